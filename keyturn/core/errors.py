@@ -1,0 +1,80 @@
+"""One tree of errors: what was being done, to which name, what went wrong, and what to do about it.
+
+No message ever holds a secret value or the body of a response: adapters raise these at their edge,
+``from None``. Whether to try again is told by the class, never by the text.
+"""
+
+
+class KeyturnError(Exception):
+    """Base of every error a user sees.
+
+    ``doing`` is a verb phrase ("write"), ``name`` what it was done to ("aws:ml-api-keys"),
+    ``problem`` what happened, ``hint`` the remedy for the person reading.
+    """
+
+    def __init__(self, doing: str, name: str, problem: str, hint: str = "") -> None:
+        super().__init__(doing, name, problem, hint)
+        self.doing = doing
+        self.name = name
+        self.problem = problem
+        self.hint = hint
+
+    def __str__(self) -> str:
+        said = f"{self.doing} {self.name}: {self.problem}"
+        return f"{said}. {self.hint}" if self.hint else said
+
+
+class TransientError(KeyturnError):
+    """Worth trying again: the same call may succeed later with nothing changed."""
+
+
+class Unavailable(TransientError):
+    """The other side did not answer, or answered that it can't now."""
+
+
+class Throttled(TransientError):
+    """The other side asks for a slower pace; ``retry_after`` is in seconds, None where it gave none."""
+
+    def __init__(self, doing: str, name: str, problem: str, hint: str = "", retry_after: float | None = None) -> None:
+        super().__init__(doing, name, problem, hint)
+        self.retry_after = retry_after
+
+
+class Locked(TransientError):
+    """Somebody else holds what is needed; they will let go."""
+
+
+class TerminalError(KeyturnError):
+    """Trying again changes nothing until a person has mended the cause."""
+
+
+class NotFound(TerminalError):
+    """What was asked for is not there."""
+
+
+class Denied(TerminalError):
+    """The credentials in use lack the permission, or are refused."""
+
+
+class Invalid(TerminalError):
+    """The request itself is wrong: a name, a size, a setting."""
+
+
+class Conflict(TerminalError):
+    """The state moved since it was read: a compare-and-set failed."""
+
+
+class NotOwned(TerminalError):
+    """Something of that name exists and Keyturn's marks are not on it."""
+
+
+class CandidateRejected(TerminalError):
+    """The target refused the candidate itself as unusable, so it must be abandoned."""
+
+
+class Superseded(TerminalError):
+    """A newer rotation has been here: this one must not write any more."""
+
+
+class UnsupportedOperation(TerminalError):
+    """This adapter says honestly that it can't do that."""

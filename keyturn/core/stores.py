@@ -1,0 +1,98 @@
+"""The port that every store's adapter fills, and the words that pass through it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from keyturn.core.sensitive import Sensitive
+
+MANAGED_BY = "keyturn"
+TAG_MANAGED_BY = "keyturn-managed-by"
+TAG_SOURCE = "keyturn-source"
+TAG_FINGERPRINT = "keyturn-fingerprint"
+TAG_VERSION = "keyturn-version"
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What Keyturn writes beside a copy, as tags, labels or annotations, to own and to compare it.
+
+    ``source`` is the hub path, ``version`` the hub version that was pushed, ``fingerprint`` 64 hex digits.
+    """
+
+    source: str
+    version: int
+    fingerprint: str
+
+    @property
+    def source_tag(self) -> str:
+        """``path@version``, the value of ``keyturn-source``."""
+        return f"{self.source}@{self.version}"
+
+    @staticmethod
+    def from_tags(tags: dict[str, str]) -> "Marks | None":
+        """The marks in a store's tags; None where Keyturn's are absent or malformed."""
+        path, _, version = tags.get(TAG_SOURCE, "").rpartition("@")
+        digest = tags.get(TAG_FINGERPRINT, "")
+        if tags.get(TAG_MANAGED_BY) != MANAGED_BY or not path or not version.isdigit():
+            return None
+        return Marks(path, int(version), digest)
+
+    def to_tags(self) -> dict[str, str]:
+        """The three tags, for stores whose tags are plain key and value pairs."""
+        return {
+            TAG_MANAGED_BY: MANAGED_BY,
+            TAG_SOURCE: self.source_tag,
+            TAG_FINGERPRINT: self.fingerprint,
+        }
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One remote secret as a store describes it, without its value.
+
+    ``version_id`` is the store's own name for what it serves now. ``marks`` is None when Keyturn does not
+    own it. ``intact`` is False when the store shows that what it serves is not what Keyturn wrote last
+    (another current version, disabled, scheduled for deletion), so the value must be written again.
+    """
+
+    name: str
+    version_id: str
+    marks: Marks | None
+    intact: bool = True
+
+
+class Store(Protocol):
+    """A system that secrets are pushed to. One instance serves many threads.
+
+    Every method raises the errors of :mod:`keyturn.core.errors`, named ``{store}:{remote name}``.
+    Source of the shape: the External Secrets provider contract (find, push, delete by remote name).
+    """
+
+    name: str
+
+    def find(self, remote: str) -> Copy | None:
+        """Describe one remote secret without reading its value; None where there is none.
+
+        A secret scheduled for deletion is there, with ``intact=False``.
+        """
+
+    def managed(self) -> Iterator[Copy]:
+        """Every copy that carries Keyturn's marks, read through listing pages, not one call each."""
+
+    def write(self, remote: str, value: Sensitive, marks: Marks, found: Copy | None) -> Copy:
+        """Create the secret, or give it a new version, with ``marks``; the answer is what is served now.
+
+        ``found`` is what :meth:`find` said, so that no call is spent asking again. Writing what the store
+        already holds under the same marks adds no version. Whether Keyturn may overwrite an unowned
+        secret is decided by the caller.
+        """
+
+    def read(self, remote: str) -> Sensitive:
+        """The value served now. Raises NotFound."""
+
+    def delete(self, remote: str) -> None:
+        """Remove it, recoverably where the store can. Absent is success."""
+
+    def close(self) -> None:
+        """Let go of connections; the store can't be used afterwards."""
