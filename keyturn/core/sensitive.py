@@ -1,5 +1,6 @@
 """A value that refuses to be printed, pickled, copied into JSON or formatted into a message."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
 
@@ -48,17 +49,19 @@ class Sensitive:
 
 
 class SecretFields(Mapping[str, Sensitive]):
-    """The fields of one secret version; the names are plain, every value is :class:`Sensitive`."""
+    """The fields of one secret version: the names are plain, every value is hidden.
+
+    Values keep their JSON types (a port stays a number) in :meth:`reveal`; ``fields[name]`` gives the text.
+    """
 
     __slots__ = ("__fields",)
 
-    def __init__(self, fields: Mapping[str, str | Sensitive]) -> None:
-        self.__fields = {
-            name: value if isinstance(value, Sensitive) else Sensitive(value) for name, value in fields.items()
-        }
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self.__fields = {n: v.reveal() if isinstance(v, Sensitive) else v for n, v in fields.items()}
 
     def __getitem__(self, name: str) -> Sensitive:
-        return self.__fields[name]
+        value = self.__fields[name]
+        return Sensitive(value if isinstance(value, str) else json.dumps(value))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.__fields)
@@ -69,13 +72,23 @@ class SecretFields(Mapping[str, Sensitive]):
     def __repr__(self) -> str:
         return f"SecretFields({', '.join(sorted(self.__fields))})"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SecretFields) and self.__fields == other.__fields
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("SecretFields can't be pickled or copied: pass their path instead")
 
-    def merged(self, newer: Mapping[str, str | Sensitive]) -> "SecretFields":
+    def merged(self, newer: Mapping[str, Any]) -> "SecretFields":
         """These fields with ``newer`` laid over them; fields that ``newer`` lacks stay."""
-        return SecretFields({**self.__fields, **newer})
+        laid = newer.reveal() if isinstance(newer, SecretFields) else newer
+        return SecretFields({**self.__fields, **laid})
 
-    def reveal(self) -> dict[str, str]:
+    def holds(self, others: "SecretFields") -> bool:
+        """Whether every field of ``others`` is here with the same value."""
+        return all(self.__fields.get(name) == value for name, value in others.__fields.items())
+
+    def reveal(self) -> dict[str, Any]:
         """Every value in clear, for the one call that writes them."""
-        return {name: value.reveal() for name, value in self.__fields.items()}
+        return dict(self.__fields)

@@ -1,0 +1,142 @@
+"""What the example needs in a new hub and a new database: mounts, policies, roles and first versions.
+
+Everything here may run again: what is there stays as it is.
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import hvac
+import psycopg2
+from hvac.exceptions import InvalidPath
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+POLICIES: Final = Path(__file__).parent.parent / "policies"
+DATABASE: Final = "ml"
+ADMIN: Final = "keyturn_admin"
+OWNER: Final = "ml_trainer"
+FIRST_USER: Final = "ml_trainer_a"
+SECOND_USER: Final = "ml_trainer_b"
+WORKER: Final = "keyturn-worker"
+CONSUMER: Final = "consumer"
+
+
+class Hub:
+    """A hub being prepared, with a token that may do everything."""
+
+    def __init__(self, address: str, token: str) -> None:
+        self.client = hvac.Client(url=address, token=token)
+
+    def mounts(self) -> None:
+        """The secrets, Keyturn's own state, the database engine and AppRole."""
+        engines = self.client.sys.list_mounted_secrets_engines()["data"]
+        for path, kind, options in (
+            ("secret", "kv", {"version": "2"}),
+            ("keyturn", "kv", {"version": "2"}),
+            ("database", "database", None),
+        ):
+            if f"{path}/" not in engines:
+                self.client.sys.enable_secrets_engine(kind, path=path, options=options)
+        if "approle/" not in self.client.sys.list_auth_methods()["data"]:
+            self.client.sys.enable_auth_method("approle")
+
+    def roles(self) -> None:
+        """One AppRole for the worker, one for applications, each with its policy."""
+        for name in (WORKER, CONSUMER):
+            self.client.sys.create_or_update_policy(name, (POLICIES / f"{name}.hcl").read_text())
+            self.client.auth.approle.create_or_update_approle(name, token_policies=[name], token_ttl="1h")
+
+    def login_of(self, role: str) -> tuple[str, str]:
+        """The role's id and a new secret id."""
+        role_id = self.client.auth.approle.read_role_id(role)["data"]["role_id"]
+        return role_id, self.client.auth.approle.generate_secret_id(role)["data"]["secret_id"]
+
+    def first(self, path: str, fields: dict[str, Any], mount: str = "secret") -> dict[str, Any]:
+        """Write the first version unless there is one; the fields as they are there now."""
+        kv = self.client.secrets.kv.v2
+        try:
+            read = kv.read_secret_version(path, mount_point=mount, raise_on_deleted_version=True)
+            return dict(read["data"]["data"])
+        except InvalidPath:
+            kv.create_or_update_secret(path, fields, cas=0, mount_point=mount)
+            return fields
+
+    def database_engine(self, host: str, port: int, role: str, ttl: str = "768h") -> None:
+        """Let the engine make accounts for ``role``, members of the owner role, in the local database."""
+        admin = self.first("targets/ml-postgres", {}, "keyturn")
+        self.client.secrets.database.configure(
+            name="ml",
+            plugin_name="postgresql-database-plugin",
+            allowed_roles=["*"],
+            connection_url=f"postgresql://{{{{username}}}}:{{{{password}}}}@{host}:{port}/{DATABASE}?sslmode=disable",
+            username=admin["username"],
+            password=admin["password"],
+        )
+        self.client.secrets.database.create_role(
+            name=role,
+            db_name="ml",
+            creation_statements=[
+                "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'",
+                f'GRANT {OWNER} TO "{{{{name}}}}"',
+            ],
+            default_ttl=ttl,
+            max_ttl=ttl,
+        )
+
+
+@contextmanager
+def database(host: str, port: int, password: str, name: str = "postgres") -> Iterator[Cursor]:
+    """A superuser's cursor, each statement in a transaction of its own."""
+    connection = psycopg2.connect(host=host, port=port, user="postgres", password=password, dbname=name)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+    finally:
+        connection.close()
+
+
+def prepare_database(host: str, port: int, superuser_password: str, admin_password: str, first_password: str) -> None:
+    """The database ``ml``, the admin role that Keyturn uses, the owner role, and the first of its two users."""
+    with database(host, port, superuser_password) as cursor:
+        make_role(cursor, ADMIN, f"LOGIN CREATEROLE PASSWORD {literal(cursor, admin_password)}")
+        make_role(cursor, OWNER, "NOLOGIN")
+        cursor.execute(f"GRANT {OWNER} TO {ADMIN} WITH ADMIN OPTION")
+        make_role(cursor, FIRST_USER, f"LOGIN PASSWORD {literal(cursor, first_password)} IN ROLE {OWNER}")
+        cursor.execute(f"ALTER ROLE {FIRST_USER} SET role = {OWNER}")
+        cursor.execute(f"GRANT {FIRST_USER} TO {ADMIN} WITH ADMIN OPTION, INHERIT FALSE, SET FALSE")
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
+        if not cursor.fetchone():
+            cursor.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+
+
+def literal(cursor: Cursor, text: str) -> str:
+    """The text as an SQL literal."""
+    return sql.Literal(text).as_string(cursor)
+
+
+def make_role(cursor: Cursor, role: str, attributes: str) -> None:
+    """Create the role, or give an existing one these attributes where they are not about membership."""
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+    if not cursor.fetchone():
+        cursor.execute(f"CREATE ROLE {role} {attributes}")
+
+
+def prepare(hub: Hub, host: str, port: int, superuser_password: str, consumers: tuple[str, ...]) -> None:
+    """Bring a new hub and a new database to where the example's catalogue can be rotated."""
+    hub.mounts()
+    hub.roles()
+    admin = hub.first("targets/ml-postgres", {"username": ADMIN, "password": secrets.token_urlsafe(24)}, "keyturn")
+    first = {"username": FIRST_USER, "password": secrets.token_urlsafe(24), "host": host, "port": port}
+    kept = hub.first("ml-training/database", {**first, "database": DATABASE})
+    hub.first(
+        "ml-training/api-keys",
+        {"inference_key": secrets.token_urlsafe(32), "webhook_signing_key": secrets.token_hex(32)},
+    )
+    for consumer in consumers:
+        hub.first(f"webhooks/{consumer}", {"key": f"whsec_{secrets.token_hex(24)}"}, "keyturn")
+    prepare_database(host, port, superuser_password, admin["password"], kept["password"])

@@ -1,0 +1,105 @@
+"""The port of the hub: the KV v2 that is the system of record, and the leases it issues."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from keyturn.core.sensitive import SecretFields, Sensitive
+
+ROTATED_AT = "keyturn-rotated-at"
+"""Custom metadata: when Keyturn last promoted, RFC 3339."""
+
+
+@dataclass(frozen=True)
+class HubSecret:
+    """One version of a secret, with its values."""
+
+    path: str
+    version: int
+    fields: SecretFields
+
+
+@dataclass(frozen=True)
+class VersionInfo:
+    """What the hub tells of one version without its values."""
+
+    version: int
+    created_at: datetime
+    readable: bool
+
+
+@dataclass(frozen=True)
+class SecretInfo:
+    """What the hub tells of a secret without its values. ``version`` is the newest one's number."""
+
+    path: str
+    version: int
+    versions: tuple[VersionInfo, ...]
+    custom: Mapping[str, str]
+
+    @property
+    def rotated_at(self) -> datetime | None:
+        """When the newest version became CURRENT; None for a secret with no version yet."""
+        if marked := self.custom.get(ROTATED_AT):
+            return datetime.fromisoformat(marked)
+        return self.versions[-1].created_at if self.versions else None
+
+
+@dataclass(frozen=True)
+class State:
+    """One entry of Keyturn's own state. ``age`` is in seconds, by the hub's clock alone."""
+
+    data: dict[str, Any] = field(repr=False)
+    version: int
+    age: float
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A credential that the hub's database engine made; ``duration`` in seconds."""
+
+    lease_id: str
+    fields: SecretFields
+    duration: float
+
+
+class Hub(Protocol):
+    """The system of record. One instance serves many threads.
+
+    Reads of what is absent give None. Writes are compare-and-set: ``cas`` is the version the writer saw
+    last (0: there was none), and Conflict is raised when another write came between.
+    """
+
+    def read(self, path: str, version: int | None = None) -> HubSecret | None:
+        """The newest version, or the one named; None when absent or deleted."""
+
+    def describe(self, path: str) -> SecretInfo | None:
+        """Versions and custom metadata of a secret, without values."""
+
+    def write(self, path: str, fields: SecretFields, *, cas: int) -> int:
+        """Write the whole secret and return its new version."""
+
+    def annotate(self, path: str, custom: Mapping[str, str]) -> None:
+        """Lay ``custom`` over the secret's custom metadata; other keys stay."""
+
+    def read_state(self, path: str) -> State | None:
+        """An entry in Keyturn's own mount, which consumers can't read."""
+
+    def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
+        """Write such an entry and return its new version; only the newest version is kept."""
+
+    def list_state(self, prefix: str) -> Iterator[str]:
+        """Every entry's path below ``prefix``, itself included in each path."""
+
+    def fingerprint_key(self) -> Sensitive:
+        """The key of all fingerprints; made at the first call."""
+
+    def issue(self, mount: str, role: str) -> Lease:
+        """A new credential from the database engine."""
+
+    def revoke_lease(self, lease_id: str) -> None:
+        """End a lease and what it gave. Absent is success."""
+
+    def leases(self, mount: str, role: str) -> list[str]:
+        """The ids of a role's leases."""

@@ -1,0 +1,76 @@
+"""What a consumer is told when a secret changes: names and a version, never a value.
+
+The message follows Standard Webhooks 1.0: an id that is the same on every retry, and a JSON body.
+"""
+
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+SECRET_ROTATED: Final = "secret_rotated"
+
+NOTICE_PATH: Final = "/api/secrets/rotation"
+"""Where a consumer takes notices, below its own address."""
+
+HEALTH_PATH: Final = "/api/secrets/health"
+"""Where a consumer tells whether it works with the secrets it holds."""
+
+_IDS: Final = uuid.UUID("6f1d7a52-0f0b-5b0e-9a57-3c5f4f1e8d21")
+
+
+@dataclass(frozen=True)
+class Notice:
+    """That ``secret_path`` has been at ``version`` since ``timestamp``, and why: ``event``."""
+
+    event: str
+    secret_path: str
+    version: int
+    timestamp: datetime
+
+    def to_json(self) -> str:
+        """The body of the message; the timestamp is RFC 3339 in UTC."""
+        instant = self.timestamp.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        body = {"event": self.event, "secret_path": self.secret_path, "version": self.version, "timestamp": instant}
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+    @staticmethod
+    def from_json(body: str | bytes) -> "Notice":
+        """Read a body back; fields it does not know are passed over. Raises ValueError, which quotes nothing."""
+        try:
+            said = json.loads(body)
+        except (ValueError, RecursionError):
+            raise ValueError("the body is not JSON") from None
+        if not isinstance(said, dict):
+            raise ValueError("the body is not a JSON object")
+        return Notice(_text(said, "event"), _text(said, "secret_path"), _version(said), _instant(said))
+
+
+def message_id(path: str, version: int, event: str) -> str:
+    """The id of the one message about this event, whichever run sends it and however often (RFC 9562, UUID 5)."""
+    return f"msg_{uuid.uuid5(_IDS, json.dumps([event, path, version])).hex}"
+
+
+def _text(said: dict[str, Any], name: str) -> str:
+    value = said.get(name)
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} is not a text")
+    return value
+
+
+def _version(said: dict[str, Any]) -> int:
+    value = said.get("version")
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError("version is not a whole number from 1")
+    return value
+
+
+def _instant(said: dict[str, Any]) -> datetime:
+    try:
+        instant = datetime.fromisoformat(_text(said, "timestamp"))
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("timestamp is not RFC 3339") from None
+    raise ValueError("timestamp has no offset from UTC")

@@ -1,0 +1,138 @@
+"""The record of one secret's rotation: what is open, what waits for retirement, and what has been.
+
+It is one entry of the hub's state, written by compare-and-set, and therefore also the lock: of two
+workers that read version n only one can write n+1. Its version at opening is the rotation's sequence
+number, so that order never depends on a clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from keyturn.core.errors import Invalid
+from keyturn.core.sensitive import SecretFields
+
+
+class Stage(StrEnum):
+    """Where a rotation stands."""
+
+    MINTING = "minting"
+    PENDING = "pending"
+    PROMOTED = "promoted"
+    RETIRED = "retired"
+    ABANDONED = "abandoned"
+
+
+OPEN: Final = frozenset({Stage.MINTING, Stage.PENDING})
+"""The stages in which somebody holds the rotation."""
+
+TRANSITIONS: Final[dict[Stage, frozenset[Stage]]] = {
+    Stage.MINTING: frozenset({Stage.PENDING, Stage.ABANDONED}),
+    Stage.PENDING: frozenset({Stage.PROMOTED, Stage.ABANDONED}),
+    Stage.PROMOTED: frozenset({Stage.RETIRED}),
+    Stage.RETIRED: frozenset(),
+    Stage.ABANDONED: frozenset(),
+}
+
+HISTORY_KEPT: Final = 50
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """One attempt, in names only.
+
+    ``ends`` names the credential that dies at retirement, ``before`` what a mint found at the target.
+    """
+
+    token: str
+    sequence: int
+    stage: Stage
+    strategy: str
+    reason: str
+    holder: str
+    opened_at: datetime
+    base_version: int
+    ends: Mapping[str, str] = field(default_factory=dict)
+    version: int | None = None
+    fingerprint: str = ""
+    promoted_at: datetime | None = None
+    closed_at: datetime | None = None
+    acknowledged: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    note: str = ""
+
+    def to(self, stage: Stage, **changes: Any) -> "Rotation":
+        """This rotation one stage on. Raises Invalid for a step that the table does not allow."""
+        if stage not in TRANSITIONS[self.stage]:
+            raise Invalid("move", f"rotation {self.token}", f"{self.stage} can't become {stage}")
+        return replace(self, stage=stage, **changes)
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON-ready data."""
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in ((n, getattr(self, n)) for n in self.__dataclass_fields__)
+            if value not in (None, "", (), {})
+        }
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any]) -> "Rotation":
+        """The reverse of :meth:`to_data`."""
+        read = dict(data)
+        for name in ("opened_at", "promoted_at", "closed_at"):
+            if name in read:
+                read[name] = datetime.fromisoformat(read[name])
+        for name in ("acknowledged", "before"):
+            read[name] = tuple(read.get(name, ()))
+        return Rotation(**{**read, "stage": Stage(read["stage"])})
+
+
+@dataclass(frozen=True)
+class Record:
+    """A secret's whole rotation record. ``version`` and ``age`` (seconds) are those of the hub's entry.
+
+    ``candidate`` is kept only while the rotation is PENDING.
+    """
+
+    rotation: Rotation | None = None
+    candidate: SecretFields | None = None
+    history: tuple[Rotation, ...] = ()
+    version: int = 0
+    age: float = 0.0
+
+    @property
+    def open(self) -> Rotation | None:
+        """The rotation that somebody holds."""
+        return self.rotation if self.rotation and self.rotation.stage in OPEN else None
+
+    @property
+    def retiring(self) -> Rotation | None:
+        """The promoted rotation whose old credential still lives."""
+        return self.rotation if self.rotation and self.rotation.stage is Stage.PROMOTED else None
+
+    def having(self, rotation: Rotation, candidate: SecretFields | None = None) -> "Record":
+        """This record with ``rotation`` in place; one that is closed moves into the history."""
+        if rotation.stage in (Stage.RETIRED, Stage.ABANDONED):
+            return replace(self, rotation=None, candidate=None, history=(*self.history, rotation)[-HISTORY_KEPT:])
+        return replace(self, rotation=rotation, candidate=candidate)
+
+    def to_data(self) -> dict[str, Any]:
+        """As the hub keeps it, values in clear: it goes nowhere else."""
+        return {
+            "rotation": self.rotation.to_data() if self.rotation else None,
+            "candidate": self.candidate.reveal() if self.candidate else None,
+            "history": [past.to_data() for past in self.history],
+        }
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any], version: int, age: float) -> "Record":
+        """The reverse of :meth:`to_data`."""
+        return Record(
+            Rotation.from_data(data["rotation"]) if data.get("rotation") else None,
+            SecretFields(data["candidate"]) if data.get("candidate") else None,
+            tuple(Rotation.from_data(past) for past in data.get("history", ())),
+            version,
+            age,
+        )

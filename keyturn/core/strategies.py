@@ -1,0 +1,89 @@
+"""The port that every strategy fills, and the port of the targets that hold accounts.
+
+The shape follows the Vault database plugin (few verbs, requests that can grow, absent is success).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from keyturn.core.sensitive import SecretFields, Sensitive
+
+
+@dataclass(frozen=True)
+class Change:
+    """One rotation attempt as a strategy sees it.
+
+    ``candidate`` holds only the fields that change; ``current`` is what consumers read now (None for a
+    secret's first version). ``sequence`` fences writes at the target: an older number is refused.
+    """
+
+    path: str
+    sequence: int
+    candidate: SecretFields
+    current: SecretFields | None
+
+
+class Strategy(Protocol):
+    """How one kind of credential is replaced. Every verb may be called again after a crash."""
+
+    mints_at_target: bool
+    """Whether :meth:`mint` itself makes something outside, so that the intent is saved first."""
+
+    def mint(self, current: SecretFields | None) -> SecretFields:
+        """Make the candidate: only the fields that change."""
+
+    def before_mint(self) -> Sequence[str]:
+        """Names of what is at the target already, saved before a mint that makes something there."""
+
+    def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
+        """Remove what a mint that died before its candidate was saved may have left at the target.
+
+        What was there ``before``, and the ``known`` credentials, are spared.
+        """
+
+    def install(self, change: Change) -> None:
+        """Make the target accept the candidate. Raises Superseded when a newer rotation was there."""
+
+    def verify(self, change: Change) -> None:
+        """Log in with the candidate on a new connection, and check it may do what the old one may.
+
+        Raises CandidateRejected when the target refuses it.
+        """
+
+    def abandon(self, change: Change) -> None:
+        """Take back what was installed for a candidate that is given up; CURRENT works afterwards."""
+
+    def ends(self, current: SecretFields) -> Mapping[str, str]:
+        """The names (never values) by which :meth:`revoke` can end this credential later."""
+
+    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+        """End the old credential at the target. Absent is success."""
+
+
+class AccountTarget(Protocol):
+    """A system with accounts and passwords. Errors are named ``{target}:{account}``."""
+
+    name: str
+
+    def set_password(
+        self, account: str, password: Sensitive, *, sequence: int, like: str | None = None, member_of: str | None = None
+    ) -> None:
+        """Let ``account`` log in with ``password``, and record ``sequence``, in one transaction.
+
+        An absent account is made with the memberships of ``like``. With ``member_of`` the account acts as
+        that role, so that what it makes belongs to the role. Raises Superseded when the account carries a
+        higher sequence.
+        """
+
+    def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
+        """Log in on a new connection (10 s) and compare the account's privileges with those of ``like``.
+
+        Raises CandidateRejected when the password is refused or a privilege is missing.
+        """
+
+    def disable(self, account: str, *, sequence: int) -> None:
+        """Refuse every login of ``account``. Absent is success. Raises Superseded like set_password."""
+
+    def close(self) -> None:
+        """Let go of connections."""

@@ -1,0 +1,292 @@
+"""PostgreSQL as a target: accounts are login roles, and every write to one is fenced.
+
+The sequence number of the rotation that wrote last stands in the role's comment, written in the same
+transaction as the password and under an advisory lock, so that a worker that was suspended can't set an
+old password on an account that has moved on. Advisory locks are per database: all workers use the same one.
+"""
+
+import queue
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg2
+from psycopg2 import errors as pg
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extensions import encrypt_password
+
+from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, Superseded, Unavailable
+from keyturn.core.sensitive import SecretFields, Sensitive
+
+TIMEOUT: Final = 10
+"""Seconds for a connection and for each statement."""
+
+FENCE: Final = re.compile(r" ?\[keyturn sequence=(\d+)\]")
+
+LOGIN_REFUSED: Final = ("28P01", "28000")
+"""SQLSTATE invalid_password and invalid_authorization_specification."""
+
+PRIVILEGES: Final = """
+WITH granted AS (
+    SELECT member, 'member of ' || roleid::regrole AS what FROM pg_auth_members
+  UNION ALL
+    SELECT d.refobjid, privilege_type || ' on ' || c.oid::regclass
+      FROM pg_shdepend d JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid,
+           aclexplode(c.relacl) WHERE grantee = d.refobjid AND d.deptype = 'a' AND d.dbid = (
+           SELECT oid FROM pg_database WHERE datname = current_database())
+  UNION ALL
+    SELECT d.refobjid, privilege_type || ' on schema ' || n.nspname
+      FROM pg_shdepend d JOIN pg_namespace n ON d.classid = 'pg_namespace'::regclass AND n.oid = d.objid,
+           aclexplode(n.nspacl) WHERE grantee = d.refobjid AND d.deptype = 'a' AND d.dbid = (
+           SELECT oid FROM pg_database WHERE datname = current_database())
+  UNION ALL
+    SELECT d.refobjid, privilege_type || ' on database ' || b.datname
+      FROM pg_shdepend d JOIN pg_database b ON d.classid = 'pg_database'::regclass AND b.oid = d.objid,
+           aclexplode(b.datacl) WHERE grantee = d.refobjid AND d.deptype = 'a'
+)
+SELECT what FROM granted JOIN pg_roles ON pg_roles.oid = member WHERE rolname = %(like)s
+EXCEPT SELECT what FROM granted JOIN pg_roles ON pg_roles.oid = member WHERE rolname = %(account)s
+ORDER BY what
+"""
+"""What one role was granted and the other was not: memberships, and grants on tables, schemas and databases."""
+
+MEMBERSHIPS: Final = """
+SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
+WHERE r.rolname = %s ORDER BY 1
+"""
+
+
+class PostgreSQL:
+    """An :class:`keyturn.core.strategies.AccountTarget` on PostgreSQL 12 or newer.
+
+    ``admin`` gives username and password of a role with CREATEROLE and ADMIN OPTION on the accounts; it is
+    asked again for each new connection, so that the admin's own password can be rotated.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        host: str,
+        port: int,
+        database: str,
+        admin: Callable[[], SecretFields],
+        sslmode: str = "prefer",
+        ca_file: str | None = None,
+    ) -> None:
+        self.name = name
+        self._where: dict[str, Any] = {"host": host, "port": port, "dbname": database, "sslmode": sslmode}
+        self._where |= {"sslrootcert": ca_file} if ca_file else {}
+        self._admin = admin
+        self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
+
+    def set_password(
+        self, account: str, password: Sensitive, *, sequence: int, like: str | None = None, member_of: str | None = None
+    ) -> None:
+        """Let ``account`` log in with ``password``; only its SCRAM verifier travels, so no log can hold it."""
+        with self._fenced("set the password of", account, sequence) as (cursor, exists):
+            if not exists:
+                create_role(cursor, account, like)
+            if member_of:
+                act_as(cursor, account, member_of)
+            verifier = encrypt_password(password.reveal(), account, cursor.connection, "scram-sha-256")
+            cursor.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD %s").format(sql.Identifier(account)), (verifier,))
+
+    def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
+        """Log in on a new connection and compare the account's privileges with those of ``like``."""
+        try:
+            connection = self._connect(account, password)
+        except psycopg2.OperationalError as error:
+            raise self._login_failure(error, account) from None
+        try:
+            lacking = missing_privileges(connection, account, like or account)
+        except psycopg2.Error as error:
+            raise self._translated(error, "log in as", account) from None
+        finally:
+            connection.close()
+        if lacking:
+            hint = f"Grant it to the owner role rather than to one user, or to {account} as well"
+            raise CandidateRejected("log in as", self._named(account), f"it lacks: {', '.join(lacking[:5])}", hint)
+
+    def disable(self, account: str, *, sequence: int) -> None:
+        """Refuse every login of ``account`` and forget its password. Absent is success."""
+        with self._fenced("disable", account, sequence) as (cursor, exists):
+            if exists:
+                cursor.execute(sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL").format(sql.Identifier(account)))
+
+    def close(self) -> None:
+        """Let go of the admin's connections."""
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+    @contextmanager
+    def _fenced(self, doing: str, account: str, sequence: int) -> Iterator[tuple[Cursor, bool]]:
+        """A transaction that holds the account's lock and refuses to go back in sequence."""
+        try:
+            with self._administrator() as connection, connection, connection.cursor() as cursor:
+                found = lock_account(cursor, account)
+                self._check_sequence(found, doing, account, sequence)
+                yield cursor, found is not None
+                if found is not None or role_exists(cursor, account):
+                    mark(cursor, account, found or "", sequence)
+        except psycopg2.Error as error:
+            raise self._translated(error, doing, account) from None
+
+    def _check_sequence(self, comment: str | None, doing: str, account: str, sequence: int) -> None:
+        stands = FENCE.search(comment or "")
+        if stands and int(stands[1]) > sequence:
+            problem = f"rotation {stands[1]} has written it since, this is {sequence}"
+            hint = "A newer run is in charge. If the hub was restored from an older backup, clear the role's comment"
+            raise Superseded(doing, self._named(account), problem, hint)
+
+    @contextmanager
+    def _administrator(self) -> Iterator[Connection]:
+        """An idle connection, or a new one; a broken one is not kept."""
+        connection = self._idle_connection() or self._connect_admin()
+        try:
+            yield connection
+        finally:
+            if connection.closed:
+                connection.close()
+            else:
+                self._idle.put(connection)
+
+    def _idle_connection(self) -> Connection | None:
+        while True:
+            try:
+                connection = self._idle.get_nowait()
+            except queue.Empty:
+                return None
+            if usable(connection):
+                return connection
+            connection.close()
+
+    def _connect_admin(self) -> Connection:
+        admin = self._admin()
+        account = admin["username"].reveal()
+        try:
+            return self._connect(account, admin["password"])
+        except psycopg2.OperationalError as error:
+            if refused_login(error):
+                hint = (
+                    f"Put a working username and password at the target's `admin` path in the hub (target {self.name})"
+                )
+                raise Denied("log in to", self.name, f"the admin account {account} is refused", hint) from None
+            raise self._translated(error, "log in to", account) from None
+
+    def _connect(self, account: str, password: Sensitive) -> Connection:
+        connection: Connection = psycopg2.connect(
+            **self._where,
+            user=account,
+            password=password.reveal(),
+            connect_timeout=TIMEOUT,
+            application_name="keyturn",
+            options=f"-c statement_timeout={TIMEOUT}s -c lock_timeout={TIMEOUT}s",
+        )
+        return connection
+
+    def _login_failure(self, error: psycopg2.OperationalError, account: str) -> KeyturnError:
+        if refused_login(error):
+            hint = "The candidate is given up and CURRENT stays as it is: run the rotation again"
+            return CandidateRejected("log in as", self._named(account), "the target refuses the password", hint)
+        return self._translated(error, "log in as", account)
+
+    def _translated(self, error: psycopg2.Error, doing: str, account: str) -> KeyturnError:
+        name = self._named(account)
+        match error:
+            case pg.InsufficientPrivilege():
+                hint = f"Give the admin role CREATEROLE, and `GRANT {account} TO <admin> WITH ADMIN OPTION`"
+                return Denied(doing, name, "the admin role may not do that", hint)
+            case pg.UndefinedObject() | pg.InvalidGrantOperation():
+                return Invalid(
+                    doing, name, "a role that the catalogue names does not exist", "Create the owner role first"
+                )
+            case pg.ReadOnlySqlTransaction():
+                return Unavailable(doing, name, "the server is read-only", "Point the target at the primary")
+            case psycopg2.OperationalError() | psycopg2.InterfaceError():
+                return Unavailable(doing, name, "the server does not answer", "Check the target's host and port")
+            case _:
+                return Invalid(doing, name, f"the server refuses it (SQLSTATE {error.pgcode})", "See the server's log")
+
+    def _named(self, account: str) -> str:
+        return f"{self.name}:{account}"
+
+
+def refused_login(error: psycopg2.OperationalError) -> bool:
+    """Whether the server itself refused the login; libpq gives no SQLSTATE for a failed connection."""
+    text = str(error)
+    refusals = (
+        "password authentication failed",
+        "is not permitted to log in",
+        "no password assigned",
+        "does not exist",
+    )
+    return error.pgcode in LOGIN_REFUSED or ("FATAL" in text and any(words in text for words in refusals))
+
+
+def usable(connection: Connection) -> bool:
+    """Whether an idle connection still reaches the server; asking costs a tenth of logging in."""
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except psycopg2.Error:
+        return False
+    return True
+
+
+def lock_account(cursor: Cursor, account: str) -> str | None:
+    """Take the account's lock until the transaction ends; the role's comment, None when there is no role."""
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('keyturn:' || %s, 0))", (account,))
+    cursor.execute(
+        "SELECT coalesce(shobj_description(oid, 'pg_authid'), '') FROM pg_roles WHERE rolname = %s", (account,)
+    )
+    return first(cursor)
+
+
+def role_exists(cursor: Cursor, account: str) -> bool:
+    """Whether there is such a role."""
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (account,))
+    return cursor.fetchone() is not None
+
+
+def mark(cursor: Cursor, account: str, comment: str, sequence: int) -> None:
+    """Write the sequence number into the role's comment; the rest of the comment stays."""
+    text = FENCE.sub("", comment) + f" [keyturn sequence={sequence}]"
+    cursor.execute(sql.SQL("COMMENT ON ROLE {} IS %s").format(sql.Identifier(account)), (text.strip(),))
+
+
+def create_role(cursor: Cursor, account: str, like: str | None) -> None:
+    """Make the account with the memberships of ``like``; it can't log in before it has a password."""
+    cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(account)))
+    cursor.execute(MEMBERSHIPS, (like,))
+    for (group,) in cursor.fetchall():
+        cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(account)))
+
+
+def act_as(cursor: Cursor, account: str, owner: str) -> None:
+    """Let all that the account makes belong to ``owner``: it is a member, and acts as it from login on."""
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s AND %s = ANY(rolconfig)", (account, f"role={owner}"))
+    if cursor.fetchone():
+        return
+    names = {"owner": sql.Identifier(owner), "account": sql.Identifier(account)}
+    cursor.execute(sql.SQL("GRANT {owner} TO {account}").format(**names))
+    cursor.execute(sql.SQL("ALTER ROLE {account} SET role = {owner}").format(**names))
+
+
+def missing_privileges(connection: Connection, account: str, like: str) -> list[str]:
+    """What ``like`` may do and ``account`` may not; asked on the account's own connection."""
+    with connection.cursor() as cursor:
+        if account == like:
+            cursor.execute("SELECT 1")
+            return []
+        cursor.execute(PRIVILEGES, {"account": account, "like": like})
+        return [what for (what,) in cursor.fetchall()]
+
+
+def first(cursor: Cursor) -> str | None:
+    """The only column of the only row, None without a row."""
+    row = cursor.fetchone()
+    return str(row[0]) if row else None
