@@ -4,6 +4,8 @@ No message ever holds a secret value or the body of a response: adapters raise t
 ``from None``. Whether to try again is told by the class, never by the text.
 """
 
+from typing import Self
+
 
 class KeyturnError(Exception):
     """Base of every error a user sees.
@@ -18,10 +20,16 @@ class KeyturnError(Exception):
         self.name = name
         self.problem = problem
         self.hint = hint
+        self.step = ""
 
     def __str__(self) -> str:
-        said = f"{self.doing} {self.name}: {self.problem}"
+        said = f"{self.step}{self.doing} {self.name}: {self.problem}"
         return f"{said}. {self.hint}" if self.hint else said
+
+    def during(self, step: str, path: str) -> Self:
+        """Say in which step of which secret's rotation it happened; the innermost step stays."""
+        self.step = self.step or f"{path}, {step}: "
+        return self
 
 
 class TransientError(KeyturnError):

@@ -45,20 +45,7 @@ class Pushed:
 
 
 def sync(keyturn: Keyturn, path: str) -> list[Pushed]:
-    """Bring every destination to CURRENT, each on its own: one that fails never stops another.
-
-    Starts over when CURRENT moves on meanwhile, so a slow run can't leave an older value behind.
-    """
-    for _ in range(ROUNDS):
-        pushed = push_all(keyturn, path)
-        info = keyturn.hub.describe(path)
-        if info is None or all(p.version == info.version for p in pushed if p.in_step):
-            break
-    return pushed
-
-
-def push_all(keyturn: Keyturn, path: str) -> list[Pushed]:
-    """One round over the destinations, side by side."""
+    """Bring every destination to CURRENT, side by side: one that fails never stops another."""
     destinations = keyturn.secret(path).destinations
     if not destinations:
         return []
@@ -69,39 +56,67 @@ def push_all(keyturn: Keyturn, path: str) -> list[Pushed]:
 def push(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
     """Bring one destination to CURRENT; an error is part of the answer, not raised."""
     try:
-        return converge(keyturn, path, destination, apply=True)
+        return converge(keyturn, path, destination)
     except KeyturnError as error:
-        return Pushed(destination.store, destination.name, CopyState.FAILED, 0, "", str(error))
+        return failed(destination, error)
 
 
 def look(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
-    """Where one destination stands, without writing."""
+    """Where one destination stands, without writing; an error is part of the answer."""
     try:
-        return converge(keyturn, path, destination, apply=False)
+        return compare(keyturn, current(keyturn, path), destination)[0]
     except KeyturnError as error:
-        return Pushed(destination.store, destination.name, CopyState.FAILED, 0, "", str(error))
+        return failed(destination, error)
 
 
-def converge(keyturn: Keyturn, path: str, destination: Destination, *, apply: bool) -> Pushed:
-    """Compare by marks, and write where they differ. Raises what stands in the way."""
-    current = keyturn.hub.read(path)
-    if current is None:
-        raise NotFound("push", path, "the hub has no version of it", "Rotate it once, or write its first version")
-    marks = Marks(path, current.version, keyturn.fingerprint(current.fields))
+def converge(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
+    """Compare by marks, and write where they differ. Raises what stands in the way.
+
+    Starts over when CURRENT moved on meanwhile, so a slow run can't leave an older value behind.
+    """
+    for _ in range(ROUNDS):
+        wanted = current(keyturn, path)
+        stands, found = compare(keyturn, wanted, destination)
+        if stands.in_step:
+            return stands
+        written = write(keyturn, wanted, destination, found)
+        if current_version(keyturn, path) == wanted.version:
+            return written
+    raise Conflict("push to", label(destination), "CURRENT keeps changing", "See who else writes the secret")
+
+
+def current(keyturn: Keyturn, path: str) -> HubSecret:
+    """CURRENT. Raises NotFound when there is none to push."""
+    if secret := keyturn.hub.read(path):
+        return secret
+    raise NotFound("push", path, "the hub has no version of it", "Rotate it once, or write its first version")
+
+
+def current_version(keyturn: Keyturn, path: str) -> int:
+    """The number of CURRENT's version, told without reading its value."""
+    info = keyturn.hub.describe(path)
+    return info.version if info else 0
+
+
+def compare(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> tuple[Pushed, Copy | None]:
+    """Where the destination stands, told by its marks, and what was found there."""
+    marks = marks_of(keyturn, wanted)
     found = keyturn.open_store(destination.store).find(destination.name)
-    check_owned(destination, found, path)
-    if found and found.intact and found.marks and found.marks.fingerprint == marks.fingerprint:
-        return pushed(destination, CopyState.IN_STEP, marks)
-    if not apply:
-        return pushed(destination, CopyState.STALE, marks)
-    return write(keyturn, current, destination, marks, found)
+    check_owned(destination, found, wanted.path)
+    equal = found and found.intact and found.marks and found.marks.fingerprint == marks.fingerprint
+    return outcome(destination, CopyState.IN_STEP if equal else CopyState.STALE, marks), found
+
+
+def marks_of(keyturn: Keyturn, wanted: HubSecret) -> Marks:
+    """The marks that a copy of this version carries."""
+    return Marks(wanted.path, wanted.version, keyturn.fingerprint(wanted.fields))
 
 
 def check_owned(destination: Destination, found: Copy | None, path: str) -> None:
     """Never overwrite what somebody else keeps there, unless the catalogue says so."""
     if found is None or destination.adopt:
         return
-    name = f"{destination.store}:{destination.name}"
+    name = label(destination)
     if found.marks is None:
         hint = "Say `adopt: true` on the destination to take it over, or choose another name"
         raise NotOwned("push to", name, "a secret of that name exists and Keyturn has not made it", hint)
@@ -111,19 +126,29 @@ def check_owned(destination: Destination, found: Copy | None, path: str) -> None
         )
 
 
-def write(keyturn: Keyturn, current: HubSecret, destination: Destination, marks: Marks, found: Copy | None) -> Pushed:
+def write(keyturn: Keyturn, wanted: HubSecret, destination: Destination, found: Copy | None) -> Pushed:
     """Give the destination the new value, and read it back."""
-    store, value = keyturn.open_store(destination.store), payload(current.fields)
+    store, value, marks = keyturn.open_store(destination.store), payload(wanted.fields), marks_of(keyturn, wanted)
     kind = keyturn.catalogue.store(destination.store).kind
-    name = f"{destination.store}:{destination.name}"
     if flaw := illegal_name(kind, destination.name) or too_large(kind, len(value.reveal().encode())):
-        raise Invalid("push to", name, flaw, "Change the name or the value; nothing was written")
+        raise Invalid("push to", label(destination), flaw, "Change the name or the value; nothing was written")
     store.write(destination.name, value, marks, found)
     if fingerprint(keyturn.hub.fingerprint_key(), store.read(destination.name)) != marks.fingerprint:
-        raise Conflict("read back", name, "it serves another value than was written", "See who else writes there")
-    return pushed(destination, CopyState.UPDATED if found else CopyState.CREATED, marks)
+        problem = "it serves another value than was written"
+        raise Conflict("read back", label(destination), problem, "See who else writes there")
+    return outcome(destination, CopyState.UPDATED if found else CopyState.CREATED, marks)
 
 
-def pushed(destination: Destination, state: CopyState, marks: Marks) -> Pushed:
-    """The outcome of a push, in names."""
+def outcome(destination: Destination, state: CopyState, marks: Marks) -> Pushed:
+    """What became of a destination, in names."""
     return Pushed(destination.store, destination.name, state, marks.version, marks.fingerprint)
+
+
+def failed(destination: Destination, error: KeyturnError) -> Pushed:
+    """A destination that could not be reached or written."""
+    return Pushed(destination.store, destination.name, CopyState.FAILED, 0, "", str(error))
+
+
+def label(destination: Destination) -> str:
+    """How errors name a destination."""
+    return f"{destination.store}:{destination.name}"

@@ -1,0 +1,33 @@
+"""``python -m deployments.local.aws --port N --data DIR``: AWS on loopback, in the foreground."""
+
+import argparse
+import socket
+import sys
+from pathlib import Path
+
+from deployments.local.ports import LOOPBACK
+
+
+def main() -> int:
+    """Serve until told to stop; 1 where the port is taken."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.local.aws", description=__doc__)
+    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--data", type=Path, required=True, help="directory of the secrets and of the access key")
+    arguments = parser.parse_args()
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOOPBACK, arguments.port))
+        except OSError as error:
+            sys.stderr.write(f"can't listen on {LOOPBACK}:{arguments.port}: {error.strerror}\n")
+            return 1
+        listener.listen(128)
+        # Loading moto takes a second; a taken port is told before that.
+        from deployments.local.aws.server import serve
+
+        serve(listener, arguments.data)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

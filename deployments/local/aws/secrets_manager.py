@@ -1,0 +1,134 @@
+"""moto's Secrets Manager, held to what AWS documents where a client that relies on it would notice.
+
+Source of every rule: the AWS Secrets Manager API reference, page of the operation that is named.
+"""
+
+from types import ModuleType
+from typing import Any, Final
+
+from moto.secretsmanager import urls
+from moto.secretsmanager.exceptions import InvalidRequestException, ResourceExistsException, ValidationException
+from moto.secretsmanager.models import (
+    FakeSecret,
+    ReplicaSecret,
+    SecretsManagerBackend,
+    SecretsStore,
+    _matches,
+    secretsmanager_backends,
+)
+
+MAX_BYTES: Final = 65_536
+PAGE: Final = 100
+
+
+class IndexedSecrets(SecretsStore):
+    """moto's secrets, where a name that is there is found without walking through all of them."""
+
+    def __contains__(self, key: object) -> bool:
+        return dict.__contains__(self, key) or super().__contains__(str(key))
+
+    def __getitem__(self, key: str) -> FakeSecret | ReplicaSecret:
+        return dict.__getitem__(self, key) if dict.__contains__(self, key) else super().__getitem__(key)
+
+
+class SecretsManager(SecretsManagerBackend):
+    """One region's secrets of one account."""
+
+    def __init__(self, region_name: str, account_id: str) -> None:
+        super().__init__(region_name, account_id)
+        self.secrets = IndexedSecrets()
+
+    @property
+    def _url_module(self) -> ModuleType:
+        # moto finds the addresses beside the class's own module, which here is not moto's.
+        return urls
+
+    def create_secret(self, name: str, secret_string: str | None, *args: Any, **kwargs: Any) -> str:
+        """CreateSecret: a name that is scheduled for deletion is taken."""
+        _refuse_too_large(secret_string)
+        self._refuse_deleted(name)
+        return super().create_secret(name, secret_string, *args, **kwargs)
+
+    def update_secret(self, secret_id: str, secret_string: str | None = None, *args: Any, **kwargs: Any) -> str:
+        """UpdateSecret: the size limit."""
+        _refuse_too_large(secret_string)
+        return super().update_secret(secret_id, secret_string, *args, **kwargs)
+
+    def put_secret_value(
+        self,
+        secret_id: str,
+        secret_string: str,
+        secret_binary: str,
+        client_request_token: str,
+        version_stages: list[str],
+    ) -> str:
+        """PutSecretValue: a version that has a value keeps it, whatever its stages are."""
+        _refuse_too_large(secret_string)
+        self._refuse_deleted(secret_id)
+        known = self._version(secret_id, client_request_token)
+        if known and _value(known) not in ((None, None), (secret_string, secret_binary)):
+            raise ResourceExistsException(
+                f"You can't use ClientRequestToken {client_request_token} because that value is already in use "
+                f"for a version of secret {self.secrets[secret_id].arn}."
+            )
+        return super().put_secret_value(secret_id, secret_string, secret_binary, client_request_token, version_stages)
+
+    def tag_resource(self, arn: str, tags: dict[str, str]) -> None:
+        """TagResource: not while scheduled for deletion."""
+        self._refuse_deleted(arn)
+        super().tag_resource(arn, tags)
+
+    def update_secret_version_stage(
+        self, secret_id: str, version_stage: str, remove_from_version_id: str, move_to_version_id: str
+    ) -> tuple[str, str]:
+        """UpdateSecretVersionStage: what carries AWSCURRENT is what GetSecretValue returns."""
+        told = super().update_secret_version_stage(secret_id, version_stage, remove_from_version_id, move_to_version_id)
+        secret = self.secrets[secret_id]
+        if version_stage == "AWSCURRENT" and isinstance(secret, FakeSecret):
+            secret.set_default_version_id(move_to_version_id)
+        return told
+
+    def list_secrets(
+        self,
+        filters: list[dict[str, Any]],
+        max_results: int = PAGE,
+        next_token: str | None = None,
+        include_planned_deletion: bool = False,
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """ListSecrets: one page costs one page, so that ten thousand secrets are listed in seconds."""
+        listed = [
+            secret
+            for secret in self.secrets.values()
+            if (include_planned_deletion or not secret.is_deleted()) and _matches(secret, filters)
+        ]
+        start = int(next_token or 0)
+        end = start + (max_results or PAGE)
+        return [secret.to_dict() for secret in listed[start:end]], str(end) if end < len(listed) else None
+
+    def _version(self, secret_id: str, version_id: str | None) -> dict[str, Any] | None:
+        if version_id is None or secret_id not in self.secrets:
+            return None
+        return self.secrets[secret_id].versions.get(version_id)
+
+    def _refuse_deleted(self, secret_id: str) -> None:
+        if secret_id in self.secrets and self.secrets[secret_id].is_deleted():
+            raise InvalidRequestException(
+                "You can't perform this operation on the secret because it was marked for deletion."
+            )
+
+
+def install() -> None:
+    """Make this class the one that answers, in every account and region; call it before the first request."""
+    secretsmanager_backends.backend = SecretsManager
+
+
+def _value(version: dict[str, Any]) -> tuple[str | None, str | None]:
+    return version.get("secret_string"), version.get("secret_binary")
+
+
+def _refuse_too_large(secret_string: str | None) -> None:
+    if secret_string is not None and len(secret_string.encode()) > MAX_BYTES:
+        raise ValidationException(
+            "1 validation error detected: Value at 'secretString' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {MAX_BYTES}"
+        )

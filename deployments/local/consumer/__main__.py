@@ -1,0 +1,113 @@
+"""``python -m deployments.local.consumer``: an application that uses one rotated database credential."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg2
+
+from deployments.local.consumer.application import Application
+from deployments.local.consumer.database import Address
+from deployments.local.consumer.server import Server
+from deployments.local.consumer.sources import HubSource, Source
+from deployments.local.ports import LOOPBACK
+from keyturn.client.webhook import Receiver
+from keyturn.core.errors import KeyturnError
+from keyturn.core.sensitive import Sensitive
+
+
+def parser() -> argparse.ArgumentParser:
+    """The settings; where one is not given, the environment is asked."""
+    made = argparse.ArgumentParser(prog="python -m deployments.local.consumer", description=__doc__)
+    made.add_argument("--name", required=True, help="what it calls itself to the database and in its counters")
+    made.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0 takes a free one")
+    made.add_argument("--webhook-key-file", type=Path, required=True, help="accepted keys, one a line, read anew")
+    made.add_argument("--source", choices=("hub", "aws"), required=True, help="where it reads its secrets")
+    made.add_argument("--secret", required=True, help="hub path of the database credential")
+    hub = made.add_argument_group("hub", "VAULT_ADDR and KEYTURN_HUB_* tell what is not given here")
+    hub.add_argument("--role-id-file", help="file with the AppRole's role id")
+    hub.add_argument("--secret-id-file", help="file with the AppRole's secret id")
+    aws = made.add_argument_group("aws", "KEYTURN_AWS_ENDPOINT and AWS's own variables tell the rest")
+    help_names = "name of the copy there, NAME for --secret or PATH=NAME for another; without one it is the path"
+    aws.add_argument("--aws-secret", action="append", default=[], metavar="[PATH=]NAME", help=help_names)
+    postgres = made.add_argument_group("postgres", "for a secret without host, port and database of its own")
+    postgres.add_argument("--postgres-host", default=LOOPBACK)
+    postgres.add_argument("--postgres-port", type=int, default=5432)
+    postgres.add_argument("--database", default="postgres")
+    return made
+
+
+def open_source(settings: argparse.Namespace) -> Source:
+    """The source that the settings name. Raises KeyturnError."""
+    return _hub(settings) if settings.source == "hub" else _aws(settings)
+
+
+def serve(settings: argparse.Namespace) -> None:
+    """Query and answer until SIGTERM or SIGINT; says ``ready`` on stdout when it does."""
+    address = Address(settings.postgres_host, settings.postgres_port, settings.database)
+    application = Application(settings.name, open_source(settings), settings.secret, address)
+    receiver = Receiver(lambda: [Sensitive(key) for key in settings.webhook_key_file.read_text().split()])
+    settings.webhook_key_file.stat()
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    with Server(settings.port, application, receiver) as server:
+        application.start()
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        sys.stdout.write(f"ready on http://{LOOPBACK}:{server.server_port}\n")
+        sys.stdout.flush()
+        told.wait()
+        server.shutdown()
+        thread.join()
+    application.stop()
+
+
+def main() -> int:
+    """Run it; 1 where it can't begin."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    settings = parser().parse_args()
+    try:
+        serve(settings)
+    except KeyturnError as error:
+        sys.stderr.write(f"{settings.name}: {error}\n")
+        return 1
+    except psycopg2.Error as error:
+        sys.stderr.write(f"{settings.name}: the database refuses its credential ({type(error).__name__})\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"{settings.name}: {error.filename or f'port {settings.port}'}: {error.strerror}\n")
+        return 1
+    return 0
+
+
+def _hub(settings: argparse.Namespace) -> Source:
+    from keyturn.providers.vault import VaultHub
+    from keyturn.providers.vault_login import HubSettings
+
+    given = {name: getattr(settings, name) for name in ("role_id_file", "secret_id_file")}
+    told = replace(HubSettings.from_environment(), **{name: file for name, file in given.items() if file})
+    return HubSource(VaultHub(told))
+
+
+def _aws(settings: argparse.Namespace) -> Source:
+    import boto3
+
+    from deployments.local.consumer.aws_source import AwsSource
+    from keyturn.providers.aws import SDK_CONFIG, translated
+
+    pairs = [text.rpartition("=") for text in settings.aws_secret]
+    names = {path or settings.secret: name for path, _, name in pairs}
+    endpoint = os.environ.get("KEYTURN_AWS_ENDPOINT")
+    with translated("open", "aws"):
+        client = boto3.client("secretsmanager", endpoint_url=endpoint, config=SDK_CONFIG)
+    return AwsSource(client, names)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""The database as one credential opens it, and the query that the application lives on."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg2
+import psycopg2.extensions
+from psycopg2 import errors
+
+from deployments.local.consumer.pool import Pool
+from keyturn.core.errors import Invalid
+from keyturn.core.sensitive import SecretFields
+
+JOBS: Final = "CREATE TABLE IF NOT EXISTS jobs (worker text PRIMARY KEY, done bigint NOT NULL, ran_as text NOT NULL)"
+WRITE: Final = (
+    "INSERT INTO jobs AS held (worker, done, ran_as) VALUES (%(worker)s, 1, current_user)"
+    " ON CONFLICT (worker) DO UPDATE SET done = held.done + 1, ran_as = current_user RETURNING done"
+)
+READ: Final = "SELECT current_user, count(*) FROM pg_catalog.pg_stat_activity"
+TIMEOUT: Final = 5
+"""Seconds a login or a query may take."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the database is; a secret's own ``host``, ``port`` and ``database`` fields go before."""
+
+    host: str
+    port: int
+    database: str
+
+    def pool(self, fields: SecretFields, application: str) -> Pool:
+        """A pool whose connections log in with ``fields``; none is opened yet. Raises Invalid."""
+        if missing := {"username", "password"} - set(fields):
+            raise Invalid("log in to", "the database", f"the secret lacks {' and '.join(sorted(missing))}")
+        return Pool(lambda: self._connect(fields, application))
+
+    def _connect(self, fields: SecretFields, application: str) -> psycopg2.extensions.connection:
+        held: dict[str, Any] = {"host": self.host, "port": self.port, "database": self.database} | fields.reveal()
+        connection = psycopg2.connect(
+            host=held["host"],
+            port=held["port"],
+            dbname=held["database"],
+            user=held["username"],
+            password=held["password"],
+            application_name=application,
+            connect_timeout=TIMEOUT,
+            options=f"-c statement_timeout={TIMEOUT * 1000}",
+        )
+        connection.autocommit = True
+        return connection
+
+
+def choose_statement(pool: Pool, worker: str) -> str:
+    """The writing query where the credential may write to a table ``jobs``, made if it may; else the reading one."""
+    with pool.connection() as connection, connection.cursor() as cursor:
+        # It may not, or another application makes the table at this moment: the next statement tells.
+        with suppress(errors.InsufficientPrivilege, errors.UniqueViolation, errors.DuplicateTable):
+            cursor.execute(JOBS)
+        try:
+            cursor.execute(WRITE, {"worker": worker})
+        except (psycopg2.ProgrammingError, psycopg2.IntegrityError):
+            return READ
+    return WRITE
+
+
+def run(pool: Pool, statement: str, worker: str) -> None:
+    """One query on a lent connection. Raises psycopg2.Error, and Retired before anything was sent."""
+    with pool.connection() as connection, connection.cursor() as cursor:
+        cursor.execute(statement, {"worker": worker})
+        cursor.fetchone()

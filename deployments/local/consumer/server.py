@@ -1,0 +1,69 @@
+"""The application's HTTP side, on loopback: notices in, health and counters out."""
+
+import json
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from deployments.local.consumer.application import Application
+from deployments.local.ports import LOOPBACK
+from keyturn.client.webhook import BODY_LIMIT, Receiver
+from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one connection."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+    # Small writes would wait 40 ms each for the client's acknowledgement.
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def __init__(self, application: Application, receiver: Receiver, *arguments: Any) -> None:
+        self.application = application
+        self.receiver = receiver
+        super().__init__(*arguments)
+
+    def do_GET(self) -> None:
+        """Health and counters."""
+        if self.path == HEALTH_PATH:
+            healthy = self.application.stats.healthy
+            self._answer(HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE, {"healthy": healthy})
+        elif self.path == "/stats":
+            self._answer(HTTPStatus.OK, self.application.shown())
+        else:
+            self._answer(HTTPStatus.NOT_FOUND, {})
+
+    def do_POST(self) -> None:
+        """A notice."""
+        length = self.headers.get("content-length", "")
+        if self.path != NOTICE_PATH or not (length.isascii() and length.isdigit()):
+            self.close_connection = True
+            self._answer(HTTPStatus.LENGTH_REQUIRED if self.path == NOTICE_PATH else HTTPStatus.NOT_FOUND, {})
+            return
+        # What is not read would be taken for the next request.
+        self.close_connection = int(length) > BODY_LIMIT
+        body = self.rfile.read(min(int(length), BODY_LIMIT + 1))
+        self._answer(self.receiver.handle(dict(self.headers.items()), body, self.application.follow), {})
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing: the counters tell what happened."""
+
+    def _answer(self, status: HTTPStatus, said: dict[str, Any]) -> None:
+        body = json.dumps(said).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves ``application`` on 127.0.0.1; port 0 takes a free one, told by ``server_port``."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int, application: Application, receiver: Receiver) -> None:
+        super().__init__((LOOPBACK, port), partial(Handler, application, receiver))

@@ -1,0 +1,51 @@
+"""Loopback ports: choosing free ones that stay free between restarts, and asking whether one is taken."""
+
+import http.client
+import random
+import socket
+from collections.abc import Mapping
+from typing import Final
+
+LOOPBACK: Final = "127.0.0.1"
+
+RANGE: Final = range(20_000, 32_000)
+"""Below what Linux (32768) and macOS (49152) give to outgoing connections, which could take a remembered port."""
+
+
+def in_use(port: int) -> bool:
+    """Whether somebody listens on this port, here or on every address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return True
+    return False
+
+
+def free_ports(count: int) -> list[int]:
+    """``count`` different ports that nobody listens on."""
+    found: list[int] = []
+    for port in random.SystemRandom().sample(RANGE, len(RANGE)):
+        if len(found) == count:
+            break
+        if not in_use(port):
+            found.append(port)
+    return found
+
+
+def free_port() -> int:
+    """One port that nobody listens on."""
+    return free_ports(1)[0]
+
+
+def http_status(port: int, path: str, headers: Mapping[str, str] | None = None) -> int | None:
+    """What a plain GET on this port answers, past any proxy of the environment; None when nothing does."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
+    try:
+        connection.request("GET", path, headers=dict(headers or {}))
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()

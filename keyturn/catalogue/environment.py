@@ -1,0 +1,79 @@
+"""``${NAME}`` and ``${NAME:-default}`` in the connection settings, filled in from the environment."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from keyturn.catalogue.problems import Path, Problem
+from keyturn.catalogue.source import Entry
+
+REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^${}]*))?\}")
+"""A variable's name, and the default that counts where it is unset or empty."""
+
+
+@dataclass
+class Expanded:
+    """An entry with its references filled in.
+
+    ``empty`` are the values that a reference left empty: they count as left out. ``unresolved`` are those
+    that a problem has been reported for.
+    """
+
+    entry: Entry
+    problems: list[Problem] = field(default_factory=list)
+    empty: set[Path] = field(default_factory=set)
+    unresolved: set[Path] = field(default_factory=set)
+
+
+def expand(entry: Entry, env: Mapping[str, str]) -> Expanded:
+    """Fill in every reference in ``entry``; values that can't be filled in are left out and reported."""
+    done = Expanded(entry)
+    done.entry = entry.holding(_filled(entry.data, (), env, done))
+    return done
+
+
+def references(entry: Entry) -> list[Problem]:
+    """A problem for each reference in an entry where none is read."""
+    return [
+        entry.problem(path, "environment references are read in stores, targets and consumers only", "Write it out.")
+        for path, text in _texts(entry.data, ())
+        if REFERENCE.search(text)
+    ]
+
+
+def _texts(data: Any, path: Path) -> list[tuple[Path, str]]:
+    if isinstance(data, str):
+        return [(path, data)]
+    children = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [found for key, value in children for found in _texts(value, (*path, key))]
+
+
+def _filled(data: Any, path: Path, env: Mapping[str, str], done: Expanded) -> Any:
+    if isinstance(data, dict):
+        children = {key: _filled(value, (*path, key), env, done) for key, value in data.items()}
+        return {key: value for key, value in children.items() if (*path, key) not in done.empty | done.unresolved}
+    if isinstance(data, list):
+        return [_filled(value, (*path, index), env, done) for index, value in enumerate(data)]
+    return _text(data, path, env, done) if isinstance(data, str) and "${" in data else data
+
+
+def _text(text: str, path: Path, env: Mapping[str, str], done: Expanded) -> str:
+    found = list(REFERENCE.finditer(text))
+    missing = [ref[1] for ref in found if ref[1] not in env and ref[2] is None]
+    if len(found) != text.count("${"):
+        remedy = "Write ${NAME} or ${NAME:-default}; names are letters, digits and underscores."
+        done.problems.append(done.entry.problem(path, "an environment reference that can't be read", remedy))
+    for name in missing:
+        done.problems.append(done.entry.problem(path, f"the environment variable {name} is not set", _how(name)))
+    if missing or len(found) != text.count("${"):
+        done.unresolved.add(path)
+        return ""
+    filled = REFERENCE.sub(lambda ref: env.get(ref[1]) or ref[2] or "", text)
+    if not filled:
+        done.empty.add(path)
+    return filled
+
+
+def _how(name: str) -> str:
+    return f"Set {name}, or give a default: ${{{name}:-default}}."

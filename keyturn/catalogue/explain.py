@@ -1,0 +1,171 @@
+"""Turns what pydantic found into plain words, with the line, and never with a value."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from keyturn.catalogue.environment import Expanded
+from keyturn.catalogue.fields import PLAIN, Model
+from keyturn.catalogue.models import SecretDeclaration
+from keyturn.catalogue.problems import Path, Problem, advice, likely
+from keyturn.catalogue.settings import ConsumerSettings, StoreSettings, TargetSettings
+
+SHAPES: Final[dict[str, Any]] = {
+    "stores": StoreSettings,
+    "targets": TargetSettings,
+    "consumers": ConsumerSettings,
+    "secrets": SecretDeclaration,
+}
+"""What an entry of each section must be."""
+
+_ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {section: TypeAdapter(shape) for section, shape in SHAPES.items()}
+
+_TAGGED: Final[dict[str, Path]] = {"stores": (), "secrets": ("rotation",)}
+"""Where pydantic puts the chosen kind or strategy into the way to a value, though the file has no such key."""
+
+Said = tuple[str, str]
+
+_MAPPING: Final = ("must be a mapping", "Write indented `key: value` lines below it.")
+_WHOLE: Final = ("must be a whole number", "Write digits alone.")
+_TRUTH: Final = ("must be true or false", "Write true or false, without quotes.")
+_NUMBER: Final = ("must be a number", "Write digits alone.")
+_LIST: Final = ("must be a list", "Write [one, two], or one line `- item` for each.")
+
+SENTENCES: Final[dict[str, Said]] = {
+    "string_type": ("must be text", "Write one value, in quotes if it looks like a number or true and false."),
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "finite_number": _NUMBER,
+    "bool_type": _TRUTH,
+    "bool_parsing": _TRUTH,
+    "list_type": _LIST,
+    "tuple_type": _LIST,
+}
+
+
+def check(expanded: Expanded) -> tuple[Model | None, list[Problem]]:
+    """The entry as its model, or all that keeps it from being one."""
+    entry = expanded.entry
+    try:
+        return _ADAPTERS[entry.section].validate_python(entry.data), []
+    except ValidationError as error:
+        found = [_problem(expanded, details) for details in error.errors(include_url=False)]
+        return None, [problem for problem in found if problem]
+
+
+def _problem(expanded: Expanded, error: ErrorDetails) -> Problem | None:
+    entry = expanded.entry
+    path = _path(entry.section, error)
+    if path in expanded.unresolved:
+        return None
+    if error["type"] == "missing" and path in expanded.empty:
+        remedy = "Set the variable to something, or write the value out."
+        return entry.problem(path, "the environment reference leaves this empty", remedy)
+    message, remedy = _words(error, path, SHAPES[entry.section], entry.data)
+    return entry.problem(path, message, remedy)
+
+
+def _path(section: str, error: ErrorDetails) -> Path:
+    """The way to the value meant, as the file has it."""
+    path, above = error["loc"], _TAGGED.get(section)
+    if above is not None and path[: len(above)] == above and len(path) > len(above):
+        path = (*above, *path[len(above) + 1 :])
+    if path[-1:] == ("[key]",):
+        path = path[:-1]
+    named = {PLAIN: "key", "union_tag_not_found": "discriminator", "union_tag_invalid": "discriminator"}
+    key = error.get("ctx", {}).get(named.get(error["type"], ""), "")
+    return (*path, key.strip("'")) if key else path
+
+
+def _words(error: ErrorDetails, path: Path, shape: Any, data: Any) -> Said:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == PLAIN:
+        return context["message"], context["remedy"]
+    if kind == "extra_forbidden":
+        return _unknown_key(path, shape, data)
+    if kind in ("missing", "union_tag_not_found"):
+        return _missing(path, shape, data)
+    if error["input"] is None:
+        return "has no value", "Give it one, or remove the key."
+    return SENTENCES.get(kind) or _bounded(error)
+
+
+def _unknown_key(path: Path, shape: Any, data: Any) -> Said:
+    key = str(path[-1])
+    if key == "<<":
+        return "merge keys (<<) are not read here", "Write the keys out."
+    return "unknown key", advice(key, known_keys(shape, path[:-1], data), "Remove it.")
+
+
+def _missing(path: Path, shape: Any, data: Any) -> Said:
+    if isinstance(path[-1], int):
+        return "the list is too short", "Name exactly two."
+    info = known_keys(shape, path[:-1], data).get(str(path[-1]))
+    meaning = " ".join((info.description or "").split()) if info else ""
+    return "is missing", f"Add {path[-1]}: {meaning[:1].lower()}{meaning[1:]}"
+
+
+def _bounded(error: ErrorDetails) -> Said:
+    """The errors that carry a limit or a choice."""
+    context = error.get("ctx", {})
+    said: dict[str, Callable[[], Said]] = {
+        "greater_than_equal": lambda: ("is too small", f"The least is {context['ge']:g}."),
+        "less_than_equal": lambda: ("is too large", f"The most is {context['le']:g}."),
+        "too_short": lambda: ("is empty", "Write at least one."),
+        "too_long": lambda: ("the list is too long", "Name exactly two."),
+        "literal_error": lambda: _choice(context["expected"], error["input"]),
+        "enum": lambda: _choice(context["expected"], error["input"]),
+        "union_tag_invalid": lambda: _choice(context["expected_tags"], context["tag"]),
+    }
+    return said[error["type"]]() if error["type"] in said else ("can't be used here", "See docs/catalogue.md.")
+
+
+def _choice(expected: str, given: Any) -> Said:
+    words = re.findall(r"'([^']*)'", expected)
+    near = likely(given, words) if isinstance(given, str) else None
+    choice = f"one of {', '.join(words)}" if len(words) > 1 else words[0]
+    return f"must be {choice}", f"Did you mean {near}?" if near else "Write it as it stands here."
+
+
+# --- which keys a mapping may hold -------------------------------------------------------------------------
+
+
+def known_keys(shape: Any, path: Path, data: Any) -> dict[str, FieldInfo]:
+    """The keys that the mapping at ``path`` may hold, with what is known of each."""
+    if not path:
+        fitting = [model for model in _models(shape) if _fits(model, data)]
+        return {info.alias or name: info for model in fitting for name, info in model.model_fields.items()}
+    part, rest = path[0], path[1:]
+    if isinstance(part, int):
+        return known_keys(shape, rest, data[part])
+    inner = _value_of_dict(shape)
+    if inner is None:
+        inner = known_keys(shape, (), data)[str(part)].annotation
+    return known_keys(inner, rest, data[part])
+
+
+def _models(shape: Any) -> list[type[Model]]:
+    if isinstance(shape, type) and issubclass(shape, Model):
+        return [shape]
+    return [model for inner in get_args(shape) for model in _models(inner)]
+
+
+def _fits(model: type[Model], data: Any) -> bool:
+    tags = [name for name in ("kind", "strategy") if name in model.model_fields]
+    return all(data.get(name) in get_args(model.model_fields[name].annotation) for name in tags if name in data)
+
+
+def _value_of_dict(shape: Any) -> Any:
+    if get_origin(shape) is dict:
+        return get_args(shape)[1]
+    return next((found for inner in get_args(shape) if (found := _value_of_dict(inner)) is not None), None)

@@ -1,0 +1,165 @@
+"""The kinds of value that the catalogue's models share, each with its own words for what is wrong."""
+
+import ipaddress
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Final, LiteralString
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from keyturn.catalogue import durations
+
+PLAIN: Final = "keyturn"
+"""The type of the errors whose words are already for people."""
+
+_TEMPLATE: Final[LiteralString] = "{message}"
+
+
+class Model(BaseModel):
+    """Base of every model here: unchangeable, and closed to keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+
+
+def refused(message: str, remedy: str, key: str = "") -> PydanticCustomError:
+    """An error for pydantic to collect; ``key`` names the value meant inside the mapping that is refused."""
+    return PydanticCustomError(PLAIN, _TEMPLATE, {"message": message, "remedy": remedy, "key": key})
+
+
+def matching(pattern: str, message: str, remedy: str) -> AfterValidator:
+    """A check that the whole text matches."""
+    compiled = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if not compiled.fullmatch(text):
+            raise refused(message, remedy)
+        return text
+
+    return AfterValidator(check)
+
+
+# --- durations ---------------------------------------------------------------------------------------------
+
+
+def _duration(value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    try:
+        return durations.parse(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise refused(str(error), "Write a number with a unit: 90s, 15m, 12h, 30d, 2w or 1h30m.") from None
+
+
+def _positive(duration: timedelta) -> timedelta:
+    if duration <= timedelta(0):
+        raise refused("must be longer than zero", "Write a number with a unit: 90s, 15m, 12h, 30d, 2w or 1h30m.")
+    return duration
+
+
+_DURATION_SCHEMA: Final = {
+    "type": "string",
+    "pattern": durations.PATTERN,
+    "examples": ["90s", "15m", "12h", "30d", "2w"],
+}
+
+Duration = Annotated[
+    timedelta, BeforeValidator(_duration), PlainSerializer(durations.show), WithJsonSchema(_DURATION_SCHEMA)
+]
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+
+
+# --- names and paths ---------------------------------------------------------------------------------------
+
+LONGEST_PATH: Final = 200
+"""Stores keep ``path@version`` in a tag, and AWS and Azure allow 256 characters there."""
+
+_SEGMENT: Final = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.-]+"
+HUB_PATH: Final = rf"^{_SEGMENT}(/{_SEGMENT})*$"
+NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
+
+
+def illegal_path(path: str) -> tuple[str, str] | None:
+    """Why ``path`` can't be a hub path, and the remedy; None when it can."""
+    if path != path.strip("/"):
+        return "a hub path neither begins nor ends with a slash", "Remove the slash."
+    segments = path.split("/")
+    if "" in segments:
+        return "a hub path has no empty part", "Write one slash between two names."
+    if "." in segments or ".." in segments:
+        return "a hub path has no part . or ..", "Write the path out."
+    if not re.fullmatch(HUB_PATH, path):
+        return "a hub path holds letters, digits and _ . - only, with / between its parts", "Rename it."
+    return None if len(path) <= LONGEST_PATH else (f"a hub path has at most {LONGEST_PATH} characters", "Shorten it.")
+
+
+def _hub_path(path: str) -> str:
+    if said := illegal_path(path):
+        raise refused(*said)
+    return path
+
+
+HubPath = Annotated[str, AfterValidator(_hub_path), WithJsonSchema({"type": "string", "pattern": HUB_PATH})]
+
+Line = Annotated[
+    str,
+    matching(r"[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*", "must be one line of text", "Write some text."),
+    WithJsonSchema({"type": "string", "minLength": 1}),
+]
+"""A text of one line that is not blank."""
+
+_ROLE_RULE: Final = "Choose a name of 1 to 63 bytes that does not begin with pg_ (PostgreSQL keeps those to itself)."
+
+
+def _role_name(name: str) -> str:
+    reserved = name.startswith("pg_") or name in ("public", "none")
+    if reserved or not 1 <= len(name.encode()) <= 63 or re.search(r"[\x00-\x1f\x7f]", name):
+        raise refused("is not a legal PostgreSQL role name", _ROLE_RULE)
+    return name
+
+
+RoleName = Annotated[
+    str, AfterValidator(_role_name), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 63})
+]
+"""PostgreSQL documentation, "Identifiers and Key Words" (NAMEDATALEN) and "CREATE ROLE"."""
+
+
+# --- addresses ---------------------------------------------------------------------------------------------
+
+
+def split_url(url: str, schemes: tuple[str, ...]) -> SplitResult:
+    """Take a URL apart. Refuses one without host, with credentials in it, or of another scheme; quotes nothing."""
+    try:
+        parts = urlsplit(url)
+        legal = parts.port != 0 and bool(parts.hostname) and not re.search(r"\s", url)
+    except ValueError:
+        legal = False
+    if not legal or parts.scheme not in schemes:
+        remedy = f"Write {' or '.join(f'{scheme}://host' for scheme in schemes)}, with :port if needed."
+        raise refused("is not a URL that can be used here", remedy)
+    if parts.username is not None or parts.password is not None:
+        raise refused("a URL must not hold a user name or a password", "Remove the part before the @.")
+    return parts
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name can only be this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _https(url: str) -> str:
+    split_url(url, ("https",))
+    return url
+
+
+def _http_or_https(url: str) -> str:
+    split_url(url, ("https", "http"))
+    return url
+
+
+HttpsUrl = Annotated[str, AfterValidator(_https), WithJsonSchema({"type": "string", "pattern": "^https://"})]
+WebUrl = Annotated[str, AfterValidator(_http_or_https), WithJsonSchema({"type": "string", "pattern": "^https?://"})]

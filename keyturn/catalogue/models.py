@@ -1,0 +1,92 @@
+"""The catalogue as the rest of the code sees it: every secret, its rotation, destinations and consumers."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+from pydantic import Field
+
+from keyturn.catalogue.fields import Line, Model
+from keyturn.catalogue.problems import advice
+from keyturn.catalogue.rotation import Rotation
+from keyturn.catalogue.settings import ConsumerSettings, StoreSettings, TargetSettings
+from keyturn.core.errors import NotFound
+
+
+class Classification(StrEnum):
+    """How bad it is when somebody else reads the secret."""
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+    CONFIDENTIAL = "confidential"
+    RESTRICTED = "restricted"
+
+
+class Destination(Model):
+    """One secret's place in a store."""
+
+    store: Line
+    """The store's name in this catalogue."""
+    name: Line
+    """The secret's name there."""
+    adopt: bool = False
+    """Take over, and overwrite, a secret of that name that Keyturn has not made."""
+
+
+class SecretDeclaration(Model):
+    """What the files say about one secret."""
+
+    owner: Line
+    """Who answers for the secret, as an address that reaches them."""
+    classification: Classification
+    """How bad it is when somebody else reads it: public, internal, confidential or restricted."""
+    description: str | None = None
+    """What it is for."""
+    rotation: Rotation
+    """How and when it is replaced."""
+    destinations: tuple[Destination, ...] = ()
+    """The places it is pushed to."""
+    consumers: tuple[Line, ...] = ()
+    """The names of the applications that are told when it changes."""
+
+
+class Secret(SecretDeclaration):
+    """One declared secret, which knows its own path."""
+
+    path: str
+    """Its path in the hub's KV mount."""
+
+
+class Catalogue(Model):
+    """Everything that is declared. It comes from :func:`keyturn.catalogue.load`, which has checked it whole."""
+
+    stores: dict[str, StoreSettings] = Field(default_factory=dict)
+    targets: dict[str, TargetSettings] = Field(default_factory=dict)
+    consumers: dict[str, ConsumerSettings] = Field(default_factory=dict)
+    secrets: dict[str, Secret] = Field(default_factory=dict)
+
+    def secret(self, path: str) -> Secret:
+        """The secret at ``path``. Raises NotFound with the one likely meant."""
+        return _found("secret", path, self.secrets)
+
+    def store(self, name: str) -> StoreSettings:
+        """The store of that name. Raises NotFound with the one likely meant."""
+        return _found("store", name, self.stores)
+
+    def target(self, name: str) -> TargetSettings:
+        """The target of that name. Raises NotFound with the one likely meant."""
+        return _found("target", name, self.targets)
+
+    def consumer(self, name: str) -> ConsumerSettings:
+        """The consumer of that name. Raises NotFound with the one likely meant."""
+        return _found("consumer", name, self.consumers)
+
+
+Found = TypeVar("Found")
+
+
+def _found(what: str, name: str, known: Mapping[str, Found]) -> Found:
+    if name in known:
+        return known[name]
+    hint = advice(name, known, f"The catalogue declares no {what} at all.")
+    raise NotFound("find", f"{what} {name}", "the catalogue does not declare it", hint)

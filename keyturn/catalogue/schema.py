@@ -1,0 +1,73 @@
+"""The JSON Schema of the catalogue's files (draft 2020-12), for editors."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from keyturn.catalogue import durations
+from keyturn.catalogue.environment import REFERENCE
+from keyturn.catalogue.fields import HUB_PATH, NAME, Model
+from keyturn.catalogue.models import SecretDeclaration
+from keyturn.catalogue.settings import ConsumerSettings, StoreSettings, TargetSettings
+
+CONNECTIONS: Final = (
+    "AwsSecretsManagerSettings",
+    "AzureKeyVaultSettings",
+    "GcpSecretManagerSettings",
+    "PostgresqlSettings",
+    "ConsumerSettings",
+)
+"""The models in which an environment reference may stand for any value."""
+
+
+class CatalogueFile(Model):
+    """One file of a Keyturn catalogue. All *.yaml files of the directory are merged."""
+
+    stores: dict[str, StoreSettings] | None = None
+    """The systems that secrets are pushed to, by name."""
+    targets: dict[str, TargetSettings] | None = None
+    """The systems that honour the credentials, by name."""
+    consumers: dict[str, ConsumerSettings] | None = None
+    """The applications that use the secrets and are told of changes, by name."""
+    secrets: dict[str, SecretDeclaration] | None = None
+    """The secrets, by their path in the hub's KV mount."""
+
+
+class _Generator(GenerateJsonSchema):
+    """Says what the files say: durations with their units, no titles made of key names, no OpenAPI keywords."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def encode_default(self, dft: Any) -> Any:
+        return durations.show(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        made = super().tagged_union_schema(schema)
+        made.pop("discriminator", None)
+        return made
+
+    def generate(self, schema: CoreSchema, mode: Any = "validation") -> JsonSchemaValue:
+        return {"$schema": self.schema_dialect, **super().generate(schema, mode)}
+
+
+def schema() -> dict[str, Any]:
+    """The schema of one file, keys described, durations and environment references as patterns."""
+    made = CatalogueFile.model_json_schema(schema_generator=_Generator)
+    for name in CONNECTIONS:
+        properties = made["$defs"][name]["properties"]
+        made["$defs"][name]["properties"] = {key: _or_reference(value) for key, value in properties.items()}
+    for name, section in made["properties"].items():
+        section["anyOf"][0]["propertyNames"] = {"pattern": HUB_PATH if name == "secrets" else NAME}
+    return made
+
+
+def _or_reference(value: dict[str, Any]) -> dict[str, Any]:
+    """The same property, whose value may also be a text with an environment reference in it."""
+    if "const" in value:
+        return value
+    about: dict[str, Any] = {key: value[key] for key in ("description", "default") if key in value}
+    rest = {key: said for key, said in value.items() if key not in about}
+    return {**about, "anyOf": [*rest.pop("anyOf", [rest]), {"type": "string", "pattern": REFERENCE.pattern}]}

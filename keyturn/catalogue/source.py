@@ -1,0 +1,222 @@
+"""Reads a directory of YAML files into one map of entries, each of which knows the line of every value.
+
+Scalars follow YAML 1.2, as editors do: ``12:00`` and ``yes`` are text. Files hold data alone, no tags.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
+from typing import Any, Final
+
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from keyturn.catalogue.problems import Path, Problem, advice, dotted
+from keyturn.catalogue.syntax import NotYaml, compose
+
+SECTIONS: Final = ("stores", "targets", "consumers", "secrets")
+"""The top-level keys; each may stand in any file, and all files are merged."""
+
+_STANDARD: Final = "tag:yaml.org,2002:"
+_WORDS: Final = {"true": True, "True": True, "false": False, "False": False, "null": None, "~": None, "": None}
+_INTEGER: Final = re.compile(r"[-+]?[0-9]+")
+_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One named thing of a section: its plain data, and where it stands."""
+
+    section: str
+    name: str
+    file: str
+    line: int
+    node: Node
+    data: Any
+
+    def line_of(self, path: Path) -> int:
+        """The line of the value at ``path`` below this entry, or of the nearest thing above it that is there."""
+        node, line = self.node, self.line
+        for part in path:
+            step = _child(node, part)
+            if step is None:
+                break
+            node, line = step
+        return line
+
+    def problem(self, path: Path, message: str, remedy: str) -> Problem:
+        """A problem with the value at ``path`` below this entry."""
+        where = dotted((self.section, self.name, *path))
+        return Problem(self.file, self.line_of(path), where, message, remedy)
+
+    def holding(self, data: Any) -> "Entry":
+        """This entry with other data in the same place."""
+        return replace(self, data=data)
+
+
+def _child(node: Node, part: str | int) -> tuple[Node, int] | None:
+    if isinstance(node, MappingNode):
+        return next(((value, _line(key)) for key, value in node.value if key.value == part), None)
+    if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], _line(node.value[part])
+    return None
+
+
+def _line(node: Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+@dataclass
+class Source:
+    """Everything read: the entries of each section by name, and what was wrong with the files.
+
+    ``complete`` is False where a file could not be read, so that more may be declared than is known.
+    """
+
+    entries: dict[str, dict[str, Entry]] = field(default_factory=lambda: {section: {} for section in SECTIONS})
+    problems: list[Problem] = field(default_factory=list)
+    complete: bool = True
+
+    def add(self, entry: Entry) -> None:
+        """Take an entry in; a name that is taken is a problem that tells both places."""
+        if first := self.entries[entry.section].get(entry.name):
+            remedy = f"The first is at {first.file}:{first.line}: rename or remove one of the two."
+            self.problems.append(entry.problem((), "this name is declared twice", remedy))
+        else:
+            self.entries[entry.section][entry.name] = entry
+
+
+def read(directory: FilePath) -> Source:
+    """Read every ``*.yaml`` file of ``directory``; nothing raises, all that is wrong is in the source's problems."""
+    source = Source()
+    for file in _files(directory, source.problems):
+        _read_file(file, source)
+    return source
+
+
+def _files(directory: FilePath, problems: list[Problem]) -> list[FilePath]:
+    try:
+        found = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        remedy = "Give the directory that holds the catalogue's *.yaml files."
+        problems.append(_whole(directory, f"the directory can't be read ({error.strerror})", remedy))
+        return []
+    said = "only files that end in .yaml are read"
+    problems.extend(_whole(path, said, f"Rename it to {path.stem}.yaml.") for path in found if path.suffix == ".yml")
+    files = [path for path in found if path.suffix == ".yaml"]
+    if not files:
+        problems.append(_whole(directory, "the directory has no *.yaml file", "Write one: see docs/catalogue.md."))
+    return files
+
+
+def _whole(path: FilePath, message: str, remedy: str) -> Problem:
+    return Problem(str(path), 0, "", message, remedy)
+
+
+def _read_file(path: FilePath, source: Source) -> None:
+    try:
+        root = compose(path.read_bytes())
+        data = Converter(str(path), source.problems).plain(root) if root else None
+    except (OSError, NotYaml, RecursionError) as error:
+        source.problems.append(_unreadable(path, error))
+        source.complete = False
+        return
+    if root is None or data is None:
+        source.problems.append(_whole(path, "the file is empty", "Declare something in it, or delete it."))
+    elif not isinstance(root, MappingNode):
+        said = "the file is not a mapping"
+        source.problems.append(Problem(str(path), _line(root), "", said, f"Begin with one of: {', '.join(SECTIONS)}."))
+    else:
+        _take_sections(str(path), root, data, source)
+
+
+def _unreadable(path: FilePath, error: OSError | NotYaml | RecursionError) -> Problem:
+    if isinstance(error, NotYaml):
+        return Problem(str(path), error.line, "", error.message, error.remedy)
+    if isinstance(error, OSError):
+        remedy = "Make it readable for the user who runs Keyturn."
+        return _whole(path, f"the file can't be read ({error.strerror})", remedy)
+    return _whole(path, "the file is nested too deeply", "No part of a catalogue goes this deep.")
+
+
+def _take_sections(file: str, root: MappingNode, data: dict[str, Any], source: Source) -> None:
+    for key, node in _first_of_each(root):
+        name, said = key.value, data.get(key.value)
+        if name not in SECTIONS:
+            remedy = advice(name, SECTIONS, "")
+            source.problems.append(Problem(file, _line(key), name, "unknown key", remedy))
+        elif isinstance(node, MappingNode):
+            for inner, value in _first_of_each(node):
+                source.add(Entry(name, inner.value, file, _line(inner), value, said[inner.value] if said else None))
+        elif said is not None:
+            remedy = "Write one indented `name:` for each, with its settings below."
+            source.problems.append(Problem(file, _line(key), name, "must be a mapping of names", remedy))
+
+
+def _first_of_each(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
+    seen: set[str] = set()
+    for key, value in node.value:
+        if isinstance(key, ScalarNode) and key.value not in seen:
+            seen.add(key.value)
+            yield key, value
+
+
+class Converter:
+    """Turns nodes into plain data; keys are always text, the first of two equal keys counts."""
+
+    def __init__(self, file: str, problems: list[Problem]) -> None:
+        self._file = file
+        self._problems = problems
+        self._done: dict[int, Any] = {}
+        self._open: set[int] = set()
+
+    def plain(self, node: Node, path: Path = ()) -> Any:
+        """The data of one node; an anchor's data is made once, however often it is used."""
+        if id(node) in self._open:
+            self._add(node, path, "this value contains itself", "Write the value out instead of the alias.")
+            return None
+        if id(node) not in self._done:
+            self._open.add(id(node))
+            self._done[id(node)] = self._made(node, path)
+            self._open.remove(id(node))
+        return self._done[id(node)]
+
+    def _made(self, node: Node, path: Path) -> Any:
+        if isinstance(node, ScalarNode):
+            return self._scalar(node, path)
+        if node.tag not in (f"{_STANDARD}map", f"{_STANDARD}seq"):
+            self._tagged(node, path)
+        if isinstance(node, SequenceNode):
+            return [self.plain(item, (*path, index)) for index, item in enumerate(node.value)]
+        return self._mapping(node, path) if isinstance(node, MappingNode) else None
+
+    def _mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key, ScalarNode):
+                self._add(key, path, "a key must be plain text", "Quote a key that begins with [ or {.")
+            elif key.value in made:
+                remedy = f"The first is at line {lines[key.value]}: remove one of the two."
+                self._add(key, (*path, key.value), "this key stands twice in one mapping", remedy)
+            else:
+                made[key.value], lines[key.value] = self.plain(value, (*path, key.value)), _line(key)
+        return made
+
+    def _scalar(self, node: ScalarNode, path: Path) -> Any:
+        text, kind = node.value, node.tag.removeprefix(_STANDARD)
+        if kind == node.tag or kind in ("binary", "set", "omap", "pairs"):
+            self._tagged(node, path)
+        if kind == "str" or node.style in ("'", '"', "|", ">"):
+            return text
+        if text in _WORDS:
+            return _WORDS[text]
+        if _INTEGER.fullmatch(text):
+            return int(text) if len(text) < 20 else text
+        return float(text) if _FLOAT.fullmatch(text) else text
+
+    def _tagged(self, node: Node, path: Path) -> None:
+        self._add(node, path, "tags (words that begin with !) are not read here", "Quote a text that begins with !.")
+
+    def _add(self, node: Node, path: Path, message: str, remedy: str) -> None:
+        self._problems.append(Problem(self._file, _line(node), dotted(path), message, remedy))

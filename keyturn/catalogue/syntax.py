@@ -1,0 +1,92 @@
+"""From the bytes of one file to a tree of YAML nodes, or to one sentence about what is not YAML in it.
+
+The parser's own messages are never passed on: some quote the text they stumble over.
+"""
+
+import re
+from typing import Final
+
+import yaml
+from yaml.nodes import Node
+
+_Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml where PyYAML was built with it: ten times as fast."""
+
+_UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+QUOTE: Final = "Put the value in quotes."
+ALIGN: Final = "Indent this line as its neighbours are; a list item begins with `- `."
+
+SAYINGS: Final[tuple[tuple[str, str, str], ...]] = (
+    (
+        "mapping values are not allowed",
+        "a `: ` where none can stand",
+        "Quote the value, or begin a new line; the line above may lack the space after its colon.",
+    ),
+    ("undefined alias", "a value begins with * and no anchor of that name comes before", QUOTE),
+    ("duplicate anchor", "an anchor (&) is defined twice", "Give the second another name."),
+    ("cannot start any token", "a value begins with a character that YAML reserves", QUOTE),
+    ("expected ':'", "a key without a colon", "Write `key: value`, with a space after the colon."),
+    ("another document", "the file holds more than one document", "Remove the line `---` between them."),
+    ("unexpected end of stream", "a quoted text is not closed", "Add the closing quote."),
+    ("escape", "an unknown escape after a backslash", "Use single quotes, or write the backslash twice."),
+    ("expected ',' or", "a list in [ ] or a mapping in { } is not closed", "Add the closing bracket."),
+    ("flow node", "a list in [ ] or a mapping in { } is not closed", "Add the closing bracket."),
+    ("tag", "a value begins with !", QUOTE),
+    ("expected key", "the line does not continue what stands above it", ALIGN),
+    ("block end", "the line does not continue what stands above it", ALIGN),
+    ("'-' indicator", "the line does not continue what stands above it", ALIGN),
+    ("sequence entries", "a list begins where none can stand", ALIGN),
+)
+"""A part of the parser's message, ours, and the remedy."""
+
+
+class NotYaml(Exception):
+    """A file that can't be read as YAML: what, at which line, and what to do."""
+
+    def __init__(self, line: int, message: str, remedy: str) -> None:
+        super().__init__(line, message, remedy)
+        self.line = line
+        self.message = message
+        self.remedy = remedy
+
+
+def compose(raw: bytes) -> Node | None:
+    """The file's root node, None for an empty file. Raises NotYaml, and RecursionError for absurd nesting."""
+    text = _decoded(raw)
+    loader = _Loader(text)
+    try:
+        node: Node | None = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        raise _explained(error, text) from None
+    except yaml.YAMLError:
+        raise NotYaml(0, "the file is not YAML", "Check it with a YAML linter.") from None
+    finally:
+        loader.dispose()
+    return node
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise NotYaml(line, "the file is not UTF-8", "Save it with the encoding UTF-8.") from None
+    if found := _UNPRINTABLE.search(text):
+        line = text[: found.start()].count("\n") + 1
+        raise NotYaml(line, f"a control character (U+{ord(found[0]):04X})", "Remove it.")
+    return text
+
+
+def _explained(error: yaml.MarkedYAMLError, text: str) -> NotYaml:
+    opened = any(word in str(error.context) for word in ("simple key", "quoted", "flow"))
+    mark = (error.context_mark if opened else None) or error.problem_mark or error.context_mark
+    line = mark.line if mark else 0
+    lines = text.splitlines()
+    if line < len(lines) and "\t" in lines[line][: len(lines[line]) - len(lines[line].lstrip())]:
+        return NotYaml(line + 1, "a tab in the indentation", "Indent with spaces: YAML allows no tabs there.")
+    said = f"{error.problem} {error.context}"
+    for part, message, remedy in SAYINGS:
+        if part in said:
+            return NotYaml(line + 1, message, remedy)
+    return NotYaml(line + 1, "this is not YAML", "Check the line and the one above: colons, quotes, indentation.")

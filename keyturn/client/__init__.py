@@ -1,0 +1,1 @@
+"""What an application uses to follow its secrets. Importing it loads no SDK."""

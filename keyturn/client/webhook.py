@@ -1,0 +1,142 @@
+"""The receiving side of a notice, for any web framework: who sent it, is it new, was it handled.
+
+    receiver = Receiver([key])
+    status = receiver.handle(request.headers, request.body, reload_credential)
+
+Signatures are those of Standard Webhooks 1.0, over HMAC-SHA256; a message is good for five minutes.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError
+
+from keyturn.core.errors import Denied, Invalid
+from keyturn.core.notices import NOTICE_PATH, Notice
+from keyturn.core.sensitive import Sensitive
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+BODY_LIMIT: Final = 65_536
+"""Bytes; a notice needs some two hundred."""
+
+REMEMBERED: Final = 10_000
+"""Message ids kept to tell repeats. What falls out is handled again, which re-reads a secret for nothing."""
+
+
+class Receiver:
+    """Verifies notices and hands each to the application once. One instance serves many threads.
+
+    ``keys`` are all the webhook keys accepted now, or a function that tells them: while a key is itself
+    being replaced there are two.
+    """
+
+    def __init__(self, keys: Sequence[Sensitive] | Callable[[], Sequence[Sensitive]]) -> None:
+        self._keys = keys if callable(keys) else lambda: keys
+        self._lock = threading.Lock()
+        self._handled: dict[str, None] = {}
+        self._under_way: set[str] = set()
+
+    def receive(self, headers: Mapping[str, str], body: bytes) -> Notice:
+        """The notice in a request, once its signature and its age are found good.
+
+        Raises Invalid for a body that is too large or no notice, Denied for a signature that is missing,
+        wrong, or made more than five minutes ago.
+        """
+        if len(body) > BODY_LIMIT:
+            raise Invalid("receive", "notice", f"its body has more than {BODY_LIMIT} bytes")
+        self._verify(headers, body)
+        try:
+            return Notice.from_json(body)
+        except ValueError as error:
+            raise Invalid("receive", "notice", str(error)) from None
+
+    def handle(self, headers: Mapping[str, str], body: bytes, on_notice: Callable[[Notice], object]) -> HTTPStatus:
+        """The status to answer after ``on_notice`` has been called, unless the notice is a repeat.
+
+        200 when it returned, now or for an earlier delivery; 503 when it raised or is still at work for
+        an earlier delivery, so that the sender tries again; 400 and 401 as :meth:`receive` refuses. What
+        ``on_notice`` raised is logged by its class alone, for its text may hold a secret.
+        """
+        lowered = {name.lower(): text for name, text in headers.items()}
+        try:
+            notice = self.receive(lowered, body)
+        except Invalid as error:
+            log.warning("%s", error)
+            return HTTPStatus.BAD_REQUEST
+        except Denied as error:
+            log.warning("%s", error)
+            return HTTPStatus.UNAUTHORIZED
+        return self._once(lowered["webhook-id"], notice, on_notice)
+
+    def _verify(self, headers: Mapping[str, str], body: bytes) -> None:
+        if not any(_signed_with(key, dict(headers), body) for key in self._keys()):
+            hint = "Check the webhook key and both clocks"
+            raise Denied("receive", "notice", "its signature is missing, wrong, or older than five minutes", hint)
+
+    def _once(self, message_id: str, notice: Notice, on_notice: Callable[[Notice], object]) -> HTTPStatus:
+        with self._lock:
+            if message_id in self._handled:
+                return HTTPStatus.OK
+            if message_id in self._under_way:
+                return HTTPStatus.SERVICE_UNAVAILABLE
+            self._under_way.add(message_id)
+        handled = False
+        try:
+            on_notice(notice)
+            handled = True
+        except Exception as error:  # noqa: BLE001 - whatever the application raises, the sender must hear of it
+            log.error("notice %s of %s: the application raised %s", message_id, notice, type(error).__name__)
+        finally:
+            self._settle(message_id, handled)
+        return HTTPStatus.OK if handled else HTTPStatus.SERVICE_UNAVAILABLE
+
+    def _settle(self, message_id: str, handled: bool) -> None:
+        """Remember a message only now that it was handled, so that one that failed is taken again."""
+        with self._lock:
+            self._under_way.discard(message_id)
+            if handled:
+                self._handled[message_id] = None
+            if len(self._handled) > REMEMBERED:
+                del self._handled[next(iter(self._handled))]
+
+
+def wsgi_app(receiver: Receiver, on_notice: Callable[[Notice], object]) -> "WSGIApplication":
+    """A WSGI application that takes notices at ``POST /api/secrets/rotation`` and knows no other address."""
+
+    def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        status = _answer(receiver, on_notice, environ)
+        start_response(f"{status.value} {status.phrase}", [("content-length", "0")])
+        return []
+
+    return app
+
+
+def _answer(receiver: Receiver, on_notice: Callable[[Notice], object], environ: "WSGIEnvironment") -> HTTPStatus:
+    if environ.get("PATH_INFO") != NOTICE_PATH:
+        return HTTPStatus.NOT_FOUND
+    if environ.get("REQUEST_METHOD") != "POST":
+        return HTTPStatus.METHOD_NOT_ALLOWED
+    length = environ.get("CONTENT_LENGTH") or ""
+    if not (length.isascii() and length.isdigit()):
+        return HTTPStatus.LENGTH_REQUIRED
+    # One byte over the limit is enough for the receiver to refuse it, however long it says it is.
+    body = environ["wsgi.input"].read(min(int(length), BODY_LIMIT + 1))
+    named = {name[5:].replace("_", "-"): text for name, text in environ.items() if name.startswith("HTTP_")}
+    return receiver.handle(named, body, on_notice)
+
+
+def _signed_with(key: Sensitive, headers: dict[str, str], body: bytes) -> bool:
+    try:
+        Webhook(key.reveal()).verify(body, headers, json_parse=False)
+    except (WebhookVerificationError, EmptyWebhookSecretError, ValueError):
+        # ValueError: a body that is not UTF-8, a header or a key that is not base64.
+        return False
+    return True

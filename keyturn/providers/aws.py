@@ -1,0 +1,174 @@
+"""What the AWS adapters share: signing in, and turning the SDK's errors into ours."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.credentials import CredentialProvider, CredentialResolver, DeferredRefreshableCredentials
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+from botocore.exceptions import ConnectionError as NotConnected
+from botocore.parsers import ResponseParserError
+from botocore.session import get_session
+
+from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+
+SDK_CONFIG: Final = Config(
+    connect_timeout=5,
+    read_timeout=10,
+    max_pool_connections=20,
+    # The flows retry too, with the store's pace in mind; this covers one dropped connection.
+    retries={"mode": "standard", "total_max_attempts": 2},
+    user_agent_extra="keyturn",
+)
+
+for _told_whole in ("botocore.endpoint", "botocore.parsers"):
+    # At DEBUG these two log every request and answer whole, secret values included.
+    logging.getLogger(_told_whole).setLevel(logging.INFO)
+
+ERRORS: Final[Mapping[str, type[KeyturnError]]] = {
+    "AccessDenied": Denied,
+    "AccessDeniedException": Denied,
+    "DecryptionFailure": Denied,
+    "EncryptionFailure": Denied,
+    "ExpiredToken": Denied,
+    "ExpiredTokenException": Denied,
+    "IncompleteSignature": Denied,
+    "InvalidClientTokenId": Denied,
+    "InvalidSignatureException": Denied,
+    "MissingAuthenticationToken": Denied,
+    "MissingAuthenticationTokenException": Denied,
+    "NotAuthorized": Denied,
+    "OptInRequired": Denied,
+    "RequestExpired": Denied,
+    "SignatureDoesNotMatch": Denied,
+    "UnrecognizedClientException": Denied,
+    "InternalServiceError": Unavailable,
+    "ResourceExistsException": Conflict,
+    "ResourceNotFoundException": NotFound,
+    "RequestLimitExceeded": Throttled,
+    "SlowDown": Throttled,
+    "TooManyRequestsException": Throttled,
+}
+"""What the codes of Secrets Manager, STS and "Common errors" mean; what isn't here is refused as Invalid."""
+
+NO_PERMISSION: Final = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized"})
+KMS_FAILURE: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
+NO_IDENTITY: Final = (
+    CredentialRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+
+
+def from_aws(error: Exception, doing: str, name: str) -> KeyturnError:
+    """Our error for one of the SDK's; carries AWS's code and no text of its answer."""
+    if isinstance(error, ClientError):
+        return _from_answer(error, doing, name)
+    kind = type(error).__name__
+    if isinstance(error, NO_IDENTITY):
+        return Denied(doing, name, f"no usable AWS credentials ({kind})", "Give this process a role, or a profile")
+    if isinstance(error, NotConnected | HTTPClientError | IncompleteReadError | ResponseParserError):
+        return Unavailable(doing, name, f"AWS did not answer ({kind})", "Check the network, region and endpoint")
+    return Invalid(doing, name, f"the AWS SDK refuses this ({kind})", "Check the region, endpoint and settings")
+
+
+@dataclass(frozen=True)
+class AwsSettings:
+    """Where and as whom to sign in.
+
+    As boto3 does by default, or as ``profile``; with ``role_arn`` that identity assumes the role, and again
+    whenever the session nears its end. ``endpoint_url`` serves STS too.
+    """
+
+    region: str
+    endpoint_url: str | None = None
+    profile: str | None = None
+    role_arn: str | None = None
+
+
+def open_session(settings: AwsSettings) -> boto3.Session:
+    """A session that signs in as the settings say; a role is assumed at the first call, not here."""
+    source = boto3.Session(profile_name=settings.profile)
+    if not settings.role_arn:
+        return source
+    session = get_session()
+    session.register_component("credential_provider", CredentialResolver([_AssumedRole(source, settings)]))
+    return boto3.Session(botocore_session=session)
+
+
+class _AssumedRole(CredentialProvider):
+    METHOD = "assume-role"
+
+    def __init__(self, source: boto3.Session, settings: AwsSettings) -> None:
+        super().__init__()
+        self._source = source
+        self._settings = settings
+
+    def load(self) -> DeferredRefreshableCredentials:
+        return DeferredRefreshableCredentials(self._assume, self.METHOD)
+
+    def _assume(self) -> dict[str, str]:
+        settings = self._settings
+        sts = self._source.client(
+            "sts", region_name=settings.region, endpoint_url=settings.endpoint_url, config=SDK_CONFIG
+        )
+        told = sts.assume_role(RoleArn=settings.role_arn or "", RoleSessionName="keyturn")["Credentials"]
+        return {
+            "access_key": told["AccessKeyId"],
+            "secret_key": told["SecretAccessKey"],
+            "token": told["SessionToken"],
+            "expiry_time": told["Expiration"].isoformat(),
+        }
+
+
+@contextmanager
+def translated(doing: str, name: str) -> Iterator[None]:
+    """Whatever the SDK raises inside leaves as one of ours."""
+    try:
+        yield
+    except (ClientError, BotoCoreError, ResponseParserError) as error:
+        raise from_aws(error, doing, name) from None
+
+
+def field(answer: Mapping[str, Any], name: str, doing: str, of: str) -> Any:
+    """What AWS always answers; raises Unavailable where it is missing, as when a proxy answers in AWS's place."""
+    if name not in answer:
+        raise Unavailable(doing, of, f"the answer lacks {name}", "Check that the endpoint is AWS's own")
+    return answer[name]
+
+
+def _from_answer(error: ClientError, doing: str, name: str) -> KeyturnError:
+    code, operation = error.response["Error"]["Code"], error.operation_name
+    problem = f"AWS answered {code} to {operation}"
+    if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+        return Unavailable(doing, name, problem)
+    if code.startswith(("Throttl", "RequestThrottled")):
+        return Throttled(doing, name, problem)
+    return ERRORS.get(code, Invalid)(doing, name, problem, _hint(code, operation))
+
+
+def _hint(code: str, operation: str) -> str:
+    if code in NO_PERMISSION:
+        service = "sts" if operation == "AssumeRole" else "secretsmanager"
+        return f"Allow {service}:{operation}, and kms:Decrypt and kms:GenerateDataKey where a key of your own encrypts"
+    if code in KMS_FAILURE:
+        return "Allow kms:Decrypt and kms:GenerateDataKey on the secret's KMS key, and see that the key is enabled"
+    return "Check the access key or sign in again, and the clock" if ERRORS.get(code) is Denied else ""

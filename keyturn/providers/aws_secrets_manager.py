@@ -1,0 +1,206 @@
+"""AWS Secrets Manager as a store.
+
+The version id of everything written here is derived from the marks, so the store itself tells, without
+reading a value, whether it serves what Keyturn wrote last, and AWS makes one version of a write that is
+tried twice. Source: "PutSecretValue", "UpdateSecretVersionStage" and "ListSecrets" in the API reference.
+"""
+
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.names import AWS_SECRETS_MANAGER, illegal_name, too_large
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import TAG_MANAGED_BY, Copy, Marks
+from keyturn.providers.aws import SDK_CONFIG, AwsSettings, field, open_session, translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_secretsmanager.type_defs import CreateSecretRequestTypeDef, TagTypeDef
+
+CURRENT: Final = "AWSCURRENT"
+VERSIONS: Final = uuid.UUID("5b0a3d0e-6f6b-4a52-9d3c-0f1f6f1c7a11")
+"""Namespace of the version ids (RFC 9562, version 5); changing it makes every copy look tampered with."""
+
+TAG_VALUE: Final = re.compile(r"[\w .:/=+@-]{1,256}")
+"""What a tag's value may be. Source: "Tag" in the Secrets Manager API reference."""
+
+
+def version_id(marks: Marks) -> str:
+    """The id of the version that a push of these marks makes: also its ClientRequestToken."""
+    return str(uuid.uuid5(VERSIONS, "\n".join((marks.source_tag, marks.fingerprint))))
+
+
+class AwsSecretsManager:
+    """A :class:`keyturn.core.stores.Store` in one account and region.
+
+    Signs in as boto3 does by default, or as ``profile``; with ``role_arn`` that identity assumes the role,
+    again whenever the session nears its end. ``kms_key_id`` encrypts the secrets that are created here;
+    existing ones keep their key. Raises Invalid or Denied for settings that can't work.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        region: str,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
+        role_arn: str | None = None,
+        kms_key_id: str | None = None,
+    ) -> None:
+        self.name = name
+        self._region = region
+        self._kms_key_id = kms_key_id
+        with translated("open", name):
+            session = open_session(AwsSettings(region, endpoint_url, profile, role_arn))
+            try:
+                self._client: SecretsManagerClient = session.client(
+                    "secretsmanager", region_name=region, endpoint_url=endpoint_url, config=SDK_CONFIG
+                )
+            except ValueError:
+                problem = f"region {region!r} or endpoint {endpoint_url!r} is malformed"
+                raise Invalid("open", name, problem, "Correct the store's settings") from None
+
+    def find(self, remote: str) -> Copy | None:
+        """Describe one secret without reading its value; None where there is none."""
+        self._check_name(remote, "find")
+        try:
+            return _copy(self._describe(remote, "find"))
+        except NotFound:
+            return None
+
+    def managed(self) -> Iterator[Copy]:
+        """Every secret with Keyturn's marks; replicas of another region's secrets belong to that region."""
+        pages = self._client.get_paginator("list_secrets").paginate(
+            Filters=[{"Key": "tag-key", "Values": [TAG_MANAGED_BY]}],
+            IncludePlannedDeletion=False,
+            PaginationConfig={"PageSize": 100},
+        )
+        with translated("list", self._named("*")):
+            for page in pages:
+                for entry in field(page, "SecretList", "list", self._named("*")):
+                    copy = _copy(entry)
+                    if copy.marks and entry.get("PrimaryRegion", self._region) == self._region:
+                        yield copy
+
+    def write(self, remote: str, value: Sensitive, marks: Marks, found: Copy | None) -> Copy:
+        """Create the secret or give it a new version, then its tags; other tags stay.
+
+        A crash before the tags leaves a version that the old marks don't imply, so the next run writes
+        again: AWS then makes no second version.
+        """
+        self._check(remote, value, marks)
+        written = Copy(remote, version_id(marks), marks)
+        if found == written:
+            return found
+        with translated("write", self._named(remote)):
+            if found is None:
+                self._create(written, value, marks)
+            else:
+                self._update(written, value, marks, found)
+        return written
+
+    def read(self, remote: str) -> Sensitive:
+        """The value served now. Raises NotFound, also where the secret is scheduled for deletion."""
+        self._check_name(remote, "read")
+        name = self._named(remote)
+        with translated("read", name):
+            try:
+                answer = self._client.get_secret_value(SecretId=remote)
+            except self._client.exceptions.InvalidRequestException:
+                raise NotFound("read", name, "it is scheduled for deletion", "Restore it, or write it again") from None
+        if "SecretBinary" in answer:
+            raise Invalid("read", name, "it holds binary data, no text", "Keyturn manages texts only")
+        return Sensitive(field(answer, "SecretString", "read", name))
+
+    def delete(self, remote: str) -> None:
+        """Schedule it for deletion after AWS's default of 30 days. Absent is success."""
+        self._check_name(remote, "delete")
+        with translated("delete", self._named(remote)):
+            try:
+                self._client.delete_secret(SecretId=remote)
+            except self._client.exceptions.ResourceNotFoundException:
+                return
+            except self._client.exceptions.InvalidRequestException:
+                if "DeletedDate" not in self._describe(remote, "delete"):
+                    raise
+
+    def close(self) -> None:
+        """Let go of connections; the store can't be used afterwards."""
+        self._client.close()
+
+    def _create(self, written: Copy, value: Sensitive, marks: Marks) -> None:
+        request: CreateSecretRequestTypeDef = {
+            "Name": written.name,
+            "ClientRequestToken": written.version_id,
+            "SecretString": value.reveal(),
+            "Tags": _tags(marks),
+        }
+        if self._kms_key_id:
+            request["KmsKeyId"] = self._kms_key_id
+        field(self._client.create_secret(**request), "VersionId", "write", self._named(written.name))
+
+    def _update(self, written: Copy, value: Sensitive, marks: Marks, found: Copy) -> None:
+        remote = written.name
+        if not found.intact and "DeletedDate" in self._describe(remote, "write"):
+            self._client.restore_secret(SecretId=remote)
+        answer = self._client.put_secret_value(
+            SecretId=remote, ClientRequestToken=written.version_id, SecretString=value.reveal()
+        )
+        field(answer, "VersionId", "write", self._named(remote))
+        # AWS does nothing when the version is there already, and that one need not be the current one.
+        if not found.intact or CURRENT not in answer.get("VersionStages", ()):
+            self._make_current(written)
+        if found.marks != marks:
+            self._client.tag_resource(SecretId=remote, Tags=_tags(marks))
+
+    def _make_current(self, written: Copy) -> None:
+        current = _current(self._describe(written.name, "write"))
+        if current == written.version_id:
+            return
+        moved_from = {"RemoveFromVersionId": current} if current else {}
+        self._client.update_secret_version_stage(
+            SecretId=written.name, VersionStage=CURRENT, MoveToVersionId=written.version_id, **moved_from
+        )
+
+    def _describe(self, remote: str, doing: str) -> Mapping[str, Any]:
+        with translated(doing, self._named(remote)):
+            answer = self._client.describe_secret(SecretId=remote)
+        field(answer, "Name", doing, self._named(remote))
+        return answer
+
+    def _named(self, remote: str) -> str:
+        return f"{self.name}:{remote}"
+
+    def _check_name(self, remote: str, doing: str) -> None:
+        if problem := illegal_name(AWS_SECRETS_MANAGER, remote):
+            raise Invalid(doing, self._named(remote), problem, "Choose another remote name in the catalogue")
+
+    def _check(self, remote: str, value: Sensitive, marks: Marks) -> None:
+        self._check_name(remote, "write")
+        if problem := too_large(AWS_SECRETS_MANAGER, len(value.reveal().encode())):
+            raise Invalid("write", self._named(remote), problem)
+        if not all(TAG_VALUE.fullmatch(tag) for tag in marks.to_tags().values()):
+            problem = f"the path {marks.source} does not fit in an AWS tag"
+            raise Invalid("write", self._named(remote), problem, "Tags take 256 letters, digits, spaces and _.:/=+-@")
+
+
+def _copy(told: Mapping[str, Any]) -> Copy:
+    """A secret as DescribeSecret or ListSecrets tells it."""
+    marks = Marks.from_tags({tag["Key"]: tag["Value"] for tag in told.get("Tags", ())})
+    current = _current(told)
+    served = bool(current) and "DeletedDate" not in told
+    return Copy(told["Name"], current, marks, intact=served and (marks is None or current == version_id(marks)))
+
+
+def _current(told: Mapping[str, Any]) -> str:
+    """The id of the version that AWS serves; empty where none is."""
+    stages = told.get("VersionIdsToStages") or told.get("SecretVersionsToStages") or {}
+    return next((version for version, labels in stages.items() if CURRENT in labels), "")
+
+
+def _tags(marks: Marks) -> "list[TagTypeDef]":
+    return [{"Key": key, "Value": value} for key, value in marks.to_tags().items()]

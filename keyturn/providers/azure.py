@@ -1,0 +1,128 @@
+"""What Azure adapters share: signing in, pace and patience of the SDK, and its errors in our words."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.identity import ClientSecretCredential, DefaultAzureCredential
+
+from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
+
+ROLE: Final = "Key Vault Secrets Officer"
+
+SDK_SETTINGS: Final[Mapping[str, Any]] = {
+    "connection_timeout": 5,
+    "read_timeout": 10,
+    "retry_total": 1,
+    "retry_connect": 1,
+    "retry_read": 0,
+    "retry_status": 0,
+}
+"""Seconds and counts. Only a connection that never came about is tried again, once: whoever calls paces retries, and
+a write whose answer got lost must not be sent twice, which would add a version."""
+
+OWN_SIGN_IN: Final = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
+
+
+def credential(
+    name: str, authority: str | None, trust: Mapping[str, str]
+) -> ClientSecretCredential | DefaultAzureCredential:
+    """Azure's default credential; for a private ``authority`` the application that the environment names.
+
+    Raises Invalid, saying ``name``, where the environment names none.
+    """
+    if authority is None:
+        return DefaultAzureCredential(**SDK_SETTINGS, **trust)
+    if missing := [variable for variable in OWN_SIGN_IN if not os.environ.get(variable)]:
+        raise Invalid("open", name, f"{', '.join(missing)} not set", "A private authority needs all three")
+    tenant, client, secret = (os.environ[variable] for variable in OWN_SIGN_IN)
+    return ClientSecretCredential(
+        tenant, client, secret, authority=authority, disable_instance_discovery=True, **SDK_SETTINGS, **trust
+    )
+
+
+@contextmanager
+def translated(doing: str, name: str) -> Iterator[None]:
+    """Raise our error for whatever the SDK raises inside."""
+    try:
+        yield
+    except AzureError as error:
+        raise from_azure(error, doing, name) from None
+    except ValueError:
+        # The SDK refuses to send a token for Key Vault to an address outside of it.
+        problem = "the Azure SDK does not take this address for a Key Vault"
+        raise Invalid(doing, name, problem, "Correct vault_url, or set authority where the vault is private") from None
+
+
+def from_azure(error: AzureError, doing: str, name: str) -> KeyturnError:
+    """Our error for one of the SDK's: our words and the service's error code, none of its text."""
+    if _unanswered(error):
+        return Unavailable(doing, name, "no answer from Azure", "Check the address, DNS, firewall and proxy")
+    if isinstance(error, HttpResponseError) and error.status_code is not None:
+        return _refused(error, error.status_code, doing, name)
+    if isinstance(error, ClientAuthenticationError):
+        return Denied(doing, name, "Entra ID gave no token", _sign_in_hint())
+    return Unavailable(doing, name, f"the Azure SDK gave up ({type(error).__name__})")
+
+
+def service_code(error: HttpResponseError) -> str:
+    """The service's own word for the reason, the innermost; empty where it gave none."""
+    told = error.error
+    inner = told.innererror if told else None
+    code = (inner.get("code") if isinstance(inner, dict) else None) or (told.code if told else None)
+    return code if isinstance(code, str) and code.isalnum() else ""
+
+
+def _unanswered(error: BaseException | None) -> bool:
+    """Whether the network is at the bottom of it: azure-identity calls that a failed authentication."""
+    while isinstance(error, ClientAuthenticationError) and error.response is None:
+        error = error.__cause__ or error.__context__
+    return isinstance(error, ServiceRequestError | ServiceResponseError)
+
+
+def _refused(error: HttpResponseError, status: int, doing: str, name: str) -> KeyturnError:
+    code = service_code(error)
+    problem = f"Azure answered {status}" + (f" ({code})" if code else "")
+    if status == 429:
+        return Throttled(doing, name, problem, "Slow down", _retry_after(error))
+    if status == 408 or status >= 500:
+        return Unavailable(doing, name, problem)
+    if status == 404:
+        return NotFound(doing, name, "there is no such secret")
+    if code == "SecretDisabled":
+        return NotFound(doing, name, "the secret is disabled", "Enable it, or write it again")
+    if status == 409:
+        return _conflict(code, doing, name)
+    if status in (401, 403):
+        return Denied(doing, name, problem, _sign_in_hint() if status == 401 else _permission_hint(code))
+    return Invalid(doing, name, problem)
+
+
+def _conflict(code: str, doing: str, name: str) -> KeyturnError:
+    if code == "ObjectIsDeletedButRecoverable":
+        hint = "Run it again: it is recovered then. Or purge it: az keyvault secret purge"
+        return Conflict(doing, name, "a deleted secret has this name", hint)
+    return Locked(doing, name, f"another change is under way ({code or 'Conflict'})", "Run it again in a minute")
+
+
+def _sign_in_hint() -> str:
+    return f"Check {', '.join(OWN_SIGN_IN)}, or the managed identity"
+
+
+def _permission_hint(code: str) -> str:
+    if code == "ForbiddenByFirewall":
+        return "Let this address through the vault's firewall"
+    return f'Give the identity the role "{ROLE}" on the vault'
+
+
+def _retry_after(error: HttpResponseError) -> float | None:
+    given = getattr(error.response, "headers", {}).get("Retry-After", "")
+    return float(given) if given.isdigit() else None

@@ -1,0 +1,186 @@
+"""Telling a consumer over HTTP that a secret changed, signed per Standard Webhooks 1.0."""
+
+import random
+import ssl
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from standardwebhooks import Webhook
+from standardwebhooks.webhooks import EmptyWebhookSecretError
+
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, TransientError, Unavailable
+from keyturn.core.notices import NOTICE_PATH, Notice
+from keyturn.core.sensitive import Sensitive
+
+DOING: Final = "notify"
+CONNECTIONS: Final = 32
+ANSWER_LIMIT: Final = 4096
+"""Bytes of an answer that are drained so that its connection can be used again; nobody looks at them."""
+
+
+def backoff(attempt: int, base: float, cap: float, jitter: float) -> float:
+    """Seconds to wait after failed attempt number ``attempt`` (from 1), with ``jitter`` drawn from 0 to 1.
+
+    Source: "Exponential Backoff And Jitter" (AWS Architecture Blog), full jitter.
+    """
+    return jitter * min(cap, base * 2.0 ** min(attempt - 1, 64))
+
+
+class WebhookSender:
+    """Delivers notices; one instance serves many threads. Errors are named by the caller's ``name``.
+
+    Only https is spoken unless ``allow_http``; certificates are checked against ``ca``, or against the
+    public authorities. The environment's proxies and ``.netrc`` play no part.
+    """
+
+    def __init__(self, *, ca: Path | None = None, allow_http: bool = False) -> None:
+        self._schemes = ("https", "http") if allow_http else ("https",)
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.verify = True if ca is None else str(ca)
+        self._session.headers["user-agent"] = "keyturn"
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        for scheme in self._schemes:
+            self._session.mount(f"{scheme}://", HTTPAdapter(pool_maxsize=CONNECTIONS))
+
+    def deliver(self, url: str, key: Sensitive, notice: Notice, *, message_id: str, timeout: float, name: str) -> None:
+        """Send ``notice`` once, and return when it has been acknowledged, which is status 200 and nothing else.
+
+        ``timeout`` is in seconds, to connect and again for each wait for bytes. Raises TransientError when
+        the same message may be sent again, TerminalError when a person has to mend something first.
+        """
+        self._check(url, name)
+        body = notice.to_json()
+        headers = {"content-type": "application/json", **_signed(key, message_id, body, name)}
+        try:
+            with self._session.post(
+                url.rstrip("/") + NOTICE_PATH,
+                data=body.encode(),
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                next(answer.iter_content(ANSWER_LIMIT), None)
+        except requests.RequestException as error:
+            raise _unanswered(error, timeout, name) from None
+        if answer.status_code != requests.codes.ok:
+            raise _refused(answer, name)
+
+    def deliver_with_retries(
+        self,
+        url: str,
+        key: Sensitive,
+        notice: Notice,
+        *,
+        message_id: str,
+        timeout: float,
+        name: str,
+        attempts: int,
+        base: float = 0.5,
+        cap: float = 30.0,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """Send up to ``attempts`` times under one message id; raises the last error.
+
+        The waits grow from ``base`` to ``cap`` seconds; one the consumer asked for is kept up to ``cap``.
+        """
+        for attempt in range(1, attempts + 1):
+            try:
+                return self.deliver(url, key, notice, message_id=message_id, timeout=timeout, name=name)
+            except TransientError as error:
+                if attempt == attempts:
+                    raise
+                asked = error.retry_after if isinstance(error, Throttled) else None
+            sleep(max(backoff(attempt, base, cap, jitter()), min(asked or 0.0, cap)))
+        raise Invalid(DOING, name, f"{attempts} attempts are none", "Allow one attempt at least")
+
+    def close(self) -> None:
+        """Let go of connections; the sender can't be used afterwards."""
+        self._session.close()
+
+    def _check(self, url: str, name: str) -> None:
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise Invalid(DOING, name, "its address is not a URL", "Mend the consumer's address") from None
+        if parts.scheme not in self._schemes or not parts.hostname:
+            allowed = " or ".join(self._schemes)
+            raise Invalid(DOING, name, f"its address is not an {allowed} URL", "Give the consumer one over TLS")
+        if parts.username is not None or parts.query or parts.fragment:
+            hint = "Leave scheme, host, port and a path prefix: the signature proves who sends"
+            raise Invalid(DOING, name, "its address holds a user, a query or a fragment", hint)
+
+
+def _signed(key: Sensitive, message_id: str, body: str, name: str) -> dict[str, str]:
+    """The three headers of Standard Webhooks; the timestamp is that of the attempt."""
+    now = datetime.now(UTC)
+    try:
+        signature = Webhook(key.reveal()).sign(message_id, now, body)
+    except (ValueError, EmptyWebhookSecretError):
+        hint = "A key is whsec_ and the base64 of 24 to 64 random bytes"
+        raise Invalid(DOING, name, "its webhook key is empty or not base64", hint) from None
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": signature,
+    }
+
+
+def _unanswered(error: requests.RequestException, timeout: float, name: str) -> KeyturnError:
+    """What no usable answer means."""
+    if isinstance(error, requests.exceptions.SSLError) and _untrusted(error):
+        hint = "Give the CA that signed it, or renew the certificate"
+        return Denied(DOING, name, "its TLS certificate is not trusted", hint)
+    if isinstance(error, requests.Timeout):
+        return Unavailable(DOING, name, f"no answer within {timeout:g} s", "See whether the consumer is overloaded")
+    if isinstance(error, requests.exceptions.InvalidURL):
+        return Invalid(DOING, name, "its address is not a URL", "Mend the consumer's address")
+    return Unavailable(DOING, name, "the connection failed", "See whether the consumer runs at its address")
+
+
+def _untrusted(error: BaseException | None) -> bool:
+    """Whether a certificate's check is behind it, which no retry mends, and not a broken handshake."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__context__
+    return error is not None
+
+
+def _refused(answer: requests.Response, name: str) -> KeyturnError:
+    """What a status other than 200 means; the body is not looked at."""
+    status = answer.status_code
+    said = f"answered {status}"
+    asked = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
+    if status == 429 or (status == 503 and asked is not None):
+        return Throttled(DOING, name, said, "It asks for a slower pace", asked)
+    if status == 408 or status >= 500:
+        return Unavailable(DOING, name, said, "It keeps its old credential for now; see the consumer's log")
+    if status in (401, 403):
+        return Denied(DOING, name, said, "Check that it holds the webhook key that signs, and its clock")
+    if status in (404, 410):
+        return NotFound(DOING, name, said, f"Serve POST {NOTICE_PATH} there, or take it out of the catalogue")
+    if 300 <= status < 400:
+        return Invalid(DOING, name, f"{said}, a redirect, which is not followed", "Give its final address")
+    return Invalid(DOING, name, f"{said}, not 200", "A consumer answers 200 once it uses the new credential")
+
+
+def retry_after(header: str, now: datetime) -> float | None:
+    """Seconds to wait by a Retry-After header (RFC 9110, 10.2.3); None where it says nothing usable."""
+    if header.isascii() and header.isdigit():
+        return float(header[:9])
+    try:
+        then = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    if then.tzinfo is None:
+        return None
+    return max(0.0, (then - now).total_seconds())

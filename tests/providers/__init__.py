@@ -1,0 +1,1 @@
+"""One module per adapter, each against a real server or an emulator of it."""

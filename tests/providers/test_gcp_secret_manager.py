@@ -1,0 +1,521 @@
+"""The GCP store: the contract on the emulator (and on a real project, if given), and what only GCP has.
+
+``KEYTURN_TEST_GCP_PROJECT`` names a project to run the contract on, with application default credentials.
+"""
+
+import base64
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+from google.cloud.secretmanager_v1 import SecretManagerServiceClient
+from google.cloud.secretmanager_v1.types import Secret
+
+from deployments.local.ports import free_port
+from keyturn.core import errors
+from keyturn.core.names import GCP_SECRET_MANAGER
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_SOURCE, TAG_VERSION, Copy, Marks, Store
+from keyturn.providers.gcp_secret_manager import GcpSecretManager, from_gcp
+from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
+from tests.deployments.test_gcp_secret_manager import connected, running
+
+PROJECT = "keyturn-stores"
+CLOUD_PROJECT = os.environ.get("KEYTURN_TEST_GCP_PROJECT", "")
+AUTOMATIC: dict[str, Any] = {"replication": {"automatic": {}}}
+
+
+def open_store(port: int) -> GcpSecretManager:
+    return GcpSecretManager("gcp", project=PROJECT, endpoint=f"127.0.0.1:{port}")
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    number = free_port()
+    with running(number, tmp_path_factory.mktemp("gcp"), "--largest-page", "25"):
+        yield number
+
+
+@pytest.fixture(scope="module")
+def client(port: int) -> Iterator[SecretManagerServiceClient]:
+    """The official client, for what somebody else does."""
+    with connected(port) as connection:
+        yield connection
+
+
+@pytest.fixture
+def store(port: int) -> Iterator[GcpSecretManager]:
+    with closing(open_store(port)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def remote() -> str:
+    return f"keyturn-test-{secrets.token_hex(6)}"
+
+
+def path(remote: str, project: str = PROJECT) -> str:
+    return f"projects/{project}/secrets/{remote}"
+
+
+def create_by_hand(client: SecretManagerServiceClient, remote: str, value: str, project: str = PROJECT) -> None:
+    client.create_secret(request={"parent": f"projects/{project}", "secret_id": remote, "secret": AUTOMATIC})
+    add_by_hand(client, remote, value, project)
+
+
+def add_by_hand(client: SecretManagerServiceClient, remote: str, value: str, project: str = PROJECT) -> None:
+    client.add_secret_version(request={"parent": path(remote, project), "payload": {"data": value.encode()}})
+
+
+def versions(client: SecretManagerServiceClient, remote: str) -> int:
+    return len(list(client.list_secret_versions(parent=path(remote))))
+
+
+def raw(client: SecretManagerServiceClient, remote: str) -> Secret:
+    return client.get_secret(name=path(remote))
+
+
+def listed(store: Store, remote: str) -> Copy | None:
+    return next((copy for copy in store.managed() if copy.name == remote), None)
+
+
+class GcpContract(StoreContract):
+    """The contract, with the one thing that Secret Manager's listing can't do."""
+
+    kind = GCP_SECRET_MANAGER
+
+    def test_managed_shows_tampering(self, store: Store, remote: str, tampered: Raw) -> None:
+        """Versions leave no trace on the secret that is listed, so only find shows it."""
+        put(store, remote, fresh_value())
+        tampered(remote, fresh_value().reveal())
+        found = store.find(remote)
+        assert found is not None
+        assert not found.intact
+
+
+class TestTheContractOnTheEmulator(GcpContract):
+    @pytest.fixture
+    def store(self, port: int) -> Iterator[Store]:
+        with closing(open_store(port)) as opened:
+            yield opened
+
+    @pytest.fixture
+    def foreign(self, client: SecretManagerServiceClient) -> Raw:
+        return lambda remote, value: create_by_hand(client, remote, value)
+
+    @pytest.fixture
+    def tampered(self, client: SecretManagerServiceClient) -> Raw:
+        return lambda remote, value: add_by_hand(client, remote, value)
+
+
+@pytest.mark.skipif(not CLOUD_PROJECT, reason="KEYTURN_TEST_GCP_PROJECT is not set")
+class TestTheContractOnGoogleCloud(GcpContract):
+    listing_lag = 30
+
+    @pytest.fixture(scope="class")
+    def cloud(self) -> Iterator[SecretManagerServiceClient]:
+        with SecretManagerServiceClient() as client:
+            yield client
+
+    @pytest.fixture
+    def store(self, cloud: SecretManagerServiceClient, remote: str) -> Iterator[Store]:
+        with closing(GcpSecretManager("gcp", project=CLOUD_PROJECT)) as opened:
+            yield opened
+        request = {"parent": f"projects/{CLOUD_PROJECT}", "filter": f"name:{remote}"}
+        for secret in list(cloud.list_secrets(request=request)):
+            cloud.delete_secret(name=secret.name)
+
+    @pytest.fixture
+    def foreign(self, cloud: SecretManagerServiceClient) -> Raw:
+        return lambda remote, value: create_by_hand(cloud, remote, value, CLOUD_PROJECT)
+
+    @pytest.fixture
+    def tampered(self, cloud: SecretManagerServiceClient) -> Raw:
+        return lambda remote, value: add_by_hand(cloud, remote, value, CLOUD_PROJECT)
+
+
+# Marks
+
+
+def test_the_marks_are_one_label_and_three_annotations(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    value = fresh_value()
+    marks = marks_for(value, 7)
+    store.write(remote, value, marks, None)
+    secret = raw(client, remote)
+    assert dict(secret.labels) == {TAG_MANAGED_BY: "keyturn"}
+    assert dict(secret.annotations) == {
+        TAG_SOURCE: "apps/payments/db@7",
+        TAG_FINGERPRINT: marks.fingerprint,
+        TAG_VERSION: "1",
+    }
+
+
+def test_other_peoples_labels_annotations_and_aliases_are_kept(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    theirs = {"labels": {"team": "payments"}, "annotations": {"owner": "Zoë"}}
+    client.create_secret(
+        request={"parent": f"projects/{PROJECT}", "secret_id": remote, "secret": {**AUTOMATIC, **theirs}}
+    )
+    put(store, remote, fresh_value())
+    client.update_secret(
+        request={
+            "secret": {"name": path(remote), "version_aliases": {"live": 1}},
+            "update_mask": {"paths": ["version_aliases"]},
+        }
+    )
+    put(store, remote, fresh_value(), version=2)
+    secret = raw(client, remote)
+    assert secret.labels["team"] == "payments"
+    assert secret.annotations["owner"] == "Zoë"
+    assert dict(secret.version_aliases) == {"live": 1}
+
+
+def test_the_same_value_under_newer_marks_adds_no_version(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    value = fresh_value()
+    put(store, remote, value)
+    put(store, remote, value, version=2)
+    assert versions(client, remote) == 1
+    assert raw(client, remote).annotations[TAG_SOURCE] == "apps/payments/db@2"
+
+
+def test_an_adopted_secret_that_holds_the_value_already_gets_only_marks(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    value = fresh_value()
+    create_by_hand(client, remote, value.reveal())
+    assert put(store, remote, value).intact
+    assert versions(client, remote) == 1
+
+
+def test_a_label_alone_makes_nothing_ours(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    labelled = {**AUTOMATIC, "labels": {TAG_MANAGED_BY: "keyturn"}}
+    client.create_secret(request={"parent": f"projects/{PROJECT}", "secret_id": remote, "secret": labelled})
+    found = store.find(remote)
+    assert found is not None
+    assert found.marks is None
+    assert listed(store, remote) is None
+
+
+def test_a_copy_from_the_listing_can_be_written(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    put(store, remote, fresh_value())
+    value = fresh_value()
+    written = store.write(remote, value, marks_for(value, 2), listed(store, remote))
+    assert written == store.find(remote) == listed(store, remote)
+    assert versions(client, remote) == 2
+
+
+# Behind Keyturn's back
+
+
+def test_a_version_added_by_somebody_else_is_not_intact(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    written = put(store, remote, fresh_value())
+    add_by_hand(client, remote, "theirs")
+    assert store.find(remote) == Copy(remote, "2", written.marks, intact=False)
+
+
+@pytest.mark.parametrize("verb", ["disable_secret_version", "destroy_secret_version"])
+def test_a_version_that_is_not_enabled_is_not_intact_not_read_and_replaced(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str, verb: str
+) -> None:
+    value = fresh_value()
+    written = put(store, remote, value)
+    getattr(client, verb)(name=f"{path(remote)}/versions/1")
+    assert store.find(remote) == Copy(remote, "1", written.marks, intact=False)
+    with pytest.raises(errors.NotFound) as caught:
+        store.read(remote)
+    assert_silent(caught.value, value, store, remote)
+    assert put(store, remote, value) == Copy(remote, "2", written.marks)
+    assert store.read(remote) == value
+
+
+def test_a_secret_without_versions_is_there_and_not_intact(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    client.create_secret(request={"parent": f"projects/{PROJECT}", "secret_id": remote, "secret": AUTOMATIC})
+    assert store.find(remote) == Copy(remote, "", None, intact=False)
+    with pytest.raises(errors.NotFound):
+        store.read(remote)
+
+
+def test_a_value_that_is_no_text_is_invalid(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    create_by_hand(client, remote, "x")
+    client.add_secret_version(request={"parent": path(remote), "payload": {"data": b"\xff\xfe"}})
+    with pytest.raises(errors.Invalid, match="UTF-8"):
+        store.read(remote)
+
+
+# Crashes: the quota lets a write get so far and no further, and what it left is mended without it
+
+
+class Interrupted:
+    """An emulator that refuses everything after so many calls, until it is started again without that."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+
+    def after(self, calls: int, act: Callable[[GcpSecretManager], object]) -> None:
+        """Do it, and have it stopped by the quota after so many calls."""
+        number = free_port()
+        options = ("--requests-per-minute", str(calls))
+        emulator = running(number, self.data, *options)
+        with emulator, closing(open_store(number)) as store, pytest.raises(errors.Throttled):
+            act(store)
+
+    def then(self, stack: ExitStack) -> tuple[GcpSecretManager, SecretManagerServiceClient]:
+        """A store and a client on what is left."""
+        number = free_port()
+        stack.enter_context(running(number, self.data))
+        return stack.enter_context(closing(open_store(number))), stack.enter_context(connected(number))
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path) -> Interrupted:
+    return Interrupted(tmp_path)
+
+
+def test_a_creation_killed_before_its_version_is_ours_and_stale_everywhere(
+    interrupted: Interrupted, remote: str
+) -> None:
+    value = fresh_value()
+    marks = marks_for(value)
+    interrupted.after(1, lambda store: store.write(remote, value, marks, None))
+    with ExitStack() as stack:
+        store, client = interrupted.then(stack)
+        left = Copy(remote, "", Marks(marks.source, marks.version, ""), intact=False)
+        assert store.find(remote) == listed(store, remote) == left
+        assert put(store, remote, value) == Copy(remote, "1", marks) == store.find(remote)
+        assert versions(client, remote) == 1
+
+
+@pytest.mark.parametrize("look", [lambda store, remote: store.find(remote), listed], ids=["find", "listing"])
+def test_a_creation_killed_before_its_marks_adds_no_second_version(
+    interrupted: Interrupted, remote: str, look: Callable[[Store, str], Copy | None]
+) -> None:
+    value = fresh_value()
+    marks = marks_for(value)
+    interrupted.after(2, lambda store: store.write(remote, value, marks, None))
+    with ExitStack() as stack:
+        store, client = interrupted.then(stack)
+        found = look(store, remote)
+        assert found is not None
+        assert not found.intact
+        assert store.write(remote, value, marks, found) == Copy(remote, "1", marks) == store.find(remote)
+        assert versions(client, remote) == 1
+
+
+def test_an_update_killed_before_its_marks_adds_no_second_version(interrupted: Interrupted, remote: str) -> None:
+    old, value = fresh_value(), fresh_value()
+
+    def update(store: GcpSecretManager) -> None:
+        put(store, remote, old)
+        put(store, remote, value, version=2)
+
+    # Creating takes find's one call and three; updating find's two, the version, and the marks that are refused.
+    interrupted.after(7, update)
+    with ExitStack() as stack:
+        store, client = interrupted.then(stack)
+        found, seen = store.find(remote), listed(store, remote)
+        assert found == Copy(remote, "2", marks_for(old), intact=False)
+        assert seen is not None
+        assert seen.marks == marks_for(old), "the listing must not call it up to date"
+        assert store.write(remote, value, marks_for(value, 2), seen) == Copy(remote, "2", marks_for(value, 2))
+        assert versions(client, remote) == 2
+        assert store.read(remote) == value
+
+
+def test_a_creation_whose_answer_was_lost_is_taken_up_again(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    value = fresh_value()
+    first = store.write(remote, value, marks_for(value), None)
+    assert store.write(remote, value, marks_for(value), None) == first
+    assert versions(client, remote) == 1
+
+
+def test_a_secret_that_somebody_else_created_meanwhile_is_a_conflict(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    value = fresh_value()
+    create_by_hand(client, remote, "theirs")
+    with pytest.raises(errors.Conflict) as caught:
+        store.write(remote, value, marks_for(value), None)
+    assert_silent(caught.value, value, store, remote)
+    assert store.read(remote).reveal() == "theirs"
+
+
+def test_a_writer_that_was_overtaken_is_refused_and_its_copy_is_stale_in_the_listing(
+    store: GcpSecretManager, remote: str
+) -> None:
+    put(store, remote, fresh_value())
+    before = store.find(remote)
+    newer, older = fresh_value(), fresh_value()
+    store.write(remote, newer, marks_for(newer, 3), before)
+    with pytest.raises(errors.Conflict) as caught:
+        store.write(remote, older, marks_for(older, 2), before)
+    assert_silent(caught.value, older, store, remote)
+    seen = listed(store, remote)
+    assert seen is not None
+    assert not seen.intact
+    assert put(store, remote, newer, version=3) == store.find(remote) == listed(store, remote)
+    assert store.read(remote) == newer
+
+
+# Refusals
+
+
+def test_above_the_quota_is_throttled_with_the_time_to_wait(tmp_path: Path, remote: str) -> None:
+    number = free_port()
+    with running(number, tmp_path, "--requests-per-minute", "1"), closing(open_store(number)) as store:
+        store.find(remote)
+        with pytest.raises(errors.Throttled) as caught:
+            store.find(remote)
+    assert caught.value.retry_after is not None
+    assert 50 <= caught.value.retry_after <= 60
+
+
+def test_without_permission_is_denied_and_names_the_role(tmp_path: Path, remote: str) -> None:
+    number, value = free_port(), fresh_value()
+    options = ("--require-token-env", "KEYTURN_TEST_TOKEN")
+    with running(number, tmp_path, *options, KEYTURN_TEST_TOKEN="t"), closing(open_store(number)) as store:
+        acts: list[Callable[[], object]] = [
+            lambda: store.find(remote),
+            lambda: store.write(remote, value, marks_for(value), None),
+            lambda: store.read(remote),
+            lambda: store.delete(remote),
+        ]
+        for act in acts:
+            with pytest.raises(errors.Denied, match=r"roles/secretmanager\.admin") as caught:
+                act()
+            assert_silent(caught.value, value, store, remote)
+        with pytest.raises(errors.Denied) as caught:
+            list(store.managed())
+        assert caught.value.name == store.name
+
+
+def test_nobody_listening_is_unavailable_at_once(remote: str) -> None:
+    value = fresh_value()
+    with closing(open_store(free_port())) as store:
+        began = time.monotonic()
+        with pytest.raises(errors.Unavailable) as caught:
+            store.write(remote, value, marks_for(value), None)
+        assert time.monotonic() - began < 5
+        assert_silent(caught.value, value, store, remote)
+
+
+def test_a_store_finds_its_server_again(tmp_path: Path, remote: str) -> None:
+    number, value = free_port(), fresh_value()
+    with closing(open_store(number)) as store:
+        with running(number, tmp_path):
+            put(store, remote, value)
+        with pytest.raises(errors.Unavailable):
+            store.read(remote)
+        with running(number, tmp_path):
+            assert value == read_when_it_answers(store, remote)
+
+
+def read_when_it_answers(store: Store, remote: str) -> Sensitive:
+    end = time.monotonic() + 20
+    while True:
+        try:
+            return store.read(remote)
+        except errors.Unavailable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("endpoint", ["10.0.0.1:80", "example.com:443", "127.0.0.1", "127.0.0.1:x", ":80", ""])
+def test_an_endpoint_that_is_not_loopback_is_invalid(endpoint: str) -> None:
+    with pytest.raises(errors.Invalid):
+        GcpSecretManager("gcp", project=PROJECT, endpoint=endpoint)
+
+
+def test_without_credentials_is_denied_and_says_how_to_sign_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
+    with pytest.raises(errors.Denied, match="gcloud auth application-default login"):
+        GcpSecretManager("gcp", project=PROJECT)
+
+
+@pytest.mark.parametrize("act", [Store.find, Store.read, Store.delete], ids=lambda act: act.__name__)
+def test_an_illegal_name_is_invalid_everywhere(store: GcpSecretManager, act: Callable[..., object]) -> None:
+    with pytest.raises(errors.Invalid):
+        getattr(store, act.__name__)("a/versions/1")
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (api.PermissionDenied, errors.Denied),
+        (api.Unauthenticated, errors.Denied),
+        (api.NotFound, errors.NotFound),
+        (api.Conflict, errors.Conflict),
+        (api.AlreadyExists, errors.Conflict),
+        (api.Aborted, errors.Conflict),
+        (api.FailedPrecondition, errors.Conflict),
+        (api.InvalidArgument, errors.Invalid),
+        (api.BadRequest, errors.Invalid),
+        (api.ResourceExhausted, errors.Throttled),
+        (api.TooManyRequests, errors.Throttled),
+        (api.ServiceUnavailable, errors.Unavailable),
+        (api.DeadlineExceeded, errors.Unavailable),
+        (api.InternalServerError, errors.Unavailable),
+        (api.Unknown, errors.Unavailable),
+        (api.Cancelled, errors.Unavailable),
+        (api.RetryError, errors.Unavailable),
+        (api.MethodNotImplemented, errors.UnsupportedOperation),
+        (auth.DefaultCredentialsError, errors.Denied),
+        (auth.RefreshError, errors.Denied),
+        (auth.TransportError, errors.Unavailable),
+    ],
+)
+def test_every_error_has_one_meaning(error: Any, meaning: type[errors.KeyturnError]) -> None:
+    ours = from_gcp(error("its own words", *([None] if error is api.RetryError else [])), "read", "gcp:name")
+    assert type(ours) is meaning
+    assert (ours.doing, ours.name) == ("read", "gcp:name")
+    assert "its own words" not in str(ours)
+
+
+# Leaks
+
+
+def test_the_sdks_debug_logging_shows_no_payload(
+    store: GcpSecretManager, remote: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    value = fresh_value()
+    google = logging.getLogger("google")
+    google.addHandler(caplog.handler)
+    try:
+        with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "google"):
+            put(store, remote, value)
+            store.read(remote)
+    finally:
+        google.removeHandler(caplog.handler)
+    told = "".join(str(vars(record)) for record in caplog.records)
+    assert value.reveal() not in told
+    assert base64.b64encode(value.reveal().encode()).decode() not in told
+
+
+def test_a_copy_shows_no_value(store: GcpSecretManager, remote: str) -> None:
+    value = fresh_value()
+    assert value.reveal() not in repr(put(store, remote, value))
