@@ -37,7 +37,7 @@ class World:
     def kind(self, store: str) -> str | None:
         """A store's kind, even of one that is broken otherwise."""
         entry = self.entries["stores"].get(store)
-        kind = _at(entry.data, ("kind",)) if entry else None
+        kind = _text(entry, "kind") if entry else None
         return kind if kind in LIMITS else None
 
 

@@ -20,17 +20,19 @@ class Stage(StrEnum):
 
     MINTING = "minting"
     PENDING = "pending"
+    ABANDONING = "abandoning"
     PROMOTED = "promoted"
     RETIRED = "retired"
     ABANDONED = "abandoned"
 
 
-OPEN: Final = frozenset({Stage.MINTING, Stage.PENDING})
+OPEN: Final = frozenset({Stage.MINTING, Stage.PENDING, Stage.ABANDONING})
 """The stages in which somebody holds the rotation."""
 
 TRANSITIONS: Final[dict[Stage, frozenset[Stage]]] = {
-    Stage.MINTING: frozenset({Stage.PENDING, Stage.ABANDONED}),
-    Stage.PENDING: frozenset({Stage.PROMOTED, Stage.ABANDONED}),
+    Stage.MINTING: frozenset({Stage.PENDING}),
+    Stage.PENDING: frozenset({Stage.PROMOTED, Stage.ABANDONING}),
+    Stage.ABANDONING: frozenset({Stage.ABANDONED}),
     Stage.PROMOTED: frozenset({Stage.RETIRED}),
     Stage.RETIRED: frozenset(),
     Stage.ABANDONED: frozenset(),
@@ -93,7 +95,7 @@ class Rotation:
 class Record:
     """A secret's whole rotation record. ``version`` and ``age`` (seconds) are those of the hub's entry.
 
-    ``candidate`` is kept only while the rotation is PENDING.
+    ``candidate`` is kept only while the rotation is PENDING or ABANDONING.
     """
 
     rotation: Rotation | None = None

@@ -12,7 +12,7 @@ from azure.core.exceptions import (
     ServiceRequestError,
     ServiceResponseError,
 )
-from azure.identity import ClientSecretCredential, DefaultAzureCredential
+from azure.identity import ClientSecretCredential, DefaultAzureCredential, EnvironmentCredential
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
 
@@ -29,19 +29,23 @@ SDK_SETTINGS: Final[Mapping[str, Any]] = {
 """Seconds and counts. Only a connection that never came about is tried again, once: whoever calls paces retries, and
 a write whose answer got lost must not be sent twice, which would add a version."""
 
-OWN_SIGN_IN: Final = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
+SECRET: Final = "AZURE_CLIENT_SECRET"
+OWN_SIGN_IN: Final = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", SECRET)
 
 
 def credential(
     name: str, authority: str | None, trust: Mapping[str, str]
-) -> ClientSecretCredential | DefaultAzureCredential:
-    """Azure's default credential; for a private ``authority`` the application that the environment names.
+) -> ClientSecretCredential | EnvironmentCredential | DefaultAzureCredential:
+    """The application that the environment names; where it names none, whatever Azure's default credential finds.
 
-    Raises Invalid, saying ``name``, where the environment names none.
+    A private ``authority`` knows applications only: raises Invalid, saying ``name``, where none is named.
     """
+    missing = [variable for variable in OWN_SIGN_IN if not os.environ.get(variable)]
     if authority is None:
-        return DefaultAzureCredential(**SDK_SETTINGS, **trust)
-    if missing := [variable for variable in OWN_SIGN_IN if not os.environ.get(variable)]:
+        # The default credential's chain forgets why a sign-in failed, and so whether to try again.
+        named = not missing or (missing == [SECRET] and os.environ.get("AZURE_CLIENT_CERTIFICATE_PATH"))
+        return (EnvironmentCredential if named else DefaultAzureCredential)(**SDK_SETTINGS, **trust)
+    if missing:
         raise Invalid("open", name, f"{', '.join(missing)} not set", "A private authority needs all three")
     tenant, client, secret = (os.environ[variable] for variable in OWN_SIGN_IN)
     return ClientSecretCredential(

@@ -91,7 +91,8 @@ class AzureKeyVault:
 
         Key Vault can't describe the current version without its value. Listing the versions can, but takes a call
         for every 25 of them, in no order, with dates in whole seconds, so that the newest of two made in one second
-        is anybody's guess. So this gets the current version and drops the value unread.
+        is anybody's guess. So this gets the current version and drops the value unread. Only where that carries no
+        marks, or is disabled, the versions are listed: an older one of ours tells that somebody else changed it.
         """
         with self._calling("find", remote):
             return self._find(remote)
@@ -241,7 +242,7 @@ class AzureKeyVault:
         name = self._full(remote)
         if remote != ANY and (problem := illegal_name(AZURE_KEY_VAULT, remote)):
             raise Invalid(doing, name, problem)
-        # The SDK's sign-in drops the token for a moment; a thread that just saw it there would fail.
+        # Threads that start together would each ask for a token, and the SDK drops its own while it answers a challenge.
         with nullcontext() if self._signed_in else self._signing_in, azure.translated(doing, name):
             yield
         self._signed_in = True

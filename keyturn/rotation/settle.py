@@ -53,8 +53,8 @@ def notify(keyturn: Keyturn, path: str, rotation: Rotation, consumer: str) -> To
 def notify_all(keyturn: Keyturn, path: str, rotation: Rotation) -> list[Told]:
     """Tell every consumer, side by side, and keep who acknowledged."""
     consumers = keyturn.secret(path).consumers
-    if not consumers:
-        return []
+    if set(consumers) <= set(rotation.acknowledged):
+        return [Told(consumer) for consumer in consumers]
     with ThreadPoolExecutor(len(consumers)) as pool:
         told = list(pool.map(lambda consumer: notify(keyturn, path, rotation, consumer), consumers))
     acknowledge(keyturn, path, rotation.token, [t.consumer for t in told if not t.error])
@@ -81,12 +81,16 @@ def acknowledge(keyturn: Keyturn, path: str, token: str, consumers: list[str]) -
 def retire(keyturn: Keyturn, path: str, waive: Waive = Waive.NOTHING) -> Retirement:
     """End the old credential when its grace is over and all the evidence is there. Absent is success.
 
-    What holds it back is named. Waiving everything says so in the history.
+    Consumers that were silent are told again first. What holds it back is named; waiving everything says
+    so in the history.
     """
-    record = load(keyturn, path)
-    rotation = record.retiring
+    rotation = load(keyturn, path).retiring
     if rotation is None:
         return Retirement(path, None, retired=False)
+    if waive is not Waive.EVERYTHING:
+        notify_all(keyturn, path, rotation)
+    record = load(keyturn, path)
+    rotation = record.retiring or rotation
     held_by = tuple(obstacles(keyturn, path, rotation, waive))
     if held_by and waive is not Waive.EVERYTHING:
         return Retirement(path, rotation.version, retired=False, held_by=held_by)

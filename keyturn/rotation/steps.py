@@ -47,6 +47,11 @@ class Attempt:
             raise TerminalError("go on with", self.path, "it has no candidate", "Run the rotation again")
         return self.record.candidate
 
+    @property
+    def in_force(self) -> bool:
+        """Whether CURRENT is the candidate already: a run was interrupted right after it promoted."""
+        return self.current is not None and self.current.fields.holds(self.candidate)
+
     def change(self, sequence: int | None = None) -> Change:
         """The attempt as its strategy sees it."""
         current = self.current.fields if self.current else None
@@ -73,10 +78,14 @@ def resume(keyturn: Keyturn, path: str, token: str) -> Attempt:
 def stage(keyturn: Keyturn, path: str, decision: Decision) -> Attempt:
     """Save a candidate as PENDING, or go on with the one that an earlier run left.
 
-    Raises Locked when another run holds the rotation, or has just done it.
+    One that can't go on is abandoned first. Raises Locked when another run holds the rotation, or has just
+    done it.
     """
     record = claim(keyturn, path, load(keyturn, path))
     attempt = Attempt(path, record, keyturn.hub.read(path))
+    if why := spoiled(keyturn, attempt):
+        closed = abandon(keyturn, attempt, why)
+        return stage(keyturn, path, replace(decision, seen=newest_version(keyturn, closed)))
     if record.open is None:
         return open_rotation(keyturn, attempt, decision)
     if record.open.stage is Stage.MINTING:
@@ -84,6 +93,18 @@ def stage(keyturn: Keyturn, path: str, decision: Decision) -> Attempt:
         keyturn.open_strategy(path).sweep(record.open.before, known)
         return mint(keyturn, attempt)
     return attempt
+
+
+def spoiled(keyturn: Keyturn, attempt: Attempt) -> str | None:
+    """Why the candidate that an earlier run left can't go on; None when it can, or when there is none."""
+    rotation = attempt.record.open
+    if rotation is None or rotation.stage is Stage.MINTING:
+        return None
+    if rotation.stage is Stage.ABANDONING:
+        return rotation.note
+    if attempt.in_force or ends(keyturn, attempt) == dict(rotation.ends):
+        return None
+    return "CURRENT names another credential than when this rotation began"
 
 
 def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Attempt:
@@ -94,7 +115,6 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
     base = newest_version(keyturn, attempt)
     if base != decision.seen:
         raise Locked("rotate", path, f"version {base} was promoted a moment ago", "Nothing to do: it is done")
-    attempt, base = fence_abandoned(keyturn, attempt, base)
     strategy = keyturn.open_strategy(path)
     rotation = Rotation(
         token=str(uuid.uuid4()),
@@ -113,19 +133,6 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
     return replace(attempt, record=take(keyturn, attempt, rotation, minted(keyturn, attempt)))
 
 
-def fence_abandoned(keyturn: Keyturn, attempt: Attempt, base: int) -> tuple[Attempt, int]:
-    """After an abandoned candidate, write CURRENT again unchanged, once.
-
-    That moves the version on, so a worker suspended just before it promoted that candidate finds its
-    compare-and-set refused when it wakes.
-    """
-    last = attempt.record.history[-1] if attempt.record.history else None
-    if attempt.current is None or last is None or last.stage is not Stage.ABANDONED or last.base_version != base:
-        return attempt, base
-    moved = replace(attempt.current, version=keyturn.hub.write(attempt.path, attempt.current.fields, cas=base))
-    return replace(attempt, current=moved), moved.version
-
-
 def take(keyturn: Keyturn, attempt: Attempt, rotation: Rotation, candidate: SecretFields | None) -> Record:
     """Write the record that opens ``rotation``. Raises Locked when another worker opened one first."""
     try:
@@ -136,9 +143,18 @@ def take(keyturn: Keyturn, attempt: Attempt, rotation: Rotation, candidate: Secr
 
 
 def mint(keyturn: Keyturn, attempt: Attempt) -> Attempt:
-    """Let a strategy whose mint acts at the target make the candidate, and save it at once."""
-    pending = attempt.rotation.to(Stage.PENDING)
-    return replace(attempt, record=save(keyturn, attempt.path, attempt.record, pending, minted(keyturn, attempt)))
+    """Let a strategy whose mint acts at the target make the candidate, and save it at once.
+
+    Raises Locked, and gives the candidate back, when another worker took the rotation over meanwhile.
+    """
+    pending, candidate = attempt.rotation.to(Stage.PENDING), minted(keyturn, attempt)
+    try:
+        return replace(attempt, record=save(keyturn, attempt.path, attempt.record, pending, candidate))
+    except Conflict:
+        current = attempt.current.fields if attempt.current else None
+        unsaved = Change(attempt.path, attempt.record.version, candidate, current)
+        keyturn.open_strategy(attempt.path).abandon(unsaved)
+        raise held(attempt.path, load(keyturn, attempt.path).rotation or attempt.rotation) from None
 
 
 def minted(keyturn: Keyturn, attempt: Attempt) -> SecretFields:
@@ -150,13 +166,13 @@ def minted(keyturn: Keyturn, attempt: Attempt) -> SecretFields:
 
 def install(keyturn: Keyturn, attempt: Attempt) -> None:
     """Make the target accept the candidate. Already accepted or promoted is success."""
-    if attempt.record.open:
+    if attempt.record.open and not attempt.in_force:
         keyturn.open_strategy(attempt.path).install(attempt.change())
 
 
 def verify(keyturn: Keyturn, attempt: Attempt) -> None:
-    """Log in with the candidate on a new connection. Raises CandidateRejected."""
-    if attempt.record.open:
+    """Log in with the candidate on a new connection. Already promoted is success. Raises CandidateRejected."""
+    if attempt.record.open and not attempt.in_force:
         keyturn.open_strategy(attempt.path).verify(attempt.change())
 
 
@@ -164,7 +180,7 @@ def promote(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     """Make the candidate CURRENT: the one point of no return. Already CURRENT is success."""
     if attempt.record.open is None:
         return attempt
-    path, rotation = attempt.path, attempt.rotation
+    path, rotation = attempt.path, going_on(attempt).rotation
     current = write_current(keyturn, attempt)
     stamp = attempt.candidate.reveal()["rotated_at"]
     keyturn.hub.annotate(path, {ROTATED_AT: stamp, "keyturn-token": rotation.token})
@@ -180,7 +196,7 @@ def promote(keyturn: Keyturn, attempt: Attempt) -> Attempt:
 def write_current(keyturn: Keyturn, attempt: Attempt) -> HubSecret:
     """Compare-and-set the candidate onto the secret's own path; fields that it lacks keep their value."""
     current = attempt.current
-    if current and current.fields.holds(attempt.candidate):
+    if current and attempt.in_force:
         return current
     merged = (current.fields if current else SecretFields({})).merged(attempt.candidate)
     try:
@@ -193,22 +209,73 @@ def write_current(keyturn: Keyturn, attempt: Attempt) -> HubSecret:
 def seen_again(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     """The attempt on the secret as it is now. Raises Superseded when the credential itself has changed.
 
-    CURRENT is read before the record: the record of an abandoned rotation closes before CURRENT moves.
+    CURRENT is read before the record: a rotation is marked as abandoned before CURRENT moves.
     """
     current = keyturn.hub.read(attempt.path)
-    again = Attempt(attempt.path, open_by(keyturn, attempt.path, attempt.rotation.token), current)
-    written = current is not None and current.fields.holds(attempt.candidate)
-    if not written and ends(keyturn, again) != dict(attempt.rotation.ends):
+    again = going_on(Attempt(attempt.path, open_by(keyturn, attempt.path, attempt.rotation.token), current))
+    if again.record.open is None:
+        return replace(again, record=attempt.record)
+    if not again.in_force and ends(keyturn, again) != dict(attempt.rotation.ends):
         problem = "CURRENT names another credential than when this rotation began"
         raise Superseded("promote", attempt.path, problem, "Somebody wrote it by hand: run the rotation again")
     return again
 
 
-def abandon(keyturn: Keyturn, attempt: Attempt, why: str) -> None:
-    """Give up a candidate that the target refused. CURRENT is untouched and works."""
-    keyturn.open_strategy(attempt.path).abandon(attempt.change(sequence=attempt.record.version + 1))
-    closed = attempt.rotation.to(Stage.ABANDONED, closed_at=keyturn.clock(), note=why)
-    save(keyturn, attempt.path, attempt.record, closed)
+def going_on(attempt: Attempt) -> Attempt:
+    """The attempt, unless its candidate is being given up. Raises Superseded."""
+    if attempt.rotation.stage is Stage.ABANDONING:
+        problem = f"rotation {attempt.rotation.token} is being abandoned: {attempt.rotation.note}"
+        raise Superseded("promote", attempt.path, problem, "Run the rotation again: it makes a new candidate")
+    return attempt
+
+
+def abandon(keyturn: Keyturn, attempt: Attempt, why: str) -> Attempt:
+    """Give up a candidate that the target refused. CURRENT is untouched and works.
+
+    First the record says so, which stops every other worker; then CURRENT's version moves on; the target
+    comes last, and may be told again after a crash.
+    """
+    path, rotation = attempt.path, attempt.rotation
+    if rotation.stage is not Stage.ABANDONING:
+        doomed = rotation.to(Stage.ABANDONING, note=why)
+        attempt = replace(attempt, record=save(keyturn, path, attempt.record, doomed, attempt.candidate))
+    attempt = fence(keyturn, attempt)
+    keyturn.open_strategy(path).abandon(attempt.change(sequence=attempt.record.version))
+    closed = attempt.rotation.to(Stage.ABANDONED, closed_at=keyturn.clock())
+    return replace(attempt, record=save(keyturn, path, attempt.record, closed))
+
+
+def fence(keyturn: Keyturn, attempt: Attempt) -> Attempt:
+    """Write CURRENT again unchanged, so that a worker suspended just before it promoted is refused.
+
+    Where such a worker was quicker, what it replaced is put back.
+    """
+    current = keyturn.hub.read(attempt.path)
+    if current is None:
+        return replace(attempt, current=None)
+    kept = without(keyturn, attempt, current)
+    keep_age(keyturn, attempt.path)
+    try:
+        moved = replace(kept, version=keyturn.hub.write(attempt.path, kept.fields, cas=current.version))
+    except Conflict:
+        return fence(keyturn, attempt)
+    return replace(attempt, current=moved)
+
+
+def without(keyturn: Keyturn, attempt: Attempt, current: HubSecret) -> HubSecret:
+    """The newest version since the rotation began that isn't the candidate; ``current`` where there is none."""
+    for version in range(current.version, max(attempt.rotation.base_version, 1) - 1, -1):
+        found = current if version == current.version else keyturn.hub.read(attempt.path, version)
+        if found and not found.fields.holds(attempt.candidate):
+            return found
+    return current
+
+
+def keep_age(keyturn: Keyturn, path: str) -> None:
+    """Write the secret's age down where only its newest version told it, before that version is written again."""
+    info = keyturn.hub.describe(path)
+    if info and info.rotated_at and ROTATED_AT not in info.custom:
+        keyturn.hub.annotate(path, {ROTATED_AT: info.rotated_at.isoformat()})
 
 
 def ends(keyturn: Keyturn, attempt: Attempt) -> dict[str, str]:

@@ -32,6 +32,7 @@ from deployments.local.azure_key_vault import (
     Limits,
     Server,
 )
+from deployments.local.azure_key_vault.__main__ import arguments, directory
 from deployments.local.ports import free_port
 
 TENANT = "72f9a1c0-5b1e-4c52-9d0a-6f3e2b8d4a11"
@@ -604,3 +605,16 @@ def test_a_missing_client_secret_is_told_in_one_line(pki: Path, tmp_path: Path, 
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1
     assert "VAULT_CLIENT_SECRET" in ended.stderr
+
+
+def test_the_command_line_describes_the_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("WRITER", "READER", "IDENTITY_HEADER"):
+        monkeypatch.setenv(variable, f"{variable}'s secret")
+    given = ["--port", "1", "--cert", "c", "--key", "k", "--data", "d", "--tenant-id", TENANT]
+    given += ["--client-id", "writer", "--client-secret-env", "WRITER"]
+    given += ["--reader-client-id", "reader", "--reader-client-secret-env", "READER"]
+    applications = (
+        Application("writer", "WRITER's secret", ADMINISTRATOR),
+        Application("reader", "READER's secret", SECRETS_USER),
+    )
+    assert directory(arguments(given)) == Directory(TENANT, applications, "IDENTITY_HEADER's secret")

@@ -7,6 +7,7 @@ import base64
 import logging
 import os
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -443,6 +444,29 @@ def read_when_it_answers(store: Store, remote: str) -> Sensitive:
             if time.monotonic() > end:
                 raise
             time.sleep(0.1)
+
+
+def test_a_proxy_of_the_environment_never_sees_what_goes_to_an_endpoint(
+    port: int, remote: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("grpc_proxy", "https_proxy", "http_proxy"):
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("no_grpc_proxy", raising=False)
+    with closing(open_store(port)) as store:
+        assert put(store, remote, fresh_value()).intact
+
+
+def test_a_value_that_does_not_match_its_checksum_is_not_given_out(tmp_path: Path, remote: str) -> None:
+    number, value = free_port(), fresh_value()
+    with closing(open_store(number)) as store, running(number, tmp_path):
+        put(store, remote, value)
+    with closing(sqlite3.connect(tmp_path / "secrets.sqlite")) as damaged, damaged:
+        damaged.execute("UPDATE versions SET checksum = checksum + 1")
+    with closing(open_store(number)) as store, running(number, tmp_path):
+        with pytest.raises(errors.Unavailable, match="checksum") as caught:
+            store.read(remote)
+        assert_silent(caught.value, value, store, remote)
 
 
 @pytest.mark.parametrize("endpoint", ["10.0.0.1:80", "example.com:443", "127.0.0.1", "127.0.0.1:x", ":80", ""])

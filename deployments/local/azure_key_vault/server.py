@@ -33,7 +33,7 @@ class Server:
         self._listener = _Listener(emulator, context, port)
         self.port: int = self._listener.server_address[1]
         self.url = f"https://localhost:{self.port}"
-        self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

@@ -1,0 +1,44 @@
+"""Where the catalogue and the hub are: the one block that a worker needs to open everything else."""
+
+import os
+from pathlib import Path
+
+from prefect.blocks.core import Block
+from pydantic import Field
+
+from keyturn.catalogue import load
+from keyturn.providers.registry import open_keyturn
+from keyturn.providers.vault import VaultHub
+from keyturn.providers.vault_login import HubSettings
+from keyturn.rotation.context import Keyturn
+
+DEFAULT_NAME = "default"
+
+
+class KeyturnWorkspace(Block):
+    """One catalogue and its hub. Logins are named, not held: files and environment variables of the worker."""
+
+    _block_type_name = "Keyturn Workspace"
+    _block_type_slug = "keyturn-workspace"
+
+    catalogue: str = Field(description="The directory of the catalogue's YAML files, on the worker.")
+    address: str = Field(description="The hub's address, such as https://vault.example.com:8200.")
+    mount: str = Field(default="secret", description="The KV v2 mount that holds the secrets.")
+    state_mount: str = Field(default="keyturn", description="The KV v2 mount that holds Keyturn's own state.")
+    namespace: str | None = Field(default=None, description="The hub's namespace.")
+    ca_file: str | None = Field(default=None, description="The CA of the hub's certificate, where it is not public.")
+    role_id_file: str | None = Field(default=None, description="The file with the worker's AppRole role id.")
+    secret_id_file: str | None = Field(default=None, description="The file with the worker's AppRole secret id.")
+    approle_mount: str = Field(default="approle", description="Where the AppRole method is mounted.")
+    token_file: str | None = Field(default=None, description="A file with a token, instead of the AppRole.")
+    token_env: str = Field(default="VAULT_TOKEN", description="The variable that holds a token, if no file does.")
+
+    @staticmethod
+    def from_settings(catalogue: Path, hub: HubSettings) -> "KeyturnWorkspace":
+        """The same settings as a block."""
+        return KeyturnWorkspace(catalogue=str(catalogue), **vars(hub))
+
+    def open(self) -> Keyturn:
+        """Load the catalogue, with the worker's environment, and connect to the hub when first asked."""
+        given = self.model_dump(include=set(HubSettings.__dataclass_fields__))
+        return open_keyturn(load(Path(self.catalogue), os.environ), VaultHub(HubSettings(**given)))

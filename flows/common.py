@@ -1,0 +1,70 @@
+"""What the runbooks share: the opened workspace, the limit per target, and a bounded fan-out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+from prefect.concurrency.asyncio import concurrency
+
+from keyturn.core.errors import KeyturnError, TerminalError
+from keyturn.rotation.context import Keyturn
+from tasks.workspace import keyturn, target_limit
+
+SIDE_BY_SIDE: Final = 8
+"""Secrets at work at once in one run; the limits per target hold across runs."""
+
+BATCH: Final = 50
+"""Secrets for one task where each needs little work."""
+
+T = TypeVar("T")
+
+
+async def workspace() -> Keyturn:
+    """This process's workspace, opened in a thread so that the flow's heartbeat goes on."""
+    return await asyncio.to_thread(keyturn)
+
+
+@asynccontextmanager
+async def slot(opened: Keyturn, path: str) -> AsyncIterator[None]:
+    """One of the few places at the secret's target; a secret without a target needs none."""
+    target = getattr(opened.secret(path).rotation, "target", None)
+    if target is None:
+        yield
+        return
+    async with concurrency(target_limit(target), strict=True):
+        yield
+
+
+async def each(paths: Sequence[str], work: Callable[[str], Awaitable[T]]) -> dict[str, T | KeyturnError]:
+    """Run ``work`` for every path, a few at a time; one that fails never stops another."""
+    places = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def one(path: str) -> T | KeyturnError:
+        async with places:
+            try:
+                return await work(path)
+            except KeyturnError as error:
+                return error
+
+    return dict(zip(paths, await asyncio.gather(*map(one, paths)), strict=True))
+
+
+def chosen(opened: Keyturn, path: str | None) -> list[str]:
+    """The one secret asked for, or every one of the catalogue. Raises NotFound."""
+    return [opened.secret(path).path] if path else sorted(opened.catalogue.secrets)
+
+
+def in_batches(paths: list[str], size: int) -> Iterator[list[str]]:
+    """The paths in lists of at most ``size``."""
+    return (paths[start : start + size] for start in range(0, len(paths), size))
+
+
+def raise_failures(doing: str, results: dict[str, T | KeyturnError]) -> None:
+    """End the run as failed when any secret failed, naming each."""
+    errors = [error for error in results.values() if isinstance(error, KeyturnError)]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        problem = " | ".join(map(str, errors))
+        raise TerminalError(doing, f"{len(errors)} of {len(results)} secrets", problem)

@@ -1,0 +1,52 @@
+"""What a run leaves in the Prefect UI: one table, in names, versions and fingerprints."""
+
+import re
+
+from prefect.artifacts import acreate_table_artifact
+
+from keyturn.core.errors import KeyturnError
+from keyturn.core.fingerprint import shown
+from keyturn.rotation.run import Outcome
+from keyturn.rotation.settle import Retirement, Told
+from keyturn.rotation.sync import Pushed
+
+Row = dict[str, str | int]
+
+
+async def table(key: str, rows: list[Row], description: str) -> None:
+    """Show ``rows`` under ``key``, which keeps the history of one subject together."""
+    slug = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")
+    await acreate_table_artifact(table=rows, key=slug, description=description)
+
+
+async def rotation_table(outcome: Outcome) -> None:
+    """Where one rotation has arrived."""
+    rows = [push_row(outcome.path, place) for place in outcome.destinations] + [tell_row(t) for t in outcome.consumers]
+    title = f"{outcome.path}: version {outcome.version}, fingerprint {shown(outcome.fingerprint)}"
+    await table(f"rotate-{outcome.path}", rows, title)
+
+
+def push_row(path: str, place: Pushed) -> Row:
+    """One destination."""
+    state = place.error or str(place.state)
+    return {"secret": path, "what": "destination", "name": f"{place.store}:{place.name}", "state": state}
+
+
+def tell_row(told: Told) -> Row:
+    """One consumer."""
+    return {"secret": "", "what": "consumer", "name": told.consumer, "state": told.error or "acknowledged"}
+
+
+def outcome_row(path: str, outcome: Outcome | KeyturnError) -> Row:
+    """One secret of a fleet."""
+    if isinstance(outcome, KeyturnError):
+        return {"secret": path, "state": "failed", "version": "", "why": str(outcome)}
+    return {"secret": path, "state": str(outcome.state), "version": outcome.version or "", "why": outcome.message}
+
+
+def retirement_row(path: str, retirement: Retirement | KeyturnError) -> Row:
+    """One old credential."""
+    if isinstance(retirement, KeyturnError):
+        return {"secret": path, "state": "failed", "held by": str(retirement)}
+    state = "retired" if retirement.retired else "kept"
+    return {"secret": path, "state": state, "held by": "; ".join(retirement.held_by)}

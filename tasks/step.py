@@ -1,0 +1,75 @@
+"""The one decorator of all tasks: nothing is persisted or cached, and only transient errors are retried."""
+
+import asyncio
+import functools
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+from keyturn.core.errors import KeyturnError, Locked, TerminalError, TransientError
+
+RETRIES: Final = 4
+BACKOFF: Final = 1.0
+"""Seconds before the first retry; doubled each time, and spread by half."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def worth_retrying(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    """Decided by the error's class. What somebody else holds is left to them at once."""
+    return isinstance(state.data, TransientError) and not isinstance(state.data, Locked)
+
+
+def step(name: str) -> Callable[[Callable[P, T]], Task[P, Coroutine[Any, Any, T]]]:
+    """A task from a plain function whose first argument is the secret's path, or several paths.
+
+    The body runs in a thread. Its errors say the step and the secret; one that is not Keyturn's own is
+    replaced, since its text could hold anything.
+    """
+
+    decorated: Callable[[Callable[P, Coroutine[Any, Any, T]]], Task[P, Coroutine[Any, Any, T]]] = task(
+        name=name,
+        task_run_name=name,
+        persist_result=False,
+        cache_policy=NO_CACHE,
+        log_prints=False,
+        retries=RETRIES,
+        retry_delay_seconds=exponential_backoff(BACKOFF),
+        retry_jitter_factor=0.5,
+        retry_condition_fn=worth_retrying,
+    )
+
+    def decorate(body: Callable[P, T]) -> Task[P, Coroutine[Any, Any, T]]:
+        @functools.wraps(body)
+        async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            return await asyncio.to_thread(functools.partial(guarded, name, body, *args, **kwargs))
+
+        return decorated(run)
+
+    return decorate
+
+
+def guarded(name: str, body: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Run ``body``; whatever it raises leaves as a KeyturnError that holds no value."""
+    path = args[0] if args and isinstance(args[0], str) else "several secrets"
+    try:
+        return body(*args, **kwargs)
+    except KeyturnError as error:
+        raise error.during(name, path) from None
+    except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
+        raise unexpected(error).during(name, path) from None
+
+
+def unexpected(error: Exception) -> TerminalError:
+    """An error that Keyturn did not foresee, told by its class and place alone."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    problem = f"unexpected {type(error).__name__} at {frame.name}, line {frame.lineno} of {frame.filename}"
+    return TerminalError(
+        "run", "this step", problem, "Nothing is lost: a later run goes on from here. Please report it"
+    )

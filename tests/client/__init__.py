@@ -1,0 +1,1 @@
+"""What applications use, tested as they use it."""
