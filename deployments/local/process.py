@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -91,9 +92,9 @@ class Process:
             _signal_group(identity.pid)
         self._record.unlink(missing_ok=True)
 
-    def says(self, text: str) -> bool:
-        """Whether a line that contains ``text`` is in the log of the latest start."""
-        return self.log.exists() and text in self.log.read_text(errors="replace")
+    def says(self, pattern: str) -> bool:
+        """Whether the log of the latest start has a line where this regular expression is found."""
+        return self.log.exists() and re.search(pattern, self.log.read_text(errors="replace"), re.MULTILINE) is not None
 
     def last_lines(self) -> str:
         """The end of its log, for a person to read."""

@@ -129,7 +129,7 @@ RoleName = Annotated[
 
 
 def split_url(url: str, schemes: tuple[str, ...]) -> SplitResult:
-    """Take a URL apart. Refuses one without host, with credentials in it, or of another scheme; quotes nothing."""
+    """Take a URL apart; refuses, without quoting it, one that lacks a host or has more than scheme, host and path."""
     try:
         parts = urlsplit(url)
         legal = parts.port != 0 and bool(parts.hostname) and not re.search(r"\s", url)
@@ -140,6 +140,8 @@ def split_url(url: str, schemes: tuple[str, ...]) -> SplitResult:
         raise refused("is not a URL that can be used here", remedy)
     if parts.username is not None or parts.password is not None:
         raise refused("a URL must not hold a user name or a password", "Remove the part before the @.")
+    if "?" in url or "#" in url:
+        raise refused("a URL must end with its path", "Remove what follows the ? or #.")
     return parts
 
 
@@ -148,7 +150,7 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        return host == "localhost"
 
 
 def _https(url: str) -> str:

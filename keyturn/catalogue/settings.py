@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.fields import (
     HttpsUrl,
@@ -37,10 +37,19 @@ Project = Annotated[
     matching(r"[a-z0-9][a-z0-9.:-]*", "is not a GCP project", "Write the project's id or number."),
     WithJsonSchema({"type": "string", "examples": ["my-project"]}),
 ]
-HostAndPort = Annotated[
-    str,
-    matching(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?", "is not host or host:port", "Write it without a scheme or a path."),
-    WithJsonSchema({"type": "string", "examples": ["secretmanager.europe-west3.rep.googleapis.com"]}),
+
+
+def _loopback_address(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) <= 65_535 or not is_loopback(host.strip("[]")):
+        raise refused(
+            "is not host:port of this machine", "Leave it out for Google Cloud; for an emulator: 127.0.0.1:PORT."
+        )
+    return address
+
+
+LoopbackAddress = Annotated[
+    str, AfterValidator(_loopback_address), WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"})
 ]
 System = tuple[str, ...]
 """What tells one remote system from another: two entries with the same one are the same system."""
@@ -94,8 +103,8 @@ class GcpSecretManagerSettings(Model):
     """Which store this is."""
     project: Project
     """The project's id or number."""
-    endpoint: HostAndPort | None = None
-    """Another address than Google's own: host or host:port, for a region's endpoint or an emulator."""
+    endpoint: LoopbackAddress | None = None
+    """An emulator on this machine, as host:port: spoken to without encryption and credentials."""
 
     @property
     def system(self) -> System:

@@ -242,7 +242,7 @@ class AzureKeyVault:
         name = self._full(remote)
         if remote != ANY and (problem := illegal_name(AZURE_KEY_VAULT, remote)):
             raise Invalid(doing, name, problem)
-        # Threads that start together would each ask for a token, and the SDK drops its own while it answers a challenge.
+        # Threads that start together would each ask for a token; the SDK drops its own while it answers a challenge.
         with nullcontext() if self._signed_in else self._signing_in, azure.translated(doing, name):
             yield
         self._signed_in = True

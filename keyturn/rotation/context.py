@@ -33,9 +33,11 @@ def alive(holder: str) -> bool | None:
 
 def _started(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *others = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
+    # A process that ended stays as a zombie until its parent asks for it.
+    return "" if state in "ZX" else others[18]
 
 
 class Sender(Protocol):

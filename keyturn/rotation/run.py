@@ -56,19 +56,19 @@ def rotate(keyturn: Keyturn, path: str, trigger: Trigger = Trigger.SCHEDULE) -> 
 def replace_credential(keyturn: Keyturn, path: str, trigger: Trigger, decision: steps.Decision) -> Rotation:
     """From the decision to the promotion. Raises Locked when another run is at it."""
     if decision.unsettled:
-        make_way(keyturn, path, trigger)
+        make_way(keyturn, path, trigger, decision.unsettled)
     attempt = steps.stage(keyturn, path, decision)
     steps.install(keyturn, attempt)
     check(keyturn, attempt)
     return steps.promote(keyturn, attempt).rotation
 
 
-def make_way(keyturn: Keyturn, path: str, trigger: Trigger) -> None:
+def make_way(keyturn: Keyturn, path: str, trigger: Trigger, token: str) -> None:
     """Retire what the last rotation left; a forced one does so whatever speaks against it.
 
     Raises TerminalError, naming what holds the old credential.
     """
-    retirement = retire(keyturn, path, Waive.EVERYTHING if trigger is Trigger.FORCE else Waive.NOTHING)
+    retirement = retire(keyturn, path, Waive.EVERYTHING if trigger is Trigger.FORCE else Waive.NOTHING, token)
     if retirement.held_by:
         problem = f"the credential before version {retirement.version} is not retired: {'; '.join(retirement.held_by)}"
         raise TerminalError("rotate", path, problem, "Mend that, or force the rotation, which ends the old one at once")

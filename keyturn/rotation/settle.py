@@ -78,25 +78,34 @@ def acknowledge(keyturn: Keyturn, path: str, token: str, consumers: list[str]) -
         return
 
 
-def retire(keyturn: Keyturn, path: str, waive: Waive = Waive.NOTHING) -> Retirement:
+def retire(keyturn: Keyturn, path: str, waive: Waive = Waive.NOTHING, token: str | None = None) -> Retirement:
     """End the old credential when its grace is over and all the evidence is there. Absent is success.
 
     Consumers that were silent are told again first. What holds it back is named; waiving everything says
-    so in the history.
+    so in the history. With ``token`` only the credential before that rotation is ended.
     """
     rotation = load(keyturn, path).retiring
-    if rotation is None:
+    if rotation is None or token not in (None, rotation.token):
         return Retirement(path, None, retired=False)
     if waive is not Waive.EVERYTHING:
         notify_all(keyturn, path, rotation)
     record = load(keyturn, path)
     rotation = record.retiring or rotation
+    if serves_again(keyturn, path, rotation):
+        close(keyturn, path, record, rotation, "not ended: CURRENT names the old credential again")
+        return Retirement(path, rotation.version, retired=False)
     held_by = tuple(obstacles(keyturn, path, rotation, waive))
     if held_by and waive is not Waive.EVERYTHING:
         return Retirement(path, rotation.version, retired=False, held_by=held_by)
     keyturn.open_strategy(path).revoke(rotation.ends, rotation.sequence)
     close(keyturn, path, record, rotation, f"waived: {'; '.join(held_by)}" if held_by else "")
     return Retirement(path, rotation.version, retired=True)
+
+
+def serves_again(keyturn: Keyturn, path: str, rotation: Rotation) -> bool:
+    """Whether somebody has put the old credential back by hand: ending it would end CURRENT."""
+    current = keyturn.hub.read(path) if rotation.ends else None
+    return current is not None and keyturn.open_strategy(path).ends(current.fields) == dict(rotation.ends)
 
 
 def obstacles(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive) -> list[str]:

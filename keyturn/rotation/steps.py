@@ -213,8 +213,6 @@ def seen_again(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     """
     current = keyturn.hub.read(attempt.path)
     again = going_on(Attempt(attempt.path, open_by(keyturn, attempt.path, attempt.rotation.token), current))
-    if again.record.open is None:
-        return replace(again, record=attempt.record)
     if not again.in_force and ends(keyturn, again) != dict(attempt.rotation.ends):
         problem = "CURRENT names another credential than when this rotation began"
         raise Superseded("promote", attempt.path, problem, "Somebody wrote it by hand: run the rotation again")
@@ -222,10 +220,10 @@ def seen_again(keyturn: Keyturn, attempt: Attempt) -> Attempt:
 
 
 def going_on(attempt: Attempt) -> Attempt:
-    """The attempt, unless its candidate is being given up. Raises Superseded."""
-    if attempt.rotation.stage is Stage.ABANDONING:
-        problem = f"rotation {attempt.rotation.token} is being abandoned: {attempt.rotation.note}"
-        raise Superseded("promote", attempt.path, problem, "Run the rotation again: it makes a new candidate")
+    """The attempt, while its candidate is PENDING. Raises Superseded."""
+    if attempt.rotation.stage is not Stage.PENDING:
+        problem = f"another run has it, rotation {attempt.rotation.token} is {attempt.rotation.stage}"
+        raise Superseded("promote", attempt.path, problem, "Nothing is lost: a later run finishes it")
     return attempt
 
 
@@ -240,7 +238,8 @@ def abandon(keyturn: Keyturn, attempt: Attempt, why: str) -> Attempt:
         doomed = rotation.to(Stage.ABANDONING, note=why)
         attempt = replace(attempt, record=save(keyturn, path, attempt.record, doomed, attempt.candidate))
     attempt = fence(keyturn, attempt)
-    keyturn.open_strategy(path).abandon(attempt.change(sequence=attempt.record.version))
+    if not attempt.in_force:
+        keyturn.open_strategy(path).abandon(attempt.change(sequence=attempt.record.version))
     closed = attempt.rotation.to(Stage.ABANDONED, closed_at=keyturn.clock())
     return replace(attempt, record=save(keyturn, path, attempt.record, closed))
 

@@ -65,7 +65,9 @@ class AlternatingUsers(AccountStrategy):
         self.target.check_login(candidate["username"].reveal(), candidate["password"], like=username(change.current))
 
     def abandon(self, change: Change) -> None:
-        """Close the account again; the user that serves is untouched."""
+        """Close the account again, unless CURRENT has come to name it: the user that serves is untouched."""
+        if change.candidate["username"].reveal() == username(change.current):
+            return
         self.target.disable(change.candidate["username"].reveal(), sequence=change.sequence)
 
     def ends(self, current: SecretFields) -> Mapping[str, str]:

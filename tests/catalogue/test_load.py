@@ -1,5 +1,6 @@
 """The example loads, and what comes out is pleasant to use."""
 
+import re
 from datetime import time, timedelta
 from pathlib import Path
 
@@ -185,3 +186,11 @@ def test_two_stores_are_one_system_by_region_and_account(
         for settings in (one, other)
     )
     assert (first.system == second.system) is same
+
+
+def test_the_examples_of_the_operators_guide_are_a_sound_catalogue(tmp_path: Path) -> None:
+    guide = (EXAMPLE.parents[1] / "docs" / "catalogue.md").read_text(encoding="utf-8")
+    for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```", guide, flags=re.M | re.S)):
+        (tmp_path / f"{number}.yaml").write_text(block)
+    strategies = {secret.rotation.strategy for secret in load(tmp_path, {}).secrets.values()}
+    assert strategies == {"alternating-users", "single-user", "vault-dynamic", "generated"}

@@ -1,0 +1,154 @@
+"""Registering Keyturn with a Prefect server: work pool, blocks, limits, deployments and automations.
+
+Everything may be registered again: what exists is brought up to date.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from prefect.automations import Automation
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState, SendNotification
+from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectAlreadyExists
+
+from blocks.channel import FailureChannel
+from blocks.workspace import DEFAULT_NAME, KeyturnWorkspace
+from keyturn.catalogue import Catalogue
+from keyturn.core.errors import Invalid, Unavailable
+from tasks.workspace import target_limit
+
+POOL: Final = "keyturn"
+AT_ONE_TARGET: Final = 8
+"""Rotations that may work at one target at the same time, over all workers."""
+
+SILENCE: Final = timedelta(seconds=90)
+"""A run whose process is gone sends no heartbeat; three missed ones count (PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30)."""
+
+OURS: Final = ResourceSpecification({"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.keyturn"})
+RUNS: Final = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
+ENDED: Final = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+
+SUBJECT: Final = "Keyturn: {{ flow_run.name }} {{ flow_run.state.name | lower }}"
+BODY: Final = """\
+{{ flow_run.state.message }}
+
+Secret: {{ flow_run.parameters.path or "see the message" }}
+{% if flow_run.state.name == "Crashed" %}The worker's process died. Nothing is lost: the next run goes on from the \
+step where it ended. Remedy: see that the worker runs, then run the deployment again.
+{% endif %}Run: {{ flow_run | ui_url }}
+"""
+
+
+async def bootstrap(
+    workspace: KeyturnWorkspace, catalogue: Catalogue, failure_url: str | None, progress: Callable[[str], None]
+) -> None:
+    """Register everything. Raises Unavailable when there is no server, Invalid when a deployment is refused."""
+    try:
+        progress("work pool and limits")
+        await make_pool()
+        await make_limits(catalogue)
+        progress("blocks")
+        await workspace.asave(DEFAULT_NAME, overwrite=True)
+        progress("deployments")
+        deploy(prefect_file())
+        progress("automations")
+        await make_automations(failure_url)
+    except (httpx.TransportError, RuntimeError) as error:
+        raise Unavailable(
+            "bootstrap", "the Prefect server", f"it does not answer ({type(error).__name__})", "Check PREFECT_API_URL"
+        ) from None
+
+
+async def make_pool() -> None:
+    """The process work pool that the deployments name."""
+    async with get_client() as client:
+        with suppress(ObjectAlreadyExists):
+            await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+
+
+async def make_limits(catalogue: Catalogue) -> None:
+    """A limit for each target, so that fan-outs can't drown it; an operator's own number stays."""
+    async with get_client() as client:
+        for target in catalogue.targets:
+            limit = GlobalConcurrencyLimitCreate(name=target_limit(target), limit=AT_ONE_TARGET)
+            with suppress(ObjectAlreadyExists):
+                await client.create_global_concurrency_limit(limit)
+
+
+def prefect_file() -> Path:
+    """The deployments' file: beside the sources, or in the installed package."""
+    beside = Path(__file__).parent.parent / "prefect.yaml"
+    return beside if beside.exists() else Path(__file__).parent / "prefect.yaml"
+
+
+def deploy(file: Path) -> None:
+    """Register every deployment of ``file``. Raises Invalid with Prefect's last words."""
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
+    if done.returncode:
+        words = " ".join((done.stderr or done.stdout).split()[-40:])
+        raise Invalid("deploy", str(file), words, "Correct prefect.yaml, then run `keyturn bootstrap` again")
+
+
+async def make_automations(failure_url: str | None) -> None:
+    """Mark runs whose process is gone as crashed; report every failed or crashed run where there is a channel."""
+    await put_automation(crash_automation())
+    if failure_url:
+        channel = await FailureChannel(url=failure_url, notify_type="failure").asave(DEFAULT_NAME, overwrite=True)
+        await put_automation(failure_automation(channel))
+
+
+def crash_automation() -> Automation:
+    """No heartbeat for three beats: the run is crashed."""
+    return Automation(
+        name="keyturn: a silent run is crashed",
+        description="A run that stopped sending heartbeats has lost its process.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},
+            expect={"prefect.flow-run.heartbeat", *ENDED},
+            match=RUNS,
+            match_related=OURS,
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=SILENCE,
+        ),
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="The run's process sends no heartbeat any more.")],
+    )
+
+
+def failure_automation(channel: Any) -> Automation:
+    """Every failed or crashed run is reported, with the secret, the step and the remedy."""
+    return Automation(
+        name="keyturn: report a failed run",
+        description="Sends the error's own words, which hold names and a remedy, never a value.",
+        trigger=EventTrigger(
+            expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
+            match=RUNS,
+            match_related=OURS,
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[SendNotification(block_document_id=channel, subject=SUBJECT, body=BODY)],
+    )
+
+
+async def put_automation(automation: Automation) -> None:
+    """Create it, or bring the one of its name up to date."""
+    async with get_client() as client:
+        for old in await client.read_automations_by_name(automation.name):
+            await client.delete_automation(old.id)
+    await automation.acreate()

@@ -1,0 +1,119 @@
+"""The environment variables that lead a process to the local stack, and no further."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from deployments.local.files import kept_secret
+from deployments.local.home import Stack
+from deployments.local.ports import LOOPBACK
+from deployments.local.tls import certificate_in
+
+REGION: Final = "eu-central-1"
+PROJECT: Final = "keyturn-local"
+WORKER_ROLE: Final = "keyturn-worker"
+
+FOREIGN: Final = ("VAULT_", "BAO_", "PREFECT_", "AWS_", "AZURE_", "GOOGLE_", "CLOUDSDK_", "IDENTITY_", "KEYTURN_")
+"""Prefixes of variables that could lead a process of the stack to somebody's real hub or cloud."""
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+"""The directory that the packages ``deployments`` and ``flows`` lie in."""
+
+
+def environment(stack: Stack) -> dict[str, str]:
+    """What a process needs to use the stack's hub, stores, target and Prefect server; no login to the hub."""
+    return {
+        "KEYTURN_HOME": str(stack.home),
+        "KEYTURN_POSTGRES_HOST": LOOPBACK,
+        "KEYTURN_POSTGRES_PORT": str(stack.ports["postgres"]),
+        "KEYTURN_TRAINER_URL": stack.url("trainer"),
+        "KEYTURN_INFERENCE_URL": stack.url("inference"),
+        **hub(stack),
+        **prefect(stack),
+        **aws(stack),
+        **azure(stack),
+        **gcp(stack),
+    }
+
+
+def hub(stack: Stack) -> dict[str, str]:
+    """Where the hub is."""
+    return {"VAULT_ADDR": stack.hub.address}
+
+
+def prefect(stack: Stack) -> dict[str, str]:
+    """The Prefect server and a home of its own, without reports to anybody."""
+    api = f"{stack.url('prefect-server')}/api"
+    return {
+        "PREFECT_API_URL": api,
+        "PREFECT_HOME": str(stack.directory("prefect")),
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def prefect_server(stack: Stack) -> dict[str, str]:
+    """What the Prefect server needs besides: a page of another origin may not use it through a browser."""
+    return prefect(stack) | {
+        "PREFECT_SERVER_UI_API_URL": f"{stack.url('prefect-server')}/api",
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(stack.directory("prefect") / "ui"),
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": stack.url("prefect-server"),
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    }
+
+
+def aws(stack: Stack) -> dict[str, str]:
+    """AWS, with the access key in a file that its server makes."""
+    return {
+        "KEYTURN_AWS_ENDPOINT": stack.url("aws"),
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_SHARED_CREDENTIALS_FILE": str(stack.directory("aws") / "credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def azure(stack: Stack) -> dict[str, str]:
+    """The vault, who signs in to it, and the authority that its certificate is trusted by."""
+    return {
+        "KEYTURN_AZURE_VAULT_URL": stack.url("azure", "https"),
+        "KEYTURN_AZURE_AUTHORITY": stack.url("azure", "https"),
+        "KEYTURN_AZURE_CA_FILE": str(certificate_in(stack.home / "tls").authority),
+        "AZURE_TENANT_ID": stack.tenant_id,
+        "AZURE_CLIENT_ID": stack.client_id,
+        "AZURE_CLIENT_SECRET": kept_secret(stack.directory("azure") / "client.secret"),
+    }
+
+
+def gcp(stack: Stack) -> dict[str, str]:
+    """The project and its endpoint."""
+    return {"KEYTURN_GCP_PROJECT": PROJECT, "KEYTURN_GCP_ENDPOINT": f"{LOOPBACK}:{stack.ports['gcp']}"}
+
+
+def worker(stack: Stack) -> dict[str, str]:
+    """All of the stack, with the worker's own login to the hub."""
+    login = stack.login_files(WORKER_ROLE)
+    return environment(stack) | {
+        "KEYTURN_HUB_ROLE_ID_FILE": str(login.role_id),
+        "KEYTURN_HUB_SECRET_ID_FILE": str(login.secret_id),
+        # A run should begin soon after it was asked for; Prefect's own default is 10 s.
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+    }
+
+
+def inherited() -> dict[str, str]:
+    """This process's environment without what leads elsewhere, so that a child can import what this one can."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
+    if sys.dont_write_bytecode and not sys.pycache_prefix:
+        # Compiling Prefect anew takes 20 s at every start. Kept apart, bytecode never lies beside the sources.
+        del kept["PYTHONDONTWRITEBYTECODE"]
+        kept["PYTHONPYCACHEPREFIX"] = str(_cache() / "keyturn" / "bytecode")
+    return kept
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

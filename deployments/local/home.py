@@ -1,0 +1,127 @@
+"""The directory that holds one local stack: its ports and identities, remembered, and one writer at a time."""
+
+import fcntl
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from deployments.local.files import private_directory, write_private
+from deployments.local.openbao import OpenBao
+from deployments.local.ports import LOOPBACK, free_ports
+from deployments.local.postgres import PostgreSQL
+from keyturn.core.errors import Invalid, NotFound
+
+Progress = Callable[[str], None]
+
+DEFAULT: Final = ".keyturn"
+
+
+@dataclass(frozen=True)
+class LoginFiles:
+    """Where the two halves of an AppRole login lie."""
+
+    role_id: Path
+    secret_id: Path
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One local stack: where its things lie and where its services answer. Nothing here is secret."""
+
+    home: Path
+    ports: Mapping[str, int]
+    tenant_id: str
+    client_id: str
+
+    @property
+    def hub(self) -> OpenBao:
+        """The hub's server."""
+        return OpenBao(self.home / "openbao", self.ports["openbao"])
+
+    @property
+    def database(self) -> PostgreSQL:
+        """The database's server."""
+        return PostgreSQL(self.home / "postgres", self.ports["postgres"])
+
+    def directory(self, service: str) -> Path:
+        """What a service keeps, and its log; made if absent."""
+        return private_directory(self.home / service)
+
+    def url(self, service: str, scheme: str = "http") -> str:
+        """Where a service answers."""
+        return f"{scheme}://{LOOPBACK}:{self.ports[service]}"
+
+    def login_files(self, role: str) -> LoginFiles:
+        """The files that hold this AppRole's login once the stack is prepared."""
+        directory = private_directory(self.home / "logins")
+        return LoginFiles(directory / f"{role}.role-id", directory / f"{role}.secret-id")
+
+    def webhook_key_file(self, consumer: str) -> Path:
+        """The file with the keys that this consumer accepts notices by, once the stack is prepared."""
+        return self.directory(consumer) / "webhook.keys"
+
+
+def home_directory() -> Path:
+    """KEYTURN_HOME, or ``.keyturn`` in the current directory."""
+    return Path(os.environ.get("KEYTURN_HOME") or DEFAULT).absolute()
+
+
+def opened(home: Path) -> Stack:
+    """The stack in this directory. Raises NotFound where there is none, Invalid where its record is damaged."""
+    record = home.absolute() / "stack.json"
+    try:
+        kept = json.loads(record.read_text())
+        return Stack(home.absolute(), dict(kept["ports"]), kept["tenant_id"], kept["client_id"])
+    except FileNotFoundError:
+        raise NotFound("open", str(home), "there is no stack", "Start one with `keyturn up`") from None
+    except (ValueError, KeyError, TypeError):
+        raise Invalid("read", str(record), "it is damaged", f"Restore it, or remove {home} to begin anew") from None
+
+
+def opened_or_made(home: Path, listening: Iterable[str]) -> Stack:
+    """The stack in this directory, with a port for every service that listens; made if absent. Hold the lock."""
+    home = home.absolute()
+    stack = opened(home) if (home / "stack.json").exists() else Stack(home, {}, str(uuid.uuid4()), str(uuid.uuid4()))
+    new = [name for name in listening if name not in stack.ports]
+    if new or not stack.ports:
+        stack = Stack(home, _with_ports(stack.ports, new), stack.tenant_id, stack.client_id)
+        kept: dict[str, Any] = {**asdict(stack), "home": None}
+        del kept["home"]
+        write_private(home / "stack.json", json.dumps(kept, indent=2))
+    return stack
+
+
+def _with_ports(ports: Mapping[str, int], names: list[str]) -> dict[str, int]:
+    # A service that is stopped has its port free, but still keeps it.
+    spare = [port for port in free_ports(len(names) + len(ports)) if port not in ports.values()]
+    return {**ports, **dict(zip(names, spare, strict=False))}
+
+
+@contextmanager
+def locked(home: Path, progress: Progress) -> Iterator[None]:
+    """Be the only one who starts or stops things here; waits for who is at it, and says so."""
+    _make(home.absolute())
+    descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(f"waiting for another command that starts or stops {home}")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _make(home: Path) -> None:
+    # Its mode is changed, so it must not be a directory that holds other things.
+    if home.exists() and not home.is_dir():
+        raise Invalid("use", str(home), "it is not a directory", "Set KEYTURN_HOME to one that is new or empty")
+    if home.is_dir() and not (home / "lock").exists() and any(home.iterdir()):
+        raise Invalid("use", str(home), "it holds other things", "Set KEYTURN_HOME to a new or empty directory")
+    private_directory(home)
