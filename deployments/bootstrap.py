@@ -29,8 +29,8 @@ from keyturn.core.errors import Invalid, Unavailable
 from tasks.workspace import target_limit
 
 POOL: Final = "keyturn"
-AT_ONE_TARGET: Final = 8
-"""Rotations that may work at one target at the same time, over all workers."""
+AT_ONE_TARGET: Final = 1
+"""Fan-outs that may work at one target at the same time, over all workers."""
 
 SILENCE: Final = timedelta(seconds=90)
 """A run whose process is gone sends no heartbeat; three missed ones count (PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30)."""
@@ -80,10 +80,9 @@ async def make_pool() -> None:
 async def make_limits(catalogue: Catalogue) -> None:
     """A limit for each target, so that fan-outs can't drown it; an operator's own number stays."""
     async with get_client() as client:
-        for target in catalogue.targets:
-            limit = GlobalConcurrencyLimitCreate(name=target_limit(target), limit=AT_ONE_TARGET)
-            with suppress(ObjectAlreadyExists):
-                await client.create_global_concurrency_limit(limit)
+        known = {limit.name for limit in await client.read_global_concurrency_limits(limit=200)}
+        for name in {target_limit(target) for target in catalogue.targets} - known:
+            await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=AT_ONE_TARGET))
 
 
 def prefect_file() -> Path:

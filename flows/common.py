@@ -1,6 +1,7 @@
 """What the runbooks share: the opened workspace, the limit per target, and a bounded fan-out."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
@@ -12,7 +13,7 @@ from keyturn.rotation.context import Keyturn
 from tasks.workspace import keyturn, target_limit
 
 SIDE_BY_SIDE: Final = 8
-"""Secrets at work at once in one run; the limits per target hold across runs."""
+"""Secrets at work at once at one target."""
 
 BATCH: Final = 50
 """Secrets for one task where each needs little work."""
@@ -26,14 +27,25 @@ async def workspace() -> Keyturn:
 
 
 @asynccontextmanager
-async def slot(opened: Keyturn, path: str) -> AsyncIterator[None]:
-    """One of the few places at the secret's target; a secret without a target needs none."""
-    target = getattr(opened.secret(path).rotation, "target", None)
+async def at_target(target: str | None) -> AsyncIterator[None]:
+    """The place of the one fan-out that may work at a target; secrets without a target need none.
+
+    Taken once a run, not once a secret: on SQLite the server often answers a change of slots with 503 while
+    it writes events, and Prefect's client then waits two seconds.
+    """
     if target is None:
         yield
         return
     async with concurrency(target_limit(target), strict=True):
         yield
+
+
+def by_target(opened: Keyturn, paths: Sequence[str]) -> dict[str | None, list[str]]:
+    """The paths, grouped by the target that their rotation works at."""
+    groups: dict[str | None, list[str]] = defaultdict(list)
+    for path in paths:
+        groups[getattr(opened.secret(path).rotation, "target", None)].append(path)
+    return groups
 
 
 async def each(paths: Sequence[str], work: Callable[[str], Awaitable[T]]) -> dict[str, T | KeyturnError]:

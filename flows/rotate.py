@@ -4,7 +4,7 @@ import asyncio
 
 from prefect import flow
 
-from flows.common import slot, workspace
+from flows.common import workspace
 from flows.report import rotation_table
 from keyturn.catalogue.models import Destination, Secret
 from keyturn.core.errors import KeyturnError, Locked
@@ -19,14 +19,12 @@ from tasks import rotation as tasks
 @flow(name="rotate-secret", flow_run_name="rotate-{path}", persist_result=False, log_prints=False)
 async def rotate_secret(path: str, trigger: Trigger = Trigger.SCHEDULE) -> Outcome:
     """Replace one secret. Safe to run again: every step first asks whether it is done."""
-    opened = await workspace()
-    secret = opened.secret(path)
+    secret = (await workspace()).secret(path)
     decision = await tasks.decide(path, trigger)
     token = decision.unsettled
     if decision.reason:
         try:
-            async with slot(opened, path):
-                token = await replace_credential(path, trigger, decision)
+            token = await replace_credential(path, trigger, decision)
         except Locked as held:
             return Outcome(path, State.HELD, str(held))
     if token is None:
@@ -37,7 +35,7 @@ async def rotate_secret(path: str, trigger: Trigger = Trigger.SCHEDULE) -> Outco
 async def replace_credential(path: str, trigger: Trigger, decision: Decision) -> str:
     """From the decision to the promotion; the rotation's token."""
     if decision.unsettled:
-        await tasks.make_way(path, trigger)
+        await tasks.make_way(path, trigger, decision.unsettled)
     token = await tasks.stage(path, decision)
     await tasks.install(path, token)
     await tasks.verify(path, token)

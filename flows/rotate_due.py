@@ -1,11 +1,13 @@
 """Find what is due and rotate it, one task a secret."""
 
+import asyncio
 from itertools import chain
 
 from prefect import flow
 
-from flows.common import BATCH, chosen, each, in_batches, raise_failures, slot, workspace
+from flows.common import BATCH, at_target, by_target, chosen, each, in_batches, raise_failures, workspace
 from flows.report import outcome_row, table
+from keyturn.core.errors import KeyturnError
 from keyturn.core.policy import Trigger
 from keyturn.rotation.run import Outcome
 from tasks import rotation as tasks
@@ -18,11 +20,15 @@ async def rotate_due() -> int:
     found = [await tasks.find_due(batch) for batch in in_batches(chosen(opened, None), BATCH)]
     due = list(chain.from_iterable(found))
 
-    async def turn(path: str) -> Outcome:
-        async with slot(opened, path):
-            return await tasks.rotate_whole(path, Trigger.SCHEDULE)
-
-    results = await each(due, turn)
+    groups = by_target(opened, due).items()
+    turned = await asyncio.gather(*(rotate_at(target, paths) for target, paths in groups))
+    results = {path: outcome for group in turned for path, outcome in group.items()}
     await table("rotate-due", [outcome_row(*row) for row in results.items()], f"{len(due)} secrets were due")
     raise_failures("rotate", results)
     return len(due)
+
+
+async def rotate_at(target: str | None, paths: list[str]) -> dict[str, Outcome | KeyturnError]:
+    """The due secrets of one target, a few at a time."""
+    async with at_target(target):
+        return await each(paths, lambda path: tasks.rotate_whole(path, Trigger.SCHEDULE))

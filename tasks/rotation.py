@@ -81,9 +81,9 @@ def conclude(path: str, token: str, consumers: list[str]) -> Rotation:
 
 
 @step("make way")
-def make_way(path: str, trigger: Trigger) -> None:
-    """Retire what the last rotation left."""
-    run.make_way(keyturn(), path, trigger)
+def make_way(path: str, trigger: Trigger, token: str) -> None:
+    """Retire what rotation ``token`` left."""
+    run.make_way(keyturn(), path, trigger, token)
 
 
 @step("retire")
