@@ -48,7 +48,7 @@ def prefect(stack: Stack) -> dict[str, str]:
     return {
         "PREFECT_API_URL": api,
         "PREFECT_HOME": str(stack.directory("prefect")),
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }
@@ -110,7 +110,7 @@ def inherited() -> dict[str, str]:
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
     if sys.dont_write_bytecode and not sys.pycache_prefix:
         # Compiling Prefect anew takes 20 s at every start. Kept apart, bytecode never lies beside the sources.
-        del kept["PYTHONDONTWRITEBYTECODE"]
+        kept.pop("PYTHONDONTWRITEBYTECODE", None)
         kept["PYTHONPYCACHEPREFIX"] = str(_cache() / "keyturn" / "bytecode")
     return kept
 

@@ -1,5 +1,6 @@
 """Files that only their owner may read, written whole or not at all."""
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -14,15 +15,24 @@ def private_directory(directory: Path) -> Path:
 
 def write_private(path: Path, content: str | bytes) -> None:
     """Put the content there with mode 0600; whoever reads sees the old content or the new, never half."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(content.encode() if isinstance(content, str) else content)
-    fresh.replace(path)
+    _fresh(path, content).replace(path)
 
 
 def kept_secret(path: Path, size: int = 32) -> str:
     """The random text in this file, made and stored (0600) the first time it is asked for."""
     if not path.exists():
-        write_private(path, secrets.token_urlsafe(size))
+        fresh = _fresh(path, secrets.token_urlsafe(size))
+        # Whoever is first decides what it is, for good.
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(fresh)
+        fresh.unlink()
     return path.read_text()
+
+
+def _fresh(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content.encode() if isinstance(content, str) else content)
+    return fresh

@@ -41,16 +41,16 @@ class Stack:
     @property
     def hub(self) -> OpenBao:
         """The hub's server."""
-        return OpenBao(self.home / "openbao", self.ports["openbao"])
+        return OpenBao(self.directory("openbao"), self.ports["openbao"])
 
     @property
     def database(self) -> PostgreSQL:
         """The database's server."""
-        return PostgreSQL(self.home / "postgres", self.ports["postgres"])
+        return PostgreSQL(self.directory("postgres"), self.ports["postgres"])
 
     def directory(self, service: str) -> Path:
-        """What a service keeps, and its log; made if absent."""
-        return private_directory(self.home / service)
+        """Where a service keeps its data and its log."""
+        return self.home / service
 
     def url(self, service: str, scheme: str = "http") -> str:
         """Where a service answers."""
@@ -58,8 +58,8 @@ class Stack:
 
     def login_files(self, role: str) -> LoginFiles:
         """The files that hold this AppRole's login once the stack is prepared."""
-        directory = private_directory(self.home / "logins")
-        return LoginFiles(directory / f"{role}.role-id", directory / f"{role}.secret-id")
+        logins = self.home / "logins"
+        return LoginFiles(logins / f"{role}.role-id", logins / f"{role}.secret-id")
 
     def webhook_key_file(self, consumer: str) -> Path:
         """The file with the keys that this consumer accepts notices by, once the stack is prepared."""

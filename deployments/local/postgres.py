@@ -21,6 +21,9 @@ from keyturn.core.errors import NotFound, Unavailable
 
 SUPERUSER: Final = "postgres"
 
+STOP_SIGNAL: Final = signal.SIGINT
+"""Asks for its "fast" shutdown, which does not wait until every client has gone."""
+
 STATE: Final = Path("/var/lib/keyturn")
 """Where root's servers keep their data: a home directory may be closed to the account that they run as."""
 
@@ -64,7 +67,7 @@ class PostgreSQL:
 
     def stop(self) -> None:
         """End it, cutting open connections, with everything committed safe on disk. Absent is success."""
-        self.process.stop(signal.SIGINT)
+        self.process.stop(STOP_SIGNAL)
         if not self.durable:
             self.remove()
 

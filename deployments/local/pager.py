@@ -1,0 +1,49 @@
+"""Whom the demonstration calls when a run fails: a receiver of Apprise's JSON messages, on loopback."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from deployments.local.ports import LOOPBACK
+
+
+class Pager:
+    """Keeps every message; ``address`` is what an Apprise block takes."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self._arrived = threading.Condition()
+        self._server = ThreadingHTTPServer((LOOPBACK, 0), self._handler())
+        self.address = f"json://{LOOPBACK}:{self._server.server_address[1]}/"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def wait(self, timeout: float) -> str | None:
+        """The newest message, at latest after ``timeout`` seconds; None when there is none by then."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: bool(self.messages), timeout)
+            return self.messages[-1] if self.messages else None
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _keep(self, body: bytes) -> None:
+        told = json.loads(body)
+        with self._arrived:
+            self.messages.append(f"{told['title']}\n{told['message']}")
+            self._arrived.notify_all()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        keep = self._keep
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                keep(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+                """The demonstration's own output is enough."""
+
+        return Handler

@@ -1,0 +1,125 @@
+"""The real services together: reached through the environment alone, on loopback alone, and durable."""
+
+import dataclasses
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import hvac
+import pytest
+import requests
+
+from deployments.local.home import Stack
+from deployments.local.services import SERVICES, Service
+from deployments.local.stack import down, environment, remove, status, up
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import Marks
+from keyturn.providers.azure_key_vault import AzureKeyVault
+from keyturn.providers.gcp_secret_manager import GcpSecretManager
+from tests.deployments.stand_ins import serving
+
+pytestmark = pytest.mark.slow
+
+
+def with_stand_ins() -> tuple[Service, ...]:
+    """The real table, with small programs for the applications, which need what only bootstrap makes."""
+    applications = ("trainer", "inference")
+    return tuple(dataclasses.replace(s, start=serving(s.name)) if s.name in applications else s for s in SERVICES)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    home = tmp_path_factory.mktemp("stack") / "home"
+    yield up(home, lambda stack: None, services=with_stand_ins())
+    remove(home)
+    assert not home.exists()
+
+
+@pytest.fixture
+def reached(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The stack's environment, set."""
+    told = environment(stack)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    return told
+
+
+def test_every_store_takes_a_secret_from_an_sdk_that_knows_only_the_environment(reached: dict[str, str]) -> None:
+    marks = Marks("a/b", 1, "0" * 64)
+    azure = AzureKeyVault(
+        "azure",
+        vault_url=reached["KEYTURN_AZURE_VAULT_URL"],
+        ca_file=reached["KEYTURN_AZURE_CA_FILE"],
+        authority=reached["KEYTURN_AZURE_AUTHORITY"],
+    )
+    gcp = GcpSecretManager("gcp", project=reached["KEYTURN_GCP_PROJECT"], endpoint=reached["KEYTURN_GCP_ENDPOINT"])
+    for store in (azure, gcp):
+        store.write("name", Sensitive("value"), marks, None)
+        assert store.read("name").reveal() == "value"
+        store.close()
+    aws = boto3.client("secretsmanager", endpoint_url=reached["KEYTURN_AWS_ENDPOINT"])
+    aws.create_secret(Name="name", SecretString="value")
+    assert aws.get_secret_value(SecretId="name")["SecretString"] == "value"
+    aws.close()
+
+
+def test_the_worker_serves_the_pool_of_a_prefect_server_that_reports_to_nobody(reached: dict[str, str]) -> None:
+    api = reached["PREFECT_API_URL"]
+    workers = requests.post(f"{api}/work_pools/keyturn/workers/filter", json={}, timeout=10).json()
+    assert [worker["name"] for worker in workers] == ["local"]
+    settings = requests.get(f"{api}/admin/settings", timeout=10).json()["server"]
+    assert settings["analytics_enabled"] is False
+    assert settings["ui"]["api_url"] == api
+    page = requests.get(api.removesuffix("/api"), timeout=10)
+    assert page.status_code == 200
+    assert "text/html" in page.headers["content-type"]
+
+
+def test_a_page_of_another_origin_may_not_use_the_prefect_server(reached: dict[str, str]) -> None:
+    foreign = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    answer = requests.options(f"{reached['PREFECT_API_URL']}/flows/filter", headers=foreign, timeout=10)
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks into /proc")
+def test_the_worker_does_not_hold_the_hubs_root_token(stack: Stack) -> None:
+    worker = next(each for each in status(stack.home) if each.name == "prefect-worker")
+    held = Path(f"/proc/{worker.pid}/environ").read_text()
+    assert stack.hub.root_token not in held
+    assert "KEYTURN_HUB_ROLE_ID_FILE=" in held
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks into /proc")
+def test_nothing_listens_beyond_loopback(stack: Stack) -> None:
+    ours = {f"socket:[{inode}]" for inode in open_to_the_network()}
+    for each in status(stack.home):
+        descriptors = Path(f"/proc/{each.pid}/fd").iterdir()
+        assert not ours & {os.readlink(descriptor) for descriptor in descriptors if descriptor.is_symlink()}, each.name
+
+
+def open_to_the_network() -> list[str]:
+    """Inodes of the sockets that listen on more than loopback, as /proc tells them."""
+    loopback = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
+    rows = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()]
+    return [row[9] for row in rows if row[3] == "0A" and row[1].partition(":")[0] not in loopback]
+
+
+def test_no_secret_is_on_a_command_line_or_in_the_record(stack: Stack) -> None:
+    kept = [stack.hub.root_token, stack.database.superuser_password, environment(stack)["AZURE_CLIENT_SECRET"]]
+    listed = subprocess.run(["ps", "-ww", "-eo", "args="], capture_output=True, text=True, check=True).stdout
+    shown = listed + (stack.home / "stack.json").read_text() + json.dumps(list(map(str, status(stack.home))))
+    assert not any(secret in shown for secret in kept)
+
+
+def test_what_the_hub_holds_survives_a_restart_of_the_stack(stack: Stack) -> None:
+    client = hvac.Client(url=stack.hub.address, token=stack.hub.root_token)
+    client.sys.enable_secrets_engine("kv", path="kept", options={"version": "2"})
+    down(stack.home, services=with_stand_ins())
+    assert not any(each.running for each in status(stack.home))
+    again = up(stack.home, lambda stack: None, services=with_stand_ins())
+    assert again == stack
+    client = hvac.Client(url=again.hub.address, token=again.hub.root_token)
+    assert "kept/" in client.sys.list_mounted_secrets_engines()["data"]
