@@ -1,11 +1,14 @@
 """What the runbooks share: the opened workspace, the limit per target, and a bounded fan-out."""
 
 import asyncio
+import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar
 
+from prefect import Flow, flow
 from prefect.concurrency.asyncio import concurrency
 
 from keyturn.core.errors import KeyturnError, TerminalError
@@ -18,7 +21,19 @@ SIDE_BY_SIDE: Final = 8
 BATCH: Final = 50
 """Secrets for one task where each needs little work."""
 
+NOWHERE: Final = Path(os.devnull)
+"""Where results are kept: nothing can be written below a file. Naming it also spares a look-up of the default."""
+
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def runbook(name: str, run_name: str | None = None) -> Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]]:
+    """The one decorator of all flows: nothing is persisted, and nothing printed is recorded."""
+    decorate: Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]] = flow(
+        name=name, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE, log_prints=False
+    )
+    return decorate
 
 
 async def workspace() -> Keyturn:

@@ -14,7 +14,9 @@ Row = dict[str, str | int]
 
 
 async def table(key: str, rows: list[Row], description: str) -> None:
-    """Show ``rows`` under ``key``, which keeps the history of one subject together."""
+    """Show ``rows`` under ``key``, which keeps the history of one subject together. Nothing is shown of nothing."""
+    if not rows:
+        return
     slug = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")
     await acreate_table_artifact(table=rows, key=slug, description=description)
 

@@ -2,15 +2,13 @@
 
 from itertools import chain
 
-from prefect import flow
-
-from flows.common import BATCH, chosen, each, in_batches, raise_failures, workspace
+from flows.common import BATCH, chosen, each, in_batches, raise_failures, runbook, workspace
 from flows.report import retirement_row, table
 from keyturn.rotation.settle import Retirement, Waive
 from tasks import rotation as tasks
 
 
-@flow(name="retire", persist_result=False, log_prints=False)
+@runbook("retire")
 async def retire(path: str | None = None, waive: Waive = Waive.NOTHING) -> list[Retirement]:
     """Retire what can be; what holds the rest is shown. Waiving the grace still asks for the evidence."""
     opened = await workspace()

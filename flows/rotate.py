@@ -2,13 +2,12 @@
 
 import asyncio
 
-from prefect import flow
-
-from flows.common import workspace
+from flows.common import runbook, workspace
 from flows.report import rotation_table
 from keyturn.catalogue.models import Destination, Secret
 from keyturn.core.errors import KeyturnError, Locked
 from keyturn.core.policy import Trigger
+from keyturn.core.record import Rotation
 from keyturn.rotation.run import Outcome, State, unsettled
 from keyturn.rotation.settle import Told
 from keyturn.rotation.steps import Decision
@@ -16,40 +15,41 @@ from keyturn.rotation.sync import Pushed, failed
 from tasks import rotation as tasks
 
 
-@flow(name="rotate-secret", flow_run_name="rotate-{path}", persist_result=False, log_prints=False)
+@runbook("rotate-secret", "rotate-{path}")
 async def rotate_secret(path: str, trigger: Trigger = Trigger.SCHEDULE) -> Outcome:
     """Replace one secret. Safe to run again: every step first asks whether it is done."""
     secret = (await workspace()).secret(path)
     decision = await tasks.decide(path, trigger)
-    token = decision.unsettled
     if decision.reason:
         try:
-            token = await replace_credential(path, trigger, decision)
+            rotation = await replace_credential(path, trigger, decision)
         except Locked as held:
             return Outcome(path, State.HELD, str(held))
-    if token is None:
-        return Outcome(path, State.NOT_DUE, "nothing to do", decision.seen)
-    return await settle(secret, token, State.ROTATED if decision.reason else State.SETTLED)
+        return await settle(secret, rotation, State.ROTATED)
+    if decision.unsettled:
+        rotation = await tasks.conclude(path, decision.unsettled, [])
+        return await settle(secret, rotation, State.SETTLED)
+    return Outcome(path, State.NOT_DUE, "nothing to do", decision.seen)
 
 
-async def replace_credential(path: str, trigger: Trigger, decision: Decision) -> str:
-    """From the decision to the promotion; the rotation's token."""
+async def replace_credential(path: str, trigger: Trigger, decision: Decision) -> Rotation:
+    """From the decision to the promotion, in names."""
     if decision.unsettled:
         await tasks.make_way(path, trigger, decision.unsettled)
     token = await tasks.stage(path, decision)
     await tasks.install(path, token)
     await tasks.verify(path, token)
-    await tasks.promote(path, token)
-    return token
+    return await tasks.promote(path, token)
 
 
-async def settle(secret: Secret, token: str, state: State) -> Outcome:
+async def settle(secret: Secret, rotation: Rotation, state: State) -> Outcome:
     """Carry the promoted secret everywhere, then tell consumers. Raises when someone was not reached."""
-    destinations = await asyncio.gather(*(push(secret.path, place) for place in secret.destinations))
-    told = await asyncio.gather(*(tell(secret.path, token, consumer) for consumer in secret.consumers))
-    rotation = await tasks.conclude(secret.path, token, [t.consumer for t in told if not t.error])
-    outcome = Outcome(secret.path, state, "", rotation.version, rotation.fingerprint, tuple(destinations), tuple(told))
-    await rotation_table(outcome)
+    path, token = secret.path, rotation.token
+    destinations = await asyncio.gather(*(push(path, place) for place in secret.destinations))
+    told = await asyncio.gather(*(tell(path, token, consumer) for consumer in secret.consumers))
+    outcome = Outcome(path, state, "", rotation.version, rotation.fingerprint, tuple(destinations), tuple(told))
+    heard = [t.consumer for t in told if not t.error]
+    await asyncio.gather(*([tasks.conclude(path, token, heard)] if heard else []), rotation_table(outcome))
     if error := unsettled(outcome):
         raise error
     return outcome

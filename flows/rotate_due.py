@@ -3,9 +3,7 @@
 import asyncio
 from itertools import chain
 
-from prefect import flow
-
-from flows.common import BATCH, at_target, by_target, chosen, each, in_batches, raise_failures, workspace
+from flows.common import BATCH, at_target, by_target, chosen, each, in_batches, raise_failures, runbook, workspace
 from flows.report import outcome_row, table
 from keyturn.core.errors import KeyturnError
 from keyturn.core.policy import Trigger
@@ -13,7 +11,7 @@ from keyturn.rotation.run import Outcome
 from tasks import rotation as tasks
 
 
-@flow(name="rotate-due", persist_result=False, log_prints=False)
+@runbook("rotate-due")
 async def rotate_due() -> int:
     """Rotate every secret that is due; one that fails never stops another. The number of secrets turned."""
     opened = await workspace()

@@ -2,16 +2,14 @@
 
 from collections import Counter
 
-from prefect import flow
-
-from flows.common import BATCH, chosen, in_batches, workspace
+from flows.common import BATCH, chosen, in_batches, runbook, workspace
 from flows.report import push_row, table
 from keyturn.core.errors import TransientError
 from keyturn.rotation.sync import Pushed
 from tasks import rotation as tasks
 
 
-@flow(name="sync", persist_result=False, log_prints=False)
+@runbook("sync")
 async def sync(path: str | None = None) -> dict[str, int]:
     """Write what differs, leave what is in step; one secret, or all. How many copies are in which state."""
     opened = await workspace()

@@ -43,9 +43,9 @@ def verify(path: str, token: str) -> None:
 
 
 @step("promote")
-def promote(path: str, token: str) -> int | None:
-    """Make the candidate CURRENT; its version."""
-    return steps.promote(keyturn(), steps.resume(keyturn(), path, token)).rotation.version
+def promote(path: str, token: str) -> Rotation:
+    """Make the candidate CURRENT; the rotation as it stands then, in names."""
+    return steps.promote(keyturn(), steps.resume(keyturn(), path, token)).rotation
 
 
 @step("push")
