@@ -96,7 +96,7 @@ def deploy(file: Path) -> None:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
     if done.returncode:
-        words = " ".join((done.stderr or done.stdout).split()[-40:])
+        words = " ".join((done.stderr or done.stdout).split()[-40:]).rstrip(".")
         raise Invalid("deploy", str(file), words, "Correct prefect.yaml, then run `keyturn bootstrap` again")
 
 

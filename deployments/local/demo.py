@@ -22,14 +22,13 @@ from rich.table import Table
 from deployments.local import environment
 from deployments.local.leak_scan import Finding, scan
 from deployments.local.pager import Pager
-from deployments.local.prepare import DATABASE, Hub, prepare_stack
+from deployments.local.prepare import CONSUMERS, DATABASE, Hub, prepare_stack
+from deployments.local.services import DATABASE_SECRET
 from deployments.local.stack import Stack, down, home_directory, status, up
 from keyturn.core.errors import KeyturnError, Unavailable
 from keyturn.core.fingerprint import shown
 
-DATABASE_SECRET: Final = "ml-training/database"
 SECRETS: Final = (DATABASE_SECRET, "ml-training/api-keys")
-CONSUMERS: Final = ("trainer", "inference")
 PATIENCE: Final = 90
 """Seconds that one flow run may take, its start by the worker included."""
 
@@ -169,20 +168,26 @@ class Demo:
         """Search all that Prefect has kept, and every log, for every value that was in play."""
         places = [self.stack.directory("prefect"), *(s.log for s in status(self.stack.home))]
         found: list[Finding] = scan(places, self.values())
-        verdict = "none found" if not found else f"FOUND in {', '.join(sorted({str(f.place) for f in found}))}"
+        verdict = "none found" if not found else f"FOUND in {', '.join(sorted({f.place for f in found}))}"
         self.console.print(f"  secret values in Prefect's database, results and logs: {verdict}", style="bold")
         return not found
 
-    def values(self) -> Iterator[str]:
-        """Every value of every version of what was rotated, and of what Keyturn itself holds."""
-        for path in SECRETS:
-            versions = self.kv.read_secret_metadata(path, mount_point="secret")["data"]["versions"]
-            for number in versions:
-                read = self.kv.read_secret_version(path, int(number), "secret", raise_on_deleted_version=True)
-                yield from secret_texts(read["data"]["data"])
-        for path in ("targets/ml-postgres", "fingerprint-key", *(f"webhooks/{name}" for name in CONSUMERS)):
-            read = self.kv.read_secret_version(path, mount_point="keyturn", raise_on_deleted_version=True)
-            yield from secret_texts(read["data"]["data"])
+    def values(self) -> dict[str, str]:
+        """Every value of every version of what was rotated, and of what Keyturn itself holds, by name."""
+        versions = {
+            path: self.kv.read_secret_metadata(path, mount_point="secret")["data"]["versions"] for path in SECRETS
+        }
+        read = [("secret", path, int(number)) for path, numbers in versions.items() for number in numbers]
+        own = ("targets/ml-postgres", "fingerprint-key", *(f"webhooks/{name}" for name in CONSUMERS))
+        read += [("keyturn", path, 0) for path in own]
+        return {name: text for mount, path, number in read for name, text in self.texts(mount, path, number)}
+
+    def texts(self, mount: str, path: str, version: int) -> Iterator[tuple[str, str]]:
+        """The values of one version that nobody may see; 0 is the newest."""
+        read = self.kv.read_secret_version(path, version or None, mount, raise_on_deleted_version=True)
+        for name, value in read["data"]["data"].items():
+            if name not in PLAIN:
+                yield f"{path}@{version} {name}", str(value)
 
     def say(self, line: str) -> None:
         """A step, for the person watching."""
@@ -191,11 +196,6 @@ class Demo:
 
 PLAIN: Final = frozenset({"username", "host", "port", "database", "rotated_at"})
 """Fields that are no secrets: they stand in the catalogue, or tell a time."""
-
-
-def secret_texts(fields: dict[str, Any]) -> Iterator[str]:
-    """The values of a secret that nobody may see."""
-    return (str(value) for name, value in fields.items() if name not in PLAIN)
 
 
 def acknowledges(stats: dict[str, Any], path: str, version: int) -> bool:
@@ -208,8 +208,16 @@ def running(console: Console, home: Path) -> Iterator[tuple[Stack, Pager]]:
     """The stack, up and prepared, with a pager; stopped again unless KEEP is set."""
     pager = Pager()
     os.environ["KEYTURN_FAILURE_URL"] = pager.address
+    prepared: list[Stack] = []
+
+    def prepare(stack: Stack) -> None:
+        prepare_stack(stack)
+        prepared.append(stack)
+
     try:
-        stack = up(home, prepare_stack, lambda line: console.print(f"  {line}", style="dim"))
+        stack = up(home, prepare, lambda line: console.print(f"  {line}", style="dim"))
+        if not prepared:
+            prepare_stack(stack)  # it ran already, and reports failures to somebody else
         os.environ.update(environment.worker(stack))
         yield stack, pager
     finally:

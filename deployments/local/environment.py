@@ -25,6 +25,7 @@ def environment(stack: Stack) -> dict[str, str]:
     """What a process needs to use the stack's hub, stores, target and Prefect server; no login to the hub."""
     return {
         "KEYTURN_HOME": str(stack.home),
+        "KEYTURN_CATALOGUE": os.environ.get("KEYTURN_CATALOGUE") or str(ROOT / "deployments" / "catalogue"),
         "KEYTURN_POSTGRES_HOST": LOOPBACK,
         "KEYTURN_POSTGRES_PORT": str(stack.ports["postgres"]),
         "KEYTURN_TRAINER_URL": stack.url("trainer"),

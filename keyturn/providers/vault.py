@@ -97,10 +97,13 @@ class VaultHub:
         return self._fingerprint_key
 
     def issue(self, mount: str, role: str) -> Lease:
-        """A new credential from the database engine."""
+        """A new credential from the database engine; ``duration`` is no longer than the life of its token."""
         name = f"{mount}/creds/{role}"
-        body = self._call("issue", name, _getter(name)).json()
-        return Lease(body["lease_id"], SecretFields(body["data"]), float(body["lease_duration"]))
+        token, life = self._lease_token()
+        body = self._call("issue", name, lambda client: _getter(name)(self._session.as_token(token or client.token)))
+        told = body.json()
+        duration = min(float(told["lease_duration"]), life or float("inf"))
+        return Lease(told["lease_id"], SecretFields(told["data"]), duration)
 
     def revoke_lease(self, lease_id: str) -> None:
         """End a lease and what it gave, before this returns. Absent is success."""
@@ -115,6 +118,15 @@ class VaultHub:
     def close(self) -> None:
         """Let go of the connections."""
         self._session.close()
+
+    def _lease_token(self) -> tuple[str | None, float]:
+        """The token to ask for a lease with, None for our own, and its life in seconds, 0 where it never ends."""
+        if self.settings.lease_token_role is None:
+            own = self._call("look up", "the hub's login", _getter("auth/token/lookup-self")).json()["data"]
+            return None, float(own["ttl"])
+        name = f"auth/token/create/{self.settings.lease_token_role}"
+        made = self._call("create", name, _poster(name, {})).json()["auth"]
+        return made["client_token"], float(made["lease_duration"])
 
     def _read_fingerprint_key(self) -> Sensitive | None:
         state = self.read_state(FINGERPRINT_KEY)

@@ -25,7 +25,8 @@ CONNECTIONS = 32
 class HubSettings:
     """Where the hub is and which references lead to a login; never the credential itself.
 
-    ``token_env`` names an environment variable, the ``*_file`` settings name files.
+    ``token_env`` names an environment variable, the ``*_file`` settings name files. A lease ends with the token
+    that asked for it, so leases are asked for with an orphan token of ``lease_token_role`` (auth/token/roles).
     """
 
     address: str
@@ -38,6 +39,7 @@ class HubSettings:
     role_id_file: str | None = None
     secret_id_file: str | None = None
     approle_mount: str = "approle"
+    lease_token_role: str | None = None
 
     @staticmethod
     def from_environment(env: Mapping[str, str] = os.environ) -> "HubSettings":
@@ -55,6 +57,7 @@ class HubSettings:
             role_id_file=env.get("KEYTURN_HUB_ROLE_ID_FILE"),
             secret_id_file=env.get("KEYTURN_HUB_SECRET_ID_FILE"),
             token_file=env.get("KEYTURN_HUB_TOKEN_FILE"),
+            lease_token_role=env.get("KEYTURN_HUB_LEASE_TOKEN_ROLE"),
         )
 
 
@@ -80,6 +83,12 @@ class Session:
             elif time.monotonic() >= self._renew_at:
                 self._renew(self._client)
             return self._client
+
+    def as_token(self, token: str) -> hvac.Client:
+        """A client that is logged in with ``token``, over the same connections."""
+        client = self._new_client()
+        client.token = token
+        return client
 
     def login_again(self) -> bool:
         """Drop the token for a new one; False where the login can't give another one."""

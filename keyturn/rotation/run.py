@@ -63,7 +63,7 @@ def replace_credential(keyturn: Keyturn, path: str, trigger: Trigger, decision: 
     return steps.promote(keyturn, attempt).rotation
 
 
-def make_way(keyturn: Keyturn, path: str, trigger: Trigger, token: str) -> None:
+def make_way(keyturn: Keyturn, path: str, trigger: Trigger, token: str | None = None) -> None:
     """Retire what the last rotation left; a forced one does so whatever speaks against it.
 
     Raises TerminalError, naming what holds the old credential.

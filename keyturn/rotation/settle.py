@@ -84,13 +84,13 @@ def retire(keyturn: Keyturn, path: str, waive: Waive = Waive.NOTHING, token: str
     Consumers that were silent are told again first. What holds it back is named; waiving everything says
     so in the history. With ``token`` only the credential before that rotation is ended.
     """
-    rotation = load(keyturn, path).retiring
+    told = load(keyturn, path).retiring
+    if told and waive is not Waive.EVERYTHING:
+        notify_all(keyturn, path, told)
+    record = load(keyturn, path)
+    rotation = record.retiring
     if rotation is None or token not in (None, rotation.token):
         return Retirement(path, None, retired=False)
-    if waive is not Waive.EVERYTHING:
-        notify_all(keyturn, path, rotation)
-    record = load(keyturn, path)
-    rotation = record.retiring or rotation
     if serves_again(keyturn, path, rotation):
         close(keyturn, path, record, rotation, "not ended: CURRENT names the old credential again")
         return Retirement(path, rotation.version, retired=False)
@@ -113,7 +113,7 @@ def obstacles(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive) -> 
     secret = keyturn.secret(path)
     found = []
     over = rotation.promoted_at + secret.rotation.grace if rotation.promoted_at else None
-    if waive is Waive.NOTHING and over and keyturn.clock() < over:
+    if waive is not Waive.GRACE and over and keyturn.clock() < over:
         found.append(f"its grace lasts until {over:%Y-%m-%d %H:%M:%S %Z}")
     copies = [look(keyturn, path, destination) for destination in secret.destinations]
     found += [f"{c.store}:{c.name} is not in step: {c.error or c.state}" for c in copies if not c.in_step]

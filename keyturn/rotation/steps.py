@@ -61,11 +61,13 @@ class Attempt:
 def decide(keyturn: Keyturn, path: str, trigger: Trigger) -> Decision:
     """Whether to rotate now, told from metadata alone. What an earlier run left open always goes on."""
     schedule = keyturn.secret(path).rotation.schedule
-    info = keyturn.hub.describe(path)
+    info, record = keyturn.hub.describe(path), load(keyturn, path)
     seen = info.version if info else 0
-    record = load(keyturn, path)
     if record.open:
         return Decision(Reason("Unfinished", "an earlier run was interrupted"), seen)
+    if record.retiring and (record.retiring.version or 0) > seen:
+        info = keyturn.hub.describe(path)  # another run has promoted between the two reads
+        seen = info.version if info else 0
     facts = Facts(path, schedule, keyturn.clock(), info.rotated_at if info else None, trigger)
     return Decision(due(facts), seen, record.retiring.token if record.retiring else None)
 

@@ -36,7 +36,10 @@ class VaultDynamic:
             self.hub.revoke_lease(lease.lease_id)
             problem = f"its leases last {timedelta(seconds=lease.duration)}, and interval and grace need {self.life}"
             raise Invalid(
-                "issue", f"{self.mount}/creds/{self.role}", problem, "Raise the role's default_ttl and max_ttl"
+                "issue",
+                f"{self.mount}/creds/{self.role}",
+                problem,
+                "Raise its default_ttl and max_ttl, and the life of the token that asks",
             )
         return lease.fields.merged({"lease_id": lease.lease_id})
 

@@ -1,0 +1,64 @@
+"""The commands, put together."""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from deployments.cli import catalogue, history, registration, rotation, stack
+from deployments.cli.failures import EXIT_CODES, told
+from deployments.cli.output import write
+from keyturn import __version__
+
+
+class Told(TyperGroup):
+    """A group whose commands end with an exit code and one line, whatever they raise."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        with told():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    cls=Told,
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def tell_version(asked: bool) -> None:
+    """Print the version and end."""
+    if asked:
+        write(f"keyturn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def keyturn(
+    version: Annotated[
+        bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Keyturn rotates secrets and keeps every copy of them the same.
+
+    Where VAULT_ADDR is not set and the local stack runs, every command uses the stack.
+    """
+
+
+for command in (
+    stack.up,
+    stack.down,
+    stack.status,
+    stack.env,
+    registration.bootstrap,
+    rotation.rotate,
+    rotation.sync,
+    rotation.retire,
+    history.history,
+):
+    app.command(epilog=EXIT_CODES)(command)
+app.add_typer(catalogue.commands, name="catalogue")

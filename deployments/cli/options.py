@@ -1,0 +1,35 @@
+"""The arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+CATALOGUE_VARIABLE: Final = "KEYTURN_CATALOGUE"
+
+CatalogueOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--catalogue",
+        metavar="DIR",
+        envvar=CATALOGUE_VARIABLE,
+        help="The catalogue's directory; deployments/catalogue by default.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of a table; the keys are in docs/cli.md.")]
+LocalOption = Annotated[bool, typer.Option("--local", help="Run in this process, without Prefect.")]
+TimeoutOption = Annotated[
+    float,
+    typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait for Prefect; the run itself goes on."),
+]
+PathArgument = Annotated[str, typer.Argument(help="The secret, such as ml-training/database.")]
+OptionalPath = Annotated[str | None, typer.Argument(help="One secret; without it, all of them.")]
+FailureUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--failure-url",
+        metavar="URL",
+        envvar="KEYTURN_FAILURE_URL",
+        help="Where failed runs are reported, as an Apprise address. It may hold a token: prefer the variable.",
+    ),
+]

@@ -1,0 +1,177 @@
+"""What rotations, syncs and retirements have come to, whether they ran here or through Prefect."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from deployments.cli.failures import BEHIND, FAILED, HELD
+from deployments.cli.standing import copy_data
+from deployments.cli.watch import Run
+from keyturn.core.errors import KeyturnError, Locked, TransientError
+from keyturn.core.fingerprint import shown
+from keyturn.rotation.run import Outcome, State
+from keyturn.rotation.settle import Retirement, Told
+from keyturn.rotation.sync import CopyState, Pushed
+
+BEFORE_PROMOTION: Final = ("make way", "stage", "install", "verify", "promote")
+"""The steps in which another run's hold on the secret shows."""
+
+ROTATION_COLUMNS: Final = ("what", "name", "state", "version")
+COPY_COLUMNS: Final = ("secret", "copy", "state")
+RETIREMENT_COLUMNS: Final = ("secret", "old credential", "why")
+
+
+# --- one rotation
+
+
+def outcome_of(path: str, run: Run) -> Outcome:
+    """What a run of rotate-secret did, told by its table and its steps. Raises the error that it ended with."""
+    if run.rows:
+        return settled(path, run)
+    if not run.completed:
+        raise run.error("rotate", path)
+    blocked = next((name for name in BEFORE_PROMOTION if name in run.failures), None)
+    if blocked:
+        # The flow ends well after a failed step only where another run was at it.
+        return Outcome(path, State.HELD, run.failures[blocked])
+    return Outcome(path, State.NOT_DUE, "nothing to do")
+
+
+def settled(path: str, run: Run) -> Outcome:
+    """A promoted rotation, as its table tells it."""
+    found = re.search(r"version (\d+), fingerprint ([0-9a-f]+)", run.description)
+    version, fingerprint = (int(found[1]), found[2]) if found else (None, "")
+    copies, told = [], []
+    for row in run.rows:
+        if row["what"] == "consumer":
+            told.append(Told(row["name"], "" if row["state"] == "acknowledged" else row["state"]))
+        else:
+            copies.append(pushed(row, version or 0, fingerprint))
+    state = State.ROTATED if run.did("promote") else State.SETTLED
+    return Outcome(path, state, "", version, fingerprint, tuple(copies), tuple(told))
+
+
+def pushed(row: dict[str, Any], version: int = 0, fingerprint: str = "") -> Pushed:
+    """A destination, as a run's table tells it: its state, or the error in its place."""
+    store, _, name = row["name"].partition(":")
+    if row["state"] in set(CopyState):
+        return Pushed(store, name, CopyState(row["state"]), version, fingerprint)
+    return Pushed(store, name, CopyState.FAILED, 0, "", row["state"])
+
+
+def outcome_rows(outcome: Outcome) -> list[tuple[object, ...]]:
+    """For people: the hub, then every copy and consumer."""
+    version = outcome.version or ""
+    rows: list[tuple[object, ...]] = [("secret", outcome.path, outcome.state, version)]
+    rows += [("copy", f"{p.store}:{p.name}", p.state, p.version or "") for p in outcome.destinations]
+    rows += [("consumer", t.consumer, "silent" if t.error else "acknowledged", "") for t in outcome.consumers]
+    return rows
+
+
+def outcome_data(outcome: Outcome, run: Run | None) -> dict[str, Any]:
+    """For scripts."""
+    return {
+        "path": outcome.path,
+        "state": str(outcome.state),
+        "message": outcome.message,
+        "version": outcome.version,
+        "fingerprint": shown(outcome.fingerprint),
+        "destinations": [copy_data(copy) for copy in outcome.destinations],
+        "consumers": [{"consumer": told.consumer, "error": told.error} for told in outcome.consumers],
+        "run": run.to_data() if run else None,
+    }
+
+
+# --- copies
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The destinations of one secret or of all, after a sync."""
+
+    places: tuple[tuple[str, Pushed], ...]
+    run: Run | None = None
+
+    @staticmethod
+    def of(run: Run) -> "Copies":
+        """What a run of sync did. Raises the error that it ended with, where that left no table."""
+        if not run.completed and not run.rows:
+            raise run.error("sync", "the copies")
+        return Copies(tuple((row["secret"], pushed(row)) for row in run.rows), run)
+
+    def rows(self) -> Iterable[tuple[object, ...]]:
+        """For people."""
+        return ((path, f"{place.store}:{place.name}", place.state) for path, place in self.places)
+
+    def to_data(self) -> dict[str, Any]:
+        """For scripts."""
+        copies = [
+            {"secret": path, "store": p.store, "name": p.name, "state": str(p.state), "error": p.error}
+            for path, p in self.places
+        ]
+        return {"copies": copies, "run": self.run.to_data() if self.run else None}
+
+    def failure(self) -> tuple[KeyturnError, int] | None:
+        """The error to end with where a copy is behind, and its exit code."""
+        behind = [f"{p.store}:{p.name} of {path} ({p.error or p.state})" for path, p in self.places if not p.in_step]
+        if not behind:
+            return None
+        remedy = "All the others are in step. Mend the cause; the next sync heals only these"
+        return TransientError("sync", f"{len(behind)} of {len(self.places)} copies", "; ".join(behind), remedy), BEHIND
+
+
+# --- old credentials
+
+
+@dataclass(frozen=True)
+class Old:
+    """One old credential after a retirement: retired, kept or failed, and why."""
+
+    path: str
+    state: str
+    why: str = ""
+
+    @staticmethod
+    def of(path: str, result: Retirement | KeyturnError) -> "Old":
+        """From what the library tells."""
+        if isinstance(result, KeyturnError):
+            return Old(path, "failed", str(result))
+        return Old(path, "retired" if result.retired else "kept", "; ".join(result.held_by))
+
+
+@dataclass(frozen=True)
+class Retirements:
+    """The old credentials that were looked at."""
+
+    found: tuple[Old, ...]
+    run: Run | None = None
+
+    @staticmethod
+    def of(run: Run) -> "Retirements":
+        """What a run of retire did. Raises the error that it ended with, where that left no table."""
+        if not run.completed and not run.rows:
+            raise run.error("retire", "the old credentials")
+        return Retirements(tuple(Old(row["secret"], row["state"], row["held by"]) for row in run.rows), run)
+
+    def rows(self) -> Iterable[tuple[object, ...]]:
+        """For people."""
+        return ((old.path, old.state, old.why) for old in self.found)
+
+    def to_data(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "secrets": [{"path": old.path, "state": old.state, "why": old.why} for old in self.found],
+            "run": self.run.to_data() if self.run else None,
+        }
+
+    def failure(self) -> tuple[KeyturnError, int] | None:
+        """The error to end with, and its exit code; none where one at least was retired and none failed."""
+        failed = [f"{old.path}: {old.why}" for old in self.found if old.state == "failed"]
+        if failed:
+            return TransientError("retire", f"{len(failed)} of {len(self.found)} secrets", "; ".join(failed)), FAILED
+        held = [f"{old.path}: {old.why}" for old in self.found if old.why]
+        if held and not any(old.state == "retired" for old in self.found):
+            remedy = "Mend that, or waive it: --early waives the grace, --force everything"
+            return Locked("retire", "the old credentials", f"nothing was retired. {'; '.join(held)}", remedy), HELD
+        return None

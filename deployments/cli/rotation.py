@@ -1,0 +1,206 @@
+"""``keyturn rotate``, ``sync`` and ``retire``: through Prefect, or in this process with --local."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from deployments.cli.failures import BEHIND, HELD, end
+from deployments.cli.options import (
+    CatalogueOption,
+    JsonOption,
+    LocalOption,
+    OptionalPath,
+    PathArgument,
+    TimeoutOption,
+)
+from deployments.cli.output import note, table, write_json
+from deployments.cli.surroundings import opened_keyturn
+
+if TYPE_CHECKING:
+    from deployments.cli.reports import Copies, Retirements
+    from deployments.cli.watch import Run
+    from keyturn.rotation.run import Outcome
+
+TIMEOUT: Final = 600.0
+SIDE_BY_SIDE: Final = 8
+
+ForceOption = Annotated[bool, typer.Option("--force", help="Rotate now, due or not; the last old credential ends.")]
+EarlyOption = Annotated[bool, typer.Option("--early", help="Waive the grace; copies and consumers are still asked.")]
+WaiveOption = Annotated[bool, typer.Option("--force", help="Waive everything, for one PATH; the history says so.")]
+
+
+def rotate(
+    path: PathArgument,
+    force: ForceOption = False,
+    local: LocalOption = False,
+    catalogue: CatalogueOption = None,
+    timeout: TimeoutOption = TIMEOUT,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace one secret everywhere.
+
+    Then every copy is pushed and every consumer is told. Safe to run again: it goes on where it was.
+    """
+    if local:
+        return show_outcome(rotate_here(path, force, catalogue), None, as_json)
+    run = run_through_prefect("rotate-secret/rotate-secret", {"path": path, "trigger": trigger(force)}, timeout)
+
+    from deployments.cli.reports import outcome_of
+
+    if not run.completed and not run.rows and (run.did("promote") or run.did("conclude")):
+        end(run.error("rotate", path), BEHIND)
+    return show_outcome(outcome_of(path, run), run, as_json)
+
+
+def trigger(force: bool) -> Any:
+    """What asks for the rotation."""
+    from keyturn.core.policy import Trigger
+
+    return Trigger.FORCE if force else Trigger.SCHEDULE
+
+
+def rotate_here(path: str, force: bool, catalogue: Any) -> "Outcome":
+    """The whole protocol in this process."""
+    with opened_keyturn(catalogue) as keyturn:
+        from keyturn.rotation import run
+
+        here()
+        return run.rotate(keyturn, path, trigger(force))
+
+
+def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
+    """The result, and the exit code that belongs to it."""
+    from deployments.cli import reports
+    from keyturn.core.errors import Locked
+    from keyturn.rotation.run import State, unsettled
+
+    if as_json:
+        write_json(reports.outcome_data(outcome, run))
+    else:
+        table(reports.ROTATION_COLUMNS, reports.outcome_rows(outcome))
+        if outcome.message:
+            note(outcome.message)
+    if outcome.state is State.HELD:
+        end(Locked("rotate", outcome.path, "another run holds it", "See `keyturn status`; that run goes on"), HELD)
+    if error := unsettled(outcome):
+        end(error, BEHIND)
+
+
+def sync(
+    path: OptionalPath = None,
+    local: LocalOption = False,
+    catalogue: CatalogueOption = None,
+    timeout: TimeoutOption = TIMEOUT,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring every copy to what the hub holds.
+
+    What is in step is left alone.
+    """
+    from deployments.cli.reports import COPY_COLUMNS, Copies
+
+    if local:
+        report = sync_here(path, catalogue)
+    else:
+        report = Copies.of(run_through_prefect("sync/sync", {"path": path}, timeout))
+    show_report(report, COPY_COLUMNS, as_json, "there is no copy to bring in step")
+
+
+def sync_here(path: str | None, catalogue: Any) -> "Copies":
+    """Every copy, or those of one secret, from this process."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from deployments.cli.reports import Copies
+    from keyturn.rotation.sync import sync
+
+    with opened_keyturn(catalogue) as keyturn, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        paths = chosen(keyturn, path)
+        here()
+        done = pool.map(lambda one: sync(keyturn, one), paths)
+        return Copies(tuple((one, place) for one, places in zip(paths, done, strict=True) for place in places))
+
+
+def retire(
+    path: OptionalPath = None,
+    early: EarlyOption = False,
+    force: WaiveOption = False,
+    local: LocalOption = False,
+    catalogue: CatalogueOption = None,
+    timeout: TimeoutOption = TIMEOUT,
+    as_json: JsonOption = False,
+) -> None:
+    """End old credentials that nobody needs.
+
+    Those whose grace is over, whose copies are in step and whose consumers are told; the rest is kept, and
+    what holds it is shown.
+    """
+    from deployments.cli.reports import RETIREMENT_COLUMNS, Retirements
+
+    waive = waived(path, early, force)
+    if local:
+        report = retire_here(path, waive, catalogue)
+    else:
+        report = Retirements.of(run_through_prefect("retire/retire", {"path": path, "waive": waive}, timeout))
+    show_report(report, RETIREMENT_COLUMNS, as_json, "there is no old credential to retire")
+
+
+def waived(path: str | None, early: bool, force: bool) -> Any:
+    """What the person waives. Wrong usage where both are asked for, or everything of every secret."""
+    from keyturn.rotation.settle import Waive
+
+    if early and force:
+        raise typer.BadParameter("give --early or --force, not both")
+    if force and path is None:
+        raise typer.BadParameter("--force waives everything: name the one PATH that it is meant for")
+    return Waive.EVERYTHING if force else Waive.GRACE if early else Waive.NOTHING
+
+
+def retire_here(path: str | None, waive: Any, catalogue: Any) -> "Retirements":
+    """Every old credential, or that of one secret, from this process."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from deployments.cli.reports import Old, Retirements
+    from keyturn.core.errors import KeyturnError
+    from keyturn.rotation.records import load
+    from keyturn.rotation.settle import retire
+
+    def one(secret: str) -> Old | None:
+        try:
+            return Old.of(secret, retire(keyturn, secret, waive)) if load(keyturn, secret).retiring else None
+        except KeyturnError as error:
+            return Old.of(secret, error)
+
+    with opened_keyturn(catalogue) as keyturn, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        paths = chosen(keyturn, path)
+        here()
+        return Retirements(tuple(old for old in pool.map(one, paths) if old))
+
+
+def show_report(report: "Copies | Retirements", columns: tuple[str, ...], as_json: bool, none: str) -> None:
+    """The result, and the exit code that belongs to it."""
+    rows = list(report.rows())
+    if as_json:
+        write_json(report.to_data())
+    elif rows:
+        table(columns, rows)
+    else:
+        note(none)
+    if failure := report.failure():
+        end(*failure)
+
+
+def chosen(keyturn: Any, path: str | None) -> list[str]:
+    """The one secret asked for, or every one of the catalogue. Raises NotFound with the one likely meant."""
+    return [keyturn.secret(path).path] if path else sorted(keyturn.catalogue.secrets)
+
+
+def run_through_prefect(deployment: str, parameters: dict[str, Any], timeout: float) -> "Run":
+    """Run the deployment and wait for it."""
+    from deployments.cli.watch import run_deployment
+
+    return run_deployment(deployment, parameters, timeout)
+
+
+def here() -> None:
+    """Say that no Prefect server has a part in this."""
+    note("running in this process, without Prefect")

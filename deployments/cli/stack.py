@@ -1,0 +1,160 @@
+"""``keyturn up``, ``down``, ``status`` and ``env``: the local stack, and where every secret stands."""
+
+import os
+import shlex
+from typing import Annotated, Any
+
+import typer
+
+from deployments.cli.failures import about
+from deployments.cli.options import CatalogueOption, FailureUrlOption, JsonOption
+from deployments.cli.output import note, table, write, write_json
+from deployments.cli.surroundings import (
+    known_stack,
+    leading_elsewhere,
+    opened_keyturn,
+    settle_catalogue,
+    stack_environment,
+)
+from deployments.local import stack as local
+from deployments.local.home import Stack, home_directory, opened
+from deployments.local.ports import LOOPBACK
+from keyturn.core.errors import KeyturnError
+
+SERVICE_COLUMNS = ("service", "state", "address", "pid")
+
+
+def up(catalogue: CatalogueOption = None, failure_url: FailureUrlOption = None, as_json: JsonOption = False) -> None:
+    """Start the local stack, all of it on loopback.
+
+    A hub, a database, three clouds, Prefect and two applications. It lies in KEYTURN_HOME, .keyturn by
+    default. What runs already is left alone. Where anything fails, what this command started is stopped.
+    """
+    home = home_directory()
+    settle_catalogue(catalogue)
+    if failure_url:
+        os.environ["KEYTURN_FAILURE_URL"] = failure_url
+    with about(home):
+        stack = local.up(home, prepare, note)
+    services = local.status(home)
+    if as_json:
+        write_json({"stack": stack_data(stack, services)})
+    else:
+        table(SERVICE_COLUMNS, map(service_row, services))
+        note(f"Prefect UI: {stack.url('prefect-server')}")
+        note("next: keyturn status, keyturn rotate ml-training/database --force")
+
+
+def prepare(stack: Stack) -> None:
+    """Fill the hub, the database and the clouds, and register with Prefect."""
+    from deployments.local.prepare import prepare_stack
+
+    note("filling the hub, the database and the clouds, and registering with Prefect")
+    prepare_stack(stack)
+
+
+def down(
+    delete: Annotated[bool, typer.Option("--delete", help="Then delete everything that it holds, for good.")] = False,
+) -> None:
+    """Stop the local stack.
+
+    What it holds stays, and is there again after `keyturn up`.
+    """
+    home = home_directory()
+    with about(home):
+        (local.remove if delete else local.down)(home, note)
+
+
+def status(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+    """Show the services, and where every secret stands.
+
+    Each secret with its version and age, when it is due, its copies and its consumers.
+    """
+    stack = known_stack()
+    services = local.status(stack.home) if stack else []
+    stopped = stack is not None and not any(s.running for s in services if s.name == "openbao")
+    if stopped and not os.environ.get("VAULT_ADDR"):
+        note("the local stack's hub does not run, so its secrets are not shown; start it with `keyturn up`")
+        return show(stack, services, [], as_json)
+    return show_secrets(stack, services, catalogue, as_json)
+
+
+def show_secrets(stack: Stack | None, services: list[local.ServiceStatus], catalogue: Any, as_json: bool) -> None:
+    """The services, and the secrets; the services are shown even where the hub can't be asked."""
+    from deployments.cli.standing import Standing, standings
+
+    secrets: list[Standing] = []
+    try:
+        with opened_keyturn(catalogue) as keyturn:
+            secrets = standings(keyturn)
+    except KeyturnError:
+        if services:
+            show(stack, services, [], as_json)
+        raise
+    return show(stack, services, secrets, as_json)
+
+
+def show(stack: Stack | None, services: list[local.ServiceStatus], secrets: list[Any], as_json: bool) -> None:
+    """Both tables, or one JSON object."""
+    if as_json:
+        return write_json(
+            {
+                "stack": stack_data(stack, services) if stack else None,
+                "hub": os.environ.get("VAULT_ADDR"),
+                "secrets": [secret.to_data() for secret in secrets],
+            }
+        )
+    if services:
+        table(SERVICE_COLUMNS, map(service_row, services))
+    if services and secrets:
+        write("")
+    if secrets:
+        show_standings(secrets)
+    return None
+
+
+def show_standings(secrets: list[Any]) -> None:
+    """The secrets' table; what is wrong with copies stands on stderr, as it is long."""
+    from deployments.cli.standing import COLUMNS
+
+    table(COLUMNS, (secret.row() for secret in secrets))
+    for secret in secrets:
+        for copy in secret.copies:
+            if copy.error:
+                note(f"{copy.store}:{copy.name} of {secret.path}: {copy.error}")
+
+
+def service_row(service: local.ServiceStatus) -> tuple[str, str, str, str]:
+    """One service for people."""
+    address = f"{LOOPBACK}:{service.port}" if service.port else "-"
+    return service.name, "running" if service.running else "stopped", address, str(service.pid or "-")
+
+
+def stack_data(stack: Stack, services: list[local.ServiceStatus]) -> dict[str, Any]:
+    """The stack as JSON has it."""
+    listed = [
+        {
+            "name": service.name,
+            "running": service.running,
+            "address": f"{LOOPBACK}:{service.port}" if service.port else None,
+            "pid": service.pid,
+            "log": str(service.log),
+        }
+        for service in services
+    ]
+    return {"home": str(stack.home), "services": listed}
+
+
+def env(as_json: JsonOption = False) -> None:
+    """Print the local stack's environment for a shell.
+
+    Use it so: eval "$(keyturn env)". It is for the local stack alone: the client secret in it opens nothing
+    but the stack's own Azure emulator. Variables that lead to another hub or cloud are unset.
+    """
+    stack = opened(home_directory())
+    given = stack_environment(stack)
+    unset = [name for name in leading_elsewhere() if name not in given]
+    if as_json:
+        return write_json({"export": given, "unset": unset})
+    lines = [f"unset {name}" for name in unset]
+    return write("\n".join(lines + [f"export {name}={shlex.quote(value)}" for name, value in sorted(given.items())]))

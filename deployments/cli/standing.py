@@ -1,0 +1,156 @@
+"""Where every secret stands: its version and age, when it is due, its copies and its consumers."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from deployments.cli.output import span, stamp, when
+from keyturn.core.errors import KeyturnError
+from keyturn.core.fingerprint import shown
+from keyturn.core.policy import Facts, Reason, due, due_at
+from keyturn.core.record import Rotation, Stage
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.records import load
+from keyturn.rotation.sync import Pushed, look
+
+SIDE_BY_SIDE: Final = 8
+
+COLUMNS: Final = ("secret", "state", "copies", "consumers")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One secret, in names only. ``error`` is empty unless the hub refused to tell."""
+
+    path: str
+    now: datetime
+    version: int = 0
+    rotated_at: datetime | None = None
+    due_at: datetime | None = None
+    reason: Reason | None = None
+    rotation: Rotation | None = None
+    grace_over: datetime | None = None
+    copies: tuple[Pushed, ...] = ()
+    consumers: tuple[tuple[str, bool | None], ...] = ()
+    error: str = ""
+
+    def row(self) -> tuple[str, str, str, str]:
+        """For people."""
+        copies = "\n".join(f"{copy.store} {copy.state}" for copy in self.copies)
+        consumers = "\n".join(f"{name} {ANSWERS[answer]}" for name, answer in self.consumers)
+        return self.path, "\n".join(self.lines()), copies or "-", consumers or "-"
+
+    def lines(self) -> list[str]:
+        """The secret's state in words."""
+        if self.error:
+            return [f"unknown: {self.error}"]
+        if self.rotated_at is None:
+            return ["no version yet", "due now"]
+        lines = [f"version {self.version}", f"{span(self.now - self.rotated_at)} old", self.due()]
+        return lines + ([self.unfinished(self.rotation)] if self.rotation else [])
+
+    def due(self) -> str:
+        """When it is replaced next."""
+        if self.reason:
+            return "beyond its maximum age" if self.reason.alarm else "due now"
+        if self.due_at is None or self.due_at <= self.now:
+            return "due, waits for its window"
+        return f"due in {span(self.due_at - self.now)}"
+
+    def unfinished(self, rotation: Rotation) -> str:
+        """What is left of the last rotation."""
+        if rotation.stage is not Stage.PROMOTED:
+            return f"{rotation.stage} since {when(rotation.opened_at)}"
+        if self.grace_over and self.grace_over > self.now:
+            return f"old credential ends in {span(self.grace_over - self.now)}"
+        return "old credential is to be retired"
+
+    def to_data(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "path": self.path,
+            "version": self.version,
+            "rotated_at": stamp(self.rotated_at),
+            "age_seconds": int((self.now - self.rotated_at).total_seconds()) if self.rotated_at else None,
+            "due_at": stamp(self.due_at),
+            "due": self.reason.code if self.reason else None,
+            "rotation": rotation_data(self.rotation) if self.rotation else None,
+            "destinations": [copy_data(copy) for copy in self.copies],
+            "consumers": [{"consumer": name, "acknowledged": answer} for name, answer in self.consumers],
+            "error": self.error,
+        }
+
+
+ANSWERS: Final = {True: "told", False: "silent", None: "not told yet"}
+
+
+def standings(keyturn: Keyturn) -> list[Standing]:
+    """Every secret of the catalogue, looked at side by side. Raises the first error where none could be told."""
+    paths = sorted(keyturn.catalogue.secrets)
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        found = list(pool.map(lambda path: attempt(keyturn, path), paths))
+    errors = [one for one in found if isinstance(one, KeyturnError)]
+    if errors and len(errors) == len(found):
+        raise errors[0]
+    now = keyturn.clock()
+    rows = zip(paths, found, strict=True)
+    return [Standing(path, now, error=str(one)) if isinstance(one, KeyturnError) else one for path, one in rows]
+
+
+def attempt(keyturn: Keyturn, path: str) -> Standing | KeyturnError:
+    """One secret, or why the hub does not tell of it."""
+    try:
+        return standing(keyturn, path)
+    except KeyturnError as error:
+        return error
+
+
+def standing(keyturn: Keyturn, path: str) -> Standing:
+    """One secret, told without reading its value."""
+    secret, info, record = keyturn.secret(path), keyturn.hub.describe(path), load(keyturn, path)
+    facts = Facts(path, secret.rotation.schedule, keyturn.clock(), info.rotated_at if info else None)
+    promoted = record.retiring or next((r for r in reversed(record.history) if r.stage is Stage.RETIRED), None)
+    known = set(promoted.acknowledged) if promoted else set()
+    over = record.retiring.promoted_at if record.retiring else None
+    return Standing(
+        path,
+        facts.now,
+        info.version if info else 0,
+        facts.rotated_at,
+        due_at(facts),
+        due(facts),
+        record.rotation,
+        over + secret.rotation.grace if over else None,
+        tuple(look(keyturn, path, destination) for destination in secret.destinations) if info else (),
+        tuple((name, name in known if promoted else None) for name in secret.consumers),
+    )
+
+
+def rotation_data(rotation: Rotation) -> dict[str, Any]:
+    """One rotation as JSON has it."""
+    return {
+        "sequence": rotation.sequence,
+        "state": str(rotation.stage),
+        "version": rotation.version,
+        "reason": rotation.reason,
+        "strategy": rotation.strategy,
+        "fingerprint": shown(rotation.fingerprint),
+        "opened_at": stamp(rotation.opened_at),
+        "promoted_at": stamp(rotation.promoted_at),
+        "closed_at": stamp(rotation.closed_at),
+        "acknowledged": list(rotation.acknowledged),
+        "note": rotation.note,
+    }
+
+
+def copy_data(copy: Pushed) -> dict[str, Any]:
+    """One destination as JSON has it."""
+    return {
+        "store": copy.store,
+        "name": copy.name,
+        "state": str(copy.state),
+        "version": copy.version or None,
+        "fingerprint": shown(copy.fingerprint),
+        "error": copy.error,
+    }

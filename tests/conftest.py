@@ -1,0 +1,53 @@
+"""One hub and one database for the whole run, prepared as the example needs them. A missing server is an error."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from deployments.local.openbao import OpenBao
+from deployments.local.ports import free_port
+from deployments.local.postgres import PostgreSQL
+from deployments.local.prepare import Hub, prepare
+from tests.support.lab import Lab
+from tests.support.world import TOKEN_VARIABLE, World
+
+pytest.register_assert_rewrite("tests.contracts.hub", "tests.contracts.strategy")
+
+
+@pytest.fixture(scope="session")
+def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    """A hub in memory."""
+    with OpenBao(tmp_path_factory.mktemp("openbao"), free_port(), dev=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    """A database that forgets everything when it stops."""
+    with PostgreSQL(tmp_path_factory.mktemp("postgres"), free_port(), durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def world(openbao: OpenBao, postgres: PostgreSQL) -> Iterator[World]:
+    """Both servers, prepared; the root token is in the environment while tests run."""
+    hub = Hub(openbao.address, openbao.root_token)
+    prepare(hub, postgres.host, postgres.port, postgres.superuser_password, ())
+    hub.database_engine(postgres.host, postgres.port, "unused")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(TOKEN_VARIABLE, openbao.root_token)
+        yield World(
+            openbao.address,
+            openbao.root_token,
+            postgres.host,
+            postgres.port,
+            postgres.superuser_password,
+            str(postgres.process.log),
+        )
+
+
+@pytest.fixture(scope="session")
+def lab(world: World) -> Iterator[Lab]:
+    """Makes fresh secrets in the world, and opens them."""
+    with Lab(world) as made:
+        yield made

@@ -1,0 +1,156 @@
+"""What every strategy must do, against the real target: one suite over all that fill :class:`Strategy`.
+
+A strategy's test module writes ``class TestItsName(StrategyContract)`` with the fixture ``case`` and the facts
+about its kind, and adds the cases that only it has.
+"""
+
+import json
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+from keyturn.core.errors import CandidateRejected, Superseded
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import Change, Strategy
+
+
+@dataclass(frozen=True)
+class Case:
+    """A strategy over a fresh credential that serves now.
+
+    ``works`` tries a version as an application does; ``spoilt`` gives a candidate that the target must refuse.
+    """
+
+    strategy: Strategy
+    current: SecretFields
+    works: Callable[[SecretFields], bool]
+    spoilt: Callable[[SecretFields], SecretFields]
+
+    def change(self, sequence: int = 5) -> Change:
+        """A new candidate for the contract to work with."""
+        return Change("apps/contract", sequence, self.strategy.mint(self.current), self.current)
+
+    def installed(self, sequence: int = 5) -> Change:
+        """One that the target accepts."""
+        change = self.change(sequence)
+        self.strategy.install(change)
+        return change
+
+
+class StrategyContract:
+    """The cases, and the facts that differ."""
+
+    changes: ClassVar[set[str]]
+    """The fields of a candidate."""
+    has_target: ClassVar[bool] = True
+    """Whether something outside knows the credential, and can refuse it."""
+    overlaps: ClassVar[bool] = True
+    """Whether the old credential still works beside the new one."""
+    fenced: ClassVar[bool] = False
+    """Whether the target refuses an older sequence number."""
+
+    @pytest.fixture
+    def case(self) -> Case:
+        """The strategy under test, and a credential in force."""
+        raise NotImplementedError
+
+    def test_a_candidate_holds_only_what_changes_and_each_is_new(self, case: Case) -> None:
+        first, second = case.strategy.mint(case.current), case.strategy.mint(case.current)
+        assert set(first) == set(second) == self.changes
+        for field in self.changes - {"username"}:
+            assert len({first[field], second[field], case.current.get(field)}) == 3
+
+    def test_minting_leaves_what_serves_alone(self, case: Case) -> None:
+        case.strategy.mint(case.current)
+        assert case.works(case.current)
+
+    def test_a_first_version_needs_no_current(self, case: Case) -> None:
+        candidate = case.strategy.mint(None)
+        change = Change("apps/contract", 5, candidate, None)
+        case.strategy.install(change)
+        case.strategy.verify(change)
+        assert case.works(case.current.merged(candidate))
+
+    def test_installing_twice_is_the_same_as_once(self, case: Case) -> None:
+        change = case.installed()
+        case.strategy.install(change)
+        case.strategy.verify(change)
+        assert case.works(case.current.merged(change.candidate))
+
+    def test_what_serves_works_until_the_end_where_both_can_be_in_force(self, case: Case) -> None:
+        change = case.installed()
+        case.strategy.verify(change)
+        assert case.works(case.current) is self.overlaps
+
+    def test_a_wrong_candidate_is_rejected_without_a_word_of_its_value(self, case: Case) -> None:
+        change = case.installed()
+        wrong = Change(change.path, change.sequence, case.spoilt(change.candidate), change.current)
+        with pytest.raises(CandidateRejected) as caught:
+            case.strategy.verify(wrong)
+        told = "".join(traceback.format_exception(caught.value)) + repr(caught.value.args)
+        for field in self.changes - {"username", "lease_id"}:
+            assert wrong.candidate[field].reveal() not in told
+            assert change.candidate[field].reveal() not in told
+        assert caught.value.hint
+
+    def test_after_an_abandonment_only_current_works(self, case: Case) -> None:
+        change = case.installed()
+        given_up = Change(change.path, change.sequence + 1, change.candidate, change.current)
+        case.strategy.abandon(given_up)
+        case.strategy.abandon(given_up)
+        assert case.works(case.current)
+        assert not (self.has_target and case.works(case.current.merged(change.candidate)))
+
+    def test_what_was_never_installed_can_be_abandoned(self, case: Case) -> None:
+        case.strategy.abandon(case.change())
+        assert case.works(case.current)
+
+    def test_after_an_abandonment_another_candidate_takes_its_place(self, case: Case) -> None:
+        change = case.installed()
+        case.strategy.abandon(Change(change.path, 6, change.candidate, change.current))
+        again = case.installed(7)
+        case.strategy.verify(again)
+        assert case.works(case.current.merged(again.candidate))
+
+    def test_the_old_credential_ends_and_the_new_one_stays(self, case: Case) -> None:
+        change = case.installed()
+        ends = case.strategy.ends(case.current)
+        case.strategy.revoke(ends, change.sequence)
+        case.strategy.revoke(ends, change.sequence)
+        assert not (self.has_target and case.works(case.current))
+        assert case.works(case.current.merged(change.candidate))
+
+    def test_ending_nothing_is_quiet(self, case: Case) -> None:
+        case.strategy.revoke({}, 5)
+        assert case.works(case.current)
+
+    def test_what_ends_a_credential_is_named_without_values(self, case: Case) -> None:
+        ends: Mapping[str, str] = case.strategy.ends(case.current)
+        told = json.dumps(dict(ends))
+        secret = [field for field in ("password", "value") if field in case.current]
+        assert not [field for field in secret if case.current[field].reveal() in told]
+
+    def test_an_older_sequence_is_superseded(self, case: Case) -> None:
+        newer = case.installed(8)
+        older = Change(newer.path, 7, case.spoilt(newer.candidate), newer.current)
+        if self.fenced:
+            for verb in (case.strategy.install, case.strategy.abandon):
+                with pytest.raises(Superseded):
+                    verb(older)
+        assert case.works(case.current.merged(newer.candidate))
+
+    def test_sweeping_spares_what_was_there_and_what_is_known(self, case: Case) -> None:
+        before = case.strategy.before_mint()
+        change = case.installed()
+        case.strategy.sweep(before, [case.current, change.candidate])
+        assert case.works(case.current.merged(change.candidate))
+        assert case.works(case.current) is self.overlaps
+
+    def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
+        before, orphan = case.strategy.before_mint(), case.strategy.mint(case.current)
+        case.strategy.sweep(before, [case.current])
+        assert case.works(case.current)
+        assert not (self.has_target and case.works(case.current.merged(orphan)))

@@ -1,0 +1,144 @@
+"""The record of a rotation: its table of steps, and its way through JSON."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyturn.core.errors import Invalid
+from keyturn.core.record import HISTORY_KEPT, OPEN, TRANSITIONS, Record, Rotation, Stage
+from keyturn.core.sensitive import SecretFields
+
+ALLOWED = {
+    ("minting", "pending"),
+    ("pending", "promoted"),
+    ("pending", "abandoning"),
+    ("abandoning", "abandoned"),
+    ("promoted", "retired"),
+}
+NOW = datetime(2025, 3, 3, 12, tzinfo=UTC)
+
+
+def rotation(stage: Stage = Stage.PENDING, token: str = "token") -> Rotation:
+    return Rotation(token, 7, stage, "generated", "TooOld", "host/1/1", NOW, 3)
+
+
+# --- the table ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("before", "after"), list(product(Stage, Stage)))
+def test_a_rotation_moves_as_the_table_says_and_no_other_way(before: Stage, after: Stage) -> None:
+    moving = rotation(before)
+    if (before.value, after.value) in ALLOWED:
+        assert moving.to(after, note="why") == replace(moving, stage=after, note="why")
+        return
+    with pytest.raises(Invalid, match=f"{before} can't become {after}"):
+        moving.to(after)
+
+
+def test_every_stage_stands_in_the_table() -> None:
+    assert set(TRANSITIONS) == set(Stage)
+
+
+def test_every_open_rotation_can_be_closed_and_a_closed_one_stays_so() -> None:
+    def reached(stage: Stage) -> set[Stage]:
+        further = {stage}
+        for after in TRANSITIONS[stage]:
+            further |= reached(after)
+        return further
+
+    closed = {stage for stage in Stage if not TRANSITIONS[stage]}
+    assert closed == {Stage.RETIRED, Stage.ABANDONED}
+    assert all(reached(stage) & closed for stage in Stage)
+    assert all(Stage.ABANDONED in reached(stage) for stage in OPEN)
+
+
+# --- the record --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_record_says_who_holds_it_and_what_waits_for_retirement(stage: Stage) -> None:
+    record = Record(rotation(stage))
+    assert (record.open is not None) is (stage in {Stage.MINTING, Stage.PENDING, Stage.ABANDONING})
+    assert (record.retiring is not None) is (stage is Stage.PROMOTED)
+
+
+@pytest.mark.parametrize("stage", [Stage.RETIRED, Stage.ABANDONED])
+def test_a_closed_rotation_moves_into_the_history_and_takes_its_candidate_along(stage: Stage) -> None:
+    record = Record(rotation(), SecretFields({"value": "x"}), version=4).having(rotation(stage))
+    assert (record.rotation, record.candidate, record.version) == (None, None, 4)
+    assert record.history == (rotation(stage),)
+
+
+def test_a_promoted_rotation_keeps_no_candidate() -> None:
+    record = Record(rotation(), SecretFields({"value": "x"})).having(rotation(Stage.PROMOTED))
+    assert record.candidate is None
+    assert record.retiring == rotation(Stage.PROMOTED)
+
+
+def test_the_history_keeps_the_newest() -> None:
+    record = Record()
+    for number in range(HISTORY_KEPT + 5):
+        record = record.having(rotation(Stage.RETIRED, str(number)))
+    assert [past.token for past in record.history] == [str(number) for number in range(5, HISTORY_KEPT + 5)]
+
+
+# --- through JSON ------------------------------------------------------------------------------------------
+
+moments = st.datetimes(
+    datetime(1990, 1, 1),
+    datetime(2090, 1, 1),
+    timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))]),
+)
+rotations = st.builds(
+    Rotation,
+    token=st.uuids().map(str),
+    sequence=st.integers(1, 10**9),
+    stage=st.sampled_from(Stage),
+    strategy=st.text(min_size=1),
+    reason=st.text(),
+    holder=st.text(min_size=1),
+    opened_at=moments,
+    base_version=st.integers(0, 10**6),
+    ends=st.dictionaries(st.text(), st.text(), max_size=3),
+    version=st.none() | st.integers(0, 10**6),
+    fingerprint=st.text("0123456789abcdef", max_size=64),
+    promoted_at=st.none() | moments,
+    closed_at=st.none() | moments,
+    acknowledged=st.lists(st.text(), max_size=3).map(tuple),
+    before=st.lists(st.text(), max_size=3).map(tuple),
+    note=st.text(),
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+candidates = st.dictionaries(st.text(min_size=1), values, min_size=1, max_size=3).map(SecretFields)
+
+
+@given(rotation=rotations)
+def test_a_rotation_survives_json(rotation: Rotation) -> None:
+    assert Rotation.from_data(json.loads(json.dumps(rotation.to_data()))) == rotation
+
+
+@given(
+    rotation=st.none() | rotations,
+    candidate=st.none() | candidates,
+    history=st.lists(rotations, max_size=3).map(tuple),
+    version=st.integers(0, 10**6),
+    age=st.floats(0, 10**6),
+)
+def test_a_record_survives_json(
+    rotation: Rotation | None, candidate: SecretFields | None, history: tuple[Rotation, ...], version: int, age: float
+) -> None:
+    record = Record(rotation, candidate, history, version, age)
+    assert Record.from_data(json.loads(json.dumps(record.to_data())), version, age) == record
+
+
+def test_a_record_does_not_show_its_candidate() -> None:
+    assert "hunter2" not in repr(Record(rotation(), SecretFields({"password": "hunter2"})))

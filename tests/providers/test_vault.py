@@ -1,0 +1,344 @@
+"""The hub's adapter against OpenBao: the contract, logging in, and what becomes of its refusals."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import hvac
+import pytest
+
+from deployments.local.openbao import OpenBao
+from deployments.local.ports import free_port
+from deployments.local.prepare import OWNER
+from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+from keyturn.core.hub import Hub
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.vault import VaultHub
+from keyturn.providers.vault_login import HubSettings
+from tests.contracts.hub import HubContract, assert_silent, secret_text
+from tests.support.lab import Lab, fresh
+from tests.support.world import TOKEN_VARIABLE, World
+
+WORKER_POLICY = """
+path "{mount}/*" {{ capabilities = ["create", "read", "update", "patch", "list"] }}
+path "{state}/*" {{ capabilities = ["create", "read", "update", "patch", "list"] }}
+path "database/creds/*" {{ capabilities = ["read"] }}
+path "sys/leases/*" {{ capabilities = ["list", "update", "sudo"] }}
+path "auth/token/create/keyturn-lease" {{ capabilities = ["update"] }}
+"""
+
+
+@pytest.fixture
+def engine(lab: Lab) -> tuple[str, str]:
+    role = f"contract-{fresh()}"
+    lab.engine_role(role, OWNER, ttl="24h")
+    return "database", role
+
+
+class TestVaultHub(HubContract):
+    """The contract on the root namespace."""
+
+    @pytest.fixture
+    def hub(self, lab: Lab) -> Hub:
+        return lab.hub
+
+    @pytest.fixture
+    def engine(self, engine: tuple[str, str]) -> tuple[str, str]:
+        return engine
+
+    @pytest.fixture
+    def delete_newest(self, lab: Lab) -> Callable[[str], None]:
+        return lambda path: lab.root.secrets.kv.v2.delete_latest_version_of_secret(path, mount_point="secret")
+
+    @pytest.fixture
+    def new_hub(self, world: World, lab: Lab) -> Iterator[Callable[[], Hub]]:
+        mount = fresh()
+        lab.root.sys.enable_secrets_engine("kv", path=mount, options={"version": "2"})
+        opened: list[VaultHub] = []
+
+        def open_hub() -> Hub:
+            opened.append(VaultHub(HubSettings(world.hub_address, state_mount=mount, token_env=TOKEN_VARIABLE)))
+            return opened[-1]
+
+        yield open_hub
+        for hub in opened:
+            hub.close()
+
+    def test_an_old_candidate_does_not_stay_in_the_state(self, lab: Lab) -> None:
+        path, value = f"rotations/{fresh()}", secret_text()
+        lab.hub.write_state(path, {"candidate": value}, cas=0)
+        lab.hub.write_state(path, {"candidate": None}, cas=1)
+        told = lab.root.secrets.kv.v2.read_secret_metadata(path, mount_point="keyturn")["data"]
+        assert list(told["versions"]) == ["2"]
+        with pytest.raises(hvac.exceptions.InvalidPath):
+            lab.root.secrets.kv.v2.read_secret_version(
+                path, version=1, mount_point="keyturn", raise_on_deleted_version=True
+            )
+
+    def test_the_age_of_state_grows_by_the_hubs_clock(self, lab: Lab) -> None:
+        path = f"ages/{fresh()}"
+        lab.hub.write_state(path, {}, cas=0)
+        time.sleep(1.2)
+        state = lab.hub.read_state(path)
+        assert state is not None
+        assert 0 < state.age < 10
+
+
+# --- logging in --------------------------------------------------------------------------------------------
+
+
+class AppRole:
+    """A role of its own, whose id and secret id lie in files."""
+
+    def __init__(self, world: World, root: hvac.Client, directory: Path, ttl: str, **role: Any) -> None:
+        self.root, self.name = root, fresh()
+        root.sys.create_or_update_policy(self.name, WORKER_POLICY.format(mount="secret", state="keyturn"))
+        root.auth.approle.create_or_update_approle(self.name, token_policies=[self.name], token_ttl=ttl, **role)
+        self.role_id, self.secret_id = directory / "role-id", directory / "secret-id"
+        self.role_id.write_text(root.auth.approle.read_role_id(self.name)["data"]["role_id"] + "\n")
+        self.new_secret_id()
+        self.settings = HubSettings(
+            world.hub_address, role_id_file=str(self.role_id), secret_id_file=str(self.secret_id)
+        )
+
+    def new_secret_id(self) -> None:
+        """As an operator renews it."""
+        self.secret_id.write_text(self.root.auth.approle.generate_secret_id(self.name)["data"]["secret_id"])
+
+    def tokens(self) -> list[str]:
+        """The accessors of the tokens that live."""
+        listed = self.root.auth.token.list_accessors()["data"]["keys"]
+        return [accessor for accessor in listed if self.name in self._policies(accessor)]
+
+    def _policies(self, accessor: str) -> list[str]:
+        try:
+            told = self.root.auth.token.lookup_accessor(accessor)
+        except (hvac.exceptions.InvalidPath, hvac.exceptions.Forbidden):
+            return []
+        return list(told["data"]["policies"])
+
+
+@pytest.fixture
+def short(world: World, lab: Lab, tmp_path: Path) -> AppRole:
+    """Tokens of two seconds, renewed for as long as one likes."""
+    return AppRole(world, lab.root, tmp_path, "2s")
+
+
+def test_a_login_is_shared_by_threads_and_renewed_before_it_ends(short: AppRole) -> None:
+    with closing(VaultHub(short.settings)) as hub:
+        end = time.monotonic() + 3
+
+        def read(_: int) -> int:
+            reads = 0
+            while time.monotonic() < end:
+                assert hub.describe("ml-training/database") is not None
+                reads += 1
+                time.sleep(0.05)
+            return reads
+
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(read, range(4)))
+        assert len(short.tokens()) == 1
+
+
+def test_a_token_that_reached_its_longest_life_is_replaced(world: World, lab: Lab, tmp_path: Path) -> None:
+    role = AppRole(world, lab.root, tmp_path, "1s", token_max_ttl="2s")
+    with closing(VaultHub(role.settings)) as hub:
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            assert hub.describe("ml-training/database") is not None
+            time.sleep(0.05)
+
+
+def test_a_worker_whose_token_was_revoked_logs_in_again(short: AppRole) -> None:
+    with closing(VaultHub(short.settings)) as hub:
+        hub.describe("ml-training/database")
+        (accessor,) = short.tokens()
+        short.root.auth.token.revoke_accessor(accessor)
+        assert hub.describe("ml-training/database") is not None
+        assert short.tokens() != [accessor]
+
+
+def test_a_worker_that_slept_past_its_tokens_life_logs_in_again(world: World, lab: Lab, tmp_path: Path) -> None:
+    with closing(VaultHub(AppRole(world, lab.root, tmp_path, "1s").settings)) as hub:
+        hub.describe("ml-training/database")
+        time.sleep(1.5)
+        assert hub.describe("ml-training/database") is not None
+
+
+def test_a_wrong_secret_id_is_denied_and_the_hint_says_what_to_do(short: AppRole) -> None:
+    wrong = secret_text()
+    short.secret_id.write_text(wrong)
+    with closing(VaultHub(short.settings)) as hub:
+        with pytest.raises(Denied, match="new secret id") as caught:
+            hub.read("ml-training/database")
+        assert_silent(caught.value, wrong, short.role_id.read_text().strip())
+        short.new_secret_id()
+        assert hub.read("ml-training/database") is not None
+
+
+def test_an_absent_login_file_is_named(short: AppRole) -> None:
+    short.secret_id.unlink()
+    with closing(VaultHub(short.settings)) as hub, pytest.raises(NotFound, match="secret-id"):
+        hub.read("ml-training/database")
+
+
+def test_a_wrong_token_is_denied(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = secret_text()
+    monkeypatch.setenv("WRONG_TOKEN", wrong)
+    hub = VaultHub(HubSettings(world.hub_address, token_env="WRONG_TOKEN"))
+    with closing(hub), pytest.raises(Denied) as caught:
+        hub.read("ml-training/database")
+    assert_silent(caught.value, wrong)
+
+
+def test_no_login_at_all_is_denied_and_the_hint_names_the_variables(world: World) -> None:
+    hub = VaultHub(HubSettings(world.hub_address, token_env="NO_SUCH_VARIABLE"))
+    with closing(hub), pytest.raises(Denied, match="NO_SUCH_VARIABLE, or KEYTURN_HUB_ROLE_ID_FILE"):
+        hub.read("ml-training/database")
+
+
+def test_a_token_is_read_from_a_file(world: World, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{world.hub_token}\n")
+    with closing(VaultHub(HubSettings(world.hub_address, token_file=str(tmp_path / "token")))) as hub:
+        assert hub.read("ml-training/database") is not None
+
+
+def test_the_environment_names_everything() -> None:
+    with pytest.raises(Invalid, match="VAULT_ADDR"):
+        HubSettings.from_environment({})
+    settings = HubSettings.from_environment(
+        {"VAULT_ADDR": "https://hub", "VAULT_NAMESPACE": "team", "VAULT_CACERT": "/ca", "KEYTURN_HUB_MOUNT": "kv"}
+        | {"KEYTURN_HUB_STATE_MOUNT": "state", "KEYTURN_HUB_TOKEN_FILE": "/token", "KEYTURN_HUB_ROLE_ID_FILE": "/role"}
+        | {"KEYTURN_HUB_SECRET_ID_FILE": "/secret", "KEYTURN_HUB_LEASE_TOKEN_ROLE": "leases"}
+    )
+    assert settings == HubSettings(
+        "https://hub", mount="kv", state_mount="state", namespace="team", ca_file="/ca", token_file="/token",
+        role_id_file="/role", secret_id_file="/secret", lease_token_role="leases",
+    )  # fmt: skip
+
+
+# --- refusals ----------------------------------------------------------------------------------------------
+
+
+def test_a_path_outside_the_policy_is_denied(short: AppRole, lab: Lab) -> None:
+    lab.root.sys.create_or_update_policy(short.name, 'path "secret/data/mine/*" { capabilities = ["read"] }')
+    value = secret_text()
+    with closing(VaultHub(short.settings)) as hub:
+        with pytest.raises(Denied, match="deployments/policies") as caught:
+            hub.write("theirs/database", SecretFields({"password": value}), cas=0)
+        assert_silent(caught.value, value)
+        for refused in (hub.read, hub.describe, hub.read_state):
+            with pytest.raises(Denied):
+                refused("theirs/database")
+
+
+def test_a_mount_that_is_not_there_is_no_absent_secret_when_written(world: World) -> None:
+    settings = HubSettings(world.hub_address, mount="nowhere", token_env=TOKEN_VARIABLE)
+    with closing(VaultHub(settings)) as hub, pytest.raises(NotFound, match="mount") as caught:
+        hub.write("some/secret", SecretFields({"password": "x"}), cas=0)
+    assert_silent(caught.value)
+
+
+def test_a_request_that_the_hub_calls_malformed_is_invalid(world: World) -> None:
+    value = secret_text()
+    with closing(world.hub()) as hub, pytest.raises(Invalid) as caught:
+        hub.annotate("ml-training/database", {"key": value * 100})
+    assert_silent(caught.value, value)
+
+
+def test_a_wrong_address_is_unavailable() -> None:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(TOKEN_VARIABLE, "any")
+        hub = VaultHub(HubSettings(f"http://127.0.0.1:{free_port()}", token_env=TOKEN_VARIABLE))
+        with closing(hub), pytest.raises(Unavailable, match="VAULT_ADDR") as caught:
+            hub.read("ml-training/database")
+    assert_silent(caught.value)
+
+
+def test_a_hub_that_speaks_no_tls_is_not_trusted_as_one_that_does(world: World) -> None:
+    hub = VaultHub(HubSettings(world.hub_address.replace("http:", "https:"), token_env=TOKEN_VARIABLE))
+    with closing(hub), pytest.raises(Denied, match="VAULT_CACERT"):
+        hub.read("ml-training/database")
+
+
+def test_a_sealed_hub_is_unavailable_for_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with OpenBao(tmp_path / "bao", free_port(), dev=True) as server:
+        monkeypatch.setenv("SEALED_TOKEN", server.root_token)
+        with closing(VaultHub(HubSettings(server.address, token_env="SEALED_TOKEN"))) as hub:
+            hub.write("some/secret", SecretFields({"n": 1}), cas=0)
+            hvac.Client(url=server.address, token=server.root_token).sys.seal()
+            value = secret_text()
+            with pytest.raises(Unavailable, match="sealed") as caught:
+                hub.write("some/secret", SecretFields({"n": value}), cas=1)
+            assert_silent(caught.value, value)
+            for call in (hub.read, hub.describe, hub.read_state):
+                with pytest.raises(Unavailable):
+                    call("some/secret")
+        server.stop()
+        with (
+            closing(VaultHub(HubSettings(server.address, token_env="SEALED_TOKEN"))) as hub,
+            pytest.raises(Unavailable, match="VAULT_ADDR"),
+        ):
+            hub.read("some/secret")
+
+
+# --- leases and the token that asked for them --------------------------------------------------------------
+
+
+def test_a_lease_is_no_longer_than_the_life_of_the_token_that_asks(
+    world: World, lab: Lab, tmp_path: Path, engine: tuple[str, str]
+) -> None:
+    role = AppRole(world, lab.root, tmp_path, "1h")
+    with closing(VaultHub(role.settings)) as hub:
+        lease = hub.issue(*engine)
+        assert 3000 < lease.duration <= 3600
+        hub.revoke_lease(lease.lease_id)
+
+
+def test_a_lease_asked_for_through_the_token_role_outlives_the_workers_login(
+    short: AppRole, lab: Lab, engine: tuple[str, str]
+) -> None:
+    lab.root.auth.token.create_or_update_role("keyturn-lease", allowed_policies=[short.name], orphan=True)
+    with closing(VaultHub(replace(short.settings, lease_token_role="keyturn-lease"))) as hub:
+        own, asked = hub.settings, VaultHub(short.settings)
+        with closing(asked):
+            mortal, lasting = asked.issue(*engine), hub.issue(*engine)
+        assert own.lease_token_role == "keyturn-lease"
+        assert (mortal.duration <= 2, lasting.duration) == (True, 24 * 3600)
+        end = time.monotonic() + 8
+        while mortal.lease_id in lab.hub.leases(*engine) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert lab.hub.leases(*engine) == [lasting.lease_id]
+        assert lab.logs_in(lasting.fields)
+        hub.revoke_lease(lasting.lease_id)
+        assert not lab.logs_in(lasting.fields)
+
+
+# --- namespaces --------------------------------------------------------------------------------------------
+
+
+def test_everything_happens_inside_the_namespace(world: World, lab: Lab) -> None:
+    namespace = fresh()
+    lab.root.sys.create_namespace(namespace)
+    inside = hvac.Client(url=world.hub_address, token=world.hub_token, namespace=namespace)
+    for mount in ("secret", "keyturn"):
+        inside.sys.enable_secrets_engine("kv", path=mount, options={"version": "2"})
+    path = f"ns/{secrets.token_hex(4)}"
+    settings = HubSettings(world.hub_address, namespace=namespace, token_env=TOKEN_VARIABLE)
+    with closing(VaultHub(settings)) as hub:
+        hub.write(path, SecretFields({"n": 1}), cas=0)
+        hub.write_state(path, {"n": 2}, cas=0)
+        hub.annotate(path, {"team": "inside"})
+        assert inside.secrets.kv.v2.read_secret_version(path, raise_on_deleted_version=True)["data"]["data"] == {"n": 1}
+        assert list(hub.list_state("ns")) == [path]
+        with pytest.raises(Conflict):
+            hub.write(path, SecretFields({"n": 3}), cas=0)
+        assert hub.fingerprint_key() != lab.hub.fingerprint_key()
+    assert lab.hub.read(path) is None
+    assert lab.hub.read_state(path) is None

@@ -1,0 +1,113 @@
+"""Passwords of accounts, against the real database."""
+
+from contextlib import closing
+from datetime import timedelta
+
+import psycopg2
+import pytest
+
+from deployments.local.prepare import DATABASE
+from keyturn.core.errors import Invalid, Superseded
+from keyturn.core.passwords import PasswordPolicy
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import Change
+from keyturn.strategies.accounts import AlternatingUsers, SingleUser
+from tests.contracts.strategy import Case, StrategyContract
+from tests.support.lab import Declared, Lab
+
+
+def other_password(candidate: SecretFields) -> SecretFields:
+    return candidate.merged({"password": "n0t-the-password-that-was-installed"})
+
+
+@pytest.fixture
+def secret(lab: Lab) -> Declared:
+    return lab.alternating()
+
+
+@pytest.fixture
+def alternating(lab: Lab, secret: Declared) -> AlternatingUsers:
+    return AlternatingUsers(lab.target(), PasswordPolicy(), secret.users, secret.owner)
+
+
+class TestAlternatingUsers(StrategyContract):
+    changes = {"username", "password"}
+    fenced = True
+
+    @pytest.fixture
+    def case(self, lab: Lab, secret: Declared, alternating: AlternatingUsers) -> Case:
+        return Case(alternating, SecretFields(secret.first), lab.logs_in, other_password)
+
+    def test_the_users_take_turns(self, case: Case, secret: Declared) -> None:
+        second = case.strategy.mint(case.current)
+        third = case.strategy.mint(case.current.merged(second))
+        first = case.strategy.mint(None)
+        names = [fields["username"].reveal() for fields in (first, second, third)]
+        assert names == [secret.users[0], secret.users[1], secret.users[0]]
+
+    def test_a_user_that_is_neither_is_invalid_and_named(self, case: Case) -> None:
+        with pytest.raises(Invalid, match="stranger"):
+            case.strategy.mint(SecretFields({"username": "stranger", "password": "x"}))
+
+    def test_an_abandonment_spares_the_user_that_current_has_come_to_name(self, case: Case) -> None:
+        change = case.installed()
+        case.strategy.abandon(Change(change.path, 6, change.candidate, case.current.merged(change.candidate)))
+        assert case.works(case.current.merged(change.candidate))
+
+    def test_what_either_user_makes_belongs_to_the_owner(self, case: Case, lab: Lab, secret: Declared) -> None:
+        change = case.installed()
+        for number, fields in enumerate((case.current, case.current.merged(change.candidate))):
+            make_table(lab, fields, f"{secret.owner}_{number}")
+        owners = lab.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE tablename LIKE %s", f"{secret.owner}%")
+        assert owners == [(secret.owner,)]
+        with closing(connect(lab, case.current.merged(change.candidate))) as connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE {secret.owner}_0")
+
+    def test_a_retired_user_that_wakes_up_late_can_not_close_the_account_again(self, case: Case) -> None:
+        case.installed(5)
+        ends = case.strategy.ends(case.current)
+        back = Change(
+            "apps/contract", 9, SecretFields({**case.current.reveal(), "password": "again-" + "x" * 20}), None
+        )
+        case.strategy.install(back)
+        with pytest.raises(Superseded):
+            case.strategy.revoke(ends, 5)
+        assert case.works(case.current.merged(back.candidate))
+
+
+class TestSingleUser(StrategyContract):
+    changes = {"username", "password"}
+    overlaps = False
+    fenced = True
+
+    @pytest.fixture
+    def case(self, lab: Lab) -> Case:
+        secret = lab.single()
+        strategy = SingleUser(lab.target(), PasswordPolicy(), secret.users[0])
+        return Case(strategy, SecretFields(secret.first), lab.logs_in, other_password)
+
+    def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
+        """Nothing is left by a mint that makes only a text; both versions name one account."""
+        case.strategy.sweep(case.strategy.before_mint(), [])
+        assert case.works(case.current)
+
+    def test_the_name_in_current_plays_no_part(self, case: Case) -> None:
+        other = case.strategy.mint(SecretFields({"username": "stranger", "password": "x"}))
+        assert other["username"] == case.current["username"]
+
+
+def connect(lab: Lab, fields: SecretFields) -> "psycopg2.extensions.connection":
+    connection = psycopg2.connect(
+        host=lab.world.host,
+        port=lab.world.port,
+        dbname=DATABASE,
+        user=fields["username"].reveal(),
+        password=fields["password"].reveal(),
+    )
+    connection.autocommit = True
+    return connection
+
+
+def make_table(lab: Lab, fields: SecretFields, name: str) -> None:
+    with closing(connect(lab, fields)) as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE TABLE {name} (n int)")

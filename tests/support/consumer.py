@@ -1,0 +1,53 @@
+"""A consumer on loopback: it takes signed notices with the library's own receiver, and drops repeats by id."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from keyturn.client.webhook import Receiver
+from keyturn.core.notices import Notice
+from keyturn.core.sensitive import Sensitive
+
+
+class Consumer:
+    """Serves from a thread while it is entered. ``handled`` are the notices it acted on, ``delivered`` counts all."""
+
+    def __init__(self, key: Sensitive) -> None:
+        self.handled: list[Notice] = []
+        self.delivered = 0
+        receiver = Receiver([key])
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = -1
+            disable_nagle_algorithm = True
+
+            def do_POST(handler) -> None:  # noqa: N802, N805
+                body = handler.rfile.read(int(handler.headers["content-length"]))
+                self.delivered += 1
+                status = receiver.handle(dict(handler.headers.items()), body, self.handled.append)
+                handler.send_response(status)
+                handler.send_header("content-length", "0")
+                handler.end_headers()
+
+            def log_message(handler, *_: Any) -> None:  # noqa: N805
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def versions(self, path: str) -> list[int]:
+        """The versions of one secret that it was told of, once each."""
+        return [notice.version for notice in self.handled if notice.secret_path == path]
+
+    def __enter__(self) -> "Consumer":
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()

@@ -1,0 +1,176 @@
+"""Child processes that can be killed anywhere: forked from one that has imported everything and opened nothing.
+
+    with Zygote(world) as zygote:
+        died = zygote.run(job)
+
+One line of JSON asks, one line answers. The zygote reaps its children, so that they are seen to be dead.
+"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from keyturn.core.errors import KeyturnError
+from keyturn.core.policy import Trigger
+from tests.support.boundaries import Boundaries
+from tests.support.world import World
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a child does: rotate and retire one secret of ``catalogue``, by a clock that stands at ``now``.
+
+    It kills itself at the boundary ``kill_at``; without one it says which boundaries there are.
+    """
+
+    path: str
+    catalogue: dict[str, Any]
+    now: str
+    kill_at: int | None = None
+    retires: bool = True
+    trigger: str = Trigger.SCHEDULE
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended. ``signal`` is 0 when it lived to say the rest."""
+
+    signal: int
+    state: str = ""
+    error: str = ""
+    boundaries: list[str] = field(default_factory=list)
+
+
+class Zygote:
+    """The parent's end."""
+
+    def __init__(self, world: World, store: dict[str, Any] | None = None) -> None:
+        self.world = world
+        self.store = store
+
+    def __enter__(self) -> "Zygote":
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.crash_child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._ask({"world": self.world.to_json(), "store": self.store})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def run(self, job: Job) -> Ended:
+        """Let one child do the job, and return when it has ended."""
+        return self.race([job])[0]
+
+    def race(self, jobs: list[Job]) -> list[Ended]:
+        """Let one child for each job be ready, start them all at once, and return when all have ended."""
+        return [Ended(**told) for told in self._ask([asdict(job) for job in jobs])]
+
+    def _ask(self, question: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(question, default=str) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+# --- in the zygote -----------------------------------------------------------------------------------------
+
+
+def serve() -> None:
+    """Answer questions until there are no more."""
+    told = json.loads(sys.stdin.readline())
+    world, stores = World.from_json(told["world"]), warm(told["store"])
+    print(json.dumps("ready"), flush=True)  # noqa: T201
+    for line in sys.stdin:
+        closed, gate = os.pipe()
+        started = [start(world, Job(**job), stores, (closed, gate)) for job in json.loads(line)]
+        os.close(gate)
+        os.close(closed)
+        print(json.dumps([asdict(child.ended()) for child in started]), flush=True)  # noqa: T201
+
+
+def warm(store: dict[str, Any] | None) -> Callable[[str], Any] | None:
+    """Import what every child needs, and make the store's client, which connects only when it is used."""
+    import keyturn.providers.postgresql
+    import keyturn.providers.vault
+    import keyturn.providers.webhook
+    from keyturn.catalogue.settings import AwsSecretsManagerSettings
+    from keyturn.providers.registry import open_store
+
+    if store is None:
+        return None
+    made = open_store("memory", AwsSecretsManagerSettings.model_validate(store))
+    return lambda name: made
+
+
+@dataclass(frozen=True)
+class Child:
+    """A forked process, which says on ``answer`` how it went."""
+
+    pid: int
+    answer: int
+
+    def ended(self) -> Ended:
+        """Wait for its end."""
+        with os.fdopen(self.answer) as said:
+            answer = said.read()
+        status = os.waitpid(self.pid, 0)[1]
+        if os.WIFSIGNALED(status):
+            return Ended(os.WTERMSIG(status))
+        return Ended(**json.loads(answer))
+
+
+def start(world: World, job: Job, stores: Callable[[str], Any] | None, gate: tuple[int, int]) -> Child:
+    """Fork a child that begins once every writing end of ``gate`` is closed.
+
+    It opens everything itself, so nothing that is connected is shared.
+    """
+    reading, answer = os.pipe()
+    if pid := os.fork():
+        os.close(answer)
+        return Child(pid, reading)
+    os.close(gate[1])
+    try:
+        ended = work(world, job, stores, gate[0])
+        os.write(answer, json.dumps(asdict(ended)).encode())
+    except BaseException:  # noqa: BLE001 - whatever it is, the child must end here and not go on as the zygote
+        os.write(answer, json.dumps(asdict(Ended(0, error=traceback.format_exc()))).encode())
+    os._exit(0)
+
+
+def work(world: World, job: Job, stores: Callable[[str], Any] | None, waiting: int) -> Ended:
+    """Rotate, and retire."""
+    from keyturn.catalogue import Catalogue
+    from keyturn.providers.registry import open_keyturn
+    from keyturn.rotation.run import rotate
+    from keyturn.rotation.settle import retire
+
+    keyturn = open_keyturn(Catalogue.model_validate(job.catalogue), world.hub())
+    keyturn = dataclasses.replace(keyturn, clock=lambda: datetime.fromisoformat(job.now))
+    if stores is not None:
+        keyturn = dataclasses.replace(keyturn, open_store=stores)
+    keyturn.hub.describe(job.path)
+    os.read(waiting, 1)
+    with Boundaries(job.kill_at) as boundaries:
+        try:
+            outcome = rotate(keyturn, job.path, Trigger(job.trigger))
+            if job.retires:
+                retire(keyturn, job.path)
+        except KeyturnError as error:
+            return Ended(0, error=f"{type(error).__name__}: {error}", boundaries=boundaries.names)
+    return Ended(0, state=outcome.state, boundaries=boundaries.names)
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,55 @@
+"""Letting something happen just before a call, to tell what a step finds when it comes late."""
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+
+class Hooked:
+    """``inner`` itself, but before each named method its hook runs, with the same arguments; it may raise."""
+
+    def __init__(self, inner: Any, **hooks: Callable[..., object]) -> None:
+        self._inner = inner
+        self._hooks = hooks
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._inner, name)
+        if name not in self._hooks:
+            return attribute
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            self._hooks[name](*arguments, **named)
+            return attribute(*arguments, **named)
+
+        return call
+
+
+class Once:
+    """A hook that acts at its first call alone."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self._action: Callable[[], object] | None = action
+
+    def __call__(self, *_: Any, **__: Any) -> None:
+        action, self._action = self._action, None
+        if action:
+            action()
+
+
+def raising(error: Exception) -> Callable[..., object]:
+    """A hook that raises."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail
+
+
+def dead_holder(number: int = 1) -> str:
+    """A process of this host that is gone: this pid, but begun at another time."""
+    return f"{socket.gethostname()}/{os.getpid()}/{number}"
+
+
+ELSEWHERE = "another-host/1/1"
+"""A process on another host, of which nobody here can tell whether it runs."""

@@ -1,0 +1,122 @@
+"""A real Prefect server and a process worker on loopback, with a home of their own."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+from prefect.settings import temporary_settings
+
+from deployments.local.environment import inherited
+from deployments.local.ports import LOOPBACK, free_port, http_status
+from deployments.local.process import Process
+
+T = TypeVar("T")
+
+PAGE = 200
+"""The most that the API gives at once."""
+
+
+class PrefectServer:
+    """One server under ``directory``. What its worker needs besides is given to :meth:`start_worker`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"http://{LOOPBACK}:{self.port}/api"
+        self.home = directory / "home"
+        self.server = Process("server", directory)
+        self.worker = Process("worker", directory)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What leads a process to this server and to no other."""
+        return {
+            "PREFECT_API_URL": self.url,
+            "PREFECT_HOME": str(self.home),
+            "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "PREFECT_WORKER_QUERY_SECONDS": "0.5",
+        }
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        command = ["server", "start", f"--host={LOOPBACK}", f"--port={self.port}", "--no-ui"]
+        self._run(self.server, command, {}, lambda: http_status(self.port, "/api/health") == HTTPStatus.OK)
+
+    def stop(self) -> None:
+        """End the worker, with the runs it has, and the server."""
+        self.worker.stop()
+        self.server.stop()
+
+    def start_worker(self, pool: str, environment: Mapping[str, str]) -> None:
+        """Let a worker take what the pool has; return when it does."""
+        command = ["worker", "start", f"--pool={pool}", "--type=process", "--name=tests"]
+        self._run(self.worker, command, environment, lambda: self.worker.says(r"^Worker .* started!"))
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Let this process, and those that it starts, use this server."""
+        settings: Any = {name: value for name, value in self.environment.items() if name.startswith("PREFECT_")}
+        with pytest.MonkeyPatch.context() as patch, temporary_settings(settings):
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            yield
+
+    def all(self, kind: str, **asked: Any) -> list[dict[str, Any]]:
+        """Everything of one kind, such as ``flow_runs``, as the API gives it."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.post(f"{kind}/filter", limit=PAGE, offset=len(found), **asked)
+            found += page
+            if len(page) < PAGE:
+                return found
+
+    def post(self, path: str, **body: Any) -> Any:
+        """What the API answers to this question."""
+        answer = httpx.post(f"{self.url}/{path}", json=body, timeout=30)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def patch(self, path: str, **changes: Any) -> None:
+        """Change what the API has there."""
+        httpx.patch(f"{self.url}/{path}", json=changes, timeout=30).raise_for_status()
+
+    def get(self, path: str) -> Any:
+        """What the API has there."""
+        answer = httpx.get(f"{self.url}/{path}", timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def _run(self, process: Process, command: list[str], more: Mapping[str, str], ready: Callable[[], bool]) -> None:
+        environment = inherited() | self.environment | more
+        process.start([sys.executable, "-m", "prefect", *command], ready=ready, environment=environment, timeout=120)
+
+
+SERVER = pytest.StashKey[PrefectServer]()
+
+
+def shared(config: pytest.Config, directories: pytest.TempPathFactory) -> PrefectServer:
+    """The one server of a test run: it takes nine seconds to start, so every package that needs it asks here."""
+    if SERVER not in config.stash:
+        server = PrefectServer(directories.mktemp("prefect"))
+        config.add_cleanup(server.stop)
+        config.stash[SERVER] = server
+        server.start()
+    return config.stash[SERVER]
+
+
+def wait_for(found: Callable[[], T | None], seconds: float = 20) -> T:
+    """What ``found`` gives once it gives something: much in Prefect arrives a moment later."""
+    deadline = time.monotonic() + seconds
+    while not (thing := found()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"nothing came within {seconds} s")
+        time.sleep(0.1)
+    return thing

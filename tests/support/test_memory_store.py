@@ -1,0 +1,23 @@
+"""The store in memory does what every store must do."""
+
+import pytest
+
+from keyturn.core.names import AWS_SECRETS_MANAGER
+from tests.contracts.store import Raw, StoreContract
+from tests.support.memory_store import MemoryStore
+
+
+class TestMemoryStore(StoreContract):
+    kind = AWS_SECRETS_MANAGER
+
+    @pytest.fixture
+    def store(self) -> MemoryStore:
+        return MemoryStore("memory")
+
+    @pytest.fixture
+    def foreign(self, store: MemoryStore) -> Raw:
+        return store.put_by_hand
+
+    @pytest.fixture
+    def tampered(self, store: MemoryStore) -> Raw:
+        return store.put_by_hand

@@ -1,0 +1,41 @@
+"""The servers of a test run as plain addresses, so that a child process can be told of them too."""
+
+import json
+from dataclasses import asdict, dataclass
+
+import hvac
+
+from keyturn.providers.vault import VaultHub
+from keyturn.providers.vault_login import HubSettings
+
+TOKEN_VARIABLE = "KEYTURN_TEST_HUB_TOKEN"
+REGION = "eu-central-1"
+
+
+@dataclass(frozen=True)
+class World:
+    """Where everything is. The hub's token lies in the environment variable ``TOKEN_VARIABLE``."""
+
+    hub_address: str
+    hub_token: str
+    host: str
+    port: int
+    superuser_password: str
+    log: str
+
+    def hub(self) -> VaultHub:
+        """A new connection to the hub."""
+        return VaultHub(HubSettings(self.hub_address, token_env=TOKEN_VARIABLE))
+
+    def root(self) -> hvac.Client:
+        """The SDK's own client, which knows nothing of Keyturn."""
+        return hvac.Client(url=self.hub_address, token=self.hub_token)
+
+    def to_json(self) -> str:
+        """For a child process."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> "World":
+        """In the child."""
+        return World(**json.loads(text))
