@@ -31,7 +31,7 @@ P = ParamSpec("P")
 def runbook(name: str, run_name: str | None = None) -> Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]]:
     """The one decorator of all flows: nothing is persisted, and nothing printed is recorded."""
     decorate: Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]] = flow(
-        name=name, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE, log_prints=False
+        name=name, flow_run_name=run_name or name, persist_result=False, result_storage=NOWHERE, log_prints=False
     )
     return decorate
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from keyturn.core.record import Rotation
     from keyturn.rotation.context import Keyturn
 
-COLUMNS: Final = ("version", "state", "when (UTC)", "why, how", "fingerprint", "acknowledged")
+COLUMNS: Final = ("version", "state", "when (UTC)", "rotation")
 
 
 def history(path: PathArgument, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
@@ -29,7 +29,8 @@ def history(path: PathArgument, catalogue: CatalogueOption = None, as_json: Json
     others = [version for version in versions if version.version not in made]
     rows = [(r.promoted_at or r.opened_at, rotation_row(r)) for r in rotations]
     rows += [(version.created_at, version_row(version)) for version in others]
-    table(COLUMNS, [row for _, row in sorted(rows, key=lambda row: row[0], reverse=True)])
+    newest_first = sorted(rows, key=lambda row: row[0], reverse=True)
+    table(COLUMNS, (row for _, row in newest_first), whole=("version", "when (UTC)"))
     return note(f"{path} is at version {info.version}" if info else f"{path} has no version in the hub")
 
 
@@ -48,30 +49,24 @@ def remembered(keyturn: "Keyturn", path: str) -> "tuple[list[Rotation], SecretIn
 
 def rotation_row(rotation: "Rotation") -> tuple[str, ...]:
     """One rotation for people."""
+    from keyturn.core.fingerprint import shown
+
     moments = (("opened", rotation.opened_at), ("promoted", rotation.promoted_at), ("closed", rotation.closed_at))
-    told = [f"{name:<8} {when(at)}" for name, at in moments if at]
-    why = [rotation.reason, rotation.strategy, rotation.note]
+    lines = [f"{rotation.sequence}: {rotation.reason}, {rotation.strategy}"]
+    lines += [f"fingerprint {shown(rotation.fingerprint)}"] if rotation.fingerprint else []
+    lines += [f"told {', '.join(rotation.acknowledged)}"] if rotation.acknowledged else []
     return (
         str(rotation.version or "-"),
         str(rotation.stage),
-        "\n".join(told),
-        "\n".join(filter(None, why)),
-        rotation_fingerprint(rotation),
-        "\n".join(rotation.acknowledged) or "-",
+        "\n".join(f"{name:<8} {when(at)}" for name, at in moments if at),
+        "\n".join([*lines, rotation.note]).rstrip(),
     )
-
-
-def rotation_fingerprint(rotation: "Rotation") -> str:
-    """The form that people see."""
-    from keyturn.core.fingerprint import shown
-
-    return shown(rotation.fingerprint) or "-"
 
 
 def version_row(version: "VersionInfo") -> tuple[str, ...]:
     """A version that no remembered rotation made."""
     state = "written" if version.readable else "deleted"
-    return str(version.version), state, f"written  {when(version.created_at)}", "outside a rotation", "-", "-"
+    return str(version.version), state, f"written  {when(version.created_at)}", "none"
 
 
 def as_data(path: str, info: "SecretInfo | None", rotations: "list[Rotation]") -> dict[str, Any]:

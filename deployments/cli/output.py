@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,8 +31,11 @@ def write_json(data: Any) -> None:
     write(json.dumps(data, indent=2))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table for people, as wide as the terminal or 80 columns; long names are folded, never cut."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], whole: Collection[str] = ()) -> None:
+    """A table for people, as wide as the terminal or 80 columns; long names are folded, never cut.
+
+    The columns named in ``whole`` keep their lines together.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -40,7 +43,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", no_wrap=column in whole)
     for row in rows:
         made.add_row(*(Text(printable(str(cell))) for cell in row))
     console = Console(highlight=False)

@@ -1,7 +1,7 @@
 """What rotations, syncs and retirements have come to, whether they ran here or through Prefect."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,8 @@ from keyturn.rotation.sync import CopyState, Pushed
 
 BEFORE_PROMOTION: Final = ("make way", "stage", "install", "verify", "promote")
 """The steps in which another run's hold on the secret shows."""
+
+CHECKED: Final = "not due; copies and consumers checked"
 
 ROTATION_COLUMNS: Final = ("what", "name", "state", "version")
 COPY_COLUMNS: Final = ("secret", "copy", "state")
@@ -48,8 +50,8 @@ def settled(path: str, run: Run) -> Outcome:
             told.append(Told(row["name"], "" if row["state"] == "acknowledged" else row["state"]))
         else:
             copies.append(pushed(row, version or 0, fingerprint))
-    state = State.ROTATED if run.did("promote") else State.SETTLED
-    return Outcome(path, state, "", version, fingerprint, tuple(copies), tuple(told))
+    state, message = (State.ROTATED, "") if run.did("promote") else (State.SETTLED, CHECKED)
+    return Outcome(path, state, message, version, fingerprint, tuple(copies), tuple(told))
 
 
 def pushed(row: dict[str, Any], version: int = 0, fingerprint: str = "") -> Pushed:
@@ -114,11 +116,21 @@ class Copies:
 
     def failure(self) -> tuple[KeyturnError, int] | None:
         """The error to end with where a copy is behind, and its exit code."""
-        behind = [f"{p.store}:{p.name} of {path} ({p.error or p.state})" for path, p in self.places if not p.in_step]
+        behind = self.behind()
         if not behind:
             return None
         remedy = "All the others are in step. Mend the cause; the next sync heals only these"
-        return TransientError("sync", f"{len(behind)} of {len(self.places)} copies", "; ".join(behind), remedy), BEHIND
+        problem = "not in step" if len(behind) > 1 else behind[0]
+        return TransientError("sync", f"{len(behind)} of {len(self.places)} copies", problem, remedy), BEHIND
+
+    def details(self) -> list[str]:
+        """What the table has no place for."""
+        behind = self.behind()
+        return behind if len(behind) > 1 else []
+
+    def behind(self) -> list[str]:
+        """Each copy that is not in step, and why."""
+        return [f"{p.store}:{p.name} of {path}: {p.error or p.state}" for path, p in self.places if not p.in_step]
 
 
 # --- old credentials
@@ -158,6 +170,10 @@ class Retirements:
         """For people."""
         return ((old.path, old.state, old.why) for old in self.found)
 
+    def details(self) -> list[str]:
+        """Nothing: the table says why."""
+        return []
+
     def to_data(self) -> dict[str, Any]:
         """For scripts."""
         return {
@@ -167,11 +183,16 @@ class Retirements:
 
     def failure(self) -> tuple[KeyturnError, int] | None:
         """The error to end with, and its exit code; none where one at least was retired and none failed."""
-        failed = [f"{old.path}: {old.why}" for old in self.found if old.state == "failed"]
+        failed = [old for old in self.found if old.state == "failed"]
         if failed:
-            return TransientError("retire", f"{len(failed)} of {len(self.found)} secrets", "; ".join(failed)), FAILED
-        held = [f"{old.path}: {old.why}" for old in self.found if old.why]
+            return TransientError("retire", some(failed, self.found), failed[0].why), FAILED
+        held = [old for old in self.found if old.why]
         if held and not any(old.state == "retired" for old in self.found):
             remedy = "Mend that, or waive it: --early waives the grace, --force everything"
-            return Locked("retire", "the old credentials", f"nothing was retired. {'; '.join(held)}", remedy), HELD
+            return Locked("retire", some(held, self.found), f"not retired: {held[0].why}", remedy), HELD
         return None
+
+
+def some(olds: Sequence[Old], among: Sequence[Old]) -> str:
+    """Which old credentials are meant: the one, or how many."""
+    return olds[0].path if len(olds) == 1 else f"{len(olds)} of {len(among)} secrets, first {olds[0].path}"

@@ -14,7 +14,7 @@ from deployments.cli.options import (
     TimeoutOption,
 )
 from deployments.cli.output import note, table, write_json
-from deployments.cli.surroundings import opened_keyturn
+from deployments.cli.surroundings import load_catalogue, opened_keyturn, stack_in_use
 
 if TYPE_CHECKING:
     from deployments.cli.reports import Copies, Retirements
@@ -43,7 +43,8 @@ def rotate(
     """
     if local:
         return show_outcome(rotate_here(path, force, catalogue), None, as_json)
-    run = run_through_prefect("rotate-secret/rotate-secret", {"path": path, "trigger": trigger(force)}, timeout)
+    given = {"path": path, "trigger": trigger(force)}
+    run = run_through_prefect("rotate-secret/rotate-secret", given, catalogue, timeout)
 
     from deployments.cli.reports import outcome_of
 
@@ -102,7 +103,7 @@ def sync(
     if local:
         report = sync_here(path, catalogue)
     else:
-        report = Copies.of(run_through_prefect("sync/sync", {"path": path}, timeout))
+        report = Copies.of(run_through_prefect("sync/sync", {"path": path}, catalogue, timeout))
     show_report(report, COPY_COLUMNS, as_json, "there is no copy to bring in step")
 
 
@@ -140,7 +141,8 @@ def retire(
     if local:
         report = retire_here(path, waive, catalogue)
     else:
-        report = Retirements.of(run_through_prefect("retire/retire", {"path": path, "waive": waive}, timeout))
+        given = {"path": path, "waive": waive}
+        report = Retirements.of(run_through_prefect("retire/retire", given, catalogue, timeout))
     show_report(report, RETIREMENT_COLUMNS, as_json, "there is no old credential to retire")
 
 
@@ -185,6 +187,8 @@ def show_report(report: "Copies | Retirements", columns: tuple[str, ...], as_jso
         table(columns, rows)
     else:
         note(none)
+    for line in report.details():
+        note(line)
     if failure := report.failure():
         end(*failure)
 
@@ -194,11 +198,26 @@ def chosen(keyturn: Any, path: str | None) -> list[str]:
     return [keyturn.secret(path).path] if path else sorted(keyturn.catalogue.secrets)
 
 
-def run_through_prefect(deployment: str, parameters: dict[str, Any], timeout: float) -> "Run":
-    """Run the deployment and wait for it."""
+def run_through_prefect(deployment: str, parameters: dict[str, Any], catalogue: Any, timeout: float) -> "Run":
+    """Run the deployment and wait for it. Raises NotFound for a path that the catalogue here does not declare."""
+    stack_in_use()
+    if path := parameters["path"]:
+        insist_on_declared(path, catalogue)
+
     from deployments.cli.watch import run_deployment
 
     return run_deployment(deployment, parameters, timeout)
+
+
+def insist_on_declared(path: str, catalogue: Any) -> None:
+    """Tell a wrong path at once; where no catalogue can be read here, the worker's own tells it later."""
+    from keyturn.core.errors import Invalid
+
+    try:
+        declared = load_catalogue(catalogue)
+    except Invalid:
+        return
+    declared.secret(path)
 
 
 def here() -> None:

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from deployments.cli.output import note
 from deployments.cli.prefect_server import in_our_words, insist_on_prefect
-from deployments.cli.surroundings import stack_in_use
 from keyturn.core.errors import KeyturnError, Locked, TransientError, Unavailable
 
 POLL: Final = 0.25
@@ -65,7 +64,6 @@ class Run:
 
 def run_deployment(deployment: str, parameters: dict[str, Any], timeout: float) -> Run:
     """Run a deployment and wait for its end, telling each step on stderr. Raises Unavailable, NotFound, Denied."""
-    stack_in_use()
     api = insist_on_prefect()
     with in_our_words("run", deployment):
         return Watcher(deployment, timeout).run(api, parameters)
@@ -77,7 +75,8 @@ class Watcher:
     def __init__(self, deployment: str, timeout: float) -> None:
         self._deployment = deployment
         self._timeout = timeout
-        self._told: set[UUID] = set()
+        self._ended: set[UUID] = set()
+        self._retried: set[tuple[UUID, int]] = set()
         self._remarked = False
 
     def run(self, api: str, parameters: dict[str, Any]) -> Run:
@@ -127,17 +126,21 @@ class Watcher:
         tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
         ended = sorted((t for t in tasks if t.state and t.state.is_final()), key=ended_at)
         for task in ended:
-            if task.id not in self._told:
-                self._told.add(task.id)
+            if task.id not in self._ended:
+                self._ended.add(task.id)
                 note(f"  {task.name:<14} {told(task)}")
+        for task in tasks:
+            if task.state and task.state.name == "AwaitingRetry" and (task.id, task.run_count) not in self._retried:
+                self._retried.add((task.id, task.run_count))
+                note(f"  {task.name:<14} has failed and is tried again")
         return list(tasks)
 
     def _late_steps(self, client: Any, run: UUID) -> list[Any]:
         unchanged, known, deadline = 0, -1, time.monotonic() + LAGGING
         while True:
             tasks = self._steps(client, run)
-            unchanged = unchanged + 1 if len(self._told) == known else 0
-            known = len(self._told)
+            unchanged = unchanged + 1 if len(self._ended) == known else 0
+            known = len(self._ended)
             settled = unchanged >= STABLE and known == len(tasks) > 0
             if settled or time.monotonic() > deadline:
                 return tasks

@@ -20,8 +20,11 @@ from rich.panel import Panel
 from rich.table import Table
 
 from deployments.local import environment
+from deployments.local.files import write_private
+from deployments.local.home import locked
 from deployments.local.leak_scan import Finding, scan
 from deployments.local.pager import Pager
+from deployments.local.ports import free_port
 from deployments.local.prepare import CONSUMERS, DATABASE, Hub, prepare_stack
 from deployments.local.services import DATABASE_SECRET
 from deployments.local.stack import Stack, down, home_directory, status, up
@@ -206,7 +209,7 @@ def acknowledges(stats: dict[str, Any], path: str, version: int) -> bool:
 @contextmanager
 def running(console: Console, home: Path) -> Iterator[tuple[Stack, Pager]]:
     """The stack, up and prepared, with a pager; stopped again unless KEEP is set."""
-    pager = Pager()
+    pager = Pager(pager_port(home))
     os.environ["KEYTURN_FAILURE_URL"] = pager.address
     prepared: list[Stack] = []
 
@@ -224,6 +227,15 @@ def running(console: Console, home: Path) -> Iterator[tuple[Stack, Pager]]:
         if not os.environ.get("KEEP"):
             down(home)
         pager.close()
+
+
+def pager_port(home: Path) -> int:
+    """The port where failures are reported: the same at every demonstration, so that it is registered once."""
+    kept = home / "pager.port"
+    if not kept.exists():
+        with locked(home, lambda line: None):
+            write_private(kept, str(free_port()))
+    return int(kept.read_text())
 
 
 def main() -> int:

@@ -25,7 +25,7 @@ def environment(stack: Stack) -> dict[str, str]:
     """What a process needs to use the stack's hub, stores, target and Prefect server; no login to the hub."""
     return {
         "KEYTURN_HOME": str(stack.home),
-        "KEYTURN_CATALOGUE": os.environ.get("KEYTURN_CATALOGUE") or str(ROOT / "deployments" / "catalogue"),
+        "KEYTURN_CATALOGUE": catalogue_directory(),
         "KEYTURN_POSTGRES_HOST": LOOPBACK,
         "KEYTURN_POSTGRES_PORT": str(stack.ports["postgres"]),
         "KEYTURN_TRAINER_URL": stack.url("trainer"),
@@ -36,6 +36,11 @@ def environment(stack: Stack) -> dict[str, str]:
         **azure(stack),
         **gcp(stack),
     }
+
+
+def catalogue_directory() -> str:
+    """The catalogue that KEYTURN_CATALOGUE names, or the example."""
+    return os.environ.get("KEYTURN_CATALOGUE") or str(ROOT / "deployments" / "catalogue")
 
 
 def hub(stack: Stack) -> dict[str, str]:
@@ -101,7 +106,7 @@ def worker(stack: Stack) -> dict[str, str]:
         "KEYTURN_HUB_ROLE_ID_FILE": str(login.role_id),
         "KEYTURN_HUB_SECRET_ID_FILE": str(login.secret_id),
         # A run should begin soon after it was asked for; Prefect's own default is 10 s.
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
 
 

@@ -5,16 +5,21 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from deployments.local.ports import LOOPBACK
+from keyturn.core.errors import Unavailable
 
 
 class Pager:
-    """Keeps every message; ``address`` is what an Apprise block takes."""
+    """Keeps every message; ``address`` is what an Apprise block takes. Raises Unavailable when ``port`` is taken."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int) -> None:
         self.messages: list[str] = []
         self._arrived = threading.Condition()
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), self._handler())
-        self.address = f"json://{LOOPBACK}:{self._server.server_address[1]}/"
+        try:
+            self._server = ThreadingHTTPServer((LOOPBACK, port), self._handler())
+        except OSError:
+            problem = f"port {port} is in use by another program"
+            raise Unavailable("start", "the pager", problem, "End that program, then try again") from None
+        self.address = f"json://{LOOPBACK}:{port}/"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def wait(self, timeout: float) -> str | None:

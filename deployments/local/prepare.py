@@ -3,6 +3,7 @@
 Everything here may run again: what is there stays as it is.
 """
 
+import hashlib
 import os
 import secrets
 import subprocess
@@ -168,8 +169,25 @@ def prepare_stack(stack: Stack) -> None:
             write_private(login.secret_id, secret_id)
     for consumer in CONSUMERS:
         write_private(stack.webhook_key_file(consumer), hub.first(f"webhooks/{consumer}", {}, "keyturn")["key"])
+    stamp = stack.home / "registered"
+    if stamp.exists() and stamp.read_text() == fingerprint_of_registration():
+        return
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda command: run_cli(stack, command), (("bootstrap",), ("sync", "--local"))))
+    write_private(stamp, fingerprint_of_registration())
+
+
+def fingerprint_of_registration() -> str:
+    """Changes when what is registered with Prefect does; registering takes longer than all the rest."""
+    seen = hashlib.sha256(os.environ.get("KEYTURN_FAILURE_URL", "").encode())
+    catalogue = Path(environment.catalogue_directory())
+    for file in (
+        environment.ROOT / "prefect.yaml",
+        *sorted(environment.ROOT.glob("[bdf]*/*.py")),
+        *sorted(catalogue.glob("*.yaml")),
+    ):
+        seen.update(file.read_bytes())
+    return seen.hexdigest()
 
 
 def run_cli(stack: Stack, command: Sequence[str]) -> None:
