@@ -9,6 +9,8 @@ from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Rotation
 from keyturn.rotation import steps
+from keyturn.rotation.abandon import abandon
+from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load
 from keyturn.rotation.settle import Told, Waive, notify_all, retire
@@ -74,12 +76,12 @@ def make_way(keyturn: Keyturn, path: str, trigger: Trigger, token: str | None = 
         raise TerminalError("rotate", path, problem, "Mend that, or force the rotation, which ends the old one at once")
 
 
-def check(keyturn: Keyturn, attempt: steps.Attempt) -> None:
+def check(keyturn: Keyturn, attempt: Attempt) -> None:
     """Verify the candidate; one that the target refuses is given up, so that the next run makes another."""
     try:
         steps.verify(keyturn, attempt)
     except CandidateRejected as rejected:
-        steps.abandon(keyturn, attempt, rejected.problem)
+        abandon(keyturn, attempt, rejected.problem)
         raise
 
 

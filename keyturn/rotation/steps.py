@@ -2,15 +2,23 @@
 
 import uuid
 from dataclasses import dataclass, replace
+from typing import Final
 
-from keyturn.core.errors import Conflict, Locked, Superseded, TerminalError
-from keyturn.core.hub import ROTATED_AT, HubSecret
+from keyturn.core.errors import Conflict, Locked, Superseded
+from keyturn.core.hub import ROTATED_AT, HubSecret, SecretInfo
 from keyturn.core.policy import Facts, Reason, Trigger, due
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change
+from keyturn.rotation.abandon import abandon
+from keyturn.rotation.attempt import Attempt, ends, newest_version
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import claim, held, load, open_by, save
+
+TOKEN: Final = "keyturn-token"
+"""Custom metadata: the rotation that promoted last."""
+
+UNFINISHED: Final = Reason("Unfinished", "an earlier run was interrupted")
 
 
 @dataclass(frozen=True)
@@ -25,51 +33,24 @@ class Decision:
     unsettled: str | None = None
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """One rotation in work: its record, and CURRENT as read when the step or the run began."""
-
-    path: str
-    record: Record
-    current: HubSecret | None
-
-    @property
-    def rotation(self) -> Rotation:
-        """The rotation, open or promoted. Raises TerminalError when the record has none."""
-        if self.record.rotation is None:
-            raise TerminalError("go on with", self.path, "no rotation is open", "See `keyturn history` for its end")
-        return self.record.rotation
-
-    @property
-    def candidate(self) -> SecretFields:
-        """The candidate. Raises TerminalError when it is not made yet."""
-        if self.record.candidate is None:
-            raise TerminalError("go on with", self.path, "it has no candidate", "Run the rotation again")
-        return self.record.candidate
-
-    @property
-    def in_force(self) -> bool:
-        """Whether CURRENT is the candidate already: a run was interrupted right after it promoted."""
-        return self.current is not None and self.current.fields.holds(self.candidate)
-
-    def change(self, sequence: int | None = None) -> Change:
-        """The attempt as its strategy sees it."""
-        current = self.current.fields if self.current else None
-        return Change(self.path, sequence or self.rotation.sequence, self.candidate, current)
-
-
 def decide(keyturn: Keyturn, path: str, trigger: Trigger) -> Decision:
     """Whether to rotate now, told from metadata alone. What an earlier run left open always goes on."""
     schedule = keyturn.secret(path).rotation.schedule
     info, record = keyturn.hub.describe(path), load(keyturn, path)
-    seen = info.version if info else 0
     if record.open:
-        return Decision(Reason("Unfinished", "an earlier run was interrupted"), seen)
-    if record.retiring and (record.retiring.version or 0) > seen:
-        info = keyturn.hub.describe(path)  # another run has promoted between the two reads
-        seen = info.version if info else 0
+        return Decision(UNFINISHED, info.version if info else 0)
+    if outdated(info, record):
+        info = keyturn.hub.describe(path)
     facts = Facts(path, schedule, keyturn.clock(), info.rotated_at if info else None, trigger)
-    return Decision(due(facts), seen, record.retiring.token if record.retiring else None)
+    return Decision(due(facts), info.version if info else 0, record.retiring.token if record.retiring else None)
+
+
+def outdated(info: SecretInfo | None, record: Record) -> bool:
+    """Whether another run may have promoted after ``info`` was read and before ``record`` was."""
+    last = record.retiring or next((past for past in reversed(record.history) if past.version is not None), None)
+    if last is None or last.version is None:
+        return False
+    return info is None or (info.version <= last.version and info.custom.get(TOKEN) != last.token)
 
 
 def resume(keyturn: Keyturn, path: str, token: str) -> Attempt:
@@ -87,7 +68,8 @@ def stage(keyturn: Keyturn, path: str, decision: Decision) -> Attempt:
     attempt = Attempt(path, record, keyturn.hub.read(path))
     if why := spoiled(keyturn, attempt):
         closed = abandon(keyturn, attempt, why)
-        return stage(keyturn, path, replace(decision, seen=newest_version(keyturn, closed)))
+        again = Reason("Abandoned", f"the candidate before it was given up: {why}")
+        return stage(keyturn, path, replace(decision, reason=again, seen=newest_version(keyturn, closed)))
     if record.open is None:
         return open_rotation(keyturn, attempt, decision)
     if record.open.stage is Stage.MINTING:
@@ -115,8 +97,9 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
     if record.retiring:
         raise unretired(path, record.retiring)
     base = newest_version(keyturn, attempt)
-    if base != decision.seen:
-        raise Locked("rotate", path, f"version {base} was promoted a moment ago", "Nothing to do: it is done")
+    if base != decision.seen or decision.reason == UNFINISHED:
+        problem = f"another run has finished with version {base} a moment ago"
+        raise Locked("rotate", path, problem, "Nothing to do: it is done")
     strategy = keyturn.open_strategy(path)
     rotation = Rotation(
         token=str(uuid.uuid4()),
@@ -185,7 +168,7 @@ def promote(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     path, rotation = attempt.path, going_on(attempt).rotation
     current = write_current(keyturn, attempt)
     stamp = attempt.candidate.reveal()["rotated_at"]
-    keyturn.hub.annotate(path, {ROTATED_AT: stamp, "keyturn-token": rotation.token})
+    keyturn.hub.annotate(path, {ROTATED_AT: stamp, TOKEN: rotation.token})
     promoted = rotation.to(
         Stage.PROMOTED,
         version=current.version,
@@ -227,69 +210,6 @@ def going_on(attempt: Attempt) -> Attempt:
         problem = f"another run has it, rotation {attempt.rotation.token} is {attempt.rotation.stage}"
         raise Superseded("promote", attempt.path, problem, "Nothing is lost: a later run finishes it")
     return attempt
-
-
-def abandon(keyturn: Keyturn, attempt: Attempt, why: str) -> Attempt:
-    """Give up a candidate that the target refused. CURRENT is untouched and works.
-
-    First the record says so, which stops every other worker; then CURRENT's version moves on; the target
-    comes last, and may be told again after a crash.
-    """
-    path, rotation = attempt.path, attempt.rotation
-    if rotation.stage is not Stage.ABANDONING:
-        doomed = rotation.to(Stage.ABANDONING, note=why)
-        attempt = replace(attempt, record=save(keyturn, path, attempt.record, doomed, attempt.candidate))
-    attempt = fence(keyturn, attempt)
-    if not attempt.in_force:
-        keyturn.open_strategy(path).abandon(attempt.change(sequence=attempt.record.version))
-    closed = attempt.rotation.to(Stage.ABANDONED, closed_at=keyturn.clock())
-    return replace(attempt, record=save(keyturn, path, attempt.record, closed))
-
-
-def fence(keyturn: Keyturn, attempt: Attempt) -> Attempt:
-    """Write CURRENT again unchanged, so that a worker suspended just before it promoted is refused.
-
-    Where such a worker was quicker, what it replaced is put back.
-    """
-    current = keyturn.hub.read(attempt.path)
-    if current is None:
-        return replace(attempt, current=None)
-    kept = without(keyturn, attempt, current)
-    keep_age(keyturn, attempt.path)
-    try:
-        moved = replace(kept, version=keyturn.hub.write(attempt.path, kept.fields, cas=current.version))
-    except Conflict:
-        return fence(keyturn, attempt)
-    return replace(attempt, current=moved)
-
-
-def without(keyturn: Keyturn, attempt: Attempt, current: HubSecret) -> HubSecret:
-    """The newest version since the rotation began that isn't the candidate; ``current`` where there is none."""
-    for version in range(current.version, max(attempt.rotation.base_version, 1) - 1, -1):
-        found = current if version == current.version else keyturn.hub.read(attempt.path, version)
-        if found and not found.fields.holds(attempt.candidate):
-            return found
-    return current
-
-
-def keep_age(keyturn: Keyturn, path: str) -> None:
-    """Write the secret's age down where only its newest version told it, before that version is written again."""
-    info = keyturn.hub.describe(path)
-    if info and info.rotated_at and ROTATED_AT not in info.custom:
-        keyturn.hub.annotate(path, {ROTATED_AT: info.rotated_at.isoformat()})
-
-
-def ends(keyturn: Keyturn, attempt: Attempt) -> dict[str, str]:
-    """The names of the credential that CURRENT holds."""
-    return dict(keyturn.open_strategy(attempt.path).ends(attempt.current.fields)) if attempt.current else {}
-
-
-def newest_version(keyturn: Keyturn, attempt: Attempt) -> int:
-    """The version that a write must name; a deleted newest version still counts in the hub."""
-    if attempt.current:
-        return attempt.current.version
-    info = keyturn.hub.describe(attempt.path)
-    return info.version if info else 0
 
 
 def unretired(path: str, rotation: Rotation) -> Locked:

@@ -43,7 +43,7 @@ class Case:
 class StrategyContract:
     """The cases, and the facts that differ."""
 
-    changes: ClassVar[set[str]]
+    changes: ClassVar[frozenset[str]]
     """The fields of a candidate."""
     has_target: ClassVar[bool] = True
     """Whether something outside knows the credential, and can refuse it."""

@@ -42,6 +42,13 @@ def other(secret: Declared) -> str:
     return secret.users[1]
 
 
+Call = Callable[[], None]
+
+
+def login_and_write(target: PostgreSQL, user: str, new: Sensitive) -> list[Call]:
+    return [lambda: target.check_login(user, new), lambda: target.set_password(user, new, sequence=1)]
+
+
 def password() -> Sensitive:
     return Sensitive(f"s3cr3t-{secrets.token_hex(12)}")
 
@@ -95,7 +102,11 @@ def test_an_older_sequence_is_superseded_and_changes_nothing(lab: Lab, target: P
     new = password()
     target.set_password(user, new, sequence=7)
     late = password()
-    for write in (lambda: target.set_password(user, late, sequence=6), lambda: target.disable(user, sequence=6)):
+    writes: list[Call] = [
+        lambda: target.set_password(user, late, sequence=6),
+        lambda: target.disable(user, sequence=6),
+    ]
+    for write in writes:
         with pytest.raises(Superseded, match="rotation 7 has written it since, this is 6") as caught:
             write()
         assert_silent(caught.value, late)
@@ -263,7 +274,7 @@ def elsewhere(lab: Lab, **changes: object) -> PostgreSQL:
 
 def test_a_server_that_does_not_answer_is_unavailable_and_no_candidate_is_blamed(lab: Lab, user: str) -> None:
     target, new = elsewhere(lab, port=free_port()), password()
-    for call in (lambda: target.check_login(user, new), lambda: target.set_password(user, new, sequence=1)):
+    for call in login_and_write(target, user, new):
         with pytest.raises(Unavailable, match="host and port") as caught:
             call()
         assert_silent(caught.value, new)
@@ -271,7 +282,7 @@ def test_a_server_that_does_not_answer_is_unavailable_and_no_candidate_is_blamed
 
 def test_a_database_that_is_not_there_is_no_fault_of_the_candidate(lab: Lab, secret: Declared, user: str) -> None:
     target, new = elsewhere(lab, database="nowhere"), Sensitive(secret.first["password"])
-    for call in (lambda: target.check_login(user, new), lambda: target.set_password(user, new, sequence=1)):
+    for call in login_and_write(target, user, new):
         with pytest.raises(Invalid, match="database nowhere") as caught:
             call()
         assert_silent(caught.value, new)

@@ -1,7 +1,6 @@
 """Passwords of accounts, against the real database."""
 
 from contextlib import closing
-from datetime import timedelta
 
 import psycopg2
 import pytest
@@ -31,7 +30,7 @@ def alternating(lab: Lab, secret: Declared) -> AlternatingUsers:
 
 
 class TestAlternatingUsers(StrategyContract):
-    changes = {"username", "password"}
+    changes = frozenset({"username", "password"})
     fenced = True
 
     @pytest.fixture
@@ -76,7 +75,7 @@ class TestAlternatingUsers(StrategyContract):
 
 
 class TestSingleUser(StrategyContract):
-    changes = {"username", "password"}
+    changes = frozenset({"username", "password"})
     overlaps = False
     fenced = True
 

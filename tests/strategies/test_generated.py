@@ -13,7 +13,7 @@ POLICIES = {"api_key": PasswordPolicy(Form.URL_SAFE), "signing_key": PasswordPol
 
 
 class TestGenerated(StrategyContract):
-    changes = {"api_key", "signing_key"}
+    changes = frozenset({"api_key", "signing_key"})
     has_target = False
 
     @pytest.fixture

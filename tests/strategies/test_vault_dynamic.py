@@ -21,7 +21,7 @@ def strategy(lab: Lab, secret: Declared, life: timedelta = timedelta(hours=24)) 
 
 
 class TestVaultDynamic(StrategyContract):
-    changes = {"username", "password", "lease_id"}
+    changes = frozenset({"username", "password", "lease_id"})
 
     @pytest.fixture
     def case(self, lab: Lab, secret: Declared) -> Case:

@@ -56,7 +56,7 @@ class Boundaries:
 def leaves(function: Any) -> bool:
     """Whether a C function is psycopg2's, and speaks to the server."""
     if function.__name__ == "_connect":
-        return function.__module__ == "psycopg2._psycopg"
+        return bool(function.__module__ == "psycopg2._psycopg")
     return function.__name__ == "execute" and isinstance(function.__self__, psycopg2.extensions.cursor)
 
 

@@ -22,7 +22,7 @@ class Consumer:
             wbufsize = -1
             disable_nagle_algorithm = True
 
-            def do_POST(handler) -> None:  # noqa: N802, N805
+            def do_POST(handler) -> None:  # noqa: N805
                 body = handler.rfile.read(int(handler.headers["content-length"]))
                 self.delivered += 1
                 status = receiver.handle(dict(handler.headers.items()), body, self.handled.append)

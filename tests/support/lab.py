@@ -3,7 +3,7 @@
 import dataclasses
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -179,7 +179,10 @@ class Lab:
             creation_statements=[
                 "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'",
                 f'GRANT {owner} TO "{{{{name}}}}"',
+                f'ALTER ROLE "{{{{name}}}}" SET role = {owner}',
             ],
+            # The engine's own way out revokes on every table there is, and fails at the first that is somebody else's.
+            revocation_statements=['DROP ROLE IF EXISTS "{{name}}"'],
             default_ttl=ttl,
             max_ttl=ttl,
         )

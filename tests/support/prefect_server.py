@@ -1,5 +1,6 @@
 """A real Prefect server and a process worker on loopback, with a home of their own."""
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,18 @@ T = TypeVar("T")
 PAGE = 200
 """The most that the API gives at once."""
 
+KINDS = (
+    "flows",
+    "flow_runs",
+    "task_runs",
+    "logs",
+    "artifacts",
+    "deployments",
+    "automations",
+    "variables",
+    "work_pools",
+)
+
 
 class PrefectServer:
     """One server under ``directory``. What its worker needs besides is given to :meth:`start_worker`."""
@@ -39,6 +52,7 @@ class PrefectServer:
         return {
             "PREFECT_API_URL": self.url,
             "PREFECT_HOME": str(self.home),
+            "PREFECT_LOCAL_STORAGE_PATH": str(self.home / "storage"),
             "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
@@ -78,6 +92,23 @@ class PrefectServer:
             if len(page) < PAGE:
                 return found
 
+    def events(self) -> list[dict[str, Any]]:
+        """Everything that the server has been told or has noticed."""
+        answer = self.post("events/filter", limit=50)
+        found = list(answer["events"])
+        while following := answer["next_page"]:
+            answer = httpx.get(following, timeout=30).json()
+            found += answer["events"]
+        return found
+
+    def write_all(self, directory: Path) -> None:
+        """Everything that whoever may call the API can read there, secrets of blocks included, one file a kind."""
+        told = {kind: self.all(kind) for kind in KINDS}
+        told["block_documents"] = self.all("block_documents", include_secrets=True)
+        told["events"] = self.events()
+        for kind, found in told.items():
+            (directory / f"{kind}.json").write_text(json.dumps(found))
+
     def post(self, path: str, **body: Any) -> Any:
         """What the API answers to this question."""
         answer = httpx.post(f"{self.url}/{path}", json=body, timeout=30)
@@ -95,7 +126,7 @@ class PrefectServer:
         return answer.json()
 
     def _run(self, process: Process, command: list[str], more: Mapping[str, str], ready: Callable[[], bool]) -> None:
-        environment = inherited() | self.environment | more
+        environment = {**inherited(), **self.environment, **more}
         process.start([sys.executable, "-m", "prefect", *command], ready=ready, environment=environment, timeout=120)
 
 

@@ -1,0 +1,60 @@
+"""Giving up a candidate, so that no worker that wakes up later can put it in force."""
+
+from dataclasses import replace
+
+from keyturn.core.errors import Conflict
+from keyturn.core.hub import ROTATED_AT, HubSecret
+from keyturn.core.record import Stage
+from keyturn.rotation.attempt import Attempt
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.records import save
+
+
+def abandon(keyturn: Keyturn, attempt: Attempt, why: str) -> Attempt:
+    """Give up a candidate that the target refused. CURRENT is untouched and works.
+
+    First the record says so, which stops every other worker; then CURRENT's version moves on; the target
+    comes last, and may be told again after a crash.
+    """
+    path, rotation = attempt.path, attempt.rotation
+    if rotation.stage is not Stage.ABANDONING:
+        doomed = rotation.to(Stage.ABANDONING, note=why)
+        attempt = replace(attempt, record=save(keyturn, path, attempt.record, doomed, attempt.candidate))
+    attempt = fence(keyturn, attempt)
+    if not attempt.in_force:
+        keyturn.open_strategy(path).abandon(attempt.change(sequence=attempt.record.version))
+    closed = attempt.rotation.to(Stage.ABANDONED, closed_at=keyturn.clock())
+    return replace(attempt, record=save(keyturn, path, attempt.record, closed))
+
+
+def fence(keyturn: Keyturn, attempt: Attempt) -> Attempt:
+    """Write CURRENT again unchanged, so that a worker suspended just before it promoted is refused.
+
+    Where such a worker was quicker, what it replaced is put back.
+    """
+    current = keyturn.hub.read(attempt.path)
+    if current is None:
+        return replace(attempt, current=None)
+    kept = without(keyturn, attempt, current)
+    keep_age(keyturn, attempt.path)
+    try:
+        moved = replace(kept, version=keyturn.hub.write(attempt.path, kept.fields, cas=current.version))
+    except Conflict:
+        return fence(keyturn, attempt)
+    return replace(attempt, current=moved)
+
+
+def without(keyturn: Keyturn, attempt: Attempt, current: HubSecret) -> HubSecret:
+    """The newest version since the rotation began that isn't the candidate; ``current`` where there is none."""
+    for version in range(current.version, max(attempt.rotation.base_version, 1) - 1, -1):
+        found = current if version == current.version else keyturn.hub.read(attempt.path, version)
+        if found and not found.fields.holds(attempt.candidate):
+            return found
+    return current
+
+
+def keep_age(keyturn: Keyturn, path: str) -> None:
+    """Write the secret's age down where only its newest version told it, before that version is written again."""
+    info = keyturn.hub.describe(path)
+    if info and info.rotated_at and ROTATED_AT not in info.custom:
+        keyturn.hub.annotate(path, {ROTATED_AT: info.rotated_at.isoformat()})

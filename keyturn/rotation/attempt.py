@@ -1,0 +1,56 @@
+"""One rotation in work, as the steps hand it on."""
+
+from dataclasses import dataclass
+
+from keyturn.core.errors import TerminalError
+from keyturn.core.hub import HubSecret
+from keyturn.core.record import Record, Rotation
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import Change
+from keyturn.rotation.context import Keyturn
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One rotation in work: its record, and CURRENT as read when the step or the run began."""
+
+    path: str
+    record: Record
+    current: HubSecret | None
+
+    @property
+    def rotation(self) -> Rotation:
+        """The rotation, open or promoted. Raises TerminalError when the record has none."""
+        if self.record.rotation is None:
+            raise TerminalError("go on with", self.path, "no rotation is open", "See `keyturn history` for its end")
+        return self.record.rotation
+
+    @property
+    def candidate(self) -> SecretFields:
+        """The candidate. Raises TerminalError when it is not made yet."""
+        if self.record.candidate is None:
+            raise TerminalError("go on with", self.path, "it has no candidate", "Run the rotation again")
+        return self.record.candidate
+
+    @property
+    def in_force(self) -> bool:
+        """Whether CURRENT is the candidate already: a run was interrupted right after it promoted."""
+        return self.current is not None and self.current.fields.holds(self.candidate)
+
+    def change(self, sequence: int | None = None) -> Change:
+        """The attempt as its strategy sees it."""
+        current = self.current.fields if self.current else None
+        return Change(self.path, sequence or self.rotation.sequence, self.candidate, current)
+
+
+def ends(keyturn: Keyturn, attempt: Attempt) -> dict[str, str]:
+    """The names of the credential that CURRENT holds."""
+    return dict(keyturn.open_strategy(attempt.path).ends(attempt.current.fields)) if attempt.current else {}
+
+
+def newest_version(keyturn: Keyturn, attempt: Attempt) -> int:
+    """The version that a write must name; a deleted newest version still counts in the hub."""
+    if attempt.current:
+        return attempt.current.version
+    info = keyturn.hub.describe(attempt.path)
+    return info.version if info else 0

@@ -1,0 +1,34 @@
+"""What only the tests of whole rotations need: a cloud, a consumer, and children that may be killed."""
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from deployments.local.aws import LocalAws
+from deployments.local.ports import free_port
+from keyturn.core.sensitive import Sensitive
+from tests.support.consumer import Consumer
+from tests.support.lab import Lab
+
+
+@pytest.fixture(scope="package")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    """The local AWS, with its key in the environment instead of whatever the machine has."""
+    with LocalAws(tmp_path_factory.mktemp("aws"), free_port()) as server, pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            environment.delenv(name)
+        environment.setenv("AWS_SHARED_CREDENTIALS_FILE", str(server.credentials))
+        environment.setenv("AWS_CONFIG_FILE", str(server.directory / "no-config"))
+        environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield server
+
+
+@pytest.fixture(scope="package")
+def consumer(lab: Lab) -> Iterator[Consumer]:
+    """An application that is told, whose key lies in the hub."""
+    key = f"whsec_{secrets.token_hex(24)}"
+    lab.hub.write_state("webhooks/app", {"key": key}, cas=0)
+    with Consumer(Sensitive(key)) as listening:
+        yield listening

@@ -1,0 +1,68 @@
+"""Walking through the steps by hand."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from keyturn.core.policy import Trigger
+from keyturn.core.record import Record
+from keyturn.rotation import steps
+from keyturn.rotation.attempt import Attempt
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.records import load
+from tests.support.hooks import Hooked
+from tests.support.lab import Declared, Lab
+
+
+@dataclass
+class Worker:
+    """One run on one secret, which stops between two steps for as long as the test likes."""
+
+    keyturn: Keyturn
+    path: str
+
+    def staged(self) -> Attempt:
+        """Decide, by force, and stage."""
+        return steps.stage(self.keyturn, self.path, steps.decide(self.keyturn, self.path, Trigger.FORCE))
+
+    def installed(self) -> Attempt:
+        """And install."""
+        attempt = self.staged()
+        steps.install(self.keyturn, attempt)
+        return attempt
+
+    def verified(self) -> Attempt:
+        """And verify."""
+        attempt = self.installed()
+        steps.verify(self.keyturn, attempt)
+        return attempt
+
+    def promoted(self) -> Attempt:
+        """And promote."""
+        return steps.promote(self.keyturn, self.verified())
+
+    def record(self) -> Record:
+        """What the hub keeps of the rotation."""
+        return load(self.keyturn, self.path)
+
+    def hooking(self, what: str, **hooks: Any) -> "Worker":
+        """The same worker with hooks on its ``hub`` or its ``strategy``."""
+        keyturn = self.keyturn
+        if what == "hub":
+            return replace(self, keyturn=replace(keyturn, hub=Hooked(keyturn.hub, **hooks)))
+        hooked: Any = Hooked(keyturn.open_strategy(self.path), **hooks)
+        return replace(self, keyturn=replace(keyturn, open_strategy=lambda path: hooked))
+
+
+def worker(lab: Lab, secret: Declared, holder: str | None = None, **settings: Any) -> Worker:
+    """A run of its own, in this process or as another ``holder``."""
+    return Worker(lab.open(secret, holder=holder, **settings).keyturn, secret.path)
+
+
+def with_copy(secret: Declared, **more: Any) -> Declared:
+    """The same secret with one destination in the store ``memory``."""
+    return secret.having(destinations=({"store": "memory", "name": remote(secret), **more},))
+
+
+def remote(secret: Declared) -> str:
+    """The name of its copy."""
+    return secret.path.replace("/", "-")

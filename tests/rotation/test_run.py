@@ -1,0 +1,113 @@
+"""A whole run, and how it ends."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from keyturn.core.errors import NotFound, TerminalError, TransientError, Unavailable
+from keyturn.core.policy import Trigger
+from keyturn.core.record import Stage
+from keyturn.rotation.run import Outcome, State, rotate, unsettled
+from keyturn.rotation.settle import retire
+from tests.rotation.helpers import Worker, remote, with_copy, worker
+from tests.support.hooks import ELSEWHERE
+from tests.support.lab import INTERVAL, Lab
+
+DOWN = Unavailable("write", "memory:x", "it is down", "Wait")
+
+
+@pytest.mark.parametrize("kind", ["alternating", "single", "dynamic", "generated"])
+def test_a_secret_is_rotated_on_schedule_again_and_again(lab: Lab, kind: str) -> None:
+    secret = with_copy(getattr(lab, kind)())
+    opened = lab.open(secret)
+    assert rotate(opened.keyturn, secret.path).state is State.NOT_DUE
+    seen = [lab.current(secret)]
+    for _ in range(3):
+        opened.clock.advance(INTERVAL)
+        outcome = rotate(opened.keyturn, secret.path)
+        assert (outcome.state, unsettled(outcome)) == (State.ROTATED, None)
+        assert kind == "generated" or lab.logs_in(lab.current(secret))
+        assert retire(opened.keyturn, secret.path).retired
+        assert rotate(opened.keyturn, secret.path).state is State.NOT_DUE
+        seen.append(lab.current(secret))
+    assert len({json.dumps(fields, sort_keys=True) for fields in seen}) == 4
+    record = worker(lab, secret).record()
+    assert [past.stage for past in record.history] == [Stage.RETIRED] * 3
+    assert opened.store.writes == 3
+
+
+def test_an_outcome_is_names_alone_and_fits_json(lab: Lab) -> None:
+    secret = with_copy(lab.generated())
+    outcome = rotate(lab.open(secret).keyturn, secret.path, Trigger.FORCE)
+    told = json.loads(json.dumps(outcome.to_data()))
+    assert told["path"] == secret.path
+    assert (told["state"], told["version"], len(told["fingerprint"])) == ("rotated", 2, 12)
+    assert told["destinations"][0]["name"] == remote(secret)
+
+
+def test_an_unknown_secret_is_named_with_the_one_likely_meant(lab: Lab) -> None:
+    secret = lab.generated()
+    with pytest.raises(NotFound, match=secret.path):
+        rotate(lab.open(secret).keyturn, secret.path + "x")
+
+
+def test_a_rotation_held_elsewhere_is_left_to_its_holder(lab: Lab) -> None:
+    secret = lab.generated()
+    worker(lab, secret, ELSEWHERE).staged()
+    outcome = rotate(worker(lab, secret).keyturn, secret.path)
+    assert outcome.state is State.HELD
+    assert "another-host" in outcome.message
+
+
+def test_a_run_that_died_after_promotion_is_settled_by_the_next(lab: Lab) -> None:
+    secret = with_copy(lab.generated())
+    opened = lab.open(secret)
+    Worker(opened.keyturn, secret.path).promoted()
+    assert opened.store.find(remote(secret)) is None
+    outcome = rotate(opened.keyturn, secret.path)
+    assert (outcome.state, outcome.version, unsettled(outcome)) == (State.SETTLED, 2, None)
+    assert opened.store.find(remote(secret)) is not None
+
+
+def test_an_old_credential_that_is_held_stops_the_next_scheduled_rotation(lab: Lab) -> None:
+    secret = with_copy(lab.alternating())
+    opened = lab.open(secret)
+    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    opened.store.down = DOWN
+    opened.clock.advance(INTERVAL + timedelta(days=1))
+    with pytest.raises(TerminalError, match=r"the credential before version 2 is not retired: memory:.* is down"):
+        rotate(opened.keyturn, secret.path)
+    assert lab.logs_in(secret.first)
+    opened.store.down = None
+    assert rotate(opened.keyturn, secret.path).state is State.ROTATED
+    assert not lab.logs_in(secret.first) or lab.current(secret)["username"] == secret.users[0]
+
+
+def test_a_forced_rotation_ends_the_old_credential_whatever_holds_it(lab: Lab) -> None:
+    secret = with_copy(lab.alternating(grace="1d"))
+    opened = lab.open(secret)
+    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    opened.store.down = DOWN
+    outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    assert (outcome.state, outcome.version) == (State.ROTATED, 3)
+    assert not lab.logs_in(secret.first)
+    (past,) = worker(lab, secret).record().history
+    assert past.note.startswith("waived: its grace lasts until")
+    assert lab.logs_in(lab.current(secret))
+
+
+def test_what_has_not_reached_everyone_is_named(lab: Lab) -> None:
+    consumers = {"app": {"url": "http://localhost/app", "signing_key": "webhooks/app"}}
+    secret = with_copy(lab.generated(consumers=("app",)))
+    opened = lab.open(secret, consumers=consumers)
+    opened.store.down = DOWN
+    opened.sender.silent["app"] = Unavailable("notify", "app", "no answer", "Wait")
+    error = unsettled(rotate(opened.keyturn, secret.path, Trigger.FORCE))
+    assert isinstance(error, TransientError)
+    assert f"not in step: memory:{remote(secret)}" in error.problem
+    assert "not acknowledged by: app" in error.problem
+
+
+def test_a_run_that_had_nothing_to_do_is_settled() -> None:
+    assert unsettled(Outcome("any", State.NOT_DUE)) is None

@@ -1,0 +1,166 @@
+"""Imports go one way, SDKs stay at the edge, and importing the library costs little. All told from the sources."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HOUSE = ("keyturn", "blocks", "tasks", "flows", "deployments")
+
+SDKS = {"hvac", "boto3", "botocore", "azure", "google", "grpc", "psycopg2", "requests", "standardwebhooks"}
+WHERE_SDKS_LIVE = {"keyturn.providers": SDKS, "keyturn.client": {"standardwebhooks"}, "deployments.local": SDKS}
+"""Which parts may import which SDKs; the local servers are made of them."""
+
+ARROWS = {
+    "keyturn.core": set(),
+    "keyturn.catalogue": {"keyturn.core"},
+    "keyturn.strategies": {"keyturn.core"},
+    "keyturn.client": {"keyturn.core"},
+    "keyturn.audit": {"keyturn.core"},
+    "keyturn.rotation": {"keyturn.core", "keyturn.catalogue"},
+    "keyturn.providers": {"keyturn.core"},
+    "keyturn.providers.registry": {
+        "keyturn.core",
+        "keyturn.catalogue",
+        "keyturn.strategies",
+        "keyturn.rotation",
+        "keyturn.providers",
+    },
+    "keyturn": set(),
+}
+"""What each part of the library stands on, beside itself. The registry joins the catalogue to the adapters."""
+
+LIBRARY = set(ARROWS)
+FLOORS = {
+    "blocks": LIBRARY,
+    "tasks": LIBRARY | {"blocks"},
+    "flows": LIBRARY | {"blocks", "tasks"},
+    "deployments": LIBRARY | {"blocks", "tasks", "flows"},
+}
+ALLOWED = {**ARROWS, **FLOORS}
+
+LIGHT = (*sorted(SDKS), "pydantic", "prefect", "yaml")
+"""What an application does not pay for when it imports the library."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, and the line that imports it."""
+
+    file: Path
+    line: int
+    module: str
+
+    @property
+    def importer(self) -> str:
+        """The importing module's own name."""
+        parts = self.file.relative_to(ROOT).with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+    def __str__(self) -> str:
+        return f"{self.file.relative_to(ROOT)}:{self.line} imports {self.module}"
+
+
+def sources(*parts: str) -> Iterator[Path]:
+    for part in parts:
+        yield from sorted((ROOT / part).rglob("*.py"))
+
+
+def imports(*parts: str) -> Iterator[Import]:
+    """Every import statement, those inside functions and those for type checkers too."""
+    for file in sources(*parts):
+        for node in ast.walk(ast.parse(file.read_text(), str(file))):
+            if isinstance(node, ast.Import):
+                yield from (Import(file, node.lineno, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield from (Import(file, node.lineno, name) for name in named(node))
+
+
+def named(node: ast.ImportFrom) -> Iterator[str]:
+    """``from keyturn.core import hub`` may import a module: both names count where they are ours."""
+    assert node.level == 0, "imports are absolute here"
+    assert node.module is not None
+    yield node.module
+    if node.module in ALLOWED:
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def part_of(module: str, parts: set[str]) -> str | None:
+    """The most specific of ``parts`` that ``module`` belongs to."""
+    inside = [part for part in parts if module == part or module.startswith(f"{part}.")]
+    return max(inside, key=len, default=None)
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert len(list(sources(*HOUSE))) > 60
+    assert len(list(imports("keyturn"))) > 200
+
+
+def test_imports_follow_the_arrows() -> None:
+    against = []
+    for found in imports(*HOUSE):
+        here, there = part_of(found.importer, set(ALLOWED)), part_of(found.module, set(ALLOWED))
+        assert here is not None
+        if there not in (None, here, "keyturn") and there not in ALLOWED[here]:
+            against.append(f"{found}: {here} does not stand on {there}")
+    assert against == []
+
+
+def test_every_part_of_the_library_has_its_arrows() -> None:
+    parts = {f"keyturn.{folder.name}" for folder in (ROOT / "keyturn").iterdir() if (folder / "__init__.py").exists()}
+    assert parts <= set(ARROWS)
+
+
+def test_the_arrows_go_one_way() -> None:
+    def below(part: str) -> set[str]:
+        return ALLOWED[part] | {further for step in ALLOWED[part] for further in below(step)}
+
+    assert all(part not in below(part) for part in ALLOWED)
+
+
+def test_sdks_are_imported_at_the_edge_alone() -> None:
+    outside = []
+    for found in imports(*HOUSE):
+        sdk = found.module.partition(".")[0]
+        here = part_of(found.importer, set(WHERE_SDKS_LIVE))
+        if sdk in SDKS and sdk not in WHERE_SDKS_LIVE.get(here or "", set()):
+            outside.append(str(found))
+    assert outside == []
+
+
+def test_the_library_knows_nothing_of_prefect() -> None:
+    assert [str(found) for found in imports("keyturn") if found.module.partition(".")[0] == "prefect"] == []
+
+
+def test_the_core_has_no_input_output_and_no_clock() -> None:
+    forbidden = {"os", "socket", "subprocess", "threading", "time", "pathlib", "pydantic", "yaml", "logging"}
+    assert [str(found) for found in imports("keyturn/core") if found.module.partition(".")[0] in forbidden] == []
+
+
+def test_nothing_imports_the_tests() -> None:
+    assert [str(found) for found in imports(*HOUSE) if found.module.partition(".")[0] == "tests"] == []
+
+
+@pytest.mark.parametrize("module", ["keyturn", "keyturn.core.errors", "keyturn.rotation", "keyturn.strategies"])
+def test_importing_it_loads_no_sdk(module: str) -> None:
+    assert loaded(module, LIGHT) == []
+
+
+def test_the_catalogue_and_the_protocol_load_no_sdk() -> None:
+    assert loaded("keyturn.providers.registry", (*sorted(SDKS), "prefect")) == []
+
+
+def loaded(module: str, unwanted: tuple[str, ...]) -> list[str]:
+    """Which of ``unwanted`` a fresh interpreter has loaded after importing ``module``."""
+    look = (
+        f"import {module}, sys; print(*sorted(set(sys.argv[1:]) & {{name.partition('.')[0] for name in sys.modules}}))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", look, *unwanted], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    return told.stdout.split()
