@@ -32,6 +32,10 @@ class KeyturnWorkspace(Block):
     approle_mount: str = Field(default="approle", description="Where the AppRole method is mounted.")
     token_file: str | None = Field(default=None, description="A file with a token, instead of the AppRole.")
     token_env: str = Field(default="VAULT_TOKEN", description="The variable that holds a token, if no file does.")
+    lease_token_role: str | None = Field(
+        default=None,
+        description="The token role (auth/token/roles) that leases of the database engine are asked for with.",
+    )
 
     @staticmethod
     def from_settings(catalogue: Path, hub: HubSettings) -> "KeyturnWorkspace":

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, cast
 
 import typer
 
@@ -18,6 +18,9 @@ FAILED: Final = 1
 BEHIND: Final = 3
 HELD: Final = 4
 INTERRUPTED: Final = 130
+
+WRONG_USAGE: Final = cast("type[Exception]", typer.BadParameter.__base__)
+"""The base of what Typer itself raises and shows; it has no public name."""
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -53,7 +56,7 @@ def told() -> Iterator[None]:
     """Whatever a command raises ends it with one line on stderr and the exit code that belongs to it."""
     try:
         yield
-    except (typer.Exit, typer.Abort, BrokenPipeError):
+    except (typer.Exit, typer.Abort, BrokenPipeError, WRONG_USAGE):
         raise
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
@@ -64,11 +67,7 @@ def told() -> Iterator[None]:
         end(missing(package) if package in EXTRAS else unexpected(error))
     except OSError as error:
         end(of_the_system(error))
-    except Exception as error:
-        # Typer's own usage errors carry an exit code, and Typer shows them.
-        if hasattr(error, "exit_code"):
-            raise
-        # The text of any other could hold a value.
+    except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
         end(unexpected(error))
 
 

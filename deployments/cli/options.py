@@ -19,7 +19,7 @@ CatalogueOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of a table; the keys are in docs/cli.md.")]
 LocalOption = Annotated[bool, typer.Option("--local", help="Run in this process, without Prefect.")]
 TimeoutOption = Annotated[
-    float,
+    int,
     typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait for Prefect; the run itself goes on."),
 ]
 PathArgument = Annotated[str, typer.Argument(help="The secret, such as ml-training/database.")]

@@ -5,7 +5,9 @@ import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
+
+UNPRINTABLE: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 def note(line: str) -> None:
@@ -17,7 +19,7 @@ def note(line: str) -> None:
 def write(text: str) -> None:
     """Data, for whoever reads stdout. An OSError names it."""
     try:
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{encodable(text)}\n")
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -53,10 +55,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], whole: Colle
 
 
 def printable(text: str) -> str:
-    """The text without what could steer a terminal, and in characters that stdout can show."""
-    shown = "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    """The text without what could steer a terminal, in characters that the terminal can show."""
+    return encodable(
+        "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    )
+
+
+def encodable(text: str) -> str:
+    """The text in characters that stdout can take; others are written as Python does, such as \\xe9."""
     encoding = sys.stdout.encoding or "utf-8"
-    return shown.encode(encoding, "backslashreplace").decode(encoding)
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def when(moment: datetime | None) -> str:

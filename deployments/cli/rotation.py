@@ -1,5 +1,6 @@
 """``keyturn rotate``, ``sync`` and ``retire``: through Prefect, or in this process with --local."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -19,9 +20,12 @@ from deployments.cli.surroundings import load_catalogue, opened_keyturn, stack_i
 if TYPE_CHECKING:
     from deployments.cli.reports import Copies, Retirements
     from deployments.cli.watch import Run
+    from keyturn.core.policy import Trigger
+    from keyturn.rotation.context import Keyturn
     from keyturn.rotation.run import Outcome
+    from keyturn.rotation.settle import Waive
 
-TIMEOUT: Final = 600.0
+TIMEOUT: Final = 600
 SIDE_BY_SIDE: Final = 8
 
 ForceOption = Annotated[bool, typer.Option("--force", help="Rotate now, due or not; the last old credential ends.")]
@@ -53,14 +57,14 @@ def rotate(
     return show_outcome(outcome_of(path, run), run, as_json)
 
 
-def trigger(force: bool) -> Any:
+def trigger(force: bool) -> "Trigger":
     """What asks for the rotation."""
     from keyturn.core.policy import Trigger
 
     return Trigger.FORCE if force else Trigger.SCHEDULE
 
 
-def rotate_here(path: str, force: bool, catalogue: Any) -> "Outcome":
+def rotate_here(path: str, force: bool, catalogue: Path | None) -> "Outcome":
     """The whole protocol in this process."""
     with opened_keyturn(catalogue) as keyturn:
         from keyturn.rotation import run
@@ -79,8 +83,8 @@ def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
         write_json(reports.outcome_data(outcome, run))
     else:
         table(reports.ROTATION_COLUMNS, reports.outcome_rows(outcome))
-        if outcome.message:
-            note(outcome.message)
+    if outcome.message:
+        note(outcome.message)
     if outcome.state is State.HELD:
         end(Locked("rotate", outcome.path, "another run holds it", "See `keyturn status`; that run goes on"), HELD)
     if error := unsettled(outcome):
@@ -107,7 +111,7 @@ def sync(
     show_report(report, COPY_COLUMNS, as_json, "there is no copy to bring in step")
 
 
-def sync_here(path: str | None, catalogue: Any) -> "Copies":
+def sync_here(path: str | None, catalogue: Path | None) -> "Copies":
     """Every copy, or those of one secret, from this process."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -115,8 +119,7 @@ def sync_here(path: str | None, catalogue: Any) -> "Copies":
     from keyturn.rotation.sync import sync
 
     with opened_keyturn(catalogue) as keyturn, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        paths = chosen(keyturn, path)
-        here()
+        paths = ready(keyturn, path)
         done = pool.map(lambda one: sync(keyturn, one), paths)
         return Copies(tuple((one, place) for one, places in zip(paths, done, strict=True) for place in places))
 
@@ -146,18 +149,18 @@ def retire(
     show_report(report, RETIREMENT_COLUMNS, as_json, "there is no old credential to retire")
 
 
-def waived(path: str | None, early: bool, force: bool) -> Any:
+def waived(path: str | None, early: bool, force: bool) -> "Waive":
     """What the person waives. Wrong usage where both are asked for, or everything of every secret."""
     from keyturn.rotation.settle import Waive
 
     if early and force:
         raise typer.BadParameter("give --early or --force, not both")
     if force and path is None:
-        raise typer.BadParameter("--force waives everything: name the one PATH that it is meant for")
+        raise typer.BadParameter("--force waives everything: name the one secret that it is meant for")
     return Waive.EVERYTHING if force else Waive.GRACE if early else Waive.NOTHING
 
 
-def retire_here(path: str | None, waive: Any, catalogue: Any) -> "Retirements":
+def retire_here(path: str | None, waive: "Waive", catalogue: Path | None) -> "Retirements":
     """Every old credential, or that of one secret, from this process."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -173,8 +176,7 @@ def retire_here(path: str | None, waive: Any, catalogue: Any) -> "Retirements":
             return Old.of(secret, error)
 
     with opened_keyturn(catalogue) as keyturn, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        paths = chosen(keyturn, path)
-        here()
+        paths = ready(keyturn, path)
         return Retirements(tuple(old for old in pool.map(one, paths) if old))
 
 
@@ -193,12 +195,18 @@ def show_report(report: "Copies | Retirements", columns: tuple[str, ...], as_jso
         end(*failure)
 
 
-def chosen(keyturn: Any, path: str | None) -> list[str]:
-    """The one secret asked for, or every one of the catalogue. Raises NotFound with the one likely meant."""
-    return [keyturn.secret(path).path] if path else sorted(keyturn.catalogue.secrets)
+def ready(keyturn: "Keyturn", path: str | None) -> list[str]:
+    """The one secret asked for, or every one of the catalogue. Raises NotFound with the one likely meant.
+
+    A hub that can't be reached is told here once, and not again for each secret.
+    """
+    paths = [keyturn.secret(path).path] if path else sorted(keyturn.catalogue.secrets)
+    here()
+    keyturn.hub.fingerprint_key()
+    return paths
 
 
-def run_through_prefect(deployment: str, parameters: dict[str, Any], catalogue: Any, timeout: float) -> "Run":
+def run_through_prefect(deployment: str, parameters: dict[str, Any], catalogue: Path | None, timeout: float) -> "Run":
     """Run the deployment and wait for it. Raises NotFound for a path that the catalogue here does not declare."""
     stack_in_use()
     if path := parameters["path"]:
@@ -209,7 +217,7 @@ def run_through_prefect(deployment: str, parameters: dict[str, Any], catalogue: 
     return run_deployment(deployment, parameters, timeout)
 
 
-def insist_on_declared(path: str, catalogue: Any) -> None:
+def insist_on_declared(path: str, catalogue: Path | None) -> None:
     """Tell a wrong path at once; where no catalogue can be read here, the worker's own tells it later."""
     from keyturn.core.errors import Invalid
 

@@ -2,7 +2,8 @@
 
 import os
 import shlex
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -21,7 +22,10 @@ from deployments.local.home import Stack, home_directory, opened
 from deployments.local.ports import LOOPBACK
 from keyturn.core.errors import KeyturnError
 
-SERVICE_COLUMNS = ("service", "state", "address", "pid")
+if TYPE_CHECKING:
+    from deployments.cli.standing import Standing
+
+SERVICE_COLUMNS: Final = ("service", "state", "address", "pid")
 
 
 def up(catalogue: CatalogueOption = None, failure_url: FailureUrlOption = None, as_json: JsonOption = False) -> None:
@@ -79,9 +83,11 @@ def status(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> No
     return show_secrets(stack, services, catalogue, as_json)
 
 
-def show_secrets(stack: Stack | None, services: list[local.ServiceStatus], catalogue: Any, as_json: bool) -> None:
+def show_secrets(
+    stack: Stack | None, services: list[local.ServiceStatus], catalogue: Path | None, as_json: bool
+) -> None:
     """The services, and the secrets; the services are shown even where the hub can't be asked."""
-    from deployments.cli.standing import Standing, standings
+    from deployments.cli.standing import standings
 
     secrets: list[Standing] = []
     try:
@@ -94,7 +100,7 @@ def show_secrets(stack: Stack | None, services: list[local.ServiceStatus], catal
     return show(stack, services, secrets, as_json)
 
 
-def show(stack: Stack | None, services: list[local.ServiceStatus], secrets: list[Any], as_json: bool) -> None:
+def show(stack: Stack | None, services: list[local.ServiceStatus], secrets: list["Standing"], as_json: bool) -> None:
     """Both tables, or one JSON object."""
     if as_json:
         return write_json(
@@ -113,7 +119,7 @@ def show(stack: Stack | None, services: list[local.ServiceStatus], secrets: list
     return None
 
 
-def show_standings(secrets: list[Any]) -> None:
+def show_standings(secrets: list["Standing"]) -> None:
     """The secrets' table; what is wrong with copies stands on stderr, as it is long."""
     from deployments.cli.standing import COLUMNS
 

@@ -55,8 +55,8 @@ class Run:
         """Why it did not end well; Locked where another run was at it."""
         remedy = f"See the run: {self.url}" if self.url else "See the run in the Prefect UI"
         if self.state == "CANCELLED":
-            problem = self.message or "the run was cancelled: another one is at work"
-            return Locked(doing, subject, problem, "Wait until that one has ended, then look again")
+            problem = f"the run was cancelled: {self.message}" if self.message else "the run was cancelled"
+            return Locked(doing, subject, problem, "Where another run is at work, look again when that has ended")
         if self.state == "CRASHED":
             remedy = f"Nothing is lost: run it again, it goes on from there. {remedy}"
         return TransientError(doing, subject, self.message or f"the run ended as {self.state.lower()}", remedy)

@@ -13,6 +13,7 @@ from deployments.local.tls import certificate_in
 REGION: Final = "eu-central-1"
 PROJECT: Final = "keyturn-local"
 WORKER_ROLE: Final = "keyturn-worker"
+LEASE_TOKEN_ROLE: Final = "keyturn-lease"
 
 FOREIGN: Final = ("VAULT_", "BAO_", "PREFECT_", "AWS_", "AZURE_", "GOOGLE_", "CLOUDSDK_", "IDENTITY_", "KEYTURN_")
 """Prefixes of variables that could lead a process of the stack to somebody's real hub or cloud."""
@@ -105,6 +106,7 @@ def worker(stack: Stack) -> dict[str, str]:
     return environment(stack) | {
         "KEYTURN_HUB_ROLE_ID_FILE": str(login.role_id),
         "KEYTURN_HUB_SECRET_ID_FILE": str(login.secret_id),
+        "KEYTURN_HUB_LEASE_TOKEN_ROLE": LEASE_TOKEN_ROLE,
         # A run should begin soon after it was asked for; Prefect's own default is 10 s.
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,8 @@ SHORTEST: Final = 8
 
 SQLITE: Final = b"SQLite format 3\x00"
 
-Needles = dict[tuple[int, bytes], str]
-"""A value's number and one way to write it, and what that way is called."""
+Needles = dict[tuple[str, bytes], str]
+"""A value's name and one way to write it, and what that way is called."""
 
 WRAPPED: Final = re.compile(rb"(?:\\+[rn]|\s)+")
 """Line ends inside encoded text, also those that JSON has escaped."""
@@ -28,27 +28,27 @@ WRAPPED: Final = re.compile(rb"(?:\\+[rn]|\s)+")
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """Where a value was found. ``number`` is its place among those searched for, ``form`` how it was written."""
+    """Where a value was found: its name, never the value; ``form`` is how it was written."""
 
     place: str
-    number: int
+    name: str
     form: str
 
 
-def scan(places: Iterable[Path], values: Iterable[str]) -> list[Finding]:
-    """Every place that holds one of ``values``, in clear, JSON, URL, hex or base64.
+def scan(places: Iterable[Path], values: Mapping[str, str]) -> list[Finding]:
+    """Every place that holds one of ``values`` (each under a name), in clear, JSON, URL, hex or base64.
 
     Places are files, or directories with all below them; an SQLite file is searched byte for byte and
     column by column, since a long text lies there in pieces. A file that vanishes meanwhile is passed over,
     and compressed text is not opened. Raises Invalid for a value too short to search for.
     """
     needles: Needles = {}
-    for number, value in enumerate(values):
+    for name, value in values.items():
         if len(value) < SHORTEST:
             problem = f"it has fewer than {SHORTEST} characters"
-            raise Invalid("search for", f"value {number}", problem, "It would be found everywhere by chance")
+            raise Invalid("search for", name, problem, "It would be found everywhere by chance")
         for form, needle in forms(value):
-            needles.setdefault((number, needle), form)
+            needles.setdefault((name, needle), form)
     found = {finding for file in files(places) for finding in in_file(file, needles)}
     return sorted(found)
 
@@ -107,9 +107,9 @@ def in_file(file: Path, needles: Needles) -> Iterator[Finding]:
 def found_in(place: str, data: bytes, needles: Needles) -> Iterator[Finding]:
     """The needles in ``data``; those in base64 also where it is broken into lines."""
     joined = WRAPPED.sub(b"", data)
-    for (number, needle), form in needles.items():
+    for (name, needle), form in needles.items():
         if needle in data or (form == "base64" and needle in joined):
-            yield Finding(place, number, form)
+            yield Finding(place, name, form)
 
 
 def columns(file: Path) -> Iterator[tuple[str, bytes]]:

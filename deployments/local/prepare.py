@@ -33,6 +33,8 @@ FIRST_USER: Final = "ml_trainer_a"
 SECOND_USER: Final = "ml_trainer_b"
 WORKER: Final = "keyturn-worker"
 CONSUMER: Final = "consumer"
+LEASE: Final = environment.LEASE_TOKEN_ROLE
+READER: Final = "ml-reader"
 CONSUMERS: Final = ("trainer", "inference")
 PASSED_ON: Final = ("KEYTURN_FAILURE_URL",)
 
@@ -57,9 +59,11 @@ class Hub:
             self.client.sys.enable_auth_method("approle")
 
     def roles(self) -> None:
-        """One AppRole for the worker, one for applications, each with its policy."""
-        for name in (WORKER, CONSUMER):
+        """One AppRole for the worker, one for applications, and a token role for leases, each with its policy."""
+        for name in (WORKER, CONSUMER, LEASE):
             self.client.sys.create_or_update_policy(name, (POLICIES / f"{name}.hcl").read_text())
+        self.client.auth.token.create_or_update_role(LEASE, allowed_policies=[LEASE], orphan=True)
+        for name in (WORKER, CONSUMER):
             self.client.auth.approle.create_or_update_approle(name, token_policies=[name], token_ttl="1h")
 
     def login_of(self, role: str) -> tuple[str, str]:
@@ -94,7 +98,9 @@ class Hub:
             creation_statements=[
                 "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'",
                 f'GRANT {OWNER} TO "{{{{name}}}}"',
+                f'ALTER ROLE "{{{{name}}}}" SET role = {OWNER}',
             ],
+            revocation_statements=['DROP ROLE IF EXISTS "{{name}}"'],
             default_ttl=ttl,
             max_ttl=ttl,
         )
@@ -152,6 +158,7 @@ def prepare(hub: Hub, host: str, port: int, superuser_password: str, consumers: 
     for consumer in consumers:
         hub.first(f"webhooks/{consumer}", {"key": f"whsec_{secrets.token_hex(24)}"}, "keyturn")
     prepare_database(host, port, superuser_password, admin["password"], kept["password"])
+    hub.database_engine(host, port, READER)
 
 
 def prepare_stack(stack: Stack) -> None:

@@ -16,9 +16,9 @@ path "keyturn/metadata/*" {
   capabilities = ["create", "read", "update", "list"]
 }
 
-# Only for the strategy vault-dynamic: issue leases, see them, and end them.
-path "database/creds/*" {
-  capabilities = ["read"]
+# Only for the strategy vault-dynamic: tokens that ask for leases (keyturn-lease.hcl), seeing leases, ending them.
+path "auth/token/create/keyturn-lease" {
+  capabilities = ["create", "update"]
 }
 path "sys/leases/lookup/database/creds/*" {
   capabilities = ["list", "sudo"]

@@ -42,8 +42,8 @@ for before in range(3):
 def test_a_value_is_found_however_it_is_written(tmp_path: Path, way: str, value: str) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "file").write_bytes(b"before" + WAYS[way](value) + b"after")
-    found = scan([tmp_path], ["another value", value])
-    assert {(f.place, f.number) for f in found} == {(str(tmp_path / "deep" / "file"), 1)}
+    found = scan([tmp_path], {"other": "another value", "canary": value})
+    assert {(f.place, f.name) for f in found} == {(str(tmp_path / "deep" / "file"), "canary")}
 
 
 def test_a_value_in_a_database_is_found_with_its_column_even_where_it_crosses_pages(tmp_path: Path) -> None:
@@ -52,9 +52,9 @@ def test_a_value_in_a_database_is_found_with_its_column_even_where_it_crosses_pa
         database.execute("CREATE TABLE log (message TEXT, extra BLOB)")
         database.execute("INSERT INTO log VALUES (?, ?)", ("x" * 4000 + PLAIN * 400 + "y" * 9000, PLAIN.encode().hex()))
     database.close()
-    found = scan([file], [PLAIN])
-    assert Finding(f"{file}: log.message", 0, "clear") in found
-    assert Finding(f"{file}: log.extra", 0, "hex") in found
+    found = scan([file], {"canary": PLAIN})
+    assert Finding(f"{file}: log.message", "canary", "clear") in found
+    assert Finding(f"{file}: log.extra", "canary", "hex") in found
 
 
 def test_a_value_that_was_deleted_from_a_database_is_found_in_its_free_pages(tmp_path: Path) -> None:
@@ -66,19 +66,19 @@ def test_a_value_that_was_deleted_from_a_database_is_found_in_its_free_pages(tmp
         database.execute("PRAGMA secure_delete = off")
         database.execute("DELETE FROM log")
     database.close()
-    assert scan([file], [PLAIN]) == [Finding(str(file), 0, "clear")]
+    assert scan([file], {"canary": PLAIN}) == [Finding(str(file), "canary", "clear")]
 
 
 def test_other_values_are_not_found(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"".join(way("another value altogether") for way in WAYS.values()))
-    assert scan([tmp_path, tmp_path / "absent"], [PLAIN, VALUE]) == []
+    assert scan([tmp_path, tmp_path / "absent"], {"canary": PLAIN, "other": VALUE}) == []
 
 
-def test_a_finding_does_not_hold_the_value(tmp_path: Path) -> None:
+def test_a_finding_names_the_value_and_does_not_hold_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text(PLAIN)
-    assert PLAIN not in repr(scan([tmp_path], [PLAIN]))
+    assert PLAIN not in repr(scan([tmp_path], {"canary": PLAIN}))
 
 
-def test_a_value_too_short_to_search_for_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Invalid, match="search for value 1: it has fewer than 8 characters"):
-        scan([tmp_path], [PLAIN, "5432"])
+def test_a_value_too_short_to_search_for_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="search for port: it has fewer than 8 characters"):
+        scan([tmp_path], {"canary": PLAIN, "port": "5432"})

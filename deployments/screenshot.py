@@ -1,0 +1,116 @@
+"""``python -m deployments.screenshot``: a picture of the newest completed rotation, as Prefect's UI shows it.
+
+The UI is that of PREFECT_API_URL, or else of the local stack (`KEEP=1 make demo` leaves one running).
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import requests
+
+from deployments.local import environment
+from deployments.local.home import home_directory, opened
+from keyturn.core.errors import KeyturnError, NotFound, Unavailable
+
+PICTURE: Final = Path("docs/images/rotate-secret.png")
+FLOW: Final = "rotate-secret"
+WIDTH: Final = 1400
+HEIGHT: Final = 580
+"""Down to the tabs: the run, its steps and its artifact."""
+
+PAGE_TIME: Final = 20_000
+"""Milliseconds that the page believes to have passed when it is taken: it loads the graph, then settles."""
+
+PATIENCE: Final = 90
+BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
+QUIET: Final = (
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--force-dark-mode",
+)
+
+
+def api_address() -> str:
+    """Where Prefect's API is. Raises NotFound where neither the environment nor a local stack tells it."""
+    return os.environ.get("PREFECT_API_URL") or environment.prefect(opened(home_directory()))["PREFECT_API_URL"]
+
+
+def newest_run(api: str) -> dict[str, Any]:
+    """The latest completed run of the flow that promoted something. Raises NotFound, Unavailable."""
+    asked = {
+        "sort": "START_TIME_DESC",
+        "limit": 1,
+        "flows": {"name": {"any_": [FLOW]}},
+        "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
+        "task_runs": {"name": {"any_": ["promote"]}},
+    }
+    try:
+        answer = requests.post(f"{api}/flow_runs/filter", json=asked, timeout=10)
+        answer.raise_for_status()
+    except requests.RequestException:
+        hint = "Start the stack with `KEEP=1 make demo`, or set PREFECT_API_URL"
+        raise Unavailable("ask", api, "Prefect does not answer", hint) from None
+    runs: list[dict[str, Any]] = answer.json()
+    if not runs:
+        raise NotFound("find", FLOW, "no run of it has rotated anything yet", "Run `KEEP=1 make demo` first")
+    return runs[0]
+
+
+def browser() -> str:
+    """A Chromium on the PATH. Raises NotFound."""
+    for name in BROWSERS:
+        if found := shutil.which(name):
+            return found
+    raise NotFound("find", "Chromium", "none is on the PATH", "On Debian and Ubuntu: apt-get install chromium")
+
+
+def shoot(page: str, picture: Path) -> None:
+    """Write what the browser shows of ``page``; it reaches no other host. Raises Unavailable."""
+    program = browser()
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="keyturn-browser-") as profile:
+        command = [
+            program,
+            *QUIET,
+            # Chromium's own sandbox does not work as root.
+            *(["--no-sandbox"] if os.geteuid() == 0 else []),
+            f"--user-data-dir={profile}",
+            f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {urlsplit(page).hostname}",
+            f"--window-size={WIDTH},{HEIGHT}",
+            f"--virtual-time-budget={PAGE_TIME}",
+            f"--screenshot={picture.absolute()}",
+            page,
+        ]
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+        except (subprocess.SubprocessError, OSError) as error:
+            raise Unavailable("picture", page, f"the browser gave up ({type(error).__name__})", "Try again") from None
+
+
+def main() -> int:
+    """Take the picture; 1 where it can't be taken."""
+    try:
+        api = api_address()
+        run = newest_run(api)
+        shoot(f"{api.removesuffix('/api')}/runs/flow-run/{run['id']}", PICTURE)
+    except KeyturnError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"{PICTURE}: {run['name']}, {PICTURE.stat().st_size // 1024} KiB\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
