@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from prefect import Flow, flow
-from prefect.concurrency.asyncio import concurrency
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError, concurrency
 
-from keyturn.core.errors import KeyturnError, TerminalError
+from keyturn.core.errors import KeyturnError, NotFound, TerminalError
 from keyturn.rotation.context import Keyturn
 from tasks.workspace import keyturn, target_limit
 
@@ -46,13 +46,20 @@ async def at_target(target: str | None) -> AsyncIterator[None]:
     """The place of the one fan-out that may work at a target; secrets without a target need none.
 
     Taken once a run, not once a secret: on SQLite the server often answers a change of slots with 503 while
-    it writes events, and Prefect's client then waits two seconds.
+    it writes events, and Prefect's client then waits two seconds. Raises NotFound without such a place.
     """
     if target is None:
         yield
         return
-    async with concurrency(target_limit(target), strict=True):
-        yield
+    try:
+        async with concurrency(target_limit(target), strict=True):
+            yield
+    except ConcurrencySlotAcquisitionError:
+        problem, hint = (
+            "the Prefect server does not give it",
+            "Run `keyturn bootstrap`, which makes one for each target",
+        )
+        raise NotFound("take", f"the limit {target_limit(target)}", problem, hint) from None
 
 
 def by_target(opened: Keyturn, paths: Sequence[str]) -> dict[str | None, list[str]]:

@@ -1,6 +1,7 @@
 """Find what is due and rotate it, one task a secret."""
 
 import asyncio
+from copy import copy
 from itertools import chain
 
 from flows.common import BATCH, at_target, by_target, chosen, each, in_batches, raise_failures, runbook, workspace
@@ -27,6 +28,9 @@ async def rotate_due() -> int:
 
 
 async def rotate_at(target: str | None, paths: list[str]) -> dict[str, Outcome | KeyturnError]:
-    """The due secrets of one target, a few at a time."""
-    async with at_target(target):
-        return await each(paths, lambda path: tasks.rotate_whole(path, Trigger.SCHEDULE))
+    """The due secrets of one target, a few at a time; without its place none of them."""
+    try:
+        async with at_target(target):
+            return await each(paths, lambda path: tasks.rotate_whole(path, Trigger.SCHEDULE))
+    except KeyturnError as error:
+        return {path: copy(error).during("rotate", path) for path in paths}

@@ -1,9 +1,10 @@
 """The protocol's steps as tasks: each finds the rotation again by its token."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from keyturn.core.errors import Superseded
+from keyturn.core.errors import Superseded, TransientError
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Rotation
 from keyturn.rotation import run, steps
@@ -104,14 +105,28 @@ def rotate_whole(path: str, trigger: Trigger) -> Outcome:
 @step("find due")
 def find_due(paths: list[str]) -> list[str]:
     """Which of these secrets are due, or were left half done, told from metadata alone."""
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        decisions = pool.map(lambda path: steps.decide(keyturn(), path, Trigger.SCHEDULE), paths)
-        return [path for path, decision in zip(paths, decisions, strict=True) if decision.reason]
+    return found(paths, lambda path: steps.decide(keyturn(), path, Trigger.SCHEDULE).reason)
 
 
 @step("find unretired")
 def find_unretired(paths: list[str]) -> list[str]:
     """Which of these secrets have an old credential that still lives."""
+    return found(paths, lambda path: load(keyturn(), path).retiring)
+
+
+def found(paths: list[str], look: Callable[[str], object]) -> list[str]:
+    """The paths where ``look`` finds something. One that can't be looked at is among them: its own task says why.
+
+    Raises TransientError, since then none of them may answer.
+    """
+
+    def wanted(path: str) -> bool:
+        try:
+            return bool(look(path))
+        except TransientError:
+            raise
+        except Exception:  # noqa: BLE001  what one secret suffers from stops no other
+            return True
+
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        records = pool.map(lambda path: load(keyturn(), path), paths)
-        return [path for path, record in zip(paths, records, strict=True) if record.retiring]
+        return [path for path, is_wanted in zip(paths, pool.map(wanted, paths), strict=True) if is_wanted]

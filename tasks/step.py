@@ -68,8 +68,10 @@ def guarded(name: str, body: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
 def unexpected(error: Exception) -> TerminalError:
     """An error that Keyturn did not foresee, told by its class and place alone."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    problem = f"unexpected {type(error).__name__} at {frame.name}, line {frame.lineno} of {frame.filename}"
+    frames = [(frame.f_globals["__name__"], line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    ours = [(module, line) for module, line in frames if module.startswith("keyturn.")]
+    module, line = (ours or frames)[-1]
+    problem = f"unexpected {type(error).__name__} at line {line} of {module}"
     return TerminalError(
         "run", "this step", problem, "Nothing is lost: a later run goes on from here. Please report it"
     )

@@ -60,7 +60,7 @@ def test_every_store_takes_a_secret_from_an_sdk_that_knows_only_the_environment(
         store.write("name", Sensitive("value"), marks, None)
         assert store.read("name").reveal() == "value"
         store.close()
-    aws = boto3.client("secretsmanager", endpoint_url=reached["KEYTURN_AWS_ENDPOINT"])
+    aws = boto3.Session().client("secretsmanager", endpoint_url=reached["KEYTURN_AWS_ENDPOINT"])
     aws.create_secret(Name="name", SecretString="value")
     assert aws.get_secret_value(SecretId="name")["SecretString"] == "value"
     aws.close()

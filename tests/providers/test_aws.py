@@ -22,7 +22,7 @@ REGION = "eu-central-1"
 
 @pytest.fixture
 def iam(aws: LocalAws) -> Iterator[Any]:
-    client = boto3.client("iam", region_name="us-east-1", endpoint_url=aws.endpoint_url)
+    client = boto3.Session().client("iam", region_name="us-east-1", endpoint_url=aws.endpoint_url)
     yield client
     client.close()
 

@@ -44,7 +44,7 @@ class TestAwsSecretsManagerInTheCloud(AwsContract):
 
     @pytest.fixture
     def raw(self) -> Iterator[Any]:
-        client = boto3.client("secretsmanager", region_name=CLOUD_REGION)
+        client = boto3.Session().client("secretsmanager", region_name=CLOUD_REGION)
         yield client
         client.close()
 
@@ -69,7 +69,7 @@ class TestAwsSecretsManager(AwsContract):
 
     @pytest.fixture
     def raw(self, aws: LocalAws) -> Iterator[Any]:
-        client = boto3.client("secretsmanager", region_name=REGION, endpoint_url=aws.endpoint_url)
+        client = boto3.Session().client("secretsmanager", region_name=REGION, endpoint_url=aws.endpoint_url)
         yield client
         client.close()
 

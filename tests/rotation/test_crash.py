@@ -55,7 +55,9 @@ class Matrix:
 
         store = AwsSecretsManager("memory", region=REGION, endpoint_url=self.store["endpoint_url"])
         self._store = lambda name: store
-        self.cloud = boto3.client("secretsmanager", region_name=REGION, endpoint_url=self.store["endpoint_url"])
+        self.cloud = boto3.Session().client(
+            "secretsmanager", region_name=REGION, endpoint_url=self.store["endpoint_url"]
+        )
 
     def consumers(self) -> dict[str, Any]:
         """The catalogue's entry."""

@@ -1,0 +1,227 @@
+"""What is shipped: the wheel's contents, what a bare installation can do, the locks, and the licences."""
+
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("keyturn", "flows", "tasks", "blocks", "deployments")
+LOCKS = ("requirements.lock", "requirements-setup.txt")
+
+LGPL = frozenset({"psycopg2-binary"})
+"""The one dependency under a licence that isn't permissive: linked to, never changed or copied."""
+
+FILE_COPYLEFT = frozenset({"hypothesis"})
+"""MPL-2.0, and used by the tests alone."""
+
+PERMISSIVE = re.compile(r"\b(MIT|Apache[- ](Software License|2\.0)|BSD-[23]-Clause)\b")
+
+BARE = """
+import importlib, importlib.abc, json, sys
+
+absent = set(json.loads(sys.argv[1]))
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"{name} is no base dependency", name=name)
+
+sys.meta_path.insert(0, Absent())
+for module in sys.argv[2:]:
+    importlib.import_module(module)
+"""
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return dict(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"])
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    target = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(target)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    return zipfile.ZipFile(next(target.glob("*.whl")))
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: zipfile.ZipFile) -> Message:
+    name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    return Parser().parsestr(wheel.read(name).decode())
+
+
+def sources() -> set[str]:
+    """Every module of the packages, by its path from the top."""
+    found = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    return {str(path.relative_to(ROOT)) for path in found}
+
+
+def requirements(texts: list[str]) -> dict[str, Requirement]:
+    """The requirements by their canonical name."""
+    return {canonicalize_name(Requirement(text).name): Requirement(text) for text in texts}
+
+
+def direct(project: dict[str, Any]) -> set[str]:
+    """All that the project names itself, in its base and in every extra."""
+    groups = (project["dependencies"], *project["optional-dependencies"].values())
+    return {name for group in groups for name in requirements(group)} - {"keyturn"}
+
+
+def locked(text: str) -> dict[str, str]:
+    """Each locked package with the lines that belong to it."""
+    entries = re.split(r"\n(?=\S)", text.strip())
+    return {canonicalize_name(entry.partition("==")[0]): entry for entry in entries}
+
+
+def test_the_wheel_holds_every_module_and_nothing_of_the_tests(wheel: zipfile.ZipFile) -> None:
+    held = set(wheel.namelist())
+    assert sources() <= held
+    assert {name.partition("/")[0] for name in held if ".dist-info/" not in name} == set(PACKAGES)
+    assert not [name for name in held if "__pycache__" in name or "/tests/" in name]
+
+
+def test_the_wheel_holds_what_an_operator_starts_from(wheel: zipfile.ZipFile) -> None:
+    held = set(wheel.namelist())
+    kinds = ("policies/*.hcl", "catalogue/*.yaml", "catalogue/schema.json")
+    wanted = {str(path.relative_to(ROOT)) for kind in kinds for path in (ROOT / "deployments").glob(kind)}
+    assert {"deployments/policies/keyturn-worker.hcl", "deployments/catalogue/schema.json"} <= wanted <= held
+    assert {"deployments/prefect.yaml", "keyturn/py.typed"} <= held
+    assert wheel.read("deployments/prefect.yaml") == (ROOT / "prefect.yaml").read_bytes()
+
+
+def test_the_wheel_carries_its_licence(wheel: zipfile.ZipFile, metadata: Message) -> None:
+    assert metadata["License-Expression"] == "Apache-2.0"
+    text = next(name for name in wheel.namelist() if name.endswith("/licenses/LICENSE"))
+    assert wheel.read(text) == (ROOT / "LICENSE").read_bytes()
+    assert b"Apache License" in wheel.read(text)
+
+
+def test_the_base_holds_neither_prefect_nor_a_cloud(metadata: Message) -> None:
+    base = {name for name, told in requirements(metadata.get_all("Requires-Dist", [])).items() if not told.marker}
+    assert base == {"hvac", "pydantic", "pyyaml", "requests", "standardwebhooks", "tzdata"}
+
+
+def test_every_extra_is_offered(metadata: Message) -> None:
+    extras = {"flows", "aws", "azure", "gcp", "postgres", "local", "dev", "all"}
+    assert set(metadata.get_all("Provides-Extra", [])) == extras
+
+
+def modules_of(distributions: set[str]) -> list[str]:
+    """The importable names that these distributions, and all that they need, bring."""
+    wanted, seen = list(distributions), set()
+    while wanted:
+        name = canonicalize_name(wanted.pop())
+        if name in seen:
+            continue
+        seen.add(name)
+        needs = map(Requirement, importlib.metadata.requires(name) or ())
+        wanted += [need.name for need in needs if not need.marker or need.marker.evaluate({"extra": ""})]
+    brought = importlib.metadata.packages_distributions().items()
+    return sorted(module for module, from_ in brought if {canonicalize_name(each) for each in from_} & seen)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "keyturn",
+        "keyturn.catalogue",
+        "keyturn.client.webhook",
+        "keyturn.core.policy",
+        "keyturn.providers.registry",
+        "keyturn.providers.vault",
+        "keyturn.providers.webhook",
+        "keyturn.rotation.run",
+        "keyturn.strategies.accounts",
+    ],
+)
+def test_the_library_works_with_the_base_alone(project: dict[str, Any], module: str) -> None:
+    base = {"keyturn", *modules_of(set(requirements(project["dependencies"])))}
+    absent = set(importlib.metadata.packages_distributions()) - base
+    assert {"prefect", "boto3", "botocore", "azure", "google", "psycopg2", "typer", "rich", "moto"} <= absent
+    done = subprocess.run(
+        [sys.executable, "-c", BARE, json.dumps(sorted(absent)), module],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_module_that_is_absent_can_not_be_imported_here() -> None:
+    asked = [sys.executable, "-c", BARE, json.dumps(["boto3"]), "boto3"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert "boto3 is no base dependency" in done.stderr
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_names_versions_and_hashes_and_no_place(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    assert "://" not in text
+    assert not re.search(r"(?m)^\s*(-i|-f|-e|--(?!hash=))", text)
+    for name, entry in locked(text).items():
+        assert re.match(r"[\w.-]+==\S+( ; [^\\]+)?( \\)?\n", entry + "\n"), name
+        assert re.findall(r"--hash=sha256:[0-9a-f]{64}\b", entry), name
+
+
+def test_the_lock_holds_all_that_the_project_names_and_what_builds_it(project: dict[str, Any]) -> None:
+    entries = locked((ROOT / "requirements.lock").read_text())
+    assert direct(project) | {"hatchling", "editables"} <= set(entries)
+    assert "keyturn" not in entries
+
+
+def test_the_lock_holds_versions_that_the_project_allows(project: dict[str, Any]) -> None:
+    entries = locked((ROOT / "requirements.lock").read_text())
+    groups = (project["dependencies"], *project["optional-dependencies"].values())
+    for name, wanted in (item for group in groups for item in requirements(group).items()):
+        if name != "keyturn":
+            version = re.match(r"[\w.-]+==(\S+)", entries[name])
+            assert version, name
+            assert wanted.specifier.contains(version[1], prereleases=True), f"{name} {version[1]}"
+
+
+def licence(name: str) -> str:
+    """What a distribution says of its licence, in its own words or by its classifiers."""
+    told = importlib.metadata.metadata(name)
+    classifiers = [text for text in told.get_all("Classifier") or () if text.startswith("License ::")]
+    return " | ".join(
+        filter(None, (*(told[field] for field in ("License-Expression", "License") if field in told), *classifiers))
+    )
+
+
+def test_dependencies_have_permissive_licences_but_for_the_named_exceptions(project: dict[str, Any]) -> None:
+    for name in direct(project) - LGPL - FILE_COPYLEFT:
+        assert PERMISSIVE.search(licence(name)), f"{name}: {licence(name)}"
+        assert "GPL" not in licence(name), name
+
+
+def test_the_exceptions_are_what_they_are_named_for(project: dict[str, Any]) -> None:
+    assert all("LGPL" in licence(name) for name in LGPL)
+    dev = requirements(project["optional-dependencies"]["dev"])
+    others = direct({**project, "optional-dependencies": {**project["optional-dependencies"], "dev": []}})
+    assert all("MPL-2.0" in licence(name) and name in dev and name not in others for name in FILE_COPYLEFT)
+
+
+def test_setting_up_without_a_usable_python_says_what_to_install(tmp_path: Path) -> None:
+    given = {**os.environ, "KEYTURN_PYTHON": str(tmp_path / "nowhere")}
+    setup = ["bash", str(ROOT / "deployments" / "setup.sh"), str(tmp_path / "venv")]
+    done = subprocess.run(setup, env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Python 3.11 or newer is needed" in done.stderr
+    assert "apt-get install python3 python3-venv" in done.stderr
+    assert not list(tmp_path.iterdir())
