@@ -109,15 +109,20 @@ class PostgreSQL:
             connection = self._connect(account, password)
         except psycopg2.OperationalError as error:
             raise self._login_failure(error, account) from None
-        try:
-            lacking = missing_privileges(connection, account, like or account)
-        except psycopg2.Error as error:
-            raise self._translated(error, "log in as", account) from None
-        finally:
-            connection.close()
+        connection.close()
+        lacking = self._missing_privileges(account, like) if like and like != account else []
         if lacking:
             hint = f"Grant it to the owner role rather than to one user, or to {account} as well"
             raise CandidateRejected("log in as", self._named(account), f"it lacks: {', '.join(lacking[:5])}", hint)
+
+    def _missing_privileges(self, account: str, like: str) -> list[str]:
+        """What ``like`` may do and ``account`` may not; the admin's session knows the catalogs already."""
+        try:
+            with self._administrator() as connection, connection, connection.cursor() as cursor:
+                cursor.execute(PRIVILEGES, {"account": account, "like": like})
+                return [what for (what,) in cursor.fetchall()]
+        except psycopg2.Error as error:
+            raise self._translated(error, "compare the privileges of", account) from None
 
     def disable(self, account: str, *, sequence: int) -> None:
         """Refuse every login of ``account`` and forget its password. Absent is success."""
@@ -278,16 +283,6 @@ def act_as(cursor: Cursor, account: str, owner: str) -> None:
     names = {"owner": sql.Identifier(owner), "account": sql.Identifier(account)}
     cursor.execute(sql.SQL("GRANT {owner} TO {account}").format(**names))
     cursor.execute(sql.SQL("ALTER ROLE {account} SET role = {owner}").format(**names))
-
-
-def missing_privileges(connection: Connection, account: str, like: str) -> list[str]:
-    """What ``like`` may do and ``account`` may not; asked on the account's own connection."""
-    with connection.cursor() as cursor:
-        if account == like:
-            cursor.execute("SELECT 1")
-            return []
-        cursor.execute(PRIVILEGES, {"account": account, "like": like})
-        return [what for (what,) in cursor.fetchall()]
 
 
 def first(cursor: Cursor) -> str | None:

@@ -12,6 +12,7 @@ import requests
 from hvac import exceptions as vault
 from hvac.adapters import RawAdapter
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 
@@ -68,6 +69,9 @@ class Session:
         self._settings = settings
         self._lock = threading.Lock()
         self._http = requests.Session()
+        # The environment is read once here, and not again for each request, which costs as much as a small one.
+        self._http.trust_env = False
+        self._http.proxies = get_environ_proxies(settings.address)
         for scheme in ("http://", "https://"):
             self._http.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=CONNECTIONS))
         self._client: hvac.Client | None = None
@@ -139,7 +143,7 @@ class Session:
         settings = self._settings
         return hvac.Client(
             url=settings.address,
-            verify=settings.ca_file or True,
+            verify=settings.ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or True,
             namespace=settings.namespace,
             timeout=TIMEOUT,
             session=self._http,
