@@ -243,7 +243,11 @@ def logs_in(world: World, user: str, password: str) -> bool:
             host=world.host, port=world.port, dbname=DATABASE, user=user, password=password, sslmode="disable"
         ).close()
     except psycopg2.OperationalError as error:
-        if "authentication failed" in str(error) or "not permitted to log in" in str(error):
+        # A role may also be dropped between the check of its password and the start of its session.
+        if any(
+            said in str(error)
+            for said in ("authentication failed", "not permitted to log in", f'role "{user}" does not exist')
+        ):
             return False
         raise
     return True
