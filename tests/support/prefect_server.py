@@ -111,19 +111,25 @@ class PrefectServer:
 
     def post(self, path: str, **body: Any) -> Any:
         """What the API answers to this question."""
-        answer = httpx.post(f"{self.url}/{path}", json=body, timeout=30)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
+        return self._ask("POST", path, body)
 
     def patch(self, path: str, **changes: Any) -> None:
         """Change what the API has there."""
-        httpx.patch(f"{self.url}/{path}", json=changes, timeout=30).raise_for_status()
+        self._ask("PATCH", path, changes)
 
     def get(self, path: str) -> Any:
         """What the API has there."""
-        answer = httpx.get(f"{self.url}/{path}", timeout=30)
+        return self._ask("GET", path)
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        """On SQLite the server answers 503 where two writes meet; Prefect's own client then waits two seconds."""
+        for _ in range(50):
+            answer = httpx.request(method, f"{self.url}/{path}", json=body, timeout=30)
+            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(0.1)
         answer.raise_for_status()
-        return answer.json()
+        return answer.json() if answer.content else None
 
     def _run(self, process: Process, command: list[str], more: Mapping[str, str], ready: Callable[[], bool]) -> None:
         environment = {**inherited(), **self.environment, **more}

@@ -1,0 +1,1 @@
+"""The blocks against the real Prefect server."""

@@ -1,0 +1,1 @@
+"""The runbooks against the real Prefect server, hub, database and stores."""

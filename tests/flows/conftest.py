@@ -1,0 +1,104 @@
+"""Prefect's server and worker, a local AWS, an application that is told, and a channel for failures."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from deployments.local.aws import LocalAws
+from deployments.local.pager import Pager
+from deployments.local.ports import free_port
+from keyturn.core.sensitive import Sensitive
+from tests.flows.gate import Door, Gate
+from tests.flows.runs import Installed, install
+from tests.flows.site import Architect, Site
+from tests.support.consumer import Consumer
+from tests.support.lab import Lab
+from tests.support.prefect_server import PrefectServer, shared
+from tests.support.world import REGION
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
+    """The Prefect server of the test run."""
+    return shared(request.config, tmp_path_factory)
+
+
+@pytest.fixture
+def prefect(server: PrefectServer) -> Iterator[PrefectServer]:
+    """The server, and this process uses it."""
+    with server.in_use():
+        yield server
+
+
+@pytest.fixture(scope="package")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    """The local AWS, with its key in the environment instead of whatever the machine has."""
+    with LocalAws(tmp_path_factory.mktemp("aws"), free_port()) as started, pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            environment.delenv(name)
+        environment.setenv("AWS_SHARED_CREDENTIALS_FILE", str(started.credentials))
+        environment.setenv("AWS_CONFIG_FILE", str(started.directory / "no-config"))
+        environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield started
+
+
+@pytest.fixture(scope="package")
+def consumer(lab: Lab) -> Iterator[Consumer]:
+    """An application whose signing key lies in the hub at ``webhooks/flows``."""
+    key = f"whsec_{secrets.token_hex(24)}"
+    lab.hub.write_state("webhooks/flows", {"key": key}, cas=0)
+    with Consumer(Sensitive(key)) as listening:
+        yield listening
+
+
+@pytest.fixture(scope="package")
+def pager() -> Iterator[Pager]:
+    """Where failed runs are reported."""
+    listening = Pager(free_port())
+    yield listening
+    listening.close()
+
+
+@pytest.fixture(scope="package")
+def architect(
+    server: PrefectServer, lab: Lab, aws: LocalAws, consumer: Consumer, tmp_path_factory: pytest.TempPathFactory
+) -> Architect:
+    """Builds sites whose store is ``aws`` and whose consumer is ``app``."""
+    stores = {"aws": {"kind": "aws-secrets-manager", "region": REGION, "endpoint_url": aws.endpoint_url}}
+    consumers = {"app": {"url": consumer.url, "signing_key": "webhooks/flows"}}
+    return Architect(server, lab, tmp_path_factory.mktemp("sites"), stores, consumers)
+
+
+@pytest.fixture(scope="package")
+def installed(server: PrefectServer, architect: Architect, aws: LocalAws, pager: Pager) -> Installed:
+    """Keyturn as ``keyturn bootstrap`` registers it, with a worker at work; schedules rest."""
+    with server.in_use():
+        return install(server, architect, pager.address)
+
+
+@pytest.fixture
+def build(prefect: PrefectServer, architect: Architect, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Site]:
+    """Build a site that the flows of this process work on."""
+
+    def built(*declared: object, **changes: object) -> Site:
+        site: Site = architect.build(*declared, **changes)  # type: ignore[arg-type]
+        monkeypatch.setenv("KEYTURN_WORKSPACE", site.workspace)
+        return site
+
+    return built
+
+
+@pytest.fixture
+def gate() -> Iterator[Callable[[int, Door], Gate]]:
+    """Put a door before a port."""
+    made: list[Gate] = []
+
+    def put(behind: int, door: Door) -> Gate:
+        made.append(Gate(behind, door))
+        return made[-1]
+
+    yield put
+    for each in made:
+        each.close()

@@ -1,0 +1,75 @@
+"""Runs flows in a process of its own, as a command line would at its most talkative, and keeps what it made.
+
+``python -m tests.flows.leak_child`` reads a job from its input: ``runs`` are a flow's name and its arguments,
+``commands`` what is typed after ``keyturn``, ``made`` the file that gets every value that was generated, ``told``
+the one that gets how each run and each command ended.
+"""
+
+import asyncio
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from deployments.cli.app import app
+from flows.retire import retire
+from flows.rotate import rotate_secret
+from flows.rotate_due import rotate_due
+from flows.sync import sync
+from keyturn.core.errors import KeyturnError
+from keyturn.core.passwords import PasswordPolicy
+from keyturn.core.sensitive import Sensitive
+from keyturn.strategies import accounts, generated
+
+FLOWS: dict[str, Any] = {"rotate": rotate_secret, "rotate-due": rotate_due, "sync": sync, "retire": retire}
+
+
+def main() -> None:
+    """Run all of it, and say all that can be said."""
+    job = json.load(sys.stdin)
+    made = note_what_is_made()
+    told = [run(name, arguments) for name, *arguments in job["runs"]]
+    told += [command(words) for words in job["commands"]]
+    Path(job["made"]).write_text(json.dumps(made))
+    Path(job["told"]).write_text(json.dumps(told))
+
+
+def note_what_is_made() -> list[str]:
+    """Candidates that are given up are nowhere afterwards: they are noted where they are made."""
+    made: list[str] = []
+    for module in (accounts, generated):
+        generate = module.generate
+
+        def noting(policy: PasswordPolicy, generate: Any = generate) -> Sensitive:
+            value: Sensitive = generate(policy)
+            made.append(value.reveal())
+            return value
+
+        module.generate = noting  # type: ignore[attr-defined]
+    return made
+
+
+def run(name: str, arguments: list[Any]) -> str:
+    """Run one flow and print whatever comes of it; its end in short."""
+    try:
+        returned = asyncio.run(FLOWS[name](*arguments))
+    except KeyturnError as error:
+        traceback.print_exc()
+        print(repr(error), vars(error))  # noqa: T201
+        return f"{type(error).__name__}: {error}"
+    print(repr(returned), str(returned))  # noqa: T201
+    return "completed"
+
+
+def command(words: list[str]) -> str:
+    """Run one command of ``keyturn``, which prints for itself; its exit code."""
+    try:
+        app(words, prog_name="keyturn")
+    except SystemExit as ended:
+        return str(ended.code or 0)
+    return "0"
+
+
+if __name__ == "__main__":
+    main()

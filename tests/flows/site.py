@@ -1,0 +1,115 @@
+"""A catalogue of fresh secrets and the workspace block that leads to it, as an operator would have them."""
+
+import json
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from blocks.workspace import KeyturnWorkspace
+from deployments.local.environment import LEASE_TOKEN_ROLE
+from deployments.local.prepare import DATABASE, WORKER
+from deployments.local.prepare import Hub as PreparedHub
+from keyturn.catalogue import load
+from keyturn.catalogue.models import Destination
+from keyturn.core.record import Record
+from keyturn.core.stores import Copy
+from keyturn.providers.registry import open_keyturn
+from keyturn.providers.vault_login import HubSettings
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.records import load as load_record
+from tests.support.lab import Declared, Lab, fresh
+from tests.support.prefect_server import PrefectServer
+
+
+@dataclass(frozen=True)
+class Site:
+    """One workspace on the server; ``keyturn`` is the same catalogue opened here, with a login of the tests."""
+
+    workspace: str
+    keyturn: Keyturn
+
+    def version(self, secret: Declared) -> int:
+        """The version that consumers read now."""
+        told = self.keyturn.hub.describe(secret.path)
+        return told.version if told else 0
+
+    def copy(self, secret: Declared, store: str = "aws") -> Copy:
+        """What the store describes as this secret's copy there."""
+        found = self.keyturn.open_store(store).find(self.place(secret, store).name)
+        assert found is not None
+        return found
+
+    def served(self, secret: Declared, store: str = "aws") -> dict[str, Any]:
+        """What the store serves."""
+        text = self.keyturn.open_store(store).read(self.place(secret, store).name).reveal()
+        return dict(json.loads(text))
+
+    def place(self, secret: Declared, store: str) -> Destination:
+        """The secret's destination in that store."""
+        return next(d for d in self.keyturn.secret(secret.path).destinations if d.store == store)
+
+    def record(self, secret: Declared) -> Record:
+        """The secret's rotation record."""
+        return load_record(self.keyturn, secret.path)
+
+
+@dataclass(frozen=True)
+class Architect:
+    """Builds sites in one world; ``stores`` and ``consumers`` are those of every site."""
+
+    server: PrefectServer
+    lab: Lab
+    directory: Path
+    stores: dict[str, Any]
+    consumers: dict[str, Any]
+
+    def build(
+        self,
+        *declared: Declared,
+        stores: dict[str, Any] | None = None,
+        consumers: dict[str, Any] | None = None,
+        targets: dict[str, dict[str, Any]] | None = None,
+        hub: str | None = None,
+    ) -> Site:
+        """Write the catalogue and register its block under a new name.
+
+        ``targets`` are the lab's database, with these changes.
+        """
+        name = f"w{secrets.token_hex(5)}"
+        place = self.directory / name
+        place.mkdir()
+        world = self.lab.world
+        pg = {"kind": "postgresql", "host": world.host, "port": world.port, "database": DATABASE, "sslmode": "disable"}
+        pg["admin"] = "targets/ml-postgres"
+        catalogue = {
+            "stores": self.stores | (stores or {}),
+            "targets": {name: pg | changes for name, changes in {"pg": {}, **(targets or {})}.items()},
+            "consumers": self.consumers | (consumers or {}),
+            "secrets": {one.path: one.data for one in declared},
+        }
+        # Through JSON, since safe YAML has no tuples.
+        (place / "catalogue.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(catalogue))))
+        with self.server.in_use():
+            block = self.workspace(place, hub or world.hub_address)
+            block.save(name, overwrite=True, _sync=True)  # type: ignore[call-arg]
+        return Site(name, open_keyturn(load(place, {}), self.lab.hub))
+
+    def workspace(self, catalogue: Path, address: str) -> KeyturnWorkspace:
+        """A block that logs in as a worker does: with an AppRole whose two halves lie in files."""
+        role_id, secret_id = self.directory / "role-id", self.directory / "secret-id"
+        if not secret_id.exists():
+            login = PreparedHub(self.lab.world.hub_address, self.lab.world.hub_token).login_of(WORKER)
+            role_id.write_text(login[0])
+            secret_id.write_text(login[1])
+        settings = HubSettings(
+            address, role_id_file=str(role_id), secret_id_file=str(secret_id), lease_token_role=LEASE_TOKEN_ROLE
+        )
+        return KeyturnWorkspace.from_settings(catalogue, settings)
+
+
+def destination(store: str = "aws") -> dict[str, str]:
+    """A place in a store that nobody has used."""
+    return {"store": store, "name": fresh()}

@@ -1,0 +1,200 @@
+"""Secrets for every way that a run can go, each with a canary in it, and the runs that go these ways."""
+
+import dataclasses
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from configparser import ConfigParser
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deployments.local.aws import LocalAws
+from deployments.local.environment import ROOT, inherited
+from keyturn.core.hub import ROTATED_AT
+from keyturn.core.sensitive import SecretFields
+from tests.flows.gate import Door, Gate
+from tests.flows.runs import AWS_VARIABLES, Installed
+from tests.flows.site import Architect, Site, destination
+from tests.support.lab import Declared, Lab, fresh
+from tests.support.prefect_server import PrefectServer
+from tests.support.world import REGION
+
+PLAIN = {"username", "host", "port", "database", "endpoint", "retries", "rotated_at", "lease_id"}
+"""Fields that are no secrets: they stand in the catalogue, or name something."""
+
+
+def canary(what: str) -> str:
+    """A value that is nowhere else."""
+    return f"CANARY-{what}-{secrets.token_urlsafe(24)}"
+
+
+@dataclass
+class Planted:
+    """Secrets that hold canaries, and what else is confidential; ``values`` are all of it, by name."""
+
+    lab: Lab
+    values: dict[str, str] = field(default_factory=dict)
+
+    def secret(self, declared: Declared, times: int = 1, target: str | None = None) -> Declared:
+        """The same secret with one more field, which no rotation changes."""
+        value = self.canary(declared.path)
+        fields = SecretFields({**declared.first, "canary": value * times})
+        self.lab.hub.write(declared.path, fields, cas=1)
+        self.lab.hub.annotate(declared.path, {ROTATED_AT: "2020-01-01T00:00:00+00:00"})
+        rotation = {**declared.data["rotation"], **({"target": target} if target else {})}
+        return dataclasses.replace(declared, data={**declared.data, "rotation": rotation})
+
+    def canary(self, name: str) -> str:
+        """A canary that is searched for."""
+        self.values[name] = canary(fresh())
+        return self.values[name]
+
+    def state(self, path: str, data: dict[str, Any]) -> str:
+        """An entry in Keyturn's own mount; its path."""
+        self.lab.hub.write_state(path, data, cas=0)
+        return path
+
+    def collect(self, site: Site) -> None:
+        """Every value of every version of every secret, and what waits in its record."""
+        for path in site.keyturn.catalogue.secrets:
+            told = site.keyturn.hub.describe(path)
+            for number in range(1, told.version + 1 if told else 1):
+                found = site.keyturn.hub.read(path, number)
+                self.keep(f"{path}@{number}", found.fields.reveal() if found else {})
+            state = site.keyturn.hub.read_state(f"rotations/{path}")
+            self.keep(f"{path} pending", (state.data.get("candidate") if state else None) or {})
+
+    def keep(self, name: str, fields: dict[str, Any]) -> None:
+        """Search for these, unless they are plain; a long one repeats a canary."""
+        kept = {key: value for key, value in fields.items() if key not in PLAIN and len(value) < 1000}
+        self.values |= {f"{name} {key}": value for key, value in kept.items()}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One secret for each way that a run can go."""
+
+    site: Site
+    directory: Path
+    gate: Gate
+    secrets: dict[str, Declared]
+
+    @staticmethod
+    def set_up(architect: Architect, planted: Planted, azure: dict[str, str]) -> "Stage":
+        """Secrets, and what refuses each of them."""
+        lab, secret = architect.lab, planted.secret
+        admin = planted.state(f"targets/{fresh()}", {"username": "keyturn_admin", "password": planted.canary("admin")})
+        planted.values["signing key"] = f"whsec_{secrets.token_hex(24)}"
+        key = planted.state(f"webhooks/{fresh()}", {"key": planted.values["signing key"]})
+        gate = Gate(lab.world.port, Door.HELD)
+        stage = {
+            "alternating": secret(lab.alternating(**pushed())),
+            "generated": secret(lab.generated(**pushed())),
+            "leased": secret(lab.dynamic(interval="20m", grace="0s", **pushed())),
+            "killed": secret(lab.alternating(), target="held"),
+            "admin refused": secret(lab.alternating(), target="refused"),
+            "account refused": secret(lab.alternating()),
+            "candidate refused": secret(lab.alternating()),
+            "too large": secret(lab.generated(destinations=[destination()]), times=1500),
+            "AWS refuses": secret(lab.generated(destinations=[destination("refused")])),
+            "Azure refuses": secret(lab.generated(destinations=[destination("azure")])),
+            "bad signing key": secret(lab.generated(consumers=["unsigned"])),
+            "record unreadable": secret(lab.generated()),
+        }
+        lab.sql(f"CREATE ROLE {stage['account refused'].users[1]} LOGIN")
+        lab.sql(f"CREATE TABLE {stage['candidate refused'].owner} ()")
+        lab.sql(f"GRANT SELECT ON {stage['candidate refused'].owner} TO {stage['candidate refused'].users[0]}")
+        unreadable = {"rotation": {"stage": planted.canary("stage")}, "history": []}
+        planted.state(f"rotations/{stage['record unreadable'].path}", unreadable)
+        endpoint = architect.stores["aws"]["endpoint_url"]
+        refused = {"kind": "aws-secrets-manager", "region": REGION, "endpoint_url": endpoint, "profile": "refused"}
+        site = architect.build(
+            *stage.values(),
+            stores={"refused": refused, "azure": azure},
+            targets={"held": {"port": gate.port}, "refused": {"admin": admin}},
+            consumers={"unsigned": {"url": architect.consumers["app"]["url"], "signing_key": key}},
+        )
+        return Stage(site, architect.directory / site.workspace, gate, stage)
+
+    def crash(self, installed: Installed, planted: Planted) -> str:
+        """Kill the worker's run while its candidate is PENDING; the state that it ends in."""
+        run = installed.start("rotate-secret", self.site, path=self.secrets["killed"].path)
+        assert self.gate.taken.wait(60)
+        planted.collect(self.site)
+        pid = int(installed.server.get(f"flow_runs/{run}")["infrastructure_pid"].rpartition(":")[2])
+        os.killpg(os.getpgid(pid), signal.SIGKILL)
+        self.gate.move(Door.OPEN)
+        return str(installed.ended(run)["state_type"])
+
+    def commands(self) -> dict[str, list[str]]:
+        """What somebody types who does without Prefect."""
+        paths = {name: secret.path for name, secret in self.secrets.items()}
+        rotated = ("generated", "admin refused", "record unreadable", "Azure refuses")
+        return {
+            **{f"keyturn rotate {one}": ["rotate", paths[one], "--force", "--local", "--json"] for one in rotated},
+            "keyturn sync": ["sync", paths["Azure refuses"], "--local"],
+            "keyturn retire": ["retire", paths["generated"], "--local", "--json"],
+            "keyturn history": ["history", paths["generated"]],
+        }
+
+    def play(self, server: PrefectServer, aws: LocalAws, planted: Planted, printed: Path, kept: Path) -> dict[str, str]:
+        """Run every flow, in a process that prints whatever comes; how each run ended."""
+        rotations = [("rotate", secret.path, "force") for secret in self.secrets.values()]
+        runs = [*rotations, ("retire", None, "grace"), ("sync",), ("rotate-due",)]
+        commands = self.commands()
+        names = [*self.secrets, "retire", "sync", "rotate-due", *commands]
+        job = {"runs": runs, "commands": [*commands.values()], "made": str(kept / "made"), "told": str(kept / "told")}
+        with (printed / "out.txt").open("w") as out, (printed / "err.txt").open("w") as err:
+            subprocess.run(
+                [sys.executable, "-m", "tests.flows.leak_child"],
+                input=json.dumps(job),
+                text=True,
+                stdout=out,
+                stderr=err,
+                env=self.environment(server, aws, planted, kept),
+                cwd=ROOT,
+                check=True,
+            )
+        for number, value in enumerate(json.loads((kept / "made").read_text())):
+            planted.values[f"made {number}"] = value
+        return dict(zip(names, json.loads((kept / "told").read_text()), strict=True))
+
+    def environment(self, server: PrefectServer, aws: LocalAws, planted: Planted, kept: Path) -> dict[str, str]:
+        """All that leads to the servers; some of the logins are wrong ones."""
+        return {
+            **inherited(),
+            **server.environment,
+            **{name: os.environ[name] for name in AWS_VARIABLES},
+            "AWS_SHARED_CREDENTIALS_FILE": str(with_refused_profile(aws, planted, kept)),
+            "AZURE_TENANT_ID": "tenant",
+            "AZURE_CLIENT_ID": "client",
+            "AZURE_CLIENT_SECRET": planted.canary("Azure secret"),
+            "VAULT_ADDR": planted.lab.world.hub_address,
+            "KEYTURN_HUB_ROLE_ID_FILE": str(self.directory.parent / "role-id"),
+            "KEYTURN_HUB_SECRET_ID_FILE": str(self.directory.parent / "secret-id"),
+            "KEYTURN_CATALOGUE": str(self.directory),
+            "KEYTURN_WORKSPACE": self.site.workspace,
+            "PREFECT_LOGGING_LEVEL": "DEBUG",
+            # So many lines, sent every other second, would hold up the server's database.
+            "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "30",
+        }
+
+
+def pushed() -> dict[str, Any]:
+    """Pushed to AWS, and told to the application."""
+    return {"destinations": [destination()], "consumers": ["app"]}
+
+
+def with_refused_profile(aws: LocalAws, planted: Planted, kept: Path) -> Path:
+    """The local AWS's key, and a profile that has the same id with another secret."""
+    parser = ConfigParser(interpolation=None)
+    parser.read(aws.credentials)
+    key = parser["default"]["aws_access_key_id"]
+    parser["refused"] = {"aws_access_key_id": key, "aws_secret_access_key": planted.canary("AWS secret")}
+    with (kept / "credentials").open("w") as file:
+        parser.write(file)
+    return kept / "credentials"

@@ -1,0 +1,185 @@
+"""No value that Keyturn handles reaches Prefect, whatever happens to the run that handles it.
+
+Every flow is run on secrets that hold canaries, past every kind of refusal, at DEBUG, in a process of its own and by
+the worker, which is killed in between. Then everything that Prefect has kept, and everything that was printed, is
+searched for every value that was in play. A careless flow shows first that the search finds what there is to find.
+"""
+
+import json
+import secrets
+import sys
+from collections.abc import Iterator
+from configparser import ConfigParser
+from contextlib import suppress
+from dataclasses import dataclass
+
+import pytest
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.blocks.system import Secret
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
+from pydantic import SecretStr
+
+from deployments.local.aws import LocalAws
+from deployments.local.environment import inherited
+from deployments.local.leak_scan import Finding, scan
+from deployments.local.pager import Pager
+from deployments.local.ports import free_port
+from deployments.local.process import Process
+from deployments.local.tls import certificate_in
+from tests.flows.runs import Installed
+from tests.flows.site import Architect
+from tests.flows.stage import Planted, Stage, canary
+from tests.support.prefect_server import wait_for
+
+pytestmark = pytest.mark.slow
+
+CHANNELS = ("parameter", "log", "exception", "artifact", "result", "event", "block")
+VERIFIER = "SCRAM-SHA-256$"
+"""How what PostgreSQL keeps of a password begins."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """How it all ended, and what was found."""
+
+    ends: dict[str, str]
+    crashed: str
+    controls: set[tuple[str, str]]
+    found: list[Finding]
+    values: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The local vault: how the catalogue names it."""
+    data, port = tmp_path_factory.mktemp("azure"), free_port()
+    tls = certificate_in(data / "tls")
+    command = [sys.executable, "-m", "deployments.local.azure_key_vault", f"--port={port}", f"--data={data}"]
+    command += [f"--cert={tls.certificate}", f"--key={tls.key}"]
+    process = Process("azure", data)
+    sign_in = {"AZURE_TENANT_ID": "tenant", "AZURE_CLIENT_ID": "client", "AZURE_CLIENT_SECRET": secrets.token_hex()}
+    process.start(command, ready=lambda: process.says("^ready"), environment=inherited() | sign_in)
+    url = f"https://localhost:{port}"
+    yield {"kind": "azure-key-vault", "vault_url": url, "authority": url, "ca_file": str(tls.authority)}
+    process.stop()
+
+
+@pytest.fixture(scope="module")
+def played(
+    installed: Installed,
+    architect: Architect,
+    aws: LocalAws,
+    azure: dict[str, str],
+    pager: Pager,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Played:
+    """Run everything, and search."""
+    lab, server, printed = architect.lab, installed.server, tmp_path_factory.mktemp("printed")
+    planted, kept = Planted(lab), tmp_path_factory.mktemp("kept")
+    stage = Stage.set_up(architect, planted, azure)
+    try:
+        crashed = stage.crash(installed, planted)
+        ends = stage.play(server, aws, planted, printed, kept)
+    finally:
+        stage.gate.close()
+    planted.collect(stage.site)
+    confidential(architect, aws, planted)
+
+    controls = {channel: canary(channel) for channel in CHANNELS}
+    places = [server.directory, printed]
+    with server.in_use():
+        leak(controls)
+    (printed / "pager.txt").write_text("\n".join(pager.messages))
+
+    def arrived() -> set[tuple[str, str]] | None:
+        server.write_all(printed)
+        found = {(f.name, f.form) for f in scan(places, controls)}
+        return found if {name for name, _ in found} == set(CHANNELS) else None
+
+    with suppress(AssertionError):
+        wait_for(arrived)
+    seen = {(f.name, f.form) for f in scan(places, controls)}
+    return Played(ends, crashed, seen, scan(places, planted.values | {"a verifier": VERIFIER}), planted.values)
+
+
+def confidential(architect: Architect, aws: LocalAws, planted: Planted) -> None:
+    """What lets Keyturn itself in: logins, admin, signing and fingerprint keys."""
+    lab, parser = architect.lab, ConfigParser(interpolation=None)
+    parser.read(aws.credentials)
+    planted.values |= {
+        "AWS key": parser["default"]["aws_secret_access_key"],
+        "AppRole": (architect.directory / "secret-id").read_text(),
+        "root token": lab.world.hub_token,
+        "superuser": lab.world.superuser_password,
+        "database admin": lab.admin()["password"].reveal(),
+        "fingerprint key": lab.hub.fingerprint_key().reveal(),
+    }
+    state = lab.hub.read_state("webhooks/flows")
+    assert state is not None
+    planted.values["webhook key"] = state.data["key"]
+
+
+def leak(controls: dict[str, str]) -> None:
+    """A flow that does everything wrong."""
+
+    @task(persist_result=True)
+    def returns() -> dict[str, str]:
+        return {"password": controls["result"]}
+
+    @flow
+    def careless(value: str) -> None:
+        get_run_logger().info("the password is %s", controls["log"])
+        create_markdown_artifact(controls["artifact"])
+        emit_event("careless", {"prefect.resource.id": "careless"}, payload={"password": controls["event"]})
+        returns()
+        raise ValueError(controls["exception"])
+
+    Secret(value=SecretStr(controls["block"])).save("careless", overwrite=True, _sync=True)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="CANARY-exception"):
+        careless(controls["parameter"])
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_the_search_finds_what_a_careless_flow_leaks(played: Played, channel: str) -> None:
+    form = "base64" if channel == "result" else "clear"
+    assert (channel, form) in played.controls
+
+
+def test_every_run_went_the_way_that_it_was_meant_to(played: Played) -> None:
+    expected = {
+        "alternating": "completed",
+        "generated": "completed",
+        "leased": "completed",
+        "killed": "completed",
+        "admin refused": "the admin account keyturn_admin is refused",
+        "account refused": "the admin role may not do that",
+        "candidate refused": "CandidateRejected: ",
+        "too large": "not in step",
+        "AWS refuses": "not in step",
+        "Azure refuses": "not in step",
+        "bad signing key": "unsigned (notify unsigned: answered 401",
+        "record unreadable": "decide: run this step: unexpected ValueError at line",
+        "retire": "retire: run this step: unexpected ValueError at line",
+        "sync": "3 of 6 copies",
+        "rotate-due": "rotate 4 of 4 secrets: ",
+    }
+    assert {name: words for name, words in expected.items() if words not in played.ends[name]} == {}, json.dumps(
+        played.ends, indent=1
+    )
+    assert played.crashed == "CRASHED"
+    assert {name: end for name, end in played.ends.items() if name.startswith("keyturn ")} == {
+        "keyturn rotate generated": "0",
+        "keyturn rotate admin refused": "1",
+        "keyturn rotate record unreadable": "1",
+        "keyturn rotate Azure refuses": "3",
+        "keyturn sync": "3",
+        "keyturn retire": "0",
+        "keyturn history": "0",
+    }
+
+
+def test_no_value_reaches_prefect_nor_is_printed(played: Played) -> None:
+    assert len(played.values) > 60
+    assert played.found == []

@@ -1,0 +1,199 @@
+"""One secret: through the deployment and the worker, by retries, past failures, and to its retirement."""
+
+import secrets
+import time
+from collections.abc import Callable
+
+import boto3
+import pytest
+
+from flows.retire import retire
+from flows.rotate import rotate_secret
+from flows.sync import sync
+from keyturn.core.errors import TransientError
+from keyturn.core.policy import Trigger
+from keyturn.core.record import Rotation, Stage
+from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.records import save
+from keyturn.rotation.run import State
+from tests.flows.gate import Door, Gate
+from tests.flows.runs import Installed, attempts, completed, ended, error, once_retrying, result
+from tests.flows.site import Architect, Site, destination
+from tests.support.consumer import Consumer
+from tests.support.lab import Lab, fresh
+from tests.support.prefect_server import PrefectServer
+from tests.support.world import REGION
+
+pytestmark = pytest.mark.slow
+
+Build = Callable[..., Site]
+
+Put = Callable[[int, Door], Gate]
+
+
+def test_the_deployment_rotates_pushes_and_tells_once(
+    installed: Installed, prefect: PrefectServer, architect: Architect, lab: Lab, consumer: Consumer
+) -> None:
+    secret = lab.alternating(destinations=[destination()], consumers=["app"])
+    site = architect.build(secret)
+    told = installed.run("rotate-secret", site, path=secret.path, trigger="force")
+    assert (told["state_type"], told["name"]) == ("COMPLETED", f"rotate-{secret.path}")
+    assert site.version(secret) == 2
+    assert site.served(secret) == lab.current(secret)
+    assert lab.logs_in(lab.current(secret))
+    assert consumer.versions(secret.path) == [2]
+    rows = [(row["what"], row["name"], row["state"]) for row in installed.rows(told["id"])]
+    place = f"aws:{site.place(secret, 'aws').name}"
+    assert rows == [("destination", place, "created"), ("consumer", "app", "acknowledged")]
+
+
+def test_a_secret_that_is_not_due_stays_until_it_is_forced(build: Build, lab: Lab) -> None:
+    secret = lab.generated()
+    site = build(secret)
+    assert completed(rotate_secret, secret.path).state is State.NOT_DUE
+    assert site.version(secret) == 1
+    assert completed(rotate_secret, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert site.version(secret) == 2
+
+
+def test_a_lease_of_the_hubs_engine_is_rotated_with_the_workers_own_policy(build: Build, lab: Lab) -> None:
+    secret = lab.dynamic(interval="20m", grace="0s")
+    build(secret)
+    assert completed(rotate_secret, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert lab.logs_in(lab.current(secret))
+    (retired,) = completed(retire, secret.path)
+    assert retired.retired
+    assert not lab.logs_in(secret.first)
+
+
+def test_a_store_that_comes_back_is_tried_again_and_the_run_completes(
+    build: Build, prefect: PrefectServer, lab: Lab, architect: Architect, gate: Put
+) -> None:
+    secret = lab.alternating(destinations=[destination("gated")])
+    door = gate(port_of(architect.stores["aws"]["endpoint_url"]), Door.SHUT)
+    site = build(secret, stores=gated(door))
+    once_retrying(prefect, f"rotate-{secret.path}", lambda: door.move(Door.OPEN))
+    state = ended(rotate_secret, secret.path, Trigger.FORCE)
+    assert state.is_completed()
+    assert site.served(secret, "gated") == lab.current(secret)
+    tried = attempts(prefect, state, "push")
+    assert tried.pop("push") > 1
+    assert set(tried.values()) == {1}
+
+
+def test_what_no_retry_mends_fails_at_once_and_says_secret_step_and_remedy(
+    build: Build, prefect: PrefectServer, lab: Lab
+) -> None:
+    admin = f"targets/{fresh()}"
+    right = lab.admin().reveal()
+    lab.hub.write_state(admin, {**right, "password": "CANARY-not-the-password"}, cas=0)
+    secret = lab.alternating()
+    site = build(secret, targets={"pg": {"admin": admin}})
+    began = time.monotonic()
+    state = ended(rotate_secret, secret.path, Trigger.FORCE)
+    failed = error(state)
+    assert time.monotonic() - began < 2
+    assert attempts(prefect, state, "install") == {"decide": 1, "stage": 1, "install": 1}
+    message = prefect.get(f"flow_runs/{state.state_details.flow_run_id}")["state"]["message"]
+    assert message == f"Flow run encountered an exception: Denied: {failed}"
+    assert str(failed) == (
+        f"{secret.path}, install: log in to pg: the admin account keyturn_admin is refused. "
+        "Put a working username and password at the target's `admin` path in the hub (target pg)"
+    )
+
+    # The candidate waits; with the right password the next run goes on with it, due or not.
+    pending = site.record(secret)
+    assert pending.open
+    lab.hub.write_state(admin, right, cas=1)
+    site = build(secret, targets={"pg": {"admin": admin}})
+    assert completed(rotate_secret, secret.path).state is State.ROTATED
+    assert site.record(secret).rotation.token == pending.open.token  # type: ignore[union-attr]
+
+
+def test_one_destination_that_fails_stops_no_other_and_keeps_the_old_credential(
+    build: Build, lab: Lab, architect: Architect
+) -> None:
+    secret = lab.alternating(destinations=[destination(), destination()])
+    site = build(secret)
+    taken = site.keyturn.secret(secret.path).destinations[1].name
+    sdk = boto3.Session().client(
+        "secretsmanager", region_name=REGION, endpoint_url=architect.stores["aws"]["endpoint_url"]
+    )
+    sdk.create_secret(Name=taken, SecretString="somebody else's")
+    failed = error(ended(rotate_secret, secret.path, Trigger.FORCE))
+    assert isinstance(failed, TransientError)
+    assert f"settle {secret.path}: version 2 is in force, but not in step: aws:{taken} (" in str(failed)
+    assert "Keyturn has not made it. Say `adopt: true`" in str(failed)
+    assert site.served(secret) == lab.current(secret)
+
+    (kept,) = completed(retire, secret.path)
+    assert not kept.retired
+    assert kept.held_by[0].startswith(f"aws:{taken} is not in step: push to aws:{taken}: a secret of that name exists")
+    assert lab.logs_in(secret.first)
+
+    sdk.delete_secret(SecretId=taken, ForceDeleteWithoutRecovery=True)
+    assert completed(sync, secret.path) == {"in step": 1, "created": 1}
+    (over,) = completed(retire, secret.path)
+    assert over.retired
+    assert not lab.logs_in(secret.first)
+    assert completed(sync, secret.path) == {"in step": 2}
+
+
+def test_a_silent_consumer_delays_the_retirement_until_it_has_acknowledged(
+    build: Build, lab: Lab, consumer: Consumer
+) -> None:
+    path = f"webhooks/{fresh()}"
+    lab.hub.write_state(path, {"key": f"whsec_{secrets.token_hex(24)}"}, cas=0)
+    secret = lab.alternating(consumers=["app", "silent"])
+    build(secret, consumers={"silent": {"url": f"{consumer.url}/", "signing_key": path}})
+    failed = error(ended(rotate_secret, secret.path, Trigger.FORCE))
+    assert "not acknowledged by: silent (notify silent: answered 401. Check that it holds the webhook key" in str(
+        failed
+    )
+    assert "app (" not in str(failed)
+
+    (kept,) = completed(retire, secret.path)
+    assert kept.held_by == ("silent has not acknowledged version 2",)
+    assert lab.logs_in(secret.first)
+
+    right = lab.hub.read_state("webhooks/flows")
+    assert right is not None
+    lab.hub.write_state(path, right.data, cas=1)
+    (over,) = completed(retire, secret.path)
+    assert over.retired
+    assert not lab.logs_in(secret.first)
+    assert consumer.versions(secret.path) == [2]
+
+
+def test_a_rotation_that_another_process_holds_is_left_to_it_without_a_retry(
+    build: Build, prefect: PrefectServer, lab: Lab
+) -> None:
+    secret = lab.generated()
+    site = build(secret)
+    record = site.record(secret)
+    theirs = Rotation("theirs", 1, Stage.PENDING, "generated", "", "elsewhere/1/1", site.keyturn.clock(), 1)
+    save(site.keyturn, secret.path, record, theirs, SecretFields({"value": "theirs"}))
+    state = ended(rotate_secret, secret.path)
+    held = result(state)
+    assert held.state is State.HELD
+    assert "is held by process 1 on elsewhere" in held.message
+    assert attempts(prefect, state, "stage") == {"decide": 1, "stage": 1}
+
+
+def test_a_hub_that_does_not_answer_is_waited_for(build: Build, prefect: PrefectServer, lab: Lab, gate: Put) -> None:
+    secret = lab.generated()
+    door = gate(port_of(lab.world.hub_address), Door.SHUT)
+    build(secret, hub=door.url)
+    once_retrying(prefect, f"rotate-{secret.path}", lambda: door.move(Door.OPEN))
+    state = ended(rotate_secret, secret.path, Trigger.FORCE)
+    assert state.is_completed()
+    assert attempts(prefect, state, "promote")["decide"] > 1
+
+
+def gated(door: Gate) -> dict[str, dict[str, str]]:
+    """The local AWS once more, behind a door."""
+    return {"gated": {"kind": "aws-secrets-manager", "region": REGION, "endpoint_url": door.url}}
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])

@@ -1,0 +1,90 @@
+"""A fleet: what is due is rotated, each secret on its own."""
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from flows.retire import retire
+from flows.rotate_due import rotate_due
+from keyturn.core.errors import Denied, TerminalError
+from keyturn.core.hub import ROTATED_AT
+from tests.flows.runs import Installed, attempts, completed, ended, error
+from tests.flows.site import Site
+from tests.support.lab import Declared, Lab
+from tests.support.prefect_server import PrefectServer
+
+pytestmark = pytest.mark.slow
+
+Build = Callable[..., Site]
+
+LONG_AGO = "2020-01-01T00:00:00+00:00"
+
+
+def due(lab: Lab, secret: Declared) -> Declared:
+    """The same secret, as old as can be."""
+    lab.hub.annotate(secret.path, {ROTATED_AT: LONG_AGO})
+    return secret
+
+
+def test_one_due_secret_that_fails_stops_no_other(
+    installed: Installed, prefect: PrefectServer, build: Build, lab: Lab
+) -> None:
+    turned = [due(lab, lab.alternating()), due(lab, lab.generated())]
+    broken, fresh = due(lab, lab.alternating()), lab.generated()
+    # Its next user is one that somebody else made: Keyturn's admin may not alter it.
+    lab.sql(f"CREATE ROLE {broken.users[1]} LOGIN")
+    site = build(*turned, broken, fresh)
+    state = ended(rotate_due)
+    failed = error(state)
+    assert isinstance(failed, Denied)
+    assert str(failed).startswith(f"{broken.path}, rotate: set the password of pg:{broken.users[1]}: the admin role")
+    assert [site.version(s) for s in (*turned, broken, fresh)] == [2, 2, 1, 1]
+    assert all(lab.current(s) != s.first for s in turned)
+
+    rows = {row["secret"]: row for row in installed.rows(str(state.state_details.flow_run_id))}
+    assert {path: row["state"] for path, row in rows.items()} == {
+        **{one.path: "rotated" for one in turned},
+        broken.path: "failed",
+    }
+    assert rows[broken.path]["why"] == str(failed)
+    assert attempts(prefect, state, "rotate") == {"find due": 1, "rotate": 1}
+
+
+def test_a_secret_that_cant_be_looked_at_stops_no_other(build: Build, lab: Lab) -> None:
+    turned, unreadable = due(lab, lab.generated()), lab.generated()
+    lab.hub.write_state(f"rotations/{unreadable.path}", {"rotation": {"stage": "no such stage"}, "history": []}, cas=0)
+    site = build(turned, unreadable)
+    failed = error(ended(rotate_due))
+    assert str(failed).startswith(f"{unreadable.path}, rotate: run this step: unexpected ValueError at line ")
+    assert site.version(turned) == 2
+    assert str(error(ended(retire))).startswith(f"{unreadable.path}, retire: ")
+
+
+def test_a_target_without_its_limit_stops_no_other_and_says_how_to_make_it(build: Build, lab: Lab) -> None:
+    turned, waiting = due(lab, lab.alternating()), due(lab, lab.alternating())
+    rotation = {**waiting.data["rotation"], "target": "new"}
+    waiting = dataclasses.replace(waiting, data={**waiting.data, "rotation": rotation})
+    site = build(turned, waiting, targets={"new": {}})
+    failed = error(ended(rotate_due))
+    assert str(failed) == (
+        f"{waiting.path}, rotate: take the limit keyturn-target-new: the Prefect server does not give it. "
+        "Run `keyturn bootstrap`, which makes one for each target"
+    )
+    assert [site.version(s) for s in (turned, waiting)] == [2, 1]
+
+
+def test_several_failures_are_all_named(installed: Installed, build: Build, lab: Lab) -> None:
+    broken = [due(lab, lab.alternating()) for _ in range(2)]
+    for one in broken:
+        lab.sql(f"CREATE ROLE {one.users[1]} LOGIN")
+    build(*broken)
+    failed = error(ended(rotate_due))
+    assert type(failed) is TerminalError
+    assert str(failed).startswith("rotate 2 of 2 secrets: ")
+    assert all(one.path in str(failed) for one in broken)
+
+
+def test_nothing_due_is_success_and_leaves_no_table(installed: Installed, build: Build, lab: Lab) -> None:
+    build(lab.generated())
+    assert completed(rotate_due) == 0

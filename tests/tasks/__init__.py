@@ -1,0 +1,1 @@
+"""The one decorator of all tasks."""
