@@ -206,6 +206,7 @@ async def through_prefect(servers: Servers, runs: int, before: Callable[[], Any]
 @contextmanager
 def prefect_server(directory: Path) -> Iterator[None]:
     """A Prefect server on a free port, and this process's settings pointing at it."""
+    from deployments.local.environment import IN_BATCHES
     from deployments.local.ports import http_status
     from deployments.local.process import Process
 
@@ -213,7 +214,8 @@ def prefect_server(directory: Path) -> Iterator[None]:
     os.environ.update(PREFECT_HOME=str(directory), PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
     process = Process("prefect-server", directory)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host=127.0.0.1", f"--port={port}"]
-    process.start(command, ready=lambda: http_status(port, "/api/health") == 200, timeout=120)
+    ready = lambda: http_status(port, "/api/health") == 200  # noqa: E731
+    process.start(command, ready=ready, environment={**os.environ, **IN_BATCHES}, timeout=120)
     try:
         yield
     finally:

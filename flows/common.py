@@ -1,18 +1,21 @@
 """What the runbooks share: the opened workspace, the limit per target, and a bounded fan-out."""
 
 import asyncio
+import functools
 import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from prefect import Flow, flow
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError, concurrency
+from prefect.states import Failed
 
 from keyturn.core.errors import KeyturnError, NotFound, TerminalError
 from keyturn.rotation.context import Keyturn
+from tasks.step import unexpected
 from tasks.workspace import keyturn, target_limit
 
 SIDE_BY_SIDE: Final = 8
@@ -29,11 +32,32 @@ P = ParamSpec("P")
 
 
 def runbook(name: str, run_name: str | None = None) -> Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]]:
-    """The one decorator of all flows: nothing is persisted, and nothing printed is recorded."""
-    decorate: Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]] = flow(
+    """The one decorator of all flows: nothing is persisted, and nothing printed is recorded.
+
+    An error becomes the state's message in its own words; one that is not Keyturn's own is replaced.
+    """
+    decorated: Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]] = flow(
         name=name, flow_run_name=run_name or name, persist_result=False, result_storage=NOWHERE, log_prints=False
     )
+
+    def decorate(body: Callable[P, Awaitable[T]]) -> Flow[P, Awaitable[T]]:
+        @functools.wraps(body)
+        async def run(*args: P.args, **kwargs: P.kwargs) -> Any:
+            try:
+                return await body(*args, **kwargs)
+            except KeyturnError as error:
+                return ended(error)
+            except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
+                return ended(unexpected(error).during(name, str(kwargs.get("path") or "the catalogue")))
+
+        return decorated(run)
+
     return decorate
+
+
+def ended(error: KeyturnError) -> Any:
+    """The failed state that Prefect shows, and raises as ``error`` where the flow is called from Python."""
+    return Failed(message=str(error), data=error)
 
 
 async def workspace() -> Keyturn:

@@ -18,6 +18,14 @@ LEASE_TOKEN_ROLE: Final = "keyturn-lease"
 FOREIGN: Final = ("VAULT_", "BAO_", "PREFECT_", "AWS_", "AZURE_", "GOOGLE_", "CLOUDSDK_", "IDENTITY_", "KEYTURN_")
 """Prefixes of variables that could lead a process of the stack to somebody's real hub or cloud."""
 
+IN_BATCHES: Final = {
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.3",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+}
+"""On SQLite every write of the server's own can make a client wait two seconds: fewer, larger ones."""
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 """The directory that the packages ``deployments`` and ``flows`` lie in."""
 
@@ -63,13 +71,17 @@ def prefect(stack: Stack) -> dict[str, str]:
 
 def prefect_server(stack: Stack) -> dict[str, str]:
     """What the Prefect server needs besides: a page of another origin may not use it through a browser."""
-    return prefect(stack) | {
-        "PREFECT_SERVER_UI_API_URL": f"{stack.url('prefect-server')}/api",
-        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(stack.directory("prefect") / "ui"),
-        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": stack.url("prefect-server"),
-        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-    }
+    return (
+        prefect(stack)
+        | IN_BATCHES
+        | {
+            "PREFECT_SERVER_UI_API_URL": f"{stack.url('prefect-server')}/api",
+            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(stack.directory("prefect") / "ui"),
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": stack.url("prefect-server"),
+            "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        }
+    )
 
 
 def aws(stack: Stack) -> dict[str, str]:

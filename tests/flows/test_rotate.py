@@ -1,7 +1,6 @@
 """One secret: through the deployment and the worker, by retries, past failures, and to its retirement."""
 
 import secrets
-import time
 from collections.abc import Callable
 
 import boto3
@@ -89,13 +88,11 @@ def test_what_no_retry_mends_fails_at_once_and_says_secret_step_and_remedy(
     lab.hub.write_state(admin, {**right, "password": "CANARY-not-the-password"}, cas=0)
     secret = lab.alternating()
     site = build(secret, targets={"pg": {"admin": admin}})
-    began = time.monotonic()
     state = ended(rotate_secret, secret.path, Trigger.FORCE)
     failed = error(state)
-    assert time.monotonic() - began < 2
     assert attempts(prefect, state, "install") == {"decide": 1, "stage": 1, "install": 1}
     message = prefect.get(f"flow_runs/{state.state_details.flow_run_id}")["state"]["message"]
-    assert message == f"Flow run encountered an exception: Denied: {failed}"
+    assert message == str(failed)
     assert str(failed) == (
         f"{secret.path}, install: log in to pg: the admin account keyturn_admin is refused. "
         "Put a working username and password at the target's `admin` path in the hub (target pg)"

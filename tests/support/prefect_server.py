@@ -13,7 +13,7 @@ import httpx
 import pytest
 from prefect.settings import temporary_settings
 
-from deployments.local.environment import inherited
+from deployments.local.environment import IN_BATCHES, inherited
 from deployments.local.ports import LOOPBACK, free_port, http_status
 from deployments.local.process import Process
 
@@ -62,7 +62,7 @@ class PrefectServer:
     def start(self) -> None:
         """Start it, and return when it answers."""
         command = ["server", "start", f"--host={LOOPBACK}", f"--port={self.port}", "--no-ui"]
-        self._run(self.server, command, {}, lambda: http_status(self.port, "/api/health") == HTTPStatus.OK)
+        self._run(self.server, command, IN_BATCHES, lambda: http_status(self.port, "/api/health") == HTTPStatus.OK)
 
     def stop(self) -> None:
         """End the worker, with the runs it has, and the server."""
