@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import requests
+import httpx
 
 from deployments.local import environment
 from deployments.local.home import home_directory, opened
@@ -57,9 +57,9 @@ def newest_run(api: str) -> dict[str, Any]:
         "task_runs": {"name": {"any_": ["promote"]}},
     }
     try:
-        answer = requests.post(f"{api}/flow_runs/filter", json=asked, timeout=10)
+        answer = httpx.post(f"{api}/flow_runs/filter", json=asked, timeout=10)
         answer.raise_for_status()
-    except requests.RequestException:
+    except httpx.HTTPError:
         hint = "Start the stack with `KEEP=1 make demo`, or set PREFECT_API_URL"
         raise Unavailable("ask", api, "Prefect does not answer", hint) from None
     runs: list[dict[str, Any]] = answer.json()
