@@ -77,7 +77,7 @@ install() {
   follow_pip cert SSL_CERT_FILE ' '
   # pip trusts the authorities that the system trusts; uv does so when told.
   export UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-true}
-  "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --require-hashes -r requirements.lock
+  "$venv/bin/uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" --require-hashes -r requirements.lock
   "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable .
 }
 

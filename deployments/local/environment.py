@@ -1,5 +1,6 @@
 """The environment variables that lead a process to the local stack, and no further."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -128,11 +129,17 @@ def inherited() -> dict[str, str]:
     """This process's environment without what leads elsewhere, so that a child can import what this one can."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
-    if sys.dont_write_bytecode and not sys.pycache_prefix:
+    if sys.dont_write_bytecode and not sys.pycache_prefix and not _compiled():
         # Compiling Prefect anew takes 20 s at every start. Kept apart, bytecode never lies beside the sources.
         kept.pop("PYTHONDONTWRITEBYTECODE", None)
         kept["PYTHONPYCACHEPREFIX"] = str(_cache() / "keyturn" / "bytecode")
     return kept
+
+
+def _compiled() -> bool:
+    """Whether the installed packages have their bytecode beside them, as `make` leaves them."""
+    found = importlib.util.find_spec("prefect")
+    return bool(found and found.origin and Path(importlib.util.cache_from_source(found.origin)).exists())
 
 
 def _cache() -> Path:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from configparser import ConfigParser
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from prefect import flow, task
@@ -49,6 +50,8 @@ class Played:
     controls: set[tuple[str, str]]
     found: list[Finding]
     values: dict[str, str]
+    results: list[Path]
+    printed: str
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +92,7 @@ def played(
 
     controls = {channel: canary(channel) for channel in CHANNELS}
     places = [server.directory, printed]
+    results = [file for file in (server.home / "storage").rglob("*") if file.is_file()]
     with server.in_use():
         leak(controls)
     (printed / "pager.txt").write_text("\n".join(pager.messages))
@@ -101,7 +105,8 @@ def played(
     with suppress(AssertionError):
         wait_for(arrived)
     seen = {(f.name, f.form) for f in scan(places, controls)}
-    return Played(ends, crashed, seen, scan(places, planted.values | {"a verifier": VERIFIER}), planted.values)
+    found = scan(places, planted.values | {"a verifier": VERIFIER})
+    return Played(ends, crashed, seen, found, planted.values, results, (printed / "err.txt").read_text())
 
 
 def confidential(architect: Architect, aws: LocalAws, planted: Planted) -> None:
@@ -178,6 +183,11 @@ def test_every_run_went_the_way_that_it_was_meant_to(played: Played) -> None:
         "keyturn retire": "0",
         "keyturn history": "0",
     }
+
+
+def test_no_run_leaves_a_result_nor_tries_to(played: Played) -> None:
+    assert played.results == []
+    assert "Failed to write result" not in played.printed
 
 
 def test_no_value_reaches_prefect_nor_is_printed(played: Played) -> None:

@@ -90,7 +90,9 @@ def test_prefect_tries_it_once_and_shows_no_text_that_is_not_ours(prefect: Prefe
     run = {"flow_run_id": {"any_": [str(state.state_details.flow_run_id)]}}
 
     def ended() -> dict[str, Any] | None:
-        return next((t for t in prefect.all("task_runs", task_runs=run) if t["state_type"] == "FAILED"), None)
+        return next(
+            (t for t in prefect.all("task_runs", task_runs=run) if t["state"] and t["state_type"] == "FAILED"), None
+        )
 
     task = wait_for(ended)
     assert task["run_count"] == 1
