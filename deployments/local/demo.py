@@ -100,17 +100,14 @@ class Demo:
         self.console.print(f"  {run.name}: {ended} in {took:.1f} s", style="dim")
 
     def look(self, path: str) -> Before:
-        """A secret as the hub has it now; its fingerprint from the copy's own marks."""
+        """A secret as the hub has it now."""
+        from keyturn.core.sensitive import SecretFields
+        from tasks.workspace import keyturn
+
         read = self.kv.read_secret_version(path, mount_point="secret", raise_on_deleted_version=True)["data"]
-        return Before(read["metadata"]["version"], self.fingerprint(read["data"]), read["data"])
-
-    def fingerprint(self, fields: dict[str, Any]) -> str:
-        """The fingerprint as Keyturn computes it, with the hub's key."""
-        from keyturn.core.fingerprint import fingerprint, payload
-        from keyturn.core.sensitive import SecretFields, Sensitive
-
-        key = self.kv.read_secret_version("fingerprint-key", mount_point="keyturn", raise_on_deleted_version=True)
-        return shown(fingerprint(Sensitive(key["data"]["data"]["key"]), payload(SecretFields(fields))))
+        return Before(
+            read["metadata"]["version"], shown(keyturn().fingerprint(SecretFields(read["data"]))), read["data"]
+        )
 
     def stats(self) -> dict[str, dict[str, Any]]:
         """What each application counts."""

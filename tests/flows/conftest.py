@@ -1,6 +1,5 @@
 """Prefect's server and worker, a local AWS, an application that is told, and a channel for failures."""
 
-import os
 import secrets
 from collections.abc import Callable, Iterator
 
@@ -13,6 +12,7 @@ from keyturn.core.sensitive import Sensitive
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed, install
 from tests.flows.site import Architect, Site
+from tests.support import local_aws
 from tests.support.consumer import Consumer
 from tests.support.lab import Lab
 from tests.support.prefect_server import PrefectServer, shared
@@ -36,11 +36,7 @@ def prefect(server: PrefectServer) -> Iterator[PrefectServer]:
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     """The local AWS, with its key in the environment instead of whatever the machine has."""
     with LocalAws(tmp_path_factory.mktemp("aws"), free_port()) as started, pytest.MonkeyPatch.context() as environment:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            environment.delenv(name)
-        environment.setenv("AWS_SHARED_CREDENTIALS_FILE", str(started.credentials))
-        environment.setenv("AWS_CONFIG_FILE", str(started.directory / "no-config"))
-        environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        local_aws.use(started, environment)
         yield started
 
 

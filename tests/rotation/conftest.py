@@ -1,6 +1,5 @@
 """What only the tests of whole rotations need: a cloud, a consumer, and children that may be killed."""
 
-import os
 import secrets
 from collections.abc import Iterator
 
@@ -9,6 +8,7 @@ import pytest
 from deployments.local.aws import LocalAws
 from deployments.local.ports import free_port
 from keyturn.core.sensitive import Sensitive
+from tests.support import local_aws
 from tests.support.consumer import Consumer
 from tests.support.lab import Lab
 
@@ -17,11 +17,7 @@ from tests.support.lab import Lab
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     """The local AWS, with its key in the environment instead of whatever the machine has."""
     with LocalAws(tmp_path_factory.mktemp("aws"), free_port()) as server, pytest.MonkeyPatch.context() as environment:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            environment.delenv(name)
-        environment.setenv("AWS_SHARED_CREDENTIALS_FILE", str(server.credentials))
-        environment.setenv("AWS_CONFIG_FILE", str(server.directory / "no-config"))
-        environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        local_aws.use(server, environment)
         yield server
 
 
