@@ -18,8 +18,9 @@ WHERE_SDKS_LIVE = {"keyturn.providers": SDKS, "keyturn.client": {"standardwebhoo
 
 ARROWS = {
     "keyturn.core": set(),
-    "keyturn.catalogue": {"keyturn.core"},
-    "keyturn.strategies": {"keyturn.core"},
+    "keyturn.settings": {"keyturn.core"},
+    "keyturn.strategies": {"keyturn.core", "keyturn.settings"},
+    "keyturn.catalogue": {"keyturn.core", "keyturn.settings", "keyturn.strategies"},
     "keyturn.client": {"keyturn.core"},
     "keyturn.audit": {"keyturn.core"},
     "keyturn.rotation": {"keyturn.core", "keyturn.catalogue"},

@@ -8,15 +8,29 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from keyturn.catalogue import durations
+from keyturn.catalogue.connections import System
 from keyturn.catalogue.environment import references
-from keyturn.catalogue.fields import NAME, illegal_path
-from keyturn.catalogue.problems import Path, Problem, advice, likely
-from keyturn.catalogue.settings import System
+from keyturn.catalogue.problems import Path, Problem
 from keyturn.catalogue.source import Entry
+from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.names import LIMITS, illegal_name
+from keyturn.core.suggest import advice, likely
+from keyturn.settings import durations
+from keyturn.settings.fields import NAME, illegal_path, models
+from keyturn.strategies.base import StrategySettings
+from keyturn.strategies.registry import Rotation
+
+STRATEGIES: Final[Mapping[str, type[StrategySettings]]] = {
+    tag: model
+    for model in models(Rotation)
+    if issubclass(model, StrategySettings)
+    for tag in get_args(model.model_fields["strategy"].annotation)
+}
+TARGET_KINDS: Final = {
+    tag for model in models(TargetSettings) for tag in get_args(model.model_fields["kind"].annotation)
+}
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,17 @@ def known_target(entry: Entry, world: World) -> Found:
         yield from _declared(entry, ("rotation", "target"), "targets", name, world)
 
 
+def fitting_target(entry: Entry, world: World) -> Found:
+    """The target is of a kind that the strategy works at."""
+    name, model = _text(entry, "rotation", "target"), _strategy(entry)
+    other = world.entries["targets"].get(name or "")
+    kind = _text(other, "kind") if other else None
+    if model and kind and kind not in model.targets and kind in TARGET_KINDS:
+        strategy, fitting = _text(entry, "rotation", "strategy"), ", ".join(sorted(model.targets))
+        said = f"{strategy} does not work at {name}, which is of the kind {kind}"
+        yield entry.problem(("rotation", "target"), said, f"Name a target of the kind {fitting}.")
+
+
 def known_consumers(entry: Entry, world: World) -> Found:
     """Every consumer is declared, and named once."""
     consumers = _at(entry.data, ("consumers",))
@@ -145,6 +170,7 @@ EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
     no_references,
     known_stores,
     known_target,
+    fitting_target,
     known_consumers,
     legal_remote_names,
     grace_within_interval,
@@ -187,15 +213,17 @@ def places(entry: Entry, world: World) -> Iterator[Claim]:
 
 
 def accounts(entry: Entry, world: World) -> Iterator[Claim]:
-    """The accounts whose passwords the secret rotates."""
-    target = _text(entry, "rotation", "target")
-    users = _at(entry.data, ("rotation", "users"))
-    named: list[tuple[Path, Any]] = [(("user",), _text(entry, "rotation", "user"))]
-    named += [(("users", index), user) for index, user in enumerate(users if isinstance(users, list) else ())]
-    for path, user in named:
-        if target and user and isinstance(user, str):
-            claimed = ("account", world.system("targets", target), user)
-            yield claimed, entry, ("rotation", *path), f"the account {user} on the target {target}"
+    """What the secret rotates at its target."""
+    target, model = _text(entry, "rotation", "target"), _strategy(entry)
+    for key in model.claims if target and model else ():
+        value = _at(entry.data, ("rotation", key))
+        listed = (
+            [((key, index), one) for index, one in enumerate(value)] if isinstance(value, list) else [((key,), value)]
+        )
+        for path, name in listed:
+            if isinstance(name, str) and name:
+                claimed = ("account", world.system("targets", target or ""), name)
+                yield claimed, entry, ("rotation", *path), f"the account {name} on the target {target}"
 
 
 def engine_roles(entry: Entry, _: World) -> Iterator[Claim]:
@@ -231,6 +259,10 @@ def _at(data: Any, path: Path) -> Any:
 def _text(entry: Entry, *path: str) -> str | None:
     said = _at(entry.data, path)
     return said if isinstance(said, str) else None
+
+
+def _strategy(entry: Entry) -> type[StrategySettings] | None:
+    return STRATEGIES.get(_text(entry, "rotation", "strategy") or "")
 
 
 def _duration(entry: Entry, key: str) -> timedelta | None:

@@ -8,11 +8,13 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from keyturn.catalogue.connections import ConsumerSettings, StoreSettings
 from keyturn.catalogue.environment import Expanded
-from keyturn.catalogue.fields import PLAIN, Model
 from keyturn.catalogue.models import SecretDeclaration
-from keyturn.catalogue.problems import Path, Problem, advice, likely
-from keyturn.catalogue.settings import ConsumerSettings, StoreSettings, TargetSettings
+from keyturn.catalogue.problems import Path, Problem
+from keyturn.catalogue.targets import TargetSettings
+from keyturn.core.suggest import advice, likely
+from keyturn.settings.fields import PLAIN, Model, models
 
 SHAPES: Final[dict[str, Any]] = {
     "stores": StoreSettings,
@@ -24,7 +26,7 @@ SHAPES: Final[dict[str, Any]] = {
 
 _ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {section: TypeAdapter(shape) for section, shape in SHAPES.items()}
 
-_TAGGED: Final[dict[str, Path]] = {"stores": (), "secrets": ("rotation",)}
+_TAGGED: Final[dict[str, Path]] = {"stores": (), "targets": (), "secrets": ("rotation",)}
 """Where pydantic puts the chosen kind or strategy into the way to a value, though the file has no such key."""
 
 Said = tuple[str, str]
@@ -143,7 +145,7 @@ def _choice(expected: str, given: Any) -> Said:
 def known_keys(shape: Any, path: Path, data: Any) -> dict[str, FieldInfo]:
     """The keys that the mapping at ``path`` may hold, with what is known of each."""
     if not path:
-        fitting = [model for model in _models(shape) if _fits(model, data)]
+        fitting = [model for model in models(shape) if _fits(model, data)]
         return {info.alias or name: info for model in fitting for name, info in model.model_fields.items()}
     part, rest = path[0], path[1:]
     if isinstance(part, int):
@@ -152,12 +154,6 @@ def known_keys(shape: Any, path: Path, data: Any) -> dict[str, FieldInfo]:
     if inner is None:
         inner = known_keys(shape, (), data)[str(part)].annotation
     return known_keys(inner, rest, data[part])
-
-
-def _models(shape: Any) -> list[type[Model]]:
-    if isinstance(shape, type) and issubclass(shape, Model):
-        return [shape]
-    return [model for inner in get_args(shape) for model in _models(inner)]
 
 
 def _fits(model: type[Model], data: Any) -> bool:

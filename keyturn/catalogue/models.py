@@ -6,11 +6,12 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from keyturn.catalogue.fields import Line, Model
-from keyturn.catalogue.problems import advice
-from keyturn.catalogue.rotation import Rotation
-from keyturn.catalogue.settings import ConsumerSettings, StoreSettings, TargetSettings
+from keyturn.catalogue.connections import ConsumerSettings, StoreSettings
+from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.errors import NotFound
+from keyturn.core.suggest import advice
+from keyturn.settings.fields import Line, Model
+from keyturn.strategies.registry import Rotation
 
 
 class Classification(StrEnum):

@@ -6,20 +6,15 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from keyturn.catalogue import durations
+from keyturn.catalogue.connections import ConsumerSettings, StoreSettings
 from keyturn.catalogue.environment import REFERENCE
-from keyturn.catalogue.fields import HUB_PATH, NAME, Model
 from keyturn.catalogue.models import SecretDeclaration
-from keyturn.catalogue.settings import ConsumerSettings, StoreSettings, TargetSettings
+from keyturn.catalogue.targets import TargetSettings
+from keyturn.settings import durations
+from keyturn.settings.fields import HUB_PATH, NAME, Model, models
 
-CONNECTIONS: Final = (
-    "AwsSecretsManagerSettings",
-    "AzureKeyVaultSettings",
-    "GcpSecretManagerSettings",
-    "PostgresqlSettings",
-    "ConsumerSettings",
-)
-"""The models in which an environment reference may stand for any value."""
+SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings)
+"""What stands in the sections where an environment reference may stand for any value."""
 
 
 class CatalogueFile(Model):
@@ -56,7 +51,7 @@ class _Generator(GenerateJsonSchema):
 def schema() -> dict[str, Any]:
     """The schema of one file, keys described, durations and environment references as patterns."""
     made = CatalogueFile.model_json_schema(schema_generator=_Generator)
-    for name in CONNECTIONS:
+    for name in (model.__name__ for section in SECTIONS for model in models(section)):
         properties = made["$defs"][name]["properties"]
         made["$defs"][name]["properties"] = {key: _or_reference(value) for key, value in properties.items()}
     for name, section in made["properties"].items():

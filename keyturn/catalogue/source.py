@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from keyturn.catalogue.problems import Path, Problem, advice, dotted
+from keyturn.catalogue.problems import Path, Problem, dotted
 from keyturn.catalogue.syntax import NotYaml, compose
+from keyturn.core.suggest import advice
 
 SECTIONS: Final = ("stores", "targets", "consumers", "secrets")
 """The top-level keys; each may stand in any file, and all files are merged."""

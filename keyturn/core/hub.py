@@ -9,6 +9,12 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 
 ROTATED_AT = "keyturn-rotated-at"
 """Custom metadata: when Keyturn last promoted, RFC 3339."""
+EXPIRES_AT = "keyturn-expires-at"
+"""Custom metadata: when CURRENT ends by itself, RFC 3339; empty where it does not."""
+WANTED_AT = "keyturn-wanted-at"
+"""Custom metadata: when an event asked for a rotation, RFC 3339."""
+SUSPECTED_AT = "keyturn-suspected-at"
+"""Custom metadata: when somebody said that CURRENT may be known to others, RFC 3339."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +47,12 @@ class SecretInfo:
     @property
     def rotated_at(self) -> datetime | None:
         """When the newest version became CURRENT; None for a secret with no version yet."""
-        if marked := self.custom.get(ROTATED_AT):
-            return datetime.fromisoformat(marked)
-        return self.versions[-1].created_at if self.versions else None
+        return self.marked(ROTATED_AT) or (self.versions[-1].created_at if self.versions else None)
+
+    def marked(self, name: str) -> datetime | None:
+        """A moment in the custom metadata; None where it is absent or empty."""
+        said = self.custom.get(name)
+        return datetime.fromisoformat(said) if said else None
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,13 @@ The shape follows the Vault database plugin (few verbs, requests that can grow, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from keyturn.core.sensitive import SecretFields, Sensitive
+
+EXPIRES_AT = "expires_at"
+"""The field of a candidate that says when it ends by itself, RFC 3339; the schedule knows it from there."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,14 @@ class Strategy(Protocol):
 
     mints_at_target: bool
     """Whether :meth:`mint` itself makes something outside, so that the intent is saved first."""
+    overlaps: bool
+    """Whether the old credential works beside the new one until it is revoked."""
+
+    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+        """Refuse before anything changes: another target's or account's credential, a quota that is used up.
+
+        Asked without ``candidate`` before one is made, and with it before it is installed.
+        """
 
     def mint(self, current: SecretFields | None) -> SecretFields:
         """Make the candidate: only the fields that change."""
@@ -57,8 +69,17 @@ class Strategy(Protocol):
     def ends(self, current: SecretFields) -> Mapping[str, str]:
         """The names (never values) by which :meth:`revoke` can end this credential later."""
 
+    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+        """What shows that the old credential is used still, in words for people; ``since`` is its promotion."""
+
     def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
         """End the old credential at the target. Absent is success."""
+
+    def settled(self, current: SecretFields) -> SecretFields | None:
+        """The fields of CURRENT that must change once the old credential has ended; None when none must."""
+
+    def keep_alive(self, ends: Mapping[str, str]) -> None:
+        """Renew a credential that would end by itself before it is replaced. It is asked for every few minutes."""
 
 
 class AccountTarget(Protocol):
@@ -81,6 +102,9 @@ class AccountTarget(Protocol):
 
         Raises CandidateRejected when the password is refused or a privilege is missing.
         """
+
+    def sessions(self, account: str) -> int:
+        """How many sessions ``account`` has open now."""
 
     def disable(self, account: str, *, sequence: int) -> None:
         """Refuse every login of ``account``. Absent is success. Raises Superseded like set_password."""

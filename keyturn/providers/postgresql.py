@@ -124,6 +124,15 @@ class PostgreSQL:
         except psycopg2.Error as error:
             raise self._translated(error, "compare the privileges of", account) from None
 
+    def sessions(self, account: str) -> int:
+        """How many sessions ``account`` has open now, on all databases of the server."""
+        try:
+            with self._administrator() as connection, connection, connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", (account,))
+                return int(first(cursor) or 0)
+        except psycopg2.Error as error:
+            raise self._translated(error, "count the sessions of", account) from None
+
     def disable(self, account: str, *, sequence: int) -> None:
         """Refuse every login of ``account`` and forget its password. Absent is success."""
         with self._fenced("disable", account, sequence) as (cursor, exists):

@@ -3,22 +3,20 @@
 import importlib
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.models import Secret
-from keyturn.catalogue.rotation import AlternatingUsers, Generated, SingleUser, VaultDynamic
-from keyturn.catalogue.settings import StoreSettings, TargetSettings
+from keyturn.catalogue.connections import StoreSettings
+from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.hub import Hub
 from keyturn.core.names import AWS_SECRETS_MANAGER, AZURE_KEY_VAULT, GCP_SECRET_MANAGER
 from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
-from keyturn.core.strategies import AccountTarget, Strategy
 from keyturn.rotation.context import Keyturn
-from keyturn.strategies import accounts, generated, vault_dynamic
 
 T = TypeVar("T")
 
@@ -29,6 +27,18 @@ STORES: Final = {
 }
 """For each kind of store: its module, its adapter, and the extra that brings the SDK."""
 
+TARGETS: Final = {
+    "postgresql": ("postgresql", "PostgreSQL", "postgres"),
+    "mysql": ("mysql", "MySQL", "mysql"),
+    "redis": ("redis", "Redis", "redis"),
+    "aws-iam": ("aws_iam", "AwsIam", "aws"),
+    "microsoft-graph": ("microsoft_graph", "MicrosoftGraph", "azure"),
+    "azure-resource-manager": ("azure_resource_manager", "AzureResourceManager", "azure"),
+    "gcp-iam": ("gcp_iam", "GcpIam", "gcp"),
+    "http-api": ("http_api", "HttpApi", "http"),
+}
+"""The same for each kind of target."""
+
 ATTEMPTS: Final = 4
 """How often a consumer is told in one run before it counts as silent."""
 
@@ -36,9 +46,21 @@ ATTEMPTS: Final = 4
 def open_keyturn(catalogue: Catalogue, hub: Hub) -> Keyturn:
     """Everything that a rotation of this catalogue needs. Adapters are opened when first asked for, and kept."""
     stores = Kept(lambda name: open_store(name, catalogue.store(name)))
-    targets = Kept(lambda name: open_target(name, catalogue.target(name), hub))
-    strategies = Kept(lambda path: open_strategy(catalogue.secret(path), targets, hub))
-    return Keyturn(catalogue, hub, strategies, stores, CatalogueSender(catalogue, hub), lambda: datetime.now(UTC))
+    tools = Opening(hub, Kept(lambda name: open_target(name, catalogue.target(name), hub)))
+    strategies = Kept(lambda path: catalogue.secret(path).rotation.open(path, tools))
+    return Keyturn(catalogue, hub, strategies, stores, CatalogueSender(catalogue, hub), tools.clock)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What strategies are opened with."""
+
+    hub: Hub
+    target: Callable[[str], Any]
+
+    def clock(self) -> datetime:
+        """The time now, by this machine."""
+        return datetime.now(UTC)
 
 
 class Kept(dict[str, T]):
@@ -64,12 +86,13 @@ def open_store(name: str, settings: StoreSettings) -> Store:
     return store
 
 
-def open_target(name: str, settings: TargetSettings, hub: Hub) -> AccountTarget:
+def open_target(name: str, settings: TargetSettings, hub: Hub) -> Any:
     """The target's adapter; its admin credential is read from the hub whenever it connects."""
     given = settings.model_dump(exclude={"kind", "admin"})
-    adapter = _adapter("postgresql", "PostgreSQL", "postgres")
-    target: AccountTarget = adapter(name, admin=lambda: admin_credential(hub, name, settings.admin), **given)
-    return target
+    if path := getattr(settings, "admin", None):
+        given["admin"] = lambda: admin_credential(hub, name, path)
+    module, adapter, extra = TARGETS[settings.kind]
+    return _adapter(module, adapter, extra)(name, **given)
 
 
 def admin_credential(hub: Hub, name: str, path: str) -> SecretFields:
@@ -83,19 +106,6 @@ def admin_credential(hub: Hub, name: str, path: str) -> SecretFields:
             "read", path, f"the admin credential of target {name} lacks a field", "Write username and password"
         )
     return SecretFields(state.data)
-
-
-def open_strategy(secret: Secret, targets: Callable[[str], AccountTarget], hub: Hub) -> Strategy:
-    """The strategy that the secret's rotation names."""
-    match secret.rotation:
-        case AlternatingUsers() as r:
-            return accounts.AlternatingUsers(targets(r.target), r.password.policy, r.users, r.owner_role)
-        case SingleUser() as r:
-            return accounts.SingleUser(targets(r.target), r.password.policy, r.user)
-        case VaultDynamic() as r:
-            return vault_dynamic.VaultDynamic(hub, targets(r.target), r.mount, r.role, r.interval + r.grace)
-        case Generated() as r:
-            return generated.Generated(secret.path, r.policies)
 
 
 def _adapter(module: str, name: str, extra: str) -> Any:

@@ -1,28 +1,37 @@
 """Passwords of accounts that exist at a target: two that take turns, or one changed in place."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from keyturn.core.errors import Invalid
 from keyturn.core.passwords import PasswordPolicy, generate
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import AccountTarget, Change
+from keyturn.settings.fields import Line, RoleName, refused
+from keyturn.settings.passwords import PasswordSettings
+from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+
+DATABASES = frozenset({"postgresql", "mysql"})
 
 
-class AccountStrategy:
-    """What both have in common: nothing happens at the target before install."""
+class AccountStrategy(StrategyBase):
+    """What both have in common: an account of one of ``users``, and nothing at the target before install."""
 
-    mints_at_target = False
-
-    def __init__(self, target: AccountTarget, policy: PasswordPolicy) -> None:
+    def __init__(self, target: AccountTarget, policy: PasswordPolicy, users: Sequence[str]) -> None:
         self.target = target
         self.policy = policy
+        self.users = tuple(users)
 
-    def before_mint(self) -> Sequence[str]:
-        """Nothing: a mint makes only a text."""
-        return ()
-
-    def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
-        """Nothing to remove."""
+    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+        """Refuse a credential of an account that is none of this secret's. Raises Invalid."""
+        for named in (username(current), username(candidate)):
+            if named is not None and named not in self.users:
+                problem = f"the secret names {named}, which is not one of its users"
+                hint = "Name it in the secret's rotation, or write a user of this secret into the hub"
+                raise Invalid("rotate", f"{self.target.name}:{named}", problem, hint)
 
 
 class AlternatingUsers(AccountStrategy):
@@ -32,21 +41,14 @@ class AlternatingUsers(AccountStrategy):
     """
 
     def __init__(self, target: AccountTarget, policy: PasswordPolicy, users: Sequence[str], owner_role: str) -> None:
-        super().__init__(target, policy)
-        self.users = tuple(users)
+        super().__init__(target, policy, users)
         self.owner_role = owner_role
 
     def mint(self, current: SecretFields | None) -> SecretFields:
         """The other user, with a new password. Raises Invalid when CURRENT names neither."""
+        self.guard(current, None)
         serving = username(current)
-        if serving is None:
-            return SecretFields({"username": self.users[0], "password": generate(self.policy)})
-        if serving not in self.users:
-            problem = f"the secret names {serving}, which is not one of its users"
-            raise Invalid(
-                "alternate", f"{self.target.name}:{serving}", problem, "Put it among `users` in the catalogue"
-            )
-        other = self.users[1 - self.users.index(serving)]
+        other = self.users[1 - self.users.index(serving)] if serving else self.users[0]
         return SecretFields({"username": other, "password": generate(self.policy)})
 
     def install(self, change: Change) -> None:
@@ -75,6 +77,11 @@ class AlternatingUsers(AccountStrategy):
         serving = username(current)
         return {"username": serving} if serving else {}
 
+    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+        """The old user's sessions."""
+        count = self.target.sessions(ends["username"]) if "username" in ends else 0
+        return (f"{self.target.name}:{ends['username']} has {count} open sessions",) if count else ()
+
     def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
         """The retired user can't log in any more."""
         if "username" in ends:
@@ -84,8 +91,10 @@ class AlternatingUsers(AccountStrategy):
 class SingleUser(AccountStrategy):
     """One account's password is changed in place; until consumers have read it, their logins are refused."""
 
+    overlaps = False
+
     def __init__(self, target: AccountTarget, policy: PasswordPolicy, user: str) -> None:
-        super().__init__(target, policy)
+        super().__init__(target, policy, (user,))
         self.user = user
 
     def mint(self, current: SecretFields | None) -> SecretFields:
@@ -105,14 +114,76 @@ class SingleUser(AccountStrategy):
         if change.current and "password" in change.current:
             self.target.set_password(self.user, change.current["password"], sequence=change.sequence)
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
-        """Nothing: the old password died at install."""
-        return {}
-
-    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
-        """Nothing is left to end."""
-
 
 def username(fields: SecretFields | None) -> str | None:
     """The account that a version names; None for a secret that has none yet."""
     return fields["username"].reveal() if fields is not None and "username" in fields else None
+
+
+# --- in the catalogue --------------------------------------------------------------------------------------
+
+
+def _different(users: tuple[str, str]) -> tuple[str, str]:
+    if users[0] == users[1]:
+        raise refused("the two users are the same", "Name two: one serves while the other is changed.")
+    return users
+
+
+def accepted(value: Any) -> bool:
+    if value is True:
+        return True
+    raise refused(
+        "with one user, logins are refused from the change until the consumer has read the new password",
+        "Say accepts_gap: true if it can bear that, else use alternating-users.",
+    )
+
+
+class AlternatingUsersSettings(StrategySettings):
+    """Two accounts take turns, so that the old password works until its grace is over."""
+
+    targets = DATABASES
+    claims = ("users",)
+
+    strategy: Literal["alternating-users"]
+    """How the secret is replaced."""
+    target: Line
+    """The name of the target that the users log in to."""
+    users: Annotated[tuple[RoleName, RoleName], AfterValidator(_different)]
+    """The two login roles. No other secret may rotate them."""
+    owner_role: RoleName
+    """The role without login that both are members of, and that owns what they make."""
+    password: PasswordSettings = PasswordSettings()
+    """What the passwords look like."""
+
+    @model_validator(mode="after")
+    def _owner_is_neither(self) -> Self:
+        if self.owner_role in self.users:
+            remedy = "Name a third role, without login, that both users are members of."
+            raise refused("the owner is one of the two users", remedy, "owner_role")
+        return self
+
+    def open(self, path: str, tools: Tools) -> AlternatingUsers:
+        """Two accounts at the target."""
+        return AlternatingUsers(tools.target(self.target), self.password.policy, self.users, self.owner_role)
+
+
+class SingleUserSettings(StrategySettings):
+    """One account's password is changed in place: between target and consumer nothing works for a moment."""
+
+    targets = DATABASES
+    claims = ("user",)
+
+    strategy: Literal["single-user"]
+    """How the secret is replaced."""
+    target: Line
+    """The name of the target that the user logs in to."""
+    user: RoleName
+    """The login role. No other secret may rotate it."""
+    accepts_gap: Annotated[Literal[True], BeforeValidator(accepted)]
+    """True, once it is accepted that logins are refused from the change until the consumer has read the new value."""
+    password: PasswordSettings = PasswordSettings()
+    """What the passwords look like."""
+
+    def open(self, path: str, tools: Tools) -> SingleUser:
+        """One account at the target."""
+        return SingleUser(tools.target(self.target), self.password.policy, self.user)

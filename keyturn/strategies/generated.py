@@ -1,35 +1,29 @@
 """Random values that no target knows: API keys, signing keys and tokens that consumers compare themselves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, WithJsonSchema, model_validator
 
 from keyturn.core.errors import CandidateRejected
 from keyturn.core.passwords import PasswordPolicy, flaw, generate
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change
+from keyturn.settings.fields import matching, refused
+from keyturn.settings.passwords import PasswordSettings
+from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 
 
-class Generated:
+class Generated(StrategyBase):
     """One policy for each field; ``name`` stands in errors."""
-
-    mints_at_target = False
 
     def __init__(self, name: str, policies: Mapping[str, PasswordPolicy]) -> None:
         self.name = name
         self.policies = dict(policies)
 
-    def before_mint(self) -> Sequence[str]:
-        """Nothing: a mint makes only texts."""
-        return ()
-
     def mint(self, current: SecretFields | None) -> SecretFields:
         """A new value for every field."""
         return SecretFields({field: generate(policy) for field, policy in self.policies.items()})
-
-    def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
-        """Nothing to remove."""
-
-    def install(self, change: Change) -> None:
-        """Nothing: there is no target."""
 
     def verify(self, change: Change) -> None:
         """Check each value against its policy, and that it is new."""
@@ -44,12 +38,39 @@ class Generated:
             return "the value is the one that serves already"
         return flaw(policy, change.candidate[field])
 
-    def abandon(self, change: Change) -> None:
-        """Nothing was installed."""
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
-        """Nothing outside honours the old value."""
-        return {}
+FieldName = Annotated[
+    str,
+    matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", "is not a legal field name", "Use letters, digits and _ . -"),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_.-]{0,63}$"}),
+]
 
-    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
-        """Nothing to end."""
+
+class GeneratedSettings(StrategySettings, PasswordSettings):
+    """Random values made here, one field or several: API keys, signing keys, tokens."""
+
+    strategy: Literal["generated"]
+    """How the secret is replaced."""
+    field: FieldName = "value"
+    """The field that holds the value, where there is only one."""
+    fields: Annotated[dict[FieldName, PasswordSettings], Field(min_length=1)] | None = None
+    """Several fields, each with rules of its own; then no rules and no `field` stand beside it."""
+
+    @model_validator(mode="after")
+    def _one_way_or_the_other(self) -> Self:
+        beside = self.model_fields_set & {"field", *PasswordSettings.model_fields}
+        if self.fields is not None and beside:
+            said = f"fields stands beside {', '.join(sorted(beside))}"
+            raise refused(said, "Move these into each field, or remove fields.", "fields")
+        return self
+
+    @property
+    def policies(self) -> Mapping[str, PasswordPolicy]:
+        """Every generated field's policy, by name."""
+        if self.fields is not None:
+            return {name: rules.policy for name, rules in self.fields.items()}
+        return {self.field: self.policy}
+
+    def open(self, path: str, tools: Tools) -> Generated:
+        """Values of these policies."""
+        return Generated(path, self.policies)

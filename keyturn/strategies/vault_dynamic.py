@@ -2,14 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import WithJsonSchema
 
 from keyturn.core.errors import Invalid
 from keyturn.core.hub import Hub
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import AccountTarget, Change
+from keyturn.settings.fields import HubPath, Line, matching
+from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 
 
-class VaultDynamic:
+class VaultDynamic(StrategyBase):
     """The lease is the credential: ``life`` is how long it must last, interval and grace together.
 
     Asking for a lease makes an account at once, so the intent is saved first, with the leases that were
@@ -50,9 +55,6 @@ class VaultDynamic:
             if lease_id not in spared:
                 self.hub.revoke_lease(lease_id)
 
-    def install(self, change: Change) -> None:
-        """Nothing: the engine has installed it."""
-
     def verify(self, change: Change) -> None:
         """Log in; the engine's own statements decide the privileges."""
         self.target.check_login(change.candidate["username"].reveal(), change.candidate["password"])
@@ -69,3 +71,26 @@ class VaultDynamic:
         """Revoke the old lease, which drops its account."""
         if "lease_id" in ends:
             self.hub.revoke_lease(ends["lease_id"])
+
+
+class VaultDynamicSettings(StrategySettings):
+    """The hub's database engine makes a new account for each version."""
+
+    targets = frozenset({"postgresql", "mysql"})
+
+    strategy: Literal["vault-dynamic"]
+    """How the secret is replaced."""
+    target: Line
+    """The name of the target that the new account is tried at."""
+    mount: HubPath = "database"
+    """Where the hub's database engine is mounted."""
+    role: Annotated[
+        str,
+        matching(r"\w(([\w.-]+)?\w)?", "is not a legal role name", "Use letters, digits and _ . -"),
+        WithJsonSchema({"type": "string", "pattern": r"^\w(([\w.-]+)?\w)?$"}),
+    ]
+    """The engine's role, of no other secret."""
+
+    def open(self, path: str, tools: Tools) -> VaultDynamic:
+        """Leases of the engine, tried at the target."""
+        return VaultDynamic(tools.hub, tools.target(self.target), self.mount, self.role, self.interval + self.grace)

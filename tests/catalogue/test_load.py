@@ -7,22 +7,14 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from keyturn.catalogue import (
-    AlternatingUsers,
-    AwsSecretsManagerSettings,
-    AzureKeyVaultSettings,
-    Catalogue,
-    Classification,
-    GcpSecretManagerSettings,
-    Generated,
-    SingleUser,
-    VaultDynamic,
-    find_problems,
-    load,
-)
+from keyturn.catalogue import Catalogue, Classification, find_problems, load
+from keyturn.catalogue.connections import AwsSecretsManagerSettings, AzureKeyVaultSettings, GcpSecretManagerSettings
 from keyturn.core.errors import NotFound
 from keyturn.core.passwords import Form, PasswordPolicy
 from keyturn.core.policy import Schedule, Window
+from keyturn.strategies.accounts import AlternatingUsersSettings, SingleUserSettings
+from keyturn.strategies.generated import GeneratedSettings
+from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 
 EXAMPLE = Path(__file__).parents[2] / "deployments" / "catalogue"
 ENV = {
@@ -68,7 +60,7 @@ def test_the_example_declares_the_two_secrets_of_the_demo(example: Catalogue) ->
 def test_the_database_secret_alternates_two_users(example: Catalogue) -> None:
     secret = example.secrets["ml-training/database"]
     assert secret.classification is Classification.CONFIDENTIAL
-    assert isinstance(secret.rotation, AlternatingUsers)
+    assert isinstance(secret.rotation, AlternatingUsersSettings)
     assert secret.rotation.strategy == "alternating-users"
     assert secret.rotation.users == ("ml_trainer_a", "ml_trainer_b")
     assert secret.rotation.owner_role == "ml_trainer"
@@ -78,7 +70,7 @@ def test_the_database_secret_alternates_two_users(example: Catalogue) -> None:
 
 def test_the_api_keys_are_generated_field_by_field(example: Catalogue) -> None:
     rotation = example.secret("ml-training/api-keys").rotation
-    assert isinstance(rotation, Generated)
+    assert isinstance(rotation, GeneratedSettings)
     assert {name: policy.form for name, policy in rotation.policies.items()} == {
         "inference_key": Form.URL_SAFE,
         "webhook_signing_key": Form.HEX,
@@ -134,7 +126,7 @@ def test_what_is_loaded_can_not_be_changed(example: Catalogue) -> None:
 def test_a_single_user_is_accepted_when_its_gap_is(tmp_path: Path) -> None:
     said = "strategy: single-user, target: main-db, user: app, accepts_gap: true"
     rotation = loaded(tmp_path, SECRET % said).secret("app/key").rotation
-    assert isinstance(rotation, SingleUser)
+    assert isinstance(rotation, SingleUserSettings)
     assert (rotation.user, rotation.accepts_gap) == ("app", True)
 
 
@@ -142,13 +134,13 @@ def test_the_engines_mount_is_database_by_default(tmp_path: Path) -> None:
     rotation = (
         loaded(tmp_path, SECRET % "strategy: vault-dynamic, target: main-db, role: app").secret("app/key").rotation
     )
-    assert isinstance(rotation, VaultDynamic)
+    assert isinstance(rotation, VaultDynamicSettings)
     assert (rotation.mount, rotation.role) == ("database", "app")
 
 
 def test_one_generated_field_is_called_value_by_default(tmp_path: Path) -> None:
     rotation = loaded(tmp_path, SECRET % "strategy: generated, form: hex, length: 16").secret("app/key").rotation
-    assert isinstance(rotation, Generated)
+    assert isinstance(rotation, GeneratedSettings)
     assert rotation.policies == {"value": PasswordPolicy(Form.HEX, 16)}
 
 

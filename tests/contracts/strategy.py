@@ -7,12 +7,14 @@ about its kind, and adds the cases that only it has.
 import json
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 import pytest
 
-from keyturn.core.errors import CandidateRejected, Superseded
+from keyturn.core.errors import CandidateRejected, Invalid, Superseded
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Strategy
 
@@ -22,12 +24,16 @@ class Case:
     """A strategy over a fresh credential that serves now.
 
     ``works`` tries a version as an application does; ``spoilt`` gives a candidate that the target must refuse.
+    ``session`` uses a version for as long as it is entered, where the target tells of uses. ``stranger`` is what
+    the secret would hold if somebody had written another account's credential into it.
     """
 
     strategy: Strategy
     current: SecretFields
     works: Callable[[SecretFields], bool]
     spoilt: Callable[[SecretFields], SecretFields]
+    session: Callable[[SecretFields], AbstractContextManager[object]] | None = None
+    stranger: SecretFields | None = None
 
     def change(self, sequence: int = 5) -> Change:
         """A new candidate for the contract to work with."""
@@ -48,7 +54,9 @@ class StrategyContract:
     has_target: ClassVar[bool] = True
     """Whether something outside knows the credential, and can refuse it."""
     overlaps: ClassVar[bool] = True
-    """Whether the old credential still works beside the new one."""
+    """Whether the old credential still works beside the new one, as the strategy says itself."""
+    puts_back: ClassVar[bool] = True
+    """Whether CURRENT works again after an abandonment, where a candidate ends it."""
     fenced: ClassVar[bool] = False
     """Whether the target refuses an older sequence number."""
 
@@ -83,7 +91,7 @@ class StrategyContract:
     def test_what_serves_works_until_the_end_where_both_can_be_in_force(self, case: Case) -> None:
         change = case.installed()
         case.strategy.verify(change)
-        assert case.works(case.current) is self.overlaps
+        assert case.works(case.current) is self.overlaps is case.strategy.overlaps
 
     def test_a_wrong_candidate_is_rejected_without_a_word_of_its_value(self, case: Case) -> None:
         change = case.installed()
@@ -101,7 +109,7 @@ class StrategyContract:
         given_up = Change(change.path, change.sequence + 1, change.candidate, change.current)
         case.strategy.abandon(given_up)
         case.strategy.abandon(given_up)
-        assert case.works(case.current)
+        assert case.works(case.current) is self.puts_back
         assert not (self.has_target and case.works(case.current.merged(change.candidate)))
 
     def test_what_was_never_installed_can_be_abandoned(self, case: Case) -> None:
@@ -154,3 +162,37 @@ class StrategyContract:
         case.strategy.sweep(before, [case.current])
         assert case.works(case.current)
         assert not (self.has_target and case.works(case.current.merged(orphan)))
+
+    def test_the_guard_lets_the_secrets_own_credentials_pass(self, case: Case) -> None:
+        case.strategy.guard(None, None)
+        case.strategy.guard(case.current, None)
+        case.strategy.guard(case.current, case.strategy.mint(case.current))
+        assert case.works(case.current)
+
+    def test_the_guard_refuses_another_accounts_credential(self, case: Case) -> None:
+        if case.stranger is None:
+            pytest.skip("nothing in the secret names an account")
+        candidate = case.strategy.mint(case.current)
+        for current, next_one in ((case.stranger, None), (case.stranger, candidate)):
+            with pytest.raises(Invalid) as caught:
+                case.strategy.guard(current, next_one)
+            assert caught.value.hint
+        assert case.works(case.current)
+
+    def test_use_of_the_old_credential_is_seen_while_it_lasts(self, case: Case) -> None:
+        if case.session is None:
+            pytest.skip("the target tells nothing of uses")
+        case.installed()
+        ends, since = case.strategy.ends(case.current), datetime.now(UTC) - timedelta(seconds=1)
+        with case.session(case.current):
+            assert case.strategy.in_use(ends, since)
+        assert case.strategy.in_use({}, since) == ()
+
+    def test_keeping_it_alive_changes_nothing(self, case: Case) -> None:
+        case.strategy.keep_alive(case.strategy.ends(case.current))
+        case.strategy.keep_alive({})
+        assert case.works(case.current)
+
+    def test_what_is_left_to_change_after_the_end_is_fields_of_current(self, case: Case) -> None:
+        left = case.strategy.settled(case.current)
+        assert left is None or set(left) <= set(case.current)

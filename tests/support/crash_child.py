@@ -108,7 +108,7 @@ def warm(store: dict[str, Any] | None) -> Callable[[str], Any] | None:
     """Import what every child needs, and make the store's client, which connects only when it is used."""
     for module in ("postgresql", "vault", "webhook"):
         importlib.import_module(f"keyturn.providers.{module}")
-    from keyturn.catalogue.settings import AwsSecretsManagerSettings
+    from keyturn.catalogue.connections import AwsSecretsManagerSettings
     from keyturn.providers.registry import open_store
 
     if store is None:

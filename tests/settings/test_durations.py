@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.catalogue import durations
+from keyturn.settings import durations
 
 SECONDS = int(durations.LONGEST.total_seconds())
 

@@ -1,11 +1,11 @@
-"""Connections: the stores that secrets are pushed to, the targets that honour them, the consumers to tell."""
+"""The stores that secrets are pushed to, and the consumers to tell."""
 
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from keyturn.catalogue.fields import (
+from keyturn.settings.fields import (
     HttpsUrl,
     HubPath,
     Line,
@@ -115,33 +115,6 @@ class GcpSecretManagerSettings(Model):
 StoreSettings = Annotated[
     AwsSecretsManagerSettings | AzureKeyVaultSettings | GcpSecretManagerSettings, Field(discriminator="kind")
 ]
-
-
-class PostgresqlSettings(Model):
-    """A PostgreSQL server whose roles' passwords are rotated."""
-
-    kind: Literal["postgresql"]
-    """Which target this is."""
-    host: Line
-    """The server's host name or address."""
-    port: Annotated[int, Field(ge=1, le=65_535)] = 5432
-    """The server's port."""
-    database: Line
-    """The database to log in to."""
-    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
-    """How far TLS is insisted on, in libpq's words; verify-full is the safe one."""
-    ca_file: Line | None = None
-    """A PEM file with the CA that signed the server's certificate."""
-    admin: HubPath
-    """The path in the hub's state mount that holds username and password of the role that may alter others."""
-
-    @property
-    def system(self) -> System:
-        """The server: roles belong to all of its databases."""
-        return (self.kind, self.host.casefold(), str(self.port))
-
-
-TargetSettings = PostgresqlSettings
 
 
 class ConsumerSettings(Model):

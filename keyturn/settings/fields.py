@@ -3,13 +3,13 @@
 import ipaddress
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Final, LiteralString
+from typing import Annotated, Any, Final, LiteralString, get_args
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from keyturn.catalogue import durations
+from keyturn.settings import durations
 
 PLAIN: Final = "keyturn"
 """The type of the errors whose words are already for people."""
@@ -21,6 +21,13 @@ class Model(BaseModel):
     """Base of every model here: unchangeable, and closed to keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+
+
+def models(shape: Any) -> list[type[Model]]:
+    """Every model that ``shape``, one or a union of them, allows."""
+    if isinstance(shape, type) and issubclass(shape, Model):
+        return [shape]
+    return [model for inner in get_args(shape) for model in models(inner)]
 
 
 def refused(message: str, remedy: str, key: str = "") -> PydanticCustomError:

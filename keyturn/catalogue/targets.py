@@ -1,0 +1,188 @@
+"""The targets that honour credentials: one model for each kind, told apart by ``kind``."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from keyturn.catalogue.connections import LoopbackAddress, Project, Region, RoleArn, System
+from keyturn.settings.fields import HttpsUrl, HubPath, Line, Model, WebUrl
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
+class PostgresqlSettings(Model):
+    """A PostgreSQL server whose roles' passwords are rotated."""
+
+    kind: Literal["postgresql"]
+    """Which target this is."""
+    host: Line
+    """The server's host name or address."""
+    port: Port = 5432
+    """The server's port."""
+    database: Line
+    """The database to log in to."""
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+    """How far TLS is insisted on, in libpq's words; verify-full is the safe one."""
+    ca_file: Line | None = None
+    """A PEM file with the CA that signed the server's certificate."""
+    admin: HubPath
+    """The path in the hub's state mount that holds username and password of the role that may alter others."""
+
+    @property
+    def system(self) -> System:
+        """The server: roles belong to all of its databases."""
+        return (self.kind, self.host.casefold(), str(self.port))
+
+
+class MysqlSettings(Model):
+    """A MySQL (8.0 or newer) or MariaDB (10.6 or newer) server whose users' passwords are rotated."""
+
+    kind: Literal["mysql"]
+    """Which target this is."""
+    host: Line
+    """The server's host name or address."""
+    port: Port = 3306
+    """The server's port."""
+    database: Line
+    """The database to log in to."""
+    tls: Literal["disable", "require", "verify"] = "verify"
+    """How far TLS is insisted on: not at all, without checking whom it reaches, or checked."""
+    ca_file: Line | None = None
+    """A PEM file with the CA that signed the server's certificate."""
+    admin: HubPath
+    """The path in the hub's state mount that holds username and password of the user that may alter others."""
+
+    @property
+    def system(self) -> System:
+        """The server: users belong to all of its databases."""
+        return (self.kind, self.host.casefold(), str(self.port))
+
+
+class RedisSettings(Model):
+    """A Redis (6.2 or newer) or Valkey server whose ACL users' passwords are rotated."""
+
+    kind: Literal["redis"]
+    """Which target this is."""
+    host: Line
+    """The server's host name or address."""
+    port: Port = 6379
+    """The server's port."""
+    tls: bool = True
+    """Whether to speak TLS; false sends passwords in clear."""
+    ca_file: Line | None = None
+    """A PEM file with the CA that signed the server's certificate."""
+    admin: HubPath
+    """The path in the hub's state mount that holds username and password of the user that may alter others."""
+
+    @property
+    def system(self) -> System:
+        """The server."""
+        return (self.kind, self.host.casefold(), str(self.port))
+
+
+class AwsIamSettings(Model):
+    """AWS IAM, in one account. Credentials come from AWS's usual chain."""
+
+    kind: Literal["aws-iam"]
+    """Which target this is."""
+    region: Region = "us-east-1"
+    """Where to sign in; IAM itself belongs to no region."""
+    endpoint_url: WebUrl | None = None
+    """Another address than AWS's own: an emulator."""
+    role_arn: RoleArn | None = None
+    """The IAM role to assume, to work in its account."""
+    profile: Line | None = None
+    """The profile in AWS's configuration files to take credentials from."""
+
+    @property
+    def system(self) -> System:
+        """The account as far as it is told here, and the address."""
+        account = self.role_arn.split(":")[4] if self.role_arn else self.profile or ""
+        return (self.kind, account, (self.endpoint_url or "").rstrip("/").casefold())
+
+
+class MicrosoftGraphSettings(Model):
+    """Microsoft Graph, for the secrets of applications. Credentials come from Azure's default chain."""
+
+    kind: Literal["microsoft-graph"]
+    """Which target this is."""
+    endpoint: HttpsUrl = "https://graph.microsoft.com"
+    """Its address; others are for national clouds and emulators."""
+    authority: HttpsUrl | None = None
+    """Another address for logging in than https://login.microsoftonline.com."""
+    ca_file: Line | None = None
+    """A PEM file with the CA that signed the certificate, where it is not a public one."""
+
+    @property
+    def system(self) -> System:
+        """The directory, as far as its addresses tell."""
+        return (self.kind, self.endpoint.rstrip("/").casefold(), (self.authority or "").casefold())
+
+
+class AzureResourceManagerSettings(Model):
+    """Azure Resource Manager, for the keys of storage accounts. Credentials come from Azure's default chain."""
+
+    kind: Literal["azure-resource-manager"]
+    """Which target this is."""
+    subscription: Line
+    """The subscription's id."""
+    endpoint: HttpsUrl = "https://management.azure.com"
+    """Its address; others are for national clouds and emulators."""
+    authority: HttpsUrl | None = None
+    """Another address for logging in than https://login.microsoftonline.com."""
+    ca_file: Line | None = None
+    """A PEM file with the CA that signed the certificate, where it is not a public one."""
+
+    @property
+    def system(self) -> System:
+        """The subscription."""
+        return (self.kind, self.endpoint.rstrip("/").casefold(), self.subscription.casefold())
+
+
+class GcpIamSettings(Model):
+    """Google Cloud IAM, for the keys of service accounts. Credentials are Google's application default ones."""
+
+    kind: Literal["gcp-iam"]
+    """Which target this is."""
+    project: Project
+    """The project's id or number."""
+    endpoint: LoopbackAddress | None = None
+    """An emulator on this machine, as host:port: spoken to without encryption and credentials."""
+
+    @property
+    def system(self) -> System:
+        """The project, and the address."""
+        return (self.kind, self.project, (self.endpoint or "").casefold())
+
+
+class HttpApiSettings(Model):
+    """Any REST API that makes, tries and deletes a credential."""
+
+    kind: Literal["http-api"]
+    """Which target this is."""
+    url: WebUrl
+    """The API's address; plain http is allowed on loopback only, unless insecure_http is true."""
+    admin: HubPath
+    """The path in the hub's state mount whose fields the request templates may use, such as an admin token."""
+    ca_file: Line | None = None
+    """A PEM file with the CA that signed the certificate, where it is not a public one."""
+    insecure_http: bool = False
+    """Allow plain http to another machine, on which anybody between can read the keys."""
+
+    @property
+    def system(self) -> System:
+        """The address."""
+        return (self.kind, self.url.rstrip("/").casefold())
+
+
+TargetSettings = Annotated[
+    PostgresqlSettings
+    | MysqlSettings
+    | RedisSettings
+    | AwsIamSettings
+    | MicrosoftGraphSettings
+    | AzureResourceManagerSettings
+    | GcpIamSettings
+    | HttpApiSettings,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,79 @@
+"""What a strategy's file is made of: its settings in the catalogue, and its verbs, most of which do nothing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, Protocol
+
+from keyturn.core.hub import Hub
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import Change, Strategy
+from keyturn.settings.timing import Timing
+
+
+class Tools(Protocol):
+    """What a strategy may be opened with."""
+
+    @property
+    def hub(self) -> Hub:
+        """The hub, for what its engines make."""
+
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """The time now, with a time zone."""
+
+    def target(self, name: str) -> Any:
+        """The opened target of that name: its kind is among the settings' ``targets``."""
+
+
+class StrategySettings(Timing):
+    """What the catalogue says about one secret's rotation: a subclass for each strategy, told by ``strategy``."""
+
+    targets: ClassVar[frozenset[str]] = frozenset()
+    """The kinds of target that it works at; empty for one that has no ``target``."""
+    claims: ClassVar[tuple[str, ...]] = ()
+    """The keys whose values name what only one secret may rotate at its target; a value may be a list."""
+
+    def open(self, path: str, tools: Tools) -> Strategy:
+        """The strategy, ready to work on the secret at ``path``."""
+        raise NotImplementedError
+
+
+class StrategyBase:
+    """A strategy whose mint acts nowhere, and that has nothing to end: subclasses say what differs."""
+
+    mints_at_target = False
+    overlaps = True
+
+    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+        """Nothing speaks against it."""
+
+    def before_mint(self) -> Sequence[str]:
+        """Nothing: a mint makes only texts."""
+        return ()
+
+    def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
+        """Nothing to remove."""
+
+    def install(self, change: Change) -> None:
+        """Nothing: the candidate works from its mint on, or there is no target."""
+
+    def abandon(self, change: Change) -> None:
+        """Nothing was installed."""
+
+    def ends(self, current: SecretFields) -> Mapping[str, str]:
+        """Nothing outside honours the old value."""
+        return {}
+
+    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+        """Nothing is known of its use."""
+        return ()
+
+    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+        """Nothing to end."""
+
+    def settled(self, current: SecretFields) -> SecretFields | None:
+        """Nothing is left over."""
+        return None
+
+    def keep_alive(self, ends: Mapping[str, str]) -> None:
+        """It does not end by itself."""
