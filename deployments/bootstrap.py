@@ -17,15 +17,17 @@ from prefect.automations import Automation
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState, SendNotification
+from prefect.events.actions import ChangeFlowRunState, RunDeployment, SendNotification
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists
 
 from blocks.channel import FailureChannel
 from blocks.workspace import DEFAULT_NAME, KeyturnWorkspace
+from flows.rotate_due import LATE
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Invalid, Unavailable
+from keyturn.core.policy import Trigger
 from tasks.workspace import target_limit
 
 POOL: Final = "keyturn"
@@ -47,6 +49,23 @@ Secret: {{ flow_run.parameters.path or "see the message" }}
 {% if flow_run.state.name == "Crashed" %}The worker's process died. Nothing is lost: the next run goes on from the \
 step where it ended. Remedy: see that the worker runs, then run the deployment again.
 {% endif %}Run: {{ flow_run | ui_url }}
+"""
+
+REQUESTED: Final = "keyturn.rotation.requested"
+"""The event by which somebody's system asks for a rotation; its resource is the secret."""
+SECRET: Final = "keyturn.secret."
+"""Before a secret's path in the id of its resource."""
+PATH: Final = f"{{{{ event.resource.id.removeprefix('{SECRET}') }}}}"
+
+REMINDED: Final = timedelta(days=1)
+"""A secret that stays late is reported again after this time."""
+LATE_SUBJECT: Final = f"Keyturn: {PATH} is late"
+LATE_BODY: Final = f"""\
+{{{{ event.payload.why }}}}
+
+Secret: {PATH}
+Remedy: what holds it is shown by `keyturn due {PATH}`; `keyturn rotate {PATH} --force` replaces it now. \
+While it stays late this is told once a day.
 """
 
 
@@ -101,11 +120,18 @@ def deploy(file: Path) -> None:
 
 
 async def make_automations(failure_url: str | None) -> None:
-    """Mark runs whose process is gone as crashed; report every failed or crashed run where there is a channel."""
+    """Mark runs whose process is gone as crashed, and rotate what an event asks for.
+
+    Where there is a channel, report every failed or crashed run and every secret that is late.
+    """
     await put_automation(crash_automation())
+    async with get_client() as client:
+        rotate = await client.read_deployment_by_name("rotate-secret/rotate-secret")
+    await put_automation(event_automation(rotate.id))
     if failure_url:
         channel = await FailureChannel(url=failure_url, notify_type="failure").asave(DEFAULT_NAME, overwrite=True)
         await put_automation(failure_automation(channel))
+        await put_automation(late_automation(channel))
 
 
 def crash_automation() -> Automation:
@@ -145,9 +171,52 @@ def failure_automation(channel: Any) -> Automation:
     )
 
 
+def event_automation(rotate: Any) -> Automation:
+    """Whoever may send events to the Prefect server can have a secret rotated, as soon as the catalogue allows."""
+    parameters = {"path": {"__prefect_kind": "jinja", "template": PATH}, "trigger": str(Trigger.EVENT)}
+    return Automation(
+        name="keyturn: rotate what an event asks for",
+        description=f"The event {REQUESTED} on the resource {SECRET}PATH runs rotate-secret for PATH.",
+        trigger=EventTrigger(
+            expect={REQUESTED},
+            match=ResourceSpecification({"prefect.resource.id": f"{SECRET}*"}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[RunDeployment(deployment_id=rotate, parameters=parameters)],
+    )
+
+
+def late_automation(channel: Any) -> Automation:
+    """A secret that is late is reported, once a day: after firing, Prefect passes over events for as long."""
+    return Automation(
+        name="keyturn: report a late secret",
+        description="Sends why a secret should have been replaced by now, and what holds it.",
+        trigger=EventTrigger(
+            expect={LATE},
+            match=ResourceSpecification({"prefect.resource.id": f"{SECRET}*"}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=REMINDED,
+        ),
+        actions=[SendNotification(block_document_id=channel, subject=LATE_SUBJECT, body=LATE_BODY)],
+    )
+
+
 async def put_automation(automation: Automation) -> None:
-    """Create it, or bring the one of its name up to date."""
+    """Create it, or bring the one of its name up to date; one that says the same stays, with what it has counted."""
     async with get_client() as client:
-        for old in await client.read_automations_by_name(automation.name):
+        known = await client.read_automations_by_name(automation.name)
+        if [content(one) for one in known] == [content(automation)]:
+            return
+        for old in known:
             await client.delete_automation(old.id)
     await automation.acreate()
+
+
+def content(automation: Any) -> dict[str, Any]:
+    """What an automation says, without what the server adds."""
+    return dict(automation.model_dump(include={"name", "description", "enabled", "trigger", "actions"}))

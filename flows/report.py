@@ -4,10 +4,12 @@ import re
 
 from prefect.artifacts import acreate_table_artifact
 
+from flows.fleet import Stopped
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
+from keyturn.rotation.rollout import Told
 from keyturn.rotation.run import Outcome
-from keyturn.rotation.settle import Retirement, Told
+from keyturn.rotation.settle import Retirement
 from keyturn.rotation.sync import Pushed
 
 Row = dict[str, str | int]
@@ -42,7 +44,8 @@ def tell_row(told: Told) -> Row:
 def outcome_row(path: str, outcome: Outcome | KeyturnError) -> Row:
     """One secret of a fleet."""
     if isinstance(outcome, KeyturnError):
-        return {"secret": path, "state": "failed", "version": "", "why": str(outcome)}
+        state = "not begun" if isinstance(outcome, Stopped) else "failed"
+        return {"secret": path, "state": state, "version": "", "why": str(outcome)}
     return {"secret": path, "state": str(outcome.state), "version": outcome.version or "", "why": outcome.message}
 
 

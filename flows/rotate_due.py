@@ -1,36 +1,74 @@
 """Find what is due and rotate it, one task a secret."""
 
 import asyncio
-from copy import copy
+from collections import Counter
 from itertools import chain
+from typing import Final
 
-from flows.common import BATCH, at_target, by_target, chosen, each, in_batches, raise_failures, runbook, workspace
+from prefect.events import emit_event
+
+from flows.common import BATCH, SIDE_BY_SIDE, by_target, chosen, in_batches, raise_failures, runbook, workspace
+from flows.fleet import Breaker, Fleet
 from flows.report import outcome_row, table
-from keyturn.core.errors import KeyturnError
+from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.policy import Trigger
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.decide import Sighting
 from keyturn.rotation.run import Outcome
 from tasks import rotation as tasks
 
+STOP_AT: Final = 0.2
+"""The share of due secrets that may fail before no further one is begun."""
+
+LATE: Final = "keyturn.secret.late"
+
 
 @runbook("rotate-due")
-async def rotate_due() -> int:
-    """Rotate every secret that is due; one that fails never stops another. The number of secrets turned."""
+async def rotate_due(stop_at: float = STOP_AT, side_by_side: int = SIDE_BY_SIDE) -> int:
+    """Rotate every secret that is due; one that fails never stops another. The number of secrets turned.
+
+    At each target ``side_by_side`` are at work at once. Once more than the share ``stop_at`` has failed nothing
+    further is begun. What would end by itself is renewed, and what is later than allowed is reported.
+    """
     opened = await workspace()
-    found = [await tasks.find_due(batch) for batch in in_batches(chosen(opened, None), BATCH)]
-    due = list(chain.from_iterable(found))
+    paths = chosen(opened, None)
+    seen = list(chain.from_iterable([await tasks.find_due(batch) for batch in in_batches(paths, BATCH)]))
+    sound_alarms(seen)
+    fleet = await turn(opened, [one.path for one in seen if one.work], stop_at, side_by_side)
+    fleet.results |= await renewed(opened, paths)
+    counts = Counter(row["state"] for row in (outcome_row(*result) for result in fleet.results.items()))
+    summary = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    await table("rotate-due", [outcome_row(*row) for row in sorted(fleet.results.items())], summary)
+    raise_failures("rotate", fleet.results)
+    return fleet.breaker.total
 
+
+async def turn(opened: Keyturn, due: list[str], stop_at: float, side_by_side: int) -> Fleet[Outcome]:
+    """Rotate these, target by target and all targets at once."""
+    fleet: Fleet[Outcome] = Fleet(Breaker(len(due), stop_at), side_by_side)
+    await fleet.show("rotate-due-progress", f"{len(due)} secrets are due")
     groups = by_target(opened, due).items()
-    turned = await asyncio.gather(*(rotate_at(target, paths) for target, paths in groups))
-    results = {path: outcome for group in turned for path, outcome in group.items()}
-    await table("rotate-due", [outcome_row(*row) for row in results.items()], f"{len(due)} secrets were due")
-    raise_failures("rotate", results)
-    return len(due)
+    await asyncio.gather(*(fleet.work(target, group, rotate_one) for target, group in groups))
+    await fleet.finish()
+    return fleet
 
 
-async def rotate_at(target: str | None, paths: list[str]) -> dict[str, Outcome | KeyturnError]:
-    """The due secrets of one target, a few at a time; without its place none of them."""
-    try:
-        async with at_target(target):
-            return await each(paths, lambda path: tasks.rotate_whole(path, Trigger.SCHEDULE))
-    except KeyturnError as error:
-        return {path: copy(error).during("rotate", path) for path in paths}
+async def rotate_one(path: str) -> Outcome:
+    """One secret, in one task."""
+    return await tasks.rotate_whole(path, Trigger.SCHEDULE)
+
+
+async def renewed(opened: Keyturn, paths: list[str]) -> dict[str, Outcome | KeyturnError]:
+    """Keep alive what would end by itself; the errors by secret."""
+    needing = [path for path in paths if opened.secret(path).rotation.renews]
+    faults = [await tasks.renew(batch) for batch in in_batches(needing, BATCH)]
+    hint = "It is renewed again with the next run"
+    return {path: TransientError("renew", path, said, hint) for batch in faults for path, said in batch.items()}
+
+
+def sound_alarms(seen: list[Sighting]) -> None:
+    """Tell Prefect of every secret that is later than its policy allows; an automation passes it on."""
+    for one in seen:
+        if one.alarm:
+            resource = {"prefect.resource.id": f"keyturn.secret.{one.path}"}
+            emit_event(LATE, resource=resource, payload={"path": one.path, "why": one.alarm})

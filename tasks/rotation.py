@@ -2,27 +2,46 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, TypeVar
 
 from keyturn.core.errors import Superseded, TransientError
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Rotation
-from keyturn.rotation import run, steps
+from keyturn.rotation import decide as deciding
+from keyturn.rotation import rollout, run, steps
+from keyturn.rotation.decide import Decision, Sighting
+from keyturn.rotation.guard import guard_destinations
+from keyturn.rotation.keep import keep_alive
 from keyturn.rotation.records import load
+from keyturn.rotation.revert import revert
+from keyturn.rotation.rollout import Told, acknowledge, notify, pass_canary
 from keyturn.rotation.run import Outcome
-from keyturn.rotation.settle import Retirement, Told, Waive, acknowledge, notify, retire
-from keyturn.rotation.steps import Decision
+from keyturn.rotation.settle import Retirement, Waive, retire
 from keyturn.rotation.sync import Pushed, converge, sync
 from tasks.step import step
 from tasks.workspace import keyturn
 
 SIDE_BY_SIDE: Final = 8
 
+T = TypeVar("T")
+
 
 @step("decide")
 def decide(path: str, trigger: Trigger) -> Decision:
     """Whether to rotate now, and why."""
-    return steps.decide(keyturn(), path, trigger)
+    return deciding.decide(keyturn(), path, trigger)
+
+
+@step("decide")
+def decide_again(path: str, trigger: Trigger, decision: Decision) -> Decision | None:
+    """After a candidate was refused: whether to make another."""
+    return deciding.decide_again(keyturn(), path, trigger, decision)
+
+
+@step("guard")
+def guard(path: str, decision: Decision) -> None:
+    """Refuse to begin where a destination could not take a copy; nothing is changed."""
+    guard_destinations(keyturn(), path, urgent=decision.urgent)
 
 
 @step("stage")
@@ -33,14 +52,14 @@ def stage(path: str, decision: Decision) -> str:
 
 @step("install")
 def install(path: str, token: str) -> None:
-    """Make the target accept the candidate."""
+    """Make the target accept the candidate; one that it refuses is given up."""
     steps.install(keyturn(), steps.resume(keyturn(), path, token))
 
 
 @step("verify")
 def verify(path: str, token: str) -> None:
     """Log in with the candidate; one that the target refuses is given up."""
-    run.check(keyturn(), steps.resume(keyturn(), path, token))
+    steps.verify(keyturn(), steps.resume(keyturn(), path, token))
 
 
 @step("promote")
@@ -69,6 +88,36 @@ def tell(path: str, token: str, consumer: str) -> Told:
     if rotation is None or rotation.token != token:
         return Told(consumer)
     return notify(keyturn(), path, rotation, consumer)
+
+
+@step("health")
+def ask_health(path: str, consumers: list[str]) -> str:
+    """What is wrong with these consumers; empty when they are well."""
+    return rollout.unwell(keyturn(), consumers)
+
+
+@step("pass canary")
+def let_rest_follow(path: str, token: str) -> None:
+    """Keep in the record that the canary is well."""
+    pass_canary(keyturn(), path, token)
+
+
+@step("revert")
+def take_back(path: str, token: str, why: str) -> Rotation:
+    """Put the previous value in force again; the rotation as it stands then, in names."""
+    return revert(keyturn(), path, token, why)
+
+
+@step("revert")
+def finish_reverting(path: str) -> Rotation | None:
+    """Finish what a run died in while it put the previous value back."""
+    return run.reverting(keyturn(), path)
+
+
+@step("renew")
+def renew(paths: list[str]) -> dict[str, str]:
+    """Keep alive what would end by itself; what is wrong with which secret."""
+    return keep_alive(keyturn(), paths)
 
 
 @step("conclude")
@@ -103,30 +152,32 @@ def rotate_whole(path: str, trigger: Trigger) -> Outcome:
 
 
 @step("find due")
-def find_due(paths: list[str]) -> list[str]:
-    """Which of these secrets are due, or were left half done, told from metadata alone."""
-    return found(paths, lambda path: steps.decide(keyturn(), path, Trigger.SCHEDULE).reason)
+def find_due(paths: list[str]) -> list[Sighting]:
+    """Which of these secrets are due, left half done, or late, told from metadata alone."""
+    sightings = looked_at(paths, lambda path: deciding.sight(keyturn(), path))
+    return [one or Sighting(path, work=True) for path, one in sightings.items() if one is None or one.work or one.alarm]
 
 
 @step("find unretired")
 def find_unretired(paths: list[str]) -> list[str]:
     """Which of these secrets have an old credential that still lives."""
-    return found(paths, lambda path: load(keyturn(), path).retiring)
+    records = looked_at(paths, lambda path: load(keyturn(), path))
+    return [path for path, record in records.items() if record is None or record.retiring]
 
 
-def found(paths: list[str], look: Callable[[str], object]) -> list[str]:
-    """The paths where ``look`` finds something. One that can't be looked at is among them: its own task says why.
+def looked_at(paths: list[str], look: Callable[[str], T]) -> dict[str, T | None]:
+    """What ``look`` finds; None for one that can't be looked at, whose own task is to say why.
 
     Raises TransientError, since then none of them may answer.
     """
 
-    def wanted(path: str) -> bool:
+    def glance(path: str) -> T | None:
         try:
-            return bool(look(path))
+            return look(path)
         except TransientError:
             raise
         except Exception:  # noqa: BLE001  what one secret suffers from stops no other
-            return True
+            return None
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        return [path for path, is_wanted in zip(paths, pool.map(wanted, paths), strict=True) if is_wanted]
+        return dict(zip(paths, pool.map(glance, paths), strict=True))

@@ -4,14 +4,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from deployments.local.mariadb import MariaDB
 from deployments.local.openbao import OpenBao
 from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import Hub, prepare
+from deployments.local.redis import Redis
+from tests.support.engines import OverMariaDB, OverPostgreSQL
 from tests.support.lab import Lab
 from tests.support.world import TOKEN_VARIABLE, World
 
-pytest.register_assert_rewrite("tests.contracts.hub", "tests.contracts.strategy")
+pytest.register_assert_rewrite("tests.contracts.engines", "tests.contracts.hub", "tests.contracts.strategy")
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +28,20 @@ def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
     """A database that forgets everything when it stops."""
     with PostgreSQL(tmp_path_factory.mktemp("postgres"), free_port(), durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    """Another database that forgets everything when it stops."""
+    with MariaDB(tmp_path_factory.mktemp("mariadb"), free_port(), durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """A key-value server, with users that tests make."""
+    with Redis(tmp_path_factory.mktemp("redis"), free_port()) as server:
         yield server
 
 
@@ -51,3 +68,15 @@ def lab(world: World) -> Iterator[Lab]:
     """Makes fresh secrets in the world, and opens them."""
     with Lab(world) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def over_postgresql(lab: Lab) -> OverPostgreSQL:
+    """The hub's database engine in front of the lab's database."""
+    return OverPostgreSQL(lab)
+
+
+@pytest.fixture(scope="session")
+def over_mariadb(lab: Lab, mariadb: MariaDB) -> OverMariaDB:
+    """The hub's database engine in front of a MariaDB."""
+    return OverMariaDB(lab, mariadb)

@@ -12,7 +12,19 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HOUSE = ("keyturn", "blocks", "tasks", "flows", "deployments")
 
-SDKS = {"hvac", "boto3", "botocore", "azure", "google", "grpc", "psycopg2", "requests", "standardwebhooks"}
+SDKS = {
+    "cryptography",
+    "hvac",
+    "boto3",
+    "botocore",
+    "azure",
+    "google",
+    "grpc",
+    "psycopg2",
+    "pymysql",
+    "requests",
+    "standardwebhooks",
+}
 WHERE_SDKS_LIVE = {"keyturn.providers": SDKS, "keyturn.client": {"standardwebhooks"}, "deployments.local": SDKS}
 """Which parts may import which SDKs; the local servers are made of them."""
 

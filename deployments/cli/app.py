@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from deployments.cli import catalogue, history, registration, rotation, stack
+from deployments.cli import catalogue, due, history, registration, rotation, stack
 from deployments.cli.failures import EXIT_CODES, told
 from deployments.cli.output import write
 from keyturn import __version__
@@ -58,6 +58,7 @@ for command in (
     rotation.rotate,
     rotation.sync,
     rotation.retire,
+    due.due,
     history.history,
 ):
     app.command(epilog=EXIT_CODES)(command)

@@ -10,8 +10,9 @@ from deployments.cli.standing import copy_data
 from deployments.cli.watch import Run
 from keyturn.core.errors import KeyturnError, Locked, TransientError
 from keyturn.core.fingerprint import shown
+from keyturn.rotation.rollout import Told
 from keyturn.rotation.run import Outcome, State
-from keyturn.rotation.settle import Retirement, Told
+from keyturn.rotation.settle import Retirement
 from keyturn.rotation.sync import CopyState, Pushed
 
 BEFORE_PROMOTION: Final = ("make way", "stage", "install", "verify", "promote")

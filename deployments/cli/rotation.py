@@ -29,6 +29,9 @@ TIMEOUT: Final = 600
 SIDE_BY_SIDE: Final = 8
 
 ForceOption = Annotated[bool, typer.Option("--force", help="Rotate now, due or not; the last old credential ends.")]
+CompromisedOption = Annotated[
+    bool, typer.Option("--compromised", help="Others may know it: like --force, and the old one ends without grace.")
+]
 EarlyOption = Annotated[bool, typer.Option("--early", help="Waive the grace; copies and consumers are still asked.")]
 WaiveOption = Annotated[bool, typer.Option("--force", help="Waive everything, for one PATH; the history says so.")]
 
@@ -36,6 +39,7 @@ WaiveOption = Annotated[bool, typer.Option("--force", help="Waive everything, fo
 def rotate(
     path: PathArgument,
     force: ForceOption = False,
+    compromised: CompromisedOption = False,
     local: LocalOption = False,
     catalogue: CatalogueOption = None,
     timeout: TimeoutOption = TIMEOUT,
@@ -45,9 +49,10 @@ def rotate(
 
     Then every copy is pushed and every consumer is told. Safe to run again: it goes on where it was.
     """
+    asked = trigger(force, compromised)
     if local:
-        return show_outcome(rotate_here(path, force, catalogue), None, as_json)
-    given = {"path": path, "trigger": trigger(force)}
+        return show_outcome(rotate_here(path, asked, catalogue), None, as_json)
+    given = {"path": path, "trigger": asked}
     run = run_through_prefect("rotate-secret/rotate-secret", given, catalogue, timeout)
 
     from deployments.cli.reports import outcome_of
@@ -57,20 +62,22 @@ def rotate(
     return show_outcome(outcome_of(path, run), run, as_json)
 
 
-def trigger(force: bool) -> "Trigger":
-    """What asks for the rotation."""
+def trigger(force: bool, compromised: bool) -> "Trigger":
+    """What asks for the rotation. Wrong usage where both are given."""
     from keyturn.core.policy import Trigger
 
-    return Trigger.FORCE if force else Trigger.SCHEDULE
+    if force and compromised:
+        raise typer.BadParameter("give --force or --compromised, not both")
+    return Trigger.COMPROMISE if compromised else Trigger.FORCE if force else Trigger.SCHEDULE
 
 
-def rotate_here(path: str, force: bool, catalogue: Path | None) -> "Outcome":
+def rotate_here(path: str, asked: "Trigger", catalogue: Path | None) -> "Outcome":
     """The whole protocol in this process."""
     with opened_keyturn(catalogue) as keyturn:
         from keyturn.rotation import run
 
         here()
-        return run.rotate(keyturn, path, trigger(force))
+        return run.rotate(keyturn, path, asked)
 
 
 def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:

@@ -1,18 +1,21 @@
 """Where every secret stands: its version and age, when it is due, its copies and its consumers."""
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from deployments.cli.output import span, stamp, when
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
-from keyturn.core.policy import Facts, Reason, due, due_at
+from keyturn.core.policy import Outlook, Reason, Trigger, due, due_at, outlook
 from keyturn.core.record import Rotation, Stage
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.records import load
+from keyturn.rotation.decide import facts, look_up
 from keyturn.rotation.sync import Pushed, look
+
+T = TypeVar("T")
 
 SIDE_BY_SIDE: Final = 8
 
@@ -29,6 +32,7 @@ class Standing:
     rotated_at: datetime | None = None
     due_at: datetime | None = None
     reason: Reason | None = None
+    outlook: Outlook | None = None
     rotation: Rotation | None = None
     grace_over: datetime | None = None
     copies: tuple[Pushed, ...] = ()
@@ -46,17 +50,19 @@ class Standing:
         if self.error:
             return [f"unknown: {self.error}"]
         if self.rotated_at is None:
-            return ["no version yet", "due now"]
+            return ["no version yet", self.due()]
         lines = [f"version {self.version}", f"{span(self.now - self.rotated_at)} old", self.due()]
         return lines + ([self.unfinished(self.rotation)] if self.rotation else [])
 
     def due(self) -> str:
-        """When it is replaced next."""
+        """When it is replaced next; `keyturn due` says why."""
+        late = "late, " if self.outlook and self.outlook.alarm else ""
         if self.reason:
-            return "beyond its maximum age" if self.reason.alarm else "due now"
-        if self.due_at is None or self.due_at <= self.now:
-            return "due, waits for its window"
-        return f"due in {span(self.due_at - self.now)}"
+            return f"{late}due now"
+        if self.outlook is None or self.outlook.at is None:
+            return "never due"
+        held = ", held" if self.outlook.held_by else ""
+        return f"{late}due in {span(self.outlook.at - self.now)}{held}"
 
     def unfinished(self, rotation: Rotation) -> str:
         """What is left of the last rotation."""
@@ -87,43 +93,47 @@ ANSWERS: Final = {True: "told", False: "silent", None: "not told yet"}
 
 def standings(keyturn: Keyturn) -> list[Standing]:
     """Every secret of the catalogue, looked at side by side. Raises the first error where none could be told."""
-    paths = sorted(keyturn.catalogue.secrets)
+    found = of_each(sorted(keyturn.catalogue.secrets), lambda path: standing(keyturn, path)).items()
+    now = keyturn.clock()
+    return [Standing(path, now, error=str(one)) if isinstance(one, KeyturnError) else one for path, one in found]
+
+
+def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | KeyturnError]:
+    """What ``look`` tells of each secret, or why it can't. Raises the first error where none could be told."""
+
+    def attempt(path: str) -> T | KeyturnError:
+        try:
+            return look(path)
+        except KeyturnError as error:
+            return error
+
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        found = list(pool.map(lambda path: attempt(keyturn, path), paths))
+        found = list(pool.map(attempt, paths))
     errors = [one for one in found if isinstance(one, KeyturnError)]
     if errors and len(errors) == len(found):
         raise errors[0]
-    now = keyturn.clock()
-    rows = zip(paths, found, strict=True)
-    return [Standing(path, now, error=str(one)) if isinstance(one, KeyturnError) else one for path, one in rows]
-
-
-def attempt(keyturn: Keyturn, path: str) -> Standing | KeyturnError:
-    """One secret, or why the hub does not tell of it."""
-    try:
-        return standing(keyturn, path)
-    except KeyturnError as error:
-        return error
+    return dict(zip(paths, found, strict=True))
 
 
 def standing(keyturn: Keyturn, path: str) -> Standing:
     """One secret, told without reading its value."""
-    secret, info, record = keyturn.secret(path), keyturn.hub.describe(path), load(keyturn, path)
-    facts = Facts(path, secret.rotation.schedule, keyturn.clock(), info.rotated_at if info else None)
+    secret, stands = keyturn.secret(path), look_up(keyturn, path)
+    info, record, known = stands.info, stands.record, facts(keyturn, path, Trigger.SCHEDULE, stands)
     promoted = record.retiring or next((r for r in reversed(record.history) if r.stage is Stage.RETIRED), None)
-    known = set(promoted.acknowledged) if promoted else set()
+    heard = set(promoted.acknowledged) if promoted else set()
     over = record.retiring.promoted_at if record.retiring else None
     return Standing(
         path,
-        facts.now,
-        info.version if info else 0,
-        facts.rotated_at,
-        due_at(facts),
-        due(facts),
+        known.now,
+        stands.version,
+        known.rotated_at,
+        due_at(known),
+        due(known),
+        outlook(known),
         record.rotation,
         over + secret.rotation.grace if over else None,
         tuple(look(keyturn, path, destination) for destination in secret.destinations) if info else (),
-        tuple((name, name in known if promoted else None) for name in secret.consumers),
+        tuple((name, name in heard if promoted else None) for name in secret.consumers),
     )
 
 

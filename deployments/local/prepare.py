@@ -35,6 +35,9 @@ WORKER: Final = "keyturn-worker"
 CONSUMER: Final = "consumer"
 LEASE: Final = environment.LEASE_TOKEN_ROLE
 READER: Final = "ml-reader"
+ROOT_CA: Final = "pki-root"
+CA: Final = "pki"
+SERVICES: Final = "services"
 CONSUMERS: Final = ("trainer", "inference")
 PASSED_ON: Final = ("KEYTURN_FAILURE_URL",)
 
@@ -105,6 +108,30 @@ class Hub:
             max_ttl=ttl,
         )
 
+    def certificate_authority(self) -> None:
+        """A root, and below it an authority that signs certificates for names in `internal` and `localhost`."""
+        pki = self.client.secrets.pki
+        for mount, years in ((ROOT_CA, 20), (CA, 10)):
+            if f"{mount}/" not in self.client.sys.list_mounted_secrets_engines()["data"]:
+                self.client.sys.enable_secrets_engine("pki", path=mount, config={"max_lease_ttl": f"{years * 8760}h"})
+        kind = {"key_type": "ec", "key_bits": 256}
+        if not self._has_issuer(ROOT_CA):
+            pki.generate_root("internal", "Keyturn local root", {**kind, "ttl": "175000h"}, mount_point=ROOT_CA)
+        if not self._has_issuer(CA):
+            made = pki.generate_intermediate("internal", "Keyturn local authority", kind, mount_point=CA)["data"]
+            signed = pki.sign_intermediate(
+                made["csr"], "Keyturn local authority", {"ttl": "87600h", "format": "pem_bundle"}, mount_point=ROOT_CA
+            )
+            pki.set_signed_intermediate(signed["data"]["certificate"], mount_point=CA)
+        allowed = {"allowed_domains": ["internal"], "allow_subdomains": True, "max_ttl": "2160h", "key_type": "any"}
+        pki.create_or_update_role(SERVICES, {**allowed, "key_bits": 0}, mount_point=CA)
+
+    def _has_issuer(self, mount: str) -> bool:
+        try:
+            return bool(self.client.list(f"{mount}/issuers"))
+        except InvalidPath:
+            return False
+
 
 @contextmanager
 def database(host: str, port: int, password: str, name: str = "postgres") -> Iterator[Cursor]:
@@ -159,6 +186,7 @@ def prepare(hub: Hub, host: str, port: int, superuser_password: str, consumers: 
         hub.first(f"webhooks/{consumer}", {"key": f"whsec_{secrets.token_hex(24)}"}, "keyturn")
     prepare_database(host, port, superuser_password, admin["password"], kept["password"])
     hub.database_engine(host, port, READER)
+    hub.certificate_authority()
 
 
 def prepare_stack(stack: Stack) -> None:

@@ -1,4 +1,4 @@
-# What a Keyturn worker may do in the hub. Replace `secret`, `keyturn` and `database` by your mounts.
+# What a Keyturn worker may do in the hub. Replace `secret`, `keyturn`, `database` and `pki` by your mounts.
 
 # The secrets themselves: read them, promote new versions, and keep rotation state in their metadata.
 path "secret/data/*" {
@@ -16,13 +16,58 @@ path "keyturn/metadata/*" {
   capabilities = ["create", "read", "update", "list"]
 }
 
-# Only for the strategy vault-dynamic: tokens that ask for leases (keyturn-lease.hcl), seeing leases, ending them.
+# Only for the strategy vault-dynamic: how long the roles' leases last, tokens that ask for leases
+# (keyturn-lease.hcl), seeing leases, renewing them, ending them. Narrow `*` to the roles of the catalogue;
+# renewing and ending can't be narrowed, whoever knows a lease's id may do it.
+path "database/roles/*" {
+  capabilities = ["read"]
+}
+path "sys/mounts/database/tune" {
+  capabilities = ["read"]
+}
 path "auth/token/create/keyturn-lease" {
   capabilities = ["create", "update"]
 }
 path "sys/leases/lookup/database/creds/*" {
   capabilities = ["list", "sudo"]
 }
+path "sys/leases/lookup" {
+  capabilities = ["update"]
+}
+path "sys/leases/renew" {
+  capabilities = ["update"]
+}
 path "sys/leases/revoke" {
+  capabilities = ["update"]
+}
+
+# Only for the strategy vault-static-role: whose account it is, its password, and a new one. Narrow `*` to the
+# roles of the catalogue.
+path "database/static-roles/*" {
+  capabilities = ["read"]
+}
+path "database/static-creds/*" {
+  capabilities = ["read"]
+}
+path "database/rotate-role/*" {
+  capabilities = ["update"]
+}
+
+# Only for the strategy certificate: what a role allows, signing requests, seeing what was issued, revoking it.
+# Narrow `*` to the roles of the catalogue; revoking can't be narrowed to a role. The second path for signing is
+# for secrets that name an `issuer`.
+path "pki/roles/*" {
+  capabilities = ["read"]
+}
+path "pki/sign/*" {
+  capabilities = ["update"]
+}
+path "pki/issuer/+/sign/*" {
+  capabilities = ["update"]
+}
+path "pki/cert/*" {
+  capabilities = ["read"]
+}
+path "pki/revoke" {
   capabilities = ["update"]
 }

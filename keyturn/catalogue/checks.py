@@ -7,17 +7,18 @@ reported elsewhere): so one mistake hides no other.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final, get_args
 
+from keyturn.catalogue import account_names, times
 from keyturn.catalogue.connections import System
 from keyturn.catalogue.environment import references
+from keyturn.catalogue.freezes import covers, illegal_pattern
+from keyturn.catalogue.plain import at, destinations, text
 from keyturn.catalogue.problems import Path, Problem
 from keyturn.catalogue.source import Entry
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.names import LIMITS, illegal_name
 from keyturn.core.suggest import advice, likely
-from keyturn.settings import durations
 from keyturn.settings.fields import NAME, illegal_path, models
 from keyturn.strategies.base import StrategySettings
 from keyturn.strategies.registry import Rotation
@@ -51,7 +52,7 @@ class World:
     def kind(self, store: str) -> str | None:
         """A store's kind, even of one that is broken otherwise."""
         entry = self.entries["stores"].get(store)
-        kind = _text(entry, "kind") if entry else None
+        kind = text(entry, "kind") if entry else None
         return kind if kind in LIMITS else None
 
 
@@ -64,8 +65,10 @@ def find(world: World) -> list[Problem]:
     """Everything that is wrong between the entries."""
     secrets = list(world.entries["secrets"].values())
     found = [problem for check in EACH for entry in secrets for problem in check(entry, world)]
-    found += [problem for entry in _connections(world) for problem in _legal_label(entry)]
+    found += [problem for entry in _labelled(world) for problem in _legal_label(entry)]
+    found += [problem for entry in world.entries["freezes"].values() for problem in _freeze(entry, world)]
     found += [problem for claims in CLAIMS for problem in _claimed_twice(claims, secrets, world)]
+    found += _lists_of_several(secrets, world)
     return found
 
 
@@ -94,30 +97,30 @@ def no_references(entry: Entry, _: World) -> Found:
 
 def known_stores(entry: Entry, world: World) -> Found:
     """Every destination is in a declared store."""
-    for index, store, _ in _destinations(entry):
+    for index, store, _ in destinations(entry):
         yield from _declared(entry, ("destinations", index, "store"), "stores", store, world)
 
 
 def known_target(entry: Entry, world: World) -> Found:
     """The target is declared."""
-    if name := _text(entry, "rotation", "target"):
+    if name := text(entry, "rotation", "target"):
         yield from _declared(entry, ("rotation", "target"), "targets", name, world)
 
 
 def fitting_target(entry: Entry, world: World) -> Found:
     """The target is of a kind that the strategy works at."""
-    name, model = _text(entry, "rotation", "target"), _strategy(entry)
+    name, model = text(entry, "rotation", "target"), _strategy(entry)
     other = world.entries["targets"].get(name or "")
-    kind = _text(other, "kind") if other else None
-    if model and kind and kind not in model.targets and kind in TARGET_KINDS:
-        strategy, fitting = _text(entry, "rotation", "strategy"), ", ".join(sorted(model.targets))
+    kind = text(other, "kind") if other else None
+    if model and model.targets and kind and kind not in model.targets and kind in TARGET_KINDS:
+        strategy, fitting = text(entry, "rotation", "strategy"), ", ".join(sorted(model.targets))
         said = f"{strategy} does not work at {name}, which is of the kind {kind}"
         yield entry.problem(("rotation", "target"), said, f"Name a target of the kind {fitting}.")
 
 
 def known_consumers(entry: Entry, world: World) -> Found:
     """Every consumer is declared, and named once."""
-    consumers = _at(entry.data, ("consumers",))
+    consumers = at(entry.data, ("consumers",))
     seen: set[str] = set()
     for index, name in enumerate(consumers if isinstance(consumers, list) else ()):
         if not isinstance(name, str):
@@ -128,40 +131,29 @@ def known_consumers(entry: Entry, world: World) -> Found:
         yield from _declared(entry, ("consumers", index), "consumers", name, world)
 
 
+def canary_among_consumers(entry: Entry, _: World) -> Found:
+    """Who is told first is among those who are told, and the old value can be put back."""
+    canary, consumers = at(entry.data, ("rollout", "canary")), at(entry.data, ("consumers",))
+    told = consumers if isinstance(consumers, list) else []
+    for index, name in enumerate(canary if isinstance(canary, list) else ()):
+        if isinstance(name, str) and name not in told:
+            path = ("rollout", "canary", index)
+            yield entry.problem(
+                path, f"{name} is not among the secret's consumers", advice(name, map(str, told), "Name it there too.")
+            )
+    model = _strategy(entry)
+    if canary is not None and model and not model.takes_back:
+        said = f"with {text(entry, 'rotation', 'strategy')} the previous value can't be put in force again"
+        yield entry.problem(("rollout",), said, "Leave rollout out, or use another strategy.")
+
+
 def legal_remote_names(entry: Entry, world: World) -> Found:
     """Every destination's name is one that its store allows."""
-    for index, store, name in _destinations(entry):
+    for index, store, name in destinations(entry):
         kind = world.kind(store)
         if kind and name and (said := illegal_name(kind, name)):
             path = ("destinations", index, "name")
             yield entry.problem(path, f"the store {store} refuses this name: {said}", "Rename it.")
-
-
-def grace_within_interval(entry: Entry, _: World) -> Found:
-    """The previous value is gone before the next rotation needs its place."""
-    interval, grace = _duration(entry, "interval"), _duration(entry, "grace")
-    if interval and grace is not None and grace >= interval:
-        said = f"grace ({durations.show(grace)}) is not shorter than the interval ({durations.show(interval)})"
-        yield entry.problem(("rotation", "grace"), said, "Shorten grace or lengthen interval: two values live at most.")
-
-
-def jitter_within_half(entry: Entry, _: World) -> Found:
-    """Spreading never doubles the distance between two rotations."""
-    interval, jitter = _duration(entry, "interval"), _duration(entry, "jitter")
-    if interval and jitter and jitter > interval / 2:
-        said = f"jitter ({durations.show(jitter)}) is more than half the interval ({durations.show(interval)})"
-        yield entry.problem(("rotation", "jitter"), said, f"Set it to {durations.show(interval / 2)} or less.")
-
-
-def maximum_age_above_interval(entry: Entry, _: World) -> Found:
-    """The alarm sounds for what is late, not for what is on time."""
-    interval, limit = _duration(entry, "interval"), _duration(entry, "maximum_age")
-    jitter = _duration(entry, "jitter") or timedelta(0)
-    if interval and limit and limit <= interval + jitter:
-        after = f"interval{' and jitter together' if jitter else ''} ({durations.show(interval + jitter)})"
-        said = f"maximum_age ({durations.show(limit)}) is not longer than {after}"
-        remedy = "Lengthen it: the alarm would sound for a punctual secret."
-        yield entry.problem(("rotation", "maximum_age"), said, remedy)
 
 
 EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
@@ -172,10 +164,10 @@ EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
     known_target,
     fitting_target,
     known_consumers,
+    canary_among_consumers,
     legal_remote_names,
-    grace_within_interval,
-    jitter_within_half,
-    maximum_age_above_interval,
+    *times.CHECKS,
+    *account_names.CHECKS,
 )
 
 
@@ -186,11 +178,12 @@ def _declared(entry: Entry, path: Path, section: str, name: str, world: World) -
         yield entry.problem(path, f"no {section.removesuffix('s')} is called {name}", remedy)
 
 
-# --- names of stores, targets and consumers ----------------------------------------------------------------
+# --- names of stores, targets, consumers and freezes -------------------------------------------------------
 
 
-def _connections(world: World) -> list[Entry]:
-    return [entry for section in ("stores", "targets", "consumers") for entry in world.entries[section].values()]
+def _labelled(world: World) -> list[Entry]:
+    labelled = ("stores", "targets", "consumers", "freezes")
+    return [entry for section in labelled for entry in world.entries[section].values()]
 
 
 def _legal_label(entry: Entry) -> Found:
@@ -199,12 +192,22 @@ def _legal_label(entry: Entry) -> Found:
         yield entry.problem((), "this name can't be used", remedy)
 
 
+def _freeze(entry: Entry, world: World) -> Found:
+    """A freeze takes no references, and each of its patterns covers a secret."""
+    yield from references(entry)
+    patterns, secrets = at(entry.data, ("paths",)), world.entries["secrets"]
+    for index, pattern in enumerate(patterns if isinstance(patterns, list) and world.complete else ()):
+        legal = isinstance(pattern, str) and not illegal_pattern(pattern)
+        if legal and not any(covers(pattern, path) for path in secrets):
+            yield entry.problem(("paths", index), "no secret lies there", advice(pattern, secrets, "Remove it."))
+
+
 # --- what only one secret may have -------------------------------------------------------------------------
 
 
 def places(entry: Entry, world: World) -> Iterator[Claim]:
     """Where the secret is pushed to; two stores may be the same system, and some fold case."""
-    for index, store, name in _destinations(entry):
+    for index, store, name in destinations(entry):
         if name:
             limits = LIMITS.get(world.kind(store) or "")
             folded = name.casefold() if limits and limits.folds_case else name
@@ -214,9 +217,9 @@ def places(entry: Entry, world: World) -> Iterator[Claim]:
 
 def accounts(entry: Entry, world: World) -> Iterator[Claim]:
     """What the secret rotates at its target."""
-    target, model = _text(entry, "rotation", "target"), _strategy(entry)
+    target, model = text(entry, "rotation", "target"), _strategy(entry)
     for key in model.claims if target and model else ():
-        value = _at(entry.data, ("rotation", key))
+        value = at(entry.data, ("rotation", key))
         listed = (
             [((key, index), one) for index, one in enumerate(value)] if isinstance(value, list) else [((key,), value)]
         )
@@ -228,12 +231,42 @@ def accounts(entry: Entry, world: World) -> Iterator[Claim]:
 
 def engine_roles(entry: Entry, _: World) -> Iterator[Claim]:
     """The role of the hub's database engine."""
-    role, mount = _text(entry, "rotation", "role"), _text(entry, "rotation", "mount") or "database"
-    if role:
+    role, mount = text(entry, "rotation", "role"), text(entry, "rotation", "mount") or "database"
+    model = _strategy(entry)
+    if role and model and model.claims_role:
         yield ("role", mount, role), entry, ("rotation", "role"), f"the role {role} of the engine at {mount}"
 
 
 CLAIMS: Final = (places, accounts, engine_roles)
+
+
+def _lists_of_several(secrets: list[Entry], world: World) -> Found:
+    """Keys that a dead run left are found in a list: no other secret's keys may be taken for them."""
+    lists: dict[Any, list[tuple[Entry, list[str]]]] = {}
+    for entry in secrets:
+        target, path = text(entry, "rotation", "target"), text(entry, "rotation", "list", "path")
+        if target and path and text(entry, "rotation", "strategy") == "http-api-key":
+            where = at(entry.data, ("rotation", "list", "where"))
+            told = sorted(f"{key} {said}" for key, said in where.items()) if isinstance(where, dict) else []
+            lists.setdefault((world.system("targets", target), path), []).append((entry, told))
+    for several in lists.values():
+        yield from _not_told_apart(several)
+
+
+def _not_told_apart(several: list[tuple[Entry, list[str]]]) -> Found:
+    if all("{{path}}" in str(told) for _, told in several):
+        return
+    for entry, told in several:
+        others = (one for one, theirs in several if one is not entry and not _told_apart(told, theirs))
+        if other := next(others, None):
+            said = f"the keys of {other.name} are in this list too, and may be taken for this secret's own"
+            remedy = f"Tell them apart by a name with {{{{path}}}}, under where, here and at {other.file}:{other.line}."
+            yield entry.problem(("rotation", "list"), said, remedy)
+
+
+def _told_apart(mine: list[str], theirs: list[str]) -> bool:
+    by_path = ["{{path}}" in str(told) for told in (mine, theirs)]
+    return all(by_path) or (bool(mine and theirs) and not any(by_path) and mine != theirs)
 
 
 def _claimed_twice(claims: Callable[[Entry, World], Iterator[Claim]], secrets: list[Entry], world: World) -> Found:
@@ -247,34 +280,5 @@ def _claimed_twice(claims: Callable[[Entry, World], Iterator[Claim]], secrets: l
             yield entry.problem(path, f"{called} is taken already", remedy)
 
 
-# --- reading plain data ------------------------------------------------------------------------------------
-
-
-def _at(data: Any, path: Path) -> Any:
-    for part in path:
-        data = data.get(part) if isinstance(data, dict) else None
-    return data
-
-
-def _text(entry: Entry, *path: str) -> str | None:
-    said = _at(entry.data, path)
-    return said if isinstance(said, str) else None
-
-
 def _strategy(entry: Entry) -> type[StrategySettings] | None:
-    return STRATEGIES.get(_text(entry, "rotation", "strategy") or "")
-
-
-def _duration(entry: Entry, key: str) -> timedelta | None:
-    try:
-        return durations.parse(_text(entry, "rotation", key) or "")
-    except ValueError:
-        return None
-
-
-def _destinations(entry: Entry) -> Iterator[tuple[int, str, str | None]]:
-    listed = _at(entry.data, ("destinations",))
-    for index, destination in enumerate(listed if isinstance(listed, list) else ()):
-        store, name = _at(destination, ("store",)), _at(destination, ("name",))
-        if isinstance(store, str):
-            yield index, store, name if isinstance(name, str) else None
+    return STRATEGIES.get(text(entry, "rotation", "strategy") or "")

@@ -13,9 +13,9 @@ from keyturn.settings.fields import (
     PositiveDuration,
     WebUrl,
     is_loopback,
+    keep_plain_http_at_home,
     matching,
     refused,
-    split_url,
 )
 
 Region = Annotated[
@@ -131,8 +131,6 @@ class ConsumerSettings(Model):
 
     @model_validator(mode="after")
     def _plain_http_stays_at_home(self) -> Self:
-        parts = split_url(self.url, ("https", "http"))
-        if parts.scheme == "http" and not self.insecure_http and not is_loopback(parts.hostname or ""):
-            remedy = "Use https, or say insecure_http: true if the network between is trusted."
-            raise refused("plain http to another machine", remedy, "url")
+        remedy = "Use https, or say insecure_http: true if the network between is trusted."
+        keep_plain_http_at_home(self.url, self.insecure_http, remedy)
         return self

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from keyturn.catalogue.connections import ConsumerSettings, StoreSettings
 from keyturn.catalogue.environment import Expanded
+from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.problems import Path, Problem
 from keyturn.catalogue.targets import TargetSettings
@@ -21,6 +22,7 @@ SHAPES: Final[dict[str, Any]] = {
     "targets": TargetSettings,
     "consumers": ConsumerSettings,
     "secrets": SecretDeclaration,
+    "freezes": FreezeSettings,
 }
 """What an entry of each section must be."""
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from keyturn.catalogue import checks, source
 from keyturn.catalogue.environment import Expanded, expand
 from keyturn.catalogue.explain import check
 from keyturn.catalogue.models import Catalogue, Secret
 from keyturn.catalogue.problems import CatalogueInvalid, Problem
+
+EXPANDED: Final = ("stores", "targets", "consumers")
+"""The sections that may refer to the environment."""
 
 
 def load(directory: Path, env: Mapping[str, str]) -> Catalogue:
@@ -33,7 +36,7 @@ def _examine(directory: Path, env: Mapping[str, str]) -> tuple[dict[str, dict[st
     entries: dict[str, dict[str, source.Entry]] = {section: {} for section in source.SECTIONS}
     for section, named in read.entries.items():
         for name, entry in named.items():
-            expanded = Expanded(entry) if section == "secrets" else expand(entry, env)
+            expanded = expand(entry, env) if section in EXPANDED else Expanded(entry)
             model, found = check(expanded)
             problems += expanded.problems + found
             entries[section][name] = expanded.entry

@@ -1,16 +1,19 @@
 """The catalogue as the rest of the code sees it: every secret, its rotation, destinations and consumers."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 
 from keyturn.catalogue.connections import ConsumerSettings, StoreSettings
+from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.errors import NotFound
 from keyturn.core.suggest import advice
-from keyturn.settings.fields import Line, Model
+from keyturn.core.windows import Freeze
+from keyturn.settings.fields import Duration, Line, Model
 from keyturn.strategies.registry import Rotation
 
 
@@ -34,6 +37,17 @@ class Destination(Model):
     """Take over, and overwrite, a secret of that name that Keyturn has not made."""
 
 
+class Rollout(Model):
+    """Consumers are told in two waves: the rest only once the canary is well."""
+
+    canary: Annotated[tuple[Line, ...], Field(min_length=1)]
+    """The consumers that are told first; where one does not take the new value, the previous one is put back."""
+    pause: Duration = timedelta(0)
+    """How long to watch the canary before it is asked for its health and the rest is told."""
+    health: bool = True
+    """Ask each canary for GET {url}/api/secrets/health after the pause."""
+
+
 class SecretDeclaration(Model):
     """What the files say about one secret."""
 
@@ -49,6 +63,8 @@ class SecretDeclaration(Model):
     """The places it is pushed to."""
     consumers: tuple[Line, ...] = ()
     """The names of the applications that are told when it changes."""
+    rollout: Rollout | None = None
+    """Tell some of the consumers first; without it, all of them at once."""
 
 
 class Secret(SecretDeclaration):
@@ -65,10 +81,15 @@ class Catalogue(Model):
     targets: dict[str, TargetSettings] = Field(default_factory=dict)
     consumers: dict[str, ConsumerSettings] = Field(default_factory=dict)
     secrets: dict[str, Secret] = Field(default_factory=dict)
+    freezes: dict[str, FreezeSettings] = Field(default_factory=dict)
 
     def secret(self, path: str) -> Secret:
         """The secret at ``path``. Raises NotFound with the one likely meant."""
         return _found("secret", path, self.secrets)
+
+    def freezes_of(self, path: str) -> tuple[Freeze, ...]:
+        """The freezes that hold the secret at ``path``, past ones too."""
+        return tuple(freeze.policy(name) for name, freeze in self.freezes.items() if freeze.covers(path))
 
     def store(self, name: str) -> StoreSettings:
         """The store of that name. Raises NotFound with the one likely meant."""

@@ -8,6 +8,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from keyturn.catalogue.connections import ConsumerSettings, StoreSettings
 from keyturn.catalogue.environment import REFERENCE
+from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.settings import durations
@@ -28,6 +29,8 @@ class CatalogueFile(Model):
     """The applications that use the secrets and are told of changes, by name."""
     secrets: dict[str, SecretDeclaration] | None = None
     """The secrets, by their path in the hub's KV mount."""
+    freezes: dict[str, FreezeSettings] | None = None
+    """Times in which nothing is rotated that can wait, by name."""
 
 
 class _Generator(GenerateJsonSchema):

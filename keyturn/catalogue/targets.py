@@ -1,13 +1,35 @@
 """The targets that honour credentials: one model for each kind, told apart by ``kind``."""
 
-from typing import Annotated, Literal
+import re
+from datetime import timedelta
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.connections import LoopbackAddress, Project, Region, RoleArn, System
-from keyturn.settings.fields import HttpsUrl, HubPath, Line, Model, WebUrl
+from keyturn.core import templates
+from keyturn.settings.fields import (
+    HttpsUrl,
+    HubPath,
+    Line,
+    Model,
+    PositiveDuration,
+    WebUrl,
+    keep_plain_http_at_home,
+    refused,
+)
+from keyturn.settings.requests import Headers
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
+def _of_the_admin(headers: dict[str, str]) -> dict[str, str]:
+    for header, text in headers.items():
+        for name in templates.names(text):
+            if not name.startswith("admin."):
+                said = f"the header {header} asks for {{{{{name}}}}}, which is not known there"
+                raise refused(said, "Write {{admin.FIELD}}, a field at the target's admin path.")
+    return headers
 
 
 class PostgresqlSettings(Model):
@@ -58,8 +80,19 @@ class MysqlSettings(Model):
         return (self.kind, self.host.casefold(), str(self.port))
 
 
+def _redis_node(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    legal = re.fullmatch(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]", host) and port.isdecimal() and port.isascii()
+    if not legal or not 0 < int(port) <= 65_535:
+        raise refused("is not host:port", "Write redis-2.example.com:6379.")
+    return text
+
+
+RedisNode = Annotated[str, AfterValidator(_redis_node), WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"})]
+
+
 class RedisSettings(Model):
-    """A Redis (6.2 or newer) or Valkey server whose ACL users' passwords are rotated."""
+    """A Redis (6.2 or newer) or Valkey whose ACL users' passwords are rotated: one server, or several nodes."""
 
     kind: Literal["redis"]
     """Which target this is."""
@@ -67,12 +100,22 @@ class RedisSettings(Model):
     """The server's host name or address."""
     port: Port = 6379
     """The server's port."""
+    nodes: tuple[RedisNode, ...] = ()
+    """Every other node that may take its place, as host:port: replicas, and the nodes of a cluster. Redis copies
+    users to none of them, so each is changed."""
     tls: bool = True
     """Whether to speak TLS; false sends passwords in clear."""
     ca_file: Line | None = None
     """A PEM file with the CA that signed the server's certificate."""
     admin: HubPath
     """The path in the hub's state mount that holds username and password of the user that may alter others."""
+
+    @model_validator(mode="after")
+    def _nodes_named_once(self) -> Self:
+        named = [node.casefold() for node in (f"{self.host}:{self.port}", f"[{self.host}]:{self.port}", *self.nodes)]
+        if len(set(named)) < len(named):
+            raise refused("a node is named twice", "Name each once, and host and port not again.", "nodes")
+        return self
 
     @property
     def system(self) -> System:
@@ -108,6 +151,8 @@ class MicrosoftGraphSettings(Model):
     """Which target this is."""
     endpoint: HttpsUrl = "https://graph.microsoft.com"
     """Its address; others are for national clouds and emulators."""
+    tenant: Line | None = None
+    """The directory's id or domain, where new secrets are tried; by default the environment's AZURE_TENANT_ID."""
     authority: HttpsUrl | None = None
     """Another address for logging in than https://login.microsoftonline.com."""
     ca_file: Line | None = None
@@ -115,8 +160,9 @@ class MicrosoftGraphSettings(Model):
 
     @property
     def system(self) -> System:
-        """The directory, as far as its addresses tell."""
-        return (self.kind, self.endpoint.rstrip("/").casefold(), (self.authority or "").casefold())
+        """The directory, as far as it is told here."""
+        told = (self.endpoint.rstrip("/"), (self.authority or "").rstrip("/"), self.tenant or "")
+        return (self.kind, *(part.casefold() for part in told))
 
 
 class AzureResourceManagerSettings(Model):
@@ -164,10 +210,26 @@ class HttpApiSettings(Model):
     """The API's address; plain http is allowed on loopback only, unless insecure_http is true."""
     admin: HubPath
     """The path in the hub's state mount whose fields the request templates may use, such as an admin token."""
+    headers: Annotated[Headers, AfterValidator(_of_the_admin)] = Field(default_factory=dict)
+    """Headers of every request that is made as admin, such as authorization: "Bearer {{admin.token}}"."""
     ca_file: Line | None = None
     """A PEM file with the CA that signed the certificate, where it is not a public one."""
+    timeout: PositiveDuration = timedelta(seconds=10)
+    """How long to wait for a connection, and for each part of an answer."""
     insecure_http: bool = False
     """Allow plain http to another machine, on which anybody between can read the keys."""
+
+    @model_validator(mode="after")
+    def _plain_http_stays_at_home(self) -> Self:
+        remedy = "Use https, or say insecure_http: true if nobody between may be there."
+        keep_plain_http_at_home(self.url, self.insecure_http, remedy)
+        return self
+
+    @property
+    def admin_fields(self) -> frozenset[str]:
+        """The fields that the admin credential must have for these headers."""
+        asked = {name for text in self.headers.values() for name in templates.names(text)}
+        return frozenset(name.removeprefix("admin.") for name in asked)
 
     @property
     def system(self) -> System:

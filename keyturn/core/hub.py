@@ -1,20 +1,23 @@
-"""The port of the hub: the KV v2 that is the system of record, and the leases it issues."""
+"""The port of the hub: the KV v2 that is the system of record, and the engines it has."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from keyturn.core.engines import Authority, DatabaseEngine
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 ROTATED_AT = "keyturn-rotated-at"
 """Custom metadata: when Keyturn last promoted, RFC 3339."""
 EXPIRES_AT = "keyturn-expires-at"
 """Custom metadata: when CURRENT ends by itself, RFC 3339; empty where it does not."""
+TOKEN = "keyturn-token"
+"""Custom metadata: the rotation that promoted last."""
 WANTED_AT = "keyturn-wanted-at"
-"""Custom metadata: when an event asked for a rotation, RFC 3339."""
+"""Custom metadata: which rotation's credential an event asked to replace, and when: token, space, RFC 3339."""
 SUSPECTED_AT = "keyturn-suspected-at"
-"""Custom metadata: when somebody said that CURRENT may be known to others, RFC 3339."""
+"""Custom metadata: which rotation's credential may be known to others, and since when; written like WANTED_AT."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,16 @@ class SecretInfo:
         said = self.custom.get(name)
         return datetime.fromisoformat(said) if said else None
 
+    def asked(self, name: str) -> datetime | None:
+        """When WANTED_AT or SUSPECTED_AT was said of the credential that is CURRENT; None where of none or another."""
+        token, _, moment = self.custom.get(name, "").partition(" ")
+        return datetime.fromisoformat(moment) if moment and token == self.promoted_by else None
+
+    @property
+    def promoted_by(self) -> str:
+        """The rotation that promoted CURRENT; ``-`` where none did."""
+        return self.custom.get(TOKEN, "-")
+
 
 @dataclass(frozen=True)
 class State:
@@ -62,15 +75,6 @@ class State:
     data: dict[str, Any] = field(repr=False)
     version: int
     age: float
-
-
-@dataclass(frozen=True)
-class Lease:
-    """A credential that the hub's database engine made; ``duration`` in seconds."""
-
-    lease_id: str
-    fields: SecretFields
-    duration: float
 
 
 class Hub(Protocol):
@@ -89,8 +93,8 @@ class Hub(Protocol):
     def write(self, path: str, fields: SecretFields, *, cas: int) -> int:
         """Write the whole secret and return its new version."""
 
-    def annotate(self, path: str, custom: Mapping[str, str]) -> None:
-        """Lay ``custom`` over the secret's custom metadata; other keys stay."""
+    def annotate(self, path: str, custom: Mapping[str, str | None]) -> None:
+        """Lay ``custom`` over the secret's custom metadata; None removes a key, other keys stay."""
 
     def read_state(self, path: str) -> State | None:
         """An entry in Keyturn's own mount, which consumers can't read."""
@@ -104,11 +108,11 @@ class Hub(Protocol):
     def fingerprint_key(self) -> Sensitive:
         """The key of all fingerprints; made at the first call."""
 
-    def issue(self, mount: str, role: str) -> Lease:
-        """A new credential from the database engine."""
+    def database(self, mount: str) -> DatabaseEngine:
+        """Its database engine at ``mount``."""
 
-    def revoke_lease(self, lease_id: str) -> None:
-        """End a lease and what it gave. Absent is success."""
+    def authority(self, mount: str, role: str, issuer: str | None = None) -> Authority:
+        """A role of its PKI engine at ``mount``; ``issuer`` is the name or id of another one than the role's own.
 
-    def leases(self, mount: str, role: str) -> list[str]:
-        """The ids of a role's leases."""
+        Raises Invalid where what works with certificates is not installed.
+        """

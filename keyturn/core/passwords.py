@@ -6,7 +6,7 @@ import re
 import secrets
 import string
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
@@ -14,6 +14,8 @@ from typing import Final
 
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.tokens import BASE62, PREFIX, token, token_flaw
+from keyturn.core.words import WORD_BITS, english, passphrase_flaw
 
 LOWER: Final = "lower"
 UPPER: Final = "upper"
@@ -31,12 +33,16 @@ CLASSES: Final[dict[str, str]] = {
 PRINTABLE: Final = frozenset(string.digits + string.ascii_letters + string.punctuation)
 """What an alphabet may hold: ASCII that every system passes on unchanged, and no space."""
 
-USUAL_LENGTH: Final = 32
+SEPARATORS: Final = frozenset(string.digits + string.punctuation + " ")
+"""What may stand between the words of a passphrase: no letter, so that the words stay told apart."""
+
 UUID_BITS: Final = 122
 """RFC 9562, UUID version 4: 128 bits less the six that name version and variant."""
 
 MOST_TRIES: Final = 1000
 _HEX: Final = "0123456789abcdef"
+_LAST: Final = ("[A-Za-z0-9_-]", "[AQgw]", "[AEIMQUYcgkosw048]")
+"""The last character of Base64, by the bytes that are left over from threes: its spare bits are zero (RFC 4648)."""
 
 
 class Form(StrEnum):
@@ -46,15 +52,36 @@ class Form(StrEnum):
     HEX = "hex"
     UUID = "uuid"
     URL_SAFE = "url-safe"
+    PASSPHRASE = "passphrase"
+    TOKEN = "token"
+
+
+USUAL_LENGTHS: Final = {Form.PASSPHRASE: 12, Form.TOKEN: 30}
+"""132 bits, and GitHub's 178; of every other form 32."""
+
+UNITS: Final = {Form.PASSPHRASE: "words", Form.TOKEN: "characters"}
+"""What the length of a form counts; of hex and url-safe bytes."""
+
+OPTIONS: Final = {
+    Form.PASSWORD: ("alphabet", "classes"),
+    Form.PASSPHRASE: ("separator",),
+    Form.TOKEN: ("prefix",),
+}
+"""The rules that only one form knows."""
+
+Choice = Callable[[Sequence[str]], str]
+"""Draws one, each as likely as any other."""
 
 
 @dataclass(frozen=True)
 class PasswordPolicy:
     """How one value is generated; a policy that can't be met can't be made (Invalid).
 
-    ``length`` counts characters for ``password`` and random bytes for ``hex`` and ``url-safe``; None is 32.
+    ``length`` counts characters for ``password``, random bytes for ``hex`` and ``url-safe``, words for
+    ``passphrase`` and random characters for ``token``; None is 32, of words 12, of a token 30.
     ``alphabet`` replaces the characters of the classes; each of ``classes`` must appear in a value (None:
     lower, upper and digit, or no class at all where an alphabet is given). ``minimum_entropy`` is in bits.
+    ``separator`` stands between words (None: a hyphen), ``prefix`` and an underscore before a token.
     """
 
     form: Form = Form.PASSWORD
@@ -62,16 +89,18 @@ class PasswordPolicy:
     alphabet: str | None = None
     classes: tuple[str, ...] | None = None
     minimum_entropy: float = 128
+    separator: str | None = None
+    prefix: str | None = None
 
     def __post_init__(self) -> None:
-        for check in (_shape, _alphabet, _classes, _reach, _pace):
+        for check in (_options, _shape, _alphabet, _classes, _separator, _prefix, _reach, _pace):
             if said := check(self):
                 raise Invalid("use", "password policy", *said)
 
     @property
     def size(self) -> int:
-        """The length in force: characters, or random bytes."""
-        return USUAL_LENGTH if self.length is None else self.length
+        """The length in force: characters, random bytes or words."""
+        return USUAL_LENGTHS.get(self.form, 32) if self.length is None else self.length
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -87,6 +116,11 @@ class PasswordPolicy:
         """The characters that a password is made of."""
         return "".join(CLASSES[name] for name in self.required) if self.alphabet is None else self.alphabet
 
+    @property
+    def between(self) -> str:
+        """What stands between the words of a passphrase."""
+        return "-" if self.separator is None else self.separator
+
     def entropy(self) -> float:
         """Bits: the binary logarithm of how many values there are, each as likely as any other."""
         match self.form:
@@ -95,6 +129,10 @@ class PasswordPolicy:
             case Form.PASSWORD:
                 values = _values(self)
                 return math.log2(values) if values else 0.0
+            case Form.PASSPHRASE:
+                return float(WORD_BITS * self.size)
+            case Form.TOKEN:
+                return math.log2(len(BASE62)) * self.size
             case _:
                 return 8.0 * self.size
 
@@ -102,12 +140,19 @@ class PasswordPolicy:
 Flaw = tuple[str, str] | None
 
 
+def _options(policy: PasswordPolicy) -> Flaw:
+    for form, names in OPTIONS.items():
+        if form is not policy.form and any(getattr(policy, name) is not None for name in names):
+            said = f"{' and '.join(names)} {'don' if len(names) > 1 else 'doesn'}'t apply to the form {policy.form}"
+            return said, f"Remove {'them' if len(names) > 1 else 'it'}, or use the form {form}."
+    return None
+
+
 def _shape(policy: PasswordPolicy) -> Flaw:
     if policy.form is Form.UUID and policy.length is not None:
         return "a uuid has no length of its own", "Remove length."
-    if policy.form is not Form.PASSWORD and (policy.alphabet is not None or policy.classes is not None):
-        return f"alphabet and classes don't apply to the form {policy.form}", "Remove them, or use the form password."
-    return None if policy.size > 0 else ("a length below 1 leaves nothing", "Use 32.")
+    usual = USUAL_LENGTHS.get(policy.form, 32)
+    return None if policy.size > 0 else ("a length below 1 leaves nothing", f"Use {usual}.")
 
 
 def _alphabet(policy: PasswordPolicy) -> Flaw:
@@ -135,6 +180,24 @@ def _classes(policy: PasswordPolicy) -> Flaw:
     return (f"the alphabet has no character of the class {absent[0]}", remedy) if absent else None
 
 
+def _separator(policy: PasswordPolicy) -> Flaw:
+    if policy.separator is None or (len(policy.separator) == 1 and policy.separator in SEPARATORS):
+        return None
+    said = "words need one character between them that is no letter, or they could be read in several ways"
+    return said, "Use a hyphen, a space, a digit or another sign of ASCII."
+
+
+def _prefix(policy: PasswordPolicy) -> Flaw:
+    if policy.form is not Form.TOKEN:
+        return None
+    if policy.prefix is None:
+        return "a token begins with a prefix that tells whose it is", "Set prefix, such as acme_live."
+    if not re.fullmatch(PREFIX, policy.prefix):
+        remedy = "Use 2 to 40 letters, digits and single underscores; the underscore after it is set by itself."
+        return "the prefix is not a legal one", remedy
+    return None
+
+
 def _reach(policy: PasswordPolicy) -> Flaw:
     has = policy.entropy()
     if has >= policy.minimum_entropy:
@@ -143,7 +206,8 @@ def _reach(policy: PasswordPolicy) -> Flaw:
     if policy.form is Form.UUID:
         return said, f"Use another form, or accept it with minimum_entropy: {UUID_BITS}."
     if policy.form is not Form.PASSWORD:
-        return said, f"Set length to {math.ceil(policy.minimum_entropy / 8)} bytes or more."
+        needed = math.ceil(policy.minimum_entropy * policy.size / has)
+        return said, f"Set length to {needed} {UNITS.get(policy.form, 'bytes')} or more."
     return said, "Raise length, or allow more characters."
 
 
@@ -172,7 +236,7 @@ def _values(policy: PasswordPolicy) -> int:
     )
 
 
-def generate(policy: PasswordPolicy, choice: Callable[[str], str] = secrets.choice) -> Sensitive:
+def generate(policy: PasswordPolicy, choice: Choice = secrets.choice) -> Sensitive:
     """A new value, every one that the policy allows being as likely as any other."""
     match policy.form:
         case Form.PASSWORD:
@@ -183,13 +247,17 @@ def generate(policy: PasswordPolicy, choice: Callable[[str], str] = secrets.choi
             return Sensitive(base64.urlsafe_b64encode(_octets(policy.size, choice)).rstrip(b"=").decode())
         case Form.UUID:
             return Sensitive(str(uuid.UUID(bytes=_octets(16, choice), version=4)))
+        case Form.PASSPHRASE:
+            return Sensitive(policy.between.join(choice(english()) for _ in range(policy.size)))
+        case Form.TOKEN:
+            return Sensitive(token(policy.prefix or "", "".join(choice(BASE62) for _ in range(policy.size))))
 
 
-def _octets(count: int, choice: Callable[[str], str]) -> bytes:
+def _octets(count: int, choice: Choice) -> bytes:
     return bytes.fromhex("".join(choice(_HEX) for _ in range(2 * count)))
 
 
-def _password(policy: PasswordPolicy, choice: Callable[[str], str]) -> str:
+def _password(policy: PasswordPolicy, choice: Choice) -> str:
     """Draw whole texts until one shows every class: putting classes in place and shuffling would be biased."""
     characters, required = policy.characters, set(policy.required)
     while True:
@@ -208,11 +276,15 @@ def flaw(policy: PasswordPolicy, value: Sensitive) -> str | None:
             return None if legal else f"it is not {2 * policy.size} hexadecimal digits"
         case Form.URL_SAFE:
             digits = math.ceil(policy.size * 4 / 3)
-            legal = re.fullmatch(f"[A-Za-z0-9_-]{{{digits}}}", value.reveal())
+            legal = re.fullmatch(f"[A-Za-z0-9_-]{{{digits - 1}}}{_LAST[policy.size % 3]}", value.reveal())
             return None if legal else f"it is not {digits} characters of URL-safe Base64"
         case Form.UUID:
             legal = re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", value.reveal())
             return None if legal else "it is not a UUID of version 4 in its usual form"
+        case Form.PASSPHRASE:
+            return passphrase_flaw(value.reveal(), policy.between, policy.size)
+        case Form.TOKEN:
+            return token_flaw(value.reveal(), policy.prefix or "", policy.size)
 
 
 def _password_flaw(policy: PasswordPolicy, text: str) -> str | None:

@@ -1,61 +1,17 @@
-"""Is a rotation due? A readable list of small pure checks, each giving a reason or nothing."""
+"""Is a rotation due, when will it be, and is it late? Decided from the causes and from what holds them back."""
 
-import hashlib
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
-from enum import StrEnum
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
-
-class Trigger(StrEnum):
-    """What asked for the rotation."""
-
-    SCHEDULE = "schedule"
-    FORCE = "force"
-
-
-@dataclass(frozen=True)
-class Window:
-    """When rotations may start, in local time; one that ends before it begins crosses midnight.
-
-    ``days`` are those on which the window begins, Monday is 0.
-    """
-
-    days: frozenset[int]
-    begin: time
-    end: time
-    zone: str
-
-    def holds(self, now: datetime) -> bool:
-        """Whether ``now`` (with a time zone) lies inside; the end is outside."""
-        local = now.astimezone(ZoneInfo(self.zone))
-        clock = local.time().replace(tzinfo=None)
-        if self.begin <= self.end:
-            return local.weekday() in self.days and self.begin <= clock < self.end
-        began_today = local.weekday() in self.days and clock >= self.begin
-        began_yesterday = (local.weekday() - 1) % 7 in self.days and clock < self.end
-        return began_today or began_yesterday
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How often a secret is rotated. ``jitter`` spreads secrets of one interval over that much time."""
-
-    interval: timedelta
-    jitter: timedelta = timedelta(0)
-    maximum_age: timedelta | None = None
-    window: Window | None = None
-
-
-@dataclass(frozen=True)
-class Facts:
-    """All that decides; ``rotated_at`` is None for a secret that has no version yet."""
-
-    path: str
-    schedule: Schedule
-    now: datetime
-    rotated_at: datetime | None
-    trigger: Trigger = Trigger.SCHEDULE
+from keyturn.core.causes import Cause, Hold, beyond_maximum_age, causes, compromised, dying
+from keyturn.core.facts import Facts as Facts
+from keyturn.core.facts import Schedule as Schedule
+from keyturn.core.facts import Trigger as Trigger
+from keyturn.core.facts import delay as delay
+from keyturn.core.facts import due_at as due_at
+from keyturn.core.windows import Freeze as Freeze
+from keyturn.core.windows import Window as Window
+from keyturn.core.windows import told
 
 
 @dataclass(frozen=True)
@@ -67,48 +23,90 @@ class Reason:
     alarm: bool = False
 
 
-def delay(path: str, jitter: timedelta) -> timedelta:
-    """The secret's own share of ``jitter``, always the same for the same path."""
-    share = int.from_bytes(hashlib.sha256(path.encode()).digest()[:8]) / 2**64
-    return jitter * share
+@dataclass(frozen=True)
+class Outlook:
+    """When a secret is rotated next, and why: None when nothing makes it due.
+
+    ``held_by`` names what moves it from when it comes due to ``at``, ``alarm`` says that it is late.
+    """
+
+    at: datetime | None
+    reason: str
+    held_by: str
+    alarm: bool
 
 
-def due_at(facts: Facts) -> datetime | None:
-    """When the secret's age makes it due; None when it already is, for want of a version."""
-    if facts.rotated_at is None:
-        return None
-    return facts.rotated_at + facts.schedule.interval + delay(facts.path, facts.schedule.jitter)
+@dataclass(frozen=True)
+class Start:
+    """When a cause is followed, what moves it there, and what doesn't, since waiting for that would be too late."""
 
-
-def forced(facts: Facts) -> Reason | None:
-    """Somebody asked for it."""
-    return Reason("Forced", "asked for by an operator") if facts.trigger is Trigger.FORCE else None
-
-
-def never_made(facts: Facts) -> Reason | None:
-    """There is no version yet."""
-    return Reason("NeverMade", "the secret has no version yet") if facts.rotated_at is None else None
-
-
-def beyond_maximum_age(facts: Facts) -> Reason | None:
-    """Older than the policy allows at all: no window holds it back."""
-    limit, since = facts.schedule.maximum_age, facts.rotated_at
-    if limit is None or since is None or facts.now - since < limit:
-        return None
-    return Reason("BeyondMaximumAge", f"rotated {since:%Y-%m-%d %H:%M}, beyond its maximum age", alarm=True)
-
-
-def too_old(facts: Facts) -> Reason | None:
-    """Its interval is over, and the window is open."""
-    at, window = due_at(facts), facts.schedule.window
-    if at is None or facts.now < at or (window and not window.holds(facts.now)):
-        return None
-    return Reason("TooOld", f"rotated {facts.rotated_at:%Y-%m-%d %H:%M}, due since {at:%Y-%m-%d %H:%M}")
-
-
-CHECKS = (forced, never_made, beyond_maximum_age, too_old)
+    at: datetime
+    held: tuple[str, ...] = ()
+    despite: tuple[str, ...] = ()
 
 
 def due(facts: Facts) -> Reason | None:
     """The first reason to rotate now, or None."""
-    return next((reason for check in CHECKS if (reason := check(facts))), None)
+    for cause in causes(facts):
+        begins = start(cause, facts) if cause.since <= facts.now else Start(cause.since)
+        if begins.at <= facts.now:
+            return Reason(cause.code, said(cause, begins), cause.alarm or bool(begins.despite))
+    return None
+
+
+def outlook(facts: Facts) -> Outlook:
+    """When and why the secret is rotated next, as far as the facts tell; at once where :func:`due` says so."""
+    starts = [(start(cause, facts), cause) for cause in causes(facts)]
+    if not starts:
+        return Outlook(None, "nothing makes it due", "", alarm=False)
+    begins, cause = min(starts, key=lambda found: found[0].at)
+    return Outlook(begins.at, said(cause, begins), "; ".join(begins.held), late(facts) is not None)
+
+
+def said(cause: Cause, begins: Start) -> str:
+    """The cause's message, with what it does not wait for."""
+    return f"{cause.message}; too late to wait for {', '.join(begins.despite)}" if begins.despite else cause.message
+
+
+def alarm(facts: Facts) -> Reason | None:
+    """Why the secret is late, and what holds it: whether or not a window or a freeze does."""
+    cause = late(facts)
+    if cause is None:
+        return None
+    held = outlook(facts).held_by
+    return Reason(cause.code, f"{cause.message}; held by {held}" if held else cause.message, alarm=True)
+
+
+def late(facts: Facts) -> Cause | None:
+    """What should have been over by now."""
+    found = (compromised(facts), dying(facts), beyond_maximum_age(facts))
+    return next((cause for cause in found if cause and cause.since <= facts.now), None)
+
+
+def start(cause: Cause, facts: Facts) -> Start:
+    """The first moment from now on at which this cause is followed."""
+    at = max(cause.since, facts.now)
+    held: tuple[str, ...] = ()
+    if Hold.PAUSE in cause.heeds and facts.waits_until and facts.waits_until > at:
+        at = facts.waits_until
+        held = (f"a pause until {told(at)}, since the rotation before was taken back",)
+    free, holding = let_through(at, cause, facts)
+    if cause.deadline and free >= cause.deadline:
+        return Start(at, held, despite=holding)
+    return Start(free, (*held, *holding))
+
+
+def let_through(at: datetime, cause: Cause, facts: Facts) -> tuple[datetime, tuple[str, ...]]:
+    """The first moment from ``at`` on that freezes and window leave free, and which of them don't leave ``at``."""
+    held: dict[str, str] = {}
+    window = facts.schedule.window if Hold.WINDOW in cause.heeds else None
+    freezes = facts.freezes if Hold.FREEZE in cause.heeds else ()
+    while True:
+        if freeze := next((one for one in freezes if one.holds(at)), None):
+            at = freeze.ends
+            held[f"freeze {freeze.name}"] = f"the freeze {freeze.name} until {told(at)} ({freeze.reason})"
+        elif window and not window.holds(at):
+            at = window.next_opening(at)
+            held["window"] = f"its window, which opens {told(at)}"
+        else:
+            return at, tuple(held.values())

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any, Final
 
 from keyturn.core.errors import Invalid
@@ -23,18 +24,25 @@ class Stage(StrEnum):
     PENDING = "pending"
     ABANDONING = "abandoning"
     PROMOTED = "promoted"
+    REVERTING = "reverting"
+    REVERTED = "reverted"
     RETIRED = "retired"
     ABANDONED = "abandoned"
 
 
-OPEN: Final = frozenset({Stage.MINTING, Stage.PENDING, Stage.ABANDONING})
+OPEN: Final = frozenset({Stage.MINTING, Stage.PENDING, Stage.ABANDONING, Stage.REVERTING})
 """The stages in which somebody holds the rotation."""
+
+IN_FORCE: Final = frozenset({Stage.PROMOTED, Stage.REVERTED})
+"""The stages in which CURRENT stands, and a credential beside it waits for its end."""
 
 TRANSITIONS: Final[dict[Stage, frozenset[Stage]]] = {
     Stage.MINTING: frozenset({Stage.PENDING}),
     Stage.PENDING: frozenset({Stage.PROMOTED, Stage.ABANDONING}),
     Stage.ABANDONING: frozenset({Stage.ABANDONED}),
-    Stage.PROMOTED: frozenset({Stage.RETIRED}),
+    Stage.PROMOTED: frozenset({Stage.RETIRED, Stage.REVERTING}),
+    Stage.REVERTING: frozenset({Stage.REVERTED}),
+    Stage.REVERTED: frozenset({Stage.RETIRED}),
     Stage.RETIRED: frozenset(),
     Stage.ABANDONED: frozenset(),
 }
@@ -48,6 +56,9 @@ class Rotation:
     """One attempt, in names only.
 
     ``ends`` names the credential that dies at retirement, ``before`` what a mint found at the target.
+    ``target`` is the system that the rotation works at, as the catalogue told it at the beginning. ``urgent``
+    says that the old credential may be known to others, ``refused`` that the target refused the candidate,
+    ``canary_passed`` that the first wave of consumers is well.
     """
 
     token: str
@@ -66,6 +77,10 @@ class Rotation:
     acknowledged: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
     note: str = ""
+    target: str = ""
+    urgent: bool = False
+    refused: bool = False
+    canary_passed: bool = False
 
     def to(self, stage: Stage, **changes: Any) -> "Rotation":
         """This rotation one stage on. Raises Invalid for a step that the table does not allow."""
@@ -78,7 +93,7 @@ class Rotation:
         return {
             name: value.isoformat() if isinstance(value, datetime) else value
             for name, value in ((n, getattr(self, n)) for n in self.__dataclass_fields__)
-            if value not in (None, (), {})
+            if value not in (None, (), {}) and value is not False
         }
 
     @staticmethod
@@ -113,8 +128,15 @@ class Record:
 
     @property
     def retiring(self) -> Rotation | None:
-        """The promoted rotation whose old credential still lives."""
-        return self.rotation if self.rotation and self.rotation.stage is Stage.PROMOTED else None
+        """The promoted rotation whose old credential still lives; one taken back, whose new one does."""
+        return self.rotation if self.rotation and self.rotation.stage in IN_FORCE else None
+
+    @property
+    def refusals(self) -> int:
+        """How many candidates in a row, up to the last one, the target has refused."""
+        if self.retiring:
+            return 0
+        return len(list(takewhile(lambda past: past.refused, reversed(self.history))))
 
     def having(self, rotation: Rotation, candidate: SecretFields | None = None) -> "Record":
         """This record with ``rotation`` in place; one that is closed moves into the history."""

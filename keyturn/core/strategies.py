@@ -66,6 +66,12 @@ class Strategy(Protocol):
     def abandon(self, change: Change) -> None:
         """Take back what was installed for a candidate that is given up; CURRENT works afterwards."""
 
+    def restore(self, change: Change) -> None:
+        """Undo a promotion: ``change.current`` works again and for good, where the candidate has ended it or would.
+
+        Both work afterwards where both can be in force.
+        """
+
     def ends(self, current: SecretFields) -> Mapping[str, str]:
         """The names (never values) by which :meth:`revoke` can end this credential later."""
 
@@ -78,6 +84,9 @@ class Strategy(Protocol):
     def settled(self, current: SecretFields) -> SecretFields | None:
         """The fields of CURRENT that must change once the old credential has ended; None when none must."""
 
+    def restored(self, before: SecretFields, promoted: SecretFields) -> Mapping[str, Sensitive]:
+        """The fields of ``before`` that must differ when it is put in force again, since ``promoted`` works still."""
+
     def keep_alive(self, ends: Mapping[str, str]) -> None:
         """Renew a credential that would end by itself before it is replaced. It is asked for every few minutes."""
 
@@ -88,14 +97,25 @@ class AccountTarget(Protocol):
     name: str
 
     def set_password(
-        self, account: str, password: Sensitive, *, sequence: int, like: str | None = None, member_of: str | None = None
+        self,
+        account: str,
+        password: Sensitive,
+        *,
+        sequence: int,
+        like: str | None = None,
+        member_of: str | None = None,
+        keep_old: bool = False,
     ) -> None:
-        """Let ``account`` log in with ``password``, and record ``sequence``, in one transaction.
+        """Let ``account`` log in with ``password``, and record ``sequence``, in one transaction or under one lock.
 
         An absent account is made with the memberships of ``like``. With ``member_of`` the account acts as
-        that role, so that what it makes belongs to the role. Raises Superseded when the account carries a
-        higher sequence.
+        that role, so that what it makes belongs to the role. With ``keep_old`` the password before it works
+        too, until :meth:`discard_old`. Raises Superseded when the account carries a higher sequence,
+        UnsupportedOperation where an account can't have two passwords.
         """
+
+    def discard_old(self, account: str, *, sequence: int) -> None:
+        """Refuse the password that ``keep_old`` kept. Absent is success. Raises Superseded like set_password."""
 
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
         """Log in on a new connection (10 s) and compare the account's privileges with those of ``like``.

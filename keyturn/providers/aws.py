@@ -25,7 +25,7 @@ from botocore.exceptions import ConnectionError as NotConnected
 from botocore.parsers import ResponseParserError
 from botocore.session import get_session
 
-from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
 
 SDK_CONFIG: Final = Config(
     connect_timeout=5,
@@ -57,15 +57,21 @@ ERRORS: Final[Mapping[str, type[KeyturnError]]] = {
     "RequestExpired": Denied,
     "SignatureDoesNotMatch": Denied,
     "UnrecognizedClientException": Denied,
+    "ConcurrentModification": Locked,
+    "EntityTemporarilyUnmodifiable": Locked,
     "InternalServiceError": Unavailable,
+    "NoSuchEntity": NotFound,
     "ResourceExistsException": Conflict,
     "ResourceNotFoundException": NotFound,
     "RequestLimitExceeded": Throttled,
     "SlowDown": Throttled,
     "TooManyRequestsException": Throttled,
 }
-"""What the codes of Secrets Manager, STS and "Common errors" mean; what isn't here is refused as Invalid."""
+"""What the codes of Secrets Manager, IAM, STS and "Common errors" mean; what isn't here is refused as Invalid."""
 
+IAM_OPERATIONS: Final = frozenset(
+    {"CreateAccessKey", "DeleteAccessKey", "GetAccessKeyLastUsed", "GetUser", "ListAccessKeys", "UpdateAccessKey"}
+)
 NO_PERMISSION: Final = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized"})
 KMS_FAILURE: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
 NO_IDENTITY: Final = (
@@ -166,6 +172,8 @@ def _from_answer(error: ClientError, doing: str, name: str) -> KeyturnError:
 
 
 def _hint(code: str, operation: str) -> str:
+    if code in NO_PERMISSION and operation in IAM_OPERATIONS:
+        return f"Allow iam:{operation} on the user whose keys are rotated"
     if code in NO_PERMISSION:
         service = "sts" if operation == "AssumeRole" else "secretsmanager"
         return f"Allow {service}:{operation}, and kms:Decrypt and kms:GenerateDataKey where a key of your own encrypts"

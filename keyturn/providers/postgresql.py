@@ -18,7 +18,15 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import encrypt_password
 
-from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, Superseded, Unavailable
+from keyturn.core.errors import (
+    CandidateRejected,
+    Denied,
+    Invalid,
+    KeyturnError,
+    Superseded,
+    Unavailable,
+    UnsupportedOperation,
+)
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 TIMEOUT: Final = 10
@@ -92,9 +100,19 @@ class PostgreSQL:
         self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
 
     def set_password(
-        self, account: str, password: Sensitive, *, sequence: int, like: str | None = None, member_of: str | None = None
+        self,
+        account: str,
+        password: Sensitive,
+        *,
+        sequence: int,
+        like: str | None = None,
+        member_of: str | None = None,
+        keep_old: bool = False,
     ) -> None:
         """Let ``account`` log in with ``password``; only its SCRAM verifier travels, so no log can hold it."""
+        if keep_old:
+            problem, hint = "a role has one password", "Say accepts_gap, or use alternating-users"
+            raise UnsupportedOperation("set the password of", self._named(account), problem, hint)
         with self._fenced("set the password of", account, sequence) as (cursor, exists):
             if not exists:
                 create_role(cursor, account, like)
@@ -102,6 +120,9 @@ class PostgreSQL:
                 act_as(cursor, account, member_of)
             verifier = encrypt_password(password.reveal(), account, cursor.connection, "scram-sha-256")
             cursor.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD %s").format(sql.Identifier(account)), (verifier,))
+
+    def discard_old(self, account: str, *, sequence: int) -> None:
+        """Nothing: a role has one password, and none is kept beside it."""
 
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
         """Log in on a new connection and compare the account's privileges with those of ``like``."""

@@ -2,7 +2,7 @@
 
 import importlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -12,6 +12,7 @@ from keyturn.catalogue.connections import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.hub import Hub
+from keyturn.core.keys import KeyMaker
 from keyturn.core.names import AWS_SECRETS_MANAGER, AZURE_KEY_VAULT, GCP_SECRET_MANAGER
 from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -39,6 +40,9 @@ TARGETS: Final = {
 }
 """The same for each kind of target."""
 
+LOGIN: Final = frozenset({"username", "password"})
+"""The fields of an admin credential where a target's settings ask for no others."""
+
 ATTEMPTS: Final = 4
 """How often a consumer is told in one run before it counts as silent."""
 
@@ -61,6 +65,12 @@ class Opening:
     def clock(self) -> datetime:
         """The time now, by this machine."""
         return datetime.now(UTC)
+
+    @property
+    def keys(self) -> KeyMaker:
+        """What makes asymmetric keys. Raises Invalid, naming the extra, where the package is not installed."""
+        keys: KeyMaker = _adapter("keys", "CryptographyKeys", "certificates")()
+        return keys
 
 
 class Kept(dict[str, T]):
@@ -88,23 +98,23 @@ def open_store(name: str, settings: StoreSettings) -> Store:
 
 def open_target(name: str, settings: TargetSettings, hub: Hub) -> Any:
     """The target's adapter; its admin credential is read from the hub whenever it connects."""
-    given = settings.model_dump(exclude={"kind", "admin"})
+    given: dict[str, Any] = {key: value for key, value in settings if key not in ("kind", "admin")}
     if path := getattr(settings, "admin", None):
-        given["admin"] = lambda: admin_credential(hub, name, path)
+        fields = getattr(settings, "admin_fields", LOGIN)
+        given["admin"] = lambda: admin_credential(hub, name, path, fields)
     module, adapter, extra = TARGETS[settings.kind]
     return _adapter(module, adapter, extra)(name, **given)
 
 
-def admin_credential(hub: Hub, name: str, path: str) -> SecretFields:
-    """Username and password of the role that may alter others. Raises NotFound, Invalid."""
+def admin_credential(hub: Hub, name: str, path: str, fields: Collection[str] = LOGIN) -> SecretFields:
+    """What Keyturn does its work at a target with, and that it has these fields. Raises NotFound, Invalid."""
     state = hub.read_state(path)
     if state is None:
-        hint = f"Write username and password to {path} in Keyturn's own mount of the hub"
+        hint = f"Write {' and '.join(sorted(fields, reverse=True)) or 'it'} to {path} in Keyturn's own mount of the hub"
         raise NotFound("read", path, f"the admin credential of target {name} is not there", hint)
-    if not {"username", "password"} <= state.data.keys():
-        raise Invalid(
-            "read", path, f"the admin credential of target {name} lacks a field", "Write username and password"
-        )
+    if lacking := sorted(set(fields) - state.data.keys(), reverse=True):
+        problem = f"the admin credential of target {name} lacks a field"
+        raise Invalid("read", path, problem, f"Write {' and '.join(lacking)}")
     return SecretFields(state.data)
 
 
@@ -126,9 +136,7 @@ class CatalogueSender:
     def deliver(self, consumer: str, path: str, version: int, at: datetime) -> None:
         """Tell ``consumer``; returns once it has acknowledged. Raises the last error of several tries."""
         settings = self._catalogue.consumer(consumer)
-        # The catalogue has refused plain http to other machines unless it was allowed by name.
-        sender = self._senders("http" if settings.url.startswith("http://") else "https")
-        sender.deliver_with_retries(
+        self._sender(settings.url).deliver_with_retries(
             settings.url,
             self._signing_key(consumer, settings.signing_key),
             Notice(SECRET_ROTATED, path, version, at),
@@ -137,6 +145,15 @@ class CatalogueSender:
             name=consumer,
             attempts=ATTEMPTS,
         )
+
+    def check_health(self, consumer: str) -> None:
+        """Ask ``consumer`` whether it is well. Raises what it answered when it is not."""
+        settings = self._catalogue.consumer(consumer)
+        self._sender(settings.url).check_health(settings.url, timeout=settings.timeout.total_seconds(), name=consumer)
+
+    def _sender(self, url: str) -> Any:
+        # The catalogue has refused plain http to other machines unless it was allowed by name.
+        return self._senders("http" if url.startswith("http://") else "https")
 
     def _signing_key(self, consumer: str, path: str) -> Sensitive:
         state = self._hub.read_state(path)

@@ -17,10 +17,11 @@ from standardwebhooks import Webhook
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, TransientError, Unavailable
-from keyturn.core.notices import NOTICE_PATH, Notice
+from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH, Notice
 from keyturn.core.sensitive import Sensitive
 
 DOING: Final = "notify"
+ASKING: Final = "ask the health of"
 CONNECTIONS: Final = 32
 ANSWER_LIMIT: Final = 4096
 """Bytes of an answer that are drained so that its connection can be used again; nobody looks at them."""
@@ -104,21 +105,35 @@ class WebhookSender:
             sleep(max(backoff(attempt, base, cap, jitter()), min(asked or 0.0, cap)))
         raise Invalid(DOING, name, f"{attempts} attempts are none", "Allow one attempt at least")
 
+    def check_health(self, url: str, *, timeout: float, name: str) -> None:
+        """Ask the consumer how it is; well is status 200 and nothing else. Raises as :meth:`deliver` does."""
+        self._check(url, name, ASKING)
+        try:
+            with self._session.get(
+                url.rstrip("/") + HEALTH_PATH, timeout=timeout, allow_redirects=False, stream=True
+            ) as answer:
+                next(answer.iter_content(ANSWER_LIMIT), None)
+        except requests.RequestException as error:
+            raise _unanswered(error, timeout, name, ASKING) from None
+        if answer.status_code != requests.codes.ok:
+            hint = f"See the consumer's log; it answers 200 at GET {HEALTH_PATH} once it works"
+            raise Unavailable(ASKING, name, f"answered {answer.status_code}", hint)
+
     def close(self) -> None:
         """Let go of connections; the sender can't be used afterwards."""
         self._session.close()
 
-    def _check(self, url: str, name: str) -> None:
+    def _check(self, url: str, name: str, doing: str = DOING) -> None:
         try:
             parts = urlsplit(url)
         except ValueError:
-            raise Invalid(DOING, name, "its address is not a URL", "Mend the consumer's address") from None
+            raise Invalid(doing, name, "its address is not a URL", "Mend the consumer's address") from None
         if parts.scheme not in self._schemes or not parts.hostname:
             allowed = " or ".join(self._schemes)
-            raise Invalid(DOING, name, f"its address is not an {allowed} URL", "Give the consumer one over TLS")
+            raise Invalid(doing, name, f"its address is not an {allowed} URL", "Give the consumer one over TLS")
         if parts.username is not None or parts.query or parts.fragment:
             hint = "Leave scheme, host, port and a path prefix: the signature proves who sends"
-            raise Invalid(DOING, name, "its address holds a user, a query or a fragment", hint)
+            raise Invalid(doing, name, "its address holds a user, a query or a fragment", hint)
 
 
 def _signed(key: Sensitive, message_id: str, body: str, name: str) -> dict[str, str]:
@@ -136,19 +151,19 @@ def _signed(key: Sensitive, message_id: str, body: str, name: str) -> dict[str, 
     }
 
 
-def _unanswered(error: requests.RequestException, timeout: float, name: str) -> KeyturnError:
+def _unanswered(error: requests.RequestException, timeout: float, name: str, doing: str = DOING) -> KeyturnError:
     """What no usable answer means."""
-    if isinstance(error, requests.exceptions.SSLError) and _untrusted(error):
+    if isinstance(error, requests.exceptions.SSLError) and untrusted(error):
         hint = "Give the CA that signed it, or renew the certificate"
-        return Denied(DOING, name, "its TLS certificate is not trusted", hint)
+        return Denied(doing, name, "its TLS certificate is not trusted", hint)
     if isinstance(error, requests.Timeout):
-        return Unavailable(DOING, name, f"no answer within {timeout:g} s", "See whether the consumer is overloaded")
+        return Unavailable(doing, name, f"no answer within {timeout:g} s", "See whether the consumer is overloaded")
     if isinstance(error, requests.exceptions.InvalidURL):
-        return Invalid(DOING, name, "its address is not a URL", "Mend the consumer's address")
-    return Unavailable(DOING, name, "the connection failed", "See whether the consumer runs at its address")
+        return Invalid(doing, name, "its address is not a URL", "Mend the consumer's address")
+    return Unavailable(doing, name, "the connection failed", "See whether the consumer runs at its address")
 
 
-def _untrusted(error: BaseException | None) -> bool:
+def untrusted(error: BaseException | None) -> bool:
     """Whether a certificate's check is behind it, which no retry mends, and not a broken handshake."""
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__context__

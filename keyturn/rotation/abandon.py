@@ -10,15 +10,15 @@ from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import save
 
 
-def abandon(keyturn: Keyturn, attempt: Attempt, why: str) -> Attempt:
-    """Give up a candidate that the target refused. CURRENT is untouched and works.
+def abandon(keyturn: Keyturn, attempt: Attempt, why: str, *, refused: bool = False) -> Attempt:
+    """Give up a candidate, perhaps because the target ``refused`` it. CURRENT is untouched and works.
 
     First the record says so, which stops every other worker; then CURRENT's version moves on; the target
     comes last, and may be told again after a crash.
     """
     path, rotation = attempt.path, attempt.rotation
     if rotation.stage is not Stage.ABANDONING:
-        doomed = rotation.to(Stage.ABANDONING, note=why)
+        doomed = rotation.to(Stage.ABANDONING, note=why, refused=refused)
         attempt = replace(attempt, record=save(keyturn, path, attempt.record, doomed, attempt.candidate))
     attempt = fence(keyturn, attempt)
     if not attempt.in_force:

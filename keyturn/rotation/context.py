@@ -2,11 +2,13 @@
 
 import os
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.models import Secret
@@ -16,28 +18,44 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Store
 from keyturn.core.strategies import Strategy
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 
 def this_process() -> str:
     """``host/pid/start``: names a process so that its death can be told, even when its pid is used again."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
+    return f"{socket.gethostname()}/{os.getpid()}/{_stands(os.getpid())[1]}"
 
 
 def alive(holder: str) -> bool | None:
-    """Whether the process still runs; None when it is on another host, so that nobody here can tell."""
+    """Whether the process still runs; None when nobody here can tell: it is on another host, or suspended."""
     host, _, process = holder.partition("/")
     pid, _, started = process.partition("/")
     if host != socket.gethostname():
         return None
-    return _started(int(pid)) == started != ""
+    state, began = _stands(int(pid))
+    # A process that ended stays as a zombie until its parent asks for it.
+    if began != started or state in "ZX":
+        return False
+    return None if state in "Tt" else True
 
 
-def _started(pid: int) -> str:
+def _stands(pid: int) -> tuple[str, str]:
+    """The state of a process, as proc(5) letters it, and when it began; an absent one is dead."""
     try:
         state, *others = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return ""
-    # A process that ended stays as a zombie until its parent asks for it.
-    return "" if state in "ZX" else others[18]
+        return "X", ""
+    return state, others[18]
+
+
+def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """The results of ``work`` in the order of ``items``, in threads where there are several."""
+    listed = list(items)
+    if len(listed) < 2:
+        return [work(item) for item in listed]
+    with ThreadPoolExecutor(len(listed)) as pool:
+        return list(pool.map(work, listed))
 
 
 class Sender(Protocol):
@@ -48,6 +66,9 @@ class Sender(Protocol):
 
         Tries several times under one message id and raises the last error.
         """
+
+    def check_health(self, consumer: str) -> None:
+        """Ask ``consumer`` whether it is well; raises what it answered when it is not."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +82,19 @@ class Keyturn:
     sender: Sender
     clock: Callable[[], datetime]
     holder: str = field(default_factory=this_process)
+    patience: float = 60.0
+    """Seconds, by the hub's clock, without a word from a holder of whom nobody can tell whether it runs, before it
+    counts as dead. It decides only who goes on: one that comes back later is stopped by the record's version."""
+    sleep: Callable[[float], None] = time.sleep
 
     def secret(self, path: str) -> Secret:
         """The catalogue's entry. Raises NotFound with the likely path meant."""
         return self.catalogue.secret(path)
+
+    def target(self, path: str) -> str:
+        """What tells the target of the secret's rotation from every other system; empty for one without."""
+        name = getattr(self.secret(path).rotation, "target", None)
+        return " ".join(self.catalogue.target(name).system) if name else ""
 
     def fingerprint(self, fields: SecretFields) -> str:
         """The fingerprint of a whole secret, as its copies carry it."""

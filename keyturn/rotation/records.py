@@ -8,11 +8,6 @@ from keyturn.core.record import Record, Rotation
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn, alive
 
-PATIENCE: Final = 60.0
-"""Seconds, by the hub's clock, without a word from a holder on another host before it counts as dead.
-
-It decides only who goes on: a holder that comes back later is stopped by the record's version."""
-
 ROTATIONS: Final = "rotations"
 
 
@@ -37,7 +32,7 @@ def claim(keyturn: Keyturn, path: str, record: Record) -> Record:
     if rotation is None or rotation.holder == keyturn.holder:
         return record
     living = alive(rotation.holder)
-    if living or (living is None and record.age < PATIENCE):
+    if living or (living is None and record.age < keyturn.patience):
         raise held(path, rotation)
     try:
         return save(keyturn, path, record, replace(rotation, holder=keyturn.holder), record.candidate)

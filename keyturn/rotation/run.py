@@ -4,16 +4,18 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from keyturn.core.errors import CandidateRejected, Locked, TerminalError, TransientError
+from keyturn.core.errors import CandidateRejected, KeyturnError, Locked, TerminalError, TransientError
 from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Trigger
-from keyturn.core.record import Rotation
+from keyturn.core.record import Rotation, Stage
 from keyturn.rotation import steps
-from keyturn.rotation.abandon import abandon
-from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.decide import UNFINISHED, Decision, decide, decide_again
+from keyturn.rotation.guard import guard_destinations
 from keyturn.rotation.records import load
-from keyturn.rotation.settle import Told, Waive, notify_all, retire
+from keyturn.rotation.revert import revert
+from keyturn.rotation.rollout import Told, tell_all
+from keyturn.rotation.settle import Waive, retire
 from keyturn.rotation.sync import Pushed, sync
 
 
@@ -22,6 +24,7 @@ class State(StrEnum):
 
     ROTATED = "rotated"
     SETTLED = "settled"
+    REVERTED = "reverted"
     NOT_DUE = "not due"
     HELD = "held"
 
@@ -45,23 +48,50 @@ class Outcome:
 
 def rotate(keyturn: Keyturn, path: str, trigger: Trigger = Trigger.SCHEDULE) -> Outcome:
     """Replace one secret. Safe to run again: every step first asks whether it is done."""
-    decision = steps.decide(keyturn, path, trigger)
-    if decision.reason is None:
-        return finish(keyturn, path, decision)
+    decision = decide(keyturn, path, trigger)
     try:
+        if decision.reverting and (rotation := reverting(keyturn, path)):
+            return settle(keyturn, path, rotation, State.REVERTED)
+        if decision.reason is None:
+            return finish(keyturn, path, decision)
         rotation = replace_credential(keyturn, path, trigger, decision)
     except Locked as held:
         return Outcome(path, State.HELD, str(held))
-    return settle(keyturn, path, rotation, State.ROTATED, decision.reason.message)
+    outcome = settle(keyturn, path, rotation, State.ROTATED, decision.reason.message)
+    if decision.urgent:
+        retire(keyturn, path, Waive.GRACE)
+    return outcome
 
 
-def replace_credential(keyturn: Keyturn, path: str, trigger: Trigger, decision: steps.Decision) -> Rotation:
+def reverting(keyturn: Keyturn, path: str) -> Rotation | None:
+    """The rotation that a run died in taking back, once it is taken back; None where there is none."""
+    rotation = load(keyturn, path).open
+    if rotation is None or rotation.stage is not Stage.REVERTING:
+        return None
+    return revert(keyturn, path, rotation.token, rotation.note)
+
+
+def replace_credential(keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision) -> Rotation:
     """From the decision to the promotion. Raises Locked when another run is at it."""
+    if decision.reason != UNFINISHED:
+        guard_destinations(keyturn, path, urgent=decision.urgent)
     if decision.unsettled:
         make_way(keyturn, path, trigger, decision.unsettled)
+    while True:
+        try:
+            return candidate_in_force(keyturn, path, decision)
+        except CandidateRejected:
+            again = decide_again(keyturn, path, trigger, decision)
+            if again is None:
+                raise
+            decision = again
+
+
+def candidate_in_force(keyturn: Keyturn, path: str, decision: Decision) -> Rotation:
+    """One candidate's way. Raises CandidateRejected, when it has been given up."""
     attempt = steps.stage(keyturn, path, decision)
     steps.install(keyturn, attempt)
-    check(keyturn, attempt)
+    steps.verify(keyturn, attempt)
     return steps.promote(keyturn, attempt).rotation
 
 
@@ -70,22 +100,14 @@ def make_way(keyturn: Keyturn, path: str, trigger: Trigger, token: str | None = 
 
     Raises TerminalError, naming what holds the old credential.
     """
-    retirement = retire(keyturn, path, Waive.EVERYTHING if trigger is Trigger.FORCE else Waive.NOTHING, token)
+    forced = trigger in (Trigger.FORCE, Trigger.COMPROMISE)
+    retirement = retire(keyturn, path, Waive.EVERYTHING if forced else Waive.NOTHING, token)
     if retirement.held_by:
         problem = f"the credential before version {retirement.version} is not retired: {'; '.join(retirement.held_by)}"
         raise TerminalError("rotate", path, problem, "Mend that, or force the rotation, which ends the old one at once")
 
 
-def check(keyturn: Keyturn, attempt: Attempt) -> None:
-    """Verify the candidate; one that the target refuses is given up, so that the next run makes another."""
-    try:
-        steps.verify(keyturn, attempt)
-    except CandidateRejected as rejected:
-        abandon(keyturn, attempt, rejected.problem)
-        raise
-
-
-def finish(keyturn: Keyturn, path: str, decision: steps.Decision) -> Outcome:
+def finish(keyturn: Keyturn, path: str, decision: Decision) -> Outcome:
     """What is left of a promoted rotation whose run was interrupted; otherwise nothing is due."""
     rotation = load(keyturn, path).retiring if decision.unsettled else None
     if rotation is None:
@@ -93,24 +115,35 @@ def finish(keyturn: Keyturn, path: str, decision: steps.Decision) -> Outcome:
     return settle(keyturn, path, rotation, State.SETTLED, "not due; copies and consumers checked")
 
 
-def unsettled(outcome: Outcome) -> TransientError | None:
-    """The error to end with when a promoted rotation has not reached everyone; None when it has."""
+def settle(keyturn: Keyturn, path: str, rotation: Rotation, state: State, message: str = "") -> Outcome:
+    """Carry a promoted secret to its destinations, and then tell its consumers, wave by wave.
+
+    Where the canary is not well the previous value is put back, and carried everywhere instead.
+    """
+    destinations = sync(keyturn, path)
+    rollout = tell_all(keyturn, path, rotation)
+    if rollout.refused and rotation.stage is Stage.PROMOTED:
+        return settle(keyturn, path, revert(keyturn, path, rotation.token, rollout.refused), State.REVERTED)
+    if rotation.stage is Stage.REVERTED:
+        state, message = State.REVERTED, rotation.note
+    fingerprint = shown(rotation.fingerprint)
+    return Outcome(path, state, message, rotation.version, fingerprint, tuple(destinations), tuple(rollout.told))
+
+
+def unsettled(outcome: Outcome) -> KeyturnError | None:
+    """The error to end with when a promoted rotation has not reached everyone, or was taken back; else None."""
     behind = [f"{p.store}:{p.name} ({p.error or p.state})" for p in outcome.destinations if not p.in_step]
     silent = [f"{t.consumer} ({t.error})" for t in outcome.consumers if t.error]
-    if not behind and not silent:
-        return None
     said = [f"not in step: {', '.join(behind)}"] if behind else []
     said += [f"not acknowledged by: {', '.join(silent)}"] if silent else []
+    if outcome.state is State.REVERTED:
+        problem = "; ".join([f"{outcome.message}; version {outcome.version} holds the previous value again", *said])
+        hint = "Both credentials work until the grace is over. Mend the canary, then rotate again"
+        return TerminalError("rotate", outcome.path, problem, hint)
+    if not said:
+        return None
     problem = f"version {outcome.version} is in force, but {'; '.join(said)}"
     hint = (
         "The old credential stays valid until then. Mend the cause; the next sync and retire runs go on by themselves"
     )
     return TransientError("settle", outcome.path, problem, hint)
-
-
-def settle(keyturn: Keyturn, path: str, rotation: Rotation, state: State, message: str) -> Outcome:
-    """Carry a promoted secret to its destinations, and then tell its consumers."""
-    destinations = sync(keyturn, path)
-    told = notify_all(keyturn, path, rotation)
-    fingerprint = shown(rotation.fingerprint)
-    return Outcome(path, state, message, rotation.version, fingerprint, tuple(destinations), tuple(told))

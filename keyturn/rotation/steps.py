@@ -1,56 +1,22 @@
-"""The steps from a due secret to a promoted one: decide, stage, install, verify, promote, abandon."""
+"""The steps from a due secret to a promoted one: stage, install, verify, promote."""
 
 import uuid
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Callable
+from dataclasses import replace
 
-from keyturn.core.errors import Conflict, Locked, Superseded
-from keyturn.core.hub import ROTATED_AT, HubSecret, SecretInfo
-from keyturn.core.policy import Facts, Reason, Trigger, due
+from keyturn.core.errors import CandidateRejected, Conflict, Locked, Superseded
+from keyturn.core.hub import EXPIRES_AT, ROTATED_AT, TOKEN, HubSecret
+from keyturn.core.policy import Reason
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.core.strategies import Change
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.attempt import Attempt, ends, newest_version
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.decide import UNFINISHED, Decision
+from keyturn.rotation.guard import check_target, guard_candidate
 from keyturn.rotation.records import claim, held, load, open_by, save
-
-TOKEN: Final = "keyturn-token"
-"""Custom metadata: the rotation that promoted last."""
-
-UNFINISHED: Final = Reason("Unfinished", "an earlier run was interrupted")
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Why to rotate, None when there is no reason; and the hub version that this was decided on.
-
-    ``unsettled`` names the rotation that is promoted and whose old credential is not retired yet.
-    """
-
-    reason: Reason | None
-    seen: int
-    unsettled: str | None = None
-
-
-def decide(keyturn: Keyturn, path: str, trigger: Trigger) -> Decision:
-    """Whether to rotate now, told from metadata alone. What an earlier run left open always goes on."""
-    schedule = keyturn.secret(path).rotation.schedule
-    info, record = keyturn.hub.describe(path), load(keyturn, path)
-    if record.open:
-        return Decision(UNFINISHED, info.version if info else 0)
-    if outdated(info, record):
-        info = keyturn.hub.describe(path)
-    facts = Facts(path, schedule, keyturn.clock(), info.rotated_at if info else None, trigger)
-    return Decision(due(facts), info.version if info else 0, record.retiring.token if record.retiring else None)
-
-
-def outdated(info: SecretInfo | None, record: Record) -> bool:
-    """Whether another run may have promoted after ``info`` was read and before ``record`` was."""
-    last = record.retiring or next((past for past in reversed(record.history) if past.version is not None), None)
-    if last is None or last.version is None:
-        return False
-    return info is None or (info.version <= last.version and info.custom.get(TOKEN) != last.token)
 
 
 def resume(keyturn: Keyturn, path: str, token: str) -> Attempt:
@@ -66,12 +32,16 @@ def stage(keyturn: Keyturn, path: str, decision: Decision) -> Attempt:
     """
     record = claim(keyturn, path, load(keyturn, path))
     attempt = Attempt(path, record, keyturn.hub.read(path))
+    if record.open:
+        check_target(keyturn, path, record.open)
     if why := spoiled(keyturn, attempt):
         closed = abandon(keyturn, attempt, why)
         again = Reason("Abandoned", f"the candidate before it was given up: {why}")
         return stage(keyturn, path, replace(decision, reason=again, seen=newest_version(keyturn, closed)))
     if record.open is None:
         return open_rotation(keyturn, attempt, decision)
+    if record.open.stage is Stage.REVERTING:
+        raise unretired(path, record.open)
     if record.open.stage is Stage.MINTING:
         known = [attempt.current.fields] if attempt.current else []
         keyturn.open_strategy(path).sweep(record.open.before, known)
@@ -82,7 +52,7 @@ def stage(keyturn: Keyturn, path: str, decision: Decision) -> Attempt:
 def spoiled(keyturn: Keyturn, attempt: Attempt) -> str | None:
     """Why the candidate that an earlier run left can't go on; None when it can, or when there is none."""
     rotation = attempt.record.open
-    if rotation is None or rotation.stage is Stage.MINTING:
+    if rotation is None or rotation.stage in (Stage.MINTING, Stage.REVERTING):
         return None
     if rotation.stage is Stage.ABANDONING:
         return rotation.note
@@ -101,6 +71,7 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
         problem = f"another run has finished with version {base} a moment ago"
         raise Locked("rotate", path, problem, "Nothing to do: it is done")
     strategy = keyturn.open_strategy(path)
+    strategy.guard(attempt.current.fields if attempt.current else None, None)
     rotation = Rotation(
         token=str(uuid.uuid4()),
         sequence=record.version + 1,
@@ -112,6 +83,8 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
         base_version=base,
         ends=ends(keyturn, attempt),
         before=tuple(strategy.before_mint()),
+        target=keyturn.target(path),
+        urgent=decision.urgent,
     )
     if strategy.mints_at_target:
         return mint(keyturn, replace(attempt, record=take(keyturn, attempt, rotation, None)))
@@ -130,8 +103,12 @@ def take(keyturn: Keyturn, attempt: Attempt, rotation: Rotation, candidate: Secr
 def mint(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     """Let a strategy whose mint acts at the target make the candidate, and save it at once.
 
+    The record is read again directly before, since not every target can refuse a worker that was suspended.
     Raises Locked, and gives the candidate back, when another worker took the rotation over meanwhile.
     """
+    newest = load(keyturn, attempt.path)
+    if newest.version != attempt.record.version:
+        raise held(attempt.path, newest.rotation or attempt.rotation)
     pending, candidate = attempt.rotation.to(Stage.PENDING), minted(keyturn, attempt)
     try:
         return replace(attempt, record=save(keyturn, attempt.path, attempt.record, pending, candidate))
@@ -150,15 +127,25 @@ def minted(keyturn: Keyturn, attempt: Attempt) -> SecretFields:
 
 
 def install(keyturn: Keyturn, attempt: Attempt) -> None:
-    """Make the target accept the candidate. Already accepted or promoted is success."""
+    """Make the target accept the candidate. Already accepted or promoted is success. Raises CandidateRejected."""
     if attempt.record.open and not attempt.in_force:
-        keyturn.open_strategy(attempt.path).install(attempt.change())
+        guard_candidate(keyturn, attempt)
+        trying(keyturn, attempt, keyturn.open_strategy(attempt.path).install)
 
 
 def verify(keyturn: Keyturn, attempt: Attempt) -> None:
     """Log in with the candidate on a new connection. Already promoted is success. Raises CandidateRejected."""
     if attempt.record.open and not attempt.in_force:
-        keyturn.open_strategy(attempt.path).verify(attempt.change())
+        trying(keyturn, attempt, keyturn.open_strategy(attempt.path).verify)
+
+
+def trying(keyturn: Keyturn, attempt: Attempt, verb: Callable[[Change], None]) -> None:
+    """Let the target see the candidate; one that it refuses is given up, so that another can be made."""
+    try:
+        verb(attempt.change())
+    except CandidateRejected as rejected:
+        abandon(keyturn, attempt, rejected.problem, refused=True)
+        raise
 
 
 def promote(keyturn: Keyturn, attempt: Attempt) -> Attempt:
@@ -167,8 +154,9 @@ def promote(keyturn: Keyturn, attempt: Attempt) -> Attempt:
         return attempt
     path, rotation = attempt.path, going_on(attempt).rotation
     current = write_current(keyturn, attempt)
-    stamp = attempt.candidate.reveal()["rotated_at"]
-    keyturn.hub.annotate(path, {ROTATED_AT: stamp, TOKEN: rotation.token})
+    plain = attempt.candidate.reveal()
+    told = {ROTATED_AT: plain["rotated_at"], EXPIRES_AT: plain.get(EXPIRY_FIELD), TOKEN: rotation.token}
+    keyturn.hub.annotate(path, told)
     promoted = rotation.to(
         Stage.PROMOTED,
         version=current.version,

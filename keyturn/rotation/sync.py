@@ -1,6 +1,5 @@
 """Carrying CURRENT to every destination: what differs is written, what is in step is left alone."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -11,7 +10,7 @@ from keyturn.core.fingerprint import fingerprint, payload
 from keyturn.core.hub import HubSecret
 from keyturn.core.names import illegal_name, too_large
 from keyturn.core.stores import Copy, Marks
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Keyturn, side_by_side
 
 ROUNDS: Final = 3
 """How often a sync starts over because CURRENT moved on while it was at work."""
@@ -46,11 +45,7 @@ class Pushed:
 
 def sync(keyturn: Keyturn, path: str) -> list[Pushed]:
     """Bring every destination to CURRENT, side by side: one that fails never stops another."""
-    destinations = keyturn.secret(path).destinations
-    if not destinations:
-        return []
-    with ThreadPoolExecutor(len(destinations)) as pool:
-        return list(pool.map(lambda destination: push(keyturn, path, destination), destinations))
+    return side_by_side(lambda destination: push(keyturn, path, destination), keyturn.secret(path).destinations)
 
 
 def push(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:

@@ -122,14 +122,23 @@ _ROLE_RULE: Final = "Choose a name of 1 to 63 bytes that does not begin with pg_
 def _role_name(name: str) -> str:
     reserved = name.startswith("pg_") or name in ("public", "none")
     if reserved or not 1 <= len(name.encode()) <= 63 or re.search(r"[\x00-\x1f\x7f]", name):
-        raise refused("is not a legal PostgreSQL role name", _ROLE_RULE)
+        raise refused("is not a legal account name", _ROLE_RULE)
     return name
 
 
 RoleName = Annotated[
     str, AfterValidator(_role_name), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 63})
 ]
-"""PostgreSQL documentation, "Identifiers and Key Words" (NAMEDATALEN) and "CREATE ROLE"."""
+"""An account or role of a database: what PostgreSQL allows ("Identifiers and Key Words", "CREATE ROLE").
+
+Other kinds of target allow less: the catalogue's checks compare."""
+
+EngineRole = Annotated[
+    str,
+    matching(r"\w(([\w.-]+)?\w)?", "is not a legal role name", "Use letters, digits and _ . -"),
+    WithJsonSchema({"type": "string", "pattern": r"^\w(([\w.-]+)?\w)?$"}),
+]
+"""A role of one of the hub's engines."""
 
 
 # --- addresses ---------------------------------------------------------------------------------------------
@@ -158,6 +167,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def keep_plain_http_at_home(url: str, insecure_http: bool, remedy: str) -> None:
+    """Refuse plain http to another machine unless ``insecure_http``; the remedy is to say so."""
+    parts = split_url(url, ("https", "http"))
+    if parts.scheme == "http" and not insecure_http and not is_loopback(parts.hostname or ""):
+        raise refused("plain http to another machine", remedy, "url")
 
 
 def _https(url: str) -> str:

@@ -3,12 +3,22 @@
 import re
 from datetime import time, timedelta
 from functools import cache
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from keyturn.core import policy
+from keyturn.core import windows
+from keyturn.core.cron import Cron, flaw
+from keyturn.core.facts import Schedule
 from keyturn.core.suggest import likely
 from keyturn.settings.fields import Duration, Model, PositiveDuration, refused
 
@@ -16,6 +26,9 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: Final[tuple[Day, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 CLOCK: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+
+LOOKED: Final = timedelta(minutes=15)
+"""How often Keyturn looks for what is due."""
 
 
 def _clock(value: Any) -> time:
@@ -31,13 +44,31 @@ def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
+def is_timezone(name: str) -> bool:
+    """Whether the IANA database of this machine has it."""
+    return name in _zones()
+
+
 def _timezone(name: str) -> str:
-    if name in _zones():
+    if is_timezone(name):
         return name
     if not _zones():
         raise refused("no time zone is known on this machine", "Install the package tzdata.")
     near = likely(name, _zones())
     raise refused("is not a known time zone", f"Did you mean {near}?" if near else "Write one such as Europe/Berlin.")
+
+
+def _cron(expression: str) -> str:
+    if said := flaw(expression):
+        remedy = 'Write minute, hour, day of the month, month and day of the week, such as "0 3 * * sun".'
+        raise refused(f"is not a cron expression: {said}", remedy)
+    distances = Cron(expression, "UTC").distances()
+    if distances is None:
+        raise refused("comes round less than once in eight years", "Write one that comes round more often.")
+    if distances[0] < LOOKED:
+        remedy = 'Write the minute as a number: "* 3 * * sun" is every minute of that hour, "0 3 * * sun" is once.'
+        raise refused("comes round more often than every 15 minutes", remedy)
+    return expression
 
 
 def _no_repeats(items: tuple[str, ...]) -> tuple[str, ...]:
@@ -49,6 +80,9 @@ def _no_repeats(items: tuple[str, ...]) -> tuple[str, ...]:
 ClockTime = Annotated[time, BeforeValidator(_clock), WithJsonSchema({"type": "string", "pattern": CLOCK})]
 Timezone = Annotated[
     str, AfterValidator(_timezone), WithJsonSchema({"type": "string", "examples": ["Europe/Berlin", "UTC"]})
+]
+CronExpression = Annotated[
+    str, AfterValidator(_cron), WithJsonSchema({"type": "string", "examples": ["0 3 * * sun", "30 2 1 * *"]})
 ]
 
 
@@ -71,21 +105,29 @@ class Window(Model):
         return self
 
     @property
-    def policy(self) -> policy.Window:
+    def policy(self) -> windows.Window:
         """The same in the words of the decision."""
         days = frozenset(DAYS.index(day) for day in self.days)
-        return policy.Window(days, self.begin, self.end, self.timezone)
+        return windows.Window(days, self.begin, self.end, self.timezone)
 
 
 class Timing(Model):
     """When a secret is replaced, and how long the old value stays valid: the same for every strategy."""
 
-    interval: PositiveDuration
+    ends_by_itself: ClassVar[bool] = False
+    """Whether every value has an end of its own, before which it is replaced even without interval and cron."""
+
+    cron: CronExpression | None = None
+    """At which times the secret is replaced, instead of an interval: minute, hour, day of the month, month and day
+    of the week."""
+    timezone: Annotated[Timezone | None, Field(validate_default=True)] = None
+    """The time zone of cron: its name in the IANA database, such as Europe/Berlin."""
+    interval: Annotated[PositiveDuration | None, Field(validate_default=True)] = None
     """How often the secret is replaced."""
     window: Window | None = None
     """When replacing may start; without it, at any time."""
     jitter: Duration = timedelta(0)
-    """Spreads secrets with one interval over this much time; at most half the interval."""
+    """Spreads secrets that come due together over this much time; at most half the interval."""
     grace: Duration
     """How long the previous value stays valid after the new one is in force; shorter than the interval."""
     max_grace: PositiveDuration | None = None
@@ -93,8 +135,39 @@ class Timing(Model):
     maximum_age: PositiveDuration | None = None
     """An alarm for a value older than this; longer than interval and jitter together."""
 
+    @field_validator("timezone")
+    @classmethod
+    def _of_cron(cls, timezone: str | None, info: ValidationInfo) -> str | None:
+        if timezone is None and info.data.get("cron"):
+            raise refused("is missing", "Add timezone: the time zone of cron, such as Europe/Berlin.")
+        if timezone is not None and info.data.get("cron", "") is None:
+            raise refused("stands without cron", "Remove it, or add cron; a window has a time zone of its own.")
+        return timezone
+
+    @field_validator("interval")
+    @classmethod
+    def _or_cron(cls, interval: timedelta | None, info: ValidationInfo) -> timedelta | None:
+        if interval is not None and info.data.get("cron"):
+            raise refused("stands beside cron", "Keep one of the two.")
+        if interval is None and info.data.get("cron", "") is None and not cls.ends_by_itself:
+            remedy = "Add interval: how often the secret is replaced, or cron and timezone: at which times."
+            raise refused("is missing", remedy)
+        return interval
+
     @property
-    def schedule(self) -> policy.Schedule:
+    def longest(self) -> timedelta | None:
+        """The longest time from one rotation until the next is due; None where only the value's end makes it due.
+
+        Jitter is in it. How long a window, a freeze or a failure holds it then is not.
+        """
+        if self.interval is not None:
+            return self.interval + self.jitter
+        distances = self.schedule.cron.distances() if self.schedule.cron else None
+        return distances[1] + self.jitter if distances else None
+
+    @property
+    def schedule(self) -> Schedule:
         """The same in the words of the decision."""
         window = self.window.policy if self.window else None
-        return policy.Schedule(self.interval, self.jitter, self.maximum_age, window)
+        cron = Cron(self.cron, self.timezone) if self.cron and self.timezone else None
+        return Schedule(self.interval, self.jitter, self.maximum_age, window, cron)

@@ -1,5 +1,6 @@
 """Passwords of accounts that exist at a target: two that take turns, or one changed in place."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -15,6 +16,13 @@ from keyturn.settings.passwords import PasswordSettings
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 
 DATABASES = frozenset({"postgresql", "mysql"})
+
+GAP = (
+    "with one user, logins are refused from the change until the consumer has read the new password"
+)
+
+DIGEST_LENGTH = 12
+"""Hexadecimal digits: enough to tell one user's passwords apart."""
 
 
 class AccountStrategy(StrategyBase):
@@ -89,30 +97,56 @@ class AlternatingUsers(AccountStrategy):
 
 
 class SingleUser(AccountStrategy):
-    """One account's password is changed in place; until consumers have read it, their logins are refused."""
+    """One account's password is changed in place; until consumers have read it, their logins are refused.
 
-    overlaps = False
+    With ``keeps_old`` the target keeps the password before it beside the new one, until it is revoked.
+    """
 
-    def __init__(self, target: AccountTarget, policy: PasswordPolicy, user: str) -> None:
+    def __init__(self, target: AccountTarget, policy: PasswordPolicy, user: str, *, keeps_old: bool = False) -> None:
         super().__init__(target, policy, (user,))
         self.user = user
+        self.overlaps = keeps_old
 
     def mint(self, current: SecretFields | None) -> SecretFields:
         """The same user, with a new password."""
         return SecretFields({"username": self.user, "password": generate(self.policy)})
 
     def install(self, change: Change) -> None:
-        """From here on the old password is refused."""
-        self.target.set_password(self.user, change.candidate["password"], sequence=change.sequence)
+        """From here on the old password is refused, unless the target keeps it."""
+        password = change.candidate["password"]
+        self.target.set_password(self.user, password, sequence=change.sequence, keep_old=self.overlaps)
 
     def verify(self, change: Change) -> None:
         """Log in."""
         self.target.check_login(self.user, change.candidate["password"])
 
     def abandon(self, change: Change) -> None:
-        """Put CURRENT's password back."""
+        """Put CURRENT's password back, as the only one."""
         if change.current and "password" in change.current:
             self.target.set_password(self.user, change.current["password"], sequence=change.sequence)
+            self._discard_old(change.sequence)
+
+    def restore(self, change: Change) -> None:
+        """Put CURRENT's password back, and keep the candidate's beside it where the target can."""
+        if change.current and "password" in change.current:
+            password = change.current["password"]
+            self.target.set_password(self.user, password, sequence=change.sequence, keep_old=self.overlaps)
+
+    def ends(self, current: SecretFields) -> Mapping[str, str]:
+        """The user and a digest that tells its passwords apart; nothing where there is only one to end."""
+        if not self.overlaps or "password" not in current:
+            return {}
+        digest = hashlib.sha256(current["password"].reveal().encode()).hexdigest()
+        return {"username": self.user, "password_sha256": digest[:DIGEST_LENGTH]}
+
+    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+        """The password that was kept is refused."""
+        if ends:
+            self._discard_old(sequence)
+
+    def _discard_old(self, sequence: int) -> None:
+        if self.overlaps:
+            self.target.discard_old(self.user, sequence=sequence)
 
 
 def username(fields: SecretFields | None) -> str | None:
@@ -130,12 +164,10 @@ def _different(users: tuple[str, str]) -> tuple[str, str]:
 
 
 def accepted(value: Any) -> bool:
+    """Refuse anything but true, for a setting that admits a gap."""
     if value is True:
         return True
-    raise refused(
-        "with one user, logins are refused from the change until the consumer has read the new password",
-        "Say accepts_gap: true if it can bear that, else use alternating-users.",
-    )
+    raise refused(GAP, "Say accepts_gap: true if it can bear that, else use alternating-users.")
 
 
 class AlternatingUsersSettings(StrategySettings):
@@ -179,11 +211,23 @@ class SingleUserSettings(StrategySettings):
     """The name of the target that the user logs in to."""
     user: RoleName
     """The login role. No other secret may rotate it."""
-    accepts_gap: Annotated[Literal[True], BeforeValidator(accepted)]
+    accepts_gap: Annotated[Literal[True] | None, BeforeValidator(accepted)] = None
     """True, once it is accepted that logins are refused from the change until the consumer has read the new value."""
+    keeps_old_password: bool = False
+    """Whether the server keeps the old password beside the new one, so that there is no gap: MySQL 8.0.14 or newer."""
     password: PasswordSettings = PasswordSettings()
     """What the passwords look like."""
 
+    @model_validator(mode="after")
+    def _gap_is_known(self) -> Self:
+        if self.accepts_gap is None and not self.keeps_old_password:
+            remedy = "Say accepts_gap: true if it can bear that, else use alternating-users."
+            raise refused(GAP, remedy, "accepts_gap")
+        if self.accepts_gap and self.keeps_old_password:
+            raise refused("there is no gap where the old password is kept", "Say one of the two.", "accepts_gap")
+        return self
+
     def open(self, path: str, tools: Tools) -> SingleUser:
         """One account at the target."""
-        return SingleUser(tools.target(self.target), self.password.policy, self.user)
+        target, policy = tools.target(self.target), self.password.policy
+        return SingleUser(target, policy, self.user, keeps_old=self.keeps_old_password)

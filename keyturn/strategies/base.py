@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
 from keyturn.core.hub import Hub
-from keyturn.core.sensitive import SecretFields
+from keyturn.core.keys import KeyMaker
+from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import Change, Strategy
 from keyturn.settings.timing import Timing
 
@@ -21,6 +22,10 @@ class Tools(Protocol):
     def clock(self) -> Callable[[], datetime]:
         """The time now, with a time zone."""
 
+    @property
+    def keys(self) -> KeyMaker:
+        """What makes asymmetric keys."""
+
     def target(self, name: str) -> Any:
         """The opened target of that name: its kind is among the settings' ``targets``."""
 
@@ -32,6 +37,12 @@ class StrategySettings(Timing):
     """The kinds of target that it works at; empty for one that has no ``target``."""
     claims: ClassVar[tuple[str, ...]] = ()
     """The keys whose values name what only one secret may rotate at its target; a value may be a list."""
+    claims_role: ClassVar[bool] = False
+    """Whether the ``role`` of the hub's engine at ``mount`` may be no other secret's."""
+    takes_back: ClassVar[bool] = True
+    """Whether a credential that was replaced can be put in force again, for a canary that is not well."""
+    renews: ClassVar[bool] = False
+    """Whether the credential must be kept alive between rotations."""
 
     def open(self, path: str, tools: Tools) -> Strategy:
         """The strategy, ready to work on the secret at ``path``."""
@@ -60,6 +71,11 @@ class StrategyBase:
     def abandon(self, change: Change) -> None:
         """Nothing was installed."""
 
+    def restore(self, change: Change) -> None:
+        """What overlaps works already; the rest is as after an abandonment."""
+        if not self.overlaps:
+            self.abandon(change)
+
     def ends(self, current: SecretFields) -> Mapping[str, str]:
         """Nothing outside honours the old value."""
         return {}
@@ -74,6 +90,10 @@ class StrategyBase:
     def settled(self, current: SecretFields) -> SecretFields | None:
         """Nothing is left over."""
         return None
+
+    def restored(self, before: SecretFields, promoted: SecretFields) -> Mapping[str, Sensitive]:
+        """It is put back as it was."""
+        return {}
 
     def keep_alive(self, ends: Mapping[str, str]) -> None:
         """It does not end by itself."""

@@ -1,9 +1,9 @@
 """Random values that no target knows: API keys, signing keys and tokens that consumers compare themselves."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, WithJsonSchema, model_validator
+from pydantic import Field, WithJsonSchema
 
 from keyturn.core.errors import CandidateRejected
 from keyturn.core.passwords import PasswordPolicy, flaw, generate
@@ -56,13 +56,13 @@ class GeneratedSettings(StrategySettings, PasswordSettings):
     fields: Annotated[dict[FieldName, PasswordSettings], Field(min_length=1)] | None = None
     """Several fields, each with rules of its own; then no rules and no `field` stand beside it."""
 
-    @model_validator(mode="after")
-    def _one_way_or_the_other(self) -> Self:
-        beside = self.model_fields_set & {"field", *PasswordSettings.model_fields}
-        if self.fields is not None and beside:
+    def check_rules(self) -> None:
+        """Refuse rules that can't be kept, and rules in two places."""
+        if self.fields is None:
+            super().check_rules()
+        elif beside := self.model_fields_set & {"field", *PasswordSettings.model_fields}:
             said = f"fields stands beside {', '.join(sorted(beside))}"
             raise refused(said, "Move these into each field, or remove fields.", "fields")
-        return self
 
     @property
     def policies(self) -> Mapping[str, PasswordPolicy]:

@@ -1,21 +1,27 @@
-"""A new account for each version, made by the hub's database engine and ended by revoking its lease."""
+"""A new account for each version, made by the hub's database engine, kept alive, and ended by revoking its lease."""
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Literal
 
-from pydantic import WithJsonSchema
-
-from keyturn.core.errors import Invalid
-from keyturn.core.hub import Hub
+from keyturn.core.engines import DatabaseEngine, Lease, LeaseStanding
+from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import AccountTarget, Change
-from keyturn.settings.fields import HubPath, Line, matching
+from keyturn.core.strategies import EXPIRES_AT, AccountTarget, Change
+from keyturn.settings.fields import EngineRole, HubPath, Line
+from keyturn.strategies.accounts import DATABASES
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+
+SHORTEST: Final = timedelta(hours=1)
+"""The least that a lease must last unless it is renewed: four turns of `rotate-due`, so that three may fail."""
+EARLY: Final = timedelta(minutes=45)
+"""A lease with less than this left is renewed, however short it is: three turns of `rotate-due`."""
+MOST: Final = 100
+"""How many leases of the role are kept in the record of a rotation: many more are somebody else's."""
 
 
 class VaultDynamic(StrategyBase):
-    """The lease is the credential: ``life`` is how long it must last, interval and grace together.
+    """The lease is the credential: ``life`` is how long it must last, from one rotation to the end of its grace.
 
     Asking for a lease makes an account at once, so the intent is saved first, with the leases that were
     there; after a crash whatever has come since and is in no secret is revoked.
@@ -23,37 +29,54 @@ class VaultDynamic(StrategyBase):
 
     mints_at_target = True
 
-    def __init__(self, hub: Hub, target: AccountTarget, mount: str, role: str, life: timedelta) -> None:
-        self.hub = hub
+    def __init__(
+        self,
+        path: str,
+        engine: DatabaseEngine,
+        target: AccountTarget,
+        role: str,
+        life: timedelta,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.path = path
+        self.engine = engine
         self.target = target
-        self.mount = mount
         self.role = role
         self.life = life
+        self.clock = clock
+        self.place = f"{engine.mount}/creds/{role}"
+
+    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+        """Refuse another role's lease, and a role whose leases would not last. Raises Invalid, NotFound."""
+        for fields in (current, candidate):
+            if fields is not None and "lease_id" in fields:
+                self._must_be_ours(fields["lease_id"].reveal())
+        if candidate is None:
+            self._must_last()
 
     def before_mint(self) -> Sequence[str]:
-        """The role's leases as they are now."""
-        return self.hub.leases(self.mount, self.role)
+        """The role's leases as they are now. Raises Invalid when there are so many that others use it too."""
+        leases = self.engine.leases(self.role)
+        if len(leases) > MOST:
+            problem = f"it has {len(leases)} leases, so it is not this secret's alone"
+            raise Invalid("list", self.place, problem, "Give the secret a role that nobody else asks for accounts")
+        return leases
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """A new lease. Raises Invalid, and gives the lease back, when it would not last until the next one."""
-        lease = self.hub.issue(self.mount, self.role)
-        if lease.duration < self.life.total_seconds():
-            self.hub.revoke_lease(lease.lease_id)
-            problem = f"its leases last {timedelta(seconds=lease.duration)}, and interval and grace need {self.life}"
-            raise Invalid(
-                "issue",
-                f"{self.mount}/creds/{self.role}",
-                problem,
-                "Raise its default_ttl and max_ttl, and the life of the token that asks",
-            )
-        return lease.fields.merged({"lease_id": lease.lease_id})
+        """A new lease. Raises Invalid, and gives the lease back, when its token would not last until its end."""
+        lease = self.engine.issue(self.role)
+        if lease.terms.longest < self.life:
+            self.engine.revoke(lease.lease_id)
+            raise self._too_short(lease)
+        ends_at = self.clock() + lease.terms.longest
+        return lease.fields.merged({"lease_id": lease.lease_id, EXPIRES_AT: ends_at.isoformat()})
 
     def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
         """Revoke leases that came since and that no secret holds."""
         spared = {*before, *(fields["lease_id"].reveal() for fields in known if "lease_id" in fields)}
-        for lease_id in self.hub.leases(self.mount, self.role):
+        for lease_id in self.engine.leases(self.role):
             if lease_id not in spared:
-                self.hub.revoke_lease(lease_id)
+                self.engine.revoke(lease_id)
 
     def verify(self, change: Change) -> None:
         """Log in; the engine's own statements decide the privileges."""
@@ -61,22 +84,68 @@ class VaultDynamic(StrategyBase):
 
     def abandon(self, change: Change) -> None:
         """Revoke the candidate's lease."""
-        self.hub.revoke_lease(change.candidate["lease_id"].reveal())
+        self.engine.revoke(change.candidate["lease_id"].reveal())
 
     def ends(self, current: SecretFields) -> Mapping[str, str]:
-        """The lease that serves now."""
-        return {"lease_id": current["lease_id"].reveal()} if "lease_id" in current else {}
+        """The lease that serves now, and the account it made."""
+        if "lease_id" not in current:
+            return {}
+        return {name: current[name].reveal() for name in ("lease_id", "username") if name in current}
+
+    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+        """The old account's sessions; records of older versions name no account."""
+        count = self.target.sessions(ends["username"]) if "username" in ends else 0
+        return (f"{self.target.name}:{ends['username']} has {count} open sessions",) if count else ()
 
     def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
         """Revoke the old lease, which drops its account."""
         if "lease_id" in ends:
-            self.hub.revoke_lease(ends["lease_id"])
+            self.engine.revoke(ends["lease_id"])
+
+    def keep_alive(self, ends: Mapping[str, str]) -> None:
+        """Renew the lease once less than half of it, or than 45 minutes, is left. Raises NotFound when it has ended."""
+        if "lease_id" not in ends:
+            return
+        lease = self.engine.lease(ends["lease_id"])
+        if lease is None:
+            problem = "the lease has ended, so its account can't log in any more"
+            raise NotFound("renew", ends["lease_id"], problem, f"Replace it now: `keyturn rotate {self.path} --force`")
+        if wants_renewal(lease):
+            self.engine.renew(ends["lease_id"])
+
+    def _must_be_ours(self, lease_id: str) -> None:
+        if not lease_id.startswith(f"{self.place}/"):
+            problem = "the secret holds a lease of another role"
+            hint = f"Name that role in the catalogue, or take lease_id out of {self.path}: the lease ends by itself"
+            raise Invalid("rotate", lease_id.rpartition("/")[0], f"{problem} than {self.place}", hint)
+
+    def _must_last(self) -> None:
+        terms, name = self.engine.terms(self.role), f"{self.engine.mount}/roles/{self.role}"
+        if terms.longest < self.life:
+            problem = f"its leases can last {terms.longest}, and one rotation and its grace need {self.life}"
+            hint = "Raise its max_ttl, and max_lease_ttl of the mount, or rotate more often"
+            raise Invalid("read", name, problem, hint)
+        if terms.default < SHORTEST:
+            problem = f"its leases last {terms.default} unless renewed, and they are renewed every 15 minutes"
+            raise Invalid("read", name, problem, f"Raise its default_ttl to {SHORTEST} or more")
+
+    def _too_short(self, lease: Lease) -> Invalid:
+        problem = f"the lease ends with the token that asked for it, after {lease.terms.longest}"
+        hint = "Ask with a token role that lives longer: KEYTURN_HUB_LEASE_TOKEN_ROLE, see docs/own-vault-and-clouds.md"
+        return Invalid("issue", self.place, f"{problem}, and one rotation and its grace need {self.life}", hint)
+
+
+def wants_renewal(lease: LeaseStanding) -> bool:
+    """Whether less than half of the lease is left, or too little for three more turns."""
+    return lease.left < max(lease.granted / 2, EARLY)
 
 
 class VaultDynamicSettings(StrategySettings):
     """The hub's database engine makes a new account for each version."""
 
-    targets = frozenset({"postgresql", "mysql"})
+    targets = DATABASES
+    renews = True
+    claims_role = True
 
     strategy: Literal["vault-dynamic"]
     """How the secret is replaced."""
@@ -84,13 +153,12 @@ class VaultDynamicSettings(StrategySettings):
     """The name of the target that the new account is tried at."""
     mount: HubPath = "database"
     """Where the hub's database engine is mounted."""
-    role: Annotated[
-        str,
-        matching(r"\w(([\w.-]+)?\w)?", "is not a legal role name", "Use letters, digits and _ . -"),
-        WithJsonSchema({"type": "string", "pattern": r"^\w(([\w.-]+)?\w)?$"}),
-    ]
-    """The engine's role, of no other secret."""
+    role: EngineRole
+    """The engine's role, of no other secret. Its leases last an hour or more unless they are renewed, and can last
+    for interval, jitter and grace together."""
 
     def open(self, path: str, tools: Tools) -> VaultDynamic:
         """Leases of the engine, tried at the target."""
-        return VaultDynamic(tools.hub, tools.target(self.target), self.mount, self.role, self.interval + self.grace)
+        life = (self.longest or timedelta(0)) + self.grace
+        engine, target = tools.hub.database(self.mount), tools.target(self.target)
+        return VaultDynamic(path, engine, target, self.role, life, tools.clock)

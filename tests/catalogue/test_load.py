@@ -185,4 +185,4 @@ def test_the_examples_of_the_operators_guide_are_a_sound_catalogue(tmp_path: Pat
     for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```", guide, flags=re.M | re.S)):
         (tmp_path / f"{number}.yaml").write_text(block)
     strategies = {secret.rotation.strategy for secret in load(tmp_path, {}).secrets.values()}
-    assert strategies == {"alternating-users", "single-user", "vault-dynamic", "generated"}
+    assert strategies == {"alternating-users", "single-user", "vault-dynamic", "generated", "signing-key"}

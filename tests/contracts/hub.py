@@ -48,11 +48,6 @@ class HubContract:
         raise NotImplementedError
 
     @pytest.fixture
-    def engine(self) -> tuple[str, str]:
-        """A database engine's mount and a role of nobody else, with leases of 24 hours."""
-        raise NotImplementedError
-
-    @pytest.fixture
     def new_hub(self) -> Callable[[], Hub]:
         """Opens adapters onto one hub that has no fingerprint key yet."""
         raise NotImplementedError
@@ -206,27 +201,3 @@ class HubContract:
         assert len(keys) == 1
         assert keys == {new_hub().fingerprint_key().reveal()}
         assert len(keys.pop()) >= 32
-
-    # leases
-
-    def test_a_lease_is_listed_until_it_is_revoked(self, hub: Hub, engine: tuple[str, str]) -> None:
-        assert hub.leases(*engine) == []
-        first, second = hub.issue(*engine), hub.issue(*engine)
-        assert first.fields["username"] != second.fields["username"]
-        assert first.duration == timedelta(hours=24).total_seconds()
-        assert sorted(hub.leases(*engine)) == sorted([first.lease_id, second.lease_id])
-        hub.revoke_lease(first.lease_id)
-        assert hub.leases(*engine) == [second.lease_id]
-        hub.revoke_lease(second.lease_id)
-        assert hub.leases(*engine) == []
-
-    def test_revoking_what_is_absent_is_quiet(self, hub: Hub, engine: tuple[str, str]) -> None:
-        lease = hub.issue(*engine)
-        hub.revoke_lease(lease.lease_id)
-        hub.revoke_lease(lease.lease_id)
-        hub.revoke_lease(f"{engine[0]}/creds/{engine[1]}/never-was")
-
-    def test_a_lease_of_no_role_is_refused(self, hub: Hub, engine: tuple[str, str]) -> None:
-        with pytest.raises(KeyturnError) as caught:
-            hub.issue(engine[0], "no-such-role")
-        assert_silent(caught.value)

@@ -19,6 +19,9 @@ ALLOWED = {
     ("pending", "abandoning"),
     ("abandoning", "abandoned"),
     ("promoted", "retired"),
+    ("promoted", "reverting"),
+    ("reverting", "reverted"),
+    ("reverted", "retired"),
 }
 NOW = datetime(2025, 3, 3, 12, tzinfo=UTC)
 
@@ -54,7 +57,7 @@ def test_every_open_rotation_can_be_closed_and_a_closed_one_stays_so() -> None:
     closed = {stage for stage in Stage if not TRANSITIONS[stage]}
     assert closed == {Stage.RETIRED, Stage.ABANDONED}
     assert all(reached(stage) & closed for stage in Stage)
-    assert all(Stage.ABANDONED in reached(stage) for stage in OPEN)
+    assert all(Stage.ABANDONED in reached(stage) for stage in OPEN - {Stage.REVERTING})
 
 
 # --- the record --------------------------------------------------------------------------------------------
@@ -63,8 +66,8 @@ def test_every_open_rotation_can_be_closed_and_a_closed_one_stays_so() -> None:
 @pytest.mark.parametrize("stage", list(Stage))
 def test_a_record_says_who_holds_it_and_what_waits_for_retirement(stage: Stage) -> None:
     record = Record(rotation(stage))
-    assert (record.open is not None) is (stage in {Stage.MINTING, Stage.PENDING, Stage.ABANDONING})
-    assert (record.retiring is not None) is (stage is Stage.PROMOTED)
+    assert (record.open is not None) is (stage in OPEN)
+    assert (record.retiring is not None) is (stage in {Stage.PROMOTED, Stage.REVERTED})
 
 
 @pytest.mark.parametrize("stage", [Stage.RETIRED, Stage.ABANDONED])
@@ -142,3 +145,10 @@ def test_a_record_survives_json(
 
 def test_a_record_does_not_show_its_candidate() -> None:
     assert "hunter2" not in repr(Record(rotation(), SecretFields({"password": "hunter2"})))
+
+
+def test_refusals_are_counted_from_the_last_rotation_back() -> None:
+    past = [replace(rotation(Stage.ABANDONED), refused=refused) for refused in (True, False, True, True)]
+    assert Record(history=tuple(past)).refusals == 2
+    assert Record(history=tuple(past[:2])).refusals == 0
+    assert Record().refusals == 0

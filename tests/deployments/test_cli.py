@@ -20,6 +20,7 @@ from keyturn.catalogue import find_problems, schema
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import Sensitive
 from keyturn.rotation import steps
+from keyturn.rotation.decide import decide
 from tests.deployments.command import run_keyturn
 from tests.support.consumer import Consumer
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
@@ -272,7 +273,7 @@ def test_no_output_holds_a_value_and_all_of_it_fits_80_columns_without_colours(s
 
 def test_a_secret_that_another_process_holds_ends_with_4(shop: Shop) -> None:
     holder = shop.lab.open(shop.database).keyturn
-    steps.stage(holder, shop.database.path, steps.decide(holder, shop.database.path, Trigger.FORCE))
+    steps.stage(holder, shop.database.path, decide(holder, shop.database.path, Trigger.FORCE))
     done = run_keyturn("rotate", shop.database.path, "--force", "--local", "--json")
     assert done.returncode == 4
     assert json.loads(done.stdout)["state"] == "held"

@@ -1,19 +1,26 @@
 """Registering Keyturn with a Prefect server, once and again."""
 
 import asyncio
+import subprocess
+import sys
+import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.bootstrap import bootstrap, deploy
+from deployments.bootstrap import REQUESTED, bootstrap, deploy
 from deployments.local.pager import Pager
 from deployments.local.ports import LOOPBACK, free_port
+from flows.rotate_due import LATE
 from keyturn.core.errors import Invalid, Unavailable
 from tests.flows.runs import Installed, register
 from tests.flows.site import Architect
-from tests.support.prefect_server import PrefectServer
+from tests.support.lab import fresh
+from tests.support.prefect_server import PrefectServer, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +55,12 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
     assert deployments["retire"]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
 
     automations = by_name(server, "automations")
-    assert set(automations) == {"keyturn: a silent run is crashed", "keyturn: report a failed run"}
+    assert set(automations) == {
+        "keyturn: a silent run is crashed",
+        "keyturn: report a failed run",
+        "keyturn: report a late secret",
+        "keyturn: rotate what an event asks for",
+    }
     assert all(a["enabled"] for a in automations.values())
 
 
@@ -59,9 +71,11 @@ def test_a_second_bootstrap_adds_nothing_and_keeps_an_operators_own_limit(
     prefect.patch(f"v2/concurrency_limits/{limit}", limit=3)
     site = architect.build()
     before = {kind: sorted(one["name"] for one in prefect.all(kind)) for kind in KINDS}
+    automations = {one["id"] for one in prefect.all("automations")}
     register(site, architect, pager.address)
     installed.rest()
     assert {kind: sorted(one["name"] for one in prefect.all(kind)) for kind in KINDS} == before
+    assert {one["id"] for one in prefect.all("automations")} == automations
     assert by_name(prefect, "v2/concurrency_limits")[LIMIT]["limit"] == 3
 
 
@@ -88,3 +102,68 @@ def test_a_broken_deployment_file_is_refused_with_prefects_last_words(
     assert told.value.name == str(file)
     assert told.value.hint == "Correct prefect.yaml, then run `keyturn bootstrap` again"
     assert not str(told.value).count("..")
+
+
+# --- events ------------------------------------------------------------------------------------------------
+
+
+def send(server: PrefectServer, event: str, path: str, id: str = "", why: str = "", after: float = 0) -> None:
+    """Tell the server of something, as curl would; it happens ``after`` so many hours."""
+    body = {
+        "id": id or str(uuid.uuid4()),
+        "event": event,
+        "occurred": (datetime.now(UTC) + timedelta(hours=after)).isoformat(),
+        "resource": {"prefect.resource.id": f"keyturn.secret.{path}"},
+        **({"payload": {"path": path, "why": why}} if why else {}),
+    }
+    httpx.post(f"{server.url}/events", json=[body], timeout=30).raise_for_status()
+
+
+def runs_for(server: PrefectServer, path: str) -> list[dict[str, Any]]:
+    return server.all("flow_runs", flow_runs={"name": {"any_": [f"rotate-{path}"]}})
+
+
+def test_an_event_rotates_the_secret_that_it_names_and_a_repeat_of_it_does_not(
+    installed: Installed, prefect: PrefectServer, architect: Architect, pager: Pager
+) -> None:
+    secret, other = architect.lab.generated(), architect.lab.generated()
+    site = architect.build(secret, other)
+    register(site, architect, pager.address)
+    installed.rest()
+    event = str(uuid.uuid4())
+    for _ in range(2):
+        send(prefect, REQUESTED, secret.path, event)
+    emit = ["-m", "prefect", "event", "emit", REQUESTED, "--resource-id", f"keyturn.secret.{other.path}"]
+    subprocess.run([sys.executable, *emit], check=True, capture_output=True)
+    for one in (secret, other):
+        (started,) = wait_for(lambda path=one.path: runs_for(prefect, path), 60)  # type: ignore[misc]
+        assert started["parameters"] == {"path": one.path, "trigger": "event"}
+        assert installed.ended(started["id"])["state_type"] == "COMPLETED"
+        assert site.version(one) == 2
+    assert len(runs_for(prefect, secret.path)) == 1
+    rotation = site.record(secret).retiring
+    assert rotation is not None
+    assert rotation.reason == "Wanted"
+
+
+def test_a_late_secret_is_reported_once_a_day(installed: Installed, prefect: PrefectServer, pager: Pager) -> None:
+    late, other = fresh(), fresh()
+
+    def told(path: str) -> list[str]:
+        return [message for message in pager.messages if path in message]
+
+    def remind(path: str, after: float = 0) -> None:
+        send(prefect, LATE, path, why="beyond its maximum age", after=after)
+
+    for path in (late, late, late, other):
+        remind(path)
+    wait_for(lambda: told(other))
+    (message,) = wait_for(lambda: told(late))
+    assert message.startswith(f"Keyturn: {late} is late\nbeyond its maximum age\n\nSecret: {late}\nRemedy: ")
+    assert f"`keyturn rotate {late} --force`" in message
+
+    for path, hours in ((late, 23), (late, 25), (late, 25.25), (other, 25)):
+        remind(path, hours)
+    wait_for(lambda: len(told(late)) > 1)
+    wait_for(lambda: len(told(other)) > 1)
+    assert (len(told(late)), len(told(other))) == (2, 2)

@@ -11,7 +11,7 @@ from flows.rotate import rotate_secret
 from flows.sync import sync
 from keyturn.core.errors import TransientError
 from keyturn.core.policy import Trigger
-from keyturn.core.record import Rotation, Stage
+from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.records import save
 from keyturn.rotation.run import State
@@ -75,8 +75,8 @@ def test_a_store_that_comes_back_is_tried_again_and_the_run_completes(
     state = ended(rotate_secret, secret.path, Trigger.FORCE)
     assert state.is_completed()
     assert site.served(secret, "gated") == lab.current(secret)
-    tried = attempts(prefect, state, "push")
-    assert tried.pop("push") > 1
+    tried = attempts(prefect, state, "guard")
+    assert tried.pop("guard") > 1
     assert set(tried.values()) == {1}
 
 
@@ -108,32 +108,44 @@ def test_what_no_retry_mends_fails_at_once_and_says_secret_step_and_remedy(
 
 
 def test_one_destination_that_fails_stops_no_other_and_keeps_the_old_credential(
-    build: Build, lab: Lab, architect: Architect
+    build: Build, lab: Lab, architect: Architect, gate: Put
 ) -> None:
-    secret = lab.alternating(destinations=[destination(), destination()])
-    site = build(secret)
-    taken = site.keyturn.secret(secret.path).destinations[1].name
-    sdk = boto3.Session().client(
-        "secretsmanager", region_name=REGION, endpoint_url=architect.stores["aws"]["endpoint_url"]
-    )
-    sdk.create_secret(Name=taken, SecretString="somebody else's")
-    failed = error(ended(rotate_secret, secret.path, Trigger.FORCE))
+    secret = lab.alternating(destinations=[destination(), destination("gated")])
+    door = gate(port_of(architect.stores["aws"]["endpoint_url"]), Door.SHUT)
+    site = build(secret, stores=gated(door))
+    away = site.place(secret, "gated").name
+    # Only a credential that others may know does not wait for a destination.
+    failed = error(ended(rotate_secret, secret.path, Trigger.COMPROMISE))
     assert isinstance(failed, TransientError)
-    assert f"settle {secret.path}: version 2 is in force, but not in step: aws:{taken} (" in str(failed)
-    assert "Keyturn has not made it. Say `adopt: true`" in str(failed)
+    assert f"settle {secret.path}: version 2 is in force, but not in step: gated:{away} (" in str(failed)
     assert site.served(secret) == lab.current(secret)
 
     (kept,) = completed(retire, secret.path)
     assert not kept.retired
-    assert kept.held_by[0].startswith(f"aws:{taken} is not in step: push to aws:{taken}: a secret of that name exists")
+    assert kept.held_by[0].startswith(f"gated:{away} is not in step: find gated:{away}: ")
     assert lab.logs_in(secret.first)
 
-    sdk.delete_secret(SecretId=taken, ForceDeleteWithoutRecovery=True)
+    door.move(Door.OPEN)
     assert completed(sync, secret.path) == {"in step": 1, "created": 1}
     (over,) = completed(retire, secret.path)
     assert over.retired
     assert not lab.logs_in(secret.first)
     assert completed(sync, secret.path) == {"in step": 2}
+
+
+def test_a_destination_that_somebody_else_owns_stops_it_before_anything_changes(
+    build: Build, lab: Lab, architect: Architect
+) -> None:
+    secret = lab.alternating(destinations=[destination()])
+    site = build(secret)
+    taken = site.place(secret, "aws").name
+    url = architect.stores["aws"]["endpoint_url"]
+    sdk = boto3.Session().client("secretsmanager", region_name=REGION, endpoint_url=url)
+    sdk.create_secret(Name=taken, SecretString="somebody else's")
+    failed = error(ended(rotate_secret, secret.path, Trigger.FORCE))
+    assert str(failed).startswith(f"{secret.path}, guard: push to aws:{taken}: a secret of that name exists")
+    assert "Say `adopt: true`" in str(failed)
+    assert (site.version(secret), site.record(secret)) == (1, Record())
 
 
 def test_a_silent_consumer_delays_the_retirement_until_it_has_acknowledged(

@@ -13,7 +13,15 @@ import pytest
 
 from deployments.local.ports import free_port
 from deployments.local.prepare import ADMIN, DATABASE
-from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, Superseded, Unavailable
+from keyturn.core.errors import (
+    CandidateRejected,
+    Denied,
+    Invalid,
+    KeyturnError,
+    Superseded,
+    Unavailable,
+    UnsupportedOperation,
+)
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.postgresql import PostgreSQL
 from tests.support.lab import Declared, Lab, fresh
@@ -81,6 +89,16 @@ def test_a_new_password_works_and_the_old_one_does_not(lab: Lab, target: Postgre
     target.set_password(secret.users[0], new, sequence=1)
     assert works(lab, secret.users[0], new)
     assert not lab.logs_in(secret.first)
+
+
+def test_a_role_has_one_password_and_keeps_none_beside_it(lab: Lab, target: PostgreSQL, user: str) -> None:
+    new = password()
+    target.set_password(user, new, sequence=1)
+    with pytest.raises(UnsupportedOperation, match="a role has one password") as caught:
+        target.set_password(user, password(), sequence=2, keep_old=True)
+    assert_silent(caught.value, new)
+    target.discard_old(user, sequence=2)
+    assert works(lab, user, new)
 
 
 def test_an_absent_account_is_made_with_the_memberships_of_its_twin(

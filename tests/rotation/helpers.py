@@ -8,6 +8,7 @@ from keyturn.core.record import Record
 from keyturn.rotation import steps
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.decide import decide
 from keyturn.rotation.records import load
 from tests.support.hooks import Hooked
 from tests.support.lab import Declared, Lab
@@ -22,7 +23,7 @@ class Worker:
 
     def staged(self) -> Attempt:
         """Decide, by force, and stage."""
-        return steps.stage(self.keyturn, self.path, steps.decide(self.keyturn, self.path, Trigger.FORCE))
+        return steps.stage(self.keyturn, self.path, decide(self.keyturn, self.path, Trigger.FORCE))
 
     def installed(self) -> Attempt:
         """And install."""

@@ -46,4 +46,4 @@ def assert_rotated_once(lab: Lab, secret: Declared, retires: bool) -> None:
         (Stage.RETIRED if retires else Stage.PROMOTED, 1)
     ]
     if secret.role:
-        assert len(lab.hub.leases("database", secret.role)) == 2 - retires
+        assert len(lab.database.leases(secret.role)) == 2 - retires

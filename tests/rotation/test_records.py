@@ -3,15 +3,15 @@
 import os
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from keyturn.core.errors import Locked, Superseded
-from keyturn.rotation import records
 from keyturn.rotation.context import alive, this_process
 from keyturn.rotation.records import claim, load, open_by
-from tests.rotation.helpers import worker
+from tests.rotation.helpers import Worker, worker
 from tests.support.hooks import ELSEWHERE, Once, dead_holder
 from tests.support.lab import Declared, Lab
 
@@ -67,13 +67,13 @@ def test_a_dead_holder_on_this_host_is_followed_at_once(lab: Lab, secret: Declar
     assert record.open.holder == this_process()
 
 
-def test_a_holder_on_another_host_is_given_time(lab: Lab, secret: Declared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_holder_on_another_host_is_given_time(lab: Lab, secret: Declared) -> None:
     candidate = worker(lab, secret, ELSEWHERE).staged().candidate
     run = worker(lab, secret)
     with pytest.raises(Locked, match="held by process 1 on another-host"):
         run.staged()
-    monkeypatch.setattr(records, "PATIENCE", 0.0)
-    assert run.staged().candidate == candidate
+    hasty = Worker(replace(run.keyturn, patience=0.0), secret.path)
+    assert hasty.staged().candidate == candidate
 
 
 def test_of_two_that_take_over_at_once_one_gets_it(lab: Lab, secret: Declared) -> None:

@@ -1,5 +1,6 @@
 """After promotion: who is told, what holds the old credential, and when it dies."""
 
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -8,10 +9,11 @@ from keyturn.core.errors import Superseded, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.rotation import steps
+from keyturn.rotation.rollout import Told, acknowledge, notify, tell_all
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import Told, Waive, acknowledge, notify, notify_all, retire
+from keyturn.rotation.settle import Waive, retire
 from tests.rotation.helpers import Worker, remote, with_copy, worker
-from tests.support.hooks import Once
+from tests.support.hooks import Once, eventually, raising
 from tests.support.lab import Declared, Lab, Opened
 
 DOWN = Unavailable("notify", "trainer", "no answer within 5 s", "See whether it runs")
@@ -121,8 +123,9 @@ def test_a_silent_consumer_is_told_again_at_retirement(opened: Opened, secret: D
 
 
 def test_a_store_that_is_behind_holds_it(lab: Lab, opened: Opened, secret: Declared) -> None:
-    opened.store.down = Unavailable("write", "memory:x", "it is down", "Wait")
+    opened.store.refuses = Unavailable("write", "memory:x", "it is down", "Wait")
     rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    opened.store.down, opened.store.refuses = opened.store.refuses, None
     opened.clock.advance(timedelta(days=3))
     assert held_by(opened, secret) == f"memory:{remote(secret)} is not in step: {opened.store.down}"
     opened.store.down = None
@@ -148,6 +151,60 @@ def test_waiving_everything_is_written_down(lab: Lab, opened: Opened, secret: De
     assert past.note.startswith("waived: its grace lasts until ")
     assert past.note.endswith("; trainer has not acknowledged version 2")
     assert not lab.logs_in(secret.first)
+
+
+def test_an_open_session_of_the_old_user_holds_it(lab: Lab, opened: Opened, secret: Declared) -> None:
+    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    with closing(lab.connect(secret.first)):
+        assert held_by(opened, secret, Waive.GRACE) == f"pg:{secret.users[0]} has 1 open sessions"
+        assert lab.logs_in(secret.first)
+    assert eventually(lambda: retire(opened.keyturn, secret.path, Waive.GRACE).retired)
+    assert not lab.logs_in(secret.first)
+
+
+def test_a_target_that_cant_be_asked_for_sessions_holds_it(opened: Opened, secret: Declared) -> None:
+    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    run = run_of(opened, secret).hooking("strategy", in_use=raising(DOWN))
+    (said,) = retire(run.keyturn, secret.path, Waive.GRACE).held_by
+    assert said == f"nobody can tell whether it is used: {DOWN}"
+
+
+def test_the_target_is_not_asked_while_anything_else_holds_it(opened: Opened, secret: Declared) -> None:
+    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    run = run_of(opened, secret).hooking("strategy", in_use=raising(AssertionError()))
+    assert "its grace lasts" in retire(run.keyturn, secret.path).held_by[0]
+
+
+def test_the_end_of_max_grace_forces_it_and_says_so(lab: Lab) -> None:
+    secret = with_copy(lab.alternating(grace="1h", max_grace="2h", consumers=("api", "trainer")))
+    opened = lab.open(secret, consumers=CONSUMERS)
+    opened.sender.silent["trainer"] = DOWN
+    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    opened.clock.advance(timedelta(hours=2, microseconds=-1))
+    assert held_by(opened, secret) == "trainer has not acknowledged version 2"
+    opened.clock.advance(timedelta(microseconds=1))
+    assert retire(opened.keyturn, secret.path).retired
+    (past,) = run_of(opened, secret).record().history
+    assert past.note == "max_grace is over: trainer has not acknowledged version 2"
+    assert not lab.logs_in(secret.first)
+
+
+def test_a_suspected_credential_ends_with_the_rotation_once_everyone_has_the_new_one(
+    lab: Lab, opened: Opened, secret: Declared
+) -> None:
+    rotate(opened.keyturn, secret.path, Trigger.COMPROMISE)
+    assert not lab.logs_in(secret.first)
+    assert lab.logs_in(lab.current(secret))
+
+
+def test_a_suspected_credential_has_no_grace_at_later_retirements_either(
+    lab: Lab, opened: Opened, secret: Declared
+) -> None:
+    opened.sender.silent["trainer"] = DOWN
+    rotate(opened.keyturn, secret.path, Trigger.COMPROMISE)
+    assert held_by(opened, secret) == "trainer has not acknowledged version 2"
+    opened.sender.silent.clear()
+    assert retire(opened.keyturn, secret.path).retired
 
 
 def test_retiring_nothing_is_quiet(opened: Opened, secret: Declared) -> None:
@@ -214,4 +271,4 @@ def test_a_retirement_of_one_rotation_spares_the_next_ones_grace(lab: Lab, opene
 def test_a_notice_goes_to_the_consumers_of_the_catalogue_alone(lab: Lab) -> None:
     secret = lab.generated()
     run = worker(lab, secret)
-    assert notify_all(run.keyturn, secret.path, run.promoted().rotation) == []
+    assert tell_all(run.keyturn, secret.path, run.promoted().rotation).told == ()

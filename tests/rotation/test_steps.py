@@ -20,6 +20,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.attempt import Attempt
+from keyturn.rotation.decide import UNFINISHED, Decision, decide
 from keyturn.rotation.run import State, rotate
 from keyturn.rotation.settle import retire
 from tests.rotation.helpers import Worker, worker
@@ -45,14 +46,14 @@ def version(lab: Lab, secret: Declared) -> int:
 
 
 def test_a_young_secret_is_not_due(lab: Lab, secret: Declared) -> None:
-    decision = steps.decide(lab.open(secret).keyturn, secret.path, Trigger.SCHEDULE)
+    decision = decide(lab.open(secret).keyturn, secret.path, Trigger.SCHEDULE)
     assert (decision.reason, decision.seen, decision.unsettled) == (None, 1, None)
 
 
 def test_an_interrupted_rotation_goes_on_whatever_its_age(lab: Lab, secret: Declared) -> None:
     run = worker(lab, secret)
     run.staged()
-    decision = steps.decide(run.keyturn, secret.path, Trigger.SCHEDULE)
+    decision = decide(run.keyturn, secret.path, Trigger.SCHEDULE)
     assert decision.reason is not None
     assert decision.reason.code == "Unfinished"
 
@@ -63,7 +64,7 @@ def test_a_promotion_between_its_two_reads_makes_nothing_due(lab: Lab, secret: D
     quick = worker(lab, secret, clock=opened.clock)
     calls = Once(lambda: quick.promoted())
     late = Worker(opened.keyturn, secret.path).hooking("hub", read_state=lambda path: calls())
-    decision = steps.decide(late.keyturn, secret.path, Trigger.SCHEDULE)
+    decision = decide(late.keyturn, secret.path, Trigger.SCHEDULE)
     assert (decision.reason, decision.seen) == (None, 2)
 
 
@@ -81,15 +82,15 @@ def test_a_version_that_was_not_dated_yet_makes_nothing_due(lab: Lab, secret: De
 
     goes_on = Once(finish)
     late = Worker(opened.keyturn, secret.path).hooking("hub", read_state=lambda path: goes_on())
-    decision = steps.decide(late.keyturn, secret.path, Trigger.SCHEDULE)
+    decision = decide(late.keyturn, secret.path, Trigger.SCHEDULE)
     assert (decision.reason, decision.seen) == (None, 2)
 
 
 def test_a_rotation_found_unfinished_and_finished_by_then_is_not_done_again(lab: Lab, secret: Declared) -> None:
     quick, late = worker(lab, secret), worker(lab, secret)
     steps.write_current(quick.keyturn, quick.verified())
-    decision = steps.decide(late.keyturn, secret.path, Trigger.SCHEDULE)
-    assert decision == steps.Decision(steps.UNFINISHED, 2)
+    decision = decide(late.keyturn, secret.path, Trigger.SCHEDULE)
+    assert decision == Decision(UNFINISHED, 2)
     assert rotate(quick.keyturn, secret.path).state is State.ROTATED
     assert retire(quick.keyturn, secret.path).retired
     with pytest.raises(Locked, match="another run has finished with version 2"):
@@ -101,7 +102,7 @@ def test_a_secret_that_was_deleted_and_made_anew_is_decided_on_like_any_other(la
     run.promoted()
     lab.root.secrets.kv.v2.delete_metadata_and_all_versions(secret.path, mount_point="secret")
     lab.hub.write(secret.path, SecretFields(secret.first), cas=0)
-    assert steps.decide(run.keyturn, secret.path, Trigger.SCHEDULE).reason is None
+    assert decide(run.keyturn, secret.path, Trigger.SCHEDULE).reason is None
     assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
 
 
@@ -125,13 +126,13 @@ def test_a_secret_whose_newest_version_was_deleted_gets_the_next_one(lab: Lab) -
 
 def test_a_decision_on_an_older_version_is_too_late(lab: Lab, secret: Declared) -> None:
     late, quick = worker(lab, secret), worker(lab, secret)
-    decision = steps.decide(late.keyturn, secret.path, Trigger.FORCE)
+    decision = decide(late.keyturn, secret.path, Trigger.FORCE)
     lab.hub.write(secret.path, SecretFields({**secret.first, "host": "elsewhere"}), cas=1)
     with pytest.raises(Locked, match="a moment ago"):
         steps.stage(late.keyturn, secret.path, decision)
     quick.promoted()
     with pytest.raises(Locked, match="not retired yet"):
-        steps.stage(late.keyturn, secret.path, steps.decide(late.keyturn, secret.path, Trigger.FORCE))
+        steps.stage(late.keyturn, secret.path, decide(late.keyturn, secret.path, Trigger.FORCE))
 
 
 def test_a_candidate_is_not_where_consumers_read(lab: Lab, secret: Declared) -> None:
@@ -161,7 +162,7 @@ def test_a_mint_that_comes_late_gives_its_lease_back(lab: Lab) -> None:
     with pytest.raises(Locked):
         dies.staged()
     held = {secret.first["lease_id"], lab.current(secret)["lease_id"]}
-    assert set(lab.hub.leases("database", secret.role)) == held
+    assert set(lab.database.leases(secret.role)) == held
     assert lab.logs_in(lab.current(secret))
 
 
@@ -356,7 +357,7 @@ def test_the_lease_of_a_refused_candidate_is_revoked(lab: Lab) -> None:
     run = worker(lab, secret).hooking("strategy", verify=raising(REFUSED))
     with pytest.raises(CandidateRejected):
         rotate(run.keyturn, secret.path, Trigger.FORCE)
-    assert lab.hub.leases("database", secret.role) == [secret.first["lease_id"]]
+    assert lab.database.leases(secret.role) == [secret.first["lease_id"]]
 
 
 def test_a_first_candidate_can_be_given_up_where_there_is_no_current(lab: Lab) -> None:
@@ -366,4 +367,4 @@ def test_a_first_candidate_can_be_given_up_where_there_is_no_current(lab: Lab) -
     with pytest.raises(CandidateRejected):
         rotate(run.keyturn, secret.path)
     assert lab.hub.read(secret.path) is None
-    assert rotate(worker(lab, secret).keyturn, secret.path).version == 1
+    assert rotate(worker(lab, secret).keyturn, secret.path, Trigger.FORCE).version == 1

@@ -1,49 +1,258 @@
-"""Leases of the hub's database engine, against the real hub and database."""
+"""Leases of the hub's database engine, against the real hub and databases, with a worker's own policy."""
 
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from keyturn.core.errors import Invalid
+from deployments.local.prepare import LEASE
+from keyturn.core.engines import LeaseStanding
+from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.sensitive import SecretFields
-from keyturn.strategies.vault_dynamic import VaultDynamic
+from keyturn.core.strategies import Change
+from keyturn.providers.vault import VaultHub
+from keyturn.providers.vault_login import HubSettings
+from keyturn.strategies.vault_dynamic import MOST, VaultDynamic, wants_renewal
 from tests.contracts.strategy import Case, StrategyContract
-from tests.support.lab import Declared, Lab
+from tests.support.engines import Engine, OverMariaDB, OverPostgreSQL, worker_hub
+from tests.support.lab import Lab, fresh
+from tests.support.world import TOKEN_VARIABLE
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 @pytest.fixture
-def secret(lab: Lab) -> Declared:
-    return lab.dynamic(ttl="24h")
+def hub(lab: Lab, tmp_path: Path) -> Iterator[VaultHub]:
+    """A worker's."""
+    with worker_hub(lab, tmp_path) as opened:
+        yield opened
 
 
-def strategy(lab: Lab, secret: Declared, life: timedelta = timedelta(hours=24)) -> VaultDynamic:
-    return VaultDynamic(lab.hub, lab.target(), "database", secret.role, life)
+def strategy(
+    hub: VaultHub, database: Engine, role: str, life: timedelta = DAY, clock: Callable[[], datetime] = now
+) -> VaultDynamic:
+    return VaultDynamic("apps/contract", hub.database("database"), database.target(), role, life, clock)
 
 
-class TestVaultDynamic(StrategyContract):
-    changes = frozenset({"username", "password", "lease_id"})
+def other_password(candidate: SecretFields) -> SecretFields:
+    return candidate.merged({"password": "n0t-the-password-that-was-made"})
+
+
+class VaultDynamicCases(StrategyContract):
+    changes = frozenset({"username", "password", "lease_id", "expires_at"})
 
     @pytest.fixture
-    def case(self, lab: Lab, secret: Declared) -> Case:
-        def other_password(candidate: SecretFields) -> SecretFields:
-            return candidate.merged({"password": "n0t-the-password-that-was-made"})
+    def database(self) -> Engine:
+        raise NotImplementedError
 
-        return Case(strategy(lab, secret), SecretFields(secret.first), lab.logs_in, other_password)
+    @pytest.fixture
+    def role(self, database: Engine) -> str:
+        return database.dynamic("24h", "168h")
 
-    def test_every_version_has_a_lease_of_its_own(self, case: Case, lab: Lab, secret: Declared) -> None:
-        change = case.installed()
+    @pytest.fixture
+    def case(self, hub: VaultHub, database: Engine, role: str) -> Case:
+        made = strategy(hub, database, role)
+        current = made.mint(None)
+        stranger = current.merged({"lease_id": "database/creds/somebody-else/aBcDeF"})
+        return Case(made, current, database.logs_in, other_password, database.session, stranger)
+
+    def test_every_version_has_a_lease_and_an_account_of_its_own(
+        self, case: Case, hub: VaultHub, database: Engine, role: str
+    ) -> None:
+        change, engine = case.installed(), hub.database("database")
         held = {fields["lease_id"].reveal() for fields in (case.current, change.candidate)}
-        assert set(lab.hub.leases("database", secret.role)) == held
+        assert set(engine.leases(role)) == held
+        assert database.accounts(role) == 2
         case.strategy.revoke(case.strategy.ends(case.current), change.sequence)
-        assert lab.hub.leases("database", secret.role) == [change.candidate["lease_id"].reveal()]
+        assert engine.leases(role) == [change.candidate["lease_id"].reveal()]
+        assert database.accounts(role) == 1
+
+    def test_a_record_of_an_older_version_ends_the_lease_and_tells_of_no_use(self, case: Case) -> None:
+        ends = {"lease_id": case.current["lease_id"].reveal()}
+        assert case.session is not None
+        with case.session(case.current):
+            assert case.strategy.in_use(ends, now()) == ()
+        case.strategy.revoke(ends, 5)
+        assert not case.works(case.current)
 
 
-def test_a_role_whose_leases_are_too_short_is_refused_and_leaves_no_lease(lab: Lab, secret: Declared) -> None:
-    before = lab.hub.leases("database", secret.role)
-    with pytest.raises(Invalid, match=r"last 1 day, 0:00:00.*need 1 day, 0:00:01.*max_ttl"):
-        strategy(lab, secret, timedelta(hours=24, seconds=1)).mint(SecretFields(secret.first))
-    assert lab.hub.leases("database", secret.role) == before
+class TestOverPostgreSQL(VaultDynamicCases):
+    @pytest.fixture
+    def database(self, over_postgresql: OverPostgreSQL) -> Engine:
+        return over_postgresql
 
 
-def test_a_version_without_a_lease_names_nothing_to_end(lab: Lab, secret: Declared) -> None:
-    assert strategy(lab, secret).ends(SecretFields({"username": "by-hand", "password": "x"})) == {}
+class TestOverMariaDB(VaultDynamicCases):
+    @pytest.fixture
+    def database(self, over_mariadb: OverMariaDB) -> Engine:
+        return over_mariadb
+
+
+# --- how long a lease lasts --------------------------------------------------------------------------------
+
+
+def test_the_candidate_ends_when_its_lease_can_be_renewed_no_more(
+    hub: VaultHub, over_postgresql: OverPostgreSQL
+) -> None:
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+    made = strategy(hub, over_postgresql, over_postgresql.dynamic("24h", "168h"), clock=lambda: at).mint(None)
+    assert made["expires_at"].reveal() == "2030-01-08T00:00:00+00:00"
+
+
+def test_a_lease_ends_with_its_role_and_not_before_two_rotations_and_a_grace(
+    hub: VaultHub, over_postgresql: OverPostgreSQL
+) -> None:
+    role = over_postgresql.dynamic("1h", "24h")
+    strategy(hub, over_postgresql, role).guard(None, None)
+    too_long = strategy(hub, over_postgresql, role, DAY + timedelta(seconds=1))
+    with pytest.raises(Invalid, match=r"can last 1 day, 0:00:00.*need 1 day, 0:00:01.*max_ttl"):
+        too_long.guard(None, None)
+    assert hub.database("database").leases(role) == []
+
+
+def test_leases_that_would_end_between_two_renewals_are_refused(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
+    with pytest.raises(Invalid, match=r"last 0:59:59 unless renewed.*default_ttl to 1:00:00"):
+        strategy(hub, over_postgresql, over_postgresql.dynamic("3599s", "24h")).guard(None, None)
+    strategy(hub, over_postgresql, over_postgresql.dynamic("3600s", "24h")).guard(None, None)
+
+
+def test_a_lease_whose_token_lives_too_short_is_given_back(lab: Lab, over_postgresql: OverPostgreSQL) -> None:
+    role, token_role = over_postgresql.dynamic(), fresh()
+    lab.root.auth.token.create_or_update_role(
+        token_role, orphan=True, allowed_policies=[LEASE], token_explicit_max_ttl="1h"
+    )
+    settings = HubSettings(lab.world.hub_address, token_env=TOKEN_VARIABLE, lease_token_role=token_role)
+    with closing(VaultHub(settings)) as hub:
+        short = strategy(hub, over_postgresql, role)
+        short.guard(None, None)
+        with pytest.raises(Invalid, match=r"ends with the token that asked.*1:00:00.*KEYTURN_HUB_LEASE_TOKEN_ROLE"):
+            short.mint(None)
+        assert hub.database("database").leases(role) == []
+    assert over_postgresql.accounts(role) == 0
+
+
+def test_a_role_that_is_not_there_is_not_found(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
+    with pytest.raises(NotFound, match="database/roles/absent"):
+        strategy(hub, over_postgresql, "absent").guard(None, None)
+
+
+# --- keeping it alive --------------------------------------------------------------------------------------
+
+
+def shortened(lab: Lab, lease_id: str, left: timedelta) -> None:
+    """Let a lease end in a while, as if the rest of it were over."""
+    increment = int(left.total_seconds())
+    lab.root.write_data("sys/leases/renew", data={"lease_id": lease_id, "increment": increment})
+
+
+def left(hub: VaultHub, lease_id: str) -> timedelta:
+    standing = hub.database("database").lease(lease_id)
+    assert standing is not None
+    return standing.left
+
+
+def test_a_lease_is_renewed_when_little_is_left_and_left_alone_before(
+    lab: Lab, hub: VaultHub, over_postgresql: OverPostgreSQL
+) -> None:
+    made = strategy(hub, over_postgresql, over_postgresql.dynamic("24h", "168h"))
+    ends = made.ends(made.mint(None))
+    shortened(lab, ends["lease_id"], timedelta(minutes=50))
+    made.keep_alive(ends)
+    assert timedelta(minutes=49) < left(hub, ends["lease_id"]) <= timedelta(minutes=50)
+    shortened(lab, ends["lease_id"], timedelta(minutes=44))
+    made.keep_alive(ends)
+    assert left(hub, ends["lease_id"]) > timedelta(hours=23)
+
+
+def test_a_short_lease_is_renewed_at_every_turn_but_the_first(
+    hub: VaultHub, lab: Lab, over_postgresql: OverPostgreSQL
+) -> None:
+    made = strategy(hub, over_postgresql, over_postgresql.dynamic("1h", "24h"), life=HOUR)
+    ends = made.ends(made.mint(None))
+    made.keep_alive(ends)
+    assert left(hub, ends["lease_id"]) <= HOUR
+    shortened(lab, ends["lease_id"], timedelta(minutes=40))
+    made.keep_alive(ends)
+    assert left(hub, ends["lease_id"]) > timedelta(minutes=59)
+
+
+@pytest.mark.parametrize(
+    ("left", "granted", "renewed"),
+    [
+        (12 * HOUR, 24 * HOUR, False),
+        (12 * HOUR - timedelta(seconds=1), 24 * HOUR, True),
+        (45 * MINUTE, HOUR, False),
+        (45 * MINUTE - timedelta(seconds=1), HOUR, True),
+        (timedelta(0), timedelta(days=32), True),
+    ],
+)
+def test_a_lease_is_renewed_once_half_of_it_or_all_but_45_minutes_are_over(
+    left: timedelta, granted: timedelta, renewed: bool
+) -> None:
+    assert wants_renewal(LeaseStanding(left, granted)) is renewed
+
+
+def test_current_whose_lease_has_ended_says_what_to_run(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
+    made = strategy(hub, over_postgresql, over_postgresql.dynamic())
+    ends = made.ends(made.mint(None))
+    made.revoke(ends, 5)
+    with pytest.raises(NotFound, match="keyturn rotate apps/contract --force") as caught:
+        made.keep_alive(ends)
+    assert ends["lease_id"] in str(caught.value)
+
+
+# --- whose lease it is -------------------------------------------------------------------------------------
+
+
+def test_a_version_without_a_lease_names_nothing_to_end(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
+    by_hand = SecretFields({"username": "by-hand", "password": "x"})
+    made = strategy(hub, over_postgresql, over_postgresql.dynamic())
+    made.guard(by_hand, None)
+    assert made.ends(by_hand) == {}
+
+
+def test_a_role_whose_name_another_begins_with_is_another(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
+    role = over_postgresql.dynamic()
+    theirs = SecretFields({"username": "x", "password": "x", "lease_id": f"database/creds/{role}-too/aBcDeF"})
+    with pytest.raises(Invalid, match=f"another role than database/creds/{role}.*lease_id"):
+        strategy(hub, over_postgresql, role).guard(theirs, None)
+
+
+def test_a_role_that_others_use_too_is_refused_before_anything_is_swept(
+    lab: Lab, hub: VaultHub, over_postgresql: OverPostgreSQL
+) -> None:
+    role = over_postgresql.dynamic()
+    ours = strategy(hub, over_postgresql, role)
+    for _ in range(MOST):
+        lab.database.issue(role)
+    assert len(ours.before_mint()) == MOST
+    lab.database.issue(role)
+    with pytest.raises(Invalid, match=r"101 leases.*role that nobody else"):
+        ours.before_mint()
+
+
+def test_what_another_role_issued_is_never_swept(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
+    ours, theirs = over_postgresql.dynamic(), over_postgresql.dynamic()
+    lease = hub.database("database").issue(theirs)
+    made = strategy(hub, over_postgresql, ours)
+    orphan = made.mint(None)
+    made.sweep((), [])
+    assert hub.database("database").leases(theirs) == [lease.lease_id]
+    assert not over_postgresql.logs_in(orphan)
+
+
+def test_giving_up_a_candidate_ends_its_account_though_current_has_been_changed(
+    hub: VaultHub, over_postgresql: OverPostgreSQL
+) -> None:
+    made = strategy(hub, over_postgresql, over_postgresql.dynamic())
+    candidate = made.mint(None)
+    made.abandon(Change("apps/contract", 5, candidate, SecretFields({"note": "by hand"})))
+    assert not over_postgresql.logs_in(candidate)

@@ -1,8 +1,9 @@
 """Finds the boundaries between a process's external calls by itself, and kills the process at one of them.
 
 Nothing is wrapped: the interpreter tells of every call (``sys.setprofile``), and those that leave the process
-are recognised at the lowest level there is in Python: a request of ``http.client`` and the C functions of
-psycopg2. A call that somebody adds to the protocol is therefore one boundary more.
+are recognised at the lowest level there is in Python: a request of ``http.client``, what PyMySQL and redis-py
+write to their sockets, and the C functions of psycopg2. A call that somebody adds to the protocol is therefore one boundary
+more.
 """
 
 import http.client
@@ -14,8 +15,14 @@ from types import FrameType
 from typing import Any
 
 import psycopg2.extensions
+import pymysql.connections
+import redis.connection
 
 REQUEST = http.client.HTTPConnection.endheaders.__code__
+WRITES = {
+    pymysql.connections.Connection._write_bytes.__code__: "MySQL packet",
+    redis.connection.AbstractConnection.send_packed_command.__code__: "Redis command",
+}
 OURS = ("keyturn.rotation.", "keyturn.providers.")
 
 
@@ -43,6 +50,8 @@ class Boundaries:
     def _told(self, frame: FrameType, event: str, arg: Any) -> None:
         if event == "call" and frame.f_code is REQUEST:
             self._reached(f"{frame.f_locals['self']._method} {path_of(frame)}", frame)
+        elif event == "call" and frame.f_code in WRITES:
+            self._reached(WRITES[frame.f_code], frame)
         elif event == "c_call" and leaves(arg):
             self._reached(f"SQL {arg.__name__}", frame)
 

@@ -12,8 +12,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -24,13 +25,16 @@ from keyturn.core.policy import Trigger
 from tests.support.boundaries import Boundaries
 from tests.support.world import World
 
+PATIENCE = 5.0
+"""Seconds for an application that read the old version a moment ago, and still uses it, to be done."""
+
 
 @dataclass(frozen=True)
 class Job:
     """What a child does: rotate and retire one secret of ``catalogue``, by a clock that stands at ``now``.
 
     It kills itself at the boundary ``kill_at``; without one it says which boundaries there are. One that is not
-    ``watched`` runs at full speed, and finds none.
+    ``watched`` runs at full speed, and finds none. ``hub_address`` is another way to the hub.
     """
 
     path: str
@@ -39,6 +43,7 @@ class Job:
     kill_at: int | None = None
     retires: bool = True
     watched: bool = True
+    hub_address: str = ""
     trigger: str = Trigger.SCHEDULE
 
 
@@ -55,9 +60,10 @@ class Ended:
 class Zygote:
     """The parent's end."""
 
-    def __init__(self, world: World, store: dict[str, Any] | None = None) -> None:
+    def __init__(self, world: World, store: dict[str, Any] | None = None, modules: Sequence[str] = ()) -> None:
         self.world = world
         self.store = store
+        self.modules = tuple(modules)
 
     def __enter__(self) -> "Zygote":
         self._process = subprocess.Popen(
@@ -66,7 +72,7 @@ class Zygote:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._ask({"world": self.world.to_json(), "store": self.store})
+        self._ask({"world": self.world.to_json(), "store": self.store, "modules": self.modules})
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,7 +100,7 @@ class Zygote:
 def serve() -> None:
     """Answer questions until there are no more."""
     told = json.loads(sys.stdin.readline())
-    world, stores = World.from_json(told["world"]), warm(told["store"])
+    world, stores = World.from_json(told["world"]), warm(told["store"], told["modules"])
     print(json.dumps("ready"), flush=True)  # noqa: T201
     for line in sys.stdin:
         closed, gate = os.pipe()
@@ -104,9 +110,9 @@ def serve() -> None:
         print(json.dumps([asdict(child.ended()) for child in started]), flush=True)  # noqa: T201
 
 
-def warm(store: dict[str, Any] | None) -> Callable[[str], Any] | None:
+def warm(store: dict[str, Any] | None, modules: Sequence[str]) -> Callable[[str], Any] | None:
     """Import what every child needs, and make the store's client, which connects only when it is used."""
-    for module in ("postgresql", "vault", "webhook"):
+    for module in ("postgresql", "vault", "webhook", *modules):
         importlib.import_module(f"keyturn.providers.{module}")
     from keyturn.catalogue.connections import AwsSecretsManagerSettings
     from keyturn.providers.registry import open_store
@@ -159,20 +165,22 @@ def work(world: World, job: Job, stores: Callable[[str], Any] | None, waiting: i
     from keyturn.rotation.run import rotate
     from keyturn.rotation.settle import retire
 
+    world = dataclasses.replace(world, hub_address=job.hub_address or world.hub_address)
     keyturn = open_keyturn(Catalogue.model_validate(job.catalogue), world.hub())
     keyturn = dataclasses.replace(keyturn, clock=lambda: datetime.fromisoformat(job.now))
     if stores is not None:
         keyturn = dataclasses.replace(keyturn, open_store=stores)
-    keyturn.hub.describe(job.path)
-    os.read(waiting, 1)
     boundaries = Boundaries(job.kill_at)
-    with boundaries if job.watched else nullcontext():
-        try:
+    try:
+        keyturn.hub.describe(job.path)
+        os.read(waiting, 1)
+        with boundaries if job.watched else nullcontext():
             outcome = rotate(keyturn, job.path, Trigger(job.trigger))
-            if job.retires:
-                retire(keyturn, job.path)
-        except KeyturnError as error:
-            return Ended(0, error=f"{type(error).__name__}: {error}", boundaries=boundaries.names)
+            over = time.monotonic() + PATIENCE
+            while job.retires and retire(keyturn, job.path).held_by and time.monotonic() < over:
+                time.sleep(0.02)
+    except KeyturnError as error:
+        return Ended(0, error=f"{type(error).__name__}: {error}", boundaries=boundaries.names)
     return Ended(0, state=outcome.state, boundaries=boundaries.names)
 
 

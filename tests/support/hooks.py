@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,16 @@ def raising(error: Exception) -> Callable[..., object]:
         raise error
 
     return fail
+
+
+def eventually(happens: Callable[[], object], seconds: float = 10.0) -> bool:
+    """Whether it becomes true while one waits; servers tell of an end a moment late."""
+    over = time.monotonic() + seconds
+    while not happens():
+        if time.monotonic() > over:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def dead_holder(number: int = 1) -> str:

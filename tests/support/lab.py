@@ -3,11 +3,12 @@
 import dataclasses
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg2
+from psycopg2.extensions import connection as Connection
 
 from deployments.local.prepare import ADMIN, DATABASE, database
 from keyturn.catalogue import Catalogue
@@ -22,12 +23,15 @@ from tests.support.sender import RecordingSender
 from tests.support.world import REGION, World
 
 INTERVAL = timedelta(days=30)
-TIMING = ("interval", "grace", "jitter", "maximum_age", "window", "password", "users", "fields")
+TIMING = ("interval", "grace", "max_grace", "jitter", "maximum_age", "window", "password", "users", "fields")
 
 
 @dataclass(frozen=True)
 class Declared:
-    """One fresh secret. ``data`` is its entry in the catalogue, ``first`` the version that was there at the start."""
+    """One fresh secret. ``data`` is its entry in the catalogue, ``first`` the version that was there at the start.
+
+    ``targets`` are those that it needs besides the database.
+    """
 
     path: str
     data: dict[str, Any]
@@ -35,6 +39,7 @@ class Declared:
     users: tuple[str, str] = ("", "")
     owner: str = ""
     role: str = ""
+    targets: dict[str, Any] = field(default_factory=dict)
 
     def having(self, **changes: Any) -> "Declared":
         """The same secret, declared otherwise; what belongs to its rotation goes there."""
@@ -63,6 +68,7 @@ class Lab:
     def __post_init__(self) -> None:
         self.hub = self.world.hub()
         self.root = self.world.root()
+        self.database = self.hub.database("database")
 
     def __enter__(self) -> "Lab":
         self._context = database(self.world.host, self.world.port, self.world.superuser_password, DATABASE)
@@ -101,7 +107,7 @@ class Lab:
         name, (owner, _, _) = self._accounts()
         role = f"reader-{name}"
         self.engine_role(role, owner, ttl)
-        lease = self.hub.issue("database", role)
+        lease = self.database.issue(role)
         fields = {**lease.fields.reveal(), "lease_id": lease.lease_id, "port": self.world.port}
         return self._declare(
             name, fields, {"strategy": "vault-dynamic", "role": role}, owner=owner, role=role, **changes
@@ -149,6 +155,17 @@ class Lab:
         plain = fields.reveal() if isinstance(fields, SecretFields) else fields
         return logs_in(self.world, plain["username"], plain["password"])
 
+    def connect(self, fields: dict[str, Any]) -> Connection:
+        """A session of this account that stays."""
+        return psycopg2.connect(
+            host=self.world.host,
+            port=self.world.port,
+            dbname=DATABASE,
+            user=fields["username"],
+            password=fields["password"],
+            sslmode="disable",
+        )
+
     def target(self, name: str = "pg") -> PostgreSQL:
         """The adapter, with Keyturn's own admin account."""
         return PostgreSQL(
@@ -171,7 +188,7 @@ class Lab:
         self.sql(f"GRANT {account} TO {ADMIN} WITH ADMIN OPTION, INHERIT FALSE, SET FALSE")
         return password
 
-    def engine_role(self, role: str, owner: str, ttl: str = "768h") -> None:
+    def engine_role(self, role: str, owner: str, ttl: str = "768h", default: str | None = None) -> None:
         """A role of the hub's database engine, whose accounts are members of ``owner``."""
         self.root.secrets.database.create_role(
             name=role,
@@ -183,7 +200,7 @@ class Lab:
             ],
             # The engine's own way out revokes on every table there is, and fails at the first that is somebody else's.
             revocation_statements=['DROP ROLE IF EXISTS "{{name}}"'],
-            default_ttl=ttl,
+            default_ttl=default or ttl,
             max_ttl=ttl,
         )
 
@@ -227,10 +244,11 @@ def catalogue_data(
     world: World, declared: tuple[Declared, ...], store: dict[str, Any], consumers: dict[str, Any]
 ) -> dict[str, Any]:
     """A catalogue of these secrets, with one store ``memory`` and one target ``pg``."""
+    targets = {name: settings for one in declared for name, settings in one.targets.items()}
     target = {"kind": "postgresql", "host": world.host, "port": world.port, "database": DATABASE}
     return {
         "stores": {"memory": store},
-        "targets": {"pg": {**target, "admin": "targets/ml-postgres", "sslmode": "disable"}},
+        "targets": {"pg": {**target, "admin": "targets/ml-postgres", "sslmode": "disable"}, **targets},
         "consumers": consumers,
         "secrets": {one.path: {**one.data, "path": one.path} for one in declared},
     }

@@ -26,13 +26,14 @@ class Kept:
 class MemoryStore:
     """A :class:`keyturn.core.stores.Store` with the names and sizes of ``kind``.
 
-    ``down`` is raised from every call while it is set; ``writes`` counts new versions.
+    ``down`` is raised from every call while it is set, ``refuses`` from writes; ``writes`` counts new versions.
     """
 
     def __init__(self, name: str, kind: str = AWS_SECRETS_MANAGER) -> None:
         self.name = name
         self.kind = kind
         self.down: Exception | None = None
+        self.refuses: Exception | None = None
         self.writes = 0
         self._secrets: dict[str, Kept] = {}
         self._lock = threading.Lock()
@@ -54,6 +55,8 @@ class MemoryStore:
             raise Invalid("write", f"{self.name}:{remote}", flaw)
         if not value:
             raise Invalid("write", f"{self.name}:{remote}", "the value is empty")
+        if self.refuses:
+            raise self.refuses
         with self._open() as secrets:
             kept = secrets.setdefault(remote, Kept([], None))
             if kept.copy(remote).intact and kept.marks == marks:

@@ -13,6 +13,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deployments.local.aws", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--data", type=Path, required=True, help="directory of the secrets and of the access key")
+    parser.add_argument("--key-settle-seconds", type=float, default=0, help="until a user's new access key is known")
     arguments = parser.parse_args()
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -25,7 +26,7 @@ def main() -> int:
         # Loading moto takes a second; a taken port is told before that.
         from deployments.local.aws.server import serve
 
-        serve(listener, arguments.data)
+        serve(listener, arguments.data, arguments.key_settle_seconds)
     return 0
 
 

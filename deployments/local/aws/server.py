@@ -14,7 +14,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
-from deployments.local.aws import credentials, refusals, secrets_manager, state
+from deployments.local.aws import credentials, iam, refusals, secrets_manager, state
 from deployments.local.files import private_directory
 from deployments.local.ports import LOOPBACK
 
@@ -44,8 +44,9 @@ class Application:
     services tell them. moto's own control pages, which need no key and could switch the check off, are not there.
     """
 
-    def __init__(self, application: "WSGIApplication") -> None:
+    def __init__(self, application: "WSGIApplication", keys: iam.AccessKeys) -> None:
         self.application = application
+        self.keys = keys
         self.lock = threading.Lock()
         self.changed = threading.Event()
 
@@ -67,8 +68,11 @@ class Application:
     def _ask(self, environ: "WSGIEnvironment") -> Response:
         # Read first, so that a client that stalls holds up nobody else.
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        whole = {**environ, "wsgi.input": BytesIO(body)}
         with self.lock:
-            return Response.from_app(self.application, {**environ, "wsgi.input": BytesIO(body)}, buffered=True)
+            return self.keys.answer(
+                environ["HTTP_AUTHORIZATION"], lambda: Response.from_app(self.application, whole, buffered=True)
+            )
 
 
 class Keeper(threading.Thread):
@@ -99,14 +103,18 @@ class Keeper(threading.Thread):
                 state.save(self.path)
 
 
-def serve(listener: socket.socket, data: Path) -> None:
-    """Answer on ``listener`` until SIGTERM or SIGINT; says ``ready`` when it does. Secrets and key lie in ``data``."""
+def serve(listener: socket.socket, data: Path, key_settle: float = 0) -> None:
+    """Answer on ``listener`` until SIGTERM or SIGINT; says ``ready`` when it does. Secrets and key lie in ``data``.
+
+    A user's new access key is known ``key_settle`` seconds after it was made.
+    """
     private_directory(data)
     secrets_manager.install()
+    iam.install()
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
     credentials.admit(data / "credentials")
     state.restore(data / "secrets.json")
-    application = Application(DomainDispatcherApplication(create_backend_app))
+    application = Application(DomainDispatcherApplication(create_backend_app), iam.AccessKeys(key_settle))
     server = make_server(LOOPBACK, 0, application, threaded=True, request_handler=QuietHandler, fd=listener.fileno())
     keeper = Keeper(application, data / "secrets.json")
     keeper.start()

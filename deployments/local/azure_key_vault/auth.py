@@ -51,7 +51,7 @@ class Directory:
 
 
 class SignIn:
-    """Issues and checks the tokens of one directory."""
+    """Issues and checks the tokens of one directory. Other services' sign-in differs in the first three methods."""
 
     def __init__(
         self,
@@ -65,6 +65,21 @@ class SignIn:
         self._clock = clock
         self._seconds = token_seconds
         self._checked: dict[str, dict[str, Any]] = {}
+
+    def resources(self, base: str) -> tuple[str, ...]:
+        """What tokens may be asked for; ``base`` is the address that the client used."""
+        return (RESOURCE,)
+
+    def application(self, client_id: str) -> Application | None:
+        """The application of that id."""
+        return next((app for app in self._directory.applications if app.client_id == client_id), None)
+
+    def refused_secret(self, client_id: str, secret: str) -> tuple[int, str] | None:
+        """Why Entra ID does not take the secret, with its number; None where it does."""
+        application = self.application(client_id)
+        if application is not None and _same(application.secret, secret):
+            return None
+        return 7000215, "Invalid client secret provided."
 
     def serves(self, request: Request) -> bool:
         """Whether this call is for the sign-in and not for the vault."""
@@ -83,23 +98,27 @@ class SignIn:
 
     def role(self, request: Request) -> str:
         """The role of the bearer. Raises a 401 refusal with the challenge that clients follow."""
+        return str(self.bearer(request)["role"])
+
+    def bearer(self, request: Request) -> dict[str, Any]:
+        """The claims of the bearer's token. Raises like :meth:`role`."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise self._challenge(request.base, "AKV10000: Request is missing a Bearer or PoP token.")
-        claims = self._claims(token)
+        claims = self._claims(token, self.resources(request.base))
         if claims is None:
             raise self._challenge(request.base, "AKV10022: Invalid token: its signature, audience or lifetime.")
-        return str(claims["role"])
+        return claims
 
     def _challenge(self, base: str, message: str) -> Refusal:
         header = f'Bearer authorization="{base}/{self._directory.tenant_id}", resource="{RESOURCE}"'
         return Refusal(401, "Unauthorized", message, headers={"WWW-Authenticate": header})
 
-    def _claims(self, token: str) -> dict[str, Any] | None:
+    def _claims(self, token: str, audience: tuple[str, ...]) -> dict[str, Any] | None:
         found = self._checked.get(token)
         if found is None:
             try:
-                found = jwt.decode(token, self._key, algorithms=["HS256"], audience=RESOURCE, options=OWN_TIME)
+                found = jwt.decode(token, self._key, algorithms=["HS256"], audience=audience, options=OWN_TIME)
             except jwt.InvalidTokenError:
                 return None
             if len(self._checked) >= REMEMBERED_TOKENS:
@@ -107,10 +126,10 @@ class SignIn:
             self._checked[token] = found
         return found if found["exp"] > self._clock() else None
 
-    def _token(self, client_id: str, role: str, issuer: str) -> tuple[str, int]:
+    def _token(self, client_id: str, role: str, issuer: str, resource: str = RESOURCE) -> tuple[str, int]:
         now = int(self._clock())
         claims = {
-            "aud": RESOURCE,
+            "aud": resource,
             "iss": issuer,
             "iat": now,
             "nbf": now,
@@ -142,17 +161,17 @@ class SignIn:
         form = {name: values[0] for name, values in parse_qs(request.body.decode("utf-8", "replace")).items()}
         if form.get("grant_type") != "client_credentials":
             return _entra(400, "unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
-        known = {app.client_id: app for app in self._directory.applications}
-        application = known.get(form.get("client_id", ""))
+        application = self.application(form.get("client_id", ""))
         if application is None:
             return _entra(400, "unauthorized_client", 700016, "The application was not found in the directory.")
-        if not _same(application.secret, form.get("client_secret", "")):
-            return _entra(401, "invalid_client", 7000215, "Invalid client secret provided.")
-        if form.get("scope") != f"{RESOURCE}/.default":
+        if refused := self.refused_secret(application.client_id, form.get("client_secret", "")):
+            return _entra(401, "invalid_client", *refused)
+        resource = form.get("scope", "").removesuffix("/.default")
+        if form.get("scope") not in [f"{known}/.default" for known in self.resources(request.base)]:
             return _entra(
                 400, "invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid."
             )
-        token, _ = self._token(application.client_id, application.role, f"{request.base}/{tenant}/v2.0")
+        token, _ = self._token(application.client_id, application.role, f"{request.base}/{tenant}/v2.0", resource)
         lifetime = {"expires_in": self._seconds, "ext_expires_in": self._seconds}
         return Answer(
             {"token_type": "Bearer", **lifetime, "access_token": token}, headers={"Cache-Control": "no-store"}

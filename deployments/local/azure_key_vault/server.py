@@ -9,10 +9,9 @@ import uuid
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from deployments.local.azure_key_vault.emulator import Emulator
 from deployments.local.azure_key_vault.messages import Answer, Request, bad_parameter
 
 LOOPBACK: Final = "127.0.0.1"
@@ -20,13 +19,26 @@ IDLE_SECONDS: Final = 60
 MAX_BODY: Final = 1 << 20
 
 
-class Server:
+class Emulator(Protocol):
+    """What is served: one function from request to answer."""
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to any call; refusals are answers too."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+Served = TypeVar("Served", bound=Emulator)
+
+
+class Server(Generic[Served]):
     """Serves an emulator at ``https://127.0.0.1:port`` from construction to :meth:`stop`.
 
     ``port`` 0 takes any free one. Raises OSError when the port is in use or the certificate can't be read.
     """
 
-    def __init__(self, emulator: Emulator, certificate: Path, key: Path, port: int = 0) -> None:
+    def __init__(self, emulator: Served, certificate: Path, key: Path, port: int = 0) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         self.emulator = emulator
@@ -44,7 +56,7 @@ class Server:
         self._thread.join()
         self.emulator.close()
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> "Server[Served]":
         return self
 
     def __exit__(self, *_: object) -> None:

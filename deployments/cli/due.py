@@ -1,0 +1,162 @@
+"""``keyturn due``: when and why each secret is rotated next, what holds it back, and what is late."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from deployments.cli.failures import FAILED, end
+from deployments.cli.options import CatalogueOption, JsonOption, OptionalPath
+from deployments.cli.output import stamp, table, write_json
+from deployments.cli.surroundings import opened_keyturn
+from keyturn.core.errors import CandidateRejected, KeyturnError, TerminalError
+
+if TYPE_CHECKING:
+    from keyturn.core.policy import Outlook, Reason
+    from keyturn.core.record import Record, Rotation
+    from keyturn.rotation.context import Keyturn
+
+COLUMNS: Final = ("secret", "when (UTC)", "why")
+
+CheckOption = Annotated[bool, typer.Option("--check", help="End with 1 where a secret is late or can't be told of.")]
+
+
+def due(
+    path: OptionalPath = None,
+    check: CheckOption = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show when and why each secret is rotated next, the first one first.
+
+    And what holds it back: its window, a freeze, or a pause after a rotation that was taken back.
+    """
+    with opened_keyturn(catalogue) as keyturn:
+        found = prospects(keyturn, [keyturn.secret(path).path] if path else sorted(keyturn.catalogue.secrets))
+    if as_json:
+        write_json({"secrets": [prospect.to_data() for prospect in found]})
+    else:
+        table(COLUMNS, (prospect.row() for prospect in found), whole=("when (UTC)",))
+    if check:
+        insist_on_punctual(found)
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """One secret's next rotation, in names only.
+
+    ``blocked`` says why the schedule has given up, ``error`` why the hub does not tell; both are mostly empty.
+    """
+
+    path: str
+    now: datetime
+    outlook: "Outlook | None" = None
+    reason: "Reason | None" = None
+    alarm: "Reason | None" = None
+    open: "Rotation | None" = None
+    blocked: str = ""
+    rotated_at: datetime | None = None
+    expires_at: datetime | None = None
+    error: str = ""
+
+    @property
+    def at(self) -> datetime | None:
+        """When it is rotated next; at once where an earlier run was interrupted."""
+        return self.now if self.open else self.outlook.at if self.outlook else None
+
+    @property
+    def order(self) -> tuple[bool, datetime, str]:
+        """What is next comes first, what nobody knows of last."""
+        return self.at is None, self.at or self.now, self.path
+
+    def row(self) -> tuple[str, str, str]:
+        """For people."""
+        next_one = "now" if self.at == self.now else minute(self.at) if self.at else "unknown" if self.error else "-"
+        times = [("next", next_one), ("rotated", minute(self.rotated_at)), ("ends", minute(self.expires_at))]
+        return self.path, "\n".join(f"{name:<8} {said}" for name, said in times if said), "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """Why, in words."""
+        if self.error or self.outlook is None:
+            return [self.error]
+        begun = [f"{self.open.stage} since {minute(self.open.opened_at)}: the next run goes on"] if self.open else []
+        late = [f"LATE: {self.alarm.message}"] if self.alarm else [self.outlook.reason]
+        held = [f"held by {self.outlook.held_by}"] if self.outlook.held_by and not self.alarm else []
+        blocked = [f"BLOCKED: {self.blocked}"] if self.blocked else []
+        return [*begun, *late, *held, *blocked]
+
+    def to_data(self) -> dict[str, Any]:
+        """For scripts."""
+        code = "Unfinished" if self.open else self.reason.code if self.reason else None
+        return {
+            "path": self.path,
+            "due": code,
+            "at": stamp(self.at),
+            "reason": self.outlook.reason if self.outlook else "",
+            "held_by": self.outlook.held_by if self.outlook else "",
+            "rotated_at": stamp(self.rotated_at),
+            "expires_at": stamp(self.expires_at),
+            "alarm": {"code": self.alarm.code, "message": self.alarm.message} if self.alarm else None,
+            "blocked": self.blocked,
+            "error": self.error,
+        }
+
+
+def prospects(keyturn: "Keyturn", paths: Sequence[str]) -> list[Prospect]:
+    """These secrets, looked at side by side, the next first. Raises the first error where none could be told."""
+    from deployments.cli.standing import of_each
+
+    now = keyturn.clock()
+    still = replace(keyturn, clock=lambda: now)
+    found = of_each(paths, lambda path: prospect(still, path))
+    rows = (Prospect(p, now, error=str(one)) if isinstance(one, KeyturnError) else one for p, one in found.items())
+    return sorted(rows, key=lambda row: row.order)
+
+
+def prospect(keyturn: "Keyturn", path: str) -> Prospect:
+    """One secret, told from metadata and its record."""
+    from keyturn.core import policy
+    from keyturn.rotation.decide import facts, look_up
+
+    stands = look_up(keyturn, path)
+    known = facts(keyturn, path, policy.Trigger.SCHEDULE, stands)
+    return Prospect(
+        path,
+        known.now,
+        policy.outlook(known),
+        policy.due(known),
+        policy.alarm(known),
+        stands.record.open,
+        given_up(path, stands.record),
+        known.rotated_at,
+        known.expires_at,
+    )
+
+
+def given_up(path: str, record: "Record") -> str:
+    """Why the schedule tries no more; empty where it does."""
+    from keyturn.rotation.decide import insist_on_room
+
+    try:
+        insist_on_room(path, record)
+    except CandidateRejected as rejected:
+        return rejected.problem
+    return ""
+
+
+def insist_on_punctual(found: Sequence[Prospect]) -> None:
+    """End with 1 where a secret is late, where the schedule has given it up, or where it can't be told of."""
+    wrong = [one for one in found if one.alarm or one.blocked or one.error]
+    if wrong:
+        first = wrong[0]
+        name = first.path if len(wrong) == 1 else f"{len(wrong)} of {len(found)} secrets, first {first.path}"
+        problem = first.alarm.message if first.alarm else first.blocked or first.error
+        remedy = f"See what holds it, then rotate it now: `keyturn rotate {first.path} --force`"
+        end(TerminalError("check", name, problem, remedy), FAILED)
+
+
+def minute(moment: datetime | None) -> str:
+    """A moment in UTC, to the minute."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" if moment else ""

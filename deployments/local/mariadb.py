@@ -1,0 +1,205 @@
+"""The other database: a real MariaDB on loopback, where every login needs a password, with TLS for who wants it."""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from deployments.local.debian import Program, program, within_reach
+from deployments.local.files import kept_secret, private_directory, write_private
+from deployments.local.ports import LOOPBACK
+from deployments.local.postgres import STATE, service_account
+from deployments.local.process import Account, Process
+from deployments.local.tls import certificate_in
+from keyturn.core.errors import NotFound, Unavailable
+
+SUPERUSER: Final = "root"
+
+SYSTEM_TABLES: Final = (
+    "mariadb_system_tables.sql",
+    "mariadb_performance_tables.sql",
+    "mariadb_system_tables_data.sql",
+)
+"""What ``mariadb-install-db`` feeds to a new server, less the help texts and the ``sys`` schema."""
+
+FIRST: Final = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n"
+
+ACCOUNTS: Final = """
+DELETE FROM mysql.global_priv WHERE User IN ('', 'root');
+DELETE FROM mysql.proxies_priv;
+FLUSH PRIVILEGES;
+CREATE USER root@'{host}' IDENTIFIED BY '{password}';
+GRANT ALL ON *.* TO root@'{host}' WITH GRANT OPTION;
+"""
+
+
+class MariaDB:
+    """One MariaDB server under ``directory``; starting it again opens what it held.
+
+    Where ``durable`` is False it writes without waiting for the disk, and its data is removed when stopped.
+    ``settings`` are further options of ``mariadbd``, without the leading dashes.
+    """
+
+    host: Final = LOOPBACK
+    superuser: Final = SUPERUSER
+
+    def __init__(
+        self, directory: Path, port: int, *, durable: bool = True, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.directory = directory
+        self.port = port
+        self.durable = durable
+        self.process = Process("mariadb", directory)
+        self._more = dict(settings or {})
+        self._password = directory / "superuser.password"
+        self._elsewhere = directory / "data.place"
+
+    @property
+    def superuser_password(self) -> str:
+        """The password of :attr:`superuser`, kept in a file of mode 0600."""
+        return self._password.read_text()
+
+    @property
+    def authority(self) -> Path:
+        """A PEM file with the CA that signed its certificate."""
+        return certificate_in(self.directory / "tls").authority
+
+    def start(self) -> None:
+        """Start it unless it runs, and return when it accepts connections."""
+        private_directory(self.directory)
+        kept_secret(self._password)
+        account = service_account()
+        server, data = _server(account), self._data(account)
+        if not data.exists():
+            self._initialize(server, data, account)
+        command = [*_command(server, data), *self._settings(data)]
+        environment = {**os.environ, **server.environment}
+        self.process.start(command, ready=self._ready, account=account, cwd=data, environment=environment)
+
+    def stop(self) -> None:
+        """End it, with everything committed safe on disk where it is durable. Absent is success."""
+        # Data that is removed needs no tidy end.
+        self.process.stop(signal.SIGTERM if self.durable else signal.SIGKILL, timeout=30)
+        if not self.durable:
+            self.remove()
+
+    def remove(self) -> None:
+        """Delete all that it held, for good. It must be stopped."""
+        if self._elsewhere.exists():
+            shutil.rmtree(self._elsewhere.read_text(), ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> "MariaDB":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _data(self, account: Account | None) -> Path:
+        """Where the data lies: here, or in a place remembered here that the service account can reach."""
+        if account is None:
+            return self.directory.resolve() / "data"
+        if not self._elsewhere.exists():
+            write_private(self._elsewhere, str(STATE / f"mariadb-{secrets.token_hex(8)}"))
+        place = Path(self._elsewhere.read_text())
+        _passable(place.parent)
+        _passable(place)
+        return place / "data"
+
+    def _settings(self, data: Path) -> list[str]:
+        settings = {
+            "bind-address": self.host,
+            "port": str(self.port),
+            # No socket: a path to one is limited to 107 characters, and TCP is what applications use.
+            "socket": "",
+            "max-connections": "200",
+            "innodb-buffer-pool-size": "32M",
+            "innodb-flush-log-at-trx-commit": "1" if self.durable else "0",
+            "innodb-doublewrite": "ON" if self.durable else "OFF",
+            "sync-frm": "ON" if self.durable else "OFF",
+            "ssl-cert": str(data / "server.pem"),
+            "ssl-key": str(data / "server.key"),
+            # What SQL may read and write as a file.
+            "secure-file-priv": str(data),
+            **self._more,
+        }
+        return [f"--{name}={value}" for name, value in settings.items()]
+
+    def _initialize(self, server: Program, data: Path, account: Account | None) -> None:
+        # Under another name until it is whole: an interrupted start leaves nothing that looks like a database.
+        with tempfile.TemporaryDirectory(prefix="new-", dir=data.parent) as scratch:
+            fresh = Path(scratch) / "data"
+            fresh.mkdir(mode=0o700)
+            issued = certificate_in(self.directory / "tls")
+            write_private(fresh / "server.pem", issued.certificate.read_bytes())
+            write_private(fresh / "server.key", issued.key.read_bytes())
+            if account:
+                for path in (Path(scratch), fresh, *fresh.iterdir()):
+                    os.chown(path, account.uid, account.gid)
+            self._fill(server, fresh, account)
+            fresh.replace(data)
+
+    def _fill(self, server: Program, data: Path, account: Account | None) -> None:
+        accounts = ACCOUNTS.format(host=self.host, password=self.superuser_password)
+        tables = [(_share(server) / name).read_text() for name in SYSTEM_TABLES]
+        done = subprocess.run(
+            [*_command(server, data), "--bootstrap", "--innodb-flush-log-at-trx-commit=0"],
+            input="".join((FIRST, *tables, accounts)),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=data,
+            env={**os.environ, **server.environment},
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+        )
+        if done.returncode != 0:
+            said = "\n".join(line for line in done.stderr.splitlines() if "ERROR" in line)
+            raise Unavailable("initialize", "mariadb", f"mariadbd said:\n{said}\n")
+
+    def _ready(self) -> bool:
+        return self.process.says(r"ready for connections")
+
+
+def _server(account: Account | None) -> Program:
+    """The server's program, and its plugins, where the account can run it. Raises NotFound, Unavailable."""
+    found = program("mariadbd", "mariadb-server-core", "mariadb-server")
+    if not (_share(found) / SYSTEM_TABLES[0]).exists():
+        raise NotFound("find", "mariadb", f"{_share(found)} holds no system tables", "Install mariadb-server-core")
+    return within_reach(found, STATE) if account else found
+
+
+def _share(server: Program) -> Path:
+    return server.path.parent.parent / "share" / "mariadb"
+
+
+def _command(server: Program, data: Path) -> list[str]:
+    """The server over this data, deaf to the settings of any other one on the machine."""
+    command = [str(server.path), "--no-defaults", f"--datadir={data}"]
+    command += ["--skip-name-resolve", "--innodb-log-file-size=16M"]
+    return command if server.root is None else [*command, *_places(server)]
+
+
+def _places(server: Program) -> list[str]:
+    """Where an unpacked server finds what it was built to find below /usr."""
+    base = server.path.parent.parent
+    places = {
+        "basedir": base,
+        "plugin-dir": base / "lib" / "mysql" / "plugin",
+        "lc-messages-dir": _share(server),
+        "character-sets-dir": _share(server) / "charsets",
+    }
+    return [f"--{name}={place}" for name, place in places.items()]
+
+
+def _passable(directory: Path) -> None:
+    """Make it if absent; other accounts pass through it to what is theirs, and can't list it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o711)

@@ -1,0 +1,95 @@
+"""The freeze calendar: times in which nothing is rotated that can wait."""
+
+import re
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, Final, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from keyturn.core.windows import Freeze, instant
+from keyturn.settings.fields import Line, Model, illegal_path, refused
+from keyturn.settings.timing import Timezone
+
+LOCAL: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]$"
+PATTERN: Final = r"^[A-Za-z0-9_.*-]+(/[A-Za-z0-9_.*-]+)*$"
+
+
+def _local(value: Any) -> datetime:
+    try:
+        if isinstance(value, str) and re.fullmatch(LOCAL, value):
+            return datetime.fromisoformat(value)
+    except ValueError:
+        raise refused("is not a day of the calendar", "Correct the date.") from None
+    raise refused("is not a date with a time of day", 'Write both, local time: "2026-12-20T18:00".')
+
+
+def illegal_pattern(pattern: str) -> tuple[str, str] | None:
+    """Why ``pattern`` can't be one of paths, and the remedy; None when it can."""
+    if any("**" in part and part != "**" for part in pattern.split("/")):
+        return "** stands beside something else", "Write it alone between two slashes, as in prod/**."
+    return illegal_path(pattern.replace("*", "x"))
+
+
+def _pattern(pattern: str) -> str:
+    if said := illegal_pattern(pattern):
+        raise refused(*said)
+    return pattern
+
+
+LocalTime = Annotated[datetime, BeforeValidator(_local), WithJsonSchema({"type": "string", "pattern": LOCAL})]
+PathPattern = Annotated[str, AfterValidator(_pattern), WithJsonSchema({"type": "string", "pattern": PATTERN})]
+
+
+class FreezeSettings(Model):
+    """A time in which nothing is rotated that can wait, for all secrets or some."""
+
+    begin: Annotated[LocalTime, Field(alias="from")]
+    """The first minute, local time, such as 2026-12-20T18:00."""
+    end: Annotated[LocalTime, Field(alias="to")]
+    """The end, local time; this minute is outside."""
+    timezone: Timezone
+    """The time zone's name in the IANA database, such as Europe/Berlin."""
+    reason: Line
+    """Why, for whoever wonders what holds a rotation back."""
+    paths: Annotated[tuple[PathPattern, ...], Field(min_length=1)] = ("**",)
+    """The secrets that it holds, all by default: * is any text within one part of a path, ** any number of parts."""
+
+    @model_validator(mode="after")
+    def _real_and_in_order(self) -> Self:
+        for key, local in (("from", self.begin), ("to", self.end)):
+            if instant(local, self.zone).astimezone(self.zone).replace(tzinfo=None) != local:
+                raise refused("the clocks skip this time on that day", "Write the time an hour later.", key)
+        if self.policy("").begins >= self.policy("").ends:
+            raise refused("the freeze ends before it begins", "Let it end later than it begins.", "to")
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone itself."""
+        return ZoneInfo(self.timezone)
+
+    def policy(self, name: str) -> Freeze:
+        """The same in the words of the decision. A time that comes twice is taken so that the freeze is longer."""
+        return Freeze(name, instant(self.begin, self.zone), instant(self.end, self.zone, fold=1), self.reason)
+
+    def covers(self, path: str) -> bool:
+        """Whether it holds the secret at ``path``."""
+        return any(covers(pattern, path) for pattern in self.paths)
+
+
+def covers(pattern: str, path: str) -> bool:
+    """Whether a path fits a pattern."""
+    return _compiled(pattern).fullmatch(path) is not None
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    *folders, last = pattern.split("/")
+    said = ["(?:[^/]+/)*" if part == "**" else f"{_part(part)}/" for part in folders]
+    return re.compile("".join([*said, ".+" if last == "**" else _part(last)]))
+
+
+def _part(part: str) -> str:
+    return re.escape(part).replace(r"\*", "[^/]*")

@@ -1,0 +1,39 @@
+"""Reading the plain data of an entry; what has the wrong type reads as absent, and is reported elsewhere."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from keyturn.catalogue.problems import Path
+from keyturn.catalogue.source import Entry
+from keyturn.settings import durations
+
+
+def at(data: Any, path: Path) -> Any:
+    """The value at ``path``, None where there is none."""
+    for part in path:
+        data = data.get(part) if isinstance(data, dict) else None
+    return data
+
+
+def text(entry: Entry, *path: str) -> str | None:
+    """The text at ``path`` of an entry."""
+    said = at(entry.data, path)
+    return said if isinstance(said, str) else None
+
+
+def duration(entry: Entry, key: str) -> timedelta | None:
+    """The duration of that name in a secret's rotation."""
+    try:
+        return durations.parse(text(entry, "rotation", key) or "")
+    except ValueError:
+        return None
+
+
+def destinations(entry: Entry) -> Iterator[tuple[int, str, str | None]]:
+    """Each destination's place in the list, its store, and its name there."""
+    listed = at(entry.data, ("destinations",))
+    for index, destination in enumerate(listed if isinstance(listed, list) else ()):
+        store, name = at(destination, ("store",)), at(destination, ("name",))
+        if isinstance(store, str):
+            yield index, store, name if isinstance(name, str) else None

@@ -1,0 +1,160 @@
+"""The ports of what the hub makes by itself: accounts of a database engine, and certificates of its PKI."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from keyturn.core.keys import KeyKind
+from keyturn.core.sensitive import SecretFields, Sensitive
+
+# --- accounts ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How long a role's leases last unless they are renewed, and how long they can be made to last at all."""
+
+    default: timedelta
+    longest: timedelta
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A new account; ``terms`` are the role's, and no longer than the life of the token that asked."""
+
+    lease_id: str
+    fields: SecretFields
+    terms: Terms
+
+
+@dataclass(frozen=True)
+class LeaseStanding:
+    """What is left of a lease, and how long it was granted for when it was issued or renewed last."""
+
+    left: timedelta
+    granted: timedelta
+
+
+@dataclass(frozen=True)
+class StaticRole:
+    """An account that exists, whose password the engine changes; ``period`` is None where a calendar says when."""
+
+    username: str
+    period: timedelta | None
+
+
+class DatabaseEngine(Protocol):
+    """One database engine of the hub. Errors are named by the path in the hub."""
+
+    mount: str
+
+    def terms(self, role: str) -> Terms:
+        """What the role's leases are like. Raises NotFound."""
+
+    def issue(self, role: str) -> Lease:
+        """A new account. Raises NotFound without the role."""
+
+    def leases(self, role: str) -> list[str]:
+        """The ids of a role's leases."""
+
+    def lease(self, lease_id: str) -> LeaseStanding | None:
+        """What is left of a lease; None when it has ended, and its account with it."""
+
+    def renew(self, lease_id: str) -> None:
+        """Let a lease last for its role's default again, as far as it can. Raises NotFound when it has ended."""
+
+    def revoke(self, lease_id: str) -> None:
+        """End a lease and its account, before this returns. Absent is success."""
+
+    def static_role(self, role: str) -> StaticRole | None:
+        """A static role; None when there is none of that name."""
+
+    def static_credential(self, role: str) -> SecretFields:
+        """Username and password that a static role's account has now. Raises NotFound."""
+
+    def rotate_static(self, role: str) -> None:
+        """Give a static role's account a new password; the old one is refused from here on. Raises NotFound."""
+
+
+# --- certificates ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Names:
+    """Whom a certificate speaks for: DNS names in lower case, ``common_name`` among them, and IP addresses."""
+
+    common_name: str
+    dns: frozenset[str]
+    addresses: frozenset[str]
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Every name and address."""
+        return self.dns | self.addresses | {self.common_name}
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a certificate says; ``serial`` is in the hub's spelling, bytes in hex with colons."""
+
+    serial: str
+    names: Names
+    begins_at: datetime
+    ends_at: datetime
+    revoked: bool = False
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A signed certificate as PEM, those of the authorities above it as far as the hub knows them, and what it says."""
+
+    pem: str
+    chain: str
+    certificate: Certificate
+
+
+@dataclass(frozen=True)
+class CertificateRole:
+    """What a role of the authority allows; ``longest`` is None where the mount decides, ``key_type`` may be any.
+
+    ``stores`` is False for a role whose certificates the hub forgets, so that they can't be revoked.
+    """
+
+    longest: timedelta | None
+    key_type: str
+    key_bits: int
+    stores: bool
+
+    def takes(self, kind: KeyKind) -> bool:
+        """Whether it signs keys of this kind; 0 bits stands for every size that the hub finds strong enough."""
+        family, _, size = kind.partition("-")
+        asked = {"p": "ec"}.get(family, family)
+        return self.key_type == "any" or (self.key_type == asked and self.key_bits in (0, int(size or 0)))
+
+
+class Authority(Protocol):
+    """One role of a PKI engine of the hub. Errors are named by ``name``, its path there."""
+
+    name: str
+    mount: str
+
+    def allows(self) -> CertificateRole:
+        """What the role allows. Raises NotFound."""
+
+    def sign(self, private_key: Sensitive, names: Names, ttl: timedelta) -> Issued:
+        """A certificate for the key, of which only the public half leaves this machine.
+
+        Raises Invalid when the role refuses the names or the key.
+        """
+
+    def examine(self, pem: str, chain: str, private_key: Sensitive, now: datetime) -> Certificate:
+        """What the certificate says, once it is proven to be the key's and of this authority, and valid ``now``.
+
+        Raises CandidateRejected.
+        """
+
+    def find(self, serial: str) -> Certificate | None:
+        """A certificate that the hub keeps; None when it knows none of that serial."""
+
+    def revoke(self, serial: str) -> None:
+        """Put the certificate on the authority's revocation list. Absent and expired are success."""

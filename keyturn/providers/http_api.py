@@ -1,0 +1,294 @@
+"""A REST API as a target: one request at a time, as the catalogue describes it."""
+
+import base64
+import ipaddress
+import re
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Final
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from keyturn.core import templates
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.core.rest import Answer, Listing, Request, read_json
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.webhook import retry_after, untrusted
+
+CONNECTIONS: Final = 32
+LARGEST_ANSWER: Final = 4 * 1024 * 1024
+"""Bytes: a page of 100 keys holds a hundredth of that."""
+MOST_PAGES: Final = 100
+ADMIN: Final = "admin."
+SENDABLE: Final = re.compile(r"[\x21-\x7e\x80-\xff]([\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
+"""What a header can carry (RFC 9110, 5.5)."""
+
+
+class HttpApi:
+    """A :class:`keyturn.core.rest.RestApi`. Errors are named by the target alone: a path may hold a value.
+
+    Certificates are checked against ``ca_file``, or against the public authorities. Redirects, cookies, and the
+    environment's proxies and ``.netrc`` play no part. ``admin`` is asked again for each request that needs it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        url: str,
+        admin: Callable[[], SecretFields],
+        headers: Mapping[str, str] | None = None,
+        ca_file: str | None = None,
+        timeout: timedelta = timedelta(seconds=10),
+        insecure_http: bool = False,
+    ) -> None:
+        self.name = name
+        self._url = url.rstrip("/")
+        self._admin = admin
+        self._headers = dict(headers or {})
+        self._timeout = timeout.total_seconds()
+        self._session = session(ca_file)
+        if urlsplit(url).scheme == "http" and not insecure_http and not is_loopback(urlsplit(url).hostname or ""):
+            hint = "Use https, or say insecure_http: true if nobody between may be there"
+            raise Invalid("open", name, "plain http to another machine", hint)
+
+    def call(
+        self, request: Request, fields: SecretFields, doing: str, *, as_admin: bool = True, also: Collection[int] = ()
+    ) -> Answer:
+        """Send ``request`` once. An answer that is neither expected nor in ``also`` raises."""
+        filled = self._filled(request, fields, doing, as_admin=as_admin)
+        return self._accepted(self._sent(filled, doing), request, doing, also)
+
+    def listed(self, listing: Listing, fields: SecretFields, doing: str) -> Sequence[Answer]:
+        """Every entry, of all pages."""
+        filled, found = self._filled(listing.request, fields, doing, as_admin=True), list[Answer]()
+        for _ in range(MOST_PAGES):
+            answer = self._accepted(self._sent(filled, doing), listing.request, doing, ())
+            members = answer.entries(listing.items)
+            if members is None:
+                hint = "Point `items` of the list to it, in the catalogue"
+                raise Invalid(doing, self.name, "its answer holds no list where one should be", hint)
+            found += members
+            following = self._following(listing, answer, fields, doing, filled)
+            if following is None:
+                return found
+            filled = following
+        hint = "Ask for more entries a page in the list's path, or for fewer of them"
+        raise Invalid(doing, self.name, f"its list does not end within {MOST_PAGES} pages", hint)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._session.close()
+
+    def _following(
+        self, listing: Listing, answer: Answer, fields: SecretFields, doing: str, last: "Filled"
+    ) -> "Filled | None":
+        """The request for the next page; None after the last one."""
+        if listing.more and listing.next:
+            token = answer.text(listing.next)
+            page = replace(listing.request, path=listing.more)
+            known = fields.merged({"next": token}) if token else None
+            return self._filled(page, known, doing, as_admin=True) if known else None
+        link = answer.text(listing.next) if listing.next is not None else None
+        told = link.reveal() if link else answer.link
+        return replace(last, url=self._same_place(last.url, told, doing)) if told else None
+
+    def _same_place(self, here: str, link: str, doing: str) -> str:
+        """Where a link leads that the API gave: to the API itself, since the admin's credential goes along."""
+        url = joined(here, link)
+        if url is None or place(url) != place(self._url):
+            hint = "Check the target's url: scheme, host and port must be those of its links"
+            raise Invalid(doing, self.name, "the next page of its list is at another address", hint)
+        return url
+
+    def _filled(self, request: Request, fields: SecretFields, doing: str, *, as_admin: bool) -> "Filled":
+        value = Values(self.name, self._admin if as_admin else None, fields, doing)
+        texts = {**(self._headers if as_admin else {}), **request.headers}
+        try:
+            return Filled(
+                request.method,
+                self._url + self._path(request.path, value, doing),
+                self._filled_headers(texts, request.basic, value, doing),
+                json=templates.fill_all(request.body, value),
+                form=templates.fill_all(request.form, value),
+            )
+        except UnicodeError:
+            raise Invalid(
+                doing, self.name, "a value holds what is no character", "Write it into the hub anew"
+            ) from None
+
+    def _path(self, template: str, value: Callable[[str], str], doing: str) -> str:
+        """The path with its values quoted, so that none of them can lead elsewhere."""
+        path = templates.fill(template, lambda name: quote(value(name), safe=""))
+        segments = unquote_segments(path)
+        slash_at_end = template.partition("?")[0].endswith("/")
+        if {".", ".."} & set(segments) or "" in segments[:-1] or (segments[-1] == "" and not slash_at_end):
+            hint = "Look at the id that the secret holds, and at the pointers under `answer`"
+            raise Invalid(doing, self.name, "a value can't stand in the path: it is empty, or dots", hint)
+        return path
+
+    def _filled_headers(
+        self, texts: Mapping[str, str], basic: str | None, value: Callable[[str], str], doing: str
+    ) -> dict[str, str]:
+        headers = {name.lower(): templates.fill(text, value) for name, text in texts.items()}
+        if basic:
+            login = templates.fill(basic, value).encode()
+            headers["authorization"] = f"Basic {base64.b64encode(login).decode()}"
+        for name, text in headers.items():
+            if not SENDABLE.fullmatch(text):
+                problem = f"the header {name} can't be sent: it is empty, or holds a line break or the like"
+                raise Invalid(doing, self.name, problem, "Write the value into the hub without its line break")
+        return headers
+
+    def _sent(self, filled: "Filled", doing: str) -> Answer:
+        try:
+            with self._session.request(
+                filled.method,
+                filled.url,
+                headers={name: text.encode("latin-1") for name, text in filled.headers.items()},
+                json=filled.json,
+                data=filled.form,
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                raw = self._read(answer, doing)
+        except OSError as error:
+            raise self._unanswered(error, doing) from None
+        asked = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
+        if answer.status_code == 429 or (answer.status_code == 503 and asked is not None):
+            problem = f"answered {answer.status_code}"
+            raise Throttled(doing, self.name, problem, "It asks for a slower pace", asked)
+        return read_json(raw, answer.status_code, answer.links.get("next", {}).get("url"))
+
+    def _read(self, answer: requests.Response, doing: str) -> bytes:
+        """The body, up to a limit in size and in time."""
+        raw, end = bytearray(), time.monotonic() + 3 * self._timeout
+        for chunk in answer.iter_content(65_536):
+            raw += chunk
+            if len(raw) > LARGEST_ANSWER:
+                problem = f"its answer is longer than {LARGEST_ANSWER >> 20} MiB"
+                raise Invalid(doing, self.name, problem, "Check the path in the catalogue")
+            if time.monotonic() > end:
+                problem = f"its answer does not end within {3 * self._timeout:g} s"
+                raise Unavailable(doing, self.name, problem, "See whether it is overloaded, or raise its timeout")
+        return bytes(raw)
+
+    def _accepted(self, answer: Answer, request: Request, doing: str, also: Collection[int]) -> Answer:
+        """The answer, where its status is among those that the caller knows what to do with."""
+        expected = answer.status in request.expect if request.expect else 200 <= answer.status < 300
+        if expected or answer.status in also:
+            return answer
+        raise refused(answer.status, doing, self.name)
+
+    def _unanswered(self, error: OSError, doing: str) -> KeyturnError:
+        """What no usable answer means; every error of requests is an OSError."""
+        if isinstance(error, requests.exceptions.SSLError) and untrusted(error):
+            hint = "Give the CA that signed it as the target's ca_file, or renew the certificate"
+            return Denied(doing, self.name, "its TLS certificate is not trusted", hint)
+        if isinstance(error, requests.Timeout):
+            return Unavailable(
+                doing, self.name, f"no answer within {self._timeout:g} s", "See whether it is overloaded"
+            )
+        if not isinstance(error, requests.RequestException):
+            return Invalid(doing, self.name, "its ca_file can't be read", "Correct the path, and who may read the file")
+        if isinstance(error, ValueError):
+            return Invalid(doing, self.name, "the request can't be sent", "Correct the target's url, and the request")
+        return Unavailable(doing, self.name, "the connection failed", "Check the target's url, and that it runs")
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A request with its values in place, which live as long as it is under way."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    json: Any
+    form: Mapping[str, str] | None
+
+    def __repr__(self) -> str:
+        return f"Filled({self.method})"
+
+
+class Values:
+    """Gives the text for a name: a field of the admin's credential, where that may be used, or one of ``fields``."""
+
+    def __init__(self, api: str, admin: Callable[[], SecretFields] | None, fields: SecretFields, doing: str) -> None:
+        self._api = api
+        self._admin = admin and cache(admin)
+        self._fields = fields
+        self._doing = doing
+
+    def __call__(self, name: str) -> str:
+        if name.startswith(ADMIN):
+            known, field, where = self._admin() if self._admin else {}, name.removeprefix(ADMIN), "at the admin path"
+        else:
+            known, field, where = self._fields, name, "in the secret"
+        if field in known:
+            text = known[field].reveal()
+            text.encode()  # what is no character fails here, and not in an error of requests, which would show it
+            return text
+        problem = f"the request asks for {{{{{name}}}}}, which is not there"
+        raise Invalid(self._doing, self._api, problem, f"Write the field {field.rpartition('.')[2]} {where} in the hub")
+
+
+def session(ca_file: str | None) -> requests.Session:
+    """What sends requests: with nothing from the environment, and without a memory."""
+    made = requests.Session()
+    made.trust_env = False
+    made.verify = True if ca_file is None else ca_file
+    made.headers.update({"user-agent": "keyturn", "accept": "application/json"})
+    made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    for scheme in ("http", "https"):
+        made.mount(f"{scheme}://", HTTPAdapter(pool_maxsize=CONNECTIONS))
+    return made
+
+
+def refused(status: int, doing: str, name: str) -> KeyturnError:
+    """What a status means that was not expected; the body is not looked at."""
+    said = f"answered {status}"
+    if status in (401, 403):
+        return Denied(doing, name, said, "Check the credential at the target's `admin` path, and its permissions")
+    if status in (404, 410):
+        return NotFound(doing, name, said, "Check the target's url and the path of this request, in the catalogue")
+    if status == 408 or status >= 500:
+        return Unavailable(doing, name, said, "See the API's own log, if it lasts")
+    if 300 <= status < 400:
+        return Invalid(doing, name, f"{said}, a redirect, which is not followed", "Give the target's final url")
+    if status < 300:
+        return Invalid(doing, name, f"{said}, which is not expected", "Name it under the request's `expect`")
+    return Invalid(doing, name, said, "Compare this request in the catalogue with the API's documentation")
+
+
+def joined(here: str, link: str) -> str | None:
+    """Where a link leads; None for what is no link."""
+    try:
+        return urljoin(here, link)
+    except ValueError:
+        return None
+
+
+def place(url: str) -> tuple[str, str]:
+    """Scheme, host and port."""
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.netloc.lower()
+
+
+def unquote_segments(path: str) -> list[str]:
+    """The parts of a path as a server may see them."""
+    return [unquote(part) for part in path.partition("?")[0].split("/")[1:]]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name can only be this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,200 @@
+"""MySQL and MariaDB as a target: accounts are users, an application's rights are a role's, and each write is fenced.
+
+An account is every entry of its name, whatever the host. How a write is fenced: :mod:`keyturn.providers.mysql_fence`.
+"""
+
+import queue
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from keyturn.core.errors import CandidateRejected, Denied, KeyturnError, Locked, Superseded, UnsupportedOperation
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.providers import mysql_accounts as accounts
+from keyturn.providers.mysql_fence import TABLE, Written, locked, write, written
+from keyturn.providers.mysql_server import IDLE, NO_DATABASE_PRIVILEGE, REFUSED_LOGIN, Server, ServerError, Session
+
+KEEPS_OLD: Final = (8, 0, 14)
+"""Since when MySQL keeps the current password beside a new one (MySQL 8.0, "Dual Password Support")."""
+
+NEEDS_SESSIONS: Final = "GRANT PROCESS ON *.* TO {admin}"
+
+
+class MySQL:
+    """An :class:`keyturn.core.strategies.AccountTarget` on MySQL 8.0 or newer, or MariaDB 10.6 or newer.
+
+    ``admin`` gives username and password of a user that may alter the accounts; it is asked again for each new
+    connection, so that the admin's own password can be rotated.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        host: str,
+        port: int,
+        database: str,
+        admin: Callable[[], SecretFields],
+        tls: str = "verify",
+        ca_file: str | None = None,
+    ) -> None:
+        self.name = name
+        self._server = Server(name, host, port, database, tls, ca_file)
+        self._admin = admin
+        self._idle: queue.LifoQueue[Session] = queue.LifoQueue()
+
+    def set_password(
+        self,
+        account: str,
+        password: Sensitive,
+        *,
+        sequence: int,
+        like: str | None = None,
+        member_of: str | None = None,
+        keep_old: bool = False,
+    ) -> None:
+        """Let ``account`` log in with ``password``; only what the server keeps of it travels, so no log can hold it."""
+        with self._fenced("set the password of", account, sequence) as (session, stands):
+            self._insist(session, account, keep_old)
+            making = stands.making or not accounts.entries(session, account)
+            write(session, account, sequence, making=making)
+            if making:
+                accounts.make(session, account, like)
+            if member_of:
+                accounts.act_as(session, account, member_of)
+            accounts.identify(session, account, password, keep_old=keep_old and not making)
+            if making:
+                write(session, account, sequence, making=False)
+
+    def discard_old(self, account: str, *, sequence: int) -> None:
+        """Refuse the password that ``keep_old`` kept. Absent is success."""
+        with self._fenced("discard the old password of", account, sequence) as (session, stands):
+            write(session, account, sequence, making=stands.making)
+            if keeps_old(session):
+                accounts.discard_old(session, account)
+
+    def disable(self, account: str, *, sequence: int) -> None:
+        """Refuse every login of ``account`` and forget its passwords; what it made stays. Absent is success."""
+        with self._fenced("disable", account, sequence) as (session, stands):
+            write(session, account, sequence, making=stands.making)
+            accounts.shut(session, account)
+            if keeps_old(session):
+                accounts.discard_old(session, account)
+
+    def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
+        """Log in on a new connection and compare the account's rights with those of ``like``."""
+        try:
+            session = self._server.log_in(account, password, self._server.database)
+        except ServerError as error:
+            raise self._login_failure(error, account) from None
+        session.close()
+        lacking = self._missing(account, like) if like and like != account else []
+        if lacking:
+            hint = f"Grant it to the owner role rather than to one user, or to {account} as well"
+            raise CandidateRejected("log in as", self._named(account), f"it lacks: {', '.join(lacking[:5])}", hint)
+
+    def sessions(self, account: str) -> int:
+        """How many sessions ``account`` has open now, on this server."""
+        with self._translating("count the sessions of", account), self._administrator() as session:
+            # Without PROCESS the list silently shows one's own alone, and this refuses.
+            session.run("SELECT COUNT(*) FROM information_schema.innodb_trx", needs=NEEDS_SESSIONS)
+            counted = session.first("SELECT COUNT(*) FROM information_schema.processlist WHERE user = %s", account)
+            return int(counted)
+
+    def close(self) -> None:
+        """Let go of the admin's connections."""
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+    def _missing(self, account: str, like: str) -> list[str]:
+        with self._translating("compare the privileges of", account), self._administrator() as session:
+            return accounts.missing(session, account, like)
+
+    def _insist(self, session: Session, account: str, keep_old: bool) -> None:
+        if keep_old and not keeps_old(session):
+            problem = "this server can't keep the old password beside a new one"
+            hint = "That takes MySQL 8.0.14 or newer: say accepts_gap, or use alternating-users"
+            raise UnsupportedOperation("set the password of", self._named(account), problem, hint)
+
+    @contextmanager
+    def _fenced(self, doing: str, account: str, sequence: int) -> Iterator[tuple[Session, Written]]:
+        """A session that alone may change the account, and refuses to go back in sequence."""
+        with self._translating(doing, account), self._administrator() as session:
+            # Asked before as well, so that an older run does not end a newer one's connection.
+            self._check_sequence(written(session, account), doing, account, sequence)
+            with locked(session, account) as alone:
+                if not alone:
+                    problem = f"another admin account's session holds it, for {IDLE} s at most"
+                    raise Locked(doing, self._named(account), problem, "It is tried again")
+                stands = written(session, account)
+                self._check_sequence(stands, doing, account, sequence)
+                yield session, stands
+
+    def _check_sequence(self, stands: Written, doing: str, account: str, sequence: int) -> None:
+        if stands.sequence > sequence:
+            problem = f"rotation {stands.sequence} has written it since, this is {sequence}"
+            hint = f"A newer run is in charge. If the hub was restored from an older backup, delete its row in {TABLE}"
+            raise Superseded(doing, self._named(account), problem, hint)
+
+    @contextmanager
+    def _translating(self, doing: str, account: str) -> Iterator[None]:
+        try:
+            yield
+        except ServerError as error:
+            raise self._server.translated(error, doing, self._named(account)) from None
+
+    @contextmanager
+    def _administrator(self) -> Iterator[Session]:
+        """An idle session, or a new one; after an error it is not kept, which frees what it locked."""
+        session = self._idle_session() or self._connect_admin()
+        try:
+            yield session
+        except BaseException:
+            session.close()
+            raise
+        self._idle.put(session)
+
+    def _idle_session(self) -> Session | None:
+        while True:
+            try:
+                session = self._idle.get_nowait()
+            except queue.Empty:
+                return None
+            if session.usable():
+                return session
+            session.close()
+
+    def _connect_admin(self) -> Session:
+        admin = self._admin()
+        account = admin["username"].reveal()
+        try:
+            return self._server.log_in(account, admin["password"])
+        except ServerError as error:
+            if error.code in REFUSED_LOGIN:
+                hint = (
+                    f"Put a working username and password at the target's `admin` path in the hub (target {self.name})"
+                )
+                raise Denied("log in to", self.name, f"the admin account {account} is refused", hint) from None
+            raise self._server.translated(error, "log in to", self._named(account)) from None
+
+    def _login_failure(self, error: ServerError, account: str) -> KeyturnError:
+        if error.code in REFUSED_LOGIN:
+            hint = "The candidate is given up and CURRENT stays as it is: run the rotation again"
+            return CandidateRejected("log in as", self._named(account), "the target refuses the login", hint)
+        if error.code == NO_DATABASE_PRIVILEGE:
+            hint = "Grant the owner role something in it, or correct the target's database"
+            problem = f"it may not use the database {self._server.database}"
+            return CandidateRejected("log in as", self._named(account), problem, hint)
+        return self._server.translated(error, "log in as", self._named(account))
+
+    def _named(self, account: str) -> str:
+        return f"{self.name}:{account}"
+
+
+def keeps_old(session: Session) -> bool:
+    """Whether the server can keep an account's password beside a newer one."""
+    if session.mariadb:
+        return False
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", session.version)
+    return found is not None and tuple(map(int, found.groups())) >= KEEPS_OLD

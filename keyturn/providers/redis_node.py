@@ -1,0 +1,152 @@
+"""One node of a Redis: logging in, the few commands that its users are changed with, and its errors in our words."""
+
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import redis
+from redis.exceptions import RedisError, ResponseError
+
+from keyturn.core.errors import Invalid, KeyturnError, Unavailable
+from keyturn.core.sensitive import Sensitive
+
+TIMEOUT: Final = 10
+"""Seconds for a connection and for each command."""
+
+GONE: Final = "password you are trying to remove"
+NO_FILE: Final = "not configured to use an ACL file"
+"""What Redis says where a password that is removed is not there, and where ACL SAVE has no file to write."""
+
+REFUSALS: Final = (
+    (
+        "trying to save the ACLs",
+        "can't write its ACL file",
+        "Let it write the file, and make others in that directory; its log says what stopped it",
+    ),
+    (
+        "without a config file",
+        "keeps its users nowhere, so that a restart would bring old passwords back",
+        "Start it with an aclfile",
+    ),
+    ("Rewriting config file", "can't write its redis.conf", "Let it, or start it with an aclfile"),
+)
+"""What Redis says when it can't keep its users, what that means, and the remedy."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """Where one server listens. ``ca_file`` None trusts the system's authorities."""
+
+    host: str
+    port: int
+    tls: bool
+    ca_file: str | None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @contextmanager
+    def session(self, user: str, password: Sensitive) -> Iterator["Server"]:
+        """A new connection that is logged in. Raises redis-py's own errors, for ``translated`` to tell."""
+        # Without driver_info it sends nothing but AUTH: a user may lack the right to say which library it uses.
+        options: dict[str, Any] = {"username": user, "protocol": 2, "driver_info": None}
+        options |= {"socket_timeout": TIMEOUT, "decode_responses": True, "encoding_errors": "replace"}
+        options |= {"ssl_ca_certs": self.ca_file} if self.tls else {}
+        # Typed as anything: redis-py says what its clients take and give, and of its connections only the names.
+        kind: Any = redis.SSLConnection if self.tls else redis.Connection
+        connection = kind(host=self.host, port=self.port, password=password.reveal(), **options)
+        try:
+            connection.connect()
+            yield Server(connection)
+        finally:
+            connection.disconnect()
+
+
+class Server:
+    """What a logged-in user may ask one node. ``rule`` is the ACL rule that the last command needs."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.rule = ""
+
+    def user(self, name: str) -> Mapping[str, Any] | None:
+        """What Redis knows of a user; None where it knows none."""
+        told = self._ask("ACL", "GETUSER", name)
+        return dict(zip(told[::2], told[1::2], strict=True)) if told else None
+
+    def set_passwords(self, name: str, removed: frozenset[str], added: frozenset[str]) -> bool:
+        """Whether it was done; False, and nothing is done, where one that is ``removed`` is not there."""
+        try:
+            self._ask("ACL", "SETUSER", name, *(f"!{one}" for one in removed), *(f"#{one}" for one in added))
+        except ResponseError as error:
+            if GONE in str(error):
+                return False
+            raise
+        return True
+
+    def save(self) -> None:
+        """Keep all users over a restart: in the ACL file, or in redis.conf where there is none."""
+        try:
+            self._ask("ACL", "SAVE")
+        except ResponseError as error:
+            if NO_FILE not in str(error):
+                raise
+            self._ask("CONFIG", "REWRITE")
+
+    def sessions(self, user: str) -> list[tuple[str, timedelta]]:
+        """Where each session of a user comes from, and how long it has been open at least."""
+        lines = self._ask("CLIENT", "LIST").splitlines()
+        clients = [dict(part.split("=", 1) for part in line.split(" ") if "=" in part) for line in lines]
+        return [described(client) for client in clients if client.get("user") == user]
+
+    def nodes(self) -> int:
+        """How many nodes it knows that hold the same data, itself among them."""
+        told = pairs(self._ask("INFO"))
+        if told.get("cluster_enabled") == "1":
+            return int(pairs(self._ask("CLUSTER", "INFO"))["cluster_known_nodes"])
+        return 1 + int(told["connected_slaves"]) + (told["role"] == "slave")
+
+    def _ask(self, *command: str) -> Any:
+        self.rule = f"+{'|'.join(command[:2]).lower()}"
+        self._connection.send_command(*command)
+        return self._connection.read_response()
+
+
+def translated(error: RedisError, doing: str, name: str, node: Node) -> KeyturnError:
+    """The error in our words, whether it is worth another try, and the remedy."""
+    cause = error.__context__
+    match error:
+        case ResponseError():
+            return refused(str(error), doing, name, node)
+        case RedisError() if isinstance(cause, ssl.SSLCertVerificationError):
+            hint = "Name the CA that signed it as the target's ca_file, and the host by which it is certified"
+            return Invalid(doing, name, f"the certificate of {node} can't be trusted", hint)
+        case RedisError() if isinstance(cause, FileNotFoundError):
+            return Invalid(doing, name, "the target's ca_file is not there", "Correct its path")
+        case _:
+            return Unavailable(doing, name, f"{node} does not answer", "Check the target's host, port, tls and ca_file")
+
+
+def refused(text: str, doing: str, name: str, node: Node) -> KeyturnError:
+    """The server's own no; what it said may repeat the command, so it is not shown."""
+    if text.startswith("BUSY "):
+        return Unavailable(doing, name, f"{node} is busy with a script", "Try again when it has ended")
+    for said, problem, hint in REFUSALS:
+        if said in text:
+            return Invalid(doing, name, f"{node} {problem}", hint)
+    hint = "It takes Redis 6.2, or Valkey, whose users are its own: some hosted ones have another way to change them"
+    return Invalid(doing, name, f"{node} refuses it", hint)
+
+
+def described(client: Mapping[str, str]) -> tuple[str, timedelta]:
+    """One session; both ends of its age are told in whole seconds, so it may be a second younger."""
+    name = f" ({client['name']})" if client.get("name") else ""
+    return f"{client['addr']}{name}", timedelta(seconds=max(int(client["age"]) - 1, 0))
+
+
+def pairs(text: str) -> dict[str, str]:
+    """The lines of INFO."""
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

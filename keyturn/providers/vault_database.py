@@ -1,0 +1,119 @@
+"""The hub's database engine: leases of accounts that it makes, and static roles whose passwords it changes."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import requests
+
+from keyturn.core.engines import Lease, LeaseStanding, StaticRole, Terms
+from keyturn.core.errors import Invalid, KeyturnError, NotFound, Unavailable
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.vault_calls import Calls
+
+
+class VaultDatabase:
+    """A :class:`keyturn.core.engines.DatabaseEngine` at ``mount``.
+
+    A lease ends with the token that asked for it, so leases are asked for with an orphan token of ``token_role``
+    (auth/token/roles); without one, with the worker's own.
+    """
+
+    def __init__(self, calls: Calls, mount: str, token_role: str | None) -> None:
+        self.mount = mount
+        self._calls = calls
+        self._token_role = token_role
+
+    def terms(self, role: str) -> Terms:
+        """The role's TTLs; where it says none, and at most, those of the mount."""
+        name = f"{self.mount}/roles/{role}"
+        told = data(self._calls.get("read", name, name))
+        tune = f"sys/mounts/{self.mount}/tune"
+        mount = data(self._calls.get("read", tune, tune))
+        longest = min(told["max_ttl"] or mount["max_lease_ttl"], mount["max_lease_ttl"])
+        default = min(told["default_ttl"] or mount["default_lease_ttl"], longest)
+        return Terms(timedelta(seconds=default), timedelta(seconds=longest))
+
+    def issue(self, role: str) -> Lease:
+        """A new account. Where none is given, the token that asked for it is given back."""
+        terms, (token, life) = self.terms(role), self._asker()
+        name = f"{self.mount}/creds/{role}"
+        try:
+            told = self._calls.get("issue", name, name, token=token).json()
+        except KeyturnError:
+            if token:
+                self._calls.post("give back", f"the token for {name}", "auth/token/revoke-self", {}, token=token)
+            raise
+        limit = life or terms.longest
+        given = Terms(min(timedelta(seconds=told["lease_duration"]), limit), min(terms.longest, limit))
+        return Lease(told["lease_id"], SecretFields(told["data"]), given)
+
+    def leases(self, role: str) -> list[str]:
+        """The ids of a role's leases; the policy needs `list` and `sudo` on sys/leases/lookup."""
+        prefix = f"{self.mount}/creds/{role}/"
+        return [prefix + key for key in self._calls.list(prefix, f"sys/leases/lookup/{prefix}")]
+
+    def lease(self, lease_id: str) -> LeaseStanding | None:
+        """What is left of a lease, by the hub's clock."""
+        try:
+            told = data(self._calls.post("look up", lease_id, "sys/leases/lookup", {"lease_id": lease_id}))
+        except NotFound:
+            return None
+        since = told["last_renewal"] or told["issue_time"]
+        granted = datetime.fromisoformat(told["expire_time"]) - datetime.fromisoformat(since)
+        return LeaseStanding(timedelta(seconds=told["ttl"]), timedelta(seconds=round(granted.total_seconds())))
+
+    def renew(self, lease_id: str) -> None:
+        """Let a lease last for its role's default again, as far as its longest life allows."""
+        self._calls.post("renew", lease_id, "sys/leases/renew", {"lease_id": lease_id})
+
+    def revoke(self, lease_id: str) -> None:
+        """End a lease and its account, before this returns. Absent is success."""
+        try:
+            self._calls.post("revoke", lease_id, "sys/leases/revoke", {"lease_id": lease_id, "sync": True})
+        except Invalid:
+            # Whatever the database answers the engine, or that it does not, comes as this.
+            hint = "See the hub's log: the database must answer, and the role's revocation_statements must work"
+            raise Unavailable("revoke", lease_id, "the engine could not end the account", hint) from None
+
+    def static_role(self, role: str) -> StaticRole | None:
+        """A static role; None when there is none of that name."""
+        name = f"{self.mount}/static-roles/{role}"
+        found = self._calls.find("read", name, name)
+        if found is None:
+            return None
+        told = data(found)
+        # Vault, and not OpenBao, also knows roles that a calendar rotates.
+        period = None if told.get("rotation_schedule") else timedelta(seconds=told["rotation_period"])
+        return StaticRole(told["username"], period)
+
+    def static_credential(self, role: str) -> SecretFields:
+        """Username and password as the engine knows them now."""
+        name = f"{self.mount}/static-creds/{role}"
+        told = data(self._calls.get("read", name, name))
+        return SecretFields({"username": told["username"], "password": told["password"]})
+
+    def rotate_static(self, role: str) -> None:
+        """Give the account a new password at the database, before this returns."""
+        name = f"{self.mount}/rotate-role/{role}"
+        self._calls.post("rotate", name, name, {})
+
+    def _asker(self) -> tuple[str | None, timedelta | None]:
+        """The token to ask for a lease with, None for our own, and how long it lives, None for always."""
+        if self._token_role is None:
+            own = data(self._calls.get("look up", "the hub's login", "auth/token/lookup-self"))
+            return None, lasting(own["ttl"])
+        name = f"auth/token/create/{self._token_role}"
+        made = self._calls.post("create", name, name, {}).json()["auth"]
+        return made["client_token"], lasting(made["lease_duration"])
+
+
+def lasting(seconds: float) -> timedelta | None:
+    """A token's life; 0 stands for one that never ends."""
+    return timedelta(seconds=seconds) if seconds else None
+
+
+def data(answer: requests.Response) -> Mapping[str, Any]:
+    """What an answer is about."""
+    told: Mapping[str, Any] = answer.json()["data"]
+    return told

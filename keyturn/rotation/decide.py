@@ -1,0 +1,167 @@
+"""Whether to rotate now, told from metadata alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from keyturn.core.errors import CandidateRejected
+from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT, TOKEN, WANTED_AT, SecretInfo
+from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due
+from keyturn.core.record import Record, Stage
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.records import load
+
+UNFINISHED: Final = Reason("Unfinished", "an earlier run was interrupted")
+
+CANDIDATES: Final = 3
+"""How many candidates in a row a target may refuse before a person has to look."""
+
+MARKS: Final = {Trigger.EVENT: WANTED_AT, Trigger.COMPROMISE: SUSPECTED_AT}
+"""What is written down at once, so that it is not forgotten should the run die, or a freeze hold it."""
+
+BY_HAND: Final = (Trigger.FORCE, Trigger.COMPROMISE)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Why to rotate, None when there is no reason; and the hub version that this was decided on.
+
+    ``unsettled`` names the rotation that is promoted and whose old credential is not retired yet, ``telling``
+    says that its consumers are not all told. ``urgent`` does not wait for what can be mended later, ``reverting``
+    finishes taking a rotation back, whatever is due. The run gives up once ``refusals`` candidates in a row
+    were refused. ``alarm`` says how the secret is later than its policy allows, frozen or not.
+    """
+
+    reason: Reason | None
+    seen: int
+    unsettled: str | None = None
+    telling: bool = False
+    urgent: bool = False
+    reverting: bool = False
+    refusals: int = CANDIDATES
+    alarm: str = ""
+
+    @property
+    def work(self) -> bool:
+        """Whether a run has anything to do that no other flow does."""
+        return self.reason is not None or self.telling
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One secret as a fleet's run sees it: whether there is work, and what is alarming about it."""
+
+    path: str
+    work: bool
+    alarm: str = ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the hub tells of a secret without its values."""
+
+    info: SecretInfo | None
+    record: Record
+
+    @property
+    def version(self) -> int:
+        """The newest version's number, 0 where there is none."""
+        return self.info.version if self.info else 0
+
+
+def decide(keyturn: Keyturn, path: str, trigger: Trigger) -> Decision:
+    """Whether to rotate now. What an earlier run left open always goes on.
+
+    Raises CandidateRejected when the target has refused too many candidates in a row, unless a person asks.
+    """
+    stands = look_up(keyturn, path)
+    late = alarm(facts(keyturn, path, trigger, stands))
+    said = late.message if late else ""
+    if stands.record.open:
+        reverting = stands.record.open.stage is Stage.REVERTING
+        return Decision(UNFINISHED, stands.version, reverting=reverting, alarm=said)
+    stands = remember(keyturn, path, trigger, stands)
+    asked = facts(keyturn, path, trigger, stands)
+    reason, retiring = due(asked), stands.record.retiring
+    if reason and trigger not in BY_HAND:
+        insist_on_room(path, stands.record)
+    return Decision(
+        reason,
+        stands.version,
+        retiring.token if retiring else None,
+        telling=retiring is not None and not set(keyturn.secret(path).consumers) <= set(retiring.acknowledged),
+        urgent=asked.suspected_at is not None,
+        refusals=CANDIDATES + (stands.record.refusals if trigger in BY_HAND else 0),
+        alarm=said,
+    )
+
+
+def sight(keyturn: Keyturn, path: str) -> Sighting:
+    """One secret as a fleet's run sees it."""
+    decision = decide(keyturn, path, Trigger.SCHEDULE)
+    return Sighting(path, decision.work, decision.alarm)
+
+
+def decide_again(keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision) -> Decision | None:
+    """After a candidate was refused: the decision for another one, None once there were enough."""
+    if load(keyturn, path).refusals >= decision.refusals:
+        return None
+    again = decide(keyturn, path, trigger)
+    return replace(again, refusals=decision.refusals) if again.reason else None
+
+
+def facts(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> Facts:
+    """All that decides about one secret."""
+    info, retiring = stands.info, stands.record.retiring
+    waits_until = None
+    if retiring and retiring.stage is Stage.REVERTED and retiring.promoted_at:
+        waits_until = retiring.promoted_at + keyturn.secret(path).rotation.grace
+    return Facts(
+        path,
+        keyturn.secret(path).rotation.schedule,
+        keyturn.clock(),
+        info.rotated_at if info else None,
+        trigger,
+        expires_at=info.marked(EXPIRES_AT) if info else None,
+        wanted_at=info.asked(WANTED_AT) if info else None,
+        suspected_at=info.asked(SUSPECTED_AT) if info else None,
+        waits_until=waits_until,
+        freezes=freezes(keyturn, path),
+    )
+
+
+def freezes(keyturn: Keyturn, path: str) -> Sequence[Freeze]:
+    """The freezes of the calendar that hold this secret."""
+    return ()
+
+
+def look_up(keyturn: Keyturn, path: str) -> Standing:
+    """The secret's metadata and its record, of one moment as far as it matters."""
+    info, record = keyturn.hub.describe(path), load(keyturn, path)
+    return Standing(keyturn.hub.describe(path) if outdated(info, record) else info, record)
+
+
+def outdated(info: SecretInfo | None, record: Record) -> bool:
+    """Whether another run may have promoted after ``info`` was read and before ``record`` was."""
+    last = record.retiring or next((past for past in reversed(record.history) if past.version is not None), None)
+    if record.open or last is None or last.version is None:
+        return False
+    return info is None or (info.version <= last.version and info.custom.get(TOKEN) != last.token)
+
+
+def remember(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> Standing:
+    """Write down that somebody wants this credential replaced, unless that stands there already."""
+    name, info = MARKS.get(trigger), stands.info
+    if name is None or info is None or info.asked(name):
+        return stands
+    said = {name: f"{info.promoted_by} {keyturn.clock().isoformat()}"}
+    keyturn.hub.annotate(path, said)
+    return replace(stands, info=replace(info, custom={**info.custom, **said}))
+
+
+def insist_on_room(path: str, record: Record) -> None:
+    """A target that refuses whatever it is given is not asked for ever."""
+    if record.refusals >= CANDIDATES:
+        problem = f"the target has refused {record.refusals} candidates in a row, the last one with: "
+        hint = f"Mend the cause, then run `keyturn rotate {path}`"
+        raise CandidateRejected("rotate", path, problem + record.history[-1].note, hint)

@@ -1,0 +1,69 @@
+"""What is asked before anything changes: is it the right credential, and is there room for the new one everywhere?"""
+
+from collections.abc import Iterator
+
+from keyturn.catalogue.models import Destination
+from keyturn.core.errors import Invalid, KeyturnError, TransientError
+from keyturn.core.fingerprint import payload
+from keyturn.core.names import illegal_name, too_large
+from keyturn.core.record import Rotation
+from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.attempt import Attempt
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.sync import check_owned, label
+
+HINT = "Nothing has been changed. Mend that, and rotate again"
+
+
+def guard_destinations(keyturn: Keyturn, path: str, *, urgent: bool) -> None:
+    """Refuse to begin where a destination can't be reached, or could not take a new copy. Raises why.
+
+    An ``urgent`` rotation does not wait for destinations that can't be reached.
+    """
+    current = keyturn.hub.read(path)
+    fields = current.fields if current else None
+    found = side_by_side(lambda place: refusal(keyturn, path, place, fields), keyturn.secret(path).destinations)
+    errors = [error for error in found if error and not (urgent and isinstance(error, TransientError))]
+    if errors:
+        raise min(errors, key=lambda error: isinstance(error, TransientError))
+
+
+def guard_candidate(keyturn: Keyturn, attempt: Attempt) -> None:
+    """Refuse to install what was made for another target or account, or what a store can't hold."""
+    check_target(keyturn, attempt.path, attempt.rotation)
+    current = attempt.current.fields if attempt.current else None
+    keyturn.open_strategy(attempt.path).guard(current, attempt.candidate)
+    whole = (current or SecretFields({})).merged(attempt.candidate)
+    for destination in keyturn.secret(attempt.path).destinations:
+        for flaw in flaws(keyturn, destination, whole):
+            raise Invalid("push to", label(destination), flaw, HINT)
+
+
+def check_target(keyturn: Keyturn, path: str, rotation: Rotation) -> None:
+    """Refuse to go on at another target, or in another way, than the rotation was begun. Raises Invalid."""
+    strategy, target = keyturn.secret(path).rotation.strategy, keyturn.target(path)
+    if rotation.strategy == strategy and rotation.target in ("", target):
+        return
+    problem = f"rotation {rotation.token} was begun as {rotation.strategy} at {rotation.target or 'no target'}"
+    hint = f"The catalogue says {strategy} at {target or 'no target'} now: put it back until that rotation is retired"
+    raise Invalid("go on with", path, problem, hint)
+
+
+def refusal(keyturn: Keyturn, path: str, destination: Destination, current: SecretFields | None) -> KeyturnError | None:
+    """Why a destination could not take a new copy; None when it can."""
+    for flaw in flaws(keyturn, destination, current):
+        return Invalid("push to", label(destination), flaw, HINT)
+    try:
+        check_owned(destination, keyturn.open_store(destination.store).find(destination.name), path)
+    except KeyturnError as error:
+        return error
+    return None
+
+
+def flaws(keyturn: Keyturn, destination: Destination, fields: SecretFields | None) -> Iterator[str]:
+    """What the destination's store does not allow."""
+    kind = keyturn.catalogue.store(destination.store).kind
+    if flaw := illegal_name(kind, destination.name):
+        yield flaw
+    if fields is not None and (flaw := too_large(kind, len(payload(fields).reveal().encode()))):
+        yield flaw

@@ -1,0 +1,38 @@
+"""Renewing credentials that would end by themselves before they are replaced."""
+
+from collections.abc import Iterable
+
+from keyturn.core.errors import KeyturnError
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.records import load
+
+AT_ONCE = 8
+
+
+def keep_alive(keyturn: Keyturn, paths: Iterable[str]) -> dict[str, str]:
+    """Renew what CURRENT holds, and what waits for its end; what is wrong, by the paths where something is."""
+    renewed = [path for path in paths if keyturn.secret(path).rotation.renews]
+    said: dict[str, str] = {}
+    for start in range(0, len(renewed), AT_ONCE):
+        batch = renewed[start : start + AT_ONCE]
+        said |= dict(zip(batch, side_by_side(lambda path: fault(keyturn, path), batch), strict=True))
+    return {path: fault for path, fault in said.items() if fault}
+
+
+def fault(keyturn: Keyturn, path: str) -> str:
+    """Why one secret's credentials could not be renewed; empty when they were."""
+    try:
+        renew(keyturn, path)
+    except KeyturnError as error:
+        return str(error)
+    return ""
+
+
+def renew(keyturn: Keyturn, path: str) -> None:
+    """Renew one secret's credentials. Raises what stands in the way."""
+    strategy, current = keyturn.open_strategy(path), keyturn.hub.read(path)
+    if current:
+        strategy.keep_alive(strategy.ends(current.fields))
+    retiring = load(keyturn, path).retiring
+    if retiring and not retiring.urgent:
+        strategy.keep_alive(retiring.ends)

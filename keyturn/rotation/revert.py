@@ -1,0 +1,107 @@
+"""Taking a promoted rotation back: the previous value is CURRENT again, and both credentials work."""
+
+from dataclasses import replace
+
+from keyturn.core.errors import Conflict, NotFound, Superseded
+from keyturn.core.hub import EXPIRES_AT, ROTATED_AT, HubSecret
+from keyturn.core.record import Record, Rotation, Stage
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
+from keyturn.core.strategies import Change, Strategy
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.guard import check_target
+from keyturn.rotation.records import load, open_by, save
+
+
+def revert(keyturn: Keyturn, path: str, token: str, why: str) -> Rotation:
+    """Make the version before rotation ``token`` CURRENT again. Taken back already is success.
+
+    What it put in force becomes the credential that is retired after its grace. Raises NotFound when the hub
+    keeps no version before, Superseded when CURRENT has moved on.
+    """
+    record = open_by(keyturn, path, token)
+    rotation = record.rotation
+    if rotation is None or rotation.stage is Stage.REVERTED:
+        return rotation or closed(path, token)
+    check_target(keyturn, path, rotation)
+    before = previous(keyturn, path, rotation)
+    if rotation.stage is not Stage.REVERTING:
+        record = save(keyturn, path, record, doomed(keyturn, path, rotation, why))
+    restored = put_back(keyturn, path, record, before)
+    keyturn.hub.annotate(path, age(keyturn, before))
+    return close(keyturn, path, record, restored)
+
+
+def doomed(keyturn: Keyturn, path: str, rotation: Rotation, why: str) -> Rotation:
+    """The rotation as it is taken back; what CURRENT holds now is what will be ended later."""
+    current = keyturn.hub.read(path)
+    if current is None or current.version != rotation.version:
+        problem = f"CURRENT is no longer version {rotation.version}, which rotation {rotation.token} made"
+        raise Superseded("take back", path, problem, "Somebody wrote it meanwhile: nothing is put back")
+    ends = dict(keyturn.open_strategy(path).ends(current.fields))
+    return rotation.to(Stage.REVERTING, note=why, holder=keyturn.holder, ends=ends)
+
+
+def previous(keyturn: Keyturn, path: str, rotation: Rotation) -> HubSecret:
+    """The version that served before."""
+    if found := keyturn.hub.read(path, rotation.base_version) if rotation.base_version else None:
+        return found
+    problem = f"the hub keeps no version before {rotation.version} that could be put back"
+    raise NotFound("take back", path, problem, "Mend the consumers, or write a working credential into the hub")
+
+
+def put_back(keyturn: Keyturn, path: str, record: Record, before: HubSecret) -> HubSecret:
+    """Write the old fields over CURRENT by compare-and-set; a target that forgot the old credential learns it again."""
+    current, rotation = keyturn.hub.read(path), record.rotation
+    if current is None or rotation is None:
+        return before
+    strategy = keyturn.open_strategy(path)
+    promoted = keyturn.hub.read(path, rotation.version)
+    wanted = restored(strategy, before.fields, promoted.fields if promoted else SecretFields({}), current.fields)
+    if current.fields == wanted:
+        return current
+    if not strategy.overlaps:
+        strategy.abandon(Change(path, rotation.sequence, current.fields, before.fields))
+    try:
+        return HubSecret(path, keyturn.hub.write(path, wanted, cas=current.version), wanted)
+    except Conflict:
+        return put_back(keyturn, path, record, before)
+
+
+def restored(strategy: Strategy, before: SecretFields, promoted: SecretFields, current: SecretFields) -> SecretFields:
+    """The old fields, and those that somebody has added since; what only the candidate had goes."""
+    added = {name: value for name, value in current.reveal().items() if name not in promoted}
+    return SecretFields(added).merged(before).merged(strategy.restored(before, promoted))
+
+
+def age(keyturn: Keyturn, before: HubSecret) -> dict[str, str | None]:
+    """When the old credential was made and when it ends, as the secret's metadata tells it."""
+    plain, info = before.fields.reveal(), keyturn.hub.describe(before.path)
+    made = (
+        next((v.created_at.isoformat() for v in info.versions if v.version == before.version), None) if info else None
+    )
+    return {ROTATED_AT: plain.get("rotated_at", made), EXPIRES_AT: plain.get(EXPIRY_FIELD)}
+
+
+def close(keyturn: Keyturn, path: str, record: Record, restored: HubSecret) -> Rotation:
+    """The rotation as taken back, which waits for the end of the credential that it had made."""
+    rotation = record.rotation
+    if rotation is None:
+        return closed(path, "")
+    reverted = replace(
+        rotation.to(Stage.REVERTED),
+        version=restored.version,
+        fingerprint=keyturn.fingerprint(restored.fields),
+        promoted_at=keyturn.clock(),
+        acknowledged=(),
+    )
+    try:
+        save(keyturn, path, record, reverted)
+    except Conflict:
+        return load(keyturn, path).retiring or closed(path, rotation.token)
+    return reverted
+
+
+def closed(path: str, token: str) -> Rotation:
+    """Raises Superseded: another run has taken it back, and ended it, meanwhile."""
+    raise Superseded("take back", path, f"rotation {token} is over", "Nothing is lost: see `keyturn history`")

@@ -1,0 +1,125 @@
+"""Telling consumers of a promoted version, in waves: a canary first, and the rest once it is well."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from keyturn.catalogue.models import Secret
+from keyturn.core.errors import Conflict, KeyturnError
+from keyturn.core.record import Rotation, Stage
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.records import load, save
+
+
+@dataclass(frozen=True)
+class Told:
+    """One consumer after it was told; ``error`` is empty when it acknowledged."""
+
+    consumer: str
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Everyone who was told. ``refused`` says why the canary is not well, and is empty when it is."""
+
+    told: tuple[Told, ...]
+    refused: str = ""
+
+
+def tell_all(keyturn: Keyturn, path: str, rotation: Rotation) -> Rollout:
+    """Tell every consumer, the canary first; the rest only once it is well."""
+    secret = keyturn.secret(path)
+    told: tuple[Told, ...] = ()
+    if first := canary(secret, rotation):
+        told = tell(keyturn, path, rotation, first)
+        if refused := silent(told) or ailing(keyturn, path):
+            return Rollout(told, refused)
+        pass_canary(keyturn, path, rotation.token)
+    rest = [consumer for consumer in secret.consumers if consumer not in first]
+    return Rollout((*told, *tell(keyturn, path, rotation, rest)))
+
+
+def canary(secret: Secret, rotation: Rotation) -> tuple[str, ...]:
+    """The consumers that must be well before any other is told; nobody once they were.
+
+    What was taken back, and what replaces a credential that others may know, goes to everyone at once.
+    """
+    rollout = secret.rollout
+    if rollout is None or rotation.stage is not Stage.PROMOTED or rotation.canary_passed or rotation.urgent:
+        return ()
+    return rollout.canary
+
+
+def silent(told: Iterable[Told]) -> str:
+    """Who of the canary did not acknowledge, in words for people; empty when all did."""
+    failed = [f"{one.consumer} ({one.error})" for one in told if one.error]
+    return f"the canary did not take it: {', '.join(failed)}" if failed else ""
+
+
+def ailing(keyturn: Keyturn, path: str) -> str:
+    """Wait as long as the catalogue says, and ask the canary how it is; empty when it is well."""
+    rollout = keyturn.secret(path).rollout
+    if rollout is None:
+        return ""
+    keyturn.sleep(rollout.pause.total_seconds())
+    return unwell(keyturn, rollout.canary) if rollout.health else ""
+
+
+def unwell(keyturn: Keyturn, consumers: Iterable[str]) -> str:
+    """Who of these says that it is not well; empty when all are."""
+    failed = [said for said in side_by_side(lambda one: health(keyturn, one), consumers) if said]
+    return f"the canary is not well: {', '.join(failed)}" if failed else ""
+
+
+def health(keyturn: Keyturn, consumer: str) -> str:
+    """What is wrong with a consumer; empty when it is well."""
+    try:
+        keyturn.sender.check_health(consumer)
+    except KeyturnError as error:
+        return f"{consumer} ({error})"
+    return ""
+
+
+def tell(keyturn: Keyturn, path: str, rotation: Rotation, consumers: Iterable[str]) -> tuple[Told, ...]:
+    """Tell these, side by side, and keep who acknowledged."""
+    told = tuple(side_by_side(lambda consumer: notify(keyturn, path, rotation, consumer), consumers))
+    acknowledge(keyturn, path, rotation.token, [one.consumer for one in told if not one.error])
+    return told
+
+
+def notify(keyturn: Keyturn, path: str, rotation: Rotation, consumer: str) -> Told:
+    """Tell one consumer; silence is part of the answer, not raised. Acknowledged before is success."""
+    if consumer in rotation.acknowledged:
+        return Told(consumer)
+    if rotation.version is None or rotation.promoted_at is None:
+        return Told(consumer, "the rotation is not promoted yet")
+    try:
+        keyturn.sender.deliver(consumer, path, rotation.version, rotation.promoted_at)
+    except KeyturnError as error:
+        return Told(consumer, str(error))
+    return Told(consumer)
+
+
+def acknowledge(keyturn: Keyturn, path: str, token: str, consumers: Iterable[str]) -> None:
+    """Keep in the record who acknowledged rotation ``token``; a rotation that is over needs none."""
+    heard = set(consumers)
+    note(keyturn, path, token, lambda one: replace(one, acknowledged=tuple(sorted({*one.acknowledged, *heard}))))
+
+
+def pass_canary(keyturn: Keyturn, path: str, token: str) -> None:
+    """Keep in the record that the canary is well, so that a later run tells the rest at once."""
+    note(keyturn, path, token, lambda one: replace(one, canary_passed=True))
+
+
+def note(keyturn: Keyturn, path: str, token: str, change: Callable[[Rotation], Rotation]) -> None:
+    """Lay a change over the record of rotation ``token``, whoever else writes; one that is over stays as it is."""
+    while True:
+        record = load(keyturn, path)
+        rotation = record.retiring
+        if rotation is None or rotation.token != token or change(rotation) == rotation:
+            return
+        try:
+            save(keyturn, path, record, change(rotation))
+        except Conflict:
+            continue  # another worker wrote first: lay ours over what it wrote
+        return

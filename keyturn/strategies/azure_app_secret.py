@@ -1,0 +1,217 @@
+"""A client secret of an application in Entra ID: each version is one more secret, and the old one is removed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Literal, Protocol, Self
+
+from pydantic import WithJsonSchema, model_validator
+
+from keyturn.core.errors import Invalid
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.strategies import EXPIRES_AT, Change
+from keyturn.settings import durations
+from keyturn.settings.fields import Line, PositiveDuration, matching, refused
+from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+
+MOST_OWN: Final = 50
+"""Secrets under one label before another is refused: something goes wrong again and again."""
+
+LONGEST_LABEL: Final = 90
+"""Characters, of which the lists that people see show all."""
+
+
+class Password(Protocol):
+    """One secret of an application, without its value."""
+
+    @property
+    def key_id(self) -> str:
+        """Its id."""
+
+    @property
+    def name(self) -> str:
+        """Its display name, which may be empty."""
+
+    @property
+    def end(self) -> datetime:
+        """When it expires."""
+
+
+class Application(Protocol):
+    """An application's secrets, and how many more there is room for."""
+
+    @property
+    def passwords(self) -> Sequence[Password]:
+        """All of them."""
+
+    @property
+    def room(self) -> int:
+        """How many can be added."""
+
+
+class ApplicationTarget(Protocol):
+    """A directory with applications, named by their application (client) ids."""
+
+    name: str
+
+    def application(self, application: str) -> Application:
+        """The application as it is now. Raises NotFound."""
+
+    def add_password(self, application: str, label: str, end: datetime) -> tuple[Password, Sensitive]:
+        """A new secret that lives until ``end``, and its value."""
+
+    def remove_password(self, application: str, key_id: str) -> None:
+        """Remove one secret. Absent is success."""
+
+    def check_login(self, application: str, key_id: str, secret: Sensitive, now: datetime) -> None:
+        """Sign in as the application. Raises CandidateRejected, or Unavailable while the secret may be too new."""
+
+
+class AzureAppSecret(StrategyBase):
+    """Secrets of ``application`` with a ``label`` that says who made them, each valid for ``life``.
+
+    Asking for a secret makes it at once, so the intent is saved first, with the secrets that were there; after a
+    crash whatever has come since, carries the label and is in no version is removed.
+    """
+
+    mints_at_target = True
+
+    def __init__(
+        self,
+        target: ApplicationTarget,
+        application: str,
+        label: str,
+        life: timedelta,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.target = target
+        self.application = application
+        self.label = label
+        self.life = life
+        self.clock = clock
+
+    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+        """Refuse a credential of another application, and one more secret where there is no room for it.
+
+        Raises Invalid, and NotFound where the application is not there.
+        """
+        for fields in (current, candidate):
+            if fields is not None and text(fields, "client_id") not in (None, self.application):
+                problem = f"the secret names another application ({text(fields, 'client_id')})"
+                raise self._invalid(problem, "Correct application in its rotation, or client_id in the hub")
+        found = self.target.application(self.application)
+        if current is not None:
+            self._check_owner(current, found)
+        if candidate is None:
+            self._check_room(found)
+
+    def before_mint(self) -> Sequence[str]:
+        """The key ids of the secrets that carry the label now."""
+        return tuple(one.key_id for one in self._own(self.target.application(self.application)))
+
+    def mint(self, current: SecretFields | None) -> SecretFields:
+        """One more secret, valid from now on for its whole life."""
+        password, secret = self.target.add_password(self.application, self.label, self.clock() + self.life)
+        return SecretFields(
+            {
+                "client_id": self.application,
+                "client_secret": secret,
+                "key_id": password.key_id,
+                EXPIRES_AT: password.end.astimezone(UTC).isoformat(),
+            }
+        )
+
+    def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
+        """Remove secrets that came since, carry the label, and are in no version."""
+        spared = {*before, *(text(fields, "key_id") for fields in known)}
+        for one in self._own(self.target.application(self.application)):
+            if one.key_id not in spared:
+                self.target.remove_password(self.application, one.key_id)
+
+    def verify(self, change: Change) -> None:
+        """Sign in with the candidate, waiting for up to a minute until Entra ID knows it."""
+        candidate = change.candidate
+        key_id, secret = candidate["key_id"].reveal(), candidate["client_secret"]
+        self.target.check_login(self.application, key_id, secret, self.clock())
+
+    def abandon(self, change: Change) -> None:
+        """Remove the candidate's secret, unless CURRENT has come to hold it."""
+        key_id = text(change.candidate, "key_id")
+        if key_id and not (change.current and text(change.current, "key_id") == key_id):
+            self.target.remove_password(self.application, key_id)
+
+    def ends(self, current: SecretFields) -> Mapping[str, str]:
+        """The application, and the key id of the secret that serves now; nothing where CURRENT tells no key id."""
+        key_id = text(current, "key_id")
+        application = text(current, "client_id") or self.application
+        return {"application": application, "key_id": key_id} if key_id else {}
+
+    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+        """Remove the old secret. Tokens that it was given live on to their end, an hour or so."""
+        if "key_id" in ends:
+            self.target.remove_password(ends["application"], ends["key_id"])
+
+    def _own(self, found: Application) -> list[Password]:
+        return [one for one in found.passwords if one.name == self.label]
+
+    def _check_owner(self, current: SecretFields, found: Application) -> None:
+        """Where CURRENT does not name its application, its key id has to belong to this one."""
+        key_id = text(current, "key_id")
+        if "client_id" in current or key_id is None or key_id in [one.key_id for one in found.passwords]:
+            return
+        problem = "the secret that serves is none of this application's"
+        raise self._invalid(problem, "Correct application in its rotation, or key_id in the hub")
+
+    def _check_room(self, found: Application) -> None:
+        if found.room < 1:
+            raise self._invalid("it can't hold one more secret", "Remove secrets of it that nobody uses")
+        if len(self._own(found)) >= MOST_OWN:
+            problem = f'it holds {len(self._own(found))} secrets that are called "{self.label}"'
+            raise self._invalid(problem, "Find out why they were left, and remove all but the one that serves")
+
+    def _invalid(self, problem: str, hint: str) -> Invalid:
+        return Invalid("rotate", f"{self.target.name}:{self.application}", problem, hint)
+
+
+def text(fields: SecretFields, name: str) -> str | None:
+    """A field that is a name and no value; None where it is missing or empty."""
+    return (fields[name].reveal() or None) if name in fields else None
+
+
+# --- in the catalogue --------------------------------------------------------------------------------------
+
+GUID: Final = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+
+
+class AzureAppSecretSettings(StrategySettings):
+    """A client secret of an application in Entra ID; each version is one more secret, valid for a while."""
+
+    targets = frozenset({"microsoft-graph"})
+    claims = ("application",)
+    ends_by_itself = True
+
+    strategy: Literal["azure-app-secret"]
+    """How the secret is replaced."""
+    target: Line
+    """The name of the target whose directory the application is in."""
+    application: Annotated[
+        str,
+        matching(GUID, "is not an application (client) id", "Copy it from the application's overview, in lower case."),
+        WithJsonSchema({"type": "string", "pattern": GUID}),
+    ]
+    """The application (client) id, which is not the object id. No other secret may rotate it."""
+    life: PositiveDuration = timedelta(days=180)
+    """How long each secret is valid; longer than the time between two rotations and grace together."""
+
+    @model_validator(mode="after")
+    def _outlives_its_grace(self) -> Self:
+        # Without a time of its own, a secret is replaced at two thirds of its life.
+        needed = self.grace * 3 if self.longest is None else self.longest + self.grace
+        if self.life <= needed:
+            said = f"a secret of {durations.show(self.life)} would expire before its grace is over"
+            raise refused(said, f"Make it longer than {durations.show(needed)}, or rotate more often.", "life")
+        return self
+
+    def open(self, path: str, tools: Tools) -> AzureAppSecret:
+        """Secrets that are called after the path."""
+        label = f"keyturn {path}"[:LONGEST_LABEL]
+        return AzureAppSecret(tools.target(self.target), self.application, label, self.life, tools.clock)

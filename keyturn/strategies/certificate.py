@@ -1,0 +1,246 @@
+"""Certificates of the hub's PKI engine: the private key is made here, and only its public half is sent anywhere."""
+
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+
+from keyturn.core.engines import Authority, Certificate, CertificateRole, Names
+from keyturn.core.errors import CandidateRejected, Invalid
+from keyturn.core.keys import KeyKind, KeyMaker
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import EXPIRES_AT, Change
+from keyturn.settings import durations
+from keyturn.settings.fields import EngineRole, HubPath, Line, PositiveDuration, matching, refused
+from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+
+ROUNDING: Final = timedelta(minutes=1)
+"""Certificates tell whole seconds, and some authorities begin them a little in the past."""
+SHORTEST: Final = timedelta(hours=1)
+"""The shortest life whose last third the schedule, which looks every 15 minutes, is sure to meet."""
+RENEWED_AFTER: Final = 2 / 3
+"""The part of its life after which the schedule replaces what ends by itself."""
+
+
+class CertificateStrategy(StrategyBase):
+    """A new key and certificate for each version; the old one is revoked after its grace.
+
+    ``life`` is how long a candidate must last when it is put in force: until the next one's grace is over. A mint
+    that dies before its candidate is saved leaves a certificate whose key nobody has, so nothing is swept.
+    """
+
+    mints_at_target = True
+
+    def __init__(
+        self,
+        path: str,
+        authority: Authority,
+        keys: KeyMaker,
+        clock: Callable[[], datetime],
+        *,
+        names: Names,
+        kind: KeyKind,
+        ttl: timedelta,
+        life: timedelta,
+    ) -> None:
+        self.path = path
+        self.authority = authority
+        self.keys = keys
+        self.clock = clock
+        self.names = names
+        self.kind = kind
+        self.ttl = ttl
+        self.life = life
+
+    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+        """Refuse to replace, and to revoke, what is for wholly other names, and a role that can't give what is asked.
+
+        Raises Invalid, NotFound.
+        """
+        if current is not None and "serial" in current:
+            self._must_be_ours(self.authority.find(current["serial"].reveal()))
+        if candidate is None:
+            self._must_fit(self.authority.allows())
+
+    def mint(self, current: SecretFields | None) -> SecretFields:
+        """A new key and its certificate. Raises Invalid, and revokes it, when it lasts less than was asked."""
+        key = self.keys.private_key(self.kind)
+        issued = self.authority.sign(key, self.names, self.ttl)
+        told = issued.certificate
+        if (lasts := told.ends_at - told.begins_at) < self.ttl - ROUNDING:
+            self.authority.revoke(told.serial)
+            hint = "Lower ttl, raise max_ttl of the role and max_lease_ttl of the mount, or renew the authority itself"
+            raise Invalid("sign", self.authority.name, f"it lasts {lasts}, and ttl asks for {self.ttl}", hint)
+        fields = {"certificate": issued.pem, "private_key": key, "chain": issued.chain}
+        fields |= {"bundle": issued.pem + issued.chain, "serial": told.serial, EXPIRES_AT: told.ends_at.isoformat()}
+        return SecretFields(fields)
+
+    def verify(self, change: Change) -> None:
+        """Prove that key, certificate and chain belong together, and that all of it is what was asked for."""
+        candidate, now = change.candidate, self.clock()
+        pem, chain = candidate["certificate"].reveal(), candidate["chain"].reveal()
+        certificate = self.authority.examine(pem, chain, candidate["private_key"], now)
+        if said := next(self._flaws(certificate, change, now), None):
+            raise CandidateRejected("verify", f"{self.path}:certificate", said, "Run the rotation again")
+
+    def abandon(self, change: Change) -> None:
+        """Revoke the candidate's certificate."""
+        self.authority.revoke(change.candidate["serial"].reveal())
+
+    def ends(self, current: SecretFields) -> Mapping[str, str]:
+        """The serial number, and the engine whose it is."""
+        return {"mount": self.authority.mount, "serial": current["serial"].reveal()} if "serial" in current else {}
+
+    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+        """Put the old certificate on the revocation list. Absent and expired are success.
+
+        Raises Invalid where the catalogue leads to another engine by now.
+        """
+        if "serial" not in ends:
+            return
+        mount, here = ends["mount"], self.authority.mount
+        if mount != here:
+            problem = f"the certificate is of the engine at {mount}, and the catalogue says {here}"
+            hint = "Put the catalogue back until the old certificate is retired"
+            raise Invalid("revoke", f"{mount}/cert/{ends['serial']}", problem, hint)
+        self.authority.revoke(ends["serial"])
+
+    def _flaws(self, certificate: Certificate, change: Change, now: datetime) -> Iterator[str]:
+        candidate, current = change.candidate, change.current
+        if certificate.names != self.names:
+            yield "the certificate is for other names than the catalogue's"
+        if certificate.ends_at < now + self.life:
+            yield f"the certificate ends {certificate.ends_at:%Y-%m-%d %H:%M}, before the next one's grace is over"
+        if candidate["serial"].reveal() != certificate.serial or candidate["bundle"].reveal() != bundled(candidate):
+            yield "serial or bundle belong to another certificate"
+        if current is not None and current.get("serial") == candidate["serial"]:
+            yield "the certificate is the one that serves already"
+        kept = self.authority.find(certificate.serial)
+        if kept is None or kept.revoked:
+            yield "the authority has revoked the certificate, or does not know it"
+
+    def _must_be_ours(self, kept: Certificate | None) -> None:
+        """Names may come and go, but one at least stays: what shares none is somebody else's."""
+        if kept is None or kept.names.all & self.names.all:
+            return
+        problem = f"the secret holds the certificate {kept.serial} for {', '.join(sorted(kept.names.all))}"
+        hint = f"Correct the names, or take serial out of {self.path}: then the old certificate is not revoked"
+        raise Invalid("rotate", self.authority.name, f"{problem}, none of which the catalogue names", hint)
+
+    def _must_fit(self, role: CertificateRole) -> None:
+        name = self.authority.name
+        if role.longest is not None and role.longest < self.ttl:
+            problem = f"its certificates last {role.longest} at most, and ttl asks for {self.ttl}"
+            raise Invalid("read", name, problem, "Lower ttl, or raise the role's max_ttl")
+        if not role.takes(self.kind):
+            problem = f"it signs keys of {role.key_type} {role.key_bits or ''}".rstrip()
+            raise Invalid("read", name, f"{problem}, and the catalogue asks for {self.kind}", "Change either")
+        if not role.stores:
+            problem = "the hub does not keep what it signs (no_store), so nothing can be revoked"
+            raise Invalid("read", name, problem, "Set the role's no_store to false")
+
+
+def bundled(fields: SecretFields) -> str:
+    """The certificate and those above it, as a TLS server sends them."""
+    return fields["certificate"].reveal() + fields["chain"].reveal()
+
+
+# --- in the catalogue --------------------------------------------------------------------------------------
+
+
+def _no_address(name: str) -> str:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name.lower()
+    raise refused("is an IP address", "Name it under ip_sans.")
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise refused("is not an IP address", "Write one such as 10.1.2.3 or 2001:db8::1.") from None
+
+
+def _shortest(ttl: timedelta) -> timedelta:
+    if ttl < SHORTEST:
+        raise refused("is shorter than an hour", "Lengthen it: Keyturn looks every 15 minutes for what is due.")
+    return ttl
+
+
+_LABEL: Final = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_DNS: Final = rf"(?=.{{1,253}}$)(\*\.)?{_LABEL}(\.{_LABEL})*"
+
+DnsName = Annotated[
+    str,
+    matching(_DNS, "is not a DNS name", "Write one such as www.example.com or *.example.com, in ASCII."),
+    AfterValidator(_no_address),
+    WithJsonSchema({"type": "string", "pattern": f"^{_DNS}$"}),
+]
+CommonName = Annotated[
+    DnsName,
+    matching(r".{1,64}", "is longer than 64 characters", "Choose a shorter one, and put this one in alt_names."),
+]
+"""X.520's upper bound for a common name (RFC 5280, appendix A)."""
+IpAddress = Annotated[str, AfterValidator(_address), WithJsonSchema({"type": "string"})]
+
+
+class CertificateSettings(StrategySettings):
+    """A TLS certificate of the hub's PKI engine, with a new key each time."""
+
+    ends_by_itself = True
+
+    strategy: Literal["certificate"]
+    """How the secret is replaced."""
+    mount: HubPath = "pki"
+    """Where the hub's PKI engine is mounted."""
+    role: EngineRole
+    """The engine's role, which says what may be asked for. Several secrets may share it."""
+    issuer: Line | None = None
+    """The name or id of the issuer, where it is another than the role's own."""
+    common_name: CommonName
+    """The name in the subject; it is one of the alternative names too."""
+    alt_names: tuple[DnsName, ...] = ()
+    """Further DNS names."""
+    ip_sans: tuple[IpAddress, ...] = ()
+    """IP addresses."""
+    ttl: Annotated[PositiveDuration, AfterValidator(_shortest)]
+    """How long a certificate lasts; it is replaced when two thirds of that are over, or sooner where interval or cron
+    say so."""
+    key: KeyKind = Field(KeyKind.P_256)
+    """What the private key is made of."""
+
+    @property
+    def names(self) -> Names:
+        """Whom it speaks for."""
+        return Names(self.common_name, frozenset({self.common_name, *self.alt_names}), frozenset(self.ip_sans))
+
+    @property
+    def renewed(self) -> timedelta:
+        """The longest time until it is replaced."""
+        return min(self.ttl * RENEWED_AFTER, self.longest or self.ttl)
+
+    @model_validator(mode="after")
+    def _grace_fits(self) -> Self:
+        left = self.ttl - self.renewed
+        if self.grace > left:
+            said = f"grace ({durations.show(self.grace)}) is longer than what is left of ttl at the renewal"
+            remedy = f"Set it to {durations.show(left)} or less, lengthen ttl, or shorten interval."
+            raise refused(said, remedy, "grace")
+        return self
+
+    def open(self, path: str, tools: Tools) -> CertificateStrategy:
+        """Certificates of the authority."""
+        return CertificateStrategy(
+            path,
+            tools.hub.authority(self.mount, self.role, self.issuer),
+            tools.keys,
+            tools.clock,
+            names=self.names,
+            kind=self.key,
+            ttl=self.ttl,
+            life=self.renewed + self.grace,
+        )

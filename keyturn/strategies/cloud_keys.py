@@ -1,0 +1,146 @@
+"""What the keys of cloud accounts have in common: made and ended by the cloud, a few at most, known with delay."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import ClassVar, Final
+
+from keyturn.core.cloud_keys import CloudKey, CloudKeys, KeyUse
+from keyturn.core.errors import CandidateRejected, Invalid, Unavailable
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import Change
+from keyturn.strategies.base import StrategyBase
+
+STEPS: Final = (0.5, 1.0, 2.0, 4.0, 7.5, 10.0, 15.0)
+"""Seconds between two tries of a new key, 40 in all: clouds need some, seldom more.
+
+It ends before the minute after which other hosts take a silent holder of a rotation for dead."""
+
+
+def patiently(done: Callable[[], bool], sleep: Callable[[float], None]) -> bool:
+    """Ask until it is done, at growing distances, for 40 seconds."""
+    for seconds in STEPS:
+        if done():
+            return True
+        sleep(seconds)
+    return done()
+
+
+class CloudKeyStrategy(StrategyBase):
+    """A new key for each version of the secret; the old one works beside it until it is retired.
+
+    A key is made at the cloud at once, so the intent is saved first, with the keys that were there. Keys that
+    Keyturn did not make are never touched.
+    """
+
+    mints_at_target = True
+    limit: ClassVar[int]
+    """How many keys the cloud allows an account."""
+    account_name: ClassVar[str]
+    key_name: ClassVar[str]
+    """What account and key are called where the credential that ends later is named."""
+
+    def __init__(self, target: CloudKeys, account: str, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.target = target
+        self.account = account
+        self.sleep = sleep
+
+    def key_id(self, fields: SecretFields | None) -> str | None:
+        """The key that a version names; None for one that has none yet. Raises Invalid where it can't be read."""
+        raise NotImplementedError
+
+    def check_own(self, key_id: str, keys: Sequence[CloudKey], fields: SecretFields) -> None:
+        """Refuse a key that is another account's. Raises Invalid."""
+        raise NotImplementedError
+
+    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+        """Refuse another account's key, and to make one where there is no room for it. Raises Invalid, NotFound."""
+        keys, serving = self.target.keys(self.account), self.key_id(current)
+        if current is not None and serving is not None:
+            self.check_own(serving, keys, current)
+        if candidate is None and len(keys) >= self.limit:
+            raise self._full([key for key in keys if key.key_id != serving])
+
+    def mint(self, current: SecretFields | None) -> SecretFields:
+        """A new key, from the cloud."""
+        return self.target.create(self.account)
+
+    def before_mint(self) -> Sequence[str]:
+        """The account's keys as they are now."""
+        return [key.key_id for key in self.target.keys(self.account)]
+
+    def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
+        """End keys that came since, that no secret holds and that nobody has used.
+
+        What a dead run left was never used, since its value died with the run. So a worker that wakes up much
+        later spares what a newer rotation put in force.
+        """
+        spared = {*before, *(self.key_id(fields) for fields in known)}
+        for key in self.target.keys(self.account):
+            if key.key_id not in spared and self.target.last_use(self.account, key.key_id, key.created) is None:
+                self.target.end(self.account, key.key_id)
+
+    def verify(self, change: Change) -> None:
+        """Sign in with the new key, waiting up to 40 s until the cloud knows it everywhere.
+
+        Raises CandidateRejected when it is another account's, wrong or gone, and Unavailable, which keeps it,
+        when the cloud lists it but does not take it yet.
+        """
+        if patiently(lambda: self.target.accepts(self.account, change.candidate), self.sleep):
+            return
+        if gone := self._gone(change.candidate):
+            raise CandidateRejected("verify", self._named, f"the new key {gone}", "Run the rotation again")
+        problem = f"the new key is there, yet it is not taken after {sum(STEPS):.0f} s"
+        raise Unavailable("verify", self._named, problem, "Run again later: the same key is tried")
+
+    def abandon(self, change: Change) -> None:
+        """End the candidate, unless CURRENT has come to name it."""
+        key_id = self.key_id(change.candidate)
+        if key_id is not None and key_id != self.key_id(change.current):
+            self.target.end(self.account, key_id)
+
+    def ends(self, current: SecretFields) -> Mapping[str, str]:
+        """The account and the key that serves now."""
+        serving = self.key_id(current)
+        return {self.account_name: self.account, self.key_name: serving} if serving else {}
+
+    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+        """The old key's latest use since, as far as the cloud knows of it."""
+        if self.key_name not in ends:
+            return ()
+        account, key_id = ends[self.account_name], ends[self.key_name]
+        use = self.target.last_use(account, key_id, since)
+        return (f"{self.target.name}:{account} used the key {key_id} {shown(use)}",) if use else ()
+
+    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+        """Switch the old key off, and delete it."""
+        if self.key_name in ends:
+            self.target.end(ends[self.account_name], ends[self.key_name])
+
+    @property
+    def _named(self) -> str:
+        return f"{self.target.name}:{self.account}"
+
+    def _gone(self, candidate: SecretFields) -> str | None:
+        key_id = self.key_id(candidate)
+        found = [key for key in self.target.keys(self.account) if key.key_id == key_id]
+        if not found:
+            return "is not there any more"
+        return None if found[0].active else "has been switched off"
+
+    def _full(self, others: Sequence[CloudKey]) -> Invalid:
+        told = "; ".join(self._told(key) for key in others)
+        problem = f"there is no room for another key, it has {self.limit} at most: {told}"
+        hint = "Delete a key that nothing uses: Keyturn ends only keys that it made"
+        return Invalid("make a key for", self._named, problem, hint)
+
+    def _told(self, key: CloudKey) -> str:
+        state = "active" if key.active else "switched off"
+        use = self.target.last_use(self.account, key.key_id, key.created)
+        used = f"last used {shown(use)}" if use else "no use known"
+        return f"{key.key_id} ({state}, made {key.created:%Y-%m-%d}, {used})"
+
+
+def shown(use: KeyUse) -> str:
+    """When and for what, in words."""
+    return f"on {use.at:%Y-%m-%d at %H:%M} UTC ({use.what})"

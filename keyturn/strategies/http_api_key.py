@@ -1,0 +1,292 @@
+"""API keys of any REST API that makes, tries and deletes them as the catalogue describes."""
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from keyturn.core import templates
+from keyturn.core.errors import CandidateRejected, Invalid, KeyturnError
+from keyturn.core.rest import Answer, RestApi, moment
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.strategies import EXPIRES_AT, Change
+from keyturn.settings.fields import Duration, refused
+from keyturn.settings.requests import ListSettings, Pointer, RequestSettings, ShortName, Template, check_names
+from keyturn.strategies.base import Tools
+from keyturn.strategies.rest import REFUSED, KeyRequests, RestSettings, RestStrategy
+
+MOST_KEYS: Final = 100
+"""How many names of keys a record remembers while a new one is made."""
+
+UNIQUE: Final = "[0-9a-f]{12}"
+"""What ``{{unique}}`` becomes: other characters for each key."""
+
+
+@dataclass(frozen=True)
+class KeyFields:
+    """Where answers hold what: ``answer`` leads to each field of a new key, ``id`` is the one that names it.
+
+    ``listed_id`` and ``where`` are for the entries of the list; only one whose texts match all of ``where`` is
+    this secret's own.
+    """
+
+    answer: Mapping[str, str]
+    id: str
+    listed_id: str = ""
+    where: Mapping[str, str] = field(default_factory=dict)
+
+
+class HttpApiKey(RestStrategy):
+    """A new key beside the old one, which is deleted later by its id.
+
+    ``limit`` is how many keys there may be; ``patience`` how long a new key may be unknown to the API that made it.
+    """
+
+    mints_at_target = True
+
+    def __init__(
+        self,
+        api: RestApi,
+        path: str,
+        requests: KeyRequests,
+        keys: KeyFields,
+        limit: int | None = None,
+        patience: timedelta = timedelta(0),
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(api, path, requests)
+        self.keys = keys
+        self.limit = limit
+        self.tries = 1 + int(patience.total_seconds())
+        self._sleep = sleep
+
+    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+        """Refuse another account's credential, one that could never be deleted, and one key too many."""
+        super().guard(current, candidate)
+        if current is not None and self.keys.id not in current and self.keys.answer.keys() & current.keys():
+            problem = f"the secret has no field {self.keys.id}, so its key could never be deleted"
+            hint = f"Write the id that the API lists for this key into the field {self.keys.id}"
+            raise Invalid("rotate", f"{self.api.name}:{self.path}", problem, hint)
+        if self.limit is not None and candidate is None:
+            self._insist_on_room(len(self.entries("count the keys at")), self.limit)
+
+    def _insist_on_room(self, count: int, limit: int) -> None:
+        if count >= limit:
+            problem = f"there are {count} keys, and no more than {limit} may be"
+            raise Invalid("make a key at", self.api.name, problem, "Delete one that nobody uses")
+
+    def before_mint(self) -> Sequence[str]:
+        """The ids of this secret's own keys as they are now. Raises Invalid for more than a record remembers."""
+        doing = "list the keys at"
+        ids = [self._id(entry, doing) for entry in self.entries(doing) if self._is_own(entry)]
+        if len(ids) > MOST_KEYS:
+            problem = f"it lists {len(ids)} keys, and {MOST_KEYS} can be told apart from a new one"
+            hint = "Tell this secret's own keys from the others with `where` under `list`"
+            raise Invalid("make a key at", self.api.name, problem, hint)
+        return ids
+
+    def mint(self, current: SecretFields | None) -> SecretFields:
+        """A new key, as the API answers it. Raises Invalid, and deletes the key, where the answer lacks a field."""
+        doing = "make a key at"
+        answer = self.api.call(self.requests.create, self.fields({"unique": secrets.token_hex(6)}, current), doing)
+        found = {name: answer.text(pointer) for name, pointer in self.keys.answer.items()}
+        if EXPIRES_AT in found:
+            found[EXPIRES_AT] = rfc3339(found[EXPIRES_AT])
+        if lacking := sorted(name for name, value in found.items() if value is None):
+            problem = f"its answer lacks {', '.join(lacking)}; {self._take_back(found[self.keys.id])}"
+            raise Invalid(doing, self.api.name, problem, "Correct the pointers under `answer`, in the catalogue")
+        return SecretFields(found)
+
+    def _take_back(self, made: Sensitive | None) -> str:
+        """Delete a key that is of no use; what became of it, in words."""
+        if made is None:
+            return "the key that was made has no known id, so look for it at the API"
+        try:
+            self._delete(made)
+        except KeyturnError as error:
+            return f"the key that was made is not deleted either ({error.problem})"
+        return "the key that was made is deleted again"
+
+    def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
+        """Delete this secret's own keys that came since and that it does not hold. Without a list there are none.
+
+        A key that was ever used is spared: nobody knows the value of one that a dead run left.
+        """
+        doing = "look for keys that a dead run left at"
+        listed = [
+            self._id(entry, doing) for entry in self.entries(doing) if self._is_own(entry) and self._unused(entry)
+        ]
+        spared = {*before, *(fields[self.keys.id].reveal() for fields in known if self.keys.id in fields)}
+        for made in listed:
+            if made not in spared:
+                self._delete(Sensitive(made))
+
+    def _unused(self, entry: Answer) -> bool:
+        return self.requests.listed_use is None or entry.is_null(self.requests.listed_use)
+
+    def verify(self, change: Change) -> None:
+        """Make the catalogue's test request with the new key alone, again while it may not be known yet."""
+        refusal = self._refusal(change)
+        for _ in range(self.tries - 1):
+            if refusal is None:
+                return
+            self._sleep(1)
+            refusal = self._refusal(change)
+        if refusal is not None:
+            hint = "Check `test`, and `patience` if a new key takes a while to be known; then run the rotation again"
+            problem = f"it refuses the new key with {refusal}"
+            raise CandidateRejected("try the new key at", self.api.name, problem, hint)
+
+    def _refusal(self, change: Change) -> int | None:
+        """The status by which the API refuses the new key; an expected one is no refusal."""
+        doing, test = "try the new key at", self.requests.test
+        if test is None:
+            raise Invalid(doing, self.api.name, "no request is described", "Describe it under `test`")
+        refusals = set(REFUSED) - test.expect
+        fields = self.fields(change.candidate, change.current)
+        answer = self.api.call(test, fields, doing, as_admin=False, also=refusals)
+        return answer.status if answer.status in refusals else None
+
+    def abandon(self, change: Change) -> None:
+        """Delete the candidate, unless CURRENT has come to hold it."""
+        given_up = self.ends(change.candidate)
+        if change.current is None or given_up != self.ends(change.current):
+            self.revoke(given_up, change.sequence)
+
+    def ends(self, current: SecretFields) -> Mapping[str, str]:
+        """The id of the key that serves now."""
+        return {self.keys.id: current[self.keys.id].reveal()} if self.keys.id in current else {}
+
+    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+        """Whether the old key was used after the new one was in force."""
+        if self.keys.id not in ends:
+            return ()
+        entry = self._entry(ends[self.keys.id]) if self.requests.listed_use is not None else None
+        return self.used_since(since, entry, self.fields(ends))
+
+    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+        """Delete the old key."""
+        if self.keys.id in ends:
+            self._delete(Sensitive(ends[self.keys.id]))
+
+    def _delete(self, made: Sensitive) -> None:
+        """Delete one key. Absent is success, where the list does not say otherwise."""
+        if not self.remove(self.fields({self.keys.id: made})) and self._entry(made.reveal()) is not None:
+            raise self.still_there()
+
+    def _entry(self, made: str) -> Answer | None:
+        listed = self.entries("look up a key at")
+        return next((entry for entry in listed if self._id(entry) == made), None)
+
+    def _is_own(self, entry: Answer) -> bool:
+        values = {**self.requests.constants, "path": self.path}
+        for pointer, text in self.keys.where.items():
+            wanted = templates.pattern(text, lambda name: UNIQUE if name == "unique" else re.escape(values[name]))
+            told = entry.text(pointer)
+            if told is None or not wanted.fullmatch(told.reveal()):
+                return False
+        return True
+
+    def _id(self, entry: Answer, doing: str = "look up a key at") -> str:
+        told = entry.text(self.keys.listed_id)
+        if told is None:
+            problem, hint = "its list has an entry without an id", "Correct `id` under `list`, in the catalogue"
+            raise Invalid(doing, self.api.name, problem, hint)
+        return told.reveal()
+
+
+def rfc3339(told: Sensitive | None) -> Sensitive | None:
+    """The time that an API tells, as the schedule reads it; None where it is no time."""
+    at = moment(told.reveal()) if told else None
+    return Sensitive(at.isoformat()) if at else None
+
+
+# --- in the catalogue --------------------------------------------------------------------------------------
+
+
+class KeyListSettings(ListSettings):
+    """How keys are listed."""
+
+    id: Pointer
+    """Where an entry of the list holds the key's id."""
+    where: dict[Pointer, Template] = Field(default_factory=dict)
+    """What this secret's own entries hold, by pointer, as `create` gave it: {{path}} and {{unique}} are known."""
+
+
+class TrySettings(RequestSettings):
+    """A request that only the new key's holder may make."""
+
+    patience: Duration = timedelta(0)
+    """How long the API may refuse a key that it has just made, for those that take a while."""
+
+
+class HttpApiKeySettings(RestSettings):
+    """A key of any REST API: made, tried and deleted by requests that are described here."""
+
+    strategy: Literal["http-api-key"]
+    """How the secret is replaced."""
+    test: TrySettings
+    """The request that tries a new key (GET), which is sent without the target's own headers."""
+    answer: Annotated[dict[ShortName, Pointer], Field(min_length=1)]
+    """For each of the secret's fields, where the answer to `create` holds it, as a JSON pointer."""
+    id_field: ShortName = "id"
+    """The field under which `answer` has the key's id: it names the key, and must not be secret."""
+    listing: Annotated[KeyListSettings | None, Field(alias="list")] = None
+    """The request that lists the keys (GET). Without it a crash may leave a key that nobody uses."""
+    limit: Annotated[int, Field(ge=2, le=10_000)] | None = None
+    """How many keys the API allows; a rotation is refused where there is no room."""
+
+    @model_validator(mode="after")
+    def _fields_are_whole(self) -> Self:
+        if self.id_field not in self.answer:
+            remedy = f"Add {self.id_field}: and its pointer, or name another with id_field."
+            raise refused("the id of a new key is not among its fields", remedy, "answer")
+        if taken := sorted({*self.constants, "path", "unique", "rotated_at"} & self.answer.keys()):
+            raise refused(f"the name {taken[0]} has a meaning already", "Choose another name.", "answer")
+        if twice := sorted(self.answer.keys() & self.holds.keys()):
+            raise refused(f"{twice[0]} changes with each key", "Name a field that stays the same.", "holds")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        known = {*self.constants, "path"}
+        self.check_shared_names(self.listing, {self.id_field})
+        check_names(self.create, "create", {*known, "unique"}, "admin.", "current.")
+        check_names(self.test, "test", {*known, *self.answer}, "current.")
+        if not self.test.names & (self.answer.keys() - {self.id_field, EXPIRES_AT}):
+            fields = ", ".join(f"{{{{{name}}}}}" for name in self.answer if name not in (self.id_field, EXPIRES_AT))
+            raise refused("the request does not use the new key", f"Put {fields} into one of its headers.", "test")
+        if set(templates.names(self.test.path)) & (self.answer.keys() - {self.id_field, EXPIRES_AT}):
+            said = "a key in a path stands in the logs of every server on the way"
+            raise refused(said, "Put it into a header or the body.", "test")
+        if self.id_field not in self.delete.names:
+            remedy = f"Put {{{{{self.id_field}}}}} into its path or body."
+            raise refused("the request does not name the key", remedy, "delete")
+        return self
+
+    @model_validator(mode="after")
+    def _list_tells_its_own(self) -> Self:
+        if self.limit is not None and self.listing is None:
+            raise refused("keys can't be counted without a list", "Describe `list`, or remove limit.", "limit")
+        where = self.listing.where if self.listing else {}
+        for text in where.values():
+            if unknown := sorted(set(templates.names(text)) - {*self.constants, "path", "unique"}):
+                raise refused(
+                    f"where asks for {{{{{unknown[0]}}}}}", "Only path, unique and constants are known.", "list"
+                )
+        if where and not set(where.values()) & {text for _, text in self.create.places()}:
+            remedy = "Write the same text under `create`, such as the key's name."
+            raise refused("no text of where is given to a new key", remedy, "list")
+        return self
+
+    def open(self, path: str, tools: Tools) -> HttpApiKey:
+        """Keys of the API."""
+        listing = self.listing
+        keys = KeyFields(self.answer, self.id_field, listing.id if listing else "", listing.where if listing else {})
+        requests = self.key_requests(self.test, listing)
+        return HttpApiKey(tools.target(self.target), path, requests, keys, self.limit, self.test.patience)

@@ -1,0 +1,163 @@
+"""A Redis user's password: two are in force at once, so the old one works until it is retired."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Final, Literal, Protocol
+
+from pydantic import AfterValidator, WithJsonSchema
+
+from keyturn.core.errors import Invalid
+from keyturn.core.passwords import PasswordPolicy, generate
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.strategies import Change
+from keyturn.settings.fields import Line, matching, refused
+from keyturn.settings.passwords import PasswordSettings
+from keyturn.strategies.accounts import username
+from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+
+LEAST_BITS: Final = 112
+"""NIST SP 800-63B, 5.1.2.2: what holds this much may be kept as a plain hash, which is how Redis keeps it."""
+
+SHOWN: Final = 3
+"""How many sessions are named."""
+
+
+class AclTarget(Protocol):
+    """A system whose users have several passwords each, known by their SHA-256 in hexadecimal digits."""
+
+    name: str
+
+    def check_user(self, user: str) -> None:
+        """Raises Invalid where the user can't be rotated."""
+
+    def change_passwords(
+        self,
+        user: str,
+        edit: Callable[[frozenset[str]], frozenset[str]],
+        *,
+        sequence: int,
+        missing_ok: bool = False,
+    ) -> None:
+        """Let ``edit`` decide which passwords the user has, and record ``sequence``, in one step.
+
+        Raises Superseded when the user carries a higher sequence; Invalid without the user unless ``missing_ok``.
+        """
+
+    def check_login(self, user: str, password: Sensitive) -> None:
+        """Log in on a new connection. Raises CandidateRejected when the password is refused."""
+
+    def sessions(self, user: str) -> Sequence[tuple[str, timedelta]]:
+        """Every session of the user: where it comes from, and how long it has been open at least."""
+
+
+class RedisAcl(StrategyBase):
+    """One user with CURRENT's password and the candidate's; ``clock`` tells how long ago a promotion was."""
+
+    def __init__(self, target: AclTarget, policy: PasswordPolicy, user: str, clock: Callable[[], datetime]) -> None:
+        self.target = target
+        self.policy = policy
+        self.user = user
+        self.clock = clock
+
+    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+        """Refuse another user's credential, and a user that is absent, off, without a password or Keyturn's own."""
+        for named in (username(current), username(candidate)):
+            if named not in (None, self.user):
+                problem = f"the secret names {named}, and the catalogue {self.user}"
+                hint = "Correct the catalogue's user, or write a credential of this user into the hub"
+                raise Invalid("rotate", f"{self.target.name}:{named}", problem, hint)
+        self.target.check_user(self.user)
+
+    def mint(self, current: SecretFields | None) -> SecretFields:
+        """The same user, with a new password."""
+        return SecretFields({"username": self.user, "password": generate(self.policy)})
+
+    def install(self, change: Change) -> None:
+        """Let the user log in with the candidate too; what earlier rotations may have left goes."""
+        old, new = password_digest(change.current), password_digest(change.candidate)
+        self.target.change_passwords(self.user, lambda there: serving(there, old) | {new}, sequence=change.sequence)
+
+    def verify(self, change: Change) -> None:
+        """Log in; the user's rights are its own, whichever password it came with."""
+        self.target.check_login(self.user, change.candidate["password"])
+
+    def abandon(self, change: Change) -> None:
+        """Take the candidate's password away again, unless CURRENT has come to hold it."""
+        gone = {password_digest(change.candidate)} - {password_digest(change.current)}
+        self.target.change_passwords(self.user, lambda there: there - gone, sequence=change.sequence, missing_ok=True)
+
+    def ends(self, current: SecretFields) -> Mapping[str, str]:
+        """The user, and the SHA-256 of its password: the name by which Redis takes a password away."""
+        if "password" not in current:
+            return {}
+        return {"username": username(current) or self.user, "password_sha256": password_digest(current)}
+
+    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+        """The user's sessions that are older than the promotion: these know only the old password."""
+        if not ends:
+            return ()
+        elapsed = self.clock() - since
+        old = [where for where, age in self.target.sessions(ends["username"]) if age >= elapsed]
+        if not old:
+            return ()
+        shown = ", ".join(old[:SHOWN]) + (" and others" if len(old) > SHOWN else "")
+        return (f"{self.target.name}:{ends['username']} has {len(old)} sessions from before the promotion: {shown}",)
+
+    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+        """Take the old password away. Sessions that are open stay open."""
+        if ends:
+            gone = {ends["password_sha256"]}
+            self.target.change_passwords(
+                ends["username"], lambda there: there - gone, sequence=sequence, missing_ok=True
+            )
+
+
+def password_digest(fields: SecretFields | None) -> str:
+    """A version's password as Redis keeps it; empty where there is none, which no password is."""
+    if fields is None or "password" not in fields:
+        return ""
+    return hashlib.sha256(fields["password"].reveal().encode()).hexdigest()
+
+
+def serving(there: frozenset[str], old: str) -> frozenset[str]:
+    """What stays beside a candidate: CURRENT's password, or all where it is none of them and nobody can tell."""
+    return there & {old} or there
+
+
+# --- in the catalogue --------------------------------------------------------------------------------------
+
+
+def _hashable(password: PasswordSettings) -> PasswordSettings:
+    if (bits := password.policy.entropy()) < LEAST_BITS:
+        message = f"its values hold {bits:.0f} bits, and Redis keeps them as a plain SHA-256, which is fast to guess at"
+        raise refused(message, f"Let them hold {LEAST_BITS} bits or more: lengthen them.")
+    return password
+
+
+AclUser = Annotated[
+    str,
+    matching(r"[^\s\x00-\x1f\x7f]{1,128}", "is not a legal Redis user name", "Write 1 to 128 characters, no space."),
+    WithJsonSchema({"type": "string", "pattern": r"^\S{1,128}$"}),
+]
+"""Redis refuses spaces and NUL in a name; other control characters would break the lines of its ACL file."""
+
+
+class RedisAclSettings(StrategySettings):
+    """A Redis user's password; the old one works beside the new one until its grace is over."""
+
+    targets = frozenset({"redis"})
+    claims = ("user",)
+
+    strategy: Literal["redis-acl"]
+    """How the secret is replaced."""
+    target: Line
+    """The name of the target that the user logs in to."""
+    user: AclUser
+    """The ACL user, which must exist with its rules. No other secret may rotate it."""
+    password: Annotated[PasswordSettings, AfterValidator(_hashable)] = PasswordSettings()
+    """What the passwords look like."""
+
+    def open(self, path: str, tools: Tools) -> RedisAcl:
+        """One user at the target."""
+        return RedisAcl(tools.target(self.target), self.password.policy, self.user, tools.clock)

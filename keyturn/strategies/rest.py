@@ -1,0 +1,144 @@
+"""What strategies over a REST API have in common: requests that the catalogue describes, and the list of keys."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field
+
+from keyturn.core.errors import Invalid
+from keyturn.core.rest import Answer, Listing, Request, RestApi, moment
+from keyturn.core.sensitive import SecretFields
+from keyturn.settings.fields import Line, refused
+from keyturn.settings.requests import LastUsedSettings, ListSettings, RequestSettings, ShortName, check_names
+from keyturn.strategies.base import StrategyBase, StrategySettings
+
+ABSENT: Final = (404, 410)
+REFUSED: Final = (400, 401, 403, 409, 422)
+"""The statuses by which an API refuses what it was given."""
+
+
+@dataclass(frozen=True)
+class KeyRequests:
+    """What the API is asked. ``constants`` are texts for every request, ``holds`` what CURRENT must say."""
+
+    create: Request
+    delete: Request
+    test: Request | None = None
+    listing: Listing | None = None
+    listed_use: str | None = None
+    last_used: Request | None = None
+    last_used_at: str = ""
+    constants: Mapping[str, str] = field(default_factory=dict)
+    holds: Mapping[str, str] = field(default_factory=dict)
+
+
+class RestStrategy(StrategyBase):
+    """Keys that are made and deleted by requests; ``path`` is the secret's own."""
+
+    def __init__(self, api: RestApi, path: str, requests: KeyRequests) -> None:
+        self.api = api
+        self.path = path
+        self.requests = requests
+
+    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+        """Refuse the credential of another account or address, told by what the secret must hold."""
+        for name, text in self.requests.holds.items() if current is not None else ():
+            if current is not None and (name not in current or current[name].reveal() != text):
+                problem = f"the secret's field {name} does not hold what the catalogue says under `holds`"
+                hint = f"If it is the right credential, write that into {name}; else correct the catalogue"
+                raise Invalid("rotate", f"{self.api.name}:{self.path}", problem, hint)
+
+    def fields(self, known: Mapping[str, Any], current: SecretFields | None = None) -> SecretFields:
+        """What a request's names stand for: what is ``known`` of the key, CURRENT, the constants and the path."""
+        serving = {f"current.{name}": value for name, value in (current or {}).items()}
+        return SecretFields({**serving, **self.requests.constants, "path": self.path, **known})
+
+    def entries(self, doing: str) -> Sequence[Answer]:
+        """Every entry of the API's list; none where the catalogue describes no list."""
+        listing = self.requests.listing
+        return self.api.listed(listing, self.fields({}), doing) if listing else ()
+
+    def remove(self, fields: SecretFields) -> bool:
+        """Delete one key; whether it was there."""
+        return self.api.call(self.requests.delete, fields, "delete a key at", also=ABSENT).status not in ABSENT
+
+    def still_there(self) -> Invalid:
+        """The API says that a key is absent, and lists it."""
+        problem = "it answers that the key is absent, and lists it still"
+        return Invalid("delete a key at", self.api.name, problem, "Correct the path under `delete`")
+
+    def used_since(self, since: datetime, entry: Answer | None, fields: SecretFields) -> Sequence[str]:
+        """Whether a key was used after ``since``, told by its entry in the list, or by a request for it."""
+        asked = self.requests
+        if entry is not None and asked.listed_use is not None:
+            return self._told(entry, asked.listed_use, since)
+        if asked.last_used is None:
+            return ()
+        answer = self.api.call(asked.last_used, fields, "look up the last use of a key at", also=ABSENT)
+        return () if answer.status in ABSENT else self._told(answer, asked.last_used_at, since)
+
+    def _told(self, answer: Answer, pointer: str, since: datetime) -> Sequence[str]:
+        if answer.is_null(pointer):
+            return ()
+        text = answer.text(pointer)
+        at = moment(text.reveal()) if text else None
+        if at is None:
+            hint = "Point to RFC 3339, or to seconds or milliseconds since 1970"
+            raise Invalid("look up the last use of a key at", self.api.name, "what it tells is no time", hint)
+        return (
+            (f"{self.api.name}: the old key was used at {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",)
+            if at > since
+            else ()
+        )
+
+
+# --- in the catalogue --------------------------------------------------------------------------------------
+
+
+def _constants(constants: dict[str, str]) -> dict[str, str]:
+    taken = sorted({"path", "unique", "next"} & constants.keys())
+    if taken:
+        raise refused(f"the name {taken[0]} has a meaning already", "Choose another name for this constant.")
+    return constants
+
+
+class RestSettings(StrategySettings):
+    """What the strategies over a REST API share."""
+
+    targets = frozenset({"http-api"})
+
+    target: Line
+    """The name of the API."""
+    create: RequestSettings
+    """The request that makes a key (POST)."""
+    delete: RequestSettings
+    """The request that deletes a key (DELETE). 404 and 410 count as deleted."""
+    last_used: LastUsedSettings | None = None
+    """The request that tells when a key was used last (GET), where its list does not."""
+    constants: Annotated[dict[ShortName, Line], AfterValidator(_constants)] = Field(default_factory=dict)
+    """Texts for the requests, by name, such as an account's number that stands in several paths."""
+    holds: dict[ShortName, Line] = Field(default_factory=dict)
+    """Fields that the secret must hold with these texts, or else it is another account's and is left alone."""
+
+    def check_shared_names(self, listing: ListSettings | None, key_names: Collection[str]) -> None:
+        """Refuse requests that ask for what they can't know; ``key_names`` name a key that exists."""
+        known = {*self.constants, "path"}
+        check_names(self.delete, "delete", {*known, *key_names}, "admin.")
+        check_names(self.last_used, "last_used", {*known, *key_names}, "admin.")
+        check_names(listing, "list", known, "admin.")
+
+    def key_requests(self, test: RequestSettings | None, listing: ListSettings | None) -> KeyRequests:
+        """The same in the strategy's words."""
+        return KeyRequests(
+            self.create.request("POST"),
+            self.delete.request("DELETE"),
+            test.request("GET") if test else None,
+            listing.listing if listing else None,
+            listing.last_used if listing else None,
+            self.last_used.request("GET") if self.last_used else None,
+            self.last_used.at if self.last_used else "",
+            self.constants,
+            self.holds,
+        )

@@ -1,0 +1,164 @@
+"""Keys that sign tokens, such as JWTs, whose public halves the application serves as a JWK Set (RFC 7517)."""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Self
+
+from pydantic import model_validator
+
+from keyturn.core.errors import CandidateRejected, Invalid
+from keyturn.core.keys import ALGORITHMS, KeyKind, KeyMaker, thumbprint
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.strategies import Change
+from keyturn.settings.fields import refused
+from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+
+PRIVATE_KEY: Final = "private_key"
+KID: Final = "kid"
+ALGORITHM: Final = "algorithm"
+JWKS: Final = "jwks"
+FIELDS: Final = (PRIVATE_KEY, KID, ALGORITHM, JWKS)
+"""What a version holds: ``jwks`` is JSON text for those who verify, the others are what a signer needs."""
+
+Jwk = Mapping[str, str]
+
+
+class SigningKey(StrategyBase):
+    """A new key may sign at once, and the one before it stays in the JWK Set until its grace is over.
+
+    The set holds the key of its own version and the one that served when it was made, never a third.
+    """
+
+    def __init__(self, name: str, keys: KeyMaker, kind: KeyKind, algorithm: str) -> None:
+        self.name = name
+        self.keys = keys
+        self.kind = kind
+        self.algorithm = algorithm
+
+    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+        """Refuse a serving key whose public half can't be told: its tokens would be refused. Raises Invalid."""
+        self._serving(current)
+
+    def mint(self, current: SecretFields | None) -> SecretFields:
+        """A new key, and a JWK Set of it and the one that serves."""
+        private_key = self.keys.private_key(self.kind)
+        jwk = self._published(private_key)
+        jwks = _key_set(jwk, self._serving(current))
+        return SecretFields({PRIVATE_KEY: private_key, KID: jwk["kid"], ALGORITHM: self.algorithm, JWKS: jwks})
+
+    def verify(self, change: Change) -> None:
+        """Sign with the private key and verify by the JWK Set, where the key that serves must be too."""
+        if said := self._flaw(change):
+            field, problem = said
+            raise CandidateRejected("verify", f"{self.name}:{field}", problem, "Run the rotation again")
+
+    def ends(self, current: SecretFields) -> Mapping[str, str]:
+        """The name of the key that serves."""
+        if KID in current:
+            return {KID: current[KID].reveal()}
+        serving = self._serving(current)
+        return {KID: serving["kid"]} if serving else {}
+
+    def settled(self, current: SecretFields) -> SecretFields | None:
+        """The JWK Set with CURRENT's key alone; None when there is no other in it."""
+        serving = self._serving(current)
+        alone = _key_set(serving)
+        if serving is None or JWKS not in current or _holds(current[JWKS], alone):
+            return None
+        return SecretFields({JWKS: alone})
+
+    def restored(self, before: SecretFields, promoted: SecretFields) -> Mapping[str, Sensitive]:
+        """The JWK Set of both keys: what the one that is taken back has signed is good for the grace."""
+        if JWKS not in before:
+            return {}
+        return {JWKS: Sensitive(_key_set(self._serving(before), self._serving(promoted)))}
+
+    def _published(self, private_key: Sensitive) -> dict[str, str]:
+        """The public half of a new key as verifiers read it."""
+        jwk = self.keys.public_jwk(private_key)
+        return {**jwk, "use": "sig", "alg": self.algorithm, "kid": thumbprint(jwk)}
+
+    def _serving(self, current: SecretFields | None) -> dict[str, str] | None:
+        """The public half of CURRENT's key, under the name that its tokens carry. Raises Invalid."""
+        if current is None or PRIVATE_KEY not in current:
+            return None
+        try:
+            jwk = self.keys.public_jwk(current[PRIVATE_KEY])
+        except Invalid as error:
+            hint = f"Write the key that signs now into {PRIVATE_KEY}, or remove that field to begin with a new one"
+            raise Invalid("read", f"{self.name}:{PRIVATE_KEY}", error.problem, hint) from None
+        kid = current[KID].reveal() if KID in current else thumbprint(jwk)
+        alg = {"alg": current[ALGORITHM].reveal()} if ALGORITHM in current else {}
+        return {**jwk, "use": "sig", **alg, "kid": kid}
+
+    def _flaw(self, change: Change) -> tuple[str, str] | None:
+        """The field that is wrong, and why, in words that show nothing of it."""
+        candidate, serving = change.candidate, self._serving(change.current)
+        if absent := [field for field in FIELDS if field not in candidate]:
+            return absent[0], "the candidate lacks this field"
+        try:
+            kind, jwk = self.keys.kind(candidate[PRIVATE_KEY]), self._published(candidate[PRIVATE_KEY])
+        except Invalid as error:
+            return PRIVATE_KEY, error.problem
+        if serving and thumbprint(serving) == thumbprint(jwk):
+            return PRIVATE_KEY, "the key is the one that serves already"
+        if (kind, candidate[ALGORITHM]) != (self.kind, Sensitive(self.algorithm)):
+            return ALGORITHM, "the key is of another kind than the catalogue asks for"
+        if candidate[KID] != Sensitive(jwk["kid"]):
+            return KID, "it is not the thumbprint of the private key"
+        if not _holds(candidate[JWKS], _key_set(jwk, serving)):
+            return JWKS, "it has to hold the public halves of this key and of the one that serves, and nothing else"
+        return None if self._confirmed(candidate) else (JWKS, "it does not confirm what the private key signs")
+
+    def _confirmed(self, candidate: SecretFields) -> bool:
+        """Whether a token by the private key passes by the JWK Set, as its verifiers read both (RFC 7515)."""
+        header = {"alg": candidate[ALGORITHM].reveal(), "kid": candidate[KID].reveal(), "typ": "JWT"}
+        message = f"{_segment(header)}.{_segment({'sub': self.name})}".encode()
+        signature = self.keys.sign(candidate[PRIVATE_KEY], header["alg"], message)
+        jwk = next(key for key in json.loads(candidate[JWKS].reveal())["keys"] if key["kid"] == header["kid"])
+        return self.keys.verifies(jwk, jwk["alg"], message, signature)
+
+
+def _key_set(*keys: Jwk | None) -> str:
+    return json.dumps({"keys": [key for key in keys if key is not None]})
+
+
+def _holds(jwks: Sensitive, expected: str) -> bool:
+    """Whether ``jwks`` means the same JSON; what is no JSON at all means nothing."""
+    try:
+        return bool(json.loads(jwks.reveal()) == json.loads(expected))
+    except ValueError:
+        return False
+
+
+def _segment(part: Mapping[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+
+
+# --- in the catalogue --------------------------------------------------------------------------------------
+
+
+class SigningKeySettings(StrategySettings):
+    """Keys that an application signs tokens with, and the JWK Set that it publishes for verifying them."""
+
+    strategy: Literal["signing-key"]
+    """How the secret is replaced."""
+    key: KeyKind = KeyKind.P_256
+    """What the key is made of: rsa-2048, rsa-3072, rsa-4096, p-256, p-384, p-521 or ed25519."""
+    algorithm: (
+        Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"] | None
+    ) = None
+    """How tokens are signed, in JWS's words; by default RS256 with RSA, else the one that the key allows."""
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if self.algorithm is not None and self.algorithm not in ALGORITHMS[self.key]:
+            said = f"a key of the kind {self.key} can't sign with {self.algorithm}"
+            remedy = f"Choose {' or '.join(ALGORITHMS[self.key])}, or leave algorithm out."
+            raise refused(said, remedy, "algorithm")
+        return self
+
+    def open(self, path: str, tools: Tools) -> SigningKey:
+        """Keys of this kind, for this algorithm."""
+        return SigningKey(path, tools.keys, self.key, self.algorithm or ALGORITHMS[self.key][0])

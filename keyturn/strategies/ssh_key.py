@@ -1,0 +1,255 @@
+"""SSH keys that are made here, and whose public half a REST API keeps among those it accepts."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from keyturn.core.errors import CandidateRejected, Invalid
+from keyturn.core.keys import KeyKind, KeyMaker
+from keyturn.core.rest import Answer, Request, RestApi
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.strategies import Change
+from keyturn.settings.fields import Line, refused
+from keyturn.settings.requests import ListSettings, Pointer, RequestSettings, check_names
+from keyturn.strategies.base import Tools
+from keyturn.strategies.rest import ABSENT, REFUSED, KeyRequests, RestSettings, RestStrategy
+
+TAKEN: Final = frozenset({409, 422})
+"""How APIs say that a public key is there already, among other things."""
+
+
+@dataclass(frozen=True)
+class ListedKey:
+    """Where an entry of the list tells which key it is: one of the two, and its id where the API gives one."""
+
+    public_key: str | None = None
+    fingerprint: str | None = None
+    id: str | None = None
+
+
+class SshKey(RestStrategy):
+    """A new key pair beside the old one. Only the public half leaves for the API; fingerprints tell keys apart."""
+
+    def __init__(
+        self,
+        api: RestApi,
+        path: str,
+        requests: KeyRequests,
+        keys: KeyMaker,
+        listed: ListedKey,
+        kind: KeyKind = KeyKind.ED25519,
+        comment: str = "",
+    ) -> None:
+        super().__init__(api, path, requests)
+        self.keys = keys
+        self.listed = listed
+        self.kind = kind
+        self.comment = comment
+
+    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+        """Refuse another account's credential, and one whose public half is unknown, so that it could never end."""
+        super().guard(current, candidate)
+        if current is not None and "private_key" in current and not self.ends(current):
+            problem = "the secret has no public_key, so its key could never be deleted"
+            hint = "Write the key's public half into the field public_key, as in authorized_keys"
+            raise Invalid("rotate", f"{self.api.name}:{self.path}", problem, hint)
+
+    def mint(self, current: SecretFields | None) -> SecretFields:
+        """A new pair; nobody knows of it yet."""
+        private = self.keys.private_key(self.kind)
+        public = f"{self.keys.public_openssh(private)} {self.comment}".strip()
+        return SecretFields(
+            {
+                "private_key": self.keys.openssh(private),
+                "public_key": public,
+                "fingerprint": fingerprint(public),
+            }
+        )
+
+    def install(self, change: Change) -> None:
+        """Give the public half to the API. Being there already is success."""
+        doing, shown = "add a public key at", self.ends(change.candidate)
+        if self._entries(shown, doing):
+            return
+        fields = self.fields(public(change.candidate), change.current)
+        answer = self.api.call(self.requests.create, fields, doing, also=TAKEN - self.requests.create.expect)
+        if answer.status in TAKEN - self.requests.create.expect and not self._known(shown, doing):
+            problem = f"it refuses the public key with {answer.status}"
+            raise Invalid(doing, self.api.name, problem, "Compare `create` in the catalogue with its documentation")
+
+    def _known(self, ends: Mapping[str, str], doing: str) -> bool:
+        """Whether the API lists the key; where it has no list, verifying will tell."""
+        return self.requests.listing is None or bool(self._entries(ends, doing))
+
+    def verify(self, change: Change) -> None:
+        """The two halves belong together, and the API shows the public one."""
+        doing, candidate = "try the new key at", change.candidate
+        self._insist_on_pair(candidate, doing)
+        if self.requests.test is not None:
+            self._test(self.requests.test, self.fields(public(candidate), change.current), doing)
+        if not self._known(self.ends(candidate), doing):
+            raise self._rejected(doing, "it does not list the new public key")
+
+    def _insist_on_pair(self, candidate: SecretFields, doing: str) -> None:
+        try:
+            half = self.keys.public_openssh(candidate["private_key"])
+        except Invalid as unreadable:
+            raise self._rejected(doing, unreadable.problem) from None
+        told = {fingerprint(half), fingerprint(candidate["public_key"].reveal()), candidate["fingerprint"].reveal()}
+        if len(told) > 1:
+            raise self._rejected(doing, "private key, public key and fingerprint are not of one key")
+
+    def _test(self, test: Request, fields: SecretFields, doing: str) -> None:
+        refusals = {*REFUSED, *ABSENT} - test.expect
+        answer = self.api.call(test, fields, doing, also=refusals)
+        if answer.status in refusals:
+            raise self._rejected(doing, f"it answers {answer.status} to the test request")
+
+    def _rejected(self, doing: str, problem: str) -> CandidateRejected:
+        hint = "The key is given up, and CURRENT stays as it is: run the rotation again"
+        return CandidateRejected(doing, self.api.name, problem, hint)
+
+    def abandon(self, change: Change) -> None:
+        """Take the public half back, unless CURRENT has come to hold it."""
+        given_up = self.ends(change.candidate)
+        if change.current is None or given_up != self.ends(change.current):
+            self.revoke(given_up, change.sequence)
+
+    def ends(self, current: SecretFields) -> Mapping[str, str]:
+        """Fingerprint and public key, which are no secrets."""
+        return public(current)
+
+    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+        """Whether the old key was used after the new one was in force."""
+        if not ends or (self.requests.listed_use is None and self.requests.last_used is None):
+            return ()
+        doing = "look up the last use of a key at"
+        return [said for entry, key in self._found(ends, doing) for said in self.used_since(since, entry, key)]
+
+    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+        """Delete the old public key, as often as the API lists it."""
+        doing = "delete a key at"
+        for _, key in self._found(ends, doing) if ends else ():
+            if not self.remove(key) and self._entries(ends, doing):
+                raise self.still_there()
+
+    def _found(self, ends: Mapping[str, str], doing: str) -> list[tuple[Answer | None, SecretFields]]:
+        """The key as often as it is listed, with what is known of it; once, where the API has no list."""
+        if self.requests.listing is None:
+            return [(None, self.fields(ends))]
+        entries = self._entries(ends, doing)
+        return [(entry, self.fields({**ends, **self._id(entry, doing)})) for entry in entries]
+
+    def _id(self, entry: Answer, doing: str) -> Mapping[str, Sensitive]:
+        if self.listed.id is None:
+            return {}
+        told = entry.text(self.listed.id)
+        if told is None:
+            problem, hint = "its list has an entry without an id", "Correct `id` under `list`, in the catalogue"
+            raise Invalid(doing, self.api.name, problem, hint)
+        return {"id": told}
+
+    def _entries(self, ends: Mapping[str, str], doing: str) -> list[Answer]:
+        """The entries of the list that are this key."""
+        return [entry for entry in self.entries(doing) if self._print(entry, doing) == ends["fingerprint"]]
+
+    def _print(self, entry: Answer, doing: str) -> str | None:
+        pointer = self.listed.fingerprint if self.listed.public_key is None else self.listed.public_key
+        told = entry.text(pointer or "")
+        if told is None:
+            hint = "Correct the pointers under `list`, in the catalogue"
+            raise Invalid(doing, self.api.name, "its list has an entry that does not tell which key it is", hint)
+        if self.listed.public_key is not None:
+            return fingerprint(told.reveal())
+        return f"SHA256:{told.reveal().removeprefix('SHA256:').rstrip('=')}"
+
+
+def fingerprint(public_key: str) -> str | None:
+    """What ``ssh-keygen -l`` shows for a line of ``authorized_keys``: SHA-256 in base64; None for what is no key."""
+    kind, _, rest = public_key.strip().partition(" ")
+    try:
+        blob = base64.b64decode(rest.partition(" ")[0], validate=True)
+    except binascii.Error:
+        return None
+    # The key begins with its own kind, so that a text which merely looks like base64 is not taken for one.
+    if not kind or not blob.startswith(len(kind).to_bytes(4) + kind.encode()):
+        return None
+    return f"SHA256:{base64.b64encode(hashlib.sha256(blob).digest()).rstrip(b'=').decode()}"
+
+
+def public(fields: SecretFields) -> dict[str, str]:
+    """Public key and fingerprint of a version; empty where it holds no public key."""
+    told = fields["public_key"].reveal() if "public_key" in fields else ""
+    shown = fingerprint(told)
+    return {"public_key": told, "fingerprint": shown} if shown else {}
+
+
+# --- in the catalogue --------------------------------------------------------------------------------------
+
+
+class SshListSettings(ListSettings):
+    """How public keys are listed."""
+
+    public_key: Pointer | None = None
+    """Where an entry of the list holds the public key; comments make no difference."""
+    fingerprint: Pointer | None = None
+    """Where it holds the key's SHA-256 fingerprint, for APIs that do not list the keys themselves."""
+    id: Pointer | None = None
+    """Where it holds the id that `delete` and `last_used` may need as {{id}}."""
+
+    @model_validator(mode="after")
+    def _tells_keys_apart(self) -> Self:
+        if (self.public_key is None) == (self.fingerprint is None):
+            raise refused("must tell keys apart in one way", "Give one pointer: public_key, or fingerprint.")
+        return self
+
+
+class SshKeySettings(RestSettings):
+    """An SSH key pair that is made here; a REST API keeps its public half among those it accepts."""
+
+    strategy: Literal["ssh-key"]
+    """How the secret is replaced."""
+    key: KeyKind = KeyKind.ED25519
+    """What the key is made of: ed25519, rsa-2048, rsa-3072, rsa-4096, p-256, p-384 or p-521."""
+    comment: Line | None = None
+    """What stands behind the public key; without it, the secret's path."""
+    listing: Annotated[SshListSettings | None, Field(alias="list")] = None
+    """The request that lists the public keys (GET)."""
+    test: RequestSettings | None = None
+    """A request that succeeds once the API has the key (GET); without it, its being listed is enough."""
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        public = {"public_key", "fingerprint"}
+        if taken := sorted({*public, "id", "private_key"} & self.constants.keys()):
+            raise refused(f"the name {taken[0]} has a meaning already", "Choose another name.", "constants")
+        known = {*self.constants, "path", *public}
+        has_id = self.listing is not None and self.listing.id is not None
+        self.check_shared_names(self.listing, public | ({"id"} if has_id else set()))
+        check_names(self.create, "create", known, "admin.", "current.")
+        check_names(self.test, "test", known, "admin.", "current.")
+        return self
+
+    @model_validator(mode="after")
+    def _key_gets_there_and_back(self) -> Self:
+        if "public_key" not in self.create.names:
+            raise refused("the request does not hold the key", "Put {{public_key}} into its body.", "create")
+        if not self.delete.names & {"id", "public_key", "fingerprint"}:
+            raise refused("the request does not name the key", "Put {{id}} or {{fingerprint}} into its path.", "delete")
+        if self.listing is None and self.test is None:
+            raise refused("nothing shows whether the API has a key", "Describe list, or test.", "list")
+        return self
+
+    def open(self, path: str, tools: Tools) -> SshKey:
+        """Key pairs for the API."""
+        told = self.listing
+        listed = ListedKey(told.public_key, told.fingerprint, told.id) if told else ListedKey()
+        requests = self.key_requests(self.test, told)
+        comment = path if self.comment is None else self.comment
+        return SshKey(tools.target(self.target), path, requests, tools.keys, listed, self.key, comment)

@@ -1,0 +1,105 @@
+"""The password of an account that the hub's database engine keeps: a static role, rotated through the engine."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
+
+from keyturn.core.engines import DatabaseEngine, StaticRole
+from keyturn.core.errors import CandidateRejected, Invalid, NotFound
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import AccountTarget, Change
+from keyturn.settings.fields import EngineRole, HubPath, Line
+from keyturn.strategies.accounts import DATABASES, accepted, username
+from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+
+
+class VaultStaticRole(StrategyBase):
+    """The engine makes the password and ends the old one at once; ``longest`` is the time between two rotations.
+
+    What the engine holds is the truth: a password there that CURRENT lacks, and that logs in, is what a dead run
+    or the engine's own schedule left, and is taken as it is. Nothing is ever put back: the engine can't.
+    """
+
+    mints_at_target = True
+    overlaps = False
+
+    def __init__(self, path: str, engine: DatabaseEngine, target: AccountTarget, role: str, longest: timedelta) -> None:
+        self.path = path
+        self.engine = engine
+        self.target = target
+        self.role = role
+        self.longest = longest
+        self.place = f"{engine.mount}/static-roles/{role}"
+
+    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+        """Refuse another account's credential, and a role that the engine itself rotates. Raises Invalid, NotFound."""
+        role = self.engine.static_role(self.role)
+        if role is None:
+            hint = "Make it first (docs/strategies/vault-static-role.md), or correct mount and role"
+            raise NotFound("read", self.place, "the hub's database engine has no static role of that name", hint)
+        for named in (username(current), username(candidate)):
+            if named is not None and named != role.username:
+                problem = f"it is the account {role.username}, and the secret names {named}"
+                hint = f"Name the static role of {named}, or write {role.username} into {self.path}"
+                raise Invalid("rotate", self.place, problem, hint)
+        self._must_be_ours_to_rotate(role)
+
+    def mint(self, current: SecretFields | None) -> SecretFields:
+        """What the engine holds, where CURRENT lacks it and it works; else a new password, which ends the old one.
+
+        Whoever was suspended before it looked takes what a newer run has made. Between that look and the change
+        nothing can refuse it (docs/strategies/vault-static-role.md tells how long that is).
+        """
+        seen, kept = None, self.engine.static_credential(self.role)
+        while kept != seen and not (current is not None and current.holds(kept)):
+            if self._logs_in(kept):
+                return kept
+            seen, kept = kept, self.engine.static_credential(self.role)
+        self.engine.rotate_static(self.role)
+        return self.engine.static_credential(self.role)
+
+    def verify(self, change: Change) -> None:
+        """Log in."""
+        self.target.check_login(change.candidate["username"].reveal(), change.candidate["password"])
+
+    def _logs_in(self, fields: SecretFields) -> bool:
+        try:
+            self.target.check_login(fields["username"].reveal(), fields["password"])
+        except CandidateRejected:
+            return False
+        return True
+
+    def _must_be_ours_to_rotate(self, role: StaticRole) -> None:
+        """The engine's own schedule starts over with each rotation, so one that is long enough never comes round."""
+        needed = 2 * self.longest
+        if role.period is not None and role.period >= needed:
+            return
+        when = "by a calendar" if role.period is None else f"every {role.period}"
+        problem = f"the engine rotates it by itself {when}, and CURRENT would be refused until the next rotation here"
+        hint = f"Set its rotation_period to {int(needed.total_seconds())}s or more: twice the time between rotations"
+        raise Invalid("rotate", self.place, problem, hint)
+
+
+class VaultStaticRoleSettings(StrategySettings):
+    """A static role of the hub's database engine: an account that exists, whose password the engine changes."""
+
+    targets = DATABASES
+    takes_back = False
+    claims_role = True
+
+    strategy: Literal["vault-static-role"]
+    """How the secret is replaced."""
+    target: Line
+    """The name of the target that the new password is tried at."""
+    mount: HubPath = "database"
+    """Where the hub's database engine is mounted."""
+    role: EngineRole
+    """The engine's static role, of no other secret. Its rotation_period is at least twice the interval."""
+    accepts_gap: Annotated[Literal[True], BeforeValidator(accepted)]
+    """True, once it is accepted that logins are refused from the change until the consumer has read the new value."""
+
+    def open(self, path: str, tools: Tools) -> VaultStaticRole:
+        """The engine's role, tried at the target."""
+        engine, target = tools.hub.database(self.mount), tools.target(self.target)
+        return VaultStaticRole(path, engine, target, self.role, self.longest or timedelta(0))

@@ -1,0 +1,165 @@
+"""Running the cases: one rotation each, stopped at one point, and what is wrong after the next run."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from keyturn.core.errors import KeyturnError
+from keyturn.core.record import Record, Stage
+from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.records import load
+from keyturn.rotation.run import State, rotate, unsettled
+from keyturn.rotation.settle import retire
+from keyturn.rotation.sync import sync
+from tests.crash.kinds import Kind
+from tests.crash.site import AT_ONCE, Lane, Site
+from tests.support.application import Application
+from tests.support.crash_child import Ended
+from tests.support.hooks import eventually
+from tests.support.lab import Declared
+
+KILLED = "killed"
+LOST = "answer lost"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One place to stop at, in one of the two ways."""
+
+    how: str
+    number: int
+    place: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was wrong afterwards; nothing when ``problems`` is empty."""
+
+    case: Case
+    problems: tuple[str, ...]
+
+
+class Row:
+    """One kind of secret with its lanes open; a row of the matrix."""
+
+    def __init__(self, site: Site, kind: Kind) -> None:
+        self.site = site
+        self.kind = kind
+
+    def __enter__(self) -> "Row":
+        self.site.modules = self.kind.modules
+        self.kind.prepare(self.site)
+        self._stack = ExitStack()
+        self.lanes = [self._stack.enter_context(self.site.lane()) for _ in range(AT_ONCE)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def cases(self) -> list[Case]:
+        """Every place at which a rotation can be stopped, told by one that nobody stops. Raises AssertionError."""
+        lane, secret = self.lanes[0], self._ready(self.lanes[0])
+        lane.faults.begin()
+        ended = lane.zygote.run(lane.job(secret))
+        exchanges = lane.faults.end()
+        assert (ended.signal, ended.state, ended.error) == (0, State.ROTATED, ""), ended
+        assert list(self._problems(lane, secret)) == []
+        killed = [Case(KILLED, number, place) for number, place in enumerate(ended.boundaries)]
+        return killed + [Case(LOST, number, place) for number, place in enumerate(exchanges)]
+
+    def run(self, cases: Sequence[Case], told: Callable[[Result], None]) -> None:
+        """Every case, side by side; ``told`` hears of each in the end."""
+        shares = [(lane, cases[start::AT_ONCE]) for start, lane in enumerate(self.lanes)]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for results in pool.map(lambda share: [self._case(share[0], case) for case in share[1]], shares):
+                for result in results:
+                    told(result)
+
+    def _case(self, lane: Lane, case: Case) -> Result:
+        secret = self._ready(lane)
+        with Application(self.site.lab.hub, secret.path, lambda fields: self.kind.works(self.site, fields)) as client:
+            found = [*self._stopped(lane, secret, case), *self._finished(lane, secret)]
+        found += self._problems(lane, secret)
+        if not self.kind.gap:
+            found += [f"a login with version {version} was refused" for version in client.failures]
+        found += [] if client.logins else ["the application never got in"]
+        found += [f"the application failed: {type(client.error).__name__}"] if client.error else []
+        return Result(case, tuple(found))
+
+    def _ready(self, lane: Lane) -> Declared:
+        """A fresh secret whose copies are in step."""
+        secret = self.kind.make(self.site)
+        assert all(copy.in_step for copy in sync(lane.keyturn(secret), secret.path))
+        return secret
+
+    def _stopped(self, lane: Lane, secret: Declared, case: Case) -> Iterator[str]:
+        if case.how == KILLED:
+            died = lane.zygote.run(lane.job(secret, case.number))
+            if died.signal != signal.SIGKILL:
+                yield f"it was not killed: {died.error or died.state}"
+            return
+        lane.faults.begin(case.number)
+        ended: Ended = lane.zygote.run(lane.job(secret, watched=False))
+        lost = lane.faults.lost
+        lane.faults.end()
+        if not lost:
+            yield "no answer was lost"
+        if ended.signal or ended.error.startswith("Traceback"):
+            yield f"it did not end in a stated outcome: {ended.error}"
+
+    def _finished(self, lane: Lane, secret: Declared) -> Iterator[str]:
+        """Run again, in another process on the same host, and retire."""
+        keyturn = lane.keyturn(secret)
+        between = load(keyturn, secret.path)
+        try:
+            outcome = rotate(keyturn, secret.path)
+            if outcome.state is State.HELD or unsettled(outcome):
+                yield f"the next run said {outcome}"
+            if not eventually(lambda: not retire(keyturn, secret.path).held_by):
+                yield f"the old credential is held by {retire(keyturn, secret.path).held_by}"
+        except KeyturnError as error:
+            yield f"the next run failed: {type(error).__name__}: {error}"
+        current = keyturn.hub.read(secret.path)
+        if between.candidate and not (current and current.fields.holds(between.candidate)):
+            yield "the saved candidate was not used"
+
+    def _problems(self, lane: Lane, secret: Declared) -> Iterator[str]:
+        """Everything that is not as a rotation leaves it."""
+        keyturn = lane.keyturn(secret)
+        yield from left_in_record(load(keyturn, secret.path))
+        current = keyturn.hub.read(secret.path)
+        assert current is not None
+        if current.version != 2:
+            yield f"the hub is at version {current.version}"
+        changed = self.kind.changes | {"rotated_at", "expires_at"}
+        if kept(current.fields.reveal(), changed) != kept(secret.first, changed):
+            yield "the secret's other fields have changed"
+        yield from self.kind.left(self.site, secret, SecretFields(current.fields))
+        for destination in keyturn.secret(secret.path).destinations:
+            yield from self._left_in_store(lane, secret, destination.name)
+        told = self.site.consumer.versions(secret.path)
+        if told != ([2] if secret.data.get("consumers") else []):
+            yield f"the consumer acted on versions {told}"
+
+    def _left_in_store(self, lane: Lane, secret: Declared, name: str) -> Iterator[str]:
+        copy = lane.keyturn(secret).open_store("memory").find(name)
+        if not (copy and copy.intact and copy.marks and copy.marks.version == 2):
+            yield f"the store holds {copy}"
+        versions = self.site.cloud.list_secret_version_ids(SecretId=name, IncludeDeprecated=True)["Versions"]
+        if len(versions) != 2:
+            yield f"the store has {len(versions)} versions"
+
+
+def kept(fields: dict[str, object], changed: frozenset[str] | set[str]) -> dict[str, object]:
+    """The fields that no rotation touches."""
+    return {name: value for name, value in fields.items() if name not in changed}
+
+
+def left_in_record(record: Record) -> Iterator[str]:
+    """What a finished rotation does not leave."""
+    if record.rotation or record.candidate:
+        yield f"the record is not closed: {record.rotation}"
+    if [past.stage for past in record.history] != [Stage.RETIRED]:
+        yield f"the history is {[past.stage.value for past in record.history]}"

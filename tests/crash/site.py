@@ -1,0 +1,143 @@
+"""Everything that the matrix runs against: real servers, a consumer, and the way to each of them through a proxy."""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+import pytest
+
+from deployments.local.aws import LocalAws
+from deployments.local.ports import free_port
+from keyturn.catalogue import Catalogue
+from keyturn.core.sensitive import Sensitive
+from keyturn.providers.registry import open_keyturn
+from keyturn.rotation.context import Keyturn
+from tests.support import local_aws
+from tests.support.consumer import Consumer
+from tests.support.crash_child import Job, Zygote
+from tests.support.fault_proxy import FaultProxy, Faults
+from tests.support.lab import Declared, Lab, catalogue_data
+from tests.support.world import REGION
+
+T = TypeVar("T")
+
+AT_ONCE = 2
+"""Cases that run side by side, each with a zygote and proxies of its own."""
+
+
+class Lane:
+    """One of the places where cases run: a zygote, and a proxy before every server."""
+
+    def __init__(self, site: "Site", ports: dict[str, int]) -> None:
+        self._site = site
+        self._ports = ports
+        self.faults = Faults()
+
+    def __enter__(self) -> "Lane":
+        self._stack = ExitStack()
+        proxies = {
+            port: self._stack.enter_context(FaultProxy(name, port, self.faults)) for name, port in self._ports.items()
+        }
+        self._through = {port: proxy.port for port, proxy in proxies.items()}
+        world = self._site.lab.world
+        self.hub_address = world.hub_address.replace(f":{self._ports['hub']}", f":{self._through[self._ports['hub']]}")
+        self.zygote = self._stack.enter_context(Zygote(world, None, self._site.modules))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def job(self, secret: Declared, kill_at: int | None = None, *, watched: bool = True) -> Job:
+        """The rotation of one secret, in a child that goes through the proxies."""
+        now = self._site.now.isoformat()
+        return Job(secret.path, self.catalogue(secret), now, kill_at, watched=watched, hub_address=self.hub_address)
+
+    def keyturn(self, secret: Declared) -> Keyturn:
+        """What finishes the rotation in this process, on the same way and by the same clock."""
+        hub = replace(self._site.lab.world, hub_address=self.hub_address).hub()
+        opened = open_keyturn(Catalogue.model_validate(self.catalogue(secret)), hub)
+        return replace(opened, clock=lambda: self._site.now)
+
+    def catalogue(self, secret: Declared) -> dict[str, Any]:
+        """The catalogue of one secret, whose every address leads through a proxy."""
+        data = catalogue_data(self._site.lab.world, (secret,), self._site.store, self._site.consumers)
+        return {
+            section: self._redirected(entries) if section != "secrets" else entries for section, entries in data.items()
+        }
+
+    def _redirected(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {key: self._redirected(value) for key, value in data.items()}
+        if isinstance(data, int):
+            return self._through.get(data, data)
+        if isinstance(data, str):
+            for port, proxy in self._through.items():
+                data = data.replace(f":{port}", f":{proxy}")
+        return data
+
+
+class Site:
+    """The servers, started when a kind of secret first asks for one, and stopped together."""
+
+    def __init__(self, lab: Lab, modules: tuple[str, ...] = ()) -> None:
+        self.lab = lab
+        self.modules = modules
+        self.now = datetime.now(UTC) + timedelta(days=31)
+        self._stack = ExitStack()
+        self._servers: dict[str, Any] = {}
+        self._ports = {"hub": port_of(lab.world.hub_address), "postgresql": lab.world.port}
+
+    def __enter__(self) -> "Site":
+        self.environment = self._stack.enter_context(pytest.MonkeyPatch.context())
+        aws = self.server("aws", lambda: LocalAws(self.directory(), free_port()), lambda server: server.endpoint_url)
+        local_aws.use(aws, self.environment)
+        self.store = {"kind": "aws-secrets-manager", "region": REGION, "endpoint_url": aws.endpoint_url}
+        self.cloud = boto3.Session().client("secretsmanager", region_name=REGION, endpoint_url=aws.endpoint_url)
+        self._stack.callback(self.cloud.close)
+        key = f"whsec_{secrets.token_hex(24)}"
+        if self.lab.hub.read_state("webhooks/crash") is None:
+            self.lab.hub.write_state("webhooks/crash", {"key": key}, cas=0)
+        key = self.lab.hub.read_state("webhooks/crash").data["key"]  # type: ignore[union-attr]
+        self.consumer = self.server("consumer", lambda: Consumer(Sensitive(key)), lambda server: server.url)
+        self.consumers = {"app": {"url": self.consumer.url, "signing_key": "webhooks/crash"}}
+        self.lab.hub.fingerprint_key()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def directory(self) -> Path:
+        """A new directory, gone at the end."""
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+
+    def server(self, name: str, make: Callable[[], AbstractContextManager[T]], at: Callable[[T], int | str]) -> T:
+        """The server of that name, started at the first call; ``at`` tells its port or its address."""
+        if name not in self._servers:
+            started = self._stack.enter_context(make())
+            where = at(started)
+            self._ports[name] = where if isinstance(where, int) else port_of(where)
+            self._servers[name] = started
+        found: T = self._servers[name]
+        return found
+
+    def lane(self) -> Lane:
+        """A place for cases, with proxies before the servers that have been started."""
+        return Lane(self, dict(self._ports))
+
+
+def port_of(address: str) -> int:
+    """The port in a URL."""
+    return int(address.rpartition(":")[2].split("/")[0])
+
+
+def forget_foreign_settings() -> None:
+    """What could lead to somebody's real cloud is not inherited."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "VAULT_"))]:
+        del os.environ[name]

@@ -1,0 +1,118 @@
+"""A sample of the crash matrix for every strategy; ``make crash-matrix`` runs the whole of it."""
+
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from keyturn.core.errors import CandidateRejected
+from keyturn.core.policy import Trigger
+from keyturn.core.record import Stage
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.decide import CANDIDATES
+from keyturn.rotation.records import load
+from keyturn.rotation.run import State, rotate
+from keyturn.rotation.settle import retire
+from tests.crash.kinds import KINDS, Alternating, Kind
+from tests.crash.matrix import KILLED, LOST, Case, Result, Row
+from tests.crash.site import AT_ONCE, Lane, Site
+from tests.support.application import Application
+from tests.support.hooks import eventually
+from tests.support.lab import Declared, Lab
+
+pytestmark = pytest.mark.slow
+
+WHOLE = {Alternating}
+"""Strategies of which every place is tried here too; of the others one in EVERY."""
+EVERY = 6
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab) -> Iterator[Site]:
+    with Site(lab) as made:
+        yield made
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_rotation_stopped_anywhere_is_finished_by_the_next_run_and_nobody_notices(
+    site: Site, kind: type[Kind]
+) -> None:
+    results: list[Result] = []
+    with Row(site, kind()) as row:
+        cases = row.cases()
+        row.run(cases if kind in WHOLE else sample(cases), results.append)
+    assert {case.how for case in cases} == {KILLED, LOST}
+    assert len(cases) > 20
+    assert [(one.case, one.problems) for one in results if one.problems] == []
+    assert len(results) >= len(cases) // EVERY
+
+
+def sample(cases: list[Case]) -> list[Case]:
+    """One in EVERY of each way."""
+    return [case for how in (KILLED, LOST) for case in [one for one in cases if one.how == how][::EVERY]]
+
+
+# A candidate that the target refuses: giving it up is made of external calls too.
+
+
+class Refused(Alternating):
+    """A secret whose second user lacks what the first one may do."""
+
+    name = "alternating-users, refused"
+
+    def make(self, site: Site) -> Declared:
+        secret = site.lab.alternating()
+        site.lab.sql(f"CREATE TABLE {secret.owner}_table (n int)")
+        site.lab.sql(f"GRANT SELECT ON {secret.owner}_table TO {secret.users[0]}")
+        return secret
+
+
+def test_giving_up_refused_candidates_can_be_killed_anywhere_and_the_next_run_finishes_that(site: Site) -> None:
+    with Row(site, Refused()) as row:
+        lane = row.lanes[0]
+        ended = lane.zygote.run(lane.job(Refused().make(site)))
+        assert ended.error.startswith(CandidateRejected.__name__)
+        places = list(enumerate(ended.boundaries))[::2]
+        shares = list(zip(row.lanes, (places[start::AT_ONCE] for start in range(AT_ONCE)), strict=True))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            found = pool.map(
+                lambda share: [said for place in share[1] for said in killed(site, share[0], *place)], shares
+            )
+            assert [problem for share in found for problem in share] == []
+
+
+def killed(site: Site, lane: Lane, number: int, place: str) -> list[str]:
+    """What was wrong after a run died here, another one was refused as well, and a third one was allowed to go on."""
+    secret = Refused().make(site)
+    keyturn = lane.keyturn(secret)
+    with Application(site.lab.hub, secret.path, site.lab.logs_in) as client:
+        died = lane.zygote.run(lane.job(secret, number))
+        found = [] if died.signal == signal.SIGKILL else [f"it was not killed: {died}"]
+        with pytest.raises(CandidateRejected):
+            rotate(keyturn, secret.path)
+        found += given_up(site, keyturn, secret)
+        site.lab.sql(f"GRANT SELECT ON {secret.owner}_table TO {secret.users[1]}")
+        if rotate(keyturn, secret.path, Trigger.FORCE).state is not State.ROTATED:
+            found.append("the next run did not rotate")
+        if not eventually(lambda: not retire(keyturn, secret.path).held_by):
+            found.append("the old credential was not retired")
+    current = keyturn.hub.read(secret.path)
+    assert current is not None
+    found += Refused().left(site, secret, current.fields)
+    found += [f"a login with version {version} was refused" for version in client.failures]
+    assert client.error is None
+    return [f"killed at {place}: {problem}" for problem in found]
+
+
+def given_up(site: Site, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
+    """CURRENT is as it was and works, the candidates' account is closed, nothing is open, and three were enough."""
+    record = load(keyturn, secret.path)
+    if record.rotation or record.candidate or {past.stage for past in record.history} != {Stage.ABANDONED}:
+        yield f"the record is {record}"
+    if record.refusals != CANDIDATES:
+        yield f"{record.refusals} candidates were refused"
+    if site.lab.current(secret) != secret.first or not site.lab.logs_in(secret.first):
+        yield "CURRENT is not what it was"
+    if site.lab.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", secret.users[1]) != [(False,)]:
+        yield "the refused account is open"

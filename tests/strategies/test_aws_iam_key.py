@@ -1,0 +1,355 @@
+"""Access keys of IAM users, against the local AWS."""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from deployments.local.aws import LocalAws
+from deployments.local.ports import free_port
+from keyturn.core.errors import CandidateRejected, Denied, Invalid, NotFound, Unavailable
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import Change
+from keyturn.providers.aws_iam import AwsIam
+from keyturn.strategies.aws_iam_key import AwsIamKey
+from keyturn.strategies.cloud_keys import STEPS
+from tests.contracts.strategy import Case, StrategyContract
+from tests.support import local_aws
+
+REGION = "eu-central-1"
+POLICY = Path(__file__).parents[2] / "deployments" / "policies" / "aws-iam-keys.json"
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    """The local AWS, with its key in the environment instead of whatever the machine has."""
+    with LocalAws(tmp_path_factory.mktemp("aws"), free_port()) as server, pytest.MonkeyPatch.context() as patch:
+        local_aws.use(server, patch)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def iam(aws: LocalAws) -> Iterator[Any]:
+    client = boto3.Session().client("iam", region_name="us-east-1", endpoint_url=aws.endpoint_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def target(aws: LocalAws) -> Iterator[AwsIam]:
+    opened = AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def user(iam: Any) -> str:
+    return new_user(iam)
+
+
+@pytest.fixture
+def strategy(target: AwsIam, user: str) -> AwsIamKey:
+    return AwsIamKey(target, user)
+
+
+@pytest.fixture
+def case(aws: LocalAws, iam: Any, strategy: AwsIamKey) -> Case:
+    def works(fields: SecretFields) -> bool:
+        return signs_in(aws, fields)
+
+    def session(fields: SecretFields) -> AbstractContextManager[object]:
+        return nullcontext(works(fields))
+
+    current, stranger = new_key(iam, strategy.account), new_key(iam, new_user(iam))
+    return Case(strategy, current, works, other_secret, session, stranger)
+
+
+def new_user(iam: Any) -> str:
+    name = f"app-{secrets.token_hex(4)}"
+    iam.create_user(UserName=name, Path="/applications/")
+    return name
+
+
+def new_key(iam: Any, user: str) -> SecretFields:
+    """A key that somebody made at AWS, with another field beside it."""
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    fields = {"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]}
+    return SecretFields({**fields, "bucket": "models"})
+
+
+def other_secret(candidate: SecretFields) -> SecretFields:
+    return candidate.merged({"secret_access_key": "n0t-the-secret-that-was-made"})
+
+
+def signs_in(aws: LocalAws, fields: SecretFields) -> bool:
+    """Whether an application can use the key."""
+    plain = fields.reveal()
+    sts = boto3.Session().client(
+        "sts",
+        region_name=REGION,
+        endpoint_url=aws.endpoint_url,
+        aws_access_key_id=plain["access_key_id"],
+        aws_secret_access_key=plain["secret_access_key"],
+    )
+    with closing(sts):
+        try:
+            sts.get_caller_identity()
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("InvalidClientTokenId", "SignatureDoesNotMatch"):
+                raise
+            return False
+    return True
+
+
+def ids(iam: Any, user: str) -> dict[str, str]:
+    """The user's keys and their states, by AWS's own word."""
+    return {key["AccessKeyId"]: key["Status"] for key in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]}
+
+
+def not_yet(_: float) -> None:
+    """Wait for nothing: for keys that will not come."""
+
+
+class TestAwsIamKey(StrategyContract):
+    changes = frozenset({"access_key_id", "secret_access_key"})
+
+    @pytest.fixture
+    def case(self, case: Case) -> Case:
+        return case
+
+    def test_a_candidate_holds_only_what_changes_and_each_is_new(self, case: Case) -> None:
+        """One after the other: AWS allows a user two keys."""
+        first = case.strategy.mint(case.current)
+        case.strategy.abandon(Change("apps/contract", 5, first, case.current))
+        second = case.strategy.mint(case.current)
+        assert set(first) == set(second) == self.changes
+        for field in self.changes:
+            assert len({first[field], second[field], case.current[field]}) == 3
+
+
+# room for another key
+
+
+def test_a_full_user_is_told_with_the_other_keys_and_nothing_changes(
+    case: Case, strategy: AwsIamKey, iam: Any, user: str
+) -> None:
+    foreign = new_key(iam, user)
+    assert case.works(foreign)
+    iam.update_access_key(UserName=user, AccessKeyId=foreign["access_key_id"].reveal(), Status="Inactive")
+    before = ids(iam, user)
+    with pytest.raises(Invalid) as caught:
+        strategy.guard(case.current, None)
+    assert f"{foreign['access_key_id'].reveal()} (switched off" in caught.value.problem
+    assert f"last used on {datetime.now(UTC):%Y-%m-%d}" in caught.value.problem
+    assert case.current["access_key_id"].reveal() not in caught.value.problem
+    assert "Delete" in caught.value.hint
+    assert (ids(iam, user), case.works(case.current)) == (before, True)
+
+
+def test_a_secret_without_a_key_yet_names_both_that_are_in_the_way(strategy: AwsIamKey, iam: Any, user: str) -> None:
+    keys = [new_key(iam, user)["access_key_id"].reveal() for _ in range(2)]
+    with pytest.raises(Invalid) as caught:
+        strategy.guard(None, None)
+    assert all(f"{key} (active" in caught.value.problem for key in keys)
+    assert caught.value.problem.count("no use known") == 2
+
+
+def test_a_key_that_came_between_guard_and_mint_is_refused_too(
+    case: Case, strategy: AwsIamKey, iam: Any, user: str
+) -> None:
+    strategy.guard(case.current, None)
+    new_key(iam, user)
+    before = ids(iam, user)
+    with pytest.raises(Invalid, match="two access keys"):
+        strategy.mint(case.current)
+    assert ids(iam, user) == before
+
+
+def test_a_full_user_is_no_obstacle_to_a_candidate_that_is_there(case: Case, strategy: AwsIamKey) -> None:
+    strategy.guard(case.current, strategy.mint(case.current))
+
+
+def test_a_user_that_is_not_there_is_named(target: AwsIam) -> None:
+    with pytest.raises(NotFound, match="aws:nobody") as caught:
+        AwsIamKey(target, "nobody").guard(None, None)
+    assert caught.value.hint
+
+
+def test_a_secret_that_holds_no_key_yet_can_begin(strategy: AwsIamKey) -> None:
+    strategy.guard(SecretFields({"bucket": "models"}), None)
+    assert strategy.ends(SecretFields({"bucket": "models"})) == {}
+
+
+# a new key
+
+
+def test_a_candidate_of_another_user_is_rejected(case: Case, strategy: AwsIamKey) -> None:
+    assert case.stranger is not None
+    with pytest.raises(CandidateRejected, match="another identity"):
+        strategy.verify(Change("apps/contract", 5, case.stranger, case.current))
+
+
+def test_a_new_key_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LocalAws(tmp_path, free_port(), key_settle=1.2) as slow:
+        local_aws.use(slow, monkeypatch)
+        iam = boto3.Session().client("iam", region_name="us-east-1", endpoint_url=slow.endpoint_url)
+        target = AwsIam("aws", region=REGION, endpoint_url=slow.endpoint_url)
+        strategy, began = AwsIamKey(target, new_user(iam)), time.monotonic()
+        change = Change("apps/slow", 5, strategy.mint(None), None)
+        assert not signs_in(slow, change.candidate)
+        strategy.verify(change)
+        assert time.monotonic() - began > 1
+        target.close()
+        iam.close()
+
+
+def test_a_key_that_is_listed_but_never_taken_is_kept_for_a_later_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    with LocalAws(tmp_path, free_port(), key_settle=3600) as slow:
+        local_aws.use(slow, monkeypatch)
+        iam = boto3.Session().client("iam", region_name="us-east-1", endpoint_url=slow.endpoint_url)
+        target = AwsIam("aws", region=REGION, endpoint_url=slow.endpoint_url)
+        strategy = AwsIamKey(target, new_user(iam), waits.append)
+        with pytest.raises(Unavailable, match="40 s") as caught:
+            strategy.verify(Change("apps/slow", 5, strategy.mint(None), None))
+        assert caught.value.hint
+        target.close()
+        iam.close()
+    assert tuple(waits) == STEPS
+
+
+@pytest.mark.parametrize(("spoil", "said"), [("delete", "is not there"), ("deactivate", "switched off")])
+def test_a_candidate_that_somebody_ended_is_rejected(
+    case: Case, target: AwsIam, user: str, iam: Any, spoil: str, said: str
+) -> None:
+    strategy = AwsIamKey(target, user, not_yet)
+    candidate = strategy.mint(case.current)
+    key_id = candidate["access_key_id"].reveal()
+    if spoil == "delete":
+        iam.delete_access_key(UserName=user, AccessKeyId=key_id)
+    else:
+        iam.update_access_key(UserName=user, AccessKeyId=key_id, Status="Inactive")
+    with pytest.raises(CandidateRejected, match=said):
+        strategy.verify(Change("apps/contract", 5, candidate, case.current))
+
+
+# the old key
+
+
+def test_the_old_key_is_in_use_while_it_was_used_after_the_promotion(case: Case, strategy: AwsIamKey) -> None:
+    ends, now = strategy.ends(case.current), datetime.now(UTC)
+    assert strategy.in_use(ends, now - timedelta(days=1)) == ()
+    assert case.works(case.current)
+    (told,) = strategy.in_use(ends, now - timedelta(days=1))
+    assert case.current["access_key_id"].reveal() in told
+    assert f"sts in {REGION}" in told
+    assert f"{now:%Y-%m-%d}" in told
+    assert strategy.in_use(ends, now + timedelta(minutes=1)) == ()
+
+
+def test_a_key_or_user_that_is_gone_is_not_in_use(case: Case, strategy: AwsIamKey, iam: Any, user: str) -> None:
+    ends = strategy.ends(case.current)
+    assert case.works(case.current)
+    strategy.revoke(ends, 5)
+    assert strategy.in_use(ends, datetime.now(UTC) - timedelta(days=1)) == ()
+    iam.delete_user(UserName=user)
+    assert strategy.in_use(ends, datetime.now(UTC) - timedelta(days=1)) == ()
+    strategy.revoke(ends, 5)
+
+
+def test_ending_a_key_switches_it_off_before_it_is_deleted(
+    case: Case, aws: LocalAws, iam: Any, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen with an admin who may deactivate and not delete: the key is off although the deletion failed."""
+    sign_in_as(iam, monkeypatch, policy_without("iam:DeleteAccessKey"))
+    restricted = AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)
+    with closing(restricted), pytest.raises(Denied, match=f"aws:{user}") as caught:
+        AwsIamKey(restricted, user).revoke(case.strategy.ends(case.current), 5)
+    assert "iam:DeleteAccessKey" in caught.value.hint
+    assert ids(iam, user) == {case.current["access_key_id"].reveal(): "Inactive"}
+    assert not case.works(case.current)
+
+
+def test_an_abandonment_spares_the_key_that_current_has_come_to_name(case: Case, strategy: AwsIamKey) -> None:
+    change = case.installed()
+    strategy.abandon(Change(change.path, 6, change.candidate, case.current.merged(change.candidate)))
+    assert case.works(case.current.merged(change.candidate))
+
+
+def test_the_old_key_is_ended_of_the_user_that_it_was_named_with(case: Case, target: AwsIam, iam: Any) -> None:
+    """The catalogue may name another user by then."""
+    ends = case.strategy.ends(case.current)
+    AwsIamKey(target, new_user(iam)).revoke(ends, 5)
+    assert not case.works(case.current)
+
+
+# after a crash
+
+
+def test_a_worker_that_sweeps_too_late_spares_what_a_newer_rotation_put_in_force(case: Case) -> None:
+    before = case.strategy.before_mint()
+    newer = case.installed()
+    case.strategy.verify(newer)
+    case.strategy.sweep(before, [case.current])
+    assert case.works(case.current.merged(newer.candidate))
+
+
+# permissions
+
+
+def policy_without(action: str = "") -> dict[str, Any]:
+    policy: dict[str, Any] = json.loads(POLICY.read_text().replace("111122223333", "123456789012"))
+    policy["Statement"][0]["Action"] = [one for one in policy["Statement"][0]["Action"] if one != action]
+    return policy
+
+
+def sign_in_as(iam: Any, monkeypatch: pytest.MonkeyPatch, policy: dict[str, Any]) -> str:
+    """Be a fresh user, who may do what the policy says."""
+    admin = f"admin-{secrets.token_hex(4)}"
+    iam.create_user(UserName=admin)
+    iam.put_user_policy(UserName=admin, PolicyName="may", PolicyDocument=json.dumps(policy))
+    key = iam.create_access_key(UserName=admin)["AccessKey"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    return admin
+
+
+def test_the_policy_allows_a_whole_rotation_and_no_other_users_keys(
+    case: Case, aws: LocalAws, iam: Any, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = sign_in_as(iam, monkeypatch, policy_without())
+    target = AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)
+    strategy = AwsIamKey(target, user)
+    strategy.guard(case.current, None)
+    before = strategy.before_mint()
+    change = Change("apps/policy", 5, strategy.mint(case.current), case.current)
+    strategy.sweep(before, [case.current, change.candidate])
+    strategy.verify(change)
+    ends = strategy.ends(case.current)
+    strategy.in_use(ends, datetime.now(UTC))
+    strategy.revoke(ends, 5)
+    assert list(ids(iam, user)) == [change.candidate["access_key_id"].reveal()]
+    with pytest.raises(Denied) as caught:
+        AwsIamKey(target, admin).mint(None)
+    assert "iam:CreateAccessKey" in caught.value.hint
+    target.close()
+
+
+def test_no_error_holds_a_secret_access_key(case: Case, strategy: AwsIamKey, iam: Any, user: str) -> None:
+    new_key(iam, user)
+    for verb in (lambda: strategy.guard(case.current, None), lambda: strategy.mint(case.current)):
+        with pytest.raises(Invalid) as caught:
+            verb()
+        assert case.current["secret_access_key"].reveal() not in repr(caught.value.args)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__ or caught.value.__context__ is None

@@ -1,0 +1,170 @@
+"""Keys of cloud accounts through the whole protocol, over the real hub and the local clouds."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+
+from deployments.local.aws import LocalAws
+from deployments.local.gcp_iam import LocalGcpIam
+from deployments.local.ports import free_port
+from keyturn.catalogue import Catalogue
+from keyturn.core.errors import Invalid
+from keyturn.core.policy import Trigger
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.aws_iam import AwsIam
+from keyturn.providers.gcp_iam import GcpIam
+from keyturn.providers.registry import open_keyturn
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.run import State, rotate
+from keyturn.rotation.settle import retire
+from tests.support import local_aws
+from tests.support.lab import Lab, fresh
+from tests.support.sender import RecordingSender
+
+PROJECT = "ml-project"
+
+
+class Killed(BaseException):
+    """The process dies here: nothing of ours catches it."""
+
+
+@dataclass
+class Place:
+    """One cloud: how the secret is declared, its first version, and who signs in by the cloud's own word."""
+
+    target: dict[str, Any]
+    rotation: dict[str, Any]
+    first: SecretFields
+    ids: Callable[[], set[str]]
+    key_of: Callable[[dict[str, Any]], str]
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    with LocalAws(tmp_path_factory.mktemp("aws"), free_port()) as server, pytest.MonkeyPatch.context() as patch:
+        local_aws.use(server, patch)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGcpIam]:
+    account = f"--service-account=app@{PROJECT}.iam.gserviceaccount.com"
+    with LocalGcpIam(tmp_path_factory.mktemp("gcp"), free_port(), account) as server:
+        yield server
+
+
+@pytest.fixture
+def at_aws(aws: LocalAws) -> Iterator[Place]:
+    user = fresh()
+    with closing(boto3.Session().client("iam", region_name="us-east-1", endpoint_url=aws.endpoint_url)) as iam:
+        iam.create_user(UserName=user)
+        with closing(AwsIam("cloud", endpoint_url=aws.endpoint_url)) as target:
+            yield Place(
+                {"kind": "aws-iam", "endpoint_url": aws.endpoint_url},
+                {"strategy": "aws-iam-key", "user": user},
+                target.create(user),
+                lambda: {key.key_id for key in target.keys(user)},
+                lambda fields: str(fields["access_key_id"]),
+            )
+
+
+@pytest.fixture
+def at_gcp(gcp: LocalGcpIam) -> Iterator[Place]:
+    account = f"app@{PROJECT}.iam.gserviceaccount.com"
+    with closing(GcpIam("cloud", project=PROJECT, endpoint=gcp.endpoint)) as target:
+        for key in target.keys(account):
+            target.end(account, key.key_id)
+        yield Place(
+            {"kind": "gcp-iam", "project": PROJECT, "endpoint": gcp.endpoint},
+            {"strategy": "gcp-service-account-key", "service_account": account},
+            target.create(account),
+            lambda: {key.key_id for key in target.keys(account)},
+            lambda fields: str(json.loads(fields["credentials_json"])["private_key_id"]),
+        )
+
+
+@pytest.fixture(params=["at_aws", "at_gcp"])
+def place(request: pytest.FixtureRequest) -> Place:
+    found: Place = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def path() -> str:
+    return f"tests/{fresh()}"
+
+
+@pytest.fixture
+def keyturn(lab: Lab, place: Place, path: str) -> Keyturn:
+    return opened(lab, place, path)
+
+
+def opened(lab: Lab, place: Place, path: str) -> Keyturn:
+    """Keyturn over one secret, which holds a key beside another field."""
+    lab.hub.write(path, place.first.merged({"bucket": "models"}), cas=0)
+    rotation = {"target": "cloud", "interval": "30d", "grace": "0s", **place.rotation}
+    secret = {"path": path, "owner": "tests@example.com", "classification": "internal", "rotation": rotation}
+    catalogue = Catalogue.model_validate(
+        {"stores": {}, "targets": {"cloud": place.target}, "consumers": {}, "secrets": {path: secret}}
+    )
+    return dataclasses.replace(open_keyturn(catalogue, lab.hub), sender=RecordingSender())
+
+
+def held(lab: Lab, path: str) -> dict[str, Any]:
+    found = lab.hub.read(path)
+    assert found is not None
+    return found.fields.reveal()
+
+
+def test_keys_follow_one_another_and_the_old_one_is_gone_each_time(
+    keyturn: Keyturn, lab: Lab, place: Place, path: str
+) -> None:
+    seen = place.ids()
+    for _ in range(3):
+        before = place.key_of(held(lab, path))
+        assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+        after = place.key_of(held(lab, path))
+        assert place.ids() == {before, after}
+        assert after not in seen
+        assert held(lab, path)["bucket"] == "models"
+        assert retire(keyturn, path).retired
+        assert place.ids() == {after}
+        seen.add(after)
+
+
+def test_a_key_that_a_dead_run_made_is_ended_by_the_next(
+    keyturn: Keyturn, lab: Lab, place: Place, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = keyturn.open_strategy(path).target  # type: ignore[attr-defined]
+    create = target.create
+
+    def die_after_making(account: str) -> SecretFields:
+        create(account)
+        raise Killed
+
+    monkeypatch.setattr(target, "create", die_after_making)
+    with pytest.raises(Killed):
+        rotate(keyturn, path, Trigger.FORCE)
+    monkeypatch.undo()
+    (orphan,) = place.ids() - {place.key_of(held(lab, path))}
+    assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+    assert orphan not in place.ids()
+    assert retire(keyturn, path).retired
+    assert place.ids() == {place.key_of(held(lab, path))}
+
+
+def test_a_user_without_room_is_refused_before_anything_is_begun(lab: Lab, at_aws: Place, path: str) -> None:
+    keyturn = opened(lab, at_aws, path)
+    with closing(AwsIam("cloud", endpoint_url=at_aws.target["endpoint_url"])) as target:
+        target.create(at_aws.rotation["user"])
+    before, kept = at_aws.ids(), held(lab, path)
+    with pytest.raises(Invalid, match="no room"):
+        rotate(keyturn, path, Trigger.FORCE)
+    assert (at_aws.ids(), held(lab, path)) == (before, kept)
+    assert lab.hub.read_state(f"rotations/{path}") is None

@@ -1,0 +1,438 @@
+"""API keys of a REST API, against a real server."""
+
+import json
+import traceback
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, NotFound, Unavailable
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import Change
+from keyturn.providers.http_api import HttpApi
+from keyturn.strategies.http_api_key import HttpApiKey, HttpApiKeySettings
+from tests.contracts.strategy import Case, StrategyContract
+from tests.support.rest_api import RestApi, Said
+
+PATH = "apps/contract"
+NAME = "keyturn {{path}} {{unique}}"
+KEYS = "/accounts/{{account}}/keys"
+SINCE = timedelta(seconds=1)
+
+ROTATION: dict[str, Any] = {
+    "strategy": "http-api-key",
+    "target": "api",
+    "interval": "30d",
+    "grace": "1h",
+    "constants": {"account": "ml/team"},
+    "create": {"path": KEYS, "body": {"name": NAME}, "expect": [201]},
+    "answer": {"id": "/data/id", "key": "/data/value"},
+    "test": {"path": "/whoami", "headers": {"x-api-key": "{{key}}"}},
+    "delete": {"path": f"{KEYS}/{{{{id}}}}"},
+    "list": {"path": KEYS, "items": "/data", "id": "/id", "where": {"/name": NAME}, "last_used": "/used"},
+}
+"""A secret's rotation as the catalogue has it."""
+
+
+class Tools:
+    """What the strategy is opened with: the API alone."""
+
+    def __init__(self, api: HttpApi) -> None:
+        self.api = api
+
+    def target(self, name: str) -> HttpApi:
+        assert name == "api"
+        return self.api
+
+
+def opened(server: RestApi, path: str = PATH, **changes: Any) -> HttpApiKey:
+    """The strategy as the catalogue opens it; a change of None leaves the key out."""
+    said = {key: value for key, value in {**ROTATION, **changes}.items() if value is not None}
+    settings: HttpApiKeySettings = TypeAdapter(HttpApiKeySettings).validate_python(said)
+    headers = {"authorization": "Bearer {{admin.token}}"}
+    api = HttpApi("api", url=server.url, admin=lambda: SecretFields({"token": server.admin_token}), headers=headers)
+    return settings.open(path, Tools(api))  # type: ignore[arg-type]
+
+
+def listing(**changes: Any) -> dict[str, Any]:
+    """The rotation's list with some keys otherwise."""
+    return {key: value for key, value in {**ROTATION["list"], **changes}.items() if value is not None}
+
+
+def works(server: RestApi, fields: SecretFields) -> bool:
+    """Whether an application gets in with this version."""
+    value = fields["key" if "key" in fields else "password"].reveal()
+    return any(key["value"] == value for key in server.keys.values())
+
+
+def use(server: RestApi, fields: SecretFields) -> AbstractContextManager[None]:
+    assert server._whoami(fields["key"].reveal()).status == 200
+    return nullcontext()
+
+
+def told(error: BaseException) -> str:
+    """All that a log could show of an error."""
+    return "".join(traceback.format_exception(error)) + repr(error.args)
+
+
+def no_value_in(error: KeyturnError, server: RestApi, *values: str) -> bool:
+    """Whether an error shows neither the admin's token nor a key, and has a remedy."""
+    hidden = [server.admin_token, *values, *(key["value"] for key in server.keys.values())]
+    return bool(error.hint) and not [value for value in hidden if value in told(error)]
+
+
+@pytest.fixture
+def server() -> Iterator[RestApi]:
+    with RestApi() as serving:
+        yield serving
+
+
+@pytest.fixture
+def strategy(server: RestApi) -> HttpApiKey:
+    return opened(server)
+
+
+class TestHttpApiKey(StrategyContract):
+    changes = frozenset({"id", "key"})
+
+    @pytest.fixture
+    def case(self, server: RestApi, strategy: HttpApiKey) -> Case:
+        current = SecretFields({"url": server.url, **strategy.mint(None)})
+        return Case(
+            opened(server, holds={"url": server.url}),
+            current,
+            lambda fields: works(server, fields),
+            lambda candidate: candidate.merged({"key": "not-the-key-that-was-made"}),
+            lambda fields: use(server, fields),
+            current.merged({"url": "https://another.example.com"}),
+        )
+
+
+# --- what a dead run leaves --------------------------------------------------------------------------------
+
+
+def test_a_key_whose_answer_was_lost_is_swept_and_no_other(server: RestApi, strategy: HttpApiKey) -> None:
+    neighbour = opened(server, "apps/contract-too").mint(None)
+    by_hand = server._new_key("ml/team", "made by a person").body["data"]
+    current = strategy.mint(None)
+    before = strategy.before_mint()
+    server.after["POST"] = lambda said: Said(lost=True)
+    with pytest.raises(Unavailable) as caught:
+        strategy.mint(current)
+    server.after.clear()
+    assert no_value_in(caught.value, server)
+    assert len(server.keys) == 4
+    strategy.sweep(before, [current])
+    left = {key["value"] for key in server.keys.values()}
+    assert left == {current["key"].reveal(), neighbour["key"].reveal(), by_hand["value"]}
+
+
+def test_what_is_known_is_read_after_the_list_so_that_no_newer_key_is_swept(
+    server: RestApi, strategy: HttpApiKey
+) -> None:
+    """A worker that wakes up late sees the key that another has made meanwhile, in the list and as the secret's."""
+    before, made = strategy.before_mint(), list[SecretFields]()
+
+    class Known(list[SecretFields]):
+        def __iter__(self) -> Iterator[SecretFields]:
+            assert [told.method for told in server.told][-1] == "GET"
+            return iter(made)
+
+    made.append(strategy.mint(None))
+    strategy.sweep(before, Known())
+    assert works(server, made[0])
+
+
+def test_a_key_that_was_used_is_no_orphan_whoever_looks(server: RestApi, strategy: HttpApiKey) -> None:
+    """A worker that wakes up late finds a key that it does not know; it was tried before it was put in force."""
+    before, newer = strategy.before_mint(), strategy.mint(None)
+    strategy.verify(Change(PATH, 2, newer, None))
+    orphan = strategy.mint(None)
+    strategy.sweep(before, [])
+    assert (works(server, newer), works(server, orphan)) == (True, False)
+
+
+def test_without_a_list_nothing_is_found_and_nothing_is_swept(server: RestApi) -> None:
+    strategy = opened(server, list=None)
+    assert strategy.before_mint() == []
+    orphan = strategy.mint(None)
+    strategy.sweep([], [])
+    assert works(server, orphan)
+    assert {told.method for told in server.told} == {"POST"}
+
+
+def test_a_list_without_where_is_all_this_secrets_own(server: RestApi) -> None:
+    strategy = opened(server, list=listing(where=None))
+    by_hand = server._new_key("ml/team", "there before").body["data"]
+    before = strategy.before_mint()
+    assert before == [str(by_hand["id"])]
+    orphan = strategy.mint(None)
+    strategy.sweep(before, [])
+    assert not works(server, orphan)
+    assert len(server.keys) == 1
+
+
+def test_more_keys_than_a_record_remembers_are_refused_rather_than_forgotten(server: RestApi) -> None:
+    for number in range(101):
+        server._new_key("ml/team", f"key {number}")
+    with pytest.raises(Invalid, match=r"lists 101 keys.*`where`"):
+        opened(server, list=listing(where=None)).before_mint()
+    assert opened(server).before_mint() == []
+
+
+# --- answers that are of no use ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda data: {"id": data["id"]}, id="no key"),
+        pytest.param(lambda data: {**data, "value": ""}, id="empty key"),
+        pytest.param(lambda data: {**data, "value": {"text": data["value"]}}, id="key is a mapping"),
+        pytest.param(lambda data: {**data, "value": None}, id="key is null"),
+    ],
+)
+def test_a_key_that_is_not_told_is_deleted_again(server: RestApi, strategy: HttpApiKey, spoil: Any) -> None:
+    values: list[str] = []
+
+    def answer(said: Said) -> Said:
+        values.append(said.body["data"]["value"])
+        return Said(201, {"data": spoil(said.body["data"])})
+
+    server.after["POST"] = answer
+    with pytest.raises(Invalid, match=r"answer lacks key; the key that was made is deleted again.*`answer`") as caught:
+        strategy.mint(None)
+    assert no_value_in(caught.value, server, *values)
+    assert server.keys == {}
+
+
+@pytest.mark.parametrize("body", [None, b"OK", [], {"data": []}, {"data": {"value": "the-value-of-a-key"}}, "text", 7])
+def test_a_key_without_an_id_is_told_of_and_swept_by_the_next_run(
+    server: RestApi, strategy: HttpApiKey, body: Any
+) -> None:
+    before = strategy.before_mint()
+    server.after["POST"] = lambda said: Said(201, body)
+    with pytest.raises(Invalid, match=r"lacks id.*no known id") as caught:
+        strategy.mint(None)
+    assert no_value_in(caught.value, server, "the-value-of-a-key")
+    assert len(server.keys) == 1
+    strategy.sweep(before, [])
+    assert server.keys == {}
+
+
+def test_a_useless_key_that_can_not_be_deleted_either_is_told_of(server: RestApi, strategy: HttpApiKey) -> None:
+    server.after["POST"] = lambda said: Said(201, {"data": {"id": said.body["data"]["id"]}})
+    server.instead["DELETE"] = [Said(403)]
+    with pytest.raises(Invalid, match=r"lacks key; the key that was made is not deleted either \(answered 403\)"):
+        strategy.mint(None)
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        (Said(200, {"data": {"id": 1, "value": "the-value-of-a-key"}}), Invalid),
+        (Said(400, {"value": "the-value-of-a-key"}), Invalid),
+        (Said(401, {"value": "the-value-of-a-key"}), Denied),
+        (Said(404, {"value": "the-value-of-a-key"}), NotFound),
+        (Said(409, {"value": "the-value-of-a-key"}), Invalid),
+        (Said(500, {"value": "the-value-of-a-key"}), Unavailable),
+        (Said(lost=True), Unavailable),
+    ],
+)
+@pytest.mark.parametrize("verb", ["mint", "verify", "revoke", "before_mint", "sweep", "in_use"])
+def test_every_bad_answer_is_an_error_of_its_kind_without_a_value(
+    server: RestApi, strategy: HttpApiKey, verb: str, said: Said, error: type[KeyturnError]
+) -> None:
+    current = strategy.mint(None)
+    ends, change = strategy.ends(current), Change(PATH, 1, current, None)
+    calls = {
+        "mint": ("POST", lambda: strategy.mint(current)),
+        "verify": ("GET", lambda: strategy.verify(change)),
+        "revoke": ("DELETE", lambda: strategy.revoke(ends, 1)),
+        "before_mint": ("GET", strategy.before_mint),
+        "sweep": ("GET", lambda: strategy.sweep([], [])),
+        "in_use": ("GET", lambda: strategy.in_use(ends, datetime.now(UTC))),
+    }
+    method, call = calls[verb]
+    server.instead[method] = [said]
+    if verb == "verify" and said.status in (400, 401, 409):
+        error = CandidateRejected
+    if said.status == 200 and not said.lost and verb in ("verify", "revoke"):
+        call()
+        return
+    if verb == "revoke" and said.status == 404:
+        # The list has the key still, so that "absent" is not believed.
+        with pytest.raises(Invalid, match="lists it still"):
+            call()
+        return
+    with pytest.raises(error) as caught:
+        call()
+    assert type(caught.value) is error
+    assert no_value_in(caught.value, server, "the-value-of-a-key")
+
+
+def test_what_is_deleted_twice_is_gone(server: RestApi, strategy: HttpApiKey) -> None:
+    ends = strategy.ends(strategy.mint(None))
+    strategy.revoke(ends, 1)
+    strategy.revoke(ends, 1)
+    assert server.keys == {}
+
+
+def test_without_a_list_absent_is_believed(server: RestApi) -> None:
+    opened(server, list=None).revoke({"id": "4711"}, 1)
+    assert [told.path for told in server.told] == ["/accounts/ml%2Fteam/keys/4711"]
+
+
+@pytest.mark.parametrize("id", ["..", "."])
+def test_an_id_that_leads_to_another_path_is_never_asked_for(server: RestApi, strategy: HttpApiKey, id: str) -> None:
+    with pytest.raises(Invalid, match="can't stand in the path"):
+        strategy.revoke({"id": id}, 1)
+    assert server.told == []
+
+
+def test_a_list_entry_without_an_id_is_refused(server: RestApi) -> None:
+    strategy = opened(server, list=listing(id="/nothing"))
+    strategy.mint(None)
+    with pytest.raises(Invalid, match="an entry without an id"):
+        strategy.before_mint()
+
+
+# --- trying a key ------------------------------------------------------------------------------------------
+
+
+def test_the_test_request_is_made_with_the_new_key_alone(server: RestApi, strategy: HttpApiKey) -> None:
+    candidate = strategy.mint(None)
+    strategy.verify(Change(PATH, 1, candidate, None))
+    asked = server.told[-1]
+    assert asked.headers["x-api-key"] == candidate["key"].reveal()
+    assert "authorization" not in asked.headers
+
+
+def test_a_key_that_takes_a_while_is_tried_as_long_as_the_catalogue_allows(server: RestApi) -> None:
+    slept: list[float] = []
+    strategy = opened(server, test={**ROTATION["test"], "patience": "3s"})
+    strategy._sleep = slept.append
+    change = Change(PATH, 1, strategy.mint(None), None)
+    server.slow_keys = 3
+    strategy.verify(change)
+    assert slept == [1, 1, 1]
+    server.slow_keys = 4
+    with pytest.raises(CandidateRejected, match="refuses the new key with 401"):
+        strategy.verify(change)
+
+
+def test_a_status_that_is_expected_is_no_refusal(server: RestApi) -> None:
+    """Such as 422 for a request without a body, which an API answers once it has let the caller in."""
+    strategy = opened(server, test={**ROTATION["test"], "expect": [422]})
+    change = Change(PATH, 1, strategy.mint(None), None)
+    server.instead["GET"] = [Said(422)]
+    strategy.verify(change)
+    server.instead["GET"] = [Said(401)]
+    with pytest.raises(CandidateRejected):
+        strategy.verify(change)
+
+
+# --- guard -------------------------------------------------------------------------------------------------
+
+
+def test_a_credential_that_could_never_be_deleted_is_refused(strategy: HttpApiKey) -> None:
+    by_hand = SecretFields({"key": "a-key-that-was-written-by-hand"})
+    with pytest.raises(Invalid, match=r"has no field id.*Write the id") as caught:
+        strategy.guard(by_hand, None)
+    assert by_hand["key"].reveal() not in told(caught.value)
+    strategy.guard(SecretFields({"endpoint": "https://api.example.com"}), None)
+    assert strategy.ends(SecretFields({"endpoint": "https://api.example.com"})) == {}
+
+
+def test_no_key_is_made_where_the_limit_leaves_no_room(server: RestApi) -> None:
+    strategy = opened(server, limit=3)
+    current = strategy.mint(None)
+    server._new_key("ml/team", "made by a person")
+    strategy.guard(current, None)
+    candidate = strategy.mint(current)
+    with pytest.raises(Invalid, match=r"there are 3 keys, and no more than 3 may be.*Delete one"):
+        strategy.guard(current, None)
+    strategy.guard(current, candidate)
+
+
+@pytest.mark.parametrize("written", [{}, {"url": "https://another.example.com"}])
+def test_a_secret_that_does_not_hold_what_it_must_is_left_alone(server: RestApi, written: dict[str, str]) -> None:
+    strategy = opened(server, holds={"url": "https://api.example.com"})
+    with pytest.raises(Invalid, match="field url does not hold what the catalogue says") as caught:
+        strategy.guard(SecretFields({**written, "id": "1", "key": "x"}), None)
+    assert "another" not in told(caught.value)
+    assert server.told == []
+
+
+# --- use of the old key ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_list", [True, False])
+def test_only_use_after_the_promotion_is_evidence(server: RestApi, by_list: bool) -> None:
+    asked = {"path": f"{KEYS}/{{{{id}}}}", "at": "/data/used"}
+    strategy = opened(server) if by_list else opened(server, list=None, last_used=asked)
+    ends = strategy.ends(old := strategy.mint(None))
+    start = datetime.now(UTC) - SINCE
+    assert strategy.in_use(ends, start) == ()
+    use(server, old)
+    (said,) = strategy.in_use(ends, start)
+    assert said.startswith("api: the old key was used at 20")
+    assert strategy.in_use(ends, datetime.now(UTC) + SINCE) == ()
+    strategy.revoke(ends, 1)
+    assert strategy.in_use(ends, start) == ()
+
+
+def test_a_use_that_can_not_be_read_is_an_error_and_not_taken_for_none(server: RestApi) -> None:
+    strategy = opened(server, list=listing(last_used="/name"))
+    with pytest.raises(Invalid, match="no time"):
+        strategy.in_use(strategy.ends(strategy.mint(None)), datetime.now(UTC))
+
+
+def test_nothing_is_known_of_use_where_the_catalogue_names_no_place(server: RestApi) -> None:
+    strategy = opened(server, list=listing(last_used=None))
+    assert strategy.in_use({"id": "1"}, datetime.now(UTC)) == ()
+    assert server.told == []
+
+
+# --- other shapes of APIs ----------------------------------------------------------------------------------
+
+
+def test_an_expiry_that_the_api_tells_is_kept_for_the_schedule(server: RestApi) -> None:
+    strategy = opened(server, answer={**ROTATION["answer"], "expires_at": "/data/expires"})
+    assert strategy.mint(None)["expires_at"].reveal() == "2031-05-06T07:08:09+00:00"
+    strategy = opened(server, answer={**ROTATION["answer"], "expires_at": "/data/name"})
+    with pytest.raises(Invalid, match="lacks expires_at; the key that was made is deleted again"):
+        strategy.mint(None)
+
+
+def test_fields_may_be_named_as_the_consumers_read_them(server: RestApi) -> None:
+    strategy = opened(
+        server,
+        id_field="username",
+        answer={"username": "/data/id", "password": "/data/value"},
+        test={"path": "/whoami", "headers": {"x-api-key": "{{password}}"}},
+        delete={"path": f"{KEYS}/{{{{username}}}}"},
+    )
+    made = strategy.mint(None)
+    strategy.verify(Change(PATH, 1, made, None))
+    assert strategy.ends(made) == {"username": made["username"].reveal()}
+    orphan = strategy.mint(made)
+    strategy.sweep([], [made])
+    assert (works(server, made), works(server, orphan)) == (True, False)
+
+
+def test_a_field_of_current_may_be_part_of_a_request(server: RestApi) -> None:
+    strategy = opened(server, create={**ROTATION["create"], "path": "/accounts/{{current.account}}/keys"})
+    with pytest.raises(Invalid, match=r"asks for \{\{current\.account\}\}.*Write the field account in the secret"):
+        strategy.mint(None)
+    strategy.mint(SecretFields({"account": "other"}))
+    assert [key["account"] for key in server.keys.values()] == ["other"]
+
+
+def test_names_and_no_values_are_what_ends_a_key(strategy: HttpApiKey) -> None:
+    made = strategy.mint(None)
+    assert json.loads(json.dumps(dict(strategy.ends(made)))) == {"id": made["id"].reveal()}

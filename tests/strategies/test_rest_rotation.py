@@ -1,0 +1,164 @@
+"""Whole rotations of keys at a REST API, from the catalogue's files, with the real hub."""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from keyturn.catalogue import load
+from keyturn.core.errors import Invalid, NotFound, Unavailable
+from keyturn.core.policy import Trigger
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.registry import open_keyturn
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.run import State, rotate
+from keyturn.rotation.settle import Waive, retire
+from tests.support.clock import Clock
+from tests.support.lab import Lab
+from tests.support.rest_api import RestApi, Said
+
+CATALOGUE = """
+targets:
+  api:
+    kind: http-api
+    url: "${URL}"
+    admin: targets/NAME
+    headers: { authorization: "Bearer {{admin.token}}" }
+    timeout: 5s
+secrets:
+  tests/NAME/key:
+    owner: tests@example.com
+    classification: internal
+    rotation:
+      strategy: http-api-key
+      target: api
+      interval: 30d
+      grace: 0s
+      create: { path: /accounts/ml/keys, body: { name: "keyturn {{path}} {{unique}}" } }
+      answer: { id: /data/id, key: /data/value }
+      test: { path: /whoami, headers: { x-api-key: "{{key}}" } }
+      delete: { path: "/accounts/ml/keys/{{id}}" }
+      list:
+        path: /accounts/ml/keys
+        items: /data
+        id: /id
+        where: { /name: "keyturn {{path}} {{unique}}" }
+        last_used: /used
+  tests/NAME/ssh:
+    owner: tests@example.com
+    classification: internal
+    rotation:
+      strategy: ssh-key
+      target: api
+      interval: 30d
+      grace: 0s
+      create: { path: /users/deployer/ssh, body: { title: "{{path}}", key: "{{public_key}}" } }
+      delete: { path: "/users/deployer/ssh/{{id}}" }
+      list: { path: /users/deployer/ssh, items: /data, id: /id, public_key: /key }
+"""
+
+
+class Site:
+    """One catalogue over one API, and the hub."""
+
+    def __init__(self, lab: Lab, server: RestApi, directory: Path) -> None:
+        self.lab = lab
+        self.server = server
+        self.name = f"t{secrets.token_hex(6)}"
+        (directory / "all.yaml").write_text(CATALOGUE.replace("NAME", self.name))
+        self.clock = Clock()
+        catalogue = load(directory, {"URL": server.url})
+        self.keyturn: Keyturn = replace(open_keyturn(catalogue, lab.hub), clock=self.clock)
+
+    def admin(self, **fields: str) -> None:
+        """Write the admin credential, at first."""
+        self.lab.hub.write_state(f"targets/{self.name}", fields, cas=0)
+
+    def current(self, secret: str) -> SecretFields:
+        found = self.lab.hub.read(f"tests/{self.name}/{secret}")
+        assert found is not None
+        return found.fields
+
+    def rotate(self, secret: str) -> State:
+        return rotate(self.keyturn, f"tests/{self.name}/{secret}", Trigger.FORCE).state
+
+    def retire(self, secret: str) -> tuple[bool, tuple[str, ...]]:
+        retired = retire(self.keyturn, f"tests/{self.name}/{secret}", Waive.NOTHING)
+        return retired.retired, retired.held_by
+
+    def values(self) -> set[str]:
+        """The API keys that work."""
+        return {key["value"] for key in self.server.keys.values()}
+
+
+@pytest.fixture
+def server() -> Iterator[RestApi]:
+    with RestApi() as serving:
+        yield serving
+
+
+@pytest.fixture
+def site(lab: Lab, server: RestApi, tmp_path: Path) -> Site:
+    made = Site(lab, server, tmp_path)
+    made.admin(token=server.admin_token)
+    return made
+
+
+def test_an_api_key_is_rotated_and_the_old_one_deleted(site: Site) -> None:
+    old = ""
+    for _ in range(3):
+        assert site.rotate("key") is State.ROTATED
+        new = site.current("key")["key"].reveal()
+        assert site.values() == {new, old} - {""}
+        site.clock.advance(timedelta(minutes=1))
+        site.retire("key")
+        assert site.values() == {new}
+        old = new
+
+
+def test_an_ssh_key_is_rotated_and_the_old_one_deleted(site: Site) -> None:
+    assert site.rotate("ssh") is State.ROTATED
+    old = site.current("ssh")["private_key"].reveal()
+    assert site.rotate("ssh") is State.ROTATED
+    new = site.current("ssh")["private_key"].reveal()
+    assert (site.server.logs_in(old), site.server.logs_in(new)) == (True, True)
+    site.clock.advance(timedelta(minutes=1))
+    assert site.retire("ssh") == (True, ())
+    assert (site.server.logs_in(old), site.server.logs_in(new)) == (False, True)
+
+
+def test_a_key_that_a_lost_answer_left_is_deleted_by_the_next_run(site: Site) -> None:
+    site.rotate("key")
+    site.clock.advance(timedelta(minutes=1))
+    site.retire("key")
+    serving = site.current("key")["key"].reveal()
+    site.server.after["POST"] = lambda said: Said(lost=True)
+    with pytest.raises(Unavailable):
+        site.rotate("key")
+    site.server.after.clear()
+    assert len(site.values()) == 2
+    assert site.rotate("key") is State.ROTATED
+    assert site.values() == {serving, site.current("key")["key"].reveal()}
+
+
+def test_a_key_that_is_refused_is_deleted_again_and_current_stays(site: Site) -> None:
+    site.rotate("key")
+    site.clock.advance(timedelta(minutes=1))
+    site.retire("key")
+    serving = site.current("key")
+    site.server.slow_keys = 1
+    assert site.rotate("key") is State.ROTATED
+    assert serving != site.current("key")
+    assert site.values() == {serving["key"].reveal(), site.current("key")["key"].reveal()}
+
+
+def test_the_admins_missing_field_is_told_with_its_path(lab: Lab, server: RestApi, tmp_path: Path) -> None:
+    site = Site(lab, server, tmp_path)
+    with pytest.raises(NotFound, match=f"targets/{site.name}.*Write token to targets/{site.name}"):
+        site.rotate("key")
+    site.admin(username="someone", password="else")
+    with pytest.raises(Invalid, match=f"targets/{site.name}: .* lacks a field. Write token"):
+        site.rotate("key")

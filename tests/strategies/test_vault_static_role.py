@@ -1,0 +1,213 @@
+"""Static roles of the hub's database engine, against the real hub and databases, with a worker's own policy."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from keyturn.core.engines import StaticRole
+from keyturn.core.errors import CandidateRejected, Invalid, NotFound
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import Change
+from keyturn.providers.vault import VaultHub
+from keyturn.providers.vault_database import VaultDatabase
+from keyturn.strategies.vault_static_role import VaultStaticRole
+from tests.contracts.strategy import Case, StrategyContract
+from tests.support.engines import Engine, OverMariaDB, OverPostgreSQL, worker_hub
+from tests.support.lab import Lab
+
+MONTH = timedelta(days=30)
+
+
+@pytest.fixture
+def hub(lab: Lab, tmp_path: Path) -> Iterator[VaultHub]:
+    """A worker's."""
+    with worker_hub(lab, tmp_path) as opened:
+        yield opened
+
+
+def strategy(hub: VaultHub, database: Engine, role: str, longest: timedelta = MONTH) -> VaultStaticRole:
+    return VaultStaticRole("apps/contract", hub.database("database"), database.target(), role, longest)
+
+
+def other_password(candidate: SecretFields) -> SecretFields:
+    return candidate.merged({"password": "n0t-the-password-that-was-made"})
+
+
+class VaultStaticRoleCases(StrategyContract):
+    changes = frozenset({"username", "password"})
+    overlaps = False
+    puts_back = False
+
+    @pytest.fixture
+    def database(self) -> Engine:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def role(self, database: Engine) -> str:
+        return database.static()[0]
+
+    @pytest.fixture
+    def case(self, hub: VaultHub, database: Engine, role: str) -> Case:
+        made = strategy(hub, database, role)
+        current = made.mint(None)
+        stranger = current.merged({"username": "stranger"})
+        return Case(made, current, database.logs_in, other_password, stranger=stranger)
+
+    # The engine holds one password, which is what a mint gives: where it is new already, it is not changed again.
+
+    def test_a_candidate_holds_only_what_changes_and_each_is_new(self, case: Case) -> None:
+        first = case.strategy.mint(case.current)
+        second = case.strategy.mint(first)
+        assert set(first) == set(second) == self.changes
+        assert len({fields["password"] for fields in (case.current, first, second)}) == 3
+        assert len({fields["username"] for fields in (case.current, first, second)}) == 1
+
+    def test_minting_leaves_what_serves_alone(self, case: Case) -> None:
+        """It can't where CURRENT is what the engine holds; where the engine has gone on, it changes nothing more."""
+        candidate = case.strategy.mint(case.current)
+        assert not case.works(case.current)
+        assert case.strategy.mint(case.current) == candidate
+        assert case.works(candidate)
+
+    def test_after_an_abandonment_only_current_works(self, case: Case) -> None:
+        """Nothing is put back and nothing is changed: another run may have taken the same password over."""
+        change = case.installed()
+        given_up = Change(change.path, change.sequence + 1, change.candidate, change.current)
+        case.strategy.abandon(given_up)
+        assert not case.works(case.current)
+        assert case.works(change.candidate)
+
+    def test_what_was_never_installed_can_be_abandoned(self, case: Case) -> None:
+        case.strategy.abandon(change := case.change())
+        assert case.works(change.candidate)
+
+    def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
+        """It leaves it: the engine holds no other password, and the next mint takes it up."""
+        before, orphan = case.strategy.before_mint(), case.strategy.mint(case.current)
+        case.strategy.sweep(before, [case.current])
+        assert case.strategy.mint(case.current) == orphan
+
+    def test_the_guard_lets_the_secrets_own_credentials_pass(self, case: Case) -> None:
+        case.strategy.guard(None, None)
+        case.strategy.guard(case.current, None)
+        case.strategy.guard(case.current, case.current)
+        assert case.works(case.current)
+
+    def test_the_guard_refuses_another_accounts_credential(self, case: Case) -> None:
+        assert case.stranger is not None
+        for pair in ((case.stranger, None), (case.stranger, case.current), (case.current, case.stranger)):
+            with pytest.raises(Invalid, match="stranger") as caught:
+                case.strategy.guard(*pair)
+            assert caught.value.hint
+        assert case.works(case.current)
+
+    def test_ending_nothing_is_quiet(self, case: Case) -> None:
+        case.strategy.revoke(case.strategy.ends(case.current), 5)
+        case.strategy.revoke({}, 5)
+        assert case.works(case.current)
+
+    # what only it has
+
+    def test_what_the_engine_rotated_by_itself_is_taken_and_not_rotated_again(
+        self, case: Case, lab: Lab, role: str
+    ) -> None:
+        lab.database.rotate_static(role)
+        held = lab.database.static_credential(role)
+        assert case.strategy.mint(case.current) == held
+        assert lab.database.static_credential(role) == held
+        assert case.works(held)
+
+    def test_a_password_of_the_engine_that_does_not_log_in_is_replaced(
+        self, case: Case, lab: Lab, role: str, database: Engine
+    ) -> None:
+        held = lab.database.static_credential(role)
+        database.set_password(held["username"].reveal(), "changed-behind-the-engines-back-1")
+        candidate = case.strategy.mint(held.merged({"password": "what-the-secret-holds"}))
+        assert candidate["password"] != held["password"]
+        assert case.works(candidate)
+
+    def test_a_candidate_that_was_refused_is_not_offered_again(
+        self, case: Case, lab: Lab, role: str, database: Engine
+    ) -> None:
+        change = case.change()
+        database.set_password(change.candidate["username"].reveal(), "changed-behind-the-engines-back-2")
+        with pytest.raises(CandidateRejected):
+            case.strategy.verify(change)
+        case.strategy.abandon(change)
+        again = Change("apps/contract", 6, case.strategy.mint(case.current), case.current)
+        case.strategy.verify(again)
+        assert again.candidate["password"] != change.candidate["password"]
+
+    def test_a_worker_that_wakes_up_late_takes_what_is_there_and_harms_nothing(self, case: Case) -> None:
+        newer = case.strategy.mint(case.current)
+        late = Change("apps/contract", 4, case.strategy.mint(case.current), case.current)
+        case.strategy.install(late)
+        case.strategy.abandon(late)
+        case.strategy.revoke(case.strategy.ends(case.current), 4)
+        assert case.works(newer)
+
+
+class TestOverPostgreSQL(VaultStaticRoleCases):
+    @pytest.fixture
+    def database(self, over_postgresql: OverPostgreSQL) -> Engine:
+        return over_postgresql
+
+
+class TestOverMariaDB(VaultStaticRoleCases):
+    @pytest.fixture
+    def database(self, over_mariadb: OverMariaDB) -> Engine:
+        return over_mariadb
+
+
+def test_a_password_that_changes_while_it_is_tried_is_looked_at_again(
+    hub: VaultHub, over_postgresql: OverPostgreSQL
+) -> None:
+    """Between the engine's answer and the login another run has rotated: its password is taken, not replaced."""
+    role, _ = over_postgresql.static()
+    engine = hub.database("database")
+    newest = engine.static_credential(role)
+
+    class Behind(VaultDatabase):
+        """Answers once with what was there before."""
+
+        def __init__(self) -> None:
+            super().__init__(hub._calls, "database", None)
+            self.answers = [newest.merged({"password": "the-one-before"})]
+
+        def static_credential(self, role: str) -> SecretFields:
+            return self.answers.pop() if self.answers else super().static_credential(role)
+
+    made = VaultStaticRole("apps/contract", Behind(), over_postgresql.target(), role, MONTH)
+    assert made.mint(newest.merged({"password": "the-one-before-that"})) == newest
+    assert over_postgresql.logs_in(newest)
+
+
+# --- whose schedule it is ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("period", ["24h", "719h", "1439h"])
+def test_a_role_that_the_engine_rotates_too_soon_is_refused(
+    hub: VaultHub, over_postgresql: OverPostgreSQL, period: str
+) -> None:
+    role, _ = over_postgresql.static(period)
+    with pytest.raises(Invalid, match=r"rotates it by itself every .* rotation_period to 5184000s or more"):
+        strategy(hub, over_postgresql, role).guard(None, None)
+
+
+def test_a_role_that_lasts_for_two_rotations_is_taken(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
+    role, _ = over_postgresql.static("1440h")
+    strategy(hub, over_postgresql, role).guard(None, None)
+
+
+def test_a_role_that_a_calendar_rotates_is_refused(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
+    """Which Vault has, and OpenBao has not."""
+    role, username = over_postgresql.static()
+    with pytest.raises(Invalid, match="by a calendar"):
+        strategy(hub, over_postgresql, role)._must_be_ours_to_rotate(StaticRole(username, None))
+
+
+def test_a_role_that_is_not_there_is_not_found(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
+    with pytest.raises(NotFound, match=r"database/static-roles/absent.*Make it first"):
+        strategy(hub, over_postgresql, "absent").guard(None, None)

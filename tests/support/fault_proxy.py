@@ -1,0 +1,105 @@
+"""A proxy on loopback that loses one answer, after the server has given it: the work is done, and nobody hears of it.
+
+It knows no protocol. What a server says after the client has spoken, until the client speaks again, is one answer;
+all proxies of one :class:`Faults` count together, in the order of the answers.
+"""
+
+import selectors
+import socket
+import threading
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+
+CHUNK = 65_536
+TIMEOUT = 0.2
+
+
+@dataclass
+class Faults:
+    """Which answer is lost, from 0; None for none. ``names`` says which server gave each one."""
+
+    lose: int | None = None
+    names: list[str] = field(default_factory=list)
+    lost: bool = False
+    counting: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self, lose: int | None = None) -> None:
+        """Count from 0 again."""
+        with self._lock:
+            self.lose, self.names, self.lost, self.counting = lose, [], False, True
+
+    def end(self) -> list[str]:
+        """Let everything through, and tell what was counted."""
+        with self._lock:
+            self.counting = False
+            return self.names
+
+    def lose_this(self, name: str) -> bool:
+        """One more answer begins; whether it is the one to lose."""
+        with self._lock:
+            if not self.counting:
+                return False
+            self.names.append(f"{len(self.names)}: {name}")
+            doomed = len(self.names) - 1 == self.lose
+            self.lost = self.lost or doomed
+            return doomed
+
+
+class FaultProxy:
+    """Listens on a port of its own for as long as it is entered, and passes everything on to ``port``."""
+
+    def __init__(self, name: str, port: int, faults: Faults) -> None:
+        self.name = name
+        self._upstream = port
+        self._faults = faults
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port: int = self._listener.getsockname()[1]
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._accept)
+
+    def __enter__(self) -> "FaultProxy":
+        self._listener.settimeout(TIMEOUT)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while not self._over.is_set():
+            with suppress(TimeoutError):
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with ExitStack() as stack:
+            stack.callback(client.close)
+            server = socket.create_connection(("127.0.0.1", self._upstream))
+            stack.callback(server.close)
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with suppress(OSError):
+                self._carry(client, server)
+
+    def _carry(self, client: socket.socket, server: socket.socket) -> None:
+        """Pass bytes on in both directions until one side has had enough, or an answer is lost."""
+        asking = False
+        with selectors.DefaultSelector() as both:
+            both.register(client, selectors.EVENT_READ)
+            both.register(server, selectors.EVENT_READ)
+            while not self._over.is_set():
+                for key, _ in both.select(TIMEOUT):
+                    data = key.fileobj.recv(CHUNK)  # type: ignore[union-attr]
+                    if not data:
+                        return
+                    if key.fileobj is client:
+                        asking = True
+                        server.sendall(data)
+                    elif asking and self._faults.lose_this(self.name):
+                        return
+                    else:
+                        asking = False
+                        client.sendall(data)
