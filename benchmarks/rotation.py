@@ -35,6 +35,7 @@ from deployments.local.openbao import OpenBao
 from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import Hub, database, prepare
+from deployments.local.process import Process
 
 PATH = "ml-training/database"
 REGION = "eu-central-1"
@@ -204,11 +205,10 @@ async def through_prefect(servers: Servers, runs: int, before: Callable[[], Any]
 
 
 @contextmanager
-def prefect_server(directory: Path) -> Iterator[None]:
+def prefect_server(directory: Path) -> Iterator[Process]:
     """A Prefect server on a free port, and this process's settings pointing at it."""
     from deployments.local.environment import IN_BATCHES
     from deployments.local.ports import http_status
-    from deployments.local.process import Process
 
     port = free_port()
     os.environ.update(PREFECT_HOME=str(directory), PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
@@ -217,7 +217,7 @@ def prefect_server(directory: Path) -> Iterator[None]:
     ready = lambda: http_status(port, "/api/health") == 200  # noqa: E731
     process.start(command, ready=ready, environment={**os.environ, **IN_BATCHES}, timeout=120)
     try:
-        yield
+        yield process
     finally:
         process.stop()
 

@@ -25,8 +25,11 @@ async def table(key: str, rows: list[Row], description: str) -> None:
 
 async def rotation_table(outcome: Outcome) -> None:
     """Where one rotation has arrived."""
-    rows = [push_row(outcome.path, place) for place in outcome.destinations] + [tell_row(t) for t in outcome.consumers]
+    rows: list[Row] = [{"secret": outcome.path, "what": "secret", "name": outcome.path, "state": str(outcome.state)}]
+    rows += [push_row(outcome.path, place) for place in outcome.destinations]
+    rows += [tell_row(told) for told in outcome.consumers]
     title = f"{outcome.path}: version {outcome.version}, fingerprint {shown(outcome.fingerprint)}"
+    title += f", {outcome.message}" if outcome.message else ""
     await table(f"rotate-{outcome.path}", rows, title)
 
 

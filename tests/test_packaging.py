@@ -27,7 +27,7 @@ LGPL = frozenset({"psycopg2-binary"})
 FILE_COPYLEFT = frozenset({"hypothesis"})
 """MPL-2.0, and used by the tests alone."""
 
-PERMISSIVE = re.compile(r"\b(MIT|Apache[- ](Software License|2\.0)|BSD-[23]-Clause)\b")
+PERMISSIVE = re.compile(r"\b(MIT|Apache[- ](Software License|2\.0)|BSD-[23]-Clause|BSD License)\b")
 
 BARE = """
 import importlib, importlib.abc, json, sys
@@ -112,11 +112,11 @@ def test_the_wheel_carries_its_licence(wheel: zipfile.ZipFile, metadata: Message
 
 def test_the_base_holds_neither_prefect_nor_a_cloud(metadata: Message) -> None:
     base = {name for name, told in requirements(metadata.get_all("Requires-Dist", [])).items() if not told.marker}
-    assert base == {"hvac", "pydantic", "pyyaml", "requests", "standardwebhooks", "tzdata"}
+    assert base == {"cronsim", "hvac", "mnemonic", "pydantic", "pyyaml", "requests", "standardwebhooks", "tzdata"}
 
 
 def test_every_extra_is_offered(metadata: Message) -> None:
-    extras = {"flows", "aws", "azure", "gcp", "postgres", "local", "dev", "all"}
+    extras = {"flows", "aws", "azure", "gcp", "postgres", "mysql", "redis", "certificates", "local", "dev", "all"}
     assert set(metadata.get_all("Provides-Extra", [])) == extras
 
 

@@ -43,15 +43,17 @@ def outcome_of(path: str, run: Run) -> Outcome:
 
 def settled(path: str, run: Run) -> Outcome:
     """A promoted rotation, as its table tells it."""
-    found = re.search(r"version (\d+), fingerprint ([0-9a-f]+)", run.description)
-    version, fingerprint = (int(found[1]), found[2]) if found else (None, "")
-    copies, told = [], []
+    found = re.search(r"version (\d+), fingerprint ([0-9a-f]+)(?:, (.*))?", run.description)
+    version, fingerprint, message = (int(found[1]), found[2], found[3] or "") if found else (None, "", "")
+    state, copies, told = State.ROTATED, [], []
     for row in run.rows:
-        if row["what"] == "consumer":
+        if row["what"] == "secret":
+            state = State(row["state"])
+        elif row["what"] == "consumer":
             told.append(Told(row["name"], "" if row["state"] == "acknowledged" else row["state"]))
         else:
             copies.append(pushed(row, version or 0, fingerprint))
-    state, message = (State.ROTATED, "") if run.did("promote") else (State.SETTLED, CHECKED)
+    message = CHECKED if state is State.SETTLED else message
     return Outcome(path, state, message, version, fingerprint, tuple(copies), tuple(told))
 
 

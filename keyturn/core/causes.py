@@ -48,7 +48,7 @@ def forced(facts: Facts) -> Cause | None:
 
 def compromised(facts: Facts) -> Cause | None:
     """Others may know it: no window and no freeze holds it back."""
-    since, at_once = counting(facts.suspected_at, facts), facts.trigger is Trigger.COMPROMISE
+    since, at_once = facts.suspected_at, facts.trigger is Trigger.COMPROMISE
     if since is None and not at_once:
         return None
     message = f"others may know it since {told(since or facts.now)}"
@@ -72,18 +72,23 @@ def beyond_maximum_age(facts: Facts) -> Cause | None:
 
 
 def expiring(facts: Facts) -> Cause | None:
-    """Two thirds of its life are over. What would hold it until its last tenth does not count."""
-    since, ends = facts.rotated_at, facts.expires_at
+    """Two thirds of its life are over, or later where its interval or cron says so and its life lasts as long.
+
+    What would hold it until its last tenth does not count.
+    """
+    since, ends, planned = facts.rotated_at, facts.expires_at, due_at(facts)
     if since is None or ends is None:
         return None
     renewed = since + (ends - since) * RENEWED_AFTER
+    if planned is not None and renewed < planned < ends:
+        renewed = planned
     message = f"its life ends {told(ends)}, due {moment(renewed, facts)}"
-    return Cause("Expiring", message, renewed, deadline=since + (ends - since) * LATE_AFTER)
+    return Cause("Expiring", message, renewed, deadline=max(renewed, since + (ends - since) * LATE_AFTER))
 
 
 def wanted(facts: Facts) -> Cause | None:
     """Somebody's system asked for it."""
-    since = counting(facts.wanted_at, facts)
+    since = facts.wanted_at
     if since is None and facts.trigger is Trigger.EVENT:
         since = facts.now
     return Cause("Wanted", f"asked for by an event {told(since)}", since) if since else None
@@ -91,21 +96,21 @@ def wanted(facts: Facts) -> Cause | None:
 
 def too_old(facts: Facts) -> Cause | None:
     """Its interval is over."""
-    at = due_at(facts)
-    if at is None or facts.schedule.interval is None:
+    at = due_at(facts) if facts.schedule.interval else None
+    if at is None:
         return None
     return Cause("TooOld", f"{age(facts)}due {moment(at, facts)}", at)
 
 
 def scheduled(facts: Facts) -> Cause | None:
     """Its cron has come round."""
-    at = due_at(facts)
-    if at is None or facts.schedule.cron is None:
+    at = due_at(facts) if facts.schedule.cron else None
+    if at is None:
         return None
     return Cause("Scheduled", f"{age(facts)}due by its cron {moment(at, facts)}", at)
 
 
-CAUSES: Final = (forced, compromised, never_made, beyond_maximum_age, expiring, wanted, too_old, scheduled)
+CAUSES: Final = (forced, compromised, never_made, beyond_maximum_age, wanted, too_old, scheduled, expiring)
 """In the order in which one is given as the reason."""
 
 
@@ -122,11 +127,6 @@ def dying(facts: Facts) -> Cause | None:
     if ends <= facts.now:
         return Cause("Expired", f"its life ended {told(ends)}", ends)
     return Cause("Expiring", f"its life ends {told(ends)}", cause.deadline)
-
-
-def counting(mark: datetime | None, facts: Facts) -> datetime | None:
-    """A mark that was set after the last rotation."""
-    return mark if mark and (facts.rotated_at is None or mark > facts.rotated_at) else None
 
 
 def age(facts: Facts) -> str:

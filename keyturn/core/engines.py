@@ -117,13 +117,15 @@ class Issued:
 class CertificateRole:
     """What a role of the authority allows; ``longest`` is None where the mount decides, ``key_type`` may be any.
 
-    ``stores`` is False for a role whose certificates the hub forgets, so that they can't be revoked.
+    ``stores`` is False for a role whose certificates the hub forgets, so that they can't be revoked; ``leases`` is
+    True for one whose certificates are revoked with the login that asked for them.
     """
 
     longest: timedelta | None
     key_type: str
     key_bits: int
     stores: bool
+    leases: bool
 
     def takes(self, kind: KeyKind) -> bool:
         """Whether it signs keys of this kind; 0 bits stands for every size that the hub finds strong enough."""

@@ -66,7 +66,7 @@ class Strategy(Protocol):
     def abandon(self, change: Change) -> None:
         """Take back what was installed for a candidate that is given up; CURRENT works afterwards."""
 
-    def restore(self, change: Change) -> None:
+    def put_back(self, change: Change) -> None:
         """Undo a promotion: ``change.current`` works again and for good, where the candidate has ended it or would.
 
         Both work afterwards where both can be in force.

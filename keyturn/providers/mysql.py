@@ -57,7 +57,9 @@ class MySQL:
         """Let ``account`` log in with ``password``; only what the server keeps of it travels, so no log can hold it."""
         with self._fenced("set the password of", account, sequence) as (session, stands):
             self._insist(session, account, keep_old)
-            making = stands.making or not accounts.entries(session, account)
+            found = accounts.entries(session, account)
+            accounts.insist_on_plugins(found)
+            making = stands.making or not found
             write(session, account, sequence, making=making)
             if making:
                 accounts.make(session, account, like)

@@ -1,6 +1,7 @@
 """The statements that make, alter and compare accounts on MySQL and MariaDB, each safe to run again."""
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +40,12 @@ def entries(session: Session, account: str) -> list[Entry]:
         Entry(User(account, text(host)), text(plugin) or NATIVE, Sensitive(text(stored)), REQUIRE[text(ssl)])
         for host, plugin, stored, ssl in session.run(statement, account, needs=NEEDS_READ)
     ]
+
+
+def insist_on_plugins(found: Iterable[Entry]) -> None:
+    """Raises ServerError where the stored form of a password can't be computed here."""
+    if any(entry.plugin not in PLUGINS for entry in found):
+        raise ServerError(UNKNOWN_PLUGIN, "")
 
 
 def grants(session: Session, user: User) -> Grants:
@@ -89,8 +96,6 @@ def identify(session: Session, account: str, password: Sensitive, *, keep_old: b
     """Let the account log in with this password; with ``keep_old`` beside the one that it has, if it is another."""
     identified = []
     for entry in entries(session, account):
-        if entry.plugin not in PLUGINS:
-            raise ServerError(UNKNOWN_PLUGIN, "")
         # Kept twice, the password itself would push out the one to keep.
         has_it = keep_old and matches(entry.stored.reveal(), password.reveal())
         by = "" if has_it else _by(session, entry.plugin, password, keep_old)

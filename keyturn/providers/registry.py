@@ -36,7 +36,7 @@ TARGETS: Final = {
     "microsoft-graph": ("microsoft_graph", "MicrosoftGraph", "azure"),
     "azure-resource-manager": ("azure_resource_manager", "AzureResourceManager", "azure"),
     "gcp-iam": ("gcp_iam", "GcpIam", "gcp"),
-    "http-api": ("http_api", "HttpApi", "http"),
+    "http-api": ("http_api", "HttpApi", ""),
 }
 """The same for each kind of target."""
 

@@ -31,7 +31,8 @@ class VaultAuthority:
         """What the role allows. Raises NotFound."""
         told = self._read_role()
         longest = timedelta(seconds=told["max_ttl"]) if told["max_ttl"] else None
-        return CertificateRole(longest, told["key_type"], told["key_bits"], not told["no_store"])
+        stores, leases = not told["no_store"], bool(told.get("generate_lease"))
+        return CertificateRole(longest, told["key_type"], told["key_bits"], stores, leases)
 
     def sign(self, private_key: Sensitive, names: Names, ttl: timedelta) -> Issued:
         """A certificate for the key. The names stand in the request and beside it: the role says which it takes."""

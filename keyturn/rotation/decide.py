@@ -29,7 +29,7 @@ class Decision:
     ``unsettled`` names the rotation that is promoted and whose old credential is not retired yet, ``telling``
     says that its consumers are not all told. ``urgent`` does not wait for what can be mended later, ``reverting``
     finishes taking a rotation back, whatever is due. The run gives up once ``refusals`` candidates in a row
-    were refused. ``alarm`` says how the secret is later than its policy allows, frozen or not.
+    were refused.
     """
 
     reason: Reason | None
@@ -39,7 +39,6 @@ class Decision:
     urgent: bool = False
     reverting: bool = False
     refusals: int = CANDIDATES
-    alarm: str = ""
 
     @property
     def work(self) -> bool:
@@ -74,12 +73,13 @@ def decide(keyturn: Keyturn, path: str, trigger: Trigger) -> Decision:
 
     Raises CandidateRejected when the target has refused too many candidates in a row, unless a person asks.
     """
-    stands = look_up(keyturn, path)
-    late = alarm(facts(keyturn, path, trigger, stands))
-    said = late.message if late else ""
+    return decided(keyturn, path, trigger, look_up(keyturn, path))
+
+
+def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> Decision:
+    """The decision, on what has been looked up."""
     if stands.record.open:
-        reverting = stands.record.open.stage is Stage.REVERTING
-        return Decision(UNFINISHED, stands.version, reverting=reverting, alarm=said)
+        return Decision(UNFINISHED, stands.version, reverting=stands.record.open.stage is Stage.REVERTING)
     stands = remember(keyturn, path, trigger, stands)
     asked = facts(keyturn, path, trigger, stands)
     reason, retiring = due(asked), stands.record.retiring
@@ -92,14 +92,18 @@ def decide(keyturn: Keyturn, path: str, trigger: Trigger) -> Decision:
         telling=retiring is not None and not set(keyturn.secret(path).consumers) <= set(retiring.acknowledged),
         urgent=asked.suspected_at is not None,
         refusals=CANDIDATES + (stands.record.refusals if trigger in BY_HAND else 0),
-        alarm=said,
     )
 
 
 def sight(keyturn: Keyturn, path: str) -> Sighting:
-    """One secret as a fleet's run sees it."""
-    decision = decide(keyturn, path, Trigger.SCHEDULE)
-    return Sighting(path, decision.work, decision.alarm)
+    """One secret as a fleet's run sees it; one that the target refuses for ever is among the work, to say so."""
+    stands = look_up(keyturn, path)
+    late = alarm(facts(keyturn, path, Trigger.SCHEDULE, stands))
+    try:
+        work = decided(keyturn, path, Trigger.SCHEDULE, stands).work
+    except CandidateRejected:
+        work = True
+    return Sighting(path, work, late.message if late else "")
 
 
 def decide_again(keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision) -> Decision | None:
@@ -132,7 +136,7 @@ def facts(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> Fa
 
 def freezes(keyturn: Keyturn, path: str) -> Sequence[Freeze]:
     """The freezes of the calendar that hold this secret."""
-    return ()
+    return keyturn.catalogue.freezes_of(path)
 
 
 def look_up(keyturn: Keyturn, path: str) -> Standing:
@@ -163,5 +167,5 @@ def insist_on_room(path: str, record: Record) -> None:
     """A target that refuses whatever it is given is not asked for ever."""
     if record.refusals >= CANDIDATES:
         problem = f"the target has refused {record.refusals} candidates in a row, the last one with: "
-        hint = f"Mend the cause, then run `keyturn rotate {path}`"
+        hint = f"Mend the cause, then run `keyturn rotate {path} --force`"
         raise CandidateRejected("rotate", path, problem + record.history[-1].note, hint)

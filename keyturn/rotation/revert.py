@@ -60,8 +60,7 @@ def put_back(keyturn: Keyturn, path: str, record: Record, before: HubSecret) -> 
     wanted = restored(strategy, before.fields, promoted.fields if promoted else SecretFields({}), current.fields)
     if current.fields == wanted:
         return current
-    if not strategy.overlaps:
-        strategy.abandon(Change(path, rotation.sequence, current.fields, before.fields))
+    strategy.put_back(Change(path, rotation.sequence, current.fields, before.fields))
     try:
         return HubSecret(path, keyturn.hub.write(path, wanted, cas=current.version), wanted)
     except Conflict:

@@ -44,6 +44,7 @@ def stage(keyturn: Keyturn, path: str, decision: Decision) -> Attempt:
         raise unretired(path, record.open)
     if record.open.stage is Stage.MINTING:
         known = [attempt.current.fields] if attempt.current else []
+        insist_on_holding(keyturn, attempt)
         keyturn.open_strategy(path).sweep(record.open.before, known)
         return mint(keyturn, attempt)
     return attempt
@@ -103,12 +104,9 @@ def take(keyturn: Keyturn, attempt: Attempt, rotation: Rotation, candidate: Secr
 def mint(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     """Let a strategy whose mint acts at the target make the candidate, and save it at once.
 
-    The record is read again directly before, since not every target can refuse a worker that was suspended.
     Raises Locked, and gives the candidate back, when another worker took the rotation over meanwhile.
     """
-    newest = load(keyturn, attempt.path)
-    if newest.version != attempt.record.version:
-        raise held(attempt.path, newest.rotation or attempt.rotation)
+    insist_on_holding(keyturn, attempt)
     pending, candidate = attempt.rotation.to(Stage.PENDING), minted(keyturn, attempt)
     try:
         return replace(attempt, record=save(keyturn, attempt.path, attempt.record, pending, candidate))
@@ -117,6 +115,16 @@ def mint(keyturn: Keyturn, attempt: Attempt) -> Attempt:
         unsaved = Change(attempt.path, attempt.record.version, candidate, current)
         keyturn.open_strategy(attempt.path).abandon(unsaved)
         raise held(attempt.path, load(keyturn, attempt.path).rotation or attempt.rotation) from None
+
+
+def insist_on_holding(keyturn: Keyturn, attempt: Attempt) -> None:
+    """Read the record again, directly before a target is changed that can't refuse a worker that was suspended.
+
+    Raises Locked when another worker took the rotation over.
+    """
+    newest = load(keyturn, attempt.path)
+    if newest.version != attempt.record.version:
+        raise held(attempt.path, newest.rotation or attempt.rotation)
 
 
 def minted(keyturn: Keyturn, attempt: Attempt) -> SecretFields:

@@ -17,9 +17,7 @@ from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 
 DATABASES = frozenset({"postgresql", "mysql"})
 
-GAP = (
-    "with one user, logins are refused from the change until the consumer has read the new password"
-)
+GAP = "with one user, logins are refused from the change until the consumer has read the new password"
 
 DIGEST_LENGTH = 12
 """Hexadecimal digits: enough to tell one user's passwords apart."""
@@ -126,7 +124,7 @@ class SingleUser(AccountStrategy):
             self.target.set_password(self.user, change.current["password"], sequence=change.sequence)
             self._discard_old(change.sequence)
 
-    def restore(self, change: Change) -> None:
+    def put_back(self, change: Change) -> None:
         """Put CURRENT's password back, and keep the candidate's beside it where the target can."""
         if change.current and "password" in change.current:
             password = change.current["password"]

@@ -71,7 +71,7 @@ class StrategyBase:
     def abandon(self, change: Change) -> None:
         """Nothing was installed."""
 
-    def restore(self, change: Change) -> None:
+    def put_back(self, change: Change) -> None:
         """What overlaps works already; the rest is as after an abandonment."""
         if not self.overlaps:
             self.abandon(change)

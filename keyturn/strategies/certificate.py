@@ -140,6 +140,9 @@ class CertificateStrategy(StrategyBase):
         if not role.stores:
             problem = "the hub does not keep what it signs (no_store), so nothing can be revoked"
             raise Invalid("read", name, problem, "Set the role's no_store to false")
+        if role.leases:
+            problem = "its certificates are revoked when the login that asked for them ends (generate_lease)"
+            raise Invalid("read", name, problem, "Set the role's generate_lease to false")
 
 
 def bundled(fields: SecretFields) -> str:

@@ -107,12 +107,12 @@ def test_an_event_waits_for_window_and_freeze() -> None:
 
 
 @pytest.mark.parametrize(("field", "expected"), [("wanted_at", "Wanted"), ("suspected_at", "Compromised")])
-def test_what_was_asked_for_counts_until_the_next_rotation(field: str, expected: str) -> None:
-    asked = facts(DAY)
-    marked: dict[str, datetime] = {field: after(0.5)}
-    assert code(replace(asked, **marked)) == expected  # type: ignore[arg-type]
-    earlier: dict[str, datetime] = {field: ROTATED}
-    assert code(replace(asked, **earlier)) is None  # type: ignore[arg-type]
+@pytest.mark.parametrize("days", [-0.5, 0.0, 0.5])
+def test_what_was_asked_for_of_this_credential_counts_whatever_clocks_say(
+    field: str, expected: str, days: float
+) -> None:
+    marked: dict[str, datetime] = {field: after(days)}
+    assert code(replace(facts(DAY), **marked)) == expected  # type: ignore[arg-type]
 
 
 def test_nothing_but_the_pause_after_a_failed_try_holds_a_suspected_secret() -> None:
@@ -152,6 +152,14 @@ def test_the_schedule_does_not_try_again_before_the_pause_is_over() -> None:
 
 
 # --- credentials that end by themselves --------------------------------------------------------------------
+
+
+def test_an_interval_that_its_life_has_room_for_is_kept() -> None:
+    leased = replace(facts(29 * DAY), expires_at=after(32))
+    assert code(leased) is None
+    assert code(replace(leased, now=after(30))) == "TooOld"
+    closed = replace(leased, schedule=Schedule(30 * DAY, window=CLOSED))
+    assert code(replace(closed, now=after(30))) == "Expiring"
 
 
 @pytest.mark.parametrize(
@@ -195,6 +203,16 @@ def test_a_window_that_opens_too_late_does_not_hold_it() -> None:
     assert code(replace(soon, now=after(12.1), expires_at=after(18))) is None  # Sunday is tomorrow
 
 
+def test_an_end_that_never_comes_makes_nothing_due_in_our_time() -> None:
+    never = replace(
+        facts(9 * DAY), schedule=Schedule(window=CLOSED), expires_at=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    )
+    assert code(never) is None
+    at = outlook(never).at
+    assert at is not None
+    assert at.year > 7000
+
+
 # --- alarms ------------------------------------------------------------------------------------------------
 
 
@@ -208,7 +226,7 @@ def test_a_window_that_opens_too_late_does_not_hold_it() -> None:
         (replace(facts(27 * DAY), expires_at=after(30)), "Expiring"),
         (replace(facts(30 * DAY), expires_at=after(30)), "Expired"),
         (replace(facts(DAY), suspected_at=after(0.5)), "Compromised"),
-        (replace(facts(DAY), suspected_at=ROTATED), None),
+        (replace(facts(DAY), suspected_at=ROTATED), "Compromised"),
         (replace(facts(DAY), wanted_at=after(0.5)), None),
         (replace(facts(DAY), rotated_at=None), None),
     ],

@@ -38,6 +38,7 @@ def test_a_hub_that_does_not_answer_is_one_line(catalogue: Path, tmp_path: Path)
     )
     for command in (
         ["status"],
+        ["due"],
         ["history", "a/b"],
         ["rotate", "a/b", "--local"],
         ["sync", "--local"],
@@ -79,6 +80,7 @@ def test_without_a_prefect_server_none_is_made_up(tmp_path: Path) -> None:
         ["rotate", "a/b", "--timeout", "soon"],
         ["retire", "--force"],
         ["retire", "a/b", "--force", "--early"],
+        ["rotate", "a/b", "--force", "--compromised"],
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str], tmp_path: Path) -> None:
@@ -215,6 +217,7 @@ def run(state: str = "COMPLETED", **more: Any) -> Run:
     return Run("id", "http://127.0.0.1/runs/id", "a-run", state, more.pop("message", ""), **more)
 
 
+ROW = {"secret": "a/b", "what": "secret", "name": "a/b", "state": "rotated"}
 ROWS = (
     {"secret": "a/b", "what": "destination", "name": "aws:x:y", "state": "updated"},
     {"secret": "", "what": "consumer", "name": "app", "state": "acknowledged"},
@@ -223,20 +226,32 @@ DESCRIPTION = "a/b: version 7, fingerprint 0123456789ab"
 
 
 def test_a_run_that_rotated_is_told_by_its_table() -> None:
-    done = outcome_of("a/b", run(rows=ROWS, description=DESCRIPTION, steps={"COMPLETED": {"promote"}}))
+    done = outcome_of("a/b", run(rows=(ROW, *ROWS), description=DESCRIPTION))
     assert (done.state, done.version, done.fingerprint) == (State.ROTATED, 7, "0123456789ab")
     assert (done.destinations[0].store, done.destinations[0].name) == ("aws", "x:y")
     assert unsettled(done) is None
 
 
 def test_a_run_whose_table_shows_who_was_not_reached_is_behind() -> None:
-    rows = ({**ROWS[0], "state": "AWS did not answer"}, {**ROWS[1], "state": "answered 503"})
+    rows = (
+        {**ROW, "state": "settled"},
+        {**ROWS[0], "state": "AWS did not answer"},
+        {**ROWS[1], "state": "answered 503"},
+    )
     done = outcome_of("a/b", run("FAILED", rows=rows, description=DESCRIPTION))
     assert done.state is State.SETTLED
     error = unsettled(done)
     assert error is not None
     assert "AWS did not answer" in error.problem
     assert "answered 503" in error.problem
+
+
+def test_a_run_that_took_the_rotation_back_says_why() -> None:
+    description = f"{DESCRIPTION}, the canary is not well: app (answered 503)"
+    done = outcome_of("a/b", run("FAILED", rows=({**ROW, "state": "reverted"}, *ROWS), description=description))
+    error = unsettled(done)
+    assert error is not None
+    assert error.problem == "the canary is not well: app (answered 503); version 7 holds the previous value again"
 
 
 def test_a_run_that_ended_well_after_a_failed_step_was_held() -> None:

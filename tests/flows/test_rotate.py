@@ -43,7 +43,11 @@ def test_the_deployment_rotates_pushes_and_tells_once(
     assert consumer.versions(secret.path) == [2]
     rows = [(row["what"], row["name"], row["state"]) for row in installed.rows(told["id"])]
     place = f"aws:{site.place(secret, 'aws').name}"
-    assert rows == [("destination", place, "created"), ("consumer", "app", "acknowledged")]
+    assert rows == [
+        ("secret", secret.path, "rotated"),
+        ("destination", place, "created"),
+        ("consumer", "app", "acknowledged"),
+    ]
 
 
 def test_a_secret_that_is_not_due_stays_until_it_is_forced(build: Build, lab: Lab) -> None:

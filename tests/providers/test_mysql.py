@@ -202,6 +202,7 @@ def test_an_account_of_another_plugin_is_not_converted_behind_its_owners_back(
             target.set_password("modern", password(), sequence=3)
         with pytest.raises(Invalid, match="its authentication plugin is none that Keyturn can use"):
             target.check_login("modern", Sensitive("x"))
+        assert sequence_of(strict, "modern") == []
         target.disable("modern", sequence=3)
     assert "ACCOUNT LOCK" in shown(strict, "modern")[0]
     assert "VIA ed25519" in shown(strict, "modern")[0]

@@ -66,8 +66,9 @@ def test_what_was_signed_is_found_by_its_serial_until_it_is_revoked_and_after(
 
 def test_a_role_tells_what_it_allows(hub: VaultHub, pki: Pki) -> None:
     role = pki.role(key_type="rsa", key_bits=3072, max_ttl="48h", no_store=True)
-    assert hub.authority(pki.mount, role).allows() == CertificateRole(2 * DAY, "rsa", 3072, stores=False)
-    assert hub.authority(pki.mount, pki.role(max_ttl="0")).allows() == CertificateRole(None, "any", 0, stores=True)
+    assert hub.authority(pki.mount, role).allows() == CertificateRole(2 * DAY, "rsa", 3072, stores=False, leases=False)
+    leased = CertificateRole(None, "any", 0, stores=True, leases=True)
+    assert hub.authority(pki.mount, pki.role(max_ttl="0", generate_lease=True)).allows() == leased
 
 
 def test_what_is_not_there_is_not_found(hub: VaultHub, lab: Lab, pki: Pki, key: Sensitive) -> None:

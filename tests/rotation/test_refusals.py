@@ -59,7 +59,9 @@ def test_the_schedule_stops_after_three_and_says_so_without_asking_the_target_ag
     with pytest.raises(CandidateRejected, match="the target refuses the login"):
         rotate(run.keyturn, secret.path)
     for _ in range(2):
-        with pytest.raises(CandidateRejected, match=f"refused 3 candidates in a row.*keyturn rotate {secret.path}"):
+        with pytest.raises(
+            CandidateRejected, match=f"refused 3 candidates in a row.*keyturn rotate {secret.path} --force"
+        ):
             rotate(run.keyturn, secret.path)
     assert len(asked) == 3
     assert lab.current(secret) == secret.first

@@ -140,7 +140,7 @@ class TestSingleUserOnMariaDB(StrategyContract):
 
     def test_a_promotion_that_is_taken_back_leaves_the_old_password_alone(self, case: Case) -> None:
         change = case.installed()
-        case.strategy.restore(Change(change.path, 5, case.current.merged(change.candidate), case.current))
+        case.strategy.put_back(Change(change.path, 5, case.current.merged(change.candidate), case.current))
         assert case.works(case.current)
         assert not case.works(case.current.merged(change.candidate))
 
@@ -191,7 +191,7 @@ class TestSingleUserWithTwoPasswords(StrategyContract):
         change = case.installed()
         newer = case.current.merged(change.candidate)
         for _ in range(2):
-            case.strategy.restore(Change(change.path, 5, newer, case.current))
+            case.strategy.put_back(Change(change.path, 5, newer, case.current))
             assert case.works(case.current)
             assert case.works(newer)
         case.strategy.revoke(case.strategy.ends(newer), 5)

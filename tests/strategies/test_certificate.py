@@ -231,6 +231,7 @@ def test_a_candidate_that_serves_already_is_rejected(hub: VaultHub, pki: Pki) ->
         ({"key_type": "ec", "key_bits": 384}, "keys of ec 384, and the catalogue asks for p-256"),
         ({"key_type": "ed25519", "key_bits": 0}, "keys of ed25519, and the catalogue asks for p-256"),
         ({"no_store": True}, "no_store"),
+        ({"generate_lease": True}, "login that asked for them.*generate_lease"),
     ],
 )
 def test_a_role_that_can_not_give_what_is_asked_is_refused_before_anything_is_signed(

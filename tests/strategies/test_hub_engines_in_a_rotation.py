@@ -4,6 +4,7 @@ The worker is logged in with the policy that the repository gives it, and nothin
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from keyturn.catalogue import Catalogue
+from keyturn.catalogue import load as load_catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.hub import EXPIRES_AT
 from keyturn.core.policy import Trigger
@@ -32,6 +34,8 @@ from tests.support.memory_store import MemoryStore
 from tests.support.pki import Pki
 from tests.support.sender import RecordingSender
 from tests.support.world import REGION
+
+DOCS = Path(__file__).parents[2] / "docs" / "strategies"
 
 
 @dataclass
@@ -220,3 +224,11 @@ def test_a_certificate_is_renewed_when_two_thirds_of_its_life_are_over_and_soone
         assert rotate(keyturn, secret.path).state is State.NOT_DUE
         clock.advance(timedelta(minutes=10))
         assert rotate(keyturn, secret.path).state is State.ROTATED
+
+
+@pytest.mark.parametrize("page", ["vault-dynamic", "vault-static-role", "certificate"])
+def test_the_example_on_a_strategys_page_loads(page: str, tmp_path: Path) -> None:
+    text = (DOCS / f"{page}.md").read_text()
+    (tmp_path / "secrets.yaml").write_text(re.findall(r"(?s)```yaml\n(.*?)```", text)[0])
+    (secret,) = load_catalogue(tmp_path, {}).secrets.values()
+    assert secret.rotation.strategy == page

@@ -3,6 +3,9 @@
 import threading
 from collections.abc import Callable
 
+import psycopg2
+
+from keyturn.core.errors import Unavailable
 from keyturn.core.hub import Hub, HubSecret
 from keyturn.core.sensitive import SecretFields
 
@@ -49,3 +52,28 @@ class Application:
         found = self._hub.read(self._path)
         assert found is not None
         return found
+
+
+class Patient(Application):
+    """An application that outlives outages: it goes on with what it read last, and asks again when nobody answers.
+
+    ``outages`` counts what was not answered; only a refusal is a failure.
+    """
+
+    def __init__(self, hub: Hub, path: str, works: Callable[[SecretFields], bool]) -> None:
+        super().__init__(hub, path, works)
+        self._last = super()._read()
+        self.outages = 0
+
+    def _log_in(self, current: HubSecret) -> None:
+        try:
+            super()._log_in(current)
+        except psycopg2.OperationalError:
+            self.outages += 1
+
+    def _read(self) -> HubSecret:
+        try:
+            self._last = super()._read()
+        except Unavailable:
+            self.outages += 1
+        return self._last

@@ -1,4 +1,4 @@
-"""Finds the boundaries between a process's external calls by itself, and kills the process at one of them.
+"""Finds the boundaries between a process's external calls by itself, and kills or suspends the process at one of them.
 
 Nothing is wrapped: the interpreter tells of every call (``sys.setprofile``), and those that leave the process
 are recognised at the lowest level there is in Python: a request of ``http.client``, what PyMySQL and redis-py
@@ -29,12 +29,13 @@ OURS = ("keyturn.rotation.", "keyturn.providers.")
 class Boundaries:
     """Counts what is about to leave this process; at number ``kill_at`` (from 0) the process kills itself.
 
-    The state of the world just before an external call is the state just after the one before it, so
+    At ``stop_at`` it suspends itself, and goes on from there once it is sent SIGCONT. The state of the world just before an external call is the state just after the one before it, so
     counting one side finds every boundary. A transaction that is cut short leaves nothing.
     """
 
-    def __init__(self, kill_at: int | None = None) -> None:
+    def __init__(self, kill_at: int | None = None, stop_at: int | None = None) -> None:
         self.kill_at = kill_at
+        self.stop_at = stop_at
         self.names: list[str] = []
         self._lock = threading.Lock()
 
@@ -59,6 +60,9 @@ class Boundaries:
         with self._lock:
             if len(self.names) == self.kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if len(self.names) == self.stop_at:
+                # Sent to this very thread, which therefore does not go one step further.
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
             self.names.append(f"{len(self.names)}: {where(frame)}: {what}")
 
 

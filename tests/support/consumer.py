@@ -1,18 +1,25 @@
 """A consumer on loopback: it takes signed notices with the library's own receiver, and drops repeats by id."""
 
 import threading
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from keyturn.client.webhook import Receiver
-from keyturn.core.notices import Notice
+from keyturn.core.notices import HEALTH_PATH, Notice
 from keyturn.core.sensitive import Sensitive
 
 
 class Consumer:
-    """Serves from a thread while it is entered. ``handled`` are the notices it acted on, ``delivered`` counts all."""
+    """Serves from a thread while it is entered. ``handled`` are the notices it acted on, ``delivered`` counts all.
 
-    def __init__(self, key: Sensitive) -> None:
+    ``health`` is what it answers when asked how it is, ``asked`` counts that. ``signing_key`` is where its key lies.
+    """
+
+    def __init__(self, key: Sensitive, signing_key: str = "") -> None:
+        self.signing_key = signing_key
+        self.health = HTTPStatus.OK
+        self.asked = 0
         self.handled: list[Notice] = []
         self.delivered = 0
         receiver = Receiver([key])
@@ -27,6 +34,12 @@ class Consumer:
                 self.delivered += 1
                 status = receiver.handle(dict(handler.headers.items()), body, self.handled.append)
                 handler.send_response(status)
+                handler.send_header("content-length", "0")
+                handler.end_headers()
+
+            def do_GET(handler) -> None:  # noqa: N805
+                self.asked += 1
+                handler.send_response(self.health if handler.path == HEALTH_PATH else HTTPStatus.NOT_FOUND)
                 handler.send_header("content-length", "0")
                 handler.end_headers()
 

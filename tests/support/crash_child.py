@@ -2,6 +2,8 @@
 
     with Zygote(world) as zygote:
         died = zygote.run(job)
+        if pid := zygote.suspend(other_job):
+            ended = zygote.resume(pid)
 
 One line of JSON asks, one line answers. The zygote reaps its children, so that they are seen to be dead.
 """
@@ -10,6 +12,7 @@ import dataclasses
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -33,14 +36,16 @@ PATIENCE = 5.0
 class Job:
     """What a child does: rotate and retire one secret of ``catalogue``, by a clock that stands at ``now``.
 
-    It kills itself at the boundary ``kill_at``; without one it says which boundaries there are. One that is not
-    ``watched`` runs at full speed, and finds none. ``hub_address`` is another way to the hub.
+    It kills itself at the boundary ``kill_at``, or suspends itself at ``stop_at``; without either it says which
+    boundaries there are. One that is not ``watched`` runs at full speed, and finds none. ``hub_address`` is another
+    way to the hub.
     """
 
     path: str
     catalogue: dict[str, Any]
     now: str
     kill_at: int | None = None
+    stop_at: int | None = None
     retires: bool = True
     watched: bool = True
     hub_address: str = ""
@@ -86,6 +91,15 @@ class Zygote:
         """Let one child for each job be ready, start them all at once, and return when all have ended."""
         return [Ended(**told) for told in self._ask([asdict(job) for job in jobs])]
 
+    def suspend(self, job: Job) -> int | None:
+        """Let one child do the job until it suspends itself; its pid, None when it ended instead."""
+        pid: int | None = self._ask({"suspend": asdict(job)})
+        return pid
+
+    def resume(self, pid: int) -> Ended:
+        """Let a suspended child go on, and return when it has ended."""
+        return Ended(**self._ask({"resume": pid}))
+
     def _ask(self, question: Any) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -102,12 +116,35 @@ def serve() -> None:
     told = json.loads(sys.stdin.readline())
     world, stores = World.from_json(told["world"]), warm(told["store"], told["modules"])
     print(json.dumps("ready"), flush=True)  # noqa: T201
+    suspended: dict[int, Child] = {}
     for line in sys.stdin:
-        closed, gate = os.pipe()
-        started = [start(world, Job(**job), stores, (closed, gate)) for job in json.loads(line)]
-        os.close(gate)
-        os.close(closed)
-        print(json.dumps([asdict(child.ended()) for child in started]), flush=True)  # noqa: T201
+        print(json.dumps(answer(json.loads(line), world, stores, suspended)), flush=True)  # noqa: T201
+    for pid in suspended:
+        os.kill(pid, signal.SIGKILL)
+
+
+def answer(asked: Any, world: World, stores: Callable[[str], Any] | None, suspended: "dict[int, Child]") -> Any:
+    """What became of the jobs that are ``asked`` for: a list of them, one to suspend, or the pid of one to resume."""
+    if isinstance(asked, list):
+        return [asdict(child.ended()) for child in start_all(world, asked, stores)]
+    if "resume" in asked:
+        os.kill(asked["resume"], signal.SIGCONT)
+        return asdict(suspended.pop(asked["resume"]).ended())
+    (child,) = start_all(world, [asked["suspend"]], stores)
+    if not os.WIFSTOPPED(os.waitpid(child.pid, os.WUNTRACED)[1]):
+        os.close(child.answer)
+        return None
+    suspended[child.pid] = child
+    return child.pid
+
+
+def start_all(world: World, jobs: list[dict[str, Any]], stores: Callable[[str], Any] | None) -> "list[Child]":
+    """One child for each job, all set off at once."""
+    closed, gate = os.pipe()
+    started = [start(world, Job(**job), stores, (closed, gate)) for job in jobs]
+    os.close(gate)
+    os.close(closed)
+    return started
 
 
 def warm(store: dict[str, Any] | None, modules: Sequence[str]) -> Callable[[str], Any] | None:
@@ -170,7 +207,7 @@ def work(world: World, job: Job, stores: Callable[[str], Any] | None, waiting: i
     keyturn = dataclasses.replace(keyturn, clock=lambda: datetime.fromisoformat(job.now))
     if stores is not None:
         keyturn = dataclasses.replace(keyturn, open_store=stores)
-    boundaries = Boundaries(job.kill_at)
+    boundaries = Boundaries(job.kill_at, job.stop_at)
     try:
         keyturn.hub.describe(job.path)
         os.read(waiting, 1)

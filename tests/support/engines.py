@@ -170,8 +170,10 @@ class OverMariaDB:
             return list(cursor.fetchall())
 
     def _connect(self, user: str, password: str, database: str | None = None) -> "pymysql.Connection[Any]":
-        where = {"host": self.server.host, "port": self.server.port, "database": database}
-        return pymysql.connect(**where, user=user, password=password, autocommit=True, ssl_disabled=True)
+        where: dict[str, Any] = {"host": self.server.host, "port": self.server.port, "database": database}
+        given = {**where, "user": user, "password": password, "autocommit": True, "ssl_disabled": True}
+        opened: pymysql.Connection[Any] = pymysql.connect(**given)
+        return opened
 
     def _prepare(self) -> None:
         first = secrets.token_urlsafe(24)

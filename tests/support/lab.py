@@ -79,6 +79,12 @@ class Lab:
         self._context.__exit__(None, None, None)
         self.hub.close()
 
+    def reconnect(self) -> None:
+        """A new session of the superuser, after the database has cut the old one."""
+        self._context.__exit__(None, None, None)
+        self._context = database(self.world.host, self.world.port, self.world.superuser_password, DATABASE)
+        self._connection = self._context.__enter__().connection
+
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run one statement as the superuser."""
         with self._connection.cursor() as cursor:

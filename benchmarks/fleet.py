@@ -1,0 +1,205 @@
+"""Many due secrets in one run, side by side on the same servers: the flow `rotate-due` against the same protocol as
+plain functions in as many threads.
+
+    python benchmarks/fleet.py [--secrets 200] [--side-by-side 8] [--rounds 5]
+
+Each round makes every secret due, rotates all of them on one side and then on the other, and begins with the other
+side the next time. Both find the same work: what the last side left is retired, and all servers are at rest.
+Wall time is until the side returns. CPU time is what this process, the hub and the database spend until then; the
+Prefect server's own stands apart, since it goes on after the run has ended, and elsewhere it has its own machine.
+Needs Linux, for the CPU times of processes. Compare the ratios, not the numbers of another machine.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import secrets
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.processes import at_rest, cpu
+from benchmarks.rotation import prefect_server
+from deployments.local.openbao import OpenBao
+from deployments.local.ports import free_port
+from deployments.local.postgres import PostgreSQL
+from deployments.local.prepare import ADMIN, Hub, database, prepare
+from deployments.local.process import Process
+from keyturn.catalogue import Catalogue, load
+from keyturn.core.hub import ROTATED_AT
+from keyturn.providers.registry import open_keyturn
+from keyturn.providers.vault import VaultHub
+from keyturn.providers.vault_login import HubSettings
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.run import State, rotate
+from keyturn.rotation.settle import Waive, retire
+
+LONG_AGO = "2020-01-01T00:00:00+00:00"
+GOAL = 1.25
+TARGET = """
+targets:
+  pg: {{kind: postgresql, host: {host}, port: {port}, database: ml, admin: targets/ml-postgres}}
+secrets:
+"""
+SECRET = """
+  fleet/{name}:
+    owner: benchmark
+    classification: internal
+    rotation: {{strategy: alternating-users, target: pg, users: [{name}_a, {name}_b], owner_role: ml_trainer,
+                interval: 30d, grace: 1m}}
+"""
+
+
+class Servers:
+    """The hub and the database, with a fleet in them, under one temporary directory."""
+
+    def __init__(self, directory: Path, stack: ExitStack, fleet: int) -> None:
+        self.hub = stack.enter_context(OpenBao(directory / "openbao", free_port(), dev=True))
+        self.postgres = stack.enter_context(PostgreSQL(directory / "postgres", free_port(), durable=False))
+        admin = Hub(self.hub.address, self.hub.root_token)
+        prepare(admin, self.postgres.host, self.postgres.port, self.postgres.superuser_password, ())
+        names = [f"app{number:04}" for number in range(fleet)]
+        self.fill(admin, names)
+        self.catalogue = directory / "catalogue"
+        self.catalogue.mkdir()
+        entries = [SECRET.format(name=name) for name in names]
+        target = TARGET.format(host=self.postgres.host, port=self.postgres.port)
+        (self.catalogue / "fleet.yaml").write_text("".join([target, *entries]))
+        token = directory / "token"
+        token.write_text(self.hub.root_token)
+        self.settings = HubSettings(self.hub.address, token_file=str(token))
+
+    def fill(self, admin: Hub, names: Iterable[str]) -> None:
+        """Give every secret its first version and its first user."""
+        where = (self.postgres.host, self.postgres.port)
+        with database(*where, self.postgres.superuser_password) as cursor:
+            for name in names:
+                password = secrets.token_urlsafe(24)
+                cursor.execute(f"CREATE ROLE {name}_a LOGIN PASSWORD %s IN ROLE ml_trainer", (password,))
+                cursor.execute(f"ALTER ROLE {name}_a SET role = ml_trainer")
+                cursor.execute(f"GRANT {name}_a TO {ADMIN} WITH ADMIN OPTION, INHERIT FALSE, SET FALSE")
+                first = {"username": f"{name}_a", "password": password, "host": where[0], "port": where[1]}
+                admin.first(f"fleet/{name}", first)
+
+    @property
+    def processes(self) -> list[Process]:
+        """What both sides use."""
+        return [self.hub.process, self.postgres.process]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one side of one round took, in seconds."""
+
+    wall: float
+    cpu: float
+    server: float
+
+
+def make_due(keyturn: Keyturn, path: str) -> None:
+    """End what the last rotation left, and let the secret look as old as can be."""
+    retire(keyturn, path, Waive.EVERYTHING)
+    keyturn.hub.annotate(path, {ROTATED_AT: LONG_AGO})
+
+
+def plain(keyturn: Keyturn, paths: list[str], threads: int) -> int:
+    """The protocol of every secret, in threads; how many were rotated."""
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(outcome.state is State.ROTATED for outcome in pool.map(lambda path: rotate(keyturn, path), paths))
+
+
+def through_prefect(threads: int) -> int:
+    """The flow, in this process; how many secrets it worked on. Raises when one failed."""
+    from flows.rotate_due import rotate_due
+
+    return asyncio.run(rotate_due(side_by_side=threads))
+
+
+def register(servers: Servers, catalogue: Catalogue) -> None:
+    """What the flow needs at its server: the workspace, and a place at the target."""
+    from blocks.workspace import DEFAULT_NAME, KeyturnWorkspace
+    from deployments.bootstrap import make_limits
+
+    async def both() -> None:
+        await make_limits(catalogue)
+        await KeyturnWorkspace.from_settings(servers.catalogue, servers.settings).asave(DEFAULT_NAME, overwrite=True)
+
+    asyncio.run(both())
+
+
+def measure(work: Callable[[], int], fleet: int, shared: list[Process], server: Process) -> Taken:
+    """One side of one round; it must have done all of the work."""
+    at_rest(*shared, server)
+    cpu_before, server_before, began = cpu(*shared) + time.process_time(), cpu(server), time.perf_counter()
+    done = work()
+    wall, spent = time.perf_counter() - began, cpu(*shared) + time.process_time() - cpu_before
+    at_rest(server)
+    if done != fleet:
+        raise SystemExit(f"{done} of {fleet} secrets were rotated")
+    return Taken(wall, spent, cpu(server) - server_before)
+
+
+def report(sides: dict[str, list[Taken]], fleet: int) -> None:
+    """Each side's median, and the ratios of the rounds."""
+    print(f"{'':26}{'wall s':>8}{'ms a secret':>13}{'CPU s':>8}{'Prefect server, CPU s':>24}")
+    for name, rounds in sides.items():
+        wall, spent, server = (statistics.median(column) for column in zip(*map(vars_of, rounds), strict=True))
+        print(f"{name:26}{wall:8.2f}{wall / fleet * 1000:13.1f}{spent:8.2f}{server:24.2f}")
+    slow, fast = sides["the flow rotate-due"], sides["plain functions"]
+    walls = [a.wall / b.wall for a, b in zip(slow, fast, strict=True)]
+    cpus = [a.cpu / b.cpu for a, b in zip(slow, fast, strict=True)]
+    print(f"\nPrefect to plain, wall: {statistics.median(walls):.2f} ({spread(walls)}), goal at most {GOAL}")
+    print(f"Prefect to plain, CPU:  {statistics.median(cpus):.2f} ({spread(cpus)})")
+
+
+def vars_of(taken: Taken) -> tuple[float, float, float]:
+    """A row of the table."""
+    return taken.wall, taken.cpu, taken.server
+
+
+def spread(ratios: list[float]) -> str:
+    """All of them, in the order of the rounds."""
+    return ", ".join(f"{ratio:.2f}" for ratio in ratios)
+
+
+def main() -> None:
+    """Measure both sides, in turns, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--secrets", type=int, default=200, help="how many are due (default 200)")
+    parser.add_argument("--side-by-side", type=int, default=8, help="at work at once on each side (default 8)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of both sides (default 5)")
+    given = parser.parse_args()
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        servers = Servers(Path(directory), stack, given.secrets)
+        keyturn = open_keyturn(load(servers.catalogue, os.environ), VaultHub(servers.settings))
+        paths = sorted(keyturn.catalogue.secrets)
+        server = stack.enter_context(prefect_server(Path(directory) / "prefect"))
+        register(servers, keyturn.catalogue)
+        work: dict[str, Callable[[], int]] = {
+            "plain functions": lambda: plain(keyturn, paths, given.side_by_side),
+            "the flow rotate-due": lambda: through_prefect(given.side_by_side),
+        }
+        sides: dict[str, list[Taken]] = {name: [] for name in work}
+        for number in range(-1, given.rounds):
+            for name in sorted(work, reverse=number % 2 == 0):
+                with ThreadPoolExecutor(given.side_by_side) as pool:
+                    list(pool.map(lambda path: make_due(keyturn, path), paths))
+                taken = measure(work[name], given.secrets, servers.processes, server)
+                # The first round opens connections and imports what is needed.
+                if number >= 0:
+                    sides[name].append(taken)
+        report(sides, given.secrets)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""CPU time and memory of processes and of all that they started, as proc(5) tells them."""
+
+import os
+import time
+from pathlib import Path
+
+from deployments.local.process import Process
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+CALM = 0.04
+"""The share of a core below which processes count as at rest."""
+
+
+def cpu(*processes: Process) -> float:
+    """Seconds of CPU that these and their descendants have used, those that have ended included."""
+    children = by_parent()
+    return sum(sum(ticks(pid)) / TICK for one in processes for pid in descendants(one.pid or 0, children))
+
+
+def memory(pid: int) -> float:
+    """What the process holds in memory now, in MB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
+
+def at_rest(*processes: Process) -> None:
+    """Return once these have had next to nothing to do for a second; a busy one is waited for a minute at most."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        before = cpu(*processes)
+        time.sleep(1)
+        if cpu(*processes) - before < CALM:
+            return
+
+
+def ticks(pid: int) -> list[int]:
+    """Used by the process and by its children that have ended; nothing for a process that is gone."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+    return [int(field) for field in told[11:15]]
+
+
+def by_parent() -> dict[int, list[int]]:
+    """The living children of each process."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(entry.name))
+    return children
+
+
+def descendants(root: int, children: dict[int, list[int]]) -> list[int]:
+    """The process and all below it."""
+    return [root, *(each for child in children.get(root, []) for each in descendants(child, children))]

@@ -1,0 +1,159 @@
+"""One worker suspended in the middle of a rotation, newer runs that do without it, and what it does when it wakes up."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from keyturn.core.errors import Conflict, KeyturnError, Locked, Superseded, Unavailable
+from keyturn.core.hub import ROTATED_AT, TOKEN
+from keyturn.core.policy import Trigger
+from keyturn.core.record import Stage
+from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.records import load
+from keyturn.rotation.run import State, rotate, unsettled
+from keyturn.rotation.settle import retire
+from tests.crash.kinds import Kind
+from tests.crash.site import AT_ONCE, Lane, Site
+from tests.support.application import Application
+from tests.support.hooks import eventually
+from tests.support.lab import Declared
+
+STATED: Final = (Superseded, Locked, Conflict)
+"""How a worker that comes too late may fail."""
+
+CUT: Final = "set_password: SQL execute"
+"""Where a worker may be suspended in a transaction: the server ends that, and the worker finds its session gone."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One place to be suspended at, and how many further rotations are forced meanwhile."""
+
+    number: int
+    place: str
+    further: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """How the late worker ended, and what was wrong afterwards; nothing when ``problems`` is empty."""
+
+    case: Case
+    ended: str
+    problems: tuple[str, ...]
+
+
+class Suspensions:
+    """One kind of secret, with its lanes open."""
+
+    def __init__(self, site: Site, kind: Kind) -> None:
+        self.site = site
+        self.kind = kind
+
+    def __enter__(self) -> "Suspensions":
+        self.site.modules = self.kind.modules
+        self._stack = ExitStack()
+        self.lanes = [self._stack.enter_context(self.site.lane()) for _ in range(AT_ONCE)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def cases(self) -> list[Case]:
+        """Every place, told by a rotation that nobody suspends; one further rotation and two take turns."""
+        lane = self.lanes[0]
+        ended = lane.zygote.run(lane.job(self.kind.make(self.site)))
+        assert (ended.signal, ended.state, ended.error) == (0, State.ROTATED, ""), ended
+        return [Case(number, place, 1 + number % 2) for number, place in enumerate(ended.boundaries)]
+
+    def run(self, cases: list[Case]) -> list[Result]:
+        """Every case, side by side."""
+        shares = [(lane, cases[start::AT_ONCE]) for start, lane in enumerate(self.lanes)]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return [
+                one for found in pool.map(lambda share: [self._case(share[0], case) for case in share[1]], shares)
+                for one in found
+            ]
+
+    def _case(self, lane: Lane, case: Case) -> Result:
+        secret = self.kind.make(self.site)
+        keyturn = replace(lane.keyturn(secret), patience=0.0)
+        with Application(self.site.lab.hub, secret.path, lambda fields: self.kind.works(self.site, fields)) as client:
+            late = lane.zygote.suspend(replace(lane.job(secret), stop_at=case.number))
+            if late is None:
+                return Result(case, "", ("it was not suspended",))
+            found = list(self._overtaken(keyturn, secret, case.further))
+            newest = version(keyturn, secret)
+            ended = lane.zygote.resume(late)
+            found += said(ended.error, case.place)
+            found += [] if version(keyturn, secret) == newest else [f"CURRENT moved on from version {newest}"]
+            found += self._intact(keyturn, secret)
+            if not eventually(lambda: not retire(keyturn, secret.path).held_by):
+                found.append(f"the old credential is held by {retire(keyturn, secret.path).held_by}")
+        found += self._left(keyturn, secret)
+        if not self.kind.gap:
+            found += [f"a login with version {refused} was refused" for refused in client.failures]
+        found += [f"the application failed: {client.error!r}"] if client.error else []
+        found += [] if client.logins else ["the application never got in"]
+        return Result(case, ended.error or ended.state, tuple(found))
+
+    def _overtaken(self, keyturn: Keyturn, secret: Declared, further: int) -> Iterator[str]:
+        """What was wrong while newer runs did without the suspended worker."""
+        for trigger in [Trigger.SCHEDULE, *[Trigger.FORCE] * further]:
+            try:
+                outcome = rotate(keyturn, secret.path, trigger)
+            except KeyturnError as error:
+                yield f"a newer run failed: {type(error).__name__}: {error}"
+                return
+            expected = {State.ROTATED, State.SETTLED, State.NOT_DUE} if trigger is Trigger.SCHEDULE else {State.ROTATED}
+            if outcome.state not in expected or unsettled(outcome):
+                yield f"a newer run said {outcome}"
+
+    def _intact(self, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
+        """What the late worker has spoilt."""
+        record, current = load(keyturn, secret.path), keyturn.hub.read(secret.path)
+        told = keyturn.hub.describe(secret.path)
+        assert current is not None
+        assert told is not None
+        if not self.kind.works(self.site, current.fields):
+            yield "CURRENT does not work"
+        promoted = [one for one in (*record.history, record.rotation) if one and one.version is not None]
+        if not promoted or promoted[-1].version != current.version or record.open:
+            yield f"the record is {record}"
+        elif told.custom.get(TOKEN) != promoted[-1].token:
+            yield "the secret's metadata names an older rotation"
+        if told.marked(ROTATED_AT) != datetime.fromisoformat(current.fields["rotated_at"].reveal()):
+            yield "the secret's metadata tells the age of an older version"
+        for place in keyturn.secret(secret.path).destinations:
+            copy = keyturn.open_store(place.store).find(place.name)
+            if not (copy and copy.intact and copy.marks and copy.marks.version == current.version):
+                yield f"the store holds {copy}"
+
+    def _left(self, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
+        """What is not as a finished rotation leaves it."""
+        record, current = load(keyturn, secret.path), keyturn.hub.read(secret.path)
+        assert current is not None
+        if record.rotation or record.candidate or {past.stage for past in record.history} != {Stage.RETIRED}:
+            yield f"the record is {record}"
+        sequences = [past.sequence for past in record.history]
+        if sequences != sorted(set(sequences)):
+            yield f"the rotations' numbers are {sequences}"
+        yield from self.kind.left(self.site, secret, SecretFields(current.fields))
+
+
+def said(error: str, place: str) -> Iterator[str]:
+    """What is wrong with how the late worker ended."""
+    kind = error.partition(":")[0]
+    allowed = [one.__name__ for one in STATED] + ([Unavailable.__name__] if place.endswith(CUT) else [])
+    if error and kind not in allowed:
+        yield f"it ended in {error}"
+
+
+def version(keyturn: Keyturn, secret: Declared) -> int:
+    """The version that consumers read."""
+    told = keyturn.hub.describe(secret.path)
+    return told.version if told else 0
