@@ -1,5 +1,6 @@
 # make test    all tests                      make demo        the whole stack, rotated before your eyes (KEEP=1 keeps it)
-# make check   style and types                make screenshot  docs/images/rotate-secret.png, from a stack that runs
+# make check   style and types                make crash-matrix  every strategy stopped at every point (ARGS="--only redis")
+#                                             make screenshot  docs/images/rotate-secret.png, from a stack that runs
 # make lock    the locks, from pyproject.toml make clean       remove what was made here
 #
 # Nothing here needs root. KEYTURN_PYTHON chooses a Python; ARGS goes to pytest: make test ARGS="-k crash -x"
@@ -9,7 +10,7 @@ PY := $(VENV)/bin/python
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: setup demo test check lock screenshot clean
+.PHONY: setup demo test check crash-matrix lock screenshot clean
 
 setup:
 	@deployments/setup.sh $(VENV)
@@ -24,6 +25,9 @@ check: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+crash-matrix: setup
+	@$(PY) -m tests.crash $(ARGS)
 
 # Keeps the versions that are locked; for newer ones: make lock UPGRADE=--upgrade
 lock: setup

@@ -1,5 +1,6 @@
 """One rotation in work, as the steps hand it on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keyturn.core.errors import TerminalError
@@ -46,6 +47,11 @@ class Attempt:
 def ends(keyturn: Keyturn, attempt: Attempt) -> dict[str, str]:
     """The names of the credential that CURRENT holds."""
     return dict(keyturn.open_strategy(attempt.path).ends(attempt.current.fields)) if attempt.current else {}
+
+
+def still_named(recorded: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether ``now`` names the credential that was ``recorded``; a strategy may have come to tell more of it."""
+    return recorded == now if not recorded else recorded.items() <= now.items()
 
 
 def newest_version(keyturn: Keyturn, attempt: Attempt) -> int:

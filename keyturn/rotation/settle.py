@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from keyturn.core.errors import Conflict, Invalid, KeyturnError
 from keyturn.core.record import Record, Rotation, Stage
+from keyturn.rotation.attempt import still_named
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import freezes
 from keyturn.rotation.guard import check_target
@@ -112,7 +113,7 @@ def tidy(keyturn: Keyturn, path: str) -> bool:
 def serves_again(keyturn: Keyturn, path: str, rotation: Rotation) -> bool:
     """Whether somebody has put the old credential back by hand: ending it would end CURRENT."""
     current = keyturn.hub.read(path) if rotation.ends else None
-    return current is not None and keyturn.open_strategy(path).ends(current.fields) == dict(rotation.ends)
+    return current is not None and still_named(rotation.ends, keyturn.open_strategy(path).ends(current.fields))
 
 
 def obstacles(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive) -> list[str]:

@@ -12,7 +12,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.core.strategies import Change
 from keyturn.rotation.abandon import abandon
-from keyturn.rotation.attempt import Attempt, ends, newest_version
+from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import UNFINISHED, Decision
 from keyturn.rotation.guard import check_target, guard_candidate
@@ -57,7 +57,7 @@ def spoiled(keyturn: Keyturn, attempt: Attempt) -> str | None:
         return None
     if rotation.stage is Stage.ABANDONING:
         return rotation.note
-    if attempt.in_force or ends(keyturn, attempt) == dict(rotation.ends):
+    if attempt.in_force or still_named(rotation.ends, ends(keyturn, attempt)):
         return None
     return "CURRENT names another credential than when this rotation began"
 
@@ -194,7 +194,7 @@ def seen_again(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     """
     current = keyturn.hub.read(attempt.path)
     again = going_on(Attempt(attempt.path, open_by(keyturn, attempt.path, attempt.rotation.token), current))
-    if not again.in_force and ends(keyturn, again) != dict(attempt.rotation.ends):
+    if not again.in_force and not still_named(attempt.rotation.ends, ends(keyturn, again)):
         problem = "CURRENT names another credential than when this rotation began"
         raise Superseded("promote", attempt.path, problem, "Somebody wrote it by hand: run the rotation again")
     return again

@@ -70,12 +70,10 @@ class Row:
         return killed + [Case(LOST, number, place) for number, place in enumerate(exchanges)]
 
     def run(self, cases: Sequence[Case], told: Callable[[Result], None]) -> None:
-        """Every case, side by side; ``told`` hears of each in the end."""
+        """Every case, side by side; ``told`` hears of each when it is over."""
         shares = [(lane, cases[start::AT_ONCE]) for start, lane in enumerate(self.lanes)]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for results in pool.map(lambda share: [self._case(share[0], case) for case in share[1]], shares):
-                for result in results:
-                    told(result)
+            list(pool.map(lambda share: [told(self._case(share[0], case)) for case in share[1]], shares))
 
     def _case(self, lane: Lane, case: Case) -> Result:
         secret = self._ready(lane)
@@ -131,7 +129,7 @@ class Row:
         yield from left_in_record(load(keyturn, secret.path))
         current = keyturn.hub.read(secret.path)
         assert current is not None
-        if current.version != 2:
+        if current.version != self.kind.version:
             yield f"the hub is at version {current.version}"
         changed = self.kind.changes | {"rotated_at", "expires_at"}
         if kept(current.fields.reveal(), changed) != kept(secret.first, changed):
@@ -145,10 +143,10 @@ class Row:
 
     def _left_in_store(self, lane: Lane, secret: Declared, name: str) -> Iterator[str]:
         copy = lane.keyturn(secret).open_store("memory").find(name)
-        if not (copy and copy.intact and copy.marks and copy.marks.version == 2):
+        if not (copy and copy.intact and copy.marks and copy.marks.version == self.kind.version):
             yield f"the store holds {copy}"
         versions = self.site.cloud.list_secret_version_ids(SecretId=name, IncludeDeprecated=True)["Versions"]
-        if len(versions) != 2:
+        if len(versions) != self.kind.version:
             yield f"the store has {len(versions)} versions"
 
 

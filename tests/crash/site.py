@@ -1,6 +1,7 @@
 """Everything that the matrix runs against: real servers, a consumer, and the way to each of them through a proxy."""
 
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from tests.support.lab import Declared, Lab, catalogue_data
 from tests.support.world import REGION
 
 T = TypeVar("T")
+
+PORT = re.compile(r":([0-9]{1,5})(?![0-9])")
 
 AT_ONCE = 2
 """Cases that run side by side, each with a zygote and proxies of its own."""
@@ -78,8 +81,7 @@ class Lane:
         if isinstance(data, int):
             return self._through.get(data, data)
         if isinstance(data, str):
-            for port, proxy in self._through.items():
-                data = data.replace(f":{port}", f":{proxy}")
+            return PORT.sub(lambda found: f":{self._through.get(int(found[1]), found[1])}", data)
         return data
 
 
@@ -96,11 +98,12 @@ class Site:
 
     def __enter__(self) -> "Site":
         self.environment = self._stack.enter_context(pytest.MonkeyPatch.context())
-        aws = self.server("aws", lambda: LocalAws(self.directory(), free_port()), lambda server: server.endpoint_url)
-        local_aws.use(aws, self.environment)
-        self.store = {"kind": "aws-secrets-manager", "region": REGION, "endpoint_url": aws.endpoint_url}
-        self.cloud = boto3.Session().client("secretsmanager", region_name=REGION, endpoint_url=aws.endpoint_url)
-        self._stack.callback(self.cloud.close)
+        self.aws = self.server(
+            "aws", lambda: LocalAws(self.directory(), free_port()), lambda server: server.endpoint_url
+        )
+        local_aws.use(self.aws, self.environment)
+        self.store = {"kind": "aws-secrets-manager", "region": REGION, "endpoint_url": self.aws.endpoint_url}
+        self.cloud = self.aws_client("secretsmanager")
         key = f"whsec_{secrets.token_hex(24)}"
         if self.lab.hub.read_state("webhooks/crash") is None:
             self.lab.hub.write_state("webhooks/crash", {"key": key}, cas=0)
@@ -126,6 +129,12 @@ class Site:
             self._servers[name] = started
         found: T = self._servers[name]
         return found
+
+    def aws_client(self, service: str) -> Any:
+        """A client of the local AWS, closed at the end."""
+        client = boto3.Session().client(service, region_name=REGION, endpoint_url=self.aws.endpoint_url)
+        self._stack.callback(client.close)
+        return client
 
     def lane(self) -> Lane:
         """A place for cases, with proxies before the servers that have been started."""

@@ -16,7 +16,8 @@ from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load
 from keyturn.rotation.run import State, rotate, unsettled
 from keyturn.rotation.settle import retire
-from tests.crash.kinds import Kind
+from keyturn.rotation.sync import sync
+from tests.crash.kinds.base import Kind
 from tests.crash.site import AT_ONCE, Lane, Site
 from tests.support.application import Application
 from tests.support.hooks import eventually
@@ -56,6 +57,7 @@ class Suspensions:
 
     def __enter__(self) -> "Suspensions":
         self.site.modules = self.kind.modules
+        self.kind.prepare(self.site)
         self._stack = ExitStack()
         self.lanes = [self._stack.enter_context(self.site.lane()) for _ in range(AT_ONCE)]
         return self
@@ -66,7 +68,7 @@ class Suspensions:
     def cases(self) -> list[Case]:
         """Every place, told by a rotation that nobody suspends; one further rotation and two take turns."""
         lane = self.lanes[0]
-        ended = lane.zygote.run(lane.job(self.kind.make(self.site)))
+        ended = lane.zygote.run(lane.job(self._ready(lane)))
         assert (ended.signal, ended.state, ended.error) == (0, State.ROTATED, ""), ended
         return [Case(number, place, 1 + number % 2) for number, place in enumerate(ended.boundaries)]
 
@@ -79,8 +81,14 @@ class Suspensions:
                 for one in found
             ]
 
-    def _case(self, lane: Lane, case: Case) -> Result:
+    def _ready(self, lane: Lane) -> Declared:
+        """A fresh secret whose copies are in step."""
         secret = self.kind.make(self.site)
+        assert all(copy.in_step for copy in sync(lane.keyturn(secret), secret.path))
+        return secret
+
+    def _case(self, lane: Lane, case: Case) -> Result:
+        secret = self._ready(lane)
         keyturn = replace(lane.keyturn(secret), patience=0.0)
         with Application(self.site.lab.hub, secret.path, lambda fields: self.kind.works(self.site, fields)) as client:
             late = lane.zygote.suspend(replace(lane.job(secret), stop_at=case.number))

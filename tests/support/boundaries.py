@@ -2,8 +2,8 @@
 
 Nothing is wrapped: the interpreter tells of every call (``sys.setprofile``), and those that leave the process
 are recognised at the lowest level there is in Python: a request of ``http.client``, what PyMySQL and redis-py
-write to their sockets, and the C functions of psycopg2. A call that somebody adds to the protocol is therefore one boundary
-more.
+write to their sockets, and the C functions of psycopg2. A call that somebody adds to the protocol is therefore one
+boundary more.
 """
 
 import http.client
@@ -29,8 +29,9 @@ OURS = ("keyturn.rotation.", "keyturn.providers.")
 class Boundaries:
     """Counts what is about to leave this process; at number ``kill_at`` (from 0) the process kills itself.
 
-    At ``stop_at`` it suspends itself, and goes on from there once it is sent SIGCONT. The state of the world just before an external call is the state just after the one before it, so
-    counting one side finds every boundary. A transaction that is cut short leaves nothing.
+    At ``stop_at`` it suspends itself, and goes on from there once it is sent SIGCONT. The state of the world just
+    before an external call is the state just after the one before it, so counting one side finds every boundary. A
+    transaction that is cut short leaves nothing.
     """
 
     def __init__(self, kill_at: int | None = None, stop_at: int | None = None) -> None:

@@ -92,9 +92,10 @@ class OverPostgreSQL:
 class OverMariaDB:
     """A MariaDB whose engine's admin has a password that nobody but the engine knows."""
 
-    def __init__(self, lab: Lab, server: MariaDB) -> None:
+    def __init__(self, lab: Lab, server: MariaDB, connection: str = CONNECTION) -> None:
         self.lab = lab
         self.server = server
+        self.connection = connection
         self._admin = SecretFields({"username": TARGET_ADMIN, "password": secrets.token_urlsafe(24)})
         self._prepare()
 
@@ -103,7 +104,7 @@ class OverMariaDB:
         role = fresh()
         self.lab.root.secrets.database.create_role(
             name=role,
-            db_name=CONNECTION,
+            db_name=self.connection,
             creation_statements=[
                 "CREATE USER '{{name}}'@'%' IDENTIFIED BY '{{password}}'",
                 f"GRANT SELECT ON {APPLICATION}.* TO '{{{{name}}}}'@'%'",
@@ -120,7 +121,7 @@ class OverMariaDB:
         role = fresh()
         self.sql(f"CREATE USER '{role}'@'%' IDENTIFIED BY '{secrets.token_urlsafe(24)}'")
         self.sql(f"GRANT SELECT ON {APPLICATION}.* TO '{role}'@'%'")
-        made = {"db_name": CONNECTION, "username": role, "rotation_period": period}
+        made = {"db_name": self.connection, "username": role, "rotation_period": period}
         self.lab.root.write_data(f"database/static-roles/{role}", data=made)
         return role, role
 
@@ -186,14 +187,14 @@ class OverMariaDB:
         self.sql(f"GRANT CREATE USER, PROCESS ON *.* TO {TARGET_ADMIN}@'%'")
         self.sql(f"GRANT SELECT ON mysql.* TO {TARGET_ADMIN}@'%'")
         self.lab.root.secrets.database.configure(
-            name=CONNECTION,
+            name=self.connection,
             plugin_name="mysql-database-plugin",
             allowed_roles=["*"],
             connection_url=f"{{{{username}}}}:{{{{password}}}}@tcp({self.server.host}:{self.server.port})/",
             username=ENGINE_ADMIN,
             password=first,
         )
-        self.lab.root.secrets.database.rotate_root_credentials(CONNECTION)
+        self.lab.root.secrets.database.rotate_root_credentials(self.connection)
 
 
 @contextmanager

@@ -157,8 +157,8 @@ class RestApi:
         page = [self._shown(key) for key in listed[(number - 1) * PAGE : number * PAGE]]
         if len(listed) <= number * PAGE:
             return Said(200, {"data": page, "next": None, "count": len(listed)})
-        path = urlsplit(told.path).path
-        link = {"link": f'<{self.url}{path}?page={number + 1}>; rel="next"'}
+        here = f"{self.url.partition('://')[0]}://{told.headers['host']}{urlsplit(told.path).path}"
+        link = {"link": f'<{here}?page={number + 1}>; rel="next"'}
         return Said(200, {"data": page, "next": str(number + 1), "count": len(listed)}, link)
 
     @staticmethod
@@ -169,7 +169,7 @@ class RestApi:
         """Whether somebody who holds this key may log in: by a signature that one of the public keys confirms."""
         private, challenge = load_ssh_private_key(private_key.encode(), None), secrets.token_bytes(32)
         assert isinstance(private, Ed25519PrivateKey)
-        return any(confirms(key["key"], private.sign(challenge), challenge) for key in self.ssh.values())
+        return any(confirms(key["key"], private.sign(challenge), challenge) for key in list(self.ssh.values()))
 
 
 def confirms(public_key: str, signature: bytes, challenge: bytes) -> bool:

@@ -57,9 +57,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         address, body = urlsplit(self.path), self.rfile.read(int(length))
         query = parse_qs(address.query, keep_blank_values=True)
-        self._send(
-            self.server.emulator.answer(Request(self.command, unquote(address.path), query, self.server.url, body))
-        )
+        # As the client spells it, which may have come through another port.
+        base = f"http://{self.headers['Host']}" if "Host" in self.headers else self.server.url
+        self._send(self.server.emulator.answer(Request(self.command, unquote(address.path), query, base, body)))
 
     do_GET = do_POST = do_DELETE = do_PATCH = do_PUT = _serve  # noqa: N815 (the names that http.server looks for)
 

@@ -40,10 +40,14 @@ class Kind:
 
 
 def declared(
-    site: Site, first: SecretFields | dict[str, Any], rotation: dict[str, Any], **targets: dict[str, Any]
+    site: Site,
+    first: SecretFields | dict[str, Any],
+    rotation: dict[str, Any],
+    path: str = "",
+    **targets: dict[str, Any],
 ) -> Declared:
-    """A fresh secret in the hub, at targets of its own; other fields of ``first`` than a rotation's must stay."""
-    path, fields = f"tests/{fresh()}", SecretFields(first).reveal()
+    """A fresh secret in the hub, at targets of its own."""
+    path, fields = path or f"tests/{fresh()}", SecretFields(first).reveal()
     site.lab.hub.write(path, SecretFields(fields), cas=0)
     data = {"owner": "tests@example.com", "classification": "internal"}
     data["rotation"] = {"interval": "30d", "grace": "0s", **rotation}

@@ -6,7 +6,7 @@ from keyturn.core.sensitive import SecretFields
 from tests.crash.kinds.base import Kind, declared
 from tests.crash.site import Site
 from tests.strategies.jwts import passes, published, signed, strategy
-from tests.support.lab import Declared
+from tests.support.lab import Declared, fresh
 
 
 class Generated(Kind):
@@ -35,6 +35,20 @@ class SigningKeys(Kind):
     version = 3
 
     def make(self, site: Site) -> Declared:
-        secret = declared(site, strategy().mint(None), {"strategy": "signing-key"})
-        first = {**secret.first, "issuer": secret.path}
-        return secret
+        path = f"tests/{fresh()}"
+        first = strategy().mint(None).merged({"issuer": path})
+        return declared(site, first, {"strategy": "signing-key"}, path)
+
+    def works(self, site: Site, fields: SecretFields) -> bool:
+        return passes(signed(fields), self._current(site, fields["issuer"].reveal()))
+
+    def left(self, site: Site, secret: Declared, current: SecretFields) -> Iterator[str]:
+        yield from super().left(site, secret, current)
+        if [key["kid"] for key in published(current)] != [current["kid"].reveal()]:
+            yield f"{len(published(current))} keys are published"
+
+    def _current(self, site: Site, path: str) -> SecretFields:
+        """What verifiers have fetched by now."""
+        found = site.lab.hub.read(path)
+        assert found is not None
+        return found.fields

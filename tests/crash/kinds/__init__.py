@@ -1,0 +1,33 @@
+"""The kinds of secret in the matrix: a class for each, by what they are kept at."""
+
+from typing import Final
+
+from tests.crash.kinds.apis import ApiKey, SshKeys
+from tests.crash.kinds.base import Kind
+from tests.crash.kinds.caches import RedisUser
+from tests.crash.kinds.clouds import AppSecret, IamKey, ServiceAccountKey, StorageKey
+from tests.crash.kinds.databases import Alternating, AlternatingOnMariaDB, Single, SingleOnMariaDB
+from tests.crash.kinds.engines import Certificates, Dynamic, DynamicOnMariaDB, Static, StaticOnMariaDB
+from tests.crash.kinds.keys import Generated, SigningKeys
+
+KINDS: Final[tuple[type[Kind], ...]] = (
+    Alternating,
+    AlternatingOnMariaDB,
+    Single,
+    SingleOnMariaDB,
+    Dynamic,
+    DynamicOnMariaDB,
+    Static,
+    StaticOnMariaDB,
+    Certificates,
+    RedisUser,
+    IamKey,
+    ServiceAccountKey,
+    AppSecret,
+    StorageKey,
+    ApiKey,
+    SshKeys,
+    SigningKeys,
+    Generated,
+)
+"""The rows, in the order of the table."""

@@ -1,0 +1,49 @@
+"""What is true once a fault is over and a plain run has healed what it left."""
+
+from keyturn.core.record import Record, Stage
+from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.records import load
+from keyturn.rotation.run import State, rotate, unsettled
+from keyturn.rotation.settle import retire
+from tests.support.application import Application
+from tests.support.hooks import eventually
+from tests.support.lab import Declared, Lab
+
+
+def candidate(keyturn: Keyturn, path: str) -> SecretFields:
+    """What waits in the record: nothing is lost."""
+    found = load(keyturn, path).candidate
+    assert found is not None
+    return found
+
+
+def assert_untouched(lab: Lab, keyturn: Keyturn, secret: Declared) -> None:
+    """Neither the hub, nor the record, nor the accounts have moved."""
+    assert load(keyturn, secret.path) == Record()
+    assert lab.current(secret) == secret.first
+    assert lab.logs_in(secret.first)
+    if secret.users[1]:
+        assert lab.sql("SELECT 1 FROM pg_roles WHERE rolname = %s", secret.users[1]) == []
+
+
+def assert_healed(lab: Lab, keyturn: Keyturn, secret: Declared, wanted: SecretFields | None = None) -> None:
+    """A plain run ends the rotation, with the candidate that was ``wanted``, and retiring ends the old credential."""
+    outcome = rotate(keyturn, secret.path)
+    assert outcome.state in (State.ROTATED, State.SETTLED)
+    assert unsettled(outcome) is None
+    assert outcome.version == 2
+    assert wanted is None or SecretFields(lab.current(secret)).holds(wanted)
+    # A session of the application may be open for a moment.
+    assert eventually(lambda: not retire(keyturn, secret.path).held_by)
+    record = load(keyturn, secret.path)
+    assert (record.rotation, record.candidate) == (None, None)
+    assert [past.stage for past in record.history] == [Stage.RETIRED]
+    assert lab.logs_in(lab.current(secret))
+    assert not lab.logs_in(secret.first)
+
+
+def assert_never_refused(client: Application) -> None:
+    """The application went on all the while."""
+    assert (client.failures, client.error) == ([], None)
+    assert client.logins > 0

@@ -1,0 +1,65 @@
+"""Somebody seals the hub in the middle of a rotation, and it is unsealed later."""
+
+import pytest
+
+from keyturn.core.errors import Unavailable
+from keyturn.core.policy import Trigger
+from keyturn.core.record import Record
+from keyturn.rotation.records import load
+from keyturn.rotation.run import rotate
+from keyturn.rotation.settle import retire
+from tests.faults.outcome import assert_healed, assert_never_refused
+from tests.faults.servers import DurableHub
+from tests.rotation.helpers import with_copy, worker
+from tests.support.application import Patient
+from tests.support.hooks import Once
+
+SEALED = "the hub is sealed or not active. Unseal it, or wait for the fail-over"
+
+BEFORE = {
+    "the candidate is staged": ("hub", "write_state"),
+    "it is installed": ("strategy", "install"),
+    "it is verified": ("strategy", "verify"),
+    "it is promoted": ("hub", "write"),
+    "the record says that it is promoted": ("hub", "annotate"),
+}
+"""The call before which the hub is sealed."""
+
+
+@pytest.mark.parametrize("step", BEFORE)
+def test_a_hub_that_is_sealed_stops_the_run_there_and_the_next_one_goes_on(durable_hub: DurableHub, step: str) -> None:
+    lab = durable_hub.lab
+    what, call = BEFORE[step]
+    secret = lab.alternating()
+    run = worker(lab, secret)
+    lab.hub.fingerprint_key()
+    with Patient(lab.hub, secret.path, lab.logs_in) as client:
+        with pytest.raises(Unavailable, match=SEALED):
+            rotate(run.hooking(what, **{call: Once(durable_hub.seal)}).keyturn, secret.path, Trigger.FORCE)
+        with pytest.raises(Unavailable, match=SEALED):
+            rotate(run.keyturn, secret.path, Trigger.FORCE)
+        durable_hub.unseal()
+        waiting = load(run.keyturn, secret.path)
+        assert (waiting == Record()) == (call == "write_state")
+        if waiting == Record():
+            rotate(run.keyturn, secret.path, Trigger.FORCE)
+        assert_healed(lab, run.keyturn, secret, waiting.candidate)
+    assert_never_refused(client)
+
+
+def test_a_hub_that_is_sealed_after_the_promotion_leaves_copies_to_the_next_run(durable_hub: DurableHub) -> None:
+    lab = durable_hub.lab
+    secret = with_copy(lab.alternating())
+    opened = lab.open(secret)
+    run = worker(lab, secret, stores=lambda name: opened.store)
+    run.promoted()
+    with Patient(lab.hub, secret.path, lab.logs_in) as client:
+        durable_hub.seal()
+        for told in (lambda: rotate(run.keyturn, secret.path), lambda: retire(run.keyturn, secret.path)):
+            with pytest.raises(Unavailable, match=SEALED):
+                told()
+        durable_hub.unseal()
+        assert opened.store.writes == 0
+        assert_healed(lab, run.keyturn, secret)
+        assert opened.store.writes == 1
+    assert_never_refused(client)

@@ -1,0 +1,126 @@
+"""The database goes away, comes back, fails over, or is read-only, in the middle of a rotation."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from keyturn.core.errors import Unavailable
+from keyturn.core.policy import Trigger
+from keyturn.core.record import Stage
+from keyturn.rotation.run import State, rotate
+from keyturn.rotation.settle import Waive, retire
+from tests.faults.outcome import assert_healed, assert_never_refused, candidate
+from tests.faults.servers import Database
+from tests.rotation.helpers import worker
+from tests.support.application import Patient
+from tests.support.hooks import Once, eventually
+from tests.support.lab import Declared, Lab
+
+DOWN = "the server does not answer. Check the target's host and port"
+READ_ONLY = "the server is read-only. Point the target at the primary"
+
+
+def application(lab: Lab, secret: Declared) -> Patient:
+    """Logs in at the database whenever that answers."""
+    return Patient(lab.hub, secret.path, lab.logs_in)
+
+
+@pytest.mark.parametrize("before", ["install", "verify"])
+def test_a_target_that_goes_down_is_named_and_the_candidate_waits_for_it(database: Database, before: str) -> None:
+    lab = database.lab
+    secret = lab.alternating()
+    run = worker(lab, secret)
+    with application(lab, secret) as client:
+        for attempt in (run.hooking("strategy", **{before: Once(database.down)}), run):
+            with pytest.raises(Unavailable, match=DOWN):
+                rotate(attempt.keyturn, secret.path, Trigger.FORCE)
+            assert lab.current(secret) == secret.first
+        waiting = candidate(run.keyturn, secret.path)
+        database.up()
+        assert_healed(lab, run.keyturn, secret, waiting)
+    assert_never_refused(client)
+
+
+def test_a_target_that_is_down_at_retirement_keeps_the_old_credential_until_it_is_back(database: Database) -> None:
+    lab = database.lab
+    secret = lab.alternating()
+    run = worker(lab, secret)
+    with application(lab, secret) as client:
+        assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+        database.down()
+        (held,) = retire(run.keyturn, secret.path).held_by
+        assert held.startswith("nobody can tell whether it is used: ")
+        assert held.endswith(DOWN)
+        with pytest.raises(Unavailable, match=DOWN):
+            retire(run.keyturn, secret.path, Waive.EVERYTHING)
+        with pytest.raises(Unavailable, match=DOWN):
+            rotate(run.keyturn, secret.path, Trigger.FORCE)
+        retiring = run.record().retiring
+        assert retiring is not None
+        assert (retiring.stage, retiring.version) == (Stage.PROMOTED, 2)
+        database.up()
+        assert lab.logs_in(secret.first)
+        assert_healed(lab, run.keyturn, secret)
+    assert_never_refused(client)
+
+
+def test_a_target_that_is_restarted_before_every_step_stops_no_rotation(database: Database) -> None:
+    lab = database.lab
+    secret = lab.alternating()
+    steps = {step: Once(database.restart) for step in ("install", "verify", "revoke")}
+    run = worker(lab, secret).hooking("strategy", **steps)
+    strategy: Any = run.keyturn.open_strategy(secret.path)
+    with application(lab, secret) as client:
+        # From here on the admin has an idle connection, which every restart breaks.
+        strategy.target.sessions(secret.users[0])
+        assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+        assert_healed(lab, run.keyturn, secret)
+    assert_never_refused(client)
+
+
+def test_a_target_that_dies_within_the_change_itself_has_changed_nothing(database: Database) -> None:
+    lab = database.lab
+    secret = lab.alternating()
+    run = worker(lab, secret)
+    lock = f"pg_advisory_lock(hashtextextended('keyturn:{secret.users[1]}', 0))"
+    with application(lab, secret) as client, ThreadPoolExecutor() as pool:
+        lab.sql(f"SELECT {lock}")
+        rotation = pool.submit(rotate, run.keyturn, secret.path, Trigger.FORCE)
+        assert eventually(lambda: lab.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+        database.restart()
+        with pytest.raises(Unavailable, match=DOWN):
+            rotation.result()
+        assert lab.sql("SELECT 1 FROM pg_roles WHERE rolname = %s", secret.users[1]) == []
+        assert_healed(lab, run.keyturn, secret, candidate(run.keyturn, secret.path))
+    assert_never_refused(client)
+
+
+@pytest.mark.parametrize("way", ["setting", "replica"])
+def test_a_target_that_is_read_only_is_named_with_the_primary_as_the_remedy(database: Database, way: str) -> None:
+    lab = database.lab
+    secret = lab.alternating()
+    run = worker(lab, secret)
+    with application(lab, secret) as client:
+        database.become_standby() if way == "replica" else database.read_only(on=True)
+        with pytest.raises(Unavailable, match=READ_ONLY):
+            rotate(run.keyturn, secret.path, Trigger.FORCE)
+        waiting = candidate(run.keyturn, secret.path)
+        assert lab.logs_in(lab.current(secret))
+        database.become_primary() if way == "replica" else database.read_only(on=False)
+        assert_healed(lab, run.keyturn, secret, waiting)
+    assert_never_refused(client)
+
+
+def test_a_fail_over_to_a_replica_that_never_heard_of_the_candidate_makes_way_for_another(database: Database) -> None:
+    lab = database.lab
+    secret = lab.alternating()
+    database.keep()
+    run = worker(lab, secret).hooking("strategy", verify=Once(database.fall_back))
+    with application(lab, secret) as client:
+        assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+        assert [past.refused for past in run.record().history] == [True]
+        assert lab.logs_in(lab.current(secret))
+        assert eventually(lambda: not retire(run.keyturn, secret.path).held_by)
+        assert not lab.logs_in(secret.first)
+    assert_never_refused(client)
