@@ -1,7 +1,7 @@
 # make test    all tests                      make demo        the whole stack, rotated before your eyes (KEEP=1 keeps it)
-# make check   style and types                make crash-matrix  every strategy stopped at every point (ARGS="--only redis")
-#                                             make screenshot  docs/images/rotate-secret.png, from a stack that runs
+# make check   style and types                make screenshot  docs/images/rotate-secret.png, from a stack that runs
 # make lock    the locks, from pyproject.toml make clean       remove what was made here
+# make crash-matrix  every strategy, stopped at every point (ARGS="--only redis" for one of them)
 #
 # Nothing here needs root. KEYTURN_PYTHON chooses a Python; ARGS goes to pytest: make test ARGS="-k crash -x"
 

@@ -165,9 +165,10 @@ def _from_answer(error: ClientError, doing: str, name: str) -> KeyturnError:
     code, operation = error.response["Error"]["Code"], error.operation_name
     problem = f"AWS answered {code} to {operation}"
     if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-        return Unavailable(doing, name, problem)
-    if code.startswith(("Throttl", "RequestThrottled")):
-        return Throttled(doing, name, problem)
+        return Unavailable(doing, name, problem, "It is tried again by itself; see AWS's service health")
+    if code.startswith(("Throttl", "RequestThrottled")) or ERRORS.get(code) is Throttled:
+        hint = "It is tried again by itself; where it lasts, see who else calls AWS so often, or raise the quota"
+        return Throttled(doing, name, problem, hint)
     return ERRORS.get(code, Invalid)(doing, name, problem, _hint(code, operation))
 
 

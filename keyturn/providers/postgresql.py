@@ -32,6 +32,10 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 TIMEOUT: Final = 10
 """Seconds for a connection and for each statement."""
 
+STILL: Final = 5
+"""Seconds that a session may stand still within a transaction. A worker that is suspended there holds the account's
+lock: the server ends its session, before whoever waits for the lock gives up."""
+
 FENCE: Final = re.compile(r" ?\[keyturn sequence=(\d+)\]")
 
 LOGIN_REFUSED: Final = ("28P01", "28000")
@@ -227,7 +231,7 @@ class PostgreSQL:
             password=password.reveal(),
             connect_timeout=TIMEOUT,
             application_name="keyturn",
-            options=f"-c statement_timeout={TIMEOUT}s -c lock_timeout={TIMEOUT}s",
+            options=f"-c statement_timeout={TIMEOUT}s -c idle_in_transaction_session_timeout={STILL}s",
         )
         return connection
 
@@ -250,6 +254,9 @@ class PostgreSQL:
             case psycopg2.OperationalError() if NO_DATABASE.search(str(error)):
                 problem = f"there is no database {self._where['dbname']}"
                 return Invalid(doing, name, problem, "Correct the target's database")
+            case pg.QueryCanceled():
+                problem = f"it was not done within {TIMEOUT} s"
+                return Unavailable(doing, name, problem, "See pg_locks on the server for who holds the account")
             case pg.ReadOnlySqlTransaction():
                 return Unavailable(doing, name, "the server is read-only", "Point the target at the primary")
             case psycopg2.OperationalError() | psycopg2.InterfaceError():

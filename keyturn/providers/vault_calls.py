@@ -72,7 +72,7 @@ class Calls:
         except vault.InvalidPath:
             return None
         except (vault.VaultError, requests.RequestException) as error:
-            raise from_vault(error, doing, name) from None
+            raise from_vault(error, doing, name, path) from None
 
     def _logged_in(self, ask: Callable[[hvac.Client], requests.Response]) -> requests.Response:
         """Ask, logging in anew once where the token was ended."""
@@ -84,17 +84,19 @@ class Calls:
             return ask(self._session.client())
 
 
-def from_vault(error: Exception, doing: str, name: str) -> KeyturnError:
+def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnError:
     """The hub's refusal in our words; the response's body is read for its kind and then dropped."""
     match error:
         case vault.InvalidRequest() if "check-and-set" in str(error.args):
             return Conflict(doing, name, "another write came first", "Run it again: it goes on from what is there now")
         case vault.InvalidRequest() | vault.InternalServerError() if ABSENT.search(str(error.args)):
             return NotFound(doing, name, "the hub has nothing there", "Check the path, mount and role")
+        case vault.InvalidRequest() if "unavailable for a brief period" in str(error.args):
+            return Unavailable(doing, name, "the hub is still preparing the mount", "It is tried again by itself")
         case vault.InvalidRequest():
             return Invalid(doing, name, "the hub refuses the request as malformed", "Check the path, mount and role")
         case vault.Forbidden() | vault.Unauthorized():
-            hint = "Give this identity's policy the path (see deployments/policies), or renew its login"
+            hint = f"Give this identity's policy the path {path} (see deployments/policies), or renew its login"
             return Denied(doing, name, "the hub denies it", hint)
         case vault.RateLimitExceeded():
             return Throttled(doing, name, "the hub asks for a slower pace", "It is tried again by itself")

@@ -23,6 +23,8 @@ from keyturn.core.sensitive import Sensitive
 DOING: Final = "notify"
 ASKING: Final = "ask the health of"
 CONNECTIONS: Final = 32
+GOOD_FOR: Final = 300
+"""Seconds that a notice is good for. Source: Standard Webhooks' own libraries."""
 ANSWER_LIMIT: Final = 4096
 """Bytes of an answer that are drained so that its connection can be used again; nobody looks at them."""
 
@@ -180,12 +182,30 @@ def _refused(answer: requests.Response, name: str) -> KeyturnError:
     if status == 408 or status >= 500:
         return Unavailable(DOING, name, said, "It keeps its old credential for now; see the consumer's log")
     if status in (401, 403):
-        return Denied(DOING, name, said, "Check that it holds the webhook key that signs, and its clock")
+        return _denied(answer, name)
     if status in (404, 410):
         return NotFound(DOING, name, said, f"Serve POST {NOTICE_PATH} there, or take it out of the catalogue")
     if 300 <= status < 400:
         return Invalid(DOING, name, f"{said}, a redirect, which is not followed", "Give its final address")
     return Invalid(DOING, name, f"{said}, not 200", "A consumer answers 200 once it uses the new credential")
+
+
+def _denied(answer: requests.Response, name: str) -> Denied:
+    """Its signature was not taken: the answer's own date tells a wrong clock from a wrong key."""
+    said, apart = f"answered {answer.status_code}", _ahead(answer.headers.get("date", ""), datetime.now(UTC))
+    if abs(apart) < GOOD_FOR:
+        return Denied(DOING, name, said, "Check that it holds the webhook key that signs, and its clock")
+    problem = f"{said}, and its clock is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} the one here"
+    return Denied(DOING, name, problem, "A notice is good for five minutes: set the clock that is wrong")
+
+
+def _ahead(header: str, now: datetime) -> float:
+    """How many seconds a Date header (RFC 9110, 6.6.1) is ahead of ``now``; 0 where it says nothing usable."""
+    try:
+        then = parsedate_to_datetime(header)
+    except ValueError:
+        return 0.0
+    return (then - now).total_seconds() if then.tzinfo else 0.0
 
 
 def retry_after(header: str, now: datetime) -> float | None:

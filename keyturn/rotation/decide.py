@@ -7,7 +7,7 @@ from typing import Final
 from keyturn.core.errors import CandidateRejected
 from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT, TOKEN, WANTED_AT, SecretInfo
 from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due
-from keyturn.core.record import Record, Stage
+from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load
 
@@ -147,10 +147,15 @@ def look_up(keyturn: Keyturn, path: str) -> Standing:
 
 def outdated(info: SecretInfo | None, record: Record) -> bool:
     """Whether another run may have promoted after ``info`` was read and before ``record`` was."""
-    last = record.retiring or next((past for past in reversed(record.history) if past.version is not None), None)
+    last = promoted_last(record)
     if record.open or last is None or last.version is None:
         return False
     return info is None or (info.version <= last.version and info.custom.get(TOKEN) != last.token)
+
+
+def promoted_last(record: Record) -> Rotation | None:
+    """The rotation that made CURRENT, as far as the record tells."""
+    return record.retiring or next((past for past in reversed(record.history) if past.version is not None), None)
 
 
 def remember(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> Standing:

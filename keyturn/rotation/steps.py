@@ -14,7 +14,7 @@ from keyturn.core.strategies import Change
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.decide import UNFINISHED, Decision
+from keyturn.rotation.decide import UNFINISHED, Decision, promoted_last
 from keyturn.rotation.guard import check_target, guard_candidate
 from keyturn.rotation.records import claim, held, load, open_by, save
 
@@ -162,16 +162,37 @@ def promote(keyturn: Keyturn, attempt: Attempt) -> Attempt:
         return attempt
     path, rotation = attempt.path, going_on(attempt).rotation
     current = write_current(keyturn, attempt)
-    plain = attempt.candidate.reveal()
-    told = {ROTATED_AT: plain["rotated_at"], EXPIRES_AT: plain.get(EXPIRY_FIELD), TOKEN: rotation.token}
-    keyturn.hub.annotate(path, told)
+    keyturn.hub.annotate(path, told_of(attempt.candidate, rotation))
     promoted = rotation.to(
         Stage.PROMOTED,
         version=current.version,
         fingerprint=keyturn.fingerprint(current.fields),
         promoted_at=keyturn.clock(),
     )
-    return Attempt(path, save(keyturn, path, attempt.record, promoted), current)
+    try:
+        return Attempt(path, save(keyturn, path, attempt.record, promoted), current)
+    except Conflict:
+        tell_again(keyturn, path)
+        raise
+
+
+def told_of(fields: SecretFields, rotation: Rotation) -> dict[str, str | None]:
+    """What the secret's metadata tells of a version that ``rotation`` made."""
+    plain = fields.reveal()
+    return {ROTATED_AT: plain.get("rotated_at"), EXPIRES_AT: plain.get(EXPIRY_FIELD), TOKEN: rotation.token}
+
+
+def tell_again(keyturn: Keyturn, path: str) -> None:
+    """Let the metadata tell of CURRENT again: a worker that came too late has just told of an older version."""
+    while True:
+        record, current = load(keyturn, path), keyturn.hub.read(path)
+        in_force = current and record.candidate and current.fields.holds(record.candidate)
+        newest = record.open if in_force else promoted_last(record)
+        if newest is None or current is None:
+            return
+        keyturn.hub.annotate(path, told_of(current.fields, newest))
+        if (load(keyturn, path).version, keyturn.hub.read(path)) == (record.version, current):
+            return
 
 
 def write_current(keyturn: Keyturn, attempt: Attempt) -> HubSecret:

@@ -74,9 +74,13 @@ def converge(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
         stands, found = compare(keyturn, wanted, destination)
         if stands.in_step:
             return stands
-        written = write(keyturn, wanted, destination, found)
-        if current_version(keyturn, path) == wanted.version:
-            return written
+        written, serves = write(keyturn, wanted, destination, found), read_back(keyturn, wanted, destination)
+        if current_version(keyturn, path) != wanted.version:
+            continue  # what came too late here may have left older marks, even where the value is the newer one
+        if not serves:
+            problem = "it serves another value than was written"
+            raise Conflict("read back", label(destination), problem, "See who else writes there")
+        return written
     raise Conflict("push to", label(destination), "CURRENT keeps changing", "See who else writes the secret")
 
 
@@ -122,16 +126,19 @@ def check_owned(destination: Destination, found: Copy | None, path: str) -> None
 
 
 def write(keyturn: Keyturn, wanted: HubSecret, destination: Destination, found: Copy | None) -> Pushed:
-    """Give the destination the new value, and read it back."""
+    """Give the destination the new value."""
     store, value, marks = keyturn.open_store(destination.store), payload(wanted.fields), marks_of(keyturn, wanted)
     kind = keyturn.catalogue.store(destination.store).kind
     if flaw := illegal_name(kind, destination.name) or too_large(kind, len(value.reveal().encode())):
         raise Invalid("push to", label(destination), flaw, "Change the name or the value; nothing was written")
     store.write(destination.name, value, marks, found)
-    if fingerprint(keyturn.hub.fingerprint_key(), store.read(destination.name)) != marks.fingerprint:
-        problem = "it serves another value than was written"
-        raise Conflict("read back", label(destination), problem, "See who else writes there")
     return outcome(destination, CopyState.UPDATED if found else CopyState.CREATED, marks)
+
+
+def read_back(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> bool:
+    """Whether the destination serves this version's value."""
+    served = keyturn.open_store(destination.store).read(destination.name)
+    return fingerprint(keyturn.hub.fingerprint_key(), served) == keyturn.fingerprint(wanted.fields)
 
 
 def outcome(destination: Destination, state: CopyState, marks: Marks) -> Pushed:

@@ -6,6 +6,7 @@ make crash-matrix ARGS=--verbose      every case on a line of its own
 """
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
@@ -72,6 +73,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="strategies whose name holds this")
     parser.add_argument("--verbose", action="store_true", help="show every case")
     arguments = parser.parse_args()
+    logging.disable(logging.WARNING)
     kinds = [kind() for kind in KINDS if arguments.only in kind.name]
     forget_foreign_settings()
     results: list[Result] = []

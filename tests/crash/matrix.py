@@ -23,6 +23,9 @@ from tests.support.lab import Declared
 KILLED = "killed"
 LOST = "answer lost"
 
+PROMOTED = 2
+"""The version that a rotation puts in force, since each secret has one before."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -52,28 +55,42 @@ class Row:
         self.site.modules = self.kind.modules
         self.kind.prepare(self.site)
         self._stack = ExitStack()
-        self.lanes = [self._stack.enter_context(self.site.lane()) for _ in range(AT_ONCE)]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            self.lanes = list(pool.map(lambda _: self._stack.enter_context(self.site.lane()), range(AT_ONCE)))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def cases(self) -> list[Case]:
-        """Every place at which a rotation can be stopped, told by one that nobody stops. Raises AssertionError."""
+        """Every place at which a rotation can be stopped, told by one that nobody stops. Raises AssertionError.
+
+        The very first one at a target may make something there that all later ones find, so the second one tells.
+        """
+        self._unstopped()
+        boundaries, exchanges = self._unstopped()
+        killed = [Case(KILLED, number, place) for number, place in enumerate(boundaries)]
+        return killed + [Case(LOST, number, place) for number, place in enumerate(exchanges)]
+
+    def _unstopped(self) -> tuple[list[str], list[str]]:
+        """The boundaries of a rotation that nothing happens to, and its answers. Raises AssertionError."""
         lane, secret = self.lanes[0], self._ready(self.lanes[0])
         lane.faults.begin()
         ended = lane.zygote.run(lane.job(secret))
         exchanges = lane.faults.end()
         assert (ended.signal, ended.state, ended.error) == (0, State.ROTATED, ""), ended
         assert list(self._problems(lane, secret)) == []
-        killed = [Case(KILLED, number, place) for number, place in enumerate(ended.boundaries)]
-        return killed + [Case(LOST, number, place) for number, place in enumerate(exchanges)]
+        return ended.boundaries, exchanges
 
     def run(self, cases: Sequence[Case], told: Callable[[Result], None]) -> None:
         """Every case, side by side; ``told`` hears of each when it is over."""
-        shares = [(lane, cases[start::AT_ONCE]) for start, lane in enumerate(self.lanes)]
+
+        def run_share(lane: Lane, share: Sequence[Case]) -> None:
+            for case in share:
+                told(self._case(lane, case))
+
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda share: [told(self._case(share[0], case)) for case in share[1]], shares))
+            list(pool.map(run_share, self.lanes, (cases[start::AT_ONCE] for start in range(AT_ONCE))))
 
     def _case(self, lane: Lane, case: Case) -> Result:
         secret = self._ready(lane)
@@ -119,8 +136,8 @@ class Row:
                 yield f"the old credential is held by {retire(keyturn, secret.path).held_by}"
         except KeyturnError as error:
             yield f"the next run failed: {type(error).__name__}: {error}"
-        current = keyturn.hub.read(secret.path)
-        if between.candidate and not (current and current.fields.holds(between.candidate)):
+        promoted = keyturn.hub.read(secret.path, PROMOTED)
+        if between.candidate and not (promoted and promoted.fields.holds(between.candidate)):
             yield "the saved candidate was not used"
 
     def _problems(self, lane: Lane, secret: Declared) -> Iterator[str]:

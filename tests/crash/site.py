@@ -132,7 +132,8 @@ class Site:
 
     def aws_client(self, service: str) -> Any:
         """A client of the local AWS, closed at the end."""
-        client = boto3.Session().client(service, region_name=REGION, endpoint_url=self.aws.endpoint_url)
+        session: Any = boto3.Session()
+        client = session.client(service, region_name=REGION, endpoint_url=self.aws.endpoint_url)
         self._stack.callback(client.close)
         return client
 

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import get_args
 
 import pytest
 
@@ -14,6 +15,7 @@ from keyturn.rotation.decide import CANDIDATES
 from keyturn.rotation.records import load
 from keyturn.rotation.run import State, rotate
 from keyturn.rotation.settle import retire
+from keyturn.strategies.registry import Rotation
 from tests.crash.kinds import KINDS, Alternating, Kind
 from tests.crash.matrix import KILLED, LOST, Case, Result, Row
 from tests.crash.site import AT_ONCE, Lane, Site
@@ -23,9 +25,9 @@ from tests.support.lab import Declared, Lab
 
 pytestmark = pytest.mark.slow
 
-WHOLE = {Alternating}
-"""Strategies of which every place is tried here too; of the others one in EVERY."""
-EVERY = 6
+EVERY = 10
+"""Of each strategy one place in EVERY is tried here, and FEWEST of each way at least."""
+FEWEST = 4
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +43,25 @@ def test_a_rotation_stopped_anywhere_is_finished_by_the_next_run_and_nobody_noti
     results: list[Result] = []
     with Row(site, kind()) as row:
         cases = row.cases()
-        row.run(cases if kind in WHOLE else sample(cases), results.append)
-    assert {case.how for case in cases} == {KILLED, LOST}
-    assert len(cases) > 20
+        row.run([*chosen(kind, KILLED, cases), *chosen(kind, LOST, cases)], results.append)
     assert [(one.case, one.problems) for one in results if one.problems] == []
-    assert len(results) >= len(cases) // EVERY
+    assert len(results) >= 2 * FEWEST
 
 
-def sample(cases: list[Case]) -> list[Case]:
-    """One in EVERY of each way."""
-    return [case for how in (KILLED, LOST) for case in [one for one in cases if one.how == how][::EVERY]]
+def chosen(kind: type[Kind], how: str, cases: list[Case]) -> list[Case]:
+    """The places to try: all kills of one strategy, and of the others some, each beginning at another one."""
+    places = [case for case in cases if case.how == how]
+    assert len(places) > 15
+    if (kind, how) == (Alternating, KILLED):
+        return places
+    step = min(EVERY, len(places) // FEWEST)
+    return places[KINDS.index(kind) % step :: step]
+
+
+def test_every_strategy_of_the_catalogue_has_a_row() -> None:
+    union, _ = get_args(Rotation)
+    strategies = {get_args(settings.model_fields["strategy"].annotation)[0] for settings in get_args(union)}
+    assert {kind.name.partition(",")[0] for kind in KINDS} == strategies
 
 
 # A candidate that the target refuses: giving it up is made of external calls too.

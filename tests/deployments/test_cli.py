@@ -228,16 +228,23 @@ def test_copies_are_brought_in_step_and_then_left_alone(shop: Shop) -> None:
     assert [(copy["secret"], copy["state"]) for copy in again] == [(shop.keys.path, "in step")]
 
 
-def test_a_rotation_that_does_not_reach_a_store_is_in_force_and_ends_with_3(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_refuses_stops_a_rotation_before_it_begins(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(shop.catalogue / "no-credentials"))
-    done = told("rotate", shop.keys.path, "--force", "--local", code=3)
-    assert (done["state"], done["version"], done["destinations"][0]["state"]) == ("rotated", 2, "failed")
+    done = keyturn("rotate", shop.keys.path, "--force", "--local")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "remedy: Give this process a role" in done.stderr
+    assert shop.lab.current(shop.keys) == shop.keys.first
     result = keyturn("sync", "--local")
     assert result.exit_code == 3
     assert result.stderr.count("error: ") == 1
     assert "2 of 2 copies" in result.stderr
+
+
+def test_a_rotation_that_does_not_reach_a_store_is_in_force_and_ends_with_3(shop: Shop) -> None:
+    file = shop.catalogue / "all.yaml"
+    file.write_text(file.read_text().replace(shop.store.endpoint_url, f"http://127.0.0.1:{free_port()}"))
+    done = told("rotate", shop.keys.path, "--compromised", "--local", code=3)
+    assert (done["state"], done["version"], done["destinations"][0]["state"]) == ("rotated", 2, "failed")
     held = keyturn("retire", shop.keys.path, "--early", "--local")
     assert held.exit_code == 4
     assert "remedy: " in held.stderr

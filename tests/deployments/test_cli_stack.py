@@ -108,8 +108,9 @@ def test_the_whole_stack_comes_up_rotates_through_prefect_and_is_deleted(tmp_pat
         assert (report["state"], report["version"]) == ("rotated", 2)
         assert {copy["state"] for copy in report["destinations"]} == {"updated"}
         assert report["run"]["id"] in report["run"]["url"]
-        assert [line.split()[0] for line in done.stderr.splitlines()[3:8]] == [
+        assert [line.split()[0] for line in done.stderr.splitlines()[3:9]] == [
             "decide",
+            "guard",
             "stage",
             "install",
             "verify",

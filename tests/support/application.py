@@ -16,6 +16,8 @@ PAUSE = 0.005
 class Application:
     """Runs in a thread while it is entered. ``failures`` are versions that were CURRENT and were refused."""
 
+    pause = PAUSE
+
     def __init__(self, hub: Hub, path: str, works: Callable[[SecretFields], bool]) -> None:
         self._hub = hub
         self._path = path
@@ -36,7 +38,7 @@ class Application:
 
     def _run(self) -> None:
         try:
-            while not self._over.wait(PAUSE):
+            while not self._over.wait(self.pause):
                 self._log_in(self._read())
         except Exception as error:  # noqa: BLE001 - a thread has no other way to tell
             self.error = error

@@ -11,6 +11,7 @@ One line of JSON asks, one line answers. The zygote reaps its children, so that 
 import dataclasses
 import importlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -23,8 +24,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from keyturn.catalogue import Catalogue
+from keyturn.catalogue.connections import AwsSecretsManagerSettings
 from keyturn.core.errors import KeyturnError
 from keyturn.core.policy import Trigger
+from keyturn.providers.registry import open_keyturn, open_store
+from keyturn.rotation.run import rotate
+from keyturn.rotation.settle import retire
 from tests.support.boundaries import Boundaries
 from tests.support.world import World
 
@@ -113,6 +119,7 @@ class Zygote:
 
 def serve() -> None:
     """Answer questions until there are no more."""
+    logging.disable(logging.WARNING)  # SDKs tell of the lost answers, which are meant to be lost
     told = json.loads(sys.stdin.readline())
     world, stores = World.from_json(told["world"]), warm(told["store"], told["modules"])
     print(json.dumps("ready"), flush=True)  # noqa: T201
@@ -151,9 +158,6 @@ def warm(store: dict[str, Any] | None, modules: Sequence[str]) -> Callable[[str]
     """Import what every child needs, and make the store's client, which connects only when it is used."""
     for module in ("postgresql", "vault", "webhook", *modules):
         importlib.import_module(f"keyturn.providers.{module}")
-    from keyturn.catalogue.connections import AwsSecretsManagerSettings
-    from keyturn.providers.registry import open_store
-
     if store is None:
         return None
     made = open_store("memory", AwsSecretsManagerSettings.model_validate(store))
@@ -197,11 +201,6 @@ def start(world: World, job: Job, stores: Callable[[str], Any] | None, gate: tup
 
 def work(world: World, job: Job, stores: Callable[[str], Any] | None, waiting: int) -> Ended:
     """Rotate, and retire."""
-    from keyturn.catalogue import Catalogue
-    from keyturn.providers.registry import open_keyturn
-    from keyturn.rotation.run import rotate
-    from keyturn.rotation.settle import retire
-
     world = dataclasses.replace(world, hub_address=job.hub_address or world.hub_address)
     keyturn = open_keyturn(Catalogue.model_validate(job.catalogue), world.hub())
     keyturn = dataclasses.replace(keyturn, clock=lambda: datetime.fromisoformat(job.now))

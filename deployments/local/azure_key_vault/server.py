@@ -41,6 +41,8 @@ class Server(Generic[Served]):
     def __init__(self, emulator: Served, certificate: Path, key: Path, port: int = 0) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
+        # Tickets for resuming a session would come at any time after the handshake, and nobody resumes one here.
+        context.num_tickets = 0
         self.emulator = emulator
         self._listener = _Listener(emulator, context, port)
         self.port: int = self._listener.server_address[1]

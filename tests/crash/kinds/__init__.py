@@ -10,6 +10,8 @@ from tests.crash.kinds.databases import Alternating, AlternatingOnMariaDB, Singl
 from tests.crash.kinds.engines import Certificates, Dynamic, DynamicOnMariaDB, Static, StaticOnMariaDB
 from tests.crash.kinds.keys import Generated, SigningKeys
 
+__all__ = ["KINDS", "Alternating", "Kind"]
+
 KINDS: Final[tuple[type[Kind], ...]] = (
     Alternating,
     AlternatingOnMariaDB,

@@ -49,8 +49,8 @@ def declared(
     """A fresh secret in the hub, at targets of its own."""
     path, fields = path or f"tests/{fresh()}", SecretFields(first).reveal()
     site.lab.hub.write(path, SecretFields(fields), cas=0)
-    data = {"owner": "tests@example.com", "classification": "internal"}
-    data["rotation"] = {"interval": "30d", "grace": "0s", **rotation}
+    whole = {"interval": "30d", "grace": "0s", **rotation}
+    data = {"owner": "tests@example.com", "classification": "internal", "rotation": whole}
     return Declared(path, data, fields, targets=targets)
 
 

@@ -91,9 +91,9 @@ class ServiceAccountKey(Kind):
 
     def works(self, site: Site, fields: SecretFields) -> bool:
         key_file = {**key_file_of(fields), "token_uri": f"http://{self.endpoint}/token"}
-        made = service_account.Credentials.from_service_account_info(key_file, scopes=SCOPES)  # type: ignore[no-untyped-call]
+        made: Any = service_account.Credentials.from_service_account_info(key_file, scopes=SCOPES)  # type: ignore[no-untyped-call]
         try:
-            made.refresh(Request())  # type: ignore[no-untyped-call]
+            made.refresh(Request())
         except RefreshError as error:
             if error.args[1]["error"] != "invalid_grant":
                 raise

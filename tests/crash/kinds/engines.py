@@ -119,7 +119,7 @@ class Certificates(Kind):
 
     def prepare(self, site: Site) -> None:
         self.pki = Pki(site.lab, site.directory())
-        self.role = self.pki.role()
+        self.role = self.pki.role(key_type="ec", key_bits=256)
         self.names: dict[str, str] = {}
 
     def make(self, site: Site) -> Declared:

@@ -1,0 +1,137 @@
+"""Clocks that are ten minutes wrong: they move when something is due, and nothing else.
+
+Order is decided by versions and numbers, who goes on after a crash by the hub's clock.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from keyturn.core.errors import Conflict, Superseded
+from keyturn.core.policy import Trigger
+from keyturn.rotation import steps
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.run import State, rotate
+from keyturn.rotation.settle import retire
+from tests.faults.outcome import assert_healed, assert_never_refused
+from tests.faults.shell import Shell
+from tests.rotation.helpers import Worker, worker
+from tests.support.application import Patient
+from tests.support.consumer import Consumer
+from tests.support.hooks import ELSEWHERE, eventually
+from tests.support.lab import INTERVAL, Declared, Lab
+
+OFF = timedelta(minutes=10)
+
+AHEAD, BEHIND = [pytest.param(sign * OFF, id=name) for sign, name in ((1, "ahead"), (-1, "behind"))]
+
+
+def wrong(lab: Lab, secret: Declared, off: timedelta, holder: str | None = None) -> Keyturn:
+    """A worker of its own, whose clock is ``off``."""
+    keyturn = worker(lab, secret, holder).keyturn
+    return replace(keyturn, clock=lambda: datetime.now(UTC) + off)
+
+
+@pytest.mark.parametrize("off", [AHEAD, BEHIND])
+def test_workers_whose_clocks_differ_take_turns_and_order_holds(lab: Lab, off: timedelta) -> None:
+    secret = lab.alternating()
+    workers = [wrong(lab, secret, off), wrong(lab, secret, -off), wrong(lab, secret, timedelta(0))]
+    sequences = []
+    with Patient(lab.hub, secret.path, lab.logs_in) as client:
+        for number, keyturn in enumerate(workers, start=2):
+            assert rotate(keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+            rotation = worker(lab, secret).record().retiring
+            assert rotation is not None
+            sequences.append(rotation.sequence)
+            assert rotation.version == number
+            assert lab.logs_in(lab.current(secret))
+        assert eventually(lambda: not retire(workers[0], secret.path).held_by or retire(workers[1], secret.path))
+    assert sequences == sorted(sequences)
+    assert_never_refused(client)
+
+
+@pytest.mark.parametrize("off", [AHEAD, BEHIND])
+def test_a_late_worker_is_late_whatever_its_clock_says(lab: Lab, off: timedelta) -> None:
+    secret = lab.alternating()
+    late = Worker(wrong(lab, secret, off, holder="that-is/2/2"), secret.path)
+    attempt = late.verified()
+    newer = replace(wrong(lab, secret, -off), patience=0.0)
+    assert rotate(newer, secret.path).state is State.ROTATED
+    for _ in range(2):
+        assert rotate(newer, secret.path, Trigger.FORCE).state is State.ROTATED
+    current = lab.current(secret)
+    for write in (steps.install, steps.promote):
+        with pytest.raises((Superseded, Conflict)):
+            write(late.keyturn, attempt)
+    assert lab.current(secret) == current
+    assert lab.logs_in(current)
+
+
+@pytest.mark.parametrize("off", [AHEAD, BEHIND])
+def test_a_holder_elsewhere_is_given_its_time_by_the_hubs_clock(lab: Lab, off: timedelta) -> None:
+    secret = lab.alternating()
+    Worker(wrong(lab, secret, -off, holder=ELSEWHERE), secret.path).staged()
+    keyturn = wrong(lab, secret, off)
+    assert rotate(keyturn, secret.path).state is State.HELD
+    assert_healed(lab, replace(keyturn, patience=0.0), secret)
+
+
+def test_when_a_secret_is_due_moves_by_as_much_as_the_clock_is_wrong(lab: Lab) -> None:
+    secret = lab.alternating()
+    told = lab.hub.describe(secret.path)
+    assert told is not None
+    assert told.rotated_at is not None
+    due = told.rotated_at + INTERVAL - datetime.now(UTC)
+    late, early = due - OFF, due + OFF
+    keyturn = wrong(lab, secret, late)
+    assert rotate(keyturn, secret.path).state is State.NOT_DUE
+    # To others it is as if time went backwards: that makes nothing due.
+    assert rotate(wrong(lab, secret, early), secret.path).state is State.ROTATED
+    assert eventually(lambda: retire(wrong(lab, secret, early), secret.path).retired)
+    assert rotate(keyturn, secret.path).state is State.NOT_DUE
+    assert lab.logs_in(lab.current(secret))
+
+
+@pytest.mark.parametrize("off", [AHEAD, BEHIND])
+def test_a_suspicion_is_remembered_though_the_clock_that_wrote_it_down_is_wrong(lab: Lab, off: timedelta) -> None:
+    """The run dies right after somebody has said that others may know the credential."""
+    secret = lab.alternating()
+    assert rotate(wrong(lab, secret, -off), secret.path, Trigger.FORCE).state is State.ROTATED
+    assert eventually(lambda: retire(wrong(lab, secret, OFF), secret.path).retired)
+    dies = Worker(wrong(lab, secret, off), secret.path).hooking("strategy", guard=stop)
+    with pytest.raises(KeyboardInterrupt):
+        rotate(dies.keyturn, secret.path, Trigger.COMPROMISE)
+    outcome = rotate(wrong(lab, secret, off), secret.path)
+    assert (outcome.state, outcome.message.partition(" since")[0]) == (State.ROTATED, "others may know it")
+
+
+def stop(*_: object) -> None:
+    """As a person stops a run."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("off", [AHEAD, BEHIND])
+def test_a_consumer_that_refuses_a_notice_from_a_wrong_clock_is_named_with_the_clock(
+    lab: Lab, consumer: Consumer, tmp_path: Path, off: timedelta
+) -> None:
+    """A process whose every clock is wrong, and a consumer that takes no notice older than five minutes."""
+    secret = lab.alternating(consumers=("app",))
+    shell = Shell(lab, tmp_path)
+    app = {"app": {"url": consumer.url, "signing_key": consumer.signing_key}}
+    catalogue = shell.catalogue(secret, app)
+    with Patient(lab.hub, secret.path, lab.logs_in) as client:
+        ended = shell.run("rotate", secret.path, "--force", "--local", catalogue=catalogue, clock=off.total_seconds())
+        assert ended.returncode == 3, ended
+        apart = "behind" if off > timedelta(0) else "ahead of"
+        assert f"notify app: answered 401, and its clock is " in ended.stderr
+        assert f" s {apart} the one here. A notice is good for five minutes: set the clock that is wrong" in ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert lab.current(secret)["username"] == secret.users[1]
+        assert consumer.versions(secret.path) == []
+        assert lab.logs_in(secret.first)
+        ended = shell.run("rotate", secret.path, "--local", catalogue=catalogue)
+        assert (ended.returncode, consumer.versions(secret.path)) == (0, [2])
+    assert_never_refused(client)

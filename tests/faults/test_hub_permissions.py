@@ -1,0 +1,132 @@
+"""The worker's policy in the hub lacks something, and somebody mends it."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deployments.local.environment import LEASE_TOKEN_ROLE
+from deployments.local.prepare import POLICIES, WORKER
+from keyturn.core.errors import Denied
+from keyturn.core.policy import Trigger
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.registry import open_keyturn
+from keyturn.providers.vault import VaultHub
+from keyturn.providers.vault_login import HubSettings
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.run import rotate
+from tests.faults.outcome import assert_healed, assert_never_refused, assert_untouched, candidate
+from tests.support.application import Patient
+from tests.support.lab import Declared, Lab, fresh
+
+WHOLE = (POLICIES / f"{WORKER}.hcl").read_text()
+
+Worker = Callable[[Declared], Keyturn]
+
+
+class Policy:
+    """A policy of its own in the hub, and a token that has it alone; it may be changed while the token is in use."""
+
+    def __init__(self, lab: Lab, file: Path) -> None:
+        self._root = lab.root
+        self.name = fresh()
+        self.allow(WHOLE)
+        made = self._root.auth.token.create(policies=[self.name])
+        file.touch(0o600)
+        file.write_text(made["auth"]["client_token"])
+
+    def allow(self, text: str) -> None:
+        """What the token may do from here on."""
+        self._root.sys.create_or_update_policy(self.name, text)
+
+    def remove(self) -> None:
+        """It is not needed any more."""
+        self._root.sys.delete_policy(self.name)
+
+
+@pytest.fixture
+def policy(lab: Lab, tmp_path: Path) -> Iterator[Policy]:
+    made = Policy(lab, tmp_path / "token")
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def worker(lab: Lab, policy: Policy, tmp_path: Path) -> Iterator[Worker]:
+    """Opens a Keyturn that uses the token."""
+    settings = HubSettings(lab.world.hub_address, token_file=str(tmp_path / "token"), lease_token_role=LEASE_TOKEN_ROLE)
+    hub = VaultHub(settings)
+    lab.hub.fingerprint_key()
+    yield lambda secret: open_keyturn(lab.open(secret).keyturn.catalogue, hub)
+    hub.close()
+
+
+def having(rights: str, at: str = ".*") -> str:
+    """The worker's policy, but ``at`` these paths, a pattern, only these rights are left."""
+    place = re.compile(rf'(path "{at}" {{\n  capabilities = )\[[^\]]*\]')
+    assert place.search(WHOLE)
+    return place.sub(rf"\g<1>[{rights}]", WHOLE)
+
+
+@pytest.mark.parametrize("kind", ["alternating", "single", "dynamic"])
+def test_a_worker_that_may_only_read_changes_nothing_and_names_its_policy(
+    lab: Lab, policy: Policy, worker: Worker, kind: str
+) -> None:
+    secret: Declared = getattr(lab, kind)()
+    keyturn = worker(secret)
+    policy.allow(having('"read", "list"'))
+    with pytest.raises(Denied, match=r"the hub denies it. Give this identity's policy the path \S+ \(see"):
+        rotate(keyturn, secret.path, Trigger.FORCE)
+    assert_untouched(lab, keyturn, secret)
+    policy.allow(WHOLE)
+    rotate(keyturn, secret.path, Trigger.FORCE)
+    assert_healed(lab, keyturn, secret)
+
+
+def test_a_worker_that_may_not_promote_keeps_the_candidate_until_it_may(
+    lab: Lab, policy: Policy, worker: Worker
+) -> None:
+    secret = lab.alternating()
+    keyturn = worker(secret)
+    policy.allow(having('"read"', at=re.escape("secret/data/*")))
+    with Patient(lab.hub, secret.path, lab.logs_in) as client:
+        for _ in range(2):
+            with pytest.raises(Denied, match=f"policy the path secret/data/{secret.path} "):
+                rotate(keyturn, secret.path, Trigger.FORCE)
+            assert lab.current(secret) == secret.first
+            assert lab.logs_in(secret.first)
+        waiting = candidate(keyturn, secret.path)
+        assert lab.logs_in(SecretFields({**secret.first, **waiting.reveal()}))
+        policy.allow(WHOLE)
+        assert_healed(lab, keyturn, secret, waiting)
+    assert_never_refused(client)
+
+
+def test_a_worker_that_may_not_annotate_has_promoted_and_the_next_run_says_so(
+    lab: Lab, policy: Policy, worker: Worker
+) -> None:
+    secret = lab.alternating()
+    keyturn = worker(secret)
+    policy.allow(having('"read", "list"', at=re.escape("secret/metadata/*")))
+    with Patient(lab.hub, secret.path, lab.logs_in) as client:
+        for _ in range(2):
+            with pytest.raises(Denied, match=f"policy the path secret/metadata/{secret.path} "):
+                rotate(keyturn, secret.path, Trigger.FORCE)
+            assert SecretFields(lab.current(secret)).holds(candidate(keyturn, secret.path))
+            assert lab.logs_in(secret.first)
+        policy.allow(WHOLE)
+        assert_healed(lab, keyturn, secret, candidate(keyturn, secret.path))
+    assert_never_refused(client)
+
+
+def test_a_worker_that_may_not_read_its_own_state_begins_nothing(
+    lab: Lab, policy: Policy, worker: Worker
+) -> None:
+    secret = lab.alternating()
+    keyturn = worker(secret)
+    policy.allow(having('"list"', at=re.escape("keyturn/data/*")))
+    with pytest.raises(Denied, match=f"policy the path keyturn/data/rotations/{secret.path} "):
+        rotate(keyturn, secret.path, Trigger.FORCE)
+    policy.allow(WHOLE)
+    assert_untouched(lab, keyturn, secret)

@@ -1,0 +1,104 @@
+"""A cloud asks for a slower pace for a while; what goes elsewhere goes on."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from deployments.local.aws import LocalAws
+from keyturn.catalogue import Catalogue
+from keyturn.core.errors import Throttled, TransientError
+from keyturn.core.policy import Trigger
+from keyturn.providers.registry import open_keyturn
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.run import State, rotate, unsettled
+from keyturn.rotation.settle import retire
+from keyturn.rotation.sync import CopyState, converge, sync
+from tests.faults.outcome import assert_healed, assert_never_refused, assert_untouched
+from tests.support.application import Patient
+from tests.support.lab import Declared, Lab, catalogue_data, fresh
+from tests.support.throttling_proxy import ThrottlingProxy
+from tests.support.world import REGION
+
+ATTEMPTS = 2
+"""How often the SDK sends one request."""
+
+SLOWER = r"AWS answered ThrottlingException to CreateSecret. It is tried again by itself; where it lasts, see who else"
+
+
+@pytest.fixture
+def proxy(aws: LocalAws) -> Iterator[ThrottlingProxy]:
+    with ThrottlingProxy(aws.endpoint_url) as listening:
+        yield listening
+
+
+@pytest.fixture
+def secret(lab: Lab) -> Declared:
+    """Pushed to the cloud on two ways, one through the proxy."""
+    return lab.alternating(destinations=[{"store": name, "name": fresh()} for name in ("slow", "quick")])
+
+
+@pytest.fixture
+def keyturn(lab: Lab, secret: Declared, aws: LocalAws, proxy: ThrottlingProxy) -> Keyturn:
+    store = {"kind": "aws-secrets-manager", "region": REGION}
+    data: dict[str, Any] = catalogue_data(lab.world, (secret,), store, {})
+    data["stores"] = {"slow": {**store, "endpoint_url": proxy.url}, "quick": {**store, "endpoint_url": aws.endpoint_url}}
+    return open_keyturn(Catalogue.model_validate(data), lab.hub)
+
+
+def test_one_refusal_is_the_sdks_own_affair(keyturn: Keyturn, secret: Declared, proxy: ThrottlingProxy) -> None:
+    proxy.throttle("CreateSecret", times=ATTEMPTS - 1)
+    outcome = rotate(keyturn, secret.path, Trigger.FORCE)
+    assert [copy.state for copy in outcome.destinations] == [CopyState.CREATED, CopyState.CREATED]
+    assert proxy.refused == ATTEMPTS - 1
+
+
+def test_a_cloud_that_stays_throttled_holds_up_no_other_and_sync_heals(
+    lab: Lab, keyturn: Keyturn, secret: Declared, proxy: ThrottlingProxy
+) -> None:
+    proxy.throttle("CreateSecret", "PutSecretValue")
+    with Patient(lab.hub, secret.path, lab.logs_in) as client:
+        outcome = rotate(keyturn, secret.path, Trigger.FORCE)
+        assert outcome.state is State.ROTATED
+        assert [copy.state for copy in outcome.destinations] == [CopyState.FAILED, CopyState.CREATED]
+        assert proxy.refused == ATTEMPTS
+        behind = unsettled(outcome)
+        assert isinstance(behind, TransientError)
+        with pytest.raises(TransientError, match=SLOWER):
+            raise behind
+        with pytest.raises(Throttled, match=SLOWER):
+            converge(keyturn, secret.path, keyturn.secret(secret.path).destinations[0])
+        held = retire(keyturn, secret.path).held_by
+        assert len(held) == 1
+        assert held[0].startswith(f"slow:{secret.data['destinations'][0]['name']} is not in step")
+        assert lab.logs_in(secret.first)
+        proxy.relent()
+        assert [copy.state for copy in sync(keyturn, secret.path)] == [CopyState.CREATED, CopyState.IN_STEP]
+        assert_healed(lab, keyturn, secret)
+    assert_never_refused(client)
+
+
+def test_a_cloud_that_is_throttled_beforehand_stops_the_rotation_before_anything_changes(
+    lab: Lab, keyturn: Keyturn, secret: Declared, proxy: ThrottlingProxy
+) -> None:
+    proxy.throttle("*")
+    with pytest.raises(Throttled, match="AWS answered ThrottlingException to DescribeSecret. It is tried again"):
+        rotate(keyturn, secret.path, Trigger.FORCE)
+    assert_untouched(lab, keyturn, secret)
+    proxy.relent()
+    assert unsettled(rotate(keyturn, secret.path, Trigger.FORCE)) is None
+    assert_healed(lab, keyturn, secret)
+
+
+def test_a_compromised_credential_does_not_wait_for_a_cloud_that_is_throttled(
+    lab: Lab, keyturn: Keyturn, secret: Declared, proxy: ThrottlingProxy
+) -> None:
+    proxy.throttle("*")
+    with pytest.raises(TransientError, match="ThrottlingException"):
+        error = unsettled(rotate(dataclasses.replace(keyturn), secret.path, Trigger.COMPROMISE))
+        assert error is not None
+        raise error
+    assert lab.current(secret)["username"] == secret.users[1]
+    proxy.relent()
+    assert_healed(lab, keyturn, secret)
