@@ -4,6 +4,8 @@ import asyncio
 import functools
 import traceback
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, Final, ParamSpec, TypeVar
 
 from prefect import Task, task
@@ -16,6 +18,8 @@ from keyturn.core.errors import KeyturnError, Locked, TerminalError, TransientEr
 RETRIES: Final = 4
 BACKOFF: Final = 1.0
 """Seconds before the first retry; doubled each time, and spread by half."""
+
+THREADS: Final = ThreadPoolExecutor(64, thread_name_prefix="keyturn")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,7 +52,9 @@ def step(name: str) -> Callable[[Callable[P, T]], Task[P, Coroutine[Any, Any, T]
     def decorate(body: Callable[P, T]) -> Task[P, Coroutine[Any, Any, T]]:
         @functools.wraps(body)
         async def run(*args: P.args, **kwargs: P.kwargs) -> T:
-            return await asyncio.to_thread(functools.partial(guarded, name, body, *args, **kwargs))
+            work = functools.partial(guarded, name, body, *args, **kwargs)
+            # The loop's own threads are four more than there are cores: too few for a fleet.
+            return await asyncio.get_running_loop().run_in_executor(THREADS, copy_context().run, work)
 
         return decorated(run)
 
