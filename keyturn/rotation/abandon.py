@@ -7,6 +7,7 @@ from keyturn.core.hub import ROTATED_AT, HubSecret
 from keyturn.core.record import Stage
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.guard import moved
 from keyturn.rotation.records import save
 
 
@@ -14,14 +15,14 @@ def abandon(keyturn: Keyturn, attempt: Attempt, why: str, *, refused: bool = Fal
     """Give up a candidate, perhaps because the target ``refused`` it. CURRENT is untouched and works.
 
     First the record says so, which stops every other worker; then CURRENT's version moves on; the target
-    comes last, and may be told again after a crash.
+    comes last, and may be told again after a crash; one that the catalogue no longer leads to is not told.
     """
     path, rotation = attempt.path, attempt.rotation
     if rotation.stage is not Stage.ABANDONING:
         doomed = rotation.to(Stage.ABANDONING, note=why, refused=refused)
         attempt = replace(attempt, record=save(keyturn, path, attempt.record, doomed, attempt.candidate))
     attempt = fence(keyturn, attempt)
-    if not attempt.in_force:
+    if not (attempt.in_force or moved(keyturn, path, attempt.rotation)):
         keyturn.open_strategy(path).abandon(attempt.change(sequence=attempt.record.version))
     closed = attempt.rotation.to(Stage.ABANDONED, closed_at=keyturn.clock())
     return replace(attempt, record=save(keyturn, path, attempt.record, closed))

@@ -29,7 +29,7 @@ class Decision:
     ``unsettled`` names the rotation that is promoted and whose old credential is not retired yet, ``telling``
     says that its consumers are not all told. ``urgent`` does not wait for what can be mended later, ``reverting``
     finishes taking a rotation back, whatever is due. The run gives up once ``refusals`` candidates in a row
-    were refused.
+    were refused. ``by_hand`` says that a person asks.
     """
 
     reason: Reason | None
@@ -39,6 +39,7 @@ class Decision:
     urgent: bool = False
     reverting: bool = False
     refusals: int = CANDIDATES
+    by_hand: bool = False
 
     @property
     def work(self) -> bool:
@@ -79,7 +80,8 @@ def decide(keyturn: Keyturn, path: str, trigger: Trigger) -> Decision:
 def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> Decision:
     """The decision, on what has been looked up."""
     if stands.record.open:
-        return Decision(UNFINISHED, stands.version, reverting=stands.record.open.stage is Stage.REVERTING)
+        reverting = stands.record.open.stage is Stage.REVERTING
+        return Decision(UNFINISHED, stands.version, reverting=reverting, by_hand=trigger in BY_HAND)
     stands = remember(keyturn, path, trigger, stands)
     asked = facts(keyturn, path, trigger, stands)
     reason, retiring = due(asked), stands.record.retiring

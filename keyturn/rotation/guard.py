@@ -46,7 +46,16 @@ def check_target(keyturn: Keyturn, path: str, rotation: Rotation) -> None:
         return
     problem = f"rotation {rotation.token} was begun as {rotation.strategy} at {rotation.target or 'no target'}"
     hint = f"The catalogue says {strategy} at {target or 'no target'} now: put it back until that rotation is retired"
-    raise Invalid("go on with", path, problem, hint)
+    raise Invalid("go on with", path, problem, f"{hint}, or let --force leave behind what it has made there")
+
+
+def moved(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
+    """Why nothing of it can be ended at its target: the catalogue leads to another one now; empty where it does not."""
+    try:
+        check_target(keyturn, path, rotation)
+    except Invalid as error:
+        return str(error)
+    return ""
 
 
 def refusal(keyturn: Keyturn, path: str, destination: Destination, current: SecretFields | None) -> KeyturnError | None:

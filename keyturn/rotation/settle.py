@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from keyturn.core.errors import Conflict, Invalid, KeyturnError
+from keyturn.core.errors import Conflict, KeyturnError
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation.attempt import still_named
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import freezes
-from keyturn.rotation.guard import check_target
+from keyturn.rotation.guard import moved
 from keyturn.rotation.records import load, save
 from keyturn.rotation.rollout import canary, tell
 from keyturn.rotation.sync import look, sync
@@ -59,15 +59,6 @@ def retire(keyturn: Keyturn, path: str, waive: Waive = Waive.NOTHING, token: str
         return Retirement(path, rotation.version, retired=False, held_by=held_by)
     end(keyturn, path, record, rotation, f"{forced}: {'; '.join(held_by)}" if held_by else "")
     return Retirement(path, rotation.version, retired=True)
-
-
-def moved(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
-    """Why the old credential can't be ended: the catalogue leads to another target now; empty where it does not."""
-    try:
-        check_target(keyturn, path, rotation)
-    except Invalid as error:
-        return str(error)
-    return ""
 
 
 def leave(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: str, waive: Waive) -> Retirement:

@@ -14,8 +14,8 @@ from keyturn.core.strategies import Change
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.decide import UNFINISHED, Decision, promoted_last
-from keyturn.rotation.guard import check_target, guard_candidate
+from keyturn.rotation.decide import UNFINISHED, Decision, insist_on_room, promoted_last
+from keyturn.rotation.guard import check_target, guard_candidate, moved
 from keyturn.rotation.records import claim, held, load, open_by, save
 
 
@@ -28,14 +28,17 @@ def stage(keyturn: Keyturn, path: str, decision: Decision) -> Attempt:
     """Save a candidate as PENDING, or go on with the one that an earlier run left.
 
     One that can't go on is abandoned first. Raises Locked when another run holds the rotation, or has just
-    done it.
+    done it, CandidateRejected when that one was the last of too many that the target has refused in a row.
     """
     record = claim(keyturn, path, load(keyturn, path))
     attempt = Attempt(path, record, keyturn.hub.read(path))
-    if record.open:
+    astray = strayed(keyturn, attempt) if decision.by_hand else None
+    if record.open and not astray:
         check_target(keyturn, path, record.open)
-    if why := spoiled(keyturn, attempt):
+    if why := astray or spoiled(keyturn, attempt):
         closed = abandon(keyturn, attempt, why)
+        if not decision.by_hand:
+            insist_on_room(path, closed.record)
         again = Reason("Abandoned", f"the candidate before it was given up: {why}")
         return stage(keyturn, path, replace(decision, reason=again, seen=newest_version(keyturn, closed)))
     if record.open is None:
@@ -48,6 +51,14 @@ def stage(keyturn: Keyturn, path: str, decision: Decision) -> Attempt:
         keyturn.open_strategy(path).sweep(record.open.before, known)
         return mint(keyturn, attempt)
     return attempt
+
+
+def strayed(keyturn: Keyturn, attempt: Attempt) -> str | None:
+    """Why a candidate may have to be left at the target it was made for; None where the catalogue still leads there."""
+    rotation = attempt.record.open
+    if rotation is None or rotation.stage not in (Stage.PENDING, Stage.ABANDONING) or attempt.in_force:
+        return None
+    return moved(keyturn, attempt.path, rotation) or None
 
 
 def spoiled(keyturn: Keyturn, attempt: Attempt) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load
 from keyturn.rotation.run import State, rotate, unsettled
 from keyturn.rotation.settle import retire
@@ -44,6 +45,12 @@ class Result:
     problems: tuple[str, ...]
 
 
+class Client(Application):
+    """One that leaves most of the machine to the rotations."""
+
+    pause = 0.02
+
+
 class Row:
     """One kind of secret with its lanes open; a row of the matrix."""
 
@@ -52,7 +59,7 @@ class Row:
         self.kind = kind
 
     def __enter__(self) -> "Row":
-        self.site.modules = self.kind.modules
+        self.site.modules, self.site.copies = self.kind.modules, self.kind.copies
         self.kind.prepare(self.site)
         self._stack = ExitStack()
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -79,7 +86,7 @@ class Row:
         ended = lane.zygote.run(lane.job(secret))
         exchanges = lane.faults.end()
         assert (ended.signal, ended.state, ended.error) == (0, State.ROTATED, ""), ended
-        assert list(self._problems(lane, secret)) == []
+        assert list(self._problems(lane.keyturn(secret), secret)) == []
         return ended.boundaries, exchanges
 
     def run(self, cases: Sequence[Case], told: Callable[[Result], None]) -> None:
@@ -94,9 +101,11 @@ class Row:
 
     def _case(self, lane: Lane, case: Case) -> Result:
         secret = self._ready(lane)
-        with Application(self.site.lab.hub, secret.path, lambda fields: self.kind.works(self.site, fields)) as client:
-            found = [*self._stopped(lane, secret, case), *self._finished(lane, secret)]
-        found += self._problems(lane, secret)
+        with Client(self.site.lab.hub, secret.path, lambda fields: self.kind.works(self.site, fields)) as client:
+            found = list(self._stopped(lane, secret, case))
+            keyturn = lane.keyturn(secret)
+            found += self._finished(keyturn, secret)
+        found += self._problems(keyturn, secret)
         if not self.kind.gap:
             found += [f"a login with version {version} was refused" for version in client.failures]
         found += [] if client.logins else ["the application never got in"]
@@ -106,7 +115,8 @@ class Row:
     def _ready(self, lane: Lane) -> Declared:
         """A fresh secret whose copies are in step."""
         secret = self.kind.make(self.site)
-        assert all(copy.in_step for copy in sync(lane.keyturn(secret), secret.path))
+        if self.kind.copies:
+            assert all(copy.in_step for copy in sync(lane.keyturn(secret), secret.path))
         return secret
 
     def _stopped(self, lane: Lane, secret: Declared, case: Case) -> Iterator[str]:
@@ -124,9 +134,8 @@ class Row:
         if ended.signal or ended.error.startswith("Traceback"):
             yield f"it did not end in a stated outcome: {ended.error}"
 
-    def _finished(self, lane: Lane, secret: Declared) -> Iterator[str]:
+    def _finished(self, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
         """Run again, in another process on the same host, and retire."""
-        keyturn = lane.keyturn(secret)
         between = load(keyturn, secret.path)
         try:
             outcome = rotate(keyturn, secret.path)
@@ -140,9 +149,8 @@ class Row:
         if between.candidate and not (promoted and promoted.fields.holds(between.candidate)):
             yield "the saved candidate was not used"
 
-    def _problems(self, lane: Lane, secret: Declared) -> Iterator[str]:
+    def _problems(self, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
         """Everything that is not as a rotation leaves it."""
-        keyturn = lane.keyturn(secret)
         yield from left_in_record(load(keyturn, secret.path))
         current = keyturn.hub.read(secret.path)
         assert current is not None
@@ -153,13 +161,13 @@ class Row:
             yield "the secret's other fields have changed"
         yield from self.kind.left(self.site, secret, SecretFields(current.fields))
         for destination in keyturn.secret(secret.path).destinations:
-            yield from self._left_in_store(lane, secret, destination.name)
+            yield from self._left_in_store(keyturn, destination.name)
         told = self.site.consumer.versions(secret.path)
         if told != ([2] if secret.data.get("consumers") else []):
             yield f"the consumer acted on versions {told}"
 
-    def _left_in_store(self, lane: Lane, secret: Declared, name: str) -> Iterator[str]:
-        copy = lane.keyturn(secret).open_store("memory").find(name)
+    def _left_in_store(self, keyturn: Keyturn, name: str) -> Iterator[str]:
+        copy = keyturn.open_store("memory").find(name)
         if not (copy and copy.intact and copy.marks and copy.marks.version == self.kind.version):
             yield f"the store holds {copy}"
         versions = self.site.cloud.list_secret_version_ids(SecretId=name, IncludeDeprecated=True)["Versions"]

@@ -22,7 +22,7 @@ from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
 from tests.support import local_aws
 from tests.support.consumer import Consumer
-from tests.support.crash_child import Job, Zygote
+from tests.support.crash_child import Job, Zygote, warm
 from tests.support.fault_proxy import FaultProxy, Faults
 from tests.support.lab import Declared, Lab, catalogue_data
 from tests.support.world import REGION
@@ -51,7 +51,10 @@ class Lane:
         self._through = {port: proxy.port for port, proxy in proxies.items()}
         world = self._site.lab.world
         self.hub_address = world.hub_address.replace(f":{self._ports['hub']}", f":{self._through[self._ports['hub']]}")
-        self.zygote = self._stack.enter_context(Zygote(world, None, self._site.modules))
+        # A store's client takes long to make, so here and in the zygote there is one, which every child inherits.
+        store = self._redirected(self._site.store) if self._site.copies else None
+        self._stores = warm(store, self._site.modules)
+        self.zygote = self._stack.enter_context(Zygote(world, store, self._site.modules))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,7 +69,7 @@ class Lane:
         """What finishes the rotation in this process, on the same way and by the same clock."""
         hub = replace(self._site.lab.world, hub_address=self.hub_address).hub()
         opened = open_keyturn(Catalogue.model_validate(self.catalogue(secret)), hub)
-        return replace(opened, clock=lambda: self._site.now)
+        return replace(opened, clock=lambda: self._site.now, open_store=self._stores or opened.open_store)
 
     def catalogue(self, secret: Declared) -> dict[str, Any]:
         """The catalogue of one secret, whose every address leads through a proxy."""
@@ -91,6 +94,7 @@ class Site:
     def __init__(self, lab: Lab, modules: tuple[str, ...] = ()) -> None:
         self.lab = lab
         self.modules = modules
+        self.copies = False
         self.now = datetime.now(UTC) + timedelta(days=31)
         self._stack = ExitStack()
         self._servers: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import Hub, prepare_database
 from keyturn.core.sensitive import Sensitive
 from tests.faults.disk import Disk, growing_may_fail
-from tests.faults.servers import DurableHub, Database
+from tests.faults.servers import Database, DurableHub
 from tests.support import local_aws
 from tests.support.consumer import Consumer
 from tests.support.lab import Lab

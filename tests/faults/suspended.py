@@ -1,6 +1,6 @@
-"""One worker suspended in the middle of a rotation, newer runs that do without it, and what it does when it wakes up."""
+"""A worker suspended in the middle of a rotation, newer runs that do without it, and what it does on waking up."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -28,6 +28,10 @@ STATED: Final = (Superseded, Locked, Conflict)
 
 AT_EASE: Final = ("usable", "PostgreSQL.sessions", "PostgreSQL._missing_privileges")
 """The statements that change nothing, and hold no lock."""
+
+
+BEFORE: Final = timedelta(minutes=1)
+"""How far the newer runs' clocks are behind that of the suspended worker: no clock may decide who is right."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Suspensions:
 
     def _case(self, lane: Lane, case: Case) -> Result:
         secret = self._ready(lane)
-        keyturn = replace(lane.keyturn(secret), patience=0.0, clock=lambda: self.site.now + timedelta(minutes=1))
+        keyturn = replace(lane.keyturn(secret), patience=0.0, clock=lambda: self.site.now - BEFORE)
         with Calm(self.site.lab.hub, secret.path, lambda fields: self.kind.works(self.site, fields)) as client:
             late = lane.zygote.suspend(replace(lane.job(secret), stop_at=case.number))
             if late is None:

@@ -22,13 +22,17 @@ Show = Callable[..., list[str]]
 
 @dataclass(frozen=True)
 class Mistake:
-    """What is wrong, and what is said. ``staged`` tells that the candidate waits in the hub until it is mended."""
+    """What is wrong, and what is said.
+
+    ``staged`` tells that the candidate waits in the hub until it is mended, ``elsewhere`` that it waits in vain.
+    """
 
     error: str
     remedy: str
     rotation: dict[str, Any] = field(default_factory=dict)
     target: dict[str, Any] = field(default_factory=dict)
     staged: bool = True
+    elsewhere: bool = False
 
 
 NOBODY = fresh()
@@ -53,6 +57,7 @@ MISTAKES = {
         "log in to pg:keyturn_admin: the server does not answer",
         "Check the target's host and port",
         target={"port": free_port()},
+        elsewhere=True,
     ),
     "a strategy that there is not": Mistake(
         "all.yaml:{line}: secrets.{path}.rotation.strategy: must be one of alternating-users, ",
@@ -62,7 +67,7 @@ MISTAKES = {
     ),
     "a password policy that can't be met": Mistake(
         "all.yaml:{line}: secrets.{path}.rotation.password: ",
-        "longer",
+        "Raise length, or allow more characters.",
         rotation={"password": {"length": 8}},
         staged=False,
     ),
@@ -107,10 +112,11 @@ def test_a_mistake_is_one_error_with_its_remedy_and_mending_it_is_enough(lab: La
     assert lab.logs_in(right.first)
     assert lab.sql("SELECT 1 FROM pg_roles WHERE rolname = %s", right.users[1]) == []
     assert (record.candidate is not None) == mistake.staged
-    assert show(right) == ["0"]
+    assert show(right)[0] == "0"
     assert lab.current(right)["username"] == right.users[1]
     if record.candidate:
-        assert lab.current(right)["password"] == record.candidate["password"].reveal()
+        used = lab.current(right)["password"] == record.candidate["password"].reveal()
+        assert used != mistake.elsewhere
     assert lab.logs_in(lab.current(right))
 
 
@@ -127,4 +133,4 @@ def test_a_token_that_may_only_read_is_told_which_path_its_policy_lacks(
     assert (code, error) == ("1", f"error: prepare keyturn/{path}: the hub denies it")
     assert remedy.startswith(f"remedy: Give this identity's policy the path keyturn/metadata/{path} (see deployments/")
     assert lab.current(secret) == secret.first
-    assert show(secret) == ["0"]
+    assert show(secret)[0] == "0"

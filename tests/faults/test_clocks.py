@@ -126,8 +126,10 @@ def test_a_consumer_that_refuses_a_notice_from_a_wrong_clock_is_named_with_the_c
         ended = shell.run("rotate", secret.path, "--force", "--local", catalogue=catalogue, clock=off.total_seconds())
         assert ended.returncode == 3, ended
         apart = "behind" if off > timedelta(0) else "ahead of"
-        assert f"notify app: answered 401, and its clock is " in ended.stderr
-        assert f" s {apart} the one here. A notice is good for five minutes: set the clock that is wrong" in ended.stderr
+        assert "notify app: answered 401, and its clock is " in ended.stderr
+        assert (
+            f" s {apart} the one here. A notice is good for five minutes: set the clock that is wrong" in ended.stderr
+        )
         assert "Traceback" not in ended.stderr
         assert lab.current(secret)["username"] == secret.users[1]
         assert consumer.versions(secret.path) == []

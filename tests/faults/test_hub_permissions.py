@@ -120,9 +120,7 @@ def test_a_worker_that_may_not_annotate_has_promoted_and_the_next_run_says_so(
     assert_never_refused(client)
 
 
-def test_a_worker_that_may_not_read_its_own_state_begins_nothing(
-    lab: Lab, policy: Policy, worker: Worker
-) -> None:
+def test_a_worker_that_may_not_read_its_own_state_begins_nothing(lab: Lab, policy: Policy, worker: Worker) -> None:
     secret = lab.alternating()
     keyturn = worker(secret)
     policy.allow(having('"list"', at=re.escape("keyturn/data/*")))

@@ -1,18 +1,21 @@
 """The database goes away, comes back, fails over, or is read-only, in the middle of a rotation."""
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from keyturn.core.errors import Unavailable
+from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
+from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.records import load
 from keyturn.rotation.run import State, rotate
 from keyturn.rotation.settle import Waive, retire
 from tests.faults.outcome import assert_healed, assert_never_refused, candidate
 from tests.faults.servers import Database
-from tests.rotation.helpers import worker
+from tests.rotation.helpers import Worker, worker
 from tests.support.application import Patient
 from tests.support.hooks import Once, eventually
 from tests.support.lab import Declared, Lab
@@ -123,4 +126,27 @@ def test_a_fail_over_to_a_replica_that_never_heard_of_the_candidate_makes_way_fo
         assert lab.logs_in(lab.current(secret))
         assert eventually(lambda: not retire(run.keyturn, secret.path).held_by)
         assert not lab.logs_in(secret.first)
+    assert_never_refused(client)
+
+
+def test_a_target_that_moved_while_a_rotation_was_open_is_refused_until_somebody_forces(database: Database) -> None:
+    lab = database.lab
+    secret = lab.alternating()
+    opened = lab.open(secret).keyturn
+    Worker(opened, secret.path).installed()
+    targets = {"pg": opened.catalogue.target("pg").model_copy(update={"host": "localhost"})}
+    catalogue = opened.catalogue.model_copy(update={"targets": targets})
+    moved = dataclasses.replace(opened, catalogue=catalogue)
+    with application(lab, secret) as client:
+        left = candidate(moved, secret.path)
+        with pytest.raises(
+            Invalid, match=r"was begun as alternating-users at postgresql 127\.0\.0\.1 .* or let --force"
+        ):
+            rotate(moved, secret.path)
+        assert candidate(moved, secret.path) == left
+        assert rotate(moved, secret.path, Trigger.FORCE).state is State.ROTATED
+        (past,) = load(moved, secret.path).history
+        assert (past.stage, past.refused) == (Stage.ABANDONED, False)
+        assert not SecretFields(lab.current(secret)).holds(left)
+        assert lab.logs_in(lab.current(secret))
     assert_never_refused(client)

@@ -1,6 +1,5 @@
 """A cloud asks for a slower pace for a while; what goes elsewhere goes on."""
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +23,7 @@ from tests.support.world import REGION
 ATTEMPTS = 2
 """How often the SDK sends one request."""
 
-SLOWER = r"AWS answered ThrottlingException to CreateSecret. It is tried again by itself; where it lasts, see who else"
+SLOWER = "AWS answered ThrottlingException to CreateSecret. It is tried again by itself; where it lasts, see who else"
 
 
 @pytest.fixture
@@ -43,7 +42,10 @@ def secret(lab: Lab) -> Declared:
 def keyturn(lab: Lab, secret: Declared, aws: LocalAws, proxy: ThrottlingProxy) -> Keyturn:
     store = {"kind": "aws-secrets-manager", "region": REGION}
     data: dict[str, Any] = catalogue_data(lab.world, (secret,), store, {})
-    data["stores"] = {"slow": {**store, "endpoint_url": proxy.url}, "quick": {**store, "endpoint_url": aws.endpoint_url}}
+    data["stores"] = {
+        "slow": {**store, "endpoint_url": proxy.url},
+        "quick": {**store, "endpoint_url": aws.endpoint_url},
+    }
     return open_keyturn(Catalogue.model_validate(data), lab.hub)
 
 
@@ -65,8 +67,7 @@ def test_a_cloud_that_stays_throttled_holds_up_no_other_and_sync_heals(
         assert proxy.refused == ATTEMPTS
         behind = unsettled(outcome)
         assert isinstance(behind, TransientError)
-        with pytest.raises(TransientError, match=SLOWER):
-            raise behind
+        assert SLOWER in behind.problem
         with pytest.raises(Throttled, match=SLOWER):
             converge(keyturn, secret.path, keyturn.secret(secret.path).destinations[0])
         held = retire(keyturn, secret.path).held_by
@@ -83,7 +84,7 @@ def test_a_cloud_that_is_throttled_beforehand_stops_the_rotation_before_anything
     lab: Lab, keyturn: Keyturn, secret: Declared, proxy: ThrottlingProxy
 ) -> None:
     proxy.throttle("*")
-    with pytest.raises(Throttled, match="AWS answered ThrottlingException to DescribeSecret. It is tried again"):
+    with pytest.raises(Throttled, match=r"AWS answered ThrottlingException to DescribeSecret\. It is"):
         rotate(keyturn, secret.path, Trigger.FORCE)
     assert_untouched(lab, keyturn, secret)
     proxy.relent()
@@ -95,10 +96,9 @@ def test_a_compromised_credential_does_not_wait_for_a_cloud_that_is_throttled(
     lab: Lab, keyturn: Keyturn, secret: Declared, proxy: ThrottlingProxy
 ) -> None:
     proxy.throttle("*")
-    with pytest.raises(TransientError, match="ThrottlingException"):
-        error = unsettled(rotate(dataclasses.replace(keyturn), secret.path, Trigger.COMPROMISE))
-        assert error is not None
-        raise error
+    error = unsettled(rotate(keyturn, secret.path, Trigger.COMPROMISE))
+    assert error is not None
+    assert "ThrottlingException" in error.problem
     assert lab.current(secret)["username"] == secret.users[1]
     proxy.relent()
     assert_healed(lab, keyturn, secret)

@@ -28,9 +28,12 @@ class Installed:
     server: PrefectServer
     deployments: dict[str, str]
 
-    def start(self, name: str, site: Site, env: dict[str, str] | None = None, **parameters: Any) -> str:
-        """Ask for a run by the worker; its id."""
+    def start(
+        self, name: str, site: Site, env: dict[str, str] | None = None, queue: str | None = None, **parameters: Any
+    ) -> str:
+        """Ask for a run by the worker, or by that of another ``queue``; its id."""
         body = {
+            **({"work_queue_name": queue} if queue else {}),
             "parameters": parameters,
             "job_variables": {"env": {"KEYTURN_WORKSPACE": site.workspace, **(env or {})}},
             "state": {"type": "SCHEDULED"},

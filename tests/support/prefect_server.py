@@ -75,6 +75,17 @@ class PrefectServer:
         self._run(self.worker, command, environment, lambda: self.worker.says(r"^Worker .* started!"))
 
     @contextmanager
+    def another_worker(self, pool: str, queue: str, environment: Mapping[str, str]) -> Iterator[Process]:
+        """One more worker, which takes only what is in this queue of the pool."""
+        process = Process(f"worker-{queue}", self.directory)
+        command = ["worker", "start", f"--pool={pool}", f"--work-queue={queue}", "--type=process", f"--name={queue}"]
+        self._run(process, command, environment, lambda: process.says(r"^Worker .* started!"))
+        try:
+            yield process
+        finally:
+            process.stop()
+
+    @contextmanager
     def in_use(self) -> Iterator[None]:
         """Let this process, and those that it starts, use this server."""
         settings: Any = {name: value for name, value in self.environment.items() if name.startswith("PREFECT_")}

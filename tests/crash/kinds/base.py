@@ -13,6 +13,8 @@ class Kind:
 
     name: str
     modules: tuple[str, ...] = ()
+    copies = False
+    """Whether it has a copy in the store."""
     gap = False
     """Whether logins are refused for a moment in every rotation."""
     changes: frozenset[str] = frozenset({"username", "password"})

@@ -17,6 +17,7 @@ class Alternating(Kind):
     """Two users, with a copy in a cloud and a consumer to tell."""
 
     name = "alternating-users, PostgreSQL"
+    copies = True
 
     def make(self, site: Site) -> Declared:
         secret = site.lab.alternating(consumers=("app",))
