@@ -76,7 +76,8 @@ async def at_target(target: str | None) -> AsyncIterator[None]:
         yield
         return
     try:
-        async with concurrency(target_limit(target), strict=True):
+        # The place is a courtesy to the target: a busy server that fails to renew it must not end the whole run.
+        async with concurrency(target_limit(target), strict=True, raise_on_lease_renewal_failure=False):
             yield
     except ConcurrencySlotAcquisitionError:
         problem, hint = (

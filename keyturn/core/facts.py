@@ -42,7 +42,8 @@ class Facts:
     """All that decides; ``rotated_at`` is None for a secret that has no version yet.
 
     ``expires_at`` is when CURRENT ends by itself. ``wanted_at`` (an event) and ``suspected_at`` (a suspicion)
-    were said of the credential that is CURRENT. Until ``waits_until`` a rotation that was taken back is not tried again.
+    were said of the credential that is CURRENT. Until ``waits_until`` a rotation that was taken back is not tried
+    again.
     """
 
     path: str

@@ -230,6 +230,11 @@ class PostgreSQL:
             user=account,
             password=password.reveal(),
             connect_timeout=TIMEOUT,
+            # No limit of the server's holds once it has vanished without a word, as in a fail-over after a power cut.
+            keepalives_idle=TIMEOUT,
+            keepalives_interval=2,
+            keepalives_count=3,
+            tcp_user_timeout=TIMEOUT * 1000,
             application_name="keyturn",
             options=f"-c statement_timeout={TIMEOUT}s -c idle_in_transaction_session_timeout={STILL}s",
         )

@@ -74,16 +74,16 @@ class Row:
 
         The very first one at a target may make something there that all later ones find, so the second one tells.
         """
-        self._unstopped()
+        self._unstopped(watched=False)
         boundaries, exchanges = self._unstopped()
         killed = [Case(KILLED, number, place) for number, place in enumerate(boundaries)]
         return killed + [Case(LOST, number, place) for number, place in enumerate(exchanges)]
 
-    def _unstopped(self) -> tuple[list[str], list[str]]:
+    def _unstopped(self, *, watched: bool = True) -> tuple[list[str], list[str]]:
         """The boundaries of a rotation that nothing happens to, and its answers. Raises AssertionError."""
         lane, secret = self.lanes[0], self._ready(self.lanes[0])
         lane.faults.begin()
-        ended = lane.zygote.run(lane.job(secret))
+        ended = lane.zygote.run(lane.job(secret, watched=watched))
         exchanges = lane.faults.end()
         assert (ended.signal, ended.state, ended.error) == (0, State.ROTATED, ""), ended
         assert list(self._problems(lane.keyturn(secret), secret)) == []

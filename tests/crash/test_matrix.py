@@ -84,7 +84,7 @@ def test_giving_up_refused_candidates_can_be_killed_anywhere_and_the_next_run_fi
         lane = row.lanes[0]
         ended = lane.zygote.run(lane.job(Refused().make(site)))
         assert ended.error.startswith(CandidateRejected.__name__)
-        places = list(enumerate(ended.boundaries))[::2]
+        places = list(enumerate(ended.boundaries))[::3]
         shares = list(zip(row.lanes, (places[start::AT_ONCE] for start in range(AT_ONCE)), strict=True))
         with ThreadPoolExecutor(AT_ONCE) as pool:
             found = pool.map(

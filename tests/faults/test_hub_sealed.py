@@ -1,10 +1,16 @@
 """Somebody seals the hub in the middle of a rotation, and it is unsealed later."""
 
+from contextlib import closing
+from functools import partial
+
 import pytest
 
 from keyturn.core.errors import Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.vault import VaultHub
+from keyturn.providers.vault_login import HubSettings
 from keyturn.rotation.records import load
 from keyturn.rotation.run import rotate
 from keyturn.rotation.settle import retire
@@ -12,9 +18,14 @@ from tests.faults.outcome import assert_healed, assert_never_refused
 from tests.faults.servers import DurableHub
 from tests.rotation.helpers import with_copy, worker
 from tests.support.application import Patient
-from tests.support.hooks import Once
+from tests.support.hooks import Once, eventually
+from tests.support.lab import fresh
+from tests.support.world import TOKEN_VARIABLE
 
 SEALED = "the hub is sealed or not active. Unseal it, or wait for the fail-over"
+
+MANY = 200
+"""Secrets in a mount, so that it takes the hub a while to give them versions."""
 
 BEFORE = {
     "the candidate is staged": ("hub", "write_state"),
@@ -63,3 +74,26 @@ def test_a_hub_that_is_sealed_after_the_promotion_leaves_copies_to_the_next_run(
         assert_healed(lab, run.keyturn, secret)
         assert opened.store.writes == 1
     assert_never_refused(client)
+
+
+def test_a_mount_that_is_being_upgraded_is_waited_for(durable_hub: DurableHub) -> None:
+    root, mount, said = durable_hub.lab.root, fresh(), set[str]()
+    root.sys.enable_secrets_engine("kv", path=mount, options={"version": "1"})
+    for number in range(MANY):
+        root.secrets.kv.v1.create_or_update_secret(str(number), {"a": "b"}, mount_point=mount)
+    settings = HubSettings(durable_hub.server.address, mount=mount, token_env=TOKEN_VARIABLE)
+    with closing(VaultHub(settings)) as hub:
+        hub.read_state("nothing")
+        root.sys.tune_mount_configuration(mount, options={"version": "2"})
+        assert eventually(partial(written, hub, said))
+    assert said == {"write a: the hub is still preparing the mount. It is tried again by itself"}
+
+
+def written(hub: VaultHub, said: set[str]) -> bool:
+    """Whether the hub took a first version; ``said`` learns why not."""
+    try:
+        hub.write("a", SecretFields({}), cas=0)
+    except Unavailable as error:
+        said.add(str(error))
+        return False
+    return True

@@ -1,7 +1,9 @@
 """The database goes away, comes back, fails over, or is read-only, in the middle of a rotation."""
 
 import dataclasses
+import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
+from keyturn.providers.postgresql import TIMEOUT
 from keyturn.rotation.records import load
 from keyturn.rotation.run import State, rotate
 from keyturn.rotation.settle import Waive, retire
@@ -97,6 +100,28 @@ def test_a_target_that_dies_within_the_change_itself_has_changed_nothing(databas
         assert lab.sql("SELECT 1 FROM pg_roles WHERE rolname = %s", secret.users[1]) == []
         assert_healed(lab, run.keyturn, secret, candidate(run.keyturn, secret.path))
     assert_never_refused(client)
+
+
+def test_a_target_that_vanishes_without_a_word_is_asked_for_a_sign_of_life_within_seconds(database: Database) -> None:
+    before = set(probes(database.server.port))
+    target = database.lab.target()
+    target.sessions("postgres")
+    made = {inode: timer for inode, timer in probes(database.server.port).items() if inode not in before}
+    target.close()
+    assert len(made) == 1
+    assert 0 < next(iter(made.values())) <= TIMEOUT
+
+
+def probes(port: int) -> dict[str, float]:
+    """For each connection of this process to ``port``, by inode: seconds to the kernel's next probe (see proc(5))."""
+    ours = {os.readlink(fd) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink() and fd.exists()}
+    found = {}
+    for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]:
+        _, _, remote, _, _, timer, _, _, _, inode, *_ = line.split()
+        kind, _, left = timer.partition(":")
+        if remote.endswith(f":{port:04X}") and f"socket:[{inode}]" in ours and kind == "02":
+            found[inode] = int(left, 16) / os.sysconf("SC_CLK_TCK")
+    return found
 
 
 @pytest.mark.parametrize("way", ["setting", "replica"])

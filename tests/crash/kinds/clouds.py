@@ -1,9 +1,9 @@
 """Keys that clouds make: of IAM users, of service accounts, of applications and of storage accounts."""
 
+import base64
 import json
 import secrets
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import requests
@@ -19,8 +19,6 @@ from deployments.local.azure_management.directory import stamp
 from deployments.local.gcp_iam import LocalGcpIam
 from deployments.local.ports import free_port
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.aws_iam import AwsIam
-from keyturn.providers.gcp_iam import GcpIam
 from tests.crash.kinds.base import Kind, declared
 from tests.crash.site import Site
 from tests.strategies.azure import created, lists_containers, registered, signs_in
@@ -47,8 +45,8 @@ class IamKey(Kind):
     def make(self, site: Site) -> Declared:
         user = fresh()
         self.iam.create_user(UserName=user)
-        with closing(AwsIam("cloud", endpoint_url=self.endpoint)) as target:
-            first = target.create(user).merged({"bucket": "models"})
+        key = self.iam.create_access_key(UserName=user)["AccessKey"]
+        first = {"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"], "bucket": "models"}
         target_settings = {"kind": "aws-iam", "endpoint_url": self.endpoint}
         return declared(
             site, first, {"strategy": "aws-iam-key", "target": "cloud", "user": user}, cloud=target_settings
@@ -84,8 +82,8 @@ class ServiceAccountKey(Kind):
 
     def make(self, site: Site) -> Declared:
         account = self._ask("POST", "", {"accountId": f"app-{secrets.token_hex(6)}"})["email"]
-        with closing(GcpIam("cloud", project=PROJECT, endpoint=self.endpoint)) as target:
-            first = target.create(account).merged({"bucket": "models"})
+        key_file = base64.b64decode(self._ask("POST", f"/{account}/keys")["privateKeyData"]).decode()
+        first = {"credentials_json": key_file, "bucket": "models"}
         rotation = {"strategy": "gcp-service-account-key", "target": "cloud", "service_account": account}
         return declared(site, first, rotation, cloud={"kind": "gcp-iam", "project": PROJECT, "endpoint": self.endpoint})
 
