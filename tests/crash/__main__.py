@@ -8,6 +8,7 @@ make crash-matrix ARGS=--verbose      every case on a line of its own
 import argparse
 import logging
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -74,6 +75,8 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="show every case")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
+    # So that the servers end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     kinds = [kind() for kind in KINDS if arguments.only in kind.name]
     forget_foreign_settings()
     results: list[Result] = []

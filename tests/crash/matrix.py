@@ -86,7 +86,8 @@ class Row:
         ended = lane.zygote.run(lane.job(secret, watched=watched))
         exchanges = lane.faults.end()
         assert (ended.signal, ended.state, ended.error) == (0, State.ROTATED, ""), ended
-        assert list(self._problems(lane.keyturn(secret), secret)) == []
+        problems = list(self._problems(lane.keyturn(secret), secret))
+        assert not problems, problems
         return ended.boundaries, exchanges
 
     def run(self, cases: Sequence[Case], told: Callable[[Result], None]) -> None:
