@@ -24,10 +24,11 @@ from typing import Any
 import boto3
 import psycopg2
 import pytest
+from hvac.exceptions import InvalidPath
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.processes import memory
+from benchmarks.processes import end_in_order, memory
 from deployments.local.aws import LocalAws
 from deployments.local.openbao import OpenBao
 from deployments.local.ports import free_port
@@ -141,9 +142,19 @@ def sizes(lab: Lab, secret: Declared, name: str, endpoint: str) -> dict[str, int
         "versions in the hub": len(info.versions) if info else 0,
         "staged versions in the cloud": len(staged),
         "accounts in the database": len(lab.sql("SELECT 1 FROM pg_roles WHERE rolname LIKE %s", like)),
+        "leases in the hub": leases(lab),
         "entries of Keyturn's own state": len(list(lab.hub.list_state("rotations"))),
         "rotations in the record": min(len(load(lab.open(secret).keyturn, secret.path).history), HISTORY_KEPT),
     }
+
+
+def leases(lab: Lab, prefix: str = "") -> int:
+    """How many leases the hub holds, of its engines and its logins."""
+    try:
+        keys = lab.root.sys.list_leases(prefix)["data"]["keys"]
+    except InvalidPath:
+        return 0
+    return sum(leases(lab, prefix + key) if key.endswith("/") else 1 for key in keys)
 
 
 def main() -> int:
@@ -155,6 +166,7 @@ def main() -> int:
     if given.rotations < 2 * SETTLED_AT:
         parser.error(f"--rotations: at least {2 * SETTLED_AT}")
     logging.disable(logging.WARNING)
+    end_in_order()
     with servers() as (lab, aws):
         return soak(lab, aws, given.rotations, given.clients)
 
@@ -177,7 +189,9 @@ def soak(lab: Lab, aws: LocalAws, rotations: int, count: int) -> int:
         for number in range(1, rotations + 1):
             turn(keyturn, secret.path)
             if number == SETTLED_AT:
-                early, held = sizes(lab, secret, name, aws.endpoint_url), memory(os.getpid())
+                early = sizes(lab, secret, name, aws.endpoint_url)
+            if number == max(SETTLED_AT, rotations // 10):
+                held = memory(os.getpid())
             if number % max(1, rotations // 10) == 0:
                 print(f"{number} rotations, {sum(len(client.failures) for client in clients)} failures", flush=True)
     finally:
@@ -194,12 +208,15 @@ def report(
     failures = [version for client in clients for version in client.failures]
     errors = [type(client.error).__name__ for client in clients if client.error]
     queries = sum(client.queries for client in clients)
+    rates = f"{rotations / seconds:.1f} rotations and {queries / seconds:.0f} logins a second"
     print(f"\n{rotations} rotations in {seconds:.0f} s, {queries} logins and queries by {len(clients)} clients")
+    print(rates)
     print(f"failures: {len(failures)}{f', clients that broke: {errors}' if errors else ''}")
     print(f"\n{'':34}{f'at {SETTLED_AT}':>8}{f'at {rotations}':>8}")
     for what, count in late.items():
         print(f"{what:34}{early[what]:8}{count:8}")
-    print(f"{'memory of this process, MB':34}{held:8.0f}{memory(os.getpid()):8.0f}")
+    early_memory = f"memory of this process, MB, at {max(SETTLED_AT, rotations // 10)}"
+    print(f"{early_memory} and at the end: {held:.0f}, {memory(os.getpid()):.0f}")
     kept = "rotations in the record"
     grew = [what for what, count in late.items() if count > (HISTORY_KEPT if what == kept else early[what])]
     for what in grew:
