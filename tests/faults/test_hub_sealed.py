@@ -1,14 +1,14 @@
 """Somebody seals the hub in the middle of a rotation, and it is unsealed later."""
 
-from contextlib import closing
-from functools import partial
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 
 import pytest
 
 from keyturn.core.errors import Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
-from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault import VaultHub
 from keyturn.providers.vault_login import HubSettings
 from keyturn.rotation.records import load
@@ -77,23 +77,31 @@ def test_a_hub_that_is_sealed_after_the_promotion_leaves_copies_to_the_next_run(
 
 
 def test_a_mount_that_is_being_upgraded_is_waited_for(durable_hub: DurableHub) -> None:
-    root, mount, said = durable_hub.lab.root, fresh(), set[str]()
+    root, mount, said, over = durable_hub.lab.root, fresh(), set[str](), threading.Event()
     root.sys.enable_secrets_engine("kv", path=mount, options={"version": "1"})
     for number in range(MANY):
         root.secrets.kv.v1.create_or_update_secret(str(number), {"a": "b"}, mount_point=mount)
     settings = HubSettings(durable_hub.server.address, mount=mount, token_env=TOKEN_VARIABLE)
-    with closing(VaultHub(settings)) as hub:
-        hub.read_state("nothing")
+    with closing(VaultHub(settings)) as hub, ThreadPoolExecutor() as pool:
+        asking = pool.submit(ask, hub, over, said)
         root.sys.tune_mount_configuration(mount, options={"version": "2"})
-        assert eventually(partial(written, hub, said))
-    assert said == {"write a: the hub is still preparing the mount. It is tried again by itself"}
+        assert eventually(lambda: described(hub))
+        over.set()
+        asking.result()
+    assert said == {"read a: the hub is still preparing the mount. It is tried again by itself"}
 
 
-def written(hub: VaultHub, said: set[str]) -> bool:
-    """Whether the hub took a first version; ``said`` learns why not."""
-    try:
-        hub.write("a", SecretFields({}), cas=0)
-    except Unavailable as error:
-        said.add(str(error))
-        return False
-    return True
+def ask(hub: VaultHub, over: threading.Event, said: set[str]) -> None:
+    """Ask for a secret that is not there, over and over; ``said`` learns why that can't be told."""
+    while not over.is_set():
+        try:
+            hub.describe("a")
+        except Unavailable as error:
+            said.add(str(error))
+
+
+def described(hub: VaultHub) -> bool:
+    """Whether what was there has been given versions."""
+    with suppress(Unavailable):
+        return hub.describe("0") is not None
+    return False
