@@ -34,12 +34,13 @@ from deployments.local.openbao import OpenBao
 from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import DATABASE, Hub, prepare
+from keyturn.core.errors import TransientError
 from keyturn.core.hub import HubSecret
 from keyturn.core.policy import Trigger
 from keyturn.core.record import HISTORY_KEPT
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load
-from keyturn.rotation.run import State, rotate, unsettled
+from keyturn.rotation.run import Outcome, State, rotate, unsettled
 from keyturn.rotation.settle import Waive, retire
 from tests.support import local_aws
 from tests.support.lab import Declared, Lab
@@ -47,6 +48,9 @@ from tests.support.world import REGION, TOKEN_VARIABLE, World
 
 SETTLED_AT = 10
 """The rotation from which on nothing may grow: the hub's ten versions and both accounts are there by then."""
+
+RETRIES = 4
+"""How often a rotation is tried again that a busy server has failed."""
 
 PATIENCE = 60.0
 """Seconds for clients to let go of the old account."""
@@ -119,9 +123,20 @@ def servers() -> Iterator[tuple[Lab, LocalAws]]:
         yield stack.enter_context(Lab(world)), aws
 
 
+def rotated(keyturn: Keyturn, path: str) -> Outcome:
+    """One rotation; what may pass by itself is shown and tried again, as a task does it."""
+    for number in range(RETRIES):
+        try:
+            return rotate(keyturn, path, Trigger.FORCE)
+        except TransientError as error:
+            print(f"tried again: {error}", flush=True)
+            time.sleep(2**number)
+    return rotate(keyturn, path, Trigger.FORCE)
+
+
 def turn(keyturn: Keyturn, path: str) -> None:
     """One rotation and its retirement. Raises SystemExit where it did not go through."""
-    outcome = rotate(keyturn, path, Trigger.FORCE)
+    outcome = rotated(keyturn, path)
     if outcome.state is not State.ROTATED or unsettled(outcome):
         raise SystemExit(f"a rotation ended as {outcome.state}: {unsettled(outcome) or outcome.message}")
     deadline = time.monotonic() + PATIENCE

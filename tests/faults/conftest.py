@@ -55,6 +55,9 @@ def own_hub(world: World, lab: Lab, tmp_path_factory: pytest.TempPathFactory) ->
         write_private(server.directory / "root.token", world.hub_token)
         with growing_may_fail():
             server.start()
+            # The first start may still be trying to unseal it, and would undo a seal seconds later.
+            server.stop()
+            server.start()
         try:
             hub = Hub(server.address, server.root_token)
             hub.mounts()
