@@ -20,6 +20,8 @@ SDKS = {
     "azure",
     "google",
     "grpc",
+    "kubernetes",
+    "nacl",
     "psycopg2",
     "pymysql",
     "requests",

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from keyturn.catalogue import account_names, times
-from keyturn.catalogue.connections import System
 from keyturn.catalogue.environment import references
 from keyturn.catalogue.freezes import covers, illegal_pattern
 from keyturn.catalogue.plain import at, destinations, text
 from keyturn.catalogue.problems import Path, Problem
 from keyturn.catalogue.source import Entry
+from keyturn.catalogue.stores.base import System
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.names import LIMITS, illegal_name
 from keyturn.core.suggest import advice, likely

@@ -8,11 +8,12 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from keyturn.catalogue.connections import ConsumerSettings, StoreSettings
+from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.environment import Expanded
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.problems import Path, Problem
+from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.suggest import advice, likely
 from keyturn.settings.fields import PLAIN, Model, models

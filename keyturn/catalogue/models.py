@@ -7,8 +7,9 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field
 
-from keyturn.catalogue.connections import ConsumerSettings, StoreSettings
+from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.freezes import FreezeSettings
+from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.errors import NotFound
 from keyturn.core.suggest import advice

@@ -6,10 +6,11 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from keyturn.catalogue.connections import ConsumerSettings, StoreSettings
+from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.environment import REFERENCE
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
+from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.settings import durations
 from keyturn.settings.fields import HUB_PATH, NAME, Model, models

@@ -6,7 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from keyturn.catalogue.connections import LoopbackAddress, Project, Region, RoleArn, System
+from keyturn.catalogue.stores.aws import Region, RoleArn
+from keyturn.catalogue.stores.base import System
+from keyturn.catalogue.stores.gcp import LoopbackAddress, Project
 from keyturn.core import templates
 from keyturn.settings.fields import (
     HttpsUrl,

@@ -2,7 +2,11 @@
 
 Sources: AWS Secrets Manager "CreateSecret" (512 characters of letters, digits and /_+=.@-; 65,536 bytes);
 Azure Key Vault "About keys, secrets and certificates" (127 characters, letters, digits and hyphens; 25 KB);
-GCP Secret Manager "Create a secret" (255 characters, letters, digits, hyphens and underscores; 64 KiB).
+GCP Secret Manager "Create a secret" (255 characters, letters, digits, hyphens and underscores; 64 KiB);
+AWS Systems Manager "PutParameter" (1,011 characters, 15 levels, 8 KB in the Advanced tier);
+Kubernetes "Secrets" and "Object Names" (a DNS subdomain, 1 MiB);
+Vault "KV v2" and "Integrated storage" (1 MiB an entry);
+GitHub "Using secrets in GitHub Actions" (letters, digits and _, 48 KB).
 """
 
 import re
@@ -12,6 +16,11 @@ from typing import Final
 AWS_SECRETS_MANAGER: Final = "aws-secrets-manager"
 AZURE_KEY_VAULT: Final = "azure-key-vault"
 GCP_SECRET_MANAGER: Final = "gcp-secret-manager"
+AWS_PARAMETER_STORE: Final = "aws-parameter-store"
+KUBERNETES: Final = "kubernetes"
+VAULT: Final = "vault"
+GITHUB_ACTIONS: Final = "github-actions"
+FILE: Final = "file"
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,30 @@ LIMITS: Final[dict[str, Limits]] = {
     ),
     GCP_SECRET_MANAGER: Limits(
         re.compile(r"[A-Za-z0-9_-]{1,255}"), "1 to 255 letters, digits, hyphens and underscores", 65_536
+    ),
+    AWS_PARAMETER_STORE: Limits(
+        re.compile(r"(?!/?(?i:aws|ssm))(?=.{1,1011}\Z)([A-Za-z0-9_.-]+|(/[A-Za-z0-9_.-]+){1,15})"),
+        "/a/b/c of at most 15 parts of letters, digits and _.-, or one such part, not beginning with aws or ssm",
+        8_192,
+    ),
+    KUBERNETES: Limits(
+        re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"),
+        "1 to 253 small letters, digits, hyphens and dots, a letter or digit first and last",
+        1_048_576,
+    ),
+    VAULT: Limits(
+        re.compile(r"(?=.{1,400}\Z)(?!\.{1,2}(?:/|$))[A-Za-z0-9_.-]+(/(?!\.{1,2}(?:/|$))[A-Za-z0-9_.-]+)*"),
+        "a path of letters, digits and _.- with / between its parts",
+        1_000_000,
+    ),
+    GITHUB_ACTIONS: Limits(
+        re.compile(r"(?!(?i:GITHUB_))[A-Za-z_][A-Za-z0-9_]{0,200}"),
+        "letters, digits and _, no digit first, not beginning with GITHUB_",
+        48_000,
+        folds_case=True,
+    ),
+    FILE: Limits(
+        re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,200}"), "1 to 200 letters, digits and _.-, no dot first", 1_048_576
     ),
 }
 

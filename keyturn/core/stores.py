@@ -1,7 +1,9 @@
 """The port that every store's adapter fills, and the words that pass through it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from keyturn.core.sensitive import Sensitive
@@ -62,6 +64,15 @@ class Copy:
     intact: bool = True
 
 
+class Lack(StrEnum):
+    """What a store can't do, whatever Keyturn does."""
+
+    READ = "read"
+    """It never gives a value back."""
+    LISTED_CHANGES = "listed changes"
+    """Its listing does not show that somebody else changed a copy; ``find`` does."""
+
+
 class Store(Protocol):
     """A system that secrets are pushed to. One instance serves many threads.
 
@@ -70,6 +81,7 @@ class Store(Protocol):
     """
 
     name: str
+    lacks: frozenset[Lack]
 
     def find(self, remote: str) -> Copy | None:
         """Describe one remote secret without reading its value; None where there is none.
@@ -80,16 +92,27 @@ class Store(Protocol):
     def managed(self) -> Iterator[Copy]:
         """Every copy that carries Keyturn's marks, read through listing pages, not one call each."""
 
-    def write(self, remote: str, value: Sensitive, marks: Marks, found: Copy | None) -> Copy:
+    def everything(self) -> Iterator[Copy]:
+        """Every secret that is there, with Keyturn's marks or without, read through listing pages.
+
+        Those scheduled for deletion are left out.
+        """
+
+    def write(
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
+    ) -> Copy:
         """Create the secret, or give it a new version, with ``marks``; the answer is what is served now.
 
         ``found`` is what :meth:`find` said, so that no call is spent asking again. Writing what the store
         already holds under the same marks adds no version. Whether Keyturn may overwrite an unowned
-        secret is decided by the caller.
+        secret is decided by the caller. ``expires_at`` is when the value ends by itself: shown by stores that can.
         """
 
     def read(self, remote: str) -> Sensitive:
-        """The value served now. Raises NotFound."""
+        """The value served now. Raises NotFound, and UnsupportedOperation where it lacks READ."""
+
+    def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
+        """The values served now, in as few calls as the service allows; what is absent is left out."""
 
     def delete(self, remote: str) -> None:
         """Remove it, recoverably where the store can. Absent is success."""

@@ -8,12 +8,21 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.connections import StoreSettings
+from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.hub import Hub
 from keyturn.core.keys import KeyMaker
-from keyturn.core.names import AWS_SECRETS_MANAGER, AZURE_KEY_VAULT, GCP_SECRET_MANAGER
+from keyturn.core.names import (
+    AWS_PARAMETER_STORE,
+    AWS_SECRETS_MANAGER,
+    AZURE_KEY_VAULT,
+    FILE,
+    GCP_SECRET_MANAGER,
+    GITHUB_ACTIONS,
+    KUBERNETES,
+    VAULT,
+)
 from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
@@ -25,6 +34,11 @@ STORES: Final = {
     AWS_SECRETS_MANAGER: ("aws_secrets_manager", "AwsSecretsManager", "aws"),
     AZURE_KEY_VAULT: ("azure_key_vault", "AzureKeyVault", "azure"),
     GCP_SECRET_MANAGER: ("gcp_secret_manager", "GcpSecretManager", "gcp"),
+    AWS_PARAMETER_STORE: ("aws_parameter_store", "AwsParameterStore", "aws"),
+    KUBERNETES: ("kubernetes", "Kubernetes", "kubernetes"),
+    VAULT: ("vault_store", "VaultStore", ""),
+    GITHUB_ACTIONS: ("github_actions", "GitHubActions", "github"),
+    FILE: ("files", "Files", ""),
 }
 """For each kind of store: its module, its adapter, and the extra that brings the SDK."""
 
@@ -92,7 +106,7 @@ class Kept(dict[str, T]):
 def open_store(name: str, settings: StoreSettings) -> Store:
     """The store's adapter. Raises Invalid, naming the extra, where its SDK is not installed."""
     module, adapter, extra = STORES[settings.kind]
-    store: Store = _adapter(module, adapter, extra)(name, **settings.model_dump(exclude={"kind"}))
+    store: Store = _adapter(module, adapter, extra)(name, **settings.model_dump(exclude=set(settings.OWN)))
     return store
 
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from keyturn.catalogue import Catalogue, Classification, find_problems, load
-from keyturn.catalogue.connections import AwsSecretsManagerSettings, AzureKeyVaultSettings, GcpSecretManagerSettings
+from keyturn.catalogue.stores import AwsSecretsManagerSettings, AzureKeyVaultSettings, GcpSecretManagerSettings
 from keyturn.core.errors import NotFound
 from keyturn.core.passwords import Form, PasswordPolicy
 from keyturn.core.policy import Schedule, Window

@@ -15,11 +15,11 @@ from typing import ClassVar
 
 import pytest
 
-from keyturn.core.errors import Invalid, KeyturnError, NotFound
+from keyturn.core.errors import Invalid, KeyturnError, NotFound, UnsupportedOperation
 from keyturn.core.fingerprint import fingerprint
 from keyturn.core.names import LIMITS
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Copy, Marks, Store
+from keyturn.core.stores import Copy, Lack, Marks, Store
 
 Raw = Callable[[str, str], None]
 """Acts on (remote name, value) through the SDK alone, as somebody who has never heard of Keyturn."""
@@ -50,6 +50,23 @@ def eventually(holds: Callable[[], bool], seconds: float) -> bool:
     return held
 
 
+def assert_serves(store: Store, remote: str, value: Sensitive) -> None:
+    """The value reads back; a store that can't be read says so."""
+    if Lack.READ not in store.lacks:
+        assert store.read(remote) == value
+        return
+    with pytest.raises(UnsupportedOperation):
+        store.read(remote)
+
+
+def assert_gone(store: Store, remote: str) -> None:
+    """Nothing is served under the name any more."""
+    found = store.find(remote)
+    assert found is None or not found.intact
+    with pytest.raises(UnsupportedOperation if Lack.READ in store.lacks else NotFound):
+        store.read(remote)
+
+
 def assert_silent(error: KeyturnError, value: Sensitive, store: Store, remote: str) -> None:
     """The error names store and secret, and neither it nor its chain holds the value."""
     assert error.name == f"{store.name}:{remote}"
@@ -66,6 +83,8 @@ class StoreContract:
     listing_lag: ClassVar[float] = 0
     """Seconds until a write shows in the listing; real clouds list with a delay, emulators don't."""
     illegal: ClassVar[str] = "not a legal name!"
+    joint: ClassVar[str] = "-"
+    """What joins the parts of a name; legal in every name of this store."""
 
     @pytest.fixture
     def store(self) -> Store:
@@ -110,7 +129,7 @@ class StoreContract:
     def test_a_value_reads_back_as_written(self, store: Store, remote: str) -> None:
         value = fresh_value()
         put(store, remote, value)
-        assert store.read(remote) == value
+        assert_serves(store, remote, value)
 
     def test_an_update_serves_the_new_value_under_another_version_id(self, store: Store, remote: str) -> None:
         first, value = put(store, remote, fresh_value()), fresh_value()
@@ -118,7 +137,7 @@ class StoreContract:
         assert second.version_id != first.version_id
         assert second.marks == marks_for(value, 2)
         assert store.find(remote) == second
-        assert store.read(remote) == value
+        assert_serves(store, remote, value)
 
     def test_the_same_value_and_marks_again_add_no_version(self, store: Store, remote: str) -> None:
         value = fresh_value()
@@ -133,14 +152,14 @@ class StoreContract:
         assert again.marks == marks_for(value, 2)
         assert store.find(remote) == again
         assert again.intact
-        assert store.read(remote) == value
+        assert_serves(store, remote, value)
 
     def test_an_old_value_comes_back_under_a_newer_version(self, store: Store, remote: str) -> None:
         old = fresh_value()
         put(store, remote, old)
         put(store, remote, fresh_value(), version=2)
         back = put(store, remote, old, version=3)
-        assert store.read(remote) == old
+        assert_serves(store, remote, old)
         assert store.find(remote) == back
         assert back.intact
 
@@ -152,7 +171,7 @@ class StoreContract:
         assert found is not None
         assert found.marks == marks_for(value)
         assert found.intact
-        assert store.read(remote) == value
+        assert_serves(store, remote, value)
 
     def test_tampering_shows_without_reading_and_a_write_mends_it(
         self, store: Store, remote: str, tampered: Raw
@@ -168,10 +187,10 @@ class StoreContract:
         assert mended is not None
         assert mended.intact
         assert mended.marks == marks_for(value)
-        assert store.read(remote) == value
+        assert_serves(store, remote, value)
 
     def test_reading_what_is_absent_is_not_found(self, store: Store, remote: str) -> None:
-        with pytest.raises(NotFound) as caught:
+        with pytest.raises(UnsupportedOperation if Lack.READ in store.lacks else NotFound) as caught:
             store.read(remote)
         assert_silent(caught.value, fresh_value(), store, remote)
 
@@ -186,12 +205,12 @@ class StoreContract:
     )
     def test_a_text_survives_byte_for_byte(self, store: Store, remote: str, text: str) -> None:
         put(store, remote, Sensitive(text))
-        assert store.read(remote).reveal().encode() == text.encode()
+        assert_serves(store, remote, Sensitive(text))
 
     def test_the_largest_legal_value_is_kept_whole(self, store: Store, remote: str) -> None:
         value = Sensitive(secrets.token_hex(LIMITS[self.kind].max_bytes // 2))
         put(store, remote, value)
-        assert store.read(remote) == value
+        assert_serves(store, remote, value)
 
     # refusals
 
@@ -214,7 +233,7 @@ class StoreContract:
         with pytest.raises(Invalid):
             store.write(remote, empty, marks_for(empty, 2), written)
         assert store.find(remote) == written
-        assert store.read(remote) == value
+        assert_serves(store, remote, value)
 
     # managed
 
@@ -222,8 +241,8 @@ class StoreContract:
         self, store: Store, remote: str, foreign: Raw
     ) -> None:
         value = fresh_value()
-        names = [f"{remote}-{number}" for number in range(self.page_size + 5)]
-        foreign(f"{remote}-theirs", fresh_value().reveal())
+        names = [f"{remote}{self.joint}{number}" for number in range(self.page_size + 5)]
+        foreign(f"{remote}{self.joint}theirs", fresh_value().reveal())
         with ThreadPoolExecutor(8) as pool:
             written = list(pool.map(lambda name: put(store, name, value), names))
 
@@ -233,7 +252,30 @@ class StoreContract:
         expected = sorted(written, key=lambda copy: copy.name)
         assert eventually(lambda: listed() == expected, self.listing_lag), listed()
 
+    def test_everything_lists_what_is_ours_and_what_is_not(self, store: Store, remote: str, foreign: Raw) -> None:
+        written = put(store, f"{remote}{self.joint}ours", fresh_value())
+        foreign(f"{remote}{self.joint}theirs", fresh_value().reveal())
+
+        def listed() -> dict[str, Marks | None]:
+            return {copy.name: copy.marks for copy in store.everything() if copy.name.startswith(remote)}
+
+        expected = {f"{remote}{self.joint}ours": written.marks, f"{remote}{self.joint}theirs": None}
+        assert eventually(lambda: listed() == expected, self.listing_lag), listed()
+
+    def test_many_are_read_at_once_and_what_is_absent_is_left_out(self, store: Store, remote: str) -> None:
+        values = {f"{remote}{self.joint}{number}": fresh_value() for number in range(self.page_size + 3)}
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda name: put(store, name, values[name]), values))
+        asked = [*values, f"{remote}{self.joint}absent"]
+        if Lack.READ in store.lacks:
+            with pytest.raises(UnsupportedOperation):
+                store.read_many(asked)
+        else:
+            assert store.read_many(asked) == values
+
     def test_managed_shows_tampering(self, store: Store, remote: str, tampered: Raw) -> None:
+        if Lack.LISTED_CHANGES in store.lacks:
+            pytest.skip("its listing shows no changes, as it says itself")
         put(store, remote, fresh_value())
         tampered(remote, fresh_value().reveal())
 
@@ -251,11 +293,13 @@ class StoreContract:
         put(store, remote, fresh_value())
         store.delete(remote)
         store.delete(remote)
-        found = store.find(remote)
-        assert found is None or not found.intact
-        with pytest.raises(NotFound):
-            store.read(remote)
+        assert_gone(store, remote)
         assert not any(copy.name == remote and copy.intact for copy in store.managed())
+
+    def test_a_deleted_secret_is_not_listed_among_everything(self, store: Store, remote: str) -> None:
+        put(store, remote, fresh_value())
+        store.delete(remote)
+        assert eventually(lambda: all(copy.name != remote for copy in store.everything()), self.listing_lag)
 
     def test_a_deleted_secret_can_be_written_again(self, store: Store, remote: str) -> None:
         put(store, remote, fresh_value())
@@ -266,7 +310,7 @@ class StoreContract:
         assert found is not None
         assert found.intact
         assert found.marks == marks_for(value, 2)
-        assert store.read(remote) == value
+        assert_serves(store, remote, value)
 
     def test_a_deleted_secret_can_be_written_again_under_the_same_marks(self, store: Store, remote: str) -> None:
         value = fresh_value()
@@ -276,12 +320,12 @@ class StoreContract:
         found = store.find(remote)
         assert found is not None
         assert found.intact
-        assert store.read(remote) == value
+        assert_serves(store, remote, value)
 
     # threads
 
     def test_threads_share_one_store(self, store: Store, remote: str) -> None:
-        values = {f"{remote}-{number}": fresh_value() for number in range(8)}
+        values = {f"{remote}{self.joint}{number}": fresh_value() for number in range(8)}
         together = threading.Barrier(len(values))
 
         def push(name: str) -> Copy:
@@ -291,4 +335,5 @@ class StoreContract:
         with ThreadPoolExecutor(len(values)) as pool:
             written = list(pool.map(push, values))
         assert [store.find(name) for name in values] == written
-        assert [store.read(name) for name in values] == list(values.values())
+        for name, value in values.items():
+            assert_serves(store, name, value)

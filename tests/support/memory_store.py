@@ -1,13 +1,14 @@
 """A store in memory, for tests whose subject is something else. It passes the store's contract."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.names import AWS_SECRETS_MANAGER, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Copy, Marks
+from keyturn.core.stores import Copy, Lack, Marks
 
 
 @dataclass
@@ -29,6 +30,8 @@ class MemoryStore:
     ``down`` is raised from every call while it is set, ``refuses`` from writes; ``writes`` counts new versions.
     """
 
+    lacks: frozenset[Lack] = frozenset()
+
     def __init__(self, name: str, kind: str = AWS_SECRETS_MANAGER) -> None:
         self.name = name
         self.kind = kind
@@ -49,7 +52,15 @@ class MemoryStore:
             copies = [kept.copy(name) for name, kept in secrets.items() if kept.marks]
         yield from copies
 
-    def write(self, remote: str, value: Sensitive, marks: Marks, found: Copy | None) -> Copy:
+    def everything(self) -> Iterator[Copy]:
+        """Every secret."""
+        with self._open() as secrets:
+            copies = [kept.copy(name) for name, kept in secrets.items()]
+        yield from copies
+
+    def write(
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
+    ) -> Copy:
         """A new version, unless the same one is served under the same marks."""
         if flaw := illegal_name(self.kind, remote) or too_large(self.kind, len(value.reveal().encode())):
             raise Invalid("write", f"{self.name}:{remote}", flaw)
@@ -72,6 +83,11 @@ class MemoryStore:
             if remote not in secrets:
                 raise NotFound("read", f"{self.name}:{remote}", "there is none")
             return secrets[remote].values[-1]
+
+    def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
+        """Those that are there."""
+        with self._open() as secrets:
+            return {remote: secrets[remote].values[-1] for remote in remotes if remote in secrets}
 
     def delete(self, remote: str) -> None:
         """Remove it for good."""

@@ -1,0 +1,48 @@
+"""What the settings of every store have: which system it is, what it allows, and what may be deleted there."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from keyturn.core.names import LIMITS, Limits
+from keyturn.settings.fields import Duration, Model
+
+System = tuple[str, ...]
+"""What tells one remote system from another: two entries with the same one are the same system."""
+
+
+class Deletion(StrEnum):
+    """What becomes of a copy whose secret, or whose destination, is gone."""
+
+    KEEP = "keep"
+    DELETE = "delete"
+
+
+class StoreBase(Model):
+    """A system that secrets are pushed to."""
+
+    deletion: Deletion = Deletion.KEEP
+    """What becomes of Keyturn's own copies that nothing declares any more: keep, or delete."""
+    delete_after: Duration = timedelta(days=7)
+    """How long such a copy stays before it is deleted."""
+    most_deletions: Annotated[int, Field(ge=1)] = 10
+    """How many copies one run may delete."""
+    requests_per_second: Annotated[float, Field(gt=0)] | None = None
+    """The pace of requests, where the account's quota is not the one that the service publishes."""
+
+    OWN: ClassVar[frozenset[str]] = frozenset(
+        {"kind", "deletion", "delete_after", "most_deletions", "requests_per_second"}
+    )
+    """What the adapter is not opened with."""
+
+    @property
+    def system(self) -> System:
+        """What tells this system from every other."""
+        raise NotImplementedError
+
+    @property
+    def limits(self) -> Limits:
+        """Which names and sizes it allows."""
+        return LIMITS[str(getattr(self, "kind", ""))]

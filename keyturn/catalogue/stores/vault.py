@@ -1,0 +1,41 @@
+"""A second Vault or OpenBao as a store."""
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from keyturn.catalogue.stores.base import StoreBase, System
+from keyturn.settings.fields import HubPath, Line, WebUrl, keep_plain_http_at_home, refused
+
+
+class VaultSettings(StoreBase):
+    """A KV v2 mount of another Vault or OpenBao than the hub."""
+
+    kind: Literal["vault"]
+    """Which store this is."""
+    address: WebUrl
+    """Its address; plain http is allowed on loopback only."""
+    mount: HubPath = "secret"
+    """The KV v2 mount."""
+    namespace: Line | None = None
+    """The namespace that the mount is in."""
+    ca_file: Line | None = None
+    """A PEM file with the CA that signed its certificate, where it is not a public one."""
+    token_file: Line | None = None
+    """A file with a token; either this, or an AppRole."""
+    role_id_file: Line | None = None
+    """A file with an AppRole's role id."""
+    secret_id_file: Line | None = None
+    """A file with the AppRole's secret id."""
+
+    @model_validator(mode="after")
+    def _one_login(self) -> Self:
+        keep_plain_http_at_home(self.address, False, "Use https.")
+        if (self.token_file is None) == (self.role_id_file is None):
+            raise refused("says no login, or two", "Give token_file, or role_id_file and secret_id_file.", "token_file")
+        return self
+
+    @property
+    def system(self) -> System:
+        """Address, namespace and mount."""
+        return (self.kind, self.address.rstrip("/").casefold(), self.namespace or "", self.mount)
