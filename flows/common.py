@@ -114,9 +114,9 @@ def chosen(opened: Keyturn, path: str | None) -> list[str]:
     return [opened.secret(path).path] if path else sorted(opened.catalogue.secrets)
 
 
-def in_batches(paths: list[str], size: int) -> Iterator[list[str]]:
-    """The paths in lists of at most ``size``."""
-    return (paths[start : start + size] for start in range(0, len(paths), size))
+def in_batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of at most ``size``."""
+    return (list(items[start : start + size]) for start in range(0, len(items), size))
 
 
 def raise_failures(doing: str, results: dict[str, T | KeyturnError]) -> None:

@@ -1,23 +1,17 @@
 """Many secrets in one run: a few at a time at each target, stopped when too many fail, shown while it goes on."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
-from uuid import UUID
-
-from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
 from flows.common import at_target
+from flows.progress import Progress
 from keyturn.core.errors import KeyturnError, TransientError
 
 FEW: Final = 5
 """Failures that stop nothing, however small the fleet."""
-
-BETWEEN: Final = 2.0
-"""Seconds between two reports of progress."""
 
 T = TypeVar("T")
 
@@ -51,9 +45,8 @@ class Fleet(Generic[T]):
 
     breaker: Breaker
     side_by_side: int
+    progress: Progress
     results: dict[str, T | KeyturnError] = field(default_factory=dict)
-    artifact: UUID | None = None
-    reported: float = 0.0
 
     async def work(self, target: str | None, paths: Sequence[str], turn: Callable[[str], Awaitable[T]]) -> None:
         """Run ``turn`` for every secret of one target, a few at a time; without its place for none of them."""
@@ -75,25 +68,7 @@ class Fleet(Generic[T]):
         except KeyturnError as error:
             self.breaker.failed += 1
             self.results[path] = error
-        await self._report()
-
-    async def _report(self) -> None:
-        """Show how far it is, but not so often that the server has nothing else to do."""
-        now = time.monotonic()
-        if self.artifact is None or now - self.reported < BETWEEN:
-            return
-        self.reported = now
-        await aupdate_progress_artifact(self.artifact, progress=100 * len(self.results) / self.breaker.total)
-
-    async def show(self, key: str, description: str) -> None:
-        """Begin to show progress; a fleet of a few needs none."""
-        if self.breaker.total > self.side_by_side:
-            self.artifact = await acreate_progress_artifact(progress=0.0, key=key, description=description)
-
-    async def finish(self) -> None:
-        """Show that it is over."""
-        if self.artifact is not None:
-            await aupdate_progress_artifact(self.artifact, progress=100.0)
+        await self.progress.add()
 
 
 def stopped(path: str, breaker: Breaker) -> Stopped:

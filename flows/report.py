@@ -1,16 +1,20 @@
 """What a run leaves in the Prefect UI: one table, in names, versions and fingerprints."""
 
 import re
+from collections.abc import Sequence
+from typing import Final
 
 from prefect.artifacts import acreate_table_artifact
 
 from flows.fleet import Stopped
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
+from keyturn.core.plan import Action, Plan
 from keyturn.rotation.rollout import Told
 from keyturn.rotation.run import Outcome
 from keyturn.rotation.settle import Retirement
 from keyturn.rotation.sync import Pushed
+from keyturn.sync.apply import Result
 
 Row = dict[str, str | int]
 
@@ -37,6 +41,32 @@ def push_row(path: str, place: Pushed) -> Row:
     """One destination."""
     state = place.error or str(place.state)
     return {"secret": path, "what": "destination", "name": f"{place.store}:{place.name}", "state": state}
+
+
+SHOWN: Final = 500
+"""So many copies stand in the table of a sync; what is wrong comes first, what is in step is only counted."""
+
+
+def sync_rows(planned: Plan, results: Sequence[Result]) -> list[Row]:
+    """What a run has done, or could not do."""
+    done = {(result.store, result.name): result for result in results}
+    rows = []
+    for item in planned.items:
+        if item.action is not Action.IN_SYNC:
+            result = done.get((item.store, item.name))
+            state = (result.error or result.state) if result else (item.why or str(item.action))
+            rows.append((not (result is None or result.error), item, state))
+    rows.sort(key=lambda row: (row[0], row[1].path, row[1].label))
+    return [
+        {
+            "secret": item.path,
+            "copy": item.label,
+            "action": str(item.action),
+            "version": item.version or "",
+            "state": state,
+        }
+        for _, item, state in rows[:SHOWN]
+    ]
 
 
 def tell_row(told: Told) -> Row:

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import Counter
-from itertools import chain
 from typing import Final
 
 from prefect.events import emit_event
 
 from flows.common import BATCH, SIDE_BY_SIDE, by_target, chosen, in_batches, raise_failures, runbook, workspace
 from flows.fleet import Breaker, Fleet
+from flows.progress import Progress
 from flows.report import outcome_row, table
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.policy import Trigger
@@ -32,7 +32,7 @@ async def rotate_due(stop_at: float = STOP_AT, side_by_side: int = SIDE_BY_SIDE)
     """
     opened = await workspace()
     paths = chosen(opened, None)
-    seen = list(chain.from_iterable([await tasks.find_due(batch) for batch in in_batches(paths, BATCH)]))
+    seen = await tasks.find_due(paths)
     sound_alarms(seen)
     fleet = await turn(opened, [one.path for one in seen if one.work], stop_at, side_by_side)
     fleet.results |= await renewed(opened, paths)
@@ -45,11 +45,12 @@ async def rotate_due(stop_at: float = STOP_AT, side_by_side: int = SIDE_BY_SIDE)
 
 async def turn(opened: Keyturn, due: list[str], stop_at: float, side_by_side: int) -> Fleet[Outcome]:
     """Rotate these, target by target and all targets at once."""
-    fleet: Fleet[Outcome] = Fleet(Breaker(len(due), stop_at), side_by_side)
-    await fleet.show("rotate-due-progress", f"{len(due)} secrets are due")
+    progress = Progress("rotate-due-progress", len(due), "due secrets", few=side_by_side)
+    fleet: Fleet[Outcome] = Fleet(Breaker(len(due), stop_at), side_by_side, progress)
+    await progress.begin()
     groups = by_target(opened, due).items()
     await asyncio.gather(*(fleet.work(target, group, rotate_one) for target, group in groups))
-    await fleet.finish()
+    await progress.finish()
     return fleet
 
 

@@ -1,31 +1,67 @@
-"""Bring every destination to CURRENT, whether or not anything was rotated."""
+"""Bring every copy to what the hub holds, whether or not anything was rotated."""
 
-from collections import Counter
+import asyncio
+from collections.abc import Sequence
 
-from flows.common import BATCH, chosen, in_batches, runbook, workspace
-from flows.report import push_row, table
+from flows.common import BATCH, in_batches, runbook, workspace
+from flows.progress import Progress
+from flows.report import sync_rows, table
 from keyturn.core.errors import TransientError
-from keyturn.rotation.sync import Pushed
-from tasks import rotation as tasks
+from keyturn.core.plan import Item, Plan
+from keyturn.rotation.context import Keyturn
+from keyturn.sync.apply import Result
+from keyturn.sync.run import by_store, failing, summary, work_of
+from tasks import sync as tasks
+from tasks.workers import executor
+
+AT_ONCE = 4
+"""Batches of one store at work at once; the store's own pace decides how fast they go."""
 
 
 @runbook("sync")
-async def sync(path: str | None = None) -> dict[str, int]:
-    """Write what differs, leave what is in step; one secret, or all. How many copies are in which state."""
+async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
+    """Write what differs, leave what is in step; the secrets that fit ``path``, or all. How many are in which state.
+
+    ``deep`` asks for each copy by itself, and so finds changes that some stores' listings hide.
+    """
     opened = await workspace()
-    places: list[tuple[str, Pushed]] = []
-    for batch in in_batches(chosen(opened, path), BATCH):
-        done = await tasks.sync_batch(batch)
-        places += [(secret, place) for secret, pushed in done.items() for place in pushed]
-    counts = dict(Counter(str(place.state) for _, place in places))
-    await table("sync", [push_row(*row) for row in places], ", ".join(f"{n} {state}" for state, n in counts.items()))
-    raise_behind(places)
+    planned = await tasks.make_plan([path] if path else [], deep)
+    results = await carry_out(opened, planned)
+    counts = summary(planned, results)
+    await tasks.remember(planned, results)
+    said = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    await table("sync", sync_rows(planned, results), said)
+    raise_behind(planned, results)
     return counts
 
 
-def raise_behind(places: list[tuple[str, Pushed]]) -> None:
+async def carry_out(opened: Keyturn, planned: Plan) -> list[Result]:
+    """Do what the plan says, store by store and all stores at once."""
+    work = work_of(opened, planned)
+    progress = Progress("sync-progress", len(work), "copies to write", few=BATCH)
+    await progress.begin()
+    with executor(opened, len(work)) as execute:
+
+        async def batch(items: list[Item], places: asyncio.Semaphore) -> list[Result]:
+            async with places:
+                done = await tasks.apply_batch(items, execute)
+                await progress.add(len(items))
+                return done
+
+        async def one_store(items: Sequence[Item]) -> list[Result]:
+            places = asyncio.Semaphore(AT_ONCE)
+            done = await asyncio.gather(*(batch(some, places) for some in in_batches(items, BATCH)))
+            return [result for results in done for result in results]
+
+        stores = await asyncio.gather(*map(one_store, by_store(work).values()))
+    await progress.finish()
+    return [result for results in stores for result in results]
+
+
+def raise_behind(planned: Plan, results: Sequence[Result]) -> None:
     """End the run as failed when a copy could not be brought in step, naming each."""
-    behind = [f"{place.store}:{place.name} of {path} ({place.error})" for path, place in places if not place.in_step]
+    behind = failing(planned, results)
     if behind:
         hint = "All the others are in step; the next run heals only these"
-        raise TransientError("sync", f"{len(behind)} of {len(places)} copies", "; ".join(behind), hint)
+        said = "; ".join(f"{label} of {one.path} ({one.error})" for label, one in behind.items())
+        raise TransientError("sync", f"{len(behind)} of {len(planned.items)} copies", said, hint)

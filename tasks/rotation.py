@@ -1,7 +1,6 @@
 """The protocol's steps as tasks: each finds the rotation again by its token."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from keyturn.core.errors import Superseded, TransientError
@@ -9,6 +8,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Rotation
 from keyturn.rotation import decide as deciding
 from keyturn.rotation import rollout, run, steps
+from keyturn.rotation.context import side_by_side
 from keyturn.rotation.decide import Decision, Sighting
 from keyturn.rotation.guard import guard_destinations
 from keyturn.rotation.keep import keep_alive
@@ -17,7 +17,8 @@ from keyturn.rotation.revert import revert
 from keyturn.rotation.rollout import Told, acknowledge, notify, pass_canary
 from keyturn.rotation.run import Outcome
 from keyturn.rotation.settle import Retirement, Waive, retire
-from keyturn.rotation.sync import Pushed, converge, sync
+from keyturn.rotation.sync import Pushed, converge
+from keyturn.sync.observe import FEW
 from tasks.step import step
 from tasks.workspace import keyturn
 
@@ -73,12 +74,6 @@ def push_to(path: str, store: str, name: str) -> Pushed:
     """Bring one destination to CURRENT. Raises when it can't, so that it is retried and shown as failed."""
     destination = next(d for d in keyturn().secret(path).destinations if (d.store, d.name) == (store, name))
     return converge(keyturn(), path, destination)
-
-
-@step("sync")
-def sync_batch(paths: list[str]) -> dict[str, list[Pushed]]:
-    """Bring every destination of several secrets to CURRENT."""
-    return {path: sync(keyturn(), path) for path in paths}
 
 
 @step("notify")
@@ -154,7 +149,8 @@ def rotate_whole(path: str, trigger: Trigger) -> Outcome:
 @step("find due")
 def find_due(paths: list[str]) -> list[Sighting]:
     """Which of these secrets are due, left half done, or late, told from metadata alone."""
-    sightings = looked_at(paths, lambda path: deciding.sight(keyturn(), path))
+    listed = {info.path: info for info in keyturn().hub.describe_below()} if len(paths) > FEW else None
+    sightings = looked_at(paths, lambda path: deciding.sight(keyturn(), path, listed))
     return [one or Sighting(path, work=True) for path, one in sightings.items() if one is None or one.work or one.alarm]
 
 
@@ -179,5 +175,4 @@ def looked_at(paths: list[str], look: Callable[[str], T]) -> dict[str, T | None]
         except Exception:  # noqa: BLE001  what one secret suffers from stops no other
             return None
 
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        return dict(zip(paths, pool.map(glance, paths), strict=True))
+    return dict(zip(paths, side_by_side(glance, paths, SIDE_BY_SIDE), strict=True))

@@ -38,6 +38,7 @@ ARROWS = {
     "keyturn.client": {"keyturn.core"},
     "keyturn.audit": {"keyturn.core"},
     "keyturn.rotation": {"keyturn.core", "keyturn.catalogue"},
+    "keyturn.sync": {"keyturn.core", "keyturn.catalogue", "keyturn.rotation"},
     "keyturn.providers": {"keyturn.core"},
     "keyturn.providers.registry": {
         "keyturn.core",

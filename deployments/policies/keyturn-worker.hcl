@@ -8,6 +8,11 @@ path "secret/metadata/*" {
   capabilities = ["read", "list", "patch"]
 }
 
+# OpenBao lists many secrets with their metadata in one request; Vault has no such path and needs no such rule.
+path "secret/detailed-metadata/*" {
+  capabilities = ["list", "read"]
+}
+
 # Keyturn's own state: candidates, admin credentials, signing keys. Nobody else may read this mount.
 path "keyturn/data/*" {
   capabilities = ["create", "read", "update"]

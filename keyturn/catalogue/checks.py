@@ -6,10 +6,11 @@ reported elsewhere): so one mistake hides no other.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from keyturn.catalogue import account_names, times
+from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import references
 from keyturn.catalogue.freezes import covers, illegal_pattern
 from keyturn.catalogue.plain import at, destinations, text
@@ -44,6 +45,7 @@ class World:
     entries: Mapping[str, Mapping[str, Entry]]
     systems: Mapping[tuple[str, str], System]
     complete: bool
+    syncs: Mapping[str, SyncSettings] = field(default_factory=dict)
 
     def system(self, section: str, name: str) -> System:
         """The remote system behind a store or target; one that is broken or undeclared stands for itself."""
@@ -67,6 +69,7 @@ def find(world: World) -> list[Problem]:
     found = [problem for check in EACH for entry in secrets for problem in check(entry, world)]
     found += [problem for entry in _labelled(world) for problem in _legal_label(entry)]
     found += [problem for entry in world.entries["freezes"].values() for problem in _freeze(entry, world)]
+    found += [problem for entry in world.entries["syncs"].values() for problem in _sync(entry, world)]
     found += [problem for claims in CLAIMS for problem in _claimed_twice(claims, secrets, world)]
     found += _lists_of_several(secrets, world)
     return found
@@ -182,7 +185,7 @@ def _declared(entry: Entry, path: Path, section: str, name: str, world: World) -
 
 
 def _labelled(world: World) -> list[Entry]:
-    labelled = ("stores", "targets", "consumers", "freezes")
+    labelled = ("stores", "targets", "consumers", "freezes", "syncs")
     return [entry for section in labelled for entry in world.entries[section].values()]
 
 
@@ -202,17 +205,35 @@ def _freeze(entry: Entry, world: World) -> Found:
             yield entry.problem(("paths", index), "no secret lies there", advice(pattern, secrets, "Remove it."))
 
 
+def _sync(entry: Entry, world: World) -> Found:
+    """A sync takes no references, its stores are declared, and they allow the names that it makes."""
+    yield from references(entry)
+    stores, sync = at(entry.data, ("stores",)), world.syncs.get(entry.name)
+    for index, store in enumerate(stores if isinstance(stores, list) else ()):
+        if isinstance(store, str):
+            yield from _declared(entry, ("stores", index), "stores", store, world)
+    for path in world.entries["secrets"] if sync else ():
+        for place in sync.destinations(path) if sync else ():
+            kind = world.kind(place.store)
+            if kind and (said := illegal_name(kind, place.name)):
+                refusal = f"the store {place.store} refuses the name {place.name} of {path}: {said}"
+                yield entry.problem(("name",), refusal, "Change the name, or say a separator.")
+                return
+
+
 # --- what only one secret may have -------------------------------------------------------------------------
 
 
 def places(entry: Entry, world: World) -> Iterator[Claim]:
     """Where the secret is pushed to; two stores may be the same system, and some fold case."""
-    for index, store, name in destinations(entry):
+    own = ((("destinations", index), store, name) for index, store, name in destinations(entry))
+    made = (((), one.store, one.name) for sync in world.syncs.values() for one in sync.destinations(entry.name))
+    for path, store, name in (*own, *made):
         if name:
             limits = LIMITS.get(world.kind(store) or "")
             folded = name.casefold() if limits and limits.folds_case else name
             claimed = ("place", world.system("stores", store), folded)
-            yield claimed, entry, ("destinations", index), f"{name} in the store {store}"
+            yield claimed, entry, path, f"{name} in the store {store}"
 
 
 def accounts(entry: Entry, world: World) -> Iterator[Claim]:
@@ -274,7 +295,7 @@ def _claimed_twice(claims: Callable[[Entry, World], Iterator[Claim]], secrets: l
     for what, entry, path, called in (claim for secret in secrets for claim in claims(secret, world)):
         if what not in first:
             first[what] = (entry, path)
-        elif first[what][0] is not entry or path[0] == "destinations":
+        elif first[what][0] is not entry or path[:1] in ((), ("destinations",)):
             other, there = first[what]
             remedy = f"It belongs to {other.name} ({other.file}:{other.line_of(there)}): name another."
             yield entry.problem(path, f"{called} is taken already", remedy)

@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from keyturn.catalogue.consumers import ConsumerSettings
+from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import Expanded
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
@@ -24,6 +25,7 @@ SHAPES: Final[dict[str, Any]] = {
     "consumers": ConsumerSettings,
     "secrets": SecretDeclaration,
     "freezes": FreezeSettings,
+    "syncs": SyncSettings,
 }
 """What an entry of each section must be."""
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from keyturn.catalogue import checks, source
+from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import Expanded, expand
 from keyturn.catalogue.explain import check
-from keyturn.catalogue.models import Catalogue, Secret
+from keyturn.catalogue.models import Catalogue, Secret, SecretDeclaration
 from keyturn.catalogue.problems import CatalogueInvalid, Problem
 
 EXPANDED: Final = ("stores", "targets", "consumers")
@@ -19,8 +20,14 @@ def load(directory: Path, env: Mapping[str, str]) -> Catalogue:
     made, problems = _examine(directory, env)
     if problems:
         raise CatalogueInvalid(str(directory), problems)
-    secrets = {path: Secret(path=path, **dict(declared)) for path, declared in made["secrets"].items()}
+    secrets = {path: _secret(path, declared, made["syncs"]) for path, declared in made["secrets"].items()}
     return Catalogue(**{**made, "secrets": secrets})
+
+
+def _secret(path: str, declared: SecretDeclaration, syncs: Mapping[str, SyncSettings]) -> Secret:
+    """The declared secret with all its places: its own, and those that patterns give it."""
+    made = (place for sync in syncs.values() for place in sync.destinations(path))
+    return Secret(path=path, **{**dict(declared), "destinations": (*declared.destinations, *made)})
 
 
 def find_problems(directory: Path, env: Mapping[str, str]) -> list[Problem]:
@@ -43,4 +50,4 @@ def _examine(directory: Path, env: Mapping[str, str]) -> tuple[dict[str, dict[st
             if model is not None:
                 made[section][name] = model
     systems = {(kind, name): model.system for kind in ("stores", "targets") for name, model in made[kind].items()}
-    return made, sorted({*problems, *checks.find(checks.World(entries, systems, read.complete))})
+    return made, sorted({*problems, *checks.find(checks.World(entries, systems, read.complete, made["syncs"]))})

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 from pydantic import Field
 
 from keyturn.catalogue.consumers import ConsumerSettings
+from keyturn.catalogue.destinations import Destination, SyncSettings
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
@@ -25,17 +26,6 @@ class Classification(StrEnum):
     INTERNAL = "internal"
     CONFIDENTIAL = "confidential"
     RESTRICTED = "restricted"
-
-
-class Destination(Model):
-    """One secret's place in a store."""
-
-    store: Line
-    """The store's name in this catalogue."""
-    name: Line
-    """The secret's name there."""
-    adopt: bool = False
-    """Take over, and overwrite, a secret of that name that Keyturn has not made."""
 
 
 class Rollout(Model):
@@ -83,10 +73,17 @@ class Catalogue(Model):
     consumers: dict[str, ConsumerSettings] = Field(default_factory=dict)
     secrets: dict[str, Secret] = Field(default_factory=dict)
     freezes: dict[str, FreezeSettings] = Field(default_factory=dict)
+    syncs: dict[str, SyncSettings] = Field(default_factory=dict)
 
     def secret(self, path: str) -> Secret:
         """The secret at ``path``. Raises NotFound with the one likely meant."""
         return _found("secret", path, self.secrets)
+
+    def destinations(self, path: str) -> tuple[Destination, ...]:
+        """The places that the secret at ``path`` is pushed to; one that is not declared may fit a pattern too."""
+        if path in self.secrets:
+            return self.secrets[path].destinations
+        return tuple(one for sync in self.syncs.values() for one in sync.destinations(path))
 
     def freezes_of(self, path: str) -> tuple[Freeze, ...]:
         """The freezes that hold the secret at ``path``, past ones too."""

@@ -7,6 +7,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from keyturn.catalogue.consumers import ConsumerSettings
+from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import REFERENCE
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
@@ -32,6 +33,8 @@ class CatalogueFile(Model):
     """The secrets, by their path in the hub's KV mount."""
     freezes: dict[str, FreezeSettings] | None = None
     """Times in which nothing is rotated that can wait, by name."""
+    syncs: dict[str, SyncSettings] | None = None
+    """Secrets that are pushed by patterns of their paths, by name."""
 
 
 class _Generator(GenerateJsonSchema):

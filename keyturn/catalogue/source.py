@@ -15,7 +15,7 @@ from keyturn.catalogue.problems import Path, Problem, dotted
 from keyturn.catalogue.syntax import NotYaml, compose
 from keyturn.core.suggest import advice
 
-SECTIONS: Final = ("stores", "targets", "consumers", "secrets", "freezes")
+SECTIONS: Final = ("stores", "targets", "consumers", "secrets", "freezes", "syncs")
 """The top-level keys; each may stand in any file, and all files are merged."""
 
 _STANDARD: Final = "tag:yaml.org,2002:"

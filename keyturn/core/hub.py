@@ -20,13 +20,24 @@ SUSPECTED_AT = "keyturn-suspected-at"
 """Custom metadata: which rotation's credential may be known to others, and since when; written like WANTED_AT."""
 
 
+def moment(custom: Mapping[str, str], name: str) -> datetime | None:
+    """A moment in custom metadata; None where it is absent or empty."""
+    said = custom.get(name)
+    return datetime.fromisoformat(said) if said else None
+
+
 @dataclass(frozen=True)
 class HubSecret:
-    """One version of a secret, with its values."""
+    """One version of a secret, with its values. ``custom`` is the secret's custom metadata."""
 
     path: str
     version: int
     fields: SecretFields
+    custom: Mapping[str, str] = field(default_factory=dict)
+
+    def marked(self, name: str) -> datetime | None:
+        """A moment in the custom metadata; None where it is absent or empty."""
+        return moment(self.custom, name)
 
 
 @dataclass(frozen=True)
@@ -54,8 +65,7 @@ class SecretInfo:
 
     def marked(self, name: str) -> datetime | None:
         """A moment in the custom metadata; None where it is absent or empty."""
-        said = self.custom.get(name)
-        return datetime.fromisoformat(said) if said else None
+        return moment(self.custom, name)
 
     def asked(self, name: str) -> datetime | None:
         """When WANTED_AT or SUSPECTED_AT was said of the credential that is CURRENT; None where of none or another."""
@@ -89,6 +99,9 @@ class Hub(Protocol):
 
     def describe(self, path: str) -> SecretInfo | None:
         """Versions and custom metadata of a secret, without values."""
+
+    def describe_below(self, prefix: str = "") -> Iterator[SecretInfo]:
+        """Every secret below ``prefix``, all by default: told through listings where the hub has detailed ones."""
 
     def write(self, path: str, fields: SecretFields, *, cas: int) -> int:
         """Write the whole secret and return its new version."""

@@ -27,58 +27,81 @@ FILE: Final = "file"
 class Limits:
     """A store's rule for names, in words and as a pattern, and its largest value in bytes."""
 
+    kind: str
     pattern: re.Pattern[str]
     rule: str
     max_bytes: int
     folds_case: bool = False
 
+    def refuses_name(self, name: str) -> str | None:
+        """Why ``name`` can't be used; None when it can."""
+        return None if self.pattern.fullmatch(name) else f"{self.kind} allows {self.rule}"
 
-LIMITS: Final[dict[str, Limits]] = {
-    AWS_SECRETS_MANAGER: Limits(
-        re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}"), "1 to 512 letters, digits and /_+=.@-", 65_536
+    def refuses_size(self, size: int) -> str | None:
+        """Why a value of ``size`` bytes can't be stored; None when it can. Empty values are refused everywhere."""
+        if size == 0:
+            return f"{self.kind} refuses an empty value"
+        return f"{self.kind} allows {self.max_bytes} bytes, this has {size}" if size > self.max_bytes else None
+
+    def same(self, name: str) -> str:
+        """What names have in common that mean the same secret."""
+        return name.casefold() if self.folds_case else name
+
+
+_LIMITS: Final = (
+    Limits(
+        AWS_SECRETS_MANAGER, re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}"), "1 to 512 letters, digits and /_+=.@-", 65_536
     ),
-    AZURE_KEY_VAULT: Limits(
-        re.compile(r"[A-Za-z0-9-]{1,127}"), "1 to 127 letters, digits and hyphens", 25_600, folds_case=True
+    Limits(
+        AZURE_KEY_VAULT,
+        re.compile(r"[A-Za-z0-9-]{1,127}"),
+        "1 to 127 letters, digits and hyphens",
+        25_600,
+        folds_case=True,
     ),
-    GCP_SECRET_MANAGER: Limits(
-        re.compile(r"[A-Za-z0-9_-]{1,255}"), "1 to 255 letters, digits, hyphens and underscores", 65_536
+    Limits(
+        GCP_SECRET_MANAGER,
+        re.compile(r"[A-Za-z0-9_-]{1,255}"),
+        "1 to 255 letters, digits, hyphens and underscores",
+        65_536,
     ),
-    AWS_PARAMETER_STORE: Limits(
+    Limits(
+        AWS_PARAMETER_STORE,
         re.compile(r"(?!/?(?i:aws|ssm))(?=.{1,1011}\Z)([A-Za-z0-9_.-]+|(/[A-Za-z0-9_.-]+){1,15})"),
         "/a/b/c of at most 15 parts of letters, digits and _.-, or one such part, not beginning with aws or ssm",
         8_192,
     ),
-    KUBERNETES: Limits(
+    Limits(
+        KUBERNETES,
         re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"),
         "1 to 253 small letters, digits, hyphens and dots, a letter or digit first and last",
         1_048_576,
     ),
-    VAULT: Limits(
+    Limits(
+        VAULT,
         re.compile(r"(?=.{1,400}\Z)(?!\.{1,2}(?:/|$))[A-Za-z0-9_.-]+(/(?!\.{1,2}(?:/|$))[A-Za-z0-9_.-]+)*"),
         "a path of letters, digits and _.- with / between its parts",
         1_000_000,
     ),
-    GITHUB_ACTIONS: Limits(
+    Limits(
+        GITHUB_ACTIONS,
         re.compile(r"(?!(?i:GITHUB_))[A-Za-z_][A-Za-z0-9_]{0,200}"),
         "letters, digits and _, no digit first, not beginning with GITHUB_",
         48_000,
         folds_case=True,
     ),
-    FILE: Limits(
-        re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,200}"), "1 to 200 letters, digits and _.-, no dot first", 1_048_576
+    Limits(
+        FILE, re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,200}"), "1 to 200 letters, digits and _.-, no dot first", 1_048_576
     ),
-}
+)
+LIMITS: Final = {limits.kind: limits for limits in _LIMITS}
 
 
 def illegal_name(kind: str, name: str) -> str | None:
     """Why ``name`` can't be used in a store of this kind; None when it can."""
-    limits = LIMITS[kind]
-    return None if limits.pattern.fullmatch(name) else f"{kind} allows {limits.rule}"
+    return LIMITS[kind].refuses_name(name)
 
 
 def too_large(kind: str, size: int) -> str | None:
-    """Why a value of ``size`` bytes can't be stored; None when it can. Empty values are refused everywhere."""
-    limits = LIMITS[kind]
-    if size == 0:
-        return f"{kind} refuses an empty value"
-    return f"{kind} allows {limits.max_bytes} bytes, this has {size}" if size > limits.max_bytes else None
+    """Why a value of ``size`` bytes can't be stored; None when it can."""
+    return LIMITS[kind].refuses_size(size)

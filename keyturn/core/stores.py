@@ -19,26 +19,29 @@ TAG_VERSION = "keyturn-version"
 class Marks:
     """What Keyturn writes beside a copy, as tags, labels or annotations, to own and to compare it.
 
-    ``source`` is the hub path, ``version`` the hub version that was pushed, ``fingerprint`` 64 hex digits.
+    ``source`` is the hub path, ``version`` the hub version that was pushed, ``fingerprint`` 64 hex digits of the
+    copy's text, ``shape`` tells how the text was made of the secret; it is empty for the whole of it.
     """
 
     source: str
     version: int
     fingerprint: str
+    shape: str = ""
 
     @property
     def source_tag(self) -> str:
-        """``path@version``, the value of ``keyturn-source``."""
-        return f"{self.source}@{self.version}"
+        """``path@version``, with ``+shape`` where it has one: the value of ``keyturn-source``."""
+        return f"{self.source}@{self.version}" + (f"+{self.shape}" if self.shape else "")
 
     @staticmethod
     def from_tags(tags: dict[str, str]) -> "Marks | None":
         """The marks in a store's tags; None where Keyturn's are absent or malformed."""
-        path, _, version = tags.get(TAG_SOURCE, "").rpartition("@")
+        path, _, rest = tags.get(TAG_SOURCE, "").rpartition("@")
+        version, _, shape = rest.partition("+")
         digest = tags.get(TAG_FINGERPRINT, "")
         if tags.get(TAG_MANAGED_BY) != MANAGED_BY or not path or not version.isdigit():
             return None
-        return Marks(path, int(version), digest)
+        return Marks(path, int(version), digest, shape)
 
     def to_tags(self) -> dict[str, str]:
         """The three tags, for stores whose tags are plain key and value pairs."""

@@ -12,6 +12,7 @@ from keyturn.core.hub import HubSecret, SecretInfo, State, VersionInfo
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.vault_calls import Calls
 from keyturn.providers.vault_database import VaultDatabase
+from keyturn.providers.vault_listing import describe_below
 from keyturn.providers.vault_login import HubSettings
 
 FINGERPRINT_KEY = "fingerprint-key"
@@ -30,16 +31,19 @@ class VaultHub:
         body = self._get(f"{self.settings.mount}/data/{path}", path, params={"version": version} if version else None)
         if body is None:
             return None
-        return HubSecret(path, body["metadata"]["version"], SecretFields(body["data"]))
+        return HubSecret(
+            path, body["metadata"]["version"], SecretFields(body["data"]), body["metadata"]["custom_metadata"] or {}
+        )
 
     def describe(self, path: str) -> SecretInfo | None:
         """Versions and custom metadata of a secret, without values."""
         body = self._get(f"{self.settings.mount}/metadata/{path}", path)
-        if body is None:
-            return None
-        versions = tuple(_version(int(number), told) for number, told in body["versions"].items())
-        ordered = tuple(sorted(versions, key=lambda v: v.version))
-        return SecretInfo(path, body["current_version"], ordered, body["custom_metadata"] or {})
+        return None if body is None else _info(path, body)
+
+    def describe_below(self, prefix: str = "") -> Iterator[SecretInfo]:
+        """Every secret below ``prefix``: a page of many at a time on OpenBao, one by one on Vault."""
+        for path, told in describe_below(self._calls, self.settings.mount, prefix):
+            yield _info(path, told)
 
     def write(self, path: str, fields: SecretFields, *, cas: int) -> int:
         """Write the whole secret and return its new version. Raises Conflict when ``cas`` is not the newest."""
@@ -123,6 +127,12 @@ class VaultHub:
     def _put(self, url: str, name: str, data: Mapping[str, Any], cas: int) -> int:
         response = self._calls.post("write", name, url, {"options": {"cas": cas}, "data": dict(data)})
         return int(response.json()["data"]["version"])
+
+
+def _info(path: str, told: Mapping[str, Any]) -> SecretInfo:
+    versions = (_version(int(number), version) for number, version in told["versions"].items())
+    ordered = tuple(sorted(versions, key=lambda version: version.version))
+    return SecretInfo(path, told["current_version"], ordered, told["custom_metadata"] or {})
 
 
 def _version(number: int, told: Mapping[str, Any]) -> VersionInfo:

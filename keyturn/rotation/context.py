@@ -14,7 +14,7 @@ from keyturn.catalogue import Catalogue
 from keyturn.catalogue.models import Secret
 from keyturn.core.fingerprint import fingerprint, payload
 from keyturn.core.hub import Hub
-from keyturn.core.sensitive import SecretFields
+from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
 from keyturn.core.strategies import Strategy
 
@@ -49,12 +49,12 @@ def _stands(pid: int) -> tuple[str, str]:
     return state, others[18]
 
 
-def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """The results of ``work`` in the order of ``items``, in threads where there are several."""
+def side_by_side(work: Callable[[T], R], items: Iterable[T], at_once: int | None = None) -> list[R]:
+    """The results of ``work`` in the order of ``items``, in threads where there are several, ``at_once`` at most."""
     listed = list(items)
     if len(listed) < 2:
         return [work(item) for item in listed]
-    with ThreadPoolExecutor(len(listed)) as pool:
+    with ThreadPoolExecutor(min(len(listed), at_once or len(listed))) as pool:
         return list(pool.map(work, listed))
 
 
@@ -97,5 +97,9 @@ class Keyturn:
         return " ".join(self.catalogue.target(name).system) if name else ""
 
     def fingerprint(self, fields: SecretFields) -> str:
-        """The fingerprint of a whole secret, as its copies carry it."""
-        return fingerprint(self.hub.fingerprint_key(), payload(fields))
+        """The fingerprint of a whole secret."""
+        return self.fingerprint_of(payload(fields))
+
+    def fingerprint_of(self, text: Sensitive) -> str:
+        """The fingerprint of a text."""
+        return fingerprint(self.hub.fingerprint_key(), text)

@@ -1,6 +1,6 @@
 """Whether to rotate now, told from metadata alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -97,9 +97,12 @@ def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> 
     )
 
 
-def sight(keyturn: Keyturn, path: str) -> Sighting:
-    """One secret as a fleet's run sees it; one that the target refuses for ever is among the work, to say so."""
-    stands = look_up(keyturn, path)
+def sight(keyturn: Keyturn, path: str, listed: Mapping[str, SecretInfo] | None = None) -> Sighting:
+    """One secret as a fleet's run sees it; one that the target refuses for ever is among the work, to say so.
+
+    ``listed`` is what the hub's listing told of all secrets, which spares a look at this one.
+    """
+    stands = look_up(keyturn, path, listed)
     late = alarm(facts(keyturn, path, Trigger.SCHEDULE, stands))
     try:
         work = decided(keyturn, path, Trigger.SCHEDULE, stands).work
@@ -141,9 +144,10 @@ def freezes(keyturn: Keyturn, path: str) -> Sequence[Freeze]:
     return keyturn.catalogue.freezes_of(path)
 
 
-def look_up(keyturn: Keyturn, path: str) -> Standing:
+def look_up(keyturn: Keyturn, path: str, listed: Mapping[str, SecretInfo] | None = None) -> Standing:
     """The secret's metadata and its record, of one moment as far as it matters."""
-    info, record = keyturn.hub.describe(path), load(keyturn, path)
+    info = listed.get(path) if listed is not None else keyturn.hub.describe(path)
+    record = load(keyturn, path)
     return Standing(keyturn.hub.describe(path) if outdated(info, record) else info, record)
 
 

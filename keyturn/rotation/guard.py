@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-from keyturn.catalogue.models import Destination
+from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import Invalid, KeyturnError, TransientError
-from keyturn.core.fingerprint import payload
-from keyturn.core.names import illegal_name, too_large
+from keyturn.core.hub import HubSecret
+from keyturn.core.mapping import Unfit
 from keyturn.core.record import Rotation
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.sync import check_owned, label
+from keyturn.rotation.sync import check_owned, compare, refusal_of
 
 HINT = "Nothing has been changed. Mend that, and rotate again"
 
@@ -21,8 +21,7 @@ def guard_destinations(keyturn: Keyturn, path: str, *, urgent: bool) -> None:
     An ``urgent`` rotation does not wait for destinations that can't be reached.
     """
     current = keyturn.hub.read(path)
-    fields = current.fields if current else None
-    found = side_by_side(lambda place: refusal(keyturn, path, place, fields), keyturn.secret(path).destinations)
+    found = side_by_side(lambda place: refusal(keyturn, path, place, current), keyturn.secret(path).destinations)
     errors = [error for error in found if error and not (urgent and isinstance(error, TransientError))]
     if errors:
         raise min(errors, key=lambda error: isinstance(error, TransientError))
@@ -36,7 +35,7 @@ def guard_candidate(keyturn: Keyturn, attempt: Attempt) -> None:
     whole = (current or SecretFields({})).merged(attempt.candidate)
     for destination in keyturn.secret(attempt.path).destinations:
         for flaw in flaws(keyturn, destination, whole):
-            raise Invalid("push to", label(destination), flaw, HINT)
+            raise Invalid("push to", destination.label, flaw, HINT)
 
 
 def check_target(keyturn: Keyturn, path: str, rotation: Rotation) -> None:
@@ -58,21 +57,26 @@ def moved(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
     return ""
 
 
-def refusal(keyturn: Keyturn, path: str, destination: Destination, current: SecretFields | None) -> KeyturnError | None:
+def refusal(keyturn: Keyturn, path: str, destination: Destination, current: HubSecret | None) -> KeyturnError | None:
     """Why a destination could not take a new copy; None when it can."""
-    for flaw in flaws(keyturn, destination, current):
-        return Invalid("push to", label(destination), flaw, HINT)
+    for flaw in flaws(keyturn, destination, current.fields if current else None):
+        return Invalid("push to", destination.label, flaw, HINT)
     try:
-        check_owned(destination, keyturn.open_store(destination.store).find(destination.name), path)
+        if current:
+            compare(keyturn, current, destination)
+        else:
+            check_owned(destination, keyturn.open_store(destination.store).find(destination.name), path)
     except KeyturnError as error:
         return error
     return None
 
 
 def flaws(keyturn: Keyturn, destination: Destination, fields: SecretFields | None) -> Iterator[str]:
-    """What the destination's store does not allow."""
-    kind = keyturn.catalogue.store(destination.store).kind
-    if flaw := illegal_name(kind, destination.name):
-        yield flaw
-    if fields is not None and (flaw := too_large(kind, len(payload(fields).reveal().encode()))):
-        yield flaw
+    """What the destination's store does not allow, or what the secret lacks for it."""
+    try:
+        value = destination.shape.render(fields) if fields is not None else None
+    except Unfit as error:
+        yield str(error)
+        return
+    if said := refusal_of(keyturn, destination, value):
+        yield said

@@ -12,11 +12,8 @@ AT_ONCE = 8
 def keep_alive(keyturn: Keyturn, paths: Iterable[str]) -> dict[str, str]:
     """Renew what CURRENT holds, and what waits for its end; what is wrong, by the paths where something is."""
     renewed = [path for path in paths if keyturn.secret(path).rotation.renews]
-    said: dict[str, str] = {}
-    for start in range(0, len(renewed), AT_ONCE):
-        batch = renewed[start : start + AT_ONCE]
-        said |= dict(zip(batch, side_by_side(lambda path: fault(keyturn, path), batch), strict=True))
-    return {path: fault for path, fault in said.items() if fault}
+    said = side_by_side(lambda path: fault(keyturn, path), renewed, AT_ONCE)
+    return {path: fault for path, fault in zip(renewed, said, strict=True) if fault}
 
 
 def fault(keyturn: Keyturn, path: str) -> str:

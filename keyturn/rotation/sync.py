@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from keyturn.catalogue.models import Destination
-from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound, NotOwned
-from keyturn.core.fingerprint import fingerprint, payload
-from keyturn.core.hub import HubSecret
-from keyturn.core.names import illegal_name, too_large
-from keyturn.core.stores import Copy, Marks
+from keyturn.catalogue.destinations import Destination, Drift, Update
+from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound, NotOwned, TerminalError
+from keyturn.core.hub import EXPIRES_AT, HubSecret
+from keyturn.core.mapping import Unfit
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import Copy, Lack, Marks
 from keyturn.rotation.context import Keyturn, side_by_side
 
 ROUNDS: Final = 3
@@ -22,13 +22,17 @@ class CopyState(StrEnum):
     CREATED = "created"
     UPDATED = "updated"
     IN_STEP = "in step"
+    KEPT = "kept"
+    """It serves an older version, as the catalogue wants it."""
     STALE = "stale"
+    DRIFTED = "drifted"
+    """Somebody else has changed it, and the catalogue wants that reported alone."""
     FAILED = "failed"
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """One destination after a push, in names only. ``error`` is empty unless it failed."""
+    """One destination after a push, in names only. ``error`` and its class ``kind`` are empty unless it failed."""
 
     store: str
     name: str
@@ -36,11 +40,12 @@ class Pushed:
     version: int
     fingerprint: str
     error: str = ""
+    kind: str = ""
 
     @property
     def in_step(self) -> bool:
-        """Whether the destination serves CURRENT."""
-        return self.state in (CopyState.CREATED, CopyState.UPDATED, CopyState.IN_STEP)
+        """Whether the destination serves what it should."""
+        return self.state in (CopyState.CREATED, CopyState.UPDATED, CopyState.IN_STEP, CopyState.KEPT)
 
 
 def sync(keyturn: Keyturn, path: str) -> list[Pushed]:
@@ -72,16 +77,16 @@ def converge(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
     for _ in range(ROUNDS):
         wanted = current(keyturn, path)
         stands, found = compare(keyturn, wanted, destination)
-        if stands.in_step:
+        if stands.state is not CopyState.STALE:
             return stands
         written, serves = write(keyturn, wanted, destination, found), read_back(keyturn, wanted, destination)
         if current_version(keyturn, path) != wanted.version:
             continue  # what came too late here may have left older marks, even where the value is the newer one
         if not serves:
             problem = "it serves another value than was written"
-            raise Conflict("read back", label(destination), problem, "See who else writes there")
+            raise Conflict("read back", destination.label, problem, "See who else writes there")
         return written
-    raise Conflict("push to", label(destination), "CURRENT keeps changing", "See who else writes the secret")
+    raise Conflict("push to", destination.label, "CURRENT keeps changing", "See who else writes the secret")
 
 
 def current(keyturn: Keyturn, path: str) -> HubSecret:
@@ -99,23 +104,61 @@ def current_version(keyturn: Keyturn, path: str) -> int:
 
 def compare(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> tuple[Pushed, Copy | None]:
     """Where the destination stands, told by its marks, and what was found there."""
-    marks = marks_of(keyturn, wanted)
+    marks = marks_of(keyturn, wanted, destination)
     found = keyturn.open_store(destination.store).find(destination.name)
+    if found and found.marks is None and stripped(keyturn, destination, marks.fingerprint):
+        return outcome(destination, drifted(destination), marks), found
     check_owned(destination, found, wanted.path)
-    equal = found and found.intact and found.marks and found.marks.fingerprint == marks.fingerprint
-    return outcome(destination, CopyState.IN_STEP if equal else CopyState.STALE, marks), found
+    return outcome(destination, standing(destination, found, marks), marks), found
 
 
-def marks_of(keyturn: Keyturn, wanted: HubSecret) -> Marks:
-    """The marks that a copy of this version carries."""
-    return Marks(wanted.path, wanted.version, keyturn.fingerprint(wanted.fields))
+def standing(destination: Destination, found: Copy | None, marks: Marks) -> CopyState:
+    """What is to be said of a copy, by its marks and the catalogue's policies."""
+    if found is None or found.marks is None or found.marks.source != marks.source:
+        return CopyState.STALE
+    if not found.intact:
+        return drifted(destination)
+    if found.marks.fingerprint == marks.fingerprint:
+        return CopyState.IN_STEP
+    return CopyState.KEPT if destination.update is Update.CREATE_ONLY else CopyState.STALE
+
+
+def drifted(destination: Destination) -> CopyState:
+    """What becomes of a copy that somebody else has changed."""
+    return CopyState.STALE if destination.drift is Drift.REPAIR else CopyState.DRIFTED
+
+
+def stripped(keyturn: Keyturn, destination: Destination, digest: str) -> bool:
+    """Whether a copy without marks is ours all the same: it holds this very value. One that can't be read is not."""
+    store = keyturn.open_store(destination.store)
+    if Lack.READ in store.lacks:
+        return False
+    try:
+        return keyturn.fingerprint_of(store.read(destination.name)) == digest
+    except TerminalError:
+        return False
+
+
+def text_of(wanted: HubSecret, destination: Destination) -> Sensitive:
+    """What the copy of this version holds. Raises Invalid where that can't be made."""
+    try:
+        return destination.shape.render(wanted.fields)
+    except Unfit as error:
+        hint = "Correct the destination in the catalogue, or the secret; nothing was written"
+        raise Invalid("make", destination.label, str(error), hint) from None
+
+
+def marks_of(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> Marks:
+    """The marks that the copy of this version carries."""
+    digest = keyturn.fingerprint_of(text_of(wanted, destination))
+    return Marks(wanted.path, wanted.version, digest, destination.shape.mark)
 
 
 def check_owned(destination: Destination, found: Copy | None, path: str) -> None:
     """Never overwrite what somebody else keeps there, unless the catalogue says so."""
     if found is None or destination.adopt:
         return
-    name = label(destination)
+    name = destination.label
     if found.marks is None:
         hint = "Say `adopt: true` on the destination to take it over, or choose another name"
         raise NotOwned("push to", name, "a secret of that name exists and Keyturn has not made it", hint)
@@ -127,18 +170,33 @@ def check_owned(destination: Destination, found: Copy | None, path: str) -> None
 
 def write(keyturn: Keyturn, wanted: HubSecret, destination: Destination, found: Copy | None) -> Pushed:
     """Give the destination the new value."""
-    store, value, marks = keyturn.open_store(destination.store), payload(wanted.fields), marks_of(keyturn, wanted)
-    kind = keyturn.catalogue.store(destination.store).kind
-    if flaw := illegal_name(kind, destination.name) or too_large(kind, len(value.reveal().encode())):
-        raise Invalid("push to", label(destination), flaw, "Change the name or the value; nothing was written")
-    store.write(destination.name, value, marks, found)
+    store, value = keyturn.open_store(destination.store), text_of(wanted, destination)
+    marks = marks_of(keyturn, wanted, destination)
+    check_fits(keyturn, destination, value)
+    store.write(destination.name, value, marks, found, expires_at=wanted.marked(EXPIRES_AT))
     return outcome(destination, CopyState.UPDATED if found else CopyState.CREATED, marks)
 
 
+def check_fits(keyturn: Keyturn, destination: Destination, value: Sensitive) -> None:
+    """The store allows the name and the size. Raises Invalid, naming the limit."""
+    if said := refusal_of(keyturn, destination, value):
+        raise Invalid("push to", destination.label, said, "Change the name or the value; nothing was written")
+
+
+def refusal_of(keyturn: Keyturn, destination: Destination, value: Sensitive | None) -> str | None:
+    """Which limit of the store name or value breaks; None where they keep to all of them."""
+    limits = keyturn.catalogue.store(destination.store).limits
+    said = limits.refuses_name(destination.name)
+    return said or (limits.refuses_size(len(value.reveal().encode())) if value is not None else None)
+
+
 def read_back(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> bool:
-    """Whether the destination serves this version's value."""
-    served = keyturn.open_store(destination.store).read(destination.name)
-    return fingerprint(keyturn.hub.fingerprint_key(), served) == keyturn.fingerprint(wanted.fields)
+    """Whether the destination serves this version's value; where it can't be read, its marks have to tell."""
+    store, marks = keyturn.open_store(destination.store), marks_of(keyturn, wanted, destination)
+    if Lack.READ in store.lacks:
+        found = store.find(destination.name)
+        return found is not None and found.intact and found.marks == marks
+    return keyturn.fingerprint_of(store.read(destination.name)) == marks.fingerprint
 
 
 def outcome(destination: Destination, state: CopyState, marks: Marks) -> Pushed:
@@ -148,9 +206,4 @@ def outcome(destination: Destination, state: CopyState, marks: Marks) -> Pushed:
 
 def failed(destination: Destination, error: KeyturnError) -> Pushed:
     """A destination that could not be reached or written."""
-    return Pushed(destination.store, destination.name, CopyState.FAILED, 0, "", str(error))
-
-
-def label(destination: Destination) -> str:
-    """How errors name a destination."""
-    return f"{destination.store}:{destination.name}"
+    return Pushed(destination.store, destination.name, CopyState.FAILED, 0, "", str(error), type(error).__name__)

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -117,6 +118,15 @@ class StoreContract:
         assert written == store.find(remote)
         assert written == Copy(remote, written.version_id, marks_for(value), intact=True)
         assert written.version_id
+
+    def test_marks_that_tell_a_shape_are_found_and_listed_again(self, store: Store, remote: str) -> None:
+        value = fresh_value()
+        marks = replace(marks_for(value), shape="0a1b2c3d")
+        written = store.write(remote, value, marks, None)
+        assert written.marks == marks
+        assert store.find(remote) == written
+        listed = lambda: [copy.marks for copy in store.managed() if copy.name == remote]  # noqa: E731
+        assert eventually(lambda: listed() == [marks], self.listing_lag), listed()
 
     def test_a_secret_without_marks_is_found_as_nobodys(self, store: Store, remote: str, foreign: Raw) -> None:
         foreign(remote, fresh_value().reveal())

@@ -29,11 +29,11 @@ class StoreBase(Model):
     """How long such a copy stays before it is deleted."""
     most_deletions: Annotated[int, Field(ge=1)] = 10
     """How many copies one run may delete."""
-    requests_per_second: Annotated[float, Field(gt=0)] | None = None
-    """The pace of requests, where the account's quota is not the one that the service publishes."""
+    writes_per_second: Annotated[float, Field(gt=0)] | None = None
+    """How many writes a second the account allows, where that is not what the service publishes."""
 
     OWN: ClassVar[frozenset[str]] = frozenset(
-        {"kind", "deletion", "delete_after", "most_deletions", "requests_per_second"}
+        {"kind", "deletion", "delete_after", "most_deletions", "writes_per_second"}
     )
     """What the adapter is not opened with."""
 

@@ -1,0 +1,56 @@
+"""How far a run is, shown while it goes on, with the moment when it will be done."""
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+
+BETWEEN: Final = 2.0
+"""Seconds between two reports: a server that is told more often has time for nothing else."""
+
+
+@dataclass
+class Progress:
+    """A progress artifact of ``total`` things; one of a few is not shown, since it is soon over."""
+
+    key: str
+    total: int
+    things: str
+    few: int
+    done: int = 0
+    artifact: UUID | None = None
+    began: float = field(default_factory=time.monotonic)
+    reported: float = field(default_factory=time.monotonic)
+
+    async def begin(self) -> None:
+        """Show that it has begun."""
+        if self.total > self.few:
+            said = f"{self.total} {self.things}"
+            self.artifact = await acreate_progress_artifact(progress=0.0, key=self.key, description=said)
+
+    async def add(self, count: int = 1) -> None:
+        """So many more are done."""
+        self.done += count
+        now = time.monotonic()
+        if now - self.reported >= BETWEEN:
+            self.reported = now
+            await self._report(self.forecast(now))
+
+    async def finish(self) -> None:
+        """Show that it is over."""
+        self.done = self.total
+        await self._report(f"{self.total} {self.things}, done")
+
+    def forecast(self, now: float) -> str:
+        """How many are done, and when all of them will be at this pace."""
+        left = (now - self.began) / max(self.done, 1) * (self.total - self.done)
+        at = datetime.now(UTC) + timedelta(seconds=left)
+        return f"{self.done} of {self.total} {self.things}, all at about {at:%H:%M:%S} UTC"
+
+    async def _report(self, said: str) -> None:
+        if self.artifact is not None:
+            share = 100 * self.done / self.total
+            await aupdate_progress_artifact(self.artifact, progress=share, description=said)

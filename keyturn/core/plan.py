@@ -1,0 +1,145 @@
+"""What is to be done so that every copy is in step, shown before it is done."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from keyturn.core.errors import Invalid
+from keyturn.core.sensitive import Sensitive
+
+FORMAT: Final = 1
+
+
+class Action(StrEnum):
+    """What a plan says of one copy."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    ADOPT = "adopt"
+    IN_SYNC = "in sync"
+    DRIFTED = "drifted"
+    """Somebody else has changed it. It is written again, unless the catalogue wants that reported alone."""
+    CONFLICT = "conflict"
+    """Somebody else has it, or two secrets want it: nothing is done."""
+    BLOCKED = "blocked"
+    """It can't be done now, and the reason says why."""
+
+
+WRITES: Final = frozenset({Action.CREATE, Action.UPDATE, Action.ADOPT, Action.DRIFTED})
+TROUBLE: Final = frozenset({Action.CONFLICT, Action.BLOCKED})
+
+
+@dataclass(frozen=True)
+class Item:
+    """One copy in a plan, in names only.
+
+    ``version`` is the hub's, 0 where it has none; ``holds`` the hub version that the copy holds by its marks,
+    ``found`` the store's own version id, empty where there is no copy. ``fingerprint`` is the one the copy is to
+    have, empty where nothing is written. ``hands_off`` says that the catalogue wants nothing done. A deletion is
+    not done before ``due``, RFC 3339.
+    """
+
+    action: Action
+    path: str
+    store: str
+    name: str
+    version: int = 0
+    holds: int = 0
+    found: str = ""
+    fingerprint: str = ""
+    why: str = ""
+    kind: str = ""
+    hands_off: bool = False
+    due: str = ""
+
+    @property
+    def label(self) -> str:
+        """How it is named to people."""
+        return f"{self.store}:{self.name}"
+
+    @property
+    def work(self) -> bool:
+        """Whether applying the plan does anything to it."""
+        return (self.action in WRITES or self.action is Action.DELETE) and not self.hands_off
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every copy of the chosen secrets. ``paths`` are the patterns that chose them; none for all of them."""
+
+    made_at: datetime
+    paths: tuple[str, ...]
+    items: tuple[Item, ...]
+
+    @property
+    def work(self) -> tuple[Item, ...]:
+        """What applying it does."""
+        return tuple(item for item in self.items if item.work)
+
+    @property
+    def trouble(self) -> tuple[Item, ...]:
+        """What a person has to look at."""
+        return tuple(item for item in self.items if item.action in TROUBLE)
+
+    def counts(self) -> dict[str, int]:
+        """How many copies of each action, those without any left out."""
+        return {str(a): n for a in Action if (n := sum(item.action is a for item in self.items))}
+
+
+def write_plan(plan: Plan, key: Sensitive) -> str:
+    """The plan as a file holds it: JSON, with a signature that only this hub's Keyturn can make."""
+    said = {"format": FORMAT, "made_at": plan.made_at.isoformat(), "paths": plan.paths, "items": _rows(plan.items)}
+    return json.dumps({"plan": said, "signature": _signature(said, key)}, indent=1) + "\n"
+
+
+def read_plan(text: str, key: Sensitive, name: str) -> Plan:
+    """The plan in a file's text. Raises Invalid for one that is broken, or not signed by this hub's Keyturn."""
+    hint = "Make it anew with: keyturn plan -o FILE"
+    try:
+        held = json.loads(text)
+        said, signature = held["plan"], held["signature"]
+        sound = hmac.compare_digest(str(signature), _signature(said, key))
+    except (ValueError, KeyError, TypeError):
+        raise Invalid("read", name, "it is not a plan", hint) from None
+    if not sound:
+        raise Invalid("read", name, "its signature is wrong: it was changed, or made with another hub", hint)
+    if said["format"] != FORMAT:
+        raise Invalid("read", name, f"its format is {said['format']}, this release writes {FORMAT}", hint)
+    items = tuple(Item(**{**row, "action": Action(row["action"])}) for row in said["items"])
+    return Plan(datetime.fromisoformat(said["made_at"]), tuple(said["paths"]), items)
+
+
+def _rows(items: Sequence[Item]) -> list[dict[str, Any]]:
+    """Each item without the fields that say nothing."""
+    return [{key: value for key, value in asdict(item).items() if value} for item in items]
+
+
+def _signature(said: Any, key: Sensitive) -> str:
+    body = json.dumps(said, sort_keys=True, separators=(",", ":"))
+    return hmac.new(key.reveal().encode(), f"keyturn plan\n{body}".encode(), hashlib.sha256).hexdigest()
+
+
+def moved(planned: Sequence[Item], now: Sequence[Item]) -> list[str]:
+    """What is no longer as a plan found it, a sentence for each; empty where nothing has moved."""
+    stands = {(item.store, item.name): item for item in now}
+    said = []
+    for item in planned:
+        other = stands.get((item.store, item.name))
+        if other is None:
+            said.append(f"{item.label} is no longer part of the plan")
+        elif (item.action, item.version, item.found, item.fingerprint) != (
+            other.action,
+            other.version,
+            other.found,
+            other.fingerprint,
+        ):
+            said.append(
+                f"{item.label} was to {item.action} (version {item.version}), now {other.action} ({other.version})"
+            )
+    return said

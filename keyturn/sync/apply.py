@@ -1,0 +1,141 @@
+"""Doing what a plan says: each copy by itself, at the pace of its store."""
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from keyturn.catalogue.destinations import Destination
+from keyturn.core.errors import Conflict, KeyturnError, NotOwned, Throttled, Unavailable
+from keyturn.core.pace import QUOTAS, Pace
+from keyturn.core.plan import Action, Item
+from keyturn.core.stores import Copy, Lack
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.sync import CopyState, converge
+
+TRIES: Final = 6
+"""How often one copy is tried while its store asks for a slower pace."""
+
+SILENT: Final = 5
+"""So many copies in a row that a store does not answer for end the work there."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one item, in names only. ``error`` and its class ``kind`` are empty where it went well."""
+
+    action: str
+    path: str
+    store: str
+    name: str
+    state: str
+    error: str = ""
+    kind: str = ""
+
+    @property
+    def label(self) -> str:
+        """How it is named to people."""
+        return f"{self.store}:{self.name}"
+
+
+DELETED: Final = "deleted"
+
+
+@dataclass
+class Applier:
+    """Applies items in this process; one instance serves many threads. ``share`` is its part of each store's quota."""
+
+    keyturn: Keyturn
+    share: float = 1.0
+    _paces: dict[str, Pace] = field(default_factory=dict)
+    _silent: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def pace(self, store: str) -> Pace:
+        """The pace at a store."""
+        with self._lock:
+            if store not in self._paces:
+                settings = self.keyturn.catalogue.store(store)
+                rate = settings.writes_per_second or QUOTAS.get(settings.kind)
+                self._paces[store] = Pace(rate * self.share if rate else None)
+            return self._paces[store]
+
+    def apply(self, item: Item) -> Result:
+        """Do what the item says; an error is part of the answer, not raised."""
+        try:
+            self._heard(item)
+            return self._patiently(item)
+        except KeyturnError as error:
+            return result(item, str(CopyState.FAILED), error)
+
+    def _heard(self, item: Item) -> None:
+        """Whether the store still answers. Raises Unavailable."""
+        if self._silent[item.store] >= SILENT:
+            problem, hint = "not tried: the store has stopped answering", "The next run goes on with what is left"
+            raise Unavailable("push to", item.label, problem, hint)
+
+    def _patiently(self, item: Item) -> Result:
+        pace = self.pace(item.store)
+        for attempt in range(TRIES):
+            try:
+                with pace.turn():
+                    done = once(self.keyturn, item)
+            except Throttled as error:
+                pace.throttled(error.retry_after)
+                if attempt == TRIES - 1:
+                    raise
+            except Unavailable:
+                self._silent[item.store] += 1
+                raise
+            else:
+                self._silent[item.store] = 0
+                pace.succeeded()
+                return done
+        raise AssertionError("unreachable")
+
+
+def once(keyturn: Keyturn, item: Item) -> Result:
+    """One attempt. Raises what stands in the way."""
+    if item.action is Action.DELETE:
+        delete(keyturn, item)
+        return result(item, DELETED)
+    pushed = converge(keyturn, item.path, destination(keyturn, item))
+    return result(item, str(pushed.state))
+
+
+def destination(keyturn: Keyturn, item: Item) -> Destination:
+    """The catalogue's word on an item's place. Raises Conflict where it has none any more."""
+    for place in keyturn.catalogue.destinations(item.path):
+        if (place.store, place.name) == (item.store, item.name):
+            return place
+    raise Conflict("push to", item.label, f"{item.path} is not pushed there any more", "Make the plan anew")
+
+
+def delete(keyturn: Keyturn, item: Item) -> None:
+    """Delete a copy that is proven to be this Keyturn's own, and as it was when it was planned. Raises otherwise."""
+    store = keyturn.open_store(item.store)
+    found = store.find(item.name)
+    if found is None:
+        return
+    check_ours(keyturn, item, found)
+    store.delete(item.name)
+
+
+def check_ours(keyturn: Keyturn, item: Item, found: Copy) -> None:
+    """Marks can be copied, or be another Keyturn's: only who has this hub's key can have made the fingerprint."""
+    hint = "Delete it by hand, if nobody needs it"
+    if found.marks is None or found.marks.source != item.path or not found.intact:
+        raise NotOwned("delete", item.label, "it is no longer Keyturn's own", hint)
+    if item.found and found.version_id != item.found:
+        raise Conflict("delete", item.label, "it has changed since it was planned", "Make the plan anew")
+    store = keyturn.open_store(item.store)
+    if Lack.READ in store.lacks:
+        raise NotOwned("delete", item.label, "its values can't be read, so nothing proves whose it is", hint)
+    if keyturn.fingerprint_of(store.read(item.name)) != found.marks.fingerprint:
+        raise NotOwned("delete", item.label, "its fingerprint was made with another hub's key", hint)
+
+
+def result(item: Item, state: str, error: KeyturnError | None = None) -> Result:
+    """What became of an item."""
+    said = (str(error), type(error).__name__) if error else ("", "")
+    return Result(str(item.action), item.path, item.store, item.name, state, *said)

@@ -1,0 +1,233 @@
+"""A plan: for each copy, what stands, what should, and what is to be done about it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from keyturn.catalogue.destinations import Destination, Update
+from keyturn.catalogue.freezes import covers
+from keyturn.catalogue.stores.base import Deletion
+from keyturn.core.errors import KeyturnError, NotFound
+from keyturn.core.hub import HubSecret, SecretInfo
+from keyturn.core.plan import Action, Item, Plan
+from keyturn.core.stores import Copy
+from keyturn.core.suggest import advice
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.sync import CopyState, drifted, marks_of, refusal_of, stripped, text_of
+from keyturn.sync import observe
+from keyturn.sync.observe import Holdings
+from keyturn.sync.standing import tombstones
+
+AT_ONCE: Final = 16
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One copy that the catalogue wants; ``rival`` is another secret that wants the same place."""
+
+    path: str
+    place: Destination
+    rival: str = ""
+
+
+def plan(keyturn: Keyturn, patterns: Sequence[str] = (), *, deep: bool = False) -> Plan:
+    """What is to be done for the secrets that fit ``patterns``, or for all. Nothing is written.
+
+    Raises NotFound for a pattern that fits nothing. ``deep`` asks for each copy by itself.
+    """
+    paths = chosen(keyturn, patterns)
+    secrets = observe.hub_secrets(keyturn, paths)
+    wanted = list(wants(keyturn, paths if paths is not None else known(keyturn, secrets)))
+    by_store: dict[str, list[Destination]] = defaultdict(list)
+    if paths is None:
+        by_store |= {store: [] for store in keyturn.catalogue.stores}
+    for one in wanted:
+        by_store[one.place.store].append(one.place)
+    listed = paths is None or len(wanted) > observe.FEW
+    holdings = observe.stores(keyturn, by_store, listed=listed, deep=deep)
+    items = decided(keyturn, wanted, secrets, holdings)
+    if paths is None:
+        items += [item for store in sorted(holdings) for item in left_over(keyturn, store, holdings[store], wanted)]
+    return Plan(keyturn.clock(), tuple(patterns), tuple(sorted(items, key=lambda item: (item.path, item.label))))
+
+
+def known(keyturn: Keyturn, secrets: Mapping[str, SecretInfo]) -> list[str]:
+    """Every secret of the catalogue, and those of the hub that fit one of its patterns."""
+    fitting = (path for path in secrets if any(sync.covers(path) for sync in keyturn.catalogue.syncs.values()))
+    return sorted({*keyturn.catalogue.secrets, *fitting})
+
+
+def chosen(keyturn: Keyturn, patterns: Sequence[str]) -> list[str] | None:
+    """The secrets that fit; None for all. Raises NotFound."""
+    if not patterns:
+        return None
+    plain = [pattern for pattern in patterns if "*" not in pattern]
+    paths = set(plain)
+    if len(plain) < len(patterns):
+        everything = known(keyturn, observe.hub_secrets(keyturn, None))
+        for pattern in set(patterns) - paths:
+            fitting = {path for path in everything if covers(pattern, path)}
+            if not fitting:
+                raise NotFound("plan", pattern, "no secret fits it", advice(pattern, everything, "See the catalogue."))
+            paths |= fitting
+    for path in plain:
+        if not keyturn.catalogue.destinations(path):
+            keyturn.secret(path)  # raises for one that nothing declares
+    return sorted(paths)
+
+
+def wants(keyturn: Keyturn, paths: Iterable[str]) -> Iterator[Wanted]:
+    """Every copy of these secrets; a place that two of all secrets want has both of them."""
+    claimed: dict[tuple[object, str], str] = {}
+    found = [(path, place) for path in paths for place in keyturn.catalogue.destinations(path)]
+    for path, place in found:
+        store = keyturn.catalogue.store(place.store)
+        key = (store.system, store.limits.same(place.name))
+        yield Wanted(path, place, claimed.get(key, ""))
+        claimed.setdefault(key, path)
+
+
+def decided(
+    keyturn: Keyturn, wanted: Sequence[Wanted], secrets: Mapping[str, SecretInfo], holdings: Mapping[str, Holdings]
+) -> list[Item]:
+    """An item for each; values are read only where the marks don't tell that a copy is in step."""
+    items, unsure = [], []
+    for one in wanted:
+        item = by_marks(keyturn, one, secrets.get(one.path), holdings[one.place.store])
+        if item is None:
+            unsure.append(one)
+        else:
+            items.append(item)
+    looked = side_by_side(lambda one: by_value(keyturn, one, holdings[one.place.store]), unsure, AT_ONCE)
+    return items + looked
+
+
+def by_marks(keyturn: Keyturn, one: Wanted, info: SecretInfo | None, holdings: Holdings) -> Item | None:
+    """What names, versions and marks decide; None where the value has to be seen."""
+    path, place = one.path, one.place
+    version = info.version if info and info.versions and info.versions[-1].readable else 0
+    copy = holdings.copy(place.name)
+    if one.rival:
+        return item_of(one, Action.CONFLICT, version, copy, f"{one.rival} is pushed to the same place")
+    if holdings.error:
+        return failing(one, version, holdings.error)
+    if said := holdings.limits.refuses_name(place.name):
+        return replace(item_of(one, Action.BLOCKED, version, copy, said), kind="Invalid")
+    if not version:
+        return without_source(keyturn, one, copy)
+    if copy and copy.marks and copy.marks.source == path and copy.intact:
+        held = copy.marks
+        if held.shape == place.shape.mark and held.version == version:
+            return item_of(one, Action.IN_SYNC, version, copy)
+        if place.update is Update.CREATE_ONLY:
+            return item_of(one, Action.IN_SYNC, version, copy, "create-only: it keeps what it has")
+    return None
+
+
+def by_value(keyturn: Keyturn, one: Wanted, holdings: Holdings) -> Item:
+    """What is to be done, with CURRENT's value seen and forgotten."""
+    secret: HubSecret | None = None
+    try:
+        secret = keyturn.hub.read(one.path)
+        if secret is None:
+            return without_source(keyturn, one, holdings.copy(one.place.name))
+        return compared(keyturn, one, secret, holdings.copy(one.place.name))
+    except KeyturnError as error:
+        return failing(one, secret.version if secret else 0, error)
+
+
+def compared(keyturn: Keyturn, one: Wanted, secret: HubSecret, copy: Copy | None) -> Item:
+    """What is to be done about one copy, told from its marks and CURRENT."""
+    place, marks = one.place, marks_of(keyturn, secret, one.place)
+    if said := refusal_of(keyturn, place, text_of(secret, place)):
+        return replace(item_of(one, Action.BLOCKED, secret.version, copy, said), kind="Invalid")
+    action, why, hands_off = verdict(keyturn, one, copy, marks.fingerprint)
+    wanted = "" if action in (Action.IN_SYNC, Action.CONFLICT) else marks.fingerprint
+    return replace(item_of(one, action, secret.version, copy, why), fingerprint=wanted, hands_off=hands_off)
+
+
+def verdict(keyturn: Keyturn, one: Wanted, copy: Copy | None, digest: str) -> tuple[Action, str, bool]:
+    """The action, why, and whether the catalogue wants hands off."""
+    place = one.place
+    hands_off = drifted(place) is CopyState.DRIFTED
+    if copy is None:
+        return Action.CREATE, "", False
+    if copy.marks is None:
+        return unmarked(keyturn, one, digest, hands_off)
+    if copy.marks.source != one.path:
+        why = f"it is the copy of {copy.marks.source}"
+        return (Action.ADOPT if place.adopt else Action.CONFLICT), why, False
+    if not copy.intact:
+        return Action.DRIFTED, "somebody else has changed, disabled or deleted it", hands_off
+    if copy.marks.fingerprint == digest:
+        return Action.IN_SYNC, "", False
+    return Action.UPDATE, "", False
+
+
+def unmarked(keyturn: Keyturn, one: Wanted, digest: str, hands_off: bool) -> tuple[Action, str, bool]:
+    """What is to be done about a secret without marks under the wanted name."""
+    if one.place.adopt:
+        return Action.ADOPT, "Keyturn has not made it", False
+    if stripped(keyturn, one.place, digest):
+        return Action.DRIFTED, "its marks are gone", hands_off
+    return Action.CONFLICT, "Keyturn has not made it: say `adopt: true` to take it over, or choose another name", False
+
+
+def without_source(keyturn: Keyturn, one: Wanted, copy: Copy | None) -> Item:
+    """The hub has no version of the secret: there is nothing to push, and perhaps something to delete."""
+    if copy is None or copy.marks is None or copy.marks.source != one.path:
+        why = "the hub has no version of it: rotate it once, or write its first version"
+        return replace(item_of(one, Action.BLOCKED, 0, copy, why), kind="NotFound")
+    settings = keyturn.catalogue.store(one.place.store)
+    if (one.place.deletion or settings.deletion) is Deletion.DELETE:
+        return deletion(keyturn, one, copy, tombstones(keyturn, one.place.store), "the hub has it no more")
+    return item_of(one, Action.IN_SYNC, 0, copy, "the hub has it no more; the copy is kept")
+
+
+def left_over(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
+    """Copies with our marks that nothing declares any more, where the store's settings delete such ones."""
+    if keyturn.catalogue.store(store).deletion is not Deletion.DELETE:
+        return []
+    system = keyturn.catalogue.store(store).system
+    mine = {
+        holdings.limits.same(one.place.name)
+        for one in wanted
+        if keyturn.catalogue.store(one.place.store).system == system
+    }
+    orphans = [copy for name, copy in holdings.copies.items() if name not in mine and copy.marks and copy.intact]
+    since = tombstones(keyturn, store) if orphans else {}
+    places = [(copy, Destination(store=store, name=copy.name)) for copy in orphans]
+    return [
+        deletion(keyturn, Wanted(copy.marks.source, place), copy, since, "nothing declares it any more")
+        for copy, place in places
+        if copy.marks
+    ]
+
+
+def deletion(keyturn: Keyturn, one: Wanted, copy: Copy, since: Mapping[str, datetime], why: str) -> Item:
+    """A deletion, with the moment before which it is not done."""
+    settings = keyturn.catalogue.store(one.place.store)
+    due = since.get(copy.name, keyturn.clock()) + settings.delete_after
+    return replace(item_of(one, Action.DELETE, 0, copy, why), due=due.isoformat())
+
+
+def due(item: Item, now: datetime) -> bool:
+    """Whether a deletion's delay is over."""
+    return not item.due or datetime.fromisoformat(item.due) <= now
+
+
+def failing(one: Wanted, version: int, error: KeyturnError) -> Item:
+    """A copy that nothing can be told of now."""
+    return Item(
+        Action.BLOCKED, one.path, one.place.store, one.place.name, version, why=str(error), kind=type(error).__name__
+    )
+
+
+def item_of(one: Wanted, action: Action, version: int, copy: Copy | None, why: str = "") -> Item:
+    """An item on one copy as it was found."""
+    holds = copy.marks.version if copy and copy.marks else 0
+    return Item(
+        action, one.path, one.place.store, one.place.name, version, holds, copy.version_id if copy else "", why=why
+    )

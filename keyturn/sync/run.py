@@ -1,0 +1,139 @@
+"""A plan carried out: who does which part, what one run may delete, and what is remembered of it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
+
+from keyturn.core.errors import Conflict
+from keyturn.core.pace import WIDEST
+from keyturn.core.plan import Action, Item, Plan, moved
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.sync import CopyState
+from keyturn.sync import standing
+from keyturn.sync.apply import Applier, Result
+from keyturn.sync.planning import due, plan
+from keyturn.sync.standing import Change, Failing
+
+SHOWN: Final = 5
+"""So many of the copies that have moved are named."""
+
+Report = Callable[[Result], None]
+
+
+class Executor(Protocol):
+    """Who applies items. ``report`` is called for each as it is done, from any thread."""
+
+    def __call__(self, items: Sequence[Item], report: Report) -> None:
+        """Returns when all of them are done."""
+
+
+def here(applier: Applier) -> Executor:
+    """Applies items in threads of this process: some for each store, so that none waits for another."""
+
+    def execute(items: Sequence[Item], report: Report) -> None:
+        groups = by_store(items).values()
+        side_by_side(lambda group: _one_store(applier, group, report), groups)
+
+    return execute
+
+
+def _one_store(applier: Applier, items: Sequence[Item], report: Report) -> None:
+    with ThreadPoolExecutor(min(WIDEST, len(items))) as pool:
+        for _ in pool.map(lambda item: report(applier.apply(item)), items):
+            pass
+
+
+def by_store(items: Sequence[Item]) -> dict[str, list[Item]]:
+    """The items of each store, in their order."""
+    groups: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[item.store].append(item)
+    return groups
+
+
+def work_of(keyturn: Keyturn, planned: Plan) -> list[Item]:
+    """What is done now: writes first, then the deletions whose delay is over, no more of them than a store allows."""
+    now, deletions = keyturn.clock(), by_store([item for item in planned.work if item.action is Action.DELETE])
+    ready = {store: [item for item in items if due(item, now)] for store, items in deletions.items()}
+    capped = [item for store, items in ready.items() for item in items[: keyturn.catalogue.store(store).most_deletions]]
+    return [item for item in planned.work if item.action is not Action.DELETE] + capped
+
+
+def insist_on(keyturn: Keyturn, planned: Plan) -> Plan:
+    """The plan as it would be made now. Raises Conflict where that is not the same work."""
+    now = plan(keyturn, planned.paths)
+    if said := [
+        *moved(planned.work, now.items),
+        *(f"{item.label} has become {item.action}" for item in new(planned, now)),
+    ]:
+        more = f", and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
+        problem = "; ".join(said[:SHOWN]) + more
+        raise Conflict("apply", "the plan", problem, "Nothing was done. Look at a new one: keyturn plan -o FILE")
+    return planned
+
+
+def new(planned: Plan, now: Plan) -> list[Item]:
+    """Work that a plan did not have."""
+    known = {(item.store, item.name) for item in planned.work}
+    return [item for item in now.work if (item.store, item.name) not in known]
+
+
+def carry_out(keyturn: Keyturn, planned: Plan, execute: Executor, report: Report = lambda _: None) -> list[Result]:
+    """Apply a plan, and remember what became of it. Errors are in the results, none is raised for a copy."""
+    results: list[Result] = []
+
+    def take(result: Result) -> None:
+        results.append(result)
+        report(result)
+
+    try:
+        execute(work_of(keyturn, planned), take)
+    finally:
+        remember(keyturn, planned, results)
+    return results
+
+
+def remember(keyturn: Keyturn, planned: Plan, results: Sequence[Result]) -> None:
+    """Keep each store's standing, for `keyturn status` and for the delay of deletions."""
+    for store, change in changes(planned, results).items():
+        standing.record(keyturn, store, change)
+
+
+def changes(planned: Plan, results: Sequence[Result]) -> dict[str, Change]:
+    """What a run has learnt, store by store."""
+    done = {(result.store, result.name): result for result in results}
+    learnt: dict[str, Change] = {}
+    for store, items in by_store(planned.items).items():
+        broken = {item.name: one for item in items if (one := failing_of(item, done.get((store, item.name))))}
+        doomed = {item.name for item in items if item.action is Action.DELETE and (store, item.name) not in done}
+        in_step = {item.name for item in items} - broken.keys() - doomed
+        learnt[store] = Change(frozenset(in_step), broken, frozenset(doomed), whole=not planned.paths)
+    return learnt
+
+
+def failing(planned: Plan, results: Sequence[Result]) -> dict[str, Failing]:
+    """Every copy that a run could not bring in step, by its store and name."""
+    done = {(result.store, result.name): result for result in results}
+    told = {item.label: failing_of(item, done.get((item.store, item.name))) for item in planned.items}
+    return {label: one for label, one in told.items() if one}
+
+
+def failing_of(item: Item, done: Result | None) -> Failing | None:
+    """Why a copy is not in step after a run; None where it is, or where its deletion waits."""
+    if done is not None:
+        return Failing(item.path, done.kind, done.error, "") if done.error else None
+    if item.action in (Action.IN_SYNC, Action.DELETE) or item.hands_off:
+        return None
+    kind = item.kind or str(item.action)
+    return Failing(item.path, kind, item.why or f"not done: {item.action}", "")
+
+
+def summary(planned: Plan, results: Sequence[Result]) -> dict[str, int]:
+    """How many copies are in which state after a run."""
+    done = {(result.store, result.name): result.state for result in results}
+    counts: dict[str, int] = defaultdict(int)
+    for item in planned.items:
+        untouched = str(CopyState.IN_STEP) if item.action is Action.IN_SYNC else str(item.action)
+        counts[done.get((item.store, item.name), untouched)] += 1
+    return dict(counts)

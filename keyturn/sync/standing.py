@@ -1,0 +1,110 @@
+"""What Keyturn remembers of each store between runs: which copies fail and why, and since when some are to go.
+
+It decides nothing but when a deletion is due: what is in step is told from the stores themselves, every time.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from keyturn.core.errors import Conflict
+from keyturn.rotation.context import Keyturn
+
+KEPT: Final = 500
+"""So many failing copies of a store are kept by name; more are counted."""
+
+TRIES: Final = 5
+
+
+@dataclass(frozen=True)
+class Failing:
+    """One copy that is not in step: since when, the class of its error, and its words."""
+
+    path: str
+    kind: str
+    error: str
+    since: str
+
+
+@dataclass
+class Standing:
+    """One store as the last runs left it."""
+
+    checked_at: str = ""
+    in_step: int = 0
+    failing: dict[str, Failing] = field(default_factory=dict)
+    uncounted: int = 0
+    tombstones: dict[str, str] = field(default_factory=dict)
+
+    def to_data(self) -> dict[str, Any]:
+        """As the hub keeps it."""
+        failing = {name: vars(one) for name, one in self.failing.items()}
+        return {**vars(self), "failing": failing}
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any]) -> "Standing":
+        """From what the hub keeps."""
+        failing = {name: Failing(**one) for name, one in data["failing"].items()}
+        return Standing(**{**data, "failing": failing})
+
+
+def path_of(store: str) -> str:
+    """Where it is kept in Keyturn's own mount."""
+    return f"sync/{store}"
+
+
+def load(keyturn: Keyturn, store: str) -> tuple[Standing, int]:
+    """The store's standing, and the version to write the next one over."""
+    state = keyturn.hub.read_state(path_of(store))
+    return (Standing.from_data(state.data), state.version) if state else (Standing(), 0)
+
+
+def tombstones(keyturn: Keyturn, store: str) -> dict[str, datetime]:
+    """Since when each copy is known to be wanted no more."""
+    return {name: datetime.fromisoformat(at) for name, at in load(keyturn, store)[0].tombstones.items()}
+
+
+def record(keyturn: Keyturn, store: str, change: "Change") -> None:
+    """Keep what a run found at one store. Raises Conflict when others keep writing it."""
+    for _ in range(TRIES):
+        standing, version = load(keyturn, store)
+        change.apply(standing, keyturn.clock().isoformat(timespec="seconds"))
+        try:
+            keyturn.hub.write_state(path_of(store), standing.to_data(), cas=version)
+        except Conflict:
+            continue
+        return
+    raise Conflict("keep", path_of(store), "others keep writing it", "Run it again")
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one run learnt of one store: names in step, failing ones, and those that are to go.
+
+    A ``whole`` run has seen all copies of the store: what it does not name is forgotten.
+    """
+
+    in_step: frozenset[str]
+    failing: Mapping[str, Failing]
+    doomed: frozenset[str]
+    whole: bool
+
+    def apply(self, standing: Standing, now: str) -> None:
+        """Lay it over what was kept before; what still fails keeps its beginning."""
+        before = standing.failing
+        kept = {} if self.whole else {name: one for name, one in before.items() if name not in self.in_step}
+        for name, one in self.failing.items():
+            kept[name] = Failing(one.path, one.kind, one.error, before[name].since if name in before else now)
+        standing.failing = dict(sorted(kept.items())[:KEPT])
+        standing.uncounted = max(0, len(kept) - KEPT)
+        standing.checked_at = now
+        standing.in_step = len(self.in_step) if self.whole else standing.in_step
+        standing.tombstones = self._tombstones(standing.tombstones, now)
+
+    def _tombstones(self, before: Mapping[str, str], now: str) -> dict[str, str]:
+        kept = {} if self.whole else dict(before)
+        alive: Iterable[str] = () if self.whole else self.in_step
+        for name in alive:
+            kept.pop(name, None)
+        return {**kept, **{name: before.get(name, now) for name in self.doomed}}

@@ -1,0 +1,36 @@
+"""The parts of a sync as tasks."""
+
+import threading
+
+from keyturn.core.plan import Item, Plan
+from keyturn.sync import planning, run
+from keyturn.sync.apply import Result
+from keyturn.sync.run import Executor
+from tasks.step import step
+from tasks.workspace import keyturn
+
+
+@step("plan")
+def make_plan(patterns: list[str], deep: bool) -> Plan:
+    """What is to be done for the secrets that fit, or for all; nothing is written."""
+    return planning.plan(keyturn(), patterns, deep=deep)
+
+
+@step("push")
+def apply_batch(items: list[Item], execute: Executor) -> list[Result]:
+    """Do what a plan says of these copies; what fails is part of the answer."""
+    results: list[Result] = []
+    lock = threading.Lock()
+
+    def take(result: Result) -> None:
+        with lock:
+            results.append(result)
+
+    execute(items, take)
+    return results
+
+
+@step("remember")
+def remember(planned: Plan, results: list[Result]) -> None:
+    """Keep what the run has learnt of each store."""
+    run.remember(keyturn(), planned, results)
