@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 from flows.common import runbook, workspace
 from flows.report import rotation_table
-from keyturn.catalogue.models import Destination, Secret
+from keyturn.catalogue.destinations import Destination
+from keyturn.catalogue.models import Secret
 from keyturn.core.errors import CandidateRejected, KeyturnError, Locked
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Rotation, Stage
 from keyturn.rotation.decide import UNFINISHED, Decision
 from keyturn.rotation.rollout import Told, canary, silent
-from keyturn.rotation.run import Outcome, State, unsettled
+from keyturn.rotation.run import Outcome, State, ending, unsettled
 from keyturn.rotation.settle import Waive
 from keyturn.rotation.sync import Pushed, failed
 from tasks import rotation as tasks
@@ -74,8 +75,7 @@ async def settle(secret: Secret, rotation: Rotation, state: State) -> Outcome:
     told, refused = await tell_all(secret, rotation)
     if refused and rotation.stage is Stage.PROMOTED:
         return await settle(secret, await tasks.take_back(path, token, refused), State.REVERTED)
-    state = State.REVERTED if rotation.stage is Stage.REVERTED else state
-    message = rotation.note if rotation.stage is Stage.REVERTED else ""
+    state, message = ending(rotation, state)
     outcome = Outcome(path, state, message, rotation.version, rotation.fingerprint, tuple(destinations), tuple(told))
     await rotation_table(outcome)
     if error := unsettled(outcome):

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from keyturn.catalogue import Catalogue
-from keyturn.core.pace import WIDEST
 from keyturn.core.plan import Action, Item
 from keyturn.providers.registry import open_keyturn
 from keyturn.providers.vault import VaultHub
 from keyturn.providers.vault_login import HubSettings
 from keyturn.sync.apply import Applier
+from keyturn.sync.pace import WIDEST
 
 READY: Final = "ready"
 

@@ -1,24 +1,19 @@
 """The other database: a real MariaDB on loopback, where every login needs a password, with TLS for who wants it."""
 
 import os
-import secrets
-import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
+from deployments.local.database_server import STATE, DatabaseServer
 from deployments.local.debian import Program, program, within_reach
-from deployments.local.files import kept_secret, private_directory, write_private
-from deployments.local.ports import LOOPBACK
-from deployments.local.postgres import STATE, service_account
-from deployments.local.process import Account, Process
+from deployments.local.files import write_private
+from deployments.local.process import Account
 from deployments.local.tls import certificate_in
 from keyturn.core.errors import NotFound, Unavailable
-
-SUPERUSER: Final = "root"
 
 SYSTEM_TABLES: Final = (
     "mariadb_system_tables.sql",
@@ -38,42 +33,24 @@ GRANT ALL ON *.* TO root@'{host}' WITH GRANT OPTION;
 """
 
 
-class MariaDB:
-    """One MariaDB server under ``directory``; starting it again opens what it held.
+class MariaDB(DatabaseServer):
+    """One MariaDB server. ``settings`` are further options of ``mariadbd``, without the leading dashes."""
 
-    Where ``durable`` is False it writes without waiting for the disk, and its data is removed when stopped.
-    ``settings`` are further options of ``mariadbd``, without the leading dashes.
-    """
-
-    host: Final = LOOPBACK
-    superuser: Final = SUPERUSER
+    name: ClassVar = "mariadb"
+    superuser: ClassVar = "root"
 
     def __init__(
         self, directory: Path, port: int, *, durable: bool = True, settings: Mapping[str, str] | None = None
     ) -> None:
-        self.directory = directory
-        self.port = port
-        self.durable = durable
-        self.process = Process("mariadb", directory)
+        super().__init__(directory, port, durable=durable)
         self._more = dict(settings or {})
-        self._password = directory / "superuser.password"
-        self._elsewhere = directory / "data.place"
-
-    @property
-    def superuser_password(self) -> str:
-        """The password of :attr:`superuser`, kept in a file of mode 0600."""
-        return self._password.read_text()
 
     @property
     def authority(self) -> Path:
         """A PEM file with the CA that signed its certificate."""
         return certificate_in(self.directory / "tls").authority
 
-    def start(self) -> None:
-        """Start it unless it runs, and return when it accepts connections."""
-        private_directory(self.directory)
-        kept_secret(self._password)
-        account = service_account()
+    def _start(self, account: Account | None) -> None:
         server, data = _server(account), self._data(account)
         if not data.exists():
             self._initialize(server, data, account)
@@ -81,36 +58,9 @@ class MariaDB:
         environment = {**os.environ, **server.environment}
         self.process.start(command, ready=self._ready, account=account, cwd=data, environment=environment)
 
-    def stop(self) -> None:
-        """End it, with everything committed safe on disk where it is durable. Absent is success."""
+    def _stop(self) -> None:
         # Data that is removed needs no tidy end.
         self.process.stop(signal.SIGTERM if self.durable else signal.SIGKILL, timeout=30)
-        if not self.durable:
-            self.remove()
-
-    def remove(self) -> None:
-        """Delete all that it held, for good. It must be stopped."""
-        if self._elsewhere.exists():
-            shutil.rmtree(self._elsewhere.read_text(), ignore_errors=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    def __enter__(self) -> "MariaDB":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def _data(self, account: Account | None) -> Path:
-        """Where the data lies: here, or in a place remembered here that the service account can reach."""
-        if account is None:
-            return self.directory.resolve() / "data"
-        if not self._elsewhere.exists():
-            write_private(self._elsewhere, str(STATE / f"mariadb-{secrets.token_hex(8)}"))
-        place = Path(self._elsewhere.read_text())
-        _passable(place.parent)
-        _passable(place)
-        return place / "data"
 
     def _settings(self, data: Path) -> list[str]:
         settings = {
@@ -197,9 +147,3 @@ def _places(server: Program) -> list[str]:
         "character-sets-dir": _share(server) / "charsets",
     }
     return [f"--{name}={place}" for name, place in places.items()]
-
-
-def _passable(directory: Path) -> None:
-    """Make it if absent; other accounts pass through it to what is theirs, and can't list it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    directory.chmod(0o711)

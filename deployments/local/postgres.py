@@ -3,61 +3,31 @@
 import hashlib
 import importlib.util
 import os
-import pwd
 import re
-import secrets
 import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
-from deployments.local.files import kept_secret, private_directory, write_private
-from deployments.local.ports import LOOPBACK
-from deployments.local.process import Account, Process
+from deployments.local.database_server import STATE, DatabaseServer, passable
+from deployments.local.files import write_private
+from deployments.local.process import Account
 from keyturn.core.errors import NotFound, Unavailable
-
-SUPERUSER: Final = "postgres"
 
 STOP_SIGNAL: Final = signal.SIGINT
 """Asks for its "fast" shutdown, which does not wait until every client has gone."""
 
-STATE: Final = Path("/var/lib/keyturn")
-"""Where root's servers keep their data: a home directory may be closed to the account that they run as."""
 
-ACCOUNTS: Final = ("postgres", "nobody")
-"""PostgreSQL refuses to run as root: these accounts are tried in turn."""
+class PostgreSQL(DatabaseServer):
+    """One PostgreSQL server; stopping it cuts open connections."""
 
+    name: ClassVar = "postgres"
+    superuser: ClassVar = "postgres"
 
-class PostgreSQL:
-    """One PostgreSQL server under ``directory``; starting it again opens what it held.
-
-    Where ``durable`` is False it writes without waiting for the disk, and its data is removed when stopped.
-    """
-
-    host: Final = LOOPBACK
-    superuser: Final = SUPERUSER
-
-    def __init__(self, directory: Path, port: int, *, durable: bool = True) -> None:
-        self.directory = directory
-        self.port = port
-        self.durable = durable
-        self.process = Process("postgres", directory)
-        self._password = directory / "superuser.password"
-        self._elsewhere = directory / "data.place"
-
-    @property
-    def superuser_password(self) -> str:
-        """The password of :attr:`superuser`, kept in a file of mode 0600."""
-        return self._password.read_text()
-
-    def start(self) -> None:
-        """Start it unless it runs, and return when it accepts connections."""
-        private_directory(self.directory)
-        kept_secret(self._password)
-        account = service_account()
+    def _start(self, account: Account | None) -> None:
         programs = programs_for(account, installation())
         data = self._data(account)
         if not data.exists():
@@ -65,24 +35,8 @@ class PostgreSQL:
         command = [str(programs / "postgres"), "-D", str(data), *self._settings()]
         self.process.start(command, ready=lambda: self._ready(data), account=account, cwd=data)
 
-    def stop(self) -> None:
-        """End it, cutting open connections, with everything committed safe on disk. Absent is success."""
+    def _stop(self) -> None:
         self.process.stop(STOP_SIGNAL)
-        if not self.durable:
-            self.remove()
-
-    def remove(self) -> None:
-        """Delete all that it held, for good. It must be stopped."""
-        if self._elsewhere.exists():
-            shutil.rmtree(self._elsewhere.read_text(), ignore_errors=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    def __enter__(self) -> "PostgreSQL":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def _settings(self) -> list[str]:
         settings = {
@@ -96,17 +50,6 @@ class PostgreSQL:
         }
         return [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
 
-    def _data(self, account: Account | None) -> Path:
-        """Where the data lies: here, or in a place remembered here that the service account can reach."""
-        if account is None:
-            return self.directory.resolve() / "data"
-        if not self._elsewhere.exists():
-            write_private(self._elsewhere, str(STATE / secrets.token_hex(8)))
-        place = Path(self._elsewhere.read_text())
-        _passable(place.parent)
-        _passable(place)
-        return place / "data"
-
     def _initialize(self, programs: Path, data: Path, account: Account | None) -> None:
         # Under another name until it is whole: an interrupted start leaves nothing that looks like a database.
         with tempfile.TemporaryDirectory(prefix="new-", dir=data.parent) as scratch:
@@ -116,7 +59,7 @@ class PostgreSQL:
             if account:
                 for path in (Path(scratch), fresh, password):
                     os.chown(path, account.uid, account.gid)
-            command = [str(programs / "initdb"), "-D", str(fresh), "-U", SUPERUSER, f"--pwfile={password}"]
+            command = [str(programs / "initdb"), "-D", str(fresh), "-U", self.superuser, f"--pwfile={password}"]
             command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
             _run(account, command if self.durable else [*command, "--no-sync"])
             fresh.replace(data)
@@ -143,24 +86,11 @@ def installation() -> Path:
     return max(found, key=lambda tree: int(re.sub(r"\D", "", tree.name) or 0))
 
 
-def service_account() -> Account | None:
-    """Who PostgreSQL runs as: None for the caller, another account when the caller is root. Raises NotFound."""
-    if os.geteuid() != 0:
-        return None
-    for name in ACCOUNTS:
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return Account(name, entry.pw_uid, entry.pw_gid)
-    raise NotFound("find", " or ".join(ACCOUNTS), "no such account", "PostgreSQL refuses to run as root: add one")
-
-
 def programs_for(account: Account | None, tree: Path) -> Path:
     """The directory of the programs in ``tree``, copied to where the account can run them if it can't here."""
     if account is None or _can_run(account, [str(tree / "bin" / "initdb"), "--version"]):
         return tree / "bin"
-    _passable(STATE)
+    passable(STATE)
     digest = hashlib.sha256(f"{tree} {tree.stat().st_mtime_ns}".encode()).hexdigest()
     copy = STATE / f"postgres-{digest[:16]}"
     if not copy.exists():
@@ -186,12 +116,6 @@ def _copy_programs(tree: Path, copy: Path) -> None:
             # Somebody quicker made the same copy.
             if not copy.exists():
                 raise
-
-
-def _passable(directory: Path) -> None:
-    """Make it if absent; other accounts pass through it to what is theirs, and can't list it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    directory.chmod(0o711)
 
 
 def _can_run(account: Account, command: Sequence[str]) -> bool:

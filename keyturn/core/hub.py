@@ -33,7 +33,7 @@ class HubSecret:
     path: str
     version: int
     fields: SecretFields
-    custom: Mapping[str, str] = field(default_factory=dict)
+    custom: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def marked(self, name: str) -> datetime | None:
         """A moment in the custom metadata; None where it is absent or empty."""

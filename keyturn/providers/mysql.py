@@ -3,15 +3,15 @@
 An account is every entry of its name, whatever the host. How a write is fenced: :mod:`keyturn.providers.mysql_fence`.
 """
 
-import queue
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from keyturn.core.errors import CandidateRejected, Denied, KeyturnError, Locked, Superseded, UnsupportedOperation
+from keyturn.core.errors import CandidateRejected, KeyturnError, Locked, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers import mysql_accounts as accounts
+from keyturn.providers.accounts import Idle, admin_refused, lacking, login_refused, superseded
 from keyturn.providers.mysql_fence import TABLE, Written, locked, write, written
 from keyturn.providers.mysql_server import IDLE, NO_DATABASE_PRIVILEGE, REFUSED_LOGIN, Server, ServerError, Session
 
@@ -42,7 +42,7 @@ class MySQL:
         self.name = name
         self._server = Server(name, host, port, database, tls, ca_file)
         self._admin = admin
-        self._idle: queue.LifoQueue[Session] = queue.LifoQueue()
+        self._idle = Idle(self._connect_admin, Session.usable)
 
     def set_password(
         self,
@@ -91,10 +91,8 @@ class MySQL:
         except ServerError as error:
             raise self._login_failure(error, account) from None
         session.close()
-        lacking = self._missing(account, like) if like and like != account else []
-        if lacking:
-            hint = f"Grant it to the owner role rather than to one user, or to {account} as well"
-            raise CandidateRejected("log in as", self._named(account), f"it lacks: {', '.join(lacking[:5])}", hint)
+        if like and like != account and (missing := self._missing(account, like)):
+            raise lacking(self._named(account), account, missing)
 
     def sessions(self, account: str) -> int:
         """How many sessions ``account`` has open now, on this server."""
@@ -106,8 +104,7 @@ class MySQL:
 
     def close(self) -> None:
         """Let go of the admin's connections."""
-        while not self._idle.empty():
-            self._idle.get_nowait().close()
+        self._idle.close()
 
     def _missing(self, account: str, like: str) -> list[str]:
         with self._translating("compare the privileges of", account), self._administrator() as session:
@@ -135,9 +132,8 @@ class MySQL:
 
     def _check_sequence(self, stands: Written, doing: str, account: str, sequence: int) -> None:
         if stands.sequence > sequence:
-            problem = f"rotation {stands.sequence} has written it since, this is {sequence}"
-            hint = f"A newer run is in charge. If the hub was restored from an older backup, delete its row in {TABLE}"
-            raise Superseded(doing, self._named(account), problem, hint)
+            place, remedy = self._named(account), f"delete its row in {TABLE}"
+            raise superseded(doing, place, stands=stands.sequence, sequence=sequence, remedy=remedy)
 
     @contextmanager
     def _translating(self, doing: str, account: str) -> Iterator[None]:
@@ -148,24 +144,13 @@ class MySQL:
 
     @contextmanager
     def _administrator(self) -> Iterator[Session]:
-        """An idle session, or a new one; after an error it is not kept, which frees what it locked."""
-        session = self._idle_session() or self._connect_admin()
-        try:
-            yield session
-        except BaseException:
-            session.close()
-            raise
-        self._idle.put(session)
-
-    def _idle_session(self) -> Session | None:
-        while True:
+        """An idle session, or a new one; after an error it is closed, which frees what it locked."""
+        with self._idle.lent() as session:
             try:
-                session = self._idle.get_nowait()
-            except queue.Empty:
-                return None
-            if session.usable():
-                return session
-            session.close()
+                yield session
+            except BaseException:
+                session.close()
+                raise
 
     def _connect_admin(self) -> Session:
         admin = self._admin()
@@ -174,16 +159,12 @@ class MySQL:
             return self._server.log_in(account, admin["password"])
         except ServerError as error:
             if error.code in REFUSED_LOGIN:
-                hint = (
-                    f"Put a working username and password at the target's `admin` path in the hub (target {self.name})"
-                )
-                raise Denied("log in to", self.name, f"the admin account {account} is refused", hint) from None
+                raise admin_refused(self.name, f"the admin account {account} is refused") from None
             raise self._server.translated(error, "log in to", self._named(account)) from None
 
     def _login_failure(self, error: ServerError, account: str) -> KeyturnError:
         if error.code in REFUSED_LOGIN:
-            hint = "The candidate is given up and CURRENT stays as it is: run the rotation again"
-            return CandidateRejected("log in as", self._named(account), "the target refuses the login", hint)
+            return login_refused(self._named(account))
         if error.code == NO_DATABASE_PRIVILEGE:
             hint = "Grant the owner role something in it, or correct the target's database"
             problem = f"it may not use the database {self._server.database}"

@@ -5,7 +5,6 @@ transaction as the password and under an advisory lock, so that a worker that wa
 old password on an account that has moved on. Advisory locks are per database: all workers use the same one.
 """
 
-import queue
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,16 +17,9 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import encrypt_password
 
-from keyturn.core.errors import (
-    CandidateRejected,
-    Denied,
-    Invalid,
-    KeyturnError,
-    Superseded,
-    Unavailable,
-    UnsupportedOperation,
-)
+from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.providers.accounts import Idle, admin_refused, lacking, login_refused, superseded
 
 TIMEOUT: Final = 10
 """Seconds for a connection and for each statement."""
@@ -101,7 +93,7 @@ class PostgreSQL:
         self._where: dict[str, Any] = {"host": host, "port": port, "dbname": database, "sslmode": sslmode}
         self._where |= {"sslrootcert": ca_file} if ca_file else {}
         self._admin = admin
-        self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
+        self._idle = Idle(self._connect_admin, usable)
 
     def set_password(
         self,
@@ -135,15 +127,13 @@ class PostgreSQL:
         except psycopg2.OperationalError as error:
             raise self._login_failure(error, account) from None
         connection.close()
-        lacking = self._missing_privileges(account, like) if like and like != account else []
-        if lacking:
-            hint = f"Grant it to the owner role rather than to one user, or to {account} as well"
-            raise CandidateRejected("log in as", self._named(account), f"it lacks: {', '.join(lacking[:5])}", hint)
+        if like and like != account and (missing := self._missing_privileges(account, like)):
+            raise lacking(self._named(account), account, missing)
 
     def _missing_privileges(self, account: str, like: str) -> list[str]:
         """What ``like`` may do and ``account`` may not; the admin's session knows the catalogs already."""
         try:
-            with self._administrator() as connection, connection, connection.cursor() as cursor:
+            with self._idle.lent() as connection, connection, connection.cursor() as cursor:
                 cursor.execute(PRIVILEGES, {"account": account, "like": like})
                 return [what for (what,) in cursor.fetchall()]
         except psycopg2.Error as error:
@@ -152,7 +142,7 @@ class PostgreSQL:
     def sessions(self, account: str) -> int:
         """How many sessions ``account`` has open now, on all databases of the server."""
         try:
-            with self._administrator() as connection, connection, connection.cursor() as cursor:
+            with self._idle.lent() as connection, connection, connection.cursor() as cursor:
                 cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", (account,))
                 return int(first(cursor) or 0)
         except psycopg2.Error as error:
@@ -166,14 +156,13 @@ class PostgreSQL:
 
     def close(self) -> None:
         """Let go of the admin's connections."""
-        while not self._idle.empty():
-            self._idle.get_nowait().close()
+        self._idle.close()
 
     @contextmanager
     def _fenced(self, doing: str, account: str, sequence: int) -> Iterator[tuple[Cursor, bool]]:
         """A transaction that holds the account's lock and refuses to go back in sequence."""
         try:
-            with self._administrator() as connection, connection, connection.cursor() as cursor:
+            with self._idle.lent() as connection, connection, connection.cursor() as cursor:
                 found = lock_account(cursor, account)
                 self._check_sequence(found, doing, account, sequence)
                 yield cursor, found is not None
@@ -185,31 +174,8 @@ class PostgreSQL:
     def _check_sequence(self, comment: str | None, doing: str, account: str, sequence: int) -> None:
         stands = FENCE.search(comment or "")
         if stands and int(stands[1]) > sequence:
-            problem = f"rotation {stands[1]} has written it since, this is {sequence}"
-            hint = "A newer run is in charge. If the hub was restored from an older backup, clear the role's comment"
-            raise Superseded(doing, self._named(account), problem, hint)
-
-    @contextmanager
-    def _administrator(self) -> Iterator[Connection]:
-        """An idle connection, or a new one; a broken one is not kept."""
-        connection = self._idle_connection() or self._connect_admin()
-        try:
-            yield connection
-        finally:
-            if connection.closed:
-                connection.close()
-            else:
-                self._idle.put(connection)
-
-    def _idle_connection(self) -> Connection | None:
-        while True:
-            try:
-                connection = self._idle.get_nowait()
-            except queue.Empty:
-                return None
-            if usable(connection):
-                return connection
-            connection.close()
+            place, remedy = self._named(account), "clear the role's comment"
+            raise superseded(doing, place, stands=int(stands[1]), sequence=sequence, remedy=remedy)
 
     def _connect_admin(self) -> Connection:
         admin = self._admin()
@@ -218,10 +184,7 @@ class PostgreSQL:
             return self._connect(account, admin["password"])
         except psycopg2.OperationalError as error:
             if refused_login(error):
-                hint = (
-                    f"Put a working username and password at the target's `admin` path in the hub (target {self.name})"
-                )
-                raise Denied("log in to", self.name, f"the admin account {account} is refused", hint) from None
+                raise admin_refused(self.name, f"the admin account {account} is refused") from None
             raise self._translated(error, "log in to", account) from None
 
     def _connect(self, account: str, password: Sensitive) -> Connection:
@@ -242,8 +205,7 @@ class PostgreSQL:
 
     def _login_failure(self, error: psycopg2.OperationalError, account: str) -> KeyturnError:
         if refused_login(error):
-            hint = "The candidate is given up and CURRENT stays as it is: run the rotation again"
-            return CandidateRejected("log in as", self._named(account), "the target refuses the login", hint)
+            return login_refused(self._named(account))
         return self._translated(error, "log in as", account)
 
     def _translated(self, error: psycopg2.Error, doing: str, account: str) -> KeyturnError:

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
-from keyturn.core.errors import CandidateRejected, Denied, Invalid, Locked, Superseded
+from keyturn.core.errors import Denied, Invalid, Locked
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.providers.accounts import admin_refused, login_refused, superseded
 from keyturn.providers.redis_node import Node, Server, translated
 
 MARK: Final = b"keyturn".hex()
@@ -87,8 +88,7 @@ class Redis:
                 with node.session(user, password):
                     pass
             except AuthenticationError:
-                hint = "The candidate is given up and CURRENT stays as it is: run the rotation again"
-                raise CandidateRejected("log in as", self._named(user), f"{node} refuses the login", hint) from None
+                raise login_refused(self._named(user), by=node) from None
             except RedisError as error:
                 raise translated(error, "log in as", self._named(user), node) from None
 
@@ -117,9 +117,8 @@ class Redis:
     def _check_sequence(self, marks: frozenset[str], user: str, sequence: int) -> None:
         newest = max(marks, key=number, default=mark(0))
         if number(newest) > sequence:
-            problem = f"rotation {number(newest)} has written it since, this is {sequence}"
-            hint = "A newer run is in charge. If the hub was restored from an older backup, take its mark away"
-            raise Superseded(CHANGE, self._named(user), problem, f"{hint}: ACL SETUSER {user} !{newest}")
+            place, remedy = self._named(user), f"take its mark away: ACL SETUSER {user} !{newest}"
+            raise superseded(CHANGE, place, stands=number(newest), sequence=sequence, remedy=remedy)
 
     def _check_nodes(self, known: int, node: Node) -> None:
         """Raises Invalid when the node belongs with others that the catalogue doesn't name."""
@@ -137,8 +136,7 @@ class Redis:
             with node.session(account, admin["password"]) as server:
                 yield server
         except AuthenticationError:
-            hint = f"Put a working username and password at the target's `admin` path in the hub (target {self.name})"
-            raise Denied("log in to", self.name, f"{node} refuses the admin user {account}", hint) from None
+            raise admin_refused(self.name, f"{node} refuses the admin user {account}") from None
         except NoPermissionError:
             hint = f"Run there: ACL SETUSER {account} {server.rule if server else ''}"
             raise Denied(doing, self._named(user), f"{node} forbids it to the admin user {account}", hint) from None

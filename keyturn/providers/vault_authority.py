@@ -9,12 +9,11 @@ from keyturn.core.engines import Certificate, CertificateRole, Issued, Names
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers import x509
+from keyturn.providers.accounts import GIVEN_UP
 from keyturn.providers.vault_calls import Calls
 
 SERIAL: Final = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2})+")
 """A serial number as the hub spells it; ``cert/ca`` and ``cert/crl`` are something else."""
-
-HINT: Final = "The candidate is given up and CURRENT stays as it is: run the rotation again"
 
 
 class VaultAuthority:
@@ -98,7 +97,7 @@ class VaultAuthority:
         return self._calls.get("read", self.name, self.name).json()["data"]
 
     def _rejected(self, problem: str) -> CandidateRejected:
-        return CandidateRejected("verify", self.name, problem, HINT)
+        return CandidateRejected("verify", self.name, problem, GIVEN_UP)
 
 
 def _line(pem: str) -> str:

@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 from keyturn.core.errors import Conflict, NotFound, Superseded
-from keyturn.core.hub import EXPIRES_AT, ROTATED_AT, HubSecret
+from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.core.strategies import Change, Strategy
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.guard import check_target
 from keyturn.rotation.records import load, open_by, save
+from keyturn.rotation.steps import told_of
 
 
 def revert(keyturn: Keyturn, path: str, token: str, why: str) -> Rotation:
@@ -26,9 +26,10 @@ def revert(keyturn: Keyturn, path: str, token: str, why: str) -> Rotation:
     check_target(keyturn, path, rotation)
     before = previous(keyturn, path, rotation)
     if rotation.stage is not Stage.REVERTING:
-        record = save(keyturn, path, record, doomed(keyturn, path, rotation, why))
+        rotation = doomed(keyturn, path, rotation, why)
+        record = save(keyturn, path, record, rotation)
     restored = put_back(keyturn, path, record, before)
-    keyturn.hub.annotate(path, age(keyturn, before))
+    keyturn.hub.annotate(path, told_of(keyturn, path, before.fields, rotation))
     return close(keyturn, path, record, restored)
 
 
@@ -71,15 +72,6 @@ def restored(strategy: Strategy, before: SecretFields, promoted: SecretFields, c
     """The old fields, and those that somebody has added since; what only the candidate had goes."""
     added = {name: value for name, value in current.reveal().items() if name not in promoted}
     return SecretFields(added).merged(before).merged(strategy.restored(before, promoted))
-
-
-def age(keyturn: Keyturn, before: HubSecret) -> dict[str, str | None]:
-    """When the old credential was made and when it ends, as the secret's metadata tells it."""
-    plain, info = before.fields.reveal(), keyturn.hub.describe(before.path)
-    made = (
-        next((v.created_at.isoformat() for v in info.versions if v.version == before.version), None) if info else None
-    )
-    return {ROTATED_AT: plain.get("rotated_at", made), EXPIRES_AT: plain.get(EXPIRY_FIELD)}
 
 
 def close(keyturn: Keyturn, path: str, record: Record, restored: HubSecret) -> Rotation:

@@ -124,10 +124,14 @@ def settle(keyturn: Keyturn, path: str, rotation: Rotation, state: State, messag
     rollout = tell_all(keyturn, path, rotation)
     if rollout.refused and rotation.stage is Stage.PROMOTED:
         return settle(keyturn, path, revert(keyturn, path, rotation.token, rollout.refused), State.REVERTED)
-    if rotation.stage is Stage.REVERTED:
-        state, message = State.REVERTED, rotation.note
+    state, message = ending(rotation, state, message)
     fingerprint = shown(rotation.fingerprint)
     return Outcome(path, state, message, rotation.version, fingerprint, tuple(destinations), tuple(rollout.told))
+
+
+def ending(rotation: Rotation, state: State, message: str = "") -> tuple[State, str]:
+    """How the run ends, and its word for people; one that was taken back says why, whatever the run was to do."""
+    return (State.REVERTED, rotation.note) if rotation.stage is Stage.REVERTED else (state, message)
 
 
 def unsettled(outcome: Outcome) -> KeyturnError | None:

@@ -173,7 +173,7 @@ def promote(keyturn: Keyturn, attempt: Attempt) -> Attempt:
         return attempt
     path, rotation = attempt.path, going_on(attempt).rotation
     current = write_current(keyturn, attempt)
-    keyturn.hub.annotate(path, told_of(attempt.candidate, rotation))
+    keyturn.hub.annotate(path, told_of(keyturn, path, attempt.candidate, rotation))
     promoted = rotation.to(
         Stage.PROMOTED,
         version=current.version,
@@ -187,10 +187,20 @@ def promote(keyturn: Keyturn, attempt: Attempt) -> Attempt:
         raise
 
 
-def told_of(fields: SecretFields, rotation: Rotation) -> dict[str, str | None]:
-    """What the secret's metadata tells of a version that ``rotation`` made."""
+def told_of(keyturn: Keyturn, path: str, fields: SecretFields, rotation: Rotation) -> dict[str, str | None]:
+    """What the secret's metadata tells of ``fields``, which ``rotation`` put in force, or again in force."""
     plain = fields.reveal()
-    return {ROTATED_AT: plain.get("rotated_at"), EXPIRES_AT: plain.get(EXPIRY_FIELD), TOKEN: rotation.token}
+    made = plain.get("rotated_at") or written_before(keyturn, path, rotation)
+    return {ROTATED_AT: made, EXPIRES_AT: plain.get(EXPIRY_FIELD), TOKEN: rotation.token}
+
+
+def written_before(keyturn: Keyturn, path: str, rotation: Rotation) -> str | None:
+    """When the version was written that a rotation put in force again; None for a rotation that made its own."""
+    if rotation.stage not in (Stage.REVERTING, Stage.REVERTED):
+        return None
+    info = keyturn.hub.describe(path)
+    versions = info.versions if info else ()
+    return next((one.created_at.isoformat() for one in versions if one.version == rotation.base_version), None)
 
 
 def tell_again(keyturn: Keyturn, path: str) -> None:
@@ -201,7 +211,7 @@ def tell_again(keyturn: Keyturn, path: str) -> None:
         newest = record.open if in_force else promoted_last(record)
         if newest is None or current is None:
             return
-        keyturn.hub.annotate(path, told_of(current.fields, newest))
+        keyturn.hub.annotate(path, told_of(keyturn, path, current.fields, newest))
         if (load(keyturn, path).version, keyturn.hub.read(path)) == (record.version, current):
             return
 

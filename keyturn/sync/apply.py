@@ -7,11 +7,11 @@ from typing import Final
 
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import Conflict, KeyturnError, NotOwned, Throttled, Unavailable
-from keyturn.core.pace import QUOTAS, Pace
 from keyturn.core.plan import Action, Item
 from keyturn.core.stores import Copy, Lack
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import CopyState, converge
+from keyturn.sync.pace import QUOTAS, Pace
 
 TRIES: Final = 6
 """How often one copy is tried while its store asks for a slower pace."""

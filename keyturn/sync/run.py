@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 from keyturn.core.errors import Conflict
-from keyturn.core.pace import WIDEST
 from keyturn.core.plan import Action, Item, Plan, moved
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.sync import CopyState
 from keyturn.sync import standing
 from keyturn.sync.apply import Applier, Result
+from keyturn.sync.pace import WIDEST
 from keyturn.sync.planning import due, plan
 from keyturn.sync.standing import Change, Failing
 

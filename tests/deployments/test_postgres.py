@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 
 from deployments.local import postgres
+from deployments.local.database_server import service_account
 from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 
@@ -96,7 +97,7 @@ def test_programs_that_the_account_cannot_reach_are_copied_to_where_it_can(tmp_p
     shutil.copytree(tree, unreachable, symlinks=True)
     shutil.copytree(tree.parent.with_name(libraries), closed / libraries, symlinks=True)
     closed.chmod(0o700)
-    account = postgres.service_account()
+    account = service_account()
     assert account is not None
     programs = postgres.programs_for(account, unreachable)
     try:

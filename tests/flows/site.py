@@ -13,7 +13,7 @@ from deployments.local.environment import LEASE_TOKEN_ROLE
 from deployments.local.prepare import DATABASE, WORKER
 from deployments.local.prepare import Hub as PreparedHub
 from keyturn.catalogue import load
-from keyturn.catalogue.models import Destination
+from keyturn.catalogue.destinations import Destination
 from keyturn.core.record import Record
 from keyturn.core.stores import Copy
 from keyturn.providers.registry import open_keyturn

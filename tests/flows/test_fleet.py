@@ -80,7 +80,7 @@ def test_every_due_secret_is_one_task_and_one_row_and_the_progress_ends_at_100(
 
     asked = {"flow_run_id": {"any_": [run_of(state)]}, "type": {"any_": ["progress"]}}
     (progress,) = prefect.all("artifacts", artifacts=asked)
-    assert (float(progress["data"]), progress["description"]) == (100.0, "6 secrets are due")
+    assert (float(progress["data"]), progress["description"]) == (100.0, "6 due secrets, done")
 
 
 def test_no_more_than_asked_for_are_at_work_at_a_target_at_once(prefect: PrefectServer, build: Build, lab: Lab) -> None:

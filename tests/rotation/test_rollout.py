@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from keyturn.core.errors import NotFound, Superseded, TerminalError, Unavailable
+from keyturn.core.errors import Conflict, NotFound, Superseded, TerminalError, Unavailable
 from keyturn.core.hub import ROTATED_AT
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
+from keyturn.rotation import steps
 from keyturn.rotation.revert import revert
 from keyturn.rotation.rollout import Told
 from keyturn.rotation.run import State, rotate, unsettled
 from keyturn.rotation.settle import retire
 from tests.rotation.helpers import Worker, remote, with_copy, worker
-from tests.support.hooks import Once, raising
+from tests.support.hooks import Once, dead_holder, raising
 from tests.support.lab import INTERVAL, Declared, Lab, Opened
 
 CONSUMERS = {
@@ -216,3 +217,18 @@ def test_where_the_hub_kept_no_version_before_nothing_is_taken_back(lab: Lab, op
     retiring = worker(lab, secret).record().retiring
     assert retiring is not None
     assert retiring.stage is Stage.PROMOTED
+
+
+def test_a_late_promotion_does_not_make_what_was_put_back_look_young(
+    lab: Lab, opened: Opened, secret: Declared
+) -> None:
+    late = worker(lab, secret, dead_holder(), consumers=CONSUMERS)
+    attempt = late.verified()
+    opened.sender.unwell["canary"] = REFUSES
+    late = late.hooking("hub", annotate=Once(lambda: rotate(opened.keyturn, secret.path)))
+    with pytest.raises(Conflict):
+        steps.promote(late.keyturn, attempt)
+    info = opened.keyturn.hub.describe(secret.path)
+    assert info is not None
+    assert (info.version, info.promoted_by) == (3, attempt.rotation.token)
+    assert info.custom[ROTATED_AT] == info.versions[0].created_at.isoformat()
