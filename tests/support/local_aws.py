@@ -1,10 +1,18 @@
 """Leading this process, and those that it starts, to the local AWS and to no other."""
 
+import json
 import os
+import secrets
+from contextlib import closing
+from pathlib import Path
+from typing import Final
 
+import boto3
 import pytest
 
 from deployments.local.aws import LocalAws
+
+POLICIES: Final = Path(__file__).parents[2] / "deployments" / "policies"
 
 
 def use(server: LocalAws, patch: pytest.MonkeyPatch) -> None:
@@ -14,3 +22,17 @@ def use(server: LocalAws, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(server.credentials))
     patch.setenv("AWS_CONFIG_FILE", str(server.directory / "no-config"))
     patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def become(server: LocalAws, policy: Path, patch: pytest.MonkeyPatch) -> None:
+    """Sign in as a fresh user who may call what this policy file allows, on any resource: moto knows no ARNs here."""
+    document = json.loads(policy.read_text())
+    for statement in document["Statement"]:
+        statement["Resource"] = "*"
+    with closing(boto3.Session().client("iam", region_name="us-east-1", endpoint_url=server.endpoint_url)) as iam:
+        name = f"user-{secrets.token_hex(4)}"
+        iam.create_user(UserName=name)
+        iam.put_user_policy(UserName=name, PolicyName="may", PolicyDocument=json.dumps(document))
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+    patch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    patch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
