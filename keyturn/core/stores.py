@@ -39,7 +39,7 @@ class Marks:
         path, _, rest = tags.get(TAG_SOURCE, "").rpartition("@")
         version, _, shape = rest.partition("+")
         digest = tags.get(TAG_FINGERPRINT, "")
-        if tags.get(TAG_MANAGED_BY) != MANAGED_BY or not path or not version.isdigit():
+        if tags.get(TAG_MANAGED_BY) != MANAGED_BY or not path or not version.isdecimal():
             return None
         return Marks(path, int(version), digest, shape)
 

@@ -59,21 +59,38 @@ ERRORS: Final[Mapping[str, type[KeyturnError]]] = {
     "UnrecognizedClientException": Denied,
     "ConcurrentModification": Locked,
     "EntityTemporarilyUnmodifiable": Locked,
+    "InternalServerError": Unavailable,
     "InternalServiceError": Unavailable,
+    "InvalidResourceId": NotFound,
     "NoSuchEntity": NotFound,
+    "ParameterAlreadyExists": Conflict,
+    "ParameterNotFound": NotFound,
     "ResourceExistsException": Conflict,
     "ResourceNotFoundException": NotFound,
     "RequestLimitExceeded": Throttled,
     "SlowDown": Throttled,
     "TooManyRequestsException": Throttled,
+    "TooManyUpdates": Locked,
 }
-"""What the codes of Secrets Manager, IAM, STS and "Common errors" mean; what isn't here is refused as Invalid."""
+"""What the codes of Secrets Manager, Parameter Store, IAM, STS and "Common errors" mean; any other is Invalid."""
 
 IAM_OPERATIONS: Final = frozenset(
     {"CreateAccessKey", "DeleteAccessKey", "GetAccessKeyLastUsed", "GetUser", "ListAccessKeys", "UpdateAccessKey"}
 )
+PARAMETER_OPERATIONS: Final = frozenset(
+    {"AddTagsToResource", "DeleteParameter", "DescribeParameters", "GetParameter", "GetParameters", "PutParameter"}
+)
 NO_PERMISSION: Final = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized"})
 KMS_FAILURE: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
+HINTS: Final[Mapping[str, str]] = {
+    "HierarchyTypeMismatchException": "AWS keeps this parameter's type: delete it, or give the store the same type",
+    "InvalidKeyId": "See that the KMS key is there in this region, is enabled, and may be used",
+    "ParameterLimitExceeded": "The region is full for this tier: delete parameters, or use the Advanced tier",
+    "ParameterMaxVersionLimitExceeded": "Its oldest version has a label: move the label to a newer version",
+    "ParameterPatternMismatchException": "The parameter's AllowedPattern refuses the value: change the pattern",
+}
+"""What to do about codes that say enough by themselves."""
+
 NO_IDENTITY: Final = (
     CredentialRetrievalError,
     NoCredentialsError,
@@ -94,6 +111,15 @@ def from_aws(error: Exception, doing: str, name: str) -> KeyturnError:
     if isinstance(error, NotConnected | HTTPClientError | IncompleteReadError | ResponseParserError):
         return Unavailable(doing, name, f"AWS did not answer ({kind})", "Check the network, region and endpoint")
     return Invalid(doing, name, f"the AWS SDK refuses this ({kind})", "Check the region, endpoint and settings")
+
+
+def from_code(code: str, operation: str, doing: str, name: str) -> KeyturnError:
+    """Our error for one of AWS's codes, as an answer about many secrets gives them."""
+    problem = f"AWS answered {code} to {operation}"
+    if code.startswith(("Throttl", "RequestThrottled")) or ERRORS.get(code) is Throttled:
+        hint = "It is tried again by itself; where it lasts, see who else calls AWS so often, or raise the quota"
+        return Throttled(doing, name, problem, hint)
+    return ERRORS.get(code, Invalid)(doing, name, problem, _hint(code, operation))
 
 
 @dataclass(frozen=True)
@@ -146,6 +172,17 @@ class _AssumedRole(CredentialProvider):
 
 
 @contextmanager
+def opening(name: str, settings: AwsSettings) -> Iterator[boto3.Session]:
+    """The session to make the store's client with; whatever can't work leaves as Invalid or Denied."""
+    with translated("open", name):
+        try:
+            yield open_session(settings)
+        except ValueError:
+            problem = f"region {settings.region!r} or endpoint {settings.endpoint_url!r} is malformed"
+            raise Invalid("open", name, problem, "Correct the store's settings") from None
+
+
+@contextmanager
 def translated(doing: str, name: str) -> Iterator[None]:
     """Whatever the SDK raises inside leaves as one of ours."""
     try:
@@ -163,21 +200,28 @@ def field(answer: Mapping[str, Any], name: str, doing: str, of: str) -> Any:
 
 def _from_answer(error: ClientError, doing: str, name: str) -> KeyturnError:
     code, operation = error.response["Error"]["Code"], error.operation_name
-    problem = f"AWS answered {code} to {operation}"
     if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+        problem = f"AWS answered {code} to {operation}"
         return Unavailable(doing, name, problem, "It is tried again by itself; see AWS's service health")
-    if code.startswith(("Throttl", "RequestThrottled")) or ERRORS.get(code) is Throttled:
-        hint = "It is tried again by itself; where it lasts, see who else calls AWS so often, or raise the quota"
-        return Throttled(doing, name, problem, hint)
-    return ERRORS.get(code, Invalid)(doing, name, problem, _hint(code, operation))
+    return from_code(code, operation, doing, name)
 
 
 def _hint(code: str, operation: str) -> str:
-    if code in NO_PERMISSION and operation in IAM_OPERATIONS:
-        return f"Allow iam:{operation} on the user whose keys are rotated"
     if code in NO_PERMISSION:
-        service = "sts" if operation == "AssumeRole" else "secretsmanager"
-        return f"Allow {service}:{operation}, and kms:Decrypt and kms:GenerateDataKey where a key of your own encrypts"
+        return _missing_permission(operation)
     if code in KMS_FAILURE:
         return "Allow kms:Decrypt and kms:GenerateDataKey on the secret's KMS key, and see that the key is enabled"
-    return "Check the access key or sign in again, and the clock" if ERRORS.get(code) is Denied else ""
+    if code == "ValidationException" and operation == "PutParameter":
+        return "See that the value holds no {{ }}, and that the store's tier is not below the parameter's"
+    return HINTS.get(code) or (
+        "Check the access key or sign in again, and the clock" if ERRORS.get(code) is Denied else ""
+    )
+
+
+def _missing_permission(operation: str) -> str:
+    if operation in IAM_OPERATIONS:
+        return f"Allow iam:{operation} on the user whose keys are rotated"
+    if operation in PARAMETER_OPERATIONS:
+        return f"Allow ssm:{operation}, and kms:Encrypt, kms:Decrypt and kms:GenerateDataKey on a key of your own"
+    service = "sts" if operation == "AssumeRole" else "secretsmanager"
+    return f"Allow {service}:{operation}, and kms:Decrypt and kms:GenerateDataKey where a key of your own encrypts"

@@ -7,20 +7,33 @@ tried twice. Source: "PutSecretValue", "UpdateSecretVersionStage" and "ListSecre
 
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.names import AWS_SECRETS_MANAGER, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import TAG_MANAGED_BY, Copy, Marks
-from keyturn.providers.aws import SDK_CONFIG, AwsSettings, field, open_session, translated
+from keyturn.core.stores import TAG_MANAGED_BY, Copy, Lack, Marks
+from keyturn.providers.aws import SDK_CONFIG, AwsSettings, field, from_code, opening, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_secretsmanager.type_defs import CreateSecretRequestTypeDef, TagTypeDef
+    from mypy_boto3_secretsmanager.type_defs import (
+        BatchGetSecretValueRequestTypeDef,
+        CreateSecretRequestTypeDef,
+        FilterTypeDef,
+        ReplicaRegionTypeTypeDef,
+        TagTypeDef,
+    )
 
 CURRENT: Final = "AWSCURRENT"
+BATCH: Final = 20
+"""How many values one BatchGetSecretValue gives."""
+
+NOT_SERVED: Final = frozenset({"InvalidRequestException", "ResourceNotFoundException"})
+"""What GetSecretValue answers for a secret that is scheduled for deletion, and for one that is not there."""
+
 VERSIONS: Final = uuid.UUID("5b0a3d0e-6f6b-4a52-9d3c-0f1f6f1c7a11")
 """Namespace of the version ids (RFC 9562, version 5); changing it makes every copy look tampered with."""
 
@@ -38,8 +51,13 @@ class AwsSecretsManager:
 
     Signs in as boto3 does by default, or as ``profile``; with ``role_arn`` that identity assumes the role,
     again whenever the session nears its end. ``kms_key_id`` encrypts the secrets that are created here;
-    existing ones keep their key. Raises Invalid or Denied for settings that can't work.
+    existing ones keep their key. ``replicas`` are the regions that AWS copies every secret to, encrypted with
+    the key that an alias or a multi-Region key's id names there, else with aws/secretsmanager.
+    ``recovery_window`` is how long a deleted secret can be restored, in whole days. Raises Invalid or Denied
+    for settings that can't work.
     """
+
+    lacks: frozenset[Lack] = frozenset()
 
     def __init__(
         self,
@@ -50,19 +68,18 @@ class AwsSecretsManager:
         profile: str | None = None,
         role_arn: str | None = None,
         kms_key_id: str | None = None,
+        replicas: Sequence[str] = (),
+        recovery_window: timedelta = timedelta(days=30),
     ) -> None:
         self.name = name
         self._region = region
         self._kms_key_id = kms_key_id
-        with translated("open", name):
-            session = open_session(AwsSettings(region, endpoint_url, profile, role_arn))
-            try:
-                self._client: SecretsManagerClient = session.client(
-                    "secretsmanager", region_name=region, endpoint_url=endpoint_url, config=SDK_CONFIG
-                )
-            except ValueError:
-                problem = f"region {region!r} or endpoint {endpoint_url!r} is malformed"
-                raise Invalid("open", name, problem, "Correct the store's settings") from None
+        self._replicas = tuple(replicas)
+        self._recovery_days = recovery_window.days
+        with opening(name, AwsSettings(region, endpoint_url, profile, role_arn)) as session:
+            self._client: SecretsManagerClient = session.client(
+                "secretsmanager", region_name=region, endpoint_url=endpoint_url, config=SDK_CONFIG
+            )
 
     def find(self, remote: str) -> Copy | None:
         """Describe one secret without reading its value; None where there is none."""
@@ -74,19 +91,16 @@ class AwsSecretsManager:
 
     def managed(self) -> Iterator[Copy]:
         """Every secret with Keyturn's marks; replicas of another region's secrets belong to that region."""
-        pages = self._client.get_paginator("list_secrets").paginate(
-            Filters=[{"Key": "tag-key", "Values": [TAG_MANAGED_BY]}],
-            IncludePlannedDeletion=False,
-            PaginationConfig={"PageSize": 100},
-        )
-        with translated("list", self._named("*")):
-            for page in pages:
-                for entry in field(page, "SecretList", "list", self._named("*")):
-                    copy = _copy(entry)
-                    if copy.marks and entry.get("PrimaryRegion", self._region) == self._region:
-                        yield copy
+        ours = self._listed([{"Key": "tag-key", "Values": [TAG_MANAGED_BY]}])
+        return (copy for copy in ours if copy.marks)
 
-    def write(self, remote: str, value: Sensitive, marks: Marks, found: Copy | None) -> Copy:
+    def everything(self) -> Iterator[Copy]:
+        """Every secret that is there; replicas of another region's secrets belong to that region."""
+        return self._listed([])
+
+    def write(
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
+    ) -> Copy:
         """Create the secret or give it a new version, then its tags; other tags stay.
 
         A crash before the tags leaves a version that the old marks don't imply, so the next run writes
@@ -112,21 +126,33 @@ class AwsSecretsManager:
                 answer = self._client.get_secret_value(SecretId=remote)
             except self._client.exceptions.InvalidRequestException:
                 raise NotFound("read", name, "it is scheduled for deletion", "Restore it, or write it again") from None
-        if "SecretBinary" in answer:
-            raise Invalid("read", name, "it holds binary data, no text", "Keyturn manages texts only")
-        return Sensitive(field(answer, "SecretString", "read", name))
+        return self._text(remote, answer)
+
+    def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
+        """The values served now, 20 in a call; what is absent or scheduled for deletion is left out."""
+        names = list(dict.fromkeys(remotes))
+        for remote in names:
+            self._check_name(remote, "read")
+        batches = (names[start : start + BATCH] for start in range(0, len(names), BATCH))
+        return {told["Name"]: self._text(told["Name"], told) for batch in batches for told in self._batch(batch)}
 
     def delete(self, remote: str) -> None:
-        """Schedule it for deletion after AWS's default of 30 days. Absent is success."""
+        """Schedule it for deletion after the recovery window, its replicas at once. Absent is success."""
         self._check_name(remote, "delete")
+        wrong = self._client.exceptions
         with translated("delete", self._named(remote)):
             try:
-                self._client.delete_secret(SecretId=remote)
-            except self._client.exceptions.ResourceNotFoundException:
+                self._schedule_deletion(remote)
+            except wrong.ResourceNotFoundException:
                 return
-            except self._client.exceptions.InvalidRequestException:
-                if "DeletedDate" not in self._describe(remote, "delete"):
+            except (wrong.InvalidParameterException, wrong.InvalidRequestException):
+                told = self._describe(remote, "delete")
+                if "DeletedDate" in told:
+                    return
+                if not (regions := [replica["Region"] for replica in told.get("ReplicationStatus", ())]):
                     raise
+                self._client.remove_regions_from_replication(SecretId=remote, RemoveReplicaRegions=regions)
+                self._schedule_deletion(remote)
 
     def close(self) -> None:
         """Let go of connections; the store can't be used afterwards."""
@@ -141,6 +167,8 @@ class AwsSecretsManager:
         }
         if self._kms_key_id:
             request["KmsKeyId"] = self._kms_key_id
+        if self._replicas:
+            request["AddReplicaRegions"] = self._in_regions(self._replicas)
         field(self._client.create_secret(**request), "VersionId", "write", self._named(written.name))
 
     def _update(self, written: Copy, value: Sensitive, marks: Marks, found: Copy) -> None:
@@ -156,6 +184,64 @@ class AwsSecretsManager:
             self._make_current(written)
         if found.marks != marks:
             self._client.tag_resource(SecretId=remote, Tags=_tags(marks))
+        if lacking := self._regions_without(remote):
+            self._replicate(remote, lacking)
+
+    def _regions_without(self, remote: str) -> list[str]:
+        """The regions that should have a replica and have none, or one that failed."""
+        if not self._replicas:
+            return []
+        statuses = self._describe(remote, "write").get("ReplicationStatus", ())
+        there = {replica["Region"] for replica in statuses if replica.get("Status") != "Failed"}
+        return [region for region in self._replicas if region not in there]
+
+    def _replicate(self, remote: str, regions: Sequence[str]) -> None:
+        wrong = self._client.exceptions
+        try:
+            self._client.replicate_secret_to_regions(SecretId=remote, AddReplicaRegions=self._in_regions(regions))
+        except (wrong.InvalidParameterException, wrong.InvalidRequestException):
+            # AWS refuses a region that has a replica: another run may have been faster.
+            if self._regions_without(remote):
+                raise
+
+    def _in_regions(self, regions: Sequence[str]) -> "list[ReplicaRegionTypeTypeDef]":
+        key = self._kms_key_id or ""
+        if key.startswith(("alias/", "mrk-")):
+            return [{"Region": region, "KmsKeyId": key} for region in regions]
+        return [{"Region": region} for region in regions]
+
+    def _schedule_deletion(self, remote: str) -> None:
+        self._client.delete_secret(SecretId=remote, RecoveryWindowInDays=self._recovery_days)
+
+    def _listed(self, filters: "Sequence[FilterTypeDef]") -> Iterator[Copy]:
+        pages = self._client.get_paginator("list_secrets").paginate(
+            Filters=filters, IncludePlannedDeletion=False, PaginationConfig={"PageSize": 100}
+        )
+        with translated("list", self._named("*")):
+            for page in pages:
+                for entry in field(page, "SecretList", "list", self._named("*")):
+                    if entry.get("PrimaryRegion", self._region) == self._region:
+                        yield _copy(entry)
+
+    def _batch(self, remotes: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+        """What AWS gives of these secrets; raises the first error that isn't absence."""
+        request: BatchGetSecretValueRequestTypeDef = {"SecretIdList": remotes}
+        while True:
+            with translated("read", self._named("*")):
+                answer = self._client.batch_get_secret_value(**request)
+            for error in answer.get("Errors", ()):
+                if (code := error.get("ErrorCode", "")) not in NOT_SERVED:
+                    raise from_code(code, "GetSecretValue", "read", self._named(error.get("SecretId", "*")))
+            yield from field(answer, "SecretValues", "read", self._named("*"))
+            if not (token := answer.get("NextToken")):
+                return
+            request["NextToken"] = token
+
+    def _text(self, remote: str, answer: Mapping[str, Any]) -> Sensitive:
+        name = self._named(remote)
+        if "SecretBinary" in answer:
+            raise Invalid("read", name, "it holds binary data, no text", "Keyturn manages texts only")
+        return Sensitive(field(answer, "SecretString", "read", name))
 
     def _make_current(self, written: Copy) -> None:
         current = _current(self._describe(written.name, "write"))

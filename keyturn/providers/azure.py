@@ -8,6 +8,7 @@ from typing import Any, Final
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
+    DecodeError,
     HttpResponseError,
     ServiceRequestError,
     ServiceResponseError,
@@ -86,10 +87,10 @@ def service_code(error: HttpResponseError) -> str:
 
 
 def _unanswered(error: BaseException | None) -> bool:
-    """Whether the network is at the bottom of it: azure-identity calls that a failed authentication."""
+    """Whether something else answered, or nothing: azure-identity calls that a failed authentication."""
     while isinstance(error, ClientAuthenticationError) and error.response is None:
         error = error.__cause__ or error.__context__
-    return isinstance(error, ServiceRequestError | ServiceResponseError)
+    return isinstance(error, ServiceRequestError | ServiceResponseError | DecodeError)
 
 
 def _refused(error: HttpResponseError, status: int, doing: str, name: str) -> KeyturnError:

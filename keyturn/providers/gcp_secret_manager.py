@@ -3,83 +3,90 @@
 Ownership is the label ``keyturn-managed-by``, by which the listing filters; source, fingerprint and the number of
 the version that Keyturn wrote last are annotations. Adding a version and annotating the secret are two calls, made
 in that order: whatever a crash leaves between them looks stale, to :meth:`GcpSecretManager.find` and to the listing.
+Versions that are no longer served are disabled after both; what a crash leaves enabled, the next new version mends.
 
 What the service can't do: a version that somebody else adds, disables or destroys leaves no trace on the secret, so
 :meth:`GcpSecretManager.managed` can't see it and :meth:`GcpSecretManager.find` can; and deletion is final.
 Quotas per project and minute: 90,000 accesses, 600 reads, 600 writes (source: "Quotas and limits").
 """
 
-import ipaddress
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import reduce
-from typing import Any, Final, TypeVar
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, Final, Literal, TypeVar
 
-import grpc
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient
-from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
-from google.cloud.secretmanager_v1.types import ListSecretsResponse, Secret, SecretVersion
-from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
+from google.cloud.secretmanager_v1.types import Secret, SecretVersion
 
 from keyturn.core import errors
 from keyturn.core.names import GCP_SECRET_MANAGER, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import MANAGED_BY, TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_SOURCE, TAG_VERSION, Copy, Marks
+from keyturn.core.stores import MANAGED_BY, TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_SOURCE, TAG_VERSION, Copy, Lack, Marks
+from keyturn.providers import gcp_copies
+from keyturn.providers.gcp_copies import OURS, Seen, last, listed, seen
+from keyturn.providers.gcp_errors import from_gcp
+from keyturn.providers.gcp_versions import DESTROY, ENABLED, NOT_DESTROYED, to_retire
+from keyturn.providers.gcp_wire import crc32c, loopback_transport
+from keyturn.providers.side_by_side import read_side_by_side
 
 DEADLINE: Final = 10.0
 """Seconds that one call may take. The SDK's own retries are off: the flows retry."""
 PAGE_SIZE: Final = 1000
+READERS: Final = 16
+"""Values read side by side."""
+MOST_RETIRED: Final = 10
+"""Old versions that one write disables or destroys, to spare the quota; the next write goes on."""
+TTLS: Final = (timedelta(minutes=1), timedelta(days=36_500))
+"""Source: "Set up an expiry for a secret"."""
 
 _T = TypeVar("_T")
 
-# At DEBUG the SDK's transport logs whole requests and answers, payloads included.
-logging.getLogger(SecretManagerServiceGrpcTransport.__module__).addFilter(lambda record: record.levelno > logging.DEBUG)
-
-
-_CRC32C: Final = tuple(reduce(lambda rest, _: rest >> 1 ^ 0x82F63B78 * (rest & 1), range(8), n) for n in range(256))
-
-
-def crc32c(data: bytes) -> int:
-    """The CRC-32C (Castagnoli) checksum that the service checks and gives (source: RFC 3720, B.4)."""
-    table, remainder = _CRC32C, 0xFFFFFFFF
-    for byte in data:
-        remainder = table[(remainder ^ byte) & 0xFF] ^ remainder >> 8
-    return remainder ^ 0xFFFFFFFF
-
-
-@dataclass(frozen=True, eq=False)
-class _Seen(Copy):
-    """A copy together with what an update of its marks needs; it equals the plain :class:`Copy`."""
-
-    labels: Mapping[str, str] = field(default_factory=dict, repr=False)
-    annotations: Mapping[str, str] = field(default_factory=dict, repr=False)
-    etag: str = field(default="", repr=False)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Copy):
-            return NotImplemented
-        mine = (self.name, self.version_id, self.marks, self.intact)
-        return mine == (other.name, other.version_id, other.marks, other.intact)
-
-    __hash__ = Copy.__hash__
-
 
 class GcpSecretManager:
-    """The secrets of one project, as a :class:`keyturn.core.stores.Store`."""
+    """The secrets of one project, as a :class:`keyturn.core.stores.Store`.
 
-    def __init__(self, name: str, *, project: str, endpoint: str | None = None) -> None:
+    New secrets are kept in the locations of ``replication``, or where Google chooses. Every copy carries
+    ``annotations`` besides Keyturn's own, and Google deletes it ``ttl`` after its last write. ``old_versions`` says
+    what becomes of versions that are no longer served; a version that an alias stands for is left alone.
+    """
+
+    lacks: frozenset[Lack] = frozenset({Lack.LISTED_CHANGES})
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        project: str,
+        endpoint: str | None = None,
+        replication: Sequence[str] = (),
+        annotations: Mapping[str, str] | None = None,
+        ttl: timedelta | None = None,
+        old_versions: Literal["keep", "disable", "destroy"] = "disable",
+        destroy_after: timedelta = timedelta(days=7),
+    ) -> None:
         """Open it with application default credentials, or without any at ``endpoint``, a loopback host:port.
 
-        Raises Denied without credentials, and Invalid for an endpoint that isn't loopback.
+        Raises Denied without credentials, and Invalid for an endpoint that isn't loopback or settings out of bounds.
         """
         self.name = name
         self._project = f"projects/{project}"
+        replicas = [{"location": location} for location in replication]
+        self._replication = {"user_managed": {"replicas": replicas}} if replicas else {"automatic": {}}
+        self._annotations = dict(annotations or {})
+        self._expiry = {} if ttl is None else {"ttl": ttl}
+        self._retires = old_versions != "keep"
+        self._destroy_after = destroy_after if old_versions == "destroy" else None
+        problem = gcp_copies.wrong(self._annotations)
+        if ttl is not None and not TTLS[0] <= ttl <= TTLS[1]:
+            problem = "its ttl is not between one minute and 100 years"
+        if problem:
+            raise errors.Invalid("open", name, problem, "Correct the store's settings")
         with self._translated("open"):
-            transport = None if endpoint is None else _loopback_transport(endpoint, name)
+            transport = None if endpoint is None else loopback_transport(endpoint, name)
             self._client = SecretManagerServiceClient(transport=transport)
 
     def find(self, remote: str) -> Copy | None:
@@ -88,37 +95,36 @@ class GcpSecretManager:
 
     def managed(self) -> Iterator[Copy]:
         """Every copy with Keyturn's marks, as it was written; what changed versions since, only ``find`` can tell."""
-        ours = f"labels.{TAG_MANAGED_BY}={MANAGED_BY}"
-        request = {"parent": self._project, "filter": ours, "page_size": PAGE_SIZE}
-        with self._translated("list"):
-            pages = self._client.list_secrets(request=request, retry=None, timeout=DEADLINE).pages
-        while True:
-            with self._translated("list"):
-                page = next(pages, None)
-            if page is None:
-                return
-            # Bare messages: reading them through the SDK's wrappers costs about ten times the CPU.
-            for secret in ListSecretsResponse.pb(page).secrets:
-                version = secret.annotations.get(TAG_VERSION, "")
-                if marks := _marks(secret.labels, secret.annotations):
-                    yield Copy(_last(secret.name), version, marks, intact=bool(version))
+        return (copy for copy in self._list(OURS) if copy.marks)
 
-    def write(self, remote: str, value: Sensitive, marks: Marks, found: Copy | None) -> Copy:
-        """Add a version unless the latest holds the value already, then record the marks.
+    def everything(self) -> Iterator[Copy]:
+        """Every secret; of those that are not ours, the listing tells no version."""
+        return self._list("")
 
-        Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster.
+    def write(
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
+    ) -> Copy:
+        """Add a version unless the latest holds the value already, record the marks, and retire older versions.
+
+        Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. ``expires_at`` is
+        not shown: when a secret of Google's expires, it is deleted.
         """
         self._path(remote, "write")
         if problem := too_large(GCP_SECRET_MANAGER, len(value.reveal().encode())):
             raise errors.Invalid("write", self._named(remote), problem)
-        if found is not None and not isinstance(found, _Seen):
+        if found is not None and not isinstance(found, Seen):
             # A copy from a listing may be old, and lacks the etag.
             found = self._look(remote, "write")
-        seen = found or self._create(remote, marks)
-        if seen.intact and seen.marks == marks:
-            return seen
-        number = seen.version_id if self._serves(seen, value, marks) else self._add(remote, value)
-        return self._record(seen, marks, number)
+        before = found or self._create(remote, marks)
+        if before.intact and before.marks == marks:
+            return before
+        self._check_annotations(before, marks)
+        if self._serves(before, value, marks):
+            return self._record(before, marks, before.version_id)
+        added = self._add(remote, value)
+        written = self._record(before, marks, last(added.name))
+        self._retire(written, added)
+        return written
 
     def read(self, remote: str) -> Sensitive:
         """The latest version's value, its checksum verified. NotFound also where that version isn't enabled."""
@@ -130,6 +136,10 @@ class GcpSecretManager:
         except UnicodeDecodeError:
             raise errors.Invalid("read", self._named(remote), "its value is not UTF-8 text") from None
 
+    def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
+        """The latest versions' values, one call each, side by side; what is absent or not enabled is left out."""
+        return read_side_by_side(self.read, remotes, READERS)
+
     def delete(self, remote: str) -> None:
         """Remove the secret with every version, for good: Google Cloud keeps nothing to recover. Absent is success."""
         with suppress(errors.NotFound):
@@ -139,12 +149,29 @@ class GcpSecretManager:
         """Close the channel."""
         self._client.transport.close()  # type: ignore[no-untyped-call]
 
-    def _look(self, remote: str, doing: str) -> _Seen | None:
+    def _look(self, remote: str, doing: str) -> Seen | None:
         try:
             secret = self._call(doing, remote, self._client.get_secret, {"name": self._path(remote, doing)})
         except errors.NotFound:
             return None
-        return _seen(remote, secret, self._latest(remote, doing))
+        return seen(remote, secret, self._latest(remote, doing))
+
+    def _list(self, wanted: str) -> Iterator[Copy]:
+        request = {"parent": self._project, "filter": wanted, "page_size": PAGE_SIZE}
+        for page in self._pages("list", None, self._client.list_secrets, request):
+            yield from map(listed, page.secrets)
+
+    def _pages(
+        self, doing: str, remote: str | None, rpc: Callable[..., Any], request: Mapping[str, Any]
+    ) -> Iterator[Any]:
+        """The bare messages of a listing's pages."""
+        pages = self._call(doing, remote, rpc, request).pages
+        while True:
+            with self._translated(doing, remote):
+                page = next(pages, None)
+            if page is None:
+                return
+            yield type(page).pb(page)
 
     def _latest(self, remote: str, doing: str) -> SecretVersion | None:
         name = f"{self._path(remote, doing)}/versions/latest"
@@ -160,56 +187,87 @@ class GcpSecretManager:
             raise errors.Unavailable(doing, self._named(remote), "the value arrived with a wrong checksum")
         return payload.data
 
-    def _create(self, remote: str, marks: Marks) -> _Seen:
+    def _create(self, remote: str, marks: Marks) -> Seen:
         """A secret without versions and without a fingerprint, so that it counts as stale until it is complete."""
-        tags = {"labels": {TAG_MANAGED_BY: MANAGED_BY}, "annotations": {TAG_SOURCE: marks.source_tag}}
-        secret = {"replication": {"automatic": {}}, **tags}
-        request = {"parent": self._project, "secret_id": remote, "secret": secret}
+        annotations = {**self._annotations, TAG_SOURCE: marks.source_tag}
+        secret = {"replication": self._replication, "labels": {TAG_MANAGED_BY: MANAGED_BY}, "annotations": annotations}
+        request = {"parent": self._project, "secret_id": remote, "secret": secret | self._expiry}
         try:
-            return _seen(remote, self._call("write", remote, self._client.create_secret, request), None)
+            return seen(remote, self._call("write", remote, self._client.create_secret, request), None)
         except errors.Conflict:
             # Perhaps our own, whose answer was lost.
-            seen = self._look(remote, "write")
-            if seen is None or seen.marks is None or seen.marks.source != marks.source:
+            there = self._look(remote, "write")
+            if there is None or there.marks is None or there.marks.source != marks.source:
                 raise
-            return seen
+            return there
 
-    def _serves(self, seen: _Seen, value: Sensitive, marks: Marks) -> bool:
+    def _serves(self, before: Seen, value: Sensitive, marks: Marks) -> bool:
         """Whether the latest version is this value. It is read only where the marks can't tell."""
-        if seen.intact and seen.marks is not None:
-            return seen.marks.fingerprint == marks.fingerprint
-        if not seen.version_id:
+        if before.intact and before.marks is not None:
+            return before.marks.fingerprint == marks.fingerprint
+        if not before.version_id:
             return False
         try:
-            return self._access(seen.name, seen.version_id, "write") == value.reveal().encode()
+            return self._access(before.name, before.version_id, "write") == value.reveal().encode()
         except errors.Conflict:
             return False
 
-    def _add(self, remote: str, value: Sensitive) -> str:
+    def _add(self, remote: str, value: Sensitive) -> SecretVersion:
         payload = {"data": value.reveal().encode(), "data_crc32c": crc32c(value.reveal().encode())}
         request = {"parent": self._path(remote, "write"), "payload": payload}
-        return _last(self._call("write", remote, self._client.add_secret_version, request).name)
+        return self._call("write", remote, self._client.add_secret_version, request)
 
-    def _record(self, seen: _Seen, marks: Marks, number: str) -> _Seen:
-        ours = {TAG_SOURCE: marks.source_tag, TAG_FINGERPRINT: marks.fingerprint, TAG_VERSION: number}
+    def _record(self, before: Seen, marks: Marks, number: str) -> Seen:
         try:
-            secret = self._annotate(seen, {**seen.annotations, **ours})
+            secret = self._annotate(before, self._annotated(before, marks, number))
         except errors.Conflict:
-            self._disclaim(seen.name, number)
+            self._disclaim(before.name, number)
             raise
-        return _Seen(seen.name, number, marks, True, dict(secret.labels), dict(secret.annotations), secret.etag)
+        written = seen(before.name, secret, None)
+        return replace(written, version_id=number, intact=True)
+
+    def _annotated(self, before: Seen, marks: Marks, number: str) -> dict[str, str]:
+        """Others' annotations, the store's, and our own."""
+        ours = {TAG_SOURCE: marks.source_tag, TAG_FINGERPRINT: marks.fingerprint, TAG_VERSION: number}
+        return {**before.annotations, **self._annotations, **ours}
+
+    def _check_annotations(self, before: Seen, marks: Marks) -> None:
+        """Said before a version is added; its number has one digit more at most."""
+        if problem := gcp_copies.too_large(self._annotated(before, marks, f"{before.version_id}0")):
+            raise errors.Invalid("write", self._named(before.name), problem, "Remove annotations that nobody needs")
 
     def _disclaim(self, remote: str, number: str) -> None:
         """Let listings show the copy as stale when our version is the latest but the marks tell of another."""
-        seen = self._look(remote, "write")
-        if seen and seen.marks and seen.version_id == number and not seen.intact:
-            self._annotate(seen, {key: text for key, text in seen.annotations.items() if key != TAG_VERSION})
+        now = self._look(remote, "write")
+        if now and now.marks and now.version_id == number and not now.intact:
+            self._annotate(now, {key: text for key, text in now.annotations.items() if key != TAG_VERSION})
 
-    def _annotate(self, seen: _Seen, annotations: Mapping[str, str]) -> Secret:
-        tags = {"labels": {**seen.labels, TAG_MANAGED_BY: MANAGED_BY}, "annotations": annotations}
-        secret = {"name": self._path(seen.name, "write"), "etag": seen.etag, **tags}
-        request = {"secret": secret, "update_mask": {"paths": ["labels", "annotations"]}}
-        return self._call("write", seen.name, self._client.update_secret, request)
+    def _annotate(self, before: Seen, annotations: Mapping[str, str]) -> Secret:
+        tags = {"labels": {**before.labels, TAG_MANAGED_BY: MANAGED_BY}, "annotations": annotations} | self._expiry
+        secret = {"name": self._path(before.name, "write"), "etag": before.etag, **tags}
+        request = {"secret": secret, "update_mask": {"paths": list(tags)}}
+        return self._call("write", before.name, self._client.update_secret, request)
+
+    def _retire(self, written: Seen, added: SecretVersion) -> None:
+        """Disable or destroy older versions; one that somebody changes at the same time is left to the next write."""
+        if not self._retires or written.version_id == "1":
+            return
+        if (latest := self._latest(written.name, "write")) is None:
+            return
+        versions = self._old_versions(written.name)
+        steps = to_retire(versions, added, latest, written.aliased, self._destroy_after)
+        for step, version in islice(steps, MOST_RETIRED):
+            destroys = step == DESTROY
+            rpc = self._client.destroy_secret_version if destroys else self._client.disable_secret_version
+            with suppress(errors.Conflict, errors.NotFound):
+                self._call(f"{step} an old version of", written.name, rpc, {"name": version.name, "etag": version.etag})
+
+    def _old_versions(self, remote: str) -> Iterator[Any]:
+        wanted = ENABLED if self._destroy_after is None else NOT_DESTROYED
+        request = {"parent": self._path(remote, "write"), "filter": wanted}
+        doing = "list the versions of"
+        for page in self._pages(doing, remote, self._client.list_secret_versions, request):
+            yield from page.versions
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
@@ -219,7 +277,7 @@ class GcpSecretManager:
             raise errors.Invalid(doing, self._named(remote), problem)
         return f"{self._project}/secrets/{remote}"
 
-    def _call(self, doing: str, remote: str, rpc: Callable[..., _T], request: Mapping[str, Any]) -> _T:
+    def _call(self, doing: str, remote: str | None, rpc: Callable[..., _T], request: Mapping[str, Any]) -> _T:
         with self._translated(doing, remote):
             return rpc(request=request, retry=None, timeout=DEADLINE)
 
@@ -229,70 +287,3 @@ class GcpSecretManager:
             yield
         except (api.GoogleAPIError, auth.GoogleAuthError) as error:
             raise from_gcp(error, doing, self.name if remote is None else self._named(remote)) from None
-
-
-def _loopback_transport(endpoint: str, name: str) -> SecretManagerServiceGrpcTransport:
-    """An unencrypted transport without credentials, to this machine alone."""
-    host, _, port = endpoint.rpartition(":")
-    try:
-        local = ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    if not local or not port.isdigit():
-        problem = f"endpoint {endpoint!r} is not a loopback host:port"
-        raise errors.Invalid("open", name, problem, "An endpoint is for an emulator; leave it out for Google Cloud")
-    # By default a proxy of the environment would see the values, and a lost connection stay so for two minutes.
-    options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 1000)]
-    options.append(("grpc.max_receive_message_length", -1))
-    return SecretManagerServiceGrpcTransport(channel=grpc.insecure_channel(endpoint, options=options))
-
-
-def _last(resource_name: str) -> str:
-    return resource_name.rpartition("/")[2]
-
-
-def _marks(labels: Mapping[str, str], annotations: Mapping[str, str]) -> Marks | None:
-    tags = {TAG_MANAGED_BY: labels.get(TAG_MANAGED_BY, "")}
-    return Marks.from_tags(tags | {key: annotations.get(key, "") for key in (TAG_SOURCE, TAG_FINGERPRINT)})
-
-
-def _seen(remote: str, secret: Secret, latest: SecretVersion | None) -> _Seen:
-    labels, annotations = dict(secret.labels), dict(secret.annotations)
-    number = _last(latest.name) if latest else ""
-    marks = _marks(labels, annotations)
-    served = latest is not None and latest.state == SecretVersion.State.ENABLED
-    intact = served and (marks is None or annotations.get(TAG_VERSION) == number)
-    return _Seen(remote, number, marks, intact, labels, annotations, secret.etag)
-
-
-_SIGN_IN: Final = "Set GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth application-default login"
-_GRANT: Final = "Grant roles/secretmanager.admin on the project to the account in use, and enable the API"
-_AGAIN: Final = "Run again: it starts from the present state"
-_CHECK: Final = "Check the project, the name and the size"
-
-_MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], type[errors.KeyturnError], str, str], ...]] = (
-    ((auth.DefaultCredentialsError, auth.RefreshError), errors.Denied, "no usable Google credentials", _SIGN_IN),
-    ((api.Forbidden, api.Unauthorized), errors.Denied, "the credentials in use are refused", _GRANT),
-    ((api.NotFound,), errors.NotFound, "there is no such secret or version", ""),
-    # FailedPrecondition is a BadRequest too, so it stands before it.
-    ((api.Conflict, api.FailedPrecondition), errors.Conflict, "it has changed since it was read", _AGAIN),
-    ((api.BadRequest,), errors.Invalid, "the request is refused as wrong", _CHECK),
-    ((api.MethodNotImplemented,), errors.UnsupportedOperation, "the service does not offer this", ""),
-)
-
-
-def from_gcp(error: Exception, doing: str, name: str) -> errors.KeyturnError:
-    """The error of ours that one of the SDK's stands for; nothing of its text is kept, only the status code."""
-    code = getattr(error, "grpc_status_code", None)
-    status = f" ({code.name})" if isinstance(code, grpc.StatusCode) else ""
-    if isinstance(error, api.TooManyRequests):
-        problem, hint = f"the quota is used up{status}", "Slow down, or ask for a higher Secret Manager quota"
-        waits = [detail.retry_delay for detail in error.details if isinstance(detail, RetryInfo)]
-        after = waits[0].seconds + waits[0].nanos / 1e9 if waits else None
-        return errors.Throttled(doing, name, problem, hint, after)
-    for kinds, meaning, problem, hint in _MEANINGS:
-        if isinstance(error, kinds):
-            return meaning(doing, name, f"{problem}{status}", hint)
-    return errors.Unavailable(
-        doing, name, f"Secret Manager did not answer{status}", "Check the network and the account"
-    )

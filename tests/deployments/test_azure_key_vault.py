@@ -432,6 +432,38 @@ def test_deleting_and_recovering_take_their_time(client: SecretClient, clock: Cl
     assert client.get_secret("a").value == "1"
 
 
+@pytest.mark.parametrize("settle", [5.0])
+def test_a_purge_takes_its_time_before_the_name_is_free(client: SecretClient, clock: Clock) -> None:
+    client.set_secret("a", "1")
+    client.begin_delete_secret("a")
+    clock.now += 5
+    client.purge_deleted_secret("a")
+    with pytest.raises(ResourceNotFoundError):
+        client.get_deleted_secret("a")
+    assert list(client.list_deleted_secrets()) == []
+    with pytest.raises(ResourceExistsError) as caught:
+        client.set_secret("a", "2")
+    assert inner_code_of(caught.value) == "ObjectIsBeingDeleted"
+    clock.now += 5
+    client.set_secret("a", "2")
+    assert len(list(client.list_properties_of_secret_versions("a"))) == 1
+
+
+def test_a_vault_with_purge_protection_refuses_to_purge_and_says_so_beforehand(pki: Path, tmp_path: Path) -> None:
+    emulator = Emulator(tmp_path / "protected", DIRECTORY, purge_protection=True)
+    with (
+        Server(emulator, pki / "cert.pem", pki / "key.pem") as vault,
+        credential(pki, vault.url) as signed_in,
+        client_for(pki, vault.url, signed_in) as client,
+    ):
+        assert client.set_secret("a", "1").properties.recovery_level == "Recoverable"
+        client.begin_delete_secret("a").wait()
+        with pytest.raises(HttpResponseError, match="purge protection") as caught:
+            client.purge_deleted_secret("a")
+        assert (caught.value.status_code, code_of(caught.value)) == (403, "Forbidden")
+        assert client.get_deleted_secret("a").properties.recovery_level == "Recoverable"
+
+
 def test_a_deleted_secret_is_gone_after_90_days(pki: Path, vault: Server, clock: Clock) -> None:
     with credential(pki, vault.url) as signed_in, client_for(pki, vault.url, signed_in) as before:
         before.set_secret("a", "1")

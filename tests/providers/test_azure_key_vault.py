@@ -3,20 +3,24 @@
 The real one is signed in to as ``DefaultAzureCredential`` does; it needs the role Key Vault Secrets Officer.
 """
 
+import json
 import logging
 import os
 import secrets
 import socketserver
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import trustme
-from azure.core.credentials import TokenCredential
 from azure.core.exceptions import ResourceNotFoundError
 from azure.identity import ClientSecretCredential, DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
@@ -29,6 +33,7 @@ from deployments.local.azure_key_vault import (
     Emulator,
     Limits,
     Server,
+    auth,
 )
 from deployments.local.ports import free_port
 from keyturn.core.errors import (
@@ -39,6 +44,7 @@ from keyturn.core.errors import (
     NotFound,
     Throttled,
     Unavailable,
+    UnsupportedOperation,
 )
 from keyturn.core.names import AZURE_KEY_VAULT
 from keyturn.core.stores import Copy, Marks
@@ -46,11 +52,19 @@ from keyturn.providers import azure, azure_key_vault
 from keyturn.providers.azure_key_vault import AzureKeyVault
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 
-TENANT = "3f6f7c0e-8a39-4a55-b9d7-0a1c5f2e9b64"
+# The SDK remembers each address's tenant for the life of the process, and ports come back.
+from tests.deployments.test_azure_key_vault import TENANT
+
 CLIENT_SECRET = "the client's secret"
+NARROW = "Keyturn copies"
+POLICY = Path(auth.__file__).parents[2] / "policies" / "azure-key-vault.json"
 DIRECTORY = Directory(
     TENANT,
-    (Application("keyturn", CLIENT_SECRET, SECRETS_OFFICER), Application("reader", CLIENT_SECRET, SECRETS_USER)),
+    (
+        Application("keyturn", CLIENT_SECRET, SECRETS_OFFICER),
+        Application("reader", CLIENT_SECRET, SECRETS_USER),
+        Application("narrow", CLIENT_SECRET, NARROW),
+    ),
     identity_header="the header",
     identity_role=SECRETS_OFFICER,
 )
@@ -133,8 +147,14 @@ def settle() -> float:
 
 
 @pytest.fixture
-def vault(pki: Path, tmp_path: Path, clock: Clock, settle: float) -> Iterator[Server]:
-    emulator = Emulator(tmp_path / "vault", DIRECTORY, clock=clock, settle=settle)
+def purge_protection() -> bool:
+    """Whether the vault refuses to purge; overridden where it matters."""
+    return False
+
+
+@pytest.fixture
+def vault(pki: Path, tmp_path: Path, clock: Clock, settle: float, purge_protection: bool) -> Iterator[Server]:
+    emulator = Emulator(tmp_path / "vault", DIRECTORY, clock=clock, settle=settle, purge_protection=purge_protection)
     with Server(emulator, pki / "cert.pem", pki / "key.pem") as server:
         yield server
 
@@ -149,11 +169,9 @@ def opened(pki: Path, vault: Server, monkeypatch: pytest.MonkeyPatch) -> Iterato
         monkeypatch.setenv(f"AZURE_{name}", value)
     stores: list[AzureKeyVault] = []
 
-    def open_store(
-        vault_url: str = vault.url, authority: str | None = vault.url, credential: TokenCredential | None = None
-    ) -> AzureKeyVault:
+    def open_store(vault_url: str = vault.url, authority: str | None = vault.url, **settings: Any) -> AzureKeyVault:
         ca = str(pki / "ca.pem")
-        store = AzureKeyVault("azure", vault_url=vault_url, ca_file=ca, authority=authority, credential=credential)
+        store = AzureKeyVault("azure", vault_url=vault_url, ca_file=ca, authority=authority, **settings)
         stores.append(store)
         return store
 
@@ -181,6 +199,43 @@ def raw(pki: Path, vault: Server) -> Iterator[SecretClient]:
         SecretClient(vault.url, credential, verify_challenge_resource=False, connection_verify=ca) as client,
     ):
         yield client
+
+
+@pytest.fixture
+def narrow(pki: Path, vault: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClientSecretCredential]:
+    """The sign-in of an application with the role in deployments/policies, and nothing else."""
+    actions = json.loads(POLICY.read_text())["DataActions"]
+    allowed = tuple(action.removeprefix("Microsoft.KeyVault/vaults/") for action in actions)
+    monkeypatch.setitem(auth.ROLES, NARROW, allowed)
+    with credential_for(pki, vault.url, "narrow") as credential:
+        yield credential
+
+
+@contextmanager
+def something_else(pki: Path) -> Iterator[str]:
+    """The address of a server that answers everything with a page for people."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<p>Sign in to the guest network</p>")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(pki / "cert.pem", pki / "key.pem")
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def versions(raw: SecretClient, remote: str) -> int:
@@ -223,6 +278,25 @@ class TestAzureKeyVault(AzureContract):
         value = fresh_value()
         with pytest.raises(Invalid, match="256"):
             store.write(remote, value, marks_for(value, source="p" * 255), None)
+
+    def test_new_copies_get_the_content_type_and_that_of_others_stays(
+        self, opened: Open, remote: str, raw: SecretClient
+    ) -> None:
+        store = opened(content_type="application/json")
+        raw.set_secret(f"{remote}-theirs", "theirs", content_type="text/plain")
+        for name, expected in ((remote, "application/json"), (f"{remote}-theirs", "text/plain")):
+            for version in (1, 2):
+                put(store, name, fresh_value(), version)
+                assert raw.get_secret(name).properties.content_type == expected
+
+    def test_the_expiry_is_shown_until_a_value_without_one_comes(
+        self, store: AzureKeyVault, remote: str, raw: SecretClient
+    ) -> None:
+        value, end = fresh_value(), datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
+        store.write(remote, value, marks_for(value), None, expires_at=end)
+        assert raw.get_secret(remote).properties.expires_on == end
+        put(store, remote, fresh_value(), version=2)
+        assert raw.get_secret(remote).properties.expires_on is None
 
     # versions
 
@@ -367,6 +441,104 @@ class TestAzureKeyVault(AzureContract):
         with pytest.raises(Locked) as caught:
             store.write(remote, value, marks_for(value), None)
         assert_silent(caught.value, value, store, remote)
+
+    # purging
+
+    def test_a_deleted_name_is_purged_where_the_store_says_so_and_nothing_of_it_stays(
+        self, opened: Open, remote: str, raw: SecretClient
+    ) -> None:
+        store = opened(deleted_name="purge")
+        raw.set_secret(remote, "theirs", tags={f"tag-{number}": "x" for number in range(12)}, content_type="text/x")
+        put(store, remote, fresh_value())
+        store.delete(remote)
+        value = fresh_value()
+        put(store, remote, value, version=2)
+        assert store.read(remote) == value
+        assert versions(raw, remote) == 1
+        properties = raw.get_secret(remote).properties
+        assert (properties.tags, properties.content_type) == (marks_for(value, 2).to_tags(), None)
+
+    @pytest.mark.parametrize("settle", [0.5])
+    def test_a_write_waits_for_a_deletion_and_its_purge(self, opened: Open, remote: str, raw: SecretClient) -> None:
+        store = opened(deleted_name="purge")
+        put(store, remote, fresh_value())
+        store.delete(remote)
+        value = fresh_value()
+        put(store, remote, value, version=2)
+        assert store.read(remote) == value
+        assert versions(raw, remote) == 1
+
+    def test_somebody_elses_deleted_secret_is_not_purged_unseen(
+        self, opened: Open, remote: str, raw: SecretClient
+    ) -> None:
+        raw.set_secret(remote, "theirs")
+        raw.begin_delete_secret(remote)
+        value = fresh_value()
+        with pytest.raises(Conflict):
+            opened(deleted_name="purge").write(remote, value, marks_for(value), None)
+        raw.begin_recover_deleted_secret(remote)
+        assert raw.get_secret(remote).value == "theirs"
+
+    @pytest.mark.parametrize("purge_protection", [True])
+    def test_purge_protection_is_told_and_the_deleted_secret_stays(
+        self, opened: Open, remote: str, raw: SecretClient
+    ) -> None:
+        store = opened(deleted_name="purge")
+        put(store, remote, fresh_value())
+        store.delete(remote)
+        value = fresh_value()
+        with pytest.raises(UnsupportedOperation, match="purge protection") as caught:
+            put(store, remote, value, version=2)
+        assert_silent(caught.value, value, store, remote)
+        assert raw.get_deleted_secret(remote).name == remote
+
+    # permissions
+
+    def test_the_role_in_the_policies_is_enough_for_all_but_deleting(
+        self, opened: Open, remote: str, raw: SecretClient, narrow: ClientSecretCredential
+    ) -> None:
+        store = opened(credential=narrow)
+        put(store, remote, fresh_value())
+        raw.begin_delete_secret(remote)
+        value = fresh_value()
+        put(store, remote, value, version=2)
+        assert store.read_many([remote]) == {remote: value}
+        assert [copy.name for copy in store.managed()] == [copy.name for copy in store.everything()] == [remote]
+        with pytest.raises(Denied):
+            store.delete(remote)
+
+    def test_an_identity_that_may_not_purge_is_told_the_permission(
+        self, opened: Open, remote: str, raw: SecretClient, narrow: ClientSecretCredential
+    ) -> None:
+        store = opened(deleted_name="purge", credential=narrow)
+        put(store, remote, fresh_value())
+        raw.begin_delete_secret(remote)
+        value = fresh_value()
+        with pytest.raises(Denied, match="permission to purge") as caught:
+            put(store, remote, value, version=2)
+        assert_silent(caught.value, value, store, remote)
+
+    # lists
+
+    def test_a_listing_counts_one_call_for_25_secrets(self, store: AzureKeyVault, remote: str, vault: Server) -> None:
+        for number in range(26):
+            put(store, f"{remote}-{number}", fresh_value())
+        vault.emulator.throttle.limit(Limits(requests=2))
+        assert len(list(store.managed())) == 26
+        with pytest.raises(Throttled):
+            list(store.everything())
+
+    def test_a_page_that_is_not_the_vaults_is_unavailable(self, opened: Open, pki: Path) -> None:
+        with something_else(pki) as url:
+            store = opened(vault_url=url)
+            with pytest.raises(Unavailable):
+                list(store.managed())
+
+    def test_disabled_secrets_are_left_out_of_many(self, store: AzureKeyVault, remote: str, raw: SecretClient) -> None:
+        put(store, remote, fresh_value())
+        raw.update_secret_properties(remote, enabled=False)
+        assert store.read_many([remote]) == {}
+        assert [copy.intact for copy in store.everything()] == [False]
 
     # refusals
 

@@ -10,7 +10,9 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ from keyturn.core import errors
 from keyturn.core.names import GCP_SECRET_MANAGER
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_SOURCE, TAG_VERSION, Copy, Marks, Store
-from keyturn.providers.gcp_secret_manager import GcpSecretManager, from_gcp
+from keyturn.providers.gcp_errors import from_gcp
+from keyturn.providers.gcp_secret_manager import MOST_RETIRED, GcpSecretManager
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.deployments.test_gcp_secret_manager import connected, running
 
@@ -34,8 +37,8 @@ CLOUD_PROJECT = os.environ.get("KEYTURN_TEST_GCP_PROJECT", "")
 AUTOMATIC: dict[str, Any] = {"replication": {"automatic": {}}}
 
 
-def open_store(port: int) -> GcpSecretManager:
-    return GcpSecretManager("gcp", project=PROJECT, endpoint=f"127.0.0.1:{port}")
+def open_store(port: int, **settings: Any) -> GcpSecretManager:
+    return GcpSecretManager("gcp", project=PROJECT, endpoint=f"127.0.0.1:{port}", **settings)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,16 @@ def client(port: int) -> Iterator[SecretManagerServiceClient]:
 def store(port: int) -> Iterator[GcpSecretManager]:
     with closing(open_store(port)) as opened:
         yield opened
+
+
+Open = Callable[..., GcpSecretManager]
+
+
+@pytest.fixture
+def opened(port: int) -> Iterator[Open]:
+    """Opens stores with other settings, and closes them."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(closing(open_store(port, **settings)))
 
 
 @pytest.fixture
@@ -80,6 +93,16 @@ def versions(client: SecretManagerServiceClient, remote: str) -> int:
     return len(list(client.list_secret_versions(parent=path(remote))))
 
 
+def states(client: SecretManagerServiceClient, remote: str) -> list[str]:
+    """The versions' states, newest first."""
+    return [version.state.name for version in client.list_secret_versions(parent=path(remote))]
+
+
+def update_by_hand(client: SecretManagerServiceClient, remote: str, **fields: Any) -> None:
+    wanted = {"name": path(remote), **fields}
+    client.update_secret(request={"secret": wanted, "update_mask": {"paths": list(fields)}})
+
+
 def raw(client: SecretManagerServiceClient, remote: str) -> Secret:
     return client.get_secret(name=path(remote))
 
@@ -88,21 +111,9 @@ def listed(store: Store, remote: str) -> Copy | None:
     return next((copy for copy in store.managed() if copy.name == remote), None)
 
 
-class GcpContract(StoreContract):
-    """The contract, with the one thing that Secret Manager's listing can't do."""
-
+class TestTheContractOnTheEmulator(StoreContract):
     kind = GCP_SECRET_MANAGER
 
-    def test_managed_shows_tampering(self, store: Store, remote: str, tampered: Raw) -> None:
-        """Versions leave no trace on the secret that is listed, so only find shows it."""
-        put(store, remote, fresh_value())
-        tampered(remote, fresh_value().reveal())
-        found = store.find(remote)
-        assert found is not None
-        assert not found.intact
-
-
-class TestTheContractOnTheEmulator(GcpContract):
     @pytest.fixture
     def store(self, port: int) -> Iterator[Store]:
         with closing(open_store(port)) as opened:
@@ -118,7 +129,8 @@ class TestTheContractOnTheEmulator(GcpContract):
 
 
 @pytest.mark.skipif(not CLOUD_PROJECT, reason="KEYTURN_TEST_GCP_PROJECT is not set")
-class TestTheContractOnGoogleCloud(GcpContract):
+class TestTheContractOnGoogleCloud(StoreContract):
+    kind = GCP_SECRET_MANAGER
     listing_lag = 30
 
     @pytest.fixture(scope="class")
@@ -169,12 +181,7 @@ def test_other_peoples_labels_annotations_and_aliases_are_kept(
         request={"parent": f"projects/{PROJECT}", "secret_id": remote, "secret": {**AUTOMATIC, **theirs}}
     )
     put(store, remote, fresh_value())
-    client.update_secret(
-        request={
-            "secret": {"name": path(remote), "version_aliases": {"live": 1}},
-            "update_mask": {"paths": ["version_aliases"]},
-        }
-    )
+    update_by_hand(client, remote, version_aliases={"live": 1})
     put(store, remote, fresh_value(), version=2)
     secret = raw(client, remote)
     assert secret.labels["team"] == "payments"
@@ -220,6 +227,174 @@ def test_a_copy_from_the_listing_can_be_written(
     written = store.write(remote, value, marks_for(value, 2), listed(store, remote))
     assert written == store.find(remote) == listed(store, remote)
     assert versions(client, remote) == 2
+
+
+# Settings
+
+
+def test_new_secrets_are_kept_in_the_given_locations(
+    opened: Open, client: SecretManagerServiceClient, remote: str
+) -> None:
+    put(opened(replication=("europe-west3", "europe-west4")), remote, fresh_value())
+    replicas = raw(client, remote).replication.user_managed.replicas
+    assert [replica.location for replica in replicas] == ["europe-west3", "europe-west4"]
+
+
+def test_the_stores_annotations_stand_beside_ours_and_others(
+    opened: Open, client: SecretManagerServiceClient, remote: str
+) -> None:
+    put(opened(annotations={"owner": "platform"}), remote, fresh_value())
+    assert raw(client, remote).annotations["owner"] == "platform"
+    update_by_hand(client, remote, annotations={**raw(client, remote).annotations, "theirs": "kept"})
+    value = fresh_value()
+    put(opened(annotations={"owner": "payments"}), remote, value, version=2)
+    annotations = dict(raw(client, remote).annotations)
+    assert (annotations["owner"], annotations["theirs"]) == ("payments", "kept")
+    assert annotations[TAG_FINGERPRINT] == marks_for(value, 2).fingerprint
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"annotations": {"keyturn-source": "x"}}, id="our own annotation"),
+        pytest.param({"annotations": {"-x": "x"}}, id="a key that begins with a dash"),
+        pytest.param({"annotations": {"k" * 64: "x"}}, id="a long key"),
+        pytest.param({"annotations": {"key": "x" * 16_000}}, id="no room for ours"),
+        pytest.param({"ttl": timedelta(seconds=59)}, id="a short ttl"),
+        pytest.param({"ttl": timedelta(days=36_501)}, id="a long ttl"),
+    ],
+)
+def test_settings_out_of_bounds_are_invalid(opened: Open, settings: dict[str, Any]) -> None:
+    with pytest.raises(errors.Invalid):
+        opened(**settings)
+
+
+def test_annotations_of_others_that_leave_no_room_are_told_before_a_version_is_added(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    create_by_hand(client, remote, "theirs")
+    update_by_hand(client, remote, annotations={"key": "x" * 16_350})
+    value = fresh_value()
+    with pytest.raises(errors.Invalid, match="annotations") as caught:
+        put(store, remote, value)
+    assert_silent(caught.value, value, store, remote)
+    assert versions(client, remote) == 1
+
+
+def test_a_ttl_runs_from_the_last_write(opened: Open, client: SecretManagerServiceClient, remote: str) -> None:
+    store = opened(ttl=timedelta(days=2))
+    put(store, remote, fresh_value())
+    first = raw(client, remote)
+    assert first.expire_time - first.create_time >= timedelta(days=2)
+    update_by_hand(client, remote, ttl=timedelta(days=1))
+    put(store, remote, fresh_value(), version=2)
+    assert raw(client, remote).expire_time >= first.expire_time
+
+
+def test_without_a_ttl_the_expiry_of_others_stays(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    put(store, remote, fresh_value())
+    assert "expire_time" not in raw(client, remote)
+    update_by_hand(client, remote, ttl=timedelta(days=1))
+    theirs = raw(client, remote).expire_time
+    put(store, remote, fresh_value(), version=2)
+    assert raw(client, remote).expire_time == theirs
+
+
+def test_when_the_value_ends_is_not_shown(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    value = fresh_value()
+    store.write(remote, value, marks_for(value), None, expires_at=datetime.now(UTC) + timedelta(days=1))
+    assert "expire_time" not in raw(client, remote)
+
+
+# Versions that are no longer served
+
+ON, OFF, GONE = "ENABLED", "DISABLED", "DESTROYED"
+
+
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [
+        ({}, [ON, OFF, OFF, OFF]),
+        ({"old_versions": "keep"}, [ON, ON, ON, ON]),
+        ({"old_versions": "disable", "destroy_after": timedelta(0)}, [ON, OFF, OFF, OFF]),
+        ({"old_versions": "destroy", "destroy_after": timedelta(0)}, [ON, OFF, GONE, GONE]),
+        ({"old_versions": "destroy"}, [ON, OFF, OFF, OFF]),
+    ],
+)
+def test_old_versions_are_treated_as_the_store_says(
+    opened: Open, client: SecretManagerServiceClient, remote: str, settings: dict[str, Any], left: list[str]
+) -> None:
+    store = opened(**settings)
+    for version in range(1, 5):
+        value = fresh_value()
+        put(store, remote, value, version)
+    assert states(client, remote) == left
+    assert store.read(remote) == value
+
+
+def test_an_adopted_secrets_old_versions_are_treated_alike(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    create_by_hand(client, remote, "theirs")
+    put(store, remote, fresh_value())
+    assert states(client, remote) == [ON, OFF]
+
+
+def test_a_version_that_an_alias_stands_for_is_left_alone(
+    opened: Open, client: SecretManagerServiceClient, remote: str
+) -> None:
+    store = opened(old_versions="destroy", destroy_after=timedelta(0))
+    put(store, remote, fresh_value())
+    update_by_hand(client, remote, version_aliases={"live": 1})
+    for version in (2, 3, 4):
+        put(store, remote, fresh_value(), version)
+    assert states(client, remote) == [ON, OFF, GONE, ON]
+
+
+def test_marks_alone_change_no_version(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    value = fresh_value()
+    put(store, remote, fresh_value())
+    put(store, remote, value, version=2)
+    client.enable_secret_version(name=f"{path(remote)}/versions/1")
+    put(store, remote, value, version=3)
+    assert states(client, remote) == [ON, ON]
+
+
+def test_many_old_versions_are_treated_by_several_writes(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    create_by_hand(client, remote, "theirs")
+    for _ in range(MOST_RETIRED + 1):
+        add_by_hand(client, remote, "theirs")
+    put(store, remote, fresh_value())
+    assert states(client, remote) == [ON, *([OFF] * MOST_RETIRED), ON, ON]
+    put(store, remote, fresh_value(), version=2)
+    assert states(client, remote) == [ON, *([OFF] * (MOST_RETIRED + 3))]
+
+
+def test_writers_at_once_never_disable_what_is_served(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    put(store, remote, fresh_value())
+
+    def push(version: int) -> None:
+        with suppress(errors.Conflict):
+            put(store, remote, fresh_value(), version)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(push, range(2, 10)))
+    assert states(client, remote)[0] == ON
+    value = fresh_value()
+    put(store, remote, value, 10)
+    assert store.read(remote) == value
+    newest, *older = states(client, remote)
+    assert (newest, set(older)) == (ON, {OFF})
 
 
 # Behind Keyturn's back
@@ -345,6 +520,23 @@ def test_an_update_killed_before_its_marks_adds_no_second_version(interrupted: I
         assert store.read(remote) == value
 
 
+def test_old_versions_that_a_crash_left_enabled_are_disabled_by_the_next(interrupted: Interrupted, remote: str) -> None:
+    def update(store: GcpSecretManager) -> None:
+        put(store, remote, fresh_value())
+        put(store, remote, fresh_value(), version=2)
+
+    # As above, and one more for the marks; looking for older versions is refused.
+    interrupted.after(8, update)
+    with ExitStack() as stack:
+        store, client = interrupted.then(stack)
+        found = store.find(remote)
+        assert found is not None
+        assert found.intact
+        assert states(client, remote) == [ON, ON]
+        put(store, remote, fresh_value(), version=3)
+        assert states(client, remote) == [ON, OFF, OFF]
+
+
 def test_a_creation_whose_answer_was_lost_is_taken_up_again(
     store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
 ) -> None:
@@ -420,6 +612,8 @@ def test_nobody_listening_is_unavailable_at_once(remote: str) -> None:
         began = time.monotonic()
         with pytest.raises(errors.Unavailable) as caught:
             store.write(remote, value, marks_for(value), None)
+        with pytest.raises(errors.Unavailable):
+            store.read_many([remote, f"{remote}-other"])
         assert time.monotonic() - began < 5
         assert_silent(caught.value, value, store, remote)
 

@@ -7,7 +7,13 @@ from types import ModuleType
 from typing import Any, Final
 
 from moto.secretsmanager import urls
-from moto.secretsmanager.exceptions import InvalidRequestException, ResourceExistsException, ValidationException
+from moto.secretsmanager.exceptions import (
+    InvalidParameterException,
+    InvalidRequestException,
+    ResourceExistsException,
+    SecretsManagerClientError,
+    ValidationException,
+)
 from moto.secretsmanager.models import (
     FakeSecret,
     ReplicaSecret,
@@ -19,6 +25,7 @@ from moto.secretsmanager.models import (
 
 MAX_BYTES: Final = 65_536
 PAGE: Final = 100
+BATCH: Final = 20
 
 
 class IndexedSecrets(SecretsStore):
@@ -87,6 +94,42 @@ class SecretsManager(SecretsManagerBackend):
         if version_stage == "AWSCURRENT" and isinstance(secret, FakeSecret):
             secret.set_default_version_id(move_to_version_id)
         return told
+
+    def batch_get_secret_value(
+        self,
+        secret_id_list: list[str] | None = None,
+        filters: list[dict[str, Any]] | None = None,
+        max_results: int | None = None,
+        next_token: str | None = None,
+    ) -> tuple[list[dict[str, Any]], list[Any], str | None]:
+        """BatchGetSecretValue: at most 20, and whatever hinders one secret is told beside the values of the others."""
+        if not secret_id_list or filters or max_results:
+            return super().batch_get_secret_value(secret_id_list, filters, max_results, next_token)
+        if len(secret_id_list) > BATCH:
+            raise ValidationException(
+                "1 validation error detected: Value at 'secretIdList' failed to satisfy constraint: "
+                f"Member must have length less than or equal to {BATCH}"
+            )
+        values: list[dict[str, Any]] = []
+        errors: list[dict[str, Any]] = []
+        for secret_id in secret_id_list:
+            try:
+                values.append(self.get_secret_value(secret_id, "", ""))
+            except SecretsManagerClientError as error:
+                errors.append({"SecretId": secret_id, "ErrorCode": error.error_type, "Message": error.message})
+        return values, errors, None
+
+    def replicate_secret_to_regions(
+        self, secret_id: str, replica_regions: list[dict[str, str]], force_overwrite: bool
+    ) -> tuple[str, list[dict[str, Any]]]:
+        """ReplicateSecretToRegions: not to a region that has a replica; a failed one is tried again."""
+        secret = self.describe_secret(secret_id)
+        asked = {replica["Region"] for replica in replica_regions}
+        if isinstance(secret, FakeSecret):
+            if taken := asked & {replica.region for replica in secret.replicas if replica.has_replica}:
+                raise InvalidParameterException(f"Secret is already replicated to {', '.join(sorted(taken))}.")
+            secret.replicas = [replica for replica in secret.replicas if replica.region not in asked]
+        return super().replicate_secret_to_regions(secret_id, replica_regions, force_overwrite)
 
     def list_secrets(
         self,

@@ -14,7 +14,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
-from deployments.local.aws import credentials, iam, refusals, secrets_manager, state
+from deployments.local.aws import credentials, iam, parameter_store, refusals, secrets_manager, state
 from deployments.local.files import private_directory
 from deployments.local.ports import LOOPBACK
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 SAVE_EVERY: Final = 1.0
 """Seconds between two saves while secrets change: what a killed server can lose."""
+
+KEPT: Final = ("secretsmanager", "AmazonSSM")
+"""The services whose secrets outlast a restart, as their requests name them."""
 
 READS: Final = ("Describe", "Get", "List", "BatchGet")
 
@@ -57,7 +60,7 @@ class Application:
         if target and answer.status_code == HTTPStatus.FORBIDDEN:
             answer = refusals.as_json(answer)
         service, _, action = target.partition(".")
-        if service == "secretsmanager" and not action.startswith(READS):
+        if service in KEPT and not action.startswith(READS):
             self.changed.set()
         return answer(environ, start_response)
 
@@ -110,6 +113,7 @@ def serve(listener: socket.socket, data: Path, key_settle: float = 0) -> None:
     """
     private_directory(data)
     secrets_manager.install()
+    parameter_store.install()
     iam.install()
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
     credentials.admit(data / "credentials")

@@ -19,7 +19,8 @@ API_VERSIONS: Final = ("2016-10-01", "7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "
 class Emulator:
     """One vault with its directory, kept under ``data``.
 
-    ``settle`` is how many seconds a deletion or recovery takes; ``clock`` tells the time in seconds since 1970.
+    ``settle`` is how many seconds a deletion, recovery or purge takes; with ``purge_protection`` no secret can be
+    purged; ``clock`` tells the time in seconds since 1970.
     """
 
     def __init__(
@@ -29,13 +30,14 @@ class Emulator:
         *,
         limits: Limits | None = None,
         settle: float = 0,
+        purge_protection: bool = False,
         token_seconds: int = TOKEN_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._state = State(data)
         self._sign_in = SignIn(directory, self._state.kept("token key"), clock, token_seconds)
         self.throttle = Throttle(limits or Limits())
-        secrets = SecretCalls(Collection(SECRETS, self._state, clock, settle))
+        secrets = SecretCalls(Collection(SECRETS, self._state, clock, settle, purge_protection=purge_protection))
         keys = KeyCalls(Collection(KEYS, self._state, clock, settle))
         self._calls: dict[str, SecretCalls | KeyCalls] = {
             "secrets": secrets,

@@ -12,6 +12,8 @@ from cryptography.fernet import Fernet, InvalidToken
 from deployments.local.azure_key_vault.messages import Refusal, Request, bad_parameter
 from deployments.local.azure_key_vault.shapes import (
     DAY,
+    PROTECTED,
+    PURGEABLE,
     RETENTION_DAYS,
     Kind,
     attributes,
@@ -28,13 +30,22 @@ from deployments.local.azure_key_vault.state import Entry, State, Version
 
 
 class Collection:
-    """All objects of one kind; ``settle`` is how many seconds a deletion or a recovery takes (the service: about 5)."""
+    """All objects of one kind; ``settle`` is how many seconds a deletion, recovery or purge takes (there: about 5)."""
 
-    def __init__(self, kind: Kind, state: State, clock: Callable[[], float] = time.time, settle: float = 0) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        state: State,
+        clock: Callable[[], float] = time.time,
+        settle: float = 0,
+        *,
+        purge_protection: bool = False,
+    ) -> None:
         self.kind = kind
         self.clock = clock
         self._state = state
         self._settle = settle
+        self.recovery_level = PROTECTED if purge_protection else PURGEABLE
         self._seal = Fernet(base64.urlsafe_b64encode(bytes.fromhex(state.kept("backup key"))))
 
     # versions
@@ -111,10 +122,15 @@ class Collection:
         return back, newest
 
     def purge(self, name: str) -> None:
-        """Forget a deleted entry for good."""
+        """Forget a deleted entry for good; its name is free once that has settled."""
         with self._state.transaction():
-            self._recoverable(name)
+            entry, _ = self._recoverable(name)
+            if self.recovery_level == PROTECTED:
+                raise _protected()
             self._state.drop(self.kind.path, name)
+            if self._settle:
+                over = self.clock() - RETENTION_DAYS * DAY
+                self._state.put_entry(self.kind.path, replace(entry, deleted=over, settles=self.clock() + self._settle))
 
     # backup
 
@@ -176,7 +192,9 @@ class Collection:
 
     def _entry(self, name: str) -> Entry | None:
         entry = self._state.entry(self.kind.path, name)
-        if entry is not None and entry.deleted is not None and entry.deleted + RETENTION_DAYS * DAY <= self.clock():
+        if entry is None or entry.deleted is None or self._pending(entry):
+            return entry
+        if entry.deleted + RETENTION_DAYS * DAY <= self.clock():
             self._state.drop(self.kind.path, name)
             return None
         return entry
@@ -239,3 +257,11 @@ class Collection:
             f"in this state, the {noun.lower()} can only be recovered or purged."
         )
         return Refusal(409, "Conflict", told, "ObjectIsDeletedButRecoverable")
+
+
+def _protected() -> Refusal:
+    told = (
+        'Operation "purge" is not allowed because purge protection is enabled for this vault. Key Vault service will '
+        "automatically purge it after the retention period has passed."
+    )
+    return Refusal(403, "Forbidden", told)

@@ -114,7 +114,7 @@ class SecretCalls:
     def _told(self, request: Request, entry: Entry, version: Version) -> dict[str, Any]:
         told: dict[str, Any] = {
             "id": f"{request.base}/secrets/{entry.name}/{version.id}",
-            "attributes": told_attributes(version),
+            "attributes": told_attributes(version, self._all.recovery_level),
         }
         if version.content_type is not None:
             told["contentType"] = version.content_type

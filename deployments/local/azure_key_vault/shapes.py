@@ -16,6 +16,9 @@ MAX_TAGS: Final = 15
 MAX_TAG_LENGTH: Final = 256
 RETENTION_DAYS: Final = 90
 DAY: Final = 86_400
+PURGEABLE: Final = "Recoverable+Purgeable"
+PROTECTED: Final = "Recoverable"
+"""What a vault says of its deleted objects: whether they can be purged, or are under purge protection."""
 INVALID_PROPERTY: Final = "Property has invalid value\r\n"
 
 
@@ -113,7 +116,7 @@ def page(request: Request, items: Sequence[dict[str, Any]], last: str | None) ->
     return {"value": items, "nextLink": f"{request.base}/{'/'.join(request.parts)}?{query}"}
 
 
-def told_attributes(version: Version) -> dict[str, Any]:
+def told_attributes(version: Version, recovery_level: str = PURGEABLE) -> dict[str, Any]:
     """The ``attributes`` member of an answer."""
     dates = {"nbf": version.nbf, "exp": version.exp}
     return {
@@ -121,7 +124,7 @@ def told_attributes(version: Version) -> dict[str, Any]:
         **{name: moment for name, moment in dates.items() if moment is not None},
         "created": version.created,
         "updated": version.updated,
-        "recoveryLevel": "Recoverable+Purgeable",
+        "recoveryLevel": recovery_level,
         "recoverableDays": RETENTION_DAYS,
     }
 

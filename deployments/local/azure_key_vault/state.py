@@ -1,17 +1,12 @@
 """What the vault holds: one SQLite file that only its owner may read, whole after every commit."""
 
 import json
-import os
 import secrets
-import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from deployments.local.files import private_directory
+from deployments.local.sqlite import Database
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -57,36 +52,11 @@ class Entry:
     policy: dict[str, Any] | None = None
 
 
-class State:
+class State(Database):
     """Entries and versions by kind ("secrets", "keys") and name, whose case does not count."""
 
     def __init__(self, directory: Path) -> None:
-        path = private_directory(directory) / "vault.sqlite"
-        # SQLite gives its journal the mode of the database, so it has to be right before the first write.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        path.chmod(0o600)
-        self._lock = threading.RLock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(SCHEMA)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        with self._lock:
-            self._db.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All that is done inside happens at once or not at all, and nobody else sees the middle."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        super().__init__(directory / "vault.sqlite", SCHEMA)
 
     def kept(self, name: str) -> str:
         """A random 32-byte key in hexadecimal, made the first time it is asked for."""
@@ -195,10 +165,6 @@ class State:
         return [
             str(row[0]) for row in self._run("SELECT name FROM entries WHERE kind = ? AND deleted <= ?", kind, moment)
         ]
-
-    def _run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._db.execute(statement, values).fetchall()
 
 
 def _packed(value: dict[str, Any] | None) -> str | None:

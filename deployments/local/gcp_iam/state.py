@@ -1,15 +1,10 @@
 """Service accounts, the public halves of their keys, and when each key was used: one SQLite file."""
 
-import os
-import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from deployments.local.files import private_directory
+from deployments.local.sqlite import Database
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS accounts (
@@ -49,35 +44,11 @@ class Key:
     disabled: bool = False
 
 
-class State:
+class State(Database):
     """What is remembered. Every access happens inside :meth:`transaction`."""
 
     def __init__(self, directory: Path) -> None:
-        path = private_directory(directory) / "iam.sqlite"
-        # SQLite gives its journal the mode of the database, so it has to be right before the first write.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(SCHEMA)
-
-    def close(self) -> None:
-        """Wait for the transaction under way, then let go of the file."""
-        with self._lock:
-            self._db.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """One caller at a time; all it did is kept, or nothing if it raises."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        super().__init__(directory / "iam.sqlite", SCHEMA)
 
     def account(self, name: str) -> Account | None:
         """The account of this address or unique id."""
@@ -114,9 +85,6 @@ class State:
             after,
             until,
         )
-
-    def _run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        return self._db.execute(statement, values).fetchall()
 
 
 def _account(row: tuple[Any, ...]) -> Account:

@@ -11,7 +11,6 @@ from pathlib import Path
 # Its C library would add lines of its own to the one that says what went wrong. It reads this when it is loaded.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from deployments.local.files import private_directory
 from deployments.local.gcp_secret_manager.admission import Admission
 from deployments.local.gcp_secret_manager.paging import LARGEST_PAGE
 from deployments.local.gcp_secret_manager.servicer import make_server
@@ -24,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     token = None
     if options.require_token_env and not (token := os.environ.get(options.require_token_env)):
         return _complain(f"the environment variable {options.require_token_env} holds no token")
-    state = State(private_directory(options.data))
+    state = State(options.data)
     server = make_server(state, Admission(token, options.requests_per_minute), options.largest_page)
     try:
         server.add_insecure_port(f"127.0.0.1:{options.port}")

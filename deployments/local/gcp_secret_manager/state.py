@@ -1,8 +1,5 @@
 """What the emulator remembers, in one SQLite file that only its owner can read."""
 
-import os
-import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,10 +18,9 @@ from deployments.local.gcp_secret_manager.messages import (
     stamp,
 )
 from deployments.local.gcp_secret_manager.resource_names import SecretName
+from deployments.local.sqlite import Database
 
 _SCHEMA: Final = """
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = NORMAL;
 PRAGMA foreign_keys = ON;
 PRAGMA secure_delete = ON;
 CREATE TABLE IF NOT EXISTS secrets (
@@ -60,34 +56,18 @@ class StoredVersion:
     message: Pb
 
 
-class State:
+class State(Database):
     """Secrets, versions and policies. Every access happens inside :meth:`transaction`."""
 
     def __init__(self, directory: Path) -> None:
-        path = directory / "secrets.sqlite"
-        # Made here, because SQLite would make it readable by others; its companion files take over the mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.executescript(_SCHEMA)
-
-    def close(self) -> None:
-        """Wait for the transaction under way, then close the file."""
-        with self._lock:
-            self._db.close()
+        super().__init__(directory / "secrets.sqlite", _SCHEMA)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """One caller at a time; all it did is kept, or nothing if it raises. What is due to go goes first."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._sweep(time.time())
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        with super().transaction():
+            self._sweep(time.time())
+            yield
 
     def _sweep(self, now: float) -> None:
         self._db.execute("DELETE FROM secrets WHERE expires <= ?", (now,))

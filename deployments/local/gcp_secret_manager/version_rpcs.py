@@ -20,7 +20,7 @@ from deployments.local.gcp_secret_manager.paging import LARGEST_PAGE, page
 from deployments.local.gcp_secret_manager.resource_names import read_secret, read_version
 from deployments.local.gcp_secret_manager.secret_rpcs import check_etag
 from deployments.local.gcp_secret_manager.state import State, StoredSecret, StoredVersion
-from keyturn.providers.gcp_secret_manager import crc32c
+from keyturn.providers.gcp_wire import crc32c
 
 
 def add_secret_version(state: State, request: Pb) -> Pb:

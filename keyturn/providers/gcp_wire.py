@@ -1,0 +1,41 @@
+"""The way to Secret Manager: an emulator's channel, no payloads in the SDK's log, and the checksum of values."""
+
+import ipaddress
+import logging
+from functools import reduce
+from typing import Final
+
+import grpc
+from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
+
+from keyturn.core.errors import Invalid
+
+# At DEBUG the SDK's transport logs whole requests and answers, payloads included.
+logging.getLogger(SecretManagerServiceGrpcTransport.__module__).addFilter(lambda record: record.levelno > logging.DEBUG)
+
+
+_CRC32C: Final = tuple(reduce(lambda rest, _: rest >> 1 ^ 0x82F63B78 * (rest & 1), range(8), n) for n in range(256))
+
+
+def crc32c(data: bytes) -> int:
+    """The CRC-32C (Castagnoli) checksum that the service checks and gives (source: RFC 3720, B.4)."""
+    table, remainder = _CRC32C, 0xFFFFFFFF
+    for byte in data:
+        remainder = table[(remainder ^ byte) & 0xFF] ^ remainder >> 8
+    return remainder ^ 0xFFFFFFFF
+
+
+def loopback_transport(endpoint: str, name: str) -> SecretManagerServiceGrpcTransport:
+    """An unencrypted transport without credentials, to this machine alone."""
+    host, _, port = endpoint.rpartition(":")
+    try:
+        local = ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    if not local or not port.isdigit():
+        problem = f"endpoint {endpoint!r} is not a loopback host:port"
+        raise Invalid("open", name, problem, "An endpoint is for an emulator; leave it out for Google Cloud")
+    # By default a proxy of the environment would see the values, and a lost connection stay so for two minutes.
+    options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 1000)]
+    options.append(("grpc.max_receive_message_length", -1))
+    return SecretManagerServiceGrpcTransport(channel=grpc.insecure_channel(endpoint, options=options))

@@ -1,0 +1,297 @@
+"""Secrets of one Kubernetes namespace as a store.
+
+Keyturn's marks are the label ``keyturn-managed-by``, by which the listing filters, and annotations. Finding and
+listing ask the API server for metadata alone, so no value travels; whether a copy is what Keyturn wrote last is told
+by the API server's own book of who set which key. Every write names the version that it has seen, and whoever was
+faster makes it a Conflict.
+
+A Secret's type can't be changed. Where a text asks for another one, the Secret is deleted and created again, after
+the API server has said that it would take the new one: for that moment it is absent, and where the process ends
+there, keys that others had put into it are lost.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from keyturn.core.errors import Conflict, Invalid, NotFound
+from keyturn.core.fingerprint import shown
+from keyturn.core.names import KUBERNETES, illegal_name, too_large
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, Copy, Lack, Marks
+from keyturn.providers import kubernetes_values as values
+from keyturn.providers.kubernetes_calls import APPLY, JSON, MANAGER, MANY, MERGE, ONE, Doing, Namespace, settings_for
+from keyturn.providers.kubernetes_marks import (
+    JSON_KEYS,
+    KEYS,
+    RESTARTED,
+    Seen,
+    kept,
+    listed,
+    manifest,
+    marked,
+    marks_in,
+    seen,
+    unmarked,
+)
+from keyturn.providers.kubernetes_restart import restart_users
+
+READERS: Final = 8
+"""How many Secrets are read at once."""
+
+OURS: Final = f"{TAG_MANAGED_BY}={MANAGED_BY}"
+OTHERS_TYPES: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token", "helm.sh/release.v1")
+"""Types of Secrets that the cluster or Helm keeps for itself."""
+MANAGEABLE: Final = ",".join(f"type!={kind}" for kind in OTHERS_TYPES)
+TYPED_KEYS: Final = frozenset({"tls.crt", "tls.key", ".dockerconfigjson"})
+
+
+@dataclass(frozen=True)
+class _Write:
+    """What one Secret is to become."""
+
+    entries: values.Entries
+    marks: Marks
+    restart_for: str
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Our labels and annotations."""
+        return marked(self.marks, self.entries.data, self.entries.json_keys, self.restart_for)
+
+
+class Kubernetes:
+    """A :class:`keyturn.core.stores.Store` in one namespace.
+
+    With ``server``, signs in there with the token in ``token_file``, else by ``kubeconfig`` and ``context``, else as
+    the pod's own service account. A text that is a JSON object as Keyturn writes one becomes one key for each field,
+    any other text the single key ``value``. With ``merge``, keys that others have put beside ours stay; without it
+    they are drift, and a write removes them. With ``restart``, the workloads that use a Secret are restarted after
+    its data has changed, and the copy is not intact before that is done. Raises Invalid for settings that can't work.
+    """
+
+    lacks: frozenset[Lack] = frozenset()
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: str,
+        server: str | None = None,
+        ca_file: str | None = None,
+        token_file: str | None = None,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        merge: bool = False,
+        restart: bool = False,
+    ) -> None:
+        self.name = name
+        settings = settings_for(
+            name, server=server, ca_file=ca_file, token_file=token_file, kubeconfig=kubeconfig, context=context
+        )
+        self._namespace = Namespace(namespace, settings)
+        self._core = self._namespace.core
+        self._merge = merge
+        self._restart = restart
+
+    def find(self, remote: str) -> Copy | None:
+        """Describe one Secret by its metadata; None where there is none."""
+        return self._look(remote, "find")
+
+    def managed(self) -> Iterator[Copy]:
+        """Every Secret with Keyturn's marks, by its metadata."""
+        return (copy for copy, _ in self._listed(label_selector=OURS) if copy.marks is not None)
+
+    def everything(self) -> Iterator[Copy]:
+        """Every Secret that is not being deleted, but for those that the cluster or Helm keeps for itself."""
+        return (copy for copy, leaving in self._listed(field_selector=MANAGEABLE) if not leaving)
+
+    def write(
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
+    ) -> Copy:
+        """Create the Secret or change its data, marks and data in one call, then restart its users where asked to.
+
+        Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. ``expires_at`` is
+        not shown: a Secret has no place for it.
+        """
+        entries = self._entries(remote, value)
+        known = self._fresh(remote, found)
+        if known is not None and known.intact and known.marks == marks:
+            return known
+        plan = _Write(entries, marks, self._restart_for(known, marks))
+        written = self._create(remote, plan) if known is None else self._update(known, plan)
+        return self._restarted(written) if self._restart and written.restart_for else written
+
+    def read(self, remote: str) -> Sensitive:
+        """The value served now; with ``merge``, of our keys alone. Raises NotFound, and Invalid for binary data."""
+        told = self._get(remote, "read")
+        annotations = told["metadata"].get("annotations") or {}
+        keys = listed(annotations.get(KEYS)) if self._merge and marks_in(told["metadata"]) else None
+        data = {key: text for key, text in (told.get("data") or {}).items() if keys is None or key in keys}
+        if not data:
+            raise NotFound("read", self._named(remote), "it has none of Keyturn's keys", "Write it again")
+        try:
+            return values.text(data, listed(annotations.get(JSON_KEYS)))
+        except ValueError:
+            raise Invalid("read", self._named(remote), "it holds binary data, no text") from None
+
+    def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
+        """The values served now, a call each, several at once: the listing would bring everybody's values."""
+        with ThreadPoolExecutor(READERS) as pool:
+            told = list(pool.map(self._read_if_there, remotes))
+        return {remote: value for remote, value in zip(remotes, told, strict=True) if value is not None}
+
+    def delete(self, remote: str) -> None:
+        """Remove the Secret for good; with ``merge``, only our keys where others have theirs. Absent is success."""
+        with suppress(NotFound):
+            # What is others' is told by the data itself here: the API server's book can be cleared.
+            told = self._get(remote, "delete", accept=JSON if self._merge else ONE)
+            known = self._seen(told)
+            if self._merge and (told.get("data") or {}).keys() - known.keys:
+                self._patch(known, "delete", {"metadata": unmarked(), "data": dict.fromkeys(known.keys)})
+            else:
+                self._remove(known, "delete")
+
+    def close(self) -> None:
+        """Let go of connections; the store can't be used afterwards."""
+        self._namespace.close()
+
+    def _look(self, remote: str, doing: str) -> Seen | None:
+        with suppress(NotFound):
+            return self._seen(self._get(remote, doing, accept=ONE))
+        return None
+
+    def _get(self, remote: str, doing: str, *, accept: str = JSON) -> dict[str, Any]:
+        self._check_name(remote, doing)
+        told: dict[str, Any] = self._namespace.call(
+            Doing(doing, self._named(remote), "get"), self._core.read_namespaced_secret, name=remote, accept=accept
+        )
+        return told
+
+    def _seen(self, told: Mapping[str, Any]) -> Seen:
+        return seen(told, merged=self._merge, restarts=self._restart)
+
+    def _listed(self, **selector: str) -> Iterator[tuple[Copy, bool]]:
+        """Plain copies, since what a listing says may be old when it is used; and whether each is being deleted."""
+        doing = Doing("list", self._named("*"), "list")
+        for page in self._namespace.pages(doing, self._core.list_namespaced_secret, accept=MANY, **selector):
+            for told in page:
+                copy = self._seen(told)
+                yield Copy(copy.name, copy.version_id, copy.marks, copy.intact), "deletionTimestamp" in told["metadata"]
+
+    def _fresh(self, remote: str, found: Copy | None) -> Seen | None:
+        if found is None or isinstance(found, Seen):
+            return found
+        known = self._look(remote, "write")
+        if known is not None and found.marks is not None and known.marks is None:
+            raise Conflict("write", self._named(remote), "it lost Keyturn's marks meanwhile", "Run it again")
+        return known
+
+    def _restart_for(self, known: Seen | None, marks: Marks) -> str:
+        """What workloads are to be restarted for; empty where their pods have this value already."""
+        if not self._restart:
+            return ""
+        same = known is not None and known.marks is not None and known.marks.fingerprint == marks.fingerprint
+        if known is None or not same:
+            return shown(marks.fingerprint)
+        # Mended: pods may have started with what was there between, under the annotation that they have already.
+        return known.restart_for if known.served else f"{shown(marks.fingerprint)}-{known.resource_version}"
+
+    def _create(self, remote: str, plan: _Write) -> Seen:
+        body = manifest(kept({"name": remote}, plan.metadata), plan.entries.type, plan.entries.data)
+        try:
+            return self._post(remote, body)
+        except Conflict:
+            # Perhaps our own, whose answer was lost.
+            there = self._look(remote, "write")
+            if there is None or there.marks != plan.marks or not there.served:
+                raise
+            return there
+
+    def _update(self, known: Seen, plan: _Write) -> Seen:
+        gone = (known.keys if self._merge else known.keys | known.present) - plan.entries.data.keys()
+        data: dict[str, str | None] = {**dict.fromkeys(gone), **plan.entries.data}
+        change = {"metadata": plan.metadata, "data": data, **self._type(known, plan)}
+        try:
+            written = self._patch(known, "write", change)
+        except Invalid:
+            told = self._get(known.name, "write")
+            if told.get("type") == plan.entries.type or told.get("immutable"):
+                raise
+            return self._create_again(known, plan, told)
+        return written if written.served else self._take_over(written, plan)
+
+    def _type(self, known: Seen, plan: _Write) -> dict[str, str]:
+        """The type to insist on; none where the Secret is others' as well, and was not given one by our keys."""
+        shared = self._merge and known.foreign and not known.keys & TYPED_KEYS
+        return {} if shared and plan.entries.type == values.OPAQUE else {"type": plan.entries.type}
+
+    def _take_over(self, known: Seen, plan: _Write) -> Seen:
+        """Have the API server book our keys to us where somebody else has set them to these very values."""
+        metadata = {"name": known.name, "resourceVersion": known.resource_version}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": dict(plan.entries.data)}
+        return self._patched(known.name, "write", body, _content_type=APPLY, force=True)
+
+    def _create_again(self, known: Seen, plan: _Write, told: Mapping[str, Any]) -> Seen:
+        """Delete what was ``told`` and create it with another type, after a rehearsal."""
+        theirs = {key: text for key, text in (told.get("data") or {}).items() if self._merge and key not in known.keys}
+        data = {**theirs, **plan.entries.data}
+        body = manifest(kept(told["metadata"], plan.metadata), plan.entries.type, data)
+        self._post(known.name, {**body, "metadata": {"generateName": "keyturn-"}}, dry_run="All")
+        self._remove(known, "write")
+        return self._post(known.name, body)
+
+    def _restarted(self, written: Seen) -> Seen:
+        """Restart who uses it; only then the annotation goes that says that it is still to be done."""
+        restart_users(self._namespace, written.name, self._named(written.name), written.restart_for)
+        return self._patch(written, "write", {"metadata": RESTARTED})
+
+    def _post(self, remote: str, body: Mapping[str, Any], **given: str) -> Seen:
+        doing = Doing("write", self._named(remote), "create")
+        create = self._core.create_namespaced_secret
+        return self._seen(
+            self._namespace.call(doing, create, body=dict(body), field_manager=MANAGER, accept=ONE, **given)
+        )
+
+    def _patch(self, known: Seen, doing: str, change: Mapping[str, Any]) -> Seen:
+        """Merge ``change`` into exactly what was seen."""
+        metadata = {**change["metadata"], "resourceVersion": known.resource_version}
+        return self._patched(known.name, doing, {**change, "metadata": metadata}, _content_type=MERGE)
+
+    def _patched(self, remote: str, what: str, body: Mapping[str, Any], **given: Any) -> Seen:
+        doing = Doing(what, self._named(remote), "patch")
+        patch = self._core.patch_namespaced_secret
+        return self._seen(
+            self._namespace.call(doing, patch, name=remote, body=dict(body), field_manager=MANAGER, accept=ONE, **given)
+        )
+
+    def _remove(self, known: Seen, what: str) -> None:
+        """Delete exactly what was seen."""
+        doing = Doing(what, self._named(known.name), "delete")
+        exactly = {"preconditions": {"uid": known.uid, "resourceVersion": known.resource_version}}
+        self._namespace.call(doing, self._core.delete_namespaced_secret, name=known.name, body=exactly, accept=ONE)
+
+    def _read_if_there(self, remote: str) -> Sensitive | None:
+        with suppress(NotFound):
+            return self.read(remote)
+        return None
+
+    def _entries(self, remote: str, value: Sensitive) -> values.Entries:
+        self._check_name(remote, "write")
+        if problem := too_large(KUBERNETES, len(value.reveal().encode())):
+            raise Invalid("write", self._named(remote), problem)
+        entries = values.entries(value)
+        if entries.illegal_key is not None:
+            problem = f"a Secret can't have a key like {entries.illegal_key!r}"
+            raise Invalid("write", self._named(remote), problem, f"Keys are {values.KEY_RULE}")
+        return entries
+
+    def _check_name(self, remote: str, doing: str) -> None:
+        if problem := illegal_name(KUBERNETES, remote):
+            raise Invalid(doing, self._named(remote), problem, "Choose another remote name in the catalogue")
+
+    def _named(self, remote: str) -> str:
+        return f"{self.name}:{remote}"

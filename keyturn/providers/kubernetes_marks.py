@@ -1,0 +1,171 @@
+"""What a Secret's metadata tells of it: whose it is, which keys it has, and who wrote each of them last.
+
+The API server keeps book of who set a field (``metadata.managedFields``): whoever gives a key of the data another
+value takes it from the manager that had it. So a key of ours that Keyturn's manager no longer has was changed by
+somebody else, and no value, nor a digest of one, is needed to see it. Source: "Server-Side Apply", field management.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from keyturn.core.stores import MANAGED_BY, TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_SOURCE, Copy, Marks
+from keyturn.providers.kubernetes_calls import MANAGER
+
+KEYS: Final = "keyturn-keys"
+"""The annotation with the keys that are ours, as a JSON list."""
+JSON_KEYS: Final = "keyturn-json-keys"
+"""The annotation with those of them that hold JSON which is no string; absent where the text is kept whole."""
+RESTART_FOR: Final = "keyturn-restart-for"
+"""The annotation that says that workloads are still to be restarted, and what for."""
+ANNOTATIONS: Final = (TAG_SOURCE, TAG_FINGERPRINT, KEYS, JSON_KEYS, RESTART_FOR)
+
+RESTARTED: Final[Mapping[str, Any]] = {"annotations": {RESTART_FOR: None}}
+"""What is patched once the workloads are restarted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen(Copy):
+    """A copy together with what a write of it needs; it equals the plain :class:`Copy`.
+
+    ``present`` are the keys of the data, ``kept`` those of ours that nobody else has changed or removed.
+    """
+
+    uid: str = field(default="", repr=False)
+    resource_version: str = field(default="", repr=False)
+    keys: frozenset[str] = field(default=frozenset(), repr=False)
+    kept: frozenset[str] = field(default=frozenset(), repr=False)
+    present: frozenset[str] = field(default=frozenset(), repr=False)
+    restart_for: str = field(default="", repr=False)
+    merged: bool = field(default=False, repr=False)
+
+    @property
+    def foreign(self) -> frozenset[str]:
+        """Keys that are not ours."""
+        return self.present - self.keys
+
+    @property
+    def served(self) -> bool:
+        """Whether the data is what Keyturn wrote last, as far as it is ours."""
+        return self.kept == self.keys and (self.merged or not self.foreign)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Copy):
+            return NotImplemented
+        mine = (self.name, self.version_id, self.marks, self.intact)
+        return mine == (other.name, other.version_id, other.marks, other.intact)
+
+    __hash__ = Copy.__hash__
+
+
+def seen(told: Mapping[str, Any], *, merged: bool, restarts: bool) -> Seen:
+    """A Secret, of which only the metadata is looked at."""
+    metadata = told["metadata"]
+    annotations = metadata.get("annotations") or {}
+    marks = marks_in(metadata)
+    keys = listed(annotations.get(KEYS)) or frozenset()
+    kept, present = _keys(metadata.get("managedFields") or ())
+    found = Seen(
+        metadata["name"],
+        "",
+        marks,
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        keys=keys,
+        kept=kept & keys,
+        present=present,
+        restart_for=annotations.get(RESTART_FOR, ""),
+        merged=merged,
+    )
+    settled = "deletionTimestamp" not in metadata and not (restarts and found.restart_for)
+    intact = settled and (marks is None or (bool(keys) and found.served))
+    return _completed(found, intact)
+
+
+def marks_in(metadata: Mapping[str, Any]) -> Marks | None:
+    """Keyturn's marks in a Secret's label and annotations."""
+    annotations = metadata.get("annotations") or {}
+    tags = {key: annotations.get(key, "") for key in (TAG_SOURCE, TAG_FINGERPRINT)}
+    return Marks.from_tags(tags | {TAG_MANAGED_BY: (metadata.get("labels") or {}).get(TAG_MANAGED_BY, "")})
+
+
+def marked(marks: Marks, keys: Iterable[str], json_keys: Iterable[str] | None, restart_for: str) -> dict[str, Any]:
+    """The labels and annotations that a write leaves; None removes one."""
+    return {
+        "labels": {TAG_MANAGED_BY: MANAGED_BY},
+        "annotations": {
+            TAG_SOURCE: marks.source_tag,
+            TAG_FINGERPRINT: marks.fingerprint,
+            KEYS: json.dumps(sorted(keys)),
+            JSON_KEYS: None if json_keys is None else json.dumps(sorted(json_keys)),
+            RESTART_FOR: restart_for or None,
+        },
+    }
+
+
+def unmarked() -> dict[str, Any]:
+    """The labels and annotations that take our marks off."""
+    return {"labels": {TAG_MANAGED_BY: None}, "annotations": dict.fromkeys(ANNOTATIONS)}
+
+
+def kept(metadata: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of a Secret made anew: others' labels, annotations and owners stay, ours are set."""
+    made = {key: metadata[key] for key in ("name", "ownerReferences", "finalizers") if key in metadata}
+    for part in ("labels", "annotations"):
+        told = {**(metadata.get(part) or {}), **ours[part]}
+        made[part] = {key: text for key, text in told.items() if text is not None}
+    return made
+
+
+def manifest(metadata: Mapping[str, Any], kind: str, data: Mapping[str, str]) -> dict[str, Any]:
+    """A whole Secret of this type."""
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": dict(metadata), "type": kind, "data": dict(data)}
+
+
+def listed(annotation: str | None) -> frozenset[str] | None:
+    """The keys in an annotation of ours; None where it is absent or malformed."""
+    try:
+        told = json.loads(annotation or "")
+    except ValueError:
+        return None
+    return frozenset(told) if isinstance(told, list) and all(isinstance(key, str) for key in told) else None
+
+
+def _completed(found: Seen, intact: bool) -> Seen:
+    """With an id that changes with the data: of our marks while they are true, else of the whole object."""
+    told = found.resource_version
+    if found.marks and intact:
+        told = hashlib.sha256(f"{found.marks.source_tag}\n{found.marks.fingerprint}".encode()).hexdigest()[:16]
+    return replace(found, version_id=f"{found.uid}/{told}", intact=intact)
+
+
+def _keys(managed: Iterable[Mapping[str, Any]]) -> tuple[frozenset[str], frozenset[str]]:
+    """The keys of the data that Keyturn has, and all that there are."""
+    entries = list(managed)
+    others = [entry for entry in entries if entry.get("manager") != MANAGER]
+    ours = frozenset(key for entry in entries if entry.get("manager") == MANAGER for key in _owned(entry, "f:data"))
+    theirs = frozenset(key for entry in others for key in _owned(entry, "f:data"))
+    over = _applied_over(entries, others)
+    return ours - over, ours | theirs | over
+
+
+def _applied_over(entries: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Keys that others applied as stringData after our last write: that changes the data and takes no key from us.
+
+    Source: "Secrets", which warns of stringData with server-side apply.
+    """
+    times = [_time(entry) for entry in entries if entry.get("manager") == MANAGER]
+    after = [entry for entry in others if not times or _time(entry) > max(times)]
+    return frozenset(key for entry in after for key in _owned(entry, "f:stringData"))
+
+
+def _time(entry: Mapping[str, Any]) -> str:
+    """RFC 3339 in UTC and whole seconds, so that texts compare as times do."""
+    return str(entry.get("time") or "")
+
+
+def _owned(entry: Mapping[str, Any], of: str) -> Iterator[str]:
+    fields = (entry.get("fieldsV1") or {}).get(of) or {}
+    return (name.removeprefix("f:") for name in fields if name.startswith("f:"))

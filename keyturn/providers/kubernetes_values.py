@@ -1,0 +1,95 @@
+"""How a text becomes the data of a Kubernetes Secret, and comes back byte for byte.
+
+Source of the limits on keys and of the types: "Secrets" in the Kubernetes documentation.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from keyturn.core.fingerprint import payload
+from keyturn.core.sensitive import SecretFields, Sensitive
+
+ONLY_KEY: Final = "value"
+"""The key of a text that is no JSON object in Keyturn's own form."""
+
+KEY: Final = re.compile(r"(?!\.\.)(?!\.\Z)[-._a-zA-Z0-9]{1,253}")
+KEY_RULE: Final = "1 to 253 letters, digits and -._, not . and no two dots first"
+
+OPAQUE: Final = "Opaque"
+TLS: Final = "kubernetes.io/tls"
+DOCKER: Final = "kubernetes.io/dockerconfigjson"
+
+
+@dataclass(frozen=True)
+class Entries:
+    """What a text looks like as a Secret: base64 by key, and which of the keys hold JSON that is no string.
+
+    ``json_keys`` is None for a text that is kept whole under the one key ``value``.
+    """
+
+    data: Mapping[str, str] = field(repr=False)
+    json_keys: tuple[str, ...] | None
+
+    @property
+    def type(self) -> str:
+        """The type that tools expect of a Secret with these keys."""
+        if self.data.keys() - {"ca.crt"} == {"tls.crt", "tls.key"}:
+            return TLS
+        return DOCKER if self.data.keys() == {".dockerconfigjson"} else OPAQUE
+
+    @property
+    def illegal_key(self) -> str | None:
+        """A key that no Secret may have; None where every key is legal."""
+        return next((key for key in self.data if not KEY.fullmatch(key)), None)
+
+
+def entries(value: Sensitive) -> Entries:
+    """The text as data: a JSON object becomes its keys when it is written as Keyturn writes one, else one key.
+
+    Strings stand in the data as they are, every other JSON value as JSON text.
+    """
+    fields = _fields(value)
+    if fields is None:
+        return Entries({ONLY_KEY: _encoded(value.reveal())}, None)
+    texts = {key: text if isinstance(text, str) else _canonical(text) for key, text in fields.items()}
+    data = {key: _encoded(text) for key, text in texts.items()}
+    return Entries(data, tuple(key for key, member in fields.items() if not isinstance(member, str)))
+
+
+def text(data: Mapping[str, str], json_keys: Collection[str] | None) -> Sensitive:
+    """The text that :func:`entries` made this of. Raises ValueError where a value is no UTF-8 text."""
+    texts = {key: base64.b64decode(encoded).decode() for key, encoded in data.items()}
+    if json_keys is None and texts.keys() == {ONLY_KEY}:
+        return Sensitive(texts[ONLY_KEY])
+    told = {key: _member(member) if key in (json_keys or ()) else member for key, member in texts.items()}
+    return payload(SecretFields(told))
+
+
+def _fields(value: Sensitive) -> dict[str, Any] | None:
+    """The fields of a text that :func:`keyturn.core.fingerprint.payload` could have made; None of any other."""
+    try:
+        told = json.loads(value.reveal())
+        canonical = isinstance(told, dict) and bool(told) and _canonical(told) == value.reveal()
+    except (ValueError, RecursionError):
+        return None
+    return told if canonical else None
+
+
+def _canonical(told: Any) -> str:
+    return json.dumps(told, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _member(member: str) -> Any:
+    """What the JSON says; the text itself where somebody has put something else there."""
+    try:
+        return json.loads(member)
+    except (ValueError, RecursionError):
+        return member
+
+
+def _encoded(member: str) -> str:
+    return base64.b64encode(member.encode()).decode()
