@@ -1,10 +1,11 @@
 """The hub over hvac: KV v2 for secrets, a KV v2 mount of Keyturn's own for its state, and the hub's engines."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Final
 
 from keyturn.core.engines import Authority
 from keyturn.core.errors import Conflict, Invalid
@@ -16,6 +17,8 @@ from keyturn.providers.vault_listing import describe_below
 from keyturn.providers.vault_login import HubSettings
 
 FINGERPRINT_KEY = "fingerprint-key"
+THREADS: Final = 16
+"""Reads that are under way at once."""
 
 
 class VaultHub:
@@ -34,6 +37,13 @@ class VaultHub:
         return HubSecret(
             path, body["metadata"]["version"], SecretFields(body["data"]), body["metadata"]["custom_metadata"] or {}
         )
+
+    def read_many(self, paths: Sequence[str]) -> dict[str, HubSecret]:
+        """The newest versions of these, side by side; what is absent or deleted is left out."""
+        unique = list(dict.fromkeys(paths))
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = zip(unique, pool.map(self.read, unique), strict=True)
+            return {path: secret for path, secret in found if secret is not None}
 
     def describe(self, path: str) -> SecretInfo | None:
         """Versions and custom metadata of a secret, without values."""

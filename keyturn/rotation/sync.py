@@ -76,10 +76,13 @@ def converge(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
     """
     for _ in range(ROUNDS):
         wanted = current(keyturn, path)
-        stands, found = compare(keyturn, wanted, destination)
+        text = text_of(wanted, destination)
+        marks = marked(keyturn, wanted, destination, text)
+        stands, found = compare_by(keyturn, marks, destination)
         if stands.state is not CopyState.STALE:
             return stands
-        written, serves = write(keyturn, wanted, destination, found), read_back(keyturn, wanted, destination)
+        written = write(keyturn, wanted, destination, text, marks, found)
+        serves = read_back(keyturn, destination, marks)
         if current_version(keyturn, path) != wanted.version:
             continue  # what came too late here may have left older marks, even where the value is the newer one
         if not serves:
@@ -104,11 +107,15 @@ def current_version(keyturn: Keyturn, path: str) -> int:
 
 def compare(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> tuple[Pushed, Copy | None]:
     """Where the destination stands, told by its marks, and what was found there."""
-    marks = marks_of(keyturn, wanted, destination)
+    return compare_by(keyturn, marks_of(keyturn, wanted, destination), destination)
+
+
+def compare_by(keyturn: Keyturn, marks: Marks, destination: Destination) -> tuple[Pushed, Copy | None]:
+    """The same, with the marks that the copy should carry."""
     found = keyturn.open_store(destination.store).find(destination.name)
     if found and found.marks is None and stripped(keyturn, destination, marks.fingerprint):
         return outcome(destination, drifted(destination), marks), found
-    check_owned(destination, found, wanted.path)
+    check_owned(destination, found, marks.source)
     return outcome(destination, standing(destination, found, marks), marks), found
 
 
@@ -150,8 +157,12 @@ def text_of(wanted: HubSecret, destination: Destination) -> Sensitive:
 
 def marks_of(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> Marks:
     """The marks that the copy of this version carries."""
-    digest = keyturn.fingerprint_of(text_of(wanted, destination))
-    return Marks(wanted.path, wanted.version, digest, destination.shape.mark)
+    return marked(keyturn, wanted, destination, text_of(wanted, destination))
+
+
+def marked(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: Sensitive) -> Marks:
+    """The same, where it is known that the copy holds ``text``."""
+    return Marks(wanted.path, wanted.version, keyturn.fingerprint_of(text), destination.shape.mark)
 
 
 def check_owned(destination: Destination, found: Copy | None, path: str) -> None:
@@ -168,10 +179,11 @@ def check_owned(destination: Destination, found: Copy | None, path: str) -> None
         )
 
 
-def write(keyturn: Keyturn, wanted: HubSecret, destination: Destination, found: Copy | None) -> Pushed:
+def write(
+    keyturn: Keyturn, wanted: HubSecret, destination: Destination, value: Sensitive, marks: Marks, found: Copy | None
+) -> Pushed:
     """Give the destination the new value."""
-    store, value = keyturn.open_store(destination.store), text_of(wanted, destination)
-    marks = marks_of(keyturn, wanted, destination)
+    store = keyturn.open_store(destination.store)
     check_fits(keyturn, destination, value)
     store.write(destination.name, value, marks, found, expires_at=wanted.marked(EXPIRES_AT))
     return outcome(destination, CopyState.UPDATED if found else CopyState.CREATED, marks)
@@ -190,9 +202,9 @@ def refusal_of(keyturn: Keyturn, destination: Destination, value: Sensitive | No
     return said or (limits.refuses_size(len(value.reveal().encode())) if value is not None else None)
 
 
-def read_back(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> bool:
-    """Whether the destination serves this version's value; where it can't be read, its marks have to tell."""
-    store, marks = keyturn.open_store(destination.store), marks_of(keyturn, wanted, destination)
+def read_back(keyturn: Keyturn, destination: Destination, marks: Marks) -> bool:
+    """Whether the destination serves the value of these marks; where it can't be read, its marks have to tell."""
+    store = keyturn.open_store(destination.store)
     if Lack.READ in store.lacks:
         found = store.find(destination.name)
         return found is not None and found.intact and found.marks == marks
