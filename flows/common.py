@@ -13,9 +13,8 @@ from prefect import Flow, flow
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError, concurrency
 from prefect.states import Failed
 
-from keyturn.core.errors import KeyturnError, NotFound, TerminalError
+from keyturn.core.errors import KeyturnError, NotFound, TerminalError, unexpected
 from keyturn.rotation.context import Keyturn
-from tasks.step import unexpected
 from tasks.workspace import keyturn, target_limit
 
 SIDE_BY_SIDE: Final = 8

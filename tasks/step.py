@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import traceback
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -13,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from keyturn.core.errors import KeyturnError, Locked, TerminalError, TransientError
+from keyturn.core.errors import KeyturnError, Locked, TransientError, unexpected
 
 RETRIES: Final = 4
 BACKOFF: Final = 1.0
@@ -70,14 +69,3 @@ def guarded(name: str, body: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         raise error.during(name, path) from None
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
         raise unexpected(error).during(name, path) from None
-
-
-def unexpected(error: Exception) -> TerminalError:
-    """An error that Keyturn did not foresee, told by its class and place alone."""
-    frames = [(frame.f_globals["__name__"], line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    ours = [(module, line) for module, line in frames if module.startswith("keyturn.")]
-    module, line = (ours or frames)[-1]
-    problem = f"unexpected {type(error).__name__} at line {line} of {module}"
-    return TerminalError(
-        "run", "this step", problem, "Nothing is lost: a later run goes on from here. Please report it"
-    )

@@ -4,6 +4,7 @@ No message ever holds a secret value or the body of a response: adapters raise t
 ``from None``. Whether to try again is told by the class, never by the text.
 """
 
+import traceback
 from typing import Self
 
 
@@ -86,3 +87,14 @@ class Superseded(TerminalError):
 
 class UnsupportedOperation(TerminalError):
     """This adapter says honestly that it can't do that."""
+
+
+def unexpected(error: Exception) -> TerminalError:
+    """An error that Keyturn did not foresee, told by its class and place alone."""
+    frames = [(frame.f_globals["__name__"], line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    ours = [(module, line) for module, line in frames if module.startswith("keyturn.")]
+    module, line = (ours or frames)[-1]
+    problem = f"unexpected {type(error).__name__} at line {line} of {module}"
+    return TerminalError(
+        "run", "this step", problem, "Nothing is lost: a later run goes on from here. Please report it"
+    )

@@ -106,7 +106,8 @@ class Kept(dict[str, T]):
 def open_store(name: str, settings: StoreSettings) -> Store:
     """The store's adapter. Raises Invalid, naming the extra, where its SDK is not installed."""
     module, adapter, extra = STORES[settings.kind]
-    store: Store = _adapter(module, adapter, extra)(name, **settings.model_dump(exclude=set(settings.OWN)))
+    given = {key: value for key, value in settings if key not in settings.OWN}
+    store: Store = _adapter(module, adapter, extra)(name, **given)
     return store
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination
-from keyturn.core.errors import Conflict, KeyturnError, NotOwned, Throttled, Unavailable
+from keyturn.core.errors import Conflict, KeyturnError, NotOwned, Throttled, Unavailable, unexpected
 from keyturn.core.plan import Action, Item
 from keyturn.core.stores import Copy, Lack
 from keyturn.rotation.context import Keyturn
@@ -67,6 +67,8 @@ class Applier:
             return self._patiently(item)
         except KeyturnError as error:
             return result(item, str(CopyState.FAILED), error)
+        except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other copy
+            return result(item, str(CopyState.FAILED), unexpected(error))
 
     def _heard(self, item: Item) -> None:
         """Whether the store still answers. Raises Unavailable."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination
-from keyturn.core.errors import KeyturnError
+from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.core.hub import SecretInfo
 from keyturn.core.names import Limits
 from keyturn.core.stores import Copy
@@ -58,6 +58,8 @@ def stores(
             _fill(keyturn, store, [place.name for place in wanted[store]], holdings, listed=listed, deep=deep)
         except KeyturnError as error:
             holdings.error = error
+        except Exception as error:  # noqa: BLE001  what one store suffers from stops no other
+            holdings.error = unexpected(error)
         return holdings
 
     names = sorted(wanted)

@@ -4,18 +4,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
+from itertools import chain
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination, Update
 from keyturn.catalogue.freezes import covers
-from keyturn.catalogue.stores.base import Deletion
-from keyturn.core.errors import KeyturnError, NotFound
+from keyturn.catalogue.stores.base import Deletion, System
+from keyturn.core.errors import KeyturnError, NotFound, unexpected
 from keyturn.core.hub import HubSecret, SecretInfo
+from keyturn.core.names import Limits
 from keyturn.core.plan import Action, Item, Plan
 from keyturn.core.stores import Copy
 from keyturn.core.suggest import advice
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.sync import CopyState, drifted, marks_of, refusal_of, stripped, text_of
+from keyturn.rotation.sync import CopyState, drifted, marked, refusal_of, stripped, text_of
 from keyturn.sync import observe
 from keyturn.sync.observe import Holdings
 from keyturn.sync.standing import tombstones
@@ -81,27 +84,34 @@ def chosen(keyturn: Keyturn, patterns: Sequence[str]) -> list[str] | None:
 def wants(keyturn: Keyturn, paths: Iterable[str]) -> Iterator[Wanted]:
     """Every copy of these secrets; a place that two of all secrets want has both of them."""
     claimed: dict[tuple[object, str], str] = {}
-    found = [(path, place) for path in paths for place in keyturn.catalogue.destinations(path)]
-    for path, place in found:
-        store = keyturn.catalogue.store(place.store)
-        key = (store.system, store.limits.same(place.name))
-        yield Wanted(path, place, claimed.get(key, ""))
-        claimed.setdefault(key, path)
+
+    @cache
+    def store(name: str) -> tuple[System, Limits]:
+        settings = keyturn.catalogue.store(name)
+        return settings.system, settings.limits
+
+    for path in paths:
+        for place in keyturn.catalogue.destinations(path):
+            system, limits = store(place.store)
+            key = (system, limits.same(place.name))
+            yield Wanted(path, place, claimed.get(key, ""))
+            claimed.setdefault(key, path)
 
 
 def decided(
     keyturn: Keyturn, wanted: Sequence[Wanted], secrets: Mapping[str, SecretInfo], holdings: Mapping[str, Holdings]
 ) -> list[Item]:
     """An item for each; values are read only where the marks don't tell that a copy is in step."""
-    items, unsure = [], []
+    items: list[Item] = []
+    unsure: dict[str, list[Wanted]] = defaultdict(list)
     for one in wanted:
         item = by_marks(keyturn, one, secrets.get(one.path), holdings[one.place.store])
         if item is None:
-            unsure.append(one)
+            unsure[one.path].append(one)
         else:
             items.append(item)
-    looked = side_by_side(lambda one: by_value(keyturn, one, holdings[one.place.store]), unsure, AT_ONCE)
-    return items + looked
+    looked = side_by_side(lambda same: by_value(keyturn, same, holdings), unsure.values(), AT_ONCE)
+    return [*items, *chain.from_iterable(looked)]
 
 
 def by_marks(keyturn: Keyturn, one: Wanted, info: SecretInfo | None, holdings: Holdings) -> Item | None:
@@ -126,22 +136,30 @@ def by_marks(keyturn: Keyturn, one: Wanted, info: SecretInfo | None, holdings: H
     return None
 
 
-def by_value(keyturn: Keyturn, one: Wanted, holdings: Holdings) -> Item:
-    """What is to be done, with CURRENT's value seen and forgotten."""
-    secret: HubSecret | None = None
+def by_value(keyturn: Keyturn, same: Sequence[Wanted], holdings: Mapping[str, Holdings]) -> list[Item]:
+    """What is to be done about copies of one secret, with CURRENT's value seen once and forgotten."""
     try:
-        secret = keyturn.hub.read(one.path)
-        if secret is None:
-            return without_source(keyturn, one, holdings.copy(one.place.name))
-        return compared(keyturn, one, secret, holdings.copy(one.place.name))
+        secret = keyturn.hub.read(same[0].path)
+    except KeyturnError as error:
+        return [failing(one, 0, error) for one in same]
+    return [judged(keyturn, one, secret, holdings[one.place.store].copy(one.place.name)) for one in same]
+
+
+def judged(keyturn: Keyturn, one: Wanted, secret: HubSecret | None, copy: Copy | None) -> Item:
+    """What is to be done about one copy of what the hub holds; what hinders it is in the item."""
+    try:
+        return compared(keyturn, one, secret, copy) if secret else without_source(keyturn, one, copy)
     except KeyturnError as error:
         return failing(one, secret.version if secret else 0, error)
+    except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other copy
+        return failing(one, secret.version if secret else 0, unexpected(error))
 
 
 def compared(keyturn: Keyturn, one: Wanted, secret: HubSecret, copy: Copy | None) -> Item:
     """What is to be done about one copy, told from its marks and CURRENT."""
-    place, marks = one.place, marks_of(keyturn, secret, one.place)
-    if said := refusal_of(keyturn, place, text_of(secret, place)):
+    place, text = one.place, text_of(secret, one.place)
+    marks = marked(keyturn, secret, place, text)
+    if said := refusal_of(keyturn, place, text):
         return replace(item_of(one, Action.BLOCKED, secret.version, copy, said), kind="Invalid")
     action, why, hands_off = verdict(keyturn, one, copy, marks.fingerprint)
     wanted = "" if action in (Action.IN_SYNC, Action.CONFLICT) else marks.fingerprint

@@ -41,11 +41,11 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
     assert {("keyturn-workspace", "default"), ("keyturn-failure-channel", "default")} <= blocks
 
     deployments = by_name(server, "deployments")
-    crons = {name: [s["schedule"]["cron"] for s in d["schedules"]] for name, d in deployments.items()}
+    crons = {name: sorted(s["schedule"]["cron"] for s in d["schedules"]) for name, d in deployments.items()}
     assert crons == {
         "rotate-secret": [],
         "rotate-due": ["*/15 * * * *"],
-        "sync": ["7 * * * *"],
+        "sync": ["37 3 * * *", "7 * * * *"],
         "retire": ["*/10 * * * *"],
     }
     assert all("keyturn" in d["tags"] and d["work_pool_name"] == "keyturn" for d in deployments.values())
