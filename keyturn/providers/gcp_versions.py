@@ -25,19 +25,18 @@ def to_retire(
 ) -> Iterator[tuple[str, Any]]:
     """What to do to which of these bare messages, newest first, now that ``added`` is there: to older ones alone.
 
-    No version says when it was disabled: it counts from when its successor was created, by the service's own clock.
-    What stays: ``latest`` and the direct predecessor of ``added``, since readers may be given either for a while yet
-    (source: "Resource consistency"), the ``aliased``, and what is scheduled for destruction already.
+    What stays: the direct predecessor of ``added`` and ``latest``, since readers may be given either for a while yet
+    (source: "Resource consistency"), the ``aliased``, and what is scheduled for destruction already. No version says
+    when it was disabled: it counts from when the second one after it was created, by the service's own clock.
     """
-    served, previous = min(int(last(added.name)), int(last(latest.name))), 0
-    since = made = SecretVersion.pb(added).create_time.ToDatetime()
+    stay = min(int(last(added.name)) - 1, int(last(latest.name)))
+    disabled = replaced = made = SecretVersion.pb(added).create_time.ToDatetime()
     for version in versions:
-        number = int(last(version.name))
-        previous = previous or (number if number < int(last(added.name)) else 0)
-        stays = number >= served or number in (previous, *aliased) or version.HasField("scheduled_destroy_time")
-        waited = destroy_after is not None and made - since >= destroy_after
-        if version.state == SecretVersion.State.ENABLED and not stays:
-            yield DISABLE, version
-        if version.state == SecretVersion.State.DISABLED and not stays and waited:
-            yield DESTROY, version
-        since = min(since, version.create_time.ToDatetime())
+        number, state = int(last(version.name)), version.state
+        waited = destroy_after is not None and made - disabled >= destroy_after
+        if number < stay and number not in aliased and not version.HasField("scheduled_destroy_time"):
+            if state == SecretVersion.State.ENABLED:
+                yield DISABLE, version
+            elif state == SecretVersion.State.DISABLED and waited:
+                yield DESTROY, version
+        disabled, replaced = replaced, min(replaced, version.create_time.ToDatetime())

@@ -318,18 +318,18 @@ ON, OFF, GONE = "ENABLED", "DISABLED", "DESTROYED"
 @pytest.mark.parametrize(
     ("settings", "left"),
     [
-        ({}, [ON, OFF, OFF, OFF]),
-        ({"old_versions": "keep"}, [ON, ON, ON, ON]),
-        ({"old_versions": "disable", "destroy_after": timedelta(0)}, [ON, OFF, OFF, OFF]),
-        ({"old_versions": "destroy", "destroy_after": timedelta(0)}, [ON, OFF, GONE, GONE]),
-        ({"old_versions": "destroy"}, [ON, OFF, OFF, OFF]),
+        ({}, [ON, ON, OFF, OFF, OFF]),
+        ({"old_versions": "keep"}, [ON, ON, ON, ON, ON]),
+        ({"old_versions": "disable", "destroy_after": timedelta(0)}, [ON, ON, OFF, OFF, OFF]),
+        ({"old_versions": "destroy", "destroy_after": timedelta(0)}, [ON, ON, OFF, GONE, GONE]),
+        ({"old_versions": "destroy"}, [ON, ON, OFF, OFF, OFF]),
     ],
 )
 def test_old_versions_are_treated_as_the_store_says(
     opened: Open, client: SecretManagerServiceClient, remote: str, settings: dict[str, Any], left: list[str]
 ) -> None:
     store = opened(**settings)
-    for version in range(1, 5):
+    for version in range(1, 6):
         value = fresh_value()
         put(store, remote, value, version)
     assert states(client, remote) == left
@@ -341,7 +341,20 @@ def test_an_adopted_secrets_old_versions_are_treated_alike(
 ) -> None:
     create_by_hand(client, remote, "theirs")
     put(store, remote, fresh_value())
-    assert states(client, remote) == [ON, OFF]
+    assert states(client, remote) == [ON, ON]
+    put(store, remote, fresh_value(), version=2)
+    assert states(client, remote) == [ON, ON, OFF]
+
+
+def test_a_reader_who_is_still_given_the_version_before_the_latest_reads_it(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    values = [fresh_value() for _ in range(3)]
+    for version, value in enumerate(values, 1):
+        put(store, remote, value, version)
+    before = client.access_secret_version(name=f"{path(remote)}/versions/2").payload.data
+    assert before.decode() == values[1].reveal()
+    assert states(client, remote) == [ON, ON, OFF]
 
 
 def test_a_version_that_an_alias_stands_for_is_left_alone(
@@ -350,20 +363,21 @@ def test_a_version_that_an_alias_stands_for_is_left_alone(
     store = opened(old_versions="destroy", destroy_after=timedelta(0))
     put(store, remote, fresh_value())
     update_by_hand(client, remote, version_aliases={"live": 1})
-    for version in (2, 3, 4):
+    for version in (2, 3, 4, 5):
         put(store, remote, fresh_value(), version)
-    assert states(client, remote) == [ON, OFF, GONE, ON]
+    assert states(client, remote) == [ON, ON, OFF, GONE, ON]
 
 
 def test_marks_alone_change_no_version(
     store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
 ) -> None:
     value = fresh_value()
-    put(store, remote, fresh_value())
-    put(store, remote, value, version=2)
-    client.enable_secret_version(name=f"{path(remote)}/versions/1")
+    for version in (1, 2):
+        put(store, remote, fresh_value(), version)
     put(store, remote, value, version=3)
-    assert states(client, remote) == [ON, ON]
+    client.enable_secret_version(name=f"{path(remote)}/versions/1")
+    put(store, remote, value, version=4)
+    assert states(client, remote) == [ON, ON, ON]
 
 
 def test_many_old_versions_are_treated_by_several_writes(
@@ -373,9 +387,9 @@ def test_many_old_versions_are_treated_by_several_writes(
     for _ in range(MOST_RETIRED + 1):
         add_by_hand(client, remote, "theirs")
     put(store, remote, fresh_value())
-    assert states(client, remote) == [ON, *([OFF] * MOST_RETIRED), ON, ON]
+    assert states(client, remote) == [ON, ON, *([OFF] * MOST_RETIRED), ON]
     put(store, remote, fresh_value(), version=2)
-    assert states(client, remote) == [ON, *([OFF] * (MOST_RETIRED + 3))]
+    assert states(client, remote) == [ON, ON, *([OFF] * (MOST_RETIRED + 2))]
 
 
 def test_writers_at_once_never_disable_what_is_served(
@@ -393,8 +407,8 @@ def test_writers_at_once_never_disable_what_is_served(
     value = fresh_value()
     put(store, remote, value, 10)
     assert store.read(remote) == value
-    newest, *older = states(client, remote)
-    assert (newest, set(older)) == (ON, {OFF})
+    newest, before, *older = states(client, remote)
+    assert (newest, before, set(older)) == (ON, ON, {OFF})
 
 
 # Behind Keyturn's back
@@ -522,19 +536,19 @@ def test_an_update_killed_before_its_marks_adds_no_second_version(interrupted: I
 
 def test_old_versions_that_a_crash_left_enabled_are_disabled_by_the_next(interrupted: Interrupted, remote: str) -> None:
     def update(store: GcpSecretManager) -> None:
-        put(store, remote, fresh_value())
-        put(store, remote, fresh_value(), version=2)
+        for version in (1, 2, 3):
+            put(store, remote, fresh_value(), version)
 
-    # As above, and one more for the marks; looking for older versions is refused.
-    interrupted.after(8, update)
+    # As above: four, then four and two that look for older versions, then four; looking once more is refused.
+    interrupted.after(14, update)
     with ExitStack() as stack:
         store, client = interrupted.then(stack)
         found = store.find(remote)
         assert found is not None
         assert found.intact
-        assert states(client, remote) == [ON, ON]
-        put(store, remote, fresh_value(), version=3)
-        assert states(client, remote) == [ON, OFF, OFF]
+        assert states(client, remote) == [ON, ON, ON]
+        put(store, remote, fresh_value(), version=4)
+        assert states(client, remote) == [ON, ON, OFF, OFF]
 
 
 def test_a_creation_whose_answer_was_lost_is_taken_up_again(

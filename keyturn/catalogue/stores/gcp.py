@@ -46,9 +46,9 @@ class GcpSecretManagerSettings(StoreBase):
     ttl: PositiveDuration | None = None
     """How long a copy lives after its last write; then Google deletes it."""
     old_versions: Literal["keep", "disable", "destroy"] = "disable"
-    """What becomes of versions that are no longer served: kept, disabled, or disabled and later destroyed."""
+    """What becomes of versions older than the latest two: kept, disabled, or disabled and later destroyed."""
     destroy_after: Duration = timedelta(days=7)
-    """How long a version that is no longer served stays disabled before it is destroyed."""
+    """How long such a version stays disabled before a later write destroys it."""
 
     @property
     def system(self) -> System:
