@@ -116,7 +116,21 @@ def test_the_base_holds_neither_prefect_nor_a_cloud(metadata: Message) -> None:
 
 
 def test_every_extra_is_offered(metadata: Message) -> None:
-    extras = {"flows", "aws", "azure", "gcp", "postgres", "mysql", "redis", "certificates", "github", "kubernetes", "local", "dev", "all"}
+    extras = {
+        "flows",
+        "aws",
+        "azure",
+        "gcp",
+        "postgres",
+        "mysql",
+        "redis",
+        "certificates",
+        "github",
+        "kubernetes",
+        "local",
+        "dev",
+        "all",
+    }
     assert set(metadata.get_all("Provides-Extra", [])) == extras
 
 

@@ -3,7 +3,7 @@
 Ownership is the label ``keyturn-managed-by``, by which the listing filters; source, fingerprint and the number of
 the version that Keyturn wrote last are annotations. Adding a version and annotating the secret are two calls, made
 in that order: whatever a crash leaves between them looks stale, to :meth:`GcpSecretManager.find` and to the listing.
-Versions that are no longer served are disabled after both; what a crash leaves enabled, the next new version mends.
+Versions older than the two newest are disabled after both; what a crash leaves enabled, the next new version mends.
 
 What the service can't do: a version that somebody else adds, disables or destroys leaves no trace on the secret, so
 :meth:`GcpSecretManager.managed` can't see it and :meth:`GcpSecretManager.find` can; and deletion is final.
@@ -51,7 +51,7 @@ class GcpSecretManager:
 
     New secrets are kept in the locations of ``replication``, or where Google chooses. Every copy carries
     ``annotations`` besides Keyturn's own, and Google deletes it ``ttl`` after its last write. ``old_versions`` says
-    what becomes of versions that are no longer served; a version that an alias stands for is left alone.
+    what becomes of versions that are older than the two newest; a version that an alias stands for is left alone.
     """
 
     lacks: frozenset[Lack] = frozenset({Lack.LISTED_CHANGES})
