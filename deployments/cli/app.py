@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from deployments.cli import catalogue, due, history, registration, rotation, stack
+from deployments.cli import catalogue, due, follow, get, history, plan, registration, rotation, scan, stack
 from deployments.cli.failures import EXIT_CODES, told
 from deployments.cli.output import write
 from keyturn import __version__
@@ -56,10 +56,16 @@ for command in (
     stack.env,
     registration.bootstrap,
     rotation.rotate,
+    plan.plan,
+    plan.apply,
     rotation.sync,
     rotation.retire,
     due.due,
     history.history,
+    scan.scan,
+    follow.follow,
+    get.get,
 ):
     app.command(epilog=EXIT_CODES)(command)
+app.command("import", epilog=EXIT_CODES)(scan.bring)
 app.add_typer(catalogue.commands, name="catalogue")

@@ -24,6 +24,17 @@ TimeoutOption = Annotated[
 ]
 PathArgument = Annotated[str, typer.Argument(help="The secret, such as ml-training/database.")]
 OptionalPath = Annotated[str | None, typer.Argument(help="One secret; without it, all of them.")]
+OptionalPattern = Annotated[
+    str | None,
+    typer.Argument(help="One secret, or a pattern such as 'ml-training/*' or '**'; without it, all of them."),
+]
+Patterns = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="PATH", help="Secrets, or patterns such as 'ml-training/*'; without any, all."),
+]
+DeepOption = Annotated[
+    bool, typer.Option("--deep", help="Ask for each copy by itself: finds changes that listings hide, and is slower.")
+]
 FailureUrlOption = Annotated[
     str | None,
     typer.Option(

@@ -10,10 +10,13 @@ from deployments.cli.standing import copy_data
 from deployments.cli.watch import Run
 from keyturn.core.errors import KeyturnError, Locked, TransientError
 from keyturn.core.fingerprint import shown
+from keyturn.core.plan import TROUBLE, Action, Plan
 from keyturn.rotation.rollout import Told
 from keyturn.rotation.run import Outcome, State
 from keyturn.rotation.settle import Retirement
 from keyturn.rotation.sync import CopyState, Pushed
+from keyturn.sync.apply import Result
+from keyturn.sync.run import failing, summary
 
 BEFORE_PROMOTION: Final = ("make way", "stage", "install", "verify", "promote")
 """The steps in which another run's hold on the secret shows."""
@@ -92,30 +95,76 @@ def outcome_data(outcome: Outcome, run: Run | None) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Copies:
-    """The destinations of one secret or of all, after a sync."""
+class Place:
+    """One copy after a sync, in names only. ``error`` and its class ``kind`` are empty where it is in step."""
 
-    places: tuple[tuple[str, Pushed], ...]
+    secret: str
+    store: str
+    name: str
+    action: str
+    state: str
+    error: str = ""
+    kind: str = ""
+
+    @property
+    def label(self) -> str:
+        """How it is named to people."""
+        return f"{self.store}:{self.name}"
+
+    @staticmethod
+    def of(row: dict[str, Any]) -> "Place":
+        """A copy, as a run's table tells it: its state, or the error in its place."""
+        store, _, name = row["copy"].partition(":")
+        action, state = row["action"], row["state"]
+        # An error says "what: why"; what else stands there is a state, or why nothing was done.
+        if action in TROUBLE or ": " in state:
+            return Place(row["secret"], store, name, action, str(CopyState.FAILED), state)
+        return Place(row["secret"], store, name, action, state)
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The copies that a sync had something to do with; ``counts`` are of all, by state."""
+
+    places: tuple[Place, ...]
+    counts: dict[str, int]
     run: Run | None = None
 
     @staticmethod
     def of(run: Run) -> "Copies":
         """What a run of sync did. Raises the error that it ended with, where that left no table."""
-        if not run.completed and not run.rows:
+        places = tuple(Place.of(row) for row in run.rows)
+        if not run.completed and not any(place.error for place in places):
             raise run.error("sync", "the copies")
-        return Copies(tuple((row["secret"], pushed(row)) for row in run.rows), run)
+        counts = {state: int(count) for count, state in re.findall(r"(\d+) ([^,]+)", run.description)}
+        return Copies(places, counts, run)
+
+    @staticmethod
+    def after(planned: Plan, results: Sequence[Result]) -> "Copies":
+        """What came of a plan that was carried out here."""
+        done = {(result.store, result.name): result for result in results}
+        broken = failing(planned, results)
+        places = []
+        for item in planned.items:
+            result, behind = done.get((item.store, item.name)), broken.get(item.label)
+            if item.action is not Action.IN_SYNC:
+                state = str(CopyState.FAILED) if behind else result.state if result else item.why or str(item.action)
+                said = (behind.error, behind.kind) if behind else ("", "")
+                places.append(Place(item.path, item.store, item.name, str(item.action), state, *said))
+        return Copies(tuple(places), summary(planned, results))
 
     def rows(self) -> Iterable[tuple[object, ...]]:
         """For people."""
-        return ((path, f"{place.store}:{place.name}", place.state) for path, place in self.places)
+        return ((place.secret, place.label, place.state) for place in self.places)
+
+    def summary(self) -> str:
+        """How many copies are in which state, in words; empty where there is none."""
+        return ", ".join(f"{count} {state}" for state, count in sorted(self.counts.items()))
 
     def to_data(self) -> dict[str, Any]:
         """For scripts."""
-        copies = [
-            {"secret": path, "store": p.store, "name": p.name, "state": str(p.state), "error": p.error}
-            for path, p in self.places
-        ]
-        return {"copies": copies, "run": self.run.to_data() if self.run else None}
+        copies = [vars(place) for place in self.places]
+        return {"copies": copies, "counts": self.counts, "run": self.run.to_data() if self.run else None}
 
     def failure(self) -> tuple[KeyturnError, int] | None:
         """The error to end with where a copy is behind, and its exit code."""
@@ -124,16 +173,18 @@ class Copies:
             return None
         remedy = "All the others are in step. Mend the cause; the next sync heals only these"
         problem = "not in step" if len(behind) > 1 else behind[0]
-        return TransientError("sync", f"{len(behind)} of {len(self.places)} copies", problem, remedy), BEHIND
+        total = max(sum(self.counts.values()), len(self.places))
+        return TransientError("sync", f"{len(behind)} of {total} copies", problem, remedy), BEHIND
 
     def details(self) -> list[str]:
         """What the table has no place for."""
         behind = self.behind()
-        return behind if len(behind) > 1 else []
+        said = [self.summary()] if self.places and self.counts else []
+        return [*said, *(behind if len(behind) > 1 else [])]
 
     def behind(self) -> list[str]:
         """Each copy that is not in step, and why."""
-        return [f"{p.store}:{p.name} of {path}: {p.error or p.state}" for path, p in self.places if not p.in_step]
+        return [f"{place.label} of {place.secret}: {place.error}" for place in self.places if place.error]
 
 
 # --- old credentials

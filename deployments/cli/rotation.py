@@ -8,9 +8,11 @@ import typer
 from deployments.cli.failures import BEHIND, HELD, end
 from deployments.cli.options import (
     CatalogueOption,
+    DeepOption,
     JsonOption,
     LocalOption,
     OptionalPath,
+    OptionalPattern,
     PathArgument,
     TimeoutOption,
 )
@@ -20,6 +22,7 @@ from deployments.cli.surroundings import load_catalogue, opened_keyturn, stack_i
 if TYPE_CHECKING:
     from deployments.cli.reports import Copies, Retirements
     from deployments.cli.watch import Run
+    from keyturn.catalogue import Secret
     from keyturn.core.policy import Trigger
     from keyturn.rotation.context import Keyturn
     from keyturn.rotation.run import Outcome
@@ -77,6 +80,7 @@ def rotate_here(path: str, asked: "Trigger", catalogue: Path | None) -> "Outcome
         from keyturn.rotation import run
 
         here()
+        insist_on_strategy(keyturn.secret(path))
         return run.rotate(keyturn, path, asked)
 
 
@@ -99,7 +103,8 @@ def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
 
 
 def sync(
-    path: OptionalPath = None,
+    path: OptionalPattern = None,
+    deep: DeepOption = False,
     local: LocalOption = False,
     catalogue: CatalogueOption = None,
     timeout: TimeoutOption = TIMEOUT,
@@ -107,28 +112,28 @@ def sync(
 ) -> None:
     """Bring every copy to what the hub holds.
 
-    What is in step is left alone.
+    What is in step is left alone. `keyturn plan` shows beforehand what this does.
     """
     from deployments.cli.reports import COPY_COLUMNS, Copies
 
     if local:
-        report = sync_here(path, catalogue)
+        report = sync_here(path, deep, catalogue)
     else:
-        report = Copies.of(run_through_prefect("sync/sync", {"path": path}, catalogue, timeout))
-    show_report(report, COPY_COLUMNS, as_json, "there is no copy to bring in step")
+        given = {"path": path, "deep": deep}
+        report = Copies.of(run_through_prefect("sync/sync", given, catalogue, timeout))
+    show_report(report, COPY_COLUMNS, as_json, report.summary() or "there is no copy to bring in step")
 
 
-def sync_here(path: str | None, catalogue: Path | None) -> "Copies":
-    """Every copy, or those of one secret, from this process."""
-    from concurrent.futures import ThreadPoolExecutor
+def sync_here(path: str | None, deep: bool, catalogue: Path | None) -> "Copies":
+    """Every copy, or those of the secrets that fit, from this process."""
+    with opened_keyturn(catalogue) as keyturn:
+        from deployments.cli.progress import carried_out
+        from deployments.cli.reports import Copies
+        from keyturn.sync.planning import plan
 
-    from deployments.cli.reports import Copies
-    from keyturn.rotation.sync import sync
-
-    with opened_keyturn(catalogue) as keyturn, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        paths = ready(keyturn, path)
-        done = pool.map(lambda one: sync(keyturn, one), paths)
-        return Copies(tuple((one, place) for one, places in zip(paths, done, strict=True) for place in places))
+        here()
+        planned = plan(keyturn, [path] if path else [], deep=deep)
+        return Copies.after(planned, carried_out(keyturn, planned))
 
 
 def retire(
@@ -217,22 +222,36 @@ def run_through_prefect(deployment: str, parameters: dict[str, Any], catalogue: 
     """Run the deployment and wait for it. Raises NotFound for a path that the catalogue here does not declare."""
     stack_in_use()
     if path := parameters["path"]:
-        insist_on_declared(path, catalogue)
+        insist_on_declared(path, catalogue, rotates="trigger" in parameters)
 
     from deployments.cli.watch import run_deployment
 
     return run_deployment(deployment, parameters, timeout)
 
 
-def insist_on_declared(path: str, catalogue: Path | None) -> None:
-    """Tell a wrong path at once; where no catalogue can be read here, the worker's own tells it later."""
+def insist_on_declared(path: str, catalogue: Path | None, *, rotates: bool) -> None:
+    """Tell a wrong path at once; where no catalogue can be read here, the worker's own tells it later.
+
+    So it does of a pattern, which may fit secrets that only the hub knows.
+    """
     from keyturn.core.errors import Invalid
 
     try:
         declared = load_catalogue(catalogue)
     except Invalid:
         return
-    declared.secret(path)
+    if rotates:
+        insist_on_strategy(declared.secret(path))
+    elif "*" not in path and not declared.destinations(path):
+        declared.secret(path)
+
+
+def insist_on_strategy(secret: "Secret") -> None:
+    """Raises UnsupportedOperation for a secret that a person replaces: before anything is written down about it."""
+    from keyturn.strategies.manual import ManualSettings, refusal
+
+    if isinstance(secret.rotation, ManualSettings):
+        raise refusal(secret.path)
 
 
 def here() -> None:

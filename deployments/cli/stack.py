@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -9,7 +10,7 @@ import typer
 
 from deployments.cli.failures import about
 from deployments.cli.options import CatalogueOption, FailureUrlOption, JsonOption
-from deployments.cli.output import note, table, write, write_json
+from deployments.cli.output import note, table, when, write, write_json
 from deployments.cli.surroundings import (
     known_stack,
     leading_elsewhere,
@@ -23,7 +24,11 @@ from deployments.local.ports import LOOPBACK
 from keyturn.core.errors import KeyturnError
 
 if TYPE_CHECKING:
+    from deployments.cli.places import Place
     from deployments.cli.standing import Standing
+
+SHOWN: Final = 20
+"""So many copies of secrets that the catalogue does not name are shown to people."""
 
 SERVICE_COLUMNS: Final = ("service", "state", "address", "pid")
 
@@ -72,62 +77,78 @@ def down(
 def status(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
     """Show the services, and where every secret stands.
 
-    Each secret with its version and age, when it is due, its copies and its consumers.
+    Each secret with its version and age, when it is due, its copies (since when they fail) and its consumers.
     """
     stack = known_stack()
     services = local.status(stack.home) if stack else []
     stopped = stack is not None and not any(s.running for s in services if s.name == "openbao")
     if stopped and not os.environ.get("VAULT_ADDR"):
         note("the local stack's hub does not run, so its secrets are not shown; start it with `keyturn up`")
-        return show(stack, services, [], as_json)
+        return show(stack, services, Told(), as_json)
     return show_secrets(stack, services, catalogue, as_json)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the hub tells. ``others`` are copies that are not in sync, of secrets that the catalogue does not name."""
+
+    secrets: list["Standing"] = field(default_factory=list)
+    others: list["Place"] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 def show_secrets(
     stack: Stack | None, services: list[local.ServiceStatus], catalogue: Path | None, as_json: bool
 ) -> None:
     """The services, and the secrets; the services are shown even where the hub can't be asked."""
+    from deployments.cli import places
     from deployments.cli.standing import standings
 
-    secrets: list[Standing] = []
     try:
         with opened_keyturn(catalogue) as keyturn:
-            secrets = standings(keyturn)
+            secrets, copies = standings(keyturn, places.look)
     except KeyturnError:
         if services:
-            show(stack, services, [], as_json)
+            show(stack, services, Told(), as_json)
         raise
-    return show(stack, services, secrets, as_json)
+    others = copies.beside(secret.path for secret in secrets)
+    return show(stack, services, Told(secrets, others, dict(copies.counts)), as_json)
 
 
-def show(stack: Stack | None, services: list[local.ServiceStatus], secrets: list["Standing"], as_json: bool) -> None:
+def show(stack: Stack | None, services: list[local.ServiceStatus], told: Told, as_json: bool) -> None:
     """Both tables, or one JSON object."""
     if as_json:
         return write_json(
             {
                 "stack": stack_data(stack, services) if stack else None,
                 "hub": os.environ.get("VAULT_ADDR"),
-                "secrets": [secret.to_data() for secret in secrets],
+                "secrets": [secret.to_data() for secret in told.secrets],
+                "others": [{"secret": place.item.path, **place.to_data()} for place in told.others],
+                "copies": told.counts,
             }
         )
     if services:
         table(SERVICE_COLUMNS, map(service_row, services))
-    if services and secrets:
+    if services and told.secrets:
         write("")
-    if secrets:
-        show_standings(secrets)
+    if told.secrets:
+        show_standings(told)
     return None
 
 
-def show_standings(secrets: list["Standing"]) -> None:
+def show_standings(told: Told) -> None:
     """The secrets' table; what is wrong with copies stands on stderr, as it is long."""
     from deployments.cli.standing import COLUMNS
 
-    table(COLUMNS, (secret.row() for secret in secrets))
-    for secret in secrets:
-        for copy in secret.copies:
-            if copy.error:
-                note(f"{copy.store}:{copy.name} of {secret.path}: {copy.error}")
+    table(COLUMNS, (secret.row() for secret in told.secrets))
+    listed = [(secret.path, copy) for secret in told.secrets for copy in secret.copies if copy.error]
+    for path, copy in listed + [(other.item.path, other) for other in told.others[:SHOWN]]:
+        since = f" (since {when(copy.since)} UTC)" if copy.since else ""
+        note(f"{copy.item.label} of {path}: {copy.error or copy.state}{since}")
+    if len(told.others) > SHOWN:
+        note(f"and {len(told.others) - SHOWN} more copies of secrets that only patterns push: see `keyturn plan`")
+    if told.counts:
+        note(f"copies: {', '.join(f'{count} {action}' for action, count in told.counts.items())}")
 
 
 def service_row(service: local.ServiceStatus) -> tuple[str, str, str, str]:

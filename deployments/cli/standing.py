@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from deployments.cli.output import span, stamp, when
+from deployments.cli.places import Place, Places
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Outlook, Reason, Trigger, due, due_at, outlook
 from keyturn.core.record import Rotation, Stage
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import facts, look_up
-from keyturn.rotation.sync import Pushed, look
+from keyturn.rotation.sync import Pushed
 
 T = TypeVar("T")
 
@@ -35,13 +36,13 @@ class Standing:
     outlook: Outlook | None = None
     rotation: Rotation | None = None
     grace_over: datetime | None = None
-    copies: tuple[Pushed, ...] = ()
+    copies: tuple[Place, ...] = ()
     consumers: tuple[tuple[str, bool | None], ...] = ()
     error: str = ""
 
     def row(self) -> tuple[str, str, str, str]:
         """For people."""
-        copies = "\n".join(f"{copy.store} {copy.state}" for copy in self.copies)
+        copies = "\n".join(line for copy in self.copies for line in copy.lines())
         consumers = "\n".join(f"{name} {ANSWERS[answer]}" for name, answer in self.consumers)
         return self.path, "\n".join(self.lines()), copies or "-", consumers or "-"
 
@@ -82,7 +83,7 @@ class Standing:
             "due_at": stamp(self.due_at),
             "due": self.reason.code if self.reason else None,
             "rotation": rotation_data(self.rotation) if self.rotation else None,
-            "destinations": [copy_data(copy) for copy in self.copies],
+            "destinations": [copy.to_data() for copy in self.copies],
             "consumers": [{"consumer": name, "acknowledged": answer} for name, answer in self.consumers],
             "error": self.error,
         }
@@ -91,11 +92,12 @@ class Standing:
 ANSWERS: Final = {True: "told", False: "silent", None: "not told yet"}
 
 
-def standings(keyturn: Keyturn) -> list[Standing]:
-    """Every secret of the catalogue, looked at side by side. Raises the first error where none could be told."""
+def standings(keyturn: Keyturn, places: Callable[[Keyturn], Places]) -> tuple[list[Standing], Places]:
+    """Every secret of the catalogue, looked at side by side, and every copy. Raises where no secret could be told."""
     found = of_each(sorted(keyturn.catalogue.secrets), lambda path: standing(keyturn, path)).items()
-    now = keyturn.clock()
-    return [Standing(path, now, error=str(one)) if isinstance(one, KeyturnError) else one for path, one in found]
+    now, copies = keyturn.clock(), places(keyturn)
+    told = [Standing(path, now, error=str(one)) if isinstance(one, KeyturnError) else one for path, one in found]
+    return [replace(one, copies=copies.of.get(one.path, ()) if one.rotated_at else ()) for one in told], copies
 
 
 def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | KeyturnError]:
@@ -116,9 +118,9 @@ def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | Key
 
 
 def standing(keyturn: Keyturn, path: str) -> Standing:
-    """One secret, told without reading its value."""
+    """One secret without its copies, told without reading its value."""
     secret, stands = keyturn.secret(path), look_up(keyturn, path)
-    info, record, known = stands.info, stands.record, facts(keyturn, path, Trigger.SCHEDULE, stands)
+    record, known = stands.record, facts(keyturn, path, Trigger.SCHEDULE, stands)
     promoted = record.retiring or next((r for r in reversed(record.history) if r.stage is Stage.RETIRED), None)
     heard = set(promoted.acknowledged) if promoted else set()
     over = record.retiring.promoted_at if record.retiring else None
@@ -132,8 +134,7 @@ def standing(keyturn: Keyturn, path: str) -> Standing:
         outlook(known),
         record.rotation,
         over + secret.rotation.grace if over else None,
-        tuple(look(keyturn, path, destination) for destination in secret.destinations) if info else (),
-        tuple((name, name in heard if promoted else None) for name in secret.consumers),
+        consumers=tuple((name, name in heard if promoted else None) for name in secret.consumers),
     )
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,12 +14,14 @@ from deployments.local.environment import ROOT, inherited
 from deployments.local.home import Stack
 from deployments.local.ports import http_status
 from deployments.local.process import Process
-from deployments.local.tls import certificate_in
+from deployments.local.tls import Certificate, certificate_in
 from keyturn.core.errors import NotFound
 
 CONSUMER_ROLE: Final = "consumer"
 POOL: Final = "keyturn"
 DATABASE_SECRET: Final = "ml-training/database"
+
+_ISSUING: Final = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def aws(stack: Stack) -> None:
 
 def azure(stack: Stack) -> None:
     """Key Vault, over HTTPS."""
-    tls = certificate_in(stack.home / "tls")
+    tls = certificate(stack)
     arguments = [
         "deployments.local.azure_key_vault",
         f"--port={stack.ports['azure']}",
@@ -92,6 +95,27 @@ def gcp(stack: Stack) -> None:
     data = stack.directory("gcp")
     arguments = ["deployments.local.gcp_secret_manager", f"--port={stack.ports['gcp']}", f"--data={data}"]
     run_module(stack, "gcp", arguments, {})
+
+
+def kubernetes(stack: Stack) -> None:
+    """A cluster's API, over HTTPS, with the namespace of the example."""
+    tls = certificate(stack)
+    arguments = [
+        "deployments.local.kubernetes",
+        f"--port={stack.ports['kubernetes']}",
+        f"--cert={tls.certificate}",
+        f"--key={tls.key}",
+        f"--data={stack.directory('kubernetes')}",
+        f"--token-file={environment.kubernetes(stack)['KEYTURN_KUBERNETES_TOKEN_FILE']}",
+        f"--namespace={environment.NAMESPACE}",
+    ]
+    run_module(stack, "kubernetes", arguments, {})
+
+
+def certificate(stack: Stack) -> Certificate:
+    """The one certificate of all that speak TLS here; they start side by side, and the first of them makes it."""
+    with _ISSUING:
+        return certificate_in(stack.home / "tls")
 
 
 def prefect_server(stack: Stack) -> None:
@@ -115,6 +139,13 @@ def prefect_worker(stack: Stack) -> None:
         environment.worker(stack),
         lambda process: process.says(r"^Worker .* started!"),
     )
+
+
+def follower(stack: Stack) -> None:
+    """Carries what changes in the hub to the stores at once, told by the hub's audit file."""
+    position = stack.directory("follower") / "position"
+    arguments = ["deployments.cli", "follow", f"--audit-file={stack.hub.audit_log}", f"--position={position}"]
+    run_module(stack, "follower", arguments, environment.worker(stack))
 
 
 def consumer(name: str, *source: str) -> Callable[[Stack], None]:
@@ -150,8 +181,10 @@ SERVICES: Final = (
     Service("aws", "moto", aws),
     Service("azure", "trustme", azure),
     Service("gcp", "grpc", gcp),
+    Service("kubernetes", "trustme", kubernetes),
     Service("prefect-server", "prefect", prefect_server),
     Service("prefect-worker", "prefect", prefect_worker, listens=False, needs_preparation=True),
+    Service("follower", "hvac", follower, listens=False, needs_preparation=True),
     Service("trainer", "psycopg2", consumer("trainer", *FROM_HUB), needs_preparation=True),
     Service("inference", "psycopg2", consumer("inference", *FROM_AWS), needs_preparation=True),
 )

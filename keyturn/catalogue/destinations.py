@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from functools import cached_property
 from string import Formatter
 from typing import Annotated, Final, Self
 
@@ -135,5 +136,12 @@ class SyncSettings(Copying):
         """The places that the secret at ``path`` is pushed to; none where it does not fit."""
         if not self.covers(path):
             return ()
+        # What is said here was checked when it was read; the store's own limits say which names it takes.
+        named = {"name": self.remote(path)}
+        return tuple(place.model_copy(update=named) for place in self._places)
+
+    @cached_property
+    def _places(self) -> tuple[Destination, ...]:
+        """A place in each store, still without its name."""
         said = {key: getattr(self, key) for key in Copying.model_fields}
-        return tuple(Destination(store=store, name=self.remote(path), **said) for store in self.stores)
+        return tuple(Destination(store=store, name="-", **said) for store in self.stores)

@@ -113,10 +113,13 @@ def scheduled(facts: Facts) -> Cause | None:
 CAUSES: Final = (forced, compromised, never_made, beyond_maximum_age, wanted, too_old, scheduled, expiring)
 """In the order in which one is given as the reason."""
 
+ASKED_FOR: Final = (forced, compromised, wanted)
+"""What somebody has to ask for: alone where a person replaces the secret, so that the refusal tells them."""
+
 
 def causes(facts: Facts) -> list[Cause]:
     """Everything that makes, or will make, this secret due."""
-    return [cause for find in CAUSES if (cause := find(facts))]
+    return [cause for find in (ASKED_FOR if facts.schedule.by_hand else CAUSES) if (cause := find(facts))]
 
 
 def dying(facts: Facts) -> Cause | None:

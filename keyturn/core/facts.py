@@ -27,7 +27,8 @@ class Trigger(StrEnum):
 class Schedule:
     """When a secret is rotated: after an interval, at the times of a cron, or, with neither, before it ends.
 
-    ``jitter`` spreads secrets that come due together over that much time.
+    ``jitter`` spreads secrets that come due together over that much time. One that is replaced ``by_hand`` is never
+    due; it may be late.
     """
 
     interval: timedelta | None = None
@@ -35,6 +36,7 @@ class Schedule:
     maximum_age: timedelta | None = None
     window: Window | None = None
     cron: Cron | None = None
+    by_hand: bool = False
 
 
 @dataclass(frozen=True)

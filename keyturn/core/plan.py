@@ -71,11 +71,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every copy of the chosen secrets. ``paths`` are the patterns that chose them; none for all of them."""
+    """Every copy of the chosen secrets. ``paths`` are the patterns that chose them; none for all of them.
+
+    One that is ``deep`` has asked for each copy by itself, and so has found what listings hide.
+    """
 
     made_at: datetime
     paths: tuple[str, ...]
     items: tuple[Item, ...]
+    deep: bool = False
 
     @property
     def work(self) -> tuple[Item, ...]:
@@ -94,7 +98,8 @@ class Plan:
 
 def write_plan(plan: Plan, key: Sensitive) -> str:
     """The plan as a file holds it: JSON, with a signature that only this hub's Keyturn can make."""
-    said = {"format": FORMAT, "made_at": plan.made_at.isoformat(), "paths": plan.paths, "items": _rows(plan.items)}
+    chosen = {"paths": plan.paths, "deep": plan.deep}
+    said = {"format": FORMAT, "made_at": plan.made_at.isoformat(), **chosen, "items": _rows(plan.items)}
     return json.dumps({"plan": said, "signature": _signature(said, key)}, indent=1) + "\n"
 
 
@@ -112,7 +117,7 @@ def read_plan(text: str, key: Sensitive, name: str) -> Plan:
     if said["format"] != FORMAT:
         raise Invalid("read", name, f"its format is {said['format']}, this release writes {FORMAT}", hint)
     items = tuple(Item(**{**row, "action": Action(row["action"])}) for row in said["items"])
-    return Plan(datetime.fromisoformat(said["made_at"]), tuple(said["paths"]), items)
+    return Plan(datetime.fromisoformat(said["made_at"]), tuple(said["paths"]), items, said["deep"])
 
 
 def _rows(items: Sequence[Item]) -> list[dict[str, Any]]:

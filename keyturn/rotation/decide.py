@@ -167,7 +167,8 @@ def promoted_last(record: Record) -> Rotation | None:
 def remember(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> Standing:
     """Write down that somebody wants this credential replaced, unless that stands there already."""
     name, info = MARKS.get(trigger), stands.info
-    if name is None or info is None or info.asked(name):
+    by_hand = keyturn.secret(path).rotation.schedule.by_hand
+    if name is None or info is None or info.asked(name) or by_hand:
         return stands
     said = {name: f"{info.promoted_by} {keyturn.clock().isoformat()}"}
     keyturn.hub.annotate(path, said)

@@ -12,6 +12,7 @@ from keyturn.strategies.certificate import CertificateSettings
 from keyturn.strategies.gcp_service_account_key import GcpServiceAccountKeySettings
 from keyturn.strategies.generated import GeneratedSettings
 from keyturn.strategies.http_api_key import HttpApiKeySettings
+from keyturn.strategies.manual import ManualSettings
 from keyturn.strategies.redis_acl import RedisAclSettings
 from keyturn.strategies.signing_key import SigningKeySettings
 from keyturn.strategies.ssh_key import SshKeySettings
@@ -25,6 +26,7 @@ Rotation = Annotated[
     | VaultStaticRoleSettings
     | CertificateSettings
     | GeneratedSettings
+    | ManualSettings
     | AwsIamKeySettings
     | GcpServiceAccountKeySettings
     | AzureAppSecretSettings

@@ -53,7 +53,7 @@ def plan(keyturn: Keyturn, patterns: Sequence[str] = (), *, deep: bool = False) 
     items = decided(keyturn, wanted, secrets, holdings)
     if paths is None:
         items += [item for store in sorted(holdings) for item in left_over(keyturn, store, holdings[store], wanted)]
-    return Plan(keyturn.clock(), tuple(patterns), tuple(sorted(items, key=lambda item: (item.path, item.label))))
+    return Plan(keyturn.clock(), tuple(patterns), tuple(sorted(items, key=lambda item: (item.path, item.label))), deep)
 
 
 def known(keyturn: Keyturn, secrets: Mapping[str, SecretInfo]) -> list[str]:
@@ -129,7 +129,8 @@ def by_marks(keyturn: Keyturn, one: Wanted, info: SecretInfo | None, holdings: H
         return without_source(keyturn, one, copy)
     if copy and copy.marks and copy.marks.source == path and copy.intact:
         held = copy.marks
-        if held.shape == place.shape.mark and held.version == version:
+        # A mark that somebody has taken off is put back.
+        if held.shape == place.shape.mark and held.version == version and held.fingerprint:
             return item_of(one, Action.IN_SYNC, version, copy)
         if place.update is Update.CREATE_ONLY:
             return item_of(one, Action.IN_SYNC, version, copy, "create-only: it keeps what it has")
@@ -174,14 +175,25 @@ def verdict(keyturn: Keyturn, one: Wanted, copy: Copy | None, digest: str) -> tu
         return Action.CREATE, "", False
     if copy.marks is None:
         return unmarked(keyturn, one, digest, hands_off)
-    if copy.marks.source != one.path:
-        why = f"it is the copy of {copy.marks.source}"
-        return (Action.ADOPT if place.adopt else Action.CONFLICT), why, False
+    if (source := copy.marks.source) != one.path:
+        adopts = place.adopt and not pushed_to(keyturn, place, source)
+        return (Action.ADOPT if adopts else Action.CONFLICT), f"it is the copy of {source}", False
     if not copy.intact:
         return Action.DRIFTED, "somebody else has changed, disabled or deleted it", hands_off
     if copy.marks.fingerprint == digest:
         return Action.IN_SYNC, "", False
     return Action.UPDATE, "", False
+
+
+def pushed_to(keyturn: Keyturn, place: Destination, path: str) -> bool:
+    """Whether the secret at ``path`` is pushed there still: two that adopt one copy would take it from each other."""
+    store = keyturn.catalogue.store(place.store)
+    there = (store.system, store.limits.same(place.name))
+    named = ((keyturn.catalogue.store(one.store), one.name) for one in keyturn.catalogue.destinations(path))
+    if there not in [(other.system, other.limits.same(name)) for other, name in named]:
+        return False
+    info = keyturn.hub.describe(path)
+    return bool(info and info.versions and info.versions[-1].readable)
 
 
 def unmarked(keyturn: Keyturn, one: Wanted, digest: str, hands_off: bool) -> tuple[Action, str, bool]:

@@ -60,12 +60,9 @@ def work_of(keyturn: Keyturn, planned: Plan) -> list[Item]:
     return [item for item in planned.work if item.action is not Action.DELETE] + capped
 
 
-def insist_on(keyturn: Keyturn, planned: Plan, *, deep: bool = False) -> Plan:
-    """The plan as it would be made now. Raises Conflict where that is not the same work.
-
-    One that was made ``deep`` has to be looked at so again: listings hide what it found.
-    """
-    now = plan(keyturn, planned.paths, deep=deep)
+def insist_on(keyturn: Keyturn, planned: Plan) -> Plan:
+    """The plan as it would be made now. Raises Conflict where that is not the same work."""
+    now = plan(keyturn, planned.paths, deep=planned.deep)
     if said := [
         *moved(planned.work, now.items),
         *(f"{item.label} has become {item.action}" for item in new(planned, now)),

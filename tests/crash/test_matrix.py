@@ -61,7 +61,8 @@ def chosen(kind: type[Kind], how: str, cases: list[Case]) -> list[Case]:
 def test_every_strategy_of_the_catalogue_has_a_row() -> None:
     union, _ = get_args(Rotation)
     strategies = {get_args(settings.model_fields["strategy"].annotation)[0] for settings in get_args(union)}
-    assert {kind.name.partition(",")[0] for kind in KINDS} == strategies
+    # A rotation by hand is none of Keyturn's: there is nothing to stop.
+    assert {kind.name.partition(",")[0] for kind in KINDS} == strategies - {"manual"}
 
 
 # A candidate that the target refuses: giving it up is made of external calls too.

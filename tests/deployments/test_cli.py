@@ -221,11 +221,12 @@ def test_an_old_credential_is_kept_until_its_grace_is_over_or_waived(shop: Shop)
 
 
 def test_copies_are_brought_in_step_and_then_left_alone(shop: Shop) -> None:
-    first = told("sync", "--local")["copies"]
-    assert {copy["state"] for copy in first} == {"created"}
-    assert len(first) == 2
-    again = told("sync", shop.keys.path, "--local")["copies"]
-    assert [(copy["secret"], copy["state"]) for copy in again] == [(shop.keys.path, "in step")]
+    first = told("sync", "--local")
+    assert {(copy["action"], copy["state"]) for copy in first["copies"]} == {("create", "created")}
+    assert len(first["copies"]) == 2
+    again = told("sync", shop.keys.path, "--local")
+    assert again == {"copies": [], "counts": {"in step": 1}, "run": None}
+    assert keyturn("sync", "--local").stderr.endswith("2 in step\n")
 
 
 def test_a_store_that_refuses_stops_a_rotation_before_it_begins(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +276,7 @@ def test_no_output_holds_a_value_and_all_of_it_fits_80_columns_without_colours(s
         assert not [value for value in forbidden if value in result.output]
         assert "\x1b" not in result.output
     for result in said[: len(commands)]:
-        assert max(map(len, result.stdout.splitlines())) <= WIDTH
+        assert max(map(len, result.stdout.splitlines()), default=0) <= WIDTH
 
 
 def test_a_secret_that_another_process_holds_ends_with_4(shop: Shop) -> None:

@@ -41,6 +41,9 @@ def test_a_hub_that_does_not_answer_is_one_line(catalogue: Path, tmp_path: Path)
         ["due"],
         ["history", "a/b"],
         ["rotate", "a/b", "--local"],
+        ["plan"],
+        ["apply", "--auto"],
+        ["scan"],
         ["sync", "--local"],
         ["retire", "--local"],
     ):
@@ -276,9 +279,28 @@ def test_reports_of_several_secrets_tell_how_to_end() -> None:
     broken = {"secret": "a/d", "state": "failed", "held by": "the target does not answer"}
     codes = [Retirements.of(run(rows=rows)).failure() for rows in ((), (done,), (kept, done), (kept,), (kept, broken))]
     assert [found[1] if found else None for found in codes] == [None, None, None, HELD, FAILED]
-    behind = Copies.of(run("FAILED", rows=(*ROWS[:1], {**ROWS[0], "state": "AWS did not answer"}))).failure()
+
+
+SYNCED = (
+    {"secret": "a/b", "copy": "aws:b", "action": "create", "version": 1, "state": "push to aws:b: no answer"},
+    {"secret": "a/c", "copy": "aws:c", "action": "conflict", "version": 1, "state": "Keyturn has not made it"},
+    {"secret": "a/d", "copy": "aws:d", "action": "delete", "version": "", "state": "nothing declares it any more"},
+    {"secret": "a/e", "copy": "aws:e", "action": "update", "version": 2, "state": "updated"},
+)
+
+
+def test_a_report_of_copies_tells_what_is_behind_and_counts_the_rest() -> None:
+    said = "1 conflict, 1 delete, 1 failed, 90 in step, 1 updated"
+    report = Copies.of(run("FAILED", rows=SYNCED, description=said))
+    states = ["failed", "failed", "nothing declares it any more", "updated"]
+    assert [place["state"] for place in report.to_data()["copies"]] == states
+    assert report.counts["in step"] == 90
+    behind = report.failure()
     assert behind is not None
-    assert behind[1] == BEHIND
+    assert (behind[0].name, behind[1]) == ("2 of 94 copies", BEHIND)
+    assert Copies.of(run(rows=SYNCED[2:])).failure() is None
+    with pytest.raises(TransientError):
+        Copies.of(run("FAILED", rows=SYNCED[2:]))
 
 
 def test_a_duration_is_told_in_its_two_largest_units() -> None:

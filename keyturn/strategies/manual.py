@@ -1,0 +1,72 @@
+"""Values that a person replaces: Keyturn keeps their copies in step, and never makes one itself."""
+
+from datetime import timedelta
+from typing import Final, Literal, Self
+
+from pydantic import model_validator
+
+from keyturn.core.errors import CandidateRejected, UnsupportedOperation
+from keyturn.core.facts import Schedule
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import Change
+from keyturn.settings.fields import Duration, refused
+from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+
+IDLE: Final = ("cron", "timezone", "interval", "window", "jitter", "grace", "max_grace")
+"""The settings of other strategies that say when Keyturn makes the next value, and when it ends the one before."""
+
+
+class Manual(StrategyBase):
+    """Refuses to make anything, and says what to do instead; ``path`` is the secret's in the hub."""
+
+    overlaps = False
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+        """Nothing can be begun. Raises UnsupportedOperation."""
+        if candidate is None:
+            raise refusal(self.path)
+
+    def mint(self, current: SecretFields | None) -> SecretFields:
+        """Never. Raises UnsupportedOperation."""
+        raise refusal(self.path)
+
+    def verify(self, change: Change) -> None:
+        """Whatever candidate there is was not made by a person. Raises CandidateRejected."""
+        said = refusal(self.path)
+        raise CandidateRejected("verify", self.path, said.problem, said.hint)
+
+
+def refusal(path: str) -> UnsupportedOperation:
+    """What to do instead of rotating the secret at ``path``."""
+    hint = f"Write the new value to the hub at {path}; the next sync carries it to every copy"
+    return UnsupportedOperation("rotate", path, "a person replaces it, and Keyturn makes no value of it", hint)
+
+
+class ManualSettings(StrategySettings):
+    """A person replaces the value, by writing it to the hub; Keyturn carries it to the copies."""
+
+    ends_by_itself = True
+    takes_back = False
+
+    strategy: Literal["manual"]
+    """How the secret is replaced."""
+    grace: Duration = timedelta(0)
+    """Not used: Keyturn ends no value of this secret."""
+
+    @model_validator(mode="after")
+    def _no_times(self) -> Self:
+        if said := [key for key in IDLE if key in self.model_fields_set]:
+            raise refused(f"{said[0]} means nothing where a person replaces the value", "Remove it.", said[0])
+        return self
+
+    @property
+    def schedule(self) -> Schedule:
+        """Nothing makes it due; beyond its maximum age it is late."""
+        return Schedule(maximum_age=self.maximum_age, by_hand=True)
+
+    def open(self, path: str, tools: Tools) -> Manual:
+        """What refuses to rotate the secret at ``path``."""
+        return Manual(path)

@@ -1,0 +1,137 @@
+"""What has changed in the hub, told by its audit lines or by comparing its versions. Names only, never values."""
+
+import json
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from keyturn.core.hub import Hub, SecretInfo
+
+EVERYTHING: Final = "**"
+"""Stands for all secrets at once, where a source can't tell which ones it has missed."""
+
+WRITES: Final = frozenset({"create", "update", "patch", "delete"})
+CHANGING: Final = {
+    "data": WRITES,
+    "delete": WRITES,
+    "undelete": WRITES,
+    "destroy": WRITES,
+    "metadata": frozenset({"delete"}),
+}
+"""Which operations on a KV v2 mount change what CURRENT is. Source: "KV secrets engine version 2 (API)"."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one look told: secrets that have changed, EVERYTHING among them where some may have been missed.
+
+    ``unreadable`` counts lines that could not be read, ``more`` says that there is more to see at once.
+    """
+
+    paths: frozenset[str] = frozenset()
+    unreadable: int = 0
+    more: bool = False
+
+
+class Source(Protocol):
+    """Tells of changes in the hub. Used by one thread."""
+
+    pause: float
+    """Seconds between two looks."""
+
+    def look(self) -> Seen:
+        """What has changed since the last look. Raises what keeps it from looking."""
+
+    def keep(self, pending: Collection[str]) -> None:
+        """Remember over a restart what was seen, and which of it is not dealt with yet."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
+
+
+@dataclass(frozen=True)
+class AuditLines:
+    """Reads the audit lines of Vault and OpenBao for changes in one KV v2 mount of one namespace.
+
+    The path of a request stands in clear in them. Source: "Audit devices" of Vault and of OpenBao.
+    """
+
+    mount: str
+    namespace: str = ""
+
+    def changed(self, line: bytes) -> str | None:
+        """The secret that the line tells a change of; None for any other line. Raises ValueError for no such line."""
+        entry = json.loads(line)
+        if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
+            raise ValueError("is no audit line")
+        request = entry.get("request")
+        if entry["type"] != "response" or entry.get("error") or not isinstance(request, dict):
+            return None
+        return self._path(request) if self._here(request) else None
+
+    def _here(self, request: dict[str, Any]) -> bool:
+        told = request.get("namespace") or {}
+        return str(told.get("path") or "").strip("/") == self.namespace.strip("/")
+
+    def _path(self, request: dict[str, Any]) -> str | None:
+        before, mount, rest = str(request.get("path", "")).partition(f"{self.mount.strip('/')}/")
+        kind, _, path = rest.partition("/")
+        changes = not before and mount and request.get("operation") in CHANGING.get(kind, ())
+        return path if changes and path and not path.endswith("/") else None
+
+
+class Polling:
+    """A :class:`Source` that lists the hub's versions every ``pause`` seconds.
+
+    Nothing is kept over a restart: the first look stands for everything.
+    """
+
+    def __init__(self, hub: Hub, pause: float = 5.0) -> None:
+        self.pause = pause
+        self._hub = hub
+        self._known: dict[str, tuple[int, bool]] | None = None
+
+    def look(self) -> Seen:
+        """Every secret whose version, or whether that can be read, differs from the last look; those gone too."""
+        now = {info.path: standing(info) for info in self._hub.describe_below()}
+        before, self._known = self._known, now
+        if before is None:
+            return Seen(frozenset({EVERYTHING}))
+        changed = (path for path in now.keys() | before.keys() if now.get(path) != before.get(path))
+        return Seen(frozenset(changed))
+
+    def keep(self, pending: Collection[str]) -> None:
+        """Nothing: the first look after a restart stands for everything."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def standing(info: SecretInfo) -> tuple[int, bool]:
+    """The newest version, and whether it can be read."""
+    return info.version, bool(info.versions) and info.versions[-1].readable
+
+
+def lines_of(text: bytes) -> Iterator[bytes]:
+    """The lines that hold anything."""
+    return (line for line in text.split(b"\n") if line.strip())
+
+
+def read_lines(text: bytes, changed: Callable[[bytes], str | None]) -> tuple[set[str], int]:
+    """The secrets that whole lines tell a change of, and how many lines could not be read."""
+    paths: set[str] = set()
+    unreadable = 0
+    for line in lines_of(text):
+        try:
+            path = changed(line)
+        except ValueError:
+            unreadable += 1
+            continue
+        if path:
+            paths.add(path)
+    return paths, unreadable
+
+
+Clock = Callable[[], float]
+MONOTONIC: Final[Clock] = time.monotonic

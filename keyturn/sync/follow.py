@@ -1,0 +1,272 @@
+"""Following the hub: a change reaches its copies within seconds, between two runs of the scheduled sync.
+
+The work is done in this process and not by a Prefect run: a run takes seconds to begin, and needs a server and a
+worker that are up. Nothing depends on it: what fails here for long is left to the schedule, which heals all.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from keyturn.core import errors
+from keyturn.core.errors import Invalid, KeyturnError, TransientError
+from keyturn.core.record import OPEN
+from keyturn.rotation.context import Keyturn, alive
+from keyturn.rotation.records import load
+from keyturn.rotation.sync import CopyState
+from keyturn.sync.apply import Applier, Result
+from keyturn.sync.changes import EVERYTHING, MONOTONIC, Clock, Source
+from keyturn.sync.planning import plan
+from keyturn.sync.run import carry_out, failing, here
+from keyturn.sync.standing import Failing
+
+GATHER: Final = 0.5
+"""Seconds that further changes are waited for after the first: a deployment writes many secrets at once."""
+
+TICK: Final = 0.1
+AT_ONCE: Final = 4
+"""Batches at work at once, so that a store that hangs does not hold up what changes after it."""
+
+TRIES: Final = 8
+"""How often a change is tried, over about two minutes, before it is left to the schedule."""
+
+PATIENCE: Final = 60.0
+"""Seconds for which a rotation at work is left to push what it has written."""
+
+RECHECK: Final = 1.0
+LONGEST_WAIT: Final = 60.0
+SHOWN: Final = 5
+"""So many failing copies of one batch are named."""
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Waiting:
+    """One changed secret: since when it waits, until when, and how often it has failed."""
+
+    since: float
+    until: float
+    tries: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a batch, in names only.
+
+    ``failing`` are copies by their labels, ``held`` secrets whose rotation is at work; ``error`` ended all of it.
+    """
+
+    results: tuple[Result, ...] = ()
+    failing: dict[str, Failing] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
+    error: KeyturnError | None = None
+
+    def broken(self, batch: Iterable[str]) -> dict[str, str]:
+        """The secrets that are not in step everywhere, and the class of the error; of several, one that passes."""
+        if self.error:
+            return dict.fromkeys(batch, type(self.error).__name__)
+        ordered = sorted(self.failing.values(), key=lambda one: transient(one.kind))
+        return {one.path: one.kind for one in ordered}
+
+
+@dataclass
+class Follower:
+    """Carries what a source tells of to the stores. ``say`` is given one line at a time, from one thread.
+
+    ``keyturn`` is asked before each batch, so that a catalogue that has changed is seen; ``beat`` is called after
+    every look that succeeded.
+    """
+
+    keyturn: Callable[[], Keyturn]
+    source: Source
+    say: Say
+    beat: Callable[[], None] = lambda: None
+    clock: Clock = MONOTONIC
+    _waiting: dict[str, Waiting] = field(default_factory=dict)
+    _at_work: dict["Future[Outcome]", dict[str, Waiting]] = field(default_factory=dict)
+    _look_at: float = float("-inf")
+    _trouble: str = ""
+    _failed_looks: int = 0
+    _unreadable: int = 0
+    _tell_unreadable_at: int = 1
+
+    def run(self, stop: threading.Event) -> None:
+        """Follow until ``stop`` is set; what is at work then is finished, what waits is remembered by the source."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            while not stop.is_set():
+                self._look()
+                self._collect()
+                self._begin(pool)
+                stop.wait(TICK)
+        self._collect()
+        self._end()
+
+    def _end(self) -> None:
+        try:
+            self.source.keep(self._pending())
+        except KeyturnError as error:
+            self._say_error(error)
+        self.source.close()
+
+    def _pending(self) -> set[str]:
+        return self._waiting.keys() | {path for batch in self._at_work.values() for path in batch}
+
+    def _look(self) -> None:
+        """See what has changed, where it is time to."""
+        now = self.clock()
+        if now < self._look_at:
+            return
+        try:
+            seen = self.source.look()
+            self._note(seen.paths)
+            self._count(seen.unreadable)
+            self.source.keep(self._pending())
+        except KeyturnError as error:
+            self._in_trouble(error)
+        else:
+            self._look_at = now if seen.more else now + self.source.pause
+            self._out_of_trouble()
+            self.beat()
+
+    def _in_trouble(self, error: KeyturnError) -> None:
+        self._failed_looks += 1
+        self._look_at = self.clock() + wait_after(self._failed_looks)
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            self._say_error(error)
+
+    def _out_of_trouble(self) -> None:
+        if self._trouble:
+            self.say("the hub's changes can be seen again")
+        self._trouble, self._failed_looks = "", 0
+
+    def _say_error(self, error: KeyturnError) -> None:
+        self.say(f"error: {one_line(str(error))}")
+
+    def _count(self, unreadable: int) -> None:
+        self._unreadable += unreadable
+        if unreadable and self._unreadable >= self._tell_unreadable_at:
+            self.say(f"lines skipped so far that could not be read: {self._unreadable}")
+            self._tell_unreadable_at = self._unreadable * 10
+
+    def _note(self, paths: Iterable[str]) -> None:
+        """Let changes wait for those that come right after them; those without destinations are nobody's business."""
+        wanted = self._wanted(paths)
+        if not wanted:
+            return
+        now = self.clock()
+        gathering = [one.until for one in self._waiting.values() if not one.tries and one.until > now]
+        until = min([now + GATHER, *gathering])
+        for path in wanted:
+            one = self._waiting.setdefault(path, Waiting(now, until))
+            one.until = min(one.until, until)
+
+    def _wanted(self, paths: Iterable[str]) -> list[str]:
+        listed = list(paths)
+        destinations = self.keyturn().catalogue.destinations if listed else None
+        return [path for path in listed if path == EVERYTHING or (destinations and destinations(path))]
+
+    def _begin(self, pool: ThreadPoolExecutor) -> None:
+        """Start on what has waited long enough and is not at work."""
+        now, busy = self.clock(), {path for batch in self._at_work.values() for path in batch}
+        ready = [path for path, one in self._waiting.items() if one.until <= now and path not in busy]
+        for paths in ([EVERYTHING], [path for path in ready if path != EVERYTHING]):
+            if paths and len(self._at_work) < AT_ONCE and set(paths) <= set(ready):
+                batch = {path: self._waiting.pop(path) for path in paths}
+                patient = frozenset(path for path, one in batch.items() if now - one.since < PATIENCE)
+                self._at_work[pool.submit(bring, self.keyturn(), sorted(batch), patient)] = batch
+
+    def _collect(self) -> None:
+        for done in [future for future in self._at_work if future.done()]:
+            self._settle(self._at_work.pop(done), done.result())
+
+    def _settle(self, batch: dict[str, Waiting], outcome: Outcome) -> None:
+        """Say what became of a batch, and let wait again what is worth it."""
+        now = self.clock()
+        for path in outcome.held:
+            self._wait_again(path, Waiting(batch[path].since, now + RECHECK, batch[path].tries))
+        fates = {path: self._fate(path, batch.get(path), kind) for path, kind in outcome.broken(batch).items()}
+        for line in told(outcome, fates):
+            self.say(line)
+
+    def _fate(self, path: str, failed: Waiting | None, kind: str) -> str:
+        """What becomes of a secret that is not in step everywhere, in words."""
+        tries, now = (failed.tries if failed else 0) + 1, self.clock()
+        if not transient(kind) or tries >= TRIES:
+            return "left to the scheduled sync"
+        self._wait_again(path, Waiting(now, now + wait_after(tries), tries))
+        return f"tried again in {wait_after(tries):g} s"
+
+    def _wait_again(self, path: str, wait: Waiting) -> None:
+        known = self._waiting.setdefault(path, wait)  # it may have changed meanwhile
+        known.tries = wait.tries
+
+
+def bring(keyturn: Keyturn, paths: list[str], patient: frozenset[str]) -> Outcome:
+    """Bring every copy of these secrets in step; an error is part of the answer.
+
+    Where a rotation is at work on a secret of ``patient``, that pushes it, and two at once could only meet.
+    """
+    try:
+        held = frozenset(path for path in paths if path in patient and rotating(keyturn, path))
+        rest = [path for path in paths if path not in held]
+        if not rest:
+            return Outcome(held=held)
+        planned = plan(keyturn, () if EVERYTHING in rest else rest)
+        results = carry_out(keyturn, planned, here(Applier(keyturn)))
+        return Outcome(tuple(results), failing(planned, results), held)
+    except KeyturnError as error:
+        return Outcome(error=error)
+    except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
+        problem, hint = f"unexpected {type(error).__name__}", "Please report it to Keyturn's maintainers"
+        return Outcome(error=Invalid("sync", f"{len(paths)} secrets", problem, hint))
+
+
+def rotating(keyturn: Keyturn, path: str) -> bool:
+    """Whether a rotation that may be at work holds the secret, or has written what is CURRENT."""
+    rotation = None if path == EVERYTHING else load(keyturn, path).rotation
+    if rotation is None or alive(rotation.holder) is False:
+        return False
+    info = keyturn.hub.describe(path)
+    return rotation.stage in OPEN or (info is not None and info.version == rotation.version)
+
+
+def told(outcome: Outcome, fates: dict[str, str]) -> list[str]:
+    """What became of a batch, a line for each copy that was written; of many that fail the first."""
+    done = [one for one in outcome.results if not one.error and one.state != CopyState.IN_STEP]
+    lines = [f"{one.path}: {one.label} {one.state}" for one in done]
+    failed = [f"error: {one_line(one.error)} ({one.path}: {fates[one.path]})" for one in outcome.failing.values()]
+    more = [f"error: {len(failed) - SHOWN} more copies are not in step"] if len(failed) > SHOWN else []
+    whole = [f"error: {one_line(str(outcome.error))} ({named(fates)})"] if outcome.error else []
+    return lines + failed[:SHOWN] + more + whole
+
+
+def named(fates: dict[str, str]) -> str:
+    """The secrets of a batch that failed as a whole, and what becomes of them."""
+    paths = [shown(path) for path in sorted(fates)]
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return f"{', '.join(paths[:SHOWN])}{more}: {next(iter(fates.values()))}"
+
+
+def transient(kind: str) -> bool:
+    """Whether errors of this class pass by themselves."""
+    known = getattr(errors, kind, None)
+    return isinstance(known, type) and issubclass(known, TransientError)
+
+
+def wait_after(failures: int) -> float:
+    """Seconds to wait after so many failures in a row: 1, 2, 4, … up to a minute."""
+    return float(min(LONGEST_WAIT, 2.0 ** min(failures - 1, 16)))
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks."""
+    return " ".join(text.split())
+
+
+def shown(path: str) -> str:
+    """How a secret is named to people."""
+    return "all secrets" if path == EVERYTHING else path

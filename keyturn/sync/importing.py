@@ -1,0 +1,177 @@
+"""Bringing what a store holds into the hub: once, and never over what the hub has already."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from keyturn.catalogue.freezes import illegal_pattern
+from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound, NotOwned, UnsupportedOperation
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.stores import Lack
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.sync.scan import places, undeclared
+
+AT_ONCE: Final = 8
+
+VALUE: Final = "value"
+"""The field that holds what is no JSON object."""
+
+
+class ImportState(StrEnum):
+    """What became of one secret of a store, or would become of it."""
+
+    NEW = "new"
+    """The hub has nothing at its path yet."""
+    IMPORTED = "imported"
+    SAME = "already there"
+    """The hub has this very value at its path."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Import:
+    """One secret of a store on its way to ``path`` in the hub, in names only.
+
+    ``field`` is where its whole text goes; empty where it is a JSON object, whose keys become the fields. ``error``
+    and its class ``kind`` are empty unless it failed.
+    """
+
+    store: str
+    name: str
+    path: str
+    state: ImportState
+    field: str = ""
+    error: str = ""
+    kind: str = ""
+
+    @property
+    def label(self) -> str:
+        """How it is named to people."""
+        return f"{self.store}:{self.name}"
+
+
+def insist_on_readable(keyturn: Keyturn, store: str) -> None:
+    """Raises UnsupportedOperation for a store that never gives a value back, NotFound for one that is not declared."""
+    keyturn.catalogue.store(store)
+    if Lack.READ in keyturn.open_store(store).lacks:
+        hint = "Write the values to the hub yourself, and declare each destination with `adopt: true`"
+        raise UnsupportedOperation("import from", store, "it never gives a value back", hint)
+
+
+def importable(keyturn: Keyturn, store: str) -> list[str]:
+    """The names of everything in a store that nobody manages and the catalogue does not speak of."""
+    return sorted(copy.name for copy in undeclared(keyturn, store, places(keyturn)) if copy.marks is None)
+
+
+def path_for(name: str, prefix: str = "") -> str:
+    """The path in the hub of what a store calls ``name``; what no path may hold becomes a hyphen."""
+    parts = [part for part in f"{prefix}/{name}".split("/") if part]
+    return re.sub(r"[^A-Za-z0-9_./-]", "-", "/".join(parts))
+
+
+def look(keyturn: Keyturn, store: str, names: Sequence[str], prefix: str = "") -> list[Import]:
+    """What importing these would do, each by itself; errors are part of the answer. Nothing is written."""
+    unique = list(dict.fromkeys(names))
+    taken = Counter(path_for(name, prefix) for name in unique)
+
+    def one(name: str) -> Import:
+        path = path_for(name, prefix)
+        try:
+            check_path(f"{store}:{name}", path, taken[path])
+            return found(keyturn, store, name, path)
+        except KeyturnError as error:
+            return failed(Import(store, name, path, ImportState.FAILED), error)
+
+    return side_by_side(one, unique, AT_ONCE)
+
+
+def check_path(label: str, path: str, claims: int) -> None:
+    """The path is legal, and wanted once. Raises Invalid."""
+    hint = "Import it by itself, with another --to"
+    if said := illegal_pattern(path):
+        raise Invalid("import", label, f"{path}: {said[0]}", hint)
+    if claims > 1:
+        raise Invalid("import", label, f"{claims} of the names given would all become {path}", hint)
+
+
+def found(keyturn: Keyturn, store: str, name: str, path: str) -> Import:
+    """One secret as it stands in the store and in the hub. Raises what stands in the way."""
+    fields, field = held(keyturn, store, name)
+    current = keyturn.hub.read(path)
+    if current is None and keyturn.hub.describe(path) is not None:
+        raise Conflict("import", path, "the hub has had a secret there, whose newest version is deleted", ELSEWHERE)
+    if current is not None and current.fields != fields:
+        raise Conflict("import", path, "the hub holds another value there, and it is not overwritten", ELSEWHERE)
+    return Import(store, name, path, ImportState.NEW if current is None else ImportState.SAME, field)
+
+
+ELSEWHERE: Final = "Choose another path with --to"
+
+
+def held(keyturn: Keyturn, store: str, name: str) -> tuple[SecretFields, str]:
+    """The fields that a store's secret becomes, and the one that is its whole text, if one is. Raises why not."""
+    adapter = keyturn.open_store(store)
+    copy = adapter.find(name)
+    if copy is None:
+        hint = f"See what is there: keyturn scan --store {store}"
+        raise NotFound("import", f"{store}:{name}", "the store has none of that name", hint)
+    if copy.marks is not None:
+        problem = f"it is a copy that Keyturn keeps, of {copy.marks.source}"
+        raise NotOwned("import", f"{store}:{name}", problem, "Import what it was made of, or nothing")
+    return fields_of(adapter.read(name))
+
+
+def fields_of(text: Sensitive) -> tuple[SecretFields, str]:
+    """The fields of a text, and the name of the one that holds all of it: none for a JSON object.
+
+    One that would not come back from the hub as it was (a key twice, a number that is none) is a text like others.
+    """
+    try:
+        made = json.loads(text.reveal(), object_pairs_hook=_object, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        made = None
+    if isinstance(made, dict) and made:
+        return SecretFields(made), ""
+    return SecretFields({VALUE: text}), VALUE
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError
+    return made
+
+
+def _no_number(_: str) -> Any:
+    raise ValueError
+
+
+def bring(keyturn: Keyturn, wanted: Sequence[Import]) -> list[Import]:
+    """Write to the hub what :func:`look` found new; errors are part of the answer, and what failed before stays so."""
+
+    def one(item: Import) -> Import:
+        try:
+            return brought(keyturn, item) if item.state is ImportState.NEW else item
+        except KeyturnError as error:
+            return failed(item, error)
+
+    return side_by_side(one, wanted, AT_ONCE)
+
+
+def brought(keyturn: Keyturn, item: Import) -> Import:
+    """One secret, written unless somebody else was there first. Raises Conflict where that was another value."""
+    fields, field = held(keyturn, item.store, item.name)
+    try:
+        keyturn.hub.write(item.path, fields, cas=0)
+    except Conflict:
+        return found(keyturn, item.store, item.name, item.path)
+    return replace(item, state=ImportState.IMPORTED, field=field)
+
+
+def failed(item: Import, error: KeyturnError) -> Import:
+    """The same secret, not imported."""
+    return replace(item, state=ImportState.FAILED, error=str(error), kind=type(error).__name__)
