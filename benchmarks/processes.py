@@ -25,10 +25,10 @@ def end_in_order() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
-def memory(pid: int) -> float:
-    """What the process holds in memory now, in MB."""
+def memory(pid: int, field: str = "VmRSS") -> float:
+    """What the process holds in memory now, in MB; with VmHWM the most that it ever held."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
 def at_rest(*processes: Process) -> None:

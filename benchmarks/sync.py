@@ -1,0 +1,211 @@
+"""Many secrets in three clouds, side by side on the same servers: what Keyturn takes, and what bare calls take.
+
+    python benchmarks/sync.py [--secrets 1000] [--rounds 5]
+    python benchmarks/sync.py --delay-ms 20 [--secrets 1000] [--rounds 3]
+    python benchmarks/sync.py --unchanged --secrets 10000
+
+The servers are the real OpenBao, the local Secrets Manager, and the emulators of Key Vault and Secret Manager. Their
+published quotas are lifted, as in an account that has larger ones.
+
+A push fills empty clouds. Keyturn plans it, starts its processes, and writes and checks every copy; the bare side is
+two processes of 16 threads that make the calls of such a copy alone: look, create, read back, and look whether the
+hub's version is still the same. Both sides count the start of their processes. Where there is a delay, every request
+to a cloud and to the hub takes that much longer, and the other side is the naive loop: read, write to each cloud,
+next. A sample of it is measured, and its time is scaled by the number of secrets.
+
+With ``--unchanged`` everything is in step. Keyturn looks and finds nothing to do; the bare side fetches every page of
+the stores' listings and of the hub's detailed metadata, side by side, and throws them away. Each is a process of its
+own, timed from when its clients are open; the peak of memory is that of the whole process.
+
+Each round begins with the other side than the one before. Compare the ratios, not the numbers of another machine.
+"""
+
+import argparse
+import json
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.processes import at_rest, cpu, end_in_order, memory
+from keyturn.catalogue import load
+from keyturn.core.plan import Action
+from keyturn.providers.registry import open_keyturn
+from keyturn.providers.vault import VaultHub
+from keyturn.providers.vault_login import HubSettings
+from keyturn.sync.planning import plan
+from keyturn.sync.run import carry_out
+from tasks.workers import executor
+
+PROCESSES: Final = 2
+SAMPLE: Final = 40
+ROOT: Final = Path(__file__).parent.parent
+GOALS: Final = {"push": "at most 1.15", "naive": "at least 25", "list": "at most 1.5"}
+
+Told = dict[str, float]
+"""What a side tells of one round: the seconds it took, those of CPU, and perhaps the peak of its memory in MB."""
+
+
+def push(clouds: Any) -> Told:
+    """Keyturn's side: plan, and carry it out in processes."""
+    keyturn = open_keyturn(clouds.catalogue, VaultHub(clouds.settings))
+    began = time.perf_counter()
+    planned = plan(keyturn)
+    with executor(keyturn, len(planned.work)) as execute:
+        results = carry_out(keyturn, planned, execute)
+    taken = time.perf_counter() - began
+    insist(sum(one.state == "created" for one in results), 3 * len(clouds.names), "copies were created")
+    return {"seconds": taken}
+
+
+def bare_push(clouds: Any) -> Told:
+    """The same calls in bare processes, each with its share of the secrets."""
+    began = time.perf_counter()
+    shares = [clouds.names[number::PROCESSES] for number in range(PROCESSES)]
+    running = [start("bare", "push", clouds.said, given=share) for share in shares]
+    for one in running:
+        answer(one)
+    return {"seconds": time.perf_counter() - began}
+
+
+def naive(clouds: Any) -> Told:
+    """The naive loop over a sample, scaled to all of the secrets."""
+    sample = clouds.names[:SAMPLE]
+    told = answer(start("bare", "naive", clouds.said, given=sample))
+    return {"seconds": told["seconds"] / len(sample) * len(clouds.names)}
+
+
+def reconcile(clouds: Any) -> Told:
+    """Keyturn's side where nothing has changed."""
+    return answer(start("sync", "--reconcile", str(clouds.directory), str(clouds.ports["hub"]), str(len(clouds.names))))
+
+
+def listing(clouds: Any) -> Told:
+    """The pages that it can't do without."""
+    return answer(start("bare", "list", clouds.said))
+
+
+def reconcile_here(directory: Path, port: int, secrets: int) -> None:
+    """In a process of its own: look once, find nothing to do, and print what it took."""
+    hub = VaultHub(HubSettings(f"http://127.0.0.1:{port}", token_file=str(directory / "token")))
+    keyturn = open_keyturn(load(directory / "catalogue", os.environ), hub)
+    for store in keyturn.catalogue.stores:
+        keyturn.open_store(store).find("nothing")
+    hub.fingerprint_key()
+    began = time.perf_counter()
+    planned = plan(keyturn)
+    with executor(keyturn, len(planned.work)) as execute:
+        carry_out(keyturn, planned, execute)
+    taken = time.perf_counter() - began
+    insist(planned.counts().get(Action.IN_SYNC, 0), 3 * secrets, "copies were in step")
+    print(json.dumps({"seconds": taken, "peak_mb": memory(os.getpid(), "VmHWM")}))
+
+
+def start(module: str, *arguments: str, given: Sequence[str] = ()) -> "subprocess.Popen[str]":
+    """A side, or part of one, as a process that has its names."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    with cast(IO[str], process.stdin) as names:
+        names.write("\n".join(given))
+    return process
+
+
+def answer(process: "subprocess.Popen[str]") -> Told:
+    """What it tells at its end, which must be a good one."""
+    said = cast(IO[str], process.stdout).read()
+    if process.wait():
+        raise SystemExit("one side did not get through")
+    told: Told = json.loads(said)
+    return told
+
+
+def insist(found: int, wanted: int, what: str) -> None:
+    """A side that did not do all of the work has no time."""
+    if found != wanted:
+        raise SystemExit(f"{found} of {wanted} {what}")
+
+
+def spent(clouds: Any) -> float:
+    """Seconds of CPU of this process, of those that it has waited for, and of the servers."""
+    return cpu(*clouds.processes) + sum(os.times()[:4])
+
+
+def report(sides: dict[str, list[Told]], secrets: int, goal: str) -> None:
+    """Each side's median, and the ratios of the rounds."""
+    (slow, slow_rounds), (fast, fast_rounds) = sides.items()
+    print(f"{'':44}{'seconds':>9}{'secrets/s':>11}{'CPU s':>9}{'peak MB':>9}")
+    for name, rounds in sides.items():
+        seconds = statistics.median(told["seconds"] for told in rounds)
+        processor = statistics.median(told["cpu"] for told in rounds)
+        peak = max(told.get("peak_mb", 0) for told in rounds)
+        print(f"{name:44}{seconds:9.2f}{secrets / seconds:11.0f}{processor:9.2f}{f'{peak:9.0f}' if peak else ''}")
+    ratios = [a["seconds"] / b["seconds"] for a, b in zip(slow_rounds, fast_rounds, strict=True)]
+    shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"\n{slow} to {fast}: {statistics.median(ratios):.2f} ({shown}), goal {goal}")
+    if goal != GOALS["naive"]:  # which waits most of its time
+        of_cpu = statistics.median(a["cpu"] / b["cpu"] for a, b in zip(slow_rounds, fast_rounds, strict=True))
+        print(f"the same of CPU, servers included, which a busy machine changes less: {of_cpu:.2f}")
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+def measure(given: argparse.Namespace, clouds: Any) -> None:
+    """Both sides in turns, each on servers that are at rest."""
+    from benchmarks import in_step
+
+    work: dict[str, Callable[[Any], Told]]
+    if given.unchanged:
+        in_step.lay(clouds)
+        clouds.start()
+        work, goal = {"Keyturn, everything in step": reconcile, "bare listings": listing}, GOALS["list"]
+    elif given.delay_ms:
+        work = {f"naive loop, measured on {SAMPLE} and scaled": naive, "Keyturn, full push": push}
+        goal = GOALS["naive"]
+    else:
+        work, goal = {"Keyturn, full push": push, "bare calls, 2 processes of 16 threads": bare_push}, GOALS["push"]
+    sides: dict[str, list[Told]] = {name: [] for name in work}
+    for number in range(-1, given.rounds):
+        for name in sorted(work, reverse=number % 2 == 0):
+            if not given.unchanged:
+                clouds.empty()
+            at_rest(*clouds.processes)
+            before = spent(clouds)
+            told = work[name](clouds)
+            told["cpu"] = spent(clouds) - before
+            # The first round imports what is needed, and fills the caches of the disk.
+            if number >= 0:
+                sides[name].append(told)
+                print(f"  {name}: {told['seconds']:.2f} s", file=sys.stderr)
+    report(sides, given.secrets, goal)
+
+
+def main() -> None:
+    """Measure both sides, in turns, and print the table."""
+    from benchmarks.clouds import Clouds
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--secrets", type=int, default=1000, help="how many there are (default 1000)")
+    parser.add_argument("--delay-ms", type=float, default=0, help="how much longer each request takes (default 0)")
+    parser.add_argument("--unchanged", action="store_true", help="everything is in step already")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of both sides (default 5)")
+    given = parser.parse_args()
+    logging.disable(logging.WARNING)
+    end_in_order()
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        names = [f"s{number:05}" for number in range(given.secrets)]
+        measure(given, Clouds(Path(directory), stack, names, given.delay_ms))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--reconcile"]:
+        reconcile_here(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    else:
+        main()
