@@ -195,7 +195,7 @@ def test_each_process_is_given_what_the_local_stack_gives_it(
 
 def test_services_listen_where_the_others_are_told(services: dict[str, Any]) -> None:
     listening = ports(services["prepare"]["environment"]["KEYTURN_PORTS"])
-    for name in ("aws", "azure", "gcp", "prefect-server", "trainer", "inference"):
+    for name in ("aws", "azure", "gcp", "kubernetes", "prefect-server", "trainer", "inference"):
         assert options(services[name]["command"])["port"] == str(listening[name])
 
 

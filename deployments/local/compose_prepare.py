@@ -44,6 +44,7 @@ def make_files(stack: Stack) -> None:
         write_private(seal, secrets.token_bytes(32))
     kept_secret(private_directory(stack.directory("postgres")) / "superuser.password")
     kept_secret(private_directory(stack.directory("azure")) / "client.secret")
+    kept_secret(private_directory(stack.directory("kubernetes")) / "token")
     certificate_in(stack.home / "tls")
 
 

@@ -1,4 +1,4 @@
-"""The demonstration: live credentials are replaced and carried to three clouds while applications use them.
+"""The demonstration: live credentials are replaced, and carried to clouds and a cluster while applications use them.
 
 ``python -m deployments.local.demo``; with KEEP=1 the stack goes on afterwards.
 """
@@ -70,7 +70,8 @@ class Demo:
         self.show(before, acknowledged)
         told = await self.failure()
         sound = self.verdict(queries, refused=refused, told=told)
-        return self.no_leak() and sound
+        hidden = self.no_leak()
+        return await self.in_sync() and hidden and sound
 
     async def failure(self) -> bool:
         """A rotation that fails half way, its notification, and the run that finishes what it began."""
@@ -180,6 +181,21 @@ class Demo:
         self.console.print(f"  secret values in Prefect's database, results and logs: {verdict}", style="bold")
         return not found
 
+    async def in_sync(self) -> bool:
+        """Whether a plan finds nothing left to do, once the follower too is through with the last change."""
+        from deployments.cli.planned import summary
+        from keyturn.sync.planning import plan
+        from tasks.workspace import keyturn
+
+        for _ in range(TURNS):
+            planned = plan(keyturn())
+            settled = not planned.work and not planned.trouble
+            if settled:
+                break
+            await asyncio.sleep(PAUSE)
+        self.console.print(f"  a plan for every copy in every store: {summary(planned)}", style="bold")
+        return settled
+
     def values(self) -> dict[str, str]:
         """Every value of every version of what was rotated, and of what Keyturn itself holds, by name."""
         versions = {
@@ -188,7 +204,8 @@ class Demo:
         read = [("secret", path, int(number)) for path, numbers in versions.items() for number in numbers]
         own = ("targets/ml-postgres", "fingerprint-key", *(f"webhooks/{name}" for name in CONSUMERS))
         read += [("keyturn", path, 0) for path in own]
-        return {name: text for mount, path, number in read for name, text in self.texts(mount, path, number)}
+        found = {name: text for mount, path, number in read for name, text in self.texts(mount, path, number)}
+        return found | {"the cluster's token": Path(os.environ["KEYTURN_KUBERNETES_TOKEN_FILE"]).read_text()}
 
     def texts(self, mount: str, path: str, version: int) -> Iterator[tuple[str, str]]:
         """The values of one version that nobody may see; 0 is the newest."""

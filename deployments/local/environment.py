@@ -13,10 +13,22 @@ from deployments.local.tls import certificate_in
 
 REGION: Final = "eu-central-1"
 PROJECT: Final = "keyturn-local"
+NAMESPACE: Final = "ml"
 WORKER_ROLE: Final = "keyturn-worker"
 LEASE_TOKEN_ROLE: Final = "keyturn-lease"
 
-FOREIGN: Final = ("VAULT_", "BAO_", "PREFECT_", "AWS_", "AZURE_", "GOOGLE_", "CLOUDSDK_", "IDENTITY_", "KEYTURN_")
+FOREIGN: Final = (
+    "VAULT_",
+    "BAO_",
+    "PREFECT_",
+    "AWS_",
+    "AZURE_",
+    "GOOGLE_",
+    "CLOUDSDK_",
+    "IDENTITY_",
+    "KUBE",
+    "KEYTURN_",
+)
 """Prefixes of variables that could lead a process of the stack to somebody's real hub or cloud."""
 
 IN_BATCHES: Final = {
@@ -48,6 +60,7 @@ def environment(stack: Stack) -> dict[str, str]:
         **aws(stack),
         **azure(stack),
         **gcp(stack),
+        **kubernetes(stack),
     }
 
 
@@ -114,6 +127,17 @@ def azure(stack: Stack) -> dict[str, str]:
 def gcp(stack: Stack) -> dict[str, str]:
     """The project and its endpoint."""
     return {"KEYTURN_GCP_PROJECT": PROJECT, "KEYTURN_GCP_ENDPOINT": f"{LOOPBACK}:{stack.ports['gcp']}"}
+
+
+def kubernetes(stack: Stack) -> dict[str, str]:
+    """The cluster's API, the authority that it is trusted by, and the file with the token that opens it."""
+    token = stack.directory("kubernetes") / "token"
+    kept_secret(token)
+    return {
+        "KEYTURN_KUBERNETES_SERVER": stack.url("kubernetes", "https"),
+        "KEYTURN_KUBERNETES_CA_FILE": str(certificate_in(stack.home / "tls").authority),
+        "KEYTURN_KUBERNETES_TOKEN_FILE": str(token),
+    }
 
 
 def worker(stack: Stack) -> dict[str, str]:

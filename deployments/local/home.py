@@ -53,7 +53,9 @@ class Stack:
         return self.home / service
 
     def url(self, service: str, scheme: str = "http") -> str:
-        """Where a service answers."""
+        """Where a service answers. Raises NotFound where the stack is older than the service."""
+        if service not in self.ports:
+            raise NotFound("find", service, f"the stack in {self.home} has none yet", "Add it with `keyturn up`")
         return f"{scheme}://{LOOPBACK}:{self.ports[service]}"
 
     def login_files(self, role: str) -> LoginFiles:

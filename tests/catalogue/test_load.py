@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from keyturn.catalogue import Catalogue, Classification, find_problems, load
 from keyturn.catalogue.stores import AwsSecretsManagerSettings, AzureKeyVaultSettings, GcpSecretManagerSettings
+from keyturn.catalogue.stores.kubernetes import KubernetesSettings
 from keyturn.core.errors import NotFound
 from keyturn.core.passwords import Form, PasswordPolicy
 from keyturn.core.policy import Schedule, Window
@@ -48,11 +49,17 @@ secrets:
 
 def test_the_example_declares_the_two_secrets_of_the_demo(example: Catalogue) -> None:
     assert set(example.secrets) == {"ml-training/database", "ml-training/api-keys"}
-    for path, name in (("ml-training/database", "ml-database-credentials"), ("ml-training/api-keys", "ml-api-keys")):
+    clouds = ("aws", "azure", "gcp")
+    places = {
+        "ml-training/database": [
+            *((store, "ml-database-credentials") for store in (*clouds, "cluster")),
+            ("parameters", "/ml-training/database-url"),
+        ],
+        "ml-training/api-keys": [(store, "ml-api-keys") for store in clouds],
+    }
+    for path, expected in places.items():
         secret = example.secret(path)
-        assert [(place.store, place.name) for place in secret.destinations] == [
-            (s, name) for s in ("aws", "azure", "gcp")
-        ]
+        assert [(place.store, place.name) for place in secret.destinations] == expected
         assert secret.consumers == ("trainer", "inference")
         assert secret.path == path
 
@@ -86,6 +93,7 @@ def test_timing_is_given_in_the_words_of_the_decision(example: Catalogue) -> Non
 def test_connections_come_from_the_environment(example: Catalogue) -> None:
     assert example.store("azure") == AzureKeyVaultSettings(kind="azure-key-vault", vault_url="https://localhost:8443")
     assert example.store("gcp") == GcpSecretManagerSettings(kind="gcp-secret-manager", project="keyturn-demo")
+    assert example.store("cluster") == KubernetesSettings(kind="kubernetes", namespace="ml", restart=True)
     assert (example.target("ml-postgres").host, example.target("ml-postgres").port) == ("127.0.0.1", 5432)
     assert example.consumer("trainer").url == "http://127.0.0.1:9001"
 

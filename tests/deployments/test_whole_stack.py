@@ -12,13 +12,16 @@ import hvac
 import pytest
 import requests
 
+from deployments.local.environment import NAMESPACE
 from deployments.local.home import Stack
 from deployments.local.services import SERVICES, Service
 from deployments.local.stack import down, environment, remove, status, up
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Marks
+from keyturn.providers.aws_parameter_store import AwsParameterStore
 from keyturn.providers.azure_key_vault import AzureKeyVault
 from keyturn.providers.gcp_secret_manager import GcpSecretManager
+from keyturn.providers.kubernetes import Kubernetes
 from tests.deployments.stand_ins import serving
 
 pytestmark = pytest.mark.slow
@@ -56,7 +59,18 @@ def test_every_store_takes_a_secret_from_an_sdk_that_knows_only_the_environment(
         authority=reached["KEYTURN_AZURE_AUTHORITY"],
     )
     gcp = GcpSecretManager("gcp", project=reached["KEYTURN_GCP_PROJECT"], endpoint=reached["KEYTURN_GCP_ENDPOINT"])
-    for store in (azure, gcp):
+    cluster = Kubernetes(
+        "cluster",
+        namespace=NAMESPACE,
+        server=reached["KEYTURN_KUBERNETES_SERVER"],
+        ca_file=reached["KEYTURN_KUBERNETES_CA_FILE"],
+        token_file=reached["KEYTURN_KUBERNETES_TOKEN_FILE"],
+        restart=True,
+    )
+    parameters = AwsParameterStore(
+        "parameters", region=reached["AWS_REGION"], endpoint_url=reached["KEYTURN_AWS_ENDPOINT"]
+    )
+    for store in (azure, gcp, cluster, parameters):
         store.write("name", Sensitive("value"), marks, None)
         assert store.read("name").reveal() == "value"
         store.close()
@@ -108,7 +122,9 @@ def open_to_the_network() -> list[str]:
 
 
 def test_no_secret_is_on_a_command_line_or_in_the_record(stack: Stack) -> None:
-    kept = [stack.hub.root_token, stack.database.superuser_password, environment(stack)["AZURE_CLIENT_SECRET"]]
+    told = environment(stack)
+    token = Path(told["KEYTURN_KUBERNETES_TOKEN_FILE"]).read_text()
+    kept = [stack.hub.root_token, stack.database.superuser_password, told["AZURE_CLIENT_SECRET"], token]
     listed = subprocess.run(["ps", "-ww", "-eo", "args="], capture_output=True, text=True, check=True).stdout
     shown = listed + (stack.home / "stack.json").read_text() + json.dumps(list(map(str, status(stack.home))))
     assert not any(secret in shown for secret in kept)
