@@ -1,0 +1,125 @@
+"""Drift in Google Cloud Secret Manager, whose listing does not show what becomes of versions."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import pytest
+from google.api_core import exceptions as api
+from google.cloud.secretmanager_v1 import SecretManagerServiceClient
+
+from deployments.local.ports import free_port
+from keyturn.core.plan import Action
+from keyturn.core.stores import TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_VERSION
+from tests.deployments.test_gcp_secret_manager import connected, running
+from tests.sync.drift.suite import CHANGED, ERASED, STRIPPED, TAKEN, Act, DriftContract
+
+PROJECT = "keyturn-drift"
+
+
+@dataclass
+class Gcloud:
+    """Somebody with gcloud."""
+
+    client: SecretManagerServiceClient
+
+    def put(self, name: str, fields: dict[str, str]) -> None:
+        """A new version; the secret too, where there is none."""
+        data = json.dumps(fields, separators=(",", ":")).encode()
+        try:
+            self._add(name, data)
+        except api.NotFound:
+            secret = {"replication": {"automatic": {}}}
+            self.client.create_secret(
+                request={"parent": f"projects/{PROJECT}", "secret_id": name, "secret": secret},
+            )
+            self._add(name, data)
+
+    def strip(self, name: str) -> None:
+        """Remove the label."""
+        self._without(name, "labels", TAG_MANAGED_BY)
+
+    def strip_version(self, name: str) -> None:
+        """Remove one annotation."""
+        self._without(name, "annotations", TAG_VERSION)
+
+    def strip_fingerprint(self, name: str) -> None:
+        """Remove another one."""
+        self._without(name, "annotations", TAG_FINGERPRINT)
+
+    def disable(self, name: str) -> None:
+        """Disable the version that is served."""
+        self.client.disable_secret_version(name=self._latest(name))
+
+    def strip_and_disable(self, name: str) -> None:
+        """Remove the label, and disable the version."""
+        self.strip(name)
+        self.disable(name)
+
+    def destroy(self, name: str) -> None:
+        """Destroy the version that is served."""
+        self.client.destroy_secret_version(name=self._latest(name))
+
+    def erase(self, name: str) -> None:
+        """Delete the secret with every version."""
+        self.client.delete_secret(name=self._path(name))
+
+    def served(self, name: str) -> Any:
+        """What an application gets; None where the latest version is not enabled, or there is none."""
+        try:
+            told = self.client.access_secret_version(name=f"{self._path(name)}/versions/latest")
+        except (api.NotFound, api.FailedPrecondition):
+            return None
+        return json.loads(told.payload.data)
+
+    def _add(self, name: str, data: bytes) -> None:
+        self.client.add_secret_version(request={"parent": self._path(name), "payload": {"data": data}})
+
+    def _latest(self, name: str) -> str:
+        return self.client.get_secret_version(name=f"{self._path(name)}/versions/latest").name
+
+    def _path(self, name: str) -> str:
+        return f"projects/{PROJECT}/secrets/{name}"
+
+    def _without(self, name: str, part: str, key: str) -> None:
+        held = dict(getattr(self.client.get_secret(name=self._path(name)), part))
+        del held[key]
+        secret = {"name": self._path(name), part: held}
+        self.client.update_secret(request={"secret": secret, "update_mask": {"paths": [part]}})
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    number = free_port()
+    with running(number, tmp_path_factory.mktemp("gcp"), "--largest-page", "25"):
+        yield number
+
+
+@pytest.fixture(scope="module")
+def client(port: int) -> Iterator[SecretManagerServiceClient]:
+    with connected(port) as connection:
+        yield connection
+
+
+class TestGcpSecretManager(DriftContract):
+    acts = (
+        replace(CHANGED, listed=Action.IN_SYNC),
+        STRIPPED,
+        TAKEN,
+        ERASED,
+        Act("disabled", Gcloud.disable, listed=Action.IN_SYNC),
+        Act("stripped-and-disabled", Gcloud.strip_and_disable, Action.CONFLICT),
+        Act("destroyed", Gcloud.destroy, listed=Action.IN_SYNC),
+        Act("version-annotation-removed", Gcloud.strip_version),
+        Act("fingerprint-removed", Gcloud.strip_fingerprint, Action.UPDATE),
+    )
+    sync: ClassVar = {"separator": "-"}
+
+    @pytest.fixture
+    def settings(self, port: int) -> dict[str, Any]:
+        return {"kind": "gcp-secret-manager", "project": PROJECT, "endpoint": f"127.0.0.1:{port}"}
+
+    @pytest.fixture
+    def hands(self, client: SecretManagerServiceClient) -> Gcloud:
+        return Gcloud(client)

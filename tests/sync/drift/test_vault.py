@@ -1,0 +1,113 @@
+"""Drift in a second Vault: other versions, custom metadata, and versions that are deleted or destroyed."""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hvac
+import pytest
+from hvac.exceptions import InvalidPath
+
+from deployments.local.openbao import OpenBao
+from keyturn.core.plan import Action
+from keyturn.core.stores import TAG_FINGERPRINT
+from tests.providers.test_vault_store import POLICY
+from tests.sync.drift.site import RealSite
+from tests.sync.drift.suite import CHANGED, ERASED, OURS, STRIPPED, TAKEN, Act, DriftContract, many
+
+
+@dataclass
+class VaultCli:
+    """Somebody with the command line of the other Vault."""
+
+    client: Any
+    mount: str
+
+    @property
+    def kv(self) -> Any:
+        """The engine."""
+        return self.client.secrets.kv.v2
+
+    def put(self, name: str, fields: dict[str, str]) -> None:
+        """A new version; custom metadata stays."""
+        self.kv.create_or_update_secret(name, fields, mount_point=self.mount)
+
+    def strip(self, name: str) -> None:
+        """Replace the custom metadata."""
+        self.kv.update_metadata(name, custom_metadata={"team": "payments"}, mount_point=self.mount)
+
+    def strip_fingerprint(self, name: str) -> None:
+        """Leave one key of it out."""
+        held = self.kv.read_secret_metadata(name, mount_point=self.mount)["data"]["custom_metadata"]
+        custom = {key: text for key, text in held.items() if key != TAG_FINGERPRINT}
+        self.kv.update_metadata(name, custom_metadata=custom, mount_point=self.mount)
+
+    def delete(self, name: str) -> None:
+        """Delete the newest version, so that it can be undeleted."""
+        self.kv.delete_latest_version_of_secret(name, mount_point=self.mount)
+
+    def strip_and_delete(self, name: str) -> None:
+        """Both."""
+        self.strip(name)
+        self.delete(name)
+
+    def destroy(self, name: str) -> None:
+        """Destroy the newest version."""
+        version = self.kv.read_secret_metadata(name, mount_point=self.mount)["data"]["current_version"]
+        self.kv.destroy_secret_versions(name, [version], mount_point=self.mount)
+
+    def erase(self, name: str) -> None:
+        """Delete every version and the metadata."""
+        self.kv.delete_metadata_and_all_versions(name, mount_point=self.mount)
+
+    def served(self, name: str) -> Any:
+        """What an application reads; None where the newest version is deleted, or there is none."""
+        try:
+            told = self.kv.read_secret_version(name, mount_point=self.mount, raise_on_deleted_version=True)
+        except InvalidPath:
+            return None
+        return told["data"]["data"]
+
+
+class TestVaultStore(DriftContract):
+    acts = (
+        CHANGED,
+        STRIPPED,
+        TAKEN,
+        ERASED,
+        Act("fingerprint-removed", VaultCli.strip_fingerprint, Action.UPDATE),
+        Act("newest-version-deleted", VaultCli.delete),
+        Act("stripped-and-newest-version-deleted", VaultCli.strip_and_delete, Action.CONFLICT),
+        Act("newest-version-destroyed", VaultCli.destroy),
+    )
+
+    @pytest.fixture
+    def hands(self, openbao: OpenBao) -> Iterator[VaultCli]:
+        client, mount = hvac.Client(url=openbao.address, token=openbao.root_token), f"kv-{secrets.token_hex(4)}"
+        client.sys.enable_secrets_engine("kv", path=mount, options={"version": "2"})
+        yield VaultCli(client, mount)
+        client.sys.disable_secrets_engine(mount)
+
+    @pytest.fixture
+    def settings(self, openbao: OpenBao, hands: VaultCli, tmp_path: Path) -> dict[str, Any]:
+        """Signed in with the rights of the policy that is shipped, and no others."""
+        hands.client.sys.create_or_update_policy(hands.mount, POLICY.read_text().replace("secret/", f"{hands.mount}/"))
+        token_file = tmp_path / "token"
+        token_file.write_text(hands.client.auth.token.create(policies=[hands.mount])["auth"]["client_token"])
+        login = {"token_file": str(token_file), "mount": hands.mount}
+        return {"kind": "vault", "address": openbao.address, **login}
+
+    @pytest.mark.parametrize("drift", ["repair", "report"])
+    def test_many_whose_newest_version_is_deleted_are_absent_in_listings_and_written_unless_only_reported(
+        self, site: RealSite, hands: VaultCli, drift: str
+    ) -> None:
+        site.sync["drift"] = drift
+        paths, everything = many(site), f"{site.folder}/**"
+        site.run()
+        for path in paths:
+            hands.delete(site.remote(path))
+        assert {item.path: item.action for item in site.plan(everything).items} == dict.fromkeys(paths, Action.CREATE)
+        assert all(not one.error for one in site.run(everything))
+        assert all(hands.served(site.remote(path)) == (OURS if drift == "repair" else None) for path in paths)
