@@ -4,6 +4,7 @@
 # make crash-matrix  every strategy, stopped at every point (ARGS="--only redis" for one of them)
 #
 # Nothing here needs root. KEYTURN_PYTHON chooses a Python; ARGS goes to pytest: make test ARGS="-k crash -x"
+# Tests wait a lot, so two processes run them side by side, each with servers of its own (ARGS="-n 0": one alone).
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -19,7 +20,7 @@ demo: setup
 	@$(PY) -m deployments.local.demo
 
 test: setup
-	$(VENV)/bin/pytest $(ARGS)
+	$(VENV)/bin/pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 check: setup
 	$(VENV)/bin/ruff check .

@@ -113,9 +113,10 @@ def changes(planned: Plan, results: Sequence[Result]) -> dict[str, Change]:
 
 
 def failing(planned: Plan, results: Sequence[Result]) -> dict[str, Failing]:
-    """Every copy that a run could not bring in step, by its store and name."""
+    """Every copy that a run could not bring in step, by its store and name; not those it was to leave alone."""
     done = {(result.store, result.name): result for result in results}
-    told = {item.label: failing_of(item, done.get((item.store, item.name))) for item in planned.items}
+    ours = [item for item in planned.items if not item.hands_off]
+    told = {item.label: failing_of(item, done.get((item.store, item.name))) for item in ours}
     return {label: one for label, one in told.items() if one}
 
 
@@ -123,7 +124,7 @@ def failing_of(item: Item, done: Result | None) -> Failing | None:
     """Why a copy is not in step after a run; None where it is, or where its deletion waits."""
     if done is not None:
         return Failing(item.path, done.kind, done.error, "") if done.error else None
-    if item.action in (Action.IN_SYNC, Action.DELETE) or item.hands_off:
+    if item.action in (Action.IN_SYNC, Action.DELETE):
         return None
     kind = item.kind or str(item.action)
     return Failing(item.path, kind, item.why or f"not done: {item.action}", "")

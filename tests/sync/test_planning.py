@@ -6,6 +6,7 @@ from keyturn.core.errors import Denied, NotFound
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Marks
+from keyturn.sync import standing
 from tests.sync.site import Site
 
 
@@ -64,6 +65,8 @@ def test_a_changed_copy_has_drifted_and_is_repaired_unless_only_reported(site: S
     assert (item.action, item.work) == (Action.DRIFTED, drift == "repair")
     site.run()
     assert site.served("one") == {path: '{"x":"1"}' if drift == "repair" else "changed"}
+    kept = standing.load(site.keyturn, "one")[0].failing
+    assert [one.kind for one in kept.values()] == ([] if drift == "repair" else ["drifted"])
 
 
 def test_a_copy_that_has_lost_its_marks_is_told_by_its_value_and_marked_again(site: Site) -> None:
