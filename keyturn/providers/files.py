@@ -15,11 +15,12 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
-from keyturn.core.names import FILE, illegal_name, too_large
+from keyturn.core.names import FILE
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Copy, Lack, Marks
 from keyturn.providers.directory import content, draft_name, filled, identity, only_writer, replace
 from keyturn.providers.dotenv import Dotenv
+from keyturn.providers.limits import StoreLimits
 
 PRIVATE_DIRECTORY: Final = 0o700
 WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -41,12 +42,13 @@ class Files:
 
     def __init__(self, name: str, *, directory: str, format: Literal["json", "dotenv"] = "json") -> None:
         self.name = name
+        self._limits = StoreLimits(FILE, name)
         self._directory = directory
         self._lines = format == "dotenv"
 
     def find(self, remote: str) -> Copy | None:
         """Describe one file without reading it; what is no regular file is nobody's, and not intact."""
-        self._check_name(remote, "find")
+        self._limits.check_name(remote, "find")
         with self._opened("find", remote) as directory:
             return None if directory is None else _look(directory, remote)
 
@@ -65,7 +67,7 @@ class Files:
         self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
     ) -> Copy:
         """Replace the file whole, after the marks of what is to come; whoever reads sees the old text or the new."""
-        self._check(remote, value)
+        self._limits.check(remote, value)
         if found == Copy(remote, found.version_id if found else "", marks):
             return found
         lines = self._as_lines(remote, value)
@@ -83,7 +85,7 @@ class Files:
 
     def read(self, remote: str) -> Sensitive:
         """The text that was written, byte for byte; of a file that somebody else wrote, its content. NotFound."""
-        self._check_name(remote, "read")
+        self._limits.check_name(remote, "read")
         found = self._read(remote)
         if found is None:
             raise NotFound("read", self._named(remote), "there is no such file", "Push it again")
@@ -92,13 +94,13 @@ class Files:
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
         """The texts of those that are there."""
         for remote in remotes:
-            self._check_name(remote, "read")
+            self._limits.check_name(remote, "read")
         found = ((remote, self._read(remote)) for remote in remotes)
         return {remote: value for remote, value in found if value is not None}
 
     def delete(self, remote: str) -> None:
         """Remove the file, its marks, and what a killed write may have left, for good. Absent is success."""
-        self._check_name(remote, "delete")
+        self._limits.check_name(remote, "delete")
         with self._opened("delete", remote) as directory:
             if directory is None:
                 return
@@ -165,19 +167,6 @@ class Files:
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
-
-    def _check_name(self, remote: str, doing: str) -> None:
-        if problem := illegal_name(FILE, remote):
-            raise Invalid(doing, self._named(remote), problem, "Choose another remote name in the catalogue")
-
-    def _check(self, remote: str, value: Sensitive) -> None:
-        self._check_name(remote, "write")
-        try:
-            problem = too_large(FILE, len(value.reveal().encode()))
-        except UnicodeEncodeError:
-            problem = "it holds what is no character"
-        if problem:
-            raise Invalid("write", self._named(remote), problem, "Nothing was written")
 
 
 def _note_name(remote: str) -> str:

@@ -22,10 +22,11 @@ from nacl.exceptions import CryptoError
 from nacl.public import PublicKey, SealedBox
 
 from keyturn.core.errors import Conflict, Invalid, NotFound, Unavailable, UnsupportedOperation
-from keyturn.core.names import GITHUB_ACTIONS, illegal_name, too_large
+from keyturn.core.names import GITHUB_ACTIONS
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Copy, Lack, Marks
 from keyturn.providers.github_calls import GitHubCalls
+from keyturn.providers.limits import StoreLimits
 
 MARKS_PREFIX: Final = "KEYTURN_MARKS_"
 UPDATED_AT: Final = "updated_at"
@@ -56,6 +57,7 @@ class GitHubActions:
         ca_file: str | None = None,
     ) -> None:
         self.name = name
+        self._limits = StoreLimits(GITHUB_ACTIONS, name)
         inside = f"environments/{quote(environment, safe='')}" if environment else "actions"
         self._place = f"repos/{repository}/{inside}"
         self._calls = GitHubCalls(name, token_file=token_file, api_url=api_url, ca_file=ca_file)
@@ -64,7 +66,7 @@ class GitHubActions:
 
     def find(self, remote: str) -> Copy | None:
         """Describe one secret. Raises NotFound where the token sees no such repository or environment."""
-        self._check_name(remote, "find")
+        self._limits.check_name(remote, "find")
         name = self._named(remote)
         secret = self._calls.find("find", name, self._secret(remote))
         if secret is None:
@@ -89,7 +91,7 @@ class GitHubActions:
         self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
     ) -> Copy:
         """Seal the value and put it there, unless it is there already, then note the marks."""
-        self._check(remote, value)
+        self._limits.check(remote, value)
         if found == Copy(remote, found.version_id if found else "", marks):
             return found
         if found and found.intact and found.marks and found.marks.fingerprint == marks.fingerprint:
@@ -101,7 +103,7 @@ class GitHubActions:
 
     def read(self, remote: str) -> Sensitive:
         """Raises UnsupportedOperation: GitHub gives values to workflows alone."""
-        self._check_name(remote, "read")
+        self._limits.check_name(remote, "read")
         raise self._unreadable(self._named(remote))
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
@@ -110,7 +112,7 @@ class GitHubActions:
 
     def delete(self, remote: str) -> None:
         """Delete the secret, then its marks. Absent is success."""
-        self._check_name(remote, "delete")
+        self._limits.check_name(remote, "delete")
         name = self._named(remote)
         for path in (self._secret(remote), self._variable(remote)):
             try:
@@ -199,19 +201,6 @@ class GitHubActions:
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
-
-    def _check_name(self, remote: str, doing: str) -> None:
-        if problem := illegal_name(GITHUB_ACTIONS, remote):
-            raise Invalid(doing, self._named(remote), problem, "Choose another remote name in the catalogue")
-
-    def _check(self, remote: str, value: Sensitive) -> None:
-        self._check_name(remote, "write")
-        try:
-            problem = too_large(GITHUB_ACTIONS, len(value.reveal().encode()))
-        except UnicodeEncodeError:
-            problem = "it holds what is no character"
-        if problem:
-            raise Invalid("write", self._named(remote), problem, "Nothing was written")
 
 
 def _copy(remote: str, secret: Mapping[str, Any], variable: Mapping[str, Any] | None) -> Copy:

@@ -1,15 +1,11 @@
 """``python -m deployments.local.gcp_iam --port N --data DIR``: serve until SIGTERM."""
 
 import argparse
-import signal
 import sys
-import threading
-from pathlib import Path
 
 from deployments.local.gcp_iam.emulator import Conduct, Emulator
-from deployments.local.gcp_iam.server import Server
-
-PROGRAM = "gcp-iam"
+from deployments.local.gcp_iam.server import PROGRAM, Server
+from deployments.local.http_server import cannot_serve, parser, serve
 
 
 def main(given: list[str]) -> int:
@@ -23,35 +19,18 @@ def main(given: list[str]) -> int:
         server = Server(emulator, options.port)
     except OSError as error:
         emulator.close()
-        sys.stderr.write(f"{PROGRAM}: can't serve on 127.0.0.1:{options.port}: {error.strerror or error}\n")
-        return 1
-    _stop_on_signal(server)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    server.serve_forever(poll_interval=0.05)
-    server.server_close()
-    emulator.close()
-    return 0
+        return cannot_serve(PROGRAM, options.port, error)
+    return serve(server)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Keys of Google Cloud service accounts, on loopback.")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="directory that keeps the accounts between starts")
-    parser.add_argument("--service-account", action="append", default=[], metavar="EMAIL", help="make it if absent")
-    parser.add_argument("--key-settle-seconds", type=float, default=0, help="until a new key signs in")
-    parser.add_argument("--key-life-hours", type=float, help="as the constraint iam.serviceAccountKeyExpiryHours")
-    parser.add_argument("--deny", action="append", default=[], metavar="PERMISSION", help="the caller lacks this one")
-    return parser
-
-
-def _stop_on_signal(server: Server) -> None:
-    def stop(*_: object) -> None:
-        # shutdown() waits for the loop that this handler interrupted, so it needs a thread of its own.
-        threading.Thread(target=server.shutdown, daemon=True).start()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    description = "Keys of Google Cloud service accounts, on loopback."
+    made = parser(PROGRAM, description, data="directory that keeps the accounts between starts")
+    made.add_argument("--service-account", action="append", default=[], metavar="EMAIL", help="make it if absent")
+    made.add_argument("--key-settle-seconds", type=float, default=0, help="until a new key signs in")
+    made.add_argument("--key-life-hours", type=float, help="as the constraint iam.serviceAccountKeyExpiryHours")
+    made.add_argument("--deny", action="append", default=[], metavar="PERMISSION", help="the caller lacks this one")
+    return made
 
 
 if __name__ == "__main__":

@@ -1,73 +1,38 @@
-"""HTTP on loopback: a thread for each connection, which stays open between calls."""
+"""The services over HTTP on loopback."""
 
-import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from deployments.local.gcp_iam.emulator import Emulator
 from deployments.local.gcp_iam.messages import Answer, Request, invalid
+from deployments.local.http_server import Handler, HttpServer, Listener
 from deployments.local.ports import LOOPBACK
 
-IDLE_SECONDS: Final = 60
-MAX_BODY: Final = 1 << 20
+PROGRAM: Final = "gcp-iam"
 
 
-class Server(ThreadingHTTPServer):
-    """Serves an emulator at ``http://127.0.0.1:port``. Raises OSError where the port is taken."""
-
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, emulator: Emulator, port: int) -> None:
-        self.emulator = emulator
-        super().__init__((LOOPBACK, port), _Handler)
-        self.url = f"http://{LOOPBACK}:{self.server_address[1]}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say which error it was and where, never its text, which could hold part of a request."""
-        kind, error, trace = sys.exc_info()
-        if isinstance(error, OSError) or trace is None or kind is None:
-            return  # the client hung up
-        while trace.tb_next is not None:
-            trace = trace.tb_next
-        place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
-        sys.stderr.write(f"gcp-iam: {kind.__name__} at {place}\n")
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     server_version = "GcpIamEmulator"
-    sys_version = ""
-    timeout = IDLE_SECONDS
-    # An answer leaves in one segment, at once: headers and body apart would wait 40 ms for an acknowledgement.
-    disable_nagle_algorithm = True
-    wbufsize = -1
-    server: Server
+    server: Listener[Emulator]
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: a request line holds names, and nobody asked for them."""
-
-    def _serve(self) -> None:
-        length = self.headers.get("Content-Length", "0")
-        if not length.isdigit() or int(length) > MAX_BODY or "Transfer-Encoding" in self.headers:
-            self.close_connection = True
-            self._send(invalid("The request body has no usable length.").answer)
-            return
-        address, body = urlsplit(self.path), self.rfile.read(int(length))
+    def answer(self, body: bytes) -> Answer:
+        address = urlsplit(self.path)
         query = parse_qs(address.query, keep_blank_values=True)
         # As the client spells it, which may have come through another port.
-        base = f"http://{self.headers['Host']}" if "Host" in self.headers else self.server.url
-        self._send(self.server.emulator.answer(Request(self.command, unquote(address.path), query, base, body)))
+        host = self.headers.get("Host", f"{LOOPBACK}:{self.server.server_address[1]}")
+        request = Request(self.command, unquote(address.path), query, f"http://{host}", body)
+        return self.server.emulator.answer(request)
 
-    do_GET = do_POST = do_DELETE = do_PATCH = do_PUT = _serve  # noqa: N815 (the names that http.server looks for)
+    def refusal(self) -> Answer:
+        return invalid("The request body has no usable length.").answer
 
-    def _send(self, answer: Answer) -> None:
-        content = answer.content()
-        self.send_response_only(answer.status)
-        self.send_header("Date", self.date_time_string())
-        self.send_header("Content-Type", "application/json; charset=UTF-8")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+    def headers_of(self, answer: Answer, content: bytes) -> Mapping[str, str]:
+        return {"Content-Type": "application/json; charset=UTF-8", "Content-Length": str(len(content))}
+
+
+class Server(HttpServer[Emulator]):
+    """Serves an emulator at ``http://127.0.0.1:port`` from construction to :meth:`stop`."""
+
+    program = PROGRAM
+    handler = _Handler

@@ -70,6 +70,9 @@ class Emulator:
         self._lock = threading.Lock()
         self._requests, self._writes = Window(3600), Window(60)
 
+    def close(self) -> None:
+        """Nothing is held: what was answered is on disk."""
+
     def answer(self, request: Request) -> Answer:
         """The answer to any call; refusals are answers too."""
         try:

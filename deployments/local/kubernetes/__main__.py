@@ -1,31 +1,26 @@
 """``python -m deployments.local.kubernetes``: serve a cluster's API until SIGTERM."""
 
 import argparse
-import signal
 import sys
-import threading
 from pathlib import Path
 
+from deployments.local.http_server import cannot_serve, parser, serve
 from deployments.local.kubernetes.access import READ, Account, rules
 from deployments.local.kubernetes.emulator import Emulator
 from deployments.local.kubernetes.objects import SECRETS, WORKLOADS
-from deployments.local.kubernetes.server import Server
-
-PROGRAM = "kubernetes"
+from deployments.local.kubernetes.server import PROGRAM, Server
+from deployments.local.ports import LOOPBACK
 
 
 def arguments(given: list[str]) -> argparse.Namespace:
     """The command line, read."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="A Kubernetes API server on loopback, over HTTPS.")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--cert", type=Path, required=True, help="certificate for localhost and 127.0.0.1, PEM")
-    parser.add_argument("--key", type=Path, required=True, help="its private key, PEM")
-    parser.add_argument("--data", type=Path, required=True, help="directory that keeps the objects between starts")
-    parser.add_argument("--namespace", action="append", help="a namespace that is there; may be given again")
-    parser.add_argument("--token-file", type=Path, required=True, help="the token of who may do everything")
-    parser.add_argument("--reader-token-file", type=Path, help="the token of who may only read")
-    parser.add_argument("--requests-per-10s", type=int, help="refuse more calls than this with 429")
-    return parser.parse_args(given)
+    description = "A Kubernetes API server on loopback, over HTTPS."
+    made = parser(PROGRAM, description, data="directory that keeps the objects between starts", tls=True)
+    made.add_argument("--namespace", action="append", help="a namespace that is there; may be given again")
+    made.add_argument("--token-file", type=Path, required=True, help="the token of who may do everything")
+    made.add_argument("--reader-token-file", type=Path, help="the token of who may only read")
+    made.add_argument("--requests-per-10s", type=int, help="refuse more calls than this with 429")
+    return made.parse_args(given)
 
 
 def accounts(args: argparse.Namespace) -> list[Account]:
@@ -57,16 +52,8 @@ def main(given: list[str]) -> int:
         server = Server(emulator, args.cert, args.key, args.port)
     except OSError as error:
         emulator.close()
-        sys.stderr.write(f"{PROGRAM}: can't serve on 127.0.0.1:{args.port}: {error.strerror or error}\n")
-        return 1
-    done = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
-    sys.stdout.write(f"ready on 127.0.0.1:{server.port}\n")
-    sys.stdout.flush()
-    done.wait()
-    server.stop()
-    return 0
+        return cannot_serve(PROGRAM, args.port, error)
+    return serve(server, f"ready on {LOOPBACK}:{server.port}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,31 @@
+"""What a store refuses before it calls anybody: the names and sizes of :mod:`keyturn.core.names`, as our errors."""
+
+from dataclasses import dataclass
+
+from keyturn.core.errors import Invalid
+from keyturn.core.names import illegal_name, too_large
+from keyturn.core.sensitive import Sensitive
+
+
+@dataclass(frozen=True)
+class StoreLimits:
+    """What stores of this kind allow, told in the name of the one called ``store``."""
+
+    kind: str
+    store: str
+
+    def check_name(self, remote: str, doing: str) -> None:
+        """Raises Invalid for a name that can't be used."""
+        if problem := illegal_name(self.kind, remote):
+            hint = "Choose another remote name in the catalogue"
+            raise Invalid(doing, f"{self.store}:{remote}", problem, hint)
+
+    def check(self, remote: str, value: Sensitive) -> None:
+        """Raises Invalid for a name or a value that can't be written: empty, too large, or no text in UTF-8."""
+        self.check_name(remote, "write")
+        try:
+            problem = too_large(self.kind, len(value.reveal().encode()))
+        except UnicodeEncodeError:
+            problem = "it holds what is no character"
+        if problem:
+            raise Invalid("write", f"{self.store}:{remote}", problem, "Nothing was written")
