@@ -20,7 +20,7 @@ demo: setup
 	@$(PY) -m deployments.local.demo
 
 test: setup
-	$(VENV)/bin/pytest --numprocesses=2 --dist=loadfile $(ARGS)
+	$(VENV)/bin/pytest --numprocesses=2 --dist=loadgroup $(ARGS)
 
 check: setup
 	$(VENV)/bin/ruff check .

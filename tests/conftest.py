@@ -1,6 +1,8 @@
 """One hub and one database for the whole run, prepared as the example needs them. A missing server is an error."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -15,6 +17,19 @@ from tests.support.lab import Lab
 from tests.support.world import TOKEN_VARIABLE, World
 
 pytest.register_assert_rewrite("tests.contracts.engines", "tests.contracts.hub", "tests.contracts.strategy")
+
+
+TESTS: Final = Path(__file__).parent
+TOGETHER: Final = ("crash", "faults", "flows", "rotation")
+"""Packages whose tests share servers that are dear to start: where several processes run tests, one has all of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests stay in one process: those of a file, or of a whole package."""
+    for item in items:
+        place = item.path.relative_to(TESTS)
+        group = place.parts[0] if place.parts[0] in TOGETHER else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

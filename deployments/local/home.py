@@ -124,6 +124,8 @@ def _make(home: Path) -> None:
     # Its mode is changed, so it must not be a directory that holds other things.
     if home.exists() and not home.is_dir():
         raise Invalid("use", str(home), "it is not a directory", "Set KEYTURN_HOME to one that is new or empty")
-    if home.is_dir() and not (home / "lock").exists() and any(home.iterdir()):
+    # One listing: another command may be making it at this moment, the lock first.
+    names = {path.name for path in home.iterdir()} if home.is_dir() else set()
+    if names and "lock" not in names:
         raise Invalid("use", str(home), "it holds other things", "Set KEYTURN_HOME to a new or empty directory")
     private_directory(home)

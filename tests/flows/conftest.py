@@ -44,7 +44,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 def consumer(lab: Lab) -> Iterator[Consumer]:
     """An application whose signing key lies in the hub at ``webhooks/flows``."""
     key = f"whsec_{secrets.token_hex(24)}"
-    lab.hub.write_state("webhooks/flows", {"key": key}, cas=0)
+    lab.keep("webhooks/flows", {"key": key})
     with Consumer(Sensitive(key)) as listening:
         yield listening
 

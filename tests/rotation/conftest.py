@@ -25,6 +25,6 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 def consumer(lab: Lab) -> Iterator[Consumer]:
     """An application that is told, whose key lies in the hub."""
     key = f"whsec_{secrets.token_hex(24)}"
-    lab.hub.write_state("webhooks/app", {"key": key}, cas=0)
+    lab.keep("webhooks/app", {"key": key})
     with Consumer(Sensitive(key)) as listening:
         yield listening

@@ -79,6 +79,11 @@ class Lab:
         self._context.__exit__(None, None, None)
         self.hub.close()
 
+    def keep(self, path: str, data: dict[str, Any]) -> None:
+        """Give an entry of Keyturn's own state this content, whatever was there."""
+        state = self.hub.read_state(path)
+        self.hub.write_state(path, data, cas=state.version if state else 0)
+
     def reconnect(self) -> None:
         """A new session of the superuser, after the database has cut the old one."""
         self._context.__exit__(None, None, None)
