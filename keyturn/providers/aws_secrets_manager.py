@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.core.errors import Invalid, NotFound
-from keyturn.core.names import AWS_SECRETS_MANAGER, illegal_name, too_large
+from keyturn.core.names import AWS_SECRETS_MANAGER, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import TAG_MANAGED_BY, Copy, Lack, Marks
 from keyturn.providers.aws import SDK_CONFIG, AwsSettings, field, from_code, opening, translated
+from keyturn.providers.limits import StoreLimits
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -72,6 +73,7 @@ class AwsSecretsManager:
         recovery_window: timedelta = timedelta(days=30),
     ) -> None:
         self.name = name
+        self._limits = StoreLimits(AWS_SECRETS_MANAGER, name)
         self._region = region
         self._kms_key_id = kms_key_id
         self._replicas = tuple(replicas)
@@ -83,7 +85,7 @@ class AwsSecretsManager:
 
     def find(self, remote: str) -> Copy | None:
         """Describe one secret without reading its value; None where there is none."""
-        self._check_name(remote, "find")
+        self._limits.check_name(remote, "find")
         try:
             return _copy(self._describe(remote, "find"))
         except NotFound:
@@ -119,7 +121,7 @@ class AwsSecretsManager:
 
     def read(self, remote: str) -> Sensitive:
         """The value served now. Raises NotFound, also where the secret is scheduled for deletion."""
-        self._check_name(remote, "read")
+        self._limits.check_name(remote, "read")
         name = self._named(remote)
         with translated("read", name):
             try:
@@ -132,13 +134,13 @@ class AwsSecretsManager:
         """The values served now, 20 in a call; what is absent or scheduled for deletion is left out."""
         names = list(dict.fromkeys(remotes))
         for remote in names:
-            self._check_name(remote, "read")
+            self._limits.check_name(remote, "read")
         batches = (names[start : start + BATCH] for start in range(0, len(names), BATCH))
         return {told["Name"]: self._text(told["Name"], told) for batch in batches for told in self._batch(batch)}
 
     def delete(self, remote: str) -> None:
         """Schedule it for deletion after the recovery window, its replicas at once. Absent is success."""
-        self._check_name(remote, "delete")
+        self._limits.check_name(remote, "delete")
         wrong = self._client.exceptions
         with translated("delete", self._named(remote)):
             try:
@@ -261,12 +263,8 @@ class AwsSecretsManager:
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
 
-    def _check_name(self, remote: str, doing: str) -> None:
-        if problem := illegal_name(AWS_SECRETS_MANAGER, remote):
-            raise Invalid(doing, self._named(remote), problem, "Choose another remote name in the catalogue")
-
     def _check(self, remote: str, value: Sensitive, marks: Marks) -> None:
-        self._check_name(remote, "write")
+        self._limits.check_name(remote, "write")
         if problem := too_large(AWS_SECRETS_MANAGER, len(value.reveal().encode())):
             raise Invalid("write", self._named(remote), problem)
         if not all(TAG_VALUE.fullmatch(tag) for tag in marks.to_tags().values()):

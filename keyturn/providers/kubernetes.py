@@ -11,7 +11,6 @@ there, keys that others had put into it are lost.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +18,7 @@ from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Invalid, NotFound
 from keyturn.core.fingerprint import shown
-from keyturn.core.names import KUBERNETES, illegal_name, too_large
+from keyturn.core.names import KUBERNETES, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, Copy, Lack, Marks
 from keyturn.providers import kubernetes_values as values
@@ -38,6 +37,8 @@ from keyturn.providers.kubernetes_marks import (
     unmarked,
 )
 from keyturn.providers.kubernetes_restart import restart_users
+from keyturn.providers.limits import StoreLimits
+from keyturn.providers.side_by_side import read_side_by_side
 
 READERS: Final = 8
 """How many Secrets are read at once."""
@@ -89,6 +90,7 @@ class Kubernetes:
         restart: bool = False,
     ) -> None:
         self.name = name
+        self._limits = StoreLimits(KUBERNETES, name)
         settings = settings_for(
             name, server=server, ca_file=ca_file, token_file=token_file, kubeconfig=kubeconfig, context=context
         )
@@ -140,9 +142,7 @@ class Kubernetes:
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
         """The values served now, a call each, several at once: the listing would bring everybody's values."""
-        with ThreadPoolExecutor(READERS) as pool:
-            told = list(pool.map(self._read_if_there, remotes))
-        return {remote: value for remote, value in zip(remotes, told, strict=True) if value is not None}
+        return read_side_by_side(self.read, remotes, READERS)
 
     def delete(self, remote: str) -> None:
         """Remove the Secret for good; with ``merge``, only our keys where others have theirs. Absent is success."""
@@ -165,7 +165,7 @@ class Kubernetes:
         return None
 
     def _get(self, remote: str, doing: str, *, accept: str = JSON) -> dict[str, Any]:
-        self._check_name(remote, doing)
+        self._limits.check_name(remote, doing)
         told: dict[str, Any] = self._namespace.call(
             Doing(doing, self._named(remote), "get"), self._core.read_namespaced_secret, name=remote, accept=accept
         )
@@ -274,13 +274,8 @@ class Kubernetes:
         exactly = {"preconditions": {"uid": known.uid, "resourceVersion": known.resource_version}}
         self._namespace.call(doing, self._core.delete_namespaced_secret, name=known.name, body=exactly, accept=ONE)
 
-    def _read_if_there(self, remote: str) -> Sensitive | None:
-        with suppress(NotFound):
-            return self.read(remote)
-        return None
-
     def _entries(self, remote: str, value: Sensitive) -> values.Entries:
-        self._check_name(remote, "write")
+        self._limits.check_name(remote, "write")
         if problem := too_large(KUBERNETES, len(value.reveal().encode())):
             raise Invalid("write", self._named(remote), problem)
         entries = values.entries(value)
@@ -288,10 +283,6 @@ class Kubernetes:
             problem = f"a Secret can't have a key like {entries.illegal_key!r}"
             raise Invalid("write", self._named(remote), problem, f"Keys are {values.KEY_RULE}")
         return entries
-
-    def _check_name(self, remote: str, doing: str) -> None:
-        if problem := illegal_name(KUBERNETES, remote):
-            raise Invalid(doing, self._named(remote), problem, "Choose another remote name in the catalogue")
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"

@@ -17,9 +17,10 @@ from typing import Any, Final
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound
 from keyturn.core.fingerprint import payload
 from keyturn.core.hub import EXPIRES_AT
-from keyturn.core.names import VAULT, illegal_name, too_large
+from keyturn.core.names import VAULT, too_large
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import TAG_VERSION, Copy, Lack, Marks
+from keyturn.providers.limits import StoreLimits
 from keyturn.providers.vault_calls import Calls
 from keyturn.providers.vault_listing import VaultListing
 from keyturn.providers.vault_login import HubSettings
@@ -64,6 +65,7 @@ class VaultStore:
         secret_id_file: str | None = None,
     ) -> None:
         self.name = name
+        self._limits = StoreLimits(VAULT, name)
         self._mount = mount
         self._calls = Calls(
             HubSettings(
@@ -80,7 +82,7 @@ class VaultStore:
 
     def find(self, remote: str) -> Copy | None:
         """Describe one secret by its metadata alone; one whose newest version is deleted is not intact."""
-        self._check_name(remote, "find")
+        self._limits.check_name(remote, "find")
         told = self._metadata(remote, "find")
         return None if told is None else _copy(remote, told)
 
@@ -110,7 +112,7 @@ class VaultStore:
 
     def read(self, remote: str) -> Sensitive:
         """The newest version's text. Raises NotFound, also where that version is deleted or destroyed."""
-        self._check_name(remote, "read")
+        self._limits.check_name(remote, "read")
         found = self._read(remote)
         if found is None:
             raise NotFound("read", self._named(remote), "there is none, or it is deleted", "Push it again")
@@ -119,14 +121,14 @@ class VaultStore:
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
         """The newest versions' texts, read side by side: the server gives one in each answer."""
         for remote in remotes:
-            self._check_name(remote, "read")
+            self._limits.check_name(remote, "read")
         with ThreadPoolExecutor(THREADS) as pool:
             found = zip(remotes, pool.map(self._read, remotes), strict=True)
             return {remote: value for remote, value in found if value is not None}
 
     def delete(self, remote: str) -> None:
         """Delete the newest version, recoverably, and say that it was Keyturn. Absent is success."""
-        self._check_name(remote, "delete")
+        self._limits.check_name(remote, "delete")
         told = self._metadata(remote, "delete")
         if told is None:
             return
@@ -205,12 +207,8 @@ class VaultStore:
             about = "" if error.name == self._named(remote) else f"{error.doing} {error.name}: "
             raise type(error)(doing, self._named(remote), about.replace("the hub", "it") + problem, hint) from None
 
-    def _check_name(self, remote: str, doing: str) -> None:
-        if problem := illegal_name(VAULT, remote):
-            raise Invalid(doing, self._named(remote), problem, "Choose another remote name in the catalogue")
-
     def _check(self, remote: str, value: Sensitive, marks: Marks) -> None:
-        self._check_name(remote, "write")
+        self._limits.check_name(remote, "write")
         try:
             problem = too_large(VAULT, len(value.reveal().encode()))
         except UnicodeEncodeError:
