@@ -174,10 +174,10 @@ def waived(path: str | None, early: bool, force: bool) -> "Waive":
 
 def retire_here(path: str | None, waive: "Waive", catalogue: Path | None) -> "Retirements":
     """Every old credential, or that of one secret, from this process."""
-    from concurrent.futures import ThreadPoolExecutor
 
     from deployments.cli.reports import Old, Retirements
     from keyturn.core.errors import KeyturnError
+    from keyturn.rotation.context import side_by_side
     from keyturn.rotation.records import load
     from keyturn.rotation.settle import retire
 
@@ -187,9 +187,9 @@ def retire_here(path: str | None, waive: "Waive", catalogue: Path | None) -> "Re
         except KeyturnError as error:
             return Old.of(secret, error)
 
-    with opened_keyturn(catalogue) as keyturn, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+    with opened_keyturn(catalogue) as keyturn:
         paths = ready(keyturn, path)
-        return Retirements(tuple(old for old in pool.map(one, paths) if old))
+        return Retirements(tuple(old for old in side_by_side(one, paths, SIDE_BY_SIDE) if old))
 
 
 def show_report(report: "Copies | Retirements", columns: tuple[str, ...], as_json: bool, none: str) -> None:

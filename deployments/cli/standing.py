@@ -1,7 +1,6 @@
 """Where every secret stands: its version and age, when it is due, its copies and its consumers."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -12,7 +11,7 @@ from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Outlook, Reason, Trigger, due, due_at, outlook
 from keyturn.core.record import Rotation, Stage
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import facts, look_up
 from keyturn.rotation.sync import Pushed
 
@@ -109,8 +108,7 @@ def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | Key
         except KeyturnError as error:
             return error
 
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        found = list(pool.map(attempt, paths))
+    found = side_by_side(attempt, paths, SIDE_BY_SIDE)
     errors = [one for one in found if isinstance(one, KeyturnError)]
     if errors and len(errors) == len(found):
         raise errors[0]
