@@ -48,9 +48,14 @@ syncs:
 
 
 class Clouds:
-    """The servers under one directory. With a delay, clients reach them through a proxy that is far away."""
+    """The servers under one directory. With a delay, clients reach them through a proxy that is far away.
 
-    def __init__(self, directory: Path, stack: ExitStack, names: Sequence[str], delay_ms: float) -> None:
+    A ``durable`` hub keeps what it holds on the disk, as a real one does.
+    """
+
+    def __init__(
+        self, directory: Path, stack: ExitStack, names: Sequence[str], delay_ms: float, *, durable: bool = False
+    ) -> None:
         self.directory = directory
         self.names = names
         ports = free_ports(8)
@@ -58,13 +63,13 @@ class Clouds:
         outer = dict(zip(inner, ports[4:], strict=True)) if delay_ms else inner
         self.ports, self._inner = outer, inner
         self.tls = certificate_in(directory / "tls")
-        self.hub = stack.enter_context(OpenBao(directory / "openbao", inner["hub"], dev=True))
+        self.hub = stack.enter_context(OpenBao(directory / "openbao", inner["hub"], dev=not durable))
         self._aws = LocalAws(directory / "aws", inner["aws"])
         self._others = {name: Process(name, directory / name) for name in ("azure", "gcp")}
         stack.callback(self.stop)
         if delay_ms:
             between = {outer[name]: inner[name] for name in inner}
-            stack.enter_context(FarAway(directory / "latency", between, delay_ms))
+            self._far_away = stack.enter_context(FarAway(directory / "latency", between, delay_ms))
         os.environ.update(ENVIRONMENT, AWS_SHARED_CREDENTIALS_FILE=str(self._aws.credentials))
         self._fill_hub()
         self.settings = HubSettings(f"http://{LOOPBACK}:{outer['hub']}", token_file=str(self._token()))

@@ -1,7 +1,9 @@
 """Where the catalogue and the hub are: the one block that a worker needs to open everything else."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from prefect.blocks.core import Block
 from pydantic import Field
@@ -13,6 +15,12 @@ from keyturn.providers.vault_login import HubSettings
 from keyturn.rotation.context import Keyturn
 
 DEFAULT_NAME = "default"
+
+LOGIN_FILES: Final = {
+    "role_id_file": "KEYTURN_HUB_ROLE_ID_FILE",
+    "secret_id_file": "KEYTURN_HUB_SECRET_ID_FILE",
+    "token_file": "KEYTURN_HUB_TOKEN_FILE",
+}
 
 
 class KeyturnWorkspace(Block):
@@ -36,6 +44,7 @@ class KeyturnWorkspace(Block):
         default=None,
         description="The token role (auth/token/roles) that leases of the database engine are asked for with.",
     )
+    transit_mount: str = Field(default="transit", description="The transit engine that holds the ledger's key.")
 
     @staticmethod
     def from_settings(catalogue: Path, hub: HubSettings) -> "KeyturnWorkspace":
@@ -43,6 +52,15 @@ class KeyturnWorkspace(Block):
         return KeyturnWorkspace(catalogue=str(catalogue), **vars(hub))
 
     def open(self) -> Keyturn:
-        """Load the catalogue, with the worker's environment, and connect to the hub when first asked."""
-        given = self.model_dump(include=set(HubSettings.__dataclass_fields__))
+        """Load the catalogue, with the worker's environment, and connect to the hub when first asked.
+
+        A worker whose environment names a login of its own uses that: what may revoke is not for every worker.
+        """
+        given = self.model_dump(include=set(HubSettings.__dataclass_fields__)) | own_login(os.environ)
         return open_keyturn(load(Path(self.catalogue), os.environ), VaultHub(HubSettings(**given)))
+
+
+def own_login(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """The files with this process's own login, where its environment names any; they replace all of the block's."""
+    named = {field: environment.get(variable) or None for field, variable in LOGIN_FILES.items()}
+    return named if any(named.values()) else {}

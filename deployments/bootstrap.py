@@ -20,10 +20,12 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, RunDeployment, SendNotification
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from blocks.channel import FailureChannel
 from blocks.workspace import DEFAULT_NAME, KeyturnWorkspace
+from flows.incidents import CLOSED, INCIDENT, OPENED
+from flows.keep_ledger import BEHIND, LEDGER
 from flows.rotate_due import LATE
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Invalid, Unavailable
@@ -31,6 +33,8 @@ from keyturn.core.policy import Trigger
 from tasks.workspace import target_limit
 
 POOL: Final = "keyturn"
+EMERGENCY: Final = "emergency"
+"""The work queue of revocations; the first in turn, should one worker serve several queues."""
 AT_ONE_TARGET: Final = 1
 """Fan-outs that may work at one target at the same time, over all workers."""
 
@@ -68,6 +72,25 @@ Remedy: what holds it is shown by `keyturn due {PATH}`; `keyturn rotate {PATH} -
 While it stays late this is told once a day.
 """
 
+BEHIND_AGAIN: Final = timedelta(hours=1)
+"""A collector that entries don't reach is reported again after this time."""
+BEHIND_SUBJECT: Final = "Keyturn: {{ event.payload.collector }} is behind"
+BEHIND_BODY: Final = """\
+{{ event.payload.why }}
+
+Ledger: {{ event.payload.ledger }}
+Nothing is lost: what it lacks is sent when it takes it. While that fails this is told once an hour.
+"""
+
+INCIDENT_SUBJECT: Final = "Keyturn: {{ event.payload.incident }} is {{ event.payload.state }}"
+INCIDENT_BODY: Final = """\
+{{ event.payload.why }}
+
+Secrets: {{ event.payload.secrets | join(", ") }}
+Mode: {{ event.payload.mode }}
+Report: `keyturn incidents {{ event.payload.incident }}`, and the artifacts of the run in Prefect.
+"""
+
 
 async def bootstrap(
     workspace: KeyturnWorkspace, catalogue: Catalogue, failure_url: str | None, progress: Callable[[str], None]
@@ -76,6 +99,7 @@ async def bootstrap(
     try:
         progress("work pool and limits")
         await make_pool()
+        await make_emergency_queue()
         await make_limits(catalogue)
         progress("blocks")
         await workspace.asave(DEFAULT_NAME, overwrite=True)
@@ -94,6 +118,18 @@ async def make_pool() -> None:
     async with get_client() as client:
         with suppress(ObjectAlreadyExists):
             await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+
+
+async def make_emergency_queue() -> None:
+    """The queue that revocations are put in, without a limit, and before every other."""
+    async with get_client() as client:
+        try:
+            queue = await client.read_work_queue_by_name(EMERGENCY, work_pool_name=POOL)
+        except ObjectNotFound:
+            await client.create_work_queue(EMERGENCY, work_pool_name=POOL, priority=1)
+            return
+        if queue.priority != 1:
+            await client.update_work_queue(queue.id, priority=1)
 
 
 async def make_limits(catalogue: Catalogue) -> None:
@@ -122,7 +158,8 @@ def deploy(file: Path) -> None:
 async def make_automations(failure_url: str | None) -> None:
     """Mark runs whose process is gone as crashed, and rotate what an event asks for.
 
-    Where there is a channel, report every failed or crashed run and every secret that is late.
+    Where there is a channel, report every failed or crashed run, every secret that is late, every incident, and every
+    collector of the ledger's entries that is behind.
     """
     await put_automation(crash_automation())
     async with get_client() as client:
@@ -132,6 +169,8 @@ async def make_automations(failure_url: str | None) -> None:
         channel = await FailureChannel(url=failure_url, notify_type="failure").asave(DEFAULT_NAME, overwrite=True)
         await put_automation(failure_automation(channel))
         await put_automation(late_automation(channel))
+        await put_automation(incident_automation(channel))
+        await put_automation(behind_automation(channel))
 
 
 def crash_automation() -> Automation:
@@ -203,6 +242,40 @@ def late_automation(channel: Any) -> Automation:
             within=REMINDED,
         ),
         actions=[SendNotification(block_document_id=channel, subject=LATE_SUBJECT, body=LATE_BODY)],
+    )
+
+
+def incident_automation(channel: Any) -> Automation:
+    """Whoever is on call hears of every incident, when it is opened and when it is over."""
+    return Automation(
+        name="keyturn: report an incident",
+        description="Sends what was revoked and why, and when nothing of it is left. One that stays open fails a run.",
+        trigger=EventTrigger(
+            expect={OPENED, CLOSED},
+            match=ResourceSpecification({"prefect.resource.id": f"{INCIDENT}*"}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[SendNotification(block_document_id=channel, subject=INCIDENT_SUBJECT, body=INCIDENT_BODY)],
+    )
+
+
+def behind_automation(channel: Any) -> Automation:
+    """A collector that entries don't reach is reported, once an hour."""
+    return Automation(
+        name="keyturn: report a collector that is behind",
+        description="Sends which collector the ledger's entries don't reach, how many wait, and why.",
+        trigger=EventTrigger(
+            expect={BEHIND},
+            match=ResourceSpecification({"prefect.resource.id": f"{LEDGER}*"}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=BEHIND_AGAIN,
+        ),
+        actions=[SendNotification(block_document_id=channel, subject=BEHIND_SUBJECT, body=BEHIND_BODY)],
     )
 
 

@@ -7,14 +7,17 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from prefect import Flow, flow
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError, concurrency
-from prefect.states import Failed
+from prefect.context import FlowRunContext
+from prefect.states import Completed, Failed
 
+from keyturn.core.acting import Acting, acting
 from keyturn.core.errors import KeyturnError, NotFound, TerminalError, unexpected
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.recorded import recorded
 from tasks.workspace import keyturn, target_limit
 
 SIDE_BY_SIDE: Final = 8
@@ -30,10 +33,13 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def runbook(name: str, run_name: str | None = None) -> Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]]:
-    """The one decorator of all flows: nothing is persisted, and nothing printed is recorded.
+def runbook(
+    name: str, run_name: str | Callable[[], str] | None = None, *, opens: Callable[[], Keyturn] = keyturn
+) -> Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]]:
+    """The one decorator of all flows: the ledger tells of each run, nothing is persisted, nothing printed is kept.
 
-    An error becomes the state's message in its own words; one that is not Keyturn's own is replaced.
+    A run begins only once that is written, by the ledger of what ``opens`` gives. An error becomes the state's message
+    in its own words; one that is not Keyturn's own is replaced.
     """
     decorated: Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]] = flow(
         name=name, flow_run_name=run_name or name, persist_result=False, result_storage=NOWHERE, log_prints=False
@@ -42,21 +48,40 @@ def runbook(name: str, run_name: str | None = None) -> Callable[[Callable[P, Awa
     def decorate(body: Callable[P, Awaitable[T]]) -> Flow[P, Awaitable[T]]:
         @functools.wraps(body)
         async def run(*args: P.args, **kwargs: P.kwargs) -> Any:
+            asked = acting.set(at_work())
             try:
-                return await body(*args, **kwargs)
+                with recorded(await asyncio.to_thread(opens), f"flow {name}", str(kwargs.get("path") or "")):
+                    return await body(*args, **kwargs)
             except KeyturnError as error:
                 return ended(error)
             except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
                 return ended(unexpected(error).during(name, str(kwargs.get("path") or "the catalogue")))
+            finally:
+                acting.reset(asked)
 
         return decorated(run)
 
     return decorate
 
 
+def at_work() -> Acting:
+    """Who asked for this run, as far as Prefect knows: a schedule, an automation, or whoever may use the server."""
+    run = FlowRunContext.get()
+    if run is None or run.flow_run is None:
+        return Acting("Prefect")
+    by = run.flow_run.created_by
+    actor = f"{(by.type or 'Prefect').lower()} {by.display_value or ''}".strip() if by else "Prefect"
+    return Acting(actor, f"{run.flow_run.name} {run.flow_run.id}")
+
+
 def ended(error: KeyturnError) -> Any:
     """The failed state that Prefect shows, and raises as ``error`` where the flow is called from Python."""
     return Failed(message=str(error), data=error)
+
+
+def well(message: str, returned: T) -> T:
+    """The completed state with a message of its own; whoever calls the flow from Python is given ``returned``."""
+    return cast(T, Completed(message=message, data=returned))
 
 
 async def workspace() -> Keyturn:

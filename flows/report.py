@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from prefect.artifacts import acreate_table_artifact
@@ -10,6 +11,8 @@ from flows.fleet import Stopped
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
 from keyturn.core.plan import Action, Plan
+from keyturn.revocation.incident import Standing, Step
+from keyturn.revocation.preview import Preview
 from keyturn.rotation.rollout import Told
 from keyturn.rotation.run import Outcome
 from keyturn.rotation.settle import Retirement
@@ -23,8 +26,12 @@ async def table(key: str, rows: list[Row], description: str) -> None:
     """Show ``rows`` under ``key``, which keeps the history of one subject together. Nothing is shown of nothing."""
     if not rows:
         return
-    slug = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")
-    await acreate_table_artifact(table=rows, key=slug, description=description)
+    await acreate_table_artifact(table=rows, key=slug(key), description=description)
+
+
+def slug(key: str) -> str:
+    """A key as Prefect takes it: small letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")
 
 
 async def rotation_table(outcome: Outcome) -> None:
@@ -88,3 +95,40 @@ def retirement_row(path: str, retirement: Retirement | KeyturnError) -> Row:
         return {"secret": path, "state": "failed", "held by": str(retirement)}
     state = "retired" if retirement.retired else "kept"
     return {"secret": path, "state": state, "held by": "; ".join(retirement.held_by)}
+
+
+def preview_rows(preview: Preview) -> list[Row]:
+    """What a revocation would end and change."""
+    rows: list[Row] = [
+        {
+            "secret": one.path,
+            "ends": ", ".join(one.names),
+            "in use": ", ".join(one.uses),
+            "copies": ", ".join(one.destinations),
+            "consumers": ", ".join(one.consumers),
+            "mind": "; ".join(one.warnings),
+        }
+        for one in preview.secrets
+    ]
+    return rows + [{"secret": lease, "ends": "the lease"} for lease in preview.leases]
+
+
+def incident_rows(standing: Standing) -> list[Row]:
+    """How far each secret of an incident is."""
+    began = standing.incident.triggered_at
+    return [
+        {
+            "secret": one.path,
+            "refused after": after(began, one.refused_at) or ("ended" if Step.CUT in one.done else "NOT ENDED YET"),
+            "clear after": after(began, one.clear_at),
+            "version": one.version or "",
+            "remains": "; ".join(one.remains),
+            "left": "; ".join(one.left),
+        }
+        for one in standing.secrets
+    ]
+
+
+def after(began: datetime, moment: datetime | None) -> str:
+    """How long it took, in seconds; empty for what has not happened."""
+    return f"{(moment - began).total_seconds():.2f} s" if moment else ""

@@ -17,7 +17,7 @@ from keyturn.rotation.revert import revert
 from keyturn.rotation.rollout import Told, acknowledge, notify, pass_canary
 from keyturn.rotation.run import Outcome
 from keyturn.rotation.settle import Retirement, Waive, retire
-from keyturn.rotation.sync import Pushed, converge
+from keyturn.rotation.sync import Pushed, carry
 from keyturn.sync.observe import FEW
 from tasks.step import step
 from tasks.workspace import keyturn
@@ -73,7 +73,7 @@ def promote(path: str, token: str) -> Rotation:
 def push_to(path: str, store: str, name: str) -> Pushed:
     """Bring one destination to CURRENT. Raises when it can't, so that it is retried and shown as failed."""
     destination = next(d for d in keyturn().secret(path).destinations if (d.store, d.name) == (store, name))
-    return converge(keyturn(), path, destination)
+    return carry(keyturn(), path, destination)
 
 
 @step("notify")

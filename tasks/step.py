@@ -29,11 +29,11 @@ def worth_retrying(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> boo
     return isinstance(state.data, TransientError) and not isinstance(state.data, Locked)
 
 
-def step(name: str) -> Callable[[Callable[P, T]], Task[P, Coroutine[Any, Any, T]]]:
+def step(name: str, retries: int = RETRIES) -> Callable[[Callable[P, T]], Task[P, Coroutine[Any, Any, T]]]:
     """A task from a plain function whose first argument is the secret's path, or several paths.
 
     The body runs in a thread. Its errors say the step and the secret; one that is not Keyturn's own is
-    replaced, since its text could hold anything.
+    replaced, since its text could hold anything. Without ``retries`` whoever calls it decides when it is tried again.
     """
 
     decorated: Callable[[Callable[P, Coroutine[Any, Any, T]]], Task[P, Coroutine[Any, Any, T]]] = task(
@@ -42,7 +42,7 @@ def step(name: str) -> Callable[[Callable[P, T]], Task[P, Coroutine[Any, Any, T]
         persist_result=False,
         cache_policy=NO_CACHE,
         log_prints=False,
-        retries=RETRIES,
+        retries=retries,
         retry_delay_seconds=exponential_backoff(BACKOFF),
         retry_jitter_factor=0.5,
         retry_condition_fn=worth_retrying,

@@ -6,6 +6,7 @@ from keyturn.core.plan import Item, Plan
 from keyturn.sync import planning, run
 from keyturn.sync.apply import Result
 from keyturn.sync.run import Executor
+from keyturn.sync.written import Written
 from tasks.step import step
 from tasks.workspace import keyturn
 
@@ -13,7 +14,7 @@ from tasks.workspace import keyturn
 @step("plan")
 def make_plan(patterns: list[str], deep: bool) -> Plan:
     """What is to be done for the secrets that fit, or for all; nothing is written."""
-    return planning.plan(keyturn(), patterns, deep=deep)
+    return planning.plan(keyturn(), patterns, deep=deep, unseen=True)
 
 
 @step("push")
@@ -23,10 +24,12 @@ def apply_batch(items: list[Item], execute: Executor) -> list[Result]:
     lock = threading.Lock()
 
     def take(result: Result) -> None:
+        written.settled(result)
         with lock:
             results.append(result)
 
-    execute(items, take)
+    with Written(keyturn(), items) as written:
+        execute(items, take)
     return results
 
 

@@ -16,7 +16,9 @@ from tests.support.engines import OverMariaDB, OverPostgreSQL
 from tests.support.lab import Lab
 from tests.support.world import TOKEN_VARIABLE, World
 
-pytest.register_assert_rewrite("tests.contracts.engines", "tests.contracts.hub", "tests.contracts.strategy")
+pytest.register_assert_rewrite(
+    "tests.contracts.engines", "tests.contracts.hub", "tests.contracts.ledger", "tests.contracts.strategy"
+)
 
 
 TESTS: Final = Path(__file__).parent
@@ -30,6 +32,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = item.path.relative_to(TESTS)
         group = place.parts[0] if place.parts[0] in TOGETHER else str(place)
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ledger_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests do stands in a ledger of their own, that of their child processes too."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("KEYTURN_LEDGER", str(tmp_path_factory.mktemp("ledger") / "ledger.db"))
+        yield
 
 
 @pytest.fixture(scope="session")

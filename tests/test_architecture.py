@@ -39,7 +39,14 @@ ARROWS = {
     "keyturn.audit": {"keyturn.core"},
     "keyturn.rotation": {"keyturn.core", "keyturn.catalogue"},
     "keyturn.sync": {"keyturn.core", "keyturn.catalogue", "keyturn.rotation"},
-    "keyturn.providers": {"keyturn.core"},
+    "keyturn.revocation": {
+        "keyturn.core",
+        "keyturn.audit",
+        "keyturn.catalogue",
+        "keyturn.strategies",
+        "keyturn.rotation",
+    },
+    "keyturn.providers": {"keyturn.core", "keyturn.audit"},
     "keyturn.providers.registry": {
         "keyturn.core",
         "keyturn.catalogue",

@@ -40,6 +40,13 @@ def test_every_setting_is_explained(name: str) -> None:
         assert {field for field in told if f"`{field}`" not in text and f".{field}`" not in text} == set()
 
 
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.stem)
+def test_every_page_says_what_an_emergency_ends_and_what_outlives_it(page: Path) -> None:
+    _, heading, section = page.read_text().partition("\n## In an emergency\n")
+    assert heading, "it has no such section"
+    assert len(section.partition("\n## ")[0].split()) > 30
+
+
 def test_every_strategy_stands_in_the_table() -> None:
     table = (PAGES / "README.md").read_text()
     assert {name for name in STRATEGIES if f"[{name}]" not in table} == set()

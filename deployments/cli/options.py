@@ -22,6 +22,14 @@ TimeoutOption = Annotated[
     int,
     typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait for Prefect; the run itself goes on."),
 ]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="DIR",
+        help="Where the report's files go; keyturn/incidents in your state directory by default.",
+    ),
+]
 PathArgument = Annotated[str, typer.Argument(help="The secret, such as ml-training/database.")]
 OptionalPath = Annotated[str | None, typer.Argument(help="One secret; without it, all of them.")]
 OptionalPattern = Annotated[

@@ -59,11 +59,11 @@ def plan(
     insist_on_no_trouble(planned)
 
 
-def made(keyturn: "Keyturn", paths: list[str], deep: bool) -> "Plan":
-    """The plan of these secrets, or of all."""
+def made(keyturn: "Keyturn", paths: list[str], deep: bool, *, unseen: bool = False) -> "Plan":
+    """The plan of these secrets, or of all; ``unseen`` where nobody looks at it before it is carried out."""
     from keyturn.sync import planning
 
-    return planning.plan(keyturn, paths, deep=deep)
+    return planning.plan(keyturn, paths, deep=deep, unseen=unseen)
 
 
 def keep(keyturn: "Keyturn", planned: "Plan", file: Path) -> None:
@@ -100,7 +100,7 @@ def apply(
         from deployments.cli.planned import Applied
         from deployments.cli.progress import carried_out
 
-        planned = made(keyturn, given or [], deep) if file is None else kept(keyturn, file)
+        planned = made(keyturn, given or [], deep, unseen=True) if file is None else kept(keyturn, file)
         done = Applied.after(keyturn, planned, carried_out(keyturn, planned))
     show(done, as_json)
 

@@ -132,7 +132,7 @@ def sync_here(path: str | None, deep: bool, catalogue: Path | None) -> "Copies":
         from keyturn.sync.planning import plan
 
         here()
-        planned = plan(keyturn, [path] if path else [], deep=deep)
+        planned = plan(keyturn, [path] if path else [], deep=deep, unseen=True)
         return Copies.after(planned, carried_out(keyturn, planned))
 
 

@@ -1,7 +1,7 @@
 """Which hub, catalogue and Prefect server a command works with: the environment's, or the local stack's."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,19 +13,23 @@ from keyturn.core.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
+    from keyturn.core.ledger import Entry, Ledger
     from keyturn.rotation.context import Keyturn
 
 DEFAULT_CATALOGUE: Final = Path("deployments/catalogue")
 
 
-def stack_in_use() -> Stack | None:
-    """The local stack, its environment set, where it runs and VAULT_ADDR leads nowhere else. Says so."""
+def stack_in_use(*, revoking: bool = False) -> Stack | None:
+    """The local stack, its environment set, where it runs and VAULT_ADDR leads nowhere else. Says so.
+
+    Its worker's login to the hub is used, or the revoker's, which may do more.
+    """
     if os.environ.get("VAULT_ADDR"):
         return None
     stack = known_stack()
     if stack is None or stack.hub.process.pid is None:
         return None
-    adopt(stack)
+    adopt(stack, revoking=revoking)
     note(f"using the local stack in {stack.home}: hub {stack.hub.address}")
     return stack
 
@@ -36,20 +40,20 @@ def known_stack() -> Stack | None:
     return opened(home) if (home / "stack.json").exists() else None
 
 
-def adopt(stack: Stack) -> None:
+def adopt(stack: Stack, *, revoking: bool = False) -> None:
     """Set the stack's environment in this process, and drop what would lead to somebody's real hub or cloud."""
-    given = stack_environment(stack)
+    given = stack_environment(stack, revoking=revoking)
     for name in leading_elsewhere():
         del os.environ[name]
     os.environ.update(given)
 
 
-def stack_environment(stack: Stack) -> dict[str, str]:
-    """What leads to the stack, with the worker's login to its hub, which lies in files."""
-    from deployments.local.environment import worker
+def stack_environment(stack: Stack, *, revoking: bool = False) -> dict[str, str]:
+    """What leads to the stack, with the worker's or the revoker's login to its hub, which lies in files."""
+    from deployments.local.environment import revoker, worker
 
     settle_catalogue(None)
-    return worker(stack)
+    return revoker(stack) if revoking else worker(stack)
 
 
 def settle_catalogue(given: Path | None) -> None:
@@ -70,9 +74,9 @@ def leading_elsewhere() -> list[str]:
     return sorted(name for name in os.environ if name.startswith(FOREIGN) and name not in kept)
 
 
-def insist_on_hub() -> None:
+def insist_on_hub(*, revoking: bool = False) -> None:
     """Say which hub is used: that of VAULT_ADDR, or the local stack's. Raises Unavailable, Invalid."""
-    if stack_in_use() is not None:
+    if stack_in_use(revoking=revoking) is not None:
         return None
     if address := os.environ.get("VAULT_ADDR"):
         return note(f"using the hub {address}")
@@ -101,9 +105,12 @@ def load_catalogue(given: Path | None) -> "Catalogue":
 
 
 @contextmanager
-def opened_keyturn(catalogue: Path | None) -> Iterator["Keyturn"]:
-    """Everything that a rotation needs, in this process. Raises what can't be found or reached."""
-    insist_on_hub()
+def opened_keyturn(catalogue: Path | None, *, revoking: bool = False) -> Iterator["Keyturn"]:
+    """Everything that a rotation needs, in this process. Raises what can't be found or reached.
+
+    A revocation has a login of its own, and is not held up by a ledger that can't be written.
+    """
+    insist_on_hub(revoking=revoking)
     declared = load_catalogue(catalogue)
 
     from keyturn.providers.registry import open_keyturn
@@ -112,6 +119,17 @@ def opened_keyturn(catalogue: Path | None) -> Iterator["Keyturn"]:
 
     hub = VaultHub(HubSettings.from_environment())
     try:
-        yield open_keyturn(declared, hub)
+        yield open_keyturn(declared, hub, spooled() if revoking else None)
     finally:
         hub.close()
+
+
+def spooled() -> "Ledger":
+    """The ledger with its spool; what neither takes is said here. Raises Invalid."""
+    from keyturn.providers.ledger_keeping import spooled_ledger
+
+    def lost(entries: "Sequence[Entry]", why: str) -> None:
+        actions = ", ".join(dict.fromkeys(entry.action for entry in entries))
+        note(f"NOT RECORDED, neither in the ledger nor in its spool: {actions or 'what was torn'}: {why}")
+
+    return spooled_ledger(os.environ, lost)

@@ -62,19 +62,33 @@ class Run:
         return TransientError(doing, subject, self.message or f"the run ended as {self.state.lower()}", remedy)
 
 
-def run_deployment(deployment: str, parameters: dict[str, Any], timeout: float) -> Run:
-    """Run a deployment and wait for its end, telling each step on stderr. Raises Unavailable, NotFound, Denied."""
+class StillRuns(Unavailable):
+    """A run that is at work, and was not waited for any longer."""
+
+
+class NotBegun(Unavailable):
+    """A run that no worker has begun in time."""
+
+
+def run_deployment(
+    deployment: str, parameters: dict[str, Any], timeout: float, begun_within: float = float("inf")
+) -> Run:
+    """Run a deployment and wait for its end, telling each step on stderr. Raises Unavailable, NotFound, Denied.
+
+    Raises StillRuns after ``timeout`` seconds, and NotBegun after ``begun_within`` seconds in which no worker took it.
+    """
     api = insist_on_prefect()
     with in_our_words("run", deployment):
-        return Watcher(deployment, timeout).run(api, parameters)
+        return Watcher(deployment, timeout, begun_within).run(api, parameters)
 
 
 class Watcher:
     """One run from its beginning to its end."""
 
-    def __init__(self, deployment: str, timeout: float) -> None:
+    def __init__(self, deployment: str, timeout: float, begun_within: float = float("inf")) -> None:
         self._deployment = deployment
         self._timeout = timeout
+        self._begun_within = begun_within
         self._ended: set[UUID] = set()
         self._retried: set[tuple[UUID, int]] = set()
         self._remarked = False
@@ -109,7 +123,10 @@ class Watcher:
             waited = time.monotonic() - began
             if waited > self._timeout:
                 problem = f"the run {started.name} has not ended within {self._timeout:g} s"
-                raise Unavailable("wait for", self._deployment, problem, f"It goes on; see {url or 'the Prefect UI'}")
+                raise StillRuns("wait for", self._deployment, problem, f"It goes on; see {url or 'the Prefect UI'}")
+            if waited > self._begun_within and seen.start_time is None:
+                problem = f"no worker has begun the run {started.name} within {self._begun_within:g} s"
+                raise NotBegun("wait for", self._deployment, problem, "See that a worker of its queue runs")
             if waited > PATIENCE and seen.start_time is None:
                 self._remark(seen)
             time.sleep(POLL)

@@ -15,6 +15,7 @@ REGION: Final = "eu-central-1"
 PROJECT: Final = "keyturn-local"
 NAMESPACE: Final = "ml"
 WORKER_ROLE: Final = "keyturn-worker"
+REVOKER_ROLE: Final = "keyturn-revoker"
 LEASE_TOKEN_ROLE: Final = "keyturn-lease"
 
 FOREIGN: Final = (
@@ -55,6 +56,7 @@ def environment(stack: Stack) -> dict[str, str]:
         "KEYTURN_POSTGRES_PORT": str(stack.ports["postgres"]),
         "KEYTURN_TRAINER_URL": stack.url("trainer"),
         "KEYTURN_INFERENCE_URL": stack.url("inference"),
+        **ledger(stack),
         **hub(stack),
         **prefect(stack),
         **aws(stack),
@@ -67,6 +69,11 @@ def environment(stack: Stack) -> dict[str, str]:
 def catalogue_directory() -> str:
     """The catalogue that KEYTURN_CATALOGUE names, or the example."""
     return os.environ.get("KEYTURN_CATALOGUE") or str(ROOT / "deployments" / "catalogue")
+
+
+def ledger(stack: Stack) -> dict[str, str]:
+    """Where the ledger lies, in a directory that its first use makes, for its owner alone; and its name."""
+    return {"KEYTURN_LEDGER": str(stack.directory("ledger") / "ledger.db"), "KEYTURN_LEDGER_NAME": "local"}
 
 
 def hub(stack: Stack) -> dict[str, str]:
@@ -140,9 +147,9 @@ def kubernetes(stack: Stack) -> dict[str, str]:
     }
 
 
-def worker(stack: Stack) -> dict[str, str]:
-    """All of the stack, with the worker's own login to the hub."""
-    login = stack.login_files(WORKER_ROLE)
+def worker(stack: Stack, role: str = WORKER_ROLE) -> dict[str, str]:
+    """All of the stack, with a login to the hub of its own: the worker's, or that of another role."""
+    login = stack.login_files(role)
     return environment(stack) | {
         "KEYTURN_HUB_ROLE_ID_FILE": str(login.role_id),
         "KEYTURN_HUB_SECRET_ID_FILE": str(login.secret_id),
@@ -150,6 +157,11 @@ def worker(stack: Stack) -> dict[str, str]:
         # A run should begin soon after it was asked for; Prefect's own default is 10 s.
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
+
+
+def revoker(stack: Stack) -> dict[str, str]:
+    """The same for revocations: a login that may do more, and the hub's audit file, which tells who read a secret."""
+    return worker(stack, REVOKER_ROLE) | {"KEYTURN_HUB_AUDIT_FILE": str(stack.hub.audit_log)}
 
 
 def inherited() -> dict[str, str]:

@@ -32,8 +32,10 @@ OWNER: Final = "ml_trainer"
 FIRST_USER: Final = "ml_trainer_a"
 SECOND_USER: Final = "ml_trainer_b"
 WORKER: Final = "keyturn-worker"
+REVOKER: Final = environment.REVOKER_ROLE
 CONSUMER: Final = "consumer"
 LEASE: Final = environment.LEASE_TOKEN_ROLE
+LEDGER_KEY: Final = "keyturn-ledger"
 READER: Final = "ml-reader"
 ROOT_CA: Final = "pki-root"
 CA: Final = "pki"
@@ -49,12 +51,13 @@ class Hub:
         self.client = hvac.Client(url=address, token=token)
 
     def mounts(self) -> None:
-        """The secrets, Keyturn's own state, the database engine and AppRole."""
+        """The secrets, Keyturn's own state, the database engine, the engine that signs, and AppRole."""
         engines = self.client.sys.list_mounted_secrets_engines()["data"]
         for path, kind, options in (
             ("secret", "kv", {"version": "2"}),
             ("keyturn", "kv", {"version": "2"}),
             ("database", "database", None),
+            ("transit", "transit", None),
         ):
             if f"{path}/" not in engines:
                 self.client.sys.enable_secrets_engine(kind, path=path, options=options)
@@ -62,12 +65,19 @@ class Hub:
             self.client.sys.enable_auth_method("approle")
 
     def roles(self) -> None:
-        """One AppRole for the worker, one for applications, and a token role for leases, each with its policy."""
-        for name in (WORKER, CONSUMER, LEASE):
+        """AppRoles for the worker, for emergencies and for applications, and a token role for leases.
+
+        Each has its policy; the one for emergencies has the worker's as well.
+        """
+        for name in (WORKER, REVOKER, CONSUMER, LEASE):
             self.client.sys.create_or_update_policy(name, (POLICIES / f"{name}.hcl").read_text())
         self.client.auth.token.create_or_update_role(LEASE, allowed_policies=[LEASE], orphan=True)
-        for name in (WORKER, CONSUMER):
-            self.client.auth.approle.create_or_update_approle(name, token_policies=[name], token_ttl="1h")
+        for name, policies in ((WORKER, [WORKER]), (REVOKER, [WORKER, REVOKER]), (CONSUMER, [CONSUMER])):
+            self.client.auth.approle.create_or_update_approle(name, token_policies=policies, token_ttl="1h")
+
+    def ledger_key(self) -> None:
+        """The key that signs the ledger's checkpoints, made where there is none."""
+        self.client.secrets.transit.create_key(LEDGER_KEY, key_type="ed25519")
 
     def login_of(self, role: str) -> tuple[str, str]:
         """The role's id and a new secret id."""
@@ -149,6 +159,7 @@ def prepare_database(host: str, port: int, superuser_password: str, admin_passwo
     """The database ``ml``, the admin role that Keyturn uses, the owner role, and the first of its two users."""
     with database(host, port, superuser_password) as cursor:
         make_role(cursor, ADMIN, f"LOGIN CREATEROLE PASSWORD {literal(cursor, admin_password)}")
+        cursor.execute(f"GRANT pg_signal_backend TO {ADMIN}")
         make_role(cursor, OWNER, "NOLOGIN")
         cursor.execute(f"GRANT {OWNER} TO {ADMIN} WITH ADMIN OPTION")
         make_role(cursor, FIRST_USER, f"LOGIN PASSWORD {literal(cursor, first_password)} IN ROLE {OWNER}")
@@ -175,6 +186,7 @@ def prepare(hub: Hub, host: str, port: int, superuser_password: str, consumers: 
     """Bring a new hub and a new database to where the example's catalogue can be rotated."""
     hub.mounts()
     hub.roles()
+    hub.ledger_key()
     admin = hub.first("targets/ml-postgres", {"username": ADMIN, "password": secrets.token_urlsafe(24)}, "keyturn")
     first = {"username": FIRST_USER, "password": secrets.token_urlsafe(24), "host": host, "port": port}
     kept = hub.first("ml-training/database", {**first, "database": DATABASE})
@@ -196,7 +208,7 @@ def prepare_stack(stack: Stack) -> None:
     """
     hub, pg = Hub(stack.hub.address, stack.hub.root_token), stack.database
     prepare(hub, pg.host, pg.port, pg.superuser_password, CONSUMERS)
-    for role in (WORKER, CONSUMER):
+    for role in (WORKER, REVOKER, CONSUMER):
         login = stack.login_files(role)
         if not login.secret_id.exists():
             role_id, secret_id = hub.login_of(role)

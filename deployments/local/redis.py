@@ -16,7 +16,7 @@ from deployments.local.tls import certificate_in
 SUPERUSER: Final = "operator"
 ADMIN: Final = "keyturn"
 
-ADMIN_RULES: Final = "-@all +acl|getuser +acl|setuser +acl|save +client|list +info"
+ADMIN_RULES: Final = "-@all +acl|getuser +acl|setuser +acl|save +client|list +client|kill +info"
 """What the adapter needs, and nothing else: no key, no channel."""
 
 

@@ -19,6 +19,8 @@ from keyturn.core.errors import NotFound
 
 CONSUMER_ROLE: Final = "consumer"
 POOL: Final = "keyturn"
+DEFAULT_QUEUE: Final = "default"
+EMERGENCY_QUEUE: Final = "emergency"
 DATABASE_SECRET: Final = "ml-training/database"
 
 _ISSUING: Final = threading.Lock()
@@ -132,11 +134,21 @@ def prefect_server(stack: Stack) -> None:
 
 def prefect_worker(stack: Stack) -> None:
     """Who runs the flows, with a login to the hub of its own."""
+    run_worker(stack, "prefect-worker", "local", DEFAULT_QUEUE, environment.worker(stack))
+
+
+def revoker(stack: Stack) -> None:
+    """Who runs emergency revocations and nothing else, so that no backlog delays one; its login may do more."""
+    run_worker(stack, "revoker", "revoker", EMERGENCY_QUEUE, environment.revoker(stack))
+
+
+def run_worker(stack: Stack, service: str, name: str, queue: str, given: dict[str, str]) -> None:
+    """A worker of the pool that serves one queue."""
     run_module(
         stack,
-        "prefect-worker",
-        ["prefect", "worker", "start", f"--pool={POOL}", "--type=process", "--name=local"],
-        environment.worker(stack),
+        service,
+        ["prefect", "worker", "start", f"--pool={POOL}", f"--work-queue={queue}", "--type=process", f"--name={name}"],
+        given,
         lambda process: process.says(r"^Worker .* started!"),
     )
 
@@ -184,6 +196,7 @@ SERVICES: Final = (
     Service("kubernetes", "trustme", kubernetes),
     Service("prefect-server", "prefect", prefect_server),
     Service("prefect-worker", "prefect", prefect_worker, listens=False, needs_preparation=True),
+    Service("revoker", "prefect", revoker, listens=False, needs_preparation=True),
     Service("follower", "hvac", follower, listens=False, needs_preparation=True),
     Service("trainer", "psycopg2", consumer("trainer", *FROM_HUB), needs_preparation=True),
     Service("inference", "psycopg2", consumer("inference", *FROM_AWS), needs_preparation=True),

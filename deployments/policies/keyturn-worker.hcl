@@ -1,4 +1,5 @@
-# What a Keyturn worker may do in the hub. Replace `secret`, `keyturn`, `database` and `pki` by your mounts.
+# What a Keyturn worker may do in the hub. Replace `secret`, `keyturn`, `transit`, `database` and `pki` by
+# your mounts.
 
 # The secrets themselves: read them, promote new versions, and keep rotation state in their metadata.
 path "secret/data/*" {
@@ -19,6 +20,15 @@ path "keyturn/data/*" {
 }
 path "keyturn/metadata/*" {
   capabilities = ["create", "read", "update", "list"]
+}
+
+# The ledger's checkpoints: the public key, and signatures by a key that never leaves the hub. `transit` is the mount,
+# `keyturn-ledger` the key.
+path "transit/keys/keyturn-ledger" {
+  capabilities = ["read"]
+}
+path "transit/sign/keyturn-ledger" {
+  capabilities = ["update"]
 }
 
 # Only for the strategy vault-dynamic: how long the roles' leases last, tokens that ask for leases

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, NotFound, Superseded, Unavailable
 from keyturn.core.passwords import Form, PasswordPolicy, generate
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import Change, Cut
 from keyturn.settings.fields import Line
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 
@@ -25,6 +25,8 @@ FENCE: Final = ".sequence"
 
 class TokenFiles(StrategyBase):
     """A new token beside the old one; ``path`` is the secret's own, and stands in errors."""
+
+    makes = frozenset({"id", "token"})
 
     def __init__(self, path: str, directory: Path) -> None:
         self.path = path
@@ -88,6 +90,20 @@ class TokenFiles(StrategyBase):
                 fence.seek(0)
                 fence.write(b"%020d" % sequence)
                 yield
+
+    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+        """Delete the token's file, whoever uses it still: the gateway looks there for every request."""
+        self.guard(credential, None)
+        self.revoke(self.ends(credential), sequence)
+        return Cut()
+
+    def honours(self, credential: SecretFields) -> bool | None:
+        """Look the token up as the gateway does, which does not care for the names of files."""
+        if "token" not in credential:
+            return None
+        with self._translated("look up"):
+            files = [file for file in self.directory.iterdir() if ID.fullmatch(file.name)]
+            return digest(credential["token"]) in {file.read_text() for file in files}
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:

@@ -50,5 +50,18 @@ class CloudKeys(Protocol):
     def last_use(self, account: str, key_id: str, since: datetime) -> KeyUse | None:
         """The latest use after ``since`` that the cloud tells of; it may learn of one hours later."""
 
+    def honours(self, account: str, key: SecretFields) -> bool | None:
+        """Whether the cloud signs in who holds this key now, whoever's it is; None for what is no key at all.
+
+        ``account`` is whose it should be. Raises Unavailable where a refusal proves nothing about the key.
+        """
+
     def end(self, account: str, key_id: str) -> None:
         """Switch the key off, then delete it. Absent is success."""
+
+    def cut(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
+        """End the key like :meth:`end`, and what was given out on the account's keys where the cloud lets us.
+
+        What outlives it, in words for people, the same for every key of the account. ``sequence`` is the cut's
+        number: what one cut has ended beside the key is not ended again by the same cut of a key that is gone.
+        """

@@ -53,6 +53,10 @@ class Locked(TransientError):
     """Somebody else holds what is needed; they will let go."""
 
 
+class Unrecorded(TransientError):
+    """The ledger can't be written, so what was to be recorded there was not begun."""
+
+
 class TerminalError(KeyturnError):
     """Trying again changes nothing until a person has mended the cause."""
 
@@ -71,6 +75,14 @@ class Invalid(TerminalError):
 
 class Conflict(TerminalError):
     """The state moved since it was read: a compare-and-set failed."""
+
+
+class Taken(Conflict):
+    """What was to be made there is there already, whoever has made it; nothing was changed."""
+
+
+class Rewritten(TerminalError):
+    """A record that may only grow was changed, cut short or exchanged."""
 
 
 class NotOwned(TerminalError):

@@ -1,11 +1,12 @@
 """The port of the hub: the KV v2 that is the system of record, and the engines it has."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 from keyturn.core.engines import Authority, DatabaseEngine
+from keyturn.core.ledger import Signer
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 ROTATED_AT = "keyturn-rotated-at"
@@ -87,12 +88,24 @@ class State:
     age: float
 
 
+@dataclass(frozen=True)
+class Right:
+    """A capability (create, read, update, patch, delete, list, sudo) on a path of the hub, its mount first."""
+
+    capability: str
+    path: str
+
+
 class Hub(Protocol):
     """The system of record. One instance serves many threads.
 
     Reads of what is absent give None. Writes are compare-and-set: ``cas`` is the version the writer saw
-    last (0: there was none), and Conflict is raised when another write came between.
+    last (0: there was none), and Conflict is raised when another write came between. ``mount`` and ``state_mount`` are
+    where secrets and Keyturn's own state are, as :class:`Right` names them.
     """
+
+    mount: str
+    state_mount: str
 
     def read(self, path: str, version: int | None = None) -> HubSecret | None:
         """The newest version, or the one named; None when absent or deleted."""
@@ -102,6 +115,9 @@ class Hub(Protocol):
 
     def describe_below(self, prefix: str = "") -> Iterator[SecretInfo]:
         """Every secret below ``prefix``, all by default: told through listings where the hub has detailed ones."""
+
+    def describe_many(self, paths: Collection[str]) -> dict[str, SecretInfo]:
+        """The same of these alone, in as few requests as the hub allows; what is absent is left out."""
 
     def write(self, path: str, fields: SecretFields, *, cas: int) -> int:
         """Write the whole secret and return its new version."""
@@ -120,6 +136,21 @@ class Hub(Protocol):
 
     def fingerprint_key(self) -> Sensitive:
         """The key of all fingerprints; made at the first call."""
+
+    def destroy(self, path: str, versions: Collection[int]) -> None:
+        """Remove the values of these versions for good. Absent and destroyed before are success."""
+
+    def lacking(self, wanted: Collection["Right"]) -> list["Right"]:
+        """Those of ``wanted`` that the login in use does not have, in their order."""
+
+    def leases(self, prefix: str) -> list[str]:
+        """The ids of all leases below ``prefix``, such as ``database/creds/ml-reader``; none is no error."""
+
+    def revoke_lease(self, lease_id: str) -> None:
+        """End a lease, and what it gave, before this returns. Absent is success."""
+
+    def signer(self, key: str) -> Signer:
+        """The Ed25519 key of that name in the transit engine, which never leaves the hub. Raises NotFound, Denied."""
 
     def database(self, mount: str) -> DatabaseEngine:
         """Its database engine at ``mount``."""

@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 SECRET_ROTATED: Final = "secret_rotated"
+SECRET_REVOKED: Final = "secret_revoked"
+"""The value before this version was ended at once, since others know it. Where nothing replaces it, the version names
+the one that has ended."""
 
 NOTICE_PATH: Final = "/api/secrets/rotation"
 """Where a consumer takes notices, below its own address."""

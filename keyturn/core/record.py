@@ -26,25 +26,34 @@ class Stage(StrEnum):
     PROMOTED = "promoted"
     REVERTING = "reverting"
     REVERTED = "reverted"
+    CUTTING = "cutting"
+    """A revocation holds the secret: every credential of it is being ended."""
     RETIRED = "retired"
     ABANDONED = "abandoned"
+    CUT = "cut"
+    """A revocation has ended whatever it had put, or would have put, in force."""
 
 
-OPEN: Final = frozenset({Stage.MINTING, Stage.PENDING, Stage.ABANDONING, Stage.REVERTING})
+OPEN: Final = frozenset({Stage.MINTING, Stage.PENDING, Stage.ABANDONING, Stage.REVERTING, Stage.CUTTING})
 """The stages in which somebody holds the rotation."""
 
 IN_FORCE: Final = frozenset({Stage.PROMOTED, Stage.REVERTED})
 """The stages in which CURRENT stands, and a credential beside it waits for its end."""
 
+CLOSED: Final = frozenset({Stage.RETIRED, Stage.ABANDONED, Stage.CUT})
+"""The stages in which a rotation is over."""
+
 TRANSITIONS: Final[dict[Stage, frozenset[Stage]]] = {
-    Stage.MINTING: frozenset({Stage.PENDING}),
-    Stage.PENDING: frozenset({Stage.PROMOTED, Stage.ABANDONING}),
-    Stage.ABANDONING: frozenset({Stage.ABANDONED}),
-    Stage.PROMOTED: frozenset({Stage.RETIRED, Stage.REVERTING}),
-    Stage.REVERTING: frozenset({Stage.REVERTED}),
-    Stage.REVERTED: frozenset({Stage.RETIRED}),
+    Stage.MINTING: frozenset({Stage.PENDING, Stage.CUT}),
+    Stage.PENDING: frozenset({Stage.PROMOTED, Stage.ABANDONING, Stage.CUT}),
+    Stage.ABANDONING: frozenset({Stage.ABANDONED, Stage.CUT}),
+    Stage.PROMOTED: frozenset({Stage.RETIRED, Stage.REVERTING, Stage.CUT}),
+    Stage.REVERTING: frozenset({Stage.REVERTED, Stage.CUT}),
+    Stage.REVERTED: frozenset({Stage.RETIRED, Stage.CUT}),
+    Stage.CUTTING: frozenset({Stage.CUT}),
     Stage.RETIRED: frozenset(),
     Stage.ABANDONED: frozenset(),
+    Stage.CUT: frozenset(),
 }
 
 HISTORY_KEPT: Final = 20
@@ -112,7 +121,9 @@ class Rotation:
 class Record:
     """A secret's whole rotation record. ``version`` and ``age`` (seconds) are those of the hub's entry.
 
-    ``candidate`` is kept only while the rotation is PENDING or ABANDONING.
+    ``candidate`` is kept only while the rotation is PENDING, ABANDONING or CUTTING. ``frozen`` names the incident that
+    keeps schedules from replacing the secret, until a new credential is in force. ``rest`` are the fields beside the
+    credential of a secret whose every version that incident has destroyed: the next candidate is laid over them.
     """
 
     rotation: Rotation | None = None
@@ -120,6 +131,8 @@ class Record:
     history: tuple[Rotation, ...] = ()
     version: int = 0
     age: float = 0.0
+    frozen: str = ""
+    rest: SecretFields | None = None
 
     @property
     def open(self) -> Rotation | None:
@@ -138,11 +151,23 @@ class Record:
             return 0
         return len(list(takewhile(lambda past: past.refused, reversed(self.history))))
 
+    def dead(self, version: int) -> bool:
+        """Whether a revocation has ended what the hub's ``version`` holds: nothing may put it in force again."""
+        return any(past.stage is Stage.CUT and past.base_version >= version for past in self.history)
+
     def having(self, rotation: Rotation, candidate: SecretFields | None = None) -> "Record":
         """This record with ``rotation`` in place; one that is closed moves into the history."""
-        if rotation.stage in (Stage.RETIRED, Stage.ABANDONED):
+        if rotation.stage in CLOSED:
             return replace(self, rotation=None, candidate=None, history=(*self.history, rotation)[-HISTORY_KEPT:])
+        if rotation.stage is Stage.PROMOTED:
+            return replace(self, rotation=rotation, candidate=candidate, frozen="", rest=None)
         return replace(self, rotation=rotation, candidate=candidate)
+
+    def seized(self, cutting: Rotation, incident: str) -> "Record":
+        """This record in the hands of a revocation; what stood in it is over, and its candidate stays to be ended."""
+        over = self.rotation and self.rotation.to(Stage.CUT, closed_at=cutting.opened_at, note=cutting.note)
+        history = (*self.history, over)[-HISTORY_KEPT:] if over else self.history
+        return replace(self, rotation=cutting, history=history, frozen=incident)
 
     def to_data(self) -> dict[str, Any]:
         """As the hub keeps it, values in clear: it goes nowhere else.
@@ -153,6 +178,8 @@ class Record:
             "rotation": self.rotation.to_data() if self.rotation else None,
             "candidate": self.candidate.reveal() if self.candidate else None,
             "history": json.dumps([past.to_data() for past in self.history]),
+            "frozen": self.frozen,
+            "rest": self.rest.reveal() if self.rest else None,
         }
 
     @staticmethod
@@ -164,4 +191,6 @@ class Record:
             tuple(Rotation.from_data(past) for past in json.loads(data.get("history", "[]"))),
             version,
             age,
+            data.get("frozen", ""),
+            SecretFields(data["rest"]) if data.get("rest") else None,
         )

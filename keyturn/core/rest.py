@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn, Protocol
 
+from keyturn.core import templates
 from keyturn.core.sensitive import MASK, SecretFields, Sensitive
 
 POINTER: Final = r"^(/([^~/]|~0|~1)*)*$"
@@ -31,6 +32,12 @@ class Request:
     body: Any = None
     form: Mapping[str, str] | None = None
     expect: frozenset[int] = frozenset()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that its texts hold."""
+        plain = (self.path, *self.headers.values(), self.basic or "", *(self.form or {}).values())
+        return frozenset(name for text in (*plain, *templates.texts(self.body)) for name in templates.names(text))
 
 
 @dataclass(frozen=True)

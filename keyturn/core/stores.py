@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, cast
 
 from keyturn.core.sensitive import Sensitive
 
@@ -120,5 +120,42 @@ class Store(Protocol):
     def delete(self, remote: str) -> None:
         """Remove it, recoverably where the store can. Absent is success."""
 
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """The values that can be had of it besides the one that is served now, by a name for each version.
+
+        Old versions and stages, also of a secret that is deleted but can be restored, and what replicas serve that
+        differs. Empty where there is none, and where the store keeps no old versions. Raises UnsupportedOperation
+        where it lacks READ and yet keeps some.
+        """
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Remove every version but the one that is served now, for good where the service can, from replicas too.
+
+        What stays all the same, in words for people, one for each version. Absent is success.
+        """
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Remove it with every version, for good where the service can, from replicas too. Absent is success.
+
+        What can still be had or restored all the same, in words for people, and until when.
+        """
+
     def close(self) -> None:
         """Let go of connections; the store can't be used afterwards."""
+
+
+class Creates(Protocol):
+    """What a store has besides where it can make a new copy without being told first what is there."""
+
+    def create(self, remote: str, value: Sensitive, marks: Marks, *, expires_at: datetime | None = None) -> Copy:
+        """Make a secret of a name that nobody has, in as few calls as the service allows; what is served then.
+
+        The answer is the service's own word: it has said that it keeps this value, or it was read back. Raises
+        Taken where the name is taken, also by one that is deleted and can be restored: then nothing is changed.
+        What a crash leaves half made, :meth:`Store.find` and the listing show as not intact.
+        """
+
+
+def creator(store: Store) -> Creates | None:
+    """The store, where it has :class:`Creates`."""
+    return cast(Creates, store) if hasattr(store, "create") else None

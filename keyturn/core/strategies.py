@@ -3,7 +3,7 @@
 The shape follows the Vault database plugin (few verbs, requests that can grow, absent is success).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -28,6 +28,18 @@ class Change:
     current: SecretFields | None
 
 
+@dataclass(frozen=True)
+class Cut:
+    """What ending a credential at once has done: how many ``sessions`` ended with it, and what ``outlives`` it.
+
+    ``outlives`` tells in words for people what was given out on the credential and can't be ended, and how long it
+    works.
+    """
+
+    sessions: int = 0
+    outlives: tuple[str, ...] = ()
+
+
 class Strategy(Protocol):
     """How one kind of credential is replaced. Every verb may be called again after a crash."""
 
@@ -35,6 +47,10 @@ class Strategy(Protocol):
     """Whether :meth:`mint` itself makes something outside, so that the intent is saved first."""
     overlaps: bool
     """Whether the old credential works beside the new one until it is revoked."""
+
+    @property
+    def makes(self) -> Collection[str]:
+        """The names of the fields that a candidate holds, and so of the credential; all others stay as they are."""
 
     def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse before anything changes: another target's or account's credential, a quota that is used up.
@@ -81,6 +97,22 @@ class Strategy(Protocol):
     def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
         """End the old credential at the target. Absent is success."""
 
+    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+        """End this version's credential at the target at once, and its sessions with it, whoever uses it still.
+
+        It is asked in an emergency, of CURRENT too, and whatever else is in force: nothing waits. Absent is success,
+        and so is a version that names no credential. ``sequence`` fences it like an install: an account that a newer
+        rotation has written since is left alone, and Superseded is raised. Nothing puts it in force again but an
+        install of another candidate. Where there is no target it does nothing.
+        """
+
+    def honours(self, credential: SecretFields) -> bool | None:
+        """Whether the target still accepts this version's credential, tried as its holder would.
+
+        None where nobody can tell: there is no target, or nothing to log in with. Raises TransientError where the
+        target does not answer.
+        """
+
     def settled(self, current: SecretFields) -> SecretFields | None:
         """The fields of CURRENT that must change once the old credential has ended; None when none must."""
 
@@ -123,11 +155,31 @@ class AccountTarget(Protocol):
         Raises CandidateRejected when the password is refused or a privilege is missing.
         """
 
+    def accepts(self, account: str, password: Sensitive) -> bool:
+        """Whether the target lets ``account`` in with ``password``, whatever it may do there: a new connection tells.
+
+        Raises TransientError where the target does not answer.
+        """
+
     def sessions(self, account: str) -> int:
         """How many sessions ``account`` has open now."""
 
     def disable(self, account: str, *, sequence: int) -> None:
         """Refuse every login of ``account``. Absent is success. Raises Superseded like set_password."""
+
+    def cut(self, account: str, *, sequence: int) -> int:
+        """Refuse every login of ``account``, forget its passwords, and end its sessions: how many were ended.
+
+        The account and what it owns stay. Absent is success. Raises Superseded like set_password, and Denied, once
+        logins are refused, where the admin may not end sessions.
+        """
+
+    def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
+        """End the sessions of ``account`` once ``refuse`` has made logins fail, or the account vanish: how many.
+
+        One that was logging in meanwhile is among them. Absent is success. Raises Denied, after ``refuse``, where the
+        admin may not end sessions.
+        """
 
     def close(self) -> None:
         """Let go of connections."""

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Generic, Protocol, TypeVar
 
-from keyturn.core.errors import CandidateRejected, Denied, Superseded
+from keyturn.core.errors import CandidateRejected, Denied, Superseded, UnsupportedOperation
+from keyturn.core.sensitive import SecretFields
 
 GIVEN_UP: Final = "The candidate is given up and CURRENT stays as it is: run the rotation again"
 """What becomes of a candidate that is rejected, and the remedy."""
@@ -58,6 +59,14 @@ def admin_refused(target: str, problem: str) -> Denied:
     """The target refuses the login of Keyturn's own account."""
     hint = f"Put a working username and password at the target's `admin` path in the hub (target {target})"
     return Denied("log in to", target, problem, hint)
+
+
+def insist_on_another(place: str, account: str, admin: SecretFields) -> None:
+    """Raises UnsupportedOperation for Keyturn's own account: without it nothing could be replaced."""
+    if account == admin["username"].reveal():
+        problem = "it is the account that Keyturn itself logs in with"
+        hint = "Give it another password by hand, and put that at the target's `admin` path in the hub"
+        raise UnsupportedOperation("cut", place, problem, hint)
 
 
 def login_refused(place: str, by: object = "the target") -> CandidateRejected:

@@ -75,10 +75,27 @@ ERRORS: Final[Mapping[str, type[KeyturnError]]] = {
 """What the codes of Secrets Manager, Parameter Store, IAM, STS and "Common errors" mean; any other is Invalid."""
 
 IAM_OPERATIONS: Final = frozenset(
-    {"CreateAccessKey", "DeleteAccessKey", "GetAccessKeyLastUsed", "GetUser", "ListAccessKeys", "UpdateAccessKey"}
+    {
+        "CreateAccessKey",
+        "DeleteAccessKey",
+        "GetAccessKeyLastUsed",
+        "GetUser",
+        "GetUserPolicy",
+        "ListAccessKeys",
+        "PutUserPolicy",
+        "UpdateAccessKey",
+    }
 )
 PARAMETER_OPERATIONS: Final = frozenset(
-    {"AddTagsToResource", "DeleteParameter", "DescribeParameters", "GetParameter", "GetParameters", "PutParameter"}
+    {
+        "AddTagsToResource",
+        "DeleteParameter",
+        "DescribeParameters",
+        "GetParameter",
+        "GetParameterHistory",
+        "GetParameters",
+        "PutParameter",
+    }
 )
 NO_PERMISSION: Final = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized"})
 KMS_FAILURE: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})

@@ -3,20 +3,24 @@
 IAM is eventually consistent: what is made or ended here is known everywhere some seconds later. Source:
 "CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey", "ListAccessKeys" and "GetAccessKeyLastUsed" in the IAM
 API reference, "GetCallerIdentity" in the STS API reference, "Changes that I make are not always immediately
-visible" in the IAM user guide.
+visible" in the IAM user guide. How sessions are revoked: "Disabling permissions for temporary security credentials"
+and "Revoke IAM role temporary security credentials" there.
 """
 
+import json
+import re
 import threading
 from collections.abc import Sequence
-from contextlib import closing, suppress
-from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from keyturn.core.cloud_keys import CloudKey, KeyUse
-from keyturn.core.errors import CandidateRejected, Invalid, NotFound
+from keyturn.core.errors import CandidateRejected, Invalid, NotFound, TerminalError
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.aws import SDK_CONFIG, AwsSettings, field, open_session, translated
 
@@ -31,6 +35,15 @@ UNKNOWN: Final = "InvalidClientTokenId"
 """STS's word for a key that is not there, is inactive, or has not arrived everywhere yet."""
 AGAIN: Final = "Run the rotation again: it makes another key"
 WRONG_SECRET: Final = frozenset({"SignatureDoesNotMatch", "InvalidSignatureException"})
+
+KEY_ID: Final = re.compile(r"\w{16,128}")
+"""What can be the id of an access key; AWS's SDK refuses to ask for anything shorter."""
+REVOKED: Final = "keyturn-revoked-sessions"
+"""The name of the user's inline policy that refuses sessions from before a cut; the cut's number is in it."""
+ARRIVAL: Final = timedelta(seconds=30)
+"""Sessions are refused that begin this much later too, since a key works until its end is known everywhere.
+
+It is what IAM's console takes when it revokes a role's sessions."""
 
 
 class AwsIam:
@@ -107,12 +120,39 @@ class AwsIam:
             return None
         return KeyUse(at, f"{told.get('ServiceName', 'N/A')} in {told.get('Region', 'N/A')}")
 
+    def honours(self, account: str, key: SecretFields) -> bool:
+        """Ask STS who signs in with the key. A refusal counts where Keyturn's own key is taken at the same place."""
+        with translated("try a key of", self._named(account)):
+            with closing(self._as(key)) as sts:
+                try:
+                    sts.get_caller_identity()
+                except ClientError as error:
+                    if error.response["Error"]["Code"] not in {UNKNOWN, *WRONG_SECRET}:
+                        raise
+                else:
+                    return True
+            # AWS has the same words for a clock that is off and for a region that is not switched on.
+            with closing(self._as()) as own:
+                own.get_caller_identity()
+        return False
+
     def end(self, account: str, key_id: str) -> None:
         """Deactivate the key, then delete it. Absent is success."""
-        gone = self._iam.exceptions.NoSuchEntityException
-        with translated("end a key of", self._named(account)), suppress(gone):
-            self._iam.update_access_key(UserName=account, AccessKeyId=key_id, Status="Inactive")
-            self._iam.delete_access_key(UserName=account, AccessKeyId=key_id)
+        if self._switch_off(account, key_id):
+            self._delete(account, key_id)
+
+    def cut(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
+        """Deactivate the key, refuse every session of the user until now, and delete the key; what outlives it.
+
+        Sessions are revoked by a policy of the user that denies all to temporary credentials issued before now
+        (aws:TokenIssueTime). An access key has no such time, so that it does not touch a new key.
+        """
+        roles = f"sessions of roles that {account} has assumed, for up to 12 hours: only the roles can revoke them"
+        since = self._switch_off(account, key_id)
+        left = self._revoke_sessions(account, sequence, since)
+        if since:
+            self._delete(account, key_id)
+        return (*left, roles)
 
     def close(self) -> None:
         """Let go of connections; the target can't be used afterwards."""
@@ -121,6 +161,51 @@ class AwsIam:
 
     def _named(self, account: str) -> str:
         return f"{self.name}:{account}"
+
+    def _switch_off(self, account: str, key_id: str) -> datetime | None:
+        """When the key was deactivated, by AWS's clock; None where the user has no such key."""
+        if not KEY_ID.fullmatch(key_id):
+            return None
+        with translated("end a key of", self._named(account)):
+            try:
+                told = self._iam.update_access_key(UserName=account, AccessKeyId=key_id, Status="Inactive")
+            except self._iam.exceptions.NoSuchEntityException:
+                return None
+        return answered_at(told)
+
+    def _delete(self, account: str, key_id: str) -> None:
+        with translated("end a key of", self._named(account)):
+            try:
+                self._iam.delete_access_key(UserName=account, AccessKeyId=key_id)
+            except self._iam.exceptions.NoSuchEntityException:
+                return
+
+    def _revoke_sessions(self, account: str, sequence: int, since: datetime | None) -> tuple[str, ...]:
+        """Refuse sessions from before; what they live on for where that can't be done.
+
+        ``since`` is when the key was deactivated; where it was gone, the same cut has done so already, or nobody has.
+        """
+        doing, name = "revoke the sessions of", self._named(account)
+        try:
+            with translated(doing, name):
+                if since or self._revoked(account) < sequence:
+                    policy = revoking((since or datetime.now(UTC)) + ARRIVAL, sequence)
+                    self._iam.put_user_policy(UserName=account, PolicyName=REVOKED, PolicyDocument=json.dumps(policy))
+        except NotFound:
+            return ()  # a user who is gone has no sessions
+        except TerminalError as refused:
+            why = f"{refused.problem}. {refused.hint}".strip(". ")
+            return (f"sessions that {account} has got with its keys, for up to 36 hours: not revoked, since {why}",)
+        return ()
+
+    def _revoked(self, account: str) -> int:
+        """The number of the cut that revoked the user's sessions last; 0 where none did."""
+        try:
+            told = self._iam.get_user_policy(UserName=account, PolicyName=REVOKED)
+        except self._iam.exceptions.NoSuchEntityException:
+            return 0
+        found = re.search(r'"KeyturnCut([0-9]{1,12})"', json.dumps(told["PolicyDocument"]))
+        return int(found[1]) if found else 0
 
     def _lists(self, account: str, key_id: str) -> bool:
         try:
@@ -135,7 +220,8 @@ class AwsIam:
             problem = f"region {self._region!r} or endpoint {self._endpoint_url!r} is malformed"
             raise Invalid("open", self.name, problem, "Correct the target's settings") from None
 
-    def _as(self, key: SecretFields) -> "STSClient":
+    def _as(self, key: SecretFields | None = None) -> "STSClient":
+        """STS for whoever holds the key; for Keyturn itself without one."""
         # Sessions, unlike clients, can't be used by several threads at once.
         with self._lock:
             return self._session.client(
@@ -143,6 +229,21 @@ class AwsIam:
                 region_name=self._region,
                 endpoint_url=self._endpoint_url,
                 config=SDK_CONFIG,
-                aws_access_key_id=key["access_key_id"].reveal(),
-                aws_secret_access_key=key["secret_access_key"].reveal(),
+                aws_access_key_id=key["access_key_id"].reveal() if key else None,
+                aws_secret_access_key=key["secret_access_key"].reveal() if key else None,
             )
+
+
+def answered_at(told: Any) -> datetime:
+    """When AWS answered, by its own clock; by this machine's where it does not say."""
+    try:
+        return parsedate_to_datetime(told["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except (KeyError, ValueError):
+        return datetime.now(UTC)
+
+
+def revoking(moment: datetime, sequence: int) -> dict[str, Any]:
+    """A policy that denies all to sessions from before ``moment``, and names the cut that it is for."""
+    issued = {"aws:TokenIssueTime": f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    statement = {"Sid": f"KeyturnCut{sequence}", "Effect": "Deny", "Action": "*", "Resource": "*"}
+    return {"Version": "2012-10-17", "Statement": [{**statement, "Condition": {"DateLessThan": issued}}]}

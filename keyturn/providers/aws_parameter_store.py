@@ -141,6 +141,22 @@ class AwsParameterStore:
             except self._client.exceptions.ParameterNotFound:
                 return
 
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """The values of its history, by version number; Parameter Store keeps the newest 100 versions."""
+        history = self._history(remote, "read old versions of", decrypted=True)
+        return {str(told["Version"]): self._value(told) for told in history}
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Nothing is removed: only deleting a parameter takes its history. Says so of every old version."""
+        history = self._history(remote, "forget old versions of", decrypted=False)
+        hint = "Parameter Store removes it only with the whole parameter, or after 100 newer ones"
+        return tuple(f"version {told['Version']} stays in the history: {hint}" for told in history)
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Delete it for good, with its history. Absent is success."""
+        self.delete(remote)
+        return ()
+
     def close(self) -> None:
         """Let go of connections; the store can't be used afterwards."""
         self._client.close()
@@ -205,6 +221,19 @@ class AwsParameterStore:
         with translated("read", self._named("*")):
             answer = self._client.get_parameters(Names=remotes, WithDecryption=True)
         yield from field(answer, "Parameters", "read", self._named("*"))
+
+    def _history(self, remote: str, doing: str, *, decrypted: bool) -> list[Mapping[str, Any]]:
+        """Every version but the newest, which is the one that is served; none where there is no such parameter."""
+        self._check_name(remote, doing)
+        name = self._named(remote)
+        pages = self._client.get_paginator("get_parameter_history").paginate(Name=remote, WithDecryption=decrypted)
+        with translated(doing, name):
+            try:
+                history = [told for page in pages for told in field(page, "Parameters", doing, name)]
+            except self._client.exceptions.ParameterNotFound:
+                return []
+        newest = max((field(told, "Version", doing, name) for told in history), default=0)
+        return [told for told in history if told["Version"] != newest]
 
     def _value(self, told: Mapping[str, Any]) -> Sensitive:
         return Sensitive(field(told, "Value", "read", self._named(told.get("Name", "*"))))

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.errors import Invalid, NotFound, Taken
 from keyturn.core.names import AWS_SECRETS_MANAGER, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import TAG_MANAGED_BY, Copy, Lack, Marks
 from keyturn.providers.aws import SDK_CONFIG, AwsSettings, field, from_code, opening, translated
+from keyturn.providers.aws_versions import ERASE, FORGET, PAST, AwsVersions, RegionalClients
 from keyturn.providers.limits import StoreLimits
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class AwsSecretsManager:
             self._client: SecretsManagerClient = session.client(
                 "secretsmanager", region_name=region, endpoint_url=endpoint_url, config=SDK_CONFIG
             )
+        self._elsewhere = RegionalClients(name, session, endpoint_url)
+        self._versions = AwsVersions(name, self._client, region, self._replicas, self._elsewhere)
 
     def find(self, remote: str) -> Copy | None:
         """Describe one secret without reading its value; None where there is none."""
@@ -117,6 +120,23 @@ class AwsSecretsManager:
                 self._create(written, value, marks)
             else:
                 self._update(written, value, marks, found)
+        return written
+
+    def create(self, remote: str, value: Sensitive, marks: Marks, *, expires_at: datetime | None = None) -> Copy:
+        """Make it in one call, which AWS refuses where the name is taken. Raises Taken.
+
+        AWS says which version it has made, and the id of that one stands for this value and these marks.
+        """
+        self._check(remote, value, marks)
+        written, wrong = Copy(remote, version_id(marks), marks), self._client.exceptions
+        with translated("write", self._named(remote)):
+            try:
+                answer = self._client.create_secret(**self._new(written, value, marks))
+            except (wrong.ResourceExistsException, wrong.InvalidRequestException):
+                answer = None  # the second is what a name answers that is scheduled for deletion
+        # A version of ours that was made before is told without its id.
+        if answer is None or answer.get("VersionId") != written.version_id:
+            raise Taken("write", self._named(remote), "a secret of that name is there", "Look at it before writing")
         return written
 
     def read(self, remote: str) -> Sensitive:
@@ -156,11 +176,37 @@ class AwsSecretsManager:
                 self._client.remove_regions_from_replication(SecretId=remote, RemoveReplicaRegions=regions)
                 self._schedule_deletion(remote)
 
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """All versions but the current one, deprecated ones too, by version id, and what regions serve that lag behind.
+
+        Of a secret that is scheduled for deletion nothing can be read.
+        """
+        self._limits.check_name(remote, PAST)
+        return self._versions.past(remote)
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Take every staging label from old versions, so that AWS may delete them: nobody else can delete a version."""
+        self._limits.check_name(remote, FORGET)
+        return self._versions.forget(remote)
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Delete replicas and secret without recovery, also where it is scheduled for deletion. Absent is success.
+
+        AWS frees the name in the background: a write right after it may be refused, and succeeds when it is repeated.
+        """
+        self._limits.check_name(remote, ERASE)
+        return self._versions.erase(remote)
+
     def close(self) -> None:
         """Let go of connections; the store can't be used afterwards."""
+        self._elsewhere.close()
         self._client.close()
 
     def _create(self, written: Copy, value: Sensitive, marks: Marks) -> None:
+        answer = self._client.create_secret(**self._new(written, value, marks))
+        field(answer, "VersionId", "write", self._named(written.name))
+
+    def _new(self, written: Copy, value: Sensitive, marks: Marks) -> "CreateSecretRequestTypeDef":
         request: CreateSecretRequestTypeDef = {
             "Name": written.name,
             "ClientRequestToken": written.version_id,
@@ -171,7 +217,7 @@ class AwsSecretsManager:
             request["KmsKeyId"] = self._kms_key_id
         if self._replicas:
             request["AddReplicaRegions"] = self._in_regions(self._replicas)
-        field(self._client.create_secret(**request), "VersionId", "write", self._named(written.name))
+        return request
 
     def _update(self, written: Copy, value: Sensitive, marks: Marks, found: Copy) -> None:
         remote = written.name

@@ -4,12 +4,14 @@ Marks are tags. In Key Vault tags belong to a version, and one call sets value a
 carries marks of another value. A version set by somebody else lacks the tags, which shows the change.
 """
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -17,20 +19,23 @@ import requests
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.core.pipeline.transport import RequestsTransport
+from azure.core.rest import HttpRequest
 from azure.keyvault.secrets import SecretClient
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 
-from keyturn.core.errors import Conflict, Denied, Invalid, Locked, UnsupportedOperation
+from keyturn.core.errors import Conflict, Denied, Invalid, Locked, Taken, UnsupportedOperation
 from keyturn.core.names import AZURE_KEY_VAULT, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import TAG_MANAGED_BY, Copy, Lack, Marks
 from keyturn.providers import azure
 from keyturn.providers.azure_copies import FIRST_PAGE, Found, created, described, listed, page
+from keyturn.providers.azure_versions import BEING_DELETED, DISABLED, AzureVersions
 from keyturn.providers.side_by_side import read_side_by_side
 
-DISABLED: Final = "SecretDisabled"
-BEING_DELETED: Final = "ObjectIsBeingDeleted"
 RECOVERABLE: Final = "ObjectIsDeletedButRecoverable"
+
+LOOK: Final = "Look at it before writing"
 
 ANY: Final = "*"
 """Stands for the name where a call is about all of them."""
@@ -77,11 +82,15 @@ class AzureKeyVault:
         self._purges = deleted_name == "purge"
         if urlsplit(vault_url).scheme != "https" or not urlsplit(vault_url).hostname:
             raise Invalid("open", name, "its address is not an https:// URL", "Take the vault's URI from its overview")
-        trust = {} if ca_file is None else {"connection_verify": ca_file}
+        # The environment is read once here, and not again for each request, which costs a sixth of one.
+        bundle = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        trust = {} if bundle is None else {"connection_verify": bundle}
         self._own = None
         if credential is None:
             credential = self._own = azure.credential(name, authority, trust)
         session = requests.Session()
+        session.trust_env = False
+        session.proxies = get_environ_proxies(vault_url)
         session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
         self._client = SecretClient(
             vault_url,
@@ -94,6 +103,7 @@ class AzureKeyVault:
         )
         self._signing_in = threading.Lock()
         self._signed_in = False
+        self._versions = AzureVersions(name, self._client, self._calling, PAUSES)
 
     def find(self, remote: str) -> Copy | None:
         """Describe one secret; None where there is none.
@@ -135,6 +145,30 @@ class AzureKeyVault:
             known = found if found is None or isinstance(found, Found) else self._find(remote)
             return self._set(remote, value, marks, known, expires_at)
 
+    def create(self, remote: str, value: Sensitive, marks: Marks, *, expires_at: datetime | None = None) -> Copy:
+        """Look, since Key Vault refuses only the names of deleted secrets; then set it. Raises Taken.
+
+        Key Vault answers with what it keeps, value and tags, and that is compared.
+        """
+        self._check(remote, value, marks)
+        with self._calling("write", remote):
+            if self._is_there(remote):
+                raise Taken("write", self._full(remote), "a secret of that name is there", LOOK)
+            try:
+                secret = self._client.set_secret(
+                    remote,
+                    value.reveal(),
+                    tags=marks.to_tags(),
+                    content_type=self._content_type,
+                    expires_on=expires_at,
+                )
+            except ResourceExistsError:
+                raise Taken("write", self._full(remote), "a deleted secret has that name", LOOK) from None
+        made = described(remote, secret.properties)
+        if made.marks != marks or not made.intact or secret.value != value.reveal():
+            raise Conflict("write", self._full(remote), "it serves something else than was written", LOOK)
+        return made
+
     def read(self, remote: str) -> Sensitive:
         """The value served now. Raises NotFound, also where the secret is disabled or deleted."""
         with self._calling("read", remote):
@@ -154,6 +188,18 @@ class AzureKeyVault:
             except ResourceExistsError as error:
                 if azure.service_code(error) != BEING_DELETED:
                     raise
+
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """The values of the enabled old versions, by version id; of what is deleted nothing can be read."""
+        return self._versions.past(remote)
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Disable every old version: Key Vault removes none by itself."""
+        return self._versions.forget(remote)
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Delete and purge it, or say until when the vault's purge protection keeps it. Absent is success."""
+        return self._versions.erase(remote)
 
     def close(self) -> None:
         """Close the connections, and the credential if it is our own."""
@@ -181,6 +227,18 @@ class AzureKeyVault:
             return None
         copy = described(remote, served.properties)
         return copy if copy.marks == marks and served.value == value.reveal() else None
+
+    def _is_there(self, remote: str) -> bool:
+        """Whether anything has the name, disabled or not; a deleted secret is refused by the service itself."""
+        answer = self._client.send_request(HttpRequest("GET", f"/secrets/{remote}"))
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return False
+        try:
+            answer.raise_for_status()
+        except HttpResponseError as error:
+            if azure.service_code(error) != DISABLED:
+                raise
+        return True
 
     def _find(self, remote: str) -> Found | None:
         try:

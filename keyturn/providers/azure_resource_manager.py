@@ -18,7 +18,16 @@ from urllib.parse import quote, urlsplit
 import requests
 from azure.core.credentials import TokenCredential
 
-from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.core.errors import (
+    CandidateRejected,
+    Denied,
+    Invalid,
+    KeyturnError,
+    NotFound,
+    TerminalError,
+    Throttled,
+    Unavailable,
+)
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.azure_rest import Rest, Signed, retry_after, send
 
@@ -129,12 +138,8 @@ class AzureResourceManager:
         Raises CandidateRejected where it is none of the account's keys, Unavailable while it may still come to be
         known.
         """
-        described = self.storage_account(group, account)
-        endpoint = next((described.endpoints[kind] for kind in TRIED if kind in described.endpoints), None)
-        if endpoint is None or urlsplit(endpoint).scheme != "https":
-            problem = "it has no blob or file service that a key could be tried at"
-            raise Invalid("sign in to", self._named(account), problem, "Use an account that stores blobs or files")
-        if not any(key == one.value for one in self.keys(group, account)):
+        endpoint = self._endpoint(group, account)
+        if not self._lists(group, account, key):
             hint = "Run the rotation again: it makes another key"
             raise CandidateRejected("sign in to", self._named(account), "the key is none of the account's", hint)
         for pause in (*self._pauses, None):
@@ -145,9 +150,37 @@ class AzureResourceManager:
         hint = "Run it again in a minute. If that does not help, check this machine's clock: 15 minutes are allowed"
         raise Unavailable("sign in to", self._named(account), "the storage service does not know the key yet", hint)
 
+    def honours(self, group: str, account: str, key: Sensitive) -> bool:
+        """Whether the storage service takes ``key`` now, or Azure lists it where it can't be tried from here.
+
+        The service refuses a clock that is off in the same words, so a refusal of a key that Azure lists raises
+        Unavailable.
+        """
+        try:
+            if self._takes(account, self._endpoint(group, account), key):
+                return True
+        except TerminalError:
+            return self._lists(group, account, key)
+        if self._lists(group, account, key):
+            problem = "Azure lists the key and the service does not take it: it is too new, or this clock is off"
+            raise Unavailable("sign in to", self._named(account), problem, "Set this machine's clock, or try again")
+        return False
+
     def close(self) -> None:
         """Let go of connections."""
         self._rest.close()
+
+    def _lists(self, group: str, account: str, key: Sensitive) -> bool:
+        return any(key == one.value for one in self.keys(group, account))
+
+    def _endpoint(self, group: str, account: str) -> str:
+        """Where a key can be tried. Raises Invalid where the account has no such service."""
+        described = self.storage_account(group, account)
+        endpoint = next((described.endpoints[kind] for kind in TRIED if kind in described.endpoints), None)
+        if endpoint is None or urlsplit(endpoint).scheme != "https":
+            problem = "it has no blob or file service that a key could be tried at"
+            raise Invalid("sign in to", self._named(account), problem, "Use an account that stores blobs or files")
+        return endpoint
 
     def _takes(self, account: str, endpoint: str, key: Sensitive) -> bool:
         """Whether the storage service answers; False where it does not know the key. Raises any other refusal."""

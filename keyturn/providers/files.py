@@ -22,6 +22,9 @@ from keyturn.providers.directory import content, draft_name, filled, identity, o
 from keyturn.providers.dotenv import Dotenv
 from keyturn.providers.limits import StoreLimits
 
+PAST: Final = "read old versions of"
+FORGET: Final = "forget old versions of"
+
 PRIVATE_DIRECTORY: Final = 0o700
 WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
@@ -86,7 +89,7 @@ class Files:
     def read(self, remote: str) -> Sensitive:
         """The text that was written, byte for byte; of a file that somebody else wrote, its content. NotFound."""
         self._limits.check_name(remote, "read")
-        found = self._read(remote)
+        found = self._read(remote, remote, "read")
         if found is None:
             raise NotFound("read", self._named(remote), "there is no such file", "Push it again")
         return found
@@ -95,7 +98,7 @@ class Files:
         """The texts of those that are there."""
         for remote in remotes:
             self._limits.check_name(remote, "read")
-        found = ((remote, self._read(remote)) for remote in remotes)
+        found = ((remote, self._read(remote, remote, "read")) for remote in remotes)
         return {remote: value for remote, value in found if value is not None}
 
     def delete(self, remote: str) -> None:
@@ -109,20 +112,47 @@ class Files:
                     os.unlink(name, dir_fd=directory)
             os.fsync(directory)
 
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """What a killed write may have left beside the file; nothing else is kept of older texts."""
+        self._limits.check_name(remote, PAST)
+        try:
+            left = self._read(remote, draft_name(remote), PAST)
+        except Invalid:
+            return {}  # a write that was cut off within a character
+        return {"unfinished": left} if left else {}
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Remove what a killed write may have left. Absent is success."""
+        self._limits.check_name(remote, FORGET)
+        with self._opened(FORGET, remote) as directory:
+            if directory is None or draft_name(remote) not in os.listdir(directory):
+                return ()
+            # Whoever is writing just now is waited for, and has made the draft the file itself then.
+            with only_writer(directory, remote):
+                os.unlink(draft_name(remote), dir_fd=directory)
+            os.fsync(directory)
+        return ()
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Remove the file, its marks, and what a killed write may have left, for good. Absent is success."""
+        self.delete(remote)
+        return ()
+
     def close(self) -> None:
         """Nothing is held."""
 
-    def _read(self, remote: str) -> Sensitive | None:
-        with self._opened("read", remote) as directory:
+    def _read(self, remote: str, file: str, doing: str) -> Sensitive | None:
+        """The text of a file that the note beside ``remote`` may describe."""
+        with self._opened(doing, remote) as directory:
             if directory is None:
                 return None
             note = _note(directory, remote)
             try:
-                text, seen = content(directory, remote)
+                text, seen = content(directory, file)
             except FileNotFoundError:
                 return None
             except UnicodeDecodeError:
-                raise Invalid("read", self._named(remote), "it is not UTF-8 text", "Keyturn manages texts") from None
+                raise Invalid(doing, self._named(remote), "it is not UTF-8 text", "Keyturn manages texts") from None
         if "not_texts" not in note or not _describes(note, seen):
             return text
         return Dotenv(text, note["not_texts"]).joined()

@@ -12,6 +12,7 @@ import functools
 import ipaddress
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from keyturn.core import errors
 from keyturn.core.cloud_keys import CREDENTIALS_JSON, NEVER, CloudKey, KeyUse
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import EXPIRES_AT
+from keyturn.providers.gcp_iam_errors import CHECK, from_google, refused
 
 IAM: Final = "https://iam.googleapis.com"
 MONITORING: Final = "https://monitoring.googleapis.com"
@@ -39,12 +41,10 @@ SMALL_SCOPE: Final = "https://www.googleapis.com/auth/userinfo.email"
 DEADLINE: Final = 10.0
 """Seconds that one call may take. Nothing is repeated here: the flows retry."""
 PROBE: Final = b"keyturn"
+KEY_ID: Final = re.compile(r"\w+")
+"""What can stand in an address as a key's id and lead nowhere else."""
 
 AGAIN: Final = "Run the rotation again: it makes another key"
-CHECK: Final = "Check the network and the endpoint"
-SIGN_IN: Final = "Set GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth application-default login"
-GRANT: Final = "Grant roles/iam.serviceAccountKeyAdmin on the service account to the caller, and enable the IAM API"
-NO_ACCOUNT: Final = "Correct the service account in the secret's rotation, or the project of the target"
 NO_KEY: Final = "An account has ten keys at most, and an organization policy may forbid to make any"
 
 # At DEBUG it logs whole requests and answers, private keys included.
@@ -94,11 +94,29 @@ class GcpIam:
         of the account. Raises Invalid where the account is disabled.
         """
         credentials = self._credentials(account, key[CREDENTIALS_JSON])
-        granted = self._granted(account, credentials)
-        self._insist_on_own_pair(account, credentials)
-        if not granted:
-            self._insist_on_enabled(account)
+        granted = self._granted("verify", account, credentials)
+        if not self._is_own_pair("verify", account, credentials):
+            problem = "its private key is not the one that was made"
+            raise errors.CandidateRejected("verify", self._named(account), problem, AGAIN)
+        if not granted and self._disabled("verify", account):
+            problem, hint = "the service account is disabled", "Enable it, and rotate again: the same key is tried"
+            raise errors.Invalid("verify", self._named(account), problem, hint)
         return granted
+
+    def honours(self, account: str, key: SecretFields) -> bool | None:
+        """Exchange what the key signs for a token, whoever's it is; None for what is no key file.
+
+        Google refuses a clock that is off in the same words, so a refusal counts where it has a cause in sight.
+        """
+        doing, credentials = "try a key of", read(key[CREDENTIALS_JSON])
+        if credentials is None:
+            return None
+        if self._granted(doing, account, credentials):
+            return True
+        if credentials.service_account_email == account and self._unexplained(doing, account, credentials):
+            problem = "Google lists the key as active and does not take it: it is too new, or this clock is off"
+            raise errors.Unavailable(doing, self._named(account), problem, "Set this machine's clock, or try again")
+        return False
 
     def last_use(self, account: str, key_id: str, since: datetime) -> KeyUse | None:
         """The latest sign-in after ``since``, which Google tells to ten minutes, some minutes to hours later.
@@ -119,60 +137,72 @@ class GcpIam:
         return _latest(points, since)
 
     def end(self, account: str, key_id: str) -> None:
-        """Disable the key, then delete it. Absent is success. Tokens that it got before live on, an hour at most."""
+        """Disable the key, then delete it. Absent is success, and so is an id that no key can have."""
+        if not KEY_ID.fullmatch(key_id):
+            return
         path = f"{self._path(account)}/keys/{key_id}"
         with suppress(errors.NotFound):
             self._call("end a key of", account, "POST", f"{path}:disable")
             self._call("end a key of", account, "DELETE", path)
+
+    def cut(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
+        """The same, and what outlives it: deleting a key "does not revoke short-lived credentials" (keys.delete)."""
+        self.end(account, key_id)
+        lasting = "for up to an hour, or 12 hours where the organization allows longer ones"
+        return (f"access tokens that {account} has got, {lasting}: only disabling the account ends them sooner",)
 
     def close(self) -> None:
         """Let go of connections; the target can't be used afterwards."""
         self._session.close()  # type: ignore[no-untyped-call]
         self._signing_in.close()
 
-    def _granted(self, account: str, credentials: service_account.Credentials) -> bool:
+    def _granted(self, doing: str, account: str, credentials: service_account.Credentials) -> bool:
         name = self._named(account)
-        with self._translated("verify", name):
+        with self._translated(doing, name):
             try:
                 credentials.refresh(self._requests())  # type: ignore[no-untyped-call]
             except auth.RefreshError as error:
                 if _says_invalid_grant(error):
                     return False
-                problem = "Google did not answer the sign-in of the new key"
-                raise errors.Unavailable("verify", name, problem, CHECK) from None
+                problem = "Google did not answer the sign-in with the key"
+                raise errors.Unavailable(doing, name, problem, CHECK) from None
         return True
 
-    def _insist_on_own_pair(self, account: str, credentials: service_account.Credentials) -> None:
-        certificate = self._certificate(account, str(credentials.signer.key_id))
-        if certificate and not crypt.verify_signature(  # type: ignore[no-untyped-call]
-            PROBE, credentials.signer.sign(PROBE), certificate
-        ):
-            problem = "its private key is not the one that was made"
-            raise errors.CandidateRejected("verify", self._named(account), problem, AGAIN)
+    def _unexplained(self, doing: str, account: str, credentials: service_account.Credentials) -> bool:
+        """Whether nothing that Google tells of a key that it refuses is a reason to."""
+        try:
+            active = [key.key_id for key in self.keys(account) if key.active]
+            disabled = self._disabled(doing, account)
+        except errors.NotFound:
+            return False
+        listed = credentials.signer.key_id in active
+        return listed and not disabled and self._is_own_pair(doing, account, credentials)
 
-    def _insist_on_enabled(self, account: str) -> None:
-        if self._call("verify", account, "GET", self._path(account)).get("disabled"):
-            problem, hint = "the service account is disabled", "Enable it, and rotate again: the same key is tried"
-            raise errors.Invalid("verify", self._named(account), problem, hint)
+    def _is_own_pair(self, doing: str, account: str, credentials: service_account.Credentials) -> bool:
+        """Whether the private key is the named key's own; a key that Google does not know counts as its own."""
+        certificate = self._certificate(doing, account, str(credentials.signer.key_id))
+        signed = credentials.signer.sign(PROBE)
+        return certificate is None or bool(crypt.verify_signature(PROBE, signed, certificate))  # type: ignore[no-untyped-call]
 
-    def _certificate(self, account: str, key_id: str) -> str | None:
+    def _disabled(self, doing: str, account: str) -> bool:
+        return bool(self._call(doing, account, "GET", self._path(account)).get("disabled"))
+
+    def _certificate(self, doing: str, account: str, key_id: str) -> str | None:
         """The public half of a key as Google has it; None where Google does not know the key."""
+        if not KEY_ID.fullmatch(key_id):
+            return None
         address = f"{self._path(account)}/keys/{key_id}?publicKeyType=TYPE_X509_PEM_FILE"
         try:
-            told = self._call("verify", account, "GET", address)
+            told = self._call(doing, account, "GET", address)
         except errors.NotFound:
             return None
-        return base64.b64decode(self._field(told, "publicKeyData", "verify", account)).decode()
+        return base64.b64decode(self._field(told, "publicKeyData", doing, account)).decode()
 
     def _credentials(self, account: str, text: Sensitive) -> service_account.Credentials:
         """What a client signs in with. Raises CandidateRejected for what is no key file of this account."""
-        name = self._named(account)
-        try:
-            made: service_account.Credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
-                json.loads(text.reveal()), scopes=[SMALL_SCOPE]
-            )
-        except (auth.GoogleAuthError, ValueError, TypeError, AttributeError):
-            raise errors.CandidateRejected("verify", name, "it is no key file of a service account", AGAIN) from None
+        name, made = self._named(account), read(text)
+        if made is None:
+            raise errors.CandidateRejected("verify", name, "it is no key file of a service account", AGAIN)
         if made.service_account_email != account:
             raise errors.CandidateRejected("verify", name, "the new key is another account's", AGAIN)
         return made
@@ -217,31 +247,15 @@ class GcpIam:
             raise from_google(error, doing, name) from None
 
 
-def refused(answer: requests.Response, doing: str, name: str) -> errors.KeyturnError:
-    """Our error for a refusal of Google's: its status, and nothing of its text. Source: AIP-193."""
-    status = answer.status_code
-    problem = f"Google answered {status}"
-    if status in (401, 403):
-        return errors.Denied(doing, name, problem, GRANT)
-    if status == 404:
-        return errors.NotFound(doing, name, problem, NO_ACCOUNT)
-    if status == 409:
-        return errors.Locked(doing, name, problem, "Somebody else changes it: run again")
-    if status == 429:
-        after = answer.headers.get("Retry-After", "")
-        return errors.Throttled(doing, name, problem, "", float(after) if after.isdigit() else None)
-    if status >= 500:
-        return errors.Unavailable(doing, name, problem)
-    return errors.Invalid(doing, name, problem, "Check the project and the account")
-
-
-def from_google(error: Exception, doing: str, name: str) -> errors.KeyturnError:
-    """Our error for one of the SDK's: its kind, and nothing of its text."""
-    kind = type(error).__name__
-    lasting = isinstance(error, auth.GoogleAuthError) and not error.retryable
-    if lasting and not isinstance(error, auth.TransportError):
-        return errors.Denied(doing, name, f"no usable Google credentials ({kind})", SIGN_IN)
-    return errors.Unavailable(doing, name, f"Google did not answer ({kind})", CHECK)
+def read(text: Sensitive) -> service_account.Credentials | None:
+    """What a client signs in with; None for what is no key file of a service account."""
+    try:
+        made: service_account.Credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
+            json.loads(text.reveal()), scopes=[SMALL_SCOPE]
+        )
+    except (auth.GoogleAuthError, ValueError, TypeError, AttributeError):
+        return None
+    return made
 
 
 def _own_credentials(endpoint: str | None) -> Any:

@@ -29,6 +29,7 @@ from keyturn.core.stores import MANAGED_BY, TAG_FINGERPRINT, TAG_MANAGED_BY, TAG
 from keyturn.providers import gcp_copies
 from keyturn.providers.gcp_copies import OURS, Seen, last, listed, seen
 from keyturn.providers.gcp_errors import from_gcp
+from keyturn.providers.gcp_past import GcpPast
 from keyturn.providers.gcp_versions import DESTROY, ENABLED, NOT_DESTROYED, to_retire
 from keyturn.providers.gcp_wire import crc32c, loopback_transport
 from keyturn.providers.side_by_side import read_side_by_side
@@ -88,6 +89,7 @@ class GcpSecretManager:
         with self._translated("open"):
             transport = None if endpoint is None else loopback_transport(endpoint, name)
             self._client = SecretManagerServiceClient(transport=transport)
+        self._past = GcpPast(self._client, self._call, self._pages, self._path, self._access, self._named)
 
     def find(self, remote: str) -> Copy | None:
         """Describe one secret in two calls at most; a disabled or destroyed latest version is not intact."""
@@ -109,9 +111,7 @@ class GcpSecretManager:
         Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. ``expires_at`` is
         not shown: when a secret of Google's expires, it is deleted.
         """
-        self._path(remote, "write")
-        if problem := too_large(GCP_SECRET_MANAGER, len(value.reveal().encode())):
-            raise errors.Invalid("write", self._named(remote), problem)
+        self._check(remote, value)
         if found is not None and not isinstance(found, Seen):
             # A copy from a listing may be old, and lacks the etag.
             found = self._look(remote, "write")
@@ -125,6 +125,25 @@ class GcpSecretManager:
         written = self._record(before, marks, last(added.name))
         self._retire(written, added)
         return written
+
+    def create(self, remote: str, value: Sensitive, marks: Marks, *, expires_at: datetime | None = None) -> Copy:
+        """Make the secret, which Google refuses where the name is taken; then its version, and the marks. Raises Taken.
+
+        Google says that it has compared the value with its checksum. Where it does not, the value is read back.
+        """
+        self._check(remote, value)
+        try:
+            made = self._make(remote, marks)
+        except errors.Conflict:
+            problem, hint = "a secret of that name is there", "Look at it before writing"
+            raise errors.Taken("write", self._named(remote), problem, hint) from None
+        self._check_annotations(made, marks)
+        added = self._add(remote, value)
+        number = last(added.name)
+        checked = added.client_specified_payload_checksum
+        if not checked and self._access(remote, number, "write") != value.reveal().encode():
+            raise errors.Conflict("write", self._named(remote), "it serves another value than was written")
+        return self._record(made, marks, number)
 
     def read(self, remote: str) -> Sensitive:
         """The latest version's value, its checksum verified. NotFound also where that version isn't enabled."""
@@ -144,6 +163,19 @@ class GcpSecretManager:
         """Remove the secret with every version, for good: Google Cloud keeps nothing to recover. Absent is success."""
         with suppress(errors.NotFound):
             self._call("delete", remote, self._client.delete_secret, {"name": self._path(remote, "delete")})
+
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """The values of the enabled old versions, by number."""
+        return self._past.past(remote)
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Destroy every old version, whatever ``old_versions`` says and whether an alias stands for it."""
+        return self._past.forget(remote)
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Remove the secret with every version, for good. Absent is success."""
+        self.delete(remote)
+        return ()
 
     def close(self) -> None:
         """Close the channel."""
@@ -188,18 +220,21 @@ class GcpSecretManager:
         return payload.data
 
     def _create(self, remote: str, marks: Marks) -> Seen:
-        """A secret without versions and without a fingerprint, so that it counts as stale until it is complete."""
-        annotations = {**self._annotations, TAG_SOURCE: marks.source_tag}
-        secret = {"replication": self._replication, "labels": {TAG_MANAGED_BY: MANAGED_BY}, "annotations": annotations}
-        request = {"parent": self._project, "secret_id": remote, "secret": secret | self._expiry}
         try:
-            return seen(remote, self._call("write", remote, self._client.create_secret, request), None)
+            return self._make(remote, marks)
         except errors.Conflict:
             # Perhaps our own, whose answer was lost.
             there = self._look(remote, "write")
             if there is None or there.marks is None or there.marks.source != marks.source:
                 raise
             return there
+
+    def _make(self, remote: str, marks: Marks) -> Seen:
+        """A secret without versions and without a fingerprint, so that it counts as stale until it is complete."""
+        annotations = {**self._annotations, TAG_SOURCE: marks.source_tag}
+        secret = {"replication": self._replication, "labels": {TAG_MANAGED_BY: MANAGED_BY}, "annotations": annotations}
+        request = {"parent": self._project, "secret_id": remote, "secret": secret | self._expiry}
+        return seen(remote, self._call("write", remote, self._client.create_secret, request), None)
 
     def _serves(self, before: Seen, value: Sensitive, marks: Marks) -> bool:
         """Whether the latest version is this value. It is read only where the marks can't tell."""
@@ -268,6 +303,11 @@ class GcpSecretManager:
         doing = "list the versions of"
         for page in self._pages(doing, remote, self._client.list_secret_versions, request):
             yield from page.versions
+
+    def _check(self, remote: str, value: Sensitive) -> None:
+        self._path(remote, "write")
+        if problem := too_large(GCP_SECRET_MANAGER, len(value.reveal().encode())):
+            raise errors.Invalid("write", self._named(remote), problem)
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"

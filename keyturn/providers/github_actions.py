@@ -120,6 +120,21 @@ class GitHubActions:
             except NotFound:
                 self._public_key("delete", name)
 
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """Nothing: GitHub keeps no old values."""
+        self._limits.check_name(remote, "read old versions of")
+        return {}
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Nothing is to be done: an update leaves nothing of the old value."""
+        self._limits.check_name(remote, "forget old versions of")
+        return ()
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Delete it with its marks, for good. A workflow that runs already has been given the value."""
+        self.delete(remote)
+        return ()
+
     def close(self) -> None:
         """Let go of the connections."""
         self._calls.close()

@@ -36,6 +36,7 @@ from keyturn.providers.kubernetes_marks import (
     seen,
     unmarked,
 )
+from keyturn.providers.kubernetes_past import UNNOTED, finalizers, noted, outlived, past
 from keyturn.providers.kubernetes_restart import restart_users
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.side_by_side import read_side_by_side
@@ -47,6 +48,9 @@ OURS: Final = f"{TAG_MANAGED_BY}={MANAGED_BY}"
 OTHERS_TYPES: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token", "helm.sh/release.v1")
 """Types of Secrets that the cluster or Helm keeps for itself."""
 MANAGEABLE: Final = ",".join(f"type!={kind}" for kind in OTHERS_TYPES)
+PAST: Final = "read old versions of"
+FORGET: Final = "forget old versions of"
+ERASE: Final = "erase"
 TYPED_KEYS: Final = frozenset({"tls.crt", "tls.key", ".dockerconfigjson"})
 
 
@@ -154,6 +158,30 @@ class Kubernetes:
                 self._patch(known, "delete", {"metadata": unmarked(), "data": dict.fromkeys(known.keys)})
             else:
                 self._remove(known, "delete")
+
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """What ``kubectl apply`` has noted beside the data, where that differs: Kubernetes keeps no old versions."""
+        with suppress(NotFound):
+            return past(self._get(remote, PAST), merged=self._merge)
+        return {}
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Remove that note. Absent is success."""
+        with suppress(NotFound):
+            told = self._get(remote, FORGET)
+            if outlived(told, merged=self._merge):
+                self._patch(self._seen(told), FORGET, {"metadata": UNNOTED})
+        return ()
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Remove the Secret for good; with ``merge``, our keys alone. What its finalizers keep for now is said."""
+        with suppress(NotFound):
+            if self._merge and noted(told := self._get(remote, ERASE), merged=True):
+                self._patch(self._seen(told), ERASE, {"metadata": UNNOTED})
+            self.delete(remote)
+            if keep := finalizers(self._get(remote, ERASE, accept=ONE)):
+                return (f"it is served until its finalizers are removed: {', '.join(keep)}",)
+        return ()
 
     def close(self) -> None:
         """Let go of connections; the store can't be used afterwards."""

@@ -136,13 +136,13 @@ class MicrosoftGraph:
             problem = "the new secret can't be found in the answer"
             raise Unavailable(doing, f"{self.name}:{about}", problem, "It is removed by the next run") from None
 
-    def remove_password(self, application: str, key_id: str) -> None:
-        """Remove one secret. Absent is success, once Graph has said so several times.
+    def remove_password(self, application: str, key_id: str, *, fresh: bool = True) -> None:
+        """Remove one secret. Absent is success, once Graph has said so several times where it may be ``fresh``.
 
         Raises NotFound where the application is gone: one that is restored has its secrets again.
         """
         path = f"{path_of(application)}/removePassword"
-        for pause in (*self._absence_pauses, None):
+        for pause in (*(self._absence_pauses if fresh else ()), None):
             with suppress(NotFound, Refused):
                 self._rest.call("POST", path, "remove a secret of", application, document={"keyId": key_id})
                 return
@@ -168,6 +168,16 @@ class MicrosoftGraph:
         self._check_worth_waiting(application, key_id, secret, now, late=True)
         hint = "Run it again in some minutes: it goes on with the same secret"
         raise Unavailable("sign in as", f"{self.name}:{application}", "the sign-in does not know the secret yet", hint)
+
+    def takes(self, application: str, secret: Sensitive) -> bool:
+        """Whether the sign-in takes ``secret`` as the application's now; one that has expired it does not take.
+
+        Raises what else keeps the application from signing in: that tells nothing about the secret.
+        """
+        try:
+            return self._signs_in(application, secret)
+        except CandidateRejected:
+            return False
 
     def close(self) -> None:
         """Let go of connections."""

@@ -11,14 +11,26 @@ from typing import Final
 from keyturn.core.errors import CandidateRejected, KeyturnError, Locked, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers import mysql_accounts as accounts
-from keyturn.providers.accounts import Idle, admin_refused, lacking, login_refused, superseded
+from keyturn.providers import mysql_sessions as sessions
+from keyturn.providers.accounts import Idle, admin_refused, insist_on_another, lacking, login_refused, superseded
 from keyturn.providers.mysql_fence import TABLE, Written, locked, write, written
-from keyturn.providers.mysql_server import IDLE, NO_DATABASE_PRIVILEGE, REFUSED_LOGIN, Server, ServerError, Session
+from keyturn.providers.mysql_server import (
+    ELSEWHERE,
+    EXPIRED,
+    IDLE,
+    NO_DATABASE_PRIVILEGE,
+    REFUSED_LOGIN,
+    Server,
+    ServerError,
+    Session,
+)
 
 KEEPS_OLD: Final = (8, 0, 14)
 """Since when MySQL keeps the current password beside a new one (MySQL 8.0, "Dual Password Support")."""
 
-NEEDS_SESSIONS: Final = "GRANT PROCESS ON *.* TO {admin}"
+EMERGENCY: Final = 0.3
+"""Seconds that another writer is given where an account is cut: a change takes a hundredth of one. MySQL, which counts
+whole seconds, gives none."""
 
 
 class MySQL:
@@ -78,11 +90,18 @@ class MySQL:
 
     def disable(self, account: str, *, sequence: int) -> None:
         """Refuse every login of ``account`` and forget its passwords; what it made stays. Absent is success."""
-        with self._fenced("disable", account, sequence) as (session, stands):
-            write(session, account, sequence, making=stands.making)
-            accounts.shut(session, account)
-            if keeps_old(session):
-                accounts.discard_old(session, account)
+        self._shut("disable", account, sequence)
+
+    def cut(self, account: str, *, sequence: int) -> int:
+        """Refuse every login of ``account``, forget its passwords, and end its sessions: how many were ended."""
+        insist_on_another(self._named(account), account, self._admin())
+        return self.end_sessions(account, lambda: self._shut("cut", account, sequence, EMERGENCY))
+
+    def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
+        """End the sessions of ``account``, on this server, once ``refuse`` has made logins fail."""
+        refuse()
+        with self._translating("end the sessions of", account), self._administrator() as session:
+            return sessions.end(session, account, self._named(account))
 
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
         """Log in on a new connection and compare the account's rights with those of ``like``."""
@@ -94,13 +113,22 @@ class MySQL:
         if like and like != account and (missing := self._missing(account, like)):
             raise lacking(self._named(account), account, missing)
 
+    def accepts(self, account: str, password: Sensitive) -> bool:
+        """Whether the server lets ``account`` in from here, also if only to change a password that has expired."""
+        try:
+            self._server.log_in(account, password).close()
+        except ServerError as error:
+            if error.code in EXPIRED:
+                return True
+            if error.code in REFUSED_LOGIN - {ELSEWHERE}:
+                return False
+            raise self._server.translated(error, "log in as", self._named(account)) from None
+        return True
+
     def sessions(self, account: str) -> int:
         """How many sessions ``account`` has open now, on this server."""
         with self._translating("count the sessions of", account), self._administrator() as session:
-            # Without PROCESS the list silently shows one's own alone, and this refuses.
-            session.run("SELECT COUNT(*) FROM information_schema.innodb_trx", needs=NEEDS_SESSIONS)
-            counted = session.first("SELECT COUNT(*) FROM information_schema.processlist WHERE user = %s", account)
-            return int(counted)
+            return sessions.count(session, account)
 
     def close(self) -> None:
         """Let go of the admin's connections."""
@@ -116,13 +144,22 @@ class MySQL:
             hint = "That takes MySQL 8.0.14 or newer: say accepts_gap, or use alternating-users"
             raise UnsupportedOperation("set the password of", self._named(account), problem, hint)
 
+    def _shut(self, doing: str, account: str, sequence: int, patience: float | None = None) -> None:
+        with self._fenced(doing, account, sequence, patience) as (session, stands):
+            write(session, account, sequence, making=stands.making)
+            accounts.shut(session, account)
+            if keeps_old(session):
+                accounts.discard_old(session, account)
+
     @contextmanager
-    def _fenced(self, doing: str, account: str, sequence: int) -> Iterator[tuple[Session, Written]]:
+    def _fenced(
+        self, doing: str, account: str, sequence: int, patience: float | None = None
+    ) -> Iterator[tuple[Session, Written]]:
         """A session that alone may change the account, and refuses to go back in sequence."""
         with self._translating(doing, account), self._administrator() as session:
             # Asked before as well, so that an older run does not end a newer one's connection.
             self._check_sequence(written(session, account), doing, account, sequence)
-            with locked(session, account) as alone:
+            with locked(session, account, patience) as alone:
                 if not alone:
                     problem = f"another admin account's session holds it, for {IDLE} s at most"
                     raise Locked(doing, self._named(account), problem, "It is tried again")

@@ -69,15 +69,20 @@ def write(session: Session, account: str, sequence: int, *, making: bool) -> Non
 
 
 @contextmanager
-def locked(session: Session, account: str) -> Iterator[bool]:
-    """Be the only one who changes this account; False where somebody else keeps it. On an error, close the session."""
+def locked(session: Session, account: str, patience: float | None = None) -> Iterator[bool]:
+    """Be the only one who changes this account, after ``patience`` seconds by ending whoever else is at it.
+
+    False where that is another admin's session. On an error, close the session.
+    """
     name = f"keyturn:{account}"
-    yield _free(session, name) or (_ended(session, name) and _free(session, name))
+    yield _free(session, name, PATIENCE if patience is None else patience) or (
+        _ended(session, name) and _free(session, name, PATIENCE)
+    )
     session.run("DO RELEASE_LOCK(%s)", name)
 
 
-def _free(session: Session, name: str) -> bool:
-    return bool(session.first("SELECT GET_LOCK(%s, %s)", name, PATIENCE) == 1)
+def _free(session: Session, name: str, patience: float) -> bool:
+    return bool(session.first("SELECT GET_LOCK(%s, %s)", name, patience) == 1)
 
 
 def _ended(session: Session, name: str) -> bool:

@@ -27,6 +27,12 @@ SESSION: Final = (
 REFUSED_LOGIN: Final = frozenset({1045, 1130, 1698, 1820, 1862, 3118, 4151})
 """Wrong name, host or password; a password that has expired; a locked account (MySQL's number, MariaDB's)."""
 
+EXPIRED: Final = frozenset({1820, 1862})
+"""The password is the right one, and good for nothing but to set another."""
+
+ELSEWHERE: Final = 1130
+"""Nobody may log in from this machine, which says nothing of others."""
+
 NO_PRIVILEGE: Final = frozenset({1044, 1045, 1095, 1142, 1143, 1227, 1370, 1410, 1698})
 """A database, everything, a session, a table, a column, the server, a routine, accounts, a role."""
 

@@ -12,14 +12,15 @@ from typing import Any, Final
 
 import psycopg2
 from psycopg2 import errors as pg
-from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import encrypt_password
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.providers.accounts import Idle, admin_refused, lacking, login_refused, superseded
+from keyturn.providers import postgresql_accounts as accounts
+from keyturn.providers import postgresql_sessions as sessions
+from keyturn.providers.accounts import Idle, admin_refused, insist_on_another, lacking, login_refused, superseded
 
 TIMEOUT: Final = 10
 """Seconds for a connection and for each statement."""
@@ -28,47 +29,18 @@ STILL: Final = 5
 """Seconds that a session may stand still within a transaction. A worker that is suspended there holds the account's
 lock: the server ends its session, before whoever waits for the lock gives up."""
 
-FENCE: Final = re.compile(r" ?\[keyturn sequence=(\d+)\]")
-
 LOGIN_REFUSED: Final = ("28P01", "28000")
 """SQLSTATE invalid_password and invalid_authorization_specification."""
 
 REFUSALS: Final = re.compile(
-    r"FATAL: .*(password authentication failed|not permitted to log in|no password assigned"
-    r"|role .* does not exist|permission denied for database)"
+    r"FATAL: .*(password authentication failed|not permitted to log in|no password assigned|role .* does not exist)"
 )
 """The same in the server's words."""
 
+KEPT_OUT: Final = re.compile(r"FATAL: .*permission denied for database")
+"""What the server says to whom it has let in, and who may not use this one database."""
+
 NO_DATABASE: Final = re.compile(r"FATAL: .*database .* does not exist")
-
-PRIVILEGES: Final = """
-WITH granted AS (
-    SELECT member, 'member of ' || roleid::regrole AS what FROM pg_auth_members
-  UNION ALL
-    SELECT d.refobjid, privilege_type || ' on ' || c.oid::regclass
-      FROM pg_shdepend d JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid,
-           aclexplode(c.relacl) WHERE grantee = d.refobjid AND d.deptype = 'a' AND d.dbid = (
-           SELECT oid FROM pg_database WHERE datname = current_database())
-  UNION ALL
-    SELECT d.refobjid, privilege_type || ' on schema ' || n.nspname
-      FROM pg_shdepend d JOIN pg_namespace n ON d.classid = 'pg_namespace'::regclass AND n.oid = d.objid,
-           aclexplode(n.nspacl) WHERE grantee = d.refobjid AND d.deptype = 'a' AND d.dbid = (
-           SELECT oid FROM pg_database WHERE datname = current_database())
-  UNION ALL
-    SELECT d.refobjid, privilege_type || ' on database ' || b.datname
-      FROM pg_shdepend d JOIN pg_database b ON d.classid = 'pg_database'::regclass AND b.oid = d.objid,
-           aclexplode(b.datacl) WHERE grantee = d.refobjid AND d.deptype = 'a'
-)
-SELECT what FROM granted JOIN pg_roles ON pg_roles.oid = member WHERE rolname = %(like)s
-EXCEPT SELECT what FROM granted JOIN pg_roles ON pg_roles.oid = member WHERE rolname = %(account)s
-ORDER BY what
-"""
-"""What one role was granted and the other was not: memberships, and grants on tables, schemas and databases."""
-
-MEMBERSHIPS: Final = """
-SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
-WHERE r.rolname = %s ORDER BY 1
-"""
 
 
 class PostgreSQL:
@@ -111,11 +83,11 @@ class PostgreSQL:
             raise UnsupportedOperation("set the password of", self._named(account), problem, hint)
         with self._fenced("set the password of", account, sequence) as (cursor, exists):
             if not exists:
-                create_role(cursor, account, like)
+                accounts.create_role(cursor, account, like)
             if member_of:
-                act_as(cursor, account, member_of)
+                accounts.act_as(cursor, account, member_of)
             verifier = encrypt_password(password.reveal(), account, cursor.connection, "scram-sha-256")
-            cursor.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD %s").format(sql.Identifier(account)), (verifier,))
+            accounts.let_in(cursor, account, verifier)
 
     def discard_old(self, account: str, *, sequence: int) -> None:
         """Nothing: a role has one password, and none is kept beside it."""
@@ -132,50 +104,76 @@ class PostgreSQL:
 
     def _missing_privileges(self, account: str, like: str) -> list[str]:
         """What ``like`` may do and ``account`` may not; the admin's session knows the catalogs already."""
+        with self._transaction("compare the privileges of", account) as cursor:
+            cursor.execute(accounts.PRIVILEGES, {"account": account, "like": like})
+            return [what for (what,) in cursor.fetchall()]
+
+    def accepts(self, account: str, password: Sensitive) -> bool:
+        """Whether the server lets ``account`` in, whatever it may do in this database."""
         try:
-            with self._idle.lent() as connection, connection, connection.cursor() as cursor:
-                cursor.execute(PRIVILEGES, {"account": account, "like": like})
-                return [what for (what,) in cursor.fetchall()]
-        except psycopg2.Error as error:
-            raise self._translated(error, "compare the privileges of", account) from None
+            self._connect(account, password).close()
+        except psycopg2.OperationalError as error:
+            if refused_login(error):
+                return False
+            if KEPT_OUT.search(str(error)):
+                return True
+            raise self._translated(error, "log in as", account) from None
+        return True
 
     def sessions(self, account: str) -> int:
         """How many sessions ``account`` has open now, on all databases of the server."""
-        try:
-            with self._idle.lent() as connection, connection, connection.cursor() as cursor:
-                cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", (account,))
-                return int(first(cursor) or 0)
-        except psycopg2.Error as error:
-            raise self._translated(error, "count the sessions of", account) from None
+        with self._transaction("count the sessions of", account) as cursor:
+            return sessions.count(cursor, account)
 
     def disable(self, account: str, *, sequence: int) -> None:
         """Refuse every login of ``account`` and forget its password. Absent is success."""
         with self._fenced("disable", account, sequence) as (cursor, exists):
             if exists:
-                cursor.execute(sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL").format(sql.Identifier(account)))
+                accounts.shut(cursor, account)
+
+    def cut(self, account: str, *, sequence: int) -> int:
+        """Refuse every login of ``account``, forget its password, and end its sessions: how many were ended."""
+        insist_on_another(self._named(account), account, self._admin())
+        return self.end_sessions(account, lambda: self.disable(account, sequence=sequence))
+
+    def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
+        """End the sessions of ``account``, on all databases of the server, once ``refuse`` has made logins fail."""
+        doing = "end the sessions of"
+        with self._transaction(doing, account) as cursor:
+            oid = sessions.number(cursor, account)
+        refuse()
+        if oid is None:
+            return 0
+        return sessions.end(lambda: self._transaction(doing, account), oid, self._named(account))
 
     def close(self) -> None:
         """Let go of the admin's connections."""
         self._idle.close()
 
     @contextmanager
-    def _fenced(self, doing: str, account: str, sequence: int) -> Iterator[tuple[Cursor, bool]]:
-        """A transaction that holds the account's lock and refuses to go back in sequence."""
+    def _transaction(self, doing: str, account: str) -> Iterator[Cursor]:
+        """A transaction of the admin's; whatever the server refuses in it is told in our words."""
         try:
             with self._idle.lent() as connection, connection, connection.cursor() as cursor:
-                found = lock_account(cursor, account)
-                self._check_sequence(found, doing, account, sequence)
-                yield cursor, found is not None
-                if found is not None or role_exists(cursor, account):
-                    mark(cursor, account, found or "", sequence)
+                yield cursor
         except psycopg2.Error as error:
             raise self._translated(error, doing, account) from None
 
+    @contextmanager
+    def _fenced(self, doing: str, account: str, sequence: int) -> Iterator[tuple[Cursor, bool]]:
+        """A transaction that holds the account's lock and refuses to go back in sequence."""
+        with self._transaction(doing, account) as cursor:
+            found = accounts.lock_account(cursor, account)
+            self._check_sequence(found, doing, account, sequence)
+            yield cursor, found is not None
+            if found is not None or accounts.role_exists(cursor, account):
+                accounts.mark(cursor, account, found or "", sequence)
+
     def _check_sequence(self, comment: str | None, doing: str, account: str, sequence: int) -> None:
-        stands = FENCE.search(comment or "")
-        if stands and int(stands[1]) > sequence:
+        stands = accounts.marked(comment)
+        if stands is not None and stands > sequence:
             place, remedy = self._named(account), "clear the role's comment"
-            raise superseded(doing, place, stands=int(stands[1]), sequence=sequence, remedy=remedy)
+            raise superseded(doing, place, stands=stands, sequence=sequence, remedy=remedy)
 
     def _connect_admin(self) -> Connection:
         admin = self._admin()
@@ -204,7 +202,7 @@ class PostgreSQL:
         return connection
 
     def _login_failure(self, error: psycopg2.OperationalError, account: str) -> KeyturnError:
-        if refused_login(error):
+        if refused_login(error) or KEPT_OUT.search(str(error)):
             return login_refused(self._named(account))
         return self._translated(error, "log in as", account)
 
@@ -248,48 +246,3 @@ def usable(connection: Connection) -> bool:
     except psycopg2.Error:
         return False
     return True
-
-
-def lock_account(cursor: Cursor, account: str) -> str | None:
-    """Take the account's lock until the transaction ends; the role's comment, None when there is no role."""
-    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('keyturn:' || %s, 0))", (account,))
-    cursor.execute(
-        "SELECT coalesce(shobj_description(oid, 'pg_authid'), '') FROM pg_roles WHERE rolname = %s", (account,)
-    )
-    return first(cursor)
-
-
-def role_exists(cursor: Cursor, account: str) -> bool:
-    """Whether there is such a role."""
-    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (account,))
-    return cursor.fetchone() is not None
-
-
-def mark(cursor: Cursor, account: str, comment: str, sequence: int) -> None:
-    """Write the sequence number into the role's comment; the rest of the comment stays."""
-    text = FENCE.sub("", comment) + f" [keyturn sequence={sequence}]"
-    cursor.execute(sql.SQL("COMMENT ON ROLE {} IS %s").format(sql.Identifier(account)), (text.strip(),))
-
-
-def create_role(cursor: Cursor, account: str, like: str | None) -> None:
-    """Make the account with the memberships of ``like``; it can't log in before it has a password."""
-    cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(account)))
-    cursor.execute(MEMBERSHIPS, (like,))
-    for (group,) in cursor.fetchall():
-        cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(account)))
-
-
-def act_as(cursor: Cursor, account: str, owner: str) -> None:
-    """Let all that the account makes belong to ``owner``: it is a member, and acts as it from login on."""
-    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s AND %s = ANY(rolconfig)", (account, f"role={owner}"))
-    if cursor.fetchone():
-        return
-    names = {"owner": sql.Identifier(owner), "account": sql.Identifier(account)}
-    cursor.execute(sql.SQL("GRANT {owner} TO {account}").format(**names))
-    cursor.execute(sql.SQL("ALTER ROLE {account} SET role = {owner}").format(**names))
-
-
-def first(cursor: Cursor) -> str | None:
-    """The only column of the only row, None without a row."""
-    row = cursor.fetchone()
-    return str(row[0]) if row else None

@@ -9,15 +9,16 @@ a line of the ACL file. Redis copies users to no other node: each is changed by 
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
-from keyturn.core.errors import Denied, Invalid, Locked
+from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.providers.accounts import admin_refused, login_refused, superseded
+from keyturn.providers.accounts import admin_refused, insist_on_another, login_refused, superseded
 from keyturn.providers.redis_node import Node, Server, translated
 
 MARK: Final = b"keyturn".hex()
@@ -91,6 +92,42 @@ class Redis:
                 raise login_refused(self._named(user), by=node) from None
             except RedisError as error:
                 raise translated(error, "log in as", self._named(user), node) from None
+
+    def accepts(self, user: str, password: Sensitive) -> bool:
+        """Whether any node lets the user in. Raises TransientError where one does not answer and none does."""
+        silent: KeyturnError | None = None
+        for node in self._nodes:
+            try:
+                with node.session(user, password):
+                    return True
+            except AuthenticationError:
+                continue
+            except RedisError as error:
+                silent = translated(error, "log in as", self._named(user), node)
+        if silent:
+            raise silent
+        return False
+
+    def cut(self, user: str, password: str, *, sequence: int) -> int:
+        """Take one password away, and end the user's sessions, on every node that can be reached: how many ended.
+
+        Raises an error when the other nodes have been done. A user that is not there is success.
+        """
+        insist_on_another(self._named(user), user, self._admin())
+        with ThreadPoolExecutor(len(self._nodes)) as pool:
+            # A node that does not answer must not hold up the others.
+            cuts = [pool.submit(self._cut, node, user, password, sequence) for node in self._nodes]
+        return sum(cut.result() for cut in cuts)
+
+    def _cut(self, node: Node, user: str, password: str, sequence: int) -> int:
+        with self._administrator(node, "cut", user) as server:
+            if server.user(user) is None:
+                return 0
+            self._change(server, node, user, lambda there: there - {password}, sequence)
+            try:
+                return server.end_sessions(user)
+            finally:
+                server.save()
 
     def sessions(self, user: str) -> Sequence[tuple[str, timedelta]]:
         """Every session of the user: where it comes from, and how long it has been open at least."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from keyturn.core.errors import Invalid, KeyturnError, Unavailable
 from keyturn.core.sensitive import Sensitive
@@ -66,7 +66,7 @@ class Node:
 
 
 class Server:
-    """What a logged-in user may ask one node. ``rule`` is the ACL rule that the last command needs."""
+    """What a logged-in user may ask one node. ``rule`` is the ACL rule that the first refused command needs."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -102,6 +102,10 @@ class Server:
         clients = [dict(part.split("=", 1) for part in line.split(" ") if "=" in part) for line in lines]
         return [described(client) for client in clients if client.get("user") == user]
 
+    def end_sessions(self, user: str) -> int:
+        """End every session of a user that there is: how many."""
+        return int(self._ask("CLIENT", "KILL", "USER", user))
+
     def nodes(self) -> int:
         """How many nodes it knows that hold the same data, itself among them."""
         told = pairs(self._ask("INFO"))
@@ -110,9 +114,12 @@ class Server:
         return 1 + int(told["connected_slaves"]) + (told["role"] == "slave")
 
     def _ask(self, *command: str) -> Any:
-        self.rule = f"+{'|'.join(command[:2]).lower()}"
         self._connection.send_command(*command)
-        return self._connection.read_response()
+        try:
+            return self._connection.read_response()
+        except NoPermissionError:
+            self.rule = self.rule or f"+{'|'.join(command[:2]).lower()}"
+            raise
 
 
 def translated(error: RedisError, doing: str, name: str, node: Node) -> KeyturnError:

@@ -1,6 +1,7 @@
 """From the catalogue's words to opened adapters; each SDK is imported when its first adapter is opened."""
 
 import importlib
+import os
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.hub import Hub
 from keyturn.core.keys import KeyMaker
+from keyturn.core.ledger import Ledger
 from keyturn.core.names import (
     AWS_PARAMETER_STORE,
     AWS_SECRETS_MANAGER,
@@ -26,6 +28,7 @@ from keyturn.core.names import (
 from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
+from keyturn.providers.ledger_keeping import configured_ledger
 from keyturn.rotation.context import Keyturn
 
 T = TypeVar("T")
@@ -61,12 +64,16 @@ ATTEMPTS: Final = 4
 """How often a consumer is told in one run before it counts as silent."""
 
 
-def open_keyturn(catalogue: Catalogue, hub: Hub) -> Keyturn:
-    """Everything that a rotation of this catalogue needs. Adapters are opened when first asked for, and kept."""
+def open_keyturn(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None) -> Keyturn:
+    """Everything that a rotation of this catalogue needs. Adapters are opened when first asked for, and kept.
+
+    Without a ``ledger`` it is the one that the environment names.
+    """
     stores = Kept(lambda name: open_store(name, catalogue.store(name)))
     tools = Opening(hub, Kept(lambda name: open_target(name, catalogue.target(name), hub)))
     strategies = Kept(lambda path: catalogue.secret(path).rotation.open(path, tools))
-    return Keyturn(catalogue, hub, strategies, stores, CatalogueSender(catalogue, hub), tools.clock)
+    sender, ledger = CatalogueSender(catalogue, hub), ledger or configured_ledger(os.environ)
+    return Keyturn(catalogue, hub, strategies, stores, sender, ledger, tools.clock)
 
 
 @dataclass(frozen=True)
@@ -148,14 +155,14 @@ class CatalogueSender:
         self._hub = hub
         self._senders = Kept(lambda scheme: _webhook_sender(allow_http=scheme == "http"))
 
-    def deliver(self, consumer: str, path: str, version: int, at: datetime) -> None:
+    def deliver(self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED) -> None:
         """Tell ``consumer``; returns once it has acknowledged. Raises the last error of several tries."""
         settings = self._catalogue.consumer(consumer)
         self._sender(settings.url).deliver_with_retries(
             settings.url,
             self._signing_key(consumer, settings.signing_key),
-            Notice(SECRET_ROTATED, path, version, at),
-            message_id=message_id(path, version, SECRET_ROTATED),
+            Notice(event, path, version, at),
+            message_id=message_id(path, version, event),
             timeout=settings.timeout.total_seconds(),
             name=consumer,
             attempts=ATTEMPTS,

@@ -1,7 +1,7 @@
 """The hub over hvac: KV v2 for secrets, a KV v2 mount of Keyturn's own for its state, and the hub's engines."""
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -9,14 +9,18 @@ from typing import Any, Final
 
 from keyturn.core.engines import Authority
 from keyturn.core.errors import Conflict, Invalid
-from keyturn.core.hub import HubSecret, SecretInfo, State, VersionInfo
+from keyturn.core.hub import HubSecret, Right, SecretInfo, State, VersionInfo
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.vault_calls import Calls
 from keyturn.providers.vault_database import VaultDatabase
-from keyturn.providers.vault_listing import describe_below
+from keyturn.providers.vault_leases import leases_below, revoke_lease
+from keyturn.providers.vault_listing import VaultListing, describe_below
 from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault_signer import VaultSigner
 
 FINGERPRINT_KEY = "fingerprint-key"
+PATHS: Final = 500
+"""Asked for in one request; OpenBao takes at most 1,000 strings in one."""
 THREADS: Final = 16
 """Reads that are under way at once."""
 
@@ -26,7 +30,9 @@ class VaultHub:
 
     def __init__(self, settings: HubSettings) -> None:
         self.settings = settings
+        self.mount, self.state_mount = settings.mount, settings.state_mount
         self._calls = Calls(settings)
+        self._listing = VaultListing(self._calls, settings.mount, settings.mount)
         self._fingerprint_key: Sensitive | None = None
 
     def read(self, path: str, version: int | None = None) -> HubSecret | None:
@@ -54,6 +60,10 @@ class VaultHub:
         """Every secret below ``prefix``: a page of many at a time on OpenBao, one by one on Vault."""
         for path, told in describe_below(self._calls, self.settings.mount, prefix):
             yield _info(path, told)
+
+    def describe_many(self, paths: Collection[str]) -> dict[str, SecretInfo]:
+        """The same of these alone: neighbours by one page on OpenBao, one by one on Vault."""
+        return {path: _info(path, told) for path, told in self._listing.of(paths)}
 
     def write(self, path: str, fields: SecretFields, *, cas: int) -> int:
         """Write the whole secret and return its new version. Raises Conflict when ``cas`` is not the newest."""
@@ -94,6 +104,32 @@ class VaultHub:
         if self._fingerprint_key is None:
             self._fingerprint_key = self._read_fingerprint_key() or self._make_fingerprint_key()
         return self._fingerprint_key
+
+    def destroy(self, path: str, versions: Collection[int]) -> None:
+        """Remove the values of these versions for good. Absent and destroyed before are success."""
+        if versions:
+            self._calls.post("destroy", path, f"{self.mount}/destroy/{path}", {"versions": sorted(versions)})
+
+    def lacking(self, wanted: Collection[Right]) -> list[Right]:
+        """Those of ``wanted`` that the login in use does not have, asked for many at a time."""
+        paths, told = list(dict.fromkeys(right.path for right in wanted)), dict[str, Any]()
+        for start in range(0, len(paths), PATHS):
+            body = {"paths": paths[start : start + PATHS]}
+            answer = self._calls.post("ask for the rights on", "the hub", "sys/capabilities-self", body)
+            told |= answer.json()["data"]
+        return [right for right in wanted if not _allows(told.get(right.path) or (), right.capability)]
+
+    def leases(self, prefix: str) -> list[str]:
+        """The ids of all leases below ``prefix``, in order; none is no error."""
+        return leases_below(self._calls, prefix)
+
+    def revoke_lease(self, lease_id: str) -> None:
+        """End a lease, and what it gave, before this returns. Absent is success."""
+        revoke_lease(self._calls, lease_id)
+
+    def signer(self, key: str) -> VaultSigner:
+        """The newest version of that key in the transit engine. Raises NotFound, Denied, Invalid."""
+        return VaultSigner(self._calls, self.settings.transit_mount, key)
 
     def database(self, mount: str) -> VaultDatabase:
         """The database engine at ``mount``."""
@@ -137,6 +173,11 @@ class VaultHub:
     def _put(self, url: str, name: str, data: Mapping[str, Any], cas: int) -> int:
         response = self._calls.post("write", name, url, {"options": {"cas": cas}, "data": dict(data)})
         return int(response.json()["data"]["version"])
+
+
+def _allows(capabilities: Collection[str], wanted: str) -> bool:
+    """Whether a path's capabilities hold this one: ``root`` stands for all of them, and ``deny`` for none."""
+    return "deny" not in capabilities and ("root" in capabilities or wanted in capabilities)
 
 
 def _info(path: str, told: Mapping[str, Any]) -> SecretInfo:

@@ -50,6 +50,10 @@ class Calls:
         headers = {"Content-Type": "application/merge-patch+json"}
         return self._must(doing, name, "patch", path, headers=headers, json=body)
 
+    def delete(self, doing: str, name: str, path: str) -> None:
+        """Remove. Absent is success."""
+        self._call(doing, name, "delete", path)
+
     def close(self) -> None:
         """Let go of the connections."""
         self._session.close()

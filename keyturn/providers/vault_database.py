@@ -7,9 +7,10 @@ from typing import Any
 import requests
 
 from keyturn.core.engines import Lease, LeaseStanding, StaticRole, Terms
-from keyturn.core.errors import Invalid, KeyturnError, NotFound, Unavailable
+from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault_calls import Calls
+from keyturn.providers.vault_leases import revoke_lease
 
 
 class VaultDatabase:
@@ -69,12 +70,7 @@ class VaultDatabase:
 
     def revoke(self, lease_id: str) -> None:
         """End a lease and its account, before this returns. Absent is success."""
-        try:
-            self._calls.post("revoke", lease_id, "sys/leases/revoke", {"lease_id": lease_id, "sync": True})
-        except Invalid:
-            # Whatever the database answers the engine, or that it does not, comes as this.
-            hint = "See the hub's log: the database must answer, and the role's revocation_statements must work"
-            raise Unavailable("revoke", lease_id, "the engine could not end the account", hint) from None
+        revoke_lease(self._calls, lease_id)
 
     def static_role(self, role: str) -> StaticRole | None:
         """A static role; None when there is none of that name."""

@@ -5,7 +5,8 @@ path, and answers 404 to it, or 403 where no policy names it: there every secret
 by side. Source: "KV secrets engine version 2 (API)" of OpenBao and of Vault.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -17,6 +18,12 @@ PAGE: Final = 1000
 
 THREADS: Final = 8
 """Metadata reads that are under way at once, where the server has no listing that tells it."""
+
+FEW: Final = 3
+"""So many secrets of one folder are read one by one, and no listing is asked for."""
+
+SPARE: Final = 5
+"""So many others may stand between some secrets that one page tells of; the server reads each entry of a page."""
 
 Described = tuple[str, Mapping[str, Any]]
 """A secret's path in its mount, and the metadata that the server keeps of it, as it tells it."""
@@ -42,6 +49,38 @@ class VaultListing:
                 elif told is not None:
                     yield path, told
 
+    def of(self, paths: Collection[str]) -> Iterator[Described]:
+        """These secrets alone; what is absent is left out. Neighbours are told by one page. Raises Denied."""
+        unknown = []
+        for folder, names in _by_folder(paths).items():
+            told = self._neighbours(folder, names)
+            yield from ((folder + name, known) for name in names if (known := told.get(name)))
+            unknown += [folder + name for name in names if name not in told]
+        yield from self._read_all(unknown)
+
+    def _neighbours(self, folder: str, names: Sequence[str]) -> Mapping[str, Mapping[str, Any] | None]:
+        """What one page from the first of these ``names``, which are sorted, tells of them; None for an absent one."""
+        if len(names) <= FEW or not self._tells_metadata:
+            return {}
+        limit = len(names) + SPARE
+        try:
+            page = self._page(folder, names[0][:-1], limit)
+        except Denied:
+            return {}  # what has no right to the names either is denied there
+        if page is None:
+            told = {path.removeprefix(folder): known for path, known in self._read_all([folder + n for n in names])}
+            # An empty folder looks the same either way; this one is not, so the server has no listing that tells more.
+            self._tells_metadata = not told
+            return {name: told.get(name) for name in names}
+        there, known = page["keys"], page.get("key_info") or {}
+        return {name: known.get(name) for name in names if len(there) < limit or name <= there[-1]}
+
+    def _read_all(self, paths: Sequence[str]) -> Iterator[Described]:
+        with ThreadPoolExecutor(THREADS) as pool:
+            for path, told in zip(paths, pool.map(self._read, paths), strict=True):
+                if told is not None:
+                    yield path, told
+
     def _entries(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         """What stands directly in a folder; folders themselves end with a slash and tell nothing."""
         page = self._page(folder, "") if self._tells_metadata else None
@@ -54,9 +93,9 @@ class VaultListing:
                 yield folder + name, None if name.endswith("/") else known.get(name)
             page = self._page(folder, names[-1]) if len(names) >= PAGE else None
 
-    def _page(self, folder: str, after: str) -> dict[str, Any] | None:
+    def _page(self, folder: str, after: str, limit: int = PAGE) -> dict[str, Any] | None:
         """One page of names with their metadata; None where there is none, or this way is closed."""
-        asked = {"list": "true", "limit": PAGE, **({"after": after} if after else {})}
+        asked = {"list": "true", "limit": limit, **({"after": after} if after else {})}
         try:
             answer = self._calls.find("list", self._name, f"{self._mount}/detailed-metadata/{folder}", asked)
         except Denied:
@@ -84,3 +123,12 @@ class VaultListing:
 def describe_below(calls: Calls, mount: str, prefix: str = "") -> Iterator[Described]:
     """Every secret below ``prefix`` of a mount with its metadata, listed once."""
     return VaultListing(calls, mount, f"{mount}/{prefix}").below(prefix)
+
+
+def _by_folder(paths: Collection[str]) -> dict[str, list[str]]:
+    """The names in each folder, sorted as the server sorts them."""
+    folders: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(set(paths)):
+        folder, slash, name = path.rpartition("/")
+        folders[folder + slash].append(name)
+    return folders

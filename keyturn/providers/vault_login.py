@@ -41,6 +41,7 @@ class HubSettings:
     secret_id_file: str | None = None
     approle_mount: str = "approle"
     lease_token_role: str | None = None
+    transit_mount: str = "transit"
 
     @staticmethod
     def from_environment(env: Mapping[str, str] = os.environ) -> "HubSettings":
@@ -59,6 +60,7 @@ class HubSettings:
             secret_id_file=env.get("KEYTURN_HUB_SECRET_ID_FILE"),
             token_file=env.get("KEYTURN_HUB_TOKEN_FILE"),
             lease_token_role=env.get("KEYTURN_HUB_LEASE_TOKEN_ROLE"),
+            transit_mount=env.get("KEYTURN_HUB_TRANSIT_MOUNT", "transit"),
         )
 
 

@@ -24,6 +24,7 @@ from keyturn.providers.limits import StoreLimits
 from keyturn.providers.vault_calls import Calls
 from keyturn.providers.vault_listing import VaultListing
 from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault_past import VaultPast, is_readable
 
 TEXT_FIELD: Final = "value"
 """Where a text stands that is no JSON object."""
@@ -42,6 +43,10 @@ LONGEST_MARK: Final = 512
 """Bytes in one value of the custom metadata."""
 
 THREADS: Final = 8
+
+PAST: Final = "read old versions of"
+FORGET: Final = "forget old versions of"
+ERASE: Final = "erase"
 
 
 class VaultStore:
@@ -79,6 +84,7 @@ class VaultStore:
             )
         )
         self._listing = VaultListing(self._calls, mount, self._named("*"))
+        self._past = VaultPast(self._calls, mount, self._named, self._metadata)
 
     def find(self, remote: str) -> Copy | None:
         """Describe one secret by its metadata alone; one whose newest version is deleted is not intact."""
@@ -139,6 +145,27 @@ class VaultStore:
                 self._calls.post("delete", self._named(remote), path, {"versions": [version]})
             if Marks.from_tags(_custom(told)):
                 self._mark(remote, {TAG_LET_GO: str(version)})
+
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """The old versions that are neither deleted nor destroyed, by number; see :func:`readings`."""
+        self._limits.check_name(remote, PAST)
+        with self._told(PAST, remote):
+            found = self._past.readable(remote, PAST)
+        return {name: value for number, data in found.items() for name, value in readings(number, data["data"]).items()}
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Destroy every old version, deleted ones too, and the newest where it is deleted. Nothing of them stays."""
+        self._limits.check_name(remote, FORGET)
+        with self._told(FORGET, remote):
+            self._past.destroy(remote, FORGET)
+        return ()
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Remove the secret with its metadata and every version, for good. Absent is success."""
+        self._limits.check_name(remote, ERASE)
+        with self._told(ERASE, remote):
+            self._past.remove(remote, ERASE)
+        return ()
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -240,6 +267,14 @@ def text_of(fields: Mapping[str, Any], metadata: Mapping[str, Any]) -> Sensitive
     return payload(SecretFields(fields))
 
 
+def readings(number: int, fields: Mapping[str, Any]) -> dict[str, Sensitive]:
+    """What an old version may stand for, by name: only the newest says whether its one field ``value`` is an object."""
+    as_object = payload(SecretFields(fields))
+    if not _looks_like_text(fields):
+        return {str(number): as_object}
+    return {str(number): Sensitive(fields[TEXT_FIELD]), f"{number} as an object": as_object}
+
+
 def _unchanging(told: Any) -> bool:
     """Whether the server gives this back as it was: 1.0 would come back as 1, and large numbers rounded."""
     if isinstance(told, dict):
@@ -272,10 +307,7 @@ def _custom(told: Mapping[str, Any]) -> dict[str, str]:
 def _served(told: Mapping[str, Any]) -> bool:
     """Whether the newest version is there, neither deleted nor destroyed."""
     newest = told["versions"].get(str(told["current_version"]))
-    if newest is None or newest["destroyed"]:
-        return False
-    ends = newest["deletion_time"]
-    return not ends or datetime.fromisoformat(ends) > datetime.now(UTC)
+    return newest is not None and is_readable(newest)
 
 
 def _copy(path: str, told: Mapping[str, Any]) -> Copy:

@@ -8,6 +8,7 @@ from keyturn.core.record import Stage
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.guard import moved
+from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import save
 
 
@@ -17,13 +18,20 @@ def abandon(keyturn: Keyturn, attempt: Attempt, why: str, *, refused: bool = Fal
     First the record says so, which stops every other worker; then CURRENT's version moves on; the target
     comes last, and may be told again after a crash; one that the catalogue no longer leads to is not told.
     """
+    with recorded(keyturn, "abandon", attempt.path, note=why):
+        return given_up(keyturn, attempt, why, refused=refused)
+
+
+def given_up(keyturn: Keyturn, attempt: Attempt, why: str, *, refused: bool) -> Attempt:
+    """The same, unrecorded."""
     path, rotation = attempt.path, attempt.rotation
     if rotation.stage is not Stage.ABANDONING:
         doomed = rotation.to(Stage.ABANDONING, note=why, refused=refused)
         attempt = replace(attempt, record=save(keyturn, path, attempt.record, doomed, attempt.candidate))
     attempt = fence(keyturn, attempt)
     if not (attempt.in_force or moved(keyturn, path, attempt.rotation)):
-        keyturn.open_strategy(path).abandon(attempt.change(sequence=attempt.record.version))
+        change = replace(attempt.change(sequence=attempt.record.version), current=attempt.serving)
+        keyturn.open_strategy(path).abandon(change)
     closed = attempt.rotation.to(Stage.ABANDONED, closed_at=keyturn.clock())
     return replace(attempt, record=save(keyturn, path, attempt.record, closed))
 

@@ -38,10 +38,21 @@ class Attempt:
         """Whether CURRENT is the candidate already: a run was interrupted right after it promoted."""
         return self.current is not None and self.current.fields.holds(self.candidate)
 
+    @property
+    def ground(self) -> SecretFields | None:
+        """What the candidate is laid over: CURRENT, or what a revocation has left of it."""
+        return self.current.fields if self.current else self.record.rest
+
+    @property
+    def serving(self) -> SecretFields | None:
+        """What CURRENT holds, unless a revocation has ended it: then nothing of it may be in force again."""
+        if self.current is None or self.record.dead(self.current.version):
+            return None
+        return self.current.fields
+
     def change(self, sequence: int | None = None) -> Change:
         """The attempt as its strategy sees it."""
-        current = self.current.fields if self.current else None
-        return Change(self.path, sequence or self.rotation.sequence, self.candidate, current)
+        return Change(self.path, sequence or self.rotation.sequence, self.candidate, self.ground)
 
 
 def ends(keyturn: Keyturn, attempt: Attempt) -> dict[str, str]:

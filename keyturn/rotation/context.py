@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,8 @@ from keyturn.catalogue import Catalogue
 from keyturn.catalogue.models import Secret
 from keyturn.core.fingerprint import fingerprint, payload
 from keyturn.core.hub import Hub
+from keyturn.core.ledger import Ledger
+from keyturn.core.notices import SECRET_ROTATED
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
 from keyturn.core.strategies import Strategy
@@ -54,14 +57,16 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T], at_once: int | None
     listed = list(items)
     if len(listed) < 2:
         return [work(item) for item in listed]
+    # Each thread works in the name of whoever asked.
+    contexts = [copy_context() for _ in listed]
     with ThreadPoolExecutor(min(len(listed), at_once or len(listed))) as pool:
-        return list(pool.map(work, listed))
+        return list(pool.map(lambda context, item: context.run(work, item), contexts, listed))
 
 
 class Sender(Protocol):
     """Delivers notices to consumers."""
 
-    def deliver(self, consumer: str, path: str, version: int, at: datetime) -> None:
+    def deliver(self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED) -> None:
         """Tell ``consumer`` that ``path`` is at ``version`` since ``at``; returns once it has acknowledged.
 
         Tries several times under one message id and raises the last error.
@@ -80,6 +85,7 @@ class Keyturn:
     open_strategy: Callable[[str], Strategy]
     open_store: Callable[[str], Store]
     sender: Sender
+    ledger: Ledger
     clock: Callable[[], datetime]
     holder: str = field(default_factory=this_process)
     patience: float = 60.0

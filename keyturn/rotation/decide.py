@@ -9,6 +9,7 @@ from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT, TOKEN, WANTED_AT, SecretI
 from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import load
 
 UNFINISHED: Final = Reason("Unfinished", "an earlier run was interrupted")
@@ -74,11 +75,17 @@ def decide(keyturn: Keyturn, path: str, trigger: Trigger) -> Decision:
 
     Raises CandidateRejected when the target has refused too many candidates in a row, unless a person asks.
     """
-    return decided(keyturn, path, trigger, look_up(keyturn, path))
+    with recorded(keyturn, "decide", path, changes=False) as doing:
+        decision = decided(keyturn, path, trigger, look_up(keyturn, path))
+        doing.version = decision.seen
+        doing.note = decision.reason.message if decision.reason else "nothing to do"
+    return decision
 
 
 def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> Decision:
     """The decision, on what has been looked up."""
+    if held(stands.record, trigger):
+        return Decision(None, stands.version)
     if stands.record.open:
         reverting = stands.record.open.stage is Stage.REVERTING
         return Decision(UNFINISHED, stands.version, reverting=reverting, by_hand=trigger in BY_HAND)
@@ -95,6 +102,12 @@ def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> 
         urgent=asked.suspected_at is not None,
         refusals=CANDIDATES + (stands.record.refusals if trigger in BY_HAND else 0),
     )
+
+
+def held(record: Record, trigger: Trigger) -> bool:
+    """Whether a revocation is at the secret, or wants it left without a new value until a person rotates it."""
+    cutting = record.open is not None and record.open.stage is Stage.CUTTING
+    return cutting or (bool(record.frozen) and record.open is None and trigger not in BY_HAND)
 
 
 def sight(keyturn: Keyturn, path: str, listed: Mapping[str, SecretInfo] | None = None) -> Sighting:

@@ -10,6 +10,7 @@ from keyturn.core.record import Rotation
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.recorded import recorded
 from keyturn.rotation.sync import check_owned, compare, refusal_of
 
 HINT = "Nothing has been changed. Mend that, and rotate again"
@@ -20,6 +21,12 @@ def guard_destinations(keyturn: Keyturn, path: str, *, urgent: bool) -> None:
 
     An ``urgent`` rotation does not wait for destinations that can't be reached.
     """
+    with recorded(keyturn, "guard", path, changes=False):
+        insist_on_destinations(keyturn, path, urgent=urgent)
+
+
+def insist_on_destinations(keyturn: Keyturn, path: str, *, urgent: bool) -> None:
+    """Raises the first error that speaks against it, one that does not pass before others."""
     current = keyturn.hub.read(path)
     found = side_by_side(lambda place: refusal(keyturn, path, place, current), keyturn.secret(path).destinations)
     errors = [error for error in found if error and not (urgent and isinstance(error, TransientError))]
@@ -30,9 +37,8 @@ def guard_destinations(keyturn: Keyturn, path: str, *, urgent: bool) -> None:
 def guard_candidate(keyturn: Keyturn, attempt: Attempt) -> None:
     """Refuse to install what was made for another target or account, or what a store can't hold."""
     check_target(keyturn, attempt.path, attempt.rotation)
-    current = attempt.current.fields if attempt.current else None
-    keyturn.open_strategy(attempt.path).guard(current, attempt.candidate)
-    whole = (current or SecretFields({})).merged(attempt.candidate)
+    keyturn.open_strategy(attempt.path).guard(attempt.serving, attempt.candidate)
+    whole = (attempt.ground or SecretFields({})).merged(attempt.candidate)
     for destination in keyturn.secret(attempt.path).destinations:
         for flaw in flaws(keyturn, destination, whole):
             raise Invalid("push to", destination.label, flaw, HINT)

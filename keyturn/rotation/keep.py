@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from keyturn.core.errors import KeyturnError
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import load
 
 AT_ONCE = 8
@@ -19,17 +20,21 @@ def keep_alive(keyturn: Keyturn, paths: Iterable[str]) -> dict[str, str]:
 def fault(keyturn: Keyturn, path: str) -> str:
     """Why one secret's credentials could not be renewed; empty when they were."""
     try:
-        renew(keyturn, path)
+        with recorded(keyturn, "renew", path, place=keyturn.target(path)):
+            renew(keyturn, path)
     except KeyturnError as error:
         return str(error)
     return ""
 
 
 def renew(keyturn: Keyturn, path: str) -> None:
-    """Renew one secret's credentials. Raises what stands in the way."""
+    """Renew one secret's credentials. Raises what stands in the way. What a revocation holds is left to end."""
+    record = load(keyturn, path)
+    if record.frozen:
+        return
     strategy, current = keyturn.open_strategy(path), keyturn.hub.read(path)
     if current:
         strategy.keep_alive(strategy.ends(current.fields))
-    retiring = load(keyturn, path).retiring
+    retiring = record.retiring
     if retiring and not retiring.urgent:
         strategy.keep_alive(retiring.ends)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from keyturn.core.errors import Conflict, Locked, Superseded
-from keyturn.core.record import Record, Rotation
+from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn, alive
 
@@ -21,14 +21,24 @@ def save(
     keyturn: Keyturn, path: str, record: Record, rotation: Rotation, candidate: SecretFields | None = None
 ) -> Record:
     """Write ``record`` with ``rotation`` in place. Raises Conflict when another worker wrote first."""
-    updated = record.having(rotation, candidate)
-    version = keyturn.hub.write_state(f"{ROTATIONS}/{path}", updated.to_data(), cas=record.version)
-    return replace(updated, version=version, age=0.0)
+    return rewrite(keyturn, path, record.having(rotation, candidate))
+
+
+def rewrite(keyturn: Keyturn, path: str, record: Record) -> Record:
+    """Write the record over the version that it was read at. Raises Conflict when another worker wrote first."""
+    version = keyturn.hub.write_state(f"{ROTATIONS}/{path}", record.to_data(), cas=record.version)
+    return replace(record, version=version, age=0.0)
 
 
 def claim(keyturn: Keyturn, path: str, record: Record) -> Record:
-    """Make this process the holder of the open rotation. Raises Locked while its holder may be at work."""
+    """Make this process the holder of the open rotation. Raises Locked while its holder may be at work.
+
+    What a revocation holds is left to it.
+    """
     rotation = record.open
+    if rotation and rotation.stage is Stage.CUTTING:
+        hint = "Nothing to do: it goes on by itself, and replaces the secret where that was asked for"
+        raise Locked("rotate", path, f"the revocation {record.frozen} holds it", hint)
     if rotation is None or rotation.holder == keyturn.holder:
         return record
     living = alive(rotation.holder)

@@ -9,6 +9,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Strategy
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.guard import check_target
+from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import load, open_by, save
 from keyturn.rotation.steps import told_of
 
@@ -24,6 +25,15 @@ def revert(keyturn: Keyturn, path: str, token: str, why: str) -> Rotation:
     if rotation is None or rotation.stage is Stage.REVERTED:
         return rotation or closed(path, token)
     check_target(keyturn, path, rotation)
+    with recorded(keyturn, "revert", path, place=keyturn.target(path), note=why) as doing:
+        reverted = taken_back(keyturn, path, record, why)
+        doing.version, doing.fingerprint = reverted.version or 0, reverted.fingerprint
+    return reverted
+
+
+def taken_back(keyturn: Keyturn, path: str, record: Record, why: str) -> Rotation:
+    """The rotation of ``record`` once the version before it is CURRENT again."""
+    rotation = record.rotation or closed(path, "")
     before = previous(keyturn, path, rotation)
     if rotation.stage is not Stage.REVERTING:
         rotation = doomed(keyturn, path, rotation, why)

@@ -7,6 +7,7 @@ from keyturn.catalogue.models import Secret
 from keyturn.core.errors import Conflict, KeyturnError
 from keyturn.core.record import Rotation, Stage
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import load, save
 
 
@@ -74,7 +75,8 @@ def unwell(keyturn: Keyturn, consumers: Iterable[str]) -> str:
 def health(keyturn: Keyturn, consumer: str) -> str:
     """What is wrong with a consumer; empty when it is well."""
     try:
-        keyturn.sender.check_health(consumer)
+        with recorded(keyturn, "health", place=consumer, changes=False):
+            keyturn.sender.check_health(consumer)
     except KeyturnError as error:
         return f"{consumer} ({error})"
     return ""
@@ -94,7 +96,9 @@ def notify(keyturn: Keyturn, path: str, rotation: Rotation, consumer: str) -> To
     if rotation.version is None or rotation.promoted_at is None:
         return Told(consumer, "the rotation is not promoted yet")
     try:
-        keyturn.sender.deliver(consumer, path, rotation.version, rotation.promoted_at)
+        with recorded(keyturn, "notify", path, place=consumer, changes=False) as doing:
+            doing.version, doing.fingerprint = rotation.version, rotation.fingerprint
+            keyturn.sender.deliver(consumer, path, rotation.version, rotation.promoted_at)
     except KeyturnError as error:
         return Told(consumer, str(error))
     return Told(consumer)

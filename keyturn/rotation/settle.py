@@ -10,6 +10,7 @@ from keyturn.rotation.attempt import still_named
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import freezes
 from keyturn.rotation.guard import moved
+from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import load, save
 from keyturn.rotation.rollout import canary, tell
 from keyturn.rotation.sync import look, sync
@@ -81,8 +82,10 @@ def waived(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive) -> str
 
 def end(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note: str) -> None:
     """Let the target forget the old credential, take what is left of it out of CURRENT, and close the rotation."""
-    keyturn.open_strategy(path).revoke(rotation.ends, rotation.sequence)
-    changed = tidy(keyturn, path)
+    with recorded(keyturn, "retire", path, place=keyturn.target(path), note=note) as doing:
+        doing.version, doing.fingerprint = rotation.version or 0, rotation.fingerprint
+        keyturn.open_strategy(path).revoke(rotation.ends, rotation.sequence)
+        changed = tidy(keyturn, path)
     close(keyturn, path, record, rotation, "; ".join(filter(None, (rotation.note, note))))
     if changed:
         sync(keyturn, path)

@@ -16,6 +16,7 @@ from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import UNFINISHED, Decision, insist_on_room, promoted_last
 from keyturn.rotation.guard import check_target, guard_candidate, moved
+from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import claim, held, load, open_by, save
 
 
@@ -42,14 +43,16 @@ def stage(keyturn: Keyturn, path: str, decision: Decision) -> Attempt:
         again = Reason("Abandoned", f"the candidate before it was given up: {why}")
         return stage(keyturn, path, replace(decision, reason=again, seen=newest_version(keyturn, closed)))
     if record.open is None:
-        return open_rotation(keyturn, attempt, decision)
+        with recorded(keyturn, "stage", path, note=decision.reason.message if decision.reason else ""):
+            return open_rotation(keyturn, attempt, decision)
     if record.open.stage is Stage.REVERTING:
         raise unretired(path, record.open)
     if record.open.stage is Stage.MINTING:
         known = [attempt.current.fields] if attempt.current else []
-        insist_on_holding(keyturn, attempt)
-        keyturn.open_strategy(path).sweep(record.open.before, known)
-        return mint(keyturn, attempt)
+        with recorded(keyturn, "stage", path, note="an earlier run died while it made a candidate"):
+            insist_on_holding(keyturn, attempt)
+            keyturn.open_strategy(path).sweep(record.open.before, known)
+            return mint(keyturn, attempt)
     return attempt
 
 
@@ -83,7 +86,7 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
         problem = f"another run has finished with version {base} a moment ago"
         raise Locked("rotate", path, problem, "Nothing to do: it is done")
     strategy = keyturn.open_strategy(path)
-    strategy.guard(attempt.current.fields if attempt.current else None, None)
+    strategy.guard(attempt.serving, None)
     rotation = Rotation(
         token=str(uuid.uuid4()),
         sequence=record.version + 1,
@@ -122,8 +125,7 @@ def mint(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     try:
         return replace(attempt, record=save(keyturn, attempt.path, attempt.record, pending, candidate))
     except Conflict:
-        current = attempt.current.fields if attempt.current else None
-        unsaved = Change(attempt.path, attempt.record.version, candidate, current)
+        unsaved = Change(attempt.path, attempt.record.version, candidate, attempt.serving)
         keyturn.open_strategy(attempt.path).abandon(unsaved)
         raise held(attempt.path, load(keyturn, attempt.path).rotation or attempt.rotation) from None
 
@@ -140,22 +142,23 @@ def insist_on_holding(keyturn: Keyturn, attempt: Attempt) -> None:
 
 def minted(keyturn: Keyturn, attempt: Attempt) -> SecretFields:
     """A new candidate with the moment it was made, which tells it from every other version."""
-    current = attempt.current.fields if attempt.current else None
-    candidate = keyturn.open_strategy(attempt.path).mint(current)
+    candidate = keyturn.open_strategy(attempt.path).mint(attempt.ground)
     return candidate.merged({"rotated_at": keyturn.clock().isoformat()})
 
 
 def install(keyturn: Keyturn, attempt: Attempt) -> None:
     """Make the target accept the candidate. Already accepted or promoted is success. Raises CandidateRejected."""
     if attempt.record.open and not attempt.in_force:
-        guard_candidate(keyturn, attempt)
-        trying(keyturn, attempt, keyturn.open_strategy(attempt.path).install)
+        with recorded(keyturn, "install", attempt.path, place=keyturn.target(attempt.path)):
+            guard_candidate(keyturn, attempt)
+            trying(keyturn, attempt, keyturn.open_strategy(attempt.path).install)
 
 
 def verify(keyturn: Keyturn, attempt: Attempt) -> None:
     """Log in with the candidate on a new connection. Already promoted is success. Raises CandidateRejected."""
     if attempt.record.open and not attempt.in_force:
-        trying(keyturn, attempt, keyturn.open_strategy(attempt.path).verify)
+        with recorded(keyturn, "verify", attempt.path, place=keyturn.target(attempt.path), changes=False):
+            trying(keyturn, attempt, keyturn.open_strategy(attempt.path).verify)
 
 
 def trying(keyturn: Keyturn, attempt: Attempt, verb: Callable[[Change], None]) -> None:
@@ -171,6 +174,14 @@ def promote(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     """Make the candidate CURRENT: the one point of no return. Already CURRENT is success."""
     if attempt.record.open is None:
         return attempt
+    with recorded(keyturn, "promote", attempt.path) as doing:
+        after = in_force(keyturn, attempt)
+        doing.version, doing.fingerprint = after.rotation.version or 0, after.rotation.fingerprint
+    return after
+
+
+def in_force(keyturn: Keyturn, attempt: Attempt) -> Attempt:
+    """Write the candidate as CURRENT, and the record after it. Raises Superseded, Conflict."""
     path, rotation = attempt.path, going_on(attempt).rotation
     current = write_current(keyturn, attempt)
     keyturn.hub.annotate(path, told_of(keyturn, path, attempt.candidate, rotation))
@@ -221,7 +232,7 @@ def write_current(keyturn: Keyturn, attempt: Attempt) -> HubSecret:
     current = attempt.current
     if current and attempt.in_force:
         return current
-    merged = (current.fields if current else SecretFields({})).merged(attempt.candidate)
+    merged = (attempt.ground or SecretFields({})).merged(attempt.candidate)
     try:
         version = keyturn.hub.write(attempt.path, merged, cas=newest_version(keyturn, attempt))
     except Conflict:

@@ -9,8 +9,9 @@ from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound, NotOw
 from keyturn.core.hub import EXPIRES_AT, HubSecret
 from keyturn.core.mapping import Unfit
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Copy, Lack, Marks
+from keyturn.core.stores import Copy, Creates, Lack, Marks
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.recorded import recorded
 
 ROUNDS: Final = 3
 """How often a sync starts over because CURRENT moved on while it was at work."""
@@ -56,9 +57,17 @@ def sync(keyturn: Keyturn, path: str) -> list[Pushed]:
 def push(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
     """Bring one destination to CURRENT; an error is part of the answer, not raised."""
     try:
-        return converge(keyturn, path, destination)
+        return carry(keyturn, path, destination)
     except KeyturnError as error:
         return failed(destination, error)
+
+
+def carry(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
+    """The same, written down, and raising what stands in the way."""
+    with recorded(keyturn, "push", path, place=destination.label) as doing:
+        pushed = converge(keyturn, path, destination)
+        doing.version, doing.fingerprint, doing.note = pushed.version, pushed.fingerprint, str(pushed.state)
+    return pushed
 
 
 def look(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
@@ -90,6 +99,18 @@ def converge(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
             raise Conflict("read back", destination.label, problem, "See who else writes there")
         return written
     raise Conflict("push to", destination.label, "CURRENT keeps changing", "See who else writes the secret")
+
+
+def create(keyturn: Keyturn, wanted: HubSecret, destination: Destination, making: Creates) -> Pushed:
+    """Make a copy where none was seen, without a look. Raises Taken where there is one after all, and what hinders it.
+
+    Whether ``wanted`` is CURRENT still is for the caller to compare afterwards, which is done once for many copies.
+    """
+    text = text_of(wanted, destination)
+    check_fits(keyturn, destination, text)
+    marks = marked(keyturn, wanted, destination, text)
+    making.create(destination.name, text, marks, expires_at=wanted.marked(EXPIRES_AT))
+    return outcome(destination, CopyState.CREATED, marks)
 
 
 def current(keyturn: Keyturn, path: str) -> HubSecret:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 from keyturn.core.errors import Invalid
 from keyturn.core.passwords import PasswordPolicy, generate
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import AccountTarget, Change
+from keyturn.core.strategies import AccountTarget, Change, Cut
 from keyturn.settings.fields import Line, RoleName, refused
 from keyturn.settings.passwords import PasswordSettings
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
@@ -26,6 +26,8 @@ DIGEST_LENGTH = 12
 class AccountStrategy(StrategyBase):
     """What both have in common: an account of one of ``users``, and nothing at the target before install."""
 
+    makes = frozenset({"username", "password"})
+
     def __init__(self, target: AccountTarget, policy: PasswordPolicy, users: Sequence[str]) -> None:
         self.target = target
         self.policy = policy
@@ -38,6 +40,26 @@ class AccountStrategy(StrategyBase):
                 problem = f"the secret names {named}, which is not one of its users"
                 hint = "Name it in the secret's rotation, or write a user of this secret into the hub"
                 raise Invalid("rotate", f"{self.target.name}:{named}", problem, hint)
+
+    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+        """Refuse logins of the account that this version names, whatever its password by now, and end its sessions.
+
+        Raises Invalid for a working credential of an account that is none of this secret's.
+        """
+        account = self.named(credential)
+        if account is None or (account not in self.users and not self.honours(credential)):
+            return Cut()
+        self.guard(credential, None)
+        return Cut(self.target.cut(account, sequence=sequence))
+
+    def honours(self, credential: SecretFields) -> bool | None:
+        """Log in on a new connection; None for a version without username and password."""
+        account = self.named(credential)
+        return None if account is None else self.target.accepts(account, credential["password"])
+
+    def named(self, credential: SecretFields) -> str | None:
+        """The account whose credential a version is; None where it is none."""
+        return username(credential) if "password" in credential else None
 
 
 class AlternatingUsers(AccountStrategy):
@@ -119,10 +141,12 @@ class SingleUser(AccountStrategy):
         self.target.check_login(self.user, change.candidate["password"])
 
     def abandon(self, change: Change) -> None:
-        """Put CURRENT's password back, as the only one."""
+        """Put CURRENT's password back, as the only one; where there is none, one that nobody learns."""
         if change.current and "password" in change.current:
             self.target.set_password(self.user, change.current["password"], sequence=change.sequence)
             self._discard_old(change.sequence)
+        elif self.target.accepts(self.user, change.candidate["password"]):
+            self.target.set_password(self.user, generate(self.policy), sequence=change.sequence)
 
     def put_back(self, change: Change) -> None:
         """Put CURRENT's password back, and keep the candidate's beside it where the target can."""
@@ -141,6 +165,10 @@ class SingleUser(AccountStrategy):
         """The password that was kept is refused."""
         if ends:
             self._discard_old(sequence)
+
+    def named(self, credential: SecretFields) -> str | None:
+        """The account whose credential a version is, the one that there is where it names none."""
+        return username(credential) or self.user if "password" in credential else None
 
     def _discard_old(self, sequence: int) -> None:
         if self.overlaps:

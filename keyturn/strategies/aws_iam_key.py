@@ -16,13 +16,15 @@ from keyturn.strategies.cloud_keys import CloudKeyStrategy
 class AwsIamKey(CloudKeyStrategy):
     """One user's keys; a version holds ``access_key_id`` and ``secret_access_key``."""
 
+    makes = frozenset({"access_key_id", "secret_access_key"})
     limit = 2  # "IAM and AWS STS quotas": access keys assigned to an IAM user
     account_name = "user"
     key_name = "access_key_id"
+    holds = frozenset({"access_key_id", "secret_access_key"})
 
     def key_id(self, fields: SecretFields | None) -> str | None:
         """The access key's id."""
-        return fields[self.key_name].reveal() if fields is not None and self.key_name in fields else None
+        return (fields[self.key_name].reveal() or None) if fields is not None and self.key_name in fields else None
 
     def check_own(self, key_id: str, keys: Sequence[CloudKey], fields: SecretFields) -> None:
         """An access key does not say whose it is: it has to be among the user's."""

@@ -7,8 +7,9 @@ from typing import Annotated, Final, Literal, Protocol, Self
 from pydantic import WithJsonSchema, model_validator
 
 from keyturn.core.errors import Invalid
+from keyturn.core.rest import moment
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import EXPIRES_AT, Change
+from keyturn.core.strategies import EXPIRES_AT, Change, Cut
 from keyturn.settings import durations
 from keyturn.settings.fields import Line, PositiveDuration, matching, refused
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
@@ -18,6 +19,15 @@ MOST_OWN: Final = 50
 
 LONGEST_LABEL: Final = 90
 """Characters, of which the lists that people see show all."""
+
+FRESH: Final = timedelta(hours=1)
+"""How long a secret may be unknown to a part of the directory."""
+
+TOKENS: Final = (
+    "access tokens that {} has got, until they end: 60 to 90 minutes, and up to 24 hours at Microsoft Graph where it "
+    "asked for continuous access evaluation. Only disabling its service principal ends them sooner"
+)
+"""Source: "Configurable token lifetimes", and "Continuous access evaluation for workload identities"."""
 
 
 class Password(Protocol):
@@ -30,6 +40,10 @@ class Password(Protocol):
     @property
     def name(self) -> str:
         """Its display name, which may be empty."""
+
+    @property
+    def hint(self) -> str:
+        """The first characters of its value; empty where Graph does not tell them."""
 
     @property
     def end(self) -> datetime:
@@ -59,11 +73,14 @@ class ApplicationTarget(Protocol):
     def add_password(self, application: str, label: str, end: datetime) -> tuple[Password, Sensitive]:
         """A new secret that lives until ``end``, and its value."""
 
-    def remove_password(self, application: str, key_id: str) -> None:
-        """Remove one secret. Absent is success."""
+    def remove_password(self, application: str, key_id: str, *, fresh: bool = True) -> None:
+        """Remove one secret. Absent is success; one that may be ``fresh`` is looked for several times."""
 
     def check_login(self, application: str, key_id: str, secret: Sensitive, now: datetime) -> None:
         """Sign in as the application. Raises CandidateRejected, or Unavailable while the secret may be too new."""
+
+    def takes(self, application: str, secret: Sensitive) -> bool:
+        """Whether the application can sign in with ``secret`` now."""
 
 
 class AzureAppSecret(StrategyBase):
@@ -73,6 +90,7 @@ class AzureAppSecret(StrategyBase):
     crash whatever has come since, carries the label and is in no version is removed.
     """
 
+    makes = frozenset({"client_id", "client_secret", "key_id", EXPIRES_AT})
     mints_at_target = True
 
     def __init__(
@@ -149,6 +167,41 @@ class AzureAppSecret(StrategyBase):
         """Remove the old secret. Tokens that it was given live on to their end, an hour or so."""
         if "key_id" in ends:
             self.target.remove_password(ends["application"], ends["key_id"])
+
+    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+        """Remove the version's secret; one that has no key id is told by how it begins."""
+        named = text(credential, "client_id")
+        if named not in (None, self.application):
+            said = f"a secret of {named}, another application, which the secret held: remove it there by hand"
+            return Cut(outlives=(said,))
+        key_id = text(credential, "key_id")
+        if key_id is None:
+            return self._cut_unnamed(credential)
+        self.target.remove_password(self.application, key_id, fresh=self._fresh(credential))
+        return Cut(outlives=(TOKENS.format(self.application),))
+
+    def honours(self, credential: SecretFields) -> bool | None:
+        """Sign in with the version's secret, once; None where it holds none."""
+        if not credential.get("client_secret"):
+            return None
+        application = text(credential, "client_id") or self.application
+        return self.target.takes(application, credential["client_secret"])
+
+    def _cut_unnamed(self, credential: SecretFields) -> Cut:
+        if not self.honours(credential):
+            return Cut()
+        begins, listed = credential["client_secret"].reveal(), self.target.application(self.application).passwords
+        found = [one.key_id for one in listed if one.hint and begins.startswith(one.hint)]
+        if len(found) != 1:
+            said = f"a secret of {self.application} whose version has no key_id, and {len(found)} begin like it"
+            return Cut(outlives=(f"{said}: remove it by hand",))
+        self.target.remove_password(self.application, found[0], fresh=False)
+        return Cut(outlives=(TOKENS.format(self.application),))
+
+    def _fresh(self, credential: SecretFields) -> bool:
+        """Whether the secret may be so new that Graph does not list it; not one that Keyturn made a while ago."""
+        made = moment(text(credential, "rotated_at") or "")
+        return made is None or self.clock() - made < FRESH
 
     def _own(self, found: Application) -> list[Password]:
         return [one for one in found.passwords if one.name == self.label]

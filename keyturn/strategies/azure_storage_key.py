@@ -1,6 +1,7 @@
 """The two keys of a storage account take turns: the one that does not serve is regenerated, and then it serves."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Final, Literal, Protocol
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from pydantic import WithJsonSchema
 
 from keyturn.core.errors import Invalid, Superseded
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import Change, Cut
 from keyturn.settings.fields import Line, matching
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 
@@ -68,6 +69,9 @@ class StorageTarget(Protocol):
     def check_key(self, group: str, account: str, key: Sensitive) -> None:
         """Use the key. Raises CandidateRejected, or Unavailable while it may be too new."""
 
+    def honours(self, group: str, account: str, key: Sensitive) -> bool:
+        """Whether the account takes the key now. Raises Unavailable where a refusal proves nothing."""
+
 
 class AzureStorageKey(StrategyBase):
     """The keys of ``account``. A key is regenerated only while it has the value that the caller knows it by.
@@ -77,6 +81,7 @@ class AzureStorageKey(StrategyBase):
     by what it saw when it took the rotation.
     """
 
+    makes = frozenset({"account_name", "key_name", "account_key", "connection_string"})
     mints_at_target = True
 
     def __init__(self, target: StorageTarget, group: str, account: str) -> None:
@@ -84,6 +89,7 @@ class AzureStorageKey(StrategyBase):
         self.group = group
         self.account = account
         self._taken: dict[str, str] = {}
+        self._began: frozenset[str] = frozenset()
 
     def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse an account that takes no keys, and a key of another account, or one that is gone. Raises Invalid."""
@@ -95,20 +101,24 @@ class AzureStorageKey(StrategyBase):
         self._serving(current, self._digests())
 
     def before_mint(self) -> Sequence[str]:
-        """Nothing that has to be known later; what the keys are now is what the next mint starts from."""
+        """Digests of the keys as they are now: what the next mint starts from."""
         self._taken = self._digests()
-        return ()
+        self._began = frozenset(self._taken.values())
+        return tuple(self._taken.values())
 
     def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
         """Nothing to remove: a key that a dead mint made is known to nobody, and the next mint regenerates it."""
         self._taken = self._digests()
+        self._began = frozenset(before)
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """The key that does not serve, regenerated. Raises Superseded where another run has done so meanwhile."""
+        """The key that does not serve, regenerated. Raises Superseded where another run has done so meanwhile.
+
+        After a cut it is the one that served: nobody knows its value, and the other may be in somebody's hands.
+        """
         digests = self._digests()
-        serving = self._serving(current, digests)
-        name = KEYS[0] if serving == KEYS[1] else KEYS[1]
-        expected, self._taken = {**digests, **self._taken}.get(name), {}
+        name = self._turn(current, digests)
+        expected, self._taken, self._began = {**digests, **self._taken}.get(name), {}, frozenset()
         addresses = self._addresses()
         made = self.target.regenerate_key(self.group, self.account, name, lambda value: digest(value) == expected)
         if made is None:
@@ -150,6 +160,24 @@ class AzureStorageKey(StrategyBase):
             raise self._invalid("the old key is another account's", hint)
         self._end(ends["digest"])
 
+    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+        """Regenerate the version's key, if one of the account's still has its value; every SAS of it ends too."""
+        key, named = key_of(credential), text(credential, "account_name")
+        if key is None:
+            return Cut()
+        if named not in (None, self.account):
+            said = f"a key of {named}, another account, which the secret held: regenerate it there by hand"
+            return Cut(outlives=(said,))
+        self._end(digest(key))
+        return Cut()
+
+    def honours(self, credential: SecretFields) -> bool | None:
+        """Sign a request with the version's key, once; None where it holds none, or another account's."""
+        key = key_of(credential)
+        if key is None or text(credential, "account_name") not in (None, self.account):
+            return None
+        return self.target.honours(self.group, self.account, key)
+
     def _end(self, ending: str) -> None:
         for name in KEYS:
             self.target.regenerate_key(self.group, self.account, name, lambda value: digest(value) == ending)
@@ -157,6 +185,17 @@ class AzureStorageKey(StrategyBase):
     def _digests(self) -> dict[str, str]:
         listed = self.target.keys(self.group, self.account)
         return {key.name: digest(key.value) for key in listed if key.name in KEYS}
+
+    def _turn(self, current: SecretFields | None, digests: Mapping[str, str]) -> str:
+        """The name of the key to regenerate."""
+        if current is not None and self._ended_before(current):
+            return KEYS[0] if text(current, "key_name") == KEYS[0] else KEYS[1]
+        return KEYS[0] if self._serving(current, digests) == KEYS[1] else KEYS[1]
+
+    def _ended_before(self, current: SecretFields) -> bool:
+        """Whether CURRENT's key was gone when the rotation began, which the guard lets pass after a cut alone."""
+        key = key_of(current)
+        return bool(self._began) and key is not None and digest(key) not in self._began
 
     def _serving(self, current: SecretFields | None, digests: Mapping[str, str]) -> str | None:
         """The name of the key that CURRENT holds; None where there is no version yet. Raises Invalid."""
@@ -197,6 +236,15 @@ class AzureStorageKey(StrategyBase):
 def text(fields: SecretFields | None, name: str) -> str | None:
     """A field that is a name and no value; None where it is missing or empty."""
     return (fields[name].reveal() or None) if fields is not None and name in fields else None
+
+
+def key_of(fields: SecretFields) -> Sensitive | None:
+    """The key that a version holds, if only in its connection string."""
+    if key := fields.get("account_key"):
+        return key
+    said = fields["connection_string"].reveal() if "connection_string" in fields else ""
+    found = re.search(r"(?:^|;)AccountKey=([^;]+)", said)
+    return Sensitive(found[1]) if found else None
 
 
 def digest(key: Sensitive) -> str:

@@ -1,13 +1,13 @@
 """What a strategy's file is made of: its settings in the catalogue, and its verbs, most of which do nothing."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
 from keyturn.core.hub import Hub
 from keyturn.core.keys import KeyMaker
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, Strategy
+from keyturn.core.strategies import Change, Cut, Strategy
 from keyturn.settings.timing import Timing
 
 
@@ -54,6 +54,7 @@ class StrategyBase:
 
     mints_at_target = False
     overlaps = True
+    makes: Collection[str]
 
     def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Nothing speaks against it."""
@@ -86,6 +87,14 @@ class StrategyBase:
 
     def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
         """Nothing to end."""
+
+    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+        """Nothing outside honours it."""
+        return Cut()
+
+    def honours(self, credential: SecretFields) -> bool | None:
+        """Nobody can tell: there is no target."""
+        return None
 
     def settled(self, current: SecretFields) -> SecretFields | None:
         """Nothing is left over."""

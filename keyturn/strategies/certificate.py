@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
@@ -11,7 +11,7 @@ from keyturn.core.engines import Authority, Certificate, CertificateRole, Names
 from keyturn.core.errors import CandidateRejected, Invalid
 from keyturn.core.keys import KeyKind, KeyMaker
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT, Change
+from keyturn.core.strategies import EXPIRES_AT, Change, Cut
 from keyturn.settings import durations
 from keyturn.settings.fields import EngineRole, HubPath, Line, PositiveDuration, matching, refused
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
@@ -31,6 +31,7 @@ class CertificateStrategy(StrategyBase):
     that dies before its candidate is saved leaves a certificate whose key nobody has, so nothing is swept.
     """
 
+    makes = frozenset({"certificate", "private_key", "chain", "bundle", "serial", EXPIRES_AT})
     mints_at_target = True
 
     def __init__(
@@ -107,6 +108,36 @@ class CertificateStrategy(StrategyBase):
             raise Invalid("revoke", f"{mount}/cert/{ends['serial']}", problem, hint)
         self.authority.revoke(ends["serial"])
 
+    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+        """Put the certificate on the revocation list; whoever checks none takes it until it ends.
+
+        Raises Invalid for a certificate in force that is for wholly other names.
+        """
+        if "serial" not in credential:
+            return Cut()
+        serial = credential["serial"].reveal()
+        kept = self.authority.find(serial)
+        ends_at = kept.ends_at if kept else expiry(credential)
+        if ends_at is not None and ends_at <= self.clock():
+            return Cut()
+        until = f"until {ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if ends_at else "until it expires"
+        if kept is None:
+            left = f"the certificate {serial}, which {self.authority.mount} does not know: revoke it where it was made"
+            return Cut(outlives=(f"{left}; it is accepted {until}",))
+        if not kept.revoked:
+            self._must_be_ours(kept)
+            self.authority.revoke(serial)
+        left = f"the certificate {serial} where no revocation list is checked, or an older copy of it"
+        return Cut(outlives=(f"{left}, {until}",))
+
+    def honours(self, credential: SecretFields) -> bool | None:
+        """What the hub says of it: revoked and expired ones are refused; None where it does not know it."""
+        kept = self.authority.find(credential["serial"].reveal()) if "serial" in credential else None
+        ends_at = kept.ends_at if kept else expiry(credential)
+        if ends_at is not None and ends_at <= self.clock():
+            return False
+        return None if kept is None else not kept.revoked
+
     def _flaws(self, certificate: Certificate, change: Change, now: datetime) -> Iterator[str]:
         candidate, current = change.candidate, change.current
         if certificate.names != self.names:
@@ -143,6 +174,11 @@ class CertificateStrategy(StrategyBase):
         if role.leases:
             problem = "its certificates are revoked when the login that asked for them ends (generate_lease)"
             raise Invalid("read", name, problem, "Set the role's generate_lease to false")
+
+
+def expiry(fields: SecretFields) -> datetime | None:
+    """When a version says that it ends; None where it does not say."""
+    return datetime.fromisoformat(fields[EXPIRES_AT].reveal()) if EXPIRES_AT in fields else None
 
 
 def bundled(fields: SecretFields) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from keyturn.core.cloud_keys import CloudKey, CloudKeys, KeyUse
 from keyturn.core.errors import CandidateRejected, Invalid, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import Change, Cut
 from keyturn.strategies.base import StrategyBase
 
 STEPS: Final = (0.5, 1.0, 2.0, 4.0, 7.5, 10.0, 15.0)
@@ -39,6 +39,8 @@ class CloudKeyStrategy(StrategyBase):
     account_name: ClassVar[str]
     key_name: ClassVar[str]
     """What account and key are called where the credential that ends later is named."""
+    holds: ClassVar[frozenset[str]]
+    """The fields that signing in takes."""
 
     def __init__(self, target: CloudKeys, account: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self.target = target
@@ -100,8 +102,8 @@ class CloudKeyStrategy(StrategyBase):
             self.target.end(self.account, key_id)
 
     def ends(self, current: SecretFields) -> Mapping[str, str]:
-        """The account and the key that serves now."""
-        serving = self.key_id(current)
+        """The account and the key that serves now; nothing where the version holds no key that can be read."""
+        serving = self._readable_id(current)
         return {self.account_name: self.account, self.key_name: serving} if serving else {}
 
     def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
@@ -116,6 +118,22 @@ class CloudKeyStrategy(StrategyBase):
         """Switch the old key off, and delete it."""
         if self.key_name in ends:
             self.target.end(ends[self.account_name], ends[self.key_name])
+
+    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+        """Switch the version's key off, end what was given out on the account's keys, and delete it."""
+        key_id = self._readable_id(credential)
+        return Cut(outlives=tuple(self.target.cut(self.account, key_id, sequence))) if key_id else Cut()
+
+    def honours(self, credential: SecretFields) -> bool | None:
+        """Sign in with the version's key, once; None where it holds none."""
+        whole = all(credential.get(name) for name in self.holds)
+        return self.target.honours(self.account, credential) if whole else None
+
+    def _readable_id(self, fields: SecretFields) -> str | None:
+        try:
+            return self.key_id(fields)
+        except Invalid:
+            return None
 
     @property
     def _named(self) -> str:

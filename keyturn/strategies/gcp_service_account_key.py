@@ -9,7 +9,7 @@ from pydantic import WithJsonSchema
 from keyturn.core.cloud_keys import CREDENTIALS_JSON, NEVER, CloudKey
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT
+from keyturn.core.strategies import EXPIRES_AT, Cut
 from keyturn.settings.fields import Line, matching
 from keyturn.strategies.base import StrategySettings, Tools
 from keyturn.strategies.cloud_keys import CloudKeyStrategy
@@ -21,9 +21,11 @@ class GcpServiceAccountKey(CloudKeyStrategy):
     ``expires_at`` stands beside it where the organization limits the life of keys.
     """
 
+    makes = frozenset({"credentials_json"})
     limit = 10  # "Quotas and limits" of IAM: service account keys of one account
     account_name = "service_account"
     key_name = "private_key_id"
+    holds = frozenset({CREDENTIALS_JSON})
 
     def mint(self, current: SecretFields | None) -> SecretFields:
         """A new key, from Google. One without an end takes away the end that CURRENT has."""
@@ -45,6 +47,19 @@ class GcpServiceAccountKey(CloudKeyStrategy):
             problem = f"the secret holds a key of {owner}"
             hint = "Correct `service_account`, or write a key of this account into the secret"
             raise Invalid("rotate", f"{self.target.name}:{self.account}", problem, hint)
+
+    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+        """The same, but for another account's key: that is told, and left to whoever may end it."""
+        owner = self._owner(credential)
+        if owner in (None, self.account):
+            return super().cut(credential, sequence)
+        return Cut(outlives=(f"a key of {owner}, another account, which the secret held: end it there by hand",))
+
+    def _owner(self, fields: SecretFields) -> str | None:
+        try:
+            return str(self._key_file(fields)["client_email"]) if fields.get(CREDENTIALS_JSON) else None
+        except Invalid:
+            return None
 
     def _key_file(self, fields: SecretFields) -> dict[str, Any]:
         try:

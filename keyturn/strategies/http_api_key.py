@@ -14,7 +14,7 @@ from keyturn.core import templates
 from keyturn.core.errors import CandidateRejected, Invalid, KeyturnError
 from keyturn.core.rest import Answer, RestApi, moment
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import EXPIRES_AT, Change
+from keyturn.core.strategies import EXPIRES_AT, Change, Cut
 from keyturn.settings.fields import Duration, refused
 from keyturn.settings.requests import ListSettings, Pointer, RequestSettings, ShortName, Template, check_names
 from keyturn.strategies.base import Tools
@@ -61,6 +61,7 @@ class HttpApiKey(RestStrategy):
     ) -> None:
         super().__init__(api, path, requests)
         self.keys = keys
+        self.makes = frozenset(keys.answer)
         self.limit = limit
         self.tries = 1 + int(patience.total_seconds())
         self._sleep = sleep
@@ -131,25 +132,24 @@ class HttpApiKey(RestStrategy):
 
     def verify(self, change: Change) -> None:
         """Make the catalogue's test request with the new key alone, again while it may not be known yet."""
-        refusal = self._refusal(change)
+        refusal = self._refusal(change.candidate, change.current)
         for _ in range(self.tries - 1):
             if refusal is None:
                 return
             self._sleep(1)
-            refusal = self._refusal(change)
+            refusal = self._refusal(change.candidate, change.current)
         if refusal is not None:
             hint = "Check `test`, and `patience` if a new key takes a while to be known; then run the rotation again"
             problem = f"it refuses the new key with {refusal}"
             raise CandidateRejected("try the new key at", self.api.name, problem, hint)
 
-    def _refusal(self, change: Change) -> int | None:
-        """The status by which the API refuses the new key; an expected one is no refusal."""
-        doing, test = "try the new key at", self.requests.test
+    def _refusal(self, key: SecretFields, current: SecretFields | None) -> int | None:
+        """The status by which the API refuses the key; an expected one is no refusal."""
+        doing, test = "try the key at", self.requests.test
         if test is None:
             raise Invalid(doing, self.api.name, "no request is described", "Describe it under `test`")
         refusals = set(REFUSED) - test.expect
-        fields = self.fields(change.candidate, change.current)
-        answer = self.api.call(test, fields, doing, as_admin=False, also=refusals)
+        answer = self.api.call(test, self.fields(key, current), doing, as_admin=False, also=refusals)
         return answer.status if answer.status in refusals else None
 
     def abandon(self, change: Change) -> None:
@@ -173,6 +173,24 @@ class HttpApiKey(RestStrategy):
         """Delete the old key."""
         if self.keys.id in ends:
             self._delete(Sensitive(ends[self.keys.id]))
+
+    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+        """Delete the version's key by its id; one without an id that still works is told of."""
+        if name := self.foreign(credential):
+            return self.left_to_others(name)
+        if credential.get(self.keys.id):
+            self._delete(credential[self.keys.id])
+        elif self.honours(credential):
+            said = f"a key of {self.api.name} whose version has no field {self.keys.id}: delete it by hand"
+            return Cut(outlives=(said,))
+        return Cut()
+
+    def honours(self, credential: SecretFields) -> bool | None:
+        """Make the test request with the version's key, once; None where it lacks what the request takes."""
+        test, known = self.requests.test, self.fields(credential, credential)
+        if test is None or self.foreign(credential) or not all(known.get(name) for name in test.names):
+            return None
+        return self._refusal(credential, credential) is None
 
     def _delete(self, made: Sensitive) -> None:
         """Delete one key. Absent is success, where the list does not say otherwise."""

@@ -8,7 +8,7 @@ from pydantic import model_validator
 from keyturn.core.errors import CandidateRejected, UnsupportedOperation
 from keyturn.core.facts import Schedule
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import Change, Cut
 from keyturn.settings.fields import Duration, refused
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 
@@ -20,6 +20,7 @@ class Manual(StrategyBase):
     """Refuses to make anything, and says what to do instead; ``path`` is the secret's in the hub."""
 
     overlaps = False
+    makes = frozenset[str]()
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -37,6 +38,10 @@ class Manual(StrategyBase):
         """Whatever candidate there is was not made by a person. Raises CandidateRejected."""
         said = refusal(self.path)
         raise CandidateRejected("verify", self.path, said.problem, said.hint)
+
+    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+        """Nothing: Keyturn knows of no place that honours it."""
+        return Cut(outlives=(f"the value of {self.path}, until a person ends it where it is honoured",))
 
 
 def refusal(path: str) -> UnsupportedOperation:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, WithJsonSchema
 from keyturn.core.errors import Invalid
 from keyturn.core.passwords import PasswordPolicy, generate
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import Change, Cut
 from keyturn.settings.fields import Line, matching, refused
 from keyturn.settings.passwords import PasswordSettings
 from keyturn.strategies.accounts import username
@@ -47,12 +47,24 @@ class AclTarget(Protocol):
     def check_login(self, user: str, password: Sensitive) -> None:
         """Log in on a new connection. Raises CandidateRejected when the password is refused."""
 
+    def accepts(self, user: str, password: Sensitive) -> bool:
+        """Whether any part of it lets the user in. Raises TransientError where one does not answer and none does."""
+
+    def cut(self, user: str, password: str, *, sequence: int) -> int:
+        """Take the password with this SHA-256 away, and end every session of the user: how many.
+
+        Absent is success. Raises Superseded like change_passwords, and Denied, once logins with it are refused, where
+        sessions can't be ended.
+        """
+
     def sessions(self, user: str) -> Sequence[tuple[str, timedelta]]:
         """Every session of the user: where it comes from, and how long it has been open at least."""
 
 
 class RedisAcl(StrategyBase):
     """One user with CURRENT's password and the candidate's; ``clock`` tells how long ago a promotion was."""
+
+    makes = frozenset({"username", "password"})
 
     def __init__(self, target: AclTarget, policy: PasswordPolicy, user: str, clock: Callable[[], datetime]) -> None:
         self.target = target
@@ -62,11 +74,8 @@ class RedisAcl(StrategyBase):
 
     def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse another user's credential, and a user that is absent, off, without a password or Keyturn's own."""
-        for named in (username(current), username(candidate)):
-            if named not in (None, self.user):
-                problem = f"the secret names {named}, and the catalogue {self.user}"
-                hint = "Correct the catalogue's user, or write a credential of this user into the hub"
-                raise Invalid("rotate", f"{self.target.name}:{named}", problem, hint)
+        for fields in (current, candidate):
+            self._must_be_ours(fields)
         self.target.check_user(self.user)
 
     def mint(self, current: SecretFields | None) -> SecretFields:
@@ -111,6 +120,32 @@ class RedisAcl(StrategyBase):
             self.target.change_passwords(
                 ends["username"], lambda there: there - gone, sequence=sequence, missing_ok=True
             )
+
+    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+        """Take this version's password away, and end every session of the user: nobody can tell which came with it.
+
+        The user's other passwords stay. Raises Invalid for a working credential of another user.
+        """
+        if "password" not in credential:
+            return Cut()
+        user = username(credential) or self.user
+        if user != self.user and not self.honours(credential):
+            return Cut()
+        self._must_be_ours(credential)
+        return Cut(self.target.cut(user, password_digest(credential), sequence=sequence))
+
+    def honours(self, credential: SecretFields) -> bool | None:
+        """Log in at every node, until one takes it; None for a version without a password."""
+        if "password" not in credential:
+            return None
+        return self.target.accepts(username(credential) or self.user, credential["password"])
+
+    def _must_be_ours(self, fields: SecretFields | None) -> None:
+        named = username(fields)
+        if named not in (None, self.user):
+            problem = f"the secret names {named}, and the catalogue {self.user}"
+            hint = "Correct the catalogue's user, or write a credential of this user into the hub"
+            raise Invalid("rotate", f"{self.target.name}:{named}", problem, hint)
 
 
 def password_digest(fields: SecretFields | None) -> str:

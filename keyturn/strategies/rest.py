@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from keyturn.core.errors import Invalid
 from keyturn.core.rest import Answer, Listing, Request, RestApi, moment
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import Cut
 from keyturn.settings.fields import Line, refused
 from keyturn.settings.requests import LastUsedSettings, ListSettings, RequestSettings, ShortName, check_names
 from keyturn.strategies.base import StrategyBase, StrategySettings
@@ -49,6 +50,16 @@ class RestStrategy(StrategyBase):
                 problem = f"the secret's field {name} does not hold what the catalogue says under `holds`"
                 hint = f"If it is the right credential, write that into {name}; else correct the catalogue"
                 raise Invalid("rotate", f"{self.api.name}:{self.path}", problem, hint)
+
+    def foreign(self, fields: SecretFields) -> str | None:
+        """The field by which a version is another account's; a version from before the field was written is not."""
+        held = self.requests.holds.items()
+        return next((name for name, text in held if name in fields and fields[name].reveal() != text), None)
+
+    def left_to_others(self, name: str) -> Cut:
+        """What a cut says of a version that is another account's: nothing of it is touched."""
+        said = f"a key of another account ({name} is not what the catalogue says), which the secret held"
+        return Cut(outlives=(f"{said}: end it there by hand",))
 
     def fields(self, known: Mapping[str, Any], current: SecretFields | None = None) -> SecretFields:
         """What a request's names stand for: what is ``known`` of the key, CURRENT, the constants and the path."""

@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
@@ -14,7 +15,7 @@ from keyturn.core.errors import CandidateRejected, Invalid
 from keyturn.core.keys import KeyKind, KeyMaker
 from keyturn.core.rest import Answer, Request, RestApi
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import Change, Cut
 from keyturn.settings.fields import Line, refused
 from keyturn.settings.requests import ListSettings, Pointer, RequestSettings, check_names
 from keyturn.strategies.base import Tools
@@ -35,6 +36,8 @@ class ListedKey:
 
 class SshKey(RestStrategy):
     """A new key pair beside the old one. Only the public half leaves for the API; fingerprints tell keys apart."""
+
+    makes = frozenset({"private_key", "public_key", "fingerprint"})
 
     def __init__(
         self,
@@ -138,6 +141,36 @@ class SshKey(RestStrategy):
         for _, key in self._found(ends, doing) if ends else ():
             if not self.remove(key) and self._entries(ends, doing):
                 raise self.still_there()
+
+    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+        """Delete the version's public key at the API, and the one that its private key tells where they differ."""
+        if name := self.foreign(credential):
+            return self.left_to_others(name)
+        halves = self._halves(credential)
+        for half in halves:
+            self.revoke(half, sequence)
+        lasting = f"SSH sessions that are open, and servers that have not yet asked {self.api.name} for its keys again"
+        return Cut(outlives=(lasting,) if halves else ())
+
+    def honours(self, credential: SecretFields) -> bool | None:
+        """Whether the API shows the public key still; no login is tried. None where the version tells no key."""
+        halves = [] if self.foreign(credential) else self._halves(credential)
+        return any(self._shows(half, credential) for half in halves) if halves else None
+
+    def _halves(self, fields: SecretFields) -> list[dict[str, str]]:
+        """The public key that a version holds, and that of its private key."""
+        told = []
+        if private := fields.get("private_key"):
+            with suppress(Invalid):
+                told.append(public(SecretFields({"public_key": self.keys.public_openssh(private)})))
+        # Of two lines for one key the version's own stays: it has the comment.
+        return list({half["fingerprint"]: half for half in (*told, public(fields)) if half}.values())
+
+    def _shows(self, half: Mapping[str, str], credential: SecretFields) -> bool:
+        doing, test = "look for a key at", self.requests.test
+        if self.requests.listing is not None or test is None:
+            return bool(self._entries(half, doing))
+        return self.api.call(test, self.fields(half, credential), doing, also=ABSENT).status not in ABSENT
 
     def _found(self, ends: Mapping[str, str], doing: str) -> list[tuple[Answer | None, SecretFields]]:
         """The key as often as it is listed, with what is known of it; once, where the API has no list."""

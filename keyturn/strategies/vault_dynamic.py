@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from keyturn.core.engines import DatabaseEngine, Lease, LeaseStanding
-from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT, AccountTarget, Change
+from keyturn.core.strategies import EXPIRES_AT, AccountTarget, Change, Cut
 from keyturn.settings.fields import EngineRole, HubPath, Line
-from keyturn.strategies.accounts import DATABASES
+from keyturn.strategies.accounts import DATABASES, username
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 
 SHORTEST: Final = timedelta(hours=1)
@@ -27,6 +27,7 @@ class VaultDynamic(StrategyBase):
     there; after a crash whatever has come since and is in no secret is revoked.
     """
 
+    makes = frozenset({"username", "password", "lease_id", EXPIRES_AT})
     mints_at_target = True
 
     def __init__(
@@ -102,6 +103,36 @@ class VaultDynamic(StrategyBase):
         if "lease_id" in ends:
             self.engine.revoke(ends["lease_id"])
 
+    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+        """Refuse logins of the lease's account and end its sessions, and revoke the lease whatever becomes of those.
+
+        Raises Invalid for another role's lease whose account still works.
+        """
+        if "lease_id" not in credential:
+            return Cut()
+        lease_id, account = credential["lease_id"].reveal(), username(credential)
+        if not self._is_ours(lease_id) and not self.honours(credential):
+            return Cut()
+        self._must_be_ours(lease_id)
+        if account is None:
+            self.engine.revoke(lease_id)
+            return Cut(outlives=(f"sessions of the account of {lease_id}, whose name this version does not tell",))
+        try:
+            ended = self._ended(account, sequence, lambda: self.engine.revoke(lease_id))
+        except KeyturnError as error:
+            self.engine.revoke(lease_id)
+            left = f"sessions of {self.target.name}:{account} that were open by then: {error.problem}. {error.hint}"
+            return Cut(outlives=(left.rstrip(),))
+        self.engine.revoke(lease_id)
+        return Cut(ended)
+
+    def honours(self, credential: SecretFields) -> bool | None:
+        """Log in on a new connection; None for a version without username and password."""
+        account = username(credential)
+        if account is None or "password" not in credential:
+            return None
+        return self.target.accepts(account, credential["password"])
+
     def keep_alive(self, ends: Mapping[str, str]) -> None:
         """Renew the lease once less than half of it, or than 45 minutes, is left. Raises NotFound when it has ended."""
         if "lease_id" not in ends:
@@ -113,8 +144,19 @@ class VaultDynamic(StrategyBase):
         if wants_renewal(lease):
             self.engine.renew(ends["lease_id"])
 
+    def _ended(self, account: str, sequence: int, revoke: Callable[[], None]) -> int:
+        """How many sessions were ended once logins were refused, by us or else by the engine."""
+        try:
+            return self.target.cut(account, sequence=sequence)
+        except Denied:
+            # What the engine's admin has made is mostly not ours to alter, and ending sessions takes less.
+            return self.target.end_sessions(account, revoke)
+
+    def _is_ours(self, lease_id: str) -> bool:
+        return lease_id.startswith(f"{self.place}/")
+
     def _must_be_ours(self, lease_id: str) -> None:
-        if not lease_id.startswith(f"{self.place}/"):
+        if not self._is_ours(lease_id):
             problem = "the secret holds a lease of another role"
             hint = f"Name that role in the catalogue, or take lease_id out of {self.path}: the lease ends by itself"
             raise Invalid("rotate", lease_id.rpartition("/")[0], f"{problem} than {self.place}", hint)

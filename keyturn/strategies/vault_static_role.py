@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 from keyturn.core.engines import DatabaseEngine, StaticRole
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import AccountTarget, Change
+from keyturn.core.strategies import AccountTarget, Change, Cut
 from keyturn.settings.fields import EngineRole, HubPath, Line
 from keyturn.strategies.accounts import DATABASES, accepted, username
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
@@ -21,6 +21,7 @@ class VaultStaticRole(StrategyBase):
     or the engine's own schedule left, and is taken as it is. Nothing is ever put back: the engine can't.
     """
 
+    makes = frozenset({"username", "password"})
     mints_at_target = True
     overlaps = False
 
@@ -39,10 +40,7 @@ class VaultStaticRole(StrategyBase):
             hint = "Make it first (docs/strategies/vault-static-role.md), or correct mount and role"
             raise NotFound("read", self.place, "the hub's database engine has no static role of that name", hint)
         for named in (username(current), username(candidate)):
-            if named is not None and named != role.username:
-                problem = f"it is the account {role.username}, and the secret names {named}"
-                hint = f"Name the static role of {named}, or write {role.username} into {self.path}"
-                raise Invalid("rotate", self.place, problem, hint)
+            self._must_be_the_account(role.username, named)
         self._must_be_ours_to_rotate(role)
 
     def mint(self, current: SecretFields | None) -> SecretFields:
@@ -63,12 +61,41 @@ class VaultStaticRole(StrategyBase):
         """Log in."""
         self.target.check_login(change.candidate["username"].reveal(), change.candidate["password"])
 
+    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+        """Let the engine change the account's password, whichever it is by now, and end the account's sessions.
+
+        Raises Invalid for a working credential of another account.
+        """
+        account = username(credential)
+        if account is None or "password" not in credential:
+            return Cut()
+        held = self.engine.static_credential(self.role)
+        if account != username(held) and not self.honours(credential):
+            return Cut()
+        self._must_be_the_account(held["username"].reveal(), account)
+        # What the engine holds may be the candidate of a rotation that was interrupted, which must end as well.
+        self.engine.rotate_static(self.role)
+        return Cut(self.target.end_sessions(account, lambda: None))
+
+    def honours(self, credential: SecretFields) -> bool | None:
+        """Log in on a new connection; None for a version without username and password."""
+        account = username(credential)
+        if account is None or "password" not in credential:
+            return None
+        return self.target.accepts(account, credential["password"])
+
     def _logs_in(self, fields: SecretFields) -> bool:
         try:
             self.target.check_login(fields["username"].reveal(), fields["password"])
         except CandidateRejected:
             return False
         return True
+
+    def _must_be_the_account(self, kept: str, named: str | None) -> None:
+        if named is not None and named != kept:
+            problem = f"it is the account {kept}, and the secret names {named}"
+            hint = f"Name the static role of {named}, or write {kept} into {self.path}"
+            raise Invalid("rotate", self.place, problem, hint)
 
     def _must_be_ours_to_rotate(self, role: StaticRole) -> None:
         """The engine's own schedule starts over with each rotation, so one that is long enough never comes round."""

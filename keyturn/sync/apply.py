@@ -2,15 +2,17 @@
 
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from keyturn.catalogue.destinations import Destination
-from keyturn.core.errors import Conflict, KeyturnError, NotOwned, Throttled, Unavailable, unexpected
+from keyturn.core.errors import Conflict, KeyturnError, NotOwned, Taken, Throttled, Unavailable, unexpected
+from keyturn.core.hub import HubSecret
 from keyturn.core.plan import Action, Item
-from keyturn.core.stores import Copy, Lack
+from keyturn.core.stores import Copy, Lack, creator
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.sync import CopyState, converge
+from keyturn.rotation.sync import CopyState, converge, create
 from keyturn.sync.pace import QUOTAS, Pace
 
 TRIES: Final = 6
@@ -18,6 +20,9 @@ TRIES: Final = 6
 
 SILENT: Final = 5
 """So many copies in a row that a store does not answer for end the work there."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,14 @@ class Result:
 DELETED: Final = "deleted"
 
 
+@dataclass(frozen=True)
+class Made:
+    """A copy that was made of the hub's ``version``, which may be CURRENT no more."""
+
+    item: Item
+    version: int
+
+
 @dataclass
 class Applier:
     """Applies items in this process; one instance serves many threads. ``share`` is its part of each store's quota."""
@@ -62,9 +75,32 @@ class Applier:
 
     def apply(self, item: Item) -> Result:
         """Do what the item says; an error is part of the answer, not raised."""
+        return self._guarded(item, lambda: once(self.keyturn, item))
+
+    def make(self, item: Item, read: Callable[[str], HubSecret]) -> Result | Made:
+        """Make a new copy without a look, of what ``read`` gives for its path; with one where that can't be done.
+
+        What is made so is still to be confirmed.
+        """
+        return self._guarded(item, lambda: made(self.keyturn, item, read) or once(self.keyturn, item))
+
+    def confirm(self, copies: Sequence[Made]) -> Iterator[Result]:
+        """What became of new copies, told together once they are there: those that CURRENT has left are done again."""
+        try:
+            now = self.keyturn.hub.describe_many({copy.item.path for copy in copies}) if copies else {}
+        except Exception as error:  # noqa: BLE001  the copies are there all the same, and have to be told of
+            why = error if isinstance(error, KeyturnError) else unexpected(error)
+            yield from (result(copy.item, str(CopyState.FAILED), why) for copy in copies)
+            return
+        for copy in copies:
+            info = now.get(copy.item.path)
+            still = info is not None and info.version == copy.version
+            yield result(copy.item, str(CopyState.CREATED)) if still else self.apply(copy.item)
+
+    def _guarded(self, item: Item, work: Callable[[], T]) -> T | Result:
         try:
             self._heard(item)
-            return self._patiently(item)
+            return self._patiently(item, work)
         except KeyturnError as error:
             return result(item, str(CopyState.FAILED), error)
         except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other copy
@@ -76,12 +112,12 @@ class Applier:
             problem, hint = "not tried: the store has stopped answering", "The next run goes on with what is left"
             raise Unavailable("push to", item.label, problem, hint)
 
-    def _patiently(self, item: Item) -> Result:
+    def _patiently(self, item: Item, work: Callable[[], T]) -> T:
         pace = self.pace(item.store)
         for attempt in range(TRIES):
             try:
                 with pace.turn():
-                    done = once(self.keyturn, item)
+                    done = work()
             except Throttled as error:
                 pace.throttled(error.retry_after)
                 if attempt == TRIES - 1:
@@ -103,6 +139,17 @@ def once(keyturn: Keyturn, item: Item) -> Result:
         return result(item, DELETED)
     pushed = converge(keyturn, item.path, destination(keyturn, item))
     return result(item, str(pushed.state))
+
+
+def made(keyturn: Keyturn, item: Item, read: Callable[[str], HubSecret]) -> Made | None:
+    """A new copy, made without a look; None where the store can't, or something is there. Raises what hinders it."""
+    making = creator(keyturn.open_store(item.store))
+    if making is None:
+        return None
+    try:
+        return Made(item, create(keyturn, read(item.path), destination(keyturn, item), making).version)
+    except Taken:
+        return None
 
 
 def destination(keyturn: Keyturn, item: Item) -> Destination:

@@ -1,11 +1,11 @@
 """What has changed in the hub, told by its audit lines or by comparing its versions. Names only, never values."""
 
-import json
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
+from keyturn.core.audit_lines import AuditMount, entry
 from keyturn.core.hub import Hub, SecretInfo
 
 EVERYTHING: Final = "**"
@@ -51,34 +51,17 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class AuditLines:
-    """Reads the audit lines of Vault and OpenBao for changes in one KV v2 mount of one namespace.
-
-    The path of a request stands in clear in them. Source: "Audit devices" of Vault and of OpenBao.
-    """
-
-    mount: str
-    namespace: str = ""
+class AuditLines(AuditMount):
+    """Reads the audit lines of Vault and OpenBao for changes in one KV v2 mount of one namespace."""
 
     def changed(self, line: bytes) -> str | None:
         """The secret that the line tells a change of; None for any other line. Raises ValueError for no such line."""
-        entry = json.loads(line)
-        if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
-            raise ValueError("is no audit line")
-        request = entry.get("request")
-        if entry["type"] != "response" or entry.get("error") or not isinstance(request, dict):
+        said = entry(line)
+        request = said.get("request")
+        if said["type"] != "response" or said.get("error") or not isinstance(request, dict):
             return None
-        return self._path(request) if self._here(request) else None
-
-    def _here(self, request: dict[str, Any]) -> bool:
-        told = request.get("namespace") or {}
-        return str(told.get("path") or "").strip("/") == self.namespace.strip("/")
-
-    def _path(self, request: dict[str, Any]) -> str | None:
-        before, mount, rest = str(request.get("path", "")).partition(f"{self.mount.strip('/')}/")
-        kind, _, path = rest.partition("/")
-        changes = not before and mount and request.get("operation") in CHANGING.get(kind, ())
-        return path if changes and path and not path.endswith("/") else None
+        kind, path = self.place(request) or ("", "")
+        return path if request.get("operation") in CHANGING.get(kind, ()) else None
 
 
 class Polling:

@@ -215,7 +215,7 @@ def bring(keyturn: Keyturn, paths: list[str], patient: frozenset[str]) -> Outcom
         rest = [path for path in paths if path not in held]
         if not rest:
             return Outcome(held=held)
-        planned = plan(keyturn, () if EVERYTHING in rest else rest)
+        planned = plan(keyturn, () if EVERYTHING in rest else rest, unseen=True)
         results = carry_out(keyturn, planned, here(Applier(keyturn)))
         return Outcome(tuple(results), failing(planned, results), held)
     except KeyturnError as error:

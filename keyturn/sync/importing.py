@@ -13,6 +13,7 @@ from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound, NotOw
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Lack
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.recorded import recorded
 from keyturn.sync.scan import places, undeclared
 
 AT_ONCE: Final = 8
@@ -166,7 +167,8 @@ def brought(keyturn: Keyturn, item: Import) -> Import:
     """One secret, written unless somebody else was there first. Raises Conflict where that was another value."""
     fields, field = held(keyturn, item.store, item.name)
     try:
-        keyturn.hub.write(item.path, fields, cas=0)
+        with recorded(keyturn, "import", item.path, place=f"{item.store}:{item.name}") as doing:
+            doing.version, doing.fingerprint = keyturn.hub.write(item.path, fields, cas=0), keyturn.fingerprint(fields)
     except Conflict:
         return found(keyturn, item.store, item.name, item.path)
     return replace(item, state=ImportState.IMPORTED, field=field)

@@ -35,10 +35,12 @@ class Wanted:
     rival: str = ""
 
 
-def plan(keyturn: Keyturn, patterns: Sequence[str] = (), *, deep: bool = False) -> Plan:
+def plan(keyturn: Keyturn, patterns: Sequence[str] = (), *, deep: bool = False, unseen: bool = False) -> Plan:
     """What is to be done for the secrets that fit ``patterns``, or for all. Nothing is written.
 
-    Raises NotFound for a pattern that fits nothing. ``deep`` asks for each copy by itself.
+    Raises NotFound for a pattern that fits nothing. ``deep`` asks for each copy by itself. ``unseen`` is for plans
+    that are carried out at once: what new copies will hold is not looked at, so they have no fingerprint yet, and
+    what hinders them shows when they are made.
     """
     paths = chosen(keyturn, patterns)
     secrets = observe.hub_secrets(keyturn, paths)
@@ -50,7 +52,7 @@ def plan(keyturn: Keyturn, patterns: Sequence[str] = (), *, deep: bool = False) 
         by_store[one.place.store].append(one.place)
     listed = paths is None or len(wanted) > observe.FEW
     holdings = observe.stores(keyturn, by_store, listed=listed, deep=deep)
-    items = decided(keyturn, wanted, secrets, holdings)
+    items = decided(keyturn, wanted, secrets, holdings, unseen=unseen)
     if paths is None:
         items += [item for store in sorted(holdings) for item in left_over(keyturn, store, holdings[store], wanted)]
     return Plan(keyturn.clock(), tuple(patterns), tuple(sorted(items, key=lambda item: (item.path, item.label))), deep)
@@ -99,13 +101,20 @@ def wants(keyturn: Keyturn, paths: Iterable[str]) -> Iterator[Wanted]:
 
 
 def decided(
-    keyturn: Keyturn, wanted: Sequence[Wanted], secrets: Mapping[str, SecretInfo], holdings: Mapping[str, Holdings]
+    keyturn: Keyturn,
+    wanted: Sequence[Wanted],
+    secrets: Mapping[str, SecretInfo],
+    holdings: Mapping[str, Holdings],
+    *,
+    unseen: bool,
 ) -> list[Item]:
     """An item for each; values are read only where the marks don't tell that a copy is in step."""
     items: list[Item] = []
     unsure: dict[str, list[Wanted]] = defaultdict(list)
     for one in wanted:
         item = by_marks(keyturn, one, secrets.get(one.path), holdings[one.place.store])
+        if item is None and unseen and holdings[one.place.store].copy(one.place.name) is None:
+            item = item_of(one, Action.CREATE, secrets[one.path].version, None)
         if item is None:
             unsure[one.path].append(one)
         else:

@@ -1,24 +1,22 @@
 """A plan carried out: who does which part, what one run may delete, and what is remembered of it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from keyturn.core.errors import Conflict
 from keyturn.core.plan import Action, Item, Plan, moved
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import CopyState
 from keyturn.sync import standing
 from keyturn.sync.apply import Applier, Result
-from keyturn.sync.pace import WIDEST
+from keyturn.sync.crew import Crew, Report
 from keyturn.sync.planning import due, plan
 from keyturn.sync.standing import Change, Failing
+from keyturn.sync.written import Written
 
 SHOWN: Final = 5
 """So many of the copies that have moved are named."""
-
-Report = Callable[[Result], None]
 
 
 class Executor(Protocol):
@@ -32,16 +30,11 @@ def here(applier: Applier) -> Executor:
     """Applies items in threads of this process: some for each store, so that none waits for another."""
 
     def execute(items: Sequence[Item], report: Report) -> None:
-        groups = by_store(items).values()
-        side_by_side(lambda group: _one_store(applier, group, report), groups)
+        with Crew(applier) as crew:
+            for same in by_store(items).values():
+                crew.take(same, report)
 
     return execute
-
-
-def _one_store(applier: Applier, items: Sequence[Item], report: Report) -> None:
-    with ThreadPoolExecutor(min(WIDEST, len(items))) as pool:
-        for _ in pool.map(lambda item: report(applier.apply(item)), items):
-            pass
 
 
 def by_store(items: Sequence[Item]) -> dict[str, list[Item]]:
@@ -85,10 +78,13 @@ def carry_out(keyturn: Keyturn, planned: Plan, execute: Executor, report: Report
 
     def take(result: Result) -> None:
         results.append(result)
+        written.settled(result)
         report(result)
 
+    work = work_of(keyturn, planned)
     try:
-        execute(work_of(keyturn, planned), take)
+        with Written(keyturn, work) as written:
+            execute(work, take)
     finally:
         remember(keyturn, planned, results)
     return results

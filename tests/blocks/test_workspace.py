@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.workspace import KeyturnWorkspace
+from blocks.workspace import LOGIN_FILES, KeyturnWorkspace
 from keyturn.core.errors import NotFound
 from keyturn.providers.vault_login import HubSettings
 from tasks.workspace import keyturn, opened
@@ -27,6 +27,7 @@ SETTINGS = HubSettings(
     secret_id_file="/run/secret-id",
     approle_mount="roles",
     lease_token_role="leases",
+    transit_mount="keys",
 )
 
 
@@ -75,3 +76,19 @@ def test_one_process_opens_a_workspace_from_within_a_running_loop_as_well(
         return await asyncio.to_thread(opened, name) is opened(name)
 
     assert asyncio.run(inside())
+
+
+def test_a_worker_with_a_login_of_its_own_uses_that_and_no_part_of_the_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty.yaml").write_text("secrets: {}\n")
+    block = KeyturnWorkspace.from_settings(tmp_path, SETTINGS)
+    for variable in LOGIN_FILES.values():
+        monkeypatch.delenv(variable, raising=False)
+    assert block.open().hub.settings == SETTINGS  # type: ignore[attr-defined]
+    monkeypatch.setenv("KEYTURN_HUB_ROLE_ID_FILE", "/run/own-role-id")
+    monkeypatch.setenv("KEYTURN_HUB_SECRET_ID_FILE", "/run/own-secret-id")
+    own = dataclasses.replace(
+        SETTINGS, role_id_file="/run/own-role-id", secret_id_file="/run/own-secret-id", token_file=None
+    )
+    assert block.open().hub.settings == own  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -17,7 +18,7 @@ from standardwebhooks import Webhook
 from keyturn.client import webhook
 from keyturn.client.webhook import BODY_LIMIT, Receiver, wsgi_app
 from keyturn.core.errors import Denied, Invalid
-from keyturn.core.notices import NOTICE_PATH, SECRET_ROTATED, Notice, message_id
+from keyturn.core.notices import NOTICE_PATH, SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import Sensitive
 
 KEY = Sensitive("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
@@ -132,6 +133,14 @@ def test_a_handled_notice_is_answered_200_and_a_repeat_too_without_handling_it_a
     assert receiver.handle(signed(), BODY, application) == 200
     assert receiver.handle(signed(), BODY, application) == 200
     assert application.told == [NOTICE]
+
+
+def test_a_revocation_of_a_version_is_no_repeat_of_its_rotation(receiver: Receiver, application: Application) -> None:
+    revoked = replace(NOTICE, event=SECRET_REVOKED)
+    body, sent_id = revoked.to_json().encode(), message_id(revoked.secret_path, revoked.version, revoked.event)
+    assert receiver.handle(signed(), BODY, application) == 200
+    assert receiver.handle(signed(body, sent_id=sent_id), body, application) == 200
+    assert application.told == [NOTICE, revoked]
 
 
 def test_a_notice_whose_handling_failed_is_answered_503_and_handled_when_it_comes_again(

@@ -9,12 +9,16 @@ import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from keyturn.core.errors import Conflict, KeyturnError
-from keyturn.core.hub import ROTATED_AT, Hub
+from keyturn.core.errors import Conflict, Denied, KeyturnError, NotFound
+from keyturn.core.hub import ROTATED_AT, Hub, Right
+from keyturn.core.ledger import Signer
 from keyturn.core.sensitive import SecretFields
 
 THREADS = 8
@@ -34,6 +38,23 @@ def assert_silent(error: KeyturnError, *values: str) -> None:
     assert error.hint
 
 
+@dataclass(frozen=True)
+class Leased:
+    """A lease that an engine gave, and what tells whether it still opens anything."""
+
+    lease_id: str
+    works: Callable[[], bool]
+
+
+def verifies(signer: Signer, message: bytes, by: Signer | None = None) -> bool:
+    """Whether what a key signs is verified with its own public half, or with that of another one."""
+    try:
+        Ed25519PublicKey.from_public_bytes((by or signer).public_key()).verify(signer.sign(message), message)
+    except InvalidSignature:
+        return False
+    return True
+
+
 class HubContract:
     """The cases."""
 
@@ -50,6 +71,26 @@ class HubContract:
     @pytest.fixture
     def new_hub(self) -> Callable[[], Hub]:
         """Opens adapters onto one hub that has no fingerprint key yet."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def hub_with(self) -> Callable[[str], Hub]:
+        """Opens an adapter whose login has the rights of a policy in HCL, and no others."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def leased(self) -> Callable[[], Leased]:
+        """Issues leases."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def key(self) -> str:
+        """The name of an Ed25519 key of the transit engine that the test may rotate."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def rotate_key(self) -> Callable[[str], None]:
+        """Gives a key of the transit engine a new version."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -185,6 +226,157 @@ class HubContract:
             hub.write_state(name, {}, cas=0)
         assert set(hub.list_state(path)) == below
         assert list(hub.list_state(f"{path}/nothing")) == []
+
+    # destroying
+
+    def test_what_is_destroyed_is_read_no_more_and_the_other_versions_stay(self, hub: Hub, path: str) -> None:
+        for version in range(4):
+            hub.write(path, SecretFields({"n": version}), cas=version)
+        hub.destroy(path, [1, 3])
+        assert [hub.read(path, version) is None for version in (1, 2, 3, 4)] == [True, False, True, False]
+        info = hub.describe(path)
+        assert info is not None
+        assert [version.readable for version in info.versions] == [False, True, False, True]
+        assert hub.write(path, SecretFields({"n": 5}), cas=4) == 5
+
+    def test_destroying_the_newest_leaves_nothing_to_read_and_it_still_counts(self, hub: Hub, path: str) -> None:
+        hub.write(path, SecretFields({"n": 1}), cas=0)
+        hub.destroy(path, [1])
+        assert hub.read(path) is None
+        assert hub.write(path, SecretFields({"n": 2}), cas=1) == 2
+
+    def test_destroying_what_is_absent_deleted_or_destroyed_is_quiet(
+        self, hub: Hub, path: str, delete_newest: Callable[[str], None]
+    ) -> None:
+        hub.destroy(path, [1, 2])
+        assert hub.describe(path) is None
+        hub.write(path, SecretFields({"n": 1}), cas=0)
+        delete_newest(path)
+        for versions in ([], [1], [1], [7]):
+            hub.destroy(path, versions)
+        info = hub.describe(path)
+        assert info is not None
+        assert [(version.version, version.readable) for version in info.versions] == [(1, False)]
+
+    def test_who_may_not_destroy_is_denied_and_nothing_is_destroyed(
+        self, hub: Hub, path: str, hub_with: Callable[[str], Hub]
+    ) -> None:
+        value = secret_text()
+        hub.write(path, SecretFields({"n": value}), cas=0)
+        with pytest.raises(Denied, match=f"{hub.mount}/destroy/{path}") as caught:
+            hub_with(f'path "{hub.mount}/data/*" {{ capabilities = ["read"] }}').destroy(path, [1])
+        assert_silent(caught.value, value)
+        assert hub.read(path) is not None
+
+    # rights
+
+    def test_who_may_do_everything_lacks_nothing(self, hub: Hub) -> None:
+        assert hub.lacking([Right("update", f"{hub.mount}/destroy/a"), Right("sudo", "sys/leases/lookup/")]) == []
+        assert hub.lacking([]) == []
+
+    def test_what_a_login_lacks_is_told_in_the_order_it_was_asked(self, hub_with: Callable[[str], Hub]) -> None:
+        narrow = hub_with(
+            """
+            path "secret/data/team/*" { capabilities = ["read", "update"] }
+            path "secret/data/team/closed" { capabilities = ["deny"] }
+            path "sys/leases/lookup/*" { capabilities = ["list", "sudo"] }
+            """
+        )
+        has = [
+            Right("read", "secret/data/team/a"),
+            Right("update", "secret/data/team/a"),
+            Right("list", "sys/leases/lookup/database/creds/"),
+            Right("sudo", "sys/leases/lookup/database/creds/"),
+        ]
+        lacks = [
+            Right("update", "secret/destroy/team/a"),
+            Right("read", "secret/data/team/closed"),
+            Right("delete", "secret/data/team/a"),
+            Right("read", "secret/data/other"),
+        ]
+        mixed = [right for pair in zip(lacks, has, strict=True) for right in pair]
+        assert narrow.lacking(mixed) == lacks
+        assert narrow.lacking(has) == []
+
+    # leases
+
+    def test_below_an_unknown_prefix_there_are_no_leases(self, hub: Hub, path: str) -> None:
+        assert hub.leases(path) == []
+
+    def test_leases_are_found_below_every_part_of_their_id_and_end_one_by_one(
+        self, hub: Hub, leased: Callable[[], Leased]
+    ) -> None:
+        first, second = leased(), leased()
+        ids = {first.lease_id, second.lease_id}
+        prefix = first.lease_id.rpartition("/")[0]
+        for part in (prefix, f"{prefix}/", f"/{prefix}", prefix.partition("/")[0]):
+            assert ids <= set(hub.leases(part))
+        assert set(hub.leases(prefix)) == ids
+        hub.revoke_lease(first.lease_id)
+        assert hub.leases(prefix) == [second.lease_id]
+        assert (first.works(), second.works()) == (False, True)
+        hub.revoke_lease(second.lease_id)
+        assert hub.leases(prefix) == []
+
+    def test_ending_a_lease_that_has_ended_is_quiet(self, hub: Hub, leased: Callable[[], Leased]) -> None:
+        lease = leased()
+        for _ in range(2):
+            hub.revoke_lease(lease.lease_id)
+        assert not lease.works()
+        hub.revoke_lease(lease.lease_id[:-4] + "none")
+
+    def test_who_may_not_see_or_end_leases_is_denied(
+        self, hub_with: Callable[[str], Hub], leased: Callable[[], Leased]
+    ) -> None:
+        lease = leased()
+        narrow = hub_with('path "secret/data/*" { capabilities = ["read"] }')
+        for act in (
+            lambda: narrow.leases(lease.lease_id.rpartition("/")[0]),
+            lambda: narrow.revoke_lease(lease.lease_id),
+        ):
+            with pytest.raises(Denied) as caught:
+                act()
+            assert_silent(caught.value)
+        assert lease.works()
+
+    # signing
+
+    def test_what_a_key_signs_is_verified_with_its_public_half_and_no_other_message_is(
+        self, hub: Hub, key: str
+    ) -> None:
+        signer = hub.signer(key)
+        assert len(signer.public_key()) == 32
+        for message in (b"a", "a note\n— ☃\n".encode(), bytes(range(256)) * 40):
+            assert len(signer.sign(message)) == 64
+            assert verifies(signer, message)
+        with pytest.raises(InvalidSignature):
+            Ed25519PublicKey.from_public_bytes(signer.public_key()).verify(signer.sign(b"a"), b"b")
+
+    def test_a_key_that_was_rotated_meanwhile_signs_as_the_version_that_was_asked_for(
+        self, hub: Hub, key: str, rotate_key: Callable[[str], None]
+    ) -> None:
+        before = hub.signer(key)
+        rotate_key(key)
+        after = hub.signer(key)
+        assert before.public_key() != after.public_key()
+        assert verifies(before, b"m")
+        assert verifies(after, b"m")
+        assert not verifies(before, b"m", by=after)
+
+    def test_a_key_that_is_not_there_is_not_found(self, hub: Hub) -> None:
+        with pytest.raises(NotFound) as caught:
+            hub.signer(f"none-{secrets.token_hex(6)}")
+        assert_silent(caught.value)
+
+    def test_who_may_not_sign_is_denied(self, hub: Hub, key: str, hub_with: Callable[[str], Hub]) -> None:
+        with pytest.raises(Denied) as caught:
+            hub_with('path "secret/data/*" { capabilities = ["read"] }').signer(key)
+        assert_silent(caught.value)
+        reader = hub_with(f'path "transit/keys/{key}" {{ capabilities = ["read"] }}').signer(key)
+        assert reader.public_key() == hub.signer(key).public_key()
+        with pytest.raises(Denied) as caught:
+            reader.sign(b"m")
+        assert_silent(caught.value)
 
     # fingerprints
 

@@ -9,18 +9,19 @@ import secrets
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
 
 import pytest
 
-from keyturn.core.errors import Invalid, KeyturnError, NotFound, UnsupportedOperation
+from keyturn.core.errors import Invalid, KeyturnError, NotFound, Taken, UnsupportedOperation
 from keyturn.core.fingerprint import fingerprint
 from keyturn.core.names import LIMITS
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Copy, Lack, Marks, Store
+from keyturn.core.stores import Copy, Creates, Lack, Marks, Store, creator
 
 Raw = Callable[[str, str], None]
 """Acts on (remote name, value) through the SDK alone, as somebody who has never heard of Keyturn."""
@@ -75,6 +76,11 @@ def assert_silent(error: KeyturnError, value: Sensitive, store: Store, remote: s
     assert value.reveal() not in told
 
 
+def named(version: str, stays: Collection[str]) -> bool:
+    """Whether the words for what stays after forgetting name this version."""
+    return any(f"version {version} " in f"{words} " for words in stays)
+
+
 class StoreContract:
     """The cases. ``kind`` is the store's key in ``LIMITS``."""
 
@@ -86,6 +92,10 @@ class StoreContract:
     illegal: ClassVar[str] = "not a legal name!"
     joint: ClassVar[str] = "-"
     """What joins the parts of a name; legal in every name of this store."""
+    past_versions: ClassVar[int] = 2
+    """How many old versions can be read after two updates."""
+    erase_lag: ClassVar[float] = 0
+    """Seconds until an erased secret is gone; real clouds erase in the background, emulators at once."""
 
     @pytest.fixture
     def store(self) -> Store:
@@ -245,6 +255,99 @@ class StoreContract:
         assert store.find(remote) == written
         assert_serves(store, remote, value)
 
+    # create
+
+    creates: ClassVar[bool] = False
+    """Whether it has :class:`keyturn.core.stores.Creates`."""
+    refuses_taken: ClassVar[bool] = True
+    """Whether the service itself refuses a name that is taken, so that of two that make it one does."""
+
+    @pytest.fixture
+    def creates_in(self, store: Store) -> Creates:
+        """The store, where it has what these cases are about."""
+        made = creator(store)
+        assert (made is not None) is self.creates
+        if made is None:
+            pytest.skip("it is always looked at before it is written")
+        return made
+
+    def test_a_copy_made_without_a_look_is_as_one_made_with_it(
+        self, creates_in: Creates, store: Store, remote: str
+    ) -> None:
+        value = fresh_value()
+        made = creates_in.create(remote, value, marks_for(value))
+        assert made == Copy(remote, made.version_id, marks_for(value), intact=True)
+        assert made == store.find(remote)
+        assert_serves(store, remote, value)
+        assert eventually(lambda: made in list(store.managed()), self.listing_lag)
+        assert put(store, remote, value) == made
+
+    def test_a_name_that_somebody_else_has_is_taken_and_stays_theirs(
+        self, creates_in: Creates, store: Store, remote: str, foreign: Raw
+    ) -> None:
+        theirs, value = fresh_value(), fresh_value()
+        foreign(remote, theirs.reveal())
+        left = store.find(remote)
+        with pytest.raises(Taken) as caught:
+            creates_in.create(remote, value, marks_for(value))
+        assert_silent(caught.value, value, store, remote)
+        assert store.find(remote) == left
+        assert_serves(store, remote, theirs)
+
+    @pytest.mark.parametrize("newer", [1, 2])
+    def test_a_copy_of_our_own_is_taken_too_or_found_to_be_this_very_one(
+        self, creates_in: Creates, store: Store, remote: str, newer: int
+    ) -> None:
+        first = fresh_value()
+        written = put(store, remote, first)
+        value = first if newer == 1 else fresh_value()
+        with suppress(Taken):
+            assert creates_in.create(remote, value, marks_for(value, newer)) == written
+        assert store.find(remote) == written
+        assert_serves(store, remote, first)
+
+    def test_the_name_of_a_deleted_secret_is_free_or_taken_and_nothing_in_between(
+        self, creates_in: Creates, store: Store, remote: str
+    ) -> None:
+        put(store, remote, fresh_value())
+        store.delete(remote)
+        left, value = store.find(remote), fresh_value()
+        if left is None:
+            assert creates_in.create(remote, value, marks_for(value, 2)) == store.find(remote)
+            assert_serves(store, remote, value)
+        else:
+            with pytest.raises(Taken):
+                creates_in.create(remote, value, marks_for(value, 2))
+            assert store.find(remote) == left
+
+    @pytest.mark.parametrize("flaw", ["name", "size", "empty"])
+    def test_what_breaks_a_limit_is_not_made(self, creates_in: Creates, store: Store, remote: str, flaw: str) -> None:
+        name = self.illegal if flaw == "name" else remote
+        size = {"name": 10, "size": LIMITS[self.kind].max_bytes + 1, "empty": 0}[flaw]
+        value = Sensitive("x" * size)
+        with pytest.raises(Invalid) as caught:
+            creates_in.create(name, value, marks_for(value))
+        assert caught.value.name == f"{store.name}:{name}"
+        assert flaw == "name" or store.find(remote) is None
+
+    def test_of_many_that_make_one_name_together_one_does(self, creates_in: Creates, store: Store, remote: str) -> None:
+        values = [fresh_value() for _ in range(6)]
+        together = threading.Barrier(len(values))
+
+        def make(value: Sensitive) -> Copy | None:
+            together.wait(30)
+            try:
+                return creates_in.create(remote, value, marks_for(value))
+            except Taken:
+                return None
+
+        with ThreadPoolExecutor(len(values)) as pool:
+            made = [copy for copy in pool.map(make, values) if copy]
+        if self.refuses_taken:
+            assert made == [store.find(remote)]
+        else:
+            assert store.find(remote) in made
+
     # managed
 
     def test_managed_lists_what_is_ours_across_pages_and_nothing_else(
@@ -331,6 +434,95 @@ class StoreContract:
         assert found is not None
         assert found.intact
         assert_serves(store, remote, value)
+
+    # past, forget and erase
+
+    def readings(self, old: Sensitive) -> set[Sensitive]:
+        """What the past shows of an old value: every text that its version may stand for, where it can't tell."""
+        return {old}
+
+    def test_what_is_absent_has_no_past_and_is_forgotten_and_erased_quietly(self, store: Store, remote: str) -> None:
+        assert store.past(remote) == {}
+        assert store.forget(remote) == ()
+        assert store.erase(remote) == ()
+        assert store.find(remote) is None
+
+    @pytest.mark.parametrize("verb", ["past", "forget", "erase"])
+    def test_an_illegal_name_has_no_past_either(self, store: Store, verb: str) -> None:
+        with pytest.raises(Invalid) as caught:
+            getattr(store, verb)(self.illegal)
+        assert_silent(caught.value, fresh_value(), store, self.illegal)
+
+    def test_a_secret_that_was_never_updated_has_no_past(self, store: Store, remote: str) -> None:
+        value = fresh_value()
+        written = put(store, remote, value)
+        assert store.past(remote) == {}
+        assert store.forget(remote) == ()
+        assert store.find(remote) == written
+        assert_serves(store, remote, value)
+
+    def test_the_past_is_the_old_values_and_not_the_one_that_is_served(self, store: Store, remote: str) -> None:
+        old = [fresh_value(), fresh_value()]
+        for version, value in enumerate([*old, fresh_value()], 1):
+            put(store, remote, value, version)
+        readable = old[len(old) - self.past_versions :]
+        assert set(store.past(remote).values()) == {text for value in readable for text in self.readings(value)}
+
+    def test_what_is_forgotten_is_gone_or_named_and_what_is_served_stays(self, store: Store, remote: str) -> None:
+        values = [fresh_value() for _ in range(3)]
+        for version, value in enumerate(values, 1):
+            written = put(store, remote, value, version)
+        stays = store.forget(remote)
+        unnamed = [name for name in store.past(remote) if not named(name, stays)]
+        assert unnamed == []
+        assert not [words for words in stays for value in values if value.reveal() in words]
+        assert store.find(remote) == written
+        assert written.intact
+        assert_serves(store, remote, values[-1])
+        assert set(store.forget(remote)) == set(stays)
+
+    def test_what_is_written_after_forgetting_has_its_own_past(self, store: Store, remote: str) -> None:
+        put(store, remote, fresh_value())
+        second, third = fresh_value(), fresh_value()
+        put(store, remote, second, 2)
+        stays = store.forget(remote)
+        written = put(store, remote, third, 3)
+        assert store.find(remote) == written
+        assert_serves(store, remote, third)
+        past = store.past(remote)
+        fresh = [value for name, value in past.items() if not named(name, stays)]
+        assert set(fresh) == (self.readings(second) if self.past_versions else set())
+
+    def test_what_is_erased_is_gone_with_its_past_and_its_name_is_free(self, store: Store, remote: str) -> None:
+        for version in (1, 2):
+            put(store, remote, fresh_value(), version)
+        assert store.erase(remote) == ()
+        assert eventually(lambda: store.find(remote) is None, self.erase_lag)
+        assert_gone(store, remote)
+        assert store.past(remote) == {}
+        assert store.erase(remote) == ()
+        value = fresh_value()
+        written = put(store, remote, value, 3)
+        assert store.find(remote) == written
+        assert_serves(store, remote, value)
+        assert store.past(remote) == {}
+
+    def test_what_was_deleted_before_is_erased_all_the_same(self, store: Store, remote: str) -> None:
+        for version in (1, 2):
+            put(store, remote, fresh_value(), version)
+        store.delete(remote)
+        assert store.erase(remote) == ()
+        assert eventually(lambda: store.find(remote) is None, self.erase_lag)
+        assert store.past(remote) == {}
+
+    def test_a_deleted_secret_has_no_readable_past_that_forgetting_does_not_name(
+        self, store: Store, remote: str
+    ) -> None:
+        for version in (1, 2):
+            put(store, remote, fresh_value(), version)
+        store.delete(remote)
+        stays = store.forget(remote)
+        assert [name for name in store.past(remote) if not named(name, stays)] == []
 
     # threads
 

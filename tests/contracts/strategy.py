@@ -25,7 +25,8 @@ class Case:
 
     ``works`` tries a version as an application does; ``spoilt`` gives a candidate that the target must refuse.
     ``session`` uses a version for as long as it is entered, where the target tells of uses. ``stranger`` is what
-    the secret would hold if somebody had written another account's credential into it.
+    the secret would hold if somebody had written another account's credential into it. ``opened`` opens a session as
+    an application does, and gives what tells whether it still works, where a cut ends sessions.
     """
 
     strategy: Strategy
@@ -34,6 +35,7 @@ class Case:
     spoilt: Callable[[SecretFields], SecretFields]
     session: Callable[[SecretFields], AbstractContextManager[object]] | None = None
     stranger: SecretFields | None = None
+    opened: Callable[[SecretFields], AbstractContextManager[Callable[[], bool]]] | None = None
 
     def change(self, sequence: int = 5) -> Change:
         """A new candidate for the contract to work with."""
@@ -44,6 +46,24 @@ class Case:
         change = self.change(sequence)
         self.strategy.install(change)
         return change
+
+    def replacement(self, sequence: int = 7) -> Change:
+        """A candidate in the place of what was cut, guarded and installed; none serves beside it."""
+        self.strategy.guard(None, None)
+        change = Change("apps/contract", sequence, self.strategy.mint(None), None)
+        self.strategy.guard(None, change.candidate)
+        self.strategy.install(change)
+        return change
+
+
+UNUSABLE = SecretFields({"endpoint": "https://api.example.com"})
+"""A version that names no credential."""
+
+SECRET = (
+    *("password", "value", "private_key", "secret_access_key", "client_secret", "token", "api_key", "key"),
+    *("account_key", "connection_string", "credentials_json"),
+)
+"""The fields that no message may show, as the strategies name them."""
 
 
 class StrategyContract:
@@ -61,6 +81,8 @@ class StrategyContract:
     """Whether CURRENT works again after an abandonment, where a candidate ends it."""
     fenced: ClassVar[bool] = False
     """Whether the target refuses an older sequence number."""
+    ends_sessions: ClassVar[bool] = False
+    """Whether a cut ends the sessions that are open, and tells how many; then the case has ``opened``."""
 
     @pytest.fixture
     def case(self) -> Case:
@@ -69,7 +91,7 @@ class StrategyContract:
 
     def test_a_candidate_holds_only_what_changes_and_each_is_new(self, case: Case) -> None:
         first, second = case.strategy.mint(case.current), case.strategy.mint(case.current)
-        assert set(first) == set(second) == self.changes
+        assert set(first) == set(second) == self.changes == set(case.strategy.makes)
         for field in self.changes - self.steady:
             assert len({first[field], second[field], case.current.get(field)}) == 3
 
@@ -198,3 +220,116 @@ class StrategyContract:
     def test_what_is_left_to_change_after_the_end_is_fields_of_current(self, case: Case) -> None:
         left = case.strategy.settled(case.current)
         assert left is None or set(left) <= set(case.current)
+
+    # an emergency: the credential is ended at once
+
+    def test_what_is_in_force_is_honoured(self, case: Case) -> None:
+        change = case.installed()
+        accepted = True if self.has_target else None
+        assert case.strategy.honours(case.current.merged(change.candidate)) is accepted
+        assert case.strategy.honours(case.current) is (accepted and self.overlaps)
+
+    def test_trying_whether_it_is_honoured_changes_nothing(self, case: Case) -> None:
+        first, second = case.strategy.honours(case.current), case.strategy.honours(case.current)
+        assert first is second is (True if self.has_target else None)
+        assert case.works(case.current)
+
+    def test_nobody_can_tell_whether_a_version_without_a_credential_is_honoured(self, case: Case) -> None:
+        assert case.strategy.honours(UNUSABLE) is None
+
+    def test_a_cut_ends_the_credential_that_serves_at_once(self, case: Case) -> None:
+        case.strategy.cut(case.current, 6)
+        assert case.works(case.current) is not self.has_target
+        assert case.strategy.honours(case.current) is (False if self.has_target else None)
+
+    def test_a_cut_ends_a_candidate_that_is_installed_too(self, case: Case) -> None:
+        candidate = case.current.merged(case.installed().candidate)
+        case.strategy.cut(candidate, 6)
+        assert case.works(candidate) is not self.has_target
+        assert case.strategy.honours(candidate) is (False if self.has_target else None)
+
+    def test_cutting_twice_is_quiet_and_finds_nothing_more(self, case: Case) -> None:
+        case.strategy.cut(case.current, 6)
+        assert case.strategy.cut(case.current, 6).sessions == 0
+        assert not (self.has_target and case.works(case.current))
+
+    def test_cutting_a_version_without_a_credential_is_quiet_and_changes_nothing(self, case: Case) -> None:
+        assert case.strategy.cut(UNUSABLE, 6).sessions == 0
+        assert case.works(case.current)
+
+    def test_open_sessions_end_with_the_cut_and_are_counted(self, case: Case) -> None:
+        if not self.ends_sessions:
+            assert case.strategy.cut(case.current, 6).sessions == 0
+            return
+        assert case.opened is not None
+        with case.opened(case.current) as one, case.opened(case.current) as other:
+            assert one()
+            assert other()
+            assert case.strategy.cut(case.current, 6).sessions == 2
+            assert not one()
+            assert not other()
+
+    def test_what_was_cut_can_be_replaced(self, case: Case) -> None:
+        case.strategy.cut(case.current, 6)
+        change = case.replacement()
+        case.strategy.verify(change)
+        assert case.works(case.current.merged(change.candidate))
+        assert case.strategy.honours(case.current.merged(change.candidate)) is (True if self.has_target else None)
+        assert not (self.has_target and case.works(case.current))
+
+    def test_what_was_cut_beside_an_open_rotation_can_be_replaced(self, case: Case) -> None:
+        old = [case.current, case.current.merged(case.installed().candidate)]
+        for version in old:
+            case.strategy.cut(version, 6)
+        change = case.replacement()
+        case.strategy.verify(change)
+        assert case.works(case.current.merged(change.candidate))
+        assert not (self.has_target and any(map(case.works, old)))
+
+    def test_no_run_from_before_a_cut_puts_the_credential_in_force_again(self, case: Case) -> None:
+        change = case.installed(5)
+        old = [case.current, case.current.merged(change.candidate)]
+        for version in old:
+            case.strategy.cut(version, 6)
+        if self.fenced:
+            for verb in (case.strategy.install, case.strategy.abandon):
+                with pytest.raises(Superseded):
+                    verb(change)
+        assert not (self.has_target and any(map(case.works, old)))
+
+    def test_a_cut_by_an_older_run_leaves_what_a_newer_one_has_installed_alone(self, case: Case) -> None:
+        if not self.fenced:
+            pytest.skip("nothing at the target tells which run is the newer one")
+        newer = case.current.merged(case.installed(8).candidate)
+        with pytest.raises(Superseded) as caught:
+            case.strategy.cut(newer, 7)
+        assert not told_of(caught.value, newer)
+        assert case.works(newer)
+        case.strategy.cut(newer, 8)
+        assert not case.works(newer)
+
+    def test_giving_up_what_was_open_before_a_cut_revives_nothing(self, case: Case) -> None:
+        change = case.installed(5)
+        old = [case.current, case.current.merged(change.candidate)]
+        for version in old:
+            case.strategy.cut(version, 6)
+        case.strategy.abandon(Change(change.path, 6, change.candidate, None))
+        assert not (self.has_target and any(map(case.works, old)))
+
+    def test_giving_up_a_replacement_revives_nothing(self, case: Case) -> None:
+        case.strategy.cut(case.current, 6)
+        case.strategy.abandon(case.replacement())
+        assert not (self.has_target and case.works(case.current))
+        again = case.replacement(8)
+        case.strategy.verify(again)
+        assert case.works(case.current.merged(again.candidate))
+
+    def test_what_outlives_a_cut_is_told_without_values(self, case: Case) -> None:
+        outlives = " ".join(case.strategy.cut(case.current, 6).outlives)
+        assert not [name for name in SECRET if name in case.current and case.current[name].reveal() in outlives]
+
+
+def told_of(error: Exception, fields: SecretFields) -> list[str]:
+    """The secret fields that the error's text or traceback shows."""
+    told = "".join(traceback.format_exception(error)) + repr(error.args)
+    return [name for name in SECRET if name in fields and fields[name].reveal() in told]

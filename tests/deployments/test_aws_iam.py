@@ -67,6 +67,35 @@ def identified(aws: LocalAws, key: dict[str, str]) -> str:
         return code_of(sts.get_caller_identity) or str(sts.get_caller_identity()["Arn"])
 
 
+def allow(iam: Any, user: str, name: str = "may", **statement: Any) -> None:
+    """Give the user a policy of one statement; without more it allows everything."""
+    whole = {"Effect": "Allow", "Action": "*", "Resource": "*", **statement}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [whole]})
+    iam.put_user_policy(UserName=user, PolicyName=name, PolicyDocument=document)
+
+
+def deny_sessions(iam: Any, user: str, before: datetime) -> None:
+    issued = {"DateLessThan": {"aws:TokenIssueTime": f"{before:%Y-%m-%dT%H:%M:%SZ}"}}
+    allow(iam, user, "no-older-sessions", Effect="Deny", Condition=issued)
+
+
+def session(aws: LocalAws, key: dict[str, str], **request: Any) -> dict[str, str]:
+    """A session that STS gives for the key, in the words of a client's arguments."""
+    with closing(client(aws, "sts", **key)) as sts:
+        got = sts.get_session_token(**request)["Credentials"]
+    return {
+        "aws_access_key_id": got["AccessKeyId"],
+        "aws_secret_access_key": got["SecretAccessKey"],
+        "aws_session_token": got["SessionToken"],
+    }
+
+
+def reads(aws: LocalAws, signing: dict[str, str]) -> str:
+    """The code with which a signer may not list secrets; empty where it may."""
+    with closing(client(aws, "secretsmanager", **signing)) as secrets_manager:
+        return code_of(secrets_manager.list_secrets)
+
+
 def last_used(iam: Any, key: dict[str, str]) -> dict[str, Any]:
     told: dict[str, Any] = iam.get_access_key_last_used(AccessKeyId=key["aws_access_key_id"])["AccessKeyLastUsed"]
     return told
@@ -139,3 +168,91 @@ def test_a_new_key_is_known_some_seconds_later_where_that_is_asked_for(
         assert identified(slow, key) == "InvalidClientTokenId"
         time.sleep(1)
         assert identified(slow, key).endswith("user/app")
+
+
+# sessions
+
+
+def test_a_session_acts_as_its_user(aws: LocalAws, iam: Any, user: str) -> None:
+    given = session(aws, made(iam, user))
+    assert given["aws_access_key_id"].startswith("ASIA")
+    assert identified(aws, given) == f"arn:aws:iam::123456789012:user/applications/{user}"
+    assert reads(aws, given) == "AccessDeniedException"
+    allow(iam, user)
+    assert reads(aws, given) == ""
+
+
+def test_a_session_outlives_the_key_that_it_was_got_with(aws: LocalAws, iam: Any, user: str) -> None:
+    allow(iam, user)
+    key = made(iam, user)
+    given = session(aws, key)
+    iam.update_access_key(UserName=user, AccessKeyId=key["aws_access_key_id"], Status="Inactive")
+    assert reads(aws, given) == ""
+    iam.delete_access_key(UserName=user, AccessKeyId=key["aws_access_key_id"])
+    assert reads(aws, given) == ""
+
+
+@pytest.mark.parametrize("spoilt", ["aws_secret_access_key", "aws_session_token"])
+def test_a_session_is_signed_with_its_own_secret_and_token(aws: LocalAws, iam: Any, user: str, spoilt: str) -> None:
+    allow(iam, user)
+    assert reads(aws, {**session(aws, made(iam, user)), spoilt: "wrong"}) in (
+        "UnrecognizedClientException",
+        "InvalidSignatureException",
+    )
+
+
+def test_a_session_reaches_neither_iam_nor_more_sessions(aws: LocalAws, iam: Any, user: str) -> None:
+    allow(iam, user)
+    given = session(aws, made(iam, user))
+    with closing(client(aws, "iam", **given)) as admin, closing(client(aws, "sts", **given)) as sts:
+        assert code_of(admin.list_access_keys, UserName=user) == "AccessDenied"
+        assert code_of(sts.get_session_token) == "AccessDenied"
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(900, ""), (129_600, ""), (129_601, "ValidationError")])
+def test_a_session_lasts_a_day_and_a_half_at_most(aws: LocalAws, iam: Any, user: str, seconds: int, code: str) -> None:
+    with closing(client(aws, "sts", **made(iam, user))) as sts:
+        assert code_of(sts.get_session_token, DurationSeconds=seconds) == code
+
+
+def test_a_session_of_a_user_who_is_gone_is_refused(aws: LocalAws, iam: Any, user: str) -> None:
+    key = made(iam, user)
+    given = session(aws, key)
+    iam.delete_access_key(UserName=user, AccessKeyId=key["aws_access_key_id"])
+    iam.delete_user(UserName=user)
+    assert identified(aws, given) == "InvalidClientTokenId"
+
+
+def test_a_policy_may_refuse_sessions_from_before_a_moment_and_nobody_else(aws: LocalAws, iam: Any, user: str) -> None:
+    allow(iam, user)
+    key = made(iam, user)
+    given, now = session(aws, key), datetime.now(UTC)
+    deny_sessions(iam, user, now - timedelta(minutes=1))
+    assert reads(aws, given) == ""
+    deny_sessions(iam, user, now + timedelta(minutes=1))
+    assert reads(aws, given) == "AccessDeniedException"
+    assert reads(aws, key) == ""
+    assert identified(aws, given).endswith(user)
+
+
+# conditions
+
+
+def test_an_allowance_may_be_for_users_with_a_boundary_alone(aws: LocalAws, iam: Any, user: str) -> None:
+    boundary, admin = "arn:aws:iam::123456789012:policy/edge", f"admin-{user}"
+    iam.create_user(UserName=admin)
+    allow(iam, admin, Condition={"StringEquals": {"iam:PermissionsBoundary": boundary}})
+    with closing(client(aws, "iam", **made(iam, admin))) as limited:
+        assert code_of(limited.list_access_keys, UserName=user) == "AccessDenied"
+        iam.put_user_permissions_boundary(UserName=user, PermissionsBoundary=f"{boundary}-of-others")
+        assert code_of(limited.list_access_keys, UserName=user) == "AccessDenied"
+        iam.put_user_permissions_boundary(UserName=user, PermissionsBoundary=boundary)
+        assert code_of(limited.list_access_keys, UserName=user) == ""
+
+
+@pytest.mark.parametrize("effect", ["Allow", "Deny"])
+def test_a_condition_that_is_not_known_opens_nothing(aws: LocalAws, iam: Any, user: str, effect: str) -> None:
+    if effect == "Deny":
+        allow(iam, user)
+    allow(iam, user, "unknown", Effect=effect, Condition={"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}})
+    assert reads(aws, made(iam, user)) == "AccessDeniedException"

@@ -101,3 +101,33 @@ def test_a_secret_with_replicas_is_not_deleted(secrets_manager: Any, remote: str
 def statuses(secrets_manager: Any, remote: str) -> dict[str, str]:
     told = secrets_manager.describe_secret(SecretId=remote)["ReplicationStatus"]
     return {replica["Region"]: replica["Status"] for replica in told}
+
+
+def test_versions_without_a_label_are_told_to_whoever_asks_for_deprecated_ones(
+    secrets_manager: Any, remote: str
+) -> None:
+    ids = [secrets_manager.create_secret(Name=remote, SecretString="1")["VersionId"]]
+    ids += [secrets_manager.put_secret_value(SecretId=remote, SecretString=value)["VersionId"] for value in "23"]
+
+    def told(**asked: Any) -> list[str]:
+        answer = secrets_manager.list_secret_version_ids(SecretId=remote, **asked)
+        return [version["VersionId"] for version in answer["Versions"]]
+
+    assert told() == ids[1:]
+    assert told(IncludeDeprecated=True) == ids
+    assert told(IncludeDeprecated=True, MaxResults=2) == ids[:2]
+    answer = secrets_manager.list_secret_version_ids(SecretId=remote, IncludeDeprecated=True, MaxResults=2)
+    assert told(IncludeDeprecated=True, MaxResults=2, NextToken=answer["NextToken"]) == ids[2:]
+    secrets_manager.update_secret_version_stage(SecretId=remote, VersionStage="AWSPREVIOUS", RemoveFromVersionId=ids[1])
+    assert told() == ids[2:]
+    assert secrets_manager.get_secret_value(SecretId=remote, VersionId=ids[1])["SecretString"] == "2"
+
+
+def test_what_is_not_there_or_scheduled_for_deletion_has_no_stages_to_move(secrets_manager: Any, remote: str) -> None:
+    assert code_of(secrets_manager.list_secret_version_ids, SecretId=remote) == "ResourceNotFoundException"
+    first = secrets_manager.create_secret(Name=remote, SecretString="1")["VersionId"]
+    secrets_manager.put_secret_value(SecretId=remote, SecretString="2")
+    secrets_manager.delete_secret(SecretId=remote)
+    asked = {"SecretId": remote, "VersionStage": "AWSPREVIOUS", "RemoveFromVersionId": first}
+    assert code_of(secrets_manager.update_secret_version_stage, **asked) == "InvalidRequestException"
+    assert len(secrets_manager.list_secret_version_ids(SecretId=remote)["Versions"]) == 2

@@ -35,7 +35,7 @@ def at_once(azure: AzureManagement) -> Iterator[None]:
     """No delay and no limit outlives a test."""
     yield
     azure.emulator.throttle.limit(Limits())
-    for name in ("secrets", "reads", "keys", "listing"):
+    for name in ("secrets", "reads", "keys", "listing", "ended"):
         setattr(azure.emulator.delays, name, 0)
 
 
@@ -144,6 +144,18 @@ def test_a_secret_is_late_at_the_sign_in_and_in_reads(azure: AzureManagement, ap
     assert call("POST", by_app_id(app, "/removePassword"), {"keyId": made["keyId"]}).status_code == 400
     azure.emulator.delays.secrets = azure.emulator.delays.reads = 0
     assert login(azure, app.app_id, made["secretText"]) == []
+
+
+def test_a_removed_secret_is_taken_a_while_longer_where_that_is_asked_for(
+    azure: AzureManagement, app: Registration, call: Call
+) -> None:
+    azure.emulator.delays.ended = 100
+    made = call("POST", by_app_id(app, "/addPassword"), {}).json()
+    call("POST", by_app_id(app, "/removePassword"), {"keyId": made["keyId"]})
+    assert login(azure, app.app_id, made["secretText"]) == []
+    assert call("GET", by_app_id(app)).json()["passwordCredentials"] == []
+    azure.emulator.delays.ended = 0
+    assert login(azure, app.app_id, made["secretText"]) == [7000215]
 
 
 def test_dates_that_do_not_fit_are_refused(app: Registration, call: Call) -> None:
@@ -299,6 +311,17 @@ def test_a_new_key_takes_effect_late(azure: AzureManagement, account: StorageAcc
     call("POST", arm(azure, account, "/regenerateKey"), {"keyName": "key1"})
     assert code_of(listed(azure, account, account.keys["key1"].value)) == (403, "AuthenticationFailed")
     assert listed(azure, account, account.keys["key2"].value).status_code == 200
+
+
+def test_an_old_key_is_taken_a_while_longer_where_that_is_asked_for(
+    azure: AzureManagement, account: StorageAccount, call: Call
+) -> None:
+    azure.emulator.delays.ended, old = 100, account.keys["key1"].value
+    call("POST", arm(azure, account, "/regenerateKey"), {"keyName": "key1"})
+    assert listed(azure, account, old).status_code == 200
+    assert listed(azure, account, account.keys["key1"].value).status_code == 200
+    azure.emulator.delays.ended = 0
+    assert code_of(listed(azure, account, old)) == (403, "AuthenticationFailed")
 
 
 def test_a_closed_account_says_why(azure: AzureManagement, account: StorageAccount) -> None:

@@ -27,7 +27,7 @@ from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 from keyturn.core.errors import Denied, TransientError, Unavailable
 from keyturn.core.fingerprint import fingerprint, payload
-from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH, SECRET_ROTATED, Notice, message_id
+from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH, SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Marks
 from keyturn.providers.aws_secrets_manager import AwsSecretsManager
@@ -86,6 +86,18 @@ class Stack:
         written = client.secrets.kv.v2.create_or_update_secret(path=path, secret=fields, mount_point="secret")
         client.adapter.close()
         return int(written["data"]["version"])
+
+    def destroy(self, path: str, version: int) -> None:
+        """Remove a version's values from the hub for good."""
+        client = hvac.Client(url=self.hub.address, token=self.hub.root_token)
+        client.secrets.kv.v2.destroy_secret_versions(path=path, versions=[version], mount_point="secret")
+        client.adapter.close()
+
+    def cut(self, user: str) -> None:
+        """Refuse ``user``'s logins and end its sessions, as a revocation does."""
+        with self.superuser() as cursor:
+            cursor.execute(f"ALTER ROLE {user} PASSWORD NULL")
+            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (user,))
 
     def forget(self, path: str) -> None:
         client = hvac.Client(url=self.hub.address, token=self.hub.root_token)
@@ -170,9 +182,9 @@ class Consumer:
     def healthy(self) -> bool:
         return requests.get(self.url + HEALTH_PATH, timeout=5).status_code == 200
 
-    def tell(self, version: int, *, path: str = PATH, key: Sensitive = KEY) -> None:
-        notice = Notice(SECRET_ROTATED, path, version, datetime.now(UTC))
-        sent_id = message_id(path, version, SECRET_ROTATED)
+    def tell(self, version: int, *, path: str = PATH, key: Sensitive = KEY, event: str = SECRET_ROTATED) -> None:
+        notice = Notice(event, path, version, datetime.now(UTC))
+        sent_id = message_id(path, version, event)
         self.sender.deliver(self.url, key, notice, message_id=sent_id, timeout=10, name=self.name)
 
     def serves_more(self) -> None:
@@ -319,6 +331,65 @@ def test_a_session_that_is_killed_costs_a_query_and_the_application_goes_on(stac
     wait_until(lambda: trainer.stats()["failed"] > 0)
     trainer.serves_more()
     assert trainer.healthy()
+
+
+def test_a_revoked_credential_is_left_for_its_replacement(stack: Stack, trainer: Consumer) -> None:
+    stack.cut("trainer_a")
+    trainer.tell(stack.put(PATH, username="trainer_b", password=NEW), event=SECRET_REVOKED)
+    assert stack.sessions(trainer.name) <= {"trainer_b"}
+    trainer.serves_more()
+    told = trainer.stats()
+    assert trainer.healthy()
+    assert (told["username"], told["version"]) == ("trainer_b", 2)
+    assert told["acknowledged"] == [{"id": message_id(PATH, 2, SECRET_REVOKED), "secret_path": PATH, "version": 2}]
+
+
+def test_a_replacement_that_does_not_log_in_is_not_acknowledged(stack: Stack, trainer: Consumer) -> None:
+    stack.cut("trainer_a")
+    version = stack.put(PATH, username="trainer_b", password=LATER)
+    with pytest.raises(TransientError, match="503"):
+        trainer.tell(version, event=SECRET_REVOKED)
+    assert trainer.stats()["acknowledged"] == []
+
+
+def test_a_credential_that_is_revoked_without_a_replacement_is_acknowledged_once_it_is_out_of_use(
+    stack: Stack, trainer: Consumer
+) -> None:
+    stack.cut("trainer_a")
+    trainer.tell(1, event=SECRET_REVOKED)
+    told = trainer.stats()
+    assert (told["reloads"], [one["version"] for one in told["acknowledged"]]) == (0, [1])
+    wait_until(lambda: not trainer.healthy())
+
+
+def test_open_connections_are_dropped_where_only_the_logins_of_a_revoked_credential_could_be_ended(
+    stack: Stack, trainer: Consumer
+) -> None:
+    trainer.serves_more()
+    stack.allow("trainer_a", LATER)
+    trainer.tell(1, event=SECRET_REVOKED)
+    assert stack.sessions(trainer.name) == set()
+
+
+def test_what_replaces_a_revoked_credential_later_is_found_without_a_notice(stack: Stack, trainer: Consumer) -> None:
+    stack.cut("trainer_a")
+    stack.destroy(PATH, 1)
+    trainer.tell(1, event=SECRET_REVOKED)
+    assert [one["version"] for one in trainer.stats()["acknowledged"]] == [1]
+    wait_until(lambda: not trainer.healthy())
+    stack.put(PATH, username="trainer_b", password=NEW)
+    wait_until(trainer.healthy)
+    assert trainer.stats()["username"] == "trainer_b"
+
+
+def test_another_secret_that_is_revoked_and_gone_is_acknowledged(stack: Stack, trainer: Consumer) -> None:
+    path = "ml-training/api-keys"
+    version = stack.put(path, key=LATER)
+    stack.destroy(path, version)
+    with pytest.raises(TransientError, match="503"):
+        trainer.tell(version, path=path)
+    trainer.tell(version, path=path, event=SECRET_REVOKED)
+    assert trainer.stats()["acknowledged"][0]["secret_path"] == path
 
 
 def test_what_is_no_notice_and_no_address_is_refused(trainer: Consumer) -> None:

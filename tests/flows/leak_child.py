@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from deployments.cli.app import app
+from flows import emergency
+from flows.emergency import emergency_revoke
+from flows.finish_incidents import finish_incidents
 from flows.retire import retire
 from flows.rotate import rotate_secret
 from flows.rotate_due import rotate_due
@@ -22,12 +25,20 @@ from keyturn.core.passwords import PasswordPolicy
 from keyturn.core.sensitive import Sensitive
 from keyturn.strategies import accounts, generated
 
-FLOWS: dict[str, Any] = {"rotate": rotate_secret, "rotate-due": rotate_due, "sync": sync, "retire": retire}
+FLOWS: dict[str, Any] = {
+    "rotate": rotate_secret,
+    "rotate-due": rotate_due,
+    "sync": sync,
+    "retire": retire,
+    "emergency-revoke": emergency_revoke,
+    "finish-incidents": finish_incidents,
+}
 
 
 def main() -> None:
     """Run all of it, and say all that can be said."""
     job = json.load(sys.stdin)
+    emergency.PAUSES = (0.5,)  # type: ignore[assignment]
     made = note_what_is_made()
     told = [run(name, arguments) for name, *arguments in job["runs"]]
     told += [command(words) for words in job["commands"]]

@@ -7,6 +7,7 @@ import secrets
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from configparser import ConfigParser
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 from deployments.local.aws import LocalAws
 from deployments.local.environment import ROOT, inherited
+from deployments.local.prepare import REVOKER
+from deployments.local.prepare import Hub as PreparedHub
 from keyturn.core.hub import ROTATED_AT
 from keyturn.core.sensitive import SecretFields
 from tests.flows.gate import Door, Gate
@@ -142,26 +145,29 @@ class Stage:
         }
 
     def play(self, server: PrefectServer, aws: LocalAws, planted: Planted, printed: Path, kept: Path) -> dict[str, str]:
-        """Run every flow, in a process that prints whatever comes; how each run ended."""
+        """Run every flow, in processes that print whatever comes; how each run ended."""
         rotations = [("rotate", secret.path, "force") for secret in self.secrets.values()]
         runs = [*rotations, ("retire", None, "grace"), ("sync",), ("rotate-due",)]
-        commands = self.commands()
-        names = [*self.secrets, "retire", "sync", "rotate-due", *commands]
-        job = {"runs": runs, "commands": [*commands.values()], "made": str(kept / "made"), "told": str(kept / "told")}
-        with (printed / "out.txt").open("w") as out, (printed / "err.txt").open("w") as err:
-            subprocess.run(
-                [sys.executable, "-m", "tests.flows.leak_child"],
-                input=json.dumps(job),
-                text=True,
-                stdout=out,
-                stderr=err,
-                env=self.environment(server, aws, planted, kept),
-                cwd=ROOT,
-                check=True,
-            )
-        for number, value in enumerate(json.loads((kept / "made").read_text())):
-            planted.values[f"made {number}"] = value
-        return dict(zip(names, json.loads((kept / "told").read_text()), strict=True))
+        env, commands = self.environment(server, aws, planted, kept), self.commands()
+        ends = child(runs, [*commands.values()], planted, printed, kept, env)
+        # A revocation destroys versions in the hub, and so what is to be searched for.
+        planted.collect(self.site)
+        own, revocations = env | revoker(planted, kept), self.revocations()
+        ends += child([*revocations.values()], [*EMERGENCIES.values()], planted, printed, kept, own)
+        names = [*self.secrets, "retire", "sync", "rotate-due", *commands, *revocations, *EMERGENCIES]
+        return dict(zip(names, ends, strict=True))
+
+    def revocations(self) -> dict[str, list[Any]]:
+        """What the form is filled in with."""
+        everything = " ".join(secret.path for secret in self.secrets.values())
+        rest = ["", "any", "", "", "", "", "leaked in a test"]
+        return {
+            "emergency-revoke preview": ["emergency-revoke", everything, *rest, "", "replace", True],
+            "emergency-revoke all": ["emergency-revoke", everything, *rest, "INC-ALL"],
+            "emergency-revoke one": ["emergency-revoke", self.secrets["alternating"].path, *rest, "INC-ONE"],
+            "emergency-revoke nothing": ["emergency-revoke", "", *rest],
+            "finish-incidents": ["finish-incidents"],
+        }
 
     def environment(self, server: PrefectServer, aws: LocalAws, planted: Planted, kept: Path) -> dict[str, str]:
         """All that leads to the servers; some of the logins are wrong ones."""
@@ -182,6 +188,49 @@ class Stage:
             # So many lines, sent every other second, would hold up the server's database.
             "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "30",
         }
+
+
+EMERGENCIES = {
+    "keyturn revoke": ["revoke", "--resume", "INC-ALL", "--local", "--json"],
+    "keyturn whois": ["whois", "CANARY-of-somebody-who-pastes-it-here"],
+    "keyturn incidents": ["incidents", "INC-ONE"],
+}
+"""What somebody types in an emergency."""
+
+
+def child(
+    runs: Sequence[Sequence[Any]],
+    commands: list[list[str]],
+    planted: Planted,
+    printed: Path,
+    kept: Path,
+    environment: dict[str, str],
+) -> list[str]:
+    """Run these in a process of their own, and keep what it made; how each ended."""
+    job = {"runs": runs, "commands": commands, "made": str(kept / "made"), "told": str(kept / "told")}
+    with (printed / "out.txt").open("a") as out, (printed / "err.txt").open("a") as err:
+        subprocess.run(
+            [sys.executable, "-m", "tests.flows.leak_child"],
+            input=json.dumps(job),
+            text=True,
+            stdout=out,
+            stderr=err,
+            env=environment,
+            cwd=ROOT,
+            check=True,
+        )
+    for value in json.loads((kept / "made").read_text()):
+        planted.values[f"made {len(planted.values)}"] = value
+    return list(json.loads((kept / "told").read_text()))
+
+
+def revoker(planted: Planted, kept: Path) -> dict[str, str]:
+    """The login that may revoke, and a report's place."""
+    world, names = planted.lab.world, ("KEYTURN_HUB_ROLE_ID_FILE", "KEYTURN_HUB_SECRET_ID_FILE")
+    for name, half in zip(names, PreparedHub(world.hub_address, world.hub_token).login_of(REVOKER), strict=True):
+        (kept / name).write_text(half)
+    planted.values["revoker"] = (kept / names[1]).read_text()
+    return {name: str(kept / name) for name in names} | {"XDG_STATE_HOME": str(kept / "state")}
 
 
 def pushed() -> dict[str, Any]:

@@ -16,7 +16,9 @@ from deployments.bootstrap import REQUESTED, bootstrap, deploy
 from deployments.local.pager import Pager
 from deployments.local.ports import LOOPBACK, free_port
 from flows.rotate_due import LATE
+from keyturn.catalogue.models import Classification
 from keyturn.core.errors import Invalid, Unavailable
+from keyturn.revocation.incident import Mode
 from tests.flows.runs import Installed, register
 from tests.flows.site import Architect
 from tests.support.lab import fresh
@@ -47,10 +49,17 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "rotate-due": ["*/15 * * * *"],
         "sync": ["37 3 * * *", "7 * * * *"],
         "retire": ["*/10 * * * *"],
+        "emergency-revoke": [],
+        "finish-incidents": ["*/5 * * * *"],
+        "keep-ledger": ["*/5 * * * *"],
     }
     assert all("keyturn" in d["tags"] and d["work_pool_name"] == "keyturn" for d in deployments.values())
-    limits = {name: d["global_concurrency_limit"]["limit"] for name, d in deployments.items()}
-    assert limits == {"rotate-secret": 16, "rotate-due": 1, "sync": 1, "retire": 1}
+    limits = {name: d["global_concurrency_limit"] for name, d in deployments.items()}
+    one_at_a_time = ("rotate-due", "sync", "retire", "finish-incidents", "keep-ledger")
+    assert {name: told["limit"] for name, told in limits.items() if told} == {
+        "rotate-secret": 16,
+        **dict.fromkeys(one_at_a_time, 1),
+    }
     assert deployments["rotate-secret"]["concurrency_options"]["collision_strategy"] == "ENQUEUE"
     assert deployments["retire"]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
 
@@ -58,10 +67,50 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
     assert set(automations) == {
         "keyturn: a silent run is crashed",
         "keyturn: report a failed run",
+        "keyturn: report a collector that is behind",
         "keyturn: report a late secret",
+        "keyturn: report an incident",
         "keyturn: rotate what an event asks for",
     }
     assert all(a["enabled"] for a in automations.values())
+
+
+def test_revocations_have_a_queue_of_their_own_that_nothing_limits(installed: Installed) -> None:
+    server = installed.server
+    queues = {one["name"]: one for one in server.post("work_pools/keyturn/queues/filter")}
+    assert queues["emergency"]["priority"] == 1 < queues["default"]["priority"]
+    assert queues["emergency"]["concurrency_limit"] is None
+    served = {name: d["work_queue_name"] for name, d in by_name(server, "deployments").items()}
+    assert {name for name, queue in served.items() if queue == "emergency"} == {"emergency-revoke", "finish-incidents"}
+    assert set(served.values()) == {"default", "emergency"}
+
+
+def test_the_form_of_a_revocation_names_every_field_and_takes_no_value_for_a_fingerprint(installed: Installed) -> None:
+    deployment = by_name(installed.server, "deployments")["emergency-revoke"]
+    fields = deployment["parameter_openapi_schema"]["properties"]
+    assert all(field["title"] and field["description"] for field in fields.values())
+    assert [name for name, _ in sorted(fields.items(), key=lambda field: field[1]["position"])] == [
+        "path",
+        "owner",
+        "classification",
+        "target",
+        "store",
+        "lease_prefix",
+        "fingerprint",
+        "reason",
+        "incident",
+        "mode",
+        "only_show_what_would_happen",
+    ]
+    assert fields["classification"]["enum"] == ["any", *map(str, Classification)]
+    assert fields["mode"]["enum"] == list(map(str, Mode))
+    before = len(installed.server.all("flow_runs"))
+    with pytest.raises(httpx.HTTPStatusError, match="409"):
+        installed.server.post(
+            f"deployments/{deployment['id']}/create_flow_run",
+            parameters={"fingerprint": "s3cr3t-v4lue", "reason": "leaked"},
+        )
+    assert len(installed.server.all("flow_runs")) == before
 
 
 def test_a_second_bootstrap_adds_nothing_and_keeps_an_operators_own_limit(

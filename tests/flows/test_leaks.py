@@ -91,7 +91,7 @@ def played(
     confidential(architect, aws, planted)
 
     controls = {channel: canary(channel) for channel in CHANNELS}
-    places = [server.directory, printed]
+    places = [server.directory, printed, kept / "state"]
     results = [file for file in (server.home / "storage").rglob("*") if file.is_file()]
     with server.in_use():
         leak(controls)
@@ -169,6 +169,11 @@ def test_every_run_went_the_way_that_it_was_meant_to(played: Played) -> None:
         "retire": "retire: run this step: unexpected ValueError at line",
         "sync": "3 of 6 copies",
         "rotate-due": "rotate 8 of 8 secrets: ",
+        "emergency-revoke preview": "completed",
+        "emergency-revoke all": "close INC-ALL: something is left: ",
+        "emergency-revoke one": "completed",
+        "emergency-revoke nothing": "nothing is chosen",
+        "finish-incidents": "completed",
     }
     assert {name: words for name, words in expected.items() if words not in played.ends[name]} == {}, json.dumps(
         played.ends, indent=1
@@ -182,6 +187,9 @@ def test_every_run_went_the_way_that_it_was_meant_to(played: Played) -> None:
         "keyturn sync": "3",
         "keyturn retire": "0",
         "keyturn history": "0",
+        "keyturn revoke": "1",
+        "keyturn whois": "1",
+        "keyturn incidents": "0",
     }
 
 

@@ -16,7 +16,7 @@ from deployments.local.ports import free_port
 from keyturn.catalogue.targets import AwsIamSettings
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.aws_iam import AwsIam
+from keyturn.providers.aws_iam import AwsIam, answered_at, revoking
 
 REGION = "us-east-1"
 SECRET = "a-secret-access-key-to-look-for"
@@ -124,6 +124,51 @@ def test_what_is_gone_is_ended_already(target: AwsIam, iam: Any) -> None:
     target.end(user, "AKIA" + "X" * 16)
     iam.create_user(UserName=user)
     target.end(user, "AKIA" + "X" * 16)
+
+
+def cutting(httpserver: HTTPServer, refusal: Response) -> tuple[AwsIam, list[str]]:
+    """The target, at a server that ends keys, and refuses to let sessions be revoked; and what it was asked for."""
+    asked: list[str] = []
+
+    def answer(request: Request) -> Response:
+        asked.append(request.form["Action"])
+        if asked[-1] == "PutUserPolicy":
+            return refusal
+        return Response(f"<{asked[-1]}Response/>", content_type="text/xml")
+
+    httpserver.expect_request("/").respond_with_handler(answer)
+    return AwsIam("aws", region=REGION, endpoint_url=httpserver.url_for("")), asked
+
+
+def test_sessions_that_can_not_be_revoked_are_told_of_with_the_reason(aws: LocalAws, httpserver: HTTPServer) -> None:
+    """Such as a user whose inline policies have no room left; the key ends all the same."""
+    body = f"<ErrorResponse><Error><Code>LimitExceeded</Code><Message>{SECRET}</Message></Error></ErrorResponse>"
+    target, asked = cutting(httpserver, Response(body, status=409, content_type="text/xml"))
+    with closing(target):
+        told, roles = target.cut("app", "AKIA" + "X" * 16, 6)
+    assert asked == ["UpdateAccessKey", "PutUserPolicy", "DeleteAccessKey"]
+    assert "LimitExceeded" in told
+    assert "36 hours" in told
+    assert "12 hours" in roles
+    assert SECRET not in told
+
+
+def test_sessions_are_tried_again_where_aws_did_not_answer_once(aws: LocalAws, httpserver: HTTPServer) -> None:
+    target, asked = cutting(httpserver, Response(status=503))
+    with closing(target), pytest.raises(Unavailable):
+        target.cut("app", "AKIA" + "X" * 16, 6)
+    assert asked[0] == "UpdateAccessKey"
+    assert "DeleteAccessKey" not in asked
+
+
+def test_sessions_are_revoked_by_the_clock_of_aws(aws: LocalAws) -> None:
+    said = {"ResponseMetadata": {"HTTPHeaders": {"date": "Wed, 25 Nov 2026 03:04:05 GMT"}}}
+    at = answered_at(said)
+    assert at == datetime(2026, 11, 25, 3, 4, 5, tzinfo=UTC)
+    (statement,) = revoking(at, 12)["Statement"]
+    assert statement["Condition"] == {"DateLessThan": {"aws:TokenIssueTime": "2026-11-25T03:04:05Z"}}
+    for silent in ({"ResponseMetadata": {}}, {"ResponseMetadata": {"HTTPHeaders": {"date": "today"}}}):
+        assert abs((answered_at(silent) - datetime.now(UTC)).total_seconds()) < 60
 
 
 def test_nothing_is_logged_of_a_new_key_at_any_level(

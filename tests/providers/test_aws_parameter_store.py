@@ -323,6 +323,19 @@ class TestAwsParameterStore(AwsContract):
         assert found is not None
         assert (found.version_id, found.intact) == ("103", True)
 
+    def test_the_history_is_told_whole_and_every_version_of_it_stays(
+        self, store: AwsParameterStore, raw: Any, remote: str
+    ) -> None:
+        values = [fresh_value() for _ in range(60)]
+        raw.put_parameter(Name=remote, Value=values[0].reveal(), Type="SecureString")
+        for value in values[1:]:
+            raw.put_parameter(Name=remote, Value=value.reveal(), Overwrite=True)
+        assert store.past(remote) == {str(number): value for number, value in enumerate(values[:-1], 1)}
+        stays = store.forget(remote)
+        assert len(stays) == 59
+        assert stays[0].startswith("version 1 stays in the history: ")
+        assert store.read(remote) == values[-1]
+
     def test_reading_none_asks_nothing_and_a_name_asked_twice_is_read_once(
         self, store: AwsParameterStore, remote: str
     ) -> None:
@@ -342,8 +355,11 @@ class TestAwsParameterStore(AwsContract):
         put(store, remote, value)
         assert store.read(remote) == store.read_many([remote])[remote] == value
         assert remote in [copy.name for copy in store.managed()]
+        assert store.past(remote)
+        assert store.forget(remote)
         store.delete(remote)
         put(store, remote, value)
+        assert store.erase(remote) == ()
 
     def test_a_user_without_permission_is_told_which_one_is_missing(
         self, opened: Opened, aws: LocalAws, remote: str, monkeypatch: pytest.MonkeyPatch
@@ -355,6 +371,9 @@ class TestAwsParameterStore(AwsContract):
             (lambda: store.write(remote, fresh_value(), marks_for(fresh_value()), None), "ssm:PutParameter"),
             (lambda: store.read(remote), "ssm:GetParameter"),
             (lambda: store.delete(remote), "ssm:DeleteParameter"),
+            (lambda: store.past(remote), "ssm:GetParameterHistory"),
+            (lambda: store.forget(remote), "ssm:GetParameterHistory"),
+            (lambda: store.erase(remote), "ssm:DeleteParameter"),
         ):
             with pytest.raises(Denied) as caught:
                 call()

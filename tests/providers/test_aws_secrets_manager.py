@@ -34,6 +34,7 @@ class AwsContract(StoreContract):
 
     kind = AWS_SECRETS_MANAGER
     page_size = 100
+    creates = True
 
     @pytest.fixture
     def foreign(self, raw: Any) -> Raw:
@@ -47,6 +48,7 @@ class AwsContract(StoreContract):
 @pytest.mark.skipif(not CLOUD_REGION, reason="KEYTURN_TEST_AWS_REGION is not set")
 class TestAwsSecretsManagerInTheCloud(AwsContract):
     listing_lag: ClassVar[float] = 300
+    erase_lag: ClassVar[float] = 60
 
     @pytest.fixture
     def raw(self) -> Iterator[Any]:
@@ -319,6 +321,9 @@ class TestAwsSecretsManager(AwsContract):
         put(store, f"{remote}-new", value)
         assert store.read(remote) == store.read_many([remote])[remote] == value
         assert {f"{remote}-new", remote} <= {copy.name for copy in store.everything()}
+        assert store.past(remote)
+        assert store.forget(remote)
+        assert store.erase(remote) == ()
 
     def test_a_path_that_no_tag_can_hold_is_refused_before_anything_is_written(
         self, store: AwsSecretsManager, remote: str

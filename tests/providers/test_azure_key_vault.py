@@ -50,20 +50,22 @@ from keyturn.core.names import AZURE_KEY_VAULT
 from keyturn.core.stores import Copy, Marks
 from keyturn.providers import azure, azure_key_vault
 from keyturn.providers.azure_key_vault import AzureKeyVault
-from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
+from tests.contracts.store import Raw, StoreContract, assert_gone, assert_silent, fresh_value, marks_for, put
 
 # The SDK remembers each address's tenant for the life of the process, and ports come back.
 from tests.deployments.test_azure_key_vault import TENANT
 
 CLIENT_SECRET = "the client's secret"
 NARROW = "Keyturn copies"
-POLICY = Path(auth.__file__).parents[2] / "policies" / "azure-key-vault.json"
+REVOKER = "Keyturn copies and revocation"
+POLICIES = Path(auth.__file__).parents[2] / "policies"
 DIRECTORY = Directory(
     TENANT,
     (
         Application("keyturn", CLIENT_SECRET, SECRETS_OFFICER),
         Application("reader", CLIENT_SECRET, SECRETS_USER),
         Application("narrow", CLIENT_SECRET, NARROW),
+        Application("revoker", CLIENT_SECRET, REVOKER),
     ),
     identity_header="the header",
     identity_role=SECRETS_OFFICER,
@@ -85,6 +87,8 @@ class AzureContract(StoreContract):
     """What is the same against either vault; ``raw`` is an SDK client that knows nothing of Keyturn."""
 
     kind = AZURE_KEY_VAULT
+    creates = True
+    refuses_taken = False
     page_size = 25
 
     @pytest.fixture
@@ -201,12 +205,25 @@ def raw(pki: Path, vault: Server) -> Iterator[SecretClient]:
         yield client
 
 
+def allowed_by(*files: Path) -> tuple[str, ...]:
+    """The data actions that these role definitions give together."""
+    actions = (action for file in files for action in json.loads(file.read_text())["DataActions"])
+    return tuple(action.removeprefix("Microsoft.KeyVault/vaults/") for action in actions)
+
+
+@pytest.fixture
+def revoker(pki: Path, vault: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClientSecretCredential]:
+    """The sign-in of an application with both roles in deployments/policies."""
+    both = allowed_by(POLICIES / "azure-key-vault.json", POLICIES / "azure-key-vault-revoker.json")
+    monkeypatch.setitem(auth.ROLES, REVOKER, both)
+    with credential_for(pki, vault.url, "revoker") as credential:
+        yield credential
+
+
 @pytest.fixture
 def narrow(pki: Path, vault: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClientSecretCredential]:
     """The sign-in of an application with the role in deployments/policies, and nothing else."""
-    actions = json.loads(POLICY.read_text())["DataActions"]
-    allowed = tuple(action.removeprefix("Microsoft.KeyVault/vaults/") for action in actions)
-    monkeypatch.setitem(auth.ROLES, NARROW, allowed)
+    monkeypatch.setitem(auth.ROLES, NARROW, allowed_by(POLICIES / "azure-key-vault.json"))
     with credential_for(pki, vault.url, "narrow") as credential:
         yield credential
 
@@ -516,6 +533,111 @@ class TestAzureKeyVault(AzureContract):
         value = fresh_value()
         with pytest.raises(Denied, match="permission to purge") as caught:
             put(store, remote, value, version=2)
+        assert_silent(caught.value, value, store, remote)
+
+    # past, forget and erase
+
+    def test_a_disabled_version_is_not_past_and_forgetting_disables_every_old_one(
+        self, store: AzureKeyVault, remote: str, raw: SecretClient
+    ) -> None:
+        values = [fresh_value() for _ in range(30)]
+        ids = [raw.set_secret(remote, value.reveal()).properties.version or "" for value in values]
+        raw.update_secret_properties(remote, ids[0], enabled=False)
+        assert store.past(remote) == dict(zip(ids[1:-1], values[1:-1], strict=True))
+        stays = store.forget(remote)
+        assert sorted(stays) == sorted(
+            f"version {version} is disabled, not removed: whoever may update secrets can enable it again"
+            for version in ids[:-1]
+        )
+        enabled = [one.version for one in raw.list_properties_of_secret_versions(remote) if one.enabled]
+        assert enabled == [ids[-1]]
+        assert store.past(remote) == {}
+        assert store.read(remote) == values[-1]
+
+    def test_where_nothing_is_served_every_version_is_forgotten(
+        self, store: AzureKeyVault, remote: str, raw: SecretClient
+    ) -> None:
+        old = fresh_value()
+        first = raw.set_secret(remote, old.reveal()).properties.version or ""
+        second = raw.set_secret(remote, "disabled").properties.version or ""
+        raw.update_secret_properties(remote, second, enabled=False)
+        assert store.past(remote) == {first: old}
+        assert len(store.forget(remote)) == 2
+        assert store.past(remote) == {}
+
+    def test_forgetting_a_deleted_secret_says_until_when_it_can_be_recovered(
+        self, store: AzureKeyVault, remote: str, raw: SecretClient
+    ) -> None:
+        put(store, remote, fresh_value())
+        store.delete(remote)
+        ends = raw.get_deleted_secret(remote).scheduled_purge_date
+        assert ends is not None
+        assert store.past(remote) == {}
+        assert store.forget(remote) == (
+            f"all versions can be recovered with the secret until {ends:%Y-%m-%d %H:%M} UTC",
+        )
+
+    @pytest.mark.parametrize("settle", [0.5])
+    def test_erasing_waits_for_the_deletion_and_the_purge(
+        self, store: AzureKeyVault, remote: str, raw: SecretClient
+    ) -> None:
+        put(store, remote, fresh_value())
+        store.delete(remote)
+        assert store.erase(remote) == ()
+        with pytest.raises(ResourceNotFoundError):
+            raw.get_deleted_secret(remote)
+        assert store.find(remote) is None
+        assert store.erase(remote) == ()
+        value = fresh_value()
+        put(store, remote, value)
+        assert store.read(remote) == value
+
+    @pytest.mark.parametrize("settle", [600.0])
+    def test_an_erasure_that_does_not_end_is_locked(
+        self, opened: Open, remote: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(azure_key_vault, "PAUSES", (0.01, 0.01))
+        store, value = opened(), fresh_value()
+        put(store, remote, value)
+        with pytest.raises(Locked, match="still under way") as caught:
+            store.erase(remote)
+        assert_silent(caught.value, value, store, remote)
+
+    @pytest.mark.parametrize("purge_protection", [True])
+    def test_what_purge_protection_keeps_is_said_with_its_end(
+        self, store: AzureKeyVault, remote: str, raw: SecretClient
+    ) -> None:
+        put(store, remote, fresh_value())
+        stays = store.erase(remote)
+        ends = raw.get_deleted_secret(remote).scheduled_purge_date
+        assert ends is not None
+        assert stays == (f"purge protection keeps it: it can be recovered until {ends:%Y-%m-%d %H:%M} UTC",)
+        assert store.erase(remote) == stays
+        assert_gone(store, remote)
+
+    def test_both_roles_in_the_policies_together_are_enough_to_forget_and_erase(
+        self, opened: Open, remote: str, raw: SecretClient, revoker: ClientSecretCredential
+    ) -> None:
+        store = opened(credential=revoker)
+        for version in (1, 2):
+            put(store, remote, fresh_value(), version)
+        assert len(store.past(remote)) == 1
+        assert len(store.forget(remote)) == 1
+        assert store.erase(remote) == ()
+
+    def test_an_identity_that_may_not_is_told_what_it_lacks_and_what_is_left(
+        self, opened: Open, remote: str, narrow: ClientSecretCredential, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, value = opened(credential=narrow), fresh_value()
+        put(store, remote, value)
+        put(store, remote, fresh_value(), 2)
+        for verb in (store.forget, store.erase):
+            with pytest.raises(Denied) as caught:
+                verb(remote)
+            assert_silent(caught.value, value, store, remote)
+        monkeypatch.setitem(auth.ROLES, NARROW, (*auth.ROLES[NARROW], "secrets/delete"))
+        with pytest.raises(Denied, match=r"it is deleted, can be recovered until .* and may not be purged") as caught:
+            store.erase(remote)
         assert_silent(caught.value, value, store, remote)
 
     # lists

@@ -39,6 +39,7 @@ class FilesContract(StoreContract):
     """What is the same in either format."""
 
     kind = FILE
+    past_versions = 0
     format: Literal["json", "dotenv"]
 
     @pytest.fixture
@@ -158,6 +159,39 @@ class TestFiles(FilesContract):
         (directory / f".{remote}.keyturn.json.new").write_text("{")
         store.delete(remote)
         assert list(directory.iterdir()) == []
+
+    @pytest.mark.parametrize("format", ["json", "dotenv"])
+    def test_what_a_killed_write_left_is_past_and_is_forgotten(
+        self, directory: Path, remote: str, format: Literal["json", "dotenv"]
+    ) -> None:
+        store = Files("files", directory=str(directory), format=format)
+        value = payload(SecretFields({"a": "1", "port": 5432}))
+        put(store, remote, value)
+        (directory / remote).rename(directory / f".{remote}.keyturn.new")
+        assert store.past(remote) == {"unfinished": value}
+        assert store.forget(remote) == ()
+        assert [path.name for path in directory.iterdir()] == [f".{remote}.keyturn.json"]
+        assert store.past(remote) == {}
+
+    def test_a_draft_that_was_cut_off_within_a_character_is_no_text_and_is_forgotten(
+        self, store: Files, remote: str, directory: Path
+    ) -> None:
+        put(store, remote, fresh_value())
+        for left in ("é".encode()[:1], b""):
+            (directory / f".{remote}.keyturn.new").write_bytes(left)
+            assert store.past(remote) == {}
+            assert store.forget(remote) == ()
+        assert sorted(path.name for path in directory.iterdir()) == [f".{remote}.keyturn.json", remote]
+
+    def test_forgetting_while_others_write_takes_nothing_from_them(
+        self, store: Files, remote: str, directory: Path
+    ) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            writes = [pool.submit(put, store, remote, fresh_value(), version) for version in range(1, 41)]
+            forgets = [pool.submit(store.forget, remote) for _ in range(40)]
+        assert all(write.result().marks for write in writes)
+        assert all(forget.result() == () for forget in forgets)
+        assert sorted(path.name for path in directory.iterdir()) == [f".{remote}.keyturn.json", remote]
 
     def test_writers_of_one_file_take_turns(self, store: Files, remote: str, directory: Path) -> None:
         values = {version: fresh_value() for version in range(1, 41)}

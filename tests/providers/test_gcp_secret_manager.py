@@ -113,6 +113,8 @@ def listed(store: Store, remote: str) -> Copy | None:
 
 class TestTheContractOnTheEmulator(StoreContract):
     kind = GCP_SECRET_MANAGER
+    past_versions = 1  # the second write disables what is older
+    creates = True
 
     @pytest.fixture
     def store(self, port: int) -> Iterator[Store]:
@@ -131,6 +133,8 @@ class TestTheContractOnTheEmulator(StoreContract):
 @pytest.mark.skipif(not CLOUD_PROJECT, reason="KEYTURN_TEST_GCP_PROJECT is not set")
 class TestTheContractOnGoogleCloud(StoreContract):
     kind = GCP_SECRET_MANAGER
+    past_versions = 1
+    creates = True
     listing_lag = 30
 
     @pytest.fixture(scope="class")
@@ -368,6 +372,82 @@ def test_a_version_that_an_alias_stands_for_is_left_alone(
     assert states(client, remote) == [ON, ON, OFF, GONE, ON]
 
 
+def test_what_is_forgotten_is_destroyed_whatever_its_state_and_whether_an_alias_stands_for_it(
+    opened: Open, client: SecretManagerServiceClient, remote: str
+) -> None:
+    store, values = opened(old_versions="keep"), [fresh_value() for _ in range(30)]
+    for version, value in enumerate(values, 1):
+        put(store, remote, value, version)
+    update_by_hand(client, remote, version_aliases={"live": 2})
+    client.disable_secret_version(name=f"{path(remote)}/versions/1")
+    assert store.past(remote) == {str(number): value for number, value in enumerate(values[1:-1], 2)}
+    assert store.forget(remote) == ()
+    assert states(client, remote) == [ON] + [GONE] * 29
+    assert store.read(remote) == values[-1]
+
+
+def test_where_the_newest_version_is_disabled_it_is_forgotten_too(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    value = fresh_value()
+    put(store, remote, value)
+    add_by_hand(client, remote, "disabled")
+    client.disable_secret_version(name=f"{path(remote)}/versions/2")
+    assert store.past(remote) == {"1": value}
+    assert store.forget(remote) == ()
+    assert states(client, remote) == [GONE, GONE]
+    assert store.past(remote) == {}
+
+
+def test_a_destruction_that_the_secret_delays_is_told_and_not_asked_for_twice(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    put(store, remote, fresh_value())
+    update_by_hand(client, remote, version_destroy_ttl=timedelta(days=2))
+    put(store, remote, fresh_value(), 2)
+    (words,) = store.forget(remote)
+    at = client.get_secret_version(name=f"{path(remote)}/versions/1").scheduled_destroy_time
+    assert words == (
+        f"version 1 is disabled, and destroyed at {at:%Y-%m-%d %H:%M} UTC:"
+        " until then whoever may enable versions can bring it back"
+    )
+    assert store.past(remote) == {}
+    assert store.forget(remote) == (words,)
+    assert client.get_secret_version(name=f"{path(remote)}/versions/1").scheduled_destroy_time == at
+    assert store.erase(remote) == ()
+    assert store.find(remote) is None
+
+
+def test_a_version_that_somebody_brings_back_while_it_is_destroyed_is_locked(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    value = fresh_value()
+    put(store, remote, value)
+    update_by_hand(client, remote, version_destroy_ttl=timedelta(days=2))
+    put(store, remote, fresh_value(), 2)
+    destroy = store._client.destroy_secret_version
+
+    def destroyed_and_enabled_again(**asked: Any) -> object:
+        destroy(**asked)
+        return client.enable_secret_version(name=asked["request"]["name"])
+
+    store._client.destroy_secret_version = destroyed_and_enabled_again  # type: ignore[method-assign]
+    with pytest.raises(errors.Locked, match="version 1 could not be destroyed") as caught:
+        store.forget(remote)
+    assert_silent(caught.value, value, store, remote)
+
+
+def test_an_old_version_that_is_no_text_is_left_out_and_forgotten(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    client.create_secret(request={"parent": f"projects/{PROJECT}", "secret_id": remote, "secret": AUTOMATIC})
+    for data in (b"\xff\xfe", b"text"):
+        client.add_secret_version(request={"parent": path(remote), "payload": {"data": data}})
+    assert store.past(remote) == {}
+    assert store.forget(remote) == ()
+    assert states(client, remote) == [ON, GONE]
+
+
 def test_marks_alone_change_no_version(
     store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
 ) -> None:
@@ -484,27 +564,39 @@ def interrupted(tmp_path: Path) -> Interrupted:
     return Interrupted(tmp_path)
 
 
+Make = Callable[[GcpSecretManager, str, Sensitive, Marks], Copy]
+WAYS: tuple[Make, ...] = (
+    lambda store, remote, value, marks: store.write(remote, value, marks, None),
+    lambda store, remote, value, marks: store.create(remote, value, marks),
+)
+both_ways = pytest.mark.parametrize("make", WAYS, ids=["write", "create"])
+
+
+@both_ways
 def test_a_creation_killed_before_its_version_is_ours_and_stale_everywhere(
-    interrupted: Interrupted, remote: str
+    interrupted: Interrupted, remote: str, make: Make
 ) -> None:
     value = fresh_value()
     marks = marks_for(value)
-    interrupted.after(1, lambda store: store.write(remote, value, marks, None))
+    interrupted.after(1, lambda store: make(store, remote, value, marks))
     with ExitStack() as stack:
         store, client = interrupted.then(stack)
         left = Copy(remote, "", Marks(marks.source, marks.version, ""), intact=False)
         assert store.find(remote) == listed(store, remote) == left
+        with pytest.raises(errors.Taken):
+            store.create(remote, value, marks)
         assert put(store, remote, value) == Copy(remote, "1", marks) == store.find(remote)
         assert versions(client, remote) == 1
 
 
+@both_ways
 @pytest.mark.parametrize("look", [lambda store, remote: store.find(remote), listed], ids=["find", "listing"])
 def test_a_creation_killed_before_its_marks_adds_no_second_version(
-    interrupted: Interrupted, remote: str, look: Callable[[Store, str], Copy | None]
+    interrupted: Interrupted, remote: str, make: Make, look: Callable[[Store, str], Copy | None]
 ) -> None:
     value = fresh_value()
     marks = marks_for(value)
-    interrupted.after(2, lambda store: store.write(remote, value, marks, None))
+    interrupted.after(2, lambda store: make(store, remote, value, marks))
     with ExitStack() as stack:
         store, client = interrupted.then(stack)
         found = look(store, remote)
@@ -610,6 +702,9 @@ def test_without_permission_is_denied_and_names_the_role(tmp_path: Path, remote:
             lambda: store.write(remote, value, marks_for(value), None),
             lambda: store.read(remote),
             lambda: store.delete(remote),
+            lambda: store.past(remote),
+            lambda: store.forget(remote),
+            lambda: store.erase(remote),
         ]
         for act in acts:
             with pytest.raises(errors.Denied, match=r"roles/secretmanager\.admin") as caught:

@@ -64,6 +64,7 @@ class GitHubContract(StoreContract):
     """What is the same at every repository and environment."""
 
     kind = GITHUB_ACTIONS
+    past_versions = 0
     page_size = 30
     joint = "_"
 

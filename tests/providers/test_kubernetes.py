@@ -35,6 +35,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Copy
 from keyturn.providers.kubernetes import Kubernetes
 from keyturn.providers.kubernetes_calls import APPLY, MERGE
+from keyturn.providers.kubernetes_past import APPLIED
 from keyturn.providers.kubernetes_restart import RESTARTED_FOR
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 
@@ -132,6 +133,7 @@ class KubernetesContract(StoreContract):
 
     kind = KUBERNETES
     page_size = 500
+    past_versions = 0
     namespace = NAMESPACE
 
     @pytest.fixture
@@ -558,6 +560,98 @@ class TestKubernetes(LocalContract):
         for text in (value.reveal(), encoded(value.reveal()), "keyturn's token"):
             assert text not in caplog.text
         assert value.reveal() not in repr(store.find(remote))
+
+
+def apply(raw: Any, remote: str, **manifest: Any) -> None:
+    """What ``kubectl apply`` does the first time: create, with a note of all that it was given."""
+    given = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": remote}, **manifest}
+    note = {"annotations": {APPLIED: json.dumps(given)}}
+    raw.create_namespaced_secret(NAMESPACE, {**given, "metadata": {**given["metadata"], **note}})
+
+
+class TestWhatKubectlNoted:
+    """Kubernetes keeps no old versions, but ``kubectl apply`` writes values into an annotation."""
+
+    @pytest.fixture
+    def store(self, opened: Open) -> Kubernetes:
+        return opened()
+
+    @pytest.fixture
+    def remote(self) -> str:
+        return f"keyturn-test-{secrets.token_hex(6)}"
+
+    @pytest.fixture
+    def raw(self, cluster: Server, pki: Path) -> Iterator[Any]:
+        with api(cluster, pki) as client:
+            yield kubernetes.client.CoreV1Api(client)
+
+    @pytest.mark.parametrize(
+        "given",
+        [{"stringData": {"port": "5432", "password": "old"}}, {"data": {"port": "NTQzMg==", "password": "b2xk"}}],
+    )
+    def test_it_is_past_once_the_data_has_changed_and_forgetting_removes_the_note_alone(
+        self, store: Kubernetes, raw: Any, remote: str, given: dict[str, Any]
+    ) -> None:
+        apply(raw, remote, **given)
+        assert store.past(remote) == {}
+        assert store.forget(remote) == ()
+        assert APPLIED in raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations
+        value = as_fields(port=5432, password="new")
+        written = put(store, remote, value)
+        assert store.past(remote) == {"last applied by kubectl": as_fields(port=5432, password="old")}
+        assert store.forget(remote) == ()
+        assert store.past(remote) == {}
+        assert APPLIED not in raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations
+        assert store.find(remote) == written
+        assert store.read(remote) == value
+
+    def test_one_key_called_value_may_have_been_a_text(self, store: Kubernetes, raw: Any, remote: str) -> None:
+        apply(raw, remote, stringData={"value": "old"})
+        put(store, remote, fresh_value())
+        assert set(store.past(remote).values()) == {Sensitive("old"), as_fields(value="old")}
+
+    def test_a_note_that_is_no_text_is_not_read_and_yet_removed(self, store: Kubernetes, raw: Any, remote: str) -> None:
+        apply(raw, remote, data={"keystore": base64.b64encode(b"\xff\xfe").decode()})
+        put(store, remote, fresh_value())
+        assert store.past(remote) == {}
+        assert store.forget(remote) == ()
+        assert APPLIED not in raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations
+
+    @pytest.mark.parametrize("note", ["", "null", "[1]", "{", '{"data": 7}', '{"stringData": {"a": null}}'])
+    def test_what_is_no_note_of_kubectls_is_left_alone(
+        self, store: Kubernetes, raw: Any, remote: str, note: str
+    ) -> None:
+        written = put(store, remote, fresh_value())
+        raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"annotations": {APPLIED: note}}})
+        assert store.past(remote) == {}
+        assert store.forget(remote) == ()
+        assert raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations[APPLIED] == note
+        assert store.find(remote) == written
+
+    def test_with_merge_a_note_of_others_keys_is_theirs_and_ours_goes_with_erasing(
+        self, opened: Open, raw: Any, remote: str
+    ) -> None:
+        store = opened(merge=True)
+        apply(raw, remote, stringData={"theirs": "t"})
+        put(store, remote, as_fields(a="1"))
+        raw.patch_namespaced_secret(remote, NAMESPACE, {"stringData": {"theirs": "u"}})
+        assert store.past(remote) == {}
+        assert store.forget(remote) == ()
+        note = json.dumps({"stringData": {"theirs": "t", "a": "1"}})
+        raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"annotations": {APPLIED: note}}})
+        assert store.past(remote) == {}
+        assert store.erase(remote) == ()
+        left = raw.read_namespaced_secret(remote, NAMESPACE)
+        assert left.data == {"theirs": encoded("u")}
+        assert not left.metadata.annotations
+
+    def test_what_finalizers_keep_is_said(self, store: Kubernetes, raw: Any, remote: str) -> None:
+        put(store, remote, fresh_value())
+        raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"finalizers": ["example.com/backup"]}})
+        assert store.erase(remote) == ("it is served until its finalizers are removed: example.com/backup",)
+        raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"finalizers": None}})
+        assert store.erase(remote) == ()
+        assert store.find(remote) is None
 
 
 class TestSharedSecrets:

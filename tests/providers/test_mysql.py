@@ -289,15 +289,18 @@ def test_an_older_worker_ends_nobodys_connection(lab: MariaDBLab, target: MySQL,
 def test_a_lock_of_another_admin_account_is_waited_for(
     lab: MariaDBLab, target: MySQL, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By an admin that may not end sessions of others; one that may ends this one too."""
     monkeypatch.setattr(mysql_fence, "PATIENCE", 0.1)
+    lab.sql(f"REVOKE CONNECTION ADMIN ON *.* FROM {ADMIN}")
     root = SecretFields({"username": "root", "password": lab.server.superuser_password})
     with lab.session(root) as other:
         run(other, "SELECT GET_LOCK(%s, 0)", f"keyturn:{accounts.first}")
         with pytest.raises(Locked, match="for 60 s at most"):
             target.set_password(accounts.first, password(), sequence=3)
         assert lab.logs_in(accounts.serving)
-        run(other, "DO RELEASE_LOCK(%s)", f"keyturn:{accounts.first}")
-    target.set_password(accounts.first, password(), sequence=3)
+        lab.sql(f"GRANT CONNECTION ADMIN ON *.* TO {ADMIN}")
+        target.close()
+        target.set_password(accounts.first, password(), sequence=3)
 
 
 def test_a_worker_that_died_after_the_number_was_written_refuses_only_older_ones(
@@ -374,11 +377,12 @@ def test_each_right_that_the_admin_lacks_is_named_as_the_statement_that_gives_it
     strict.sql("CREATE USER bare IDENTIFIED BY 'bare'")
     told: list[str] = []
     new = password()
-    with closing(strict.target(accounts, admin=lambda: admin)) as target:
+    with strict.session(accounts.serving), closing(strict.target(accounts, admin=lambda: admin)) as target:
 
         def rotation() -> None:
             target.set_password(accounts.second, new, sequence=3, like=accounts.first, member_of=accounts.owner)
             target.sessions(accounts.first)
+            target.cut(accounts.first, sequence=4)
 
         while len(told) < 10:
             try:
@@ -394,6 +398,7 @@ def test_each_right_that_the_admin_lacks_is_named_as_the_statement_that_gives_it
         f"GRANT `{accounts.owner}` TO `bare`@`%` WITH ADMIN OPTION",
         "GRANT UPDATE ON mysql.* TO `bare`@`%`",
         "GRANT PROCESS ON *.* TO `bare`@`%`",
+        "GRANT CONNECTION ADMIN ON *.* TO `bare`@`%`",
     ]
 
 

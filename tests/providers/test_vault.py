@@ -1,31 +1,44 @@
 """The hub's adapter against OpenBao: the contract, logging in, and what becomes of its refusals."""
 
+import base64
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import hvac
 import pytest
+from pytest_httpserver import HTTPServer
 
 from deployments.local.openbao import OpenBao
 from deployments.local.ports import free_port
+from deployments.local.prepare import LEDGER_KEY, REVOKER
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
-from keyturn.core.hub import Hub
+from keyturn.core.hub import Hub, Right
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault import VaultHub
 from keyturn.providers.vault_login import HubSettings
-from tests.contracts.hub import HubContract, assert_silent, secret_text
+from tests.contracts.hub import HubContract, Leased, assert_silent, secret_text, verifies
+from tests.support.engines import OverPostgreSQL, worker_hub
 from tests.support.lab import Lab, fresh
 from tests.support.world import TOKEN_VARIABLE, World
 
+KEY, SIGNATURE = base64.b64encode(bytes(32)).decode(), base64.b64encode(bytes(64)).decode()
 WORKER_POLICY = """
 path "{mount}/*" {{ capabilities = ["create", "read", "update", "patch", "list"] }}
 path "{state}/*" {{ capabilities = ["create", "read", "update", "patch", "list"] }}
 """
+
+
+def hub_as(lab: Lab, token_file: Path, *rules: str, namespace: str | None = None) -> VaultHub:
+    """A hub whose login has these rules and no others."""
+    root = hvac.Client(url=lab.world.hub_address, token=lab.world.hub_token, namespace=namespace)
+    root.sys.create_or_update_policy(token_file.name, "\n".join(rules))
+    token_file.write_text(root.auth.token.create(policies=[token_file.name])["auth"]["client_token"])
+    return VaultHub(HubSettings(lab.world.hub_address, token_file=str(token_file), namespace=namespace))
 
 
 class TestVaultHub(HubContract):
@@ -52,6 +65,31 @@ class TestVaultHub(HubContract):
         yield open_hub
         for hub in opened:
             hub.close()
+
+    @pytest.fixture
+    def hub_with(self, lab: Lab, tmp_path: Path) -> Iterator[Callable[[str], Hub]]:
+        with ExitStack() as stack:
+            yield lambda policy: stack.enter_context(closing(hub_as(lab, tmp_path / fresh(), policy)))
+
+    @pytest.fixture
+    def leased(self, lab: Lab, over_postgresql: OverPostgreSQL) -> Callable[[], Leased]:
+        role = over_postgresql.dynamic()
+
+        def issue() -> Leased:
+            lease = lab.database.issue(role)
+            return Leased(lease.lease_id, lambda: lab.logs_in(lease.fields))
+
+        return issue
+
+    @pytest.fixture
+    def key(self, lab: Lab) -> str:
+        name = fresh()
+        lab.root.secrets.transit.create_key(name, key_type="ed25519")
+        return name
+
+    @pytest.fixture
+    def rotate_key(self, lab: Lab) -> Callable[[str], None]:
+        return lambda name: lab.root.secrets.transit.rotate_key(name)
 
     def test_an_old_candidate_does_not_stay_in_the_state(self, lab: Lab) -> None:
         path, value = f"rotations/{fresh()}", secret_text()
@@ -200,11 +238,133 @@ def test_the_environment_names_everything() -> None:
         {"VAULT_ADDR": "https://hub", "VAULT_NAMESPACE": "team", "VAULT_CACERT": "/ca", "KEYTURN_HUB_MOUNT": "kv"}
         | {"KEYTURN_HUB_STATE_MOUNT": "state", "KEYTURN_HUB_TOKEN_FILE": "/token", "KEYTURN_HUB_ROLE_ID_FILE": "/role"}
         | {"KEYTURN_HUB_SECRET_ID_FILE": "/secret", "KEYTURN_HUB_LEASE_TOKEN_ROLE": "leases"}
+        | {"KEYTURN_HUB_TRANSIT_MOUNT": "keys"}
     )
     assert settings == HubSettings(
         "https://hub", mount="kv", state_mount="state", namespace="team", ca_file="/ca", token_file="/token",
-        role_id_file="/role", secret_id_file="/secret", lease_token_role="leases",
+        role_id_file="/role", secret_id_file="/secret", lease_token_role="leases", transit_mount="keys",
     )  # fmt: skip
+
+
+# --- what emergencies need ---------------------------------------------------------------------------------
+
+
+NEEDED = (
+    Right("update", "secret/destroy/ml-training/database"),
+    Right("update", "sys/capabilities-self"),
+    Right("list", "sys/leases/lookup/database/creds/"),
+    Right("sudo", "sys/leases/lookup/database/creds/"),
+    Right("update", "sys/leases/revoke"),
+)
+
+
+def test_the_emergency_workers_policies_allow_all_of_it_beside_what_a_worker_may(
+    lab: Lab, tmp_path: Path, over_postgresql: OverPostgreSQL
+) -> None:
+    path = f"emergency/{fresh()}"
+    with worker_hub(lab, tmp_path, role=REVOKER) as hub:
+        assert hub.lacking(NEEDED) == []
+        for version in range(2):
+            hub.write(path, SecretFields({"n": version}), cas=version)
+        hub.destroy(path, [1])
+        assert hub.read(path, 1) is None
+        lease = lab.database.issue(over_postgresql.dynamic())
+        assert hub.leases("database/creds/") == sorted(hub.leases("database/creds/"))
+        assert lease.lease_id in hub.leases("database/creds")
+        hub.revoke_lease(lease.lease_id)
+        assert not lab.logs_in(lease.fields)
+        assert verifies(hub.signer(LEDGER_KEY), b"checkpoint")
+
+
+def test_a_workers_own_policy_signs_and_does_not_destroy(lab: Lab, tmp_path: Path) -> None:
+    path = f"emergency/{fresh()}"
+    with worker_hub(lab, tmp_path) as hub:
+        assert verifies(hub.signer(LEDGER_KEY), b"checkpoint")
+        assert NEEDED[0] in hub.lacking(NEEDED)
+        hub.write(path, SecretFields({"n": 1}), cas=0)
+        with pytest.raises(Denied, match=f"secret/destroy/{path}"):
+            hub.destroy(path, [1])
+
+
+def test_the_key_of_another_kind_signs_no_ledger(lab: Lab) -> None:
+    for settings in ({"key_type": "ecdsa-p256"}, {"key_type": "ed25519", "derived": True}):
+        name = fresh()
+        lab.root.secrets.transit.create_key(name, **settings)
+        with pytest.raises(Invalid, match="Make one of type ed25519 that is not derived") as caught:
+            lab.hub.signer(name)
+        assert_silent(caught.value)
+
+
+def test_a_version_that_may_sign_no_more_is_refused(lab: Lab) -> None:
+    name = fresh()
+    transit = lab.root.secrets.transit
+    transit.create_key(name, key_type="ed25519")
+    signer = lab.hub.signer(name)
+    transit.rotate_key(name)
+    transit.update_key_configuration(name, min_encryption_version=2)
+    with pytest.raises(Unavailable) as caught:  # the hub tells it as a failure of its own
+        signer.sign(b"m")
+    assert_silent(caught.value)
+    assert verifies(lab.hub.signer(name), b"m")
+
+
+@pytest.mark.parametrize(
+    ("public", "signature"),
+    [
+        ("AAAA", ""),
+        ("no base64!", ""),
+        (KEY, "vault:v2:" + SIGNATURE),
+        (KEY, "vault:v1:AAAA"),
+        (KEY, "v1"),
+        (KEY, ""),
+    ],
+)
+def test_an_answer_that_no_transit_engine_gives_is_not_taken(
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, public: str, signature: str
+) -> None:
+    monkeypatch.setenv("ANY_TOKEN", "t")
+    httpserver.expect_request("/v1/auth/token/lookup-self").respond_with_json({"data": {"ttl": 0, "renewable": False}})
+    told = {"type": "ed25519", "latest_version": 1, "keys": {"1": {"public_key": public}}}
+    httpserver.expect_request("/v1/keys/keys/ledger").respond_with_json({"data": told})
+    httpserver.expect_request("/v1/keys/sign/ledger").respond_with_json({"data": {"signature": signature}})
+    settings = HubSettings(httpserver.url_for("").rstrip("/"), token_env="ANY_TOKEN", transit_mount="keys")
+    with closing(VaultHub(settings)) as hub:
+        with pytest.raises(Unavailable, match="not what its transit engine gives") as caught:
+            hub.signer("ledger").sign(b"m")
+        assert_silent(caught.value)
+
+
+def test_rights_are_those_in_the_namespace_of_the_login(lab: Lab, tmp_path: Path) -> None:
+    namespace = f"ns-{fresh()}"
+    lab.root.adapter.request("post", f"/v1/sys/namespaces/{namespace}")
+    rules = 'path "secret/destroy/*" { capabilities = ["update"] }'
+    with closing(hub_as(lab, tmp_path / fresh(), rules, namespace=namespace)) as hub:
+        assert hub.lacking(NEEDED[:1]) == []
+        assert hub.lacking(NEEDED[2:3]) == [NEEDED[2]]
+
+
+def test_a_login_that_may_not_even_ask_is_denied(lab: Lab, tmp_path: Path) -> None:
+    lab.root.sys.create_or_update_policy(policy := fresh(), 'path "secret/*" { capabilities = ["read"] }')
+    told = lab.root.auth.token.create(policies=[policy], no_default_policy=True)
+    (tmp_path / "token").write_text(told["auth"]["client_token"])
+    with closing(VaultHub(HubSettings(lab.world.hub_address, token_file=str(tmp_path / "token")))) as hub:
+        with pytest.raises(Denied) as caught:
+            hub.lacking(NEEDED)
+        assert_silent(caught.value)
+
+
+def test_a_lease_whose_account_can_not_be_ended_now_is_not_ended(lab: Lab, over_postgresql: OverPostgreSQL) -> None:
+    role = over_postgresql.dynamic()
+    lease = lab.database.issue(role)
+    username = lease.fields["username"].reveal()
+    lab.sql(f'CREATE TABLE "{username}-owns" (n int)')
+    lab.sql(f'ALTER TABLE "{username}-owns" OWNER TO "{username}"')
+    with pytest.raises(Unavailable, match="could not end what it gave") as caught:
+        lab.hub.revoke_lease(lease.lease_id)
+    assert_silent(caught.value, lease.fields["password"].reveal())
+    lab.sql(f'DROP TABLE "{username}-owns"')
+    lab.hub.revoke_lease(lease.lease_id)
+    assert not lab.logs_in(lease.fields)
 
 
 # --- refusals ----------------------------------------------------------------------------------------------

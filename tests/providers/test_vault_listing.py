@@ -140,6 +140,40 @@ def test_more_than_a_page_is_told_once_each(calls: Calls, raw: hvac.Client, moun
     assert sorted(told) == names
 
 
+@pytest.mark.parametrize("asked", [3, 40, 400])
+def test_some_secrets_are_told_alone_wherever_they_lie(calls: Calls, raw: hvac.Client, mount: str, asked: int) -> None:
+    paths = [f"{folder}s{number:03}" for folder in ("", "a/", "a/b/") for number in range(50)]
+    write(raw, mount, *paths)
+    listing = VaultListing(calls, mount, mount)
+    wanted = [*paths[::2], "s0", "s0100", "zz", "a/s0", "nothing/here"][:asked]
+    known = dict(listing.of(wanted))
+    assert sorted(known) == sorted(set(wanted) & set(paths))
+    assert {path: told["custom_metadata"]["of"] for path, told in known.items()} == {path: path for path in known}
+    assert dict(listing.of(["none", "of", "these", "is", "there"])) == {}
+    assert dict(listing.of(["x/none", "x/of", "x/these", "x/is", "x/there"])) == {}
+    assert dict(listing.of([])) == {}
+    assert dict(listing.of(wanted)) == known
+
+
+def test_neighbours_are_told_by_one_request(
+    door: LikeVault, openbao: OpenBao, raw: hvac.Client, mount: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, openbao.root_token)
+    paths = [f"a/s{number:03}" for number in range(60)]
+    write(raw, mount, *paths)
+    with closing(Calls(HubSettings(openbao.address, token_env=VARIABLE))) as calls:
+        asked: list[str] = []
+        real = calls.find
+
+        def find(doing: str, name: str, path: str, *given: Any) -> Any:
+            asked.append(path)
+            return real(doing, name, path, *given)
+
+        monkeypatch.setattr(calls, "find", find)
+        assert dict(VaultListing(calls, mount, mount).of(paths[20:40])).keys() == set(paths[20:40])
+        assert asked == [f"{mount}/detailed-metadata/a/"]
+
+
 def test_which_way_the_server_lists_is_found_out_once(
     door: LikeVault, openbao: OpenBao, raw: hvac.Client, mount: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,5 +196,6 @@ def test_a_policy_that_does_not_name_the_detailed_listing_leaves_the_other_way(
     monkeypatch.setenv(VARIABLE, raw.auth.token.create(policies=[mount])["auth"]["client_token"])
     with closing(Calls(HubSettings(openbao.address, token_env=VARIABLE))) as calls:
         assert sorted(path for path, _ in describe_below(calls, mount)) == ["a", "b/c"]
+        assert dict(VaultListing(calls, mount, mount).of(["a", "b", "c", "d", "e"])).keys() == {"a"}
         with pytest.raises(Denied, match="secret/metadata"):
             list(describe_below(calls, "secret"))

@@ -21,7 +21,8 @@ from keyturn.providers.vault_store import VaultStore
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.providers.test_vault_listing import LikeVault
 
-POLICY = Path(__file__).parents[2] / "deployments" / "policies" / "keyturn-vault-store.hcl"
+STORE, REVOKER = "keyturn-vault-store", "keyturn-vault-store-revoker"
+POLICIES = Path(__file__).parents[2] / "deployments" / "policies"
 
 
 @pytest.fixture
@@ -39,19 +40,28 @@ def mount(raw: hvac.Client) -> Iterator[str]:
     raw.sys.disable_secrets_engine(name)
 
 
+def token_with(raw: hvac.Client, mount: str, file: Path, *policies: str) -> Path:
+    """A token with the rights of these policies that are shipped, and no others, in ``file``."""
+    names = [f"{mount}-{policy}" for policy in policies]
+    for name, policy in zip(names, policies, strict=True):
+        rules = (POLICIES / f"{policy}.hcl").read_text()
+        raw.sys.create_or_update_policy(name, rules.replace("secret/", f"{mount}/"))
+    file.write_text(raw.auth.token.create(policies=names)["auth"]["client_token"] + "\n")
+    return file
+
+
 @pytest.fixture
 def token_file(raw: hvac.Client, mount: str, tmp_path: Path) -> Path:
-    """A token with the rights of the policy that is shipped, and no others."""
-    raw.sys.create_or_update_policy(mount, POLICY.read_text().replace("secret/", f"{mount}/"))
-    file = tmp_path / "token"
-    file.write_text(raw.auth.token.create(policies=[mount])["auth"]["client_token"] + "\n")
-    return file
+    return token_with(raw, mount, tmp_path / "token", STORE, REVOKER)
 
 
 class VaultContract(StoreContract):
     """What is the same whichever way the server lists."""
 
     kind = VAULT
+
+    def readings(self, old: Sensitive) -> set[Sensitive]:
+        return {old, payload(SecretFields({"value": old.reveal()}))}
 
     @pytest.fixture
     def foreign(self, raw: hvac.Client, mount: str) -> Raw:
@@ -261,6 +271,63 @@ class TestVaultStore(VaultContract):
         assert_silent(caught.value, value, store, remote)
         assert store.find(remote) is None
 
+    def test_old_versions_are_told_as_they_were_written_where_that_can_be_told(
+        self, store: VaultStore, remote: str
+    ) -> None:
+        several, one = payload(SecretFields({"user": "ann", "port": 5432})), payload(SecretFields({"value": "s"}))
+        for version, value in enumerate((several, one, Sensitive("text"), fresh_value()), 1):
+            put(store, remote, value, version)
+        assert store.past(remote) == {
+            "1": several,
+            "2": Sensitive("s"),
+            "2 as an object": one,
+            "3": Sensitive("text"),
+            "3 as an object": payload(SecretFields({"value": "text"})),
+        }
+
+    def test_a_deleted_version_is_not_past_and_is_destroyed_with_the_others(
+        self, store: VaultStore, remote: str, raw: hvac.Client, mount: str, metadata: Any
+    ) -> None:
+        for version in (1, 2, 3, 4):
+            put(store, remote, payload(SecretFields({"n": version})), version)
+        raw.secrets.kv.v2.delete_secret_versions(remote, [1], mount_point=mount)
+        raw.secrets.kv.v2.destroy_secret_versions(remote, [2], mount_point=mount)
+        assert list(store.past(remote)) == ["3"]
+        assert store.forget(remote) == ()
+        destroyed = {number: told["destroyed"] for number, told in metadata(remote)["versions"].items()}
+        assert destroyed == {"1": True, "2": True, "3": True, "4": False}
+
+    def test_where_the_newest_is_deleted_the_others_are_past_and_all_are_destroyed(
+        self, store: VaultStore, remote: str, metadata: Any
+    ) -> None:
+        old = payload(SecretFields({"n": 1}))
+        put(store, remote, old)
+        put(store, remote, fresh_value(), 2)
+        store.delete(remote)
+        assert store.past(remote) == {"1": old}
+        assert store.forget(remote) == ()
+        assert all(told["destroyed"] for told in metadata(remote)["versions"].values())
+        value = fresh_value()
+        put(store, remote, value, 3)
+        assert store.read(remote) == value
+
+    def test_the_everyday_policy_neither_destroys_nor_erases(
+        self, openbao: OpenBao, mount: str, tmp_path: Path, raw: hvac.Client, remote: str
+    ) -> None:
+        everyday = token_with(raw, mount, tmp_path / "everyday", STORE)
+        with closing(VaultStore("vault", address=openbao.address, mount=mount, token_file=str(everyday))) as store:
+            old = fresh_value()
+            put(store, remote, old)
+            put(store, remote, fresh_value(), 2)
+            for verb, path in (
+                (store.forget, f"{mount}/destroy/{remote}"),
+                (store.erase, f"{mount}/metadata/{remote}"),
+            ):
+                with pytest.raises(Denied, match=path) as caught:
+                    verb(remote)
+                assert_silent(caught.value, old, store, remote)
+            assert len(store.past(remote)) == 2
+
     def test_a_token_without_the_rights_is_denied_with_the_path_that_it_needs(
         self, openbao: OpenBao, mount: str, tmp_path: Path, raw: hvac.Client, remote: str
     ) -> None:
@@ -295,7 +362,7 @@ class TestVaultStore(VaultContract):
         if "approle/" not in raw.sys.list_auth_methods()["data"]:
             raw.sys.enable_auth_method("approle")
         role = raw.auth.approle
-        role.create_or_update_approle(mount, token_policies=[mount])
+        role.create_or_update_approle(mount, token_policies=[f"{mount}-{STORE}"])
         (tmp_path / "role").write_text(role.read_role_id(mount)["data"]["role_id"])
         (tmp_path / "secret").write_text(role.generate_secret_id(mount)["data"]["secret_id"])
         files = {"role_id_file": str(tmp_path / "role"), "secret_id_file": str(tmp_path / "secret")}
@@ -320,7 +387,9 @@ class TestVaultStore(VaultContract):
         assert inside.secrets.kv.v2.read_secret_version(remote, mount_point="kv", raise_on_deleted_version=True)
 
 
-def test_the_policy_that_is_shipped_names_no_more_than_one_mount() -> None:
-    paths = [line.split('"')[1] for line in POLICY.read_text().splitlines() if line.startswith("path")]
+@pytest.mark.parametrize("policy", [STORE, REVOKER])
+def test_the_policies_that_are_shipped_name_no_more_than_one_mount(policy: str) -> None:
+    lines = (POLICIES / f"{policy}.hcl").read_text().splitlines()
+    paths = [line.split('"')[1] for line in lines if line.startswith("path")]
     assert paths
     assert {path.partition("/")[0] for path in paths} == {"secret"}

@@ -9,7 +9,7 @@ from deployments.local.prepare import DATABASE
 from keyturn.core.errors import Invalid, Superseded
 from keyturn.core.passwords import PasswordPolicy
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import Change, Cut
 from keyturn.strategies.accounts import AlternatingUsers, SingleUser
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.lab import Declared, Lab
@@ -32,13 +32,14 @@ def alternating(lab: Lab, secret: Declared) -> AlternatingUsers:
 class TestAlternatingUsers(StrategyContract):
     changes = frozenset({"username", "password"})
     fenced = True
+    ends_sessions = True
 
     @pytest.fixture
     def case(self, lab: Lab, secret: Declared, alternating: AlternatingUsers) -> Case:
         first = SecretFields(secret.first)
         session = lambda fields: closing(connect(lab, fields))  # noqa: E731
         stranger = first.merged({"username": "stranger"})
-        return Case(alternating, first, lab.logs_in, other_password, session, stranger)
+        return Case(alternating, first, lab.logs_in, other_password, session, stranger, lab.opened)
 
     def test_the_users_take_turns(self, case: Case, secret: Declared) -> None:
         second = case.strategy.mint(case.current)
@@ -76,22 +77,70 @@ class TestAlternatingUsers(StrategyContract):
             case.strategy.revoke(ends, 5)
         assert case.works(case.current.merged(back.candidate))
 
+    def test_cutting_an_old_version_cuts_its_account_though_that_has_another_password_by_now(
+        self, case: Case, lab: Lab
+    ) -> None:
+        newer = case.current.merged({"password": "newer-" + "x" * 20})
+        case.strategy.install(Change("apps/contract", 5, newer, None))
+        with lab.opened(newer) as works_still:
+            assert case.strategy.cut(case.current, 6).sessions == 1
+            assert not works_still()
+        assert not case.works(newer)
+
+    def test_a_working_credential_of_another_account_is_left_alone_and_told(
+        self, case: Case, lab: Lab, secret: Declared
+    ) -> None:
+        theirs = SecretFields(lab.single().first)
+        with pytest.raises(Invalid, match="is not one of its users") as caught:
+            case.strategy.cut(theirs, 6)
+        assert theirs["password"].reveal() not in str(caught.value)
+        assert lab.logs_in(theirs)
+
+    def test_a_dead_credential_of_another_account_needs_no_cut(self, case: Case, lab: Lab) -> None:
+        theirs = SecretFields(lab.single().first)
+        assert case.strategy.cut(theirs.merged({"password": "long-gone"}), 6) == Cut()
+        assert lab.logs_in(theirs)
+
 
 class TestSingleUser(StrategyContract):
     changes = frozenset({"username", "password"})
     overlaps = False
     fenced = True
+    ends_sessions = True
 
     @pytest.fixture
     def case(self, lab: Lab) -> Case:
         secret = lab.single()
         strategy = SingleUser(lab.target(), PasswordPolicy(), secret.users[0])
         first = SecretFields(secret.first)
-        return Case(strategy, first, lab.logs_in, other_password, stranger=first.merged({"username": "stranger"}))
+        stranger = first.merged({"username": "stranger"})
+        return Case(strategy, first, lab.logs_in, other_password, stranger=stranger, opened=lab.opened)
 
     def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
         """Nothing is left by a mint that makes only a text; both versions name one account."""
         case.strategy.sweep(case.strategy.before_mint(), [])
+        assert case.works(case.current)
+
+    def test_a_version_that_names_no_user_is_the_users(self, case: Case) -> None:
+        alone = SecretFields({"password": case.current["password"]})
+        assert case.strategy.honours(alone) is True
+        case.strategy.cut(alone, 6)
+        assert case.strategy.honours(alone) is False
+
+    def test_cutting_an_old_version_cuts_the_account_with_its_newer_password(self, case: Case) -> None:
+        newer = case.current.merged(case.installed(5).candidate)
+        case.strategy.cut(case.current, 6)
+        assert not case.works(newer)
+
+    def test_a_replacement_that_is_given_up_is_refused_where_nothing_can_be_put_back(self, case: Case) -> None:
+        case.strategy.cut(case.current, 6)
+        change = case.replacement()
+        assert case.works(case.current.merged(change.candidate))
+        case.strategy.abandon(change)
+        assert not case.works(case.current.merged(change.candidate))
+
+    def test_a_first_candidate_that_was_never_installed_ends_nothing(self, case: Case) -> None:
+        case.strategy.abandon(Change("apps/contract", 5, case.strategy.mint(None), None))
         assert case.works(case.current)
 
 

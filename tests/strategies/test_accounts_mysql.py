@@ -47,12 +47,13 @@ def target(lab: MariaDBLab, accounts: Accounts) -> Iterator[MySQL]:
 class TestAlternatingUsersOnMariaDB(StrategyContract):
     changes = frozenset({"username", "password"})
     fenced = True
+    ends_sessions = True
 
     @pytest.fixture
     def case(self, lab: MariaDBLab, target: MySQL, accounts: Accounts) -> Case:
         strategy = AlternatingUsers(target, PasswordPolicy(), (accounts.first, accounts.second), accounts.owner)
         stranger = accounts.serving.merged({"username": "stranger"})
-        return Case(strategy, accounts.serving, lab.logs_in, other_password, lab.session, stranger)
+        return Case(strategy, accounts.serving, lab.logs_in, other_password, lab.session, stranger, lab.opened)
 
     def test_both_users_act_as_the_owner_and_what_it_is_granted_later_reaches_both(
         self, case: Case, lab: MariaDBLab, accounts: Accounts
@@ -126,12 +127,14 @@ class TestSingleUserOnMariaDB(StrategyContract):
     changes = frozenset({"username", "password"})
     overlaps = False
     fenced = True
+    ends_sessions = True
 
     @pytest.fixture
     def case(self, lab: MariaDBLab, target: MySQL, accounts: Accounts) -> Case:
         strategy = SingleUser(target, PasswordPolicy(), accounts.first)
         stranger = accounts.serving.merged({"username": "stranger"})
-        return Case(strategy, accounts.serving, lab.logs_in, other_password, stranger=stranger)
+        serving = accounts.serving
+        return Case(strategy, serving, lab.logs_in, other_password, stranger=stranger, opened=lab.opened)
 
     def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
         """Nothing is left by a mint that makes only a text; both versions name one account."""
@@ -150,6 +153,7 @@ class TestSingleUserWithTwoPasswords(StrategyContract):
 
     changes = frozenset({"username", "password"})
     fenced = True
+    ends_sessions = True
 
     @pytest.fixture
     def server(self) -> Iterator[MySQL8]:
@@ -169,7 +173,7 @@ class TestSingleUserWithTwoPasswords(StrategyContract):
     def case(self, server: MySQL8, strategy: SingleUser) -> Case:
         first = SecretFields({"username": "app", "password": "first-of-all"})
         stranger = first.merged({"username": "stranger"})
-        return Case(strategy, first, server.logs_in, other_password, stranger=stranger)
+        return Case(strategy, first, server.logs_in, other_password, stranger=stranger, opened=server.opened)
 
     def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
         """Nothing is left by a mint that makes only a text; both versions name one account."""

@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,8 @@ from deployments.local.aws import LocalAws
 from deployments.local.ports import free_port
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import Change, Cut
+from keyturn.providers import aws_iam
 from keyturn.providers.aws_iam import AwsIam
 from keyturn.strategies.aws_iam_key import AwsIamKey
 from keyturn.strategies.cloud_keys import STEPS
@@ -291,6 +292,203 @@ def test_the_old_key_is_ended_of_the_user_that_it_was_named_with(case: Case, tar
     ends = case.strategy.ends(case.current)
     AwsIamKey(target, new_user(iam)).revoke(ends, 5)
     assert not case.works(case.current)
+
+
+# an emergency
+
+
+def opened_session(aws: LocalAws, fields: SecretFields) -> Callable[[], bool]:
+    """A session that somebody has got with the key, and whether it may read secrets still."""
+    plain = fields.reveal()
+    signing = {"aws_access_key_id": plain["access_key_id"], "aws_secret_access_key": plain["secret_access_key"]}
+    at = {"region_name": REGION, "endpoint_url": aws.endpoint_url}
+    with closing(boto3.Session().client("sts", **at, **signing)) as sts:
+        got = sts.get_session_token()["Credentials"]
+    token = {"aws_access_key_id": got["AccessKeyId"], "aws_secret_access_key": got["SecretAccessKey"]}
+
+    def works() -> bool:
+        client = boto3.Session().client("secretsmanager", **at, **token, aws_session_token=got["SessionToken"])
+        with closing(client):
+            try:
+                client.list_secrets()
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "AccessDeniedException":
+                    raise
+                return False
+        return True
+
+    return works
+
+
+@pytest.fixture
+def reader(iam: Any, user: str) -> str:
+    """The user, who may read secrets."""
+    allowed = {"Effect": "Allow", "Action": "secretsmanager:*", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_user_policy(UserName=user, PolicyName="reads", PolicyDocument=document)
+    return user
+
+
+def revoked(iam: Any, user: str) -> dict[str, Any] | None:
+    """The policy that refuses older sessions, as AWS tells it."""
+    if aws_iam.REVOKED not in iam.list_user_policies(UserName=user)["PolicyNames"]:
+        return None
+    found: dict[str, Any] = iam.get_user_policy(UserName=user, PolicyName=aws_iam.REVOKED)["PolicyDocument"]
+    return found
+
+
+@pytest.mark.usefixtures("reader")
+def test_a_cut_ends_the_sessions_that_the_key_was_traded_for_and_no_later_ones(
+    case: Case, aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws_iam, "ARRIVAL", timedelta(seconds=1))
+    old = opened_session(aws, case.current)
+    case.strategy.revoke(case.strategy.ends(case.current), 5)
+    assert old()
+    kept = case.strategy.mint(None)
+    (told,) = case.strategy.cut(kept, 6).outlives
+    assert "roles" in told
+    assert not old()
+    fresh = case.strategy.mint(None)
+    time.sleep(2.1)
+    assert opened_session(aws, fresh)()
+
+
+def test_a_new_key_is_not_touched_by_the_policy_against_older_sessions(
+    case: Case, aws: LocalAws, iam: Any, reader: str
+) -> None:
+    case.strategy.cut(case.current, 6)
+    plain = case.strategy.mint(None).reveal()
+    signing = {"aws_access_key_id": plain["access_key_id"], "aws_secret_access_key": plain["secret_access_key"]}
+    client = boto3.Session().client("secretsmanager", region_name=REGION, endpoint_url=aws.endpoint_url, **signing)
+    with closing(client):
+        assert client.list_secrets()["SecretList"] == []
+    assert revoked(iam, reader) is not None
+
+
+def test_sessions_are_refused_from_half_a_minute_after_the_cut_backwards(case: Case, iam: Any, user: str) -> None:
+    case.strategy.cut(case.current, 6)
+    policy = revoked(iam, user)
+    assert policy is not None
+    (statement,) = policy["Statement"]
+    assert (statement["Effect"], statement["Action"], statement["Resource"]) == ("Deny", "*", "*")
+    until = datetime.fromisoformat(statement["Condition"]["DateLessThan"]["aws:TokenIssueTime"])
+    assert timedelta(seconds=10) < until - datetime.now(UTC) <= timedelta(seconds=30)
+
+
+def test_the_same_cut_of_a_key_that_is_gone_leaves_newer_sessions_alone(case: Case, iam: Any, user: str) -> None:
+    """A run that goes on where another died must not end what consumers have opened since with the new key."""
+    first = case.strategy.cut(case.current, 6)
+    aged = aws_iam.revoking(datetime.now(UTC) - timedelta(hours=1), 6)
+    iam.put_user_policy(UserName=user, PolicyName=aws_iam.REVOKED, PolicyDocument=json.dumps(aged))
+    assert case.strategy.cut(case.current, 6) == first
+    assert case.strategy.cut(case.current, 5) == first
+    assert revoked(iam, user) == aged
+    case.strategy.cut(case.current, 7)
+    assert revoked(iam, user) != aged
+
+
+def test_sessions_of_a_key_that_somebody_deleted_by_hand_are_ended_all_the_same(
+    case: Case, iam: Any, user: str
+) -> None:
+    iam.delete_access_key(UserName=user, AccessKeyId=case.current["access_key_id"].reveal())
+    case.strategy.cut(case.current, 6)
+    assert revoked(iam, user) is not None
+
+
+def test_a_user_who_is_gone_has_no_sessions(case: Case, strategy: AwsIamKey, iam: Any, user: str) -> None:
+    strategy.revoke(strategy.ends(case.current), 5)
+    iam.delete_user(UserName=user)
+    (told,) = strategy.cut(case.current, 6).outlives
+    assert "roles" in told
+
+
+@pytest.mark.parametrize("key_id", ["", "TODO", "not an id"])
+def test_an_id_that_no_key_can_have_is_cut_quietly(case: Case, strategy: AwsIamKey, key_id: str) -> None:
+    assert strategy.cut(case.current.merged({"access_key_id": key_id}), 6).sessions == 0
+    assert strategy.cut(case.current.merged({"access_key_id": ""}), 6) == Cut()
+    assert case.works(case.current)
+
+
+def test_without_the_right_to_revoke_sessions_the_key_ends_and_the_sessions_are_told(
+    case: Case, aws: LocalAws, iam: Any, reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = opened_session(aws, case.current)
+    sign_in_as(iam, monkeypatch, policy_without())
+    with closing(AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)) as restricted:
+        first = AwsIamKey(restricted, reader).cut(case.current, 6)
+        again = AwsIamKey(restricted, reader).cut(case.current, 6)
+    assert ids(iam, reader) == {}
+    assert old()
+    for told in (first, again):
+        assert "36 hours" in told.outlives[0]
+        assert "iam:PutUserPolicy" in told.outlives[0] or "iam:GetUserPolicy" in told.outlives[0]
+        assert len(told.outlives) == 2
+
+
+def test_the_policy_lets_sessions_be_revoked_of_users_within_the_boundary(
+    case: Case, aws: LocalAws, iam: Any, reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, policy = opened_session(aws, case.current), policy_without()
+    boundary = policy["Statement"][1]["Condition"]["StringEquals"]["iam:PermissionsBoundary"]
+    iam.put_user_permissions_boundary(UserName=reader, PermissionsBoundary=boundary)
+    sign_in_as(iam, monkeypatch, policy)
+    with closing(AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)) as restricted:
+        told = AwsIamKey(restricted, reader).cut(case.current, 6)
+        assert AwsIamKey(restricted, reader).cut(case.current, 6) == told
+    assert len(told.outlives) == 1
+    assert not old()
+
+
+def test_a_key_that_can_not_be_deleted_is_off_and_its_sessions_too(
+    case: Case, aws: LocalAws, iam: Any, reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = opened_session(aws, case.current)
+    everything_but = {"Effect": "Allow", "NotAction": "iam:DeleteAccessKey", "Resource": "*"}
+    sign_in_as(iam, monkeypatch, {"Version": "2012-10-17", "Statement": [everything_but]})
+    restricted = AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)
+    with closing(restricted), pytest.raises(Denied, match="iam:DeleteAccessKey"):
+        AwsIamKey(restricted, reader).cut(case.current, 6)
+    assert ids(iam, reader) == {case.current["access_key_id"].reveal(): "Inactive"}
+    assert not case.works(case.current)
+    assert not old()
+
+
+def test_a_user_with_a_foreign_key_has_room_for_the_replacement(case: Case, iam: Any, user: str) -> None:
+    foreign = new_key(iam, user)
+    case.strategy.cut(case.current, 6)
+    case.strategy.guard(None, None)
+    change = Change("apps/contract", 7, case.strategy.mint(case.current), case.current)
+    case.strategy.guard(None, change.candidate)
+    case.strategy.verify(change)
+    assert case.works(change.candidate)
+    assert case.works(foreign)
+
+
+def test_a_key_is_honoured_whoever_s_it_is(case: Case, strategy: AwsIamKey, iam: Any, user: str) -> None:
+    assert case.stranger is not None
+    assert strategy.honours(case.stranger) is True
+    assert strategy.honours(other_secret(case.current)) is False
+    iam.update_access_key(UserName=user, AccessKeyId=case.current["access_key_id"].reveal(), Status="Inactive")
+    assert strategy.honours(case.current) is False
+
+
+@pytest.mark.parametrize("field", ["access_key_id", "secret_access_key"])
+def test_half_a_key_can_not_be_tried(case: Case, strategy: AwsIamKey, field: str) -> None:
+    assert strategy.honours(case.current.merged({field: ""})) is None
+    kept = {name: value for name, value in case.current.items() if name != field}
+    assert strategy.honours(SecretFields(kept)) is None
+
+
+def test_a_refusal_proves_nothing_where_keyturn_itself_is_refused(
+    case: Case, aws: LocalAws, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is where this machine's clock is off, or the region is not switched on."""
+    case.strategy.cut(case.current, 6)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "n0t-a-secret")
+    with closing(AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)) as stranger, pytest.raises(Denied):
+        AwsIamKey(stranger, user).honours(case.current)
 
 
 # after a crash

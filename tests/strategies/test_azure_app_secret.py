@@ -26,14 +26,15 @@ from keyturn.core.errors import (
 )
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT, Change
+from keyturn.core.strategies import EXPIRES_AT, Change, Cut
 from keyturn.providers.microsoft_graph import LOGIN_PAUSES, MicrosoftGraph
 from keyturn.providers.registry import open_target
 from keyturn.rotation.run import State, rotate
 from keyturn.rotation.settle import retire
 from keyturn.strategies.azure_app_secret import MOST_OWN, AzureAppSecret, AzureAppSecretSettings
 from tests.contracts.strategy import Case, StrategyContract
-from tests.strategies.azure import LIFE, POWERLESS, current, graph, keyturn_for, registered, signs_in
+from tests.strategies.azure import LIFE, POWERLESS, SHORT, current, graph, keyturn_for, registered, signs_in
+from tests.strategies.revoking import revoked
 from tests.support.lab import Lab
 
 LABEL = "keyturn apps/contract"
@@ -55,7 +56,7 @@ def signed_in(azure: AzureManagement, monkeypatch: pytest.MonkeyPatch) -> Iterat
     for name, value in azure.environment().items():
         monkeypatch.setenv(name, value)
     yield
-    azure.emulator.delays.secrets = azure.emulator.delays.reads = 0
+    azure.emulator.delays.secrets = azure.emulator.delays.reads = azure.emulator.delays.ended = 0
     azure.emulator.graph.longest = None
 
 
@@ -136,6 +137,135 @@ class TestAzureAppSecret(StrategyContract):
         in_force = case.current.merged(first.candidate)
         case.strategy.abandon(change(first.candidate, in_force))
         assert case.works(in_force)
+
+
+# an emergency
+
+
+def test_a_cut_tells_what_tokens_it_leaves(azure: AzureManagement, application: Registration) -> None:
+    rotation, first = strategy(azure, application), serving(application)
+    (told,) = rotation.cut(first, 6).outlives
+    assert application.app_id in told
+    assert "90 minutes" in told
+    assert "service principal" in told
+    assert application.passwords == []
+
+
+def aged(fields: SecretFields, age: timedelta) -> SecretFields:
+    """A version that Keyturn wrote then."""
+    return fields.merged({"rotated_at": (now() - age).isoformat()})
+
+
+def test_an_old_secret_that_is_gone_is_not_waited_for(
+    azure: AzureManagement, application: Registration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An incident cuts every version there is, and most of them ended long ago."""
+    slept: list[float] = []
+    monkeypatch.setattr("keyturn.providers.microsoft_graph.time.sleep", slept.append)
+    first = serving(application)
+    application.passwords.clear()
+    rotation = strategy(azure, application)
+    rotation.cut(aged(first, timedelta(hours=2)), 6)
+    assert slept == []
+    rotation.cut(aged(first, timedelta(minutes=2)), 6)
+    assert slept == list(SHORT)
+    rotation.cut(first, 6)
+    assert slept == [*SHORT, *SHORT]
+
+
+def test_a_candidate_that_graph_does_not_list_yet_is_cut_all_the_same(
+    azure: AzureManagement, application: Registration
+) -> None:
+    rotation = strategy(azure, application, absence_pauses=(0.2, 0.4))
+    azure.emulator.delays.reads = 0.4
+    rotation.cut(aged(rotation.mint(None), timedelta(0)), 6)
+    assert application.passwords == []
+
+
+def test_a_version_without_a_key_id_is_cut_by_how_its_secret_begins(
+    azure: AzureManagement, application: Registration
+) -> None:
+    first, other = serving(application), serving(application)
+    by_hand = SecretFields({"client_secret": first["client_secret"]})
+    rotation = strategy(azure, application)
+    assert rotation.honours(by_hand) is True
+    assert rotation.cut(by_hand, 6).outlives
+    assert rotation.honours(by_hand) is False
+    assert [one.key_id for one in application.passwords] == [other["key_id"].reveal()]
+    assert rotation.cut(by_hand, 6) == Cut()
+
+
+def test_what_the_sign_in_takes_a_while_longer_is_honoured_as_long(
+    azure: AzureManagement, application: Registration
+) -> None:
+    rotation, first = strategy(azure, application), serving(application)
+    azure.emulator.delays.ended = 600
+    rotation.cut(first, 6)
+    assert rotation.honours(first) is True
+    azure.emulator.delays.ended = 0
+    assert rotation.honours(first) is False
+
+
+def test_secrets_that_begin_alike_are_left_to_a_person(azure: AzureManagement, application: Registration) -> None:
+    first, other = serving(application), serving(application)
+    application.passwords[1].secret = first["client_secret"].reveal()[:3] + other["client_secret"].reveal()[3:]
+    rotation, by_hand = strategy(azure, application), SecretFields({"client_secret": first["client_secret"]})
+    (told,) = rotation.cut(by_hand, 6).outlives
+    assert "2 begin like it" in told
+    assert first["client_secret"].reveal() not in told
+    assert rotation.honours(by_hand) is True
+    assert len(application.passwords) == 2
+
+
+def test_another_applications_secret_is_told_of_and_left_alone(
+    azure: AzureManagement, application: Registration
+) -> None:
+    other = registered(azure)
+    theirs, rotation = serving(other), strategy(azure, application)
+    (told,) = rotation.cut(theirs, 6).outlives
+    assert other.app_id in told
+    assert rotation.honours(theirs) is True
+    assert signs_in(azure, theirs)
+
+
+def test_a_secret_that_has_expired_is_honoured_no_more(azure: AzureManagement, application: Registration) -> None:
+    assert strategy(azure, application).honours(serving(application, days=0.0001)) is False
+
+
+def test_an_application_that_can_not_sign_in_tells_nothing_of_its_secret(azure: AzureManagement) -> None:
+    locked_out = registered(azure, principal=False)
+    with pytest.raises(Invalid, match="AADSTS7000229"):
+        strategy(azure, locked_out).honours(serving(locked_out))
+
+
+def test_a_secret_can_not_be_tried_without_its_text(azure: AzureManagement, application: Registration) -> None:
+    assert strategy(azure, application).honours(serving(application).merged({"client_secret": ""})) is None
+
+
+def test_a_sign_in_that_does_not_answer_tells_nothing(application: Registration, tmp_path: Path) -> None:
+    with AzureManagement(tmp_path) as stopped:
+        environment = stopped.environment()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        rotation, first = strategy(stopped, application), serving(application)
+        for verb in (lambda: rotation.honours(first), lambda: rotation.cut(first, 6)):
+            with pytest.raises(TransientError) as caught:
+                verb()
+            assert first["client_secret"].reveal() not in told(caught.value)
+
+
+def test_what_was_cut_is_replaced_although_the_hub_holds_it_still(
+    azure: AzureManagement, application: Registration
+) -> None:
+    dead, rotation = serving(application), strategy(azure, application)
+    rotation.cut(dead, 6)
+    rotation.guard(None, None)
+    rotation.before_mint()
+    candidate = rotation.mint(dead)
+    rotation.guard(None, candidate)
+    rotation.verify(change(candidate, dead))
+    assert signs_in(azure, dead.merged(candidate))
 
 
 # what guards it
@@ -366,6 +496,23 @@ def test_a_secret_is_rotated_twice_and_none_is_left_over(
     assert signs_in(azure, served[-1])
     assert served[-1]["url"] == first["url"]
     assert [one.key_id for one in application.passwords] == [served[-1]["key_id"].reveal()]
+
+
+def test_a_secret_that_has_leaked_is_ended_and_replaced(
+    azure: AzureManagement, application: Registration, lab: Lab
+) -> None:
+    first = serving(application)
+    rotation = {"strategy": "azure-app-secret", "target": "directory", "application": application.app_id}
+    keyturn, path = keyturn_for(lab, azure, first, **rotation)
+    assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+    second = current(lab, path)
+    stands = revoked(keyturn, path)
+    assert (stands.left, stands.open) == ((), False)
+    assert not signs_in(azure, first)
+    assert not signs_in(azure, second)
+    assert signs_in(azure, current(lab, path))
+    assert len(application.passwords) == 1
+    assert any("service principal" in said for said in stands.secrets[0].outlives)
 
 
 def test_a_run_that_dies_in_its_mint_leaves_no_secret_behind(

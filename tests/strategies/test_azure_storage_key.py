@@ -21,9 +21,10 @@ from keyturn.core.errors import (
 )
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import Change, Cut
 from keyturn.providers.azure_resource_manager import AzureResourceManager, string_to_sign
 from keyturn.providers.registry import open_target
+from keyturn.revocation.incident import Mode
 from keyturn.rotation.run import State, rotate
 from keyturn.rotation.settle import retire
 from keyturn.strategies.azure_storage_key import AzureStorageKey, digest
@@ -37,6 +38,7 @@ from tests.strategies.azure import (
     lists_containers,
     manager,
 )
+from tests.strategies.revoking import revoked
 from tests.support.lab import Lab
 
 
@@ -52,7 +54,7 @@ def signed_in(azure: AzureManagement, monkeypatch: pytest.MonkeyPatch) -> Iterat
     for name, value in azure.environment().items():
         monkeypatch.setenv(name, value)
     yield
-    azure.emulator.delays.keys = azure.emulator.delays.listing = 0
+    azure.emulator.delays.keys = azure.emulator.delays.listing = azure.emulator.delays.ended = 0
 
 
 @pytest.fixture
@@ -198,6 +200,160 @@ def test_a_worker_that_regenerates_within_the_window_takes_what_it_listed(
     made = arm.regenerate_key("local", account.name, "key2", lambda value: value.reveal() == before)
     assert made == Sensitive(account.keys["key2"].value)
     assert account.keys["key2"].value != before
+
+
+# an emergency
+
+
+def test_a_cut_of_an_old_version_spares_the_key_that_serves(azure: AzureManagement, account: StorageAccount) -> None:
+    """The old version's key has been regenerated since: key1 is another one now, and in force."""
+    rotation, first = strategy(azure, account), serving(azure, account)
+    second = rotation.mint(first)
+    rotation.revoke(rotation.ends(first), 5)
+    third = rotation.mint(first.merged(second))
+    rotation.revoke(rotation.ends(second), 6)
+    assert third["key_name"] == first["key_name"]
+    keys = dict(account.keys)
+    for old in (first, second):
+        assert rotation.cut(old, 7) == Cut()
+        assert rotation.honours(old) is False
+    assert account.keys == keys
+    assert rotation.honours(third) is True
+
+
+def test_a_cut_of_the_key_that_serves_spares_the_other(azure: AzureManagement, account: StorageAccount) -> None:
+    rotation, first = strategy(azure, account), serving(azure, account)
+    spare = account.keys["key2"].value
+    assert rotation.cut(first, 6) == Cut()
+    assert account.keys["key1"].value != first["account_key"].reveal()
+    assert account.keys["key2"].value == spare
+    regenerated = account.keys["key1"].value
+    assert rotation.cut(first, 6) == Cut()
+    assert account.keys["key1"].value == regenerated
+
+
+@pytest.mark.parametrize("name", ["key1", "key2"])
+def test_what_was_cut_is_replaced_by_the_same_key_and_the_other_stays(
+    azure: AzureManagement, account: StorageAccount, name: str
+) -> None:
+    dead, rotation = serving(azure, account, name), strategy(azure, account)
+    other = {"key1": "key2", "key2": "key1"}[name]
+    spare = account.keys[other].value
+    rotation.cut(dead, 6)
+    rotation.guard(None, None)
+    rotation.before_mint()
+    candidate = rotation.mint(dead)
+    rotation.guard(None, candidate)
+    rotation.verify(change(candidate, dead))
+    assert candidate["key_name"].reveal() == name
+    assert account.keys[other].value == spare
+    assert lists_containers(azure, dead.merged(candidate))
+    rotation.revoke(rotation.ends(dead), 8)
+    assert lists_containers(azure, dead.merged(candidate))
+    rotation.guard(dead.merged(candidate), None)
+
+
+def test_a_replacement_that_a_dead_run_has_begun_is_gone_on_with(
+    azure: AzureManagement, account: StorageAccount
+) -> None:
+    """What it knew of the keys is in the record: that CURRENT's was gone before it began."""
+    dead, first = serving(azure, account), strategy(azure, account)
+    first.cut(dead, 6)
+    before = first.before_mint()
+    first.mint(dead)
+    second = strategy(azure, account)
+    second.sweep(before, [dead])
+    candidate = second.mint(dead)
+    assert candidate["key_name"].reveal() == "key1"
+    assert lists_containers(azure, candidate)
+
+
+def test_a_key_that_somebody_regenerates_while_a_run_is_dead_is_not_taken_for_cut(
+    azure: AzureManagement, account: StorageAccount
+) -> None:
+    first, rotation = serving(azure, account), strategy(azure, account)
+    before = rotation.before_mint()
+    manager(azure).regenerate_key("local", account.name, "key1", lambda value: True)
+    keys, second = dict(account.keys), strategy(azure, account)
+    for known in (before, ()):
+        second.sweep(known, [first])
+        with pytest.raises(Invalid, match="none of its keys"):
+            second.mint(first)
+    assert account.keys == keys
+
+
+def test_a_replacement_that_wakes_up_after_another_has_made_one_changes_nothing(
+    azure: AzureManagement, account: StorageAccount
+) -> None:
+    dead, suspended, other = serving(azure, account), strategy(azure, account), strategy(azure, account)
+    suspended.cut(dead, 6)
+    other.sweep(suspended.before_mint(), [dead])
+    in_force = other.mint(dead)
+    with pytest.raises(Superseded, match="another run"):
+        suspended.mint(dead)
+    assert lists_containers(azure, in_force)
+
+
+def test_a_key_that_stands_in_the_connection_string_alone_is_cut_too(
+    azure: AzureManagement, account: StorageAccount
+) -> None:
+    rotation, first = strategy(azure, account), serving(azure, account)
+    by_hand = SecretFields({"connection_string": first["connection_string"]})
+    assert rotation.honours(by_hand) is True
+    rotation.cut(by_hand, 6)
+    assert rotation.honours(by_hand) is False
+    assert not lists_containers(azure, first)
+
+
+def test_another_accounts_key_is_told_of_and_left_alone(azure: AzureManagement, account: StorageAccount) -> None:
+    theirs, rotation = serving(azure, created(azure, "theirs")), strategy(azure, account)
+    (told,) = rotation.cut(theirs, 6).outlives
+    assert "theirs" in told
+    assert rotation.honours(theirs) is None
+    assert lists_containers(azure, theirs)
+
+
+@pytest.mark.parametrize("facts", [{"firewall": True}, {"shared_keys": False}])
+def test_where_a_key_can_not_be_tried_azures_own_list_decides(azure: AzureManagement, facts: dict[str, bool]) -> None:
+    closed = created(azure, f"closed{secrets.token_hex(6)}", **facts)
+    rotation, first = strategy(azure, closed), serving(azure, closed)
+    assert rotation.honours(first) is True
+    rotation.cut(first, 6)
+    assert rotation.honours(first) is False
+
+
+def test_a_refusal_of_a_key_that_is_listed_proves_nothing(azure: AzureManagement, account: StorageAccount) -> None:
+    """So it is with a new key, and where this machine's clock is off."""
+    rotation = strategy(azure, account)
+    azure.emulator.delays.keys = 600
+    candidate = rotation.mint(None)
+    with pytest.raises(Unavailable, match="clock") as caught:
+        rotation.honours(candidate)
+    assert candidate["account_key"].reveal() not in told(caught.value)
+    rotation.cut(candidate, 6)
+    assert rotation.honours(candidate) is False
+
+
+@pytest.mark.parametrize("key", ["no base64!", "bm90IGEga2V5"])
+def test_what_is_no_key_of_the_account_is_not_honoured(
+    azure: AzureManagement, account: StorageAccount, key: str
+) -> None:
+    wrong = serving(azure, account).merged({"account_key": key})
+    assert strategy(azure, account).honours(wrong) is False
+    assert strategy(azure, account).cut(wrong, 6) == Cut()
+
+
+def test_a_cut_without_the_permission_says_which(
+    azure: AzureManagement, account: StorageAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = serving(azure, account)
+    for name, value in azure.environment("powerless").items():
+        monkeypatch.setenv(name, value)
+    powerless = strategy(azure, account)
+    for verb in (lambda: powerless.cut(first, 6), lambda: powerless.honours(first)):
+        with pytest.raises(Denied, match="regeneratekey/action") as caught:
+            verb()
+        assert first["account_key"].reveal() not in told(caught.value)
 
 
 # what guards it
@@ -393,6 +549,51 @@ def test_keys_are_rotated_in_turn_and_only_one_is_known(
     assert [fields["key_name"].reveal() for fields in served] == ["key1", "key2", "key1", "key2"]
     assert lists_containers(azure, served[-1])
     assert served[-1]["container"] == first["container"]
+
+
+def test_a_key_that_has_leaked_is_ended_and_replaced_and_the_keys_take_turns_again(
+    azure: AzureManagement, account: StorageAccount, lab: Lab
+) -> None:
+    first, spare = serving(azure, account), account.keys["key2"].value
+    rotation = {"strategy": "azure-storage-key", "target": "cloud", "resource_group": "local", "account": account.name}
+    keyturn, path = keyturn_for(lab, azure, first, **rotation)
+    stands = revoked(keyturn, path)
+    assert (stands.left, stands.open, stands.secrets[0].outlives) == ((), False, ())
+    second = current(lab, path)
+    assert not lists_containers(azure, first)
+    assert lists_containers(azure, second)
+    assert (second["key_name"].reveal(), account.keys["key2"].value) == ("key1", spare)
+    assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+    assert current(lab, path)["key_name"].reveal() == "key2"
+    assert lists_containers(azure, current(lab, path))
+
+
+def test_a_key_that_the_service_takes_a_while_longer_is_tried_again_until_it_is_refused(
+    azure: AzureManagement, account: StorageAccount, lab: Lab
+) -> None:
+    rotation = {"strategy": "azure-storage-key", "target": "cloud", "resource_group": "local", "account": account.name}
+    first = serving(azure, account)
+    keyturn, path = keyturn_for(lab, azure, first, **rotation)
+    azure.emulator.delays.ended = 1.5
+    stands = revoked(keyturn, path)
+    assert (stands.left, stands.open) == ((), False)
+    assert not lists_containers(azure, first)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_both_keys_end_where_a_rotation_has_left_both_in_versions(
+    azure: AzureManagement, account: StorageAccount, lab: Lab, mode: Mode
+) -> None:
+    first = serving(azure, account)
+    rotation = {"strategy": "azure-storage-key", "target": "cloud", "resource_group": "local", "account": account.name}
+    keyturn, path = keyturn_for(lab, azure, first, **{**rotation, "grace": "1d"})
+    assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+    second = current(lab, path)
+    assert lists_containers(azure, first)
+    stands = revoked(keyturn, path, mode)
+    assert (stands.left, stands.open) == ((), False)
+    assert not lists_containers(azure, first)
+    assert not lists_containers(azure, second)
 
 
 def test_the_catalogue_opens_it(azure: AzureManagement, account: StorageAccount, lab: Lab) -> None:

@@ -15,7 +15,7 @@ from keyturn.core.engines import Names
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound
 from keyturn.core.keys import KeyKind
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import Change, Cut
 from keyturn.providers.keys import CryptographyKeys
 from keyturn.providers.vault import VaultHub
 from keyturn.strategies.certificate import CertificateStrategy
@@ -329,3 +329,47 @@ def test_an_expired_certificate_is_revoked_quietly(lab: Lab, hub: VaultHub, pki:
         pass
     strategy(hub, pki, role).revoke({"mount": pki.mount, "serial": issued.certificate.serial}, 5)
     assert revoked(pki, int(issued.certificate.serial.replace(":", ""), 16)) is None
+
+
+# --- an emergency ------------------------------------------------------------------------------------------
+
+
+def test_a_certificate_that_is_cut_is_on_the_list_and_who_still_takes_it_is_told(hub: VaultHub, pki: Pki) -> None:
+    made = strategy(hub, pki, pki.role())
+    current = made.mint(None)
+    (said,) = made.cut(current, 6).outlives
+    assert revoked(pki, read(current)[0].serial_number) is not None
+    ends_at = datetime.fromisoformat(current["expires_at"].reveal())
+    assert current["serial"].reveal() in said
+    assert f"no revocation list is checked, or an older copy of it, until {ends_at:%Y-%m-%d %H:%M} UTC" in said
+    assert made.cut(current, 6).outlives == (said,)
+
+
+def test_a_certificate_that_has_expired_needs_no_cut_and_is_not_honoured(hub: VaultHub, pki: Pki) -> None:
+    role = pki.role()
+    current = strategy(hub, pki, role).mint(None)
+    later = strategy(hub, pki, role, clock=lambda: now() + TTL)
+    assert later.cut(current, 6) == Cut()
+    assert later.honours(current) is False
+    assert revoked(pki, read(current)[0].serial_number) is None
+
+
+def test_a_certificate_that_the_hub_does_not_know_is_told_and_nobody_can_say_whether_it_is_honoured(
+    hub: VaultHub, pki: Pki
+) -> None:
+    made = strategy(hub, pki, pki.role())
+    by_hand = SecretFields({"serial": "aa:bb", "certificate": "something else"})
+    (said,) = made.cut(by_hand, 6).outlives
+    assert "which pki does not know: revoke it where it was made; it is accepted until it expires" in said
+    assert made.honours(by_hand) is None
+    over = by_hand.merged({"expires_at": "2020-01-01T00:00:00+00:00"})
+    assert (made.cut(over, 6), made.honours(over)) == (Cut(), False)
+
+
+def test_a_certificate_for_wholly_other_names_is_not_cut(hub: VaultHub, pki: Pki) -> None:
+    role = pki.role()
+    current = strategy(hub, pki, role).mint(None)
+    other = strategy(hub, pki, role, names=Names("db.internal", frozenset({"db.internal"}), frozenset()))
+    with pytest.raises(Invalid, match="none of which the catalogue names"):
+        other.cut(current, 6)
+    assert pki.accepts(current, "api.internal")

@@ -20,9 +20,11 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.aws_iam import AwsIam
 from keyturn.providers.gcp_iam import GcpIam
 from keyturn.providers.registry import open_keyturn
+from keyturn.revocation.incident import Mode
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.run import State, rotate
 from keyturn.rotation.settle import retire
+from tests.strategies.revoking import revoked
 from tests.support import local_aws
 from tests.support.lab import Lab, fresh
 from tests.support.sender import RecordingSender
@@ -157,6 +159,49 @@ def test_a_key_that_a_dead_run_made_is_ended_by_the_next(
     assert orphan not in place.ids()
     assert retire(keyturn, path).retired
     assert place.ids() == {place.key_of(held(lab, path))}
+
+
+def test_a_key_that_has_leaked_is_ended_and_replaced_with_the_one_that_waits_for_its_end(
+    keyturn: Keyturn, lab: Lab, place: Place, path: str
+) -> None:
+    assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+    leaked = place.ids()
+    assert len(leaked) == 2
+    stands = revoked(keyturn, path)
+    assert (stands.left, stands.open) == ((), False)
+    assert place.ids() == {place.key_of(held(lab, path))}
+    assert place.ids() & leaked == set()
+    assert held(lab, path)["bucket"] == "models"
+    assert any("12 hours" in said for said in stands.secrets[0].outlives)
+    assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+
+
+def test_a_key_that_a_dead_run_made_ends_with_those_that_have_leaked(
+    keyturn: Keyturn, lab: Lab, place: Place, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = keyturn.open_strategy(path).target  # type: ignore[attr-defined]
+    create = target.create
+
+    def die_after_making(account: str) -> SecretFields:
+        create(account)
+        raise Killed
+
+    monkeypatch.setattr(target, "create", die_after_making)
+    with pytest.raises(Killed):
+        rotate(keyturn, path, Trigger.FORCE)
+    monkeypatch.undo()
+    before = place.ids()
+    assert len(before) == 2
+    stands = revoked(keyturn, path)
+    assert (stands.left, stands.open) == ((), False)
+    assert place.ids() == {place.key_of(held(lab, path))}
+    assert not place.ids() & before
+
+
+def test_without_a_replacement_no_key_is_left(keyturn: Keyturn, place: Place, path: str) -> None:
+    stands = revoked(keyturn, path, Mode.REVOKE_ONLY)
+    assert (stands.left, stands.open) == ((), False)
+    assert place.ids() == set()
 
 
 def test_a_user_without_room_is_refused_before_anything_is_begun(lab: Lab, at_aws: Place, path: str) -> None:

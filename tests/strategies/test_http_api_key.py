@@ -10,9 +10,17 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, NotFound, Unavailable
+from keyturn.core.errors import (
+    CandidateRejected,
+    Denied,
+    Invalid,
+    KeyturnError,
+    NotFound,
+    TransientError,
+    Unavailable,
+)
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import Change, Cut
 from keyturn.providers.http_api import HttpApi
 from keyturn.strategies.http_api_key import HttpApiKey, HttpApiKeySettings
 from tests.contracts.strategy import Case, StrategyContract
@@ -396,6 +404,108 @@ def test_nothing_is_known_of_use_where_the_catalogue_names_no_place(server: Rest
     strategy = opened(server, list=listing(last_used=None))
     assert strategy.in_use({"id": "1"}, datetime.now(UTC)) == ()
     assert server.told == []
+
+
+# --- an emergency ------------------------------------------------------------------------------------------
+
+
+def test_a_cut_deletes_this_key_and_no_other(server: RestApi, strategy: HttpApiKey) -> None:
+    leaked, other = strategy.mint(None), strategy.mint(None)
+    assert strategy.cut(leaked, 6) == Cut()
+    assert (works(server, leaked), works(server, other)) == (False, True)
+    assert (strategy.honours(leaked), strategy.honours(other)) == (False, True)
+
+
+def test_a_key_is_tried_with_itself_alone(server: RestApi, strategy: HttpApiKey) -> None:
+    made = strategy.mint(None)
+    assert strategy.honours(made) is True
+    assert server.told[-1].headers["x-api-key"] == made["key"].reveal()
+    assert "authorization" not in server.told[-1].headers
+
+
+def test_a_test_request_takes_other_fields_from_the_version_itself(server: RestApi) -> None:
+    test = {"path": "/whoami?of={{current.team}}", "headers": {"x-api-key": "{{key}}"}}
+    strategy = opened(server, test=test)
+    made = strategy.mint(None)
+    assert strategy.honours(made) is None
+    assert strategy.honours(made.merged({"team": "ml"})) is True
+    assert server.told[-1].path == "/whoami?of=ml"
+
+
+@pytest.mark.parametrize("field", ["id", "key"])
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_version_that_lacks_a_field_is_cut_and_tried_as_far_as_that_goes(
+    server: RestApi, strategy: HttpApiKey, field: str, empty: bool
+) -> None:
+    made = strategy.mint(None)
+    lacking = {name: value for name, value in made.items() if name != field} | ({field: ""} if empty else {})
+    version = SecretFields(lacking)
+    assert strategy.honours(version) is (None if field == "key" else True)
+    outlives = strategy.cut(version, 6).outlives
+    assert works(server, made) is (field == "id")
+    if field == "id":
+        (said,) = outlives
+        assert "no field id" in said
+        assert made["key"].reveal() not in said
+        strategy.cut(made, 6)
+    assert strategy.cut(version, 6) == Cut()
+
+
+def test_another_accounts_key_is_told_of_and_neither_tried_nor_deleted(server: RestApi) -> None:
+    strategy = opened(server, holds={"url": "https://api.example.com"})
+    made = strategy.mint(None)
+    foreign = made.merged({"url": "https://another.example.com"})
+    server.told.clear()
+    (said,) = strategy.cut(foreign, 6).outlives
+    assert "url" in said
+    assert "another.example.com" not in said
+    assert strategy.honours(foreign) is None
+    assert server.told == []
+    assert works(server, made)
+
+
+def test_a_version_from_before_the_field_that_it_must_hold_is_cut(server: RestApi) -> None:
+    strategy = opened(server, holds={"url": "https://api.example.com"})
+    made = strategy.mint(None)
+    assert strategy.cut(made, 6) == Cut()
+    assert not works(server, made)
+
+
+def test_a_key_that_is_said_to_be_absent_and_listed_is_not_cut(server: RestApi, strategy: HttpApiKey) -> None:
+    made = strategy.mint(None)
+    server.instead["DELETE"] = [Said(404)]
+    with pytest.raises(Invalid, match="lists it still"):
+        strategy.cut(made, 6)
+    strategy.cut(made, 6)
+    assert not works(server, made)
+
+
+@pytest.mark.parametrize("verb", ["cut", "honours"])
+@pytest.mark.parametrize("said", [Said(500, {"value": "the-value-of-a-key"}), Said(429), Said(lost=True)])
+def test_what_an_api_that_is_down_or_busy_says_proves_nothing(
+    server: RestApi, strategy: HttpApiKey, verb: str, said: Said
+) -> None:
+    made = strategy.mint(None)
+    server.instead["GET"], server.instead["DELETE"] = [said], [said]
+    with pytest.raises(TransientError) as caught:
+        strategy.cut(made, 6) if verb == "cut" else strategy.honours(made)
+    assert not [value for value in ("the-value-of-a-key", made["key"].reveal()) if value in told(caught.value)]
+
+
+def test_what_was_cut_is_replaced_although_the_hub_holds_it_still(server: RestApi) -> None:
+    create = {**ROTATION["create"], "path": "/accounts/{{current.account}}/keys"}
+    strategy = opened(server, create=create, limit=2)
+    dead = strategy.mint(SecretFields({"account": "ml/team"})).merged({"account": "ml/team"})
+    server._new_key("ml/team", "made by a person")
+    strategy.cut(dead, 6)
+    strategy.guard(None, None)
+    before = strategy.before_mint()
+    strategy.sweep(before, [dead])
+    candidate = strategy.mint(dead)
+    strategy.guard(None, candidate)
+    strategy.verify(Change(PATH, 7, candidate, dead))
+    strategy.revoke(strategy.ends(dead), 8)
+    assert works(server, candidate)
 
 
 # --- other shapes of APIs ----------------------------------------------------------------------------------

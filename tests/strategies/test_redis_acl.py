@@ -20,7 +20,7 @@ from keyturn.core.passwords import PasswordPolicy
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import Change, Cut
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.records import load
 from keyturn.rotation.run import State, rotate
@@ -54,12 +54,13 @@ def case_of(acl: Acl) -> Case:
     """A strategy over a user that nobody has rotated before."""
     first = acl.user()
     stranger = first.merged({"username": "stranger"})
-    return Case(strategy(acl, first), first, acl.logs_in, other_password, acl.session, stranger)
+    return Case(strategy(acl, first), first, acl.logs_in, other_password, acl.session, stranger, acl.opened)
 
 
 class TestRedisAcl(StrategyContract):
     changes = frozenset({"username", "password"})
     fenced = True
+    ends_sessions = True
 
     @pytest.fixture
     def case(self, acl: Acl) -> Case:
@@ -99,6 +100,27 @@ class TestRedisAcl(StrategyContract):
             assert application.set("app:1", "written")
             assert application.get("app:1") == "written"
         assert not case.works(case.current)
+
+    def test_a_cut_of_one_version_spares_the_password_of_another_and_ends_every_session(
+        self, case: Case, acl: Acl
+    ) -> None:
+        newer = case.current.merged(case.installed().candidate)
+        with acl.opened(case.current), acl.opened(newer):
+            assert case.strategy.cut(case.current, 6).sessions == 2
+        assert (case.works(case.current), case.works(newer)) == (False, True)
+
+    def test_a_credential_of_another_user_is_left_alone_and_told_where_it_works(self, case: Case, acl: Acl) -> None:
+        theirs = acl.user()
+        with pytest.raises(Invalid, match="and the catalogue"):
+            case.strategy.cut(theirs, 6)
+        assert case.strategy.cut(theirs.merged({"password": "long-gone"}), 6) == Cut()
+        assert acl.logs_in(theirs)
+
+    def test_a_version_that_names_no_user_is_the_users(self, case: Case) -> None:
+        alone = SecretFields({"password": case.current["password"]})
+        assert case.strategy.honours(alone) is True
+        case.strategy.cut(alone, 6)
+        assert case.strategy.honours(alone) is False
 
     def test_nothing_but_the_passwords_changes(self, case: Case, acl: Acl, user: str) -> None:
         acl.ask("ACL SETUSER", user, "(~other:* +get)", "&news:*")

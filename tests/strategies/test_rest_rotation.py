@@ -16,6 +16,7 @@ from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.run import State, rotate
 from keyturn.rotation.settle import Waive, retire
+from tests.strategies.revoking import revoked
 from tests.support.clock import Clock
 from tests.support.lab import Lab
 from tests.support.rest_api import RestApi, Said
@@ -128,6 +129,33 @@ def test_an_ssh_key_is_rotated_and_the_old_one_deleted(site: Site) -> None:
     site.clock.advance(timedelta(minutes=1))
     assert site.retire("ssh") == (True, ())
     assert (site.server.logs_in(old), site.server.logs_in(new)) == (False, True)
+
+
+@pytest.mark.parametrize("secret", ["key", "ssh"])
+def test_keys_that_have_leaked_are_deleted_and_replaced(site: Site, secret: str) -> None:
+    """The one that serves, and the one before it, which waits for its end."""
+    path = f"tests/{site.name}/{secret}"
+    site.rotate(secret)
+    site.rotate(secret)
+    stands = revoked(site.keyturn, path)
+    assert (stands.left, stands.open) == ((), False)
+    if secret == "key":
+        assert site.values() == {site.current("key")["key"].reveal()}
+    else:
+        assert len(site.server.ssh) == 1
+        assert site.server.logs_in(site.current("ssh")["private_key"].reveal())
+    assert site.rotate(secret) is State.ROTATED
+
+
+def test_a_key_that_nobody_knows_is_deleted_too_when_the_others_have_leaked(site: Site) -> None:
+    site.rotate("key")
+    site.server.after["POST"] = lambda said: Said(lost=True)
+    with pytest.raises(Unavailable):
+        site.rotate("key")
+    site.server.after.clear()
+    stands = revoked(site.keyturn, f"tests/{site.name}/key")
+    assert (stands.left, stands.open) == ((), False)
+    assert site.values() == {site.current("key")["key"].reveal()}
 
 
 def test_a_key_that_a_lost_answer_left_is_deleted_by_the_next_run(site: Site) -> None:

@@ -49,6 +49,13 @@ class TestSigningKey(StrategyContract):
         assert passes(signed(retired), retired)
         assert case.strategy.settled(retired) is None
 
+    def test_a_cut_can_end_nothing_and_says_so_and_the_replacements_set_is_without_the_key(self, case: Case) -> None:
+        (said,) = case.strategy.cut(case.current, 6).outlives
+        assert case.current["kid"].reveal() in said
+        assert "until those who verify read a JWK Set without it" in said
+        after = case.current.merged(case.replacement().candidate)
+        assert not passes(signed(case.current), after)
+
     def test_the_set_never_holds_a_third_key(self, case: Case) -> None:
         second = case.current.merged(case.strategy.mint(case.current))
         third = second.merged(case.strategy.mint(second))

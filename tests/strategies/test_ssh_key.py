@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import Change, Cut
 from keyturn.providers.http_api import HttpApi
 from keyturn.providers.keys import CryptographyKeys
 from keyturn.strategies.ssh_key import SshKey, SshKeySettings, fingerprint
@@ -277,6 +277,78 @@ def test_a_candidate_that_current_has_come_to_hold_is_not_taken_back(server: Res
     made = installed(strategy)
     strategy.abandon(Change(PATH, 2, made, SecretFields({"host": "git.example.com", **made})))
     assert server.logs_in(made["private_key"].reveal())
+
+
+def test_a_cut_tells_that_open_sessions_go_on(server: RestApi, strategy: SshKey) -> None:
+    made, other = installed(strategy), installed(strategy)
+    (said,) = strategy.cut(made, 6).outlives
+    assert "sessions" in said
+    assert "api" in said
+    assert strategy.cut(made, 6).outlives == (said,)
+    assert [server.logs_in(key["private_key"].reveal()) for key in (made, other)] == [False, True]
+    assert (strategy.honours(made), strategy.honours(other)) == (False, True)
+
+
+@pytest.mark.parametrize("field", ["private_key", "public_key"])
+def test_either_half_is_enough_to_cut_a_key_and_to_look_for_it(server: RestApi, strategy: SshKey, field: str) -> None:
+    made = installed(strategy)
+    half = SecretFields({field: made[field]})
+    assert strategy.honours(half) is True
+    assert strategy.cut(half, 6).outlives
+    assert strategy.honours(half) is False
+    assert server.ssh == {}
+
+
+def test_a_version_whose_halves_are_of_two_keys_has_both_cut(server: RestApi, strategy: SshKey) -> None:
+    one, other, neighbour = installed(strategy), installed(strategy), installed(strategy)
+    mixed = one.merged({"public_key": other["public_key"]})
+    strategy.cut(mixed, 6)
+    assert strategy.honours(mixed) is False
+    assert [server.logs_in(key["private_key"].reveal()) for key in (one, other, neighbour)] == [False, False, True]
+
+
+def test_what_is_no_key_is_cut_quietly(server: RestApi, strategy: SshKey) -> None:
+    made = installed(strategy)
+    broken = SecretFields({"private_key": "-----BEGIN nothing", "public_key": "ssh-rsa !!!"})
+    assert strategy.cut(broken, 6) == Cut()
+    assert strategy.honours(broken) is None
+    assert server.logs_in(made["private_key"].reveal())
+
+
+def test_another_accounts_key_is_told_of_and_neither_looked_for_nor_deleted(server: RestApi) -> None:
+    strategy = opened(server, holds={"host": "git.example.com"})
+    made = installed(strategy)
+    foreign = made.merged({"host": "another.example.com"})
+    server.told.clear()
+    (said,) = strategy.cut(foreign, 6).outlives
+    assert "host" in said
+    assert "another.example.com" not in said
+    assert strategy.honours(foreign) is None
+    assert server.told == []
+    assert server.logs_in(made["private_key"].reveal())
+
+
+def test_an_api_without_a_list_tells_by_the_test_request_whether_a_key_is_left(server: RestApi) -> None:
+    strategy = opened(server, **BY_PATH)
+    made = strategy.mint(None)
+    server.instead["GET"] = [Said(200), Said(404), Said(410)]
+    assert [strategy.honours(made) for _ in range(3)] == [True, False, False]
+    server.instead["DELETE"] = [Said(204), Said(404)]
+    assert strategy.cut(made, 6) == strategy.cut(made, 6)
+    deleted = [told.path for told in server.told if told.method == "DELETE"]
+    assert deleted == [f"/by-fingerprint/{quote(made['fingerprint'].reveal(), safe='')}"] * 2
+
+
+@pytest.mark.parametrize(("status", "error"), [(401, Denied), (403, Denied), (422, Invalid), (500, Unavailable)])
+def test_an_admin_who_is_refused_proves_nothing_about_the_key(
+    server: RestApi, status: int, error: type[KeyturnError]
+) -> None:
+    for strategy in (opened(server), opened(server, **BY_PATH)):
+        made = strategy.mint(None)
+        server.instead["GET"] = [Said(status)]
+        with pytest.raises(error) as caught:
+            strategy.honours(made)
+        assert made["private_key"].reveal() not in told(caught.value)
 
 
 def test_an_api_without_a_list_is_asked_by_fingerprint(server: RestApi) -> None:

@@ -1,17 +1,19 @@
 """Leases of the hub's database engine, against the real hub and databases, with a worker's own policy."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from deployments.local.prepare import LEASE
+from deployments.local.ports import free_port
+from deployments.local.prepare import DATABASE, LEASE
 from keyturn.core.engines import LeaseStanding
-from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.errors import Invalid, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import AccountTarget, Change, Cut
+from keyturn.providers.postgresql import PostgreSQL
 from keyturn.providers.vault import VaultHub
 from keyturn.providers.vault_login import HubSettings
 from keyturn.strategies.vault_dynamic import MOST, VaultDynamic, wants_renewal
@@ -48,6 +50,7 @@ def other_password(candidate: SecretFields) -> SecretFields:
 
 class VaultDynamicCases(StrategyContract):
     changes = frozenset({"username", "password", "lease_id", "expires_at"})
+    ends_sessions = True
 
     @pytest.fixture
     def database(self) -> Engine:
@@ -62,7 +65,7 @@ class VaultDynamicCases(StrategyContract):
         made = strategy(hub, database, role)
         current = made.mint(None)
         stranger = current.merged({"lease_id": "database/creds/somebody-else/aBcDeF"})
-        return Case(made, current, database.logs_in, other_password, database.session, stranger)
+        return Case(made, current, database.logs_in, other_password, database.session, stranger, database.opened)
 
     def test_every_version_has_a_lease_and_an_account_of_its_own(
         self, case: Case, hub: VaultHub, database: Engine, role: str
@@ -81,6 +84,19 @@ class VaultDynamicCases(StrategyContract):
         with case.session(case.current):
             assert case.strategy.in_use(ends, now()) == ()
         case.strategy.revoke(ends, 5)
+        assert not case.works(case.current)
+
+    def test_a_cut_revokes_the_lease_and_its_account_is_gone(
+        self, case: Case, hub: VaultHub, database: Engine, role: str
+    ) -> None:
+        case.strategy.cut(case.current, 6)
+        assert hub.database("database").leases(role) == []
+        assert database.accounts(role) == 0
+
+    def test_the_lease_is_revoked_where_the_version_does_not_tell_the_account(self, case: Case) -> None:
+        nameless = SecretFields({"lease_id": case.current["lease_id"]})
+        (said,) = case.strategy.cut(nameless, 6).outlives
+        assert "whose name this version does not tell" in said
         assert not case.works(case.current)
 
 
@@ -256,3 +272,93 @@ def test_giving_up_a_candidate_ends_its_account_though_current_has_been_changed(
     candidate = made.mint(None)
     made.abandon(Change("apps/contract", 5, candidate, SecretFields({"note": "by hand"})))
     assert not over_postgresql.logs_in(candidate)
+
+
+# --- an emergency at a database whose accounts are the engine's alone ----------------------------------------
+
+
+@contextmanager
+def another_admin(lab: Lab, *rights: str) -> Iterator[PostgreSQL]:
+    """The database as a target, with an admin that may alter no account of the engine's."""
+    name, password = fresh(), f"s3cr3t-{fresh()}"
+    lab.sql(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD '{password}'")
+    for right in rights:
+        lab.sql(f"GRANT {right} TO {name}")
+    admin = SecretFields({"username": name, "password": password})
+    where = {"host": lab.world.host, "port": lab.world.port, "database": DATABASE}
+    with closing(PostgreSQL("pg", **where, admin=lambda: admin, sslmode="disable")) as target:
+        yield target
+
+
+def over(hub: VaultHub, target: AccountTarget, role: str) -> VaultDynamic:
+    return VaultDynamic("apps/contract", hub.database("database"), target, role, DAY, now)
+
+
+def test_sessions_end_with_the_lease_where_keyturns_admin_may_end_sessions_and_no_more(
+    lab: Lab, hub: VaultHub, over_postgresql: OverPostgreSQL
+) -> None:
+    role = over_postgresql.dynamic("24h", "168h")
+    with another_admin(lab, "pg_signal_backend") as target:
+        made = over(hub, target, role)
+        current = made.mint(None)
+        with over_postgresql.opened(current) as works_still:
+            assert made.cut(current, 6) == Cut(sessions=1)
+            assert not works_still()
+        assert made.honours(current) is False
+    assert hub.database("database").leases(role) == []
+
+
+def test_the_lease_ends_and_open_sessions_are_told_where_keyturns_admin_may_end_none(
+    lab: Lab, hub: VaultHub, over_postgresql: OverPostgreSQL
+) -> None:
+    role = over_postgresql.dynamic("24h", "168h")
+    with another_admin(lab) as target:
+        made = over(hub, target, role)
+        current = made.mint(None)
+        with over_postgresql.opened(current) as works_still:
+            (said,) = made.cut(current, 6).outlives
+            assert works_still()
+        assert made.honours(current) is False
+    assert current["username"].reveal() in said
+    assert "GRANT pg_signal_backend TO" in said
+    assert current["password"].reveal() not in said
+
+
+def test_the_lease_ends_though_the_target_can_not_be_reached_from_here(
+    lab: Lab, hub: VaultHub, over_postgresql: OverPostgreSQL
+) -> None:
+    role = over_postgresql.dynamic("24h", "168h")
+    nowhere = PostgreSQL("pg", host=lab.world.host, port=free_port(), database=DATABASE, admin=lab.admin)
+    made = over(hub, nowhere, role)
+    current = made.mint(None)
+    (said,) = made.cut(current, 6).outlives
+    assert "does not answer" in said
+    assert not over_postgresql.logs_in(current)
+    with pytest.raises(Unavailable):
+        made.honours(current)
+
+
+def test_a_working_lease_of_another_role_is_left_alone_and_told(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
+    theirs = strategy(hub, over_postgresql, over_postgresql.dynamic("24h", "168h")).mint(None)
+    made = strategy(hub, over_postgresql, over_postgresql.dynamic("24h", "168h"))
+    with pytest.raises(Invalid, match="a lease of another role"):
+        made.cut(theirs, 6)
+    assert over_postgresql.logs_in(theirs)
+    assert made.cut(theirs.merged({"password": "long-gone"}), 6) == Cut()
+
+
+def test_the_account_is_shut_before_the_hub_is_asked_where_the_engine_lets_keyturns_admin_alter_it(
+    lab: Lab, hub: VaultHub, over_postgresql: OverPostgreSQL
+) -> None:
+    """The right that the role's creation statements may give, as the page says; it ends sessions as well."""
+    role = over_postgresql.dynamic("24h", "168h")
+    with another_admin(lab) as target:
+        made = over(hub, target, role)
+        current = made.mint(None)
+        account, admin = current["username"].reveal(), target._admin()["username"].reveal()
+        lab.sql(f'GRANT "{account}" TO {admin} WITH ADMIN OPTION')
+        with over_postgresql.opened(current) as works_still:
+            assert made.cut(current, 6) == Cut(sessions=1)
+            assert not works_still()
+    assert hub.database("database").leases(role) == []
+    assert not over_postgresql.logs_in(current)

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from deployments.local.ports import free_port
+from deployments.local.prepare import DATABASE
 from keyturn.core.engines import StaticRole
-from keyturn.core.errors import CandidateRejected, Invalid, NotFound
+from keyturn.core.errors import CandidateRejected, Invalid, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
+from keyturn.core.strategies import Change, Cut
+from keyturn.providers.postgresql import PostgreSQL
 from keyturn.providers.vault import VaultHub
 from keyturn.providers.vault_database import VaultDatabase
 from keyturn.strategies.vault_static_role import VaultStaticRole
@@ -39,6 +42,7 @@ class VaultStaticRoleCases(StrategyContract):
     changes = frozenset({"username", "password"})
     overlaps = False
     puts_back = False
+    ends_sessions = True
 
     @pytest.fixture
     def database(self) -> Engine:
@@ -53,7 +57,7 @@ class VaultStaticRoleCases(StrategyContract):
         made = strategy(hub, database, role)
         current = made.mint(None)
         stranger = current.merged({"username": "stranger"})
-        return Case(made, current, database.logs_in, other_password, stranger=stranger)
+        return Case(made, current, database.logs_in, other_password, stranger=stranger, opened=database.opened)
 
     # The engine holds one password, which is what a mint gives: where it is new already, it is not changed again.
 
@@ -148,6 +152,33 @@ class VaultStaticRoleCases(StrategyContract):
         case.strategy.revoke(case.strategy.ends(case.current), 4)
         assert case.works(newer)
 
+    def test_a_cut_of_an_older_version_ends_the_account_with_its_newer_password(
+        self, case: Case, database: Engine
+    ) -> None:
+        newer = case.strategy.mint(case.current)
+        with database.opened(newer) as works_still:
+            assert case.strategy.cut(case.current, 6).sessions == 1
+            assert not works_still()
+        assert not case.works(newer)
+
+    def test_a_password_that_works_though_the_engine_does_not_know_it_is_changed_too(
+        self, case: Case, database: Engine
+    ) -> None:
+        behind = case.current.merged({"password": "changed-behind-the-engines-back-3"})
+        database.set_password(behind["username"].reveal(), "changed-behind-the-engines-back-3")
+        case.strategy.cut(behind, 6)
+        assert not case.works(behind)
+        assert case.works(case.strategy.mint(None))
+
+    def test_a_credential_of_another_account_is_left_alone_and_told_where_it_works(
+        self, case: Case, hub: VaultHub, database: Engine
+    ) -> None:
+        theirs = strategy(hub, database, database.static()[0]).mint(None)
+        with pytest.raises(Invalid, match="and the secret names"):
+            case.strategy.cut(theirs, 6)
+        assert case.works(theirs)
+        assert case.strategy.cut(theirs.merged({"password": "long-gone"}), 6) == Cut()
+
 
 class TestOverPostgreSQL(VaultStaticRoleCases):
     @pytest.fixture
@@ -182,6 +213,18 @@ def test_a_password_that_changes_while_it_is_tried_is_looked_at_again(
     made = VaultStaticRole("apps/contract", Behind(), over_postgresql.target(), role, MONTH)
     assert made.mint(newest.merged({"password": "the-one-before-that"})) == newest
     assert over_postgresql.logs_in(newest)
+
+
+def test_the_password_changes_though_the_target_can_not_be_reached_from_here(
+    lab: Lab, hub: VaultHub, over_postgresql: OverPostgreSQL
+) -> None:
+    role, _ = over_postgresql.static()
+    current = strategy(hub, over_postgresql, role).mint(None)
+    nowhere = PostgreSQL("pg", host=lab.world.host, port=free_port(), database=DATABASE, admin=lab.admin)
+    made = VaultStaticRole("apps/contract", hub.database("database"), nowhere, role, MONTH)
+    with pytest.raises(Unavailable):
+        made.cut(current, 6)
+    assert not over_postgresql.logs_in(current)
 
 
 # --- whose schedule it is ----------------------------------------------------------------------------------

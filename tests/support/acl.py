@@ -8,7 +8,7 @@ from typing import Any
 
 from redis import Redis as Client
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError
+from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
 from deployments.local.redis import ADMIN_RULES, Redis, digest
@@ -65,6 +65,13 @@ class Acl:
         with closing(self.client(fields["username"].reveal(), fields["password"].reveal())) as client:
             yield client
 
+    @contextmanager
+    def opened(self, fields: SecretFields) -> Iterator[Callable[[], bool]]:
+        """A connection of this version's user that stays open, and what tells whether it still works."""
+        with self.session(fields) as client:
+            client.get("app:1")
+            yield lambda: answers(client)
+
     def passwords(self, user: str) -> set[str]:
         """The SHA-256 of every password, less the marks."""
         return {one for one in self.ask("ACL GETUSER", user)["passwords"] if not is_mark(one)}
@@ -101,6 +108,15 @@ class Acl:
         assert len(kept) == len(ADMIN_RULES.split()) - 1
         fields = self.user(" ".join(kept))
         return lambda: fields
+
+
+def answers(client: Client) -> bool:
+    """Whether the server still answers on this connection."""
+    try:
+        client.get("app:1")
+    except RedisError:
+        return False
+    return True
 
 
 def kept(fields: SecretFields) -> str:

@@ -24,7 +24,7 @@ WRITES = {
     id(redis.connection.AbstractConnection.send_packed_command.__code__): "Redis command",
 }
 """By the functions' identity: to hash a function's code takes longer than most calls."""
-OURS = ("keyturn.rotation.", "keyturn.providers.")
+OURS = ("keyturn.revocation.", "keyturn.rotation.", "keyturn.providers.")
 
 
 class Boundaries:

@@ -29,6 +29,11 @@ from keyturn.catalogue.stores import AwsSecretsManagerSettings
 from keyturn.core.errors import KeyturnError
 from keyturn.core.policy import Trigger
 from keyturn.providers.registry import open_keyturn, open_store
+from keyturn.revocation.incident import Mode, Standing
+from keyturn.revocation.run import begin, finish
+from keyturn.revocation.selecting import Selection
+from keyturn.revocation.state import find
+from keyturn.rotation.context import Keyturn
 from keyturn.rotation.run import rotate
 from keyturn.rotation.settle import retire
 from tests.support.boundaries import Boundaries
@@ -44,7 +49,7 @@ class Job:
 
     It kills itself at the boundary ``kill_at``, or suspends itself at ``stop_at``; without either it says which
     boundaries there are. One that is not ``watched`` runs at full speed, and finds none. ``hub_address`` is another
-    way to the hub.
+    way to the hub. With an ``incident`` it revokes the secret, in that ``mode``, instead of rotating it.
     """
 
     path: str
@@ -56,6 +61,8 @@ class Job:
     watched: bool = True
     hub_address: str = ""
     trigger: str = Trigger.SCHEDULE
+    incident: str = ""
+    mode: str = Mode.REPLACE
 
 
 @dataclass(frozen=True)
@@ -200,7 +207,7 @@ def start(world: World, job: Job, stores: Callable[[str], Any] | None, gate: tup
 
 
 def work(world: World, job: Job, stores: Callable[[str], Any] | None, waiting: int) -> Ended:
-    """Rotate, and retire."""
+    """Rotate and retire, or revoke."""
     world = dataclasses.replace(world, hub_address=job.hub_address or world.hub_address)
     keyturn = open_keyturn(Catalogue.model_validate(job.catalogue), world.hub())
     keyturn = dataclasses.replace(keyturn, clock=lambda: datetime.fromisoformat(job.now))
@@ -211,6 +218,10 @@ def work(world: World, job: Job, stores: Callable[[str], Any] | None, waiting: i
         keyturn.hub.describe(job.path)
         os.read(waiting, 1)
         with boundaries if job.watched else nullcontext():
+            if job.incident:
+                stands = revoke(keyturn, job.path, job.incident, Mode(job.mode))
+                state = "open" if stands.open else "closed"
+                return Ended(0, state=state, error="; ".join(stands.left), boundaries=boundaries.names)
             outcome = rotate(keyturn, job.path, Trigger(job.trigger))
             over = time.monotonic() + PATIENCE
             while job.retires and retire(keyturn, job.path).held_by and time.monotonic() < over:
@@ -218,6 +229,24 @@ def work(world: World, job: Job, stores: Callable[[str], Any] | None, waiting: i
     except KeyturnError as error:
         return Ended(0, error=f"{type(error).__name__}: {error}", boundaries=boundaries.names)
     return Ended(0, state=outcome.state, boundaries=boundaries.names)
+
+
+def revoke(keyturn: Keyturn, path: str, incident: str, mode: Mode) -> Standing:
+    """A whole revocation of one secret, or what is left of it."""
+    known = find(keyturn, incident)
+    if known and known.closed_at:
+        return finish(keyturn, incident)
+    begin(
+        keyturn,
+        Selection((path,)),
+        incident=incident,
+        reason="a test",
+        mode=mode,
+        selector=path,
+        triggered_at=keyturn.clock(),
+        actor="tester",
+    )
+    return finish(keyturn, incident)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The databases whose accounts the hub's engine makes, in one shape, and the worker that asks it."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from keyturn.core.strategies import AccountTarget
 from keyturn.providers.vault import VaultHub
 from keyturn.providers.vault_login import HubSettings
 from tests.support.lab import Lab, fresh
+from tests.support.mariadb_lab import answers
 
 CONNECTION = "maria"
 APPLICATION = "app"
@@ -40,6 +41,9 @@ class Engine(Protocol):
 
     def session(self, fields: SecretFields) -> AbstractContextManager[object]:
         """An application's session."""
+
+    def opened(self, fields: SecretFields) -> AbstractContextManager[Callable[[], bool]]:
+        """The same, with what tells whether it still works."""
 
     def set_password(self, username: str, password: str) -> None:
         """Behind the engine's back."""
@@ -79,6 +83,10 @@ class OverPostgreSQL:
     def session(self, fields: SecretFields) -> AbstractContextManager[object]:
         """One that stays."""
         return closing(self.lab.connect(fields.reveal()))
+
+    def opened(self, fields: SecretFields) -> AbstractContextManager[Callable[[], bool]]:
+        """The same."""
+        return self.lab.opened(fields)
 
     def set_password(self, username: str, password: str) -> None:
         """As a superuser."""
@@ -150,10 +158,16 @@ class OverMariaDB:
             raise
 
     @contextmanager
-    def session(self, fields: SecretFields) -> Iterator[object]:
+    def session(self, fields: SecretFields) -> "Iterator[pymysql.Connection[Any]]":
         """One that stays."""
         with closing(self._connect(fields["username"].reveal(), fields["password"].reveal(), APPLICATION)) as opened:
             yield opened
+
+    @contextmanager
+    def opened(self, fields: SecretFields) -> Iterator[Callable[[], bool]]:
+        """The same."""
+        with self.session(fields) as connection:
+            yield lambda: answers(connection)
 
     def set_password(self, username: str, password: str) -> None:
         """As a superuser."""
@@ -184,7 +198,7 @@ class OverMariaDB:
         self.sql(f"GRANT CREATE USER ON *.* TO {ENGINE_ADMIN}@'%'")
         self.sql(f"GRANT SELECT ON {APPLICATION}.* TO {ENGINE_ADMIN}@'%' WITH GRANT OPTION")
         self.sql(f"CREATE OR REPLACE USER {TARGET_ADMIN}@'%' IDENTIFIED BY '{self._admin['password'].reveal()}'")
-        self.sql(f"GRANT CREATE USER, PROCESS ON *.* TO {TARGET_ADMIN}@'%'")
+        self.sql(f"GRANT CREATE USER, PROCESS, CONNECTION ADMIN ON *.* TO {TARGET_ADMIN}@'%'")
         self.sql(f"GRANT SELECT ON mysql.* TO {TARGET_ADMIN}@'%'")
         self.lab.root.secrets.database.configure(
             name=self.connection,
@@ -198,9 +212,9 @@ class OverMariaDB:
 
 
 @contextmanager
-def worker_hub(lab: Lab, directory: Path, token_role: str | None = LEASE) -> Iterator[VaultHub]:
-    """The hub as a worker sees it: logged in through its AppRole, with the policy that the repository gives it."""
-    role_id, secret_id = Hub(lab.world.hub_address, lab.world.hub_token).login_of(WORKER)
+def worker_hub(lab: Lab, directory: Path, token_role: str | None = LEASE, role: str = WORKER) -> Iterator[VaultHub]:
+    """The hub as a worker sees it: logged in through its AppRole, with the policies that the repository gives it."""
+    role_id, secret_id = Hub(lab.world.hub_address, lab.world.hub_token).login_of(role)
     (directory / "role-id").write_text(role_id)
     (directory / "secret-id").write_text(secret_id)
     files = {"role_id_file": str(directory / "role-id"), "secret_id_file": str(directory / "secret-id")}

@@ -26,6 +26,17 @@ class Hooked:
         return call
 
 
+class Replaced:
+    """``inner`` itself, but with other methods in the places of some."""
+
+    def __init__(self, inner: Any, **others: Callable[..., object]) -> None:
+        self._inner = inner
+        self._others = others
+
+    def __getattr__(self, name: str) -> Any:
+        return self._others[name] if name in self._others else getattr(self._inner, name)
+
+
 class Once:
     """A hook that acts at its first call alone."""
 
@@ -38,7 +49,7 @@ class Once:
             action()
 
 
-def raising(error: Exception) -> Callable[..., object]:
+def raising(error: BaseException) -> Callable[..., object]:
     """A hook that raises."""
 
     def fail(*_: Any, **__: Any) -> None:

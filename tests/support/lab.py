@@ -2,7 +2,8 @@
 
 import dataclasses
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -177,6 +178,13 @@ class Lab:
             sslmode="disable",
         )
 
+    @contextmanager
+    def opened(self, fields: SecretFields) -> Iterator[Callable[[], bool]]:
+        """A session of this version's account that stays, and what tells whether it still works."""
+        connection = self.connect(fields.reveal())
+        with closing(connection):
+            yield lambda: answers(connection)
+
     def target(self, name: str = "pg") -> PostgreSQL:
         """The adapter, with Keyturn's own admin account."""
         return PostgreSQL(
@@ -244,6 +252,16 @@ class Lab:
         data = {"owner": "tests@example.com", "classification": "internal", "rotation": {**timing, **rotation}}
         declared = Declared(path, data, first, users, owner, role)
         return declared.having(**changes)
+
+
+def answers(connection: Connection) -> bool:
+    """Whether the server still answers in this session."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        return False
+    return True
 
 
 def fresh() -> str:

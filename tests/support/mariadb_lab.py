@@ -3,7 +3,7 @@
 import secrets
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ from tests.support.lab import fresh
 
 ADMIN = "keyturn"
 ADMIN_GRANTS = (
-    "CREATE USER, PROCESS ON *.*",
+    "CREATE USER, PROCESS, CONNECTION ADMIN ON *.*",
     "SELECT, UPDATE ON mysql.*",
     "CREATE, SELECT, INSERT, UPDATE ON keyturn.*",
 )
@@ -56,6 +56,12 @@ class MariaDBLab:
         )
         with closing(connection):
             yield connection
+
+    @contextmanager
+    def opened(self, fields: SecretFields) -> Iterator[Callable[[], bool]]:
+        """A session of this version's user that stays, and what tells whether it still works."""
+        with self.session(fields) as connection:
+            yield lambda: answers(connection)
 
     def logs_in(self, fields: SecretFields) -> bool:
         """Whether the server takes this username and password."""
@@ -116,6 +122,15 @@ def run(connection: "pymysql.Connection[Any]", statement: str, *values: Any) -> 
     with connection.cursor() as cursor:
         cursor.execute(statement, values or None)
         return list(cursor.fetchall())
+
+
+def answers(connection: "pymysql.Connection[Any]") -> bool:
+    """Whether the server still answers in this session."""
+    try:
+        run(connection, "SELECT 1")
+    except (pymysql.OperationalError, pymysql.InterfaceError):
+        return False
+    return True
 
 
 class Gate:

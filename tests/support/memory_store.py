@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.errors import Invalid, NotFound, Taken
 from keyturn.core.names import AWS_SECRETS_MANAGER, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Copy, Lack, Marks
@@ -13,11 +13,24 @@ from keyturn.core.stores import Copy, Lack, Marks
 
 @dataclass
 class Kept:
-    """One remote secret: every value it ever served, and what was known of it at the last write."""
+    """One remote secret: every value that it can give by its number, and what was known of it at the last write."""
 
     values: list[Sensitive]
     marks: Marks | None
     written: int = 0
+    forgotten: int = 0
+    """How many of the first values are gone."""
+
+    @property
+    def past(self) -> dict[str, Sensitive]:
+        """The values before the last that are still there, by their number."""
+        numbered = enumerate(self.values[:-1], 1)
+        return {str(number): value for number, value in numbered if number > self.forgotten}
+
+    def forget(self) -> None:
+        """Let the values before the last go."""
+        self.forgotten = len(self.values) - 1
+        self.values[:-1] = [Sensitive("")] * self.forgotten
 
     def copy(self, name: str) -> Copy:
         """As the port describes it."""
@@ -27,7 +40,9 @@ class Kept:
 class MemoryStore:
     """A :class:`keyturn.core.stores.Store` with the names and sizes of ``kind``.
 
-    ``down`` is raised from every call while it is set, ``refuses`` from writes; ``writes`` counts new versions.
+    ``down`` is raised from every call while it is set, ``refuses`` from writes; ``writes`` counts new versions. While
+    ``forgets`` is False, old values stay as in a service that can't remove them, and while ``erases`` is, a secret
+    that was erased can still be restored.
     """
 
     lacks: frozenset[Lack] = frozenset()
@@ -37,9 +52,11 @@ class MemoryStore:
         self.kind = kind
         self.down: Exception | None = None
         self.refuses: Exception | None = None
+        self.forgets = True
+        self.erases = True
         self.writes = 0
         self._secrets: dict[str, Kept] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def find(self, remote: str) -> Copy | None:
         """Describe one secret."""
@@ -77,6 +94,13 @@ class MemoryStore:
             self.writes += 1
             return kept.copy(remote)
 
+    def create(self, remote: str, value: Sensitive, marks: Marks, *, expires_at: datetime | None = None) -> Copy:
+        """The first version of a new name. Raises Taken."""
+        with self._open() as secrets:
+            if remote in secrets:
+                raise Taken("write", f"{self.name}:{remote}", "the name is taken")
+            return self.write(remote, value, marks, None, expires_at=expires_at)
+
     def read(self, remote: str) -> Sensitive:
         """The value served now."""
         with self._open() as secrets:
@@ -94,6 +118,29 @@ class MemoryStore:
         with self._open() as secrets:
             secrets.pop(remote, None)
 
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """The values before the last."""
+        self._check_name(remote, "look into the past of")
+        with self._open() as secrets:
+            return secrets[remote].past if remote in secrets else {}
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Let the values before the last go, or say that they stay."""
+        self._check_name(remote, "forget old versions of")
+        with self._open() as secrets:
+            if remote not in secrets:
+                return ()
+            if self.forgets:
+                secrets[remote].forget()
+            return tuple(f"version {number} stays" for number in secrets[remote].past)
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Remove it with every value."""
+        self._check_name(remote, "erase")
+        with self._open() as secrets:
+            there = secrets.pop(remote, None)
+        return () if self.erases or there is None else ("it can be restored for 7 days",)
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -106,6 +153,10 @@ class MemoryStore:
         """Remove the marks, as somebody does who tidies up tags."""
         with self._lock:
             self._secrets[remote].marks = None
+
+    def _check_name(self, remote: str, doing: str) -> None:
+        if flaw := illegal_name(self.kind, remote):
+            raise Invalid(doing, f"{self.name}:{remote}", flaw)
 
     def _open(self) -> "Opened":
         return Opened(self)

@@ -1,7 +1,8 @@
 """A stand-in for MySQL 8.0.36, as its manual describes two passwords of one account ("Dual Password Support").
 
 It speaks the wire protocol to an unchanged client, checks logins by ``mysql_native_password``, and takes the few
-statements that it knows; everything else is a syntax error. It has one connection's worth of locks: none.
+statements that it knows; everything else is a syntax error. It has one connection's worth of locks: none. KILL
+cuts a connection at once, where the manual lets it come to its end first.
 """
 
 import hashlib
@@ -10,8 +11,8 @@ import secrets
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -46,10 +47,12 @@ class MySQL8:
     accounts: dict[str, Account] = field(default_factory=dict)
     sequences: dict[str, tuple[int, int]] = field(default_factory=dict)
     statements: list[str] = field(default_factory=list)
+    sessions: dict[int, tuple[str, socket.socket]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
+        self._number = 0
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._serve, daemon=True).start()
@@ -74,6 +77,15 @@ class MySQL8:
             raise
         return True
 
+    @contextmanager
+    def opened(self, fields: SecretFields) -> Iterator[Callable[[], bool]]:
+        """A session of this version's user that stays, and what tells whether it still works."""
+        user, password = fields["username"].reveal(), fields["password"].reveal()
+        made = pymysql.connect(host="127.0.0.1", port=self.port, user=user, password=password, ssl_disabled=True)
+        yield lambda: answers(made)
+        if made.open:
+            made.close()
+
     def _serve(self) -> None:
         with suppress(OSError):
             while True:
@@ -85,12 +97,17 @@ class MySQL8:
             wire = Wire(client)
             salt = bytes(1 + secrets.randbelow(127) for _ in range(20))
             wire.send([handshake(salt)])
-            if not self._lets_in(wire.receive(), salt):
+            login = wire.receive()
+            user = login[32:].partition(b"\x00")[0].decode()
+            if not self._lets_in(login, salt):
                 wire.send([failure(*REFUSED)])
                 return
             wire.send([OK])
+            number = self._number = self._number + 1
+            self.sessions[number] = (user, client)
             while (said := wire.receive())[:1] != b"\x01":
                 wire.send([OK] if said[:1] == b"\x0e" else self._answered(said[1:].decode()))
+            del self.sessions[number]
 
     def _lets_in(self, login: bytes, salt: bytes) -> bool:
         user, _, rest = login[32:].partition(b"\x00")
@@ -128,6 +145,15 @@ class MySQL8:
             altered.secondary = altered.primary
         altered.primary = stored or altered.primary
 
+    def listed(self, account: str) -> list[tuple[Any, ...]]:
+        """Rows of information_schema.processlist."""
+        return [(number, user, "Sleep") for number, (user, _) in list(self.sessions.items()) if user == account]
+
+    def kill(self, number: str) -> None:
+        """End a connection."""
+        _, client = self.sessions.pop(int(number))
+        client.shutdown(socket.SHUT_RDWR)
+
     def discard(self, account: str) -> None:
         """Forget the second password; without one it is no error."""
         self.accounts[account].secondary = ""
@@ -136,7 +162,7 @@ class MySQL8:
 KNOWN: tuple[tuple[str, Callable[..., list[tuple[Any, ...]] | None]], ...] = (
     (r"SET .*", lambda server: None),
     (r"SELECT VERSION\(\)", lambda server: [(VERSION,)]),
-    (r"SELECT GET_LOCK\('[^']+', [\d.]+\)", lambda server: [(1,)]),
+    (r"SELECT GET_LOCK\('[^']+', [\d.e]+\)", lambda server: [(1,)]),
     (r"DO RELEASE_LOCK\('[^']+'\)", lambda server: None),
     (r"SELECT sequence, making FROM keyturn\.accounts WHERE account = '([^']+)'", MySQL8.sequence),
     (
@@ -155,7 +181,23 @@ KNOWN: tuple[tuple[str, Callable[..., list[tuple[Any, ...]] | None]], ...] = (
         MySQL8.alter,
     ),
     (r"ALTER USER `(\w+)`@`%` DISCARD OLD PASSWORD", MySQL8.discard),
+    (r"SELECT COUNT\(\*\) FROM information_schema\.innodb_trx", lambda server: [(0,)]),
+    (
+        r"SELECT id, user, command FROM information_schema\.processlist"
+        r" WHERE user IN \('([^']+)', 'unauthenticated user'\) AND id <> CONNECTION_ID\(\)",
+        MySQL8.listed,
+    ),
+    (r"KILL (\d+)", MySQL8.kill),
 )
+
+
+def answers(connection: "pymysql.Connection[Any]") -> bool:
+    """Whether the server still answers in this session."""
+    try:
+        connection.ping(reconnect=False)
+    except pymysql.Error:
+        return False
+    return True
 
 
 class Wire:

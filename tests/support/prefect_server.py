@@ -1,6 +1,7 @@
 """A real Prefect server and a process worker on loopback, with a home of their own."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -57,6 +58,8 @@ class PrefectServer:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
             "PREFECT_WORKER_QUERY_SECONDS": "0.5",
+            # The tests' own, which a worker would otherwise look for in the user's home.
+            **{name: value for name, value in os.environ.items() if name.startswith("KEYTURN_LEDGER")},
         }
 
     def start(self) -> None:
@@ -70,8 +73,8 @@ class PrefectServer:
         self.server.stop()
 
     def start_worker(self, pool: str, environment: Mapping[str, str]) -> None:
-        """Let a worker take what the pool has; return when it does."""
-        command = ["worker", "start", f"--pool={pool}", "--type=process", "--name=tests"]
+        """Let a worker take what the pool's default queue has; return when it does."""
+        command = ["worker", "start", f"--pool={pool}", "--work-queue=default", "--type=process", "--name=tests"]
         self._run(self.worker, command, environment, lambda: self.worker.says(r"^Worker .* started!"))
 
     @contextmanager

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from keyturn.core.notices import SECRET_ROTATED
+
 
 @dataclass
 class RecordingSender:
@@ -11,12 +13,14 @@ class RecordingSender:
     silent: dict[str, Exception] = field(default_factory=dict)
     unwell: dict[str, Exception] = field(default_factory=dict)
     told: list[tuple[str, str, int]] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
 
-    def deliver(self, consumer: str, path: str, version: int, at: datetime) -> None:
+    def deliver(self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED) -> None:
         """Note it, or raise."""
         if consumer in self.silent:
             raise self.silent[consumer]
         self.told.append((consumer, path, version))
+        self.events.append(event)
 
     def check_health(self, consumer: str) -> None:
         """Well, or raise."""

@@ -9,6 +9,7 @@ from tests.support.memory_store import MemoryStore
 
 class TestMemoryStore(StoreContract):
     kind = AWS_SECRETS_MANAGER
+    creates = True
 
     @pytest.fixture
     def store(self) -> MemoryStore:

@@ -1,4 +1,4 @@
-"""A process that plans and applies everything, through the pool of processes, and may be killed at any moment."""
+"""A process that plans and applies everything, together with others, and may be killed at any moment."""
 
 import json
 import sys
@@ -7,16 +7,17 @@ from keyturn.catalogue import Catalogue
 from keyturn.providers.registry import open_keyturn
 from keyturn.sync.planning import plan
 from keyturn.sync.run import carry_out, work_of
-from tasks.workers import executor
+from tasks import workers
 from tests.support.world import World
 
 
 def main() -> None:
-    """Told of the servers, the catalogue and whether to share the work, on the command line."""
+    """Told of the servers and the catalogue, on the command line."""
     world, catalogue = World.from_json(sys.argv[1]), Catalogue.model_validate(json.loads(sys.argv[2]))
     keyturn = open_keyturn(catalogue, world.hub())
-    planned = plan(keyturn)
-    with executor(keyturn, len(work_of(keyturn, planned))) as execute:
+    planned = plan(keyturn, unseen=True)
+    workers.ENOUGH = 1  # type: ignore[misc]
+    with workers.executor(keyturn, len(work_of(keyturn, planned))) as execute:
         results = carry_out(keyturn, planned, execute, lambda result: print(result.label, flush=True))  # noqa: T201
     sys.exit(any(result.error for result in results))
 

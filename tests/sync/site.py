@@ -32,6 +32,7 @@ class Site:
     syncs: dict[str, dict[str, Any]] = field(default_factory=dict)
     folder: str = field(default_factory=lambda: fresh().replace("/", "-"))
     clock: Clock = field(default_factory=Clock)
+    unseen: bool = True
 
     def __post_init__(self) -> None:
         """Everything in the folder goes to every store."""
@@ -75,7 +76,7 @@ class Site:
     def run(self, *patterns: str, deep: bool = False) -> list[Result]:
         """Plan and apply, as `keyturn apply --auto` does."""
         keyturn = self.keyturn
-        return carry_out(keyturn, plan(keyturn, patterns, deep=deep), here(Applier(keyturn)))
+        return carry_out(keyturn, plan(keyturn, patterns, deep=deep, unseen=self.unseen), here(Applier(keyturn)))
 
     def served(self, store: str) -> dict[str, str]:
         """What a store serves, by name."""

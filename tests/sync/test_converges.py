@@ -1,6 +1,9 @@
 """For any history of catalogue changes, hub writes, outside edits, failures and deaths: one more run ends in step."""
 
+import dataclasses
+import itertools
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +15,9 @@ from keyturn.core.fingerprint import payload
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
 from keyturn.sync.apply import Applier
+from keyturn.sync.planning import plan
 from keyturn.sync.run import here
+from tests.support.hooks import Hooked, Once, Replaced, raising
 from tests.support.lab import Lab
 from tests.sync.site import Site
 
@@ -39,6 +44,9 @@ STEPS = st.one_of(
     st.tuples(st.just("run")),
     st.tuples(st.just("run_with_fault"), STORE, st.sampled_from(("down", "refuses")), st.integers(0, 2)),
     st.tuples(st.just("run_and_die"), st.integers(0, 5)),
+    st.tuples(st.just("run_and_die_making"), STORE, st.integers(0, 2), st.booleans()),
+    st.tuples(st.just("run_and_die_confirming")),
+    st.tuples(st.just("run_while_the_hub_moves"), NAME, VALUE),
 )
 
 
@@ -57,6 +65,17 @@ class History:
     def take(self, step: tuple[Any, ...]) -> None:
         """Let one thing happen."""
         getattr(self, step[0])(*step[1:])
+        self.lose()
+
+    def lose(self) -> None:
+        """What has lost its marks is theirs while it holds another value than CURRENT."""
+        for store, name in itertools.product(STORES, NAMES):
+            copy = self.site.stores[store].find(self.remote(name))
+            if copy and copy.marks is None:
+                value = self.site.served(store)[self.remote(name)]
+                self.theirs[store, name] = value
+                if value == self.rendered(name):
+                    del self.theirs[store, name]
 
     def remote(self, name: str) -> str:
         return self.site.path(name)
@@ -93,12 +112,9 @@ class History:
             self.site.stores[store].put_by_hand(self.remote(name), f"tampered-{value}")
 
     def strip(self, store: str, name: str) -> None:
-        """Somebody removes the marks: what holds another value than CURRENT is theirs from then on."""
+        """Somebody removes the marks."""
         if self.ours(store, name):
             self.site.stores[store].strip(self.remote(name))
-            value = self.site.served(store)[self.remote(name)]
-            if value != self.rendered(name):
-                self.theirs[store, name] = value
 
     def remove(self, store: str, name: str) -> None:
         if self.ours(store, name):
@@ -125,6 +141,37 @@ class History:
             here(Applier(keyturn))(self.site.plan().work, die)
         except Death:
             return
+
+    def run_and_die_making(self, store: str, after: int, made: bool) -> None:
+        """A run that is gone before or after it makes a new copy, once it has made so many in that store."""
+        inner, calls = self.site.stores[store], itertools.count()
+
+        def create(*given: Any, **named: Any) -> Any:
+            dies = next(calls) >= after
+            if dies and not made:
+                raise Death
+            done = inner.create(*given, **named)
+            if dies:
+                raise Death
+            return done
+
+        self.die(open_store=lambda name: Replaced(inner, create=create) if name == store else self.site.stores[name])
+
+    def run_and_die_confirming(self) -> None:
+        """A run that is gone when all new copies are made, and none is known to be CURRENT still."""
+        self.die(hub=Hooked(self.site.lab.hub, describe_many=raising(Death())))
+
+    def run_while_the_hub_moves(self, name: str, value: str) -> None:
+        """A run that finds a newer version in the hub once its new copies are made."""
+        moves = Once(lambda: self.hub_write(name, value))
+        keyturn = dataclasses.replace(self.site.keyturn, hub=Hooked(self.site.lab.hub, describe_many=moves))
+        here(Applier(keyturn))(plan(keyturn, unseen=True).work, lambda _: None)
+
+    def die(self, **changes: Any) -> None:
+        """A run with these parts exchanged, of which one ends the process."""
+        keyturn = dataclasses.replace(self.site.keyturn, **changes)
+        with suppress(Death):
+            here(Applier(keyturn))(plan(keyturn, unseen=True).work, lambda _: None)
 
     def rendered(self, name: str) -> str:
         """What a copy of CURRENT holds."""

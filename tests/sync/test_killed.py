@@ -6,78 +6,144 @@ import random
 import signal
 import subprocess
 import sys
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
+from deployments.local.aws import LocalAws
+from deployments.local.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
+from keyturn.rotation.context import Keyturn
+from keyturn.sync.apply import Applier
 from keyturn.sync.planning import plan
 from keyturn.sync.run import carry_out
-from tasks.workers import executor
+from tasks.worker import Order
+from tasks.workers import Child, executor, shared
+from tests.deployments.test_gcp_secret_manager import connected, running
+from tests.support import local_aws
+from tests.support.hooks import Once
 from tests.support.lab import Lab, fresh
 
 ROOT = Path(__file__).parents[2]
 SECRETS = 40
+REGION = "eu-central-1"
+PROJECT = "keyturn-killed"
 
 
-@pytest.fixture
-def mount(lab: Lab) -> Iterator[str]:
-    """A KV mount that copies go to."""
-    name = f"copies-{fresh()[-8:]}"
+@dataclass
+class Pushed:
+    """Where a folder of the hub is pushed to: the store's settings, and how many versions a copy has there."""
+
+    settings: dict[str, Any]
+    versions: Any
+    folder: str = field(default_factory=lambda: fresh().replace("/", "-"))
+
+    @property
+    def catalogue(self) -> dict[str, Any]:
+        """The folder, and the store."""
+        sync = {"paths": [f"{self.folder}/*"], "stores": ["copies"], "separator": "-"}
+        return {"stores": {"copies": {**self.settings, "writes_per_second": 100_000}}, "syncs": {"all": sync}}
+
+
+def to_vault(lab: Lab, directory: Path) -> Iterator[Pushed]:
+    """Another mount of the hub's own server, where every copy is looked at first."""
+    name, token = f"copies-{fresh()[-8:]}", directory / "token"
+    token.write_text(lab.world.hub_token)
     lab.root.sys.enable_secrets_engine("kv", path=name, options={"version": "2"})
-    yield name
+    kv = lab.root.secrets.kv.v2
+    settings = {"kind": "vault", "address": lab.world.hub_address, "mount": name, "token_file": str(token)}
+    yield Pushed(settings, lambda copy: len(kv.read_secret_metadata(copy, mount_point=name)["data"]["versions"]))
     lab.root.sys.disable_secrets_engine(name)
 
 
-@pytest.fixture
-def catalogue(lab: Lab, mount: str, tmp_path: Path) -> dict[str, Any]:
-    """One folder of the hub, pushed to the mount; its secrets have a first version."""
-    token = tmp_path / "token"
-    token.write_text(lab.world.hub_token)
-    folder = fresh().replace("/", "-")
-    for number in range(SECRETS):
-        lab.hub.write(f"{folder}/s{number}", SecretFields({"x": f"value {number}"}), cas=0)
-    store = {"kind": "vault", "address": lab.world.hub_address, "mount": mount, "token_file": str(token)}
-    return {"stores": {"copies": store}, "syncs": {"all": {"paths": [f"{folder}/*"], "stores": ["copies"]}}}
+def to_gcp(lab: Lab, directory: Path) -> Iterator[Pushed]:
+    """Google's Secret Manager, where a new copy takes three calls."""
+    port = free_port()
+    with running(port, directory), connected(port) as client:
+
+        def versions(copy: str) -> int:
+            return len(list(client.list_secret_versions(parent=f"projects/{PROJECT}/secrets/{copy}")))
+
+        yield Pushed({"kind": "gcp-secret-manager", "project": PROJECT, "endpoint": f"127.0.0.1:{port}"}, versions)
 
 
-def start(lab: Lab, catalogue: dict[str, Any]) -> subprocess.Popen[str]:
+def to_aws(lab: Lab, directory: Path) -> Iterator[Pushed]:
+    """Secrets Manager, where it takes one."""
+    with LocalAws(directory, free_port()) as server, pytest.MonkeyPatch.context() as environment:
+        local_aws.use(server, environment)
+        client = boto3.Session().client("secretsmanager", region_name=REGION, endpoint_url=server.endpoint_url)
+        with closing(client):
+
+            def versions(copy: str) -> int:
+                return len(client.list_secret_version_ids(SecretId=copy, IncludeDeprecated=True)["Versions"])
+
+            settings = {"kind": "aws-secrets-manager", "region": REGION, "endpoint_url": server.endpoint_url}
+            yield Pushed(settings, versions)
+
+
+@pytest.fixture(params=[to_vault, to_gcp, to_aws], ids=["vault", "gcp", "aws"])
+def pushed(request: pytest.FixtureRequest, lab: Lab, tmp_path: Path) -> Iterator[Pushed]:
+    """One folder of the hub, pushed to a store; its secrets have a first version."""
+    for made in request.param(lab, tmp_path):
+        for number in range(SECRETS):
+            lab.hub.write(f"{made.folder}/s{number}", SecretFields({"x": f"value {number}"}), cas=0)
+        yield made
+
+
+def start(lab: Lab, pushed: Pushed) -> subprocess.Popen[str]:
     """A run, in a process of its own."""
-    command = [sys.executable, "-m", "tests.sync.killed_child", lab.world.to_json(), json.dumps(catalogue)]
+    command = [sys.executable, "-m", "tests.sync.killed_child", lab.world.to_json(), json.dumps(pushed.catalogue)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=dict(os.environ))
 
 
-def killed(lab: Lab, catalogue: dict[str, Any], after: int) -> None:
-    """A run that is killed once it has said so many copies."""
-    with start(lab, catalogue) as process:
-        assert process.stdout
-        for _ in range(after):
-            process.stdout.readline()
+def killed(lab: Lab, pushed: Pushed, most: int) -> None:
+    """A run that is killed once the store holds more copies than before, whatever it has said of them."""
+    with start(lab, pushed) as process:
+        keyturn = opened(lab, pushed)
+        held = len(list(keyturn.open_store("copies").managed()))
+        while process.poll() is None and len(list(keyturn.open_store("copies").managed())) <= min(
+            held + most, SECRETS - 1
+        ):
+            continue
         process.kill()
 
 
-def test_killed_many_times_it_ends_in_step_with_one_version_for_each_value(
-    lab: Lab, catalogue: dict[str, Any], mount: str
-) -> None:
-    chance = random.Random(7)  # noqa: S311
-    for _ in range(4):
-        killed(lab, catalogue, chance.randrange(1, 12))
-    with start(lab, catalogue) as process:
-        process.communicate(timeout=120)
-    assert process.returncode == 0
-    keyturn = open_keyturn(Catalogue.model_validate(catalogue), lab.hub)
+def opened(lab: Lab, pushed: Pushed) -> Keyturn:
+    """A workspace of this process's own."""
+    return open_keyturn(Catalogue.model_validate(pushed.catalogue), lab.hub)
+
+
+def assert_one_version_each(lab: Lab, pushed: Pushed) -> None:
+    """Every copy is in step, and holds the one version that it ever had."""
+    keyturn = opened(lab, pushed)
+    assert plan(keyturn, deep=True).counts() == {Action.IN_SYNC: SECRETS}
     assert plan(keyturn).counts() == {Action.IN_SYNC: SECRETS}
     store = keyturn.open_store("copies")
-    versions = {copy.name: copy.version_id for copy in store.managed()}
-    assert len(versions) == SECRETS
-    assert set(versions.values()) == {"1"}
-    written = {name: store.read(name).reveal() for name in versions}
-    assert written == {name: f'{{"x":"value {name.partition("/s")[2]}"}}' for name in versions}
+    names = [f"{pushed.folder}-s{number}" for number in range(SECRETS)]
+    assert sorted(copy.name for copy in store.managed()) == sorted(names)
+    assert Counter(map(pushed.versions, names)) == {1: SECRETS}
+    written = {name: store.read(name).reveal() for name in names}
+    assert written == {name: f'{{"x":"value {name.rpartition("-s")[2]}"}}' for name in names}
+
+
+def test_killed_many_times_it_ends_in_step_with_one_version_for_each_value(lab: Lab, pushed: Pushed) -> None:
+    chance = random.Random(7)  # noqa: S311
+    for _ in range(4):
+        killed(lab, pushed, chance.randrange(0, 8))
+    with start(lab, pushed) as process:
+        process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert_one_version_each(lab, pushed)
 
 
 def children() -> list[int]:
@@ -87,21 +153,50 @@ def children() -> list[int]:
     return [pid for pid in pids if b"tasks.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def test_a_worker_process_that_dies_leaves_its_part_to_the_next_run(
-    lab: Lab, catalogue: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tasks.workers.ENOUGH", 1)
-    keyturn = open_keyturn(Catalogue.model_validate(catalogue), lab.hub)
-    planned = plan(keyturn)
-    with executor(keyturn, SECRETS) as execute:
-        first, *others = children()
-        assert others
-        os.kill(first, signal.SIGKILL)
-        results = carry_out(keyturn, planned, execute)
+def test_two_processes_share_the_work(lab: Lab, pushed: Pushed) -> None:
+    keyturn = opened(lab, pushed)
+    with child(lab, keyturn) as other:
+        results = carry_out(keyturn, plan(keyturn, unseen=True), shared(Applier(keyturn), [other]))
+    assert Counter(result.state for result in results) == {"created": SECRETS}
+    assert_one_version_each(lab, pushed)
+
+
+def test_a_worker_process_that_dies_at_work_leaves_its_part_to_the_next_run(lab: Lab, pushed: Pushed) -> None:
+    keyturn = opened(lab, pushed)
+    with child(lab, keyturn) as other:
+        (pid,) = children()
+        os.kill(pid, signal.SIGSTOP)
+        kill = Once(lambda: os.kill(pid, signal.SIGKILL))
+        results = carry_out(keyturn, plan(keyturn, unseen=True), shared(Applier(keyturn), [other]), kill)
     assert len(results) == SECRETS
     failed = [result for result in results if result.error]
     assert failed
     assert {result.kind for result in failed} == {"Unavailable"}
     with executor(keyturn, SECRETS) as execute:
         assert not [result for result in carry_out(keyturn, plan(keyturn), execute) if result.error]
-    assert plan(keyturn).counts() == {Action.IN_SYNC: SECRETS}
+    assert_one_version_each(lab, pushed)
+
+
+def test_a_worker_process_that_dies_before_it_begins_leaves_its_part_to_the_others(
+    lab: Lab, pushed: Pushed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.workers.ENOUGH", 1)
+    keyturn = opened(lab, pushed)
+    with executor(keyturn, SECRETS) as execute:
+        for pid in children():
+            os.kill(pid, signal.SIGKILL)
+        results = carry_out(keyturn, plan(keyturn), execute)
+    assert Counter(result.state for result in results) == {"created": SECRETS}
+    assert_one_version_each(lab, pushed)
+
+
+@contextmanager
+def child(lab: Lab, keyturn: Keyturn) -> Iterator[Child]:
+    """A worker process that is ready."""
+    ready, made = threading.Event(), Child(Order(keyturn.catalogue, lab.hub.settings, 1.0))
+    made.when_ready(ready.set)
+    try:
+        assert ready.wait(60)
+        yield made
+    finally:
+        made.end()

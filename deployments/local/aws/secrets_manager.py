@@ -3,6 +3,7 @@
 Source of every rule: the AWS Secrets Manager API reference, page of the operation that is named.
 """
 
+import json
 from types import ModuleType
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from moto.secretsmanager.exceptions import (
     InvalidParameterException,
     InvalidRequestException,
     ResourceExistsException,
+    SecretNotFoundException,
     SecretsManagerClientError,
     ValidationException,
 )
@@ -22,6 +24,7 @@ from moto.secretsmanager.models import (
     _matches,
     secretsmanager_backends,
 )
+from moto.secretsmanager.responses import SecretsManagerResponse
 
 MAX_BYTES: Final = 65_536
 PAGE: Final = 100
@@ -29,13 +32,24 @@ BATCH: Final = 20
 
 
 class IndexedSecrets(SecretsStore):
-    """moto's secrets, where a name that is there is found without walking through all of them."""
+    """moto's secrets, where a name is found, or found missing, without walking through all of them."""
+
+    _replicas = False
 
     def __contains__(self, key: object) -> bool:
-        return dict.__contains__(self, key) or super().__contains__(str(key))
+        return dict.__contains__(self, key) or (self._walks(key) and super().__contains__(str(key)))
 
     def __getitem__(self, key: str) -> FakeSecret | ReplicaSecret:
-        return dict.__getitem__(self, key) if dict.__contains__(self, key) else super().__getitem__(key)
+        found = dict.__contains__(self, key) or not self._walks(key)
+        return dict.__getitem__(self, key) if found else super().__getitem__(key)
+
+    def __setitem__(self, key: str, value: FakeSecret | ReplicaSecret) -> None:
+        self._replicas = self._replicas or isinstance(value, ReplicaSecret)
+        super().__setitem__(key, value)
+
+    def _walks(self, key: object) -> bool:
+        """Whether what has this name, or ARN, may lie under another key: moto has replicas under their ARNs."""
+        return self._replicas or str(key).startswith("arn:")
 
 
 class SecretsManager(SecretsManagerBackend):
@@ -88,12 +102,26 @@ class SecretsManager(SecretsManagerBackend):
     def update_secret_version_stage(
         self, secret_id: str, version_stage: str, remove_from_version_id: str, move_to_version_id: str
     ) -> tuple[str, str]:
-        """UpdateSecretVersionStage: what carries AWSCURRENT is what GetSecretValue returns."""
+        """UpdateSecretVersionStage: what carries AWSCURRENT is what GetSecretValue returns; not while deleted."""
+        self._refuse_deleted(secret_id)
         told = super().update_secret_version_stage(secret_id, version_stage, remove_from_version_id, move_to_version_id)
         secret = self.secrets[secret_id]
         if version_stage == "AWSCURRENT" and isinstance(secret, FakeSecret):
             secret.set_default_version_id(move_to_version_id)
         return told
+
+    def list_versions(self, secret_id: str, start: int, size: int, *, deprecated: bool) -> dict[str, Any]:
+        """ListSecretVersionIds: versions without a staging label are shown to whoever asks for deprecated ones."""
+        if secret_id not in self.secrets:
+            raise SecretNotFoundException
+        secret = self.secrets[secret_id]
+        told = [
+            {"VersionId": number, "VersionStages": version["version_stages"], "CreatedDate": version["createdate"]}
+            for number, version in secret.versions.items()
+            if version["version_stages"] or deprecated
+        ]
+        more = {"NextToken": str(start + size)} if start + size < len(told) else {}
+        return {"ARN": secret.arn, "Name": secret.name, "Versions": told[start : start + size], **more}
 
     def batch_get_secret_value(
         self,
@@ -163,6 +191,18 @@ class SecretsManager(SecretsManagerBackend):
 def install() -> None:
     """Make this class the one that answers, in every account and region; call it before the first request."""
     secretsmanager_backends.backend = SecretsManager
+    # moto's own knows neither IncludeDeprecated nor pages.
+    SecretsManagerResponse.list_secret_version_ids = _list_secret_version_ids  # type: ignore[assignment]
+
+
+def _list_secret_version_ids(request: SecretsManagerResponse) -> str:
+    told = request.backend.list_versions(  # type: ignore[attr-defined]
+        request._get_param("SecretId"),
+        int(request._get_param("NextToken", if_none="0")),
+        request._get_int_param("MaxResults", if_none=PAGE),
+        deprecated=request._get_bool_param("IncludeDeprecated", if_none=False),
+    )
+    return json.dumps(told)
 
 
 def _value(version: dict[str, Any]) -> tuple[str | None, str | None]:

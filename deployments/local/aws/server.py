@@ -3,23 +3,33 @@
 import signal
 import socket
 import threading
-from collections.abc import Iterable
+import traceback
 from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from moto import settings
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
-from deployments.local.aws import credentials, iam, parameter_store, refusals, secrets_manager, state
+from deployments.local.aws import (
+    conditions,
+    credentials,
+    dispatch,
+    iam,
+    parameter_store,
+    refusals,
+    secrets_manager,
+    sessions,
+    state,
+)
 from deployments.local.files import private_directory
 from deployments.local.ports import LOOPBACK
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 SAVE_EVERY: Final = 1.0
 """Seconds between two saves while secrets change: what a killed server can lose."""
@@ -30,14 +40,33 @@ KEPT: Final = ("secretsmanager", "AmazonSSM")
 READS: Final = ("Describe", "Get", "List", "BatchGet")
 
 
-class QuietHandler(MotoRequestHandler):
-    """Logs errors and no requests, and answers without waiting for the client's acknowledgement."""
+class Handler(MotoRequestHandler):
+    """Answers at once and keeps the connection, as AWS does; werkzeug's own hangs up, and logs every request."""
 
+    protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
 
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing: a line for each request tells nobody anything here."""
+    def run_wsgi(self) -> None:
+        """Answer one request. It is read whole first: a client that stalls holds up nobody else."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        # How long one of another kind is nobody has read, so what follows it is not the next request.
+        self.close_connection = self.close_connection or "Transfer-Encoding" in self.headers
+        environ = {**self.make_environ(), "wsgi.input": BytesIO(body)}
+        content, status, headers = self._answer(environ).get_wsgi_response(environ)
+        code, _, reason = status.partition(" ")
+        self.send_response_only(int(code), reason)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.writelines(content)
+
+    def _answer(self, environ: "WSGIEnvironment") -> Response:
+        try:
+            return cast(Application, self.server.app).answer(environ)
+        except Exception:  # noqa: BLE001  what moto does not know ends one request, not the connection
+            traceback.print_exc()
+            return Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 class Application:
@@ -53,8 +82,8 @@ class Application:
         self.lock = threading.Lock()
         self.changed = threading.Event()
 
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Answer one request."""
+    def answer(self, environ: "WSGIEnvironment") -> Response:
+        """The answer to one request."""
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         answer = self._refuse(environ) or self._ask(environ)
         if target and answer.status_code == HTTPStatus.FORBIDDEN:
@@ -62,19 +91,16 @@ class Application:
         service, _, action = target.partition(".")
         if service in KEPT and not action.startswith(READS):
             self.changed.set()
-        return answer(environ, start_response)
+        return answer
 
     def _refuse(self, environ: "WSGIEnvironment") -> Response | None:
         allowed = "HTTP_AUTHORIZATION" in environ and not environ["PATH_INFO"].startswith("/moto-api")
         return None if allowed else Response(status=HTTPStatus.FORBIDDEN)
 
     def _ask(self, environ: "WSGIEnvironment") -> Response:
-        # Read first, so that a client that stalls holds up nobody else.
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        whole = {**environ, "wsgi.input": BytesIO(body)}
         with self.lock:
             return self.keys.answer(
-                environ["HTTP_AUTHORIZATION"], lambda: Response.from_app(self.application, whole, buffered=True)
+                environ["HTTP_AUTHORIZATION"], lambda: Response.from_app(self.application, environ, buffered=True)
             )
 
 
@@ -112,14 +138,24 @@ def serve(listener: socket.socket, data: Path, key_settle: float = 0) -> None:
     A user's new access key is known ``key_settle`` seconds after it was made.
     """
     private_directory(data)
+    dispatch.install()
     secrets_manager.install()
     parameter_store.install()
     iam.install()
+    sessions.install()
+    conditions.install()
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
     credentials.admit(data / "credentials")
     state.restore(data / "secrets.json")
-    application = Application(DomainDispatcherApplication(create_backend_app), iam.AccessKeys(key_settle))
-    server = make_server(LOOPBACK, 0, application, threaded=True, request_handler=QuietHandler, fd=listener.fileno())
+    application = Application(dispatch.Dispatcher(), iam.AccessKeys(key_settle))
+    server = make_server(
+        LOOPBACK,
+        0,
+        application,  # type: ignore[arg-type]
+        threaded=True,
+        request_handler=Handler,
+        fd=listener.fileno(),
+    )
     keeper = Keeper(application, data / "secrets.json")
     keeper.start()
     _stop_on_signal(server)

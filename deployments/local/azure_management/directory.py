@@ -40,13 +40,15 @@ class Delays:
     """Seconds that the services take to agree with themselves: Entra ID with Graph, reads with writes, keys with ARM.
 
     ``listing`` is how long a listing of keys takes to be answered, and ``secrets``, ``reads`` and ``keys`` how long
-    what was just made is not yet taken at the sign-in, not yet seen in Graph, not yet taken by the blob service.
+    what was just made is not yet taken at the sign-in, not yet seen in Graph, not yet taken by the blob service;
+    ``ended`` is how long both take what was just removed or regenerated.
     """
 
     secrets: float = 0
     reads: float = 0
     keys: float = 0
     listing: float = 0
+    ended: float = 0
 
 
 @dataclass
@@ -84,6 +86,7 @@ class Registration:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     app_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     passwords: list[Password] = field(default_factory=list, repr=False)
+    removed: list[tuple[float, Password]] = field(default_factory=list, repr=False)
 
     def add(self, name: str | None, start: str, end: str, made: float) -> Password:
         """A new secret. Raises a refusal where there is no room for it."""
@@ -97,6 +100,11 @@ class Registration:
         text = f"{secrets.token_urlsafe(3)[:3]}8Q~{secrets.token_urlsafe(34)[:34]}"
         self.passwords.append(Password(str(uuid.uuid4()), text, name, made, start, end))
         return self.passwords[-1]
+
+    def remove(self, password: Password, now: float) -> None:
+        """Take a secret away; when that was stays known."""
+        self.passwords.remove(password)
+        self.removed.append((now, password))
 
 
 class Entra(SignIn):
@@ -128,10 +136,14 @@ class Entra(SignIn):
             return super().refused_secret(client_id, secret)
         if not registration.principal:
             return NO_PRINCIPAL
-        for password in registration.passwords:
+        for password in (*registration.passwords, *self._lingering(registration)):
             if hmac.compare_digest(password.secret.encode(), secret.encode()):
                 return self._refused(password)
         return NOT_TAKEN
+
+    def _lingering(self, registration: Registration) -> list[Password]:
+        """Secrets that were removed so short a while ago that the sign-in has not heard of it."""
+        return [password for at, password in registration.removed if self._now() < at + self._delays.ended]
 
     def _refused(self, password: Password) -> tuple[int, str] | None:
         if self._now() < password.made + self._delays.secrets:

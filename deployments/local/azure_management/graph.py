@@ -106,7 +106,7 @@ class Graph:
         if not found:
             message = f"No password credential found with keyId '{asked.get('keyId')}'."
             raise Refusal(400, "Request_BadRequest", message)
-        registration.passwords.remove(found[0])
+        registration.remove(found[0], self._clock())
         return Answer(None, 204)
 
 

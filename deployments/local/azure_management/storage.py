@@ -58,6 +58,7 @@ class StorageAccount:
     locked: bool = False
     firewall: bool = False
     keys: dict[str, Key] = field(default_factory=lambda: {"key1": Key(), "key2": Key()}, repr=False)
+    former: list[tuple[float, Key]] = field(default_factory=list, repr=False)
 
     def told_keys(self) -> dict[str, Any]:
         """The resource ``StorageAccountListKeysResult``."""
@@ -129,6 +130,7 @@ class Storage:
     def _regenerate(self, name: object, account: StorageAccount) -> Answer:
         if not isinstance(name, str) or name not in account.keys:
             raise Refusal(400, "InvalidKeyName", "The key name is not one of key1, key2, kerb1, kerb2.")
+        account.former.append((self._clock(), account.keys[name]))
         account.keys[name] = Key(made=self._clock())
         return Answer(account.told_keys())
 
@@ -166,10 +168,14 @@ class Storage:
             return False
         message = string_to_sign(request, account.name).encode()
         return any(
-            hmac.compare_digest(signature.encode(), sign(key.value, message).encode())
-            for key in account.keys.values()
-            if (key.made or 0) + self._delays.keys <= self._clock()
+            hmac.compare_digest(signature.encode(), sign(key.value, message).encode()) for key in self._taken(account)
         )
+
+    def _taken(self, account: StorageAccount) -> list[Key]:
+        """The keys that the service takes: neither those that it has not heard of yet, nor those that it has of."""
+        now = self._clock()
+        arrived = [key for key in account.keys.values() if (key.made or 0) + self._delays.keys <= now]
+        return [*arrived, *(key for at, key in account.former if now < at + self._delays.ended)]
 
     def _timely(self, request: Request) -> bool:
         try:

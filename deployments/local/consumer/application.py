@@ -10,8 +10,8 @@ from deployments.local.consumer import database
 from deployments.local.consumer.pool import Pool, Retired
 from deployments.local.consumer.sources import Credential, Source, read_promised
 from deployments.local.consumer.stats import Stats
-from keyturn.core.errors import KeyturnError
-from keyturn.core.notices import Notice
+from keyturn.core.errors import KeyturnError, NotFound
+from keyturn.core.notices import SECRET_REVOKED, Notice
 
 WORKERS: Final = 2
 PAUSE: Final = 0.02
@@ -59,16 +59,15 @@ class Application:
     def follow(self, notice: Notice) -> None:
         """Use the secret at the version promised; returns when nothing uses an older one any more.
 
-        Raises KeyturnError where it can't be read, psycopg2.Error where it does not work: the old pool stays.
+        Where a revocation has put nothing in its place, nothing of it is used from then on. Raises KeyturnError where
+        it can't be read, psycopg2.Error where a new one does not work: the old pool stays.
         """
         if notice.secret_path != self.path:
-            self._settled[notice.secret_path] = self._read(notice)
+            self._renew_other(notice)
         else:
             # One at a time, so that the older of two versions is never put in the newer one's place.
             with self._renewing:
-                credential = self._read(notice)
-                self._use(credential)
-                self._settled[self.path] = credential
+                self._renew(notice)
         self.stats.settled(notice)
 
     def shown(self) -> dict[str, Any]:
@@ -83,8 +82,38 @@ class Application:
             **self.stats.shown(),
         }
 
-    def _read(self, notice: Notice) -> Credential:
-        return read_promised(self._source, notice, self._settled.get(notice.secret_path), PATIENCE)
+    def _renew_other(self, notice: Notice) -> None:
+        if credential := self._read(notice):
+            self._settled[notice.secret_path] = credential
+        else:
+            self._settled.pop(notice.secret_path, None)
+
+    def _renew(self, notice: Notice) -> None:
+        credential = self._read(notice)
+        if credential and self._taken_up(credential, notice):
+            self._settled[self.path] = credential
+        else:
+            self._pool.retire(PATIENCE)
+
+    def _read(self, notice: Notice) -> Credential | None:
+        """The secret as it was promised; None where it was revoked, and nothing is there any more."""
+        try:
+            return read_promised(self._source, notice, self._settled.get(notice.secret_path), PATIENCE)
+        except NotFound:
+            if notice.event == SECRET_REVOKED:
+                return None
+            raise
+
+    def _taken_up(self, credential: Credential, notice: Notice) -> bool:
+        """Whether it is in use now; False where it is the one that was in use, and was revoked."""
+        try:
+            self._use(credential)
+        except psycopg2.Error:
+            # A new one is taken up once it works; the one from before never does again.
+            if notice.event == SECRET_REVOKED and credential.fields == self._credential.fields:
+                return False
+            raise
+        return True
 
     def _use(self, credential: Credential) -> None:
         fresh = self._address.pool(credential.fields, self.name)
@@ -102,9 +131,11 @@ class Application:
             pool = self._pool
             try:
                 database.run(pool, self._statement, worker)
-            except Retired:
-                # Nothing was sent: the next round takes the pool that has replaced it.
-                continue
+            except Retired as error:
+                # Nothing was sent: the next round takes the pool that has replaced it, where one has.
+                if self._pool is pool:
+                    self.stats.query_failed(error)
+                    self._recover(pool)
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
                 self.stats.query_failed(error)
                 self._recover(pool)

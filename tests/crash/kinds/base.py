@@ -19,6 +19,8 @@ class Kind:
     """Whether logins are refused for a moment in every rotation."""
     changes: frozenset[str] = frozenset({"username", "password"})
     """The fields that a rotation may change, beside rotated_at and expires_at."""
+    refuses = True
+    """Whether anything outside refuses a credential that has ended."""
     version = 2
     """The number of CURRENT once the old credential has ended: 3 where that changes CURRENT again."""
 

@@ -13,6 +13,7 @@ class Generated(Kind):
     """No target at all."""
 
     name = "generated"
+    refuses = False
     changes = frozenset({"value"})
 
     def make(self, site: Site) -> Declared:
@@ -40,15 +41,15 @@ class SigningKeys(Kind):
         return declared(site, first, {"strategy": "signing-key"}, path)
 
     def works(self, site: Site, fields: SecretFields) -> bool:
-        return passes(signed(fields), self._current(site, fields["issuer"].reveal()))
+        known = self._current(site, fields["issuer"].reveal())
+        return known is not None and passes(signed(fields), known)
 
     def left(self, site: Site, secret: Declared, current: SecretFields) -> Iterator[str]:
         yield from super().left(site, secret, current)
         if [key["kid"] for key in published(current)] != [current["kid"].reveal()]:
             yield f"{len(published(current))} keys are published"
 
-    def _current(self, site: Site, path: str) -> SecretFields:
-        """What verifiers have fetched by now."""
+    def _current(self, site: Site, path: str) -> SecretFields | None:
+        """What verifiers have fetched by now; None where nothing is published any more."""
         found = site.lab.hub.read(path)
-        assert found is not None
-        return found.fields
+        return found.fields if found else None

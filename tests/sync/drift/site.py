@@ -114,4 +114,4 @@ class RealSite:
     def run(self, *patterns: str, deep: bool = False) -> list[Result]:
         """Plan and apply, as `keyturn apply --auto` does."""
         keyturn = self.keyturn
-        return carry_out(keyturn, plan(keyturn, patterns, deep=deep), here(Applier(keyturn)))
+        return carry_out(keyturn, plan(keyturn, patterns, deep=deep, unseen=True), here(Applier(keyturn)))

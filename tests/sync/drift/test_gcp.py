@@ -10,10 +10,27 @@ from google.api_core import exceptions as api
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
 from deployments.local.ports import free_port
+from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.stores import TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_VERSION
+from keyturn.providers.gcp_secret_manager import GcpSecretManager
+from keyturn.sync.apply import Applier
+from keyturn.sync.planning import plan
+from keyturn.sync.run import carry_out, here
 from tests.deployments.test_gcp_secret_manager import connected, running
-from tests.sync.drift.suite import CHANGED, ERASED, STRIPPED, TAKEN, Act, DriftContract
+from tests.support.hooks import raising
+from tests.sync.drift.site import Look, RealSite
+from tests.sync.drift.suite import (
+    CHANGED,
+    ERASED,
+    OURS,
+    STRIPPED,
+    TAKEN,
+    Act,
+    DriftContract,
+    assert_in_step,
+    said_of,
+)
 
 PROJECT = "keyturn-drift"
 
@@ -73,6 +90,10 @@ class Gcloud:
             return None
         return json.loads(told.payload.data)
 
+    def versions(self, name: str) -> int:
+        """How many there are."""
+        return len(list(self.client.list_secret_versions(parent=self._path(name))))
+
     def _add(self, name: str, data: bytes) -> None:
         self.client.add_secret_version(request={"parent": self._path(name), "payload": {"data": data}})
 
@@ -123,3 +144,30 @@ class TestGcpSecretManager(DriftContract):
     @pytest.fixture
     def hands(self, client: SecretManagerServiceClient) -> Gcloud:
         return Gcloud(client)
+
+    @pytest.mark.parametrize("step", ["_add", "_annotate"])
+    def test_a_creation_that_ended_between_its_calls_is_finished_with_one_version(
+        self, site: RealSite, hands: Gcloud, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        path = site.write("a", **OURS)
+        with monkeypatch.context() as ends:
+            ends.setattr(GcpSecretManager, step, raising(Unavailable("write", "it", "the process is gone")))
+            assert [one.kind for one in site.run()] == ["Unavailable"]
+        assert said_of(site, path) == dict.fromkeys(Look, Action.DRIFTED)
+        assert [one.error for one in site.run()] == [""]
+        assert_in_step(site, hands, path)
+        assert hands.versions(site.remote(path)) == 1
+
+    def test_a_copy_that_a_run_finds_half_made_by_another_is_finished_with_one_version(
+        self, site: RealSite, hands: Gcloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = site.write("a", **OURS)
+        keyturn = site.keyturn
+        planned = plan(keyturn, unseen=True)
+        with monkeypatch.context() as ends:
+            ends.setattr(GcpSecretManager, "_add", raising(Unavailable("write", "it", "the process is gone")))
+            site.run()
+        assert planned.work[0].action is Action.CREATE
+        assert [one.error for one in carry_out(keyturn, planned, here(Applier(keyturn)))] == [""]
+        assert_in_step(site, hands, path)
+        assert hands.versions(site.remote(path)) == 1

@@ -1,0 +1,273 @@
+"""The ledger, side by side in one run with what it is made of.
+
+    python benchmarks/ledger.py [--rounds 200] [--entries 1000000]
+
+Appending, against SQLite committing the very same bytes, ready made, in the same batches; verifying, against a bare
+hash chain over the same bytes in memory; proving an entry of a large tree; and 8 processes that write 50,000 entries.
+Times are medians; compare the ratios, not the numbers of another machine.
+"""
+
+import argparse
+import hashlib
+import random
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from keyturn.audit.checkpointing import Kept, checkpoint
+from keyturn.audit.entries import spelled
+from keyturn.audit.notes import PublicKey
+from keyturn.audit.prove import check, prove
+from keyturn.audit.stored import StoredLedger
+from keyturn.audit.verify import verify
+from keyturn.core.ledger import Entry, Outcome
+from keyturn.providers.ed25519 import verify_ed25519
+from keyturn.providers.ledger import open_ledger
+from keyturn.providers.ledger_sqlite import SqliteCopy
+from keyturn.providers.ledger_sqlite_file import connect
+
+ORIGIN = "keyturn/benchmark"
+BATCHES = (1, 16, 256)
+PROCESSES = 8
+SHARED = 50_000
+"""Entries that the processes write together."""
+EVERY = 10_000
+"""Entries between the checkpoints of the large ledger."""
+PROOFS = 500
+
+STEPS = tuple(f"rotate/{step}" for step in ("stage", "install", "verify", "promote", "sync", "notify", "retire"))
+BEGAN = datetime(2026, 3, 1, 3, 12, tzinfo=UTC)
+
+
+class Key(Kept):
+    """A signer in the process, and a place for its newest checkpoint."""
+
+    def __init__(self) -> None:
+        self._key = Ed25519PrivateKey.generate()
+        self._note, self._version = "", 0
+
+    def public_key(self) -> bytes:
+        return self._key.public_key().public_bytes_raw()
+
+    def sign(self, message: bytes) -> bytes:
+        return self._key.sign(message)
+
+    def read(self) -> tuple[str, int]:
+        return self._note, self._version
+
+    def write(self, note: str, *, cas: int) -> None:
+        self._note, self._version = note, cas + 1
+
+
+def entries(count: int, first: int = 0) -> list[Entry]:
+    """What rotations of 200 secrets write: an entry for each step, with a time of its own and its rotation's texts."""
+    rotations = range(first // len(STEPS), (first + count) // len(STEPS) + 1)
+    written = [entry for rotation in rotations for entry in steps(rotation)]
+    begun = first - rotations.start * len(STEPS)
+    return written[begun : begun + count]
+
+
+def steps(rotation: int) -> list[Entry]:
+    """The entries of one rotation."""
+    secret, run = f"ml-training/team-{rotation % 200}/database", f"flow-run/{rotation:032x}"
+    fingerprint = hashlib.sha256(b"%d" % rotation).hexdigest()
+    return [
+        Entry(
+            time=BEGAN + timedelta(microseconds=1_317 * (rotation * len(STEPS) + place)),
+            actor="schedule:rotate-secret",
+            action=step,
+            outcome=Outcome.DONE,
+            secret=secret,
+            version=rotation // 200 + 1,
+            fingerprint=fingerprint,
+            place="aws:ml-training-database",
+            run=run,
+            host="worker-3.example.internal",
+        )
+        for place, step in enumerate(STEPS)
+    ]
+
+
+def appending(directory: Path, batch: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Milliseconds of each append, and of each commit of the same rows, in turns."""
+    ours, bare = [], []
+    with (
+        closing(open_ledger(str(directory / f"ours-{batch}.db"), origin=ORIGIN)) as ledger,
+        closing(connect(directory / f"bare-{batch}.db", 10)) as connection,
+    ):
+        for turn in range(rounds + 5):
+            given = entries(batch, turn * batch)
+            rows = list(enumerate([spelled(one) for one in given], turn * batch + 1))
+            sides = [(ours, partial(ledger.append, given)), (bare, partial(commit, connection, rows))]
+            for taken, write in sides if turn % 2 else reversed(sides):
+                taken.append(timed(write))
+    return ours[5:], bare[5:]
+
+
+def commit(connection: sqlite3.Connection, rows: Sequence[tuple[int, str]]) -> None:
+    """The least that writes these rows for good."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany("INSERT INTO entries VALUES (?, ?)", rows)
+    connection.execute("COMMIT")
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Milliseconds that it takes."""
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1000
+
+
+def report_appending(directory: Path, rounds: int) -> None:
+    """A line for each size of batch."""
+    print(f"{'append, ms a batch':32}{'Keyturn':>10}{'SQLite':>10}{'ratio':>8}{'of its rounds':>22}")
+    for batch in BATCHES:
+        ours, bare = appending(directory, batch, rounds)
+        low, middle, high = statistics.quantiles([mine / theirs for mine, theirs in zip(ours, bare, strict=True)], n=4)
+        ratio = statistics.median(ours) / statistics.median(bare)
+        spread = f"{middle:.2f} ({low:.2f} to {high:.2f})"
+        name = f"{batch} entr{'y' if batch == 1 else 'ies'}"
+        print(f"{name:32}{statistics.median(ours):10.2f}{statistics.median(bare):10.2f}{ratio:8.2f}{spread:>22}")
+    print(f"{'goal: 256 entries':52}{1.3:8.2f}\n")
+
+
+def sign(ledger: StoredLedger, key: Key, *, thorough: bool) -> None:
+    """Make a checkpoint."""
+    checkpoint(ledger, key, key, lambda: datetime.now(UTC), verify_ed25519, thorough=thorough)
+
+
+def large(directory: Path, count: int, key: Key) -> Path:
+    """A ledger of as many entries, with checkpoints."""
+    file = directory / "large.db"
+    with closing(open_ledger(str(file), origin=ORIGIN)) as ledger:
+        for first in range(0, count, EVERY):
+            ledger.append(entries(min(EVERY, count - first), first))
+            sign(ledger, key, thorough=False)
+    return file
+
+
+def report_verifying(file: Path, count: int, key: Key) -> None:
+    """Both rates, and what a checkpoint takes."""
+    keys, note = [PublicKey(ORIGIN, key.public_key())], key.read()[0]
+    ours, bare = [], []
+    for _ in range(3):
+        ours.append(timed(lambda: verified(file, count, keys, note)))
+        bare.append(chained(file))
+    rates = [count / statistics.median(taken) for taken in (ours, bare)]
+    print(f"{f'verify {count:,} entries':32}{rates[0]:7.0f},000 a second; goal 400,000")
+    print(f"{'a bare hash chain, in memory':32}{rates[1]:7.0f},000 a second; {rates[1] / rates[0]:.2f} times as fast")
+    with closing(open_ledger(str(file), origin=ORIGIN)) as ledger:
+        for thorough in (False, True):
+            ledger.append(entries(256, count))
+            taken = timed(partial(sign, ledger, key, thorough=thorough))
+            print(f"{'checkpoint, ' + ('everything' if thorough else 'what is new'):32}{taken:10.1f} ms")
+
+
+def verified(file: Path, count: int, keys: Sequence[PublicKey], note: str) -> None:
+    """Read and verify the file, as ``keyturn ledger verify`` does."""
+    with SqliteCopy(file) as source:
+        found = verify(source, keys, verify_ed25519, known=[note])
+    if not found.whole or found.vouched != count:
+        raise SystemExit(f"it does not verify: {found.problem}")
+
+
+def chained(file: Path) -> float:
+    """Milliseconds to hash each leaf together with the hash before it, once they are read."""
+    with SqliteCopy(file) as source:
+        leaves = [leaf for _, leaf in source.leaves()]
+
+    def chain() -> None:
+        head = b""
+        for leaf in leaves:
+            head = hashlib.sha256(head + leaf).digest()
+
+    return timed(chain)
+
+
+def report_proving(file: Path, count: int, key: Key) -> None:
+    """The median, and the slowest of all but a hundredth."""
+    keys, choice = [PublicKey(ORIGIN, key.public_key())], random.Random(1)  # noqa: S311
+    with closing(open_ledger(str(file), origin=ORIGIN)) as ledger:
+        numbers = [choice.randrange(count) + 1 for _ in range(PROOFS)]
+        taken = [timed(partial(prove, ledger, number)) for number in numbers]
+        proofs = [prove(ledger, number) for number in numbers]
+    checking = [timed(partial(check, proof, keys, verify_ed25519)) for proof in proofs]
+    for name, times in (("prove an entry", taken), ("check its proof", checking)):
+        slow = statistics.quantiles(times, n=100)[98]
+        print(f"{name + f', of {count:,}':32}{statistics.median(times):10.2f} ms; 99 of 100 within {slow:.2f}; goal 1")
+
+
+def report_sharing(directory: Path, key: Key) -> None:
+    """Let processes write one ledger, and look at what they wrote."""
+    file, each = directory / "shared.db", SHARED // PROCESSES
+    open_ledger(str(file), origin=ORIGIN).size()
+    for batch in (1, 25):
+        file = directory / f"shared-{batch}.db"
+        command = [sys.executable, str(Path(__file__)), "--write", str(file), "--batch", str(batch)]
+        began = time.perf_counter()
+        writers = [subprocess.Popen([*command, "--first", str(number * each)]) for number in range(PROCESSES)]
+        codes = [one.wait() for one in writers]
+        if any(codes):
+            raise SystemExit("a process failed")
+        taken = time.perf_counter() - began
+        with closing(open_ledger(str(file), origin=ORIGIN)) as ledger:
+            assert_whole(ledger, key)
+        said = f"{PROCESSES} processes, {batch} at once"
+        print(f"{said:32}{taken:10.1f} s for {SHARED:,} entries: no gap, no double, proofs hold")
+
+
+def assert_whole(ledger: StoredLedger, key: Key) -> None:
+    """Every number once, every entry once, and proofs for some."""
+    expected = {spelled(one) for one in entries(SHARED)}
+    found = [(number, tail.decode()) for number, tail in ledger.tails()]
+    if [number for number, _ in found] != list(range(1, SHARED + 1)) or {tail for _, tail in found} != expected:
+        raise SystemExit("an entry is missing, or there twice")
+    key.write("", cas=0)
+    sign(ledger, key, thorough=True)
+    for number in range(1, SHARED, 997):
+        check(prove(ledger, number), [PublicKey(ORIGIN, key.public_key())], verify_ed25519)
+
+
+def write(file: Path, first: int, batch: int) -> None:
+    """What one of the processes does."""
+    each = SHARED // PROCESSES
+    with closing(open_ledger(str(file), origin=ORIGIN, patience=120)) as ledger:
+        for begun in range(first, first + each, batch):
+            ledger.append(entries(min(batch, first + each - begun), begun))
+
+
+def main() -> None:
+    """Measure everything and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=200, help="appends of each size on each side (default 200)")
+    parser.add_argument("--entries", type=int, default=1_000_000, help="entries of the large ledger")
+    for name, kind in (("--write", Path), ("--first", int), ("--batch", int)):
+        parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
+    said = parser.parse_args()
+    if said.write:
+        return write(said.write, said.first, said.batch)
+    with tempfile.TemporaryDirectory() as directory:
+        here, key = Path(directory), Key()
+        report_appending(here, said.rounds)
+        file = large(here, said.entries, key)
+        report_proving(file, said.entries, key)
+        report_verifying(file, said.entries, key)
+        print()
+        report_sharing(here, Key())
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""``keyturn incidents``: every revocation that there was, or one of them in full."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deployments.cli.options import CatalogueOption, JsonOption, ReportOption
+from deployments.cli.output import note, table, write, write_json
+from deployments.cli.surroundings import opened_keyturn
+
+if TYPE_CHECKING:
+    from keyturn.revocation.incident import Standing
+    from keyturn.rotation.context import Keyturn
+
+IncidentArgument = Annotated[str | None, typer.Argument(metavar="ID", help="One incident; without it, all of them.")]
+OpenOption = Annotated[bool, typer.Option("--open", help="Only those that are not over.")]
+
+
+def incidents(
+    incident: IncidentArgument = None,
+    only_open: OpenOption = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+    report: ReportOption = None,
+) -> None:
+    """Show the incidents, the newest first; or one in full, with everything that was done."""
+    if incident is None and report is not None:
+        raise typer.BadParameter("--report is for one incident: give its ID")
+    if incident is not None and only_open:
+        raise typer.BadParameter("give an ID or --open, not both")
+    with opened_keyturn(catalogue) as keyturn:
+        if incident is None:
+            return show_all(keyturn, only_open, as_json)
+        return show_one(keyturn, incident, report, as_json)
+
+
+def show_all(keyturn: "Keyturn", only_open: bool, as_json: bool) -> None:
+    """One line for each."""
+    from deployments.cli import incident_tables as tables
+    from keyturn.revocation import run
+
+    found = run.unfinished(keyturn) if only_open else run.incidents(keyturn)
+    if as_json:
+        return write_json({"incidents": [tables.incident_data(one) for one in found]})
+    if not found:
+        return note("no incident is open" if only_open else "there was no incident")
+    return table(tables.LIST_COLUMNS, map(tables.list_row, found), whole=("opened (UTC)", "state", "secrets"))
+
+
+def show_one(keyturn: "Keyturn", incident: str, directory: Path | None, as_json: bool) -> None:
+    """All that is kept of it; the report's files where they are asked for."""
+    from deployments.cli.carry_on import tell_files
+    from deployments.cli.incident_files import written
+    from deployments.cli.incident_tables import standing_data
+    from keyturn.revocation.run import standing
+
+    found = standing(keyturn, incident)
+    files = written(keyturn, found, directory) if directory else []
+    if as_json:
+        return write_json({**standing_data(found), "reports": [str(file) for file in files]})
+    tell(found)
+    return tell_files(files)
+
+
+def tell(found: "Standing") -> None:
+    """For people."""
+    from deployments.cli import carry_on
+    from deployments.cli import incident_tables as tables
+
+    one = found.incident
+    table(("incident", one.id), tables.about_rows(one))
+    write("")
+    carry_on.tell(found)
+    if rows := list(tables.event_rows(found)):
+        write("")
+        table(tables.EVENT_COLUMNS, rows, whole=("when (UTC)", "step", "result"))

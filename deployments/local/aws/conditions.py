@@ -1,0 +1,91 @@
+"""Conditions of IAM policies, which moto takes for fulfilled.
+
+A statement applies where all its conditions hold, and a condition on something that the request does not have does
+not hold ("IAM JSON policy elements: Condition operators"). Known are ``DateLessThan`` of ``aws:TokenIssueTime``, which
+only requests of sessions have, and ``StringEquals`` of ``iam:PermissionsBoundary``, the boundary of the user whom a
+request is about. With any other condition an allowance does not apply, and a denial does. A boundary is remembered,
+and takes nothing away from its user.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from moto.core.responses import ActionResult
+from moto.iam import access_control
+from moto.iam.models import User, iam_backends
+from moto.iam.responses import IamResponse
+
+ISSUED: Final = "aws:TokenIssueTime"
+BOUNDARY: Final = "iam:PermissionsBoundary"
+Context = Mapping[str, str]
+
+
+def install() -> None:
+    """Weigh conditions, and let users have boundaries; call it once, before the first request."""
+    access_control.IAMRequestBase.check_action_permitted = _weighing(  # type: ignore[method-assign]
+        access_control.IAMRequestBase.check_action_permitted
+    )
+    IamResponse.put_user_permissions_boundary = _bound  # type: ignore[attr-defined]
+
+
+def _weighing(check: Callable[..., None]) -> Callable[..., None]:
+    def weighed(request: access_control.IAMRequestBase, resource: str) -> None:
+        key, context = request._access_key, _context(request, resource)
+        collected = key.collect_policies()
+        key.collect_policies = lambda: [_applying(policy, context) for policy in collected]  # type: ignore[method-assign]
+        check(request, resource)
+
+    return weighed
+
+
+def _context(request: access_control.IAMRequestBase, resource: str) -> Context:
+    """What is known of a request: when its session began, and the boundary of the user whom it is about."""
+    found = {}
+    if issued := getattr(request._access_key, "issued", None):
+        found[ISSUED] = issued.isoformat()
+    users = {user.arn: user for accounts in iam_backends.values() for user in accounts["aws"].users.values()}
+    if boundary := getattr(users.get(resource), "boundary", None):
+        found[BOUNDARY] = boundary
+    return found
+
+
+def _applying(policy: Any, context: Context) -> str:
+    """The policy with the statements alone that apply to a request, without their conditions."""
+    document = access_control.IAMPolicy(policy)._policy_json
+    statements = document["Statement"]
+    listed = statements if isinstance(statements, list) else [statements]
+    kept = [{**one, "Condition": {}} for one in listed if _applies(one, context)]
+    return json.dumps({**document, "Statement": kept})
+
+
+def _applies(statement: Mapping[str, Any], context: Context) -> bool:
+    for operator, wanted in statement.get("Condition", {}).items():
+        for key, value in wanted.items():
+            if (operator, key) not in HOLDS:
+                return bool(statement["Effect"] == "Deny")
+            if key not in context or not HOLDS[operator, key](context[key], value):
+                return False
+    return True
+
+
+def _before(told: str, value: Any) -> bool:
+    return datetime.fromisoformat(told).replace(tzinfo=UTC) < datetime.fromisoformat(value)
+
+
+def _equal(told: str, value: Any) -> bool:
+    return told in (value if isinstance(value, list) else [value])
+
+
+HOLDS: Final[Mapping[tuple[str, str], Callable[[str, Any], bool]]] = {
+    ("DateLessThan", ISSUED): _before,
+    ("StringEquals", BOUNDARY): _equal,
+}
+
+
+def _bound(request: IamResponse) -> ActionResult:
+    """PutUserPermissionsBoundary."""
+    user: User = request.backend.get_user(request._get_param("UserName"))
+    user.boundary = request._get_param("PermissionsBoundary")  # type: ignore[attr-defined]
+    return ActionResult({})

@@ -1,0 +1,124 @@
+"""A credential has leaked: end it everywhere at once, replace it, and prove that it is over."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+from prefect import runtime
+from prefect.context import FlowRunContext
+from pydantic import Field
+
+from flows.common import runbook, well
+from flows.incidents import OPENED, over, see_through, tell
+from flows.report import preview_rows, table
+from keyturn.core.acting import acting
+from keyturn.core.errors import Invalid
+from keyturn.revocation.incident import Incident, Mode, Standing
+from keyturn.revocation.run import new_id
+from keyturn.revocation.selecting import Selector
+from tasks import revocation as tasks
+
+PAUSES: Final = (2.0, 5.0, 15.0)
+"""Seconds before what failed is tried again; after that the next run of finish-incidents does."""
+
+
+def form(title: str, description: str, **more: Any) -> Any:
+    """One field of the form in the Prefect UI, which takes its words from nowhere else."""
+    return Field(json_schema_extra={"title": title, "description": description}, **more)
+
+
+def named() -> str:
+    """The run's name: the incident or the secret that it was asked for."""
+    given = runtime.flow_run.parameters
+    show = "preview" if given.get("only_show_what_would_happen") else "revoke"
+    return f"{show}-{given.get('incident') or given.get('path') or 'selected'}"
+
+
+@runbook("emergency-revoke", named, opens=tasks.keyturn)
+async def emergency_revoke(
+    path: Annotated[
+        str, form("Secret", "Such as ml-training/database, or a pattern such as ml-training/*. Several: with spaces.")
+    ] = "",
+    owner: Annotated[str, form("Owner", "Only secrets of this owner.")] = "",
+    classification: Annotated[
+        Literal["any", "public", "internal", "confidential", "restricted"],
+        form("Classification", "Only secrets of this classification."),
+    ] = "any",
+    target: Annotated[str, form("Target", "Only credentials of this target, by its name in the catalogue.")] = "",
+    store: Annotated[str, form("Store", "Only secrets with a copy in this store, by its name in the catalogue.")] = "",
+    lease_prefix: Annotated[
+        str, form("Lease prefix", "Leases of the hub that begin with this, such as database/creds/ml-reader.")
+    ] = "",
+    fingerprint: Annotated[
+        str,
+        form(
+            "Fingerprint",
+            "8 to 64 hexadecimal digits, as `keyturn status` has them. Never the leaked value: Prefect would keep it.",
+            pattern="^([0-9a-fA-F]{8,64})?$",
+        ),
+    ] = "",
+    reason: Annotated[
+        str, form("Reason (required)", "What has happened, in a few words. No secret value: it stands in the report.")
+    ] = "",
+    incident: Annotated[
+        str, form("Incident", "Its id; empty: one is made. An open incident's id alone goes on with that one.")
+    ] = "",
+    mode: Annotated[
+        Literal["replace", "revoke-only"],
+        form(
+            "Mode",
+            "replace: the old credential ends, a new one takes its place. "
+            "revoke-only: nothing new is made, and applications stay cut off until somebody rotates the secret.",
+        ),
+    ] = "replace",
+    only_show_what_would_happen: Annotated[
+        bool, form("Only show what would happen", "Nothing is ended and nothing is changed.")
+    ] = False,
+) -> Standing | None:
+    """End what has leaked at once: all the fields that you fill in choose together. Safe to run again.
+
+    Whoever uses the credential is cut off within seconds; in mode replace they read the new one as they always do.
+    """
+    selector = Selector(
+        tuple(re.split(r"[\s,]+", path.strip()) if path.strip() else ()),
+        owner.strip(),
+        "" if classification == "any" else classification,
+        target.strip(),
+        store.strip(),
+        lease_prefix.strip(),
+        fingerprint.strip(),
+    )
+    if only_show_what_would_happen:
+        return await show(selector, Mode(mode))
+    opened = await take_up(incident.strip(), selector, reason.strip(), Mode(mode))
+    return over(await see_through(opened, PAUSES))
+
+
+async def show(selector: Selector, mode: Mode) -> Standing | None:
+    """Leave a table of what would end, and change nothing."""
+    seen = await tasks.preview(selector, mode)
+    await table("emergency-preview", preview_rows(seen), f"what a revocation of {selector.words} would end")
+    said = f"only shown: {len(seen.secrets)} secrets, {len(seen.leases)} leases; nothing was changed"
+    return well(said, None)
+
+
+async def take_up(incident: str, selector: Selector, reason: str, mode: Mode) -> Incident:
+    """Open the incident, which ends every chosen credential; or find the one whose id alone was given."""
+    if selector == Selector() and incident:
+        return await tasks.find(incident)
+    if not reason:
+        hint = "Say in a few words what has happened: it stands in the report and in the ledger"
+        raise Invalid("revoke", selector.words or "nothing", "no reason is given", hint)
+    asked, who = runtime.flow_run.scheduled_start_time or datetime.now(UTC), acting.get()
+    opened = await tasks.begin(incident or own_id(), selector, reason, mode, asked, who.actor if who else "Prefect")
+    tell(OPENED, opened, f"{opened.reason}: {opened.selector}")
+    return opened
+
+
+def own_id() -> str:
+    """The incident of this run, the same when the run is retried: what it has put in force is not ended again."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    if run is None:
+        return new_id(datetime.now(UTC))
+    return f"INC-{run.created or datetime.now(UTC):%Y%m%d-%H%M%S}-{run.id.hex[-4:]}"

@@ -1,0 +1,122 @@
+"""What the two flows of revocation share: an incident seen through to its proof, its report, and who is told."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.events import emit_event
+
+from flows.common import each, well
+from flows.report import incident_rows, slug, table
+from keyturn.core.errors import KeyturnError, TransientError
+from keyturn.revocation.incident import STEPS, Incident, Standing, Step
+from tasks import revocation as tasks
+
+FEW: Final = 8
+"""Secrets of which each step is a task; of more, each secret is one."""
+
+OPENED, STAYS_OPEN, CLOSED = "keyturn.incident.opened", "keyturn.incident.open", "keyturn.incident.closed"
+"""What Prefect is told of an incident; the resource is ``keyturn.incident.ID``."""
+INCIDENT: Final = "keyturn.incident."
+
+Steps = tuple[Step, ...]
+
+
+async def see_through(incident: Incident, pauses: Sequence[float]) -> Standing:
+    """Every step of every secret, again after each pause where it failed; then the proof and the report."""
+    left: dict[str, Steps] = dict.fromkeys(incident.paths, STEPS[incident.mode])
+    for pause in (0.0, *pauses):
+        await asyncio.sleep(pause)
+        if not (left := await tried(incident, left)):
+            break
+    standing = await tasks.conclude(incident.id)
+    await sign_ledger(standing)
+    await leave_report(standing)
+    if not standing.open and incident.closed_at is None:
+        tell(CLOSED, standing.incident, in_short(standing))
+    return standing
+
+
+async def tried(incident: Incident, left: dict[str, Steps]) -> dict[str, Steps]:
+    """These steps of these secrets, a few secrets at a time; those that are worth another try."""
+    advance: Callable[[Incident, str, Steps], Awaitable[Steps]]
+    advance = step_by_step if len(incident.paths) <= FEW else in_one_task
+    results = await each(list(left), lambda path: advance(incident, path, left[path]))
+    return {path: steps for path, steps in results.items() if isinstance(steps, tuple) and steps}
+
+
+async def step_by_step(incident: Incident, path: str, steps: Steps) -> Steps:
+    """Each step of a secret in a task of its own; those worth another try. One that fails stops none after it."""
+    again = []
+    for wanted in steps:
+        named = tasks.advance.with_options(task_run_name=f"{wanted} {path}")
+        try:
+            await named(path, incident, wanted)
+        except TransientError:
+            again.append(wanted)
+        except KeyturnError:  # the task shows it, and the incident keeps it
+            continue
+    return tuple(again)
+
+
+async def in_one_task(incident: Incident, path: str, steps: Steps) -> Steps:
+    """All steps of a secret in one task; all of them again where that is worth another try."""
+    try:
+        await tasks.advance_all.with_options(task_run_name=f"revoke {path}")(path, incident)
+    except TransientError:
+        return steps
+    except KeyturnError:
+        return ()
+    return ()
+
+
+async def sign_ledger(standing: Standing) -> None:
+    """A checkpoint of the ledger that covers the incident; one that can't be made is a failed task, and no more."""
+    with suppress(KeyturnError):
+        await tasks.checkpoint(standing.incident.id)
+
+
+async def leave_report(standing: Standing) -> None:
+    """The table and the report in the Prefect UI; a report that can't be made takes nothing back."""
+    incident = standing.incident
+    await table(f"incident-{incident.id}", incident_rows(standing), in_short(standing))
+    try:
+        said = await tasks.make_report(incident.id)
+    except KeyturnError as error:
+        said = f"The report can't be made: {error}"
+    await acreate_markdown_artifact(said, key=slug(f"report-{incident.id}"), description=in_short(standing))
+
+
+def over(standing: Standing) -> Standing:
+    """How the run ends: well once the incident is closed. Raises TransientError with what is left of an open one."""
+    if standing.open:
+        raise still_open([standing])
+    return well(in_short(standing), standing)
+
+
+def still_open(standings: Sequence[Standing]) -> TransientError:
+    """What is left of these incidents, for people."""
+    names = ", ".join(one.incident.id for one in standings)
+    said = "; ".join(left for one in standings for left in one.left) or "its proof is not complete"
+    hint = f"It is tried again every five minutes. Mend the cause; `keyturn revoke --resume {names}` tries at once"
+    return TransientError("close", names, f"something is left: {said}", hint)
+
+
+def in_short(standing: Standing) -> str:
+    """An incident in one line."""
+    incident, secrets = standing.incident, standing.secrets
+    ended = [one.cut_at for one in secrets if one.cut_at]
+    said = [f"{len(ended)} of {len(secrets)} credentials ended at their targets"] if secrets else []
+    said += [f"the last after {(max(ended) - incident.triggered_at).total_seconds():.2f} s"] if ended else []
+    said += [f"{len(incident.leases)} leases"] if incident.leases else []
+    state = f"open, {len(standing.left)} things left" if standing.open else "closed, and proven"
+    return f"{incident.id} is {state}: {', '.join(said)}"
+
+
+def tell(event: str, incident: Incident, why: str) -> None:
+    """Tell Prefect, and with it whoever has an automation for it."""
+    resource = {"prefect.resource.id": f"{INCIDENT}{incident.id}", "prefect.resource.name": incident.id}
+    payload = {"incident": incident.id, "state": event.removeprefix(INCIDENT), "why": why, "mode": str(incident.mode)}
+    emit_event(event, resource=resource, payload=payload | {"secrets": list(incident.paths)})

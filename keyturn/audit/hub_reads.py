@@ -1,0 +1,138 @@
+"""One line of a hub's audit log as a read of a secret's value: whose, of what, from where, and what it gave."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from keyturn.core.access import Access
+from keyturn.core.audit_lines import AuditMount, entry
+
+RESPONSE: Final = b'"response"'
+UNWRAP: Final = "sys/wrapping/unwrap"
+REMEMBERED: Final = 10_000
+"""Wrapped answers that are remembered until somebody unwraps them; beyond, the oldest is forgotten."""
+
+ROLES: Final = ("role_name", "username", "role")
+"""Where logins put the name of the AppRole, of the user, and of the role of every other method."""
+
+ABSENT: Final = 404
+SHORT: Final = 8
+"""Hex digits that tell one login from another."""
+
+HASHED: Final = "hmac-"
+
+Part = Mapping[str, Any]
+
+
+class HubReads:
+    """Reads the lines of one log in their order, for one KV v2 mount. Used by one thread.
+
+    ``given`` counts answers that tell what they held, ``bare`` those without an error that tell nothing.
+    """
+
+    def __init__(self, mount: AuditMount) -> None:
+        self.given = 0
+        self.bare = 0
+        self._mount = mount
+        self._wrapped: dict[str, tuple[str, str]] = {}
+
+    @property
+    def needles(self) -> tuple[bytes, bytes, bytes]:
+        """A line can only be a read if it holds the first of these, and the second or the third."""
+        return RESPONSE, f'"{self._mount.mount.strip("/")}/data/'.encode(), UNWRAP.encode()
+
+    def access(self, line: bytes) -> Access | None:
+        """What a line tells, None where it is no read of a value. Raises ValueError, KeyError, TypeError."""
+        said = entry(line)
+        if said["type"] != "response":
+            return None
+        request = part(said, "request")
+        if request.get("path") == UNWRAP:
+            return self._unwrapped(said, request)
+        kind, path = self._mount.place(request) or ("", "")
+        if kind != "data" or request.get("operation") != "read":
+            return None
+        who = principal(part(said, "auth"))
+        if wrapped := part(part(said, "response"), "wrap_info"):
+            self._remember(str(wrapped.get("token")), path, who)
+        return self._read(said, path, who)
+
+    def _read(self, said: Part, path: str, who: str) -> Access:
+        request, response = part(said, "request"), part(said, "response")
+        data, failed = part(response, "data"), bool(said.get("error"))
+        bare = not data and not response.get("wrap_info")
+        self.given += not bare and not failed
+        self.bare += bare and not failed
+        return Access(
+            at=moment(said["time"]),
+            system="hub",
+            path=path,
+            version=version(data, request),
+            principal=who,
+            source=source(request),
+            # An absent or deleted version is answered without an error, and without a value.
+            denied=failed or bare or data.get("http_status_code") == ABSENT,
+            login=login(part(said, "auth"), request),
+        )
+
+    def _remember(self, token: str, path: str, who: str) -> None:
+        self._wrapped[token] = (path, who)
+        if len(self._wrapped) > REMEMBERED:
+            del self._wrapped[next(iter(self._wrapped))]
+
+    def _unwrapped(self, said: Part, request: Part) -> Access | None:
+        """The value reaches whoever unwraps it, be it with a login of their own or with the wrapping token alone."""
+        given = str(part(request, "data").get("token") or "")
+        path, wrapper = self._wrapped.get(given or str(request.get("client_token")), ("", ""))
+        if not path:
+            return None
+        return self._read(said, path, principal(part(said, "auth")) if given else f"wrapping token of {wrapper}")
+
+
+def part(said: Part, name: str) -> Part:
+    """A member that is an object; an empty one otherwise."""
+    found = said.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def moment(text: str) -> datetime:
+    """A line's time, UTC where it names no zone. Raises ValueError, TypeError."""
+    told = datetime.fromisoformat(text)
+    return told if told.tzinfo else told.replace(tzinfo=UTC)
+
+
+def principal(auth: Part) -> str:
+    """The login's display name, and its role or user where that is not in it."""
+    shown = str(auth.get("display_name") or "")
+    if not shown:
+        return "unknown token"
+    # Whoever makes a token chooses its metadata, so there it names nobody.
+    made = shown == "token" or shown.startswith("token-")
+    told = part(auth, "metadata")
+    role = "" if made else next((str(told[name]) for name in ROLES if told.get(name)), "")
+    named = shown if not role or f"-{shown}".endswith(f"-{role}") else f"{shown} {role}"
+    return f"{named} (root policy)" if "root" in (auth.get("policies") or ()) else named
+
+
+def login(auth: Part, request: Part) -> str:
+    """Tells one login from another: the beginning of its accessor's hash, or of the hash of a token that has none."""
+    accessor, token = str(auth.get("accessor") or ""), str(request.get("client_token") or "")
+    told = accessor or (token if token.startswith(HASHED) else "")
+    return told.rpartition(":")[2][:SHORT]
+
+
+def source(request: Part) -> str:
+    """The address that asked, and for whom it says to have asked where the hub is told to log that."""
+    address = str(request.get("remote_address") or "")
+    headers = {str(name).lower(): value for name, value in part(request, "headers").items()}
+    said = headers.get("x-forwarded-for")
+    forwarded = ", ".join(map(str, said)) if isinstance(said, list) else str(said or "")
+    return address if not forwarded or HASHED in forwarded else f"{address}, said to be for {forwarded}"
+
+
+def version(data: Part, request: Part) -> int | None:
+    """The version that was given, or else the one that was asked for where the hub is told to log that in clear."""
+    if isinstance(given := part(data, "metadata").get("version"), int):
+        return given
+    asked = str(part(request, "data").get("version") or "")
+    return int(asked) if asked.isascii() and asked.isdigit() else None

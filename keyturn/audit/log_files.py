@@ -1,0 +1,81 @@
+"""A log file and what it was before it was rotated: which files there are, and their lines in flat memory."""
+
+import bz2
+import errno
+import gzip
+import lzma
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Final
+
+CHUNK: Final = 1024 * 1024
+"""Bytes read at once."""
+
+LONGEST: Final = 64 * 1024 * 1024
+"""Bytes of one line, above which it is no audit line: the hub takes requests of 32 MiB at most."""
+
+ROTATED: Final = re.compile(r"[.-]\d[\dTZ.:_-]*(?:\.([A-Za-z]\w*))?")
+"""What logrotate and its like put behind a file's name: a number or a date, and how it was packed."""
+
+OPENERS: Final[Mapping[str, Callable[[Path], BufferedIOBase]]] = {
+    "": lambda plain: plain.open("rb"),
+    "gz": gzip.open,
+    "bz2": bz2.open,
+    "xz": lzma.open,
+}
+
+BROKEN: Final = (OSError, EOFError, zlib.error, lzma.LZMAError)
+"""What reading a file may raise, one that was packed and breaks off included."""
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """One file of a log, and how it is packed: "" for plain text."""
+
+    path: Path
+    packing: str = ""
+
+    def opened(self) -> BufferedIOBase:
+        """Its text. Raises OSError."""
+        if self.packing not in OPENERS:
+            raise OSError(errno.ENOTSUP, f"it is packed as {self.packing}, which is not read here")
+        return OPENERS[self.packing](self.path)
+
+    def changed(self) -> datetime:
+        """When it was last written to. Raises OSError."""
+        return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+
+
+def rotations(file: Path) -> list[LogFile]:
+    """The file, where it is there, and its rotated siblings, by name. Raises OSError."""
+    own = [LogFile(file)] if file.exists() else []
+    named = [(path, path.name[len(file.name) :]) for path in file.parent.iterdir() if path.name.startswith(file.name)]
+    told = ((path, ROTATED.fullmatch(rest)) for path, rest in sorted(named))
+    return own + [LogFile(path, rest[1] or "") for path, rest in told if rest]
+
+
+def lines(file: BufferedIOBase, longest: int = LONGEST) -> Iterator[bytes]:
+    """Every line that holds anything, without its end.
+
+    Of a line that is longer only the beginning is given, so nobody takes it for a whole one. Raises BROKEN.
+    """
+    partial, dropping = b"", False
+    while chunk := file.read(CHUNK):
+        first, *rest = chunk.split(b"\n")
+        if not dropping:
+            partial += first
+        if rest:
+            if partial:
+                yield partial
+            yield from filter(None, rest[:-1])
+            partial, dropping = rest[-1], False
+        elif len(partial) > longest:
+            yield partial[:longest]
+            partial, dropping = b"", True
+    if partial:
+        yield partial

@@ -1,0 +1,140 @@
+"""Signed notes, as C2SP's signed-note tells: a text, a blank line, and a line for each signature.
+
+Keys are Ed25519 and named; on a command line one is written ``name+hash+base64``, the form of Go's sumdb.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from keyturn.core.errors import Invalid, Rewritten
+from keyturn.core.ledger import Signer
+
+ED25519: Final = b"\x01"
+"""The byte of the signature type."""
+
+KEY_SIZE: Final = 32
+KEY_ID_SIZE: Final = 4
+
+NOTE_LIMIT: Final = 65_536
+"""Characters of a note; one signature takes about 150."""
+
+_NAME: Final = re.compile(r"[^\s+]+")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x09\x0b-\x1f\ud800-\udfff]")
+
+Verify = Callable[[bytes, bytes, bytes], bool]
+"""Whether, for an Ed25519 key of 32 bytes and a message, the signature of 64 bytes holds (RFC 8032)."""
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """Who may sign, and the key that tells it. Raises Invalid for a name with a space or plus, or a key of other size.
+
+    ``str`` gives the form for command lines.
+    """
+
+    name: str
+    key: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not _nameable(self.name):
+            raise Invalid("use", repr(self.name), "it can't name a key", "Choose a name without spaces and plus signs")
+        if len(self.key) != KEY_SIZE:
+            raise Invalid("use", f"the key {self.name}", "an Ed25519 key has 32 bytes", "Check the key's type")
+
+    @property
+    def key_id(self) -> bytes:
+        """What signatures tell the key by, 4 bytes."""
+        return hashlib.sha256(self.name.encode() + b"\n" + ED25519 + self.key).digest()[:KEY_ID_SIZE]
+
+    def __str__(self) -> str:
+        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(ED25519 + self.key).decode()}"
+
+    @classmethod
+    def parse(cls, text: str) -> "PublicKey":
+        """The key in the form for command lines. Raises Invalid."""
+        name, key_id, encoded = [*text.strip().split("+", 2), "", ""][:3]
+        typed = _decoded(encoded)
+        if typed[:1] == ED25519 and len(typed) == 1 + KEY_SIZE and _nameable(name):
+            found = cls(name, typed[1:])
+            if found.key_id.hex() == key_id:
+                return found
+        hint = "It reads name+hash+base64, in one piece, and is told by whoever runs the ledger"
+        raise Invalid("read", "a public key", "it is not whole, or not one of Ed25519", hint)
+
+
+def signed(text: str, name: str, signer: Signer) -> str:
+    """The text, which ends with a newline, as a note that ``name`` has signed. Raises Invalid for other texts."""
+    if not text.endswith("\n") or "\n\n" in text or not _printable(text):
+        raise Invalid("sign", name, "the text is no note", "Give whole lines, none of them empty")
+    key = PublicKey(name, signer.public_key())
+    signature = base64.b64encode(key.key_id + signer.sign(text.encode())).decode()
+    return f"{text}\n— {name} {signature}\n"
+
+
+def opened(note: str, keys: Collection[PublicKey], verify: Verify) -> str:
+    """The text of a note that one of ``keys`` has signed. Raises Rewritten where none did, or a signature is wrong."""
+    text, signatures = _parted(note)
+    told = False
+    for name, key_id, signature in signatures:
+        for key in keys:
+            if (key.name, key.key_id) == (name, key_id):
+                if not verify(key.key, text.encode(), signature):
+                    raise _refused(f"the signature of {name} does not hold")
+                told = True
+    if not told:
+        raise _refused("no key that is trusted has signed it")
+    return text
+
+
+def unverified(note: str) -> str:
+    """The text of a note, whoever signed it. Raises Rewritten when it is no note."""
+    return _parted(note)[0]
+
+
+def signed_by(note: str, key: PublicKey) -> bool:
+    """Whether the note says that this key has signed it; whether it did is another question."""
+    return any((name, key_id) == (key.name, key.key_id) for name, key_id, _ in _parted(note)[1])
+
+
+def _parted(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
+    """The text, and of each signature the key's name, its id and the signature."""
+    text, blank, lines = note.rpartition("\n\n")
+    if not blank or len(note) > NOTE_LIMIT or not lines.endswith("\n") or not _printable(note):
+        raise _refused("it is not a signed note")
+    return f"{text}\n", list(_signatures(lines))
+
+
+def _signatures(lines: str) -> Iterator[tuple[str, bytes, bytes]]:
+    for line in lines[:-1].split("\n"):
+        dash, name, encoded = [*line.split(" "), "", ""][:3]
+        decoded = _decoded(encoded)
+        if dash != "—" or line.count(" ") != 2 or not _nameable(name) or len(decoded) <= KEY_ID_SIZE:
+            raise _refused("a line of its signatures can't be read")
+        yield name, decoded[:KEY_ID_SIZE], decoded[KEY_ID_SIZE:]
+
+
+def _refused(problem: str) -> Rewritten:
+    hint = "Compare it with the copy in the hub, and use the key that the hub tells"
+    return Rewritten("verify", "a checkpoint", problem, hint)
+
+
+def _decoded(encoded: str) -> bytes:
+    """Standard base64, padded; empty when it is none."""
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (ValueError, binascii.Error):
+        return b""
+
+
+def _nameable(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and _printable(name)
+
+
+def _printable(text: str) -> bool:
+    """Whether it holds no control character but newlines, and can be written in UTF-8."""
+    return _UNPRINTABLE.search(text) is None

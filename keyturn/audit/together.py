@@ -1,0 +1,57 @@
+"""Group commit: what several threads write at the same moment becomes durable together."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+from keyturn.core.errors import KeyturnError, Unrecorded
+
+
+class Together:
+    """Hands what threads give to ``write``, one call at a time; each thread returns once its own part is written.
+
+    Whoever comes while another writes waits, and the first of those who waited writes for all of them.
+    """
+
+    def __init__(self, write: Callable[[Sequence[str]], None]) -> None:
+        self._write = write
+        self._waiting: deque[_Part] = deque()
+        self._writing = Lock()
+
+    def add(self, texts: Sequence[str]) -> None:
+        """Write these, in order and next to each other. Raises what ``write`` raised."""
+        part = _Part(texts)
+        self._waiting.append(part)
+        with self._writing:
+            if not part.over:
+                self._write_for_all()
+        if part.error:
+            raise part.error from None
+
+    def _write_for_all(self) -> None:
+        parts = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        error: KeyturnError = Unrecorded("write", "the ledger", "it was interrupted", "Run it again")
+        try:
+            self._write([text for part in parts for text in part.texts] if len(parts) > 1 else parts[0].texts)
+        except KeyturnError as raised:
+            error = raised
+        else:
+            for part in parts:
+                part.over = True
+        finally:
+            for part in parts:
+                part.end(error)
+
+
+class _Part:
+    """What one thread gave, and how it ended."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = texts
+        self.over = False
+        self.error: KeyturnError | None = None
+
+    def end(self, error: KeyturnError) -> None:
+        """It was not written, for that reason, unless it was; each thread raises an error of its own."""
+        if not self.over:
+            self.over, self.error = True, type(error)(*error.args)

@@ -1,0 +1,49 @@
+"""The port of what tells who has read secrets: the hub's audit log, and the logs of clouds that may join it later."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Access:
+    """One attempt to read a secret's value.
+
+    ``system`` is where it was read ("hub", or a store's name), ``path`` the secret's in the hub, ``version`` the one
+    that was given or asked for, None where the log does not tell. ``principal`` is who, in the system's own words (a
+    display name, an entity or ARN), ``login`` tells two logins of one principal apart, ``source`` is the address it
+    came from; both are empty where the log does not tell. ``denied`` says that it got nothing.
+    """
+
+    at: datetime
+    system: str
+    path: str
+    version: int | None
+    principal: str
+    source: str
+    denied: bool = False
+    login: str = ""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What a log was read of: how many lines or events, the first and the last moment they tell of.
+
+    ``gaps`` says in words what could not be read or is not there; whoever trusts the log has to know them.
+    """
+
+    lines: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+    gaps: tuple[str, ...] = ()
+
+
+class AccessLog(Protocol):
+    """One system's log. ``name`` stands in reports, ``coverage`` is that of the last :meth:`accesses`, at its end."""
+
+    name: str
+    coverage: Coverage
+
+    def accesses(self, since: datetime, until: datetime) -> Iterator[Access]:
+        """Every read and attempt to read within that time, oldest first. Raises Unavailable where it can't be read."""

@@ -1,0 +1,63 @@
+"""The port of the ledger: what was done, by whom, to which secret, written so that nobody can take it back quietly."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+
+class Outcome(StrEnum):
+    """How far an action has come when its entry is written."""
+
+    BEGUN = "begun"
+    """It is written before anything is changed."""
+    DONE = "done"
+    FAILED = "failed"
+    DENIED = "denied"
+    """Whoever asked lacks the permission, and nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One action, in names only; what has none of a thing leaves it empty.
+
+    ``time`` is UTC. ``actor`` is who asked, ``run`` the Prefect run or process it was done in, ``host`` the machine.
+    ``secret`` is a hub path, ``version`` the hub's, ``fingerprint`` 64 hex digits. ``place`` is the destination
+    (``store:name``), target or consumer that it was done to, ``note`` a remark: why, or the error's words.
+    """
+
+    time: datetime
+    actor: str
+    action: str
+    outcome: Outcome
+    secret: str = ""
+    version: int = 0
+    fingerprint: str = ""
+    place: str = ""
+    note: str = ""
+    run: str = ""
+    host: str = ""
+
+
+class Ledger(Protocol):
+    """Where entries are written. One instance serves many threads, several processes may write the same ledger."""
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Write these, one after the other and all of them or none, and return once they are durable.
+
+        Raises Unrecorded.
+        """
+
+    def close(self) -> None:
+        """Let go of it; it can't be written afterwards."""
+
+
+class Signer(Protocol):
+    """An Ed25519 key that signs elsewhere (RFC 8032)."""
+
+    def public_key(self) -> bytes:
+        """Its public half, 32 bytes."""
+
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes."""

@@ -1,0 +1,40 @@
+"""What Google Cloud IAM's refusals mean in our words: the status or the kind, and nothing of their text."""
+
+from typing import Final
+
+import requests
+from google.auth import exceptions as auth
+
+from keyturn.core import errors
+
+CHECK: Final = "Check the network and the endpoint"
+SIGN_IN: Final = "Set GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth application-default login"
+GRANT: Final = "Grant roles/iam.serviceAccountKeyAdmin on the service account to the caller, and enable the IAM API"
+NO_ACCOUNT: Final = "Correct the service account in the secret's rotation, or the project of the target"
+
+
+def refused(answer: requests.Response, doing: str, name: str) -> errors.KeyturnError:
+    """Our error for a refusal of Google's: its status, and nothing of its text. Source: AIP-193."""
+    status = answer.status_code
+    problem = f"Google answered {status}"
+    if status in (401, 403):
+        return errors.Denied(doing, name, problem, GRANT)
+    if status == 404:
+        return errors.NotFound(doing, name, problem, NO_ACCOUNT)
+    if status == 409:
+        return errors.Locked(doing, name, problem, "Somebody else changes it: run again")
+    if status == 429:
+        after = answer.headers.get("Retry-After", "")
+        return errors.Throttled(doing, name, problem, "", float(after) if after.isdigit() else None)
+    if status >= 500:
+        return errors.Unavailable(doing, name, problem)
+    return errors.Invalid(doing, name, problem, "Check the project and the account")
+
+
+def from_google(error: Exception, doing: str, name: str) -> errors.KeyturnError:
+    """Our error for one of the SDK's: its kind, and nothing of its text."""
+    kind = type(error).__name__
+    lasting = isinstance(error, auth.GoogleAuthError) and not error.retryable
+    if lasting and not isinstance(error, auth.TransportError):
+        return errors.Denied(doing, name, f"no usable Google credentials ({kind})", SIGN_IN)
+    return errors.Unavailable(doing, name, f"Google did not answer ({kind})", CHECK)

@@ -1,0 +1,206 @@
+"""The file of a SQLite ledger: making it, opening it, and SQLite's errors in our words."""
+
+import errno
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Final, TypeVar
+
+from keyturn.core.errors import KeyturnError
+
+T = TypeVar("T")
+
+APPLICATION: Final = 0x4B_54_4C_47
+"""What tells the file from other databases: SQLite's application_id."""
+
+SCHEMA: Final = 1
+"""The schema's number: SQLite's user_version."""
+
+TABLES: Final = (
+    "CREATE TABLE entries (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL)",
+    "CREATE TABLE checkpoints (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, note TEXT NOT NULL)",
+    "CREATE TABLE tiles (level INTEGER, number INTEGER, hashes BLOB NOT NULL, PRIMARY KEY (level, number))"
+    " WITHOUT ROWID",
+    f"PRAGMA application_id = {APPLICATION}",
+    f"PRAGMA user_version = {SCHEMA}",
+)
+
+PRIVATE_FILE: Final = 0o600
+PRIVATE_DIRECTORY: Final = 0o700
+
+PATIENCE: Final = 10.0
+"""Seconds that reading a copy waits for a lock."""
+
+PAUSE: Final = 0.001
+"""Seconds between attempts to lock the file."""
+
+REMEDIES: Final[Mapping[int, tuple[str, str]]] = {
+    sqlite3.SQLITE_FULL: ("the disk is full", "Make room on it"),
+    sqlite3.SQLITE_READONLY: ("it can't be written", "Check owner and mode of the file and its directory"),
+    sqlite3.SQLITE_PERM: ("it can't be written", "Check owner and mode of the file and its directory"),
+    sqlite3.SQLITE_CANTOPEN: ("it can't be opened", "Check owner and mode of the file and its directory"),
+    sqlite3.SQLITE_IOERR: ("the disk refuses it", "Make room on it, or see the system's log"),
+    sqlite3.SQLITE_BUSY: ("others have kept it locked for too long", "See which process holds it: fuser tells"),
+    sqlite3.SQLITE_LOCKED: ("others have kept it locked for too long", "See which process holds it: fuser tells"),
+    sqlite3.SQLITE_CORRUPT: ("it is damaged", "Keep it aside, and bring the newest copy back"),
+    sqlite3.SQLITE_NOTADB: ("it is no SQLite file", "Keep it aside, or give the ledger another place"),
+}
+"""By SQLite's primary result code: what it means, and what to do."""
+
+UNREACHED: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""Codes that tell nothing about what stands in the file."""
+
+_CREATING: Final = Lock()
+
+
+class NotOurs(Exception):
+    """What lies there is no ledger that this version writes; its text says why, ``hint`` what to do."""
+
+    def __init__(self, problem: str, hint: str) -> None:
+        super().__init__(problem)
+        self.hint = hint
+
+
+def connect(file: Path, patience: float) -> sqlite3.Connection:
+    """A connection to the ledger, which is made where it is missing. Raises sqlite3.Error, OSError and NotOurs."""
+    # Closing a second descriptor of the file would drop the locks that SQLite holds in this process: one at a time.
+    with _CREATING:
+        _create(file)
+        connection = _bare(file.as_uri(), patience)
+    try:
+        if _empty(connection):
+            _prepare(connection, patience)
+        check(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_copy(file: Path) -> tuple[sqlite3.Connection, bool]:
+    """A connection to a ledger, or a copy of one, that writes nothing, and whether it would notice other writers.
+
+    Raises sqlite3.Error, OSError and NotOurs.
+    """
+    beside = file.with_name(f"{file.name}-wal")
+    # A file in WAL mode that is alone is whole. SQLite would make files beside it, so it is told to read as if from
+    # a medium that can't change.
+    if beside.exists():
+        try:
+            return _checked(f"{file.as_uri()}?mode=ro"), True
+        except sqlite3.OperationalError:
+            if beside.stat().st_size:
+                raise
+    return _checked(f"{file.as_uri()}?immutable=1"), False
+
+
+def _checked(uri: str) -> sqlite3.Connection:
+    connection = _bare(uri, PATIENCE)
+    try:
+        check(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def check(connection: sqlite3.Connection) -> None:
+    """Raise NotOurs unless it is a ledger in the schema that this version writes, and nothing acts within it."""
+    application, schema = _pragma(connection, "application_id"), _schema(connection)
+    if application != APPLICATION:
+        raise NotOurs("it is a database of something else", "Give the ledger another place: KEYTURN_LEDGER")
+    if schema != SCHEMA:
+        raise NotOurs(
+            f"its schema {schema} is not the {SCHEMA} of this version", "Use the newest Keyturn that wrote it"
+        )
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE type IN ('trigger', 'view')").fetchone():
+        raise NotOurs("somebody has put a trigger or a view into it", "Verify it, then bring the newest copy back")
+
+
+def patiently(ask: Callable[[], T], patience: float) -> T:
+    """What ``ask`` gives, asked again while others keep the file locked, for ``patience`` seconds. Raises as it does.
+
+    SQLite's own timeout sleeps for up to 0.1 s between its attempts, in which a hundred others may have written.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return ask()
+        except sqlite3.OperationalError as error:
+            if code_of(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE)
+
+
+def translated(kind: type[KeyturnError], error: Exception, doing: str, file: Path) -> KeyturnError:
+    """The error as ``kind``, with place and remedy."""
+    match error:
+        case NotOurs():
+            problem, hint = str(error), error.hint
+        case FileExistsError() | NotADirectoryError():
+            problem, hint = "what should be its directory is a file", "Give the ledger another place: KEYTURN_LEDGER"
+        case OSError():
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            hint = "Make room on the disk" if full else "Check owner and mode of its directory"
+            problem = os.strerror(error.errno or 0).lower()
+        case _:
+            code = code_of(error)
+            problem, hint = REMEDIES.get(code, (f"SQLite refuses it (code {code})", "Verify it: keyturn ledger verify"))
+    return kind(doing, f"the ledger {file}", problem, hint)
+
+
+def code_of(error: Exception) -> int:
+    """SQLite's primary result code; errors of the module itself have none of their own."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+
+
+def _create(file: Path) -> None:
+    """Make the file, empty and private, where it is missing; its directory, too."""
+    if file.exists():
+        return
+    file.parent.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
+
+
+def _bare(uri: str, patience: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, timeout=patience, isolation_level=None, check_same_thread=False, uri=True)
+    connection.text_factory = bytes
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, patience: float) -> None:
+    """Make the tables in an empty database, unless another process does so at this moment."""
+    # Where others open the file at the same moment SQLite refuses this at once, however long its timeout.
+    patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), patience)
+    connection.execute("BEGIN IMMEDIATE")
+    if _empty(connection):
+        for statement in TABLES:
+            connection.execute(statement)
+    connection.execute("COMMIT")
+
+
+def _empty(connection: sqlite3.Connection) -> bool:
+    return _schema(connection) == 0 and not connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+
+
+def _schema(connection: sqlite3.Connection) -> int:
+    return _pragma(connection, "user_version")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])

@@ -1,0 +1,99 @@
+"""The statements that make, mark and compare PostgreSQL's roles, each within the transaction of its cursor."""
+
+import re
+from typing import Final
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+FENCE: Final = re.compile(r" ?\[keyturn sequence=(\d+)\]")
+
+PRIVILEGES: Final = """
+WITH granted AS (
+    SELECT member, 'member of ' || roleid::regrole AS what FROM pg_auth_members
+  UNION ALL
+    SELECT d.refobjid, privilege_type || ' on ' || c.oid::regclass
+      FROM pg_shdepend d JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid,
+           aclexplode(c.relacl) WHERE grantee = d.refobjid AND d.deptype = 'a' AND d.dbid = (
+           SELECT oid FROM pg_database WHERE datname = current_database())
+  UNION ALL
+    SELECT d.refobjid, privilege_type || ' on schema ' || n.nspname
+      FROM pg_shdepend d JOIN pg_namespace n ON d.classid = 'pg_namespace'::regclass AND n.oid = d.objid,
+           aclexplode(n.nspacl) WHERE grantee = d.refobjid AND d.deptype = 'a' AND d.dbid = (
+           SELECT oid FROM pg_database WHERE datname = current_database())
+  UNION ALL
+    SELECT d.refobjid, privilege_type || ' on database ' || b.datname
+      FROM pg_shdepend d JOIN pg_database b ON d.classid = 'pg_database'::regclass AND b.oid = d.objid,
+           aclexplode(b.datacl) WHERE grantee = d.refobjid AND d.deptype = 'a'
+)
+SELECT what FROM granted JOIN pg_roles ON pg_roles.oid = member WHERE rolname = %(like)s
+EXCEPT SELECT what FROM granted JOIN pg_roles ON pg_roles.oid = member WHERE rolname = %(account)s
+ORDER BY what
+"""
+"""What one role was granted and the other was not: memberships, and grants on tables, schemas and databases."""
+
+MEMBERSHIPS: Final = """
+SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
+WHERE r.rolname = %s ORDER BY 1
+"""
+
+
+def lock_account(cursor: Cursor, account: str) -> str | None:
+    """Take the account's lock until the transaction ends; the role's comment, None when there is no role."""
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('keyturn:' || %s, 0))", (account,))
+    cursor.execute(
+        "SELECT coalesce(shobj_description(oid, 'pg_authid'), '') FROM pg_roles WHERE rolname = %s", (account,)
+    )
+    return first(cursor)
+
+
+def role_exists(cursor: Cursor, account: str) -> bool:
+    """Whether there is such a role."""
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (account,))
+    return cursor.fetchone() is not None
+
+
+def marked(comment: str | None) -> int | None:
+    """The sequence number in a role's comment; None where none has been written."""
+    stands = FENCE.search(comment or "")
+    return int(stands[1]) if stands else None
+
+
+def mark(cursor: Cursor, account: str, comment: str, sequence: int) -> None:
+    """Write the sequence number into the role's comment; the rest of the comment stays."""
+    text = FENCE.sub("", comment) + f" [keyturn sequence={sequence}]"
+    cursor.execute(sql.SQL("COMMENT ON ROLE {} IS %s").format(sql.Identifier(account)), (text.strip(),))
+
+
+def create_role(cursor: Cursor, account: str, like: str | None) -> None:
+    """Make the account with the memberships of ``like``; it can't log in before it has a password."""
+    cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(account)))
+    cursor.execute(MEMBERSHIPS, (like,))
+    for (group,) in cursor.fetchall():
+        cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(account)))
+
+
+def act_as(cursor: Cursor, account: str, owner: str) -> None:
+    """Let all that the account makes belong to ``owner``: it is a member, and acts as it from login on."""
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s AND %s = ANY(rolconfig)", (account, f"role={owner}"))
+    if cursor.fetchone():
+        return
+    names = {"owner": sql.Identifier(owner), "account": sql.Identifier(account)}
+    cursor.execute(sql.SQL("GRANT {owner} TO {account}").format(**names))
+    cursor.execute(sql.SQL("ALTER ROLE {account} SET role = {owner}").format(**names))
+
+
+def let_in(cursor: Cursor, account: str, verifier: str) -> None:
+    """Let the account log in with the password of this SCRAM verifier."""
+    cursor.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD %s").format(sql.Identifier(account)), (verifier,))
+
+
+def shut(cursor: Cursor, account: str) -> None:
+    """Refuse every login of the account, and forget its password."""
+    cursor.execute(sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL").format(sql.Identifier(account)))
+
+
+def first(cursor: Cursor) -> str | None:
+    """The only column of the only row, None without a row."""
+    row = cursor.fetchone()
+    return str(row[0]) if row else None

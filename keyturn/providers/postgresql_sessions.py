@@ -1,0 +1,94 @@
+"""The sessions of a PostgreSQL account: how many there are, and ending them so that none slips through.
+
+A server process that is logging somebody in shows whose it is only once it has let him in. Until then nothing is
+seen of it but the lock on its own first transaction. So whoever has been let in under the eyes of a change that
+refuses logins is waited for, and ended too.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Final
+
+from psycopg2.errors import InsufficientPrivilege
+from psycopg2.extensions import cursor as Cursor
+
+from keyturn.core.errors import Denied, Unavailable
+
+PAUSE: Final = 0.01
+"""Seconds between two looks: a session that is told to end is gone in less."""
+
+PATIENCE: Final = 5.0
+"""Seconds until sessions that do not end are an error."""
+
+LOGGING_IN: Final = 0.5
+"""Seconds for which those are waited for that were logging in when logins began to fail. Whoever takes longer is still
+being asked for the password, and is let in by what the server knows of the account afterwards."""
+
+STARTED: Final = "SELECT pid FROM pg_locks WHERE locktype = 'virtualxid' AND pid IS NOT NULL"
+
+SHOWN: Final = """
+SELECT pid, usesysid::bigint, usesysid IS NOT NULL OR datid IS NOT NULL,
+       coalesce(backend_type IN ('client backend', 'walsender'), true)
+FROM pg_stat_activity WHERE pid <> pg_backend_pid()
+"""
+"""Whose each process is, whether it is known (the server's own work for one database, since 18 those that are logging
+in stand here as well), and whether it is a session: what kind it is shows to members of pg_read_all_stats alone."""
+
+Begin = Callable[[], AbstractContextManager[Cursor]]
+"""Begins a transaction of the admin's."""
+
+
+def count(cursor: Cursor, account: str) -> int:
+    """How many sessions the account has open now, on all databases of the server."""
+    cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", (account,))
+    (found,) = cursor.fetchone() or (0,)
+    return int(found)
+
+
+def number(cursor: Cursor, account: str) -> int | None:
+    """By what the server knows the account even after it has been dropped; None where there is no such account."""
+    cursor.execute("SELECT oid::bigint FROM pg_roles WHERE rolname = %s", (account,))
+    row = cursor.fetchone()
+    return int(row[0]) if row else None
+
+
+def end(begin: Begin, oid: int, name: str) -> int:
+    """End every session of the account, whose logins must be refused by now: how many. Raises Denied, Unavailable."""
+    began = time.monotonic()
+    ended: set[int] = set()
+    waiting: set[int] | None = None
+    while True:
+        with begin() as cursor:
+            found, starting = _look(cursor, oid)
+            _terminate(cursor, found, name)
+        ended |= found
+        waiting = starting if waiting is None else waiting & starting
+        passed = time.monotonic() - began
+        if not found and (not waiting or passed > LOGGING_IN):
+            return len(ended)
+        if passed > PATIENCE:
+            problem = f"{len(found)} of its {len(ended)} sessions do not end"
+            raise Unavailable("end the sessions of", name, problem, "It is tried again; see pg_stat_activity there")
+        time.sleep(PAUSE)
+
+
+def _look(cursor: Cursor, oid: int) -> tuple[set[int], set[int]]:
+    """The account's sessions, and the processes that do not show yet whose they are."""
+    # In this order: what logs in between the two looks is in both, and never in none.
+    cursor.execute(STARTED)
+    started = {pid for (pid,) in cursor.fetchall()}
+    cursor.execute(SHOWN)
+    shown = cursor.fetchall()
+    mine = {pid for pid, owner, _, session in shown if owner == oid and session}
+    known = {pid for pid, _, told, _ in shown if told}
+    return mine, started - known - {cursor.connection.info.backend_pid}
+
+
+def _terminate(cursor: Cursor, found: set[int], name: str) -> None:
+    try:
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) pid", (sorted(found),))
+    except InsufficientPrivilege:
+        problem = f"{len(found)} of its sessions stay open: the admin role may not end them"
+        hint = f"Run there: GRANT pg_signal_backend TO {cursor.connection.info.user}"
+        raise Denied("end the sessions of", name, problem, hint) from None

@@ -1,0 +1,64 @@
+"""What one step of one secret has done, and what is left of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from keyturn.core.errors import KeyturnError
+from keyturn.revocation.incident import Event, Incident, Progress, Result, Step
+from keyturn.rotation.context import Keyturn
+
+
+@dataclass
+class Done:
+    """Fills up while a step is at work; ``changes`` are those of the progress. Nothing ``left`` ends the step."""
+
+    keyturn: Keyturn
+    step: Step
+    events: list[Event] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    remains: list[str] = field(default_factory=list)
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def did(self, place: str, said: str) -> None:
+        """Something that went well."""
+        self.events.append(Event(self.keyturn.clock(), self.step, Result.DONE, place, said))
+
+    def failed(self, place: str, error: KeyturnError) -> None:
+        """Something that is tried again."""
+        self.misses(place, error.problem, error.hint, type(error).__name__)
+
+    def misses(self, place: str, problem: str, hint: str = "", kind: str = "") -> None:
+        """The same, told in words."""
+        self.events.append(Event(self.keyturn.clock(), self.step, Result.FAILED, place, problem, kind))
+        said = f"{place}: {problem}" if place else problem
+        self.left.append(f"{self.step}: {said}. {hint}".rstrip(". "))
+
+    def stays(self, place: str, said: str) -> None:
+        """Something that can't be removed there."""
+        self.events.append(Event(self.keyturn.clock(), self.step, Result.REMAINS, place, said))
+        self.remains.append(f"{place}: {said}" if place else said)
+
+    def trying(self, place: str, work: Callable[[], str]) -> None:
+        """Do ``work``, which answers what it has done in words; what it raises is noted, and stops nothing else."""
+        try:
+            self.did(place, work())
+        except KeyturnError as error:
+            self.failed(place, error)
+
+    def onto(self, known: Progress) -> Progress:
+        """The progress with all of this in it; what this step left before is replaced."""
+        others = tuple(said for said in known.left if not said.startswith(f"{self.step}: "))
+        finished = known.done if self.left or self.step in known.done else (*known.done, self.step)
+        remains = tuple(dict.fromkeys((*known.remains, *self.remains)))
+        return known.having(
+            **self.changes,
+            events=(*known.events, *self.events),
+            left=(*others, *dict.fromkeys(self.left)),
+            remains=remains,
+            done=finished,
+        )
+
+
+Doer = Callable[[Keyturn, Incident, Progress, Done], None]
+"""One step of one secret, on its progress so far. What it can't foresee may be raised as a KeyturnError."""

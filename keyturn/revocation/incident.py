@@ -1,0 +1,201 @@
+"""An incident in names alone: what was asked for, how far each secret is, and what keeps it open."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+
+class Mode(StrEnum):
+    """What becomes of the secrets."""
+
+    REPLACE = "replace"
+    """The old credential ends, and a new one takes its place everywhere."""
+    REVOKE_ONLY = "revoke-only"
+    """The old credential ends, and nothing takes its place until a person rotates the secret."""
+
+
+class Step(StrEnum):
+    """What is done for each secret, in this order; what a mode does not need is left out."""
+
+    CUT = "cut"
+    """The target refuses the old credential, and its sessions are ended."""
+    REPLACE = "replace"
+    PUSH = "push"
+    NOTIFY = "notify"
+    HUB = "hub"
+    """The hub's old versions are destroyed."""
+    FORGET = "forget"
+    """The stores' old versions are removed; without a replacement the copies themselves."""
+    PROVE = "prove"
+    """The target refuses what it accepted, and no store gives the old value."""
+
+
+STEPS: Final[Mapping[Mode, tuple[Step, ...]]] = {
+    Mode.REPLACE: tuple(Step),
+    Mode.REVOKE_ONLY: (Step.CUT, Step.NOTIFY, Step.HUB, Step.FORGET, Step.PROVE),
+}
+
+
+class Result(StrEnum):
+    """How one action ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    """It is tried again, and keeps the incident open."""
+    REMAINS = "remains"
+    """It can't be done there, whoever tries; what the target refuses anyway keeps nothing open."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One action and its outcome. ``place`` is a target, ``store:name``, a consumer, or empty for the hub.
+
+    ``said`` is in words for people, ``kind`` the class of the error where it failed.
+    """
+
+    at: datetime
+    step: Step
+    result: Result
+    place: str = ""
+    said: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Old:
+    """One version whose value others may know; ``version`` is the hub's, 0 for a candidate that was never in force.
+
+    ``fingerprints`` has that of the whole secret under the empty name, and that of each copy under ``store:name``.
+    """
+
+    version: int
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One secret in an incident.
+
+    ``token`` names the cut in the secret's record. ``version`` and ``fingerprint`` are those of the replacement, 0 and
+    empty without one. ``cut_at`` is when the target was told, ``refused_at`` when it was seen to refuse, ``clear_at``
+    when every copy was seen to be gone or replaced. ``sessions`` is how many were ended. ``outlives`` tells what was
+    given out on the credential and works on, ``remains`` what a service can't remove, ``left`` what is yet to be done.
+    """
+
+    path: str
+    strategy: str
+    owner: str = ""
+    classification: str = ""
+    token: str = ""
+    old: tuple[Old, ...] = ()
+    done: tuple[Step, ...] = ()
+    version: int = 0
+    fingerprint: str = ""
+    cut_at: datetime | None = None
+    refused_at: datetime | None = None
+    clear_at: datetime | None = None
+    sessions: int = 0
+    outlives: tuple[str, ...] = ()
+    remains: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    events: tuple[Event, ...] = ()
+
+    def having(self, **changes: Any) -> "Progress":
+        """This progress with these changes."""
+        return replace(self, **changes)
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON-ready data."""
+        return dict(_plain(asdict(self)))
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any]) -> "Progress":
+        """The reverse of :meth:`to_data`."""
+        read = dict(data)
+        for name in ("cut_at", "refused_at", "clear_at"):
+            read[name] = _moment(read.get(name))
+        read["old"] = tuple(Old(**one) for one in read.get("old", ()))
+        read["done"] = tuple(map(Step, read.get("done", ())))
+        read["events"] = tuple(_event(one) for one in read.get("events", ()))
+        for name in ("outlives", "remains", "left"):
+            read[name] = tuple(read.get(name, ()))
+        return Progress(**read)
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One revocation, as opened. ``selector`` tells in words what was chosen, ``actor`` who asked.
+
+    ``triggered_at`` is when the person or system asked, ``opened_at`` when it stood in the hub. ``leases`` are those
+    that were chosen by their prefix; ``events`` tells what became of them, and of copies that nothing declares now.
+    ``left`` is what keeps it open and belongs to no single secret. ``closed_at`` is None while it is open.
+    """
+
+    id: str
+    reason: str
+    mode: Mode
+    selector: str
+    actor: str
+    triggered_at: datetime
+    opened_at: datetime
+    paths: tuple[str, ...]
+    leases: tuple[str, ...] = ()
+    events: tuple[Event, ...] = ()
+    left: tuple[str, ...] = ()
+    reminded_at: datetime | None = None
+    closed_at: datetime | None = None
+    version: int = field(default=0, compare=False)
+    """That of the hub's entry."""
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON-ready data."""
+        return dict(_plain({name: value for name, value in asdict(self).items() if name != "version"}))
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any], version: int) -> "Incident":
+        """The reverse of :meth:`to_data`."""
+        read = dict(data)
+        for name in ("triggered_at", "opened_at", "reminded_at", "closed_at"):
+            read[name] = _moment(read.get(name))
+        for name in ("paths", "leases", "left"):
+            read[name] = tuple(read.get(name, ()))
+        read["events"] = tuple(_event(one) for one in read.get("events", ()))
+        return Incident(**{**read, "mode": Mode(read["mode"]), "version": version})
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An incident with the progress of each of its secrets: what reports are made of."""
+
+    incident: Incident
+    secrets: tuple[Progress, ...]
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """Everything that is to be done still, each with its secret."""
+        return (*self.incident.left, *(f"{one.path}: {said}" for one in self.secrets for said in one.left))
+
+    @property
+    def open(self) -> bool:
+        """Whether it is not over."""
+        return self.incident.closed_at is None
+
+
+def _event(data: Mapping[str, Any]) -> Event:
+    read = {**data, "at": datetime.fromisoformat(data["at"])}
+    return Event(**{**read, "step": Step(data["step"]), "result": Result(data["result"])})
+
+
+def _moment(said: str | None) -> datetime | None:
+    return datetime.fromisoformat(said) if said else None
+
+
+def _plain(value: Any) -> Any:
+    """Without what says nothing, and with moments as RFC 3339."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items() if one not in (None, (), [], {})}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value.isoformat() if isinstance(value, datetime) else value

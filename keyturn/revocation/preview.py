@@ -1,0 +1,98 @@
+"""What a revocation would do, and whom it would cut off, before anything happens."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from keyturn.core.errors import KeyturnError
+from keyturn.core.hub import HubSecret
+from keyturn.core.record import Record
+from keyturn.revocation.incident import Mode
+from keyturn.revocation.selecting import Selection, versions
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.records import load
+from keyturn.strategies.manual import ManualSettings
+
+AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Blast:
+    """One secret. ``names`` are the accounts and keys that end, ``uses`` what is known of their use now, in words."""
+
+    path: str
+    strategy: str
+    owner: str
+    classification: str
+    version: int
+    destinations: tuple[str, ...]
+    consumers: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Preview:
+    """All that was chosen."""
+
+    mode: Mode
+    secrets: tuple[Blast, ...]
+    leases: tuple[str, ...] = ()
+
+
+def preview(keyturn: Keyturn, selection: Selection, mode: Mode) -> Preview:
+    """What would be ended, and who would notice. Nothing is changed; what can't be told is a warning."""
+    found = side_by_side(lambda path: blast(keyturn, path, mode), selection.paths, AT_ONCE)
+    return Preview(mode, tuple(found), selection.leases)
+
+
+def blast(keyturn: Keyturn, path: str, mode: Mode) -> Blast:
+    """One secret's part of it."""
+    secret, record = keyturn.secret(path), load(keyturn, path)
+    known = list(versions(keyturn, path))
+    named = dict.fromkeys(name for version in known for name in names(keyturn, version))
+    return Blast(
+        path,
+        secret.rotation.strategy,
+        secret.owner,
+        str(secret.classification),
+        known[0].version if known else 0,
+        tuple(place.label for place in keyturn.catalogue.destinations(path)),
+        tuple(secret.consumers),
+        tuple(named),
+        tuple(dict.fromkeys(said for version in known for said in uses(keyturn, version))),
+        tuple(warnings(keyturn, path, mode, record, known)),
+    )
+
+
+def names(keyturn: Keyturn, version: HubSecret) -> Iterator[str]:
+    """The account or key that a version is, as its target names it."""
+    ends = keyturn.open_strategy(version.path).ends(version.fields)
+    if ends:
+        yield ", ".join(f"{name} {value}" for name, value in ends.items() if len(value) <= 100)
+    elif "username" in version.fields:
+        yield f"username {version.fields['username'].reveal()}"
+
+
+def uses(keyturn: Keyturn, version: HubSecret) -> list[str]:
+    """What shows that a version is in use now."""
+    strategy = keyturn.open_strategy(version.path)
+    try:
+        return list(strategy.in_use(strategy.ends(version.fields), keyturn.clock()))
+    except KeyturnError as error:
+        return [f"nobody can tell whether it is used: {error.problem}"]
+
+
+def warnings(keyturn: Keyturn, path: str, mode: Mode, record: Record, known: list[HubSecret]) -> Iterator[str]:
+    """What a person should know beforehand."""
+    secret = keyturn.secret(path)
+    if not known:
+        yield "the hub has no version of it"
+    if record.open:
+        yield f"a rotation is {record.open.stage}: it is cut off too"
+    if isinstance(secret.rotation, ManualSettings):
+        yield "a person replaces it, and ends it where it is honoured"
+    if mode is Mode.REVOKE_ONLY:
+        yield "nothing takes its place: whoever uses it is cut off until a person rotates it"
+    elif secret.consumers or secret.destinations:
+        yield "from the cut until they have the new value, those who use it are refused"

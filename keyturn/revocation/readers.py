@@ -1,0 +1,173 @@
+"""Who read the secrets of an incident, from where and when, and what else the same principals have read."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from keyturn.core.access import Access, AccessLog, Coverage
+from keyturn.core.errors import KeyturnError
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One principal in one system, and what it did with one secret.
+
+    ``reads`` gave the value, ``refused`` are attempts that got nothing; ``first`` and ``last`` are of either kind.
+    ``sources`` and ``logins`` say how often each was seen, the most frequent first. ``own`` says that the principal
+    is a login of Keyturn.
+    """
+
+    system: str
+    principal: str
+    reads: int
+    refused: int
+    first: datetime
+    last: datetime
+    sources: tuple[tuple[str, int], ...] = ()
+    logins: tuple[tuple[str, int], ...] = ()
+    versions: tuple[int, ...] = ()
+    own: bool = False
+
+
+@dataclass(frozen=True)
+class PathReaders:
+    """Everybody who read or tried to read one secret: those with most reads first, Keyturn's own logins last."""
+
+    path: str
+    readers: tuple[Reader, ...] = ()
+
+
+@dataclass(frozen=True)
+class Related:
+    """Another secret that a principal of the incident has read; never one of Keyturn's own logins."""
+
+    system: str
+    principal: str
+    path: str
+    reads: int
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True)
+class LogRead:
+    """One log that was asked. ``failed`` says why it told nothing or broke off, and is empty where it did not."""
+
+    name: str
+    coverage: Coverage = field(default_factory=Coverage)
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Readers:
+    """What the logs tell of the look-back period. Without a log it tells nothing, not that nobody has read anything.
+
+    ``own_related`` counts the other secrets that Keyturn's own logins have read.
+    """
+
+    since: datetime
+    until: datetime
+    paths: tuple[PathReaders, ...] = ()
+    related: tuple[Related, ...] = ()
+    own_related: int = 0
+    logs: tuple[LogRead, ...] = ()
+
+
+Key = tuple[str, str]
+"""The system and the principal."""
+
+
+def gather(
+    logs: Sequence[AccessLog], paths: Collection[str], since: datetime, until: datetime, own: Collection[str] = ()
+) -> Readers:
+    """What these logs tell of these secrets. A log that can't be read is a statement in the answer; nothing is raised.
+
+    ``own`` names the roles or principals that Keyturn logs in with.
+    """
+    seen: dict[str, dict[Key, _Tally]] = {}
+    asked = tuple(_take(log, since, until, seen) for log in logs)
+    wanted = sorted(set(paths))
+    everybody = {key for path in wanted for key in seen.get(path, ())}
+    others = [
+        Related(system, principal, path, tally.reads, tally.first, tally.last)
+        for path in sorted(seen.keys() - set(wanted))
+        for (system, principal), tally in seen[path].items()
+        if tally.reads and (system, principal) in everybody
+    ]
+    foreign = [one for one in others if not is_own(one.principal, own)]
+    return Readers(
+        since,
+        until,
+        tuple(PathReaders(path, _readers(seen.get(path, {}), own)) for path in wanted),
+        tuple(sorted(foreign, key=lambda one: (one.principal, one.system, one.path))),
+        len({one.path for one in others if is_own(one.principal, own)}),
+        asked,
+    )
+
+
+def is_own(principal: str, own: Collection[str]) -> bool:
+    """Whether a principal is a login of Keyturn: named as a whole, or by the role at its end."""
+    return principal in own or principal.rpartition(" ")[2] in own
+
+
+@dataclass
+class _Tally:
+    """What one principal did with one secret, as counted so far."""
+
+    first: datetime
+    last: datetime
+    reads: int = 0
+    refused: int = 0
+    sources: Counter[str] = field(default_factory=Counter)
+    logins: Counter[str] = field(default_factory=Counter)
+    versions: set[int] = field(default_factory=set)
+
+    def add(self, access: Access) -> None:
+        self.first, self.last = min(self.first, access.at), max(self.last, access.at)
+        self.reads += not access.denied
+        self.refused += access.denied
+        self.sources[access.source] += 1
+        self.logins[access.login] += 1
+        if access.version is not None and not access.denied:
+            self.versions.add(access.version)
+
+
+def _take(log: AccessLog, since: datetime, until: datetime, seen: dict[str, dict[Key, _Tally]]) -> LogRead:
+    """Count what a log tells. Only principals, secrets and addresses are kept, however long the log is."""
+    try:
+        for access in log.accesses(since, until):
+            of_path = seen.setdefault(access.path, {})
+            key = (access.system, access.principal)
+            if key not in of_path:
+                of_path[key] = _Tally(access.at, access.at)
+            of_path[key].add(access)
+    except KeyturnError as error:
+        return LogRead(log.name, failed=str(error))
+    except Exception as error:  # noqa: BLE001  a report without its readers is better than none
+        return LogRead(log.name, failed=f"it can't be read ({type(error).__name__})")
+    return LogRead(log.name, log.coverage)
+
+
+def _readers(tallies: Mapping[Key, _Tally], own: Collection[str]) -> tuple[Reader, ...]:
+    found = (
+        Reader(
+            system=system,
+            principal=principal,
+            reads=tally.reads,
+            refused=tally.refused,
+            first=tally.first,
+            last=tally.last,
+            sources=_counted(tally.sources),
+            logins=_counted(tally.logins),
+            versions=tuple(sorted(tally.versions)),
+            own=is_own(principal, own),
+        )
+        for (system, principal), tally in tallies.items()
+    )
+    return tuple(sorted(found, key=lambda one: (one.own, -one.reads, one.principal, one.system)))
+
+
+def _counted(counts: Counter[str]) -> tuple[tuple[str, int], ...]:
+    """What was seen and how often, the most frequent first; what the log does not tell is left out."""
+    return tuple(sorted(((name, count) for name, count in counts.items() if name), key=lambda one: (-one[1], one[0])))

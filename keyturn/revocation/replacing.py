@@ -1,0 +1,117 @@
+"""A new credential in the place of the one that was ended: made, carried to every copy, and told to every consumer."""
+
+from keyturn.core.errors import CandidateRejected, KeyturnError, unexpected
+from keyturn.core.notices import SECRET_REVOKED
+from keyturn.core.policy import Reason
+from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
+from keyturn.revocation.cutting import newest, token_of
+from keyturn.revocation.doing import Done
+from keyturn.revocation.incident import Incident, Progress, Result, Step
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.decide import CANDIDATES, Decision
+from keyturn.rotation.records import load
+from keyturn.rotation.run import candidate_in_force
+from keyturn.rotation.settle import close, tidy
+from keyturn.rotation.sync import push
+from keyturn.strategies.manual import ManualSettings
+
+
+def replace_credential(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
+    """Put a new credential in force, with no grace for the one before. In force already is success."""
+    path = known.path
+    if isinstance(keyturn.secret(path).rotation, ManualSettings):
+        return await_a_person(keyturn, incident, path, done)
+    rotation = made(load(keyturn, path), token_of(incident.id, path)) or put_in_force(keyturn, incident, path)
+    settle_at_once(keyturn, incident, path, rotation)
+    current = keyturn.hub.read(path)
+    done.changes = {"version": newest(keyturn, path), "fingerprint": rotation.fingerprint}
+    if current:
+        done.changes = {"version": current.version, "fingerprint": keyturn.fingerprint(current.fields)}
+    return done.did("", f"version {done.changes['version']} is in force")
+
+
+def await_a_person(keyturn: Keyturn, incident: Incident, path: str, done: Done) -> None:
+    """A value that a person replaces counts once the hub has a newer version than the one that leaked."""
+    token = token_of(incident.id, path)
+    cut = next((past for past in load(keyturn, path).history if past.token == token), None)
+    current = keyturn.hub.read(path)
+    if current is None or (cut and current.version <= cut.base_version):
+        problem, hint = (
+            "a person replaces it",
+            f"End it where it is honoured, and write the new value to the hub at {path}",
+        )
+        return done.misses("", problem, hint)
+    done.changes = {"version": current.version, "fingerprint": keyturn.fingerprint(current.fields)}
+    return done.did("", f"somebody has written version {current.version}")
+
+
+def made(record: Record, token: str) -> Rotation | None:
+    """The rotation that has put a new credential in force since the cut ``token``; None where none has."""
+    cut = next((past for past in record.history if past.token == token), None)
+    later = (*record.history, *([record.rotation] if record.rotation else []))
+    return next(
+        (
+            one
+            for one in reversed(later)
+            if cut and one.sequence > cut.sequence and one.stage in (*IN_FORCE, Stage.RETIRED) and one.version
+        ),
+        None,
+    )
+
+
+def put_in_force(keyturn: Keyturn, incident: Incident, path: str) -> Rotation:
+    """Make candidates until the target takes one, a few at most. Raises what stands in the way."""
+    reason, borne = Reason("Revoked", f"incident {incident.id}"), CANDIDATES + load(keyturn, path).refusals
+    while True:
+        decision = Decision(reason, newest(keyturn, path), urgent=True, by_hand=True)
+        try:
+            return candidate_in_force(keyturn, path, decision)
+        except CandidateRejected:
+            if load(keyturn, path).refusals >= borne:
+                raise
+
+
+def settle_at_once(keyturn: Keyturn, incident: Incident, path: str, rotation: Rotation) -> None:
+    """Close the rotation without a grace: what was before it has ended already. Closed before is success."""
+    record = load(keyturn, path)
+    if record.retiring is None or record.retiring.token != rotation.token:
+        return
+    tidy(keyturn, path)
+    close(keyturn, path, record, record.retiring, f"the credential before it was ended by incident {incident.id}")
+
+
+def push_everywhere(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
+    """Bring every copy to the new value, side by side; one that fails stops no other."""
+    if Step.REPLACE not in known.done:
+        return done.misses("", "there is no new value yet")
+    places = keyturn.secret(known.path).destinations
+    for pushed in side_by_side(lambda place: push(keyturn, known.path, place), places):
+        label = f"{pushed.store}:{pushed.name}"
+        if pushed.in_step:
+            done.did(label, f"{pushed.state}, version {pushed.version}")
+        else:
+            done.misses(label, pushed.error or f"it is {pushed.state}", kind=pushed.kind)
+    return None
+
+
+def tell_everyone(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
+    """Tell every consumer at once that the value before is ended; those that have acknowledged are left in peace."""
+    heard = {event.place for event in known.events if (event.step, event.result) == (Step.NOTIFY, Result.DONE)}
+    silent = [one for one in keyturn.secret(known.path).consumers if one not in heard]
+    version = known.version or max((one.version for one in known.old), default=0)
+    if silent and not version:
+        return done.did("", "there is no version to tell of")
+    side_by_side(lambda one: done.trying(one, lambda: told(keyturn, known, version, one)), silent)
+    return None
+
+
+def told(keyturn: Keyturn, known: Progress, version: int, consumer: str) -> str:
+    """Tell one consumer, and return once it has acknowledged. Raises its refusal."""
+    at = known.cut_at or keyturn.clock()
+    try:
+        keyturn.sender.deliver(consumer, known.path, version, at, SECRET_REVOKED)
+    except KeyturnError:
+        raise
+    except Exception as error:  # noqa: BLE001  one that is not foreseen stops no other consumer
+        raise unexpected(error) from None
+    return "has acknowledged"

@@ -1,0 +1,72 @@
+"""The report of an incident: one structure, told as HTML for people, JSON for programs, Markdown for Prefect.
+
+It is made from what the hub knows of the incident and from what access logs tell; it holds names only, never a value.
+"""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from keyturn.revocation.incident import Standing
+from keyturn.revocation.readers import Readers
+from keyturn.revocation.report.build import report
+from keyturn.revocation.report.files import file_name, json_text, write_private
+from keyturn.revocation.report.html import html
+from keyturn.revocation.report.markdown import markdown
+from keyturn.revocation.report.model import LedgerFacts, Report
+
+__all__ = ["LedgerFacts", "to_data", "to_html", "to_markdown", "write_report"]
+
+NO_FACTS = LedgerFacts()
+
+
+def to_data(
+    standing: Standing, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
+) -> dict[str, Any]:
+    """The report as JSON-ready data, its keys those of docs/incident-report.md. ``at`` is the time of writing."""
+    return dict(plain(asdict(_made(standing, readers, ledger, at))))
+
+
+def to_html(standing: Standing, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None) -> str:
+    """The report as one HTML page that needs nothing else."""
+    return html(_made(standing, readers, ledger, at))
+
+
+def to_markdown(
+    standing: Standing, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
+) -> str:
+    """The report as CommonMark with tables; long tables are cut, and say so."""
+    return markdown(_made(standing, readers, ledger, at))
+
+
+def write_report(
+    standing: Standing,
+    readers: Readers,
+    directory: Path,
+    ledger: LedgerFacts = NO_FACTS,
+    at: datetime | None = None,
+) -> list[Path]:
+    """Write ``<incident>.html`` and ``<incident>.json``, each whole or not at all, for their owner alone.
+
+    Earlier ones of the incident are replaced, and the directory is made where it is missing. Raises Unavailable.
+    """
+    made = _made(standing, readers, ledger, at)
+    stem = file_name(standing.incident.id)
+    texts = {f"{stem}.html": html(made), f"{stem}.json": json_text(plain(asdict(made)))}
+    return [write_private(directory / name, text) for name, text in texts.items()]
+
+
+def _made(standing: Standing, readers: Readers, ledger: LedgerFacts, at: datetime | None) -> Report:
+    return report(standing, readers, ledger, at or datetime.now(UTC))
+
+
+def plain(value: Any) -> Any:
+    """With moments as RFC 3339 in UTC, to the millisecond."""
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return value

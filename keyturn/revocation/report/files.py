@@ -1,0 +1,50 @@
+"""The report's files: for their owner alone, whole or not at all."""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from keyturn.core.errors import Unavailable
+
+PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""Names that are the same in every file system, and lead nowhere else."""
+
+
+def file_name(incident: str) -> str:
+    """The incident's name, or one like it where a file can't be called so; two incidents never share one."""
+    if PLAIN.fullmatch(incident):
+        return incident
+    like = re.sub(r"[^A-Za-z0-9]+", "-", incident).strip("-")[:60]
+    digest = hashlib.sha256(incident.encode(errors="surrogatepass")).hexdigest()[:12]
+    return f"{like or 'incident'}-{digest}"
+
+
+def json_text(data: Any) -> str:
+    """As a file people may look at too: indented, and in ASCII, so nothing in it turns writing around."""
+    return json.dumps(data, indent=2) + "\n"
+
+
+def write_private(file: Path, text: str) -> Path:
+    """Write it with mode 0600 in the place of what was there. Raises Unavailable."""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, made = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as out:
+                out.write(text)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(made, file)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(made)
+            raise
+    except OSError as error:
+        hint = "Give a directory that this user may write to"
+        raise Unavailable("write", str(file), error.strerror or type(error).__name__, hint) from None
+    return file

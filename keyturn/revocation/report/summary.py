@@ -1,0 +1,142 @@
+"""The few sentences that a tired person reads: is it over, what is left, who had it, and how that is known."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from keyturn.revocation.incident import Mode, Standing
+from keyturn.revocation.report.model import ReadersReport, SecretReport
+from keyturn.revocation.report.words import STEPS, clock, count, lasted, listed, ranges, stamp
+
+METHOD: Final = (
+    "A login with the old credential has to be refused by its target. The hub must give none of the old versions. "
+    "Every copy, and every old version of it that its store gives, is read, and its keyed fingerprint compared with "
+    "those of the old values."
+)
+
+
+def headline(standing: Standing, to_do: Sequence[str]) -> str:
+    """Whether it is over, in one line."""
+    if not standing.open:
+        return "Closed: nothing is left to do."
+    where = sum(bool(one.left) for one in standing.secrets)
+    spread = f", in {where:,} of {len(standing.secrets):,} secrets" if len(standing.secrets) > 1 and where else ""
+    return f"Open: {count(len(to_do), 'thing is', 'things are')} left to do{spread}."
+
+
+def left(standing: Standing, secrets: Sequence[SecretReport]) -> tuple[str, ...]:
+    """What is yet to be done; where nothing has failed, the steps that have not had their turn."""
+    incident = standing.incident
+    told = (*incident.left, *(f"{one.path}: {in_words(said)}" for one in secrets for said in one.left))
+    if told or not standing.open:
+        return told
+    waiting = tuple(
+        f"{one.path}: not done yet: {', '.join(STEPS[step] for step in one.steps_missing)}"
+        for one in secrets
+        if one.steps_missing
+    )
+    return waiting or ("the last look at everything has not been taken",)
+
+
+def in_words(said: str) -> str:
+    """What a step has left, with the step in words."""
+    step, colon, rest = said.partition(": ")
+    return f"{STEPS[step]}: {rest}" if colon and step in STEPS else said
+
+
+def summary(standing: Standing, secrets: Sequence[SecretReport], readers: ReadersReport) -> tuple[str, ...]:
+    """Who is out, what works again, which copies are clear, and who had it."""
+    told = (*_access(secrets), *_replaced(standing, secrets), *_copies(secrets), *_readers(secrets, readers))
+    return tuple(told)
+
+
+def _access(secrets: Sequence[SecretReport]) -> Iterator[str]:
+    if not secrets:
+        yield "No secret was chosen, only leases."
+        return
+    valid = [one.path for one in secrets if "cut" in one.steps_missing]
+    if valid:
+        yield f"STILL VALID: the old credential of {listed(valid)} is not ended yet."
+    ended = [one for one in secrets if "cut" in one.steps_done]
+    seen = [one for one in ended if one.refused_seconds is not None]
+    if seen:
+        slowest = lasted(max(one.refused_seconds or 0.0 for one in seen))
+        whose = f"of {_whole(seen, secrets)}"
+        yield f"The target has refused the old credential {whose} since {slowest} after the trigger."
+    if unseen := [one.path for one in ended if one.refused_seconds is None]:
+        yield f"Not seen to be refused by a target (there is none, or it could not be asked): {listed(unseen)}."
+    if sessions := sum(one.sessions_ended for one in secrets):
+        yield f"{count(sessions, 'session was', 'sessions were')} ended."
+    if outliving := [one.path for one in secrets if one.outlives]:
+        yield f"Something that was given out on the old credential works on: {listed(outliving)}."
+
+
+def _whole(some: Sequence[SecretReport], secrets: Sequence[SecretReport]) -> str:
+    if len(secrets) == 1:
+        return secrets[0].path
+    return (
+        f"all {len(secrets):,} secrets" if len(some) == len(secrets) else f"{len(some):,} of {len(secrets):,} secrets"
+    )
+
+
+def _replaced(standing: Standing, secrets: Sequence[SecretReport]) -> Iterator[str]:
+    if not secrets:
+        return
+    if standing.incident.mode is Mode.REVOKE_ONLY:
+        yield "Nothing new was made: who needs it is cut off until a person rotates the secret."
+        return
+    fresh = [one for one in secrets if one.replacement]
+    if len(fresh) == len(secrets):
+        yield f"A new credential is in force for {_whole(fresh, secrets)}."
+    else:
+        lacking = [one.path for one in secrets if not one.replacement]
+        yield f"No new credential yet, so who needs it is cut off: {listed(lacking)}."
+
+
+def _copies(secrets: Sequence[SecretReport]) -> Iterator[str]:
+    if not secrets:
+        return
+    clear = [one for one in secrets if one.clear_seconds is not None]
+    if len(clear) == len(secrets):
+        slowest = lasted(max(one.clear_seconds or 0.0 for one in clear))
+        yield f"The old value was looked for everywhere, and the search was over {slowest} after the trigger."
+    else:
+        some = f": only for {_whole(clear, secrets)}" if clear else ""
+        yield f"It is not proven yet that every copy is clear{some}."
+    if remaining := [one.path for one in secrets if one.remains]:
+        yield f"An old value remains where the service can't remove it: {listed(remaining)}."
+
+
+def _readers(secrets: Sequence[SecretReport], readers: ReadersReport) -> Iterator[str]:
+    if not secrets:
+        return
+    if not any(not log.failed for log in readers.logs):
+        why = "could be read" if readers.logs else "was given"
+        yield f"No access log {why}, so who has read it is not known."
+        return
+    others = {(one.system, one.principal) for one in readers.principals if not one.own and one.reads}
+    tried = {(one.system, one.principal) for one in readers.principals if not one.own and not one.reads} - others
+    period = f"between {clock(readers.since)} and {clock(readers.until)} UTC"
+    also = f", and {len(tried):,} more tried" if tried else ""
+    has = "principal beside Keyturn's own logins has", "principals beside Keyturn's own logins have"
+    what = "it" if len(secrets) == 1 else "at least one of them"
+    yield f"{count(len(others), *has)} read {what} {period}{also}."
+    if any(log.gaps or log.failed for log in readers.logs):
+        yield "The logs have gaps, which are listed below: there may be more readers."
+
+
+def proof(standing: Standing, secrets: Sequence[SecretReport]) -> tuple[str, ...]:
+    """How it is known of each secret, or that it is not."""
+    return (METHOD, *(_proven(one) for one in secrets))
+
+
+def _proven(one: SecretReport) -> str:
+    if one.clear_at is None:
+        return f"{one.path}: not proven yet."
+    if one.refused_at:
+        target = f"the target refused the old credential at {stamp(one.refused_at)} UTC"
+    else:
+        target = "the old credential could not be tried at a target"
+    versions = ranges([old.version for old in one.versions if old.version])
+    hub = f"the hub gives none of the versions {versions}" if versions else "the hub had no version"
+    stays = ", but for what remains" if one.remains else ""
+    return f"{one.path}: {target}; {hub}; no copy gave an old value at {stamp(one.clear_at)} UTC{stays}."

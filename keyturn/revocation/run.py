@@ -1,0 +1,251 @@
+"""A revocation from its trigger to its proof: what a command, a flow, or a worker that finds it half done runs.
+
+Who runs it gives it a ledger that holds nothing up (:class:`keyturn.audit.spool.Spooled`): an intruder does not wait
+until a disk has room again.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, unexpected
+from keyturn.core.hub import Right
+from keyturn.core.ledger import Outcome
+from keyturn.core.stores import Copy, Lack, Store
+from keyturn.revocation import state
+from keyturn.revocation.clearing import clear_hub, clear_stores, prove
+from keyturn.revocation.cutting import cut
+from keyturn.revocation.doing import Doer, Done
+from keyturn.revocation.incident import STEPS, Event, Incident, Mode, Progress, Standing, Step
+from keyturn.revocation.replacing import push_everywhere, replace_credential, tell_everyone
+from keyturn.revocation.selecting import Selection
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.recorded import entry, note_down, recorded
+
+AT_ONCE: Final = 16
+"""Secrets that are cut at once: before anything else is done."""
+
+SIDE_BY_SIDE: Final = 8
+"""Secrets that are replaced at once."""
+
+TRIES: Final = 4
+PAUSE: Final = 1.0
+"""Seconds before the first of several tries, doubled each time."""
+
+
+def begin(
+    keyturn: Keyturn,
+    selection: Selection,
+    *,
+    incident: str,
+    reason: str,
+    mode: Mode,
+    selector: str,
+    triggered_at: datetime,
+    actor: str,
+) -> Incident:
+    """Open the incident in the hub, and end every chosen credential at its target, side by side.
+
+    Called again with the same name it goes on. What can't be ended keeps the incident open, and raises nothing. Raises
+    Denied, before anything is changed, where the login lacks a right, and Invalid where the name is another incident's.
+    """
+    insist_on_rights(keyturn, selection, mode, incident)
+    asked = Incident(
+        incident, reason, mode, selector, actor, triggered_at, keyturn.clock(), selection.paths, selection.leases
+    )
+    opened = opened_as(keyturn, asked)
+    cut_all(keyturn, opened)
+    return opened
+
+
+def opened_as(keyturn: Keyturn, asked: Incident) -> Incident:
+    """The incident as the hub has it: new, or the same one that an earlier run opened. Raises Invalid."""
+    with recorded(keyturn, "open incident", note=f"{asked.id}: {asked.reason} ({asked.selector}, {asked.mode})"):
+        try:
+            return state.create(keyturn, asked)
+        except Conflict:
+            known = state.load(keyturn, asked.id)
+    if (known.paths, known.mode) != (asked.paths, asked.mode) or known.closed_at:
+        stands = "closed" if known.closed_at else "about other secrets, or in another mode"
+        problem = f"there is an incident of that name, which is {stands}"
+        raise Invalid(
+            "open", f"incident {asked.id}", problem, "Choose another name, or resume that one by its name alone"
+        )
+    return known
+
+
+def insist_on_rights(keyturn: Keyturn, selection: Selection, mode: Mode, incident: str) -> None:
+    """Whether the hub lets this login do all of it; asked before anything is changed. Raises Denied, and records it."""
+    lacking = keyturn.hub.lacking(list(rights(keyturn, selection.paths, mode, incident)))
+    if not lacking:
+        return
+    told = ", ".join(f"{right.capability} on {right.path}" for right in lacking[:5])
+    more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+    refused = [
+        entry(keyturn, "revoke", Outcome.DENIED, path, note=f"{incident}: lacks {told}") for path in selection.paths
+    ]
+    note_down(keyturn, refused)
+    hint = "Use the login of the revoker (deployments/policies/keyturn-revoker.hcl); nothing was changed"
+    raise Denied("revoke", f"{len(selection.paths)} secrets", f"this login to the hub lacks {told}{more}", hint)
+
+
+def rights(keyturn: Keyturn, paths: Collection[str], mode: Mode, incident: str) -> Iterator[Right]:
+    """What the hub has to allow."""
+    hub = keyturn.hub
+    yield Right("create", f"{hub.state_mount}/data/incidents/{incident}/head")
+    for path in paths:
+        yield Right("update", f"{hub.state_mount}/data/rotations/{path}")
+        yield Right("read", f"{hub.mount}/data/{path}")
+        yield Right("update", f"{hub.mount}/destroy/{path}")
+        if mode is Mode.REPLACE:
+            yield Right("update", f"{hub.mount}/data/{path}")
+
+
+def cut_all(keyturn: Keyturn, incident: Incident) -> None:
+    """End every credential of the incident, side by side; one that fails stops no other."""
+    side_by_side(lambda path: advance(keyturn, incident, path, Step.CUT), incident.paths, AT_ONCE)
+
+
+# --- one step of one secret --------------------------------------------------------------------------------
+
+
+DOERS: Final[dict[Step, Doer]] = {
+    Step.CUT: cut,
+    Step.REPLACE: replace_credential,
+    Step.PUSH: push_everywhere,
+    Step.NOTIFY: tell_everyone,
+    Step.HUB: clear_hub,
+    Step.FORGET: clear_stores,
+    Step.PROVE: prove,
+}
+
+
+def advance(keyturn: Keyturn, incident: Incident, path: str, step: Step) -> Progress:
+    """One step of one secret; what goes wrong is part of the progress, and not raised. Done before is success."""
+    known = state.progress(keyturn, incident, path)
+    if step in known.done:
+        return known
+    done = Done(keyturn, step)
+    try:
+        if step is not Step.CUT and known.cut_at is None:
+            done.misses("", "its credential is not ended yet")
+        elif step is Step.CUT:  # it records itself, once the secret is in its hands
+            DOERS[step](keyturn, incident, known, done)
+        else:
+            with recorded(keyturn, f"revoke: {step}", path, note=incident.id) as doing:
+                DOERS[step](keyturn, incident, known, done)
+                doing.version = done.changes.get("version", known.version)
+                doing.fingerprint = done.changes.get("fingerprint", known.fingerprint)
+                doing.note = "; ".join((incident.id, *done.left))
+    except KeyturnError as error:
+        done.failed("", error)
+    except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value, and it stops no other
+        done.failed("", unexpected(error))
+    return state.advance(keyturn, incident, path, done.onto)
+
+
+def go_on(keyturn: Keyturn, incident: Incident, path: str) -> Progress:
+    """Every step of one secret that is not done yet, in order."""
+    known = state.progress(keyturn, incident, path)
+    for step in STEPS[incident.mode]:
+        if step not in known.done:
+            known = advance(keyturn, incident, path, step)
+    return known
+
+
+# --- the incident as a whole -------------------------------------------------------------------------------
+
+
+def finish(keyturn: Keyturn, incident: str) -> Standing:
+    """Go on with an incident until nothing is left, a few times over what may pass by itself. Raises NotFound."""
+    for attempt in range(TRIES):
+        found = state.load(keyturn, incident)
+        if found.closed_at:
+            break
+        cut_all(keyturn, found)
+        side_by_side(lambda path, found=found: go_on(keyturn, found, path), found.paths, SIDE_BY_SIDE)  # type: ignore[misc]
+        if not conclude(keyturn, found).open:
+            break
+        if attempt < TRIES - 1:
+            keyturn.sleep(PAUSE * 2**attempt)
+    return state.standing(keyturn, incident)
+
+
+def conclude(keyturn: Keyturn, incident: Incident) -> Standing:
+    """End the leases, remove copies that nothing declares now, and close the incident where nothing is left."""
+    done = Done(keyturn, Step.PROVE)
+    for lease in incident.leases:
+        done.trying(lease, lambda lease=lease: end_lease(keyturn, lease))  # type: ignore[misc]
+    stands = state.standing(keyturn, incident.id)
+    side_by_side(lambda store: clear_strays(keyturn, stands, store, done), sorted(keyturn.catalogue.stores), AT_ONCE)
+    over = not done.left and all(set(STEPS[incident.mode]) <= set(one.done) for one in stands.secrets)
+    closed_at = keyturn.clock() if over else None
+
+    def lay(known: Incident) -> Incident:
+        fresh = [event for event in done.events if not repeated(event, known.events)]
+        events = (*known.events, *fresh)
+        return replace(
+            known, events=events, left=tuple(dict.fromkeys(done.left)), closed_at=known.closed_at or closed_at
+        )
+
+    with recorded(keyturn, "close incident" if over else "look at incident", note=incident.id) as doing:
+        changed = state.change(keyturn, incident.id, lay)
+        doing.note = "; ".join((incident.id, *done.left))
+    return Standing(changed, stands.secrets)
+
+
+def repeated(event: Event, known: Collection[Event]) -> bool:
+    """Whether the same was noted before: an incident that is looked at again and again tells a thing once."""
+    return any((event.place, event.result, event.said) == (one.place, one.result, one.said) for one in known)
+
+
+def end_lease(keyturn: Keyturn, lease: str) -> str:
+    """End a lease that was chosen by its prefix. Absent is success."""
+    with recorded(keyturn, "revoke lease", place=lease):
+        keyturn.hub.revoke_lease(lease)
+    return "the lease is ended"
+
+
+def clear_strays(keyturn: Keyturn, stands: Standing, store: str, done: Done) -> None:
+    """Remove from one store the copies of leaked values that the catalogue has no place for any more."""
+    known = {one.path: one for one in stands.secrets}
+    if not known:
+        return
+    try:
+        opened = keyturn.open_store(store)
+        for copy in list(strays(keyturn, known, store, opened)):
+            with recorded(keyturn, "erase", copy.marks.source if copy.marks else "", place=f"{store}:{copy.name}"):
+                said = opened.erase(copy.name)
+            done.did(f"{store}:{copy.name}", "; ".join(("a copy that nothing declares any more is removed", *said)))
+    except KeyturnError as error:
+        done.failed(store, error)
+
+
+def strays(keyturn: Keyturn, known: dict[str, Progress], store: str, opened: Store) -> Iterator[Copy]:
+    """Copies with Keyturn's marks of these secrets, under names that the catalogue does not push to, that leaked.
+
+    Marks can be copied: only one whose fingerprint this hub's key has made is Keyturn's own to remove.
+    """
+    limits = keyturn.catalogue.store(store).limits
+    for copy in opened.managed():
+        one = known.get(copy.marks.source) if copy.marks else None
+        if one is None or copy.marks is None:
+            continue
+        mine = {limits.same(place.name) for place in keyturn.catalogue.destinations(one.path) if place.store == store}
+        leaked = {digest for old in one.old for digest in old.fingerprints.values()}
+        if limits.same(copy.name) not in mine and (
+            copy.marks.fingerprint in leaked or serves(keyturn, opened, copy, leaked)
+        ):
+            yield copy
+
+
+def serves(keyturn: Keyturn, store: Store, copy: Copy, leaked: set[str]) -> bool:
+    """Whether a copy gives a leaked value."""
+    return Lack.READ not in store.lacks and keyturn.fingerprint_of(store.read(copy.name)) in leaked
+
+
+new_id = state.new_id
+standing = state.standing
+incidents = state.incidents
+unfinished = state.unfinished

@@ -1,0 +1,165 @@
+"""Which secrets a revocation is about, and whose fingerprint or value somebody has found."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from keyturn.catalogue.freezes import covers
+from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.hub import HubSecret
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.suggest import advice
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.sync import text_of
+
+LEAST_DIGITS: Final = 8
+"""So many digits of a fingerprint are needed to look for it: people are shown 12."""
+
+WHOLE: Final = 64
+
+AT_ONCE: Final = 16
+
+
+@dataclass(frozen=True)
+class Selector:
+    """What to choose by; of several all must fit. ``paths`` are secrets, or patterns such as ``ml-training/*``."""
+
+    paths: tuple[str, ...] = ()
+    owner: str = ""
+    classification: str = ""
+    target: str = ""
+    store: str = ""
+    lease_prefix: str = ""
+    fingerprint: str = ""
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        said = [", ".join(self.paths)] if self.paths else []
+        others = ("owner", "classification", "target", "store", "lease_prefix", "fingerprint")
+        said += [f"{name.replace('_', ' ')} {value}" for name in others if (value := getattr(self, name))]
+        return "; ".join(said)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The secrets of the catalogue that fit, in order, and the leases below the prefix."""
+
+    paths: tuple[str, ...]
+    leases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Match:
+    """Where a value is, or was, kept: ``version`` is the hub's; ``place`` is empty for the hub, else ``store:name``."""
+
+    path: str
+    version: int
+    place: str = ""
+
+
+def select(keyturn: Keyturn, selector: Selector) -> Selection:
+    """The secrets and leases that fit. Raises Invalid for a selector that names nothing, NotFound for no match."""
+    if selector == Selector():
+        hint = (
+            "Name a secret, a pattern, an owner, a classification, a target, a store, a lease prefix or a fingerprint"
+        )
+        raise Invalid("revoke", "nothing", "nothing is chosen", hint)
+    leases = tuple(keyturn.hub.leases(selector.lease_prefix)) if selector.lease_prefix else ()
+    paths = tuple(sorted(_fitting(keyturn, selector, leases)))
+    if not paths and not leases:
+        hint = "See `keyturn status` for the secrets of the catalogue"
+        raise NotFound("revoke", selector.words, "no secret of the catalogue fits", hint)
+    return Selection(paths, leases)
+
+
+def _fitting(keyturn: Keyturn, selector: Selector, leases: Sequence[str]) -> set[str]:
+    found = _named(keyturn, selector.paths) if selector.paths else set(keyturn.catalogue.secrets)
+    for name in ("owner", "classification", "target", "store"):
+        if wanted := getattr(selector, name):
+            found = {path for path in found if wanted in _told(keyturn, path, name)}
+    if selector.lease_prefix:
+        found = {path for path in found if _leases_of(keyturn, path) & set(leases)}
+    if selector.fingerprint:
+        found &= {match.path for match in whois(keyturn, selector.fingerprint)}
+    return found
+
+
+def _named(keyturn: Keyturn, names: Sequence[str]) -> set[str]:
+    """The secrets that these names and patterns mean. Raises NotFound for one that means none."""
+    known, found = keyturn.catalogue.secrets, set[str]()
+    for name in names:
+        fitting = {path for path in known if covers(name, path)} if "*" in name else {keyturn.secret(name).path}
+        if not fitting:
+            hint = advice(name, known, "See the catalogue.")
+            raise NotFound("revoke", name, "no secret of the catalogue fits it", hint)
+        found |= fitting
+    return found
+
+
+def _told(keyturn: Keyturn, path: str, name: str) -> tuple[str, ...]:
+    """What the catalogue says of the secret under one of the selector's names."""
+    secret = keyturn.secret(path)
+    match name:
+        case "owner":
+            return (secret.owner,)
+        case "classification":
+            return (str(secret.classification),)
+        case "target":
+            return (getattr(secret.rotation, "target", ""),)
+        case _:
+            return tuple(place.store for place in secret.destinations)
+
+
+def _leases_of(keyturn: Keyturn, path: str) -> set[str]:
+    """The leases that the secret's versions hold."""
+    return {one.fields["lease_id"].reveal() for one in versions(keyturn, path) if "lease_id" in one.fields}
+
+
+def versions(keyturn: Keyturn, path: str) -> Iterator[HubSecret]:
+    """Every version of a secret that the hub still gives, the newest first; each is read when it is asked for."""
+    info = keyturn.hub.describe(path)
+    for version in reversed(info.versions if info else ()):
+        if version.readable and (found := keyturn.hub.read(path, version.version)):
+            yield found
+
+
+def whois(keyturn: Keyturn, fingerprint: str) -> list[Match]:
+    """Every version and copy with this fingerprint, or one that begins with it. Raises Invalid for too few digits."""
+    wanted = fingerprint.strip().lower()
+    if not LEAST_DIGITS <= len(wanted) <= WHOLE or set(wanted) - set("0123456789abcdef"):
+        problem = f"a fingerprint is {LEAST_DIGITS} to {WHOLE} hexadecimal digits"
+        raise Invalid("look for", "the fingerprint", problem, "Take the digits that `keyturn status` or a report shows")
+    return _searched(keyturn, lambda path: _kept(keyturn, path, lambda digest: digest.startswith(wanted)))
+
+
+def whois_value(keyturn: Keyturn, value: Sensitive) -> list[Match]:
+    """Every version and copy that holds this text: as a whole, as a copy has it, or in one field."""
+    digest = keyturn.fingerprint_of(value)
+    return _searched(keyturn, lambda path: _kept(keyturn, path, lambda other: other == digest, by_field=True))
+
+
+def _searched(keyturn: Keyturn, look: Callable[[str], Iterator[Match]]) -> list[Match]:
+    found = side_by_side(lambda path: list(dict.fromkeys(look(path))), sorted(keyturn.catalogue.secrets), AT_ONCE)
+    return [match for some in found for match in some]
+
+
+def _kept(keyturn: Keyturn, path: str, wanted: Callable[[str], bool], *, by_field: bool = False) -> Iterator[Match]:
+    """The versions and copies of one secret whose fingerprint is ``wanted``."""
+    for version in versions(keyturn, path):
+        for place, digest in fingerprints(keyturn, version).items():
+            if wanted(digest):
+                yield Match(path, version.version, place)
+        if by_field and any(wanted(keyturn.fingerprint_of(text)) for text in version.fields.values()):
+            yield Match(path, version.version)
+
+
+def fingerprints(keyturn: Keyturn, secret: HubSecret) -> dict[str, str]:
+    """The fingerprint of a whole version under the empty name, and those of its copies under ``store:name``."""
+    made = {"": keyturn.fingerprint(secret.fields)}
+    for place in keyturn.catalogue.destinations(secret.path):
+        # A copy that can't be made of this version was never made of it.
+        with suppress(Invalid):
+            made[place.label] = keyturn.fingerprint_of(text_of(secret, place))
+    return made

@@ -1,0 +1,124 @@
+"""Incidents as the hub keeps them: one entry for each, and one for each of its secrets."""
+
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from keyturn.core.errors import Conflict, NotFound
+from keyturn.revocation.incident import Incident, Progress, Standing
+from keyturn.rotation.context import Keyturn, side_by_side
+
+INCIDENTS: Final = "incidents"
+AT_ONCE: Final = 16
+TRIES: Final = 10
+
+
+def new_id(now: datetime) -> str:
+    """A name for an incident that nobody has named: ``INC-20261125-153012-7f3a``, in UTC."""
+    return f"INC-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def find(keyturn: Keyturn, incident: str) -> Incident | None:
+    """An incident, without its secrets; None where there is none of that name."""
+    state = keyturn.hub.read_state(_head(incident))
+    return Incident.from_data(_opened(state.data), state.version) if state else None
+
+
+def load(keyturn: Keyturn, incident: str) -> Incident:
+    """An incident, without its secrets. Raises NotFound."""
+    if found := find(keyturn, incident):
+        return found
+    hint = "See `keyturn incidents` for those there are"
+    raise NotFound("find", f"incident {incident}", "the hub has none of that name", hint)
+
+
+def standing(keyturn: Keyturn, incident: str) -> Standing:
+    """An incident with the progress of each of its secrets. Raises NotFound."""
+    found = load(keyturn, incident)
+    told = side_by_side(lambda path: progress(keyturn, found, path), found.paths, AT_ONCE)
+    return Standing(found, tuple(told))
+
+
+def incidents(keyturn: Keyturn) -> list[Incident]:
+    """Every incident, the newest first."""
+    names = {entry.split("/")[1] for entry in keyturn.hub.list_state(INCIDENTS) if entry.endswith("/head")}
+    found = side_by_side(lambda name: find(keyturn, name), sorted(names), AT_ONCE)
+    return sorted((one for one in found if one), key=lambda one: one.opened_at, reverse=True)
+
+
+def unfinished(keyturn: Keyturn) -> list[Incident]:
+    """Those that are not closed."""
+    return [one for one in incidents(keyturn) if one.closed_at is None]
+
+
+def create(keyturn: Keyturn, incident: Incident) -> Incident:
+    """Write a new one. Raises Conflict where another of its name was written first."""
+    version = keyturn.hub.write_state(_head(incident.id), _sealed(incident.to_data()), cas=0)
+    return replace(incident, version=version)
+
+
+def change(keyturn: Keyturn, incident: str, lay: Callable[[Incident], Incident]) -> Incident:
+    """Lay a change over an incident, whoever else writes it. Raises NotFound."""
+    for _ in range(TRIES):
+        found = load(keyturn, incident)
+        changed = lay(found)
+        if changed == found:
+            return found
+        try:
+            version = keyturn.hub.write_state(_head(incident), _sealed(changed.to_data()), cas=found.version)
+        except Conflict:
+            continue
+        return replace(changed, version=version)
+    raise Conflict("keep", f"incident {incident}", "others keep writing it", "It goes on with the next run")
+
+
+def progress(keyturn: Keyturn, incident: Incident, path: str) -> Progress:
+    """How far one secret is; one that nothing was done for has only what the catalogue says of it."""
+    return _progress(keyturn, incident, path)[0]
+
+
+def advance(keyturn: Keyturn, incident: Incident, path: str, lay: Callable[[Progress], Progress]) -> Progress:
+    """Lay a change over one secret's progress, whoever else writes it."""
+    for _ in range(TRIES):
+        found, version = _progress(keyturn, incident, path)
+        changed = lay(found)
+        if changed == found:
+            return found
+        try:
+            keyturn.hub.write_state(_secret(incident.id, path), _sealed(changed.to_data()), cas=version)
+        except Conflict:
+            continue
+        return changed
+    raise Conflict(
+        "keep", f"{path} in incident {incident.id}", "others keep writing it", "It goes on with the next run"
+    )
+
+
+def _progress(keyturn: Keyturn, incident: Incident, path: str) -> tuple[Progress, int]:
+    state = keyturn.hub.read_state(_secret(incident.id, path))
+    if state:
+        return Progress.from_data(_opened(state.data)), state.version
+    if path not in keyturn.catalogue.secrets:
+        return Progress(path, ""), 0
+    secret = keyturn.secret(path)
+    return Progress(path, secret.rotation.strategy, secret.owner, str(secret.classification)), 0
+
+
+def _head(incident: str) -> str:
+    return f"{INCIDENTS}/{incident}/head"
+
+
+def _secret(incident: str, path: str) -> str:
+    return f"{INCIDENTS}/{incident}/secrets/{path}"
+
+
+def _sealed(data: dict[str, Any]) -> dict[str, str]:
+    """As one text, since OpenBao takes at most 1,000 strings in a request."""
+    return {"incident": json.dumps(data)}
+
+
+def _opened(data: dict[str, Any]) -> dict[str, Any]:
+    return dict(json.loads(data["incident"]))

@@ -1,0 +1,66 @@
+"""What a sync does, in the ledger: announced before anything is written, and each copy as it is settled."""
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final
+
+from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.plan import Item
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.recorded import entry, note_down
+from keyturn.sync.apply import DELETED, Result
+
+OFTEN: Final = 2.0
+"""Seconds between two writes: each copy by itself would cost more than the copy."""
+
+
+@dataclass
+class Written:
+    """Shared by the threads that settle ``items``. Raises Unrecorded when it is entered, before anything is done."""
+
+    keyturn: Keyturn
+    items: Iterable[Item]
+    _waiting: list[Entry] = field(default_factory=list)
+    _wrote_at: float = field(default_factory=time.monotonic)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __enter__(self) -> "Written":
+        self._known = {(item.store, item.name): item for item in self.items}
+        if self._known:
+            stores = sorted({store for store, _ in self._known})
+            said = f"{len(self._known)} copies at {', '.join(stores)}"
+            note_down(self.keyturn, [entry(self.keyturn, "sync", Outcome.BEGUN, note=said)])
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._write()
+
+    def settled(self, result: Result) -> None:
+        """Note what became of one copy."""
+        item = self._known.get((result.store, result.name))
+        told = entry(
+            self.keyturn,
+            "delete" if result.state == DELETED else "push",
+            Outcome.FAILED if result.error else Outcome.DONE,
+            result.path,
+            version=item.version if item else 0,
+            fingerprint=item.fingerprint if item else "",
+            place=result.label,
+            note=f"{result.kind}: {result.error}" if result.error else result.state,
+        )
+        with self._lock:
+            self._waiting.append(told)
+            late = time.monotonic() - self._wrote_at >= OFTEN
+        if late:
+            self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+            self._wrote_at = time.monotonic()
+        note_down(self.keyturn, waiting)

@@ -1,0 +1,94 @@
+"""The ledger's upkeep as tasks: what waits is appended, how it stands is signed, and what is new is sent on.
+
+The ledger and the collectors are those of the worker's environment.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from keyturn.audit.checkpoints import read_checkpoint
+from keyturn.audit.forwarding import Forwarded, forward
+from keyturn.audit.spool import Spooled
+from keyturn.audit.stored import StoredLedger
+from keyturn.core.ledger import Entry, Outcome
+from keyturn.providers.collectors import collectors
+from keyturn.providers.ledger import ledger_address, ledger_origin
+from keyturn.providers.ledger_keeping import configured_ledger, make_checkpoint, spool_file
+from keyturn.rotation.recorded import entry, note_down
+from tasks.step import step
+from tasks.workspace import keyturn
+
+ITSELF: Final = 0
+"""Retries of forwarding: it tries each batch several times by itself."""
+
+
+@dataclass(frozen=True)
+class Drained:
+    """How many entries were appended that had waited, and what could not be read of the others."""
+
+    entries: int
+    torn: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Signed:
+    """The newest checkpoint: how many entries it covers and its note; ``new`` says that it was made just now."""
+
+    size: int
+    note: str = ""
+    new: bool = False
+
+
+def ledger_name() -> str:
+    """The name of this worker's ledger in its checkpoints. Raises Invalid."""
+    return ledger_origin(ledger_address(os.environ), os.environ)
+
+
+def collector_names() -> list[str]:
+    """The collectors that this worker sends to. Raises Invalid."""
+    return [collector.name for collector in collectors(os.environ)]
+
+
+@contextmanager
+def opened() -> Iterator[StoredLedger]:
+    """The ledger, for as long as it is needed."""
+    ledger = configured_ledger(os.environ)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+@step("drain")
+def drain(ledger: str) -> Drained:
+    """Append to the ledger what waits in this machine's spool. Raises Unrecorded where it still takes nothing."""
+    torn: list[str] = []
+
+    def note(_: Sequence[Entry], why: str) -> None:
+        torn.append(why)
+
+    with opened() as stored:
+        entries = Spooled(stored, spool_file(os.environ), note).drain()
+    note_down(keyturn(), [entry(keyturn(), "drain", Outcome.FAILED, note=why) for why in torn])
+    return Drained(entries, tuple(torn))
+
+
+@step("checkpoint")
+def checkpoint(ledger: str) -> Signed:
+    """Sign how the ledger stands, where something is new. Raises Rewritten where its history was changed."""
+    with opened() as stored:
+        made = make_checkpoint(keyturn().hub, stored, keyturn().clock)
+        note = made.note if made else stored.newest()
+    told = read_checkpoint(note) if note else None
+    return Signed(told.size, note, made is not None) if told else Signed(0)
+
+
+@step("forward", retries=ITSELF)
+def forward_to(collector: str) -> Forwarded:
+    """Send the collector what it has not got yet; what stops it is part of the answer."""
+    (found,) = (one for one in collectors(os.environ) if one.name == collector)
+    with opened() as stored:
+        return forward(stored, keyturn().hub, found)

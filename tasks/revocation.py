@@ -1,0 +1,132 @@
+"""The parts of an emergency revocation as tasks: each finds the incident again by its id."""
+
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from prefect.logging import get_logger
+
+from blocks.workspace import DEFAULT_NAME
+from keyturn.core import errors
+from keyturn.core.errors import TerminalError, TransientError
+from keyturn.core.ledger import Entry
+from keyturn.providers.ledger_keeping import spooled_ledger
+from keyturn.revocation import returning, run, state
+from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Result, Standing, Step
+from keyturn.revocation.preview import Preview
+from keyturn.revocation.preview import preview as previewed
+from keyturn.revocation.report import to_markdown
+from keyturn.revocation.selecting import Selector, select
+from keyturn.rotation.context import Keyturn
+from tasks.reports import ledger_facts, readers_of, sign_ledger
+from tasks.step import step
+from tasks.workspace import opened
+
+AT_ONCE = 0
+"""Retries of a step: the flow goes on with the other steps and secrets, and comes back to what failed."""
+
+
+@functools.cache
+def spooled(name: str) -> Keyturn:
+    """The workspace of that name for a revocation, which a ledger that can't be written does not hold up."""
+    return replace(opened(name), ledger=spooled_ledger(os.environ, lost))
+
+
+def lost(entries: Sequence[Entry], why: str) -> None:
+    """Say in the worker's log what neither the ledger nor its spool took."""
+    actions = ", ".join(dict.fromkeys(entry.action for entry in entries))
+    get_logger("keyturn").error("not recorded: %s: %s", actions or "torn lines", why)
+
+
+def keyturn() -> Keyturn:
+    """The workspace that KEYTURN_WORKSPACE names, with the spool."""
+    return spooled(os.environ.get("KEYTURN_WORKSPACE", DEFAULT_NAME))
+
+
+@step("preview")
+def preview(selector: Selector, mode: Mode) -> Preview:
+    """What a revocation would end and change; nothing is done."""
+    return previewed(keyturn(), select(keyturn(), selector), mode)
+
+
+@step("begin")
+def begin(incident: str, selector: Selector, reason: str, mode: Mode, triggered_at: datetime, actor: str) -> Incident:
+    """Write the incident down, and end every chosen credential. Raises Denied where the login may not do all of it."""
+    selection = returning.chosen(keyturn(), incident, selector)
+    return run.begin(
+        keyturn(),
+        selection,
+        incident=incident,
+        reason=reason,
+        mode=mode,
+        selector=selector.words,
+        triggered_at=triggered_at,
+        actor=actor,
+    )
+
+
+@step("find")
+def find(incident: str) -> Incident:
+    """An incident as the hub has it. Raises NotFound."""
+    return state.load(keyturn(), incident)
+
+
+@step("find open")
+def find_open() -> list[Incident]:
+    """Every incident that is not closed."""
+    return state.unfinished(keyturn())
+
+
+@step("advance", retries=AT_ONCE)
+def advance(path: str, incident: Incident, wanted: Step) -> Progress:
+    """One step of one secret. Raises TransientError with what is left of it, so that it shows as failed."""
+    return insist(run.advance(keyturn(), incident, path, wanted), (wanted,))
+
+
+@step("revoke", retries=AT_ONCE)
+def advance_all(path: str, incident: Incident) -> Progress:
+    """Every step of one secret in one task, for incidents with many. Raises TransientError with what is left."""
+    steps = STEPS[incident.mode]
+    for wanted in steps:
+        progress = run.advance(keyturn(), incident, path, wanted)
+    return insist(progress, steps)
+
+
+def insist(progress: Progress, steps: tuple[Step, ...]) -> Progress:
+    """The progress, where these steps are done. Raises TransientError where a retry may help, else TerminalError."""
+    missing = [wanted for wanted in steps if wanted not in progress.done]
+    if not missing:
+        return progress
+    kinds = {event.kind for event in progress.events if event.step in missing and event.result is Result.FAILED}
+    mends = any(issubclass(getattr(errors, kind, TransientError), TransientError) for kind in kinds or {""})
+    said = [left for left in progress.left if left.partition(":")[0] in missing]
+    problem = "; ".join(said) or f"{', '.join(missing)} not done"
+    hint = "It keeps the incident open, and is tried again with it"
+    raise (TransientError if mends else TerminalError)("revoke", progress.path, problem, hint)
+
+
+@step("conclude")
+def conclude(incident: str) -> Standing:
+    """Leases, copies that nothing declares now, and the proof of all; closes the incident where nothing is left."""
+    return run.conclude(keyturn(), state.load(keyturn(), incident))
+
+
+@step("checkpoint")
+def checkpoint(incident: str) -> None:
+    """Sign how the ledger stands, so that everything of the incident so far is covered."""
+    sign_ledger(keyturn())
+
+
+@step("report")
+def make_report(incident: str) -> str:
+    """All that is known of an incident, in names alone, as Markdown."""
+    standing = state.standing(keyturn(), incident)
+    return to_markdown(standing, readers_of(keyturn(), standing), ledger_facts(standing))
+
+
+@step("remind")
+def remind(incident: str) -> bool:
+    """Whether people are to be reminded of this open incident now: once an hour, whichever run asks."""
+    return returning.remind(keyturn(), incident)

@@ -1,0 +1,257 @@
+"""Making checkpoints: each continues the one before, or is not made."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from keyturn.audit.checkpointing import InHub, checkpoint
+from keyturn.audit.checkpoints import Checkpoint, read_checkpoint, trusted
+from keyturn.audit.merkle import Frontier, leaf_hashes, root
+from keyturn.audit.tiles import nodes_of
+from keyturn.core.errors import Conflict, Rewritten
+from keyturn.providers.ed25519 import verify_ed25519
+from keyturn.providers.ledger_sqlite import SqliteLedger
+from tests.audit.conftest import Make
+from tests.audit.entries import entries
+from tests.audit.keys import ORIGIN, Key, Memory
+from tests.support.clock import Clock
+from tests.support.hooks import Hooked, Once
+from tests.support.lab import Lab, fresh
+
+Change = Callable[[str], None]
+
+
+@pytest.fixture
+def change(file: Path) -> Change:
+    """Changes the file behind the ledger's back."""
+
+    def run(statement: str) -> None:
+        with sqlite3.connect(file) as connection:
+            connection.executescript(statement)
+        connection.close()
+
+    return run
+
+
+def made(found: Checkpoint | None) -> Checkpoint:
+    assert found is not None
+    return found
+
+
+def test_a_checkpoint_is_signed_over_all_entries_and_stored_in_both_places(
+    ledger: SqliteLedger, key: Key, kept: Memory, clock: Clock, make: Make
+) -> None:
+    ledger.append(entries(600))
+    first = made(make())
+    expected = Frontier()
+    expected.extend(leaf_hashes(leaf for _, leaf in ledger.leaves()))
+    assert first == Checkpoint(ORIGIN, 600, expected.root(), clock.now)
+    assert trusted(first.note, [key.public()], verify_ed25519) == first
+    assert [first.note] == list(ledger.checkpoints()) == [kept.note]
+    ledger.append(entries(300, 601))
+    second = made(make())
+    assert list(ledger.checkpoints()) == [first.note, second.note]
+    assert ledger.newest() == kept.note == second.note
+    assert root(nodes_of(ledger.tile), 900) == second.root
+    assert root(nodes_of(ledger.tile), 600) == first.root
+
+
+def test_where_nothing_is_new_none_is_made(ledger: SqliteLedger, kept: Memory, make: Make) -> None:
+    assert make() is None
+    ledger.append(entries(3))
+    assert make()
+    version = kept.version
+    assert make() is None
+    assert len(list(ledger.checkpoints())) == 1
+    assert kept.version == version
+
+
+@pytest.mark.parametrize("thorough", [True, False])
+def test_entries_that_were_cut_off_are_noticed_and_nothing_is_signed(
+    ledger: SqliteLedger, key: Key, kept: Memory, clock: Clock, change: Change, make: Make, thorough: bool
+) -> None:
+    ledger.append(entries(10))
+    make()
+    change("DELETE FROM entries WHERE sequence > 8")
+    ledger.append(entries(1, 9))
+    with pytest.raises(Rewritten, match=r"it has 9 entries, and the checkpoint of .* over 10 entries was made before"):
+        checkpoint(ledger, key, kept, clock, verify_ed25519, thorough=thorough)
+    assert len(list(ledger.checkpoints())) == 1
+
+
+@pytest.mark.parametrize("thorough", [True, False])
+def test_a_file_that_was_rolled_back_with_its_checkpoints_is_told_by_the_copy_in_the_hub(
+    ledger: SqliteLedger, key: Key, kept: Memory, clock: Clock, file: Path, tmp_path: Path, make: Make, thorough: bool
+) -> None:
+    ledger.append(entries(10))
+    make()
+    ledger.close()
+    shutil.copy(file, tmp_path / "backup")
+    ledger.append(entries(10, 11))
+    make()
+    ledger.close()
+    shutil.copy(tmp_path / "backup", file)
+    ledger.append(entries(30, 11)[10:])
+    with pytest.raises(Rewritten, match=r"its entries are not those that the checkpoint of .* over 20 entries"):
+        checkpoint(ledger, key, kept, clock, verify_ed25519, thorough=thorough)
+
+
+def test_an_empty_file_in_place_of_the_ledger_is_told_by_the_copy_in_the_hub(
+    ledger: SqliteLedger, file: Path, make: Make
+) -> None:
+    ledger.append(entries(10))
+    make()
+    ledger.close()
+    file.unlink()
+    with pytest.raises(Rewritten, match=r"it has 0 entries, and the checkpoint of .* over 10 entries"):
+        make()
+
+
+def test_an_entry_that_was_changed_is_noticed_before_the_next_one(
+    ledger: SqliteLedger, change: Change, make: Make
+) -> None:
+    ledger.append(entries(10))
+    make()
+    change("UPDATE entries SET entry = replace(entry, 'on-call', 'nobody') WHERE sequence = 4")
+    with pytest.raises(Rewritten, match="its entries are not those that the checkpoint"):
+        make()
+    ledger.append(entries(1, 11))
+    with pytest.raises(Rewritten, match="its entries are not those that the checkpoint"):
+        make()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM entries WHERE sequence = 12",
+        "UPDATE entries SET sequence = 99 WHERE sequence = 12",
+        "INSERT INTO entries VALUES (-1, 'x')",
+    ],
+)
+def test_new_entries_that_are_out_of_order_are_not_signed(
+    ledger: SqliteLedger, change: Change, make: Make, statement: str
+) -> None:
+    ledger.append(entries(10))
+    make()
+    ledger.append(entries(5, 11))
+    change(statement)
+    with pytest.raises(Rewritten, match=r"entry 12 is missing|where entry (12|1) should stand"):
+        make()
+
+
+@pytest.mark.parametrize("thorough", [True, False])
+def test_tiles_that_were_damaged_are_made_again_from_the_entries(
+    ledger: SqliteLedger, key: Key, kept: Memory, clock: Clock, change: Change, make: Make, thorough: bool
+) -> None:
+    for first in (1, 301):
+        ledger.append(entries(300, first))
+        make()
+    change("DELETE FROM tiles WHERE level = 0 AND number = 0; UPDATE tiles SET hashes = zeroblob(32) WHERE level = 1")
+    ledger.append(entries(100, 601))
+    third = made(checkpoint(ledger, key, kept, clock, verify_ed25519, thorough=thorough))
+    assert root(nodes_of(ledger.tile), 700) == third.root
+
+
+def test_a_checkpoint_of_another_key_is_not_continued(ledger: SqliteLedger, kept: Memory, clock: Clock) -> None:
+    ledger.append(entries(10))
+    checkpoint(ledger, Key(), kept, clock, verify_ed25519)
+    kept.note = ""
+    ledger.append(entries(1, 11))
+    with pytest.raises(Rewritten, match="no key that is trusted has signed it"):
+        checkpoint(ledger, Key(), kept, clock, verify_ed25519)
+
+
+def test_a_key_that_was_replaced_goes_on_from_the_copy_in_the_hub(
+    ledger: SqliteLedger, kept: Memory, clock: Clock
+) -> None:
+    ledger.append(entries(10))
+    checkpoint(ledger, Key(), kept, clock, verify_ed25519)
+    ledger.append(entries(1, 11))
+    assert made(checkpoint(ledger, Key(), kept, clock, verify_ed25519)).size == 11
+
+
+def test_a_ledger_that_came_from_elsewhere_needs_its_name(
+    ledger: SqliteLedger, file: Path, key: Key, clock: Clock, make: Make
+) -> None:
+    ledger.append(entries(10))
+    make()
+    moved = SqliteLedger(file, "keyturn/other", patience=5)
+    with pytest.raises(Rewritten, match=r"newest checkpoint is one of keyturn/tests.*KEYTURN_LEDGER_NAME=tests"):
+        checkpoint(moved, key, Memory(), clock, verify_ed25519)
+    moved.close()
+
+
+def test_a_crash_before_the_copy_in_the_hub_is_mended_by_the_next_one(
+    ledger: SqliteLedger, key: Key, kept: Memory, clock: Clock, make: Make
+) -> None:
+    ledger.append(entries(10))
+    checkpoint(ledger, key, Memory(), clock, verify_ed25519)
+    assert make() is None
+    assert kept.note == ledger.newest()
+
+
+def test_a_checkpoint_that_the_file_lost_comes_back_from_the_hub(
+    ledger: SqliteLedger, kept: Memory, change: Change, make: Make
+) -> None:
+    ledger.append(entries(10))
+    make()
+    ledger.append(entries(10, 11))
+    make()
+    change("DELETE FROM checkpoints WHERE size = 20")
+    assert make() is None
+    assert ledger.newest() == kept.note
+    assert root(nodes_of(ledger.tile), 20) == read_checkpoint(kept.note).root
+
+
+def test_whoever_comes_second_begins_again(
+    ledger: SqliteLedger, key: Key, kept: Memory, clock: Clock, make: Make
+) -> None:
+    ledger.append(entries(10))
+
+    def other_is_quicker() -> None:
+        assert make()
+        ledger.append(entries(5, 11))
+
+    late = Hooked(ledger, keep=Once(other_is_quicker))
+    assert made(checkpoint(late, key, kept, clock, verify_ed25519)).size == 15
+    assert [read_checkpoint(note).size for note in ledger.checkpoints()] == [10, 15]
+    assert read_checkpoint(kept.note).size == 15
+
+
+def test_a_later_copy_in_the_hub_stays(ledger: SqliteLedger, key: Key, kept: Memory, clock: Clock, make: Make) -> None:
+    ledger.append(entries(10))
+
+    def other_is_later() -> None:
+        ledger.append(entries(5, 11))
+        assert make()
+
+    late = Hooked(kept, write=Once(other_is_later))
+    assert made(checkpoint(ledger, key, late, clock, verify_ed25519)).size == 10
+    assert read_checkpoint(kept.note).size == 15
+
+
+def test_somebody_who_is_always_quicker_wins(ledger: SqliteLedger, key: Key, kept: Memory, clock: Clock) -> None:
+    ledger.append(entries(10))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise Conflict("keep", "a checkpoint", "another one was made meanwhile", "Make it again")
+
+    late = Hooked(ledger, keep=refuse)
+    with pytest.raises(Conflict):
+        checkpoint(late, key, kept, clock, verify_ed25519)
+
+
+def test_the_copy_lies_in_keyturns_part_of_the_hub(lab: Lab, ledger: SqliteLedger, key: Key, clock: Clock) -> None:
+    origin = f"keyturn/{fresh()}"
+    kept = InHub(lab.hub, origin)
+    assert kept.read() == ("", 0)
+    ledger.origin = origin
+    ledger.append(entries(3))
+    first = made(checkpoint(ledger, key, kept, clock, verify_ed25519))
+    assert kept.read() == (first.note, 1)
+    assert f"ledgers/{origin}" in lab.hub.list_state("ledgers")
+    with pytest.raises(Conflict):
+        kept.write("", cas=0)

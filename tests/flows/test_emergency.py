@@ -1,0 +1,272 @@
+"""Emergency revocation through Prefect: by the form, by the command that hands it over, and until it is finished."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from deployments.bootstrap import EMERGENCY, POOL
+from deployments.cli.app import app
+from deployments.local.pager import Pager
+from deployments.local.prepare import REVOKER
+from deployments.local.prepare import Hub as PreparedHub
+from flows import emergency
+from flows.emergency import emergency_revoke
+from flows.finish_incidents import finish_incidents
+from flows.incidents import CLOSED, OPENED, STAYS_OPEN
+from keyturn.core.errors import Denied, Invalid, TransientError
+from keyturn.revocation import state
+from keyturn.revocation.incident import STEPS, Mode
+from tests.flows.gate import Door, Gate
+from tests.flows.runs import AWS_VARIABLES, Installed, completed, ended, error, register
+from tests.flows.site import Architect, Site, destination
+from tests.flows.test_rotate import gated, port_of
+from tests.support.consumer import Consumer
+from tests.support.lab import Declared, Lab, fresh
+from tests.support.prefect_server import PrefectServer, wait_for
+
+pytestmark = pytest.mark.slow
+
+Build = Callable[..., Site]
+Put = Callable[[int, Door], Gate]
+
+
+@pytest.fixture(scope="module")
+def login(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The revoker's login to the hub, as its worker's environment names it."""
+    directory = tmp_path_factory.mktemp("revoker")
+    halves = PreparedHub(lab.world.hub_address, lab.world.hub_token).login_of(REVOKER)
+    names = ("KEYTURN_HUB_ROLE_ID_FILE", "KEYTURN_HUB_SECRET_ID_FILE")
+    for name, half in zip(names, halves, strict=True):
+        (directory / name).write_text(half)
+    return {name: str(directory / name) for name in names}
+
+
+@pytest.fixture
+def revoker(login: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process has the revoker's login, and waits for nothing."""
+    for name, file in login.items():
+        monkeypatch.setenv(name, file)
+    monkeypatch.setattr(emergency, "PAUSES", (0.1,))
+
+
+@pytest.fixture(scope="module")
+def queue(installed: Installed, login: dict[str, str], aws: object) -> Iterator[None]:
+    """A worker for revocations alone, with the revoker's login."""
+    variables = {name: os.environ[name] for name in AWS_VARIABLES}
+    with installed.server.another_worker(POOL, EMERGENCY, variables | login):
+        yield
+
+
+@pytest.fixture
+def nothing_open(lab: Lab) -> None:
+    """No incident is open that another test has left."""
+    keyturn = lab.open().keyturn
+    for one in state.unfinished(keyturn):
+        state.change(keyturn, one.id, lambda found: replace(found, closed_at=datetime.now(UTC)))
+
+
+def pushed(lab: Lab, store: str = "aws") -> Declared:
+    """A database account with a copy and a consumer."""
+    return lab.alternating(destinations=[destination(store)], consumers=["app"])
+
+
+def events(server: PrefectServer, incident: str) -> list[str]:
+    """What Prefect was told of an incident."""
+    resource = f"keyturn.incident.{incident}"
+    return [told["event"] for told in server.events() if told["resource"].get("prefect.resource.id") == resource]
+
+
+def names_of_tasks(server: PrefectServer, run: str) -> set[str]:
+    """The tasks of a run that the server has heard of by now."""
+    return {task["name"] for task in server.all("task_runs", task_runs={"flow_run_id": {"any_": [run]}})}
+
+
+def over(lab: Lab, site: Site, secret: Declared) -> bool:
+    """Whether the old credential is refused and the new one works, and is the one that the store has."""
+    old, new = lab.logs_in(secret.first), lab.current(secret)
+    return (old, lab.logs_in(new), site.served(secret)) == (False, True, new)
+
+
+# --- through the deployment and its own worker
+
+
+def test_the_form_alone_ends_replaces_proves_and_reports(
+    installed: Installed, queue: None, architect: Architect, lab: Lab, consumer: Consumer, pager: Pager
+) -> None:
+    secret, incident = pushed(lab), fresh()
+    site = architect.build(secret)
+    assert completed_sync(installed, site)
+    run = installed.run("emergency-revoke", site, path=secret.path, reason="leaked in a log", incident=incident)
+    assert (run["state_type"], run["name"]) == ("COMPLETED", f"revoke-{incident}"), run["state"]
+    assert run["state"]["message"].startswith(f"{incident} is closed, and proven: 1 of 1 credentials ended")
+    assert over(lab, site, secret)
+    assert consumer.versions(secret.path) == [2]
+
+    server = installed.server
+    wanted = {f"{step} {secret.path}" for step in STEPS[Mode.REPLACE]}
+    wait_for(lambda: wanted <= names_of_tasks(server, run["id"]))
+    artifacts = server.all("artifacts", artifacts={"flow_run_id": {"any_": [run["id"]]}})
+    (report,) = [a["data"] for a in artifacts if a["type"] == "markdown"]
+    assert all(words in report for words in (incident, "leaked in a log", secret.path.rpartition("/")[2]))
+    assert [row["version"] for row in installed.rows(run["id"])] == [2]
+    wait_for(lambda: events(server, incident) and CLOSED in events(server, incident))
+    assert sorted(events(server, incident)) == [CLOSED, OPENED]
+    wait_for(lambda: any(m.startswith(f"Keyturn: {incident} is closed\n") for m in pager.messages))
+    assert any(m.startswith(f"Keyturn: {incident} is opened\nleaked in a log: {secret.path}\n") for m in pager.messages)
+
+
+def completed_sync(installed: Installed, site: Site) -> bool:
+    """Whether every copy is there."""
+    return bool(installed.run("sync", site)["state_type"] == "COMPLETED")
+
+
+def test_a_run_that_is_retried_goes_on_with_its_own_incident(
+    installed: Installed, queue: None, architect: Architect, lab: Lab, gate: Put
+) -> None:
+    secret = pushed(lab, "gated")
+    door = gate(port_of(architect.stores["aws"]["endpoint_url"]), Door.SHUT)
+    site = architect.build(secret, stores=gated(door))
+    run = installed.run("emergency-revoke", site, path=secret.path, reason="leaked")
+    assert run["state_type"] == "FAILED"
+    assert f"{secret.path}: push: gated:" in run["state"]["message"]
+    assert not lab.logs_in(secret.first)
+    door.move(Door.OPEN)
+    again = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
+    installed.server.post(f"flow_runs/{run['id']}/set_state", state=again)
+    wait_for(lambda: installed.server.get(f"flow_runs/{run['id']}")["state_type"] == "COMPLETED", 120)
+    assert site.version(secret) == 2
+    (incident,) = [one for one in state.incidents(site.keyturn) if secret.path in one.paths]
+    assert incident.closed_at is not None
+
+
+def test_the_command_cuts_by_itself_and_hands_the_rest_to_the_worker(
+    installed: Installed,
+    queue: None,
+    prefect: PrefectServer,
+    architect: Architect,
+    lab: Lab,
+    login: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secret, incident = pushed(lab), fresh()
+    site = architect.build(secret)
+    register(site, architect, None)  # the run is of the default workspace
+    installed.rest()
+    assert completed_sync(installed, site)
+    monkeypatch.delenv("VAULT_TOKEN", raising=False)
+    given = {"VAULT_ADDR": lab.world.hub_address, "KEYTURN_CATALOGUE": str(architect.directory / site.workspace)}
+    for name, value in (given | login).items():
+        monkeypatch.setenv(name, value)
+    words = ["revoke", secret.path, "--reason", "leaked", "--incident", incident, "--json", "--report", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    told: dict[str, Any] = json.loads(done.stdout)
+    assert (told["state"], told["secrets"][0]["version"]) == ("closed", 2)
+    run = prefect.get(f"flow_runs/{told['run']['id']}")
+    assert (run["parameters"], run["name"]) == ({"incident": incident}, f"revoke-{incident}")
+    assert done.stderr.index("its target refuses it after") < done.stderr.index("on the Prefect server")
+    assert over(lab, site, secret)
+
+
+# --- in this process
+
+
+def test_a_preview_leaves_a_table_and_changes_nothing(
+    build: Build, revoker: None, lab: Lab, prefect: PrefectServer
+) -> None:
+    secret = pushed(lab)
+    site = build(secret)
+    preview = ended(emergency_revoke, secret.path, *defaults(only_show=True))
+    assert preview.is_completed()
+    assert preview.message == "only shown: 1 secrets, 0 leases; nothing was changed"
+    assert lab.logs_in(secret.first)
+    assert (site.version(secret), lab.hub.read_state(f"rotations/{secret.path}")) == (1, None)
+    run = str(preview.state_details.flow_run_id)
+    (table,) = wait_for(lambda: prefect.all("artifacts", artifacts={"flow_run_id": {"any_": [run]}}))
+    assert secret.users[0] in table["data"]
+
+
+def defaults(reason: str = "", incident: str = "", only_show: bool = False) -> list[Any]:
+    """What the form has in its other fields."""
+    return ["", "any", "", "", "", "", reason, incident, "replace", only_show]
+
+
+def test_without_a_reason_or_a_choice_nothing_happens(build: Build, revoker: None, lab: Lab) -> None:
+    secret = pushed(lab)
+    build(secret)
+    assert isinstance(error(ended(emergency_revoke, secret.path, *defaults("  "))), Invalid)
+    assert isinstance(error(ended(emergency_revoke, "", *defaults("leaked"))), Invalid)
+    assert lab.logs_in(secret.first)
+
+
+def test_the_rotating_workers_login_is_denied_and_changes_nothing(build: Build, lab: Lab) -> None:
+    secret = pushed(lab)
+    site = build(secret)
+    denied = error(ended(emergency_revoke, secret.path, *defaults("leaked")))
+    assert isinstance(denied, Denied)
+    assert f"lacks update on secret/destroy/{secret.path}" in str(denied)
+    assert lab.logs_in(secret.first)
+    assert (site.version(secret), lab.hub.read_state(f"rotations/{secret.path}")) == (1, None)
+
+
+def test_many_secrets_are_a_task_each(build: Build, revoker: None, lab: Lab, prefect: PrefectServer) -> None:
+    secrets = [lab.generated() for _ in range(9)]
+    site = build(*secrets)
+    closed = ended(emergency_revoke, "tests/*", *defaults("leaked"))
+    assert closed.is_completed(), closed.message
+    assert {site.version(secret) for secret in secrets} == {2}
+    run = str(closed.state_details.flow_run_id)
+    wanted = {f"revoke {secret.path}" for secret in secrets}
+    wait_for(lambda: wanted <= names_of_tasks(prefect, run))
+
+
+def test_a_store_that_is_away_fails_the_run_and_the_next_finish_closes_the_incident(
+    build: Build, revoker: None, nothing_open: None, lab: Lab, architect: Architect, gate: Put, consumer: Consumer
+) -> None:
+    secret, incident = pushed(lab, "gated"), fresh()
+    door = gate(port_of(architect.stores["aws"]["endpoint_url"]), Door.SHUT)
+    site = build(secret, stores=gated(door))
+    left = error(ended(emergency_revoke, secret.path, *defaults("leaked", incident)))
+    assert isinstance(left, TransientError)
+    assert str(left).startswith(f"close {incident}: something is left: ")
+    assert f"{secret.path}: push: gated:" in str(left)
+    assert f"keyturn revoke --resume {incident}" in str(left)
+    assert not lab.logs_in(secret.first)
+    assert consumer.versions(secret.path) == [2]
+    assert completed(finish_incidents) == 1
+
+    door.move(Door.OPEN)
+    finished = ended(finish_incidents)
+    assert finished.message is not None
+    assert finished.message.startswith(f"{incident} is closed, and proven")
+    assert site.served(secret, "gated") == lab.current(secret)
+    assert ended(finish_incidents).message == "no incident is open"
+    assert completed(emergency_revoke, "", *defaults(incident=incident)).incident.closed_at is not None
+    assert site.version(secret) == 2
+
+
+def test_an_incident_that_stays_open_is_reminded_of_once_an_hour(
+    build: Build, revoker: None, nothing_open: None, lab: Lab, architect: Architect, gate: Put, prefect: PrefectServer
+) -> None:
+    secret, incident = pushed(lab, "gated"), fresh()
+    door = gate(port_of(architect.stores["aws"]["endpoint_url"]), Door.SHUT)
+    site = build(secret, stores=gated(door))
+    error(ended(emergency_revoke, secret.path, *defaults("leaked", incident)))
+    earlier = datetime.now(UTC) - timedelta(hours=1, minutes=1)
+    state.change(site.keyturn, incident, lambda one: replace(one, opened_at=earlier))
+    reminder = error(ended(finish_incidents))
+    assert str(reminder).startswith(f"close {incident}: something is left: ")
+    wait_for(lambda: STAYS_OPEN in events(prefect, incident))
+    assert completed(finish_incidents) == 1
+    state.change(site.keyturn, incident, lambda one: replace(one, reminded_at=earlier))
+    error(ended(finish_incidents))
+    door.move(Door.OPEN)
+    assert completed(finish_incidents) == 0

@@ -1,0 +1,141 @@
+"""Every flow writes to the ledger what it does, and one that can't changes nothing."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect import Flow, Task
+
+import flows
+import tasks
+from keyturn.audit.entries import read
+from keyturn.core.errors import Unrecorded
+from keyturn.core.hub import ROTATED_AT
+from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.policy import Trigger
+from keyturn.core.sensitive import SecretFields
+from tests.flows.runs import Installed, ended
+from tests.flows.site import Site, destination
+from tests.support.lab import Declared, Lab
+from tests.support.prefect_server import PrefectServer
+
+pytestmark = pytest.mark.slow
+
+Build = Callable[..., Site]
+ROOT = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Runs:
+    """How a flow is run for its row: its parameters, given the secret, and the actions that it must leave."""
+
+    parameters: Callable[[Declared], dict[str, Any]] = lambda secret: {}
+    actions: frozenset[str] = field(default_factory=frozenset)
+
+
+TABLE = {
+    "rotate-secret": Runs(
+        lambda secret: {"path": secret.path, "trigger": Trigger.FORCE},
+        frozenset({"decide", "guard", "stage", "install", "verify", "promote", "push"}),
+    ),
+    "rotate-due": Runs(actions=frozenset({"decide", "stage", "install", "verify", "promote", "push"})),
+    "sync": Runs(actions=frozenset({"sync", "push"})),
+    "retire": Runs(lambda secret: {"path": secret.path, "waive": "everything"}, frozenset({"retire"})),
+    "emergency-revoke": Runs(
+        lambda secret: {"path": secret.path, "reason": "a test"},
+        frozenset({"open incident", "cut", "revoke: replace", "revoke: hub", "revoke: prove", "close incident"}),
+    ),
+    "finish-incidents": Runs(),
+    "keep-ledger": Runs(),
+}
+"""The flows there are. A flow without a row fails the tests, and so does one whose entries lack."""
+
+TASKS = {
+    "decide", "guard", "stage", "install", "verify", "promote", "push", "notify", "health", "pass canary", "revert",
+    "renew", "conclude", "make way", "retire", "rotate", "find due", "find unretired", "plan", "remember", "preview",
+    "begin", "find", "find open", "advance", "revoke", "report", "remind", "drain", "checkpoint", "forward",
+}  # fmt: skip
+"""The names of all tasks. Before a new one is named here, see that what it changes is written to the ledger."""
+
+
+def found(package: Any, kind: type) -> Iterator[Any]:
+    """Everything of that kind in a package's modules."""
+    for module in pkgutil.iter_modules(package.__path__):
+        for thing in vars(importlib.import_module(f"{package.__name__}.{module.name}")).values():
+            if isinstance(thing, kind):
+                yield thing
+
+
+def test_every_flow_and_every_task_has_its_row() -> None:
+    deployed = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    assert {flow.name for flow in found(flows, Flow)} == set(TABLE) == {one["name"] for one in deployed}
+    assert {task.name for task in found(tasks, Task)} == TASKS
+
+
+def entries(site: Site) -> list[Entry]:
+    """All that the ledger holds."""
+    ledger: Any = site.keyturn.ledger
+    return [read(leaf).entry for _, leaf in ledger.leaves()]
+
+
+@pytest.fixture
+def secret(lab: Lab) -> Declared:
+    """One that is due, and has a copy to be made."""
+    declared = lab.alternating(destinations=[destination()])
+    lab.hub.annotate(declared.path, {ROTATED_AT: "2020-01-01T00:00:00+00:00"})
+    return declared
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_a_run_of_each_flow_is_in_the_ledger_with_all_it_did(
+    installed: Installed, build: Build, lab: Lab, secret: Declared, name: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    if "revoke" in name or "incidents" in name:
+        (tmp_path / "token").write_text(lab.world.hub_token)
+        monkeypatch.setenv("KEYTURN_HUB_TOKEN_FILE", str(tmp_path / "token"))
+    site, row = build(secret), TABLE[name]
+    if name == "retire":
+        ended(partial(flow_named("rotate-secret"), path=secret.path, trigger=Trigger.FORCE))
+    before = len(entries(site))
+    state = ended(partial(flow_named(name), **row.parameters(secret)))
+    assert state.is_completed(), state.message
+    told = entries(site)[before:]
+    outcomes = [one.outcome for one in told if one.action == f"flow {name}"]
+    assert outcomes == [Outcome.BEGUN, Outcome.DONE]
+    assert row.actions <= {one.action for one in told}
+    run = str(state.state_details.flow_run_id)
+    assert all(run in one.run for one in told if one.action in {*row.actions, f"flow {name}"})
+    assert secret.first["password"] not in "".join(map(repr, told))
+
+
+CHANGING = sorted(set(TABLE) - {"emergency-revoke", "finish-incidents", "keep-ledger"})
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_a_flow_whose_ledger_can_not_be_written_fails_before_it_changes_anything(
+    prefect: PrefectServer, build: Build, lab: Lab, secret: Declared, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = build(secret)
+    monkeypatch.setattr("keyturn.providers.ledger_sqlite.SqliteLedger.append", refuse)
+    state = ended(partial(flow_named(name), **TABLE[name].parameters(secret)))
+    assert state.is_failed()
+    assert "the disk is full" in str(state.message)
+    assert lab.current(secret) == secret.first
+    assert lab.logs_in(SecretFields(secret.first))
+    assert site.keyturn.open_store("aws").find(site.place(secret, "aws").name) is None
+
+
+def refuse(*_: object) -> None:
+    """What a full disk does."""
+    raise Unrecorded("write", "the ledger", "the disk is full", "Free some space there")
+
+
+def flow_named(name: str) -> Flow[Any, Any]:
+    """The flow of that name."""
+    return next(flow for flow in found(flows, Flow) if flow.name == name)

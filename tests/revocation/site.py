@@ -1,0 +1,135 @@
+"""One secret in an incident: opened, revoked, and looked at from outside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from keyturn.audit.entries import read
+from keyturn.audit.spool import Spooled
+from keyturn.core.errors import Unrecorded
+from keyturn.core.ledger import Entry
+from keyturn.core.policy import Trigger
+from keyturn.core.record import Record
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.vault import VaultHub
+from keyturn.providers.vault_login import HubSettings
+from keyturn.revocation import run
+from keyturn.revocation.incident import Incident, Mode, Progress, Standing
+from keyturn.revocation.selecting import Selection
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.records import load
+from keyturn.rotation.run import rotate
+from keyturn.rotation.sync import sync
+from tests.rotation.helpers import Worker
+from tests.support.lab import Declared, Lab, Opened, fresh
+from tests.support.memory_store import MemoryStore
+
+CONSUMERS = {"app": {"url": "http://127.0.0.1:9/", "signing_key": "webhooks/app"}}
+
+
+@dataclass
+class Site:
+    """A fresh secret with one copy and one consumer, and what has happened to it."""
+
+    lab: Lab
+    secret: Declared
+    opened: Opened
+    incident: str = field(default_factory=lambda: f"INC-{fresh()}")
+    leaked_copy: str = ""
+    others: tuple[Declared, ...] = ()
+
+    @staticmethod
+    def of(lab: Lab, secret: Declared, **given: Any) -> "Site":
+        """The secret, opened, its copy in step."""
+        declared = secret.having(destinations=[{"store": "memory", "name": secret.path}], consumers=["app"])
+        opened = lab.open(declared, consumers=CONSUMERS, **given)
+        sync(opened.keyturn, secret.path)
+        return Site(lab, declared, opened, leaked_copy=opened.store.read(secret.path).reveal())
+
+    def declaring(self, destinations: list[dict[str, Any]]) -> "Site":
+        """The same secret in a catalogue that pushes it elsewhere, with the same store."""
+        declared = self.secret.having(destinations=destinations)
+        opened = self.lab.open(declared, consumers=CONSUMERS, stores=lambda name: self.store)
+        return Site(self.lab, declared, replace(opened, store=self.store))
+
+    @property
+    def keyturn(self) -> Keyturn:
+        """What the engine works with."""
+        return self.opened.keyturn
+
+    @property
+    def store(self) -> MemoryStore:
+        """The store of the copy."""
+        return self.opened.store
+
+    def impatient(self) -> Keyturn:
+        """The same, without pauses between tries."""
+        return replace(self.keyturn, sleep=lambda seconds: None)
+
+    def at(self, later: timedelta) -> Keyturn:
+        """The same, when that much time has passed."""
+        now = self.opened.clock() + later
+        return replace(self.keyturn, clock=lambda: now)
+
+    def worker(self) -> Worker:
+        """Another process's run on the secret, which stops where the test likes."""
+        return Worker(replace(self.keyturn, holder="another-host/1/1"), self.secret.path)
+
+    def with_rights_of(self, policy: str) -> Keyturn:
+        """The same, logged in to the hub with one policy alone."""
+        made = self.lab.root.auth.token.create(policies=[policy], ttl="1h")
+        settings = HubSettings(self.lab.world.hub_address, token_env="KEYTURN_TEST_LITTLE_TOKEN")
+        hub = VaultHub(settings)
+        hub._calls._session._token = lambda: made["auth"]["client_token"]  # type: ignore[method-assign]
+        return replace(self.keyturn, hub=hub)
+
+    def with_a_full_ledger(self, spool: Path) -> None:
+        """Let the ledger refuse everything, and what is written wait in ``spool``."""
+
+        class Full:
+            def append(self, entries: Sequence[Entry]) -> None:
+                raise Unrecorded("write", "the ledger", "the disk is full")
+
+        full: Any = Full()
+        self.opened.keyturn = replace(self.keyturn, ledger=Spooled(full, spool, lambda entries, why: None))
+
+    def begin(self, mode: Mode = Mode.REPLACE, keyturn: Keyturn | None = None) -> Incident:
+        """Open the incident and cut."""
+        opened = keyturn or self.keyturn
+        return run.begin(
+            opened,
+            Selection((self.secret.path,)),
+            incident=self.incident,
+            reason="leaked in a log",
+            mode=mode,
+            selector=self.secret.path,
+            triggered_at=opened.clock(),
+            actor="tester",
+        )
+
+    def revoke(self, mode: Mode = Mode.REPLACE) -> Standing:
+        """All of it."""
+        self.begin(mode)
+        return run.finish(self.keyturn, self.incident)
+
+    def rotated(self) -> SecretFields:
+        """Rotate once by force; the fields that were in force before."""
+        before = SecretFields(self.lab.current(self.secret))
+        rotate(self.keyturn, self.secret.path, Trigger.FORCE)
+        return before
+
+    def progress(self) -> Progress:
+        """How far it is."""
+        return run.standing(self.keyturn, self.incident).secrets[0]
+
+    def record(self) -> Record:
+        """The secret's record."""
+        return load(self.keyturn, self.secret.path)
+
+    def entries(self) -> list[Entry]:
+        """What the ledger tells of the incident and its secret."""
+        ledger: Any = self.keyturn.ledger
+        found = [read(leaf).entry for _, leaf in ledger.leaves()]
+        return [one for one in found if one.secret == self.secret.path or self.incident in one.note]
