@@ -71,6 +71,7 @@ class Clouds:
             between = {outer[name]: inner[name] for name in inner}
             self._far_away = stack.enter_context(FarAway(directory / "latency", between, delay_ms))
         os.environ.update(ENVIRONMENT, AWS_SHARED_CREDENTIALS_FILE=str(self._aws.credentials))
+        os.environ["KEYTURN_LEDGER"] = str(directory / "ledger" / "ledger.db")
         self._fill_hub()
         self.settings = HubSettings(f"http://{LOOPBACK}:{outer['hub']}", token_file=str(self._token()))
         self.catalogue = self._catalogue()

@@ -36,7 +36,6 @@ from keyturn.core.ledger import Entry, Outcome
 from keyturn.providers.ed25519 import verify_ed25519
 from keyturn.providers.ledger import open_ledger
 from keyturn.providers.ledger_sqlite import SqliteCopy
-from keyturn.providers.ledger_sqlite_file import connect
 
 ORIGIN = "keyturn/benchmark"
 BATCHES = (1, 16, 256)
@@ -102,10 +101,11 @@ def steps(rotation: int) -> list[Entry]:
 
 def appending(directory: Path, batch: int, rounds: int) -> tuple[list[float], list[float]]:
     """Milliseconds of each append, and of each commit of the same rows, in turns."""
-    ours, bare = [], []
+    ours: list[float] = []
+    bare: list[float] = []
     with (
         closing(open_ledger(str(directory / f"ours-{batch}.db"), origin=ORIGIN)) as ledger,
-        closing(connect(directory / f"bare-{batch}.db", 10)) as connection,
+        closing(plain(directory / f"bare-{batch}.db")) as connection,
     ):
         for turn in range(rounds + 5):
             given = entries(batch, turn * batch)
@@ -114,6 +114,15 @@ def appending(directory: Path, batch: int, rounds: int) -> tuple[list[float], li
             for taken, write in sides if turn % 2 else reversed(sides):
                 taken.append(timed(write))
     return ours[5:], bare[5:]
+
+
+def plain(file: Path) -> sqlite3.Connection:
+    """SQLite as one would use it for rows that have to last."""
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("CREATE TABLE entries (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL)")
+    return connection
 
 
 def commit(connection: sqlite3.Connection, rows: Sequence[tuple[int, str]]) -> None:

@@ -21,7 +21,7 @@ DEPLOYMENT: Final = "emergency-revoke/emergency-revoke"
 ANSWERS: Final = 3.0
 """Seconds in which the Prefect server has to answer: its own client would wait for a minute."""
 
-BEGUN: Final = 20.0
+BEGUN: Final = 10.0
 """Seconds in which a worker has to begin the run; after that it is done here."""
 
 

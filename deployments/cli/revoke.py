@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from deployments.cli.carry_on import Carried, carry_on, resume_hint, show
+from deployments.cli.drill import drill as rehearse
 from deployments.cli.failures import say
 from deployments.cli.options import CatalogueOption, JsonOption, LocalOption, ReportOption, TimeoutOption
 from deployments.cli.output import note, table, write_json
@@ -47,6 +48,9 @@ ModeOption = Annotated[
 PreviewOption = Annotated[bool, typer.Option("--preview", help="Only show what would end and who is cut off.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask, and don't wait for the preview.")]
 Resume = Annotated[str, typer.Option("--resume", metavar="ID", help="Go on with an open incident.")]
+DrillOption = Annotated[
+    bool, typer.Option("--drill", help="Revoke a copy of one PATH in the local stack, and tell how long it takes.")
+]
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ def revoke(
     preview: PreviewOption = False,
     yes: YesOption = False,
     resume: Resume = "",
+    drill: DrillOption = False,
     local: LocalOption = False,
     catalogue: CatalogueOption = None,
     timeout: TimeoutOption = TIMEOUT,
@@ -91,6 +96,9 @@ def revoke(
     since = datetime.now(UTC)
     selector = Selector(tuple(paths or ()), owner, classification, target, store, lease_prefix, fingerprint)
     asked = Asked(selector, mode, reason.strip(), incident.strip(), since)
+    if drill:
+        insist_on_a_drill(asked, resume, preview)
+        return rehearse(selector.paths[0], mode, asked.reason, catalogue, report, as_json=as_json)
     insist_on_sense(asked, resume, preview=preview, asks=not (yes or may_go_unasked(selector)))
     with opened_keyturn(catalogue, revoking=True) as keyturn:
         if preview:
@@ -112,6 +120,12 @@ def insist_on_sense(asked: Asked, resume: str, *, preview: bool, asks: bool) -> 
         raise typer.BadParameter("say with --reason what has happened: it stands in the report and in the ledger")
     if asks and not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal to ask on: give --yes, or name one secret alone")
+
+
+def insist_on_a_drill(asked: Asked, resume: str, preview: bool) -> None:
+    """Wrong usage unless one secret is named, for an incident of its own."""
+    if not may_go_unasked(asked.selector) or resume or preview or asked.incident:
+        raise typer.BadParameter("--drill is for one PATH, which it leaves alone: nothing else can be chosen with it")
 
 
 def may_go_unasked(selector: "Selector") -> bool:

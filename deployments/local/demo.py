@@ -20,6 +20,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from deployments.local import environment
+from deployments.local.demo_leak import leak
 from deployments.local.files import write_private
 from deployments.local.home import locked
 from deployments.local.leak_scan import Finding, scan
@@ -56,9 +57,11 @@ class Demo:
         self.stack = stack
         self.pager = pager
         self.kv = Hub(stack.hub.address, stack.hub.root_token).client.secrets.kv.v2
+        self.seen: dict[str, str] = {}
+        """The values that were in play before some of them were destroyed."""
 
     async def run(self) -> bool:
-        """Rotate, retire, fail and recover; whether all of it went as it should."""
+        """Rotate, retire, fail and recover, leak and revoke; whether all of it went as it should."""
         before = {path: self.look(path) for path in SECRETS}
         queries = self.stats()
         self.say("Rotating both secrets through the worker, while both applications query without pause")
@@ -70,8 +73,10 @@ class Demo:
         self.show(before, acknowledged)
         told = await self.failure()
         sound = self.verdict(queries, refused=refused, told=told)
+        self.seen = self.values()
+        ended = await leak(self)
         hidden = self.no_leak()
-        return await self.in_sync() and hidden and sound
+        return await self.in_sync() and hidden and sound and ended
 
     async def failure(self) -> bool:
         """A rotation that fails half way, its notification, and the run that finishes what it began."""
@@ -176,7 +181,7 @@ class Demo:
     def no_leak(self) -> bool:
         """Search all that Prefect has kept, and every log, for every value that was in play."""
         places = [self.stack.directory("prefect"), *(s.log for s in status(self.stack.home))]
-        found: list[Finding] = scan(places, self.values())
+        found: list[Finding] = scan(places, self.seen | self.values())
         verdict = "none found" if not found else f"FOUND in {', '.join(sorted({f.place for f in found}))}"
         self.console.print(f"  secret values in Prefect's database, results and logs: {verdict}", style="bold")
         return not found
@@ -201,7 +206,12 @@ class Demo:
         versions = {
             path: self.kv.read_secret_metadata(path, mount_point="secret")["data"]["versions"] for path in SECRETS
         }
-        read = [("secret", path, int(number)) for path, numbers in versions.items() for number in numbers]
+        read = [
+            ("secret", path, int(number))
+            for path, numbers in versions.items()
+            for number, told in numbers.items()
+            if not told["destroyed"]
+        ]
         own = ("targets/ml-postgres", "fingerprint-key", *(f"webhooks/{name}" for name in CONSUMERS))
         read += [("keyturn", path, 0) for path in own]
         found = {name: text for mount, path, number in read for name, text in self.texts(mount, path, number)}

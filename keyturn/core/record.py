@@ -59,6 +59,9 @@ TRANSITIONS: Final[dict[Stage, frozenset[Stage]]] = {
 HISTORY_KEPT: Final = 20
 """Closed rotations kept in the record, which is written several times in each rotation."""
 
+CUTS_KEPT: Final = 5
+"""So many of those before that a revocation has ended: what it has ended is told by them."""
+
 
 @dataclass(frozen=True)
 class Rotation:
@@ -152,13 +155,17 @@ class Record:
         return len(list(takewhile(lambda past: past.refused, reversed(self.history))))
 
     def dead(self, version: int) -> bool:
-        """Whether a revocation has ended what the hub's ``version`` holds: nothing may put it in force again."""
-        return any(past.stage is Stage.CUT and past.base_version >= version for past in self.history)
+        """Whether a revocation has ended what the hub's ``version`` holds: nothing may put it in force again.
+
+        While it is ``frozen`` every version is: one that came since may hold the same credential again.
+        """
+        ended = (past.base_version for past in self.history if past.stage is Stage.CUT)
+        return bool(self.frozen) or any(last >= version for last in ended)
 
     def having(self, rotation: Rotation, candidate: SecretFields | None = None) -> "Record":
         """This record with ``rotation`` in place; one that is closed moves into the history."""
         if rotation.stage in CLOSED:
-            return replace(self, rotation=None, candidate=None, history=(*self.history, rotation)[-HISTORY_KEPT:])
+            return replace(self, rotation=None, candidate=None, history=kept(*self.history, rotation))
         if rotation.stage is Stage.PROMOTED:
             return replace(self, rotation=rotation, candidate=candidate, frozen="", rest=None)
         return replace(self, rotation=rotation, candidate=candidate)
@@ -166,7 +173,7 @@ class Record:
     def seized(self, cutting: Rotation, incident: str) -> "Record":
         """This record in the hands of a revocation; what stood in it is over, and its candidate stays to be ended."""
         over = self.rotation and self.rotation.to(Stage.CUT, closed_at=cutting.opened_at, note=cutting.note)
-        history = (*self.history, over)[-HISTORY_KEPT:] if over else self.history
+        history = kept(*self.history, over) if over else self.history
         return replace(self, rotation=cutting, history=history, frozen=incident)
 
     def to_data(self) -> dict[str, Any]:
@@ -194,3 +201,9 @@ class Record:
             data.get("frozen", ""),
             SecretFields(data["rest"]) if data.get("rest") else None,
         )
+
+
+def kept(*history: Rotation) -> tuple[Rotation, ...]:
+    """What the record keeps of a history: the newest, and the last of those before that a revocation has ended."""
+    older, newest = history[:-HISTORY_KEPT], history[-HISTORY_KEPT:]
+    return (*[past for past in older if past.stage is Stage.CUT][-CUTS_KEPT:], *newest)

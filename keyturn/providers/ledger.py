@@ -1,5 +1,6 @@
 """Which ledger is written: a SQLite file of this machine, or a PostgreSQL database that several machines share."""
 
+import os
 import re
 import socket
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ SCHEMES: Final = ("postgresql", "postgres")
 DEFAULT_PORT: Final = ":5432"
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._:/-]+")
+_DOTS: Final = re.compile(r"(?<![^/])\.*(?![^/])")
+"""A part of a path that is empty or all dots."""
 
 
 def ledger_address(env: Mapping[str, str]) -> str:
@@ -44,7 +47,7 @@ def ledger_origin(address: str, env: Mapping[str, str]) -> str:
     if said := env.get(NAME_VARIABLE):
         return PREFIX + _safe(said)
     if _is_file(address):
-        return PREFIX + _safe(f"{socket.gethostname()}{_file(address)}")
+        return PREFIX + _safe(f"{socket.gethostname()}{os.path.normpath(_file(address))}")
     url = urlsplit(_without_password(address))
     servers = url.netloc.rpartition("@")[2].replace(DEFAULT_PORT, "")
     return PREFIX + _safe(f"{servers or 'localhost'}{unquote(url.path)}")
@@ -93,5 +96,5 @@ def _without_password(address: str) -> str:
 
 
 def _safe(name: str) -> str:
-    """Only characters that a path of the hub and a key's name may hold."""
-    return _UNSAFE.sub("-", name.strip("/"))
+    """Only what a path of the hub and a key's name may hold: no part of it leads elsewhere."""
+    return _DOTS.sub("-", _UNSAFE.sub("-", name.strip("/"))) or "-"

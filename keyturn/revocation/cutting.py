@@ -1,35 +1,33 @@
 """Ending every credential of a secret at its target: what an intruder notices first."""
 
-import uuid
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
 
-from keyturn.core.errors import Conflict, KeyturnError, Superseded
+from keyturn.core.errors import KeyturnError, Superseded
 from keyturn.core.hub import HubSecret
-from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
+from keyturn.core.record import Record, Rotation
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Cut, Strategy
 from keyturn.revocation.doing import Done
-from keyturn.revocation.incident import Incident, Old, Progress
+from keyturn.revocation.holding import (
+    NOTE,
+    here,
+    insist_on_holding,
+    interrupted,
+    move_on,
+    newest,
+    own,
+    release,
+    seize,
+    token_of,
+)
+from keyturn.revocation.incident import Incident, Old, Progress, Step
+from keyturn.revocation.leaked import credential_of
 from keyturn.revocation.selecting import fingerprints, versions
-from keyturn.revocation.state import advance
-from keyturn.rotation.abandon import fence
-from keyturn.rotation.attempt import Attempt
+from keyturn.revocation.state import advance, load, progress
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.guard import moved
 from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import load, rewrite
 from keyturn.strategies.accounts import username
-
-CUTS: Final = uuid.UUID("3f0f6c0e-64a5-5d8e-8a0e-0c9d9a6f3b52")
-"""Namespace of the tokens of cuts (RFC 9562, version 5): the same for every run of an incident."""
-
-
-def token_of(incident: str, path: str) -> str:
-    """The token of an incident's cut of a secret."""
-    return str(uuid.uuid5(CUTS, f"{incident}\n{path}"))
 
 
 def cut(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
@@ -40,27 +38,62 @@ def cut(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> No
     secret is free to be replaced, and they are tried again.
     """
     path, place = known.path, place_of(keyturn, known.path)
-    record = seize(keyturn, incident, path)
+    record = seize(keyturn, incident, known)
     held = record.rotation is not None and record.rotation.token == token_of(incident.id, path)
+    if not held and known.cut_at is None:
+        return ended_by_another(keyturn, incident, known, record, done)
     with recorded(keyturn, "cut", path, place=place, note=incident.id) as doing:
-        ended = end_all(keyturn, path, record) if held else end_again(keyturn, incident, path, record)
-        cut_at, refused = keyturn.clock(), refuses(keyturn, path)
-        if held and ended.errors and not refused:
-            raise ended.errors[0]
+        ended = end_all(keyturn, path, record) if held else end_again(keyturn, incident, known, record)
+        if held:
+            note_down(keyturn, incident, known, record, ended)
         doing.note = "; ".join((incident.id, *(error.problem for error in ended.errors)))
     for error in ended.errors:
         done.failed(place, error)
-    for error in ended.overtaken:
-        done.stays(place, f"sessions of the old credential can't be told from those of the new one: {error.problem}")
+    for said in ended.overtaken:
+        done.stays(place, f"sessions of the old credential can't be told from those of the new one: {said}")
     outlives = (said for one in ended.cuts for said in one.outlives)
     done.changes = {"sessions": known.sessions + ended.sessions, "outlives": unique(*known.outlives, *outlives)}
-    if held:
-        done.changes |= {"token": token_of(incident.id, path), "old": known_values(keyturn, path, record)}
-        done.changes |= {"cut_at": cut_at} | ({"refused_at": keyturn.clock()} if refused else {})
-        # The values are looked for later by what is noted here, so it is noted before the secret is let go.
-        advance(keyturn, incident, path, lambda one: one.having(**done.changes))
-        release(keyturn, path, record)
-    done.did(place, f"every credential of it is ended{f', {ended.sessions} sessions too' if ended.sessions else ''}")
+    return done.did(
+        place, f"every credential of it is ended{f', {ended.sessions} sessions too' if ended.sessions else ''}"
+    )
+
+
+def note_down(keyturn: Keyturn, incident: Incident, known: Progress, record: Record, ended: "Ended") -> None:
+    """Keep what was ended, and let go of the secret. Raises what hindered it, while the target takes CURRENT still."""
+    path, cut_at, refused = known.path, keyturn.clock(), refuses(keyturn, known.path)
+    if ended.errors and not refused:
+        raise ended.errors[0]
+    last = newest(keyturn, path)
+    facts = {
+        "token": token_of(incident.id, path),
+        "old": known_values(keyturn, path, record, last),
+        "cut_at": cut_at,
+        "cut_version": last,
+        "refused_at": keyturn.clock() if refused else None,
+    }
+    # The values are looked for later by what is noted here, so it is noted before the secret is let go. What another
+    # run has noted before stands: by now there may be newer versions, and older ones may be gone.
+    advance(keyturn, incident, path, lambda one: one if one.cut_at else one.having(**facts))
+    release(keyturn, path, record, last)
+
+
+def ended_by_another(keyturn: Keyturn, incident: Incident, known: Progress, record: Record, done: Done) -> None:
+    """Another incident took the secret before this one had noted its cut: finish that one's, which is about the same.
+
+    Raises what hinders it.
+    """
+    path, place = known.path, place_of(keyturn, known.path)
+    mine = own(record, token_of(incident.id, path))
+    other = load(keyturn, mine.note.removeprefix(NOTE) if mine else record.frozen)
+    theirs, doing = progress(keyturn, other, path), Done(keyturn, Step.CUT)
+    if Step.CUT not in theirs.done:
+        cut(keyturn, other, theirs, doing)
+        theirs = advance(keyturn, other, path, doing.onto)
+    if Step.CUT not in theirs.done:
+        done.misses(place, f"incident {other.id}, which took it over, is not done with it", "It goes on with that one")
+    kept = ("old", "cut_at", "cut_version", "refused_at", "sessions", "outlives")
+    done.changes = {"token": token_of(incident.id, path), **{name: getattr(theirs, name) for name in kept}}
+    done.did(place, f"every credential of it is ended by incident {other.id}, which took it over")
 
 
 def unique(*said: str) -> tuple[str, ...]:
@@ -82,72 +115,16 @@ def place_of(keyturn: Keyturn, path: str) -> str:
     return str(getattr(keyturn.secret(path).rotation, "target", ""))
 
 
-# --- the record is the lock --------------------------------------------------------------------------------
-
-
-def seize(keyturn: Keyturn, incident: Incident, path: str) -> Record:
-    """Take the secret's record, whoever holds it: from here on every other run is refused. Taken before is success."""
-    token = token_of(incident.id, path)
-    while True:
-        record = load(keyturn, path)
-        tokens = {past.token for past in record.history} | ({record.rotation.token} if record.rotation else set())
-        if token in tokens:
-            return record
-        try:
-            return rewrite(keyturn, path, record.seized(cutting(keyturn, incident, path, record), incident.id))
-        except Conflict:
-            continue  # the other run's last word is part of what is ended
-
-
-def cutting(keyturn: Keyturn, incident: Incident, path: str, record: Record) -> Rotation:
-    """What stands in the record while credentials are ended; its number is above every earlier rotation's."""
-    stood = here(keyturn, path, record.rotation)
-    return Rotation(
-        token=token_of(incident.id, path),
-        sequence=record.version + 1,
-        stage=Stage.CUTTING,
-        strategy=keyturn.secret(path).rotation.strategy,
-        reason="Revoked",
-        holder=keyturn.holder,
-        opened_at=keyturn.clock(),
-        base_version=newest(keyturn, path),
-        ends=stood.ends if stood and stood.stage in IN_FORCE else {},
-        note=f"incident {incident.id}",
-        target=keyturn.target(path),
-        urgent=True,
-    )
-
-
-def here(keyturn: Keyturn, path: str, rotation: Rotation | None) -> Rotation | None:
-    """The rotation, where the catalogue still leads to the target that it worked at."""
-    return rotation if rotation and not moved(keyturn, path, rotation) else None
-
-
-def newest(keyturn: Keyturn, path: str) -> int:
-    """The number of the hub's newest version, 0 where there is none."""
-    info = keyturn.hub.describe(path)
-    return info.version if info else 0
-
-
-def release(keyturn: Keyturn, path: str, record: Record) -> None:
-    """Let the record say that all is ended; whatever version the hub has now is dead. Released before is success."""
-    if record.rotation is None:
-        return
-    over = record.rotation.to(Stage.CUT, closed_at=keyturn.clock(), base_version=newest(keyturn, path))
-    with suppress(Conflict):  # another run of the same incident was faster
-        rewrite(keyturn, path, record.having(over))
-
-
 # --- at the target -----------------------------------------------------------------------------------------
 
 
 @dataclass
 class Ended:
-    """What became of several credentials; ``overtaken`` are those on whose account a newer one is in force by now."""
+    """What became of several credentials; ``overtaken`` are those in whose place a newer one is in force by now."""
 
     cuts: list[Cut] = field(default_factory=list)
     errors: list[KeyturnError] = field(default_factory=list)
-    overtaken: list[Superseded] = field(default_factory=list)
+    overtaken: list[str] = field(default_factory=list)
 
     @property
     def sessions(self) -> int:
@@ -167,58 +144,88 @@ def end_all(keyturn: Keyturn, path: str, record: Record) -> Ended:
     ended, rotation, strategy = Ended(), record.rotation, keyturn.open_strategy(path)
     if rotation is None:
         return ended
-    if record.candidate:
-        fence(keyturn, Attempt(path, record, keyturn.hub.read(path)))
     for fields in distinct(strategy, doomed(keyturn, path, record)):
         ended.trying(lambda fields=fields: strategy.cut(fields, rotation.sequence))  # type: ignore[misc]
-    ended.trying(lambda: end_interrupted(strategy, record, rotation))
+    ended.trying(lambda: end_interrupted(keyturn, path, record, rotation))
+    if interrupted(record, path):
+        move_on(keyturn, path)
     return ended
 
 
-def end_again(keyturn: Keyturn, incident: Incident, path: str, record: Record) -> Ended:
-    """Once more what could not be ended wholly, such as sessions: of versions that the cut was about, not of newer."""
-    ended, strategy = Ended(), keyturn.open_strategy(path)
-    rotation = next(past for past in record.history if past.token == token_of(incident.id, path))
-    old = (one.fields for one in versions(keyturn, path) if one.version <= rotation.base_version)
+def end_again(keyturn: Keyturn, incident: Incident, known: Progress, record: Record) -> Ended:
+    """Once more what could not be ended wholly, such as sessions: of versions that the cut was about, not of newer.
+
+    An account that the replacement has is left alone: not every target can tell an old number from a new one.
+    """
+    ended, strategy, rotation = (
+        Ended(),
+        keyturn.open_strategy(known.path),
+        own(record, token_of(incident.id, known.path)),
+    )
+    last, sequence = known.cut_version or (rotation.base_version if rotation else 0), rotation.sequence if rotation else 0
+    current = keyturn.hub.read(known.path)
+    fresh = name_of(strategy, current.fields) if current and current.version > last else ()
+    old = [one.fields for one in versions(keyturn, known.path) if one.version <= last]
+    if not old:
+        ended.overtaken.append("the hub keeps no old version by which they could be looked for")
     for fields in distinct(strategy, old):
-        ended.trying(lambda fields=fields: strategy.cut(fields, rotation.sequence))  # type: ignore[misc]
-    ended.overtaken = [error for error in ended.errors if isinstance(error, Superseded)]
+        if fresh and name_of(strategy, fields) == fresh:
+            ended.overtaken.append("its account has a new credential")
+        else:
+            ended.trying(lambda fields=fields: strategy.cut(fields, sequence))  # type: ignore[misc]
+    ended.overtaken += [error.problem for error in ended.errors if isinstance(error, Superseded)]
     ended.errors = [error for error in ended.errors if not isinstance(error, Superseded)]
     return ended
 
 
-def end_interrupted(strategy: Strategy, record: Record, rotation: Rotation) -> Cut:
+def end_interrupted(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -> Cut:
     """End what only the rotation that was interrupted knew of: the credential before it, a mint nobody saved."""
+    strategy, stood = keyturn.open_strategy(path), interrupted(record, path)
     if rotation.ends:
         strategy.revoke(rotation.ends, rotation.sequence)
-    stood = next((past for past in reversed(record.history) if past.closed_at == rotation.opened_at), None)
+    if stood and not here(keyturn, path, stood):
+        said = f"what rotation {stood.token} has made at {stood.target or 'its target'}, where the catalogue leads no more"
+        return Cut(outlives=(said,))
     if stood and stood.version is None and record.candidate is None and strategy.mints_at_target:
         strategy.sweep(stood.before, ())
     return Cut()
 
 
 def doomed(keyturn: Keyturn, path: str, record: Record) -> Iterator[SecretFields]:
-    """What every version holds, CURRENT first, and the candidate that nobody has had yet."""
-    yield from (version.fields for version in versions(keyturn, path))
+    """What every version holds, CURRENT first, and the candidate that nobody has had yet.
+
+    Which versions there are is asked before the record is read again, so what a later run has put in force is not
+    among them. Raises Locked where one has.
+    """
+    info = keyturn.hub.describe(path)
+    insist_on_holding(keyturn, path, record)
+    for version in reversed(info.versions if info else ()):
+        if version.readable and (found := keyturn.hub.read(path, version.version)):
+            yield found.fields
     if record.candidate:
         yield record.candidate
 
 
-def distinct(strategy: Strategy, found: Iterator[SecretFields]) -> Iterator[SecretFields]:
+def distinct(strategy: Strategy, found: Iterable[SecretFields]) -> Iterator[SecretFields]:
     """One of each credential as its target names it, else the newest of each account; what has no name at all, all."""
     seen: set[Hashable] = set()
     for fields in found:
-        name = tuple(sorted(strategy.ends(fields).items())) or username(fields) or len(seen)
+        name = name_of(strategy, fields) or len(seen)
         if name not in seen:
             seen.add(name)
             yield fields
 
 
-def known_values(keyturn: Keyturn, path: str, record: Record) -> tuple[Old, ...]:
+def name_of(strategy: Strategy, fields: SecretFields) -> Hashable:
+    """How the target names the credential that these fields hold; empty where it has no name."""
+    return tuple(sorted(strategy.ends(fields).items())) or username(fields) or ()
+
+
+def known_values(keyturn: Keyturn, path: str, record: Record, last: int) -> tuple[Old, ...]:
     """The fingerprints of all that was ended, by which it is looked for afterwards."""
-    found = [Old(version.version, fingerprints(keyturn, version)) for version in versions(keyturn, path)]
+    found = [one for one in versions(keyturn, path) if one.version <= last]
     if record.candidate:
         current = keyturn.hub.read(path)
         whole = (current.fields if current else SecretFields({})).merged(record.candidate)
-        found.append(Old(0, fingerprints(keyturn, HubSecret(path, 0, whole))))
-    return tuple(found)
+        found.append(HubSecret(path, 0, whole))
+    return tuple(Old(one.version, fingerprints(keyturn, one), credential_of(keyturn, one)) for one in found)

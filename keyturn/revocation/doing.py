@@ -11,7 +11,10 @@ from keyturn.rotation.context import Keyturn
 
 @dataclass
 class Done:
-    """Fills up while a step is at work; ``changes`` are those of the progress. Nothing ``left`` ends the step."""
+    """Fills up while a step is at work; ``changes`` are those of the progress. Nothing ``left`` ends the step.
+
+    ``again`` are earlier steps whose work somebody has undone since.
+    """
 
     keyturn: Keyturn
     step: Step
@@ -19,6 +22,7 @@ class Done:
     left: list[str] = field(default_factory=list)
     remains: list[str] = field(default_factory=list)
     changes: dict[str, Any] = field(default_factory=dict)
+    again: set[Step] = field(default_factory=set)
 
     def did(self, place: str, said: str) -> None:
         """Something that went well."""
@@ -47,16 +51,22 @@ class Done:
             self.failed(place, error)
 
     def onto(self, known: Progress) -> Progress:
-        """The progress with all of this in it; what this step left before is replaced."""
+        """The progress with all of this in it; what this step left before is replaced.
+
+        Where another run has done the step meanwhile, only what happened is added.
+        """
+        events = (*known.events, *self.events)
+        if self.step in known.done:
+            return known.having(events=events)
         others = tuple(said for said in known.left if not said.startswith(f"{self.step}: "))
-        finished = known.done if self.left or self.step in known.done else (*known.done, self.step)
+        finished = known.done if self.left else (*known.done, self.step)
         remains = tuple(dict.fromkeys((*known.remains, *self.remains)))
         return known.having(
             **self.changes,
-            events=(*known.events, *self.events),
+            events=events,
             left=(*others, *dict.fromkeys(self.left)),
             remains=remains,
-            done=finished,
+            done=tuple(step for step in finished if step not in self.again),
         )
 
 

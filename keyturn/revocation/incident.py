@@ -68,10 +68,12 @@ class Old:
     """One version whose value others may know; ``version`` is the hub's, 0 for a candidate that was never in force.
 
     ``fingerprints`` has that of the whole secret under the empty name, and that of each copy under ``store:name``.
+    ``credential`` is that of the fields which a rotation replaces; empty where a person replaces the value.
     """
 
     version: int
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    credential: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ class Progress:
     """One secret in an incident.
 
     ``token`` names the cut in the secret's record. ``version`` and ``fingerprint`` are those of the replacement, 0 and
-    empty without one. ``cut_at`` is when the target was told, ``refused_at`` when it was seen to refuse, ``clear_at``
+    empty without one. ``cut_at`` is when the target was told, and ``cut_version`` the hub's newest version then;
+    ``refused_at`` is when the target was seen to refuse, ``clear_at``
     when every copy was seen to be gone or replaced. ``sessions`` is how many were ended. ``outlives`` tells what was
     given out on the credential and works on, ``remains`` what a service can't remove, ``left`` what is yet to be done.
     """
@@ -94,6 +97,7 @@ class Progress:
     version: int = 0
     fingerprint: str = ""
     cut_at: datetime | None = None
+    cut_version: int = 0
     refused_at: datetime | None = None
     clear_at: datetime | None = None
     sessions: int = 0

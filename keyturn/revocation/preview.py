@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from keyturn.core.errors import KeyturnError
+from keyturn.core.errors import KeyturnError, TransientError, unexpected
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record
 from keyturn.revocation.incident import Mode
@@ -41,9 +41,26 @@ class Preview:
 
 
 def preview(keyturn: Keyturn, selection: Selection, mode: Mode) -> Preview:
-    """What would be ended, and who would notice. Nothing is changed; what can't be told is a warning."""
-    found = side_by_side(lambda path: blast(keyturn, path, mode), selection.paths, AT_ONCE)
+    """What would be ended, and who would notice. Nothing is changed; what can't be told is a warning.
+
+    Raises TransientError where the hub can't be asked.
+    """
+    found = side_by_side(lambda path: blast_or_warning(keyturn, path, mode), selection.paths, AT_ONCE)
     return Preview(mode, tuple(found), selection.leases)
+
+
+def blast_or_warning(keyturn: Keyturn, path: str, mode: Mode) -> Blast:
+    """One secret's part of it; where its state can't be read, what the catalogue says, so that it hides no other."""
+    try:
+        return blast(keyturn, path, mode)
+    except TransientError:
+        raise
+    except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
+        told = error if isinstance(error, KeyturnError) else unexpected(error)
+        secret, said = keyturn.secret(path), (f"nothing more can be told of it: {told.problem}",)
+        copies = tuple(place.label for place in keyturn.catalogue.destinations(path))
+        about = (secret.rotation.strategy, secret.owner, str(secret.classification))
+        return Blast(path, *about, 0, copies, tuple(secret.consumers), warnings=said)
 
 
 def blast(keyturn: Keyturn, path: str, mode: Mode) -> Blast:

@@ -1,6 +1,9 @@
 """A new credential in the place of the one that was ended: made, carried to every copy, and told to every consumer."""
 
-from keyturn.core.errors import CandidateRejected, KeyturnError, unexpected
+from collections.abc import Collection
+from dataclasses import replace
+
+from keyturn.core.errors import CandidateRejected, Conflict, KeyturnError, unexpected
 from keyturn.core.notices import SECRET_REVOKED
 from keyturn.core.policy import Reason
 from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
@@ -9,7 +12,7 @@ from keyturn.revocation.doing import Done
 from keyturn.revocation.incident import Incident, Progress, Result, Step
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import CANDIDATES, Decision
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load, rewrite
 from keyturn.rotation.run import candidate_in_force
 from keyturn.rotation.settle import close, tidy
 from keyturn.rotation.sync import push
@@ -61,13 +64,14 @@ def made(record: Record, token: str) -> Rotation | None:
 
 def put_in_force(keyturn: Keyturn, incident: Incident, path: str) -> Rotation:
     """Make candidates until the target takes one, a few at most. Raises what stands in the way."""
-    reason, borne = Reason("Revoked", f"incident {incident.id}"), CANDIDATES + load(keyturn, path).refusals
+    reason, refused = Reason("Revoked", f"incident {incident.id}"), 0
     while True:
         decision = Decision(reason, newest(keyturn, path), urgent=True, by_hand=True)
         try:
             return candidate_in_force(keyturn, path, decision)
         except CandidateRejected:
-            if load(keyturn, path).refusals >= borne:
+            refused += 1  # counted here: the record remembers too few rotations to tell when it is enough
+            if refused >= CANDIDATES:
                 raise
 
 
@@ -102,7 +106,22 @@ def tell_everyone(keyturn: Keyturn, incident: Incident, known: Progress, done: D
     if silent and not version:
         return done.did("", "there is no version to tell of")
     side_by_side(lambda one: done.trying(one, lambda: told(keyturn, known, version, one)), silent)
-    return None
+    heard |= {event.place for event in done.events if event.result is Result.DONE}
+    return keep_heard(keyturn, incident, known.path, heard)
+
+
+def keep_heard(keyturn: Keyturn, incident: Incident, path: str, heard: Collection[str]) -> None:
+    """Keep in the record who has acknowledged the replacement, as after every rotation; without one there is none."""
+    record = load(keyturn, path)
+    rotation = made(record, token_of(incident.id, path))
+    if rotation is None or set(rotation.acknowledged) >= set(heard):
+        return
+    noted = replace(rotation, acknowledged=tuple(sorted({*rotation.acknowledged, *heard})))
+    history = tuple(noted if past == rotation else past for past in record.history)
+    try:
+        rewrite(keyturn, path, replace(record, history=history))
+    except Conflict:
+        keep_heard(keyturn, incident, path, heard)
 
 
 def told(keyturn: Keyturn, known: Progress, version: int, consumer: str) -> str:

@@ -1,5 +1,6 @@
 """Which secrets a revocation is about, and whose fingerprint or value somebody has found."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Final
 from keyturn.catalogue.freezes import covers
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.hub import HubSecret
-from keyturn.core.sensitive import Sensitive
+from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.suggest import advice
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.sync import text_of
@@ -136,8 +137,17 @@ def whois(keyturn: Keyturn, fingerprint: str) -> list[Match]:
 
 def whois_value(keyturn: Keyturn, value: Sensitive) -> list[Match]:
     """Every version and copy that holds this text: as a whole, as a copy has it, or in one field."""
-    digest = keyturn.fingerprint_of(value)
-    return _searched(keyturn, lambda path: _kept(keyturn, path, lambda other: other == digest, by_field=True))
+    digests = _digests(keyturn, value)
+    return _searched(keyturn, lambda path: _kept(keyturn, path, lambda other: other in digests, by_field=True))
+
+
+def _digests(keyturn: Keyturn, value: Sensitive) -> set[str]:
+    """The fingerprints of a text: as it stands, and where it is a JSON object, as Keyturn spells that."""
+    found = {keyturn.fingerprint_of(value)}
+    with suppress(ValueError, RecursionError):
+        if isinstance(told := json.loads(value.reveal()), dict):
+            found.add(keyturn.fingerprint(SecretFields(told)))
+    return found
 
 
 def _searched(keyturn: Keyturn, look: Callable[[str], Iterator[Match]]) -> list[Match]:

@@ -34,7 +34,7 @@ def revert(keyturn: Keyturn, path: str, token: str, why: str) -> Rotation:
 def taken_back(keyturn: Keyturn, path: str, record: Record, why: str) -> Rotation:
     """The rotation of ``record`` once the version before it is CURRENT again."""
     rotation = record.rotation or closed(path, "")
-    before = previous(keyturn, path, rotation)
+    before = previous(keyturn, path, record, rotation)
     if rotation.stage is not Stage.REVERTING:
         rotation = doomed(keyturn, path, rotation, why)
         record = save(keyturn, path, record, rotation)
@@ -53,9 +53,10 @@ def doomed(keyturn: Keyturn, path: str, rotation: Rotation, why: str) -> Rotatio
     return rotation.to(Stage.REVERTING, note=why, holder=keyturn.holder, ends=ends)
 
 
-def previous(keyturn: Keyturn, path: str, rotation: Rotation) -> HubSecret:
-    """The version that served before."""
-    if found := keyturn.hub.read(path, rotation.base_version) if rotation.base_version else None:
+def previous(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -> HubSecret:
+    """The version that served before. Raises NotFound where the hub keeps none, or a revocation has ended it."""
+    version = 0 if record.dead(rotation.base_version) else rotation.base_version
+    if found := keyturn.hub.read(path, version) if version else None:
         return found
     problem = f"the hub keeps no version before {rotation.version} that could be put back"
     raise NotFound("take back", path, problem, "Mend the consumers, or write a working credential into the hub")

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from keyturn.catalogue.destinations import Destination
@@ -12,7 +12,7 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.plan import Action, Item
 from keyturn.core.stores import Copy, Lack, creator
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.sync import CopyState, converge, create
+from keyturn.rotation.sync import CopyState, Pushed, converge, create
 from keyturn.sync.pace import QUOTAS, Pace
 
 TRIES: Final = 6
@@ -27,7 +27,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one item, in names only. ``error`` and its class ``kind`` are empty where it went well."""
+    """What became of one item, in names only. ``error`` and its class ``kind`` are empty where it went well.
+
+    ``version`` and ``fingerprint`` are those of the hub's value that the copy was compared with; 0 and empty where it
+    did not come to that.
+    """
 
     action: str
     path: str
@@ -36,6 +40,8 @@ class Result:
     state: str
     error: str = ""
     kind: str = ""
+    version: int = 0
+    fingerprint: str = ""
 
     @property
     def label(self) -> str:
@@ -48,10 +54,10 @@ DELETED: Final = "deleted"
 
 @dataclass(frozen=True)
 class Made:
-    """A copy that was made of the hub's ``version``, which may be CURRENT no more."""
+    """A copy that was made of what may be CURRENT no more."""
 
     item: Item
-    version: int
+    pushed: Pushed
 
 
 @dataclass
@@ -94,8 +100,8 @@ class Applier:
             return
         for copy in copies:
             info = now.get(copy.item.path)
-            still = info is not None and info.version == copy.version
-            yield result(copy.item, str(CopyState.CREATED)) if still else self.apply(copy.item)
+            still = info is not None and info.version == copy.pushed.version
+            yield settled(copy.item, copy.pushed) if still else self.apply(copy.item)
 
     def _guarded(self, item: Item, work: Callable[[], T]) -> T | Result:
         try:
@@ -137,8 +143,7 @@ def once(keyturn: Keyturn, item: Item) -> Result:
     if item.action is Action.DELETE:
         delete(keyturn, item)
         return result(item, DELETED)
-    pushed = converge(keyturn, item.path, destination(keyturn, item))
-    return result(item, str(pushed.state))
+    return settled(item, converge(keyturn, item.path, destination(keyturn, item)))
 
 
 def made(keyturn: Keyturn, item: Item, read: Callable[[str], HubSecret]) -> Made | None:
@@ -147,7 +152,7 @@ def made(keyturn: Keyturn, item: Item, read: Callable[[str], HubSecret]) -> Made
     if making is None:
         return None
     try:
-        return Made(item, create(keyturn, read(item.path), destination(keyturn, item), making).version)
+        return Made(item, create(keyturn, read(item.path), destination(keyturn, item), making))
     except Taken:
         return None
 
@@ -182,6 +187,11 @@ def check_ours(keyturn: Keyturn, item: Item, found: Copy) -> None:
         raise NotOwned("delete", item.label, "its values can't be read, so nothing proves whose it is", hint)
     if keyturn.fingerprint_of(store.read(item.name)) != found.marks.fingerprint:
         raise NotOwned("delete", item.label, "its fingerprint was made with another hub's key", hint)
+
+
+def settled(item: Item, pushed: Pushed) -> Result:
+    """What became of an item whose copy was compared, and perhaps written."""
+    return replace(result(item, str(pushed.state)), version=pushed.version, fingerprint=pushed.fingerprint)
 
 
 def result(item: Item, state: str, error: KeyturnError | None = None) -> Result:

@@ -48,8 +48,8 @@ class Written:
             "delete" if result.state == DELETED else "push",
             Outcome.FAILED if result.error else Outcome.DONE,
             result.path,
-            version=item.version if item else 0,
-            fingerprint=item.fingerprint if item else "",
+            version=result.version or (item.version if item else 0),
+            fingerprint=result.fingerprint or (item.fingerprint if item else ""),
             place=result.label,
             note=f"{result.kind}: {result.error}" if result.error else result.state,
         )

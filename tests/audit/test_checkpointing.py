@@ -10,7 +10,9 @@ import pytest
 from keyturn.audit.checkpointing import InHub, checkpoint
 from keyturn.audit.checkpoints import Checkpoint, read_checkpoint, trusted
 from keyturn.audit.merkle import Frontier, leaf_hashes, root
+from keyturn.audit.notes import PublicKey
 from keyturn.audit.tiles import nodes_of
+from keyturn.audit.verify import verify
 from keyturn.core.errors import Conflict, Rewritten
 from keyturn.providers.ed25519 import verify_ed25519
 from keyturn.providers.ledger_sqlite import SqliteLedger
@@ -255,3 +257,20 @@ def test_the_copy_lies_in_keyturns_part_of_the_hub(lab: Lab, ledger: SqliteLedge
     assert f"ledgers/{origin}" in lab.hub.list_state("ledgers")
     with pytest.raises(Conflict):
         kept.write("", cas=0)
+
+
+def test_a_key_that_never_leaves_the_hub_signs_and_may_be_rotated(lab: Lab, ledger: SqliteLedger, clock: Clock) -> None:
+    name, origin = fresh(), f"keyturn/{fresh()}"
+    ledger.origin = origin
+    lab.root.secrets.transit.create_key(name, key_type="ed25519")
+    keys, kept = [], InHub(lab.hub, origin)
+    for first in (1, 4):
+        ledger.append(entries(3, first))
+        signer = lab.hub.signer(name)
+        keys.append(PublicKey(origin, signer.public_key()))
+        assert made(checkpoint(ledger, signer, kept, clock, verify_ed25519)).size == first + 2
+        lab.root.secrets.transit.rotate_key(name)
+    assert keys[0] != keys[1]
+    report = verify(ledger, keys, verify_ed25519, known=[kept.read()[0]])
+    assert (report.whole, report.vouched) == (True, 6)
+    assert verify(ledger, keys[1:], verify_ed25519).problem is not None

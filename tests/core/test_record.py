@@ -22,6 +22,7 @@ ALLOWED = {
     ("promoted", "reverting"),
     ("reverting", "reverted"),
     ("reverted", "retired"),
+    *((stage, "cut") for stage in ("minting", "pending", "abandoning", "promoted", "reverting", "reverted", "cutting")),
 }
 NOW = datetime(2025, 3, 3, 12, tzinfo=UTC)
 
@@ -55,9 +56,9 @@ def test_every_open_rotation_can_be_closed_and_a_closed_one_stays_so() -> None:
         return further
 
     closed = {stage for stage in Stage if not TRANSITIONS[stage]}
-    assert closed == {Stage.RETIRED, Stage.ABANDONED}
+    assert closed == {Stage.RETIRED, Stage.ABANDONED, Stage.CUT}
     assert all(reached(stage) & closed for stage in Stage)
-    assert all(Stage.ABANDONED in reached(stage) for stage in OPEN - {Stage.REVERTING})
+    assert all(Stage.ABANDONED in reached(stage) for stage in OPEN - {Stage.REVERTING, Stage.CUTTING})
 
 
 # --- the record --------------------------------------------------------------------------------------------
@@ -70,11 +71,26 @@ def test_a_record_says_who_holds_it_and_what_waits_for_retirement(stage: Stage) 
     assert (record.retiring is not None) is (stage in {Stage.PROMOTED, Stage.REVERTED})
 
 
-@pytest.mark.parametrize("stage", [Stage.RETIRED, Stage.ABANDONED])
+@pytest.mark.parametrize("stage", [Stage.RETIRED, Stage.ABANDONED, Stage.CUT])
 def test_a_closed_rotation_moves_into_the_history_and_takes_its_candidate_along(stage: Stage) -> None:
     record = Record(rotation(), SecretFields({"value": "x"}), version=4).having(rotation(stage))
     assert (record.rotation, record.candidate, record.version) == (None, None, 4)
     assert record.history == (rotation(stage),)
+
+
+def test_what_a_revocation_has_ended_stays_known_however_many_rotations_are_closed_after_it() -> None:
+    record = Record(rotation(Stage.CUTTING, "cut"), frozen="INC-1").having(rotation(Stage.CUT, "cut"))
+    for number in range(HISTORY_KEPT + 5):
+        record = record.having(rotation(Stage.ABANDONED, str(number)))
+    assert [past.token for past in record.history] == ["cut", *map(str, range(5, HISTORY_KEPT + 5))]
+    record = record.having(rotation(Stage.PROMOTED))
+    assert (record.dead(3), record.dead(4)) == (True, False)
+
+
+def test_while_a_revocation_keeps_a_secret_frozen_no_version_of_it_counts_as_alive() -> None:
+    record = Record(rotation(Stage.CUTTING), frozen="INC-1").having(rotation(Stage.CUT))
+    assert record.dead(99)
+    assert not record.having(rotation(Stage.PROMOTED)).dead(99)
 
 
 def test_a_promoted_rotation_keeps_no_candidate() -> None:

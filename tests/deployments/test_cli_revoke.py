@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ import boto3
 import psycopg2
 import pytest
 import yaml
+from pytest_httpserver import HTTPServer
 from typer.testing import CliRunner, Result
 
+from deployments.cli import watch
 from deployments.cli.app import app
 from deployments.local.aws import LocalAws
 from deployments.local.ports import free_port
 from deployments.local.prepare import WORKER
+from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import Sensitive
 from keyturn.revocation import run
 from tests.deployments.command import at_terminal, run_keyturn, run_python
@@ -36,9 +39,9 @@ def keyturn(*arguments: str, given: str | bytes | None = None) -> Result:
     return runner.invoke(app, arguments, input=given)
 
 
-def told(*arguments: str, code: int = 0) -> Any:
+def told(*arguments: str, code: int = 0, given: str | None = None) -> Any:
     """Run one command with --json, which ends with ``code``; its data."""
-    result = keyturn(*arguments, "--json")
+    result = keyturn(*arguments, "--json", given=given)
     assert result.exit_code == code, result.output
     return json.loads(result.stdout)
 
@@ -362,6 +365,64 @@ def test_a_report_that_can_not_be_written_is_told_and_takes_nothing_back(shop: S
     assert result.stderr.endswith("is closed: all of it is done, and proven\n")
 
 
+def test_a_ledger_that_can_not_be_written_holds_up_no_revocation(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KEYTURN_LEDGER", str(tmp_path / "file" / "ledger.db"))
+    monkeypatch.setenv("KEYTURN_LEDGER_SPOOL", str(tmp_path / "spool"))
+    asked = ["revoke", shop.database.path, "--reason", "leaked", "--incident", "INC-11", "--local"]
+    assert told(*asked)["state"] == "closed"
+    waiting = (tmp_path / "spool").read_text()
+    assert '"action":"cut","outcome":"done"' in waiting
+    assert '"action":"close incident"' in waiting
+    assert not [value for value in shop.values() if value in waiting]
+
+
+@pytest.fixture
+def prefect(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Callable[[KeyturnError], None]:
+    """A Prefect server that answers, and at which a run ends in this way."""
+
+    def ends(error: KeyturnError) -> None:
+        def run_deployment(*_: Any, **__: Any) -> None:
+            raise error
+
+        httpserver.expect_request("/api/health").respond_with_data("true")
+        monkeypatch.setenv("PREFECT_API_URL", httpserver.url_for("/api"))
+        monkeypatch.setattr(watch, "run_deployment", run_deployment)
+
+    return ends
+
+
+def test_a_run_that_no_worker_takes_is_done_here(shop: Shop, prefect: Callable[[KeyturnError], None]) -> None:
+    prefect(watch.NotBegun("wait for", "a run", "no worker has begun the run x within 10 s"))
+    result = keyturn("revoke", shop.keys.path, "--reason", "leaked")
+    assert result.exit_code == 0, result.output
+    assert "without Prefect: no worker has begun the run x within 10 s" in result.stderr
+
+
+def test_a_run_that_is_not_waited_for_any_longer_leaves_the_incident_to_it(
+    shop: Shop, prefect: Callable[[KeyturnError], None]
+) -> None:
+    prefect(watch.StillRuns("wait for", "a run", "the run x has not ended within 1 s"))
+    result = keyturn("revoke", shop.database.path, "--reason", "leaked", "--incident", "INC-12")
+    assert result.exit_code == 3
+    assert "the run x has not ended within 1 s; while INC-12 is open, finish-incidents goes on" in result.stderr
+    assert "keyturn revoke --resume INC-12" in result.stderr
+    assert not shop.lab.logs_in(shop.database.first)
+    assert told("revoke", "--resume", "INC-12", "--local")["state"] == "closed"
+
+
+def test_an_interrupted_command_tells_how_the_incident_goes_on(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "finish", interrupted)
+    result = keyturn("revoke", shop.keys.path, "--reason", "leaked", "--incident", "INC-13", "--local")
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1].endswith("to go on now: keyturn revoke --resume INC-13")
+
+
 # --- whose it is
 
 
@@ -377,6 +438,8 @@ def test_a_fingerprint_and_a_value_lead_to_their_secret(shop: Shop) -> None:
     copied = keyturn("whois", "--stdin", given=text_of(shop, shop.keys))
     assert shop.keys.path in copied.stdout
     assert f"keyturn revoke {shop.keys.path} --reason TEXT" in copied.stderr
+    indented = told("whois", "--stdin", given=json.dumps(copy_of(shop, shop.keys), indent=2))
+    assert whole in indented["matches"]
     assert value not in result.output + copied.output
 
 

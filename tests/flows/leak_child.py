@@ -16,6 +16,7 @@ from deployments.cli.app import app
 from flows import emergency
 from flows.emergency import emergency_revoke
 from flows.finish_incidents import finish_incidents
+from flows.keep_ledger import keep_ledger
 from flows.retire import retire
 from flows.rotate import rotate_secret
 from flows.rotate_due import rotate_due
@@ -32,6 +33,7 @@ FLOWS: dict[str, Any] = {
     "retire": retire,
     "emergency-revoke": emergency_revoke,
     "finish-incidents": finish_incidents,
+    "keep-ledger": keep_ledger,
 }
 
 

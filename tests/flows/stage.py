@@ -167,6 +167,7 @@ class Stage:
             "emergency-revoke one": ["emergency-revoke", self.secrets["alternating"].path, *rest, "INC-ONE"],
             "emergency-revoke nothing": ["emergency-revoke", "", *rest],
             "finish-incidents": ["finish-incidents"],
+            "keep-ledger": ["keep-ledger"],
         }
 
     def environment(self, server: PrefectServer, aws: LocalAws, planted: Planted, kept: Path) -> dict[str, str]:
@@ -184,6 +185,8 @@ class Stage:
             "KEYTURN_HUB_SECRET_ID_FILE": str(self.directory.parent / "secret-id"),
             "KEYTURN_CATALOGUE": str(self.directory),
             "KEYTURN_WORKSPACE": self.site.workspace,
+            # Among what is searched: it must hold no value either.
+            "KEYTURN_LEDGER": str(kept / "state" / "ledger.db"),
             "PREFECT_LOGGING_LEVEL": "DEBUG",
             # So many lines, sent every other second, would hold up the server's database.
             "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "30",
@@ -194,6 +197,9 @@ EMERGENCIES = {
     "keyturn revoke": ["revoke", "--resume", "INC-ALL", "--local", "--json"],
     "keyturn whois": ["whois", "CANARY-of-somebody-who-pastes-it-here"],
     "keyturn incidents": ["incidents", "INC-ONE"],
+    "keyturn ledger verify": ["ledger", "verify"],
+    "keyturn ledger export": ["ledger", "export"],
+    "keyturn ledger show": ["ledger", "show", "--last", "1000"],
 }
 """What somebody types in an emergency."""
 

@@ -319,11 +319,23 @@ class TestAwsSecretsManager(AwsContract):
         store.delete(remote)
         put(store, remote, value)
         put(store, f"{remote}-new", value)
+        store.create(f"{remote}-newer", value, marks_for(value))
         assert store.read(remote) == store.read_many([remote])[remote] == value
         assert {f"{remote}-new", remote} <= {copy.name for copy in store.everything()}
         assert store.past(remote)
         assert store.forget(remote)
         assert store.erase(remote) == ()
+
+    def test_a_new_copy_has_its_replicas_and_costs_one_call(
+        self, opened: Opened, raw: Any, remote: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, value = opened(replicas=["eu-west-1"]), fresh_value()
+        called: list[str] = []
+        store._client.meta.events.register("before-call.secretsmanager", lambda model, **_: called.append(model.name))
+        store.create(remote, value, marks_for(value))
+        assert called == ["CreateSecret"]
+        statuses = raw.describe_secret(SecretId=remote)["ReplicationStatus"]
+        assert [replica["Region"] for replica in statuses] == ["eu-west-1"]
 
     def test_a_path_that_no_tag_can_hold_is_refused_before_anything_is_written(
         self, store: AwsSecretsManager, remote: str

@@ -42,6 +42,7 @@ from keyturn.core.errors import (
     Invalid,
     Locked,
     NotFound,
+    Taken,
     Throttled,
     Unavailable,
     UnsupportedOperation,
@@ -374,6 +375,29 @@ class TestAzureKeyVault(AzureContract):
         assert store.find(remote) is not None
         value = fresh_value()
         store.write(f"{remote}-new", value, marks_for(value), None)
+
+    def test_making_a_copy_without_being_told_what_is_there_costs_two_calls(
+        self, store: AzureKeyVault, remote: str, vault: Server
+    ) -> None:
+        store.find(remote)
+        vault.emulator.throttle.limit(Limits(requests=2))
+        value = fresh_value()
+        store.create(remote, value, marks_for(value))
+
+    def test_what_is_made_so_has_content_type_and_expiry_too(
+        self, opened: Open, remote: str, raw: SecretClient
+    ) -> None:
+        value, end = fresh_value(), datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
+        opened(content_type="application/json").create(remote, value, marks_for(value), expires_at=end)
+        properties = raw.get_secret(remote).properties
+        assert (properties.content_type, properties.expires_on) == ("application/json", end)
+
+    def test_a_disabled_secret_has_its_name(self, store: AzureKeyVault, remote: str, raw: SecretClient) -> None:
+        raw.set_secret(remote, "theirs", enabled=False)
+        value = fresh_value()
+        with pytest.raises(Taken):
+            store.create(remote, value, marks_for(value))
+        assert versions(raw, remote) == 1
 
     # disabled and deleted
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
-from google.cloud.secretmanager_v1 import SecretManagerServiceClient
+from google.cloud.secretmanager_v1 import SecretManagerServiceClient, SecretVersion
 from google.cloud.secretmanager_v1.types import Secret
 
 from deployments.local.ports import free_port
@@ -562,6 +562,29 @@ class Interrupted:
 @pytest.fixture
 def interrupted(tmp_path: Path) -> Interrupted:
     return Interrupted(tmp_path)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_version_whose_checksum_google_did_not_compare_is_read_back(
+    store: GcpSecretManager, remote: str, same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = fresh_value()
+    kept = value if same else fresh_value()
+
+    def add(name: str, _: Sensitive) -> SecretVersion:
+        payload = {"data": kept.reveal().encode()}
+        return store._client.add_secret_version(request={"parent": path(name), "payload": payload})
+
+    monkeypatch.setattr(store, "_add", add)
+    if same:
+        assert store.create(remote, value, marks_for(value)) == store.find(remote)
+        return
+    with pytest.raises(errors.Conflict, match="another value") as caught:
+        store.create(remote, value, marks_for(value))
+    assert_silent(caught.value, value, store, remote)
+    found = store.find(remote)
+    assert found is not None
+    assert not found.intact
 
 
 Make = Callable[[GcpSecretManager, str, Sensitive, Marks], Copy]

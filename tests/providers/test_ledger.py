@@ -39,12 +39,21 @@ HOST = socket.gethostname()
         ("postgresql://other@db.example:6432/ledger", "keyturn/db.example:6432/ledger"),
         ("postgresql://me@a:5432,b:5433/ledger", "keyturn/a-b:5433/ledger"),
         ("postgresql:///ledger", "keyturn/localhost/ledger"),
+        ("postgresql://me@db/%2E%2E//x", "keyturn/db/-/-/x"),
+        ("/srv/../var/./ledger.db", f"keyturn/{HOST}/var/ledger.db"),
     ],
 )
 def test_its_name_is_made_of_where_it_lies(address: str, origin: str) -> None:
     assert ledger_origin(address, {}) == origin
     assert open_ledger(address).origin == origin
     assert PublicKey(origin, bytes(32)).name == origin
+
+
+@pytest.mark.parametrize(
+    ("name", "origin"), [("..", "keyturn/-"), ("/", "keyturn/-"), ("a/.../b.c", "keyturn/a/-/b.c")]
+)
+def test_a_name_leads_nowhere_else(name: str, origin: str) -> None:
+    assert ledger_origin("/srv/ledger.db", {"KEYTURN_LEDGER_NAME": name}) == origin
 
 
 def test_its_name_may_be_given() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from keyturn.core.errors import Unavailable, Unrecorded
 from keyturn.providers.ledger_sqlite import SqliteCopy, SqliteLedger
+from keyturn.providers.ledger_sqlite_file import PAGE_SIZE
 from tests.audit.entries import entries, entry
 from tests.audit.keys import ORIGIN, Key
 from tests.contracts.ledger import ROOT, LedgerContract, assert_unrecorded, written
@@ -77,6 +78,7 @@ def test_every_commit_waits_for_the_disk(file: Path) -> None:
         connection = ledger._session._opened()
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == (b"wal",)
+        assert connection.execute("PRAGMA page_size").fetchone() == (PAGE_SIZE,)
 
 
 def test_a_path_may_hold_what_a_uri_may_not(tmp_path: Path) -> None:
@@ -157,6 +159,7 @@ def test_another_database_in_its_place_is_left_alone(file: Path) -> None:
             "somebody has put a trigger or a view into it",
         ),
         ("DROP TABLE entries", "SQLite refuses it (code 1)"),
+        ("INSERT INTO entries VALUES (9223372036854775807, '')", "somebody has used up its numbers"),
     ],
 )
 def test_a_changed_schema_is_not_written(file: Path, statement: str, problem: str) -> None:
@@ -171,8 +174,8 @@ def test_a_damaged_file_is_told(file: Path) -> None:
     with closing(opened(file)) as ledger:
         ledger.append(entries(2_000))
     with file.open("r+b") as raw:
-        raw.seek(4096)
-        raw.write(b"\xff" * (file.stat().st_size - 4096))
+        raw.seek(PAGE_SIZE)
+        raw.write(b"\xff" * (file.stat().st_size - PAGE_SIZE))
     assert "it is damaged. Keep it aside, and bring the newest copy back" in refused(file)
     with closing(opened(file)) as ledger, pytest.raises(Unavailable, match="it is damaged"):
         list(ledger.leaves())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.core.errors import Denied, Invalid, KeyturnError, Superseded, Unavailable, Unrecorded
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Superseded, Unavailable, Unrecorded
 from keyturn.core.notices import SECRET_REVOKED
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
@@ -275,6 +275,22 @@ def test_a_rotation_stops_before_anything_is_changed_where_the_ledger_can_not_be
         rotate(keyturn, secret.path, Trigger.FORCE)
     assert (site.record(), site.lab.current(secret)) == before
     assert lab.logs_in(SecretFields(secret.first))
+
+
+def test_who_has_acknowledged_the_replacement_is_kept_as_after_a_rotation(lab: Lab) -> None:
+    site = Site.of(lab, made(lab, "alternating"))
+    site.revoke()
+    assert site.record().history[-1].acknowledged == ("app",)
+
+
+def test_a_canary_that_is_not_well_brings_no_revoked_credential_back(lab: Lab) -> None:
+    site = Site.of(lab, made(lab, "single").having(rollout={"canary": ("app",)}))
+    site.begin()
+    site.opened.sender.silent["app"] = Unavailable("notify", "app", "answered 503")
+    with pytest.raises(NotFound, match="could be put back"):
+        rotate(site.keyturn, site.secret.path, Trigger.FORCE)
+    assert not lab.logs_in(SecretFields(site.secret.first))
+    assert lab.logs_in(lab.current(site.secret))
 
 
 def test_the_record_tells_what_happened(lab: Lab) -> None:

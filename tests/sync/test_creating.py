@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Throttled, Unavailable
+from keyturn.core.ledger import Entry
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.stores import Marks
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import CopyState
 from keyturn.sync.apply import Applier, Result
@@ -289,12 +291,20 @@ def test_what_is_reported_wrongly_is_raised_and_not_lost(site: Site) -> None:
         here(Applier(keyturn))(plan(keyturn).work, report)
 
 
-def test_a_copy_that_was_made_counts_as_created_with_its_version_in_the_marks(site: Site) -> None:
+def test_marks_results_and_ledger_tell_version_and_fingerprint_although_the_plan_did_not(site: Site) -> None:
     path = site.write("a", x="1")
     site.lab.hub.write(path, SecretFields({"x": "2"}), cas=1)
-    results = run(site.keyturn)
-    assert {result.state for result in results.values()} == {str(CopyState.CREATED)}
+    noted: list[Entry] = []
+    keyturn = dataclasses.replace(site.keyturn, ledger=Replaced(None, append=noted.extend))
+    digest = keyturn.fingerprint(SecretFields({"x": "2"}))
+    results = run(keyturn)
+    assert {(result.state, result.version, result.fingerprint) for result in results.values()} == {
+        (str(CopyState.CREATED), 2, digest)
+    }
     copy = site.stores["one"].find(path)
     assert copy is not None
-    assert copy.marks is not None
-    assert (copy.marks.source, copy.marks.version) == (path, 2)
+    assert copy.marks == Marks(path, 2, digest)
+    pushed = [
+        (entry.place, entry.secret, entry.version, entry.fingerprint) for entry in noted if entry.action == "push"
+    ]
+    assert sorted(pushed) == [(f"{store}:{path}", path, 2, digest) for store in ("one", "two")]

@@ -1,0 +1,38 @@
+"""The hub as a drill uses it: what Keyturn keeps of the secret and of the incident lies apart."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from keyturn.core.hub import State
+from keyturn.providers.vault import VaultHub
+from keyturn.providers.vault_login import HubSettings
+
+APART: Final = ("incidents", "rotations")
+
+
+class HubOfADrill(VaultHub):
+    """The real hub, where incidents and rotations lie below ``folder``.
+
+    Workers look for open incidents where they always are. They would go on with this one, of a secret that their
+    catalogue does not know, and it would stay open for good.
+    """
+
+    def __init__(self, settings: HubSettings, folder: str) -> None:
+        super().__init__(settings)
+        self._folder = folder
+
+    def read_state(self, path: str) -> State | None:
+        """The entry, from its place apart."""
+        return super().read_state(self._apart(path))
+
+    def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
+        """Write the entry to its place apart."""
+        return super().write_state(self._apart(path), data, cas=cas)
+
+    def list_state(self, prefix: str) -> Iterator[str]:
+        """Every entry's path below ``prefix``, as if it lay where it always does."""
+        for entry in super().list_state(self._apart(prefix)):
+            yield entry.removeprefix(f"{self._folder}/") if prefix.startswith(APART) else entry
+
+    def _apart(self, path: str) -> str:
+        return f"{self._folder}/{path}" if path.startswith(APART) else path

@@ -1,0 +1,240 @@
+"""One drill: clear up after those that were killed, make the secret, revoke it, look, and remove everything."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+from deployments.local import environment
+from deployments.local.drill import accounts
+from deployments.local.drill.application import Comparing, consumer_of, listening
+from deployments.local.drill.declared import CONSUMER, Places, catalogue_of, elsewhere, places
+from deployments.local.drill.hub import HubOfADrill
+from deployments.local.drill.intruder import Intruder
+from deployments.local.drill.kept import Kept, files_of, keep, killed
+from deployments.local.drill.limits import LIMITS, ONE_MACHINE
+from deployments.local.drill.names import FOLDER, Names
+from deployments.local.drill.proof import found
+from deployments.local.drill.removal import remove
+from deployments.local.drill.samples import Maker, Sample
+from deployments.local.home import Stack
+from keyturn.catalogue import Catalogue
+from keyturn.catalogue.models import Secret
+from keyturn.core.errors import Invalid, Unavailable
+from keyturn.core.policy import Trigger
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.providers.registry import open_keyturn
+from keyturn.providers.vault_login import HubSettings
+from keyturn.revocation.incident import Mode, Result, Standing, Step
+from keyturn.revocation.run import begin, finish
+from keyturn.revocation.selecting import Selection, versions
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.recorded import recorded
+from keyturn.rotation.run import rotate
+from keyturn.rotation.sync import Pushed, sync
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody wants to see revoked: ``path`` is the real secret's."""
+
+    path: str
+    mode: Mode
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True)
+class Drilled:
+    """What a drill has shown, in names alone.
+
+    ``names`` are the drill's own. ``refused_at`` and ``session_ended_at`` are what the intruder has seen, who tried
+    ``tried`` times; ``held`` says that there was a session. ``found`` is where a leaked value still is, ``differs``
+    what would be otherwise with the real secret, ``kept`` what of the drill could not be removed.
+    """
+
+    path: str
+    names: Names
+    strategy: str
+    standing: Standing
+    refused_at: datetime | None
+    session_ended_at: datetime | None
+    held: bool
+    tried: int
+    found: tuple[str, ...] = ()
+    differs: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+    @property
+    def proven(self) -> bool:
+        """Whether the intruder was put out, and the leaked value is found nowhere."""
+        out = self.refused_at is not None and (self.session_ended_at is not None or not self.held)
+        return out and not self.found and not self.standing.open
+
+    @property
+    def seconds(self) -> dict[str, float | None]:
+        """How long it took from the trigger: ``refused``, ``session``, ``application`` and ``clear``."""
+        (one,) = self.standing.secrets
+        told = [event.at for event in one.events if (event.step, event.place) == (Step.NOTIFY, CONSUMER)]
+        heard = [event for event in one.events if event.step is Step.NOTIFY and event.result is Result.DONE]
+        moments = {
+            "refused": self.refused_at,
+            "session": self.session_ended_at,
+            "application": told[-1] if heard and told else None,
+            "clear": one.clear_at,
+        }
+        began = self.standing.incident.triggered_at
+        return {name: (at - began).total_seconds() if at else None for name, at in moments.items()}
+
+
+def drill(keyturn: Keyturn, stack: Stack, asked: Asked, tell: Tell) -> Drilled:
+    """Revoke a copy of the secret in the stack that ``keyturn`` is opened on, and remove all of it again.
+
+    Raises Invalid where the catalogue would carry the copy elsewhere, and what keeps the copy from being made. What is
+    left of it when the process is killed, the next drill removes.
+    """
+    secret, names = keyturn.secret(asked.path), Names.new(keyturn.clock())
+    insist_on_place_apart(keyturn.catalogue, names)
+    clear_up(keyturn, stack, tell)
+    with recorded(keyturn, "drill", asked.path, note=names.incident) as doing:
+        where = places(keyturn.catalogue, secret, stack, names, str(files_of(stack, names)))
+        kept, left = keep(stack, names, where.stores, where.copies), list[str]()
+        try:
+            drilled = rehearsed(keyturn, stack, secret, where, kept.names, asked, tell)
+        finally:
+            left = removed(keyturn, stack, kept, tell)
+        doing.note = f"{names.incident}; {'proven' if drilled.proven else 'NOT proven'}"
+    return replace(drilled, kept=tuple(left))
+
+
+def insist_on_place_apart(catalogue: Catalogue, names: Names) -> None:
+    """Raises Invalid where a pattern of the catalogue would push the copy to somebody's real store."""
+    if places := catalogue.destinations(names.secret):
+        problem = f"a sync of the catalogue pushes {names.secret} to {places[0].store}"
+        raise Invalid("drill", FOLDER, problem, f"Add `without: [{FOLDER}/**]` to that sync")
+
+
+# --- before and after
+
+
+def clear_up(keyturn: Keyturn, stack: Stack, tell: Tell) -> None:
+    """Remove what drills have left whose process is gone."""
+    for kept in killed(stack):
+        tell(f"removing what {kept.names.incident} has left, which did not come to its end")
+        removed(keyturn, stack, kept, tell)
+
+
+def removed(keyturn: Keyturn, stack: Stack, kept: Kept, tell: Tell) -> list[str]:
+    """Remove everything of a drill; what can't be is told, answered, and left to the next one."""
+    try:
+        with recorded(keyturn, "remove drill", note=kept.names.incident) as doing:
+            left = remove(stack, kept)
+            doing.note = "; ".join((kept.names.incident, *left))
+        if not left:
+            kept.forget()
+    finally:
+        kept.let_go()
+    for said in left:
+        tell(f"NOT REMOVED {said}; the next drill tries again")
+    return left
+
+
+# --- in between
+
+
+def rehearsed(
+    keyturn: Keyturn, stack: Stack, secret: Secret, where: Places, names: Names, asked: Asked, tell: Tell
+) -> Drilled:
+    """Make the copy, let it leak, revoke it with the real engine, and look what has become of it."""
+    tell(f"making a copy of {secret.path} with accounts of its own, as {names.incident}")
+    with ExitStack() as closing:
+        hub = HubOfADrill(HubSettings.from_environment(environment.revoker(stack)), names.folder)
+        closing.callback(hub.close)
+        sample = Maker(stack, hub, names).sample(secret)
+        consumer = consumer_of(sample, stack, hub, names.secret)
+        key = f"whsec_{secrets.token_hex(24)}"
+        hub.write(names.secret, sample.first, cas=0)
+        hub.write_state(names.signing_key, {"key": key}, cas=0)
+        url = closing.enter_context(listening(Sensitive(key), consumer.follow))
+        declared, shaped = catalogue_of(stack, secret, sample.rotation, sample.first, where, url, names)
+        copy = open_keyturn(declared, hub, keyturn.ledger)
+        closing.callback(close_stores, copy)
+        consumer.start()
+        closing.callback(consumer.stop)
+        put_in_use(copy, names.secret)
+        tries = consumer.accepts if isinstance(consumer, Comparing) else partial(accounts.accepted, stack)
+        drilled = revoked(copy, stack, names, sample, tries, asked, tell)
+    differs = (*sample.differs, *where.differs, *shaped, *elsewhere(keyturn.catalogue, secret))
+    limits = LIMITS[secret.rotation.strategy]
+    return replace(drilled, differs=(*differs, *limits, ONE_MACHINE))
+
+
+def put_in_use(copy: Keyturn, path: str) -> None:
+    """Let every copy be there, with an older version behind it. Raises Unavailable where that can't be done."""
+    insist_on(sync(copy, path))
+    outcome = rotate(copy, path, Trigger.FORCE)
+    insist_on(outcome.destinations)
+
+
+def insist_on(pushed: Sequence[Pushed]) -> None:
+    """Raises Unavailable where a copy was not made."""
+    for one in pushed:
+        if not one.in_step:
+            problem = one.error or f"it is {one.state}"
+            raise Unavailable("make", f"{one.store}:{one.name}", problem, "See the services with `keyturn status`")
+
+
+def revoked(
+    copy: Keyturn,
+    stack: Stack,
+    names: Names,
+    sample: Sample,
+    tries: Callable[[SecretFields], bool | None],
+    asked: Asked,
+    tell: Tell,
+) -> Drilled:
+    """The revocation itself, while somebody tries what has leaked and holds a session open."""
+    path = names.secret
+    leaked = tuple(versions(copy, path))
+    newest = leaked[0].fields
+    with ExitStack() as closing:
+        session = None
+        if sample.logs_in:
+            connection = accounts.logged_in(stack, newest)
+            closing.callback(connection.close)
+            session = partial(accounts.answers, connection)
+        with Intruder(partial(tries, newest), session) as intruder:
+            tell(f"revoking it: an intruder tries the leaked credential{' and holds a session' if session else ''}")
+            opened = begin(
+                copy,
+                Selection((path,)),
+                incident=names.incident,
+                reason=asked.reason or f"a drill of {asked.path}",
+                mode=asked.mode,
+                selector=path,
+                triggered_at=copy.clock(),
+                actor=asked.actor,
+            )
+            standing = finish(copy, opened.id)
+    (one,) = standing.secrets
+    return Drilled(
+        path=asked.path,
+        names=names,
+        strategy=sample.strategy,
+        standing=standing,
+        refused_at=intruder.refused_at,
+        session_ended_at=intruder.ended_at,
+        held=session is not None,
+        tried=intruder.tried,
+        found=tuple(found(copy, one, leaked, tries)),
+    )
+
+
+def close_stores(copy: Keyturn) -> None:
+    """Let go of every store of the drill."""
+    for store in copy.catalogue.stores:
+        copy.open_store(store).close()

@@ -1,0 +1,117 @@
+"""A secret's record in the hands of a revocation: it is the lock, and tells what every later run has to leave dead."""
+
+import uuid
+from contextlib import suppress
+from typing import Final
+
+from keyturn.core.errors import Conflict, Locked
+from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
+from keyturn.revocation.incident import Incident, Progress
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.guard import moved
+from keyturn.rotation.records import load, rewrite
+
+CUTS: Final = uuid.UUID("3f0f6c0e-64a5-5d8e-8a0e-0c9d9a6f3b52")
+"""Namespace of the tokens of cuts (RFC 9562, version 5): the same for every run of an incident."""
+
+NOTE: Final = "incident "
+"""What the record says of a rotation that an incident has ended, before the incident's id."""
+
+UNENDED: Final = frozenset({*IN_FORCE, Stage.CUTTING})
+"""The stages in which a rotation may name a credential that waits for its end."""
+
+
+def token_of(incident: str, path: str) -> str:
+    """The token of an incident's cut of a secret."""
+    return str(uuid.uuid5(CUTS, f"{incident}\n{path}"))
+
+
+def is_cut(rotation: Rotation) -> bool:
+    """Whether it is no rotation, but a revocation's cut: those of rotations are random (version 4)."""
+    return uuid.UUID(rotation.token).version == CUTS.version
+
+
+def own(record: Record, token: str) -> Rotation | None:
+    """The cut of this token, where it is closed."""
+    return next((past for past in reversed(record.history) if past.token == token), None)
+
+
+def seize(keyturn: Keyturn, incident: Incident, known: Progress) -> Record:
+    """Take the secret's record, whoever holds it: from here on every other run is refused. Taken before is success."""
+    path, token = known.path, token_of(incident.id, known.path)
+    while True:
+        record = load(keyturn, path)
+        mine = record.rotation is not None and record.rotation.token == token
+        # What has been cut is never taken again: by now a new credential may be in force.
+        if known.cut_at or mine or own(record, token):
+            return record
+        try:
+            return rewrite(keyturn, path, record.seized(cutting(keyturn, incident, path, record), incident.id))
+        except Conflict:
+            continue  # the other run's last word is part of what is ended
+
+
+def cutting(keyturn: Keyturn, incident: Incident, path: str, record: Record) -> Rotation:
+    """What stands in the record while credentials are ended; its number is above every earlier rotation's."""
+    stood = here(keyturn, path, record.rotation)
+    return Rotation(
+        token=token_of(incident.id, path),
+        sequence=record.version + 1,
+        stage=Stage.CUTTING,
+        strategy=keyturn.secret(path).rotation.strategy,
+        reason="Revoked",
+        holder=keyturn.holder,
+        opened_at=keyturn.clock(),
+        base_version=newest(keyturn, path),
+        ends=stood.ends if stood and stood.stage in UNENDED else {},
+        note=f"{NOTE}{incident.id}",
+        target=keyturn.target(path),
+        urgent=True,
+    )
+
+
+def here(keyturn: Keyturn, path: str, rotation: Rotation | None) -> Rotation | None:
+    """The rotation, where the catalogue still leads to the target that it worked at."""
+    return rotation if rotation and not moved(keyturn, path, rotation) else None
+
+
+def newest(keyturn: Keyturn, path: str) -> int:
+    """The number of the hub's newest version, 0 where there is none."""
+    info = keyturn.hub.describe(path)
+    return info.version if info else 0
+
+
+def interrupted(record: Record, path: str) -> Rotation | None:
+    """The rotation that stood in the record when it was taken; where that was a cut, what it had taken itself."""
+    taker = record.rotation
+    for past in reversed(record.history):
+        if taker is None or past.stage is not Stage.CUT or token_of(past.note.removeprefix(NOTE), path) != taker.token:
+            return None
+        if not is_cut(past):
+            return past
+        taker = past
+    return None
+
+
+def insist_on_holding(keyturn: Keyturn, path: str, record: Record) -> None:
+    """Read the record again, before anything is ended: what a later run puts in force must not be. Raises Locked."""
+    if load(keyturn, path).version != record.version:
+        hint = "Nothing to do: it goes on by itself"
+        raise Locked("end", path, "another run has ended its credentials meanwhile", hint)
+
+
+def move_on(keyturn: Keyturn, path: str) -> None:
+    """Write CURRENT again unchanged: whoever was about to write over what is there now is refused."""
+    while current := keyturn.hub.read(path):
+        with suppress(Conflict):
+            keyturn.hub.write(path, current.fields, cas=current.version)
+            return
+
+
+def release(keyturn: Keyturn, path: str, record: Record, last: int) -> None:
+    """Let the record say that all is ended, up to the hub's version ``last``. Released before is success."""
+    if record.rotation is None:
+        return
+    over = record.rotation.to(Stage.CUT, closed_at=keyturn.clock(), base_version=last)
+    with suppress(Conflict):  # another run of the same incident was faster, or another incident has taken it
+        rewrite(keyturn, path, record.having(over))

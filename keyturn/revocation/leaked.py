@@ -1,0 +1,65 @@
+"""Telling what has leaked from what came after it: versions of the hub, and copies."""
+
+from typing import Final
+
+from keyturn.catalogue.destinations import Destination
+from keyturn.core.errors import NotFound
+from keyturn.core.hub import HubSecret
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.stores import Copy, Lack, Store
+from keyturn.core.strategies import EXPIRES_AT
+from keyturn.revocation.incident import Incident, Mode, Progress
+from keyturn.rotation.context import Keyturn
+
+UNKNOWN: Final = "unknown"
+"""What stands for the fingerprint of a copy whose marks tell none."""
+
+
+def credential_of(keyturn: Keyturn, secret: HubSecret) -> str:
+    """The fingerprint of what a rotation replaces in a version, whatever stands beside it; empty without any."""
+    makes = set(keyturn.open_strategy(secret.path).makes) - {EXPIRES_AT}
+    held = {name: value for name, value in secret.fields.reveal().items() if name in makes}
+    return keyturn.fingerprint(SecretFields(held)) if held else ""
+
+
+def last_old(known: Progress) -> int:
+    """The newest of the hub's versions that the cut was about."""
+    return known.cut_version or max((one.version for one in known.old), default=0)
+
+
+def gives_old(keyturn: Keyturn, known: Progress, version: HubSecret) -> bool:
+    """Whether a version holds a value that has leaked, or the credential of one among other fields."""
+    whole = {one.fingerprints.get("", "") for one in known.old}
+    credentials = {one.credential for one in known.old} - {""}
+    return keyturn.fingerprint(version.fields) in whole or credential_of(keyturn, version) in credentials
+
+
+def is_old(keyturn: Keyturn, incident: Incident, known: Progress, version: HubSecret, newest: int) -> bool:
+    """Whether a version is one of those that were ended, or holds what one of them held. ``newest`` is the hub's.
+
+    Whatever somebody wrote between the cut and the replacement is old too: it was replaced.
+    """
+    last = max(last_old(known), known.version - 1 if incident.mode is Mode.REPLACE else 0)
+    counted = newest >= last  # else the secret was removed and made anew, and its numbers begin again
+    return (counted and version.version <= last) or gives_old(keyturn, known, version)
+
+
+def digests(known: Progress, place: Destination) -> set[str]:
+    """The fingerprints by which a leaked value is known in this place."""
+    return {digest for one in known.old for digest in (one.fingerprints.get(place.label, ""),) if digest}
+
+
+def serves_old(keyturn: Keyturn, known: Progress, store: Store, place: Destination, found: Copy | None) -> str:
+    """The fingerprint of the leaked value that a copy serves; empty for any other. Marks tell where none can be read.
+
+    What the hub had forgotten before the cut is known by the marks alone.
+    """
+    marks = found.marks if found and found.marks and found.marks.source == known.path else None
+    leaks = digests(known, place) | ({marks.fingerprint} if marks and marks.version <= last_old(known) else set())
+    if Lack.READ in store.lacks:
+        return (marks.fingerprint or UNKNOWN) if marks and marks.fingerprint in leaks else ""
+    try:
+        digest = keyturn.fingerprint_of(store.read(place.name))
+    except NotFound:
+        return ""
+    return digest if digest in leaks else ""

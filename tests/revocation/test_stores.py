@@ -1,0 +1,199 @@
+"""One secret with a copy in each of eight stores, revoked; the stores are asked afterwards with their own clients."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deployments.local.openbao import OpenBao
+from keyturn.catalogue import Catalogue
+from keyturn.core.errors import Denied, KeyturnError, Throttled, Unavailable
+from keyturn.core.policy import Trigger
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.registry import open_keyturn
+from keyturn.revocation import run
+from keyturn.revocation.incident import Mode, Standing, Step
+from keyturn.revocation.selecting import Selection
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.run import rotate
+from tests.revocation import eight
+from tests.revocation.eight import Eight, Place
+from tests.support.clock import Clock
+from tests.support.hooks import Replaced
+from tests.support.lab import Declared, Lab, catalogue_data, fresh
+from tests.support.sender import RecordingSender
+
+REPLACE, REVOKE_ONLY = Mode.REPLACE, Mode.REVOKE_ONLY
+VERBS = ("find", "managed", "everything", "write", "create", "read", "read_many", "delete", "past", "forget", "erase")
+
+
+@pytest.fixture(scope="module")
+def stores(openbao: OpenBao, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eight]:
+    with eight.opened(openbao, tmp_path_factory.mktemp("eight")) as opened:
+        yield opened
+
+
+class Everywhere:
+    """A secret that has had three values, the last of which every store serves."""
+
+    def __init__(self, lab: Lab, stores: Eight, kind: str) -> None:
+        self.lab, self.stores, self.incident = lab, stores, f"INC-{fresh()}"
+        secret: Declared = getattr(lab, kind)()
+        self.path, self.field = secret.path, "password" if kind == "alternating" else "value"
+        self.secret = secret.having(destinations=stores.destinations(self.path), consumers=["app"])
+        data = catalogue_data(lab.world, (self.secret,), {}, {"app": CONSUMER}) | {"stores": stores.stores()}
+        self.clock, opened = Clock(), open_keyturn(Catalogue.model_validate(data), lab.hub)
+        self.keyturn = replace(opened, sender=RecordingSender(), clock=self.clock, sleep=lambda seconds: None)
+        self.leaked = [self._value()]
+        for _ in range(2):
+            rotated = rotate(self.keyturn, self.path, Trigger.FORCE)
+            assert [one for one in rotated.destinations if not one.in_step] == []
+            self.leaked.append(self._value())
+
+    def _value(self) -> str:
+        return str(self.lab.current(self.secret)[self.field])
+
+    def breaking(self, store: str, error: KeyturnError, *verbs: str) -> Keyturn:
+        """The same, where one store raises from all of its methods, or from these."""
+
+        def fail(*_: Any, **__: Any) -> Any:
+            raise error
+
+        def opened(name: str) -> Any:
+            inner = self.keyturn.open_store(name)
+            return Replaced(inner, **dict.fromkeys(verbs or VERBS, fail)) if name == store else inner
+
+        return replace(self.keyturn, open_store=opened)
+
+    def revoke(self, mode: Mode, keyturn: Keyturn | None = None) -> Standing:
+        """From the trigger on, as far as it goes."""
+        opened = keyturn or self.keyturn
+        run.begin(
+            opened,
+            Selection((self.path,)),
+            incident=self.incident,
+            reason="leaked in a log",
+            mode=mode,
+            selector=self.path,
+            triggered_at=self.clock(),
+            actor="tester",
+        )
+        return run.finish(opened, self.incident)
+
+    def leaks(self, place: Place) -> set[str]:
+        """Which versions of the copy give a value that has leaked."""
+        given = place.ask(place.remote(self.path))
+        return {version for version, text in given.items() if any(value in text for value in self.leaked)}
+
+    def told(self, stands: Standing, place: Place) -> set[str]:
+        """Which versions of the copy are said to stay."""
+        label = f"{place.name}:{place.remote(self.path)}: version "
+        (one,) = stands.secrets
+        return {said.removeprefix(label).split()[0] for said in one.remains if said.startswith(label)}
+
+    def assert_proven(self, stands: Standing, mode: Mode) -> None:
+        """The incident is over, and every store bears it out."""
+        assert (stands.left, stands.open) == ((), False)
+        for place in self.stores.places:
+            self.assert_clean(stands, place, mode)
+        self.assert_ended()
+
+    def assert_clean(self, stands: Standing, place: Place, mode: Mode) -> None:
+        """No version gives what has leaked but those that are told, and what is served is new or gone."""
+        given, leaks, told = place.ask(place.remote(self.path)), self.leaks(place), self.told(stands, place)
+        if mode is REVOKE_ONLY:
+            assert (place.name, given) == (place.name, {})
+            return
+        assert self._value() in given[""]
+        assert (place.name, leaks) == (place.name, told if place.keeps else set())
+        assert not place.keeps or leaks
+
+    def assert_ended(self) -> None:
+        """Nobody is let in with what has leaked, and the hub gives none of it."""
+        info = self.keyturn.hub.describe(self.path)
+        assert info is not None
+        readable = [one.version for one in info.versions if one.readable]
+        given = [self.keyturn.hub.read(self.path, version) for version in readable]
+        assert not [one for one in given if one and one.fields[self.field].reveal() in self.leaked]
+        if self.field == "password":
+            for user in self.secret.users:
+                assert not [value for value in self.leaked if self.logs_in(user, value)]
+
+    def logs_in(self, user: str, password: str) -> bool:
+        """Whether the database lets this user in."""
+        return self.lab.logs_in(SecretFields({"username": user, "password": password}))
+
+
+CONSUMER = {"url": "http://127.0.0.1:9/", "signing_key": "webhooks/app"}
+
+
+@pytest.mark.parametrize("kind", ["generated", "alternating"])
+@pytest.mark.parametrize("mode", list(Mode))
+def test_no_version_in_any_store_gives_the_old_value_but_those_that_are_told(
+    lab: Lab, stores: Eight, kind: str, mode: Mode
+) -> None:
+    site = Everywhere(lab, stores, kind)
+    for place in stores.places:
+        assert "" in site.leaks(place)
+    site.assert_proven(site.revoke(mode), mode)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("store", eight.NAMES)
+def test_with_one_store_down_all_else_is_done_and_the_incident_says_which_and_why(
+    lab: Lab, stores: Eight, store: str, mode: Mode
+) -> None:
+    site = Everywhere(lab, stores, "generated")
+    error = Unavailable("reach", store, "it does not answer at all", "Try again")
+    stands = site.revoke(mode, site.breaking(store, error))
+    assert stands.open
+    assert all(store in said and "it does not answer at all" in said for said in stands.left)
+    assert any(f"{store}:" in said for said in stands.left)
+    for place in stores.places:
+        if place.name != store:
+            site.assert_clean(stands, place, mode)
+    site.assert_ended()
+    (one,) = stands.secrets
+    assert {Step.CUT, Step.NOTIFY, Step.HUB} <= set(one.done)
+    site.assert_proven(run.finish(site.keyturn, site.incident), mode)
+
+
+THROTTLED = Throttled("write", "it", "it asks for a slower pace", "It is tried again by itself")
+DENIED = Denied("write", "it", "its policy denies that", "Give Keyturn the right to do that there")
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize(
+    ("store", "error", "verbs"),
+    [
+        ("aws", THROTTLED, ()),
+        ("gcp", THROTTLED, ("write", "create", "erase")),
+        ("azure", DENIED, ()),
+        ("vault", DENIED, ("forget", "erase")),
+        ("parameters", DENIED, ("past", "erase")),
+        ("kubernetes", DENIED, ("write", "create", "erase")),
+    ],
+    ids=lambda given: given if isinstance(given, str) else None,
+)
+def test_a_store_that_throttles_or_denies_is_told_with_its_reason_and_cleared_once_it_does_not(
+    lab: Lab, stores: Eight, store: str, error: KeyturnError, verbs: tuple[str, ...], mode: Mode
+) -> None:
+    site = Everywhere(lab, stores, "generated")
+    stands = site.revoke(mode, site.breaking(store, error, *verbs))
+    assert stands.open
+    assert any(f"{store}:" in said and error.problem in said for said in stands.left)
+    for place in stores.places:
+        if place.name != store:
+            site.assert_clean(stands, place, mode)
+    site.assert_proven(run.finish(site.keyturn, site.incident), mode)
+
+
+def test_a_copy_that_could_not_be_written_at_first_keeps_nothing_of_the_old_value_once_it_is(
+    lab: Lab, stores: Eight
+) -> None:
+    """Where the old versions are cleared while the copy serves the leaked value still, that becomes one of them."""
+    for store in ("azure", "gcp", "vault"):
+        site = Everywhere(lab, stores, "generated")
+        assert site.revoke(REPLACE, site.breaking(store, THROTTLED, "write", "create")).open
+        site.assert_proven(run.finish(site.keyturn, site.incident), REPLACE)
