@@ -61,7 +61,12 @@ async def emergency_revoke(
         str, form("Reason (required)", "What has happened, in a few words. No secret value: it stands in the report.")
     ] = "",
     incident: Annotated[
-        str, form("Incident", "Its id; empty: one is made. An open incident's id alone goes on with that one.")
+        str,
+        form(
+            "Incident",
+            "Its id; empty: one is made. An open incident's id alone goes on with that one.",
+            pattern="^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",
+        ),
     ] = "",
     mode: Annotated[
         Literal["replace", "revoke-only"],

@@ -139,6 +139,8 @@ def given_up(path: str, record: "Record") -> str:
     """Why the schedule tries no more; empty where it does."""
     from keyturn.rotation.decide import insist_on_room
 
+    if record.frozen:
+        return f"the incident {record.frozen} has ended it, and the schedule does not replace it"
     try:
         insist_on_room(path, record)
     except CandidateRejected as rejected:

@@ -48,7 +48,7 @@ def report_rows(name: str, report: "Report", now: datetime) -> list[tuple[str, s
         ("entries", str(report.entries)),
         ("vouched for", f"{report.vouched} by {_made(newest, now)}" if newest else "none"),
         ("since then", str(max(0, report.entries - report.vouched))),
-        ("checkpoints", str(report.checkpoints)),
+        ("compared", f"with {report.checkpoints} checkpoints"),
         ("whole", "yes" if report.whole and newest else "no"),
     ]
     return rows + [("problem", str(problem)) for problem in report.problems]

@@ -161,7 +161,7 @@ def tell_preview(seen: "Preview", said: str) -> None:
 def revoked(keyturn: "Keyturn", asked: Asked, yes: bool, local: bool, timeout: float) -> Carried:
     """Ask where somebody is there to answer, cut, and see it through."""
     from keyturn.revocation.returning import chosen
-    from keyturn.revocation.run import begin, new_id
+    from keyturn.revocation.run import begin, bring_back, new_id
 
     incident = asked.incident or new_id(asked.since)
     selection, triggered_at = chosen(keyturn, incident, asked.selector), asked.since
@@ -182,6 +182,8 @@ def revoked(keyturn: "Keyturn", asked: Asked, yes: bool, local: bool, timeout: f
             actor=who.actor if who else "",
         )
         tell_cut(keyturn, opened)
+        bring_back(keyturn, opened)
+        tell_back(keyturn, opened)
         with nullcontext() if answered else told_beside(keyturn, selection, asked.mode):
             return carry_on(keyturn, opened.id, local, timeout)
 
@@ -217,6 +219,19 @@ def tell_cut(keyturn: "Keyturn", incident: "Incident") -> None:
             what = "its target refuses it" if one.refused_at else "ended"
             sessions = f"; sessions ended: {one.sessions}" if one.sessions else ""
             note(f"{one.path}: {what} after {(seen - incident.triggered_at).total_seconds():.2f} s{sessions}")
+
+
+def tell_back(keyturn: "Keyturn", incident: "Incident") -> None:
+    """Say what has taken its place, and who has it by now."""
+    from keyturn.revocation.run import standing
+
+    for one in standing(keyturn, incident.id).secrets:
+        for step in (Step.PUSH, Step.NOTIFY):
+            if said := [left.removeprefix(f"{step}: ") for left in one.left if left.startswith(f"{step}: ")]:
+                note(f"{one.path}: {step}: {'; '.join(said)}")
+        if Step.REPLACE in one.done:
+            taken = (keyturn.clock() - incident.triggered_at).total_seconds()
+            note(f"{one.path}: version {one.version} is in force, pushed and told after {taken:.2f} s")
 
 
 @contextmanager

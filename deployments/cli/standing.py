@@ -34,6 +34,8 @@ class Standing:
     reason: Reason | None = None
     outlook: Outlook | None = None
     rotation: Rotation | None = None
+    ended_by: str = ""
+    """The incident that has ended its credential, until a new one is in force."""
     grace_over: datetime | None = None
     copies: tuple[Place, ...] = ()
     consumers: tuple[tuple[str, bool | None], ...] = ()
@@ -49,6 +51,8 @@ class Standing:
         """The secret's state in words."""
         if self.error:
             return [f"unknown: {self.error}"]
+        if self.ended_by:
+            return [f"ended by incident {self.ended_by}"]
         if self.rotated_at is None:
             return ["no version yet", self.due()]
         lines = [f"version {self.version}", f"{span(self.now - self.rotated_at)} old", self.due()]
@@ -82,6 +86,7 @@ class Standing:
             "due_at": stamp(self.due_at),
             "due": self.reason.code if self.reason else None,
             "rotation": rotation_data(self.rotation) if self.rotation else None,
+            "ended_by": self.ended_by,
             "destinations": [copy.to_data() for copy in self.copies],
             "consumers": [{"consumer": name, "acknowledged": answer} for name, answer in self.consumers],
             "error": self.error,
@@ -131,6 +136,7 @@ def standing(keyturn: Keyturn, path: str) -> Standing:
         due(known),
         outlook(known),
         record.rotation,
+        record.frozen,
         over + secret.rotation.grace if over else None,
         consumers=tuple((name, name in heard if promoted else None) for name in secret.consumers),
     )

@@ -60,6 +60,11 @@ class SecretInfo:
     custom: Mapping[str, str]
 
     @property
+    def served(self) -> bool:
+        """Whether the newest version can be read: neither deleted nor destroyed."""
+        return bool(self.versions) and self.versions[-1].readable
+
+    @property
     def rotated_at(self) -> datetime | None:
         """When the newest version became CURRENT; None for a secret with no version yet."""
         return self.marked(ROTATED_AT) or (self.versions[-1].created_at if self.versions else None)

@@ -157,12 +157,10 @@ def end_again(keyturn: Keyturn, incident: Incident, known: Progress, record: Rec
 
     An account that the replacement has is left alone: not every target can tell an old number from a new one.
     """
-    ended, strategy, rotation = (
-        Ended(),
-        keyturn.open_strategy(known.path),
-        own(record, token_of(incident.id, known.path)),
-    )
-    last, sequence = known.cut_version or (rotation.base_version if rotation else 0), rotation.sequence if rotation else 0
+    ended, strategy = Ended(), keyturn.open_strategy(known.path)
+    mine = own(record, token_of(incident.id, known.path))
+    last = known.cut_version or (mine.base_version if mine else 0)
+    sequence = mine.sequence if mine else 0
     current = keyturn.hub.read(known.path)
     fresh = name_of(strategy, current.fields) if current and current.version > last else ()
     old = [one.fields for one in versions(keyturn, known.path) if one.version <= last]
@@ -184,8 +182,8 @@ def end_interrupted(keyturn: Keyturn, path: str, record: Record, rotation: Rotat
     if rotation.ends:
         strategy.revoke(rotation.ends, rotation.sequence)
     if stood and not here(keyturn, path, stood):
-        said = f"what rotation {stood.token} has made at {stood.target or 'its target'}, where the catalogue leads no more"
-        return Cut(outlives=(said,))
+        place = stood.target or "its target"
+        return Cut(outlives=(f"what rotation {stood.token} has made at {place}, where the catalogue leads no more",))
     if stood and stood.version is None and record.candidate is None and strategy.mints_at_target:
         strategy.sweep(stood.before, ())
     return Cut()

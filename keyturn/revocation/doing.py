@@ -1,6 +1,6 @@
 """What one step of one secret has done, and what is left of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,9 +53,11 @@ class Done:
     def onto(self, known: Progress) -> Progress:
         """The progress with all of this in it; what this step left before is replaced.
 
-        Where another run has done the step meanwhile, only what happened is added.
+        Where another run has done the step meanwhile, only what happened is added; what happens again and again while
+        an incident stays open is told once.
         """
-        events = (*known.events, *self.events)
+        before = since_replaced(known.events)
+        events = (*known.events, *(event for event in self.events if not repeated(event, before)))
         if self.step in known.done:
             return known.having(events=events)
         others = tuple(said for said in known.left if not said.startswith(f"{self.step}: "))
@@ -68,6 +70,18 @@ class Done:
             remains=remains,
             done=tuple(step for step in finished if step not in self.again),
         )
+
+
+def since_replaced(events: Sequence[Event]) -> Sequence[Event]:
+    """The events since the newest replacement, itself among them; all where there is none."""
+    made = [at for at, event in enumerate(events) if (event.step, event.result) == (Step.REPLACE, Result.DONE)]
+    return events[made[-1] :] if made else events
+
+
+def repeated(event: Event, known: Sequence[Event]) -> bool:
+    """Whether the same stands there already."""
+    said = (event.step, event.place, event.result, event.said)
+    return any(said == (one.step, one.place, one.result, one.said) for one in known)
 
 
 Doer = Callable[[Keyturn, Incident, Progress, Done], None]

@@ -7,9 +7,11 @@ from keyturn.core.errors import CandidateRejected, Conflict, KeyturnError, unexp
 from keyturn.core.notices import SECRET_REVOKED
 from keyturn.core.policy import Reason
 from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
-from keyturn.revocation.cutting import newest, token_of
-from keyturn.revocation.doing import Done
-from keyturn.revocation.incident import Incident, Progress, Result, Step
+from keyturn.revocation.doing import Done, since_replaced
+from keyturn.revocation.holding import newest, own, token_of
+from keyturn.revocation.incident import Incident, Mode, Progress, Result, Step
+from keyturn.revocation.leaked import gives_old, last_old
+from keyturn.revocation.state import load as load_incident
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import CANDIDATES, Decision
 from keyturn.rotation.records import load, rewrite
@@ -23,34 +25,51 @@ def replace_credential(keyturn: Keyturn, incident: Incident, known: Progress, do
     """Put a new credential in force, with no grace for the one before. In force already is success."""
     path = known.path
     if isinstance(keyturn.secret(path).rotation, ManualSettings):
-        return await_a_person(keyturn, incident, path, done)
-    rotation = made(load(keyturn, path), token_of(incident.id, path)) or put_in_force(keyturn, incident, path)
-    settle_at_once(keyturn, incident, path, rotation)
+        return await_a_person(keyturn, known, done)
+    record = load(keyturn, path)
+    rotation = made(record, token_of(incident.id, path))
+    if rotation is None and (other := left_without(keyturn, incident, record)):
+        problem = f"incident {other} wants it left without a new value"
+        return done.misses("", problem, f"Rotate it once that is over: `keyturn rotate {path} --force`")
+    if rotation is None or overwritten(keyturn, known):
+        rotation = put_in_force(keyturn, incident, path)
+    settle_at_once(keyturn, incident, known, rotation)
     current = keyturn.hub.read(path)
-    done.changes = {"version": newest(keyturn, path), "fingerprint": rotation.fingerprint}
-    if current:
+    done.changes = {"version": rotation.version or 0, "fingerprint": rotation.fingerprint}
+    if current and not gives_old(keyturn, known, current):
         done.changes = {"version": current.version, "fingerprint": keyturn.fingerprint(current.fields)}
     return done.did("", f"version {done.changes['version']} is in force")
 
 
-def await_a_person(keyturn: Keyturn, incident: Incident, path: str, done: Done) -> None:
-    """A value that a person replaces counts once the hub has a newer version than the one that leaked."""
-    token = token_of(incident.id, path)
-    cut = next((past for past in load(keyturn, path).history if past.token == token), None)
-    current = keyturn.hub.read(path)
-    if current is None or (cut and current.version <= cut.base_version):
-        problem, hint = (
-            "a person replaces it",
-            f"End it where it is honoured, and write the new value to the hub at {path}",
-        )
-        return done.misses("", problem, hint)
+def left_without(keyturn: Keyturn, incident: Incident, record: Record) -> str:
+    """A later incident that wants nothing new in the secret's place until a person rotates it; empty for none."""
+    if record.frozen in ("", incident.id):
+        return ""
+    return record.frozen if load_incident(keyturn, record.frozen).mode is Mode.REVOKE_ONLY else ""
+
+
+def overwritten(keyturn: Keyturn, known: Progress) -> bool:
+    """Whether somebody has written a leaked value over what was put in force."""
+    current = keyturn.hub.read(known.path)
+    return current is not None and gives_old(keyturn, known, current)
+
+
+def await_a_person(keyturn: Keyturn, known: Progress, done: Done) -> None:
+    """A value that a person replaces counts once the hub has a newer version, which is not one that leaked."""
+    path, current = known.path, keyturn.hub.read(known.path)
+    if current is None or current.version <= last_old(known):
+        hint = f"End it where it is honoured, and write the new value to the hub at {path}"
+        return done.misses("", "a person replaces it", hint)
+    if gives_old(keyturn, known, current):
+        hint = f"Write a new value to the hub at {path}"
+        return done.misses("", f"version {current.version}, which somebody has written, is the value that leaked", hint)
     done.changes = {"version": current.version, "fingerprint": keyturn.fingerprint(current.fields)}
     return done.did("", f"somebody has written version {current.version}")
 
 
 def made(record: Record, token: str) -> Rotation | None:
     """The rotation that has put a new credential in force since the cut ``token``; None where none has."""
-    cut = next((past for past in record.history if past.token == token), None)
+    cut = own(record, token)
     later = (*record.history, *([record.rotation] if record.rotation else []))
     return next(
         (
@@ -75,10 +94,16 @@ def put_in_force(keyturn: Keyturn, incident: Incident, path: str) -> Rotation:
                 raise
 
 
-def settle_at_once(keyturn: Keyturn, incident: Incident, path: str, rotation: Rotation) -> None:
-    """Close the rotation without a grace: what was before it has ended already. Closed before is success."""
-    record = load(keyturn, path)
+def settle_at_once(keyturn: Keyturn, incident: Incident, known: Progress, rotation: Rotation) -> None:
+    """Close the rotation without a grace where what was before it has ended already. Closed before is success.
+
+    What somebody has put in force by hand since the cut works still: that is retired as usual.
+    """
+    path, record = known.path, load(keyturn, known.path)
     if record.retiring is None or record.retiring.token != rotation.token:
+        return
+    before = None if record.dead(rotation.base_version) else keyturn.hub.read(path, rotation.base_version)
+    if before is not None and not gives_old(keyturn, known, before):
         return
     tidy(keyturn, path)
     close(keyturn, path, record, record.retiring, f"the credential before it was ended by incident {incident.id}")
@@ -100,7 +125,8 @@ def push_everywhere(keyturn: Keyturn, incident: Incident, known: Progress, done:
 
 def tell_everyone(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
     """Tell every consumer at once that the value before is ended; those that have acknowledged are left in peace."""
-    heard = {event.place for event in known.events if (event.step, event.result) == (Step.NOTIFY, Result.DONE)}
+    events = since_replaced(known.events)
+    heard = {event.place for event in events if (event.step, event.result) == (Step.NOTIFY, Result.DONE)}
     silent = [one for one in keyturn.secret(known.path).consumers if one not in heard]
     version = known.version or max((one.version for one in known.old), default=0)
     if silent and not version:

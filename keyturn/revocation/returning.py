@@ -1,9 +1,11 @@
 """For runs that come back to an incident: what it was about, and whether people are to be reminded of it."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+from keyturn.core.errors import Invalid
 from keyturn.revocation.incident import Incident
 from keyturn.revocation.selecting import Selection, Selector, select
 from keyturn.revocation.state import change, find
@@ -13,11 +15,19 @@ REMINDED: Final = timedelta(hours=1)
 """How often people are told of an incident that stays open."""
 
 
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""An incident's name is part of a path in the hub, and the name of its report's files."""
+
+
 def chosen(keyturn: Keyturn, incident: str, selector: Selector) -> Selection:
     """What an incident is about, where the same was asked for before; else what ``selector`` chooses now.
 
-    What was found by a fingerprint or a lease may be gone by then. Raises what :func:`select` raises.
+    What was found by a fingerprint or a lease may be gone by then. Raises Invalid for a name that no incident can
+    have, and what :func:`select` raises.
     """
+    if not NAME.fullmatch(incident):
+        hint = "Use letters, digits, dots, dashes and underscores, 64 at most, such as INC-1"
+        raise Invalid("open", "the incident", "its name can't be one", hint)
     known = find(keyturn, incident)
     if known and known.selector == selector.words:
         return Selection(known.paths, known.leases)

@@ -9,15 +9,16 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, unexpected
+from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, TransientError, unexpected
 from keyturn.core.hub import Right
 from keyturn.core.ledger import Outcome
 from keyturn.core.stores import Copy, Lack, Store
 from keyturn.revocation import state
-from keyturn.revocation.clearing import clear_hub, clear_stores, prove
+from keyturn.revocation.clearing import clear_hub, clear_stores
 from keyturn.revocation.cutting import cut
 from keyturn.revocation.doing import Doer, Done
 from keyturn.revocation.incident import STEPS, Event, Incident, Mode, Progress, Standing, Step
+from keyturn.revocation.proving import prove
 from keyturn.revocation.replacing import push_everywhere, replace_credential, tell_everyone
 from keyturn.revocation.selecting import Selection
 from keyturn.rotation.context import Keyturn, side_by_side
@@ -28,6 +29,9 @@ AT_ONCE: Final = 16
 
 SIDE_BY_SIDE: Final = 8
 """Secrets that are replaced at once."""
+
+SERVING: Final = (Step.REPLACE, Step.PUSH, Step.NOTIFY)
+"""What those who use a secret wait for."""
 
 TRIES: Final = 4
 PAUSE: Final = 1.0
@@ -64,8 +68,11 @@ def opened_as(keyturn: Keyturn, asked: Incident) -> Incident:
     with recorded(keyturn, "open incident", note=f"{asked.id}: {asked.reason} ({asked.selector}, {asked.mode})"):
         try:
             return state.create(keyturn, asked)
-        except Conflict:
-            known = state.load(keyturn, asked.id)
+        except (Conflict, TransientError):  # also where the hub's answer alone was lost
+            found = state.find(keyturn, asked.id)
+            if found is None:
+                raise
+            known = found
     if (known.paths, known.mode) != (asked.paths, asked.mode) or known.closed_at:
         stands = "closed" if known.closed_at else "about other secrets, or in another mode"
         problem = f"there is an incident of that name, which is {stands}"
@@ -123,12 +130,14 @@ DOERS: Final[dict[Step, Doer]] = {
 
 def advance(keyturn: Keyturn, incident: Incident, path: str, step: Step) -> Progress:
     """One step of one secret; what goes wrong is part of the progress, and not raised. Done before is success."""
-    known = state.progress(keyturn, incident, path)
-    if step in known.done:
-        return known
-    done = Done(keyturn, step)
+    known, done = Progress(path, ""), Done(keyturn, step)
     try:
-        if step is not Step.CUT and known.cut_at is None:
+        known = state.progress(keyturn, incident, path)
+        if step in known.done:
+            return known
+        if path not in keyturn.catalogue.secrets:
+            done.misses("", "the catalogue declares it no more", "Put it back there until the incident is closed")
+        elif step is not Step.CUT and known.cut_at is None:
             done.misses("", "its credential is not ended yet")
         elif step is Step.CUT:  # it records itself, once the secret is in its hands
             DOERS[step](keyturn, incident, known, done)
@@ -142,34 +151,63 @@ def advance(keyturn: Keyturn, incident: Incident, path: str, step: Step) -> Prog
         done.failed("", error)
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value, and it stops no other
         done.failed("", unexpected(error))
-    return state.advance(keyturn, incident, path, done.onto)
+    return kept(keyturn, incident, known, done)
 
 
-def go_on(keyturn: Keyturn, incident: Incident, path: str) -> Progress:
+def kept(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> Progress:
+    """The progress with what a step has done, in the hub; where that can't be written, the step is left to be done."""
+    try:
+        return state.advance(keyturn, incident, known.path, done.onto)
+    except KeyturnError as error:
+        done.failed("", error)
+        return done.onto(known)
+
+
+def bring_back(keyturn: Keyturn, incident: Incident) -> None:
+    """Replace, push and tell: until then whoever uses the secrets is cut off. The rest hurries less."""
+
+    def one(path: str) -> None:
+        for step in STEPS[incident.mode]:
+            if step in SERVING:
+                advance(keyturn, incident, path, step)
+
+    side_by_side(one, incident.paths, SIDE_BY_SIDE)
+
+
+def go_on(keyturn: Keyturn, incident: Incident, path: str) -> None:
     """Every step of one secret that is not done yet, in order."""
-    known = state.progress(keyturn, incident, path)
     for step in STEPS[incident.mode]:
-        if step not in known.done:
-            known = advance(keyturn, incident, path, step)
-    return known
+        advance(keyturn, incident, path, step)
 
 
 # --- the incident as a whole -------------------------------------------------------------------------------
 
 
 def finish(keyturn: Keyturn, incident: str) -> Standing:
-    """Go on with an incident until nothing is left, a few times over what may pass by itself. Raises NotFound."""
+    """Go on with an incident until nothing is left, a few times over what may pass by itself.
+
+    Raises NotFound, and TransientError where the hub can't be asked to the end.
+    """
     for attempt in range(TRIES):
-        found = state.load(keyturn, incident)
-        if found.closed_at:
-            break
-        cut_all(keyturn, found)
-        side_by_side(lambda path, found=found: go_on(keyturn, found, path), found.paths, SIDE_BY_SIDE)  # type: ignore[misc]
-        if not conclude(keyturn, found).open:
-            break
-        if attempt < TRIES - 1:
-            keyturn.sleep(PAUSE * 2**attempt)
+        last = attempt == TRIES - 1
+        try:
+            if not tried(keyturn, incident).open or last:
+                break
+        except TransientError:
+            if last:
+                raise
+        keyturn.sleep(PAUSE * 2**attempt)
     return state.standing(keyturn, incident)
+
+
+def tried(keyturn: Keyturn, incident: str) -> Standing:
+    """How an incident stands once all that is left of it was tried; one that is closed is left alone."""
+    found = state.load(keyturn, incident)
+    if found.closed_at:
+        return Standing(found, ())
+    cut_all(keyturn, found)
+    side_by_side(lambda path: go_on(keyturn, found, path), found.paths, SIDE_BY_SIDE)
+    return conclude(keyturn, found)
 
 
 def conclude(keyturn: Keyturn, incident: Incident) -> Standing:
@@ -220,6 +258,8 @@ def clear_strays(keyturn: Keyturn, stands: Standing, store: str, done: Done) -> 
             done.did(f"{store}:{copy.name}", "; ".join(("a copy that nothing declares any more is removed", *said)))
     except KeyturnError as error:
         done.failed(store, error)
+    except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other store
+        done.failed(store, unexpected(error))
 
 
 def strays(keyturn: Keyturn, known: dict[str, Progress], store: str, opened: Store) -> Iterator[Copy]:
@@ -227,12 +267,13 @@ def strays(keyturn: Keyturn, known: dict[str, Progress], store: str, opened: Sto
 
     Marks can be copied: only one whose fingerprint this hub's key has made is Keyturn's own to remove.
     """
-    limits = keyturn.catalogue.store(store).limits
+    limits, system = keyturn.catalogue.store(store).limits, keyturn.catalogue.store(store).system
     for copy in opened.managed():
         one = known.get(copy.marks.source) if copy.marks else None
         if one is None or copy.marks is None:
             continue
-        mine = {limits.same(place.name) for place in keyturn.catalogue.destinations(one.path) if place.store == store}
+        places = keyturn.catalogue.destinations(one.path)
+        mine = {limits.same(place.name) for place in places if keyturn.catalogue.store(place.store).system == system}
         leaked = {digest for old in one.old for digest in old.fingerprints.values()}
         if limits.same(copy.name) not in mine and (
             copy.marks.fingerprint in leaked or serves(keyturn, opened, copy, leaked)
@@ -242,7 +283,10 @@ def strays(keyturn: Keyturn, known: dict[str, Progress], store: str, opened: Sto
 
 def serves(keyturn: Keyturn, store: Store, copy: Copy, leaked: set[str]) -> bool:
     """Whether a copy gives a leaked value."""
-    return Lack.READ not in store.lacks and keyturn.fingerprint_of(store.read(copy.name)) in leaked
+    try:
+        return Lack.READ not in store.lacks and keyturn.fingerprint_of(store.read(copy.name)) in leaked
+    except NotFound:
+        return False  # it is disabled, or deleted
 
 
 new_id = state.new_id

@@ -72,11 +72,19 @@ def put_back(keyturn: Keyturn, path: str, record: Record, before: HubSecret) -> 
     wanted = restored(strategy, before.fields, promoted.fields if promoted else SecretFields({}), current.fields)
     if current.fields == wanted:
         return current
+    insist_on_holding(keyturn, path, rotation)
     strategy.put_back(Change(path, rotation.sequence, current.fields, before.fields))
     try:
         return HubSecret(path, keyturn.hub.write(path, wanted, cas=current.version), wanted)
     except Conflict:
         return put_back(keyturn, path, record, before)
+
+
+def insist_on_holding(keyturn: Keyturn, path: str, rotation: Rotation) -> None:
+    """Read the record again, after CURRENT: a revocation takes it before CURRENT moves. Raises Superseded."""
+    newest = load(keyturn, path).rotation
+    if newest is None or newest.token != rotation.token:
+        closed(path, rotation.token)
 
 
 def restored(strategy: Strategy, before: SecretFields, promoted: SecretFields, current: SecretFields) -> SecretFields:

@@ -12,6 +12,7 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Copy, Creates, Lack, Marks
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.recorded import recorded
+from keyturn.rotation.records import load
 
 ROUNDS: Final = 3
 """How often a sync starts over because CURRENT moved on while it was at work."""
@@ -78,27 +79,45 @@ def look(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
         return failed(destination, error)
 
 
-def converge(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
+def converge(keyturn: Keyturn, path: str, destination: Destination, overtaken: int = 0) -> Pushed:
     """Compare by marks, and write where they differ. Raises what stands in the way.
 
-    Starts over when CURRENT moved on meanwhile, so a slow run can't leave an older value behind.
+    Starts over when CURRENT moved on meanwhile, so a slow run can't leave an older value behind. ``overtaken`` is a
+    version that this run has written there already, when it was no longer CURRENT.
     """
     for _ in range(ROUNDS):
-        wanted = current(keyturn, path)
+        wanted = keyturn.hub.read(path)
+        if wanted is None:
+            take_back(keyturn, path, destination, overtaken, whole=True)
+            raise nothing_to_push(path)
         text = text_of(wanted, destination)
         marks = marked(keyturn, wanted, destination, text)
         stands, found = compare_by(keyturn, marks, destination)
-        if stands.state is not CopyState.STALE:
-            return stands
-        written = write(keyturn, wanted, destination, text, marks, found)
-        serves = read_back(keyturn, destination, marks)
-        if current_version(keyturn, path) != wanted.version:
-            continue  # what came too late here may have left older marks, even where the value is the newer one
-        if not serves:
-            problem = "it serves another value than was written"
-            raise Conflict("read back", destination.label, problem, "See who else writes there")
-        return written
+        if stands.state is CopyState.STALE:
+            stands = write(keyturn, wanted, destination, text, marks, found)
+            serves = read_back(keyturn, destination, marks)
+            if current_version(keyturn, path) != wanted.version:
+                overtaken = wanted.version
+                continue  # what came too late may have left older marks, even where the value is the newer one
+            if not serves:
+                problem = "it serves another value than was written"
+                raise Conflict("read back", destination.label, problem, "See who else writes there")
+        take_back(keyturn, path, destination, overtaken)
+        return stands
     raise Conflict("push to", destination.label, "CURRENT keeps changing", "See who else writes the secret")
+
+
+def take_back(keyturn: Keyturn, path: str, destination: Destination, version: int, *, whole: bool = False) -> None:
+    """Remove what this run wrote there of a ``version`` that a revocation has ended meanwhile; all, or the old ones.
+
+    The revocation may have looked there already, and found nothing.
+    """
+    if not version or not load(keyturn, path).dead(version):
+        return
+    store = keyturn.open_store(destination.store)
+    found = store.find(destination.name)
+    if found and found.marks and found.marks.source == path:
+        (store.erase if whole else store.forget)(destination.name)
 
 
 def create(keyturn: Keyturn, wanted: HubSecret, destination: Destination, making: Creates) -> Pushed:
@@ -117,13 +136,18 @@ def current(keyturn: Keyturn, path: str) -> HubSecret:
     """CURRENT. Raises NotFound when there is none to push."""
     if secret := keyturn.hub.read(path):
         return secret
-    raise NotFound("push", path, "the hub has no version of it", "Rotate it once, or write its first version")
+    raise nothing_to_push(path)
+
+
+def nothing_to_push(path: str) -> NotFound:
+    """Why there is none."""
+    return NotFound("push", path, "the hub has no version of it", "Rotate it once, or write its first version")
 
 
 def current_version(keyturn: Keyturn, path: str) -> int:
-    """The number of CURRENT's version, told without reading its value."""
+    """The number of CURRENT's version, told without reading its value; 0 where it is deleted or destroyed."""
     info = keyturn.hub.describe(path)
-    return info.version if info else 0
+    return info.version if info and info.served else 0
 
 
 def compare(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> tuple[Pushed, Copy | None]:

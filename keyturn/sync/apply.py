@@ -79,9 +79,9 @@ class Applier:
                 self._paces[store] = Pace(rate * self.share if rate else None)
             return self._paces[store]
 
-    def apply(self, item: Item) -> Result:
-        """Do what the item says; an error is part of the answer, not raised."""
-        return self._guarded(item, lambda: once(self.keyturn, item))
+    def apply(self, item: Item, overtaken: int = 0) -> Result:
+        """Do what the item says; an error is part of the answer, not raised. See :func:`converge`."""
+        return self._guarded(item, lambda: once(self.keyturn, item, overtaken))
 
     def make(self, item: Item, read: Callable[[str], HubSecret]) -> Result | Made:
         """Make a new copy without a look, of what ``read`` gives for its path; with one where that can't be done.
@@ -138,7 +138,7 @@ class Applier:
         raise AssertionError("unreachable")
 
 
-def once(keyturn: Keyturn, item: Item) -> Result:
+def once(keyturn: Keyturn, item: Item, overtaken: int = 0) -> Result:
     """One attempt. Raises what stands in the way."""
     if item.action is Action.DELETE:
         delete(keyturn, item)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from keyturn.core.hub import EXPIRES_AT, ROTATED_AT
 from keyturn.core.policy import Trigger
 from keyturn.rotation import steps
 from keyturn.rotation.decide import decide
+from keyturn.rotation.records import load, rewrite
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.world import REGION, World
 
@@ -200,3 +202,12 @@ def test_forced_and_compromised_are_two_things(calendar: Calendar) -> None:
     path = calendar.secret(DAY)
     calendar.write()
     keyturn("rotate", path, "--force", "--compromised", "--local", code=2)
+
+
+def test_what_an_incident_has_ended_is_told_by_due_and_by_status(calendar: Calendar) -> None:
+    path = calendar.secret(2 * DAY, interval="1d")
+    opened = calendar.lab.open(calendar.declared[0]).keyturn
+    rewrite(opened, path, replace(load(opened, path), frozen="INC-1"))
+    assert calendar.due(path)[path]["blocked"].startswith("the incident INC-1 has ended it")
+    (told,) = json.loads(keyturn("status", "--json").stdout)["secrets"]
+    assert told["ended_by"] == "INC-1"

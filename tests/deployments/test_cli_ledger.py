@@ -119,7 +119,7 @@ def test_a_whole_ledger_is_whole_and_how_much_of_it_is_vouched_for_is_told(offic
     assert told["entries"] == "7"
     assert told["vouched for"].startswith("5 by the checkpoint of 2")
     assert told["vouched for"].endswith((" ago", "just now"))
-    assert (told["since then"], told["checkpoints"], told["whole"]) == ("2", "2", "yes")
+    assert (told["since then"], told["compared"], told["whole"]) == ("2", "with 2 checkpoints", "yes")
     assert "2 of the entries came after the newest checkpoint: nothing vouches for them yet" in result.stderr
     assert "the hub tells the key and the newest checkpoint" in result.stderr
 

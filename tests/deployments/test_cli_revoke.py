@@ -356,6 +356,13 @@ def test_the_same_name_means_the_same_incident(shop: Shop, monkeypatch: pytest.M
     assert shop.lab.current(shop.keys) == shop.keys.first
 
 
+@pytest.mark.parametrize("name", ["a/b", "..", "two words", "x" * 65])
+def test_a_name_that_can_not_be_a_path_or_a_file_is_refused_before_anything_changes(shop: Shop, name: str) -> None:
+    result = keyturn("revoke", shop.keys.path, "--reason", "leaked", "--incident", name, "--local")
+    assert (result.exit_code, "its name can't be one" in result.stderr) == (1, True)
+    assert untouched(shop)
+
+
 def test_a_report_that_can_not_be_written_is_told_and_takes_nothing_back(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     place = str(tmp_path / "file" / "reports")

@@ -168,7 +168,7 @@ def test_a_drill_shows_how_long_it_takes_touches_nothing_real_and_leaves_nothing
     assert all(seconds[name] for name in ("refused", "session", "application", "clear"))
     (one,) = drilled.standing.secrets
     assert (one.path, one.sessions > 0) == (f"drills/{drilled.names.id}/secret", True)
-    assert [old.version for old in one.old] == [2, 1]
+    assert {1, 2} <= {old.version for old in one.old}
     assert len([place for place in shown.copies(drilled) if place.removed_seconds]) == 6
     assert any("trainer, inference: not told" in line for line in drilled.differs)
     assert drilled.standing.incident.id == drilled.names.incident

@@ -14,6 +14,7 @@ from keyturn.core import errors
 from keyturn.core.errors import Denied, KeyturnError, Locked, TerminalError, TransientError
 from tasks import rotation
 from tasks.step import guarded, step, worth_retrying
+from tests.support.lab import Lab
 from tests.support.prefect_server import PrefectServer, wait_for
 
 CANARY = "CANARY-value-of-a-secret"
@@ -78,10 +79,12 @@ def test_every_task_is_a_step_that_keeps_nothing() -> None:
 
 
 @pytest.mark.parametrize("error", [KeyError(CANARY), Locked("rotate", "a/b", "it is held")], ids=["KeyError", "Locked"])
-def test_prefect_tries_it_once_and_shows_no_text_that_is_not_ours(prefect: PrefectServer, error: Exception) -> None:
+def test_prefect_tries_it_once_and_shows_no_text_that_is_not_ours(
+    prefect: PrefectServer, lab: Lab, error: Exception
+) -> None:
     failing = step("install")(raising(error))
 
-    @runbook("probe")
+    @runbook("probe", opens=lambda: lab.open().keyturn)
     async def probe() -> None:
         await failing("a/b")
 

@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from deployments.local.drill.names import FOLDER
 from keyturn.core.hub import State
 from keyturn.providers.vault import VaultHub
 from keyturn.providers.vault_login import HubSettings
 
-APART: Final = ("incidents", "rotations")
+SHARED: Final = ("targets/", "fingerprint-key", f"{FOLDER}/")
+"""What is the same for a drill: Keyturn's own accounts at targets, and the key of fingerprints."""
 
 
 class HubOfADrill(VaultHub):
-    """The real hub, where incidents and rotations lie below ``folder``.
+    """The real hub, where all else that Keyturn keeps, such as incidents and rotations, lies below ``folder``.
 
     Workers look for open incidents where they always are. They would go on with this one, of a secret that their
     catalogue does not know, and it would stay open for good.
@@ -32,7 +34,7 @@ class HubOfADrill(VaultHub):
     def list_state(self, prefix: str) -> Iterator[str]:
         """Every entry's path below ``prefix``, as if it lay where it always does."""
         for entry in super().list_state(self._apart(prefix)):
-            yield entry.removeprefix(f"{self._folder}/") if prefix.startswith(APART) else entry
+            yield entry if prefix.startswith(SHARED) else entry.removeprefix(f"{self._folder}/")
 
     def _apart(self, path: str) -> str:
-        return f"{self._folder}/{path}" if path.startswith(APART) else path
+        return path if path.startswith(SHARED) else f"{self._folder}/{path}"

@@ -7,7 +7,7 @@ from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation.incident import Progress
-from keyturn.revocation.selecting import fingerprints
+from keyturn.revocation.selecting import fingerprints, versions
 from keyturn.rotation.context import Keyturn
 
 
@@ -15,11 +15,11 @@ def found(
     keyturn: Keyturn, known: Progress, leaked: Sequence[HubSecret], tries: Callable[[SecretFields], bool | None]
 ) -> Iterator[str]:
     """Where a leaked value still is, or is accepted, in words. What the engine has told to remain is not told again."""
-    for version in leaked:
-        if tries(version.fields) is not False:
-            yield f"version {version.version} is not seen to be refused"
-        if keyturn.hub.read(known.path, version.version):
-            yield f"the hub still gives version {version.version}"
+    values = {keyturn.fingerprint(version.fields) for version in leaked}
+    yield from (f"version {one.version} is not seen to be refused" for one in leaked if tries(one.fields) is not False)
+    for one in versions(keyturn, known.path):
+        if keyturn.fingerprint(one.fields) in values:
+            yield f"the hub still gives a leaked value, as version {one.version}"
     current = keyturn.hub.read(known.path)
     fresh = fingerprints(keyturn, current) if current else {}
     for place in keyturn.catalogue.destinations(known.path):

@@ -13,7 +13,7 @@ from hvac.exceptions import InvalidPath
 from deployments.local.openbao import OpenBao
 from keyturn.core.plan import Action
 from keyturn.core.stores import TAG_FINGERPRINT
-from tests.providers.test_vault_store import POLICY
+from tests.providers.test_vault_store import POLICIES, STORE
 from tests.sync.drift.site import RealSite
 from tests.sync.drift.suite import CHANGED, ERASED, OURS, STRIPPED, TAKEN, Act, DriftContract, many
 
@@ -93,7 +93,9 @@ class TestVaultStore(DriftContract):
     @pytest.fixture
     def settings(self, openbao: OpenBao, hands: VaultCli, tmp_path: Path) -> dict[str, Any]:
         """Signed in with the rights of the policy that is shipped, and no others."""
-        hands.client.sys.create_or_update_policy(hands.mount, POLICY.read_text().replace("secret/", f"{hands.mount}/"))
+        hands.client.sys.create_or_update_policy(
+            hands.mount, (POLICIES / f"{STORE}.hcl").read_text().replace("secret/", f"{hands.mount}/")
+        )
         token_file = tmp_path / "token"
         token_file.write_text(hands.client.auth.token.create(policies=[hands.mount])["auth"]["client_token"])
         login = {"token_file": str(token_file), "mount": hands.mount}

@@ -1,0 +1,89 @@
+"""Proving that it is over: nobody gives the old value, and the target takes it no more."""
+
+from collections.abc import Iterator
+
+from keyturn.catalogue.destinations import Destination
+from keyturn.core.errors import KeyturnError, UnsupportedOperation, unexpected
+from keyturn.core.fingerprint import shown
+from keyturn.core.hub import HubSecret
+from keyturn.core.stores import Store
+from keyturn.revocation.doing import Done
+from keyturn.revocation.holding import newest
+from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Step
+from keyturn.revocation.leaked import digests, gives_old, is_old, serves_old
+from keyturn.revocation.selecting import fingerprints, versions
+from keyturn.rotation.context import Keyturn, side_by_side
+
+
+def prove(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
+    """Look everywhere once more: the hub gives no leaked version, and no store the value of one.
+
+    What somebody has brought back since is removed anew: the steps that do so begin again.
+    """
+    if Step.HUB not in known.done:
+        done.misses("", "it is not proven that the target refuses the old value")
+    current = prove_hub(keyturn, incident, known, done)
+    fresh = fingerprints(keyturn, current) if current else {}
+
+    def one(place: Destination) -> None:
+        try:
+            for fault in faults(keyturn, known, place, fresh.get(place.label, "")):
+                done.misses(place.label, fault, "It is tried again")
+                done.again |= {Step.PUSH, Step.FORGET}
+        except KeyturnError as error:
+            done.failed(place.label, error)
+        except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other place
+            done.failed(place.label, unexpected(error))
+
+    side_by_side(one, keyturn.catalogue.destinations(known.path))
+    if not done.left:
+        done.changes = {"clear_at": keyturn.clock()}
+        done.did("", "the old value is refused, and found nowhere that it could be removed from")
+
+
+def prove_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> HubSecret | None:
+    """What is in force; None where nothing is, or what has leaked."""
+    last, found = newest(keyturn, known.path), list(versions(keyturn, known.path))
+    old = [one for one in found if is_old(keyturn, incident, known, one, last)]
+    if old:
+        numbers = ", ".join(str(one.version) for one in old)
+        done.misses("", f"the hub still gives version {numbers}", "It is tried again")
+        done.again.add(Step.HUB)
+    current = next((one for one in found if one.version == last and one not in old), None)
+    if incident.mode is not Mode.REPLACE:
+        return current
+    if any(one.version == last and gives_old(keyturn, known, one) for one in old):
+        done.misses("", f"somebody has written the old value to the hub again, as version {last}")
+        done.again |= {step for step in STEPS[incident.mode] if step is not Step.CUT}
+    elif current and keyturn.open_strategy(known.path).honours(current.fields) is False:
+        hint = f"Run `keyturn rotate {known.path} --force`, unless a rotation is at work"
+        done.misses("", f"the target refuses version {last}, which is in force", hint)
+    return current
+
+
+def faults(keyturn: Keyturn, known: Progress, place: Destination, fresh: str) -> Iterator[str]:
+    """What is wrong with one copy: it serves a leaked value, or an old version of it that was not told to stay is one.
+
+    ``fresh`` is the fingerprint it should have. A copy of what no rotation changes, such as a host's name, is the same
+    before and after, and no leak.
+    """
+    store = keyturn.open_store(place.store)
+    found = store.find(place.name)
+    digest = serves_old(keyturn, known, store, place, found)
+    if digest and digest != fresh:
+        ours = found is None or found.marks is not None
+        whose = "" if ours else ", and Keyturn has not made it: remove it there by hand"
+        yield f"it serves the old value (fingerprint {shown(digest)}){whose}"
+    for version in holds(keyturn, store, place, digests(known, place) - {fresh}):
+        # What the service can't remove was told.
+        if not any(said.startswith(f"{place.label}: version {version} ") for said in known.remains):
+            yield f"version {version} still gives the old value"
+
+
+def holds(keyturn: Keyturn, store: Store, place: Destination, leaks: set[str]) -> Iterator[str]:
+    """The old versions of a copy that give a leaked value, by the store's own names of them."""
+    try:
+        past = store.past(place.name)
+    except UnsupportedOperation:
+        return
+    yield from (version for version, value in past.items() if keyturn.fingerprint_of(value) in leaks)
