@@ -23,12 +23,9 @@ def found(
     current = keyturn.hub.read(known.path)
     fresh = fingerprints(keyturn, current) if current else {}
     for place in keyturn.catalogue.destinations(known.path):
-        leaks = {fingerprints(keyturn, version).get(place.label, "") for version in leaked} - {
-            "",
-            fresh.get(place.label),
-        }
+        leaks = {fingerprints(keyturn, version).get(place.label, "") for version in leaked}
         try:
-            yield from in_place(keyturn, known, place, leaks)
+            yield from in_place(keyturn, known, place, leaks - {"", fresh.get(place.label, "")})
         except KeyturnError as error:
             yield f"{place.label}: nobody can tell: {error.problem}"
 
