@@ -188,7 +188,9 @@ def test_each_process_is_given_what_the_local_stack_gives_it(
         }
 
     assert moved(environment.worker(stack)).items() <= given.items()
-    assert moved(environment.worker(stack, environment.REVOKER_ROLE)).items() <= services["revoker"]["environment"].items()
+    assert (
+        moved(environment.worker(stack, environment.REVOKER_ROLE)).items() <= services["revoker"]["environment"].items()
+    )
     assert moved(environment.prefect_server(stack)).items() <= services["prefect-server"]["environment"].items()
     assert moved(environment.aws(stack)).items() <= services["inference"]["environment"].items()
     assert moved(environment.hub(stack)).items() <= services["trainer"]["environment"].items()
