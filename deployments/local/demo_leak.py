@@ -104,4 +104,4 @@ def at_work_again(stage: Stage) -> bool:
 
 def show(stage: Stage, said: str) -> None:
     """What a command said, set apart."""
-    stage.console.print(indent(said.rstrip(), "  "), style="dim", markup=False, highlight=False)
+    stage.console.print(indent(said.rstrip(), "  "), style="dim", markup=False, highlight=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from keyturn.core.fingerprint import shown
 from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Copy, Lack, Store
+from keyturn.revocation.cutting import end_late
 from keyturn.revocation.doing import Done
 from keyturn.revocation.holding import newest
 from keyturn.revocation.incident import Incident, Mode, Progress, Step
@@ -21,7 +22,8 @@ from keyturn.strategies.manual import ManualSettings
 def clear_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
     """Destroy every version that has leaked, each once the target is seen to refuse it.
 
-    What the target still takes is kept, since only its holder can try it again; and so is what came after the cut.
+    What the target still takes is ended once more, and kept while that fails: only its holder can try it again. What
+    came after the cut is kept too.
     """
     if Step.CUT not in known.done:
         return done.misses("", "the old value is kept until its sessions are ended")
@@ -46,8 +48,11 @@ def clear_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: Done)
 
 def accepted(keyturn: Keyturn, version: HubSecret, done: Done) -> bool | None:
     """Whether the target still takes a version, which is told, or may take it; None where nobody can tell."""
+    strategy = keyturn.open_strategy(version.path)
     try:
-        taken = keyturn.open_strategy(version.path).honours(version.fields)
+        taken = strategy.honours(version.fields)
+        if taken and end_late(keyturn, version):
+            taken = strategy.honours(version.fields)
     except KeyturnError as error:
         done.failed(f"version {version.version}", error)
         return True

@@ -22,9 +22,10 @@ from keyturn.revocation.holding import (
     token_of,
 )
 from keyturn.revocation.incident import Incident, Old, Progress, Step
-from keyturn.revocation.leaked import credential_of
+from keyturn.revocation.leaked import credential_of, last_old
 from keyturn.revocation.selecting import fingerprints, versions
 from keyturn.revocation.state import advance, load, progress
+from keyturn.rotation import records
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.recorded import recorded
 from keyturn.strategies.accounts import username
@@ -43,7 +44,7 @@ def cut(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> No
     if not held and known.cut_at is None:
         return ended_by_another(keyturn, incident, known, record, done)
     with recorded(keyturn, "cut", path, place=place, note=incident.id) as doing:
-        ended = end_all(keyturn, path, record) if held else end_again(keyturn, incident, known, record)
+        ended = end_all(keyturn, path, record) if held else end_again(keyturn, known)
         if held:
             note_down(keyturn, incident, known, record, ended)
         doing.note = "; ".join((incident.id, *(error.problem for error in ended.errors)))
@@ -66,6 +67,7 @@ def note_down(keyturn: Keyturn, incident: Incident, known: Progress, record: Rec
     last = newest(keyturn, path)
     facts = {
         "token": token_of(incident.id, path),
+        "sequence": record.rotation.sequence if record.rotation else 0,
         "old": known_values(keyturn, path, record, last),
         "cut_at": cut_at,
         "cut_version": last,
@@ -91,7 +93,7 @@ def ended_by_another(keyturn: Keyturn, incident: Incident, known: Progress, reco
         theirs = advance(keyturn, other, path, doing.onto)
     if Step.CUT not in theirs.done:
         done.misses(place, f"incident {other.id}, which took it over, is not done with it", "It goes on with that one")
-    kept = ("old", "cut_at", "cut_version", "refused_at", "sessions", "outlives")
+    kept = ("sequence", "old", "cut_at", "cut_version", "refused_at", "sessions", "outlives")
     done.changes = {"token": token_of(incident.id, path), **{name: getattr(theirs, name) for name in kept}}
     done.did(place, f"every credential of it is ended by incident {other.id}, which took it over")
 
@@ -152,15 +154,12 @@ def end_all(keyturn: Keyturn, path: str, record: Record) -> Ended:
     return ended
 
 
-def end_again(keyturn: Keyturn, incident: Incident, known: Progress, record: Record) -> Ended:
+def end_again(keyturn: Keyturn, known: Progress) -> Ended:
     """Once more what could not be ended wholly, such as sessions: of versions that the cut was about, not of newer.
 
     An account that the replacement has is left alone: not every target can tell an old number from a new one.
     """
-    ended, strategy = Ended(), keyturn.open_strategy(known.path)
-    mine = own(record, token_of(incident.id, known.path))
-    last = known.cut_version or (mine.base_version if mine else 0)
-    sequence = mine.sequence if mine else 0
+    ended, strategy, last = Ended(), keyturn.open_strategy(known.path), last_old(known)
     current = keyturn.hub.read(known.path)
     fresh = name_of(strategy, current.fields) if current and current.version > last else ()
     old = [one.fields for one in versions(keyturn, known.path) if one.version <= last]
@@ -170,10 +169,27 @@ def end_again(keyturn: Keyturn, incident: Incident, known: Progress, record: Rec
         if fresh and name_of(strategy, fields) == fresh:
             ended.overtaken.append("its account has a new credential")
         else:
-            ended.trying(lambda fields=fields: strategy.cut(fields, sequence))  # type: ignore[misc]
+            ended.trying(lambda fields=fields: strategy.cut(fields, known.sequence))  # type: ignore[misc]
     ended.overtaken += [error.problem for error in ended.errors if isinstance(error, Superseded)]
     ended.errors = [error for error in ended.errors if not isinstance(error, Superseded)]
     return ended
+
+
+def end_late(keyturn: Keyturn, version: HubSecret) -> bool:
+    """End what the target accepts of an old version: somebody has let it in again, or had put it in force by hand.
+
+    Whether that was done: an account that CURRENT has too is left alone.
+    """
+    path, strategy = version.path, keyturn.open_strategy(version.path)
+    record, current = records.load(keyturn, path), keyturn.hub.read(path)
+    fresh = name_of(strategy, current.fields) if current and current.version != version.version else ()
+    if name_of(strategy, version.fields) in ((), fresh):
+        return False
+    # Not the number of a rotation at work: what that one has installed must be told from what is ended here.
+    over = (*record.history, *([record.retiring] if record.retiring else []))
+    with recorded(keyturn, "cut", path, place=place_of(keyturn, path), note=f"version {version.version}"):
+        strategy.cut(version.fields, max((past.sequence for past in over), default=0))
+    return True
 
 
 def end_interrupted(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -> Cut:

@@ -80,9 +80,9 @@ class Old:
 class Progress:
     """One secret in an incident.
 
-    ``token`` names the cut in the secret's record. ``version`` and ``fingerprint`` are those of the replacement, 0 and
-    empty without one. ``cut_at`` is when the target was told, and ``cut_version`` the hub's newest version then;
-    ``refused_at`` is when the target was seen to refuse, ``clear_at``
+    ``token`` names the cut in the secret's record, ``sequence`` is its number at the target. ``version`` and
+    ``fingerprint`` are those of the replacement, 0 and empty without one. ``cut_at`` is when the target was told, and
+    ``cut_version`` the hub's newest version then; ``refused_at`` is when the target was seen to refuse, ``clear_at``
     when every copy was seen to be gone or replaced. ``sessions`` is how many were ended. ``outlives`` tells what was
     given out on the credential and works on, ``remains`` what a service can't remove, ``left`` what is yet to be done.
     """
@@ -92,6 +92,7 @@ class Progress:
     owner: str = ""
     classification: str = ""
     token: str = ""
+    sequence: int = 0
     old: tuple[Old, ...] = ()
     done: tuple[Step, ...] = ()
     version: int = 0

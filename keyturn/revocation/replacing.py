@@ -26,13 +26,10 @@ def replace_credential(keyturn: Keyturn, incident: Incident, known: Progress, do
     path = known.path
     if isinstance(keyturn.secret(path).rotation, ManualSettings):
         return await_a_person(keyturn, known, done)
-    record = load(keyturn, path)
-    rotation = made(record, token_of(incident.id, path))
-    if rotation is None and (other := left_without(keyturn, incident, record)):
+    if other := left_without(keyturn, incident, path):
         problem = f"incident {other} wants it left without a new value"
         return done.misses("", problem, f"Rotate it once that is over: `keyturn rotate {path} --force`")
-    if rotation is None or overwritten(keyturn, known):
-        rotation = put_in_force(keyturn, incident, path)
+    rotation = put_in_force(keyturn, incident, known)
     settle_at_once(keyturn, incident, known, rotation)
     current = keyturn.hub.read(path)
     done.changes = {"version": rotation.version or 0, "fingerprint": rotation.fingerprint}
@@ -41,11 +38,12 @@ def replace_credential(keyturn: Keyturn, incident: Incident, known: Progress, do
     return done.did("", f"version {done.changes['version']} is in force")
 
 
-def left_without(keyturn: Keyturn, incident: Incident, record: Record) -> str:
+def left_without(keyturn: Keyturn, incident: Incident, path: str) -> str:
     """A later incident that wants nothing new in the secret's place until a person rotates it; empty for none."""
-    if record.frozen in ("", incident.id):
+    other = load(keyturn, path).frozen
+    if other in ("", incident.id):
         return ""
-    return record.frozen if load_incident(keyturn, record.frozen).mode is Mode.REVOKE_ONLY else ""
+    return other if load_incident(keyturn, other).mode is Mode.REVOKE_ONLY else ""
 
 
 def overwritten(keyturn: Keyturn, known: Progress) -> bool:
@@ -81,13 +79,20 @@ def made(record: Record, token: str) -> Rotation | None:
     )
 
 
-def put_in_force(keyturn: Keyturn, incident: Incident, path: str) -> Rotation:
-    """Make candidates until the target takes one, a few at most. Raises what stands in the way."""
-    reason, refused = Reason("Revoked", f"incident {incident.id}"), 0
+def put_in_force(keyturn: Keyturn, incident: Incident, known: Progress) -> Rotation:
+    """What has been put in force since the cut; else candidates until the target takes one, a few at most.
+
+    Raises what stands in the way.
+    """
+    path, reason, refused = known.path, Reason("Revoked", f"incident {incident.id}"), 0
     while True:
-        decision = Decision(reason, newest(keyturn, path), urgent=True, by_hand=True)
+        # Asked for before the record: what another run puts in force meanwhile is not replaced once more.
+        seen = newest(keyturn, path)
+        rotation = made(load(keyturn, path), token_of(incident.id, path))
+        if rotation and not overwritten(keyturn, known):
+            return rotation
         try:
-            return candidate_in_force(keyturn, path, decision)
+            return candidate_in_force(keyturn, path, Decision(reason, seen, urgent=True, by_hand=True))
         except CandidateRejected:
             refused += 1  # counted here: the record remembers too few rotations to tell when it is enough
             if refused >= CANDIDATES:

@@ -39,7 +39,8 @@ def remind(keyturn: Keyturn, incident: str) -> bool:
     now, told = keyturn.clock(), []
 
     def note(one: Incident) -> Incident:
-        told.append(one.closed_at is None and now - (one.reminded_at or one.opened_at) >= REMINDED)
+        passed = now - (one.reminded_at or one.opened_at)  # less than none where a clock was ahead
+        told.append(one.closed_at is None and not timedelta(0) <= passed < REMINDED)
         return replace(one, reminded_at=now) if told[-1] else one
 
     change(keyturn, incident, note)

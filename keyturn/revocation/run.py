@@ -191,20 +191,22 @@ def finish(keyturn: Keyturn, incident: str) -> Standing:
     for attempt in range(TRIES):
         last = attempt == TRIES - 1
         try:
-            if not tried(keyturn, incident).open or last:
-                break
+            stands = tried(keyturn, incident)
         except TransientError:
             if last:
                 raise
+        else:
+            if not stands.open or last:
+                return stands
         keyturn.sleep(PAUSE * 2**attempt)
-    return state.standing(keyturn, incident)
+    raise AssertionError("unreachable")
 
 
 def tried(keyturn: Keyturn, incident: str) -> Standing:
     """How an incident stands once all that is left of it was tried; one that is closed is left alone."""
     found = state.load(keyturn, incident)
     if found.closed_at:
-        return Standing(found, ())
+        return state.standing(keyturn, incident)
     cut_all(keyturn, found)
     side_by_side(lambda path: go_on(keyturn, found, path), found.paths, SIDE_BY_SIDE)
     return conclude(keyturn, found)

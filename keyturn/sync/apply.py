@@ -100,8 +100,8 @@ class Applier:
             return
         for copy in copies:
             info = now.get(copy.item.path)
-            still = info is not None and info.version == copy.pushed.version
-            yield settled(copy.item, copy.pushed) if still else self.apply(copy.item)
+            still = info is not None and info.served and info.version == copy.pushed.version
+            yield settled(copy.item, copy.pushed) if still else self.apply(copy.item, copy.pushed.version)
 
     def _guarded(self, item: Item, work: Callable[[], T]) -> T | Result:
         try:
@@ -143,7 +143,7 @@ def once(keyturn: Keyturn, item: Item, overtaken: int = 0) -> Result:
     if item.action is Action.DELETE:
         delete(keyturn, item)
         return result(item, DELETED)
-    return settled(item, converge(keyturn, item.path, destination(keyturn, item)))
+    return settled(item, converge(keyturn, item.path, destination(keyturn, item), overtaken))
 
 
 def made(keyturn: Keyturn, item: Item, read: Callable[[str], HubSecret]) -> Made | None:

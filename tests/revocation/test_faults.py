@@ -1,0 +1,248 @@
+"""What is lost on the way, and what people do meanwhile, while a credential is being revoked."""
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+
+from keyturn.core.errors import CandidateRejected, KeyturnError, TransientError, Unavailable
+from keyturn.revocation import run
+from keyturn.revocation.incident import Mode, Standing, Step
+from keyturn.revocation.returning import remind
+from keyturn.revocation.run import advance
+from keyturn.revocation.selecting import Selection
+from keyturn.revocation.state import load as load_incident
+from keyturn.rotation.context import Keyturn
+from tests.revocation.scene import KINDS, Scene
+from tests.revocation.site import Site
+from tests.support.fault_proxy import FaultProxy, Faults
+from tests.support.hooks import Hooked, Once, raising
+from tests.support.lab import Lab, fresh
+
+# --- answers that are lost ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("alternating", Mode.REPLACE), ("generated", Mode.REVOKE_ONLY)])
+def test_the_hubs_answers_may_be_lost_after_any_of_its_writes(lab: Lab, kind: str, mode: Mode) -> None:
+    port, faults = int(lab.world.hub_address.rpartition(":")[2]), Faults()
+    with FaultProxy("hub", port, faults) as proxy:
+        hub = replace(lab.world, hub_address=f"http://127.0.0.1:{proxy.port}").hub()
+        for lost in count():
+            scene = Scene.of(lab, kind)
+            keyturn = replace(scene.keyturn, hub=hub)
+            hub.describe(scene.path)
+            faults.begin(lost)
+            stands = in_spite_of_it(scene, keyturn, mode)
+            answers = faults.end()
+            if not faults.lost:
+                break
+            try:
+                scene.assert_over(stands)
+                if mode is Mode.REPLACE:
+                    scene.assert_works()
+            except AssertionError as error:
+                error.add_note(f"the answer lost was {answers[lost]}")
+                raise
+        hub.close()
+    assert lost > 30
+
+
+def in_spite_of_it(scene: Scene, keyturn: Keyturn, mode: Mode) -> Standing:
+    """As a person does it: where the command failed, the same command again."""
+    try:
+        return scene.revoke(mode, keyturn)
+    except TransientError:
+        return scene.revoke(mode, keyturn)
+
+
+def test_a_hub_that_fails_for_one_secret_keeps_no_other_from_being_ended(lab: Lab) -> None:
+    """More secrets than are cut at once: those that wait for their turn must have it."""
+    secrets = [lab.generated() for _ in range(run.AT_ONCE + 8)]
+    opened, incident = lab.open(*secrets), f"INC-{fresh()}"
+    down = Unavailable("write", "it", "the hub does not answer")
+
+    def fails(path: str, *_: Any, **__: Any) -> None:
+        if path.endswith((secrets[0].path, secrets[1].path)) and path.startswith("incidents/"):
+            raise down
+
+    keyturn = replace(opened.keyturn, hub=Hooked(lab.hub, write_state=fails), sleep=lambda seconds: None)
+    run.begin(
+        keyturn,
+        Selection(tuple(sorted(one.path for one in secrets))),
+        incident=incident,
+        reason="leaked",
+        mode=Mode.REPLACE,
+        selector="all",
+        triggered_at=keyturn.clock(),
+        actor="tester",
+    )
+    cut = {one.path for one in run.standing(keyturn, incident).secrets if one.cut_at}
+    assert cut == {one.path for one in secrets[2:]}
+    run.finish(keyturn, incident)
+    stands = run.finish(replace(keyturn, hub=lab.hub), incident)
+    assert (stands.left, stands.open) == ((), False)
+
+
+# --- what people do meanwhile ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("refusing", [False, True], ids=["taken", "refused-once"])
+def test_fields_that_somebody_writes_to_the_hub_after_the_cut_keep_no_old_credential_alive(
+    lab: Lab, kind: str, mode: Mode, refusing: bool
+) -> None:
+    scene = Scene.of(lab, kind)
+    scene.site.begin(mode)
+    scene.write(endpoint="https://elsewhere.example.com")
+    keyturn = refusing_once(scene) if refusing else scene.keyturn
+    scene.assert_over(run.finish(keyturn, scene.site.incident))
+    if mode is Mode.REPLACE:
+        scene.assert_works()
+        assert lab.current(scene.site.secret)["endpoint"] == "https://elsewhere.example.com"
+    else:
+        assert scene.in_hub() == []
+
+
+def refusing_once(scene: Scene) -> Keyturn:
+    """A target that refuses the first candidate: it is given up, and CURRENT is to work as before."""
+    rejected = CandidateRejected("verify", "pg", "it is too like the last one", "Choose other rules")
+    once = Once(raising(rejected))
+    return replace(scene.keyturn, open_strategy=lambda path: Hooked(scene.keyturn.open_strategy(path), verify=once))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("step", [Step.CUT, Step.REPLACE, Step.PUSH, Step.HUB, Step.FORGET])
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_leaked_value_that_somebody_writes_to_the_hub_again_after_any_step_is_ended_again(
+    lab: Lab, kind: str, step: Step, mode: Mode
+) -> None:
+    scene = Scene.of(lab, kind)
+    incident = scene.site.begin(mode)
+    for done in run.STEPS[mode]:
+        advance(scene.keyturn, incident, scene.path, done)
+        if done is step:
+            scene.write(**scene.leaked[0])
+    stands = run.finish(scene.keyturn, scene.site.incident)
+    scene.assert_over(stands)
+    if mode is Mode.REPLACE:
+        scene.assert_works()
+        assert stands.secrets[0].version == lab.hub.read(scene.path).version  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("step", [Step.CUT, Step.PUSH, Step.FORGET])
+def test_a_leaked_value_that_somebody_restores_in_a_store_before_the_proof_is_removed_again(
+    lab: Lab, mode: Mode, step: Step
+) -> None:
+    scene = Scene.of(lab, "generated")
+    incident, copy = scene.site.begin(mode), scene.store.read(scene.path).reveal()
+    for done in run.STEPS[mode]:
+        if done is Step.PROVE:
+            break
+        advance(scene.keyturn, incident, scene.path, done)
+        if done is step:
+            scene.store.put_by_hand(scene.path, copy)
+    if mode is Mode.REVOKE_ONLY and step is Step.FORGET:
+        # Where the copy was erased, what somebody makes of that name is theirs, whatever it holds.
+        stands = run.finish(scene.keyturn, scene.site.incident)
+        assert any("Keyturn has not made it: remove it there by hand" in said for said in stands.left)
+        scene.store.delete(scene.path)
+    scene.assert_over()
+
+
+def test_a_credential_of_somebodys_own_that_is_in_force_at_last_is_neither_ended_nor_destroyed(lab: Lab) -> None:
+    """A person was quicker: the new password was set by hand, at the database and in the hub."""
+    for mode in Mode:
+        scene = Scene.of(lab, "alternating")
+        scene.store.down = Unavailable("reach", "memory", "it does not answer")
+        scene.revoke(mode)
+        password = f"by-hand-{fresh()}"
+        user = scene.site.secret.users[1]
+        lab.sql(
+            f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{user}') THEN "
+            f"CREATE ROLE {user} LOGIN IN ROLE {scene.site.secret.owner}; END IF; END $$"
+        )
+        lab.sql(f"ALTER ROLE {user} LOGIN PASSWORD '{password}'")
+        scene.write(username=user, password=password)
+        scene.store.down = None
+        scene.assert_over()
+        assert lab.current(scene.site.secret)["password"] == password
+        assert lab.logs_in(lab.current(scene.site.secret))
+
+
+def test_nothing_that_is_not_keyturns_own_is_removed(lab: Lab) -> None:
+    scene = Scene.of(lab, "generated", rotated=1)
+    others = {f"{scene.path}-theirs": "theirs", f"{scene.path}-2": scene.store.read(scene.path).reveal()}
+    for name, value in others.items():
+        scene.store.put_by_hand(name, value)
+    beside = Site.of(lab, lab.generated())
+    scene.assert_over(scene.revoke(Mode.REVOKE_ONLY))
+    assert {name: scene.store.read(name).reveal() for name in others} == others
+    assert beside.store.read(beside.secret.path).reveal() == beside.leaked_copy
+
+
+def test_old_versions_that_the_hub_drops_by_itself_meanwhile_are_looked_for_all_the_same(lab: Lab) -> None:
+    scene = Scene.of(lab, "alternating", rotated=2)
+    lab.root.secrets.kv.v2.update_metadata(scene.path, max_versions=2)
+    incident = scene.site.begin()
+    for number in range(3):
+        scene.write(note=str(number))
+    keyturn = scene.keyturn
+    for step in (Step.REPLACE, Step.HUB):
+        advance(keyturn, incident, scene.path, step)
+    # The store was not pushed to yet, and still serves what the hub has long forgotten.
+    assert scene.secret_of(scene.leaked[-1]) in scene.store.read(scene.path).reveal()
+    assert any("serves the old value" in said for said in advance(keyturn, incident, scene.path, Step.PROVE).left)
+    scene.assert_over()
+    scene.assert_works()
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_clock_that_jumps_back_changes_no_order(lab: Lab, mode: Mode) -> None:
+    scene = Scene.of(lab, "alternating", rotated=1)
+    now, jumps = scene.site.opened.clock(), count()
+    jumping = replace(scene.keyturn, clock=lambda: now - timedelta(minutes=next(jumps)))
+    scene.assert_over(scene.revoke(mode, jumping))
+    if mode is Mode.REPLACE:
+        scene.assert_works()
+
+
+def test_people_are_reminded_though_the_clock_was_far_ahead_when_they_were_last(lab: Lab) -> None:
+    scene = Scene.of(lab, "generated")
+    scene.store.down = Unavailable("reach", "memory", "it does not answer")
+    scene.revoke()
+    ahead = scene.site.at(timedelta(days=3))
+    assert remind(ahead, scene.site.incident)
+    assert remind(scene.site.at(timedelta(hours=2)), scene.site.incident)
+    assert not remind(scene.site.at(timedelta(hours=2)), scene.site.incident)
+    assert load_incident(scene.keyturn, scene.site.incident).closed_at is None
+
+
+# --- what the target is left with --------------------------------------------------------------------------
+
+
+def test_an_error_that_nobody_foresaw_at_one_store_names_it_and_stops_nothing_else(lab: Lab) -> None:
+    scene = Scene.of(lab, "generated")
+    surprised = replace(
+        scene.keyturn, open_store=lambda name: Hooked(scene.store, find=raising(RuntimeError("s3cr3t text")))
+    )
+    stands = scene.revoke(Mode.REPLACE, surprised)
+    assert stands.open
+    assert "s3cr3t" not in repr(stands)
+    assert any(
+        said.startswith(f"{scene.path}: forget: memory:{scene.path}: unexpected Runtime") for said in stands.left
+    )
+    assert {Step.CUT, Step.REPLACE, Step.NOTIFY, Step.HUB} <= set(stands.secrets[0].done)
+    scene.assert_over()
+
+
+def test_a_hub_that_does_not_answer_at_all_is_an_error_and_the_incident_goes_on_later(lab: Lab) -> None:
+    scene = Scene.of(lab, "generated")
+    scene.site.begin()
+    down = raising(Unavailable("read", "it", "the hub does not answer"))
+    with pytest.raises(KeyturnError):
+        run.finish(replace(scene.keyturn, hub=Hooked(scene.keyturn.hub, read_state=down)), scene.site.incident)
+    scene.assert_over()
