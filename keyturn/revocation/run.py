@@ -54,7 +54,7 @@ def begin(
     Called again with the same name it goes on. What can't be ended keeps the incident open, and raises nothing. Raises
     Denied, before anything is changed, where the login lacks a right, and Invalid where the name is another incident's.
     """
-    insist_on_rights(keyturn, selection, mode, incident)
+    insist_on_rights(keyturn, selection, incident)
     asked = Incident(
         incident, reason, mode, selector, actor, triggered_at, keyturn.clock(), selection.paths, selection.leases
     )
@@ -82,9 +82,9 @@ def opened_as(keyturn: Keyturn, asked: Incident) -> Incident:
     return known
 
 
-def insist_on_rights(keyturn: Keyturn, selection: Selection, mode: Mode, incident: str) -> None:
+def insist_on_rights(keyturn: Keyturn, selection: Selection, incident: str) -> None:
     """Whether the hub lets this login do all of it; asked before anything is changed. Raises Denied, and records it."""
-    lacking = keyturn.hub.lacking(list(rights(keyturn, selection.paths, mode, incident)))
+    lacking = keyturn.hub.lacking(list(rights(keyturn, selection.paths, incident)))
     if not lacking:
         return
     told = ", ".join(f"{right.capability} on {right.path}" for right in lacking[:5])
@@ -97,16 +97,15 @@ def insist_on_rights(keyturn: Keyturn, selection: Selection, mode: Mode, inciden
     raise Denied("revoke", f"{len(selection.paths)} secrets", f"this login to the hub lacks {told}{more}", hint)
 
 
-def rights(keyturn: Keyturn, paths: Collection[str], mode: Mode, incident: str) -> Iterator[Right]:
+def rights(keyturn: Keyturn, paths: Collection[str], incident: str) -> Iterator[Right]:
     """What the hub has to allow."""
     hub = keyturn.hub
     yield Right("create", f"{hub.state_mount}/data/incidents/{incident}/head")
     for path in paths:
         yield Right("update", f"{hub.state_mount}/data/rotations/{path}")
         yield Right("read", f"{hub.mount}/data/{path}")
+        yield Right("update", f"{hub.mount}/data/{path}")
         yield Right("update", f"{hub.mount}/destroy/{path}")
-        if mode is Mode.REPLACE:
-            yield Right("update", f"{hub.mount}/data/{path}")
 
 
 def cut_all(keyturn: Keyturn, incident: Incident) -> None:

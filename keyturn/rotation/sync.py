@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination, Drift, Update
-from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound, NotOwned, TerminalError
+from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, NotOwned, TerminalError
 from keyturn.core.hub import EXPIRES_AT, HubSecret
 from keyturn.core.mapping import Unfit
 from keyturn.core.sensitive import Sensitive
@@ -116,8 +116,16 @@ def take_back(keyturn: Keyturn, path: str, destination: Destination, version: in
         return
     store = keyturn.open_store(destination.store)
     found = store.find(destination.name)
-    if found and found.marks and found.marks.source == path:
-        (store.erase if whole else store.forget)(destination.name)
+    if found is None or found.marks is None or found.marks.source != path:
+        return
+    if not whole:
+        store.forget(destination.name)
+        return
+    try:
+        store.erase(destination.name)
+    except Denied:
+        store.delete(destination.name)  # which less is needed for: it is served no more at least
+        raise
 
 
 def create(keyturn: Keyturn, wanted: HubSecret, destination: Destination, making: Creates) -> Pushed:

@@ -29,7 +29,7 @@ from deployments.local.github import LocalGitHub
 from deployments.local.openbao import OpenBao
 from deployments.local.ports import free_port
 from tests.deployments.test_gcp_secret_manager import connected, running
-from tests.providers.test_azure_key_vault import CLIENT_SECRET, DIRECTORY, TENANT, credential_for
+from tests.providers.test_azure_key_vault import CLIENT_SECRET, DIRECTORY, credential_for
 from tests.providers.test_kubernetes import api as kubernetes_api
 from tests.providers.test_vault_store import REVOKER, STORE, token_with
 from tests.support import local_aws
@@ -169,7 +169,7 @@ def parameter_store(server: LocalAws) -> Place:
 @contextmanager
 def key_vault(directory: Path, pki: Path, patch: pytest.MonkeyPatch) -> Iterator[Place]:
     """Which gives disabled versions to nobody."""
-    for name, value in (("TENANT_ID", TENANT), ("CLIENT_ID", "keyturn"), ("CLIENT_SECRET", CLIENT_SECRET)):
+    for name, value in (("TENANT_ID", DIRECTORY.tenant_id), ("CLIENT_ID", "keyturn"), ("CLIENT_SECRET", CLIENT_SECRET)):
         patch.setenv(f"AZURE_{name}", value)
     emulator = azure_key_vault.Emulator(directory / "key-vault", DIRECTORY)
     trust: dict[str, Any] = {"verify_challenge_resource": False, "connection_verify": str(pki / "ca.pem")}

@@ -104,7 +104,8 @@ class Scene:
 def begun(lab: Lab, kind: str, mode: Mode) -> Scene:
     """An incident in the hub for which nothing is done yet."""
     scene = Scene.of(lab, kind)
-    dying = replace(scene.keyturn, open_strategy=raising(KeyboardInterrupt()))
+    stop: Any = raising(KeyboardInterrupt())
+    dying = replace(scene.keyturn, open_strategy=stop)
     with suppress(KeyboardInterrupt):
         scene.site.begin(mode, dying)
     return scene

@@ -9,7 +9,7 @@ import pytest
 
 from keyturn.core.errors import CandidateRejected, KeyturnError, TransientError, Unavailable
 from keyturn.revocation import run
-from keyturn.revocation.incident import Mode, Standing, Step
+from keyturn.revocation.incident import STEPS, Mode, Standing, Step
 from keyturn.revocation.returning import remind
 from keyturn.revocation.run import advance
 from keyturn.revocation.selecting import Selection
@@ -121,7 +121,7 @@ def test_a_leaked_value_that_somebody_writes_to_the_hub_again_after_any_step_is_
 ) -> None:
     scene = Scene.of(lab, kind)
     incident = scene.site.begin(mode)
-    for done in run.STEPS[mode]:
+    for done in STEPS[mode]:
         advance(scene.keyturn, incident, scene.path, done)
         if done is step:
             scene.write(**scene.leaked[0])
@@ -139,7 +139,7 @@ def test_a_leaked_value_that_somebody_restores_in_a_store_before_the_proof_is_re
 ) -> None:
     scene = Scene.of(lab, "generated")
     incident, copy = scene.site.begin(mode), scene.store.read(scene.path).reveal()
-    for done in run.STEPS[mode]:
+    for done in STEPS[mode]:
         if done is Step.PROVE:
             break
         advance(scene.keyturn, incident, scene.path, done)

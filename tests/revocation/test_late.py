@@ -1,5 +1,6 @@
 """Runs that are suspended anywhere while a credential is being revoked, and go on when that is over."""
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,14 +25,17 @@ from keyturn.sync.planning import plan
 from keyturn.sync.run import carry_out, here
 from tests.revocation.late import Late
 from tests.revocation.scene import KINDS, Scene, begun
-from tests.support.lab import Lab
+from tests.support.lab import Lab, fresh
 
 STATED = (Superseded, Locked, Conflict, CandidateRejected, NotFound)
 """How a run that comes too late may fail."""
 
 
-STRIDE = len(KINDS)
-"""Of so many neighbouring calls one is tried with each kind of secret, and another one with the next kind."""
+STRIDE = len(KINDS) * int(os.environ.get("KEYTURN_LATE_EVERY", "3"))
+"""Of so many neighbouring calls one is tried with each kind of secret, and another one with the next kind.
+
+With KEYTURN_LATE_EVERY=1 every call is tried with one kind.
+"""
 
 
 def at_its_calls(
@@ -58,11 +62,12 @@ def at_its_calls(
     raise AssertionError("unreachable")
 
 
-def through(scene: Scene, mode: Mode) -> None:
+def through(scene: Scene, mode: Mode, incident: str = "") -> None:
     """The whole revocation, by a process that is not late."""
-    if find(scene.keyturn, scene.site.incident) is None:
-        scene.site.begin(mode)
-    scene.assert_over()
+    named = replace(scene.site, incident=incident or scene.site.incident)
+    if find(scene.keyturn, named.incident) is None:
+        named.begin(mode)
+    scene.assert_over(run.finish(scene.keyturn, named.incident))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -164,6 +169,29 @@ def without_end(scene: Scene, over: threading.Event) -> None:
     """Syncs of everything, one after the other."""
     while not over.is_set():
         full_plan(scene, scene.keyturn)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mode", list(Mode))
+def test_two_incidents_one_of_which_is_overtaken_by_the_other_at_any_point_both_end_proven(
+    lab: Lab, kind: str, mode: Mode
+) -> None:
+    for at in count(KINDS.index(kind), 2 * STRIDE):
+        scene, other = Scene.of(lab, kind), f"INC-other-{fresh()}"
+        suspended = Late(at, lambda scene=scene, other=other: through(scene, Mode.REPLACE, other))  # type: ignore[misc]
+        with suppress(*STATED):
+            scene.revoke(mode, suspended.run(scene.keyturn))
+        if not suspended.suspended:
+            assert len(suspended.calls) > 40
+            return
+        try:
+            for incident in (scene.site.incident, other):
+                scene.assert_over(run.finish(scene.keyturn, incident))
+            if mode is Mode.REPLACE:
+                scene.assert_works()
+        except AssertionError as error:
+            error.add_note(f"suspended before call {at}: {suspended.calls[at]}")
+            raise
 
 
 # --- two processes at once ---------------------------------------------------------------------------------

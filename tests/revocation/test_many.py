@@ -20,6 +20,7 @@ from keyturn.rotation.records import load
 from keyturn.rotation.run import State, rotate
 from keyturn.rotation.sync import sync
 from tests.revocation.site import CONSUMERS, Site
+from tests.support.engines import OverPostgreSQL
 from tests.support.hooks import Hooked, Once, raising
 from tests.support.lab import Declared, Lab, Opened, fresh
 
@@ -462,3 +463,59 @@ def test_the_stages_tell_of_both_incidents(lab: Lab) -> None:
     pair.finish(pair.first)
     history = load(pair.keyturn, pair.site.secret.path).history
     assert [past.stage for past in history] == [Stage.CUT, Stage.CUT, Stage.RETIRED]
+
+
+def test_a_lease_that_was_there_before_an_interrupted_mint_is_spared_by_an_incident_that_takes_another_over(
+    lab: Lab,
+) -> None:
+    """What a dead mint has left is told by what was there before it, which the second incident has to know of too."""
+    pair = Pair.of(lab, "dynamic")
+    theirs = lab.database.issue(pair.site.secret.role)
+    minting = Hooked(pair.keyturn.open_strategy(pair.site.secret.path), mint=raising(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        rotate(replace(pair.keyturn, open_strategy=lambda path: minting), pair.site.secret.path, Trigger.FORCE)
+    assert load(pair.keyturn, pair.site.secret.path).open.stage is Stage.MINTING  # type: ignore[union-attr]
+    left = lab.database.issue(pair.site.secret.role)
+    with pytest.raises(KeyboardInterrupt):
+        begin(dying_at_the_cut(pair.keyturn), pair.first, Mode.REPLACE, pair.site.secret.path)
+    for incident in (pair.second, pair.first):
+        if incident == pair.second:
+            pair.begin(incident, Mode.REPLACE)
+        pair.assert_over(pair.finish(incident))
+    pair.assert_works()
+    assert lab.logs_in(theirs.fields), "somebody else's lease is ended"
+    assert not lab.logs_in(left.fields), "what the dead mint may have left works still"
+
+
+def test_sessions_that_are_tried_again_break_no_replacement_at_a_target_that_knows_no_numbers(lab: Lab) -> None:
+    """A static role has one password, and every cut of it makes the engine change that."""
+    role, _ = OverPostgreSQL(lab).static()
+    secret, first = lab.generated(), lab.database.static_credential(role).reveal()
+    path = f"tests/{fresh()}"
+    lab.hub.write(path, SecretFields(first), cas=0)
+    rotation = {"strategy": "vault-static-role", "target": "pg", "role": role, "accepts_gap": True, "interval": "30d"}
+    data = {**secret.data, "rotation": {**rotation, "grace": "0s"}}
+    site = Site.of(lab, Declared(path, data, first))
+    keyturn = replace(site.impatient(), open_strategy=lambda path: Sessions(site.keyturn.open_strategy(path)))
+    site.begin(keyturn=keyturn)
+    run.finish(keyturn, site.incident)
+    stands = run.finish(site.impatient(), site.incident)
+    assert (stands.left, stands.open) == ((), False)
+    assert any("its account has a new credential" in said for said in stands.secrets[0].remains)
+    assert lab.logs_in(lab.current(site.secret))
+    assert not lab.logs_in(first)
+
+
+def test_one_that_takes_over_from_a_dead_run_ends_what_that_one_knew_of_alone(lab: Lab) -> None:
+    """The hub keeps no version of it any more: the record names the credential before CURRENT."""
+    site = Site.of(lab, lab.alternating(grace="1h"))
+    pair = Pair(site, f"INC-1-{fresh()}", f"INC-2-{fresh()}")
+    before = site.rotated()
+    lab.hub.destroy(site.secret.path, [1])
+    with pytest.raises(KeyboardInterrupt):
+        begin(dying_at_the_cut(pair.keyturn), pair.first, Mode.REPLACE, site.secret.path)
+    assert lab.logs_in(before)
+    pair.begin(pair.second, Mode.REPLACE)
+    assert not lab.logs_in(before)
+    for incident in (pair.first, pair.second):
+        pair.assert_over(pair.finish(incident))
