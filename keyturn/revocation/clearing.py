@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from keyturn.catalogue.destinations import Destination
+from keyturn.catalogue.destinations import Destination, Update
 from keyturn.core.errors import KeyturnError, NotFound, unexpected
 from keyturn.core.fingerprint import shown
 from keyturn.core.hub import HubSecret
@@ -106,7 +106,9 @@ def clear_place(
     if incident.mode is Mode.REPLACE:
         digest = serves_old(keyturn, known, store, place, found)
         if digest and digest != fresh:
-            return done.misses(place.label, f"it serves the old value still (fingerprint {shown(digest)})")
+            asked = "Its destination says create-only: write it there by hand"
+            hint = asked if place.update is Update.CREATE_ONLY else ""
+            return done.misses(place.label, f"it serves the old value still (fingerprint {shown(digest)})", hint)
     said = removed(keyturn, incident, known, store, place, found)
     for words in said:
         done.stays(place.label, words)

@@ -60,9 +60,12 @@ def cut(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> No
 
 
 def note_down(keyturn: Keyturn, incident: Incident, known: Progress, record: Record, ended: "Ended") -> None:
-    """Keep what was ended, and let go of the secret. Raises what hindered it, while the target takes CURRENT still."""
+    """Keep what was ended, and let go of the secret.
+
+    Raises what hindered it, while the target takes CURRENT still, or what nobody could try again once it is let go.
+    """
     path, cut_at, refused = known.path, keyturn.clock(), refuses(keyturn, known.path)
-    if ended.errors and not refused:
+    if ended.errors and (not refused or ended.lost):
         raise ended.errors[0]
     last = newest(keyturn, path)
     facts = {
@@ -122,11 +125,15 @@ def place_of(keyturn: Keyturn, path: str) -> str:
 
 @dataclass
 class Ended:
-    """What became of several credentials; ``overtaken`` are those in whose place a newer one is in force by now."""
+    """What became of several credentials; ``overtaken`` are those in whose place a newer one is in force by now.
+
+    ``lost`` says that what could not be ended stands in the record alone, and not in a version.
+    """
 
     cuts: list[Cut] = field(default_factory=list)
     errors: list[KeyturnError] = field(default_factory=list)
     overtaken: list[str] = field(default_factory=list)
+    lost: bool = False
 
     @property
     def sessions(self) -> int:
@@ -148,10 +155,20 @@ def end_all(keyturn: Keyturn, path: str, record: Record) -> Ended:
         return ended
     for fields in distinct(strategy, doomed(keyturn, path, record)):
         ended.trying(lambda fields=fields: strategy.cut(fields, rotation.sequence))  # type: ignore[misc]
+    failed = len(ended.errors)
     ended.trying(lambda: end_interrupted(keyturn, path, record, rotation))
+    ended.lost = len(ended.errors) > failed or (failed > 0 and takes(strategy, record.candidate))
     if interrupted(record, path):
         move_on(keyturn, path)
     return ended
+
+
+def takes(strategy: Strategy, candidate: SecretFields | None) -> bool:
+    """Whether the target may take a candidate still; where nobody can tell it may."""
+    try:
+        return candidate is not None and strategy.honours(candidate) is not False
+    except KeyturnError:
+        return True
 
 
 def end_again(keyturn: Keyturn, known: Progress) -> Ended:

@@ -40,8 +40,9 @@ def is_old(keyturn: Keyturn, incident: Incident, known: Progress, version: HubSe
     Whatever somebody wrote between the cut and the replacement is old too: it was replaced.
     """
     last = max(last_old(known), known.version - 1 if incident.mode is Mode.REPLACE else 0)
-    counted = newest >= last  # else the secret was removed and made anew, and its numbers begin again
-    return (counted and version.version <= last) or gives_old(keyturn, known, version)
+    # What was noted then is known by its value. Of a secret that was removed and made anew the numbers begin again.
+    noted = version.version in {one.version for one in known.old}
+    return gives_old(keyturn, known, version) or (not noted and version.version <= last <= newest)
 
 
 def digests(known: Progress, place: Destination) -> set[str]:

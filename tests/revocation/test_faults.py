@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import CandidateRejected, KeyturnError, TransientError, Unavailable
+from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
 from keyturn.revocation.incident import STEPS, Mode, Standing, Step
 from keyturn.revocation.returning import remind
@@ -173,6 +174,22 @@ def test_a_credential_of_somebodys_own_that_is_in_force_at_last_is_neither_ended
         assert lab.logs_in(lab.current(scene.site.secret))
 
 
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_secret_that_was_removed_and_made_anew_meanwhile_is_not_taken_for_the_old_one_by_its_numbers(
+    lab: Lab, mode: Mode
+) -> None:
+    scene = Scene.of(lab, "generated", rotated=1)
+    incident = scene.site.begin(mode)
+    for step in (Step.REPLACE, Step.PUSH) if mode is Mode.REPLACE else ():
+        advance(scene.keyturn, incident, scene.path, step)
+    lab.root.secrets.kv.v2.delete_metadata_and_all_versions(scene.path)
+    values = ["one", "two"]
+    for cas, value in enumerate(values):
+        lab.hub.write(scene.path, SecretFields({"value": value}), cas=cas)
+    scene.assert_over()
+    assert [fields["value"] for _, fields in scene.in_hub()] == values
+
+
 def test_nothing_that_is_not_keyturns_own_is_removed(lab: Lab) -> None:
     scene = Scene.of(lab, "generated", rotated=1)
     others = {f"{scene.path}-theirs": "theirs", f"{scene.path}-2": scene.store.read(scene.path).reveal()}
@@ -245,4 +262,36 @@ def test_a_hub_that_does_not_answer_at_all_is_an_error_and_the_incident_goes_on_
     down = raising(Unavailable("read", "it", "the hub does not answer"))
     with pytest.raises(KeyturnError):
         run.finish(replace(scene.keyturn, hub=Hooked(scene.keyturn.hub, read_state=down)), scene.site.incident)
+    scene.assert_over()
+
+
+def test_a_candidate_that_can_not_be_ended_keeps_the_secret_in_the_revocations_hands_until_it_is(lab: Lab) -> None:
+    """Nobody but the record knows it: once that is let go it could not be tried again."""
+    scene = Scene.of(lab, "dynamic")
+    candidate = scene.site.worker().staged().candidate
+    down = Unavailable("revoke", "database", "the engine does not answer")
+
+    def not_that_one(credential: SecretFields, sequence: int) -> None:
+        if credential == candidate:
+            raise down
+
+    failing = replace(
+        scene.keyturn, open_strategy=lambda path: Hooked(scene.keyturn.open_strategy(path), cut=not_that_one)
+    )
+    scene.site.begin(keyturn=failing)
+    assert not lab.logs_in(scene.leaked[0])
+    assert lab.logs_in(candidate)
+    assert run.finish(failing, scene.site.incident).left[0].endswith("cut: the engine does not answer")
+    scene.assert_over()
+    scene.assert_works()
+    assert not lab.logs_in(candidate)
+
+
+def test_a_copy_that_the_catalogue_wants_left_as_it_is_keeps_the_incident_open_and_says_why(lab: Lab) -> None:
+    scene = Scene.of(lab, "generated")
+    places = [{"store": "memory", "name": scene.path, "update": "create-only"}]
+    scene.site = scene.site.declaring(places)
+    stands = scene.revoke()
+    assert any("Its destination says create-only: write it there by hand" in said for said in stands.left)
+    scene.store.delete(scene.path)
     scene.assert_over()
