@@ -4,15 +4,14 @@ The ledger and the collectors are those of the worker's environment.
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
 from keyturn.audit.checkpoints import read_checkpoint
 from keyturn.audit.forwarding import Forwarded, forward
 from keyturn.audit.spool import Spooled
-from keyturn.audit.stored import StoredLedger
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.providers.collectors import collectors
 from keyturn.providers.ledger import ledger_address, ledger_origin
@@ -52,16 +51,6 @@ def collector_names() -> list[str]:
     return [collector.name for collector in collectors(os.environ)]
 
 
-@contextmanager
-def opened() -> Iterator[StoredLedger]:
-    """The ledger, for as long as it is needed."""
-    ledger = configured_ledger(os.environ)
-    try:
-        yield ledger
-    finally:
-        ledger.close()
-
-
 @step("drain")
 def drain(ledger: str) -> Drained:
     """Append to the ledger what waits in this machine's spool. Raises Unrecorded where it still takes nothing."""
@@ -70,7 +59,7 @@ def drain(ledger: str) -> Drained:
     def note(_: Sequence[Entry], why: str) -> None:
         torn.append(why)
 
-    with opened() as stored:
+    with closing(configured_ledger(os.environ)) as stored:
         entries = Spooled(stored, spool_file(os.environ), note).drain()
     note_down(keyturn(), [entry(keyturn(), "drain", Outcome.FAILED, note=why) for why in torn])
     return Drained(entries, tuple(torn))
@@ -79,7 +68,7 @@ def drain(ledger: str) -> Drained:
 @step("checkpoint")
 def checkpoint(ledger: str) -> Signed:
     """Sign how the ledger stands, where something is new. Raises Rewritten where its history was changed."""
-    with opened() as stored:
+    with closing(configured_ledger(os.environ)) as stored:
         made = make_checkpoint(keyturn().hub, stored, keyturn().clock)
         note = made.note if made else stored.newest()
     told = read_checkpoint(note) if note else None
@@ -90,5 +79,5 @@ def checkpoint(ledger: str) -> Signed:
 def forward_to(collector: str) -> Forwarded:
     """Send the collector what it has not got yet; what stops it is part of the answer."""
     (found,) = (one for one in collectors(os.environ) if one.name == collector)
-    with opened() as stored:
+    with closing(configured_ledger(os.environ)) as stored:
         return forward(stored, keyturn().hub, found)

@@ -5,6 +5,7 @@ It needs no Prefect: the command line makes reports too.
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -54,22 +55,16 @@ def look_back(env: Mapping[str, str]) -> timedelta:
 def ledger_facts(standing: Standing, env: Mapping[str, str] = os.environ) -> LedgerFacts:
     """The incident's own entries, and the newest checkpoint where it covers them; nothing of a ledger that is away."""
     try:
-        ledger = configured_ledger(env)
-        try:
+        with closing(configured_ledger(env)) as ledger:
             return facts_in(ledger, standing.incident)
-        finally:
-            ledger.close()
     except KeyturnError:
         return LedgerFacts()
 
 
 def sign_ledger(keyturn: Keyturn, env: Mapping[str, str] = os.environ) -> None:
     """A checkpoint of the ledger as it is now, so that an incident is covered by one. Raises Rewritten, Unavailable."""
-    ledger = configured_ledger(env)
-    try:
+    with closing(configured_ledger(env)) as ledger:
         make_checkpoint(keyturn.hub, ledger, keyturn.clock)
-    finally:
-        ledger.close()
 
 
 def facts_in(ledger: StoredLedger, incident: Incident) -> LedgerFacts:

@@ -35,7 +35,7 @@ class Carried:
 
 def carry_on(keyturn: "Keyturn", incident: str, local: bool, timeout: float) -> Carried:
     """Everything after the cut. Where Prefect can't do it, it is done here, and said."""
-    from keyturn.revocation.run import standing
+    from keyturn.revocation.state import standing
 
     if local:
         note("running in this process, without Prefect")

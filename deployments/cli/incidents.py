@@ -38,9 +38,9 @@ def incidents(
 def show_all(keyturn: "Keyturn", only_open: bool, as_json: bool) -> None:
     """One line for each."""
     from deployments.cli import incident_tables as tables
-    from keyturn.revocation import run
+    from keyturn.revocation import state
 
-    found = run.unfinished(keyturn) if only_open else run.incidents(keyturn)
+    found = state.unfinished(keyturn) if only_open else state.incidents(keyturn)
     if as_json:
         return write_json({"incidents": [tables.incident_data(one) for one in found]})
     if not found:
@@ -53,7 +53,7 @@ def show_one(keyturn: "Keyturn", incident: str, directory: Path | None, as_json:
     from deployments.cli.carry_on import tell_files
     from deployments.cli.incident_files import written
     from deployments.cli.incident_tables import standing_data
-    from keyturn.revocation.run import standing
+    from keyturn.revocation.state import standing
 
     found = standing(keyturn, incident)
     files = written(keyturn, found, directory) if directory else []

@@ -161,7 +161,8 @@ def tell_preview(seen: "Preview", said: str) -> None:
 def revoked(keyturn: "Keyturn", asked: Asked, yes: bool, local: bool, timeout: float) -> Carried:
     """Ask where somebody is there to answer, cut, and see it through."""
     from keyturn.revocation.returning import chosen
-    from keyturn.revocation.run import begin, bring_back, new_id
+    from keyturn.revocation.run import begin, bring_back
+    from keyturn.revocation.state import new_id
 
     incident = asked.incident or new_id(asked.since)
     selection, triggered_at = chosen(keyturn, incident, asked.selector), asked.since
@@ -190,7 +191,7 @@ def revoked(keyturn: "Keyturn", asked: Asked, yes: bool, local: bool, timeout: f
 
 def resumed(keyturn: "Keyturn", incident: str, local: bool, timeout: float) -> Carried:
     """Go on with an open incident; a closed one is only shown. Raises NotFound."""
-    from keyturn.revocation.run import standing
+    from keyturn.revocation.state import standing
 
     known = standing(keyturn, incident)
     if not known.open:
@@ -210,7 +211,7 @@ def confirm(keyturn: "Keyturn", selection: "Selection", mode: Mode) -> None:
 
 def tell_cut(keyturn: "Keyturn", incident: "Incident") -> None:
     """Say at once what is over, and what is not."""
-    from keyturn.revocation.run import standing
+    from keyturn.revocation.state import standing
 
     for one in standing(keyturn, incident.id).secrets:
         if Step.CUT not in one.done:
@@ -223,7 +224,7 @@ def tell_cut(keyturn: "Keyturn", incident: "Incident") -> None:
 
 def tell_back(keyturn: "Keyturn", incident: "Incident") -> None:
     """Say what has taken its place, and who has it by now."""
-    from keyturn.revocation.run import standing
+    from keyturn.revocation.state import standing
 
     for one in standing(keyturn, incident.id).secrets:
         for step in (Step.PUSH, Step.NOTIFY):

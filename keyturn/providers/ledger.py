@@ -32,10 +32,15 @@ def ledger_address(env: Mapping[str, str]) -> str:
     """What KEYTURN_LEDGER says, else ``keyturn/ledger.db`` in the user's state directory (XDG's XDG_STATE_HOME)."""
     if said := env.get(VARIABLE):
         return said
+    return str(state_directory(env) / "ledger.db")
+
+
+def state_directory(env: Mapping[str, str]) -> Path:
+    """``keyturn`` in the user's state directory (XDG's XDG_STATE_HOME)."""
     state = Path(env.get("XDG_STATE_HOME", ""))
     if not state.is_absolute():
         state = Path(env.get("HOME") or Path.home()) / ".local" / "state"
-    return str(state / "keyturn" / "ledger.db")
+    return state / "keyturn"
 
 
 def ledger_origin(address: str, env: Mapping[str, str]) -> str:

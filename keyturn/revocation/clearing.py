@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from keyturn.catalogue.destinations import Destination, Update
-from keyturn.core.errors import KeyturnError, NotFound, unexpected
+from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.fingerprint import shown
 from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields
@@ -83,12 +83,8 @@ def clear_stores(keyturn: Keyturn, incident: Incident, known: Progress, done: Do
     fresh = fingerprints(keyturn, current) if current else {}
 
     def one(place: Destination) -> None:
-        try:
+        with done.at(place.label):
             clear_place(keyturn, incident, known, place, fresh.get(place.label, ""), done)
-        except KeyturnError as error:
-            done.failed(place.label, error)
-        except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other place
-            done.failed(place.label, unexpected(error))
 
     side_by_side(one, keyturn.catalogue.destinations(known.path))
 

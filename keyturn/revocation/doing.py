@@ -1,10 +1,11 @@
 """What one step of one secret has done, and what is left of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from keyturn.core.errors import KeyturnError
+from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.revocation.incident import Event, Incident, Progress, Result, Step
 from keyturn.rotation.context import Keyturn
 
@@ -50,6 +51,16 @@ class Done:
         except KeyturnError as error:
             self.failed(place, error)
 
+    @contextmanager
+    def at(self, place: str) -> Iterator[None]:
+        """What goes wrong at one place is noted of it, and stops no other."""
+        try:
+            yield
+        except KeyturnError as error:
+            self.failed(place, error)
+        except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
+            self.failed(place, unexpected(error))
+
     def onto(self, known: Progress) -> Progress:
         """The progress with all of this in it; what this step left before is replaced.
 
@@ -79,7 +90,7 @@ def since_replaced(events: Sequence[Event]) -> Sequence[Event]:
 
 
 def repeated(event: Event, known: Sequence[Event]) -> bool:
-    """Whether the same stands there already."""
+    """Whether the same stands there already: what is looked at again and again is told once."""
     said = (event.step, event.place, event.result, event.said)
     return any(said == (one.step, one.place, one.result, one.said) for one in known)
 

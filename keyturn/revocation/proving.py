@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from keyturn.catalogue.destinations import Destination
-from keyturn.core.errors import KeyturnError, UnsupportedOperation, unexpected
+from keyturn.core.errors import UnsupportedOperation
 from keyturn.core.fingerprint import shown
 from keyturn.core.hub import HubSecret
 from keyturn.core.stores import Store
@@ -26,14 +26,10 @@ def prove(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> 
     fresh = fingerprints(keyturn, current) if current else {}
 
     def one(place: Destination) -> None:
-        try:
+        with done.at(place.label):
             for fault in faults(keyturn, known, place, fresh.get(place.label, "")):
                 done.misses(place.label, fault, "It is tried again")
                 done.again |= {Step.PUSH, Step.FORGET}
-        except KeyturnError as error:
-            done.failed(place.label, error)
-        except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other place
-            done.failed(place.label, unexpected(error))
 
     side_by_side(one, keyturn.catalogue.destinations(known.path))
     if not done.left:

@@ -9,15 +9,15 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, TransientError, unexpected
+from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, TransientError
 from keyturn.core.hub import Right
 from keyturn.core.ledger import Outcome
 from keyturn.core.stores import Copy, Lack, Store
 from keyturn.revocation import state
 from keyturn.revocation.clearing import clear_hub, clear_stores
 from keyturn.revocation.cutting import cut
-from keyturn.revocation.doing import Doer, Done
-from keyturn.revocation.incident import STEPS, Event, Incident, Mode, Progress, Standing, Step
+from keyturn.revocation.doing import Doer, Done, repeated
+from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Standing, Step
 from keyturn.revocation.proving import prove
 from keyturn.revocation.replacing import push_everywhere, replace_credential, tell_everyone
 from keyturn.revocation.selecting import Selection
@@ -130,7 +130,7 @@ DOERS: Final[dict[Step, Doer]] = {
 def advance(keyturn: Keyturn, incident: Incident, path: str, step: Step) -> Progress:
     """One step of one secret; what goes wrong is part of the progress, and not raised. Done before is success."""
     known, done = Progress(path, ""), Done(keyturn, step)
-    try:
+    with done.at(""):
         known = state.progress(keyturn, incident, path)
         if step in known.done:
             return known
@@ -146,10 +146,6 @@ def advance(keyturn: Keyturn, incident: Incident, path: str, step: Step) -> Prog
                 doing.version = done.changes.get("version", known.version)
                 doing.fingerprint = done.changes.get("fingerprint", known.fingerprint)
                 doing.note = "; ".join((incident.id, *done.left))
-    except KeyturnError as error:
-        done.failed("", error)
-    except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value, and it stops no other
-        done.failed("", unexpected(error))
     return kept(keyturn, incident, known, done)
 
 
@@ -234,11 +230,6 @@ def conclude(keyturn: Keyturn, incident: Incident) -> Standing:
     return Standing(changed, stands.secrets)
 
 
-def repeated(event: Event, known: Collection[Event]) -> bool:
-    """Whether the same was noted before: an incident that is looked at again and again tells a thing once."""
-    return any((event.place, event.result, event.said) == (one.place, one.result, one.said) for one in known)
-
-
 def end_lease(keyturn: Keyturn, lease: str) -> str:
     """End a lease that was chosen by its prefix. Absent is success."""
     with recorded(keyturn, "revoke lease", place=lease):
@@ -251,16 +242,12 @@ def clear_strays(keyturn: Keyturn, stands: Standing, store: str, done: Done) -> 
     known = {one.path: one for one in stands.secrets}
     if not known:
         return
-    try:
+    with done.at(store):
         opened = keyturn.open_store(store)
         for copy in list(strays(keyturn, known, store, opened)):
             with recorded(keyturn, "erase", copy.marks.source if copy.marks else "", place=f"{store}:{copy.name}"):
                 said = opened.erase(copy.name)
             done.did(f"{store}:{copy.name}", "; ".join(("a copy that nothing declares any more is removed", *said)))
-    except KeyturnError as error:
-        done.failed(store, error)
-    except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other store
-        done.failed(store, unexpected(error))
 
 
 def strays(keyturn: Keyturn, known: dict[str, Progress], store: str, opened: Store) -> Iterator[Copy]:
@@ -288,9 +275,3 @@ def serves(keyturn: Keyturn, store: Store, copy: Copy, leaked: set[str]) -> bool
         return Lack.READ not in store.lacks and keyturn.fingerprint_of(store.read(copy.name)) in leaked
     except NotFound:
         return False  # it is disabled, or deleted
-
-
-new_id = state.new_id
-standing = state.standing
-incidents = state.incidents
-unfinished = state.unfinished

@@ -15,7 +15,7 @@ from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault import VaultHub
 from keyturn.providers.vault_login import HubSettings
-from keyturn.revocation import run
+from keyturn.revocation import run, state
 from keyturn.revocation.incident import Incident, Mode, Progress, Standing
 from keyturn.revocation.selecting import Selection
 from keyturn.rotation.context import Keyturn
@@ -122,7 +122,7 @@ class Site:
 
     def progress(self) -> Progress:
         """How far it is."""
-        return run.standing(self.keyturn, self.incident).secrets[0]
+        return state.standing(self.keyturn, self.incident).secrets[0]
 
     def record(self) -> Record:
         """The secret's record."""

@@ -9,7 +9,7 @@ import pytest
 
 from keyturn.core.errors import CandidateRejected, KeyturnError, TransientError, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.revocation import run
+from keyturn.revocation import run, state
 from keyturn.revocation.incident import STEPS, Mode, Standing, Step
 from keyturn.revocation.returning import remind
 from keyturn.revocation.run import advance
@@ -79,7 +79,7 @@ def test_a_hub_that_fails_for_one_secret_keeps_no_other_from_being_ended(lab: La
         triggered_at=keyturn.clock(),
         actor="tester",
     )
-    cut = {one.path for one in run.standing(keyturn, incident).secrets if one.cut_at}
+    cut = {one.path for one in state.standing(keyturn, incident).secrets if one.cut_at}
     assert cut == {one.path for one in secrets[2:]}
     run.finish(keyturn, incident)
     stands = run.finish(replace(keyturn, hub=lab.hub), incident)

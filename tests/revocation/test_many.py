@@ -12,7 +12,7 @@ from keyturn.core.errors import CandidateRejected, KeyturnError, Superseded, Una
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.revocation import run
+from keyturn.revocation import run, state
 from keyturn.revocation.incident import STEPS, Mode, Progress, Standing, Step
 from keyturn.revocation.selecting import Selection
 from keyturn.rotation.context import Keyturn, _stands
@@ -231,7 +231,7 @@ class Pair:
         return run.finish(self.keyturn, incident)
 
     def progress(self, incident: str) -> Progress:
-        return run.standing(self.keyturn, incident).secrets[0]
+        return state.standing(self.keyturn, incident).secrets[0]
 
     def assert_over(self, stands: Standing) -> None:
         """It is closed, and the old value is nowhere."""
