@@ -65,7 +65,7 @@ def rotation_row(rotation: "Rotation") -> tuple[str, ...]:
 
 def version_row(version: "VersionInfo") -> tuple[str, ...]:
     """A version that no remembered rotation made."""
-    state = "written" if version.readable else "deleted"
+    state = "written" if version.readable else str(version.state)
     return str(version.version), state, f"written  {when(version.created_at)}", "none"
 
 
@@ -79,6 +79,7 @@ def as_data(path: str, info: "SecretInfo | None", rotations: "list[Rotation]") -
             "version": version.version,
             "created_at": stamp(version.created_at),
             "readable": version.readable,
+            "state": str(version.state),
             "sequence": made.get(version.version),
         }
         for version in reversed(info.versions if info else ())

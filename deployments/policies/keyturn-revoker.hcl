@@ -1,7 +1,10 @@
 # What whoever revokes in an emergency may do in the hub besides a worker: give it both policies, and this one to nobody
 # else. Replace `secret` by your mount.
 
-# Remove the values of old versions for good.
+# Look at what was deleted, since the credential in it may live, and remove the values of old versions for good.
+path "secret/undelete/*" {
+  capabilities = ["update"]
+}
 path "secret/destroy/*" {
   capabilities = ["update"]
 }

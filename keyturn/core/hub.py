@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Protocol
 
 from keyturn.core.engines import Authority, DatabaseEngine
@@ -41,13 +42,31 @@ class HubSecret:
         return moment(self.custom, name)
 
 
+class VersionState(StrEnum):
+    """What has become of one version's values."""
+
+    READABLE = "readable"
+    DELETED = "deleted"
+    """Nobody can read them, and :meth:`Hub.undelete` gives them back: the credential in them may live."""
+    DESTROYED = "destroyed"
+    """They are gone for good, and nobody can look whose they were: the credential in them may live."""
+
+
 @dataclass(frozen=True)
 class VersionInfo:
-    """What the hub tells of one version without its values."""
+    """What the hub tells of one version without its values.
+
+    One that will be deleted by itself is READABLE until then.
+    """
 
     version: int
     created_at: datetime
-    readable: bool
+    state: VersionState
+
+    @property
+    def readable(self) -> bool:
+        """Whether its values can be read: neither deleted nor destroyed."""
+        return self.state is VersionState.READABLE
 
 
 @dataclass(frozen=True)
@@ -60,9 +79,14 @@ class SecretInfo:
     custom: Mapping[str, str]
 
     @property
+    def newest(self) -> VersionInfo | None:
+        """The newest version, whatever has become of it; None where there is none."""
+        return self.versions[-1] if self.versions else None
+
+    @property
     def served(self) -> bool:
         """Whether the newest version can be read: neither deleted nor destroyed."""
-        return bool(self.versions) and self.versions[-1].readable
+        return self.newest is not None and self.newest.readable
 
     @property
     def rotated_at(self) -> datetime | None:
@@ -113,7 +137,7 @@ class Hub(Protocol):
     state_mount: str
 
     def read(self, path: str, version: int | None = None) -> HubSecret | None:
-        """The newest version, or the one named; None when absent or deleted."""
+        """The newest version, or the one named; None when absent, deleted or destroyed, which :meth:`describe` tells."""
 
     def describe(self, path: str) -> SecretInfo | None:
         """Versions and custom metadata of a secret, without values."""
@@ -142,8 +166,11 @@ class Hub(Protocol):
     def fingerprint_key(self) -> Sensitive:
         """The key of all fingerprints; made at the first call."""
 
+    def undelete(self, path: str, versions: Collection[int]) -> None:
+        """Make what was deleted of these versions readable again. Absent and destroyed ones stay as they are."""
+
     def destroy(self, path: str, versions: Collection[int]) -> None:
-        """Remove the values of these versions for good. Absent and destroyed before are success."""
+        """Remove the values of these versions for good, deleted ones too. Absent and destroyed before are success."""
 
     def lacking(self, wanted: Collection["Right"]) -> list["Right"]:
         """Those of ``wanted`` that the login in use does not have, in their order."""

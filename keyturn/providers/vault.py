@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from keyturn.providers.vault_database import VaultDatabase
 from keyturn.providers.vault_leases import leases_below, revoke_lease
 from keyturn.providers.vault_listing import VaultListing, describe_below
 from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault_past import version_state
 from keyturn.providers.vault_signer import VaultSigner
 
 FINGERPRINT_KEY = "fingerprint-key"
@@ -36,7 +37,7 @@ class VaultHub:
         self._fingerprint_key: Sensitive | None = None
 
     def read(self, path: str, version: int | None = None) -> HubSecret | None:
-        """The newest version, or the one named; None when absent or deleted."""
+        """The newest version, or the one named; None when absent, deleted or destroyed."""
         body = self._get(f"{self.settings.mount}/data/{path}", path, params={"version": version} if version else None)
         if body is None:
             return None
@@ -105,8 +106,13 @@ class VaultHub:
             self._fingerprint_key = self._read_fingerprint_key() or self._make_fingerprint_key()
         return self._fingerprint_key
 
+    def undelete(self, path: str, versions: Collection[int]) -> None:
+        """Make what was deleted of these versions readable again. Absent and destroyed ones stay as they are."""
+        if versions:
+            self._calls.post("undelete", path, f"{self.mount}/undelete/{path}", {"versions": sorted(versions)})
+
     def destroy(self, path: str, versions: Collection[int]) -> None:
-        """Remove the values of these versions for good. Absent and destroyed before are success."""
+        """Remove the values of these versions for good, deleted ones too. Absent and destroyed before are success."""
         if versions:
             self._calls.post("destroy", path, f"{self.mount}/destroy/{path}", {"versions": sorted(versions)})
 
@@ -187,5 +193,4 @@ def _info(path: str, told: Mapping[str, Any]) -> SecretInfo:
 
 
 def _version(number: int, told: Mapping[str, Any]) -> VersionInfo:
-    deleted = bool(told["deletion_time"]) and datetime.fromisoformat(told["deletion_time"]) <= datetime.now(UTC)
-    return VersionInfo(number, datetime.fromisoformat(told["created_time"]), not (deleted or told["destroyed"]))
+    return VersionInfo(number, datetime.fromisoformat(told["created_time"]), version_state(told))

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from keyturn.core.hub import VersionState
 from keyturn.providers.vault_calls import Calls
 
 THREADS: Final = 8
@@ -61,7 +62,13 @@ def old_versions(told: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, An
 
 def is_readable(version: Mapping[str, Any]) -> bool:
     """Whether a version is there, neither deleted nor destroyed."""
+    return version_state(version) is VersionState.READABLE
+
+
+def version_state(version: Mapping[str, Any]) -> VersionState:
+    """What has become of a version; one whose deletion lies ahead (``delete_version_after``) is readable until then."""
     if version["destroyed"]:
-        return False
+        return VersionState.DESTROYED
     ends = version["deletion_time"]
-    return not ends or datetime.fromisoformat(ends) > datetime.now(UTC)
+    deleted = bool(ends) and datetime.fromisoformat(ends) <= datetime.now(UTC)
+    return VersionState.DELETED if deleted else VersionState.READABLE

@@ -6,6 +6,7 @@ NotImplementedError here, and adds the cases that only its system has.
 
 import secrets
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from keyturn.core.errors import Conflict, Denied, KeyturnError, NotFound
-from keyturn.core.hub import ROTATED_AT, Hub, Right
+from keyturn.core.hub import ROTATED_AT, Hub, Right, VersionState
 from keyturn.core.ledger import Signer
 from keyturn.core.sensitive import SecretFields
 
@@ -66,6 +67,11 @@ class HubContract:
     @pytest.fixture
     def delete_newest(self) -> Callable[[str], None]:
         """Deletes the newest version of a secret behind the adapter's back, recoverably."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def delete_after(self) -> Callable[[str, timedelta], None]:
+        """Has the hub delete what is written to a secret from now on by itself, so long after it was written."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -161,7 +167,7 @@ class HubContract:
         assert hub.read(path) is None
         info = hub.describe(path)
         assert info is not None
-        assert (info.version, [version.readable for version in info.versions]) == (1, [False])
+        assert (info.version, [version.state for version in info.versions]) == (1, [VersionState.DELETED])
         with pytest.raises(Conflict):
             hub.write(path, SecretFields({"n": 2}), cas=0)
         assert hub.write(path, SecretFields({"n": 2}), cas=1) == 2
@@ -227,6 +233,56 @@ class HubContract:
         assert set(hub.list_state(path)) == below
         assert list(hub.list_state(f"{path}/nothing")) == []
 
+    # deleted, and given back
+
+    def test_what_was_deleted_is_given_back_with_its_values_and_the_other_versions_stay(
+        self, hub: Hub, path: str, delete_newest: Callable[[str], None]
+    ) -> None:
+        for version in range(3):
+            hub.write(path, SecretFields({"n": version}), cas=version)
+        hub.destroy(path, [1])
+        delete_newest(path)
+        hub.undelete(path, [1, 2, 3])
+        newest, info = hub.read(path), hub.describe(path)
+        assert newest is not None
+        assert info is not None
+        assert (newest.version, newest.fields.reveal()) == (3, {"n": 2})
+        there = VersionState.READABLE
+        assert [version.state for version in info.versions] == [VersionState.DESTROYED, there, there]
+
+    def test_giving_back_what_is_absent_or_was_not_deleted_is_quiet(self, hub: Hub, path: str) -> None:
+        hub.undelete(path, [1, 2])
+        assert hub.describe(path) is None
+        hub.write(path, SecretFields({"n": 1}), cas=0)
+        for versions in ([], [1], [7]):
+            hub.undelete(path, versions)
+        assert hub.read(path) is not None
+
+    def test_what_deletes_itself_is_readable_until_then_and_deleted_after_it(
+        self, hub: Hub, path: str, delete_after: Callable[[str, timedelta], None]
+    ) -> None:
+        delete_after(path, timedelta(seconds=1))
+        hub.write(path, SecretFields({"n": 1}), cas=0)
+        delete_after(path, timedelta(hours=1))
+        hub.write(path, SecretFields({"n": 2}), cas=1)
+        lasting, deadline = [VersionState.DELETED, VersionState.READABLE], time.monotonic() + 10
+        while (states := [version.state for version in hub.describe(path).versions]) != lasting:  # type: ignore[union-attr]
+            assert (states, time.monotonic() < deadline) == ([VersionState.READABLE] * 2, True)
+        assert [hub.read(path, version) is None for version in (1, 2)] == [True, False]
+        hub.undelete(path, [1])
+        assert hub.read(path, 1) is not None
+
+    def test_who_may_not_give_back_is_denied_and_it_stays_deleted(
+        self, hub: Hub, path: str, delete_newest: Callable[[str], None], hub_with: Callable[[str], Hub]
+    ) -> None:
+        value = secret_text()
+        hub.write(path, SecretFields({"n": value}), cas=0)
+        delete_newest(path)
+        with pytest.raises(Denied, match=f"{hub.mount}/undelete/{path}") as caught:
+            hub_with(f'path "{hub.mount}/data/*" {{ capabilities = ["read"] }}').undelete(path, [1])
+        assert_silent(caught.value, value)
+        assert hub.read(path) is None
+
     # destroying
 
     def test_what_is_destroyed_is_read_no_more_and_the_other_versions_stay(self, hub: Hub, path: str) -> None:
@@ -236,7 +292,8 @@ class HubContract:
         assert [hub.read(path, version) is None for version in (1, 2, 3, 4)] == [True, False, True, False]
         info = hub.describe(path)
         assert info is not None
-        assert [version.readable for version in info.versions] == [False, True, False, True]
+        gone, there = VersionState.DESTROYED, VersionState.READABLE
+        assert [version.state for version in info.versions] == [gone, there, gone, there]
         assert hub.write(path, SecretFields({"n": 5}), cas=4) == 5
 
     def test_destroying_the_newest_leaves_nothing_to_read_and_it_still_counts(self, hub: Hub, path: str) -> None:
@@ -256,7 +313,7 @@ class HubContract:
             hub.destroy(path, versions)
         info = hub.describe(path)
         assert info is not None
-        assert [(version.version, version.readable) for version in info.versions] == [(1, False)]
+        assert [(version.version, version.state) for version in info.versions] == [(1, VersionState.DESTROYED)]
 
     def test_who_may_not_destroy_is_denied_and_nothing_is_destroyed(
         self, hub: Hub, path: str, hub_with: Callable[[str], Hub]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ class TestVaultHub(HubContract):
     @pytest.fixture
     def delete_newest(self, lab: Lab) -> Callable[[str], None]:
         return lambda path: lab.root.secrets.kv.v2.delete_latest_version_of_secret(path, mount_point="secret")
+
+    @pytest.fixture
+    def delete_after(self, lab: Lab) -> Callable[[str, timedelta], None]:
+        def tell(path: str, ttl: timedelta) -> None:
+            after = f"{ttl // timedelta(milliseconds=1)}ms"
+            lab.root.secrets.kv.v2.update_metadata(path, delete_version_after=after, mount_point="secret")
+
+        return tell
 
     @pytest.fixture
     def new_hub(self, world: World, lab: Lab) -> Iterator[Callable[[], Hub]]:
