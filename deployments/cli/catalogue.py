@@ -45,13 +45,16 @@ def validate(directory: DirectoryArgument = None, as_json: JsonOption = False) -
 def tell_problems(directory: Path, invalid: Any, as_json: bool) -> None:
     """Each problem at its place, the remedy below it."""
     if as_json:
-        problems = [vars(problem) for problem in invalid.problems]
-        return write_json({"catalogue": str(directory), "valid": False, "problems": problems})
-    for problem in invalid.problems:
+        problems = [vars(problem) for problem in invalid.shown]
+        counted = {"count": len(invalid.problems), "problems": problems}
+        return write_json({"catalogue": str(directory), "valid": False, **counted})
+    for problem in invalid.shown:
         place = f"{problem.file}:{problem.line}" if problem.line else problem.file
         write(": ".join(part for part in (place, problem.where, problem.message) if part))
         write(f"    {problem.remedy}")
-    return write(f"{len(invalid.problems)} problem{'s' if len(invalid.problems) > 1 else ''} in {directory}")
+    if invalid.others:
+        write(invalid.others)
+    return write(f"{invalid.count} in {directory}")
 
 
 @commands.command()

@@ -2,11 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from keyturn.core.errors import Invalid
 
 Path = tuple[str | int, ...]
 """The way to a value inside the catalogue: keys, and positions in lists."""
+
+
+SHOWN: Final = 50
+"""Problems that a message or a command tells one by one; of the others it tells how many they are."""
 
 
 @dataclass(frozen=True, order=True)
@@ -33,9 +38,25 @@ class CatalogueInvalid(Invalid):
 
     def __init__(self, directory: str, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        count = f"{len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}"
-        super().__init__("read", f"catalogue {directory}", "\n  ".join([count, *map(str, self.problems)]))
+        lines = [self.count, *map(str, self.shown), *([self.others] if self.others else [])]
+        super().__init__("read", f"catalogue {directory}", "\n  ".join(lines))
         self.args = (directory, self.problems)
+
+    @property
+    def count(self) -> str:
+        """How many there are: ``2 problems``."""
+        return f"{len(self.problems):,} problem{'s' if len(self.problems) > 1 else ''}"
+
+    @property
+    def shown(self) -> tuple[Problem, ...]:
+        """Those that people are told, the first ones."""
+        return self.problems[:SHOWN]
+
+    @property
+    def others(self) -> str:
+        """How many more there are than are shown; empty where there are none."""
+        more = len(self.problems) - len(self.shown)
+        return f"and {more:,} more: mend these first, then see what is left" if more else ""
 
 
 def dotted(path: Path) -> str:

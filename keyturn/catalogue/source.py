@@ -12,6 +12,7 @@ from typing import Any, Final
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from keyturn.catalogue.problems import Path, Problem, dotted
+from keyturn.catalogue.reading import read_file
 from keyturn.catalogue.syntax import NotYaml, compose
 from keyturn.core.suggest import advice
 
@@ -116,7 +117,7 @@ def _whole(path: FilePath, message: str, remedy: str) -> Problem:
 
 def _read_file(path: FilePath, source: Source) -> None:
     try:
-        root = compose(path.read_bytes())
+        root = compose(read_file(path))
         data = Converter(str(path), source.problems).plain(root) if root else None
     except (OSError, NotYaml, RecursionError) as error:
         source.problems.append(_unreadable(path, error))

@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 import yaml
-from yaml.nodes import Node
+from yaml.nodes import MappingNode, Node, SequenceNode
 
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml where PyYAML was built with it: ten times as fast."""
@@ -23,6 +23,7 @@ SAYINGS: Final[tuple[tuple[str, str, str], ...]] = (
         "a `: ` where none can stand",
         "Quote the value, or begin a new line; the line above may lack the space after its colon.",
     ),
+    ("maximum nesting", "the file is nested too deeply", "No part of a catalogue goes this deep."),
     ("undefined alias", "a value begins with * and no anchor of that name comes before", QUOTE),
     ("duplicate anchor", "an anchor (&) is defined twice", "Give the second another name."),
     ("cannot start any token", "a value begins with a character that YAML reserves", QUOTE),
@@ -41,6 +42,13 @@ SAYINGS: Final[tuple[tuple[str, str, str], ...]] = (
 """A part of the parser's message, ours, and the remedy."""
 
 
+DEPTH_LIMIT: Final = 50
+"""Levels of lists and mappings inside each other; a catalogue has ten."""
+
+ALIASED_LIMIT: Final = 100_000
+"""Values that a file may have once its aliases are written out; a longer file may have ten for each it holds."""
+
+
 class NotYaml(Exception):
     """A file that can't be read as YAML: what, at which line, and what to do."""
 
@@ -52,7 +60,10 @@ class NotYaml(Exception):
 
 
 def compose(raw: bytes) -> Node | None:
-    """The file's root node, None for an empty file. Raises NotYaml, and RecursionError for absurd nesting."""
+    """The file's root node, None for an empty file. Raises NotYaml.
+
+    What it returns is nested at most ``DEPTH_LIMIT`` deep, and small with its aliases written out too.
+    """
     text = _decoded(raw)
     loader = _Loader(text)
     try:
@@ -63,7 +74,47 @@ def compose(raw: bytes) -> Node | None:
         raise NotYaml(0, "the file is not YAML", "Check it with a YAML linter.") from None
     finally:
         loader.dispose()
+    if node is not None:
+        _insist_on_size(node)
     return node
+
+
+def _insist_on_size(root: Node) -> None:
+    """Neither too deep nor, with its aliases written out, much larger than the file. Raises NotYaml."""
+    sizes = _Sizes()
+    written_out, _ = sizes.of(root)
+    if written_out > max(ALIASED_LIMIT, 10 * sizes.written):
+        remedy = "Write out what the aliases (*name) stand for, or use fewer inside each other."
+        raise NotYaml(0, f"the aliases of this file stand for {written_out:,} values", remedy)
+
+
+class _Sizes:
+    """Of each collection how many values it has with aliases written out, and how deep it goes."""
+
+    def __init__(self) -> None:
+        self.written = 0
+        self._known: dict[int, tuple[int, int]] = {}
+
+    def of(self, node: Node, depth: int = 1) -> tuple[int, int]:
+        """Values and levels of one node, which stands ``depth`` levels deep; a part of itself counts for nothing."""
+        if not isinstance(node, MappingNode | SequenceNode):
+            self.written += 1
+            return 1, 0
+        size, levels = self._known.get(id(node)) or self._measured(node, depth)
+        if depth + levels - 1 > DEPTH_LIMIT:
+            raise NotYaml(node.start_mark.line + 1, "the file is nested too deeply", "No part of it goes this deep.")
+        return size, levels
+
+    def _measured(self, node: MappingNode | SequenceNode, depth: int) -> tuple[int, int]:
+        if depth > DEPTH_LIMIT:
+            return 0, 1
+        self._known[id(node)] = 0, 0
+        children = [part for pair in node.value for part in pair] if isinstance(node, MappingNode) else node.value
+        parts = [self.of(child, depth + 1) for child in children]
+        self.written += 1
+        found = 1 + sum(size for size, _ in parts), 1 + max((levels for _, levels in parts), default=0)
+        self._known[id(node)] = found
+        return found
 
 
 def _decoded(raw: bytes) -> str:

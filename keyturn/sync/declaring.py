@@ -13,6 +13,7 @@ from typing import Final
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from keyturn.catalogue import find_problems
+from keyturn.catalogue.reading import read_file
 from keyturn.catalogue.syntax import NotYaml, compose
 from keyturn.core.errors import Invalid
 
@@ -65,8 +66,12 @@ def file_in(directory: Path, given: Path) -> Path:
 
 def added(file: Path, declarations: Sequence[Declaration]) -> str:
     """The file's text with these at its end; a file that is missing begins with them. Raises Invalid."""
-    before = file.read_bytes().decode() if file.exists() else ""
-    indent, header = _place(file, before)
+    try:
+        before = read_file(file).decode() if file.exists() else ""
+        indent, header = _place(file, before)
+    except NotYaml as error:
+        where = f"line {error.line}: " if error.line else ""
+        raise Invalid("add to", str(file), f"{where}{error.message}", error.remedy) from None
     lines = [f"{' ' * indent}{line}" for declared in declarations for line in declared.lines()]
     newline = "\r\n" if "\r\n" in before else "\n"
     open_line = before and not before.endswith("\n")
@@ -74,11 +79,8 @@ def added(file: Path, declarations: Sequence[Declaration]) -> str:
 
 
 def _place(file: Path, text: str) -> tuple[int, list[str]]:
-    """How far new secrets are indented, and the line that has to come before them."""
-    try:
-        root = compose(text.encode())
-    except NotYaml as error:
-        raise Invalid("add to", str(file), f"line {error.line}: {error.message}", error.remedy) from None
+    """How far new secrets are indented, and the line that has to come before them. Raises NotYaml, Invalid."""
+    root = compose(text.encode())
     if root is None:
         return INDENT, [f"{SECTION}:"]
     if not isinstance(root, MappingNode) or root.flow_style:

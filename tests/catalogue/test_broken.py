@@ -37,7 +37,8 @@ def test_a_broken_catalogue_is_not_loaded_and_the_error_holds_every_problem(name
         load(BROKEN / name, ENV)
     problems = find_problems(BROKEN / name, ENV)
     assert list(caught.value.problems) == problems
-    assert all(str(problem) in str(caught.value) for problem in problems)
+    assert all(str(problem) in str(caught.value) for problem in caught.value.shown)
+    assert caught.value.count in str(caught.value)
     assert pickle.loads(pickle.dumps(caught.value)).problems == caught.value.problems  # noqa: S301
 
 
