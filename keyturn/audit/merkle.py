@@ -109,8 +109,8 @@ def consistency_proof(nodes: Nodes, older: int, newer: int) -> list[bytes]:
 
 
 def included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
-    """Whether the proof leads from the leaf's hash to the root."""
-    if not 0 <= index < size:
+    """Whether the proof leads from the leaf's hash to the root. What is not as long as a hash proves nothing."""
+    if not 0 <= index < size or not _hashes(leaf, root, *proof):
         return False
     node, last, found = index, size - 1, leaf
     for other in proof:
@@ -126,11 +126,15 @@ def included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: b
 
 
 def consistent(older: int, newer: int, older_root: bytes, newer_root: bytes, proof: Sequence[bytes]) -> bool:
-    """Whether the proof shows that the newer tree begins with the older one's leaves."""
-    if not 0 <= older <= newer:
+    """Whether the proof shows that the newer tree begins with the older one's leaves.
+
+    An empty tree has one root, on either side, and every tree continues it; its proof is empty, as that of a tree
+    that has not grown.
+    """
+    if not 0 <= older <= newer or not _hashes(older_root, newer_root, *proof):
         return False
     if older in (0, newer):
-        return not proof and older_root == (newer_root if older else EMPTY_ROOT)
+        return not proof and _roots_of_equals(older, newer, older_root, newer_root)
     # Where the older tree is complete, its root is a node of the newer tree, and the proof leaves it out.
     path = [older_root, *proof] if older & (older - 1) == 0 else list(proof)
     if not path:
@@ -149,6 +153,17 @@ def consistent(older: int, newer: int, older_root: bytes, newer_root: bytes, pro
             in_newer = node_hash(in_newer, other)
             node, last = node >> 1, last >> 1
     return last == 0 and in_older == older_root and in_newer == newer_root
+
+
+def _roots_of_equals(older: int, newer: int, older_root: bytes, newer_root: bytes) -> bool:
+    """Whether both roots may stand where the older tree is empty, or as large as the newer one."""
+    of_empty = [root for size, root in ((older, older_root), (newer, newer_root)) if not size]
+    return all(root == EMPTY_ROOT for root in of_empty) and (older != newer or older_root == newer_root)
+
+
+def _hashes(*given: bytes) -> bool:
+    """Whether each is as long as a hash: with others the same bytes could be cut in two in other places."""
+    return all(len(one) == HASH_SIZE for one in given)
 
 
 def _after_left_sibling(node: int, last: int) -> tuple[int, int]:

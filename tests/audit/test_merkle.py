@@ -1,6 +1,6 @@
 """The tree's hashes and proofs: the vectors of Certificate Transparency (RFC 6962), and properties for any size."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -196,3 +196,80 @@ def test_a_proof_with_a_changed_hash_does_not_hold(size: int, place: int, other:
     if place < len(proof):
         proof[place] = other
         assert not included(MANY[index], index, size, proof, root(OF_MANY, size))
+
+
+X = leaf_hash(b"x")
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 8])
+@pytest.mark.parametrize("cut", [lambda one: b"", lambda one: one[:-1], lambda one: one + b"\0", lambda one: one * 2])
+def test_what_is_not_as_long_as_a_hash_proves_nothing(size: int, cut: Callable[[bytes], bytes]) -> None:
+    proof, top = inclusion_proof(NODES, size // 2, size), root(NODES, size)
+    first = leaf_hash(LEAVES[size // 2])
+    assert included(first, size // 2, size, proof, top)
+    assert not included(cut(first), size // 2, size, proof, top)
+    assert not included(first, size // 2, size, proof, cut(top))
+    for place in range(len(proof)):
+        assert not included(first, size // 2, size, [*proof[:place], cut(proof[place]), *proof[place + 1 :]], top)
+
+
+@pytest.mark.parametrize("older", [0, 1, 2, 6, 8])
+@pytest.mark.parametrize("cut", [lambda one: b"", lambda one: one[:-1], lambda one: one + b"\0", lambda one: one * 2])
+def test_growth_is_not_proved_by_what_is_not_as_long_as_a_hash(older: int, cut: Callable[[bytes], bytes]) -> None:
+    proof, before, after = consistency_proof(NODES, older, 8), root(NODES, older), root(NODES, 8)
+    assert consistent(older, 8, before, after, proof)
+    assert not consistent(older, 8, cut(before), after, proof)
+    assert not consistent(older, 8, before, cut(after), proof)
+    assert not consistent(older, 8, cut(before), cut(after), proof)
+    for place in range(len(proof)):
+        assert not consistent(older, 8, before, after, [*proof[:place], cut(proof[place]), *proof[place + 1 :]])
+
+
+def test_two_hashes_in_one_do_not_pass_for_the_node_above_them() -> None:
+    """A leaf that is the two children of a node, and a hash that is empty: the same bytes, cut elsewhere."""
+    left, right = leaf_hashes(LEAVES[:2])
+    top = node_hash(left, right)
+    assert node_hash(left + right, b"") == top
+    assert not included(left + right, 0, 2, [b""], top)
+    assert not included(b"", 1, 2, [left + right], top)
+
+
+def test_an_empty_tree_has_one_root_on_either_side() -> None:
+    eight = bytes.fromhex(ROOTS[8])
+    assert consistent(0, 0, EMPTY_ROOT, EMPTY_ROOT, [])
+    for before, after in ((X, X), (EMPTY_ROOT, X), (X, EMPTY_ROOT), (b"", b""), (EMPTY_ROOT, b"")):
+        assert not consistent(0, 0, before, after, [])
+    assert not consistent(0, 8, X, eight, [])
+    assert not consistent(0, 8, eight, eight, [])
+    assert not consistent(0, 8, EMPTY_ROOT, eight, [X])
+    assert not consistent(0, 0, EMPTY_ROOT, EMPTY_ROOT, [X])
+    assert not included(X, 0, 0, [], EMPTY_ROOT)
+    assert not included(EMPTY_ROOT, 0, 0, [], EMPTY_ROOT)
+
+
+def test_trees_of_one_size_have_one_root_and_nothing_to_prove() -> None:
+    eight = bytes.fromhex(ROOTS[8])
+    assert consistent(8, 8, eight, eight, [])
+    assert not consistent(8, 8, eight, X, [])
+    assert not consistent(8, 8, X, eight, [])
+    assert not consistent(8, 8, eight, eight, [X])
+
+
+@pytest.mark.parametrize(("older", "newer"), [(-1, 8), (8, -1), (-2, -1), (8, 7), (1 << 80, 1 << 70), (1, 1 << 80)])
+def test_sizes_that_no_tree_has_are_refused(older: int, newer: int) -> None:
+    proof = [X] * 90
+    assert not consistent(older, newer, X, X, proof)
+    assert not included(X, older, newer, proof, X)
+
+
+@given(
+    st.tuples(st.integers(-2, 20), st.integers(-2, 20)),
+    st.tuples(st.binary(max_size=40), st.binary(max_size=40)),
+    st.lists(st.binary(max_size=33) | st.binary(min_size=32, max_size=32), max_size=6),
+)
+def test_whatever_is_given_as_a_proof_is_true_or_false(
+    sizes: tuple[int, int], hashes: tuple[bytes, bytes], proof: list[bytes]
+) -> None:
+    assert included(hashes[0], *sizes, proof, hashes[1]) is False
+    told = consistent(*sizes, *hashes, proof)
+    assert told is False or sizes[0] == sizes[1] > 0

@@ -13,7 +13,7 @@ import pytest
 
 from keyturn.audit.checkpoints import Checkpoint, read_checkpoint
 from keyturn.audit.entries import Numbered, leaf
-from keyturn.audit.merkle import leaf_hash
+from keyturn.audit.merkle import EMPTY_ROOT, leaf_hash
 from keyturn.audit.prove import Growth, Proof, check, check_growth, prove, prove_growth
 from keyturn.core.errors import Invalid, NotFound, Rewritten
 from keyturn.providers.ed25519 import verify_ed25519
@@ -142,3 +142,44 @@ def test_what_is_no_proof_is_refused(change: Callable[[dict[str, Any]], Any]) ->
     changed = change(whole)
     with pytest.raises(Invalid, match="read a proof"):
         Proof.from_json(changed if isinstance(changed, str) else json.dumps(changed))
+
+
+@pytest.mark.parametrize("length", [0, 31, 33, 64])
+def test_a_proof_with_hashes_of_other_lengths_does_not_hold(
+    ledger: SqliteLedger, key: Key, notes: Notes, length: int
+) -> None:
+    odd, keys = bytes(length), [key.public()]
+    proof, growth = prove(ledger, 450), prove_growth(ledger, *notes)
+    for hashes in ((odd, *proof.hashes[1:]), (*proof.hashes, odd), (odd,)):
+        with pytest.raises(Rewritten, match="the entry is not among those"):
+            check(Proof.from_json(replace(proof, hashes=hashes).to_json()), keys, verify_ed25519)
+        with pytest.raises(Rewritten, match="does not continue"):
+            check_growth(Growth.from_json(replace(growth, hashes=hashes).to_json()), keys, verify_ed25519)
+
+
+def test_a_checkpoint_over_nothing_has_the_root_of_an_empty_ledger(key: Key, notes: Notes) -> None:
+    def signed(size: int, root: bytes) -> str:
+        return Checkpoint(ORIGIN, size, root).sign(key).note
+
+    keys = [key.public()]
+    check_growth(Growth(signed(0, EMPTY_ROOT), notes[1], ()), keys, verify_ed25519)
+    wrong = signed(0, bytes(32))
+    for older, newer in ((wrong, wrong), (signed(0, EMPTY_ROOT), wrong), (wrong, notes[1])):
+        with pytest.raises(Rewritten, match="does not continue"):
+            check_growth(Growth(older, newer, ()), keys, verify_ed25519)
+
+
+@pytest.mark.parametrize("field", ["entry", "checkpoint", "older", "newer"])
+@pytest.mark.parametrize("text", ["", "\ud800", "\0", "\n\n\n", "x" * 70_000, "{}", "[" * 5_000])
+def test_any_text_in_a_proof_is_refused_in_our_words(
+    ledger: SqliteLedger, key: Key, notes: Notes, field: str, text: str
+) -> None:
+    def checked(proof: str) -> object:
+        if field in ("entry", "checkpoint"):
+            return check(Proof.from_json(proof), [key.public()], verify_ed25519)
+        return check_growth(Growth.from_json(proof), [key.public()], verify_ed25519)
+
+    whole = json.loads(prove(ledger, 450).to_json()) | json.loads(prove_growth(ledger, *notes).to_json())
+    assert checked(json.dumps(whole))
+    with pytest.raises((Rewritten, Invalid)):
+        checked(json.dumps({**whole, field: text}))
