@@ -12,6 +12,7 @@ from keyturn.catalogue import load
 from keyturn.providers.registry import open_keyturn
 from keyturn.providers.vault import VaultHub
 from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault_tls import refuse_unread
 from keyturn.rotation.context import Keyturn
 
 DEFAULT_NAME = "default"
@@ -35,6 +36,11 @@ class KeyturnWorkspace(Block):
     state_mount: str = Field(default="keyturn", description="The KV v2 mount that holds Keyturn's own state.")
     namespace: str | None = Field(default=None, description="The hub's namespace.")
     ca_file: str | None = Field(default=None, description="The CA of the hub's certificate, where it is not public.")
+    client_cert_file: str | None = Field(default=None, description="A certificate to show to the hub, if it asks.")
+    client_key_file: str | None = Field(default=None, description="The private key of that certificate.")
+    tls_server_name: str | None = Field(
+        default=None, description="The name in the hub's certificate, where the address has another one."
+    )
     role_id_file: str | None = Field(default=None, description="The file with the worker's AppRole role id.")
     secret_id_file: str | None = Field(default=None, description="The file with the worker's AppRole secret id.")
     approle_mount: str = Field(default="approle", description="Where the AppRole method is mounted.")
@@ -56,6 +62,7 @@ class KeyturnWorkspace(Block):
 
         A worker whose environment names a login of its own uses that: what may revoke is not for every worker.
         """
+        refuse_unread(os.environ)
         given = self.model_dump(include=set(HubSettings.__dataclass_fields__)) | own_login(os.environ)
         return open_keyturn(load(Path(self.catalogue), os.environ), VaultHub(HubSettings(**given)))
 

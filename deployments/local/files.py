@@ -13,9 +13,9 @@ def private_directory(directory: Path) -> Path:
     return directory
 
 
-def write_private(path: Path, content: str | bytes) -> None:
-    """Put the content there with mode 0600; whoever reads sees the old content or the new, never half."""
-    _fresh(path, content).replace(path)
+def write_private(path: Path, content: str | bytes, mode: int = 0o600) -> None:
+    """Put the content there, for its owner alone; whoever reads sees the old content or the new, never half."""
+    _fresh(path, content, mode).replace(path)
 
 
 def kept_secret(path: Path, size: int = 32) -> str:
@@ -29,10 +29,10 @@ def kept_secret(path: Path, size: int = 32) -> str:
     return path.read_text()
 
 
-def _fresh(path: Path, content: str | bytes) -> Path:
+def _fresh(path: Path, content: str | bytes, mode: int = 0o600) -> Path:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as out:
         out.write(content.encode() if isinstance(content, str) else content)
     return fresh

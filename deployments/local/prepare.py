@@ -41,6 +41,8 @@ ROOT_CA: Final = "pki-root"
 CA: Final = "pki"
 SERVICES: Final = "services"
 CONSUMERS: Final = ("trainer", "inference")
+LOGIN_MODE: Final = 0o400
+"""Of the files that hold a login to the hub: nobody writes them, and their owner alone reads them."""
 PASSED_ON: Final = ("KEYTURN_FAILURE_URL",)
 
 
@@ -212,8 +214,8 @@ def prepare_stack(stack: Stack) -> None:
         login = stack.login_files(role)
         if not login.secret_id.exists():
             role_id, secret_id = hub.login_of(role)
-            write_private(login.role_id, role_id)
-            write_private(login.secret_id, secret_id)
+            write_private(login.role_id, role_id, LOGIN_MODE)
+            write_private(login.secret_id, secret_id, LOGIN_MODE)
     for consumer in CONSUMERS:
         write_private(stack.webhook_key_file(consumer), hub.first(f"webhooks/{consumer}", {}, "keyturn")["key"])
     stamp = stack.home / "registered"

@@ -137,7 +137,7 @@ class Hub(Protocol):
     state_mount: str
 
     def read(self, path: str, version: int | None = None) -> HubSecret | None:
-        """The newest version, or the one named; None when absent, deleted or destroyed, which :meth:`describe` tells."""
+        """The newest version, or the one named; None when absent, deleted or destroyed: :meth:`describe` tells."""
 
     def describe(self, path: str) -> SecretInfo | None:
         """Versions and custom metadata of a secret, without values."""

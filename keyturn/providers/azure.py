@@ -26,9 +26,11 @@ SDK_SETTINGS: Final[Mapping[str, Any]] = {
     "retry_connect": 1,
     "retry_read": 0,
     "retry_status": 0,
+    "permit_redirects": False,
 }
 """Seconds and counts. Only a connection that never came about is tried again, once: whoever calls paces retries, and
-a write whose answer got lost must not be sent twice, which would add a version."""
+a write whose answer got lost must not be sent twice, which would add a version. No token and no value follows a
+redirect."""
 
 SECRET: Final = "AZURE_CLIENT_SECRET"
 OWN_SIGN_IN: Final = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", SECRET)

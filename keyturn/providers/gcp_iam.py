@@ -68,6 +68,8 @@ class GcpIam:
         with self._translated("open", name):
             self._session = transport.AuthorizedSession(_own_credentials(endpoint))  # type: ignore[no-untyped-call]
         self._signing_in = requests.Session()
+        # Neither a token nor what a key has signed follows a redirect.
+        self._session.max_redirects = self._signing_in.max_redirects = 0
         # On loopback, a proxy of the environment would see the keys.
         self._session.trust_env = self._signing_in.trust_env = endpoint is None
 

@@ -10,6 +10,8 @@ from hvac import exceptions as vault
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.providers.vault_login import HubSettings, Session
+from keyturn.providers.vault_tls import Redirected
+from keyturn.providers.webhook import untrusted
 
 ABSENT: Final = re.compile(
     r"invalid lease|lease not found|unknown role|no static role found|cannot fetch sysview|"
@@ -106,11 +108,25 @@ def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnErr
             return Throttled(doing, name, "the hub asks for a slower pace", "It is tried again by itself")
         case vault.VaultDown() | vault.VaultNotInitialized():
             return Unavailable(doing, name, "the hub is sealed or not active", "Unseal it, or wait for the fail-over")
+        case Redirected():
+            hint = "Set VAULT_ADDR to the address of the hub itself; standby nodes have to forward requests"
+            return Denied(doing, name, "the hub answers with a redirect, which is not followed", hint)
         case requests.exceptions.SSLError():
-            return Denied(doing, name, "the hub's certificate is not trusted", "Set VAULT_CACERT to its CA file")
+            return _untrusted(error, doing, name)
         case requests.RequestException():
             return Unavailable(doing, name, "the hub does not answer", "Check VAULT_ADDR and that the hub runs")
         case _:
             return Unavailable(
                 doing, name, "the hub failed inside", "See the hub's own log; it is tried again by itself"
             )
+
+
+def _untrusted(error: requests.exceptions.SSLError, doing: str, name: str) -> KeyturnError:
+    """What is wrong between the hub's certificate and what is trusted, and the setting that mends it."""
+    if not untrusted(error):
+        hint = "Check VAULT_ADDR; where it asks for a client's certificate, set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
+        return Denied(doing, name, "the hub refuses the TLS connection, or speaks no TLS", hint)
+    if "mismatch" in str(error):
+        hint = "Set VAULT_ADDR to a name that the certificate has, or VAULT_TLS_SERVER_NAME to that name"
+        return Denied(doing, name, "the hub's certificate is another name's", hint)
+    return Denied(doing, name, "the hub's certificate is not trusted", "Set VAULT_CACERT to its CA file")

@@ -8,18 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hvac
-import requests
 from hvac import exceptions as vault
-from hvac.adapters import RawAdapter
-from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
 
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
+from keyturn.providers.vault_tls import NoRedirects, TlsSettings, insist_on_files, open_session, tls_from_environment
 
 TIMEOUT = 10.0
 """Seconds a single request to the hub may take."""
-
-CONNECTIONS = 32
 
 
 @dataclass(frozen=True)
@@ -27,7 +22,8 @@ class HubSettings:
     """Where the hub is and which references lead to a login; never the credential itself.
 
     ``token_env`` names an environment variable, the ``*_file`` settings name files. A lease ends with the token
-    that asked for it, so leases are asked for with an orphan token of ``lease_token_role`` (auth/token/roles).
+    that asked for it, so leases are asked for with an orphan token of ``lease_token_role`` (auth/token/roles). What
+    ``ca_file`` to ``tls_server_name`` mean stands in :class:`TlsSettings`.
     """
 
     address: str
@@ -42,25 +38,40 @@ class HubSettings:
     approle_mount: str = "approle"
     lease_token_role: str | None = None
     transit_mount: str = "transit"
+    client_cert_file: str | None = None
+    client_key_file: str | None = None
+    tls_server_name: str | None = None
+
+    @property
+    def tls(self) -> TlsSettings:
+        """Whom the hub's connections trust, and by which name."""
+        return TlsSettings(self.ca_file, self.client_cert_file, self.client_key_file, self.tls_server_name)
 
     @staticmethod
     def from_environment(env: Mapping[str, str] = os.environ) -> "HubSettings":
-        """Vault's own variables, and KEYTURN_HUB_* for the rest. Raises Invalid without VAULT_ADDR."""
+        """Vault's own variables, and KEYTURN_HUB_* for the rest.
+
+        Raises Invalid without VAULT_ADDR, and for what would change whom the hub's clients trust and is not read.
+        """
         if not env.get("VAULT_ADDR"):
             raise Invalid(
                 "find", "the hub", "VAULT_ADDR is not set", "Set it to the hub's address, as for the vault CLI"
             )
+        tls = tls_from_environment(env)
         return HubSettings(
             env["VAULT_ADDR"],
             mount=env.get("KEYTURN_HUB_MOUNT", "secret"),
             state_mount=env.get("KEYTURN_HUB_STATE_MOUNT", "keyturn"),
             namespace=env.get("VAULT_NAMESPACE"),
-            ca_file=env.get("VAULT_CACERT"),
+            ca_file=tls.ca_file,
             role_id_file=env.get("KEYTURN_HUB_ROLE_ID_FILE"),
             secret_id_file=env.get("KEYTURN_HUB_SECRET_ID_FILE"),
             token_file=env.get("KEYTURN_HUB_TOKEN_FILE"),
             lease_token_role=env.get("KEYTURN_HUB_LEASE_TOKEN_ROLE"),
             transit_mount=env.get("KEYTURN_HUB_TRANSIT_MOUNT", "transit"),
+            client_cert_file=tls.client_cert_file,
+            client_key_file=tls.client_key_file,
+            tls_server_name=tls.server_name,
         )
 
 
@@ -70,12 +81,7 @@ class Session:
     def __init__(self, settings: HubSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._http = requests.Session()
-        # The environment is read once here, and not again for each request, which costs as much as a small one.
-        self._http.trust_env = False
-        self._http.proxies = get_environ_proxies(settings.address)
-        for scheme in ("http://", "https://"):
-            self._http.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=CONNECTIONS))
+        self._http = open_session(settings.address, settings.tls)
         self._client: hvac.Client | None = None
         self._renew_at = float("inf")
 
@@ -109,6 +115,7 @@ class Session:
         self._http.close()
 
     def _login(self) -> hvac.Client:
+        insist_on_files(self._settings.tls)
         client = self._new_client()
         if self._settings.role_id_file:
             self._login_approle(client)
@@ -145,11 +152,10 @@ class Session:
         settings = self._settings
         return hvac.Client(
             url=settings.address,
-            verify=settings.ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or True,
             namespace=settings.namespace,
             timeout=TIMEOUT,
             session=self._http,
-            adapter=RawAdapter,
+            adapter=NoRedirects,
         )
 
     def _token(self) -> str:

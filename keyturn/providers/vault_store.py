@@ -228,9 +228,7 @@ class VaultStore:
         try:
             yield
         except KeyturnError as error:
-            problem, hint = (text.replace("the hub", "this Vault") for text in (error.problem, error.hint))
-            for variable, setting in (("VAULT_CACERT to", "ca_file in the catalogue to"), ("VAULT_ADDR", "address")):
-                hint = hint.replace(variable, setting)
+            problem, hint = (_in_catalogue(text) for text in (error.problem, error.hint))
             about = "" if error.name == self._named(remote) else f"{error.doing} {error.name}: "
             raise type(error)(doing, self._named(remote), about.replace("the hub", "it") + problem, hint) from None
 
@@ -244,6 +242,23 @@ class VaultStore:
             problem = f"the path {marks.source} does not fit in custom metadata"
         if problem:
             raise Invalid("write", self._named(remote), problem, "Nothing was written")
+
+
+IN_CATALOGUE: Final = {
+    "the hub": "this Vault",
+    "VAULT_CACERT (ca_file)": "ca_file",
+    "VAULT_CACERT to": "ca_file in the catalogue to",
+    ", or VAULT_TLS_SERVER_NAME to that name": "",
+    "; where it asks for a client's certificate, set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY": "",
+    "VAULT_ADDR": "address",
+}
+"""What the hub's client says, and what it is called here."""
+
+
+def _in_catalogue(text: str) -> str:
+    for of_hub, of_store in IN_CATALOGUE.items():
+        text = text.replace(of_hub, of_store)
+    return text
 
 
 def fields_of(value: Sensitive) -> dict[str, Any]:

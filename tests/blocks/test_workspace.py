@@ -28,6 +28,9 @@ SETTINGS = HubSettings(
     approle_mount="roles",
     lease_token_role="leases",
     transit_mount="keys",
+    client_cert_file="/etc/client.pem",
+    client_key_file="/etc/client.key",
+    tls_server_name="hub.internal",
 )
 
 

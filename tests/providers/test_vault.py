@@ -247,11 +247,13 @@ def test_the_environment_names_everything() -> None:
         {"VAULT_ADDR": "https://hub", "VAULT_NAMESPACE": "team", "VAULT_CACERT": "/ca", "KEYTURN_HUB_MOUNT": "kv"}
         | {"KEYTURN_HUB_STATE_MOUNT": "state", "KEYTURN_HUB_TOKEN_FILE": "/token", "KEYTURN_HUB_ROLE_ID_FILE": "/role"}
         | {"KEYTURN_HUB_SECRET_ID_FILE": "/secret", "KEYTURN_HUB_LEASE_TOKEN_ROLE": "leases"}
-        | {"KEYTURN_HUB_TRANSIT_MOUNT": "keys"}
+        | {"KEYTURN_HUB_TRANSIT_MOUNT": "keys", "VAULT_CLIENT_CERT": "/cert", "VAULT_CLIENT_KEY": "/key"}
+        | {"VAULT_TLS_SERVER_NAME": "hub.internal", "VAULT_SKIP_VERIFY": "false", "VAULT_CAPATH": "/not/asked/for"}
     )
     assert settings == HubSettings(
         "https://hub", mount="kv", state_mount="state", namespace="team", ca_file="/ca", token_file="/token",
         role_id_file="/role", secret_id_file="/secret", lease_token_role="leases", transit_mount="keys",
+        client_cert_file="/cert", client_key_file="/key", tls_server_name="hub.internal",
     )  # fmt: skip
 
 
@@ -416,7 +418,7 @@ def test_a_wrong_address_is_unavailable() -> None:
 
 def test_a_hub_that_speaks_no_tls_is_not_trusted_as_one_that_does(world: World) -> None:
     hub = VaultHub(HubSettings(world.hub_address.replace("http:", "https:"), token_env=TOKEN_VARIABLE))
-    with closing(hub), pytest.raises(Denied, match="VAULT_CACERT"):
+    with closing(hub), pytest.raises(Denied, match="the hub refuses the TLS connection, or speaks no TLS"):
         hub.read("ml-training/database")
 
 
