@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import combinations
 from typing import Final
 
@@ -40,6 +41,8 @@ UUID_BITS: Final = 122
 """RFC 9562, UUID version 4: 128 bits less the six that name version and variant."""
 
 MOST_TRIES: Final = 1000
+REMEMBERED: Final = 256
+"""Policies whose number of values is kept."""
 _HEX: Final = "0123456789abcdef"
 _LAST: Final = ("[A-Za-z0-9_-]", "[AQgw]", "[AEIMQUYcgkosw048]")
 """The last character of Base64, by the bytes that are left over from threes: its spare bits are zero (RFC 4648)."""
@@ -226,8 +229,12 @@ def _count(policy: PasswordPolicy, classes: tuple[str, ...]) -> int:
     return sum(_class_of(character) in classes for character in policy.characters)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _values(policy: PasswordPolicy) -> int:
-    """How many passwords there are: inclusion and exclusion over the classes that could be absent."""
+    """How many passwords there are: inclusion and exclusion over the classes that could be absent.
+
+    It is costly, and a catalogue of thousands of secrets asks it of a handful of policies.
+    """
     total, size = len(policy.characters), policy.size
     return sum(
         (-1) ** k * (total - _count(policy, absent)) ** size

@@ -14,13 +14,13 @@ import psycopg2
 from psycopg2 import errors as pg
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
-from psycopg2.extensions import encrypt_password
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers import postgresql_accounts as accounts
 from keyturn.providers import postgresql_sessions as sessions
 from keyturn.providers.accounts import Idle, admin_refused, insist_on_another, lacking, login_refused, superseded
+from keyturn.providers.postgresql_scram import verifier
 
 TIMEOUT: Final = 10
 """Seconds for a connection and for each statement."""
@@ -86,8 +86,7 @@ class PostgreSQL:
                 accounts.create_role(cursor, account, like)
             if member_of:
                 accounts.act_as(cursor, account, member_of)
-            verifier = encrypt_password(password.reveal(), account, cursor.connection, "scram-sha-256")
-            accounts.let_in(cursor, account, verifier)
+            accounts.let_in(cursor, account, verifier(cursor.connection, account, password))
 
     def discard_old(self, account: str, *, sequence: int) -> None:
         """Nothing: a role has one password, and none is kept beside it."""
@@ -241,8 +240,11 @@ def refused_login(error: psycopg2.OperationalError) -> bool:
 def usable(connection: Connection) -> bool:
     """Whether an idle connection still reaches the server; asking costs a tenth of logging in."""
     try:
-        with connection, connection.cursor() as cursor:
+        # Without a transaction around it, which would be two questions more.
+        connection.autocommit = True
+        with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
+        connection.autocommit = False
     except psycopg2.Error:
         return False
     return True

@@ -16,6 +16,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
 from keyturn.core.errors import Invalid
+from keyturn.providers.vault_session import DirectSession
 
 CONNECTIONS: Final = 32
 
@@ -84,7 +85,7 @@ def insist_on_files(settings: TlsSettings) -> None:
 
 def open_session(address: str, settings: TlsSettings) -> requests.Session:
     """Connections to the server at this address, for many threads. Files are read when the first one is made."""
-    made = requests.Session()
+    made = DirectSession()
     # The environment is read once here, and not again for each request, which costs as much as a small one.
     made.trust_env = False
     made.proxies = get_environ_proxies(address)

@@ -75,11 +75,17 @@ def decide(keyturn: Keyturn, path: str, trigger: Trigger) -> Decision:
 
     Raises CandidateRejected when the target has refused too many candidates in a row, unless a person asks.
     """
+    return decide_on(keyturn, path, trigger)[0]
+
+
+def decide_on(keyturn: Keyturn, path: str, trigger: Trigger) -> tuple[Decision, Record]:
+    """The same, and the record that it was decided on."""
     with recorded(keyturn, "decide", path, changes=False) as doing:
-        decision = decided(keyturn, path, trigger, look_up(keyturn, path))
+        stands = look_up(keyturn, path)
+        decision = decided(keyturn, path, trigger, stands)
         doing.version = decision.seen
         doing.note = decision.reason.message if decision.reason else "nothing to do"
-    return decision
+    return decision, stands.record
 
 
 def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> Decision:

@@ -21,6 +21,8 @@ def guard_destinations(keyturn: Keyturn, path: str, *, urgent: bool) -> None:
 
     An ``urgent`` rotation does not wait for destinations that can't be reached.
     """
+    if not keyturn.secret(path).destinations:
+        return
     with recorded(keyturn, "guard", path, changes=False):
         insist_on_destinations(keyturn, path, urgent=urgent)
 

@@ -1,15 +1,26 @@
-"""Writing down what is done: before it is begun, and how it ended. Where that can't be written, nothing is begun."""
+"""Writing down what is done: before it is begun, and how it ended. Where that can't be written, nothing is begun.
+
+Each write waits for the disk. So what ends well within :func:`written_together` waits for the next write, and one
+action may announce its steps: then each of them is begun by the one entry that was durable before the first.
+"""
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Final
 
 from keyturn.core.acting import Acting, acting
 from keyturn.core.errors import Denied, KeyturnError, Unrecorded
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.rotation.context import Keyturn
+
+OFTEN: Final = 2.0
+"""Seconds that an outcome waits for others before it is written."""
 
 
 @dataclass
@@ -21,19 +32,91 @@ class Doing:
     note: str = ""
 
 
+@dataclass
+class _Waiting:
+    """Outcomes that are written with the next entry; shared by the threads that work for one caller."""
+
+    keyturn: Keyturn
+    entries: list[Entry] = field(default_factory=list)
+    since: float = 0.0
+    lock: Lock = field(default_factory=Lock)
+
+    def add(self, last: Entry) -> None:
+        """Keep this for the next write; what has waited long is written now. Raises Unrecorded."""
+        with self.lock:
+            self.since = self.since if self.entries else time.monotonic()
+            self.entries.append(last)
+            late = time.monotonic() - self.since >= OFTEN
+        if late:
+            self.write()
+
+    def write(self, entries: Sequence[Entry] = ()) -> None:
+        """Write what waits and then these. Raises Unrecorded: what waited waits on, and is tried again."""
+        with self.lock:
+            waiting, self.entries = self.entries, []
+        try:
+            note_down(self.keyturn, [*waiting, *entries])
+        except BaseException:
+            with self.lock:
+                self.entries = waiting + self.entries
+            raise
+
+
+_waiting: ContextVar[_Waiting | None] = ContextVar("waiting", default=None)
+_announced: ContextVar[frozenset[tuple[str, str]]] = ContextVar("announced", default=frozenset())
+"""The steps of which secret an entry has announced that is durable."""
+
+
+@contextmanager
+def written_together(keyturn: Keyturn) -> Iterator[None]:
+    """Let what ends well in here wait for the next write, the end of this at the latest. Raises Unrecorded there.
+
+    What begins is written at once, and so is what fails.
+    """
+    if _waiting.get():
+        yield
+        return
+    waiting = _Waiting(keyturn)
+    token = _waiting.set(waiting)
+    try:
+        yield
+    except BaseException:
+        with suppress(Unrecorded):
+            waiting.write()
+        raise
+    finally:
+        _waiting.reset(token)
+    waiting.write()
+
+
+def write_waiting() -> None:
+    """Write what waits, before a pause. Raises Unrecorded."""
+    if waiting := _waiting.get():
+        waiting.write()
+
+
 @contextmanager
 def recorded(
-    keyturn: Keyturn, action: str, secret: str = "", *, place: str = "", note: str = "", changes: bool = True
+    keyturn: Keyturn,
+    action: str,
+    secret: str = "",
+    *,
+    place: str = "",
+    note: str = "",
+    changes: bool = True,
+    announcing: Collection[str] = (),
 ) -> Iterator[Doing]:
     """Write that ``action`` begins, and then how it ended. Raises Unrecorded before anything is done, or after it.
 
-    One that only looks, and ``changes`` nothing, is written once it has ended. An error that ends the action is written
-    in its own words, which hold names alone, and raised on.
+    One that only looks, and ``changes`` nothing, is written once it has ended, and so is a step that another one is
+    ``announcing``: that one's own entry says so before the first of them. An error that ends the action is written in
+    its own words, which hold names alone, and raised on.
     """
     begun = entry(keyturn, action, Outcome.BEGUN, secret, place=place, note=note)
-    if changes:
-        keyturn.ledger.append([begun])
+    if changes and (action, secret) not in _announced.get():
+        _write(keyturn, [begun])
     doing = Doing(note=note)
+    token = _announced.set(_announced.get() | {(step, secret) for step in announcing})
     try:
         yield doing
     except KeyturnError as error:
@@ -43,7 +126,9 @@ def recorded(
     except BaseException as error:
         _ended(keyturn, begun, doing, Outcome.FAILED, type(error).__name__)
         raise
-    keyturn.ledger.append([_last(keyturn, begun, doing, Outcome.DONE, doing.note)])
+    finally:
+        _announced.reset(token)
+    _add(keyturn, _last(keyturn, begun, doing, Outcome.DONE, doing.note))
 
 
 def note_down(keyturn: Keyturn, entries: Sequence[Entry]) -> None:
@@ -83,7 +168,24 @@ def entry(
 def _ended(keyturn: Keyturn, begun: Entry, doing: Doing, outcome: Outcome, why: str) -> None:
     # What went wrong matters more to the caller than a ledger that went away meanwhile.
     with suppress(Unrecorded):
-        keyturn.ledger.append([_last(keyturn, begun, doing, outcome, why)])
+        _add(keyturn, _last(keyturn, begun, doing, outcome, why))
+        write_waiting()
+
+
+def _add(keyturn: Keyturn, last: Entry) -> None:
+    """Write how an action ended, or let that wait where it may. Raises Unrecorded."""
+    if waiting := _waiting.get():
+        waiting.add(last)
+    else:
+        note_down(keyturn, [last])
+
+
+def _write(keyturn: Keyturn, entries: Sequence[Entry]) -> None:
+    """Write these, after what waits, and wait for the disk. Raises Unrecorded."""
+    if waiting := _waiting.get():
+        waiting.write(entries)
+    else:
+        note_down(keyturn, entries)
 
 
 def _last(keyturn: Keyturn, begun: Entry, doing: Doing, outcome: Outcome, note: str) -> Entry:

@@ -7,7 +7,7 @@ from keyturn.catalogue.models import Secret
 from keyturn.core.errors import Conflict, KeyturnError
 from keyturn.core.record import Rotation, Stage
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.recorded import recorded
+from keyturn.rotation.recorded import recorded, write_waiting
 from keyturn.rotation.records import load, save
 
 
@@ -62,6 +62,7 @@ def ailing(keyturn: Keyturn, path: str) -> str:
     rollout = keyturn.secret(path).rollout
     if rollout is None:
         return ""
+    write_waiting()
     keyturn.sleep(rollout.pause.total_seconds())
     return unwell(keyturn, rollout.canary) if rollout.health else ""
 
@@ -107,6 +108,8 @@ def notify(keyturn: Keyturn, path: str, rotation: Rotation, consumer: str) -> To
 def acknowledge(keyturn: Keyturn, path: str, token: str, consumers: Iterable[str]) -> None:
     """Keep in the record who acknowledged rotation ``token``; a rotation that is over needs none."""
     heard = set(consumers)
+    if not heard:
+        return
     note(keyturn, path, token, lambda one: replace(one, acknowledged=tuple(sorted({*one.acknowledged, *heard}))))
 
 

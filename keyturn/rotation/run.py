@@ -2,21 +2,25 @@
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from keyturn.core.errors import CandidateRejected, KeyturnError, Locked, TerminalError, TransientError
 from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Trigger
-from keyturn.core.record import Rotation, Stage
+from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation import steps
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.decide import UNFINISHED, Decision, decide, decide_again
+from keyturn.rotation.decide import UNFINISHED, Decision, decide_again, decide_on
 from keyturn.rotation.guard import guard_destinations
+from keyturn.rotation.recorded import recorded, written_together
 from keyturn.rotation.records import load
 from keyturn.rotation.revert import revert
 from keyturn.rotation.rollout import Told, tell_all
 from keyturn.rotation.settle import Waive, retire
 from keyturn.rotation.sync import Pushed, sync
+
+ANNOUNCED: Final = ("stage", "install", "promote", "push")
+"""The steps of a rotation that change something, which one entry of the ledger announces."""
 
 
 class State(StrEnum):
@@ -47,20 +51,45 @@ class Outcome:
 
 
 def rotate(keyturn: Keyturn, path: str, trigger: Trigger = Trigger.SCHEDULE) -> Outcome:
-    """Replace one secret. Safe to run again: every step first asks whether it is done."""
-    decision = decide(keyturn, path, trigger)
-    try:
-        if decision.reverting and (rotation := reverting(keyturn, path)):
-            return settle(keyturn, path, rotation, State.REVERTED)
-        if decision.reason is None:
-            return finish(keyturn, path, decision)
-        rotation = replace_credential(keyturn, path, trigger, decision)
-    except Locked as held:
-        return Outcome(path, State.HELD, str(held))
-    outcome = settle(keyturn, path, rotation, State.ROTATED, decision.reason.message)
+    """Replace one secret. Safe to run again: every step first asks whether it is done.
+
+    The ledger is written twice: that it begins and with which steps, before the first of them, and what became of each.
+    """
+    with written_together(keyturn):
+        decision, record = decide_on(keyturn, path, trigger)
+        try:
+            if decision.reverting and (rotation := reverting(keyturn, path)):
+                return settle(keyturn, path, rotation, State.REVERTED)
+            if decision.reason is None:
+                return finish(keyturn, path, decision)
+        except Locked as held:
+            return Outcome(path, State.HELD, str(held))
+        return replaced(keyturn, path, trigger, decision, record)
+
+
+def replaced(keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, record: Record) -> Outcome:
+    """From the decision on that record to the consumers; one entry of the ledger announces the steps."""
+    why = decision.reason.message if decision.reason else ""
+    note = f"{why}: {announced(keyturn, path)}"
+    with recorded(keyturn, "rotate", path, note=note, announcing=ANNOUNCED) as doing:
+        try:
+            rotation = replace_credential(keyturn, path, trigger, decision, record)
+        except Locked as held:
+            doing.note = f"held: {held.problem}"
+            return Outcome(path, State.HELD, str(held))
+        outcome = settle(keyturn, path, rotation, State.ROTATED, why)
+        doing.version, doing.fingerprint, doing.note = rotation.version or 0, rotation.fingerprint, str(outcome.state)
     if decision.urgent:
         retire(keyturn, path, Waive.GRACE)
     return outcome
+
+
+def announced(keyturn: Keyturn, path: str) -> str:
+    """The steps to come that change something, for people."""
+    places = [one.label for one in keyturn.secret(path).destinations]
+    return ", ".join(step for step in ANNOUNCED if step != "push") + (
+        f", push to {', '.join(places)}" if places else ""
+    )
 
 
 def reverting(keyturn: Keyturn, path: str) -> Rotation | None:
@@ -71,25 +100,27 @@ def reverting(keyturn: Keyturn, path: str) -> Rotation | None:
     return revert(keyturn, path, rotation.token, rotation.note)
 
 
-def replace_credential(keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision) -> Rotation:
-    """From the decision to the promotion. Raises Locked when another run is at it."""
+def replace_credential(
+    keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, record: Record | None
+) -> Rotation:
+    """From the decision on that record to the promotion. Raises Locked when another run is at it."""
     if decision.reason != UNFINISHED:
         guard_destinations(keyturn, path, urgent=decision.urgent)
     if decision.unsettled:
         make_way(keyturn, path, trigger, decision.unsettled)
     while True:
         try:
-            return candidate_in_force(keyturn, path, decision)
+            return candidate_in_force(keyturn, path, decision, record)
         except CandidateRejected:
             again = decide_again(keyturn, path, trigger, decision)
             if again is None:
                 raise
-            decision = again
+            decision, record = again, None
 
 
-def candidate_in_force(keyturn: Keyturn, path: str, decision: Decision) -> Rotation:
-    """One candidate's way. Raises CandidateRejected, when it has been given up."""
-    attempt = steps.stage(keyturn, path, decision)
+def candidate_in_force(keyturn: Keyturn, path: str, decision: Decision, record: Record | None = None) -> Rotation:
+    """One candidate's way, on the record as it was decided on. Raises CandidateRejected, when it has been given up."""
+    attempt = steps.stage(keyturn, path, decision, record)
     steps.install(keyturn, attempt)
     steps.verify(keyturn, attempt)
     return steps.promote(keyturn, attempt).rotation

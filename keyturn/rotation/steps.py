@@ -25,13 +25,16 @@ def resume(keyturn: Keyturn, path: str, token: str) -> Attempt:
     return Attempt(path, open_by(keyturn, path, token), keyturn.hub.read(path))
 
 
-def stage(keyturn: Keyturn, path: str, decision: Decision) -> Attempt:
+def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Record | None = None) -> Attempt:
     """Save a candidate as PENDING, or go on with the one that an earlier run left.
+
+    ``seen`` is the record as it was decided on. One with nothing open is not read again: to open a rotation is to write
+    over that very version.
 
     One that can't go on is abandoned first. Raises Locked when another run holds the rotation, or has just
     done it, CandidateRejected when that one was the last of too many that the target has refused in a row.
     """
-    record = claim(keyturn, path, load(keyturn, path))
+    record = seen if seen and not seen.rotation else claim(keyturn, path, load(keyturn, path))
     attempt = Attempt(path, record, keyturn.hub.read(path))
     astray = strayed(keyturn, attempt) if decision.by_hand else None
     if record.open and not astray:

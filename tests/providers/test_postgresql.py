@@ -4,6 +4,7 @@ import re
 import secrets
 import threading
 import traceback
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -24,6 +25,7 @@ from keyturn.core.errors import (
 )
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.postgresql import PostgreSQL
+from keyturn.providers.postgresql_scram import derived
 from tests.support.lab import Declared, Lab, fresh
 
 
@@ -385,6 +387,21 @@ def test_a_log_of_every_statement_holds_no_password(lab: Lab, secret: Declared, 
     assert len(re.findall(r"ALTER ROLE \"\w+\" LOGIN PASSWORD 'SCRAM-SHA-256\$4096:", text)) == 2
     assert "NOLOGIN PASSWORD NULL" in text
     assert not [new for new in passwords if new.reveal() in text]
+
+
+def test_a_verifier_is_the_one_that_the_standard_s_example_gives() -> None:
+    # The password and salt of RFC 7677, part 3; the keys are those that PostgreSQL makes of them.
+    made = derived(b"pencil", b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096)
+    keys = "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+    assert made == f"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==${keys}"
+
+
+@pytest.mark.parametrize("text", ["every printable ~!@#$%^&*()_+{}|:\"<>?`-=[]\\;',./ sign", "pâssword ª with ½ and ﬁ"])
+def test_a_password_of_any_characters_logs_in_with_the_verifier_made_of_it(
+    target: PostgreSQL, user: str, text: str
+) -> None:
+    target.set_password(user, Sensitive(text), sequence=1)
+    target.check_login(user, Sensitive(text))
 
 
 def test_the_server_keeps_only_a_verifier(lab: Lab, target: PostgreSQL, user: str) -> None:

@@ -1,0 +1,40 @@
+"""What PostgreSQL keeps of a password: its SCRAM-SHA-256 verifier (RFC 5803), made here so that no server sees it.
+
+libpq makes the same, and hashes three times as long over it. Source: PostgreSQL, "Password Authentication"; RFC 5802.
+"""
+
+import hashlib
+import hmac
+import os
+from base64 import b64encode
+from typing import Final
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import encrypt_password
+
+from keyturn.core.sensitive import Sensitive
+
+SALT: Final = 16
+"""Bytes."""
+
+ITERATIONS: Final = 4096
+"""What servers before PostgreSQL 16 use, which do not tell."""
+
+
+def verifier(connection: Connection, account: str, password: Sensitive) -> str:
+    """The verifier, with as many iterations as the server asks for."""
+    text = password.reveal()
+    if not (text.isascii() and text.isprintable()):
+        # Other characters are normalised first (SASLprep), which libpq knows how to do.
+        return str(encrypt_password(text, account, connection, "scram-sha-256"))
+    iterations = int(connection.get_parameter_status("scram_iterations") or ITERATIONS)
+    return derived(text.encode(), os.urandom(SALT), iterations)
+
+
+def derived(password: bytes, salt: bytes, iterations: int) -> str:
+    """The verifier with this salt."""
+    salted = hashlib.pbkdf2_hmac("sha256", password, salt, iterations)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    said, *keys = (b64encode(part).decode() for part in (salt, stored, server))
+    return f"SCRAM-SHA-256${iterations}:{said}${keys[0]}:{keys[1]}"

@@ -1,0 +1,35 @@
+"""One request to a Vault at a fraction of what the HTTP library's own way to it costs."""
+
+import json
+from typing import Any
+
+import requests
+from requests.hooks import default_hooks
+from requests.structures import CaseInsensitiveDict
+
+
+class DirectSession(requests.Session):
+    """Connections that send what they are given: no cookies, no redirects, nothing merged for each request.
+
+    Whom to trust, the client's certificate and the proxies are the session's own; its adapters keep the connections.
+    """
+
+    def request(  # type: ignore[override]  # only what the SDK gives
+        self, method: str, url: str, **given: Any
+    ) -> requests.Response:
+        """Send one request. Raises what the adapter raises."""
+        request = requests.PreparedRequest()
+        request.method = method.upper()
+        request.prepare_url(url, given.get("params"))
+        request.headers = CaseInsensitiveDict(given.get("headers") or {})
+        request.hooks = default_hooks()
+        if (body := given.get("json")) is not None:
+            request.headers.setdefault("Content-Type", "application/json")
+            request.prepare_content_length(raw := json.dumps(body).encode())
+            request.body = raw
+        adapter, timeout = self.get_adapter(str(request.url)), given.get("timeout")
+        trusting = True if self.verify is None else self.verify
+        answer = adapter.send(request, timeout=timeout, verify=trusting, cert=self.cert, proxies=self.proxies)
+        # Read to its end, which gives the connection back for the next one.
+        _ = answer.content
+        return answer
