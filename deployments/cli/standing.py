@@ -70,6 +70,8 @@ class Standing:
 
     def unfinished(self, rotation: Rotation) -> str:
         """What is left of the last rotation."""
+        if rotation.stage is Stage.RETIRING:
+            return "old credential is being ended"
         if rotation.stage is not Stage.PROMOTED:
             return f"{rotation.stage} since {when(rotation.opened_at)}"
         if self.grace_over and self.grace_over > self.now:

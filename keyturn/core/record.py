@@ -1,13 +1,13 @@
 """The record of one secret's rotation: what is open, what waits for retirement, and what has been.
 
 It is one entry of the hub's state, written by compare-and-set, and therefore also the lock: of two
-workers that read version n only one can write n+1. Its version at opening is the rotation's sequence
-number, so that order never depends on a clock.
+workers that read version n only one can write n+1. A rotation's number is a Lamport clock, so that order
+never depends on a clock of the wall: see :meth:`Record.next_sequence`.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import takewhile
@@ -28,6 +28,8 @@ class Stage(StrEnum):
     REVERTED = "reverted"
     CUTTING = "cutting"
     """A revocation holds the secret: every credential of it is being ended."""
+    RETIRING = "retiring"
+    """The old credential is being ended: nothing puts it in force again."""
     RETIRED = "retired"
     ABANDONED = "abandoned"
     CUT = "cut"
@@ -37,8 +39,8 @@ class Stage(StrEnum):
 OPEN: Final = frozenset({Stage.MINTING, Stage.PENDING, Stage.ABANDONING, Stage.REVERTING, Stage.CUTTING})
 """The stages in which somebody holds the rotation."""
 
-IN_FORCE: Final = frozenset({Stage.PROMOTED, Stage.REVERTED})
-"""The stages in which CURRENT stands, and a credential beside it waits for its end."""
+IN_FORCE: Final = frozenset({Stage.PROMOTED, Stage.REVERTED, Stage.RETIRING})
+"""The stages in which CURRENT stands, and a credential beside it waits for its end, or is being ended."""
 
 CLOSED: Final = frozenset({Stage.RETIRED, Stage.ABANDONED, Stage.CUT})
 """The stages in which a rotation is over."""
@@ -47,9 +49,10 @@ TRANSITIONS: Final[dict[Stage, frozenset[Stage]]] = {
     Stage.MINTING: frozenset({Stage.PENDING, Stage.CUT}),
     Stage.PENDING: frozenset({Stage.PROMOTED, Stage.ABANDONING, Stage.CUT}),
     Stage.ABANDONING: frozenset({Stage.ABANDONED, Stage.CUT}),
-    Stage.PROMOTED: frozenset({Stage.RETIRED, Stage.REVERTING, Stage.CUT}),
+    Stage.PROMOTED: frozenset({Stage.RETIRING, Stage.RETIRED, Stage.REVERTING, Stage.CUT}),
     Stage.REVERTING: frozenset({Stage.REVERTED, Stage.CUT}),
-    Stage.REVERTED: frozenset({Stage.RETIRED, Stage.CUT}),
+    Stage.REVERTED: frozenset({Stage.RETIRING, Stage.RETIRED, Stage.CUT}),
+    Stage.RETIRING: frozenset({Stage.RETIRED, Stage.CUT}),
     Stage.CUTTING: frozenset({Stage.CUT}),
     Stage.RETIRED: frozenset(),
     Stage.ABANDONED: frozenset(),
@@ -58,6 +61,10 @@ TRANSITIONS: Final[dict[Stage, frozenset[Stage]]] = {
 
 HISTORY_KEPT: Final = 20
 """Closed rotations kept in the record, which is written several times in each rotation."""
+
+FORMAT: Final = 1
+"""What a record's ``format`` may be at most. It grows only where an older Keyturn would do harm with a newer record; a
+field that it merely does not know it keeps."""
 
 CUTS_KEPT: Final = 5
 """So many of those before that a revocation has ended: what it has ended is told by them."""
@@ -70,7 +77,7 @@ class Rotation:
     ``ends`` names the credential that dies at retirement, ``before`` what a mint found at the target.
     ``target`` is the system that the rotation works at, as the catalogue told it at the beginning. ``urgent``
     says that the old credential may be known to others, ``refused`` that the target refused the candidate,
-    ``canary_passed`` that the first wave of consumers is well.
+    ``canary_passed`` that the first wave of consumers is well. ``unknown`` are the fields of a newer Keyturn's.
     """
 
     token: str
@@ -93,6 +100,7 @@ class Rotation:
     urgent: bool = False
     refused: bool = False
     canary_passed: bool = False
+    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def to(self, stage: Stage, **changes: Any) -> "Rotation":
         """This rotation one stage on. Raises Invalid for a step that the table does not allow."""
@@ -102,22 +110,42 @@ class Rotation:
 
     def to_data(self) -> dict[str, Any]:
         """As JSON-ready data."""
-        return {
+        return dict(self.unknown) | {
             name: value.isoformat() if isinstance(value, datetime) else value
-            for name, value in ((n, getattr(self, n)) for n in self.__dataclass_fields__)
+            for name, value in ((n, getattr(self, n)) for n in ROTATION_TYPES)
             if value not in (None, (), {}) and value is not False
         }
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> "Rotation":
-        """The reverse of :meth:`to_data`."""
-        read = dict(data)
-        for name in ("opened_at", "promoted_at", "closed_at"):
-            if name in read:
-                read[name] = datetime.fromisoformat(read[name])
-        for name in ("acknowledged", "before"):
-            read[name] = tuple(read.get(name, ()))
-        return Rotation(**{**read, "stage": Stage(read["stage"])})
+        """The reverse of :meth:`to_data`. Raises ValueError, TypeError, KeyError for what is no rotation."""
+        known = {name: _as(ROTATION_TYPES[name], value) for name, value in data.items() if name in ROTATION_TYPES}
+        return Rotation(**known, unknown={name: value for name, value in data.items() if name not in ROTATION_TYPES})
+
+
+ROTATION_TYPES: Final[Mapping[str, Any]] = {one.name: one.type for one in fields(Rotation) if one.name != "unknown"}
+"""The fields of a rotation as its record keeps them, and what each holds."""
+
+
+def _as(kind: Any, value: Any) -> Any:
+    """A field out of JSON. Raises ValueError, TypeError for what it can't be."""
+    if kind in (datetime, datetime | None):
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise ValueError("a moment without its time zone")
+        return moment
+    if kind == tuple[str, ...]:
+        return tuple(_insist(str, one) for one in _insist(list, value))
+    if kind == Mapping[str, str]:
+        return {name: _insist(str, one) for name, one in _insist(dict, value).items()}
+    return Stage(value) if kind is Stage else _insist(int if kind == int | None else kind, value)
+
+
+def _insist(kind: type, value: Any) -> Any:
+    """The value, which is of this type. Raises TypeError."""
+    if type(value) is not kind:
+        raise TypeError(f"{kind.__name__} expected")
+    return value
 
 
 @dataclass(frozen=True)
@@ -127,6 +155,7 @@ class Record:
     ``candidate`` is kept only while the rotation is PENDING, ABANDONING or CUTTING. ``frozen`` names the incident that
     keeps schedules from replacing the secret, until a new credential is in force. ``rest`` are the fields beside the
     credential of a secret whose every version that incident has destroyed: the next candidate is laid over them.
+    ``unknown`` are the fields of a newer Keyturn's record.
     """
 
     rotation: Rotation | None = None
@@ -136,6 +165,7 @@ class Record:
     age: float = 0.0
     frozen: str = ""
     rest: SecretFields | None = None
+    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def open(self) -> Rotation | None:
@@ -153,6 +183,14 @@ class Record:
         if self.retiring:
             return 0
         return len(list(takewhile(lambda past: past.refused, reversed(self.history))))
+
+    def next_sequence(self, stands: int = 0) -> int:
+        """The number of what is done next at the target, where ``stands`` was written last: greater than all before.
+
+        A Lamport clock: it goes on from whichever is ahead, so a record that was lost or restored heals by itself.
+        """
+        known = (*self.history, *([self.rotation] if self.rotation else []))
+        return max(self.version, stands, *(past.sequence for past in known)) + 1
 
     def dead(self, version: int) -> bool:
         """Whether a revocation has ended what the hub's ``version`` holds: nothing may put it in force again.
@@ -181,7 +219,8 @@ class Record:
 
         The history is one text, since OpenBao takes at most 1,000 strings in a request.
         """
-        return {
+        return dict(self.unknown) | {
+            "format": FORMAT,
             "rotation": self.rotation.to_data() if self.rotation else None,
             "candidate": self.candidate.reveal() if self.candidate else None,
             "history": json.dumps([past.to_data() for past in self.history]),
@@ -191,16 +230,35 @@ class Record:
 
     @staticmethod
     def from_data(data: Mapping[str, Any], version: int, age: float) -> "Record":
-        """The reverse of :meth:`to_data`."""
+        """The reverse of :meth:`to_data`; one without a format is older.
+
+        Raises Newer for a newer format, ValueError, TypeError, KeyError for what is no record.
+        """
+        if (form := _insist(int, data.get("format", FORMAT))) > FORMAT:
+            raise Newer(form)
+        history = json.loads(_insist(str, data.get("history", "[]")))
         return Record(
-            Rotation.from_data(data["rotation"]) if data.get("rotation") else None,
-            SecretFields(data["candidate"]) if data.get("candidate") else None,
-            tuple(Rotation.from_data(past) for past in json.loads(data.get("history", "[]"))),
+            Rotation.from_data(_insist(dict, data["rotation"])) if data.get("rotation") else None,
+            SecretFields(_insist(dict, data["candidate"])) if data.get("candidate") else None,
+            tuple(Rotation.from_data(_insist(dict, past)) for past in _insist(list, history)),
             version,
             age,
-            data.get("frozen", ""),
-            SecretFields(data["rest"]) if data.get("rest") else None,
+            _insist(str, data.get("frozen", "")),
+            SecretFields(_insist(dict, data["rest"])) if data.get("rest") else None,
+            {name: value for name, value in data.items() if name not in RECORD_FIELDS},
         )
+
+
+RECORD_FIELDS: Final = frozenset({"format", "rotation", "candidate", "history", "frozen", "rest"})
+"""The fields of a record as the hub keeps it."""
+
+
+class Newer(Exception):
+    """A record of a ``format`` that this Keyturn does not know."""
+
+    def __init__(self, form: int) -> None:
+        super().__init__(form)
+        self.format = form
 
 
 def kept(*history: Rotation) -> tuple[Rotation, ...]:

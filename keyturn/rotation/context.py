@@ -36,7 +36,7 @@ def alive(holder: str) -> bool | None:
     pid, _, started = process.partition("/")
     if host != socket.gethostname():
         return None
-    state, began = _stands(int(pid))
+    state, began = _stands(int(pid)) if pid.isdecimal() else ("X", "")
     # A process that ended stays as a zombie until its parent asks for it.
     if began != started or state in "ZX":
         return False

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from keyturn.core.errors import KeyturnError
+from keyturn.core.record import Stage
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import load
@@ -36,5 +37,5 @@ def renew(keyturn: Keyturn, path: str) -> None:
     if current:
         strategy.keep_alive(strategy.ends(current.fields))
     retiring = record.retiring
-    if retiring and not retiring.urgent:
+    if retiring and retiring.stage is not Stage.RETIRING and not retiring.urgent:
         strategy.keep_alive(retiring.ends)

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import Final
 
-from keyturn.core.errors import Conflict, Locked, Superseded
-from keyturn.core.record import Record, Rotation, Stage
+from keyturn.core.errors import Conflict, Invalid, Locked, Superseded
+from keyturn.core.hub import State
+from keyturn.core.record import FORMAT, Newer, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn, alive
 
@@ -12,9 +13,26 @@ ROTATIONS: Final = "rotations"
 
 
 def load(keyturn: Keyturn, path: str) -> Record:
-    """The secret's record; an empty one when it has never been rotated."""
+    """The secret's record; an empty one when it has never been rotated. Raises Invalid for one that can't be read."""
     state = keyturn.hub.read_state(f"{ROTATIONS}/{path}")
-    return Record.from_data(state.data, state.version, state.age) if state else Record()
+    return read(keyturn, path, state) if state else Record()
+
+
+def read(keyturn: Keyturn, path: str, state: State) -> Record:
+    """The record that this entry of the hub's is. Raises Invalid, naming no more of it than its place."""
+    place = f"{keyturn.hub.state_mount}/{ROTATIONS}/{path}"
+    try:
+        return Record.from_data(state.data, state.version, state.age)
+    except Newer as newer:
+        problem = f"its record is of format {newer.format}, and this Keyturn knows {FORMAT} at most"
+        raise Invalid("read", path, problem, "Let the newest Keyturn that works here do it") from None
+    except (ValueError, TypeError, KeyError):
+        problem = f"its record {place} can't be read: somebody else has written there"
+        hint = "Put back what was there from a snapshot of the hub"
+        lost = "the next rotation begins a new one; whatever it held open is forgotten, and the old credential stays"
+        raise Invalid(
+            "read", path, problem, f"{hint}, or remove it (`vault kv metadata delete {place}`): {lost}"
+        ) from None
 
 
 def save(
@@ -39,7 +57,12 @@ def claim(keyturn: Keyturn, path: str, record: Record) -> Record:
     if rotation and rotation.stage is Stage.CUTTING:
         hint = "Nothing to do: it goes on by itself, and replaces the secret where that was asked for"
         raise Locked("rotate", path, f"the revocation {record.frozen} holds it", hint)
-    if rotation is None or rotation.holder == keyturn.holder:
+    return take_over(keyturn, path, record, rotation) if rotation else record
+
+
+def take_over(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -> Record:
+    """Make this process the holder of ``rotation``. Raises Locked while its holder may be at work."""
+    if rotation.holder == keyturn.holder:
         return record
     living = alive(rotation.holder)
     if living or (living is None and record.age < keyturn.patience):
@@ -50,9 +73,21 @@ def claim(keyturn: Keyturn, path: str, record: Record) -> Record:
         raise held(path, rotation) from None
 
 
+def insist_on_holding(keyturn: Keyturn, path: str, record: Record) -> None:
+    """Read the record again, directly before a target is changed that can't refuse a worker that was suspended.
+
+    Raises Locked when another worker has gone on from it.
+    """
+    newest = load(keyturn, path)
+    if newest.version != record.version:
+        rotation = newest.rotation or record.rotation
+        raise held(path, rotation) if rotation else Locked("rotate", path, "another run has finished it")
+
+
 def held(path: str, rotation: Rotation) -> Locked:
     """The word to whoever comes second."""
-    host, pid = rotation.holder.split("/")[:2]
+    host, _, process = rotation.holder.partition("/")
+    pid = process.partition("/")[0]
     hint = "Nothing to do: it goes on by itself, and a later run finishes it should that process die"
     return Locked("rotate", path, f"rotation {rotation.token} is held by process {pid} on {host}", hint)
 

@@ -18,12 +18,16 @@ def revert(keyturn: Keyturn, path: str, token: str, why: str) -> Rotation:
     """Make the version before rotation ``token`` CURRENT again. Taken back already is success.
 
     What it put in force becomes the credential that is retired after its grace. Raises NotFound when the hub
-    keeps no version before, Superseded when CURRENT has moved on.
+    keeps no version before, Superseded when CURRENT has moved on, or what was before is being ended.
     """
     record = open_by(keyturn, path, token)
     rotation = record.rotation
     if rotation is None or rotation.stage is Stage.REVERTED:
         return rotation or closed(path, token)
+    if rotation.stage is Stage.RETIRING:
+        problem = f"the credential before version {rotation.version} is being ended, so it can't serve again"
+        hint = f"Version {rotation.version} stays in force: mend the consumers, or rotate again"
+        raise Superseded("take back", path, problem, hint)
     check_target(keyturn, path, rotation)
     with recorded(keyturn, "revert", path, place=keyturn.target(path), note=why) as doing:
         reverted = taken_back(keyturn, path, record, why)

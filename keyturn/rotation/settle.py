@@ -3,17 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-from keyturn.core.errors import Conflict, KeyturnError
+from keyturn.core.errors import Conflict, KeyturnError, Locked, Superseded
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation.attempt import still_named
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import freezes
 from keyturn.rotation.guard import moved
 from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import load, save
+from keyturn.rotation.records import insist_on_holding, load, save, take_over
 from keyturn.rotation.rollout import canary, tell
 from keyturn.rotation.sync import look, sync
+
+ROUNDS: Final = 5
+"""How often a retirement begins again because others wrote the record meanwhile."""
 
 
 class Waive(StrEnum):
@@ -34,40 +38,69 @@ class Retirement:
     held_by: tuple[str, ...] = ()
 
 
+class Overtaken(Conflict):
+    """Another run has written the record since it was read: what was decided on it holds no longer."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("retire", path, "another run has written its record meanwhile", "The next run goes on with it")
+
+
 def retire(keyturn: Keyturn, path: str, waive: Waive = Waive.NOTHING, token: str | None = None) -> Retirement:
     """End the old credential when its grace is over and all the evidence is there. Absent is success.
 
     Consumers that were silent are told again first. What holds it back is named; ``max_grace``, and waiving
     everything, end it all the same and say so in the history. With ``token`` only the credential before that
-    rotation is ended.
+    rotation is ended. One whose end was begun is ended, without evidence again. That another run is at it holds
+    it back here.
     """
     told = load(keyturn, path).retiring
-    if told and waive is not Waive.EVERYTHING:
+    if told and waive is not Waive.EVERYTHING and told.stage is not Stage.RETIRING:
         secret = keyturn.secret(path)
         tell(keyturn, path, told, canary(secret, told) or secret.consumers)
+    for _ in range(ROUNDS):
+        try:
+            return retired(keyturn, path, waive, token)
+        except Overtaken:
+            continue  # such as an acknowledgement, or a rollback
+        except Locked as held:
+            return Retirement(path, told.version if told else None, retired=False, held_by=(held.problem,))
+    raise Overtaken(path)
+
+
+def retired(keyturn: Keyturn, path: str, waive: Waive, token: str | None) -> Retirement:
+    """The same, on what the record says now. Raises Overtaken, Locked, and what the target says."""
     record = load(keyturn, path)
     rotation = record.retiring
     if rotation is None or token not in (None, rotation.token):
         return Retirement(path, None, retired=False)
     if serves_again(keyturn, path, rotation):
-        close(keyturn, path, record, rotation, "not ended: CURRENT names the old credential again")
-        return Retirement(path, rotation.version, retired=False)
+        return spared(keyturn, path, record, rotation, SERVES_AGAIN)
     if elsewhere := moved(keyturn, path, rotation):
         return leave(keyturn, path, record, rotation, elsewhere, waive)
+    if rotation.stage is Stage.RETIRING:
+        return end(keyturn, path, take_over(keyturn, path, record, rotation))
     held_by = tuple(obstacles(keyturn, path, rotation, waive))
     forced = waived(keyturn, path, rotation, waive)
     if held_by and not forced:
         return Retirement(path, rotation.version, retired=False, held_by=held_by)
-    end(keyturn, path, record, rotation, f"{forced}: {'; '.join(held_by)}" if held_by else "")
-    return Retirement(path, rotation.version, retired=True)
+    note = f"{forced}: {'; '.join(held_by)}" if held_by else ""
+    return end(keyturn, path, ending(keyturn, path, record, rotation, note))
+
+
+SERVES_AGAIN: Final = "CURRENT names the old credential again"
+
+
+def spared(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: str) -> Retirement:
+    """Close the rotation without ending anything. Raises Overtaken."""
+    close(keyturn, path, record, rotation, f"not ended: {why}")
+    return Retirement(path, rotation.version, retired=False)
 
 
 def leave(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: str, waive: Waive) -> Retirement:
     """Keep waiting; a person who waives everything closes the rotation, and ends the credential by hand."""
     if waive is not Waive.EVERYTHING:
         return Retirement(path, rotation.version, retired=False, held_by=(why,))
-    close(keyturn, path, record, rotation, f"not ended: {why}")
-    return Retirement(path, rotation.version, retired=False)
+    return spared(keyturn, path, record, rotation, why)
 
 
 def waived(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive) -> str:
@@ -80,15 +113,51 @@ def waived(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive) -> str
     return ""
 
 
-def end(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note: str) -> None:
-    """Let the target forget the old credential, take what is left of it out of CURRENT, and close the rotation."""
-    with recorded(keyturn, "retire", path, place=keyturn.target(path), note=note) as doing:
+def ending(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note: str) -> Record:
+    """Save that the old credential is being ended, before the target is told: from here on nothing puts it back.
+
+    Raises Overtaken where another run, such as a rollback, was quicker.
+    """
+    said = "; ".join(filter(None, (rotation.note, note)))
+    try:
+        return save(keyturn, path, record, rotation.to(Stage.RETIRING, holder=keyturn.holder, note=said))
+    except Conflict:
+        raise Overtaken(path) from None
+
+
+def end(keyturn: Keyturn, path: str, record: Record) -> Retirement:
+    """Let the target forget the old credential, take what is left of it out of CURRENT, and close the rotation.
+
+    What a person has put in force again meanwhile is spared, and so is what a newer rotation has written at the target.
+    Raises Locked where another run has taken it over.
+    """
+    rotation = record.retiring
+    if rotation is None:
+        return Retirement(path, None, retired=False)
+    with recorded(keyturn, "retire", path, place=keyturn.target(path), note=rotation.note) as doing:
         doing.version, doing.fingerprint = rotation.version or 0, rotation.fingerprint
-        keyturn.open_strategy(path).revoke(rotation.ends, rotation.sequence)
+        if why := not_ended(keyturn, path, record, rotation):
+            doing.note = f"not ended: {why}"
+            return spared(keyturn, path, record, rotation, why)
         changed = tidy(keyturn, path)
-    close(keyturn, path, record, rotation, "; ".join(filter(None, (rotation.note, note))))
+    close(keyturn, path, record, rotation, rotation.note)
     if changed:
         sync(keyturn, path)
+    return Retirement(path, rotation.version, retired=True)
+
+
+def not_ended(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -> str:
+    """End it at the target; why that was left, empty where it was not."""
+    if serves_again(keyturn, path, rotation):
+        return SERVES_AGAIN
+    insist_on_holding(keyturn, path, record)
+    try:
+        keyturn.open_strategy(path).revoke(rotation.ends, rotation.sequence)
+    except Superseded as superseded:
+        if load(keyturn, path).version != record.version:
+            raise
+        return superseded.problem  # as after a restored backup: what was to be ended has been replaced there
+    return ""
 
 
 def tidy(keyturn: Keyturn, path: str) -> bool:
@@ -148,10 +217,16 @@ def uses(keyturn: Keyturn, path: str, rotation: Rotation) -> Sequence[str]:
 
 
 def close(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note: str) -> None:
-    """Move the rotation into the history; another worker having done so is success."""
+    """Move the rotation into the history; another worker having done so is success.
+
+    Raises Overtaken where it stands in another stage by now, such as taken back.
+    """
     try:
         save(keyturn, path, record, rotation.to(Stage.RETIRED, closed_at=keyturn.clock(), note=note))
     except Conflict:
         newer = load(keyturn, path)
-        if newer.retiring and newer.retiring.token == rotation.token:
-            close(keyturn, path, newer, newer.retiring, note)
+        if newer.retiring is None or newer.retiring.token != rotation.token:
+            return
+        if newer.retiring.stage is not rotation.stage:
+            raise Overtaken(path) from None
+        close(keyturn, path, newer, newer.retiring, note)

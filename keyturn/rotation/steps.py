@@ -17,7 +17,7 @@ from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import UNFINISHED, Decision, insist_on_room, promoted_last
 from keyturn.rotation.guard import check_target, guard_candidate, moved
 from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import claim, held, load, open_by, save
+from keyturn.rotation.records import claim, held, insist_on_holding, load, open_by, save
 
 
 def resume(keyturn: Keyturn, path: str, token: str) -> Attempt:
@@ -53,7 +53,7 @@ def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Record | None =
     if record.open.stage is Stage.MINTING:
         known = [attempt.current.fields] if attempt.current else []
         with recorded(keyturn, "stage", path, note="an earlier run died while it made a candidate"):
-            insist_on_holding(keyturn, attempt)
+            insist_on_holding(keyturn, attempt.path, attempt.record)
             keyturn.open_strategy(path).sweep(record.open.before, known)
             return mint(keyturn, attempt)
     return attempt
@@ -123,7 +123,7 @@ def mint(keyturn: Keyturn, attempt: Attempt) -> Attempt:
 
     Raises Locked, and gives the candidate back, when another worker took the rotation over meanwhile.
     """
-    insist_on_holding(keyturn, attempt)
+    insist_on_holding(keyturn, attempt.path, attempt.record)
     pending, candidate = attempt.rotation.to(Stage.PENDING), minted(keyturn, attempt)
     try:
         return replace(attempt, record=save(keyturn, attempt.path, attempt.record, pending, candidate))
@@ -131,16 +131,6 @@ def mint(keyturn: Keyturn, attempt: Attempt) -> Attempt:
         unsaved = Change(attempt.path, attempt.record.version, candidate, attempt.serving)
         keyturn.open_strategy(attempt.path).abandon(unsaved)
         raise held(attempt.path, load(keyturn, attempt.path).rotation or attempt.rotation) from None
-
-
-def insist_on_holding(keyturn: Keyturn, attempt: Attempt) -> None:
-    """Read the record again, directly before a target is changed that can't refuse a worker that was suspended.
-
-    Raises Locked when another worker took the rotation over.
-    """
-    newest = load(keyturn, attempt.path)
-    if newest.version != attempt.record.version:
-        raise held(attempt.path, newest.rotation or attempt.rotation)
 
 
 def minted(keyturn: Keyturn, attempt: Attempt) -> SecretFields:

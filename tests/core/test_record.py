@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.core.errors import Invalid
-from keyturn.core.record import HISTORY_KEPT, OPEN, TRANSITIONS, Record, Rotation, Stage
+from keyturn.core.record import CLOSED, FORMAT, HISTORY_KEPT, OPEN, TRANSITIONS, Newer, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 
 ALLOWED = {
@@ -19,10 +19,13 @@ ALLOWED = {
     ("pending", "abandoning"),
     ("abandoning", "abandoned"),
     ("promoted", "retired"),
+    ("promoted", "retiring"),
     ("promoted", "reverting"),
     ("reverting", "reverted"),
     ("reverted", "retired"),
-    *((stage, "cut") for stage in ("minting", "pending", "abandoning", "promoted", "reverting", "reverted", "cutting")),
+    ("reverted", "retiring"),
+    ("retiring", "retired"),
+    *((stage.value, "cut") for stage in Stage if stage not in CLOSED),
 }
 NOW = datetime(2025, 3, 3, 12, tzinfo=UTC)
 
@@ -68,7 +71,7 @@ def test_every_open_rotation_can_be_closed_and_a_closed_one_stays_so() -> None:
 def test_a_record_says_who_holds_it_and_what_waits_for_retirement(stage: Stage) -> None:
     record = Record(rotation(stage))
     assert (record.open is not None) is (stage in OPEN)
-    assert (record.retiring is not None) is (stage in {Stage.PROMOTED, Stage.REVERTED})
+    assert (record.retiring is not None) is (stage in {Stage.PROMOTED, Stage.REVERTED, Stage.RETIRING})
 
 
 @pytest.mark.parametrize("stage", [Stage.RETIRED, Stage.ABANDONED, Stage.CUT])
@@ -157,6 +160,31 @@ def test_a_record_survives_json(
 ) -> None:
     record = Record(rotation, candidate, history, version, age)
     assert Record.from_data(json.loads(json.dumps(record.to_data())), version, age) == record
+
+
+def test_a_record_without_a_format_is_read_and_gets_one() -> None:
+    old = {name: value for name, value in Record(rotation()).to_data().items() if name != "format"}
+    assert Record.from_data(old, 3, 0.0) == Record(rotation(), version=3)
+    assert Record.from_data(old, 3, 0.0).to_data()["format"] == FORMAT
+
+
+@given(rotation=rotations, unknown=st.dictionaries(st.text(min_size=1).map("new-{}".format), values, min_size=1))
+def test_what_a_newer_keyturn_has_added_is_kept(rotation: Rotation, unknown: dict[str, object]) -> None:
+    newer = Record(replace(rotation, unknown=unknown), history=(replace(rotation, unknown=unknown),), unknown=unknown)
+    read = Record.from_data(json.loads(json.dumps(newer.to_data())), 0, 0.0)
+    assert read == newer
+    assert Record.from_data(json.loads(json.dumps(read.having(read.history[0]).to_data())), 0, 0.0).unknown == unknown
+
+
+def test_a_format_that_is_newer_is_not_read() -> None:
+    with pytest.raises(Newer):
+        Record.from_data(Record().to_data() | {"format": FORMAT + 1}, 1, 0.0)
+
+
+def test_the_next_number_is_greater_than_all_that_the_record_and_the_target_know() -> None:
+    record = Record(rotation(), history=(replace(rotation(Stage.ABANDONED), sequence=9),), version=4)
+    assert [record.next_sequence(stands) for stands in (0, 9, 30)] == [10, 10, 31]
+    assert Record(version=12).next_sequence() == 13
 
 
 def test_a_record_does_not_show_its_candidate() -> None:
