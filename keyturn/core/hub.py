@@ -1,12 +1,14 @@
 """The port of the hub: the KV v2 that is the system of record, and the engines it has."""
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
 from keyturn.core.engines import Authority, DatabaseEngine
+from keyturn.core.errors import Invalid
 from keyturn.core.ledger import Signer
 from keyturn.core.sensitive import SecretFields, Sensitive
 
@@ -22,10 +24,16 @@ SUSPECTED_AT = "keyturn-suspected-at"
 """Custom metadata: which rotation's credential may be known to others, and since when; written like WANTED_AT."""
 
 
-def moment(custom: Mapping[str, str], name: str) -> datetime | None:
-    """A moment in custom metadata; None where it is absent or empty."""
-    said = custom.get(name)
-    return datetime.fromisoformat(said) if said else None
+def moment(path: str, name: str, text: str) -> datetime | None:
+    """What the custom metadata ``name`` of a secret holds; None where it is empty. Raises Invalid for no moment."""
+    if not text:
+        return None
+    with suppress(ValueError):
+        if (at := datetime.fromisoformat(text)).tzinfo:
+            return at
+    problem = f"its metadata {name} is no moment with a time zone: somebody has edited it"
+    hint = f"Write it anew, such as `vault kv metadata patch -custom-metadata={name}=2026-03-01T12:00:00Z`"
+    raise Invalid("read", path, problem, f"{hint}, or leave it empty")
 
 
 @dataclass(frozen=True)
@@ -38,8 +46,8 @@ class HubSecret:
     custom: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def marked(self, name: str) -> datetime | None:
-        """A moment in the custom metadata; None where it is absent or empty."""
-        return moment(self.custom, name)
+        """A moment in the custom metadata; None where it is absent or empty. Raises Invalid for what is none."""
+        return moment(self.path, name, self.custom.get(name, ""))
 
 
 class VersionState(StrEnum):
@@ -94,13 +102,13 @@ class SecretInfo:
         return self.marked(ROTATED_AT) or (self.versions[-1].created_at if self.versions else None)
 
     def marked(self, name: str) -> datetime | None:
-        """A moment in the custom metadata; None where it is absent or empty."""
-        return moment(self.custom, name)
+        """A moment in the custom metadata; None where it is absent or empty. Raises Invalid for what is none."""
+        return moment(self.path, name, self.custom.get(name, ""))
 
     def asked(self, name: str) -> datetime | None:
         """When WANTED_AT or SUSPECTED_AT was said of the credential that is CURRENT; None where of none or another."""
-        token, _, moment = self.custom.get(name, "").partition(" ")
-        return datetime.fromisoformat(moment) if moment and token == self.promoted_by else None
+        token, _, said = self.custom.get(name, "").partition(" ")
+        return moment(self.path, name, said) if token == self.promoted_by else None
 
     @property
     def promoted_by(self) -> str:
@@ -158,7 +166,7 @@ class Hub(Protocol):
         """An entry in Keyturn's own mount, which consumers can't read."""
 
     def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
-        """Write such an entry and return its new version; only the newest version is kept."""
+        """Write such an entry and return its new version; only the newest version is kept. A deleted one is none."""
 
     def list_state(self, prefix: str) -> Iterator[str]:
         """Every entry's path below ``prefix``, itself included in each path."""

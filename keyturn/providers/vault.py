@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from keyturn.core.engines import Authority
-from keyturn.core.errors import Conflict, Invalid
+from keyturn.core.errors import Conflict, Invalid, NotFound
 from keyturn.core.hub import HubSecret, Right, SecretInfo, State, VersionInfo
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.vault_calls import Calls
@@ -86,11 +86,16 @@ class VaultHub:
         return State(body["data"], body["metadata"]["version"], max(0.0, age))
 
     def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
-        """Write such an entry; only the newest version is kept, so that no old candidate stays readable."""
-        if cas == 0:
-            url = self._state_url("metadata", path)
-            self._calls.post("prepare", self._state_name(path), url, {"max_versions": 1})
-        return self._put(self._state_url("data", path), self._state_name(path), data, cas)
+        """Write such an entry; only the newest version is kept, so that no old candidate stays readable.
+
+        One that somebody has deleted is none, and is written with ``cas`` 0, while the hub goes on counting.
+        """
+        try:
+            return self._create_state(path, data) if cas == 0 else self._put_state(path, data, cas)
+        except Conflict:
+            if cas or not (gone := self._last_deleted(path)):
+                raise
+            return self._put_state(path, data, gone)
 
     def list_state(self, prefix: str) -> Iterator[str]:
         """Every entry's path below ``prefix``."""
@@ -154,6 +159,20 @@ class VaultHub:
         """Let go of the connections."""
         self._calls.close()
 
+    def _create_state(self, path: str, data: Mapping[str, Any]) -> int:
+        url = self._state_url("metadata", path)
+        self._calls.post("prepare", self._state_name(path), url, {"max_versions": 1})
+        return self._put_state(path, data, 0)
+
+    def _put_state(self, path: str, data: Mapping[str, Any], cas: int) -> int:
+        return self._put(self._state_url("data", path), self._state_name(path), data, cas)
+
+    def _last_deleted(self, path: str) -> int:
+        """The number of an entry's newest version, where that was deleted or destroyed; else 0."""
+        body = self._get(self._state_url("metadata", path), self._state_name(path))
+        info = _info(path, body) if body else None
+        return info.version if info and not info.served else 0
+
     def _read_fingerprint_key(self) -> Sensitive | None:
         state = self.read_state(FINGERPRINT_KEY)
         return Sensitive(state.data["key"]) if state else None
@@ -161,9 +180,13 @@ class VaultHub:
     def _make_fingerprint_key(self) -> Sensitive:
         key = secrets.token_hex(32)
         try:
-            self.write_state(FINGERPRINT_KEY, {"key": key}, cas=0)
+            self._create_state(FINGERPRINT_KEY, {"key": key})
         except Conflict:
-            return self._read_fingerprint_key() or self._make_fingerprint_key()  # another worker made it
+            if made := self._read_fingerprint_key():  # another worker made it
+                return made
+            problem = "the key of all fingerprints was deleted: no copy could be told from another any more"
+            hint = f"Give it back: `vault kv undelete -mount={self.state_mount} -versions=1 {FINGERPRINT_KEY}`"
+            raise NotFound("read", self._state_name(FINGERPRINT_KEY), problem, f"{hint}, or from a snapshot") from None
         return Sensitive(key)
 
     def _state_url(self, kind: str, path: str) -> str:

@@ -9,7 +9,7 @@ from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
 from keyturn.revocation.incident import Incident, Progress
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.guard import moved
-from keyturn.rotation.records import load, rewrite
+from keyturn.rotation.records import load, load_whatever, rewrite
 
 CUTS: Final = uuid.UUID("3f0f6c0e-64a5-5d8e-8a0e-0c9d9a6f3b52")
 """Namespace of the tokens of cuts (RFC 9562, version 5): the same for every run of an incident."""
@@ -37,10 +37,13 @@ def own(record: Record, token: str) -> Rotation | None:
 
 
 def seize(keyturn: Keyturn, incident: Incident, known: Progress) -> Record:
-    """Take the secret's record, whoever holds it: from here on every other run is refused. Taken before is success."""
+    """Take the secret's record, whoever holds it: from here on every other run is refused. Taken before is success.
+
+    One that can't be read is written over: a revocation is refused by no bookkeeping.
+    """
     path, token = known.path, token_of(incident.id, known.path)
     while True:
-        record = load(keyturn, path)
+        record = load_whatever(keyturn, path)
         mine = record.rotation is not None and record.rotation.token == token
         # What has been cut is never taken again: by now a new credential may be in force.
         if known.cut_at or mine or own(record, token):

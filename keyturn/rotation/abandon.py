@@ -65,5 +65,5 @@ def without(keyturn: Keyturn, attempt: Attempt, current: HubSecret) -> HubSecret
 def keep_age(keyturn: Keyturn, path: str) -> None:
     """Write the secret's age down where only its newest version told it, before that version is written again."""
     info = keyturn.hub.describe(path)
-    if info and info.rotated_at and ROTATED_AT not in info.custom:
+    if info and ROTATED_AT not in info.custom and info.rotated_at:
         keyturn.hub.annotate(path, {ROTATED_AT: info.rotated_at.isoformat()})

@@ -227,7 +227,10 @@ def bring(keyturn: Keyturn, paths: list[str], patient: frozenset[str]) -> Outcom
 
 def rotating(keyturn: Keyturn, path: str) -> bool:
     """Whether a rotation that may be at work holds the secret, or has written what is CURRENT."""
-    rotation = None if path == EVERYTHING else load(keyturn, path).rotation
+    try:
+        rotation = None if path == EVERYTHING else load(keyturn, path).rotation
+    except Invalid:
+        return False  # a record that can't be read is told of elsewhere, and holds up no copy
     if rotation is None or alive(rotation.holder) is False:
         return False
     info = keyturn.hub.describe(path)

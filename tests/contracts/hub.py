@@ -70,6 +70,11 @@ class HubContract:
         raise NotImplementedError
 
     @pytest.fixture
+    def remove_state(self) -> Callable[[str, str], None]:
+        """Deletes or destroys version 1 of an entry of state, as an operator does: ``delete``, ``destroy``."""
+        raise NotImplementedError
+
+    @pytest.fixture
     def delete_after(self) -> Callable[[str, timedelta], None]:
         """Has the hub delete what is written to a secret from now on by itself, so long after it was written."""
         raise NotImplementedError
@@ -214,6 +219,20 @@ class HubContract:
         state = hub.read_state(path)
         assert state is not None
         assert (state.version, state.data) == (2, {"n": [2, None]})
+
+    @pytest.mark.parametrize("way", ["delete", "destroy"])
+    def test_deleted_state_is_none_and_can_be_written_anew(
+        self, hub: Hub, path: str, remove_state: Callable[[str, str], None], way: str
+    ) -> None:
+        hub.write_state(path, {"n": 1}, cas=0)
+        remove_state(path, way)
+        assert hub.read_state(path) is None
+        assert hub.write_state(path, {"n": 2}, cas=0) == 2
+        with pytest.raises(Conflict):
+            hub.write_state(path, {"n": 3}, cas=0)
+        state = hub.read_state(path)
+        assert state is not None
+        assert (state.version, state.data) == (2, {"n": 2})
 
     def test_the_age_of_state_is_young_after_a_write(self, hub: Hub, path: str) -> None:
         hub.write_state(path, {"n": 1}, cas=0)

@@ -42,6 +42,11 @@ def hub_as(lab: Lab, token_file: Path, *rules: str, namespace: str | None = None
     return VaultHub(HubSettings(lab.world.hub_address, token_file=str(token_file), namespace=namespace))
 
 
+def new_hub_at(hub: VaultHub) -> VaultHub:
+    """The same hub, opened anew: it knows nothing yet."""
+    return VaultHub(hub.settings)
+
+
 class TestVaultHub(HubContract):
     """The contract on the root namespace."""
 
@@ -52,6 +57,15 @@ class TestVaultHub(HubContract):
     @pytest.fixture
     def delete_newest(self, lab: Lab) -> Callable[[str], None]:
         return lambda path: lab.root.secrets.kv.v2.delete_latest_version_of_secret(path, mount_point="secret")
+
+    @pytest.fixture
+    def remove_state(self, lab: Lab) -> Callable[[str, str], None]:
+        kv = lab.root.secrets.kv.v2
+        ways = {
+            "delete": lambda path: kv.delete_latest_version_of_secret(path, mount_point="keyturn"),
+            "destroy": lambda path: kv.destroy_secret_versions(path, [1], mount_point="keyturn"),
+        }
+        return lambda path, way: ways[way](path)
 
     @pytest.fixture
     def delete_after(self, lab: Lab) -> Callable[[str, timedelta], None]:
@@ -99,6 +113,17 @@ class TestVaultHub(HubContract):
     @pytest.fixture
     def rotate_key(self, lab: Lab) -> Callable[[str], None]:
         return lambda name: lab.root.secrets.transit.rotate_key(name)
+
+    def test_a_deleted_fingerprint_key_is_not_replaced_by_another(
+        self, lab: Lab, new_hub: Callable[[], VaultHub]
+    ) -> None:
+        hub = new_hub()
+        key, mount = hub.fingerprint_key(), hub.state_mount
+        lab.root.secrets.kv.v2.delete_latest_version_of_secret("fingerprint-key", mount_point=mount)
+        with pytest.raises(NotFound, match=r"was deleted.*vault kv undelete"):
+            new_hub_at(hub).fingerprint_key()
+        lab.root.secrets.kv.v2.undelete_secret_versions("fingerprint-key", [1], mount_point=mount)
+        assert new_hub_at(hub).fingerprint_key() == key
 
     def test_an_old_candidate_does_not_stay_in_the_state(self, lab: Lab) -> None:
         path, value = f"rotations/{fresh()}", secret_text()
