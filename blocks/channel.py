@@ -1,7 +1,14 @@
 """Where failed runs are reported: one Apprise address for a webhook, Slack, Teams, PagerDuty or mail."""
 
+from typing import cast
+
 from prefect.blocks.notifications import AppriseNotificationBlock
 from pydantic import Field, SecretStr
+
+from keyturn.core.channel import Announcement
+from keyturn.core.errors import NotFound
+from keyturn.core.sensitive import Sensitive
+from keyturn.providers.apprise_channel import AppriseChannel
 
 
 class FailureChannel(AppriseNotificationBlock):
@@ -20,3 +27,22 @@ class FailureChannel(AppriseNotificationBlock):
         description="Where failures are reported, as an Apprise URL.",
         examples=["slack://TokenA/TokenB/TokenC/#oncall", "mailto://user:pass@example.com"],
     )
+
+
+class BlockChannel:
+    """The channel of that block, which is asked for when something is sent."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def send(self, announcement: Announcement) -> None:
+        """Raises NotFound where there is no such block, and what :class:`AppriseChannel` raises."""
+        AppriseChannel(self._address).send(announcement)
+
+    def _address(self) -> Sensitive:
+        try:
+            block = FailureChannel.load(self._name, _sync=True)  # type: ignore[call-arg]  # added by Prefect's dispatch
+        except ValueError:
+            hint = "Set KEYTURN_FAILURE_URL, or run `keyturn bootstrap` with it"
+            raise NotFound("tell", "whoever is on call", "no failure channel is set", hint) from None
+        return Sensitive(cast(FailureChannel, block).url.get_secret_value())

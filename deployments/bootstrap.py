@@ -16,15 +16,23 @@ import httpx
 from prefect.automations import Automation
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
-from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState, RunDeployment, SendNotification
+from prefect.events.actions import RunDeployment, SendNotification
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from blocks.channel import FailureChannel
 from blocks.workspace import DEFAULT_NAME, KeyturnWorkspace
-from flows.incidents import CLOSED, INCIDENT, OPENED
+from deployments.silence import (
+    FAILED,
+    OURS,
+    POOL,
+    RUNS,
+    crash_automation,
+    silence_automation,
+    unserved_automation,
+    waiting_automation,
+)
 from flows.keep_ledger import BEHIND, LEDGER
 from flows.rotate_due import LATE
 from keyturn.catalogue import Catalogue
@@ -32,18 +40,13 @@ from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.policy import Trigger
 from tasks.workspace import target_limit
 
-POOL: Final = "keyturn"
+WITHDRAWN: Final = ("keyturn: report an incident",)
+"""Automations of earlier versions; incidents are told from their outbox."""
+
 EMERGENCY: Final = "emergency"
 """The work queue of revocations; the first in turn, should one worker serve several queues."""
 AT_ONE_TARGET: Final = 1
 """Fan-outs that may work at one target at the same time, over all workers."""
-
-SILENCE: Final = timedelta(seconds=90)
-"""A run whose process is gone sends no heartbeat; three missed ones count (PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30)."""
-
-OURS: Final = ResourceSpecification({"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.keyturn"})
-RUNS: Final = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
-ENDED: Final = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
 
 SUBJECT: Final = "Keyturn: {{ flow_run.name }} {{ flow_run.state.name | lower }}"
 BODY: Final = """\
@@ -80,15 +83,6 @@ BEHIND_BODY: Final = """\
 
 Ledger: {{ event.payload.ledger }}
 Nothing is lost: what it lacks is sent when it takes it. While that fails this is told once an hour.
-"""
-
-INCIDENT_SUBJECT: Final = "Keyturn: {{ event.payload.incident }} is {{ event.payload.state }}"
-INCIDENT_BODY: Final = """\
-{{ event.payload.why }}
-
-Secrets: {{ event.payload.secrets | join(", ") }}
-Mode: {{ event.payload.mode }}
-Report: `keyturn incidents {{ event.payload.incident }}`, and the artifacts of the run in Prefect.
 """
 
 
@@ -158,38 +152,24 @@ def deploy(file: Path) -> None:
 async def make_automations(failure_url: str | None) -> None:
     """Mark runs whose process is gone as crashed, and rotate what an event asks for.
 
-    Where there is a channel, report every failed or crashed run, every secret that is late, every incident, and every
-    collector of the ledger's entries that is behind.
+    Where there is a channel, report every failed or crashed run, every secret that is late or does not log in, every
+    collector of the ledger's entries that is behind, and silence: no rotations, late runs, a queue that nobody serves.
     """
     await put_automation(crash_automation())
     async with get_client() as client:
         rotate = await client.read_deployment_by_name("rotate-secret/rotate-secret")
+        due = await client.read_deployment_by_name("rotate-due/rotate-due")
     await put_automation(event_automation(rotate.id))
+    for gone in WITHDRAWN:
+        await remove_automation(gone)
     if failure_url:
         channel = await FailureChannel(url=failure_url, notify_type="failure").asave(DEFAULT_NAME, overwrite=True)
         await put_automation(failure_automation(channel))
         await put_automation(late_automation(channel))
-        await put_automation(incident_automation(channel))
         await put_automation(behind_automation(channel))
-
-
-def crash_automation() -> Automation:
-    """No heartbeat for three beats: the run is crashed."""
-    return Automation(
-        name="keyturn: a silent run is crashed",
-        description="A run that stopped sending heartbeats has lost its process.",
-        trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.heartbeat", *ENDED},
-            match=RUNS,
-            match_related=OURS,
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=SILENCE,
-        ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="The run's process sends no heartbeat any more.")],
-    )
+        await put_automation(silence_automation(channel, due.id))
+        await put_automation(waiting_automation(channel))
+        await put_automation(unserved_automation(channel))
 
 
 def failure_automation(channel: Any) -> Automation:
@@ -198,7 +178,7 @@ def failure_automation(channel: Any) -> Automation:
         name="keyturn: report a failed run",
         description="Sends the error's own words, which hold names and a remedy, never a value.",
         trigger=EventTrigger(
-            expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
+            expect=FAILED,
             match=RUNS,
             match_related=OURS,
             for_each={"prefect.resource.id"},
@@ -245,23 +225,6 @@ def late_automation(channel: Any) -> Automation:
     )
 
 
-def incident_automation(channel: Any) -> Automation:
-    """Whoever is on call hears of every incident, when it is opened and when it is over."""
-    return Automation(
-        name="keyturn: report an incident",
-        description="Sends what was revoked and why, and when nothing of it is left. One that stays open fails a run.",
-        trigger=EventTrigger(
-            expect={OPENED, CLOSED},
-            match=ResourceSpecification({"prefect.resource.id": f"{INCIDENT}*"}),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Reactive,
-            threshold=1,
-            within=timedelta(0),
-        ),
-        actions=[SendNotification(block_document_id=channel, subject=INCIDENT_SUBJECT, body=INCIDENT_BODY)],
-    )
-
-
 def behind_automation(channel: Any) -> Automation:
     """A collector that entries don't reach is reported, once an hour."""
     return Automation(
@@ -288,6 +251,13 @@ async def put_automation(automation: Automation) -> None:
         for old in known:
             await client.delete_automation(old.id)
     await automation.acreate()
+
+
+async def remove_automation(name: str) -> None:
+    """Absent is success."""
+    async with get_client() as client:
+        for old in await client.read_automations_by_name(name):
+            await client.delete_automation(old.id)
 
 
 def content(automation: Any) -> dict[str, Any]:

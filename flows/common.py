@@ -14,6 +14,7 @@ from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError, concurr
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
+from flows.heartbeat import heartbeats
 from keyturn.core.acting import Acting, acting
 from keyturn.core.errors import KeyturnError, NotFound, TerminalError, unexpected
 from keyturn.rotation.context import Keyturn
@@ -50,7 +51,10 @@ def runbook(
         async def run(*args: P.args, **kwargs: P.kwargs) -> Any:
             asked = acting.set(at_work())
             try:
-                with recorded(await asyncio.to_thread(opens), f"flow {name}", str(kwargs.get("path") or "")):
+                with (
+                    heartbeats(),
+                    recorded(await asyncio.to_thread(opens), f"flow {name}", str(kwargs.get("path") or "")),
+                ):
                     return await body(*args, **kwargs)
             except KeyturnError as error:
                 return ended(error)

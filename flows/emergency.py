@@ -1,5 +1,6 @@
 """A credential has leaked: end it everywhere at once, replace it, and prove that it is over."""
 
+import asyncio
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
@@ -96,7 +97,9 @@ async def emergency_revoke(
     if only_show_what_would_happen:
         return await show(selector, Mode(mode))
     opened = await take_up(incident.strip(), selector, reason.strip(), Mode(mode))
-    return over(await see_through(opened, PAUSES))
+    # Beside the rest: a chat that does not answer holds nothing up.
+    _, standing = await asyncio.gather(tasks.tell_people.fn(opened.id), see_through(opened, PAUSES))
+    return over(standing)
 
 
 async def show(selector: Selector, mode: Mode) -> Standing | None:

@@ -1,25 +1,32 @@
-"""Go on with every incident that is open, and remind people of it."""
+"""Go on with every incident that is open, remind people of it, and tell what could not be told before."""
 
 from dataclasses import replace
 
 from flows.common import runbook, well
-from flows.incidents import STAYS_OPEN, in_short, see_through, still_open, tell
+from flows.incidents import STAYS_OPEN, see_through, still_open, tell
 from keyturn.core.errors import KeyturnError
 from keyturn.revocation.incident import Incident, Standing
+from keyturn.revocation.news import in_short
 from tasks import revocation as tasks
 
 
 @runbook("finish-incidents", opens=tasks.keyturn)
 async def finish_incidents() -> int:
-    """How many incidents stay open. Once an hour the run fails for those, so that people are told."""
+    """How many incidents stay open. Once an hour people are reminded of those; where they can't be, the run fails."""
     standings = [await gone_on_with(incident) for incident in await tasks.find_open()]
     still = [one for one in standings if one.open]
-    due = [one for one in still if await tasks.remind(one.incident.id)]
-    for one in due:
-        tell(STAYS_OPEN, one.incident, in_short(one))
-    if due:
-        raise still_open(due)
+    unheard = [one for one in still if await tasks.remind(one.incident.id) and not await reminded(one)]
+    for incident in await tasks.find_untold():
+        await tasks.tell_people(incident)
+    if unheard:
+        raise still_open(unheard)
     return well("; ".join(map(in_short, standings)) or "no incident is open", len(still))
+
+
+async def reminded(standing: Standing) -> bool:
+    """Tell that an incident stays open; whether somebody has heard it."""
+    tell(STAYS_OPEN, standing.incident, in_short(standing))
+    return not await tasks.tell_people(standing.incident.id)
 
 
 async def gone_on_with(incident: Incident) -> Standing:

@@ -12,6 +12,7 @@ from flows.common import each, well
 from flows.report import incident_rows, slug, table
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.revocation.incident import STEPS, Incident, Standing, Step
+from keyturn.revocation.news import in_short
 from tasks import revocation as tasks
 
 FEW: Final = 8
@@ -36,6 +37,7 @@ async def see_through(incident: Incident, pauses: Sequence[float]) -> Standing:
     await leave_report(standing)
     if not standing.open and incident.closed_at is None:
         tell(CLOSED, standing.incident, in_short(standing))
+    await tasks.tell_people.fn(incident.id)
     return standing
 
 
@@ -102,17 +104,6 @@ def still_open(standings: Sequence[Standing]) -> TransientError:
     said = "; ".join(left for one in standings for left in one.left) or "its proof is not complete"
     hint = f"It is tried again every five minutes. Mend the cause; `keyturn revoke --resume {names}` tries at once"
     return TransientError("close", names, f"something is left: {said}", hint)
-
-
-def in_short(standing: Standing) -> str:
-    """An incident in one line."""
-    incident, secrets = standing.incident, standing.secrets
-    ended = [one.cut_at for one in secrets if one.cut_at]
-    said = [f"{len(ended)} of {len(secrets)} credentials ended at their targets"] if secrets else []
-    said += [f"the last after {(max(ended) - incident.triggered_at).total_seconds():.2f} s"] if ended else []
-    said += [f"{len(incident.leases)} leases"] if incident.leases else []
-    state = f"open, {len(standing.left)} things left" if standing.open else "closed, and proven"
-    return f"{incident.id} is {state}: {', '.join(said)}"
 
 
 def tell(event: str, incident: Incident, why: str) -> None:

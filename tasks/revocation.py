@@ -8,12 +8,13 @@ from datetime import datetime
 
 from prefect.logging import get_logger
 
+from blocks.channel import BlockChannel
 from blocks.workspace import DEFAULT_NAME
 from keyturn.core import errors
 from keyturn.core.errors import TerminalError, TransientError
 from keyturn.core.ledger import Entry
 from keyturn.providers.ledger_keeping import spooled_ledger
-from keyturn.revocation import returning, run, state
+from keyturn.revocation import outbox, returning, run, state
 from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Result, Standing, Step
 from keyturn.revocation.preview import Preview
 from keyturn.revocation.preview import preview as previewed
@@ -30,8 +31,13 @@ AT_ONCE = 0
 
 @functools.cache
 def spooled(name: str) -> Keyturn:
-    """The workspace of that name for a revocation, which a ledger that can't be written does not hold up."""
-    return replace(opened(name), ledger=spooled_ledger(os.environ, lost))
+    """The workspace of that name for a revocation, which a ledger that can't be written does not hold up.
+
+    People are told through the channel that the environment names, or through the one that bootstrap was given.
+    """
+    given = opened(name)
+    channel = given.channel or BlockChannel(DEFAULT_NAME)
+    return replace(given, ledger=spooled_ledger(os.environ, lost), channel=channel)
 
 
 def lost(entries: Sequence[Entry], why: str) -> None:
@@ -130,3 +136,15 @@ def make_report(incident: str) -> str:
 def remind(incident: str) -> bool:
     """Whether people are to be reminded of this open incident now: once an hour, whichever run asks."""
     return returning.remind(keyturn(), incident)
+
+
+@step("tell", retries=AT_ONCE)
+def tell_people(incident: str) -> str:
+    """Send what people are to hear of an incident; why something waits still, empty where nothing does."""
+    return outbox.tell_people(keyturn(), incident)
+
+
+@step("find untold")
+def find_untold() -> list[str]:
+    """The closed incidents of which people have not been told everything."""
+    return [one.id for one in outbox.untold(keyturn()) if one.closed_at is not None]

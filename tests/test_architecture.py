@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 HOUSE = ("keyturn", "blocks", "tasks", "flows", "deployments")
 
 SDKS = {
+    "apprise",
     "cryptography",
     "hvac",
     "boto3",

@@ -21,8 +21,12 @@ DEPLOYMENT: Final = "emergency-revoke/emergency-revoke"
 ANSWERS: Final = 3.0
 """Seconds in which the Prefect server has to answer: its own client would wait for a minute."""
 
-BEGUN: Final = 10.0
-"""Seconds in which a worker has to begin the run; after that it is done here."""
+BEGUN: Final = 30.0
+"""Seconds in which a worker has to begin the run; after that it is done here.
+
+Whoever uses the secrets is served by then. A process worker asks for runs every ten seconds where nobody has told it
+otherwise, and takes 5 to 16 more until a run begins.
+"""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,17 @@ def here(keyturn: "Keyturn", incident: str) -> Carried:
     finished = finish(keyturn, incident)
     signed(keyturn)
     return Carried(finished)
+
+
+def tell_on_call(keyturn: "Keyturn", incident: str) -> None:
+    """Tell people what they have not been told of an incident; what can't be told stays in its outbox, and is said.
+
+    Where nothing names a channel here, that is left to the workers.
+    """
+    from keyturn.revocation.outbox import tell_people
+
+    if problem := keyturn.channel and tell_people(keyturn, incident):
+        note(f"whoever is on call was NOT TOLD: {problem}; it is tried again every 5 minutes by finish-incidents")
 
 
 def through_prefect(incident: str, timeout: float) -> "Run | None":

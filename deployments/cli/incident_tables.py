@@ -7,6 +7,7 @@ from typing import Any, Final
 from deployments.cli.output import stamp, when
 from keyturn.core.fingerprint import shown
 from keyturn.revocation.incident import Event, Incident, Progress, Result, Standing, Step
+from keyturn.revocation.news import unsent
 from keyturn.revocation.preview import Blast, Preview
 from keyturn.revocation.selecting import Match
 
@@ -98,6 +99,8 @@ def about_rows(incident: Incident) -> Iterator[Row]:
     yield "asked at", f"{when(incident.triggered_at)} UTC"
     if incident.closed_at:
         yield "closed at", f"{when(incident.closed_at)} UTC"
+    if waits := [f"{message.news} ({when(message.at)} UTC)" for message in unsent(incident)]:
+        yield "not told yet", ", ".join(waits)
 
 
 def list_row(incident: Incident) -> Row:

@@ -7,7 +7,7 @@ from deployments.cli.options import CatalogueOption, FailureUrlOption
 from deployments.cli.output import note
 from deployments.cli.prefect_server import insist_on_prefect
 from deployments.cli.surroundings import catalogue_directory, insist_on_hub, load_catalogue
-from keyturn.core.errors import Invalid
+from keyturn.core.sensitive import Sensitive
 
 
 def bootstrap(catalogue: CatalogueOption = None, failure_url: FailureUrlOption = None) -> None:
@@ -23,21 +23,13 @@ def bootstrap(catalogue: CatalogueOption = None, failure_url: FailureUrlOption =
 
     from blocks.workspace import KeyturnWorkspace
     from deployments.bootstrap import bootstrap as register
+    from keyturn.providers.apprise_channel import insist_on_address
     from keyturn.providers.vault_login import HubSettings
 
     if failure_url:
-        insist_on_channel(failure_url)
+        insist_on_address(Sensitive(failure_url))
     workspace = KeyturnWorkspace.from_settings(
         catalogue_directory(catalogue).absolute(), HubSettings.from_environment(os.environ)
     )
     note(f"registering with Prefect at {api}")
     asyncio.run(register(workspace, declared, failure_url, lambda step: note(f"  {step}")))
-
-
-def insist_on_channel(url: str) -> None:
-    """Raises Invalid for an address that no notice could be sent to; Apprise itself would only log it."""
-    import apprise
-
-    if apprise.Apprise.instantiate(url, suppress_exceptions=True) is None:
-        remedy = "Write it as Apprise does, such as slack://TOKEN-A/TOKEN-B/TOKEN-C or mailto://user:pass@example.com"
-        raise Invalid("use", "the failure URL", "Apprise knows no such address", remedy)

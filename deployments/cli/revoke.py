@@ -1,9 +1,9 @@
 """``keyturn revoke``: end leaked credentials everywhere at once, replace them, and prove that it is over."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from deployments.cli.carry_on import Carried, carry_on, resume_hint, show
+from deployments.cli.carry_on import Carried, carry_on, resume_hint, show, tell_on_call
 from deployments.cli.drill import drill as rehearse
 from deployments.cli.failures import say
 from deployments.cli.options import CatalogueOption, JsonOption, LocalOption, ReportOption, TimeoutOption
@@ -185,8 +185,11 @@ def revoked(keyturn: "Keyturn", asked: Asked, yes: bool, local: bool, timeout: f
         tell_cut(keyturn, opened)
         bring_back(keyturn, opened)
         tell_back(keyturn, opened)
-        with nullcontext() if answered else told_beside(keyturn, selection, asked.mode):
-            return carry_on(keyturn, opened.id, local, timeout)
+        beforehand = nullcontext() if answered else told_beside(keyturn, selection, asked.mode)
+        with beforehand, beside(lambda: tell_on_call(keyturn, opened.id)):
+            carried = carry_on(keyturn, opened.id, local, timeout)
+    tell_on_call(keyturn, opened.id)
+    return carried
 
 
 def resumed(keyturn: "Keyturn", incident: str, local: bool, timeout: float) -> Carried:
@@ -196,9 +199,12 @@ def resumed(keyturn: "Keyturn", incident: str, local: bool, timeout: float) -> C
     known = standing(keyturn, incident)
     if not known.open:
         note(f"{incident} is closed: nothing is left to do")
+        tell_on_call(keyturn, incident)
         return Carried(known)
     with goes_on_later(incident):
-        return carry_on(keyturn, incident, local, timeout)
+        carried = carry_on(keyturn, incident, local, timeout)
+    tell_on_call(keyturn, incident)
+    return carried
 
 
 def confirm(keyturn: "Keyturn", selection: "Selection", mode: Mode) -> None:
@@ -236,7 +242,15 @@ def tell_back(keyturn: "Keyturn", incident: "Incident") -> None:
 
 
 @contextmanager
-def told_beside(keyturn: "Keyturn", selection: "Selection", mode: Mode) -> Iterator[None]:
+def beside(work: Callable[[], None]) -> Iterator[None]:
+    """Do this while the rest goes on, and wait for it at the end."""
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(copy_context().run, work)
+        yield
+        working.result()
+
+
+def told_beside(keyturn: "Keyturn", selection: "Selection", mode: Mode) -> AbstractContextManager[None]:
     """Tell what the preview would have shown, while the rest goes on."""
 
     def tell() -> None:
@@ -250,10 +264,7 @@ def told_beside(keyturn: "Keyturn", selection: "Selection", mode: Mode) -> Itera
         lines = [f"  {path:<28} {what:<10} {said}".rstrip() for path, what, said in preview_rows(seen)]
         return note("\n".join([f"what this is about: {preview_summary(seen)}", *lines]))
 
-    with ThreadPoolExecutor(1) as pool:
-        telling = pool.submit(copy_context().run, tell)
-        yield
-        telling.result()
+    return beside(tell)
 
 
 @contextmanager

@@ -56,6 +56,7 @@ def environment(stack: Stack) -> dict[str, str]:
         "KEYTURN_POSTGRES_PORT": str(stack.ports["postgres"]),
         "KEYTURN_TRAINER_URL": stack.url("trainer"),
         "KEYTURN_INFERENCE_URL": stack.url("inference"),
+        **channel(stack),
         **ledger(stack),
         **hub(stack),
         **prefect(stack),
@@ -74,6 +75,12 @@ def catalogue_directory() -> str:
 def ledger(stack: Stack) -> dict[str, str]:
     """Where the ledger lies, in a directory that its first use makes, for its owner alone; and its name."""
     return {"KEYTURN_LEDGER": str(stack.directory("ledger") / "ledger.db"), "KEYTURN_LEDGER_NAME": "local"}
+
+
+def channel(stack: Stack) -> dict[str, str]:
+    """Where whoever is on call is told, in a file, once `keyturn up` was given it."""
+    file = stack.home / "failure-url"
+    return {"KEYTURN_FAILURE_URL_FILE": str(file)} if file.exists() else {}
 
 
 def hub(stack: Stack) -> dict[str, str]:

@@ -218,6 +218,8 @@ def prepare_stack(stack: Stack) -> None:
             write_private(login.secret_id, secret_id, LOGIN_MODE)
     for consumer in CONSUMERS:
         write_private(stack.webhook_key_file(consumer), hub.first(f"webhooks/{consumer}", {}, "keyturn")["key"])
+    if url := os.environ.get("KEYTURN_FAILURE_URL"):
+        write_private(stack.home / "failure-url", url)
     stamp = stack.home / "registered"
     if stamp.exists() and stamp.read_text() == fingerprint_of_registration():
         return

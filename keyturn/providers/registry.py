@@ -28,6 +28,7 @@ from keyturn.core.names import (
 from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
+from keyturn.providers.apprise_channel import configured_channel
 from keyturn.providers.ledger_keeping import configured_ledger
 from keyturn.rotation.context import Keyturn
 
@@ -73,7 +74,8 @@ def open_keyturn(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None) -
     tools = Opening(hub, Kept(lambda name: open_target(name, catalogue.target(name), hub)))
     strategies = Kept(lambda path: catalogue.secret(path).rotation.open(path, tools))
     sender, ledger = CatalogueSender(catalogue, hub), ledger or configured_ledger(os.environ)
-    return Keyturn(catalogue, hub, strategies, stores, sender, ledger, tools.clock)
+    channel = configured_channel(os.environ)
+    return Keyturn(catalogue, hub, strategies, stores, sender, ledger, tools.clock, channel=channel)
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,32 @@ class Progress:
         return Progress(**read)
 
 
+class News(StrEnum):
+    """What people are told of an incident."""
+
+    OPENED = "opened"
+    STAYS_OPEN = "still open"
+    CLOSED = "closed"
+    REOPENED = "open again"
+    GIVEN_UP = "given up"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One piece of news that people are to hear; it waits in the incident's outbox until it is sent.
+
+    ``number`` counts the incident's messages. Whoever sends it claims it first, so that no second one does; a claim
+    that is older than what sending may take is that of a process which has died.
+    """
+
+    number: int
+    news: News
+    at: datetime
+    claimed_at: datetime | None = None
+    claimed_by: str = ""
+    sent_at: datetime | None = None
+
+
 @dataclass(frozen=True)
 class Incident:
     """One revocation, as opened. ``selector`` tells in words what was chosen, ``actor`` who asked.
@@ -151,6 +177,8 @@ class Incident:
     left: tuple[str, ...] = ()
     reminded_at: datetime | None = None
     closed_at: datetime | None = None
+    outbox: tuple[Message, ...] = ()
+    """What people are told of it: everything that is not sent yet, and the last of what is."""
     version: int = field(default=0, compare=False)
     """That of the hub's entry."""
 
@@ -167,6 +195,7 @@ class Incident:
         for name in ("paths", "leases", "left"):
             read[name] = tuple(read.get(name, ()))
         read["events"] = tuple(_event(one) for one in read.get("events", ()))
+        read["outbox"] = tuple(_message(one) for one in read.get("outbox", ()))
         return Incident(**{**read, "mode": Mode(read["mode"]), "version": version})
 
 
@@ -191,6 +220,11 @@ class Standing:
 def _event(data: Mapping[str, Any]) -> Event:
     read = {**data, "at": datetime.fromisoformat(data["at"])}
     return Event(**{**read, "step": Step(data["step"]), "result": Result(data["result"])})
+
+
+def _message(data: Mapping[str, Any]) -> Message:
+    moments = {name: _moment(data.get(name)) for name in ("claimed_at", "sent_at")}
+    return Message(**{**data, **moments, "news": News(data["news"]), "at": datetime.fromisoformat(data["at"])})
 
 
 def _moment(said: str | None) -> datetime | None:

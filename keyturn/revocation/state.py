@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from keyturn.core.errors import Conflict, NotFound
 from keyturn.revocation.incident import Incident, Progress, Standing
+from keyturn.revocation.news import with_news
 from keyturn.rotation.context import Keyturn, side_by_side
 
 INCIDENTS: Final = "incidents"
@@ -55,16 +56,20 @@ def unfinished(keyturn: Keyturn) -> list[Incident]:
 
 
 def create(keyturn: Keyturn, incident: Incident) -> Incident:
-    """Write a new one. Raises Conflict where another of its name was written first."""
+    """Write a new one, with word of it in its outbox. Raises Conflict where another of its name was written first."""
+    incident = with_news(None, incident, keyturn.clock())
     version = keyturn.hub.write_state(_head(incident.id), _sealed(incident.to_data()), cas=0)
     return replace(incident, version=version)
 
 
 def change(keyturn: Keyturn, incident: str, lay: Callable[[Incident], Incident]) -> Incident:
-    """Lay a change over an incident, whoever else writes it. Raises NotFound."""
+    """Lay a change over an incident, whoever else writes it; what people are to hear goes into its outbox.
+
+    Raises NotFound.
+    """
     for _ in range(TRIES):
         found = load(keyturn, incident)
-        changed = lay(found)
+        changed = with_news(found, lay(found), keyturn.clock())
         if changed == found:
             return found
         try:

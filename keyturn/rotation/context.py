@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.models import Secret
+from keyturn.core.channel import Channel
 from keyturn.core.fingerprint import fingerprint, payload
 from keyturn.core.hub import Hub
 from keyturn.core.ledger import Ledger
@@ -92,6 +93,8 @@ class Keyturn:
     """Seconds, by the hub's clock, without a word from a holder of whom nobody can tell whether it runs, before it
     counts as dead. It decides only who goes on: one that comes back later is stopped by the record's version."""
     sleep: Callable[[float], None] = time.sleep
+    channel: Channel | None = None
+    """Where whoever is on call is told; None where nothing names it here."""
 
     def secret(self, path: str) -> Secret:
         """The catalogue's entry. Raises NotFound with the likely path meant."""

@@ -19,12 +19,14 @@ from typer.testing import CliRunner, Result
 from deployments.cli import watch
 from deployments.cli.app import app
 from deployments.local.aws import LocalAws
+from deployments.local.pager import Pager
 from deployments.local.ports import free_port
 from deployments.local.prepare import WORKER
 from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import Sensitive
 from keyturn.revocation import run
 from tests.deployments.command import at_terminal, run_keyturn, run_python
+from tests.support.announcements import load_apprise
 from tests.support.consumer import Consumer
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.world import REGION, World
@@ -84,6 +86,14 @@ def consumer() -> Iterator[tuple[Consumer, str]]:
     key = f"whsec_{secrets.token_hex(24)}"
     with Consumer(Sensitive(key)) as listening:
         yield listening, key
+
+
+@pytest.fixture
+def pager() -> Iterator[Pager]:
+    """Where whoever is on call is told."""
+    listening = Pager(free_port())
+    yield listening
+    listening.close()
 
 
 @pytest.fixture
@@ -282,9 +292,11 @@ def test_a_login_that_may_not_do_all_of_it_changes_nothing_and_is_told_what_it_l
     assert untouched(shop)
 
 
-def test_a_prefect_server_that_is_down_is_said_in_one_line_and_not_needed(shop: Shop) -> None:
+def test_a_prefect_server_that_is_down_is_said_in_one_line_and_not_needed_to_tell_people(
+    shop: Shop, pager: Pager
+) -> None:
     port = free_port()
-    api = {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    api = {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "KEYTURN_FAILURE_URL": pager.address}
     program = (
         "import sys\nfrom deployments.cli.app import app\n"
         f"try:\n    app(['revoke', {shop.database.path!r}, '--reason', 'leaked'])\n"
@@ -298,6 +310,29 @@ def test_a_prefect_server_that_is_down_is_said_in_one_line_and_not_needed(shop: 
     assert said == [f"going on in this process, without Prefect: {problem}"]
     assert done.stdout.splitlines()[-1] == "loaded False"
     assert not shop.lab.logs_in(shop.database.first)
+    opened, closed = [message for message in pager.messages if shop.database.path in message]
+    assert opened.splitlines()[0].endswith(" is opened")
+    assert closed.splitlines()[0].endswith(" is closed")
+
+
+def test_people_who_can_not_be_told_are_told_later_and_that_is_said(
+    shop: Shop, pager: Pager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_apprise()
+    monkeypatch.setenv("KEYTURN_FAILURE_URL", f"json://127.0.0.1:{free_port()}/")
+    result = keyturn("revoke", shop.keys.path, "--reason", "leaked", "--incident", "INC-14", "--local")
+    assert result.exit_code == 0, result.output
+    assert "whoever is on call was NOT TOLD: tell the failure channel: the service did not take it" in result.stderr
+    shown = keyturn("incidents", "INC-14").stdout
+    assert "not told yet" in shown
+    assert "opened (" in shown
+    monkeypatch.setenv("KEYTURN_FAILURE_URL", pager.address)
+    assert keyturn("revoke", "--resume", "INC-14").exit_code == 0
+    assert [m.splitlines()[0] for m in pager.messages if "INC-14" in m] == [
+        "Keyturn: INC-14 is opened",
+        "Keyturn: INC-14 is closed",
+    ]
+    assert "not told yet" not in keyturn("incidents", "INC-14").stdout
 
 
 def test_without_any_prefect_server_it_is_done_here_all_the_same(shop: Shop) -> None:

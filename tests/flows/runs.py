@@ -4,17 +4,16 @@ import asyncio
 import json
 import os
 import threading
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import apprise
 from prefect import State
 
 from deployments.bootstrap import POOL, bootstrap
 from keyturn.core.errors import KeyturnError
 from tests.flows.site import Architect, Site
+from tests.support.announcements import load_apprise
 from tests.support.prefect_server import PrefectServer, wait_for
 
 AWS_VARIABLES = ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_EC2_METADATA_DISABLED")
@@ -73,13 +72,6 @@ def install(server: PrefectServer, architect: Architect, failure_url: str) -> In
     variables = {name: os.environ[name] for name in AWS_VARIABLES}
     server.start_worker(POOL, variables | {"PREFECT_LOGGING_LEVEL": "DEBUG"})
     return installed
-
-
-def load_apprise() -> None:
-    """Let Apprise look for its plugins once, past the warning that it looks for a module that is on its way out."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "'imghdr' is deprecated", DeprecationWarning)
-        apprise.Apprise.instantiate("json://127.0.0.1/")
 
 
 def register(site: Site, architect: Architect, failure_url: str | None) -> None:

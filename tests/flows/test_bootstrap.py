@@ -69,7 +69,9 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "keyturn: report a failed run",
         "keyturn: report a collector that is behind",
         "keyturn: report a late secret",
-        "keyturn: report an incident",
+        "keyturn: report a queue that nobody serves",
+        "keyturn: report runs that nobody begins",
+        "keyturn: report that nobody rotates",
         "keyturn: rotate what an event asks for",
     }
     assert all(a["enabled"] for a in automations.values())

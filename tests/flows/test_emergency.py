@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from deployments.bootstrap import EMERGENCY, POOL
 from deployments.cli.app import app
 from deployments.local.pager import Pager
+from deployments.local.ports import free_port
 from deployments.local.prepare import REVOKER
 from deployments.local.prepare import Hub as PreparedHub
 from flows import emergency
@@ -23,10 +25,13 @@ from flows.incidents import CLOSED, OPENED, STAYS_OPEN
 from keyturn.core.errors import Denied, Invalid, TransientError
 from keyturn.revocation import state
 from keyturn.revocation.incident import STEPS, Mode
+from tasks import revocation as tasks
+from tasks.workspace import opened
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import AWS_VARIABLES, Installed, completed, ended, error, register
 from tests.flows.site import Architect, Site, destination
 from tests.flows.test_rotate import gated, port_of
+from tests.support.announcements import load_apprise
 from tests.support.consumer import Consumer
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.prefect_server import PrefectServer, wait_for
@@ -58,9 +63,17 @@ def revoker(login: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def queue(installed: Installed, login: dict[str, str], aws: object) -> Iterator[None]:
-    """A worker for revocations alone, with the revoker's login."""
+    """The worker for revocations alone, started as the guide says, with the revoker's login."""
     variables = {name: os.environ[name] for name in AWS_VARIABLES}
-    with installed.server.another_worker(POOL, EMERGENCY, variables | login):
+    guide = (Path(__file__).parents[2] / "docs" / "revocation.md").read_text()
+    said = re.search(r"^\$ ((?:\w+=\S+ )*)prefect worker start (.*)$", guide, re.MULTILINE)
+    assert said is not None
+    settings = dict(setting.split("=", 1) for setting in said[1].split())
+    assert sorted(said[2].split()) == sorted(
+        ["--pool", POOL, "--work-queue", EMERGENCY, "--name", "revoker", "--type", "process"]
+    )
+    as_prefect_has_it = {"PREFECT_WORKER_QUERY_SECONDS": "10"}
+    with installed.server.another_worker(POOL, EMERGENCY, variables | login | as_prefect_has_it | settings):
         yield
 
 
@@ -118,8 +131,14 @@ def test_the_form_alone_ends_replaces_proves_and_reports(
     assert [row["version"] for row in installed.rows(run["id"])] == [2]
     wait_for(lambda: events(server, incident) and CLOSED in events(server, incident))
     assert sorted(events(server, incident)) == [CLOSED, OPENED]
-    wait_for(lambda: any(m.startswith(f"Keyturn: {incident} is closed\n") for m in pager.messages))
+    assert heard(pager, incident) == ["opened", "closed"]
     assert any(m.startswith(f"Keyturn: {incident} is opened\nleaked in a log: {secret.path}\n") for m in pager.messages)
+
+
+def heard(pager: Pager, incident: str) -> list[str]:
+    """What people were told of an incident, in order."""
+    beginning = f"Keyturn: {incident} is "
+    return [m.splitlines()[0].removeprefix(beginning) for m in pager.messages if m.startswith(beginning)]
 
 
 def completed_sync(installed: Installed, site: Site) -> bool:
@@ -172,6 +191,7 @@ def test_the_command_cuts_by_itself_and_hands_the_rest_to_the_worker(
     assert (told["state"], told["secrets"][0]["version"]) == ("closed", 2)
     run = prefect.get(f"flow_runs/{told['run']['id']}")
     assert (run["parameters"], run["name"]) == ({"incident": incident}, f"revoke-{incident}")
+    assert "going on in this process" not in done.stderr, "the worker took it in time"
     assert done.stderr.index("its target refuses it after") < done.stderr.index("on the Prefect server")
     assert over(lab, site, secret)
 
@@ -253,20 +273,39 @@ def test_a_store_that_is_away_fails_the_run_and_the_next_finish_closes_the_incid
     assert site.version(secret) == 2
 
 
-def test_an_incident_that_stays_open_is_reminded_of_once_an_hour(
-    build: Build, revoker: None, nothing_open: None, lab: Lab, architect: Architect, gate: Put, prefect: PrefectServer
+def test_an_incident_that_stays_open_is_reminded_of_once_an_hour_and_fails_a_run_where_nobody_hears_it(
+    build: Build,
+    revoker: None,
+    nothing_open: None,
+    lab: Lab,
+    architect: Architect,
+    gate: Put,
+    prefect: PrefectServer,
+    pager: Pager,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    load_apprise()
     secret, incident = pushed(lab, "gated"), fresh()
     door = gate(port_of(architect.stores["aws"]["endpoint_url"]), Door.SHUT)
     site = build(secret, stores=gated(door))
     error(ended(emergency_revoke, secret.path, *defaults("leaked", incident)))
     earlier = datetime.now(UTC) - timedelta(hours=1, minutes=1)
     state.change(site.keyturn, incident, lambda one: replace(one, opened_at=earlier))
+    calling(monkeypatch, f"json://127.0.0.1:{free_port()}/")
     reminder = error(ended(finish_incidents))
     assert str(reminder).startswith(f"close {incident}: something is left: ")
     wait_for(lambda: STAYS_OPEN in events(prefect, incident))
+    calling(monkeypatch, pager.address)
     assert completed(finish_incidents) == 1
-    state.change(site.keyturn, incident, lambda one: replace(one, reminded_at=earlier))
-    error(ended(finish_incidents))
+    assert heard(pager, incident) == ["opened", "still open"]
+    assert completed(finish_incidents) == 1
     door.move(Door.OPEN)
     assert completed(finish_incidents) == 0
+    assert heard(pager, incident) == ["opened", "still open", "closed"]
+
+
+def calling(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Let this process tell people there; what was opened before is opened anew."""
+    monkeypatch.setenv("KEYTURN_FAILURE_URL", address)
+    opened.cache_clear()
+    tasks.spooled.cache_clear()

@@ -23,6 +23,13 @@ T = TypeVar("T")
 PAGE = 200
 """The most that the API gives at once."""
 
+IMPATIENT = {
+    "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "1",
+    "PREFECT_SERVER_SERVICES_FOREMAN_WORK_QUEUE_LAST_POLLED_TIMEOUT_SECONDS": "5",
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+}
+"""Silence is noticed within seconds."""
+
 KINDS = (
     "flows",
     "flow_runs",
@@ -65,7 +72,9 @@ class PrefectServer:
     def start(self) -> None:
         """Start it, and return when it answers."""
         command = ["server", "start", f"--host={LOOPBACK}", f"--port={self.port}", "--no-ui"]
-        self._run(self.server, command, IN_BATCHES, lambda: http_status(self.port, "/api/health") == HTTPStatus.OK)
+        self._run(
+            self.server, command, IN_BATCHES | IMPATIENT, lambda: http_status(self.port, "/api/health") == HTTPStatus.OK
+        )
 
     def stop(self) -> None:
         """End the worker, with the runs it has, and the server."""

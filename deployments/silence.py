@@ -1,0 +1,127 @@
+"""Automations for what does not happen: a run that falls silent, rotations that stop, work that nobody takes."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+from prefect.automations import Automation
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState, SendNotification
+from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+
+from flows.heartbeat import BEAT, HEARTBEAT
+
+POOL: Final = "keyturn"
+SILENCE: Final = timedelta(seconds=3 * BEAT)
+"""A run whose process is gone sends no heartbeat; three missed ones count."""
+
+OURS: Final = ResourceSpecification({"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.keyturn"})
+RUNS: Final = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
+RUNNING: Final = "prefect.flow-run.Running"
+FAILED: Final = {f"prefect.flow-run.{state}" for state in ("Failed", "TimedOut", "Crashed")}
+ENDED: Final = {"prefect.flow-run.Completed", "prefect.flow-run.Cancelled", *FAILED}
+TAKEN: Final = {"prefect.flow-run.Pending", RUNNING, *ENDED}
+"""What shows that a run waits for nobody any more."""
+
+NO_ROTATIONS: Final = timedelta(minutes=30)
+"""Two turns of rotate-due: so long nobody need have looked for what is due."""
+LATE_FOR: Final = timedelta(minutes=2)
+"""For so long a run may be late, and a queue unserved: a worker that is started anew takes less."""
+
+SILENT_SUBJECT: Final = "Keyturn: nobody looks for what is due"
+SILENT_BODY: Final = """\
+For 30 minutes no run of rotate-due has ended: no secret is rotated.
+
+Remedy: see that the schedule is not paused, and that a worker serves the queue `default` of the pool `keyturn`. \
+Meanwhile `keyturn rotate PATH --local` rotates without Prefect. While it lasts this is told every 30 minutes.
+"""
+WAITING_SUBJECT: Final = "Keyturn: {{ flow_run.name }} waits for a worker"
+WAITING_BODY: Final = """\
+No worker has begun it, nor any other run of {{ deployment.name }}, for two minutes.
+
+Remedy: see that a worker serves its queue, {{ work_queue.name }}, and has places left. A revocation needs none: \
+`keyturn revoke PATH --local`.
+Run: {{ flow_run | ui_url }}
+"""
+UNSERVED_SUBJECT: Final = "Keyturn: no worker serves the queue {{ event.resource.name }}"
+UNSERVED_BODY: Final = """\
+Nobody has asked it for work for more than two minutes.
+
+Remedy: start its worker: `prefect worker start --pool keyturn --work-queue {{ event.resource.name }} --type process`. \
+It is told once; the runs that wait for it are told besides.
+"""
+
+
+def crash_automation(within: timedelta = SILENCE, runs: ResourceSpecification = OURS) -> Automation:
+    """No heartbeat for three beats: the run is crashed."""
+    return Automation(
+        name="keyturn: a silent run is crashed",
+        description="A run that stopped sending heartbeats has lost its process.",
+        trigger=EventTrigger(
+            after={RUNNING, HEARTBEAT},
+            expect={HEARTBEAT, *ENDED},
+            match=RUNS,
+            match_related=runs,
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=within,
+        ),
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="The run's process sends no heartbeat any more.")],
+    )
+
+
+def silence_automation(channel: Any, due: Any, within: timedelta = NO_ROTATIONS) -> Automation:
+    """Where no run of rotate-due has ended for two turns nobody rotates; one that failed is reported by itself."""
+    return Automation(
+        name="keyturn: report that nobody rotates",
+        description="No run of rotate-due has ended for 30 minutes: paused, without a worker, or stuck.",
+        trigger=EventTrigger(
+            expect=ENDED - {"prefect.flow-run.Cancelled"},
+            match=RUNS,
+            match_related=ResourceSpecification({"prefect.resource.id": f"prefect.deployment.{due}"}),
+            posture=Posture.Proactive,
+            threshold=1,
+            within=within,
+        ),
+        actions=[SendNotification(block_document_id=channel, subject=SILENT_SUBJECT, body=SILENT_BODY)],
+    )
+
+
+def waiting_automation(channel: Any, within: timedelta = LATE_FOR, runs: ResourceSpecification = OURS) -> Automation:
+    """A run that is late, and that nobody begins; told for each deployment, since others of it may go on."""
+    return Automation(
+        name="keyturn: report runs that nobody begins",
+        description="A run is late, and no worker has taken it or another of its deployment.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.Late"},
+            expect=TAKEN,
+            match=RUNS,
+            match_related=runs,
+            for_each={"related:deployment:prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=within,
+        ),
+        actions=[SendNotification(block_document_id=channel, subject=WAITING_SUBJECT, body=WAITING_BODY)],
+    )
+
+
+def unserved_automation(channel: Any, within: timedelta = LATE_FOR, pool: str = POOL) -> Automation:
+    """A queue of the pool that no worker asks for work any more. One that nobody ever served shows by its late runs."""
+    role = {"prefect.resource.role": "work-pool", "prefect.resource.name": pool}
+    return Automation(
+        name="keyturn: report a queue that nobody serves",
+        description="The worker of a queue is gone, and none has come in its place.",
+        trigger=EventTrigger(
+            after={"prefect.work-queue.not-ready"},
+            expect={"prefect.work-queue.ready"},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.work-queue.*"}),
+            match_related=ResourceSpecification(role),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=within,
+        ),
+        actions=[SendNotification(block_document_id=channel, subject=UNSERVED_SUBJECT, body=UNSERVED_BODY)],
+    )

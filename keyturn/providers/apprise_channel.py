@@ -1,0 +1,83 @@
+"""The failure channel: any service that Apprise speaks to, by the address that the environment names."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from keyturn.core.channel import Announcement
+from keyturn.core.errors import Invalid, Unavailable
+from keyturn.core.sensitive import Sensitive
+
+URL: Final = "KEYTURN_FAILURE_URL"
+URL_FILE: Final = "KEYTURN_FAILURE_URL_FILE"
+"""The file that holds the address, which often holds a token."""
+
+NAME: Final = "the failure channel"
+
+
+class AppriseChannel:
+    """Sends through Apprise, which waits four seconds for a connection and four for an answer.
+
+    ``address`` is asked for it when something is sent, so that one which can't be read holds nothing else up.
+    """
+
+    def __init__(self, address: Callable[[], Sensitive]) -> None:
+        self._address = address
+
+    def send(self, announcement: Announcement) -> None:
+        """Raises Unavailable where it was not taken, Invalid where Apprise knows no such address."""
+        import apprise
+
+        sender = apprise.Apprise()
+        with quiet():
+            if not sender.add(self._address().reveal()):
+                raise unknown_address()
+            body = f"{announcement.body}\nMessage: {announcement.id}"
+            taken = sender.notify(title=announcement.subject, body=body, notify_type=apprise.NotifyType.FAILURE)
+        if not taken:
+            hint = "It stays in the outbox and is sent again. See that the address is right and its service answers"
+            raise Unavailable("tell", NAME, "the service did not take it", hint)
+
+
+def configured_channel(environment: Mapping[str, str]) -> AppriseChannel | None:
+    """The channel that the environment names; None where it names none."""
+    file, url = environment.get(URL_FILE), environment.get(URL)
+    if file:
+        return AppriseChannel(lambda: address_in(Path(file)))
+    return AppriseChannel(lambda: Sensitive(url)) if url else None
+
+
+def address_in(file: Path) -> Sensitive:
+    """The address that a file holds. Raises Invalid."""
+    try:
+        return Sensitive(file.read_text().strip())
+    except (OSError, ValueError) as error:
+        problem = f"the file that {URL_FILE} names can't be read ({type(error).__name__})"
+        raise Invalid("use", NAME, problem, f"Write the Apprise address to {file}, mode 0400") from None
+
+
+def insist_on_address(url: Sensitive) -> None:
+    """Raises Invalid for an address that nothing could be sent to."""
+    import apprise
+
+    if apprise.Apprise.instantiate(url.reveal(), suppress_exceptions=True) is None:
+        raise unknown_address()
+
+
+def unknown_address() -> Invalid:
+    """Apprise itself would only log it."""
+    remedy = "Write it as Apprise does, such as slack://TOKEN-A/TOKEN-B/TOKEN-C or mailto://user:pass@example.com"
+    return Invalid("use", "the failure URL", "Apprise knows no such address", remedy)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Apprise's own lines: they name the address, and an error of ours says what matters."""
+    log = logging.getLogger("apprise")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before

@@ -1,0 +1,105 @@
+"""What is worth telling of an incident: decided where its entry is written, so that whoever writes it tells.
+
+A message stands in the same write as the change that it tells of: neither is without the other, whoever dies when.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from keyturn.core.channel import Announcement
+from keyturn.core.notices import message_id
+from keyturn.revocation.incident import Incident, Message, News, Standing
+
+SENT_KEPT: Final = 10
+"""So many messages that were sent stay in the entry."""
+
+CLAIMED: Final = timedelta(minutes=2)
+"""How long a claim holds; a channel that is asked answers or fails within seconds."""
+
+WORTH_TELLING: Final = timedelta(days=7)
+"""For how long a message of a closed incident is tried: after that nobody waits for it."""
+
+SHOWN: Final = 20
+"""So many secrets, and things that are left, stand in a message; the others are counted."""
+
+
+def with_news(before: Incident | None, after: Incident, now: datetime) -> Incident:
+    """The incident, with a message for what has changed; a reminder that waits still is not doubled."""
+    fresh = [news for news in changes(before, after) if news is not News.STAYS_OPEN or not waits_already(after, news)]
+    if not fresh:
+        return after
+    last = max((message.number for message in after.outbox), default=0)
+    added = [Message(last + count, news, now) for count, news in enumerate(fresh, 1)]
+    return replace(after, outbox=kept((*after.outbox, *added)))
+
+
+def changes(before: Incident | None, after: Incident) -> Iterator[News]:
+    """What people want to hear of this change."""
+    if before is None:
+        yield News.OPENED
+    elif before.closed_at is None and after.closed_at is not None:
+        yield News.CLOSED
+    elif before.closed_at is not None and after.closed_at is None:
+        yield News.REOPENED
+    elif after.closed_at is None and after.reminded_at != before.reminded_at:
+        yield News.STAYS_OPEN
+
+
+def waits_already(incident: Incident, news: News) -> bool:
+    """Whether a message of that kind is not sent yet."""
+    return any(message.news is news for message in unsent(incident))
+
+
+def unsent(incident: Incident) -> tuple[Message, ...]:
+    """What people have not been told yet, in order."""
+    return tuple(message for message in incident.outbox if message.sent_at is None)
+
+
+def kept(outbox: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Everything that is not sent, and the last of what is."""
+    sent = [message.number for message in outbox if message.sent_at is not None][-SENT_KEPT:]
+    return tuple(message for message in outbox if message.sent_at is None or message.number in sent)
+
+
+def waiting(incident: Incident, now: datetime) -> bool:
+    """Whether somebody should send what is in the outbox."""
+    return any(incident.closed_at is None or now - message.at < WORTH_TELLING for message in unsent(incident))
+
+
+def free(message: Message, now: datetime) -> bool:
+    """Whether nobody is sending it; a claim in the future is that of a clock which was ahead."""
+    return message.claimed_at is None or not timedelta(0) <= now - message.claimed_at < CLAIMED
+
+
+# --- in words
+
+
+def announcement(standing: Standing, message: Message) -> Announcement:
+    """A message for people: what has happened, how the incident stands by now, and where to read on."""
+    incident = standing.incident
+    lines = [f"{incident.reason}: {incident.selector}", in_short(standing), ""]
+    lines += [f"Left: {left}" for left in shortened(standing.left)] if standing.open else []
+    lines += [f"Secrets: {', '.join(shortened(incident.paths))}"] if incident.paths else []
+    lines += [f"Mode: {incident.mode}", f"When: {message.at:%Y-%m-%d %H:%M:%S} UTC"]
+    lines += [f"Report: `keyturn incidents {incident.id}`, and the artifacts of the run in Prefect."]
+    lines += [f"To go on now: `keyturn revoke --resume {incident.id}`"] if standing.open else []
+    name = message_id(f"incidents/{incident.id}", message.number, message.news)
+    return Announcement(name, f"Keyturn: {incident.id} is {message.news}", "\n".join(lines))
+
+
+def shortened(names: tuple[str, ...]) -> list[str]:
+    """The first of them, and how many there are besides."""
+    return [*names[:SHOWN], *([f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else [])]
+
+
+def in_short(standing: Standing) -> str:
+    """An incident in one line."""
+    incident, secrets = standing.incident, standing.secrets
+    ended = [one.cut_at for one in secrets if one.cut_at]
+    said = [f"{len(ended)} of {len(secrets)} credentials ended at their targets"] if secrets else []
+    said += [f"the last after {(max(ended) - incident.triggered_at).total_seconds():.2f} s"] if ended else []
+    said += [f"{len(incident.leases)} leases"] if incident.leases else []
+    state = f"open, {len(standing.left)} things left" if standing.open else "closed, and proven"
+    return f"{incident.id} is {state}: {', '.join(said)}"

@@ -1,0 +1,77 @@
+"""Sending what people are to be told of incidents: at least once, by one process at a time, in order.
+
+A message is claimed in the hub, sent, and marked as sent, each by compare-and-set. One whose sender died is sent
+again under the same id; one that the channel does not take stays until it does.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from keyturn.core.channel import Channel
+from keyturn.core.errors import KeyturnError
+from keyturn.revocation import state
+from keyturn.revocation.incident import Incident, Message
+from keyturn.revocation.news import announcement, free, unsent, waiting
+from keyturn.rotation.context import Keyturn
+
+NOBODY: Final = "no failure channel is set: set KEYTURN_FAILURE_URL here, or give `keyturn bootstrap` one"
+
+
+def untold(keyturn: Keyturn) -> list[Incident]:
+    """The incidents, open or closed, of which people have not been told everything yet."""
+    return [one for one in state.incidents(keyturn) if waiting(one, keyturn.clock())]
+
+
+def tell_people(keyturn: Keyturn, incident: str) -> str:
+    """Send what waits in an incident's outbox; why something waits still, empty where nothing does.
+
+    Nothing is raised: whoever revokes does not stop because a chat is down.
+    """
+    try:
+        if keyturn.channel is None:
+            return NOBODY if unsent(state.load(keyturn, incident)) else ""
+        while message := claim(keyturn, incident):
+            if problem := deliver(keyturn, keyturn.channel, incident, message):
+                return problem
+    except KeyturnError as error:
+        return str(error)
+    return ""
+
+
+def claim(keyturn: Keyturn, incident: str) -> Message | None:
+    """The next message, which is this process's to send; None where none waits, or another process sends it."""
+    if not unsent(state.load(keyturn, incident)):
+        return None
+    mine: list[Message] = []
+
+    def lay(known: Incident) -> Incident:
+        mine.clear()
+        waits, now = unsent(known), keyturn.clock()
+        if not waits or not free(waits[0], now):
+            return known
+        mine.append(replace(waits[0], claimed_at=now, claimed_by=keyturn.holder))
+        return with_message(known, mine[0])
+
+    state.change(keyturn, incident, lay)
+    return mine[0] if mine else None
+
+
+def deliver(keyturn: Keyturn, channel: Channel, incident: str, message: Message) -> str:
+    """Send a claimed message, and mark it; why it was not taken, empty where it was. A claim that failed is let go."""
+    try:
+        channel.send(announcement(state.standing(keyturn, incident), message))
+    except KeyturnError as error:
+        mark(keyturn, incident, replace(message, claimed_at=None, claimed_by=""))
+        return str(error)
+    mark(keyturn, incident, replace(message, sent_at=keyturn.clock()))
+    return ""
+
+
+def mark(keyturn: Keyturn, incident: str, message: Message) -> None:
+    """Write down what became of a message, whoever else writes the incident."""
+    state.change(keyturn, incident, lambda known: with_message(known, message))
+
+
+def with_message(incident: Incident, message: Message) -> Incident:
+    """The incident with this message in the place of the one of its number."""
+    return replace(incident, outbox=tuple(message if one.number == message.number else one for one in incident.outbox))
