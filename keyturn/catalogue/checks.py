@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
-from keyturn.catalogue import account_names, times
+from keyturn.catalogue import account_names, readers, times
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import references
 from keyturn.catalogue.freezes import covers, illegal_pattern
@@ -170,6 +170,7 @@ EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
     canary_among_consumers,
     legal_remote_names,
     *times.CHECKS,
+    *readers.CHECKS,
     *account_names.CHECKS,
 )
 

@@ -25,11 +25,14 @@ class Escape(StrEnum):
 
     NONE = "none"
     URL = "url"
-    """Percent-encoded (RFC 3986); an IPv6 address in the host's place gets its brackets."""
+    """Percent-encoded (RFC 3986); an IPv6 address as the URL's host, and nowhere else, gets its brackets."""
     LIBPQ = "libpq"
     """PostgreSQL's keyword/value strings: in single quotes."""
     ODBC = "odbc"
-    """ODBC connection strings: in braces where it needs them."""
+    """ODBC connection strings: a password always in braces, another value where ODBC asks for them.
+
+    PostgreSQL's driver decodes ``%41`` and ``+`` in a password without braces, and knows them nowhere else.
+    """
     ADO = "ado"
     """ADO.NET connection strings: in double quotes where it needs them."""
     JSON = "json"
@@ -53,6 +56,9 @@ class Unfit(ValueError):
 
 
 URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+ODBC_PASSWORD: Final = re.compile(r"(?i)(^|;)\s*(pwd|password)\s*=\s*\{?\Z")
+ODBC_SPECIAL: Final = re.compile(r"[\[\]{}(),;?*=!]")
+"""What ODBC wants in braces, without @: Azure and PostgreSQL's driver take it bare in a user's name."""
 PEM: Final = re.compile(r"(-----BEGIN ([A-Z0-9 ]+)-----\n([A-Za-z0-9+/=:, -]*\n)+-----END \2-----\n)+")
 
 
@@ -119,18 +125,39 @@ def flaw(template: str) -> str | None:
     return None if all(re.fullmatch(r"[\w.-]+", name) for name in names) else "a place holds no legal field name"
 
 
-def _filled(template: str, fields: SecretFields, escape: "Callable[[str, str], str]") -> str:
+@dataclass(frozen=True)
+class Place:
+    """Where a value goes: the text ``before`` it, and the template ``after`` it, with ``*`` for each field."""
+
+    before: str
+    after: str
+
+    def within(self, opening: str, closing: str) -> bool:
+        """Whether the template itself has put these around the place."""
+        return self.before.endswith(opening) and self.after.startswith(closing)
+
+    @property
+    def is_host(self) -> bool:
+        """Whether it is the host of a URL, or one of several: no user name, no password, no part of path or query."""
+        authority = re.fullmatch(r"[^/?#]*://([^/?#]*[@,])?", self.before)
+        return authority is not None and "@" not in re.split(r"[/?#]", self.after, maxsplit=1)[0]
+
+
+def _filled(template: str, fields: SecretFields, escape: "Callable[[str, Place], str]") -> str:
+    parts = list(Formatter().parse(template))
     made = ""
-    for literal, name, _, _ in Formatter().parse(template):
+    for index, (literal, name, _, _) in enumerate(parts):
         made += literal
         if name is not None:
-            made += escape(fields[name].reveal(), made)
+            after = "".join(text + ("" if other is None else "*") for text, other, _, _ in parts[index + 1 :])
+            made += escape(fields[name].reveal(), Place(made, after))
     return made
 
 
-def _url(value: str, before: str) -> str:
-    if before.endswith(("@", "//", ",")) and _is_ipv6(value):
-        return f"[{value}]"
+def _url(value: str, place: Place) -> str:
+    bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    if place.is_host and _is_ipv6(bare):
+        return f"[{quote(bare, safe=':')}]"
     return quote(value, safe="")
 
 
@@ -141,25 +168,39 @@ def _is_ipv6(text: str) -> bool:
         return False
 
 
-def _libpq(value: str, _: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def _libpq(value: str, place: Place) -> str:
+    return _quoted(_no_null(value).replace("\\", "\\\\").replace("'", "\\'"), place, "'", "'")
 
 
-def _odbc(value: str, _: str) -> str:
-    plain = value and not re.search(r"[\[\]{}(),;?*=!@]|^\s|\s$", value)
-    return value if plain else "{" + value.replace("}", "}}") + "}"
+def _odbc(value: str, place: Place) -> str:
+    if value.strip() != value:
+        raise Unfit("a value begins or ends with white space, which MariaDB's ODBC driver takes off, in braces too")
+    if value and not (ODBC_PASSWORD.search(place.before) or ODBC_SPECIAL.search(value) or place.within("{", "}")):
+        return _no_null(value)
+    return _quoted(_no_null(value).replace("}", "}}"), place, "{", "}")
 
 
-def _ado(value: str, _: str) -> str:
-    plain = value and not re.search(r"[;'\"={}]|^\s|\s$", value)
-    return value if plain else '"' + value.replace('"', '""') + '"'
+def _ado(value: str, place: Place) -> str:
+    plain = re.fullmatch(r"[^\"'=;{}\s\x00-\x1f\x7f-\x9f]+", value) and not place.within('"', '"')
+    return value if plain else _quoted(_no_null(value).replace('"', '""'), place, '"', '"')
 
 
-def _json(value: str, _: str) -> str:
+def _quoted(text: str, place: Place, opening: str, closing: str) -> str:
+    """The text between its quotes, which the template may have put there already."""
+    return text if place.within(opening, closing) else f"{opening}{text}{closing}"
+
+
+def _no_null(value: str) -> str:
+    if "\0" in value:
+        raise Unfit("a value holds a null character, which no connection string can")
+    return value
+
+
+def _json(value: str, _: Place) -> str:
     return json.dumps(value, ensure_ascii=False)[1:-1]
 
 
-ESCAPES: Final[Mapping[Escape, Callable[[str, str], str]]] = {
+ESCAPES: Final[Mapping[Escape, Callable[[str, Place], str]]] = {
     Escape.NONE: lambda value, _: value,
     Escape.URL: _url,
     Escape.LIBPQ: _libpq,
@@ -167,8 +208,9 @@ ESCAPES: Final[Mapping[Escape, Callable[[str, str], str]]] = {
     Escape.ADO: _ado,
     Escape.JSON: _json,
 }
-"""Sources: RFC 3986, 2.1; PostgreSQL "Connection Strings", 32.1.1.1; ODBC "SQLDriverConnect"; ADO.NET "Connection
-String Syntax"; RFC 8259, 7."""
+"""Sources: RFC 3986, 2.1, and RFC 6874; PostgreSQL "Connection Strings", 32.1.1.1; ODBC "SQLDriverConnect", and what
+psqlodbc 17.0 and MariaDB Connector/ODBC 3.1 take; ADO.NET "Connection String Syntax", and the pattern by which
+DbConnectionStringBuilder decides what to quote; RFC 8259, 7."""
 
 
 def _encoded(encoding: Encoding, text: Sensitive) -> Sensitive:

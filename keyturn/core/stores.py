@@ -1,7 +1,7 @@
 """The port that every store's adapter fills, and the words that pass through it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, cast
@@ -58,13 +58,15 @@ class Copy:
 
     ``version_id`` is the store's own name for what it serves now. ``marks`` is None when Keyturn does not
     own it. ``intact`` is False when the store shows that what it serves is not what Keyturn wrote last
-    (another current version, disabled, scheduled for deletion), so the value must be written again.
+    (another current version, disabled, scheduled for deletion), so the value must be written again. ``outdated``
+    is True where the store's settings would have the same text stand otherwise, as for another reader of a file.
     """
 
     name: str
     version_id: str
     marks: Marks | None
     intact: bool = True
+    outdated: bool = field(default=False, kw_only=True)
 
 
 class Lack(StrEnum):

@@ -14,16 +14,19 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from keyturn.core.dotenv import Dotenv, Reader
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.names import FILE
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Copy, Lack, Marks
 from keyturn.providers.directory import content, draft_name, filled, identity, only_writer, replace
-from keyturn.providers.dotenv import Dotenv
 from keyturn.providers.limits import StoreLimits
 
 PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
+
+EVERYBODY: Final = "all"
+"""Stands in a note for no reader; lines of versions before that have none."""
 
 PRIVATE_DIRECTORY: Final = 0o700
 WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -37,23 +40,27 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 class Files:
     """A :class:`keyturn.core.stores.Store` in one directory, which the first write makes (0700) where it is missing.
 
-    In the format ``dotenv`` a JSON object is written as lines KEY="value"; any other text, and any text in the
-    format ``json``, is written as it is. Deleting is for good.
+    In the format ``dotenv`` a JSON object is written as lines KEY='value', so that ``reader`` gives them back; any
+    other text, and any text in the format ``json``, is written as it is. A file that was written for another reader is
+    outdated, so that it is written again. Deleting is for good.
     """
 
     lacks: frozenset[Lack] = frozenset()
 
-    def __init__(self, name: str, *, directory: str, format: Literal["json", "dotenv"] = "json") -> None:
+    def __init__(
+        self, name: str, *, directory: str, format: Literal["json", "dotenv"] = "json", reader: Reader | None = None
+    ) -> None:
         self.name = name
         self._limits = StoreLimits(FILE, name)
         self._directory = directory
         self._lines = format == "dotenv"
+        self._reader = reader
 
     def find(self, remote: str) -> Copy | None:
         """Describe one file without reading it; what is no regular file is nobody's, and not intact."""
         self._limits.check_name(remote, "find")
         with self._opened("find", remote) as directory:
-            return None if directory is None else _look(directory, remote)
+            return None if directory is None else self._look(directory, remote)
 
     def managed(self) -> Iterator[Copy]:
         """Every file with Keyturn's marks."""
@@ -63,7 +70,7 @@ class Files:
         """Every regular file whose name begins with no dot."""
         with self._opened("list", "*") as directory:
             names = [] if directory is None else _names(directory)
-            found = [_look(directory, name) for name in names] if directory is not None else []
+            found = [self._look(directory, name) for name in names] if directory is not None else []
         return iter([copy for copy in found if copy is not None])
 
     def write(
@@ -80,7 +87,7 @@ class Files:
             _refuse_a_directory(directory, remote)
             with only_writer(directory, remote) as descriptor:
                 written = filled(descriptor, lines.text if lines else value)
-                note = {**marks.to_tags(), **written, **({"not_texts": lines.not_texts} if lines else {})}
+                note = {**marks.to_tags(), **written, **(_told(lines) if lines else {})}
                 replace(directory, _note_name(remote), json.dumps(note))
                 os.rename(draft_name(remote), remote, src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)
@@ -155,14 +162,30 @@ class Files:
                 raise Invalid(doing, self._named(remote), "it is not UTF-8 text", "Keyturn manages texts") from None
         if "not_texts" not in note or not _describes(note, seen):
             return text
-        return Dotenv(text, note["not_texts"]).joined()
+        return Dotenv(text, note["not_texts"], _reader(note)).joined()
 
     def _as_lines(self, remote: str, value: Sensitive) -> Dotenv | None:
         try:
-            return Dotenv.of(value) if self._lines else None
+            return Dotenv.of(value, self._reader) if self._lines else None
         except ValueError as error:
-            hint = "Choose the format json, or other names for the fields"
+            hint = "Nothing was written. Choose the format json, another reader, or other names for the fields"
             raise Invalid("write", self._named(remote), str(error), hint) from None
+
+    def _look(self, directory: int, remote: str) -> Copy | None:
+        try:
+            seen = os.stat(remote, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISREG(seen.st_mode):
+            return Copy(remote, _version(identity(seen)), None, intact=False)
+        note = _note(directory, remote)
+        marks = Marks.from_tags(note)
+        intact = marks is None or _describes(note, seen)
+        return Copy(remote, _version(identity(seen)), marks, intact, outdated=self._outdated(note))
+
+    def _outdated(self, note: dict[str, Any]) -> bool:
+        """Whether the file's lines were written for somebody else than who is to read them."""
+        return self._lines and "not_texts" in note and note.get("reader") != _named(self._reader)
 
     @contextmanager
     def _opened(self, doing: str, remote: str, *, make: bool = False) -> Iterator[int | None]:
@@ -199,6 +222,20 @@ class Files:
         return f"{self.name}:{remote}"
 
 
+def _told(lines: Dotenv) -> dict[str, Any]:
+    """What the note says of a file's lines."""
+    return {"not_texts": lines.not_texts, "reader": _named(lines.reader)}
+
+
+def _named(reader: Reader | None) -> str:
+    return reader.value if reader else EVERYBODY
+
+
+def _reader(note: dict[str, Any]) -> Reader | None:
+    """Whom a file's lines were written for; None for those of everybody, and of versions that did not say."""
+    return Reader(note["reader"]) if note.get("reader") in list(Reader) else None
+
+
 def _note_name(remote: str) -> str:
     return f".{remote}.keyturn.json"
 
@@ -215,18 +252,6 @@ def _version(known: dict[str, int]) -> str:
 
 def _describes(note: dict[str, Any], seen: os.stat_result) -> bool:
     return {**note, **identity(seen)} == note
-
-
-def _look(directory: int, remote: str) -> Copy | None:
-    try:
-        seen = os.stat(remote, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    if not stat.S_ISREG(seen.st_mode):
-        return Copy(remote, _version(identity(seen)), None, intact=False)
-    note = _note(directory, remote)
-    marks = Marks.from_tags(note)
-    return Copy(remote, _version(identity(seen)), marks, intact=marks is None or _describes(note, seen))
 
 
 def _refuse_a_directory(directory: int, remote: str) -> None:

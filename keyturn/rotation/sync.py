@@ -178,7 +178,7 @@ def standing(destination: Destination, found: Copy | None, marks: Marks) -> Copy
         return CopyState.STALE
     if not found.intact:
         return drifted(destination)
-    if found.marks.fingerprint == marks.fingerprint:
+    if found.marks.fingerprint == marks.fingerprint and not found.outdated:
         return CopyState.IN_STEP
     return CopyState.KEPT if destination.update is Update.CREATE_ONLY else CopyState.STALE
 
@@ -250,9 +250,10 @@ def check_fits(keyturn: Keyturn, destination: Destination, value: Sensitive) -> 
 
 def refusal_of(keyturn: Keyturn, destination: Destination, value: Sensitive | None) -> str | None:
     """Which limit of the store name or value breaks; None where they keep to all of them."""
-    limits = keyturn.catalogue.store(destination.store).limits
-    said = limits.refuses_name(destination.name)
-    return said or (limits.refuses_size(len(value.reveal().encode())) if value is not None else None)
+    settings = keyturn.catalogue.store(destination.store)
+    if (said := settings.limits.refuses_name(destination.name)) or value is None:
+        return said
+    return settings.limits.refuses_size(len(value.reveal().encode())) or settings.refuses_value(value)
 
 
 def read_back(keyturn: Keyturn, destination: Destination, marks: Marks) -> bool:

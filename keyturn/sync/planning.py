@@ -139,7 +139,7 @@ def by_marks(keyturn: Keyturn, one: Wanted, info: SecretInfo | None, holdings: H
     if copy and copy.marks and copy.marks.source == path and copy.intact:
         held = copy.marks
         # A mark that somebody has taken off is put back.
-        if held.shape == place.shape.mark and held.version == version and held.fingerprint:
+        if held.shape == place.shape.mark and held.version == version and held.fingerprint and not copy.outdated:
             return item_of(one, Action.IN_SYNC, version, copy)
         if place.update is Update.CREATE_ONLY:
             return item_of(one, Action.IN_SYNC, version, copy, "create-only: it keeps what it has")
@@ -189,9 +189,9 @@ def verdict(keyturn: Keyturn, one: Wanted, copy: Copy | None, digest: str) -> tu
         return (Action.ADOPT if adopts else Action.CONFLICT), f"it is the copy of {source}", False
     if not copy.intact:
         return Action.DRIFTED, "somebody else has changed, disabled or deleted it", hands_off
-    if copy.marks.fingerprint == digest:
+    if copy.marks.fingerprint == digest and not copy.outdated:
         return Action.IN_SYNC, "", False
-    return Action.UPDATE, "", False
+    return Action.UPDATE, "it was written for another reader" if copy.outdated else "", False
 
 
 def pushed_to(keyturn: Keyturn, place: Destination, path: str) -> bool:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from keyturn.core.mapping import WHOLE, Encoding, Escape, Shape, Unfit, flaw
 from keyturn.core.sensitive import SecretFields
+from tests.support import ado
 
 FIELDS = SecretFields({"username": "app", "password": "p@ss/w:ö rd", "host": "db.example.com", "port": 5432})
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30)
@@ -41,8 +42,31 @@ def test_a_url_gives_every_part_back(password: str, user: str, database: str) ->
     assert (url.hostname, url.port, unquote(url.path[1:])) == ("db", 5432, database)
 
 
-def test_an_ipv6_host_in_a_url_gets_its_brackets() -> None:
-    assert rendered(Shape(template="redis://{h}:6379"), SecretFields({"h": "::1"})) == "redis://[::1]:6379"
+@pytest.mark.parametrize(
+    ("template", "written"),
+    [
+        ("redis://{h}:6379", "redis://[::1]:6379"),
+        ("redis://:{p}@{h}", "redis://:%3A%3A1@[::1]"),
+        ("postgresql://{p}:{p}@{h}:5432,{h}:5433/{p}", "postgresql://%3A%3A1:%3A%3A1@[::1]:5432,[::1]:5433/%3A%3A1"),
+        ("postgresql://{p}@db/x", "postgresql://%3A%3A1@db/x"),
+        ("https://db/x,{p}?a=@{p}#//{p}", "https://db/x,%3A%3A1?a=@%3A%3A1#//%3A%3A1"),
+        ("https://db?next=http://{p}", "https://db?next=http://%3A%3A1"),
+    ],
+)
+def test_an_ipv6_address_gets_brackets_as_a_urls_host_and_nowhere_else(template: str, written: str) -> None:
+    assert rendered(Shape(template=template), SecretFields({"h": "::1", "p": "::1"})) == written
+
+
+def test_an_ipv6_host_may_have_its_brackets_already_and_a_zone() -> None:
+    shape = Shape(template="redis://{h}:6379")
+    assert rendered(shape, SecretFields({"h": "[::1]"})) == "redis://[::1]:6379"
+    assert rendered(shape, SecretFields({"h": "fe80::1%eth0"})) == "redis://[fe80::1%25eth0]:6379"
+
+
+@pytest.mark.parametrize("template", ["jdbc:postgresql://{h}:5432/db?user={u}&password={u}", "{h}"])
+def test_a_url_within_another_scheme_has_its_host_and_a_whole_value_is_none(template: str) -> None:
+    text = rendered(Shape(template=template, escape=Escape.URL), SecretFields({"h": "::1", "u": "a+b"}))
+    assert text in ("jdbc:postgresql://[::1]:5432/db?user=a%2Bb&password=a%2Bb", "%3A%3A1")
 
 
 @given(password=TEXT)
@@ -54,10 +78,14 @@ def test_libpq_reads_the_same_password_from_a_keyword_string(password: str) -> N
 @pytest.mark.parametrize(
     ("escape", "value", "written"),
     [
-        (Escape.ODBC, "plain", "plain"),
+        (Escape.ODBC, "plain", "{plain}"),
+        (Escape.ODBC, "", "{}"),
+        (Escape.ODBC, "a%41+b", "{a%41+b}"),
         (Escape.ODBC, "a;b}c", "{a;b}}c}"),
         (Escape.ADO, "plain", "plain"),
         (Escape.ADO, 'a;b"c', '"a;b""c"'),
+        (Escape.ADO, "a\x01b", '"a\x01b"'),
+        (Escape.ADO, "a\x7f\x85", '"a\x7f\x85"'),
         (Escape.JSON, 'a"b\\c\n', 'a\\"b\\\\c\\n'),
         (Escape.NONE, "a;b", "a;b"),
     ],
@@ -66,6 +94,40 @@ def test_a_value_in_a_connection_string_keeps_its_characters_to_itself(
     escape: Escape, value: str, written: str
 ) -> None:
     assert rendered(Shape(template="Pwd={p};", escape=escape), SecretFields({"p": value})) == f"Pwd={written};"
+
+
+def test_odbc_puts_a_password_in_braces_and_leaves_bare_what_postgresqls_driver_knows_no_braces_for() -> None:
+    template = "Server={h};UID={u};Database={d}; password = {p};X={x}"
+    fields = SecretFields({"h": "127.0.0.1", "u": "a@b+c", "d": "sh%op", "p": "plain", "x": "a;b"})
+    text = rendered(Shape(template=template, escape=Escape.ODBC), fields)
+    assert text == "Server=127.0.0.1;UID=a@b+c;Database=sh%op; password = {plain};X={a;b}"
+
+
+@given(password=TEXT, user=TEXT)
+def test_ado_net_reads_every_value_as_it_is(password: str, user: str) -> None:
+    template = "Server=db;User ID={u};Password={p};Pooling=true"
+    text = rendered(Shape(template=template, escape=Escape.ADO), SecretFields({"u": user, "p": password}))
+    assert ado.pairs(text) == {"server": "db", "user id": user, "password": password, "pooling": "true"}
+
+
+@given(inside=TEXT)
+def test_json_reads_every_value_as_it_is(inside: str) -> None:
+    text = rendered(Shape(template='{{"a": "{p}"}}', escape=Escape.JSON), SecretFields({"p": inside}))
+    assert json.loads(text) == {"a": inside}
+
+
+@pytest.mark.parametrize(
+    ("escape", "template"),
+    [(Escape.LIBPQ, "password='{p}'"), (Escape.ODBC, "Pwd={{{p}}};"), (Escape.ADO, 'Pwd="{p}";')],
+)
+def test_quotes_that_the_template_has_already_are_not_written_twice(escape: Escape, template: str) -> None:
+    assert rendered(Shape(template=template, escape=escape), SecretFields({"p": "x"})) == template.format(p="x")
+
+
+@pytest.mark.parametrize("escape", [Escape.LIBPQ, Escape.ODBC, Escape.ADO])
+def test_a_null_character_ends_no_connection_string_early(escape: Escape) -> None:
+    with pytest.raises(Unfit, match="null character"):
+        Shape(template="Pwd={p};", escape=escape).render(SecretFields({"p": "a\0b"}))
 
 
 def test_a_value_with_braces_is_not_read_as_a_template() -> None:

@@ -5,7 +5,6 @@ import os
 import resource
 import shutil
 import stat
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,16 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import dotenv
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from keyturn.core.dotenv import Reader
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 from keyturn.core.fingerprint import payload
 from keyturn.core.names import FILE
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.providers.dotenv import Dotenv
+from keyturn.providers.directory import identity
 from keyturn.providers.files import Files
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.faults.disk import Disk
@@ -68,7 +65,7 @@ class TestFilesAsDotenv(FilesContract):
         given = {"USER": "ann", "PORT": 5432, "TLS": True, "NO": None, "HOSTS": ["a", "b"], "RATE": 1.0}
         value = payload(SecretFields(given))
         put(store, remote, value)
-        lines = 'HOSTS="[\\"a\\",\\"b\\"]"\nNO="null"\nPORT="5432"\nRATE="1.0"\nTLS="true"\nUSER="ann"\n'
+        lines = "HOSTS='[\"a\",\"b\"]'\nNO='null'\nPORT='5432'\nRATE='1.0'\nTLS='true'\nUSER='ann'\n"
         assert (directory / remote).read_text() == lines
         assert store.read(remote) == value
 
@@ -92,6 +89,46 @@ class TestFilesAsDotenv(FilesContract):
     def test_a_null_character_is_invalid(self, store: Files, remote: str) -> None:
         with pytest.raises(Invalid, match="null character"):
             put(store, remote, Sensitive(json.dumps({"A": "b\0"}, separators=(",", ":"))))
+
+    def test_a_value_that_the_reader_would_read_as_another_is_invalid_and_nothing_is_written(
+        self, store: Files, remote: str, directory: Path
+    ) -> None:
+        put(store, remote, Sensitive('{"A":"b"}'))
+        before = (directory / remote).read_bytes()
+        value = Sensitive('{"A":"it\'s `id`"}')
+        with pytest.raises(Invalid, match=r"the field A holds .*`reader`") as caught:
+            put(store, remote, value, version=2)
+        assert_silent(caught.value, value, store, remote)
+        assert (directory / remote).read_bytes() == before
+
+    def test_a_file_for_another_reader_is_outdated_and_written_again_and_reads_the_same_until_then(
+        self, store: Files, remote: str, directory: Path
+    ) -> None:
+        value = Sensitive('{"A":"a$b","N":1}')
+        put(store, remote, value)
+        for_docker = Files("files", directory=str(directory), format="dotenv", reader=Reader.DOCKER)
+        found = for_docker.find(remote)
+        assert found is not None
+        assert (found.outdated, found.intact, found.marks) == (True, True, marks_for(value))
+        assert for_docker.read(remote) == value
+        assert not put(for_docker, remote, value).outdated
+        assert (directory / remote).read_text() == "A=a$b\nN=1\n"
+        assert for_docker.read(remote) == store.read(remote) == value
+
+    def test_a_file_of_a_version_that_told_no_reader_reads_as_it_was_written_and_is_written_again(
+        self, store: Files, remote: str, directory: Path
+    ) -> None:
+        value = Sensitive('{"A":"a\\rb`c","B":"x$y"}')
+        put(store, remote, Sensitive('{"A":"1"}'))
+        note = directory / f".{remote}.keyturn.json"
+        (directory / remote).write_bytes(b"A=\"a\\rb`c\"\nB='x$y'\n")
+        told = json.loads(note.read_text()) | {"not_texts": []} | identity((directory / remote).stat())
+        del told["reader"]
+        note.write_text(json.dumps(told))
+        found = store.find(remote)
+        assert found is not None
+        assert (found.outdated, found.intact) == (True, True)
+        assert store.read(remote) == value
 
     def test_a_file_that_somebody_changed_reads_as_it_is(self, store: Files, remote: str, directory: Path) -> None:
         put(store, remote, Sensitive('{"A":"b"}'))
@@ -405,38 +442,3 @@ def test_a_directory_without_permission_is_denied_with_what_to_check(readable: P
         with pytest.raises(Denied):
             put(Files("below", directory=str(readable / "below")), "new", value)
     assert list(readable.iterdir()) == []
-
-
-# what others read
-
-
-HARD = ["", " a ", "#a", 'q"', "q'", "b\\", "\\n", "\\", "a\nb", "`id`", "$HOME", "a$b", "x=y", "é☃", 'a\\"b', "!", "~"]
-
-
-@pytest.mark.parametrize("text", HARD)
-def test_python_dotenv_a_shell_and_keyturn_read_the_same(tmp_path: Path, text: str) -> None:
-    lines = Dotenv.of(payload(SecretFields({"A": text, "Z": "last"})))
-    assert lines is not None
-    file = tmp_path / "env"
-    file.write_text(lines.text.reveal())
-    assert dotenv.dotenv_values(file) == {"A": text, "Z": "last"}
-    assert lines.joined() == payload(SecretFields({"A": text, "Z": "last"}))
-    if "`" not in text:
-        shell = subprocess.run(
-            ["sh", "-c", f'. "{file}"; printf "%s|%s" "$A" "$Z"'], capture_output=True, text=True, check=True
-        )
-        assert shell.stdout == f"{text}|last"
-
-
-@given(st.dictionaries(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True), st.text(), min_size=1))
-def test_lines_lead_back_to_the_object(fields: dict[str, str]) -> None:
-    if any("\0" in text for text in fields.values()):
-        return
-    try:
-        value = payload(SecretFields(fields))
-        value.reveal().encode()
-    except UnicodeEncodeError:
-        return
-    lines = Dotenv.of(value)
-    assert lines is not None
-    assert lines.joined() == value

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from keyturn.core.names import LIMITS, Limits
+from keyturn.core.sensitive import Sensitive
 from keyturn.settings.fields import Duration, Model
 
 System = tuple[str, ...]
@@ -46,3 +47,7 @@ class StoreBase(Model):
     def limits(self) -> Limits:
         """Which names and sizes it allows."""
         return LIMITS[str(getattr(self, "kind", ""))]
+
+    def refuses_value(self, value: Sensitive) -> str | None:
+        """Why a value can't be written there for what is in it, in words that show nothing of it; None where it can."""
+        return None

@@ -1,9 +1,14 @@
 """Files of this machine as a store."""
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from keyturn.catalogue.stores.base import StoreBase, System
-from keyturn.settings.fields import Line
+from keyturn.core import dotenv
+from keyturn.core.dotenv import Reader
+from keyturn.core.sensitive import Sensitive
+from keyturn.settings.fields import Line, refused
 
 
 class FileSettings(StoreBase):
@@ -15,8 +20,20 @@ class FileSettings(StoreBase):
     """The directory; it is made when it is missing."""
     format: Literal["json", "dotenv"] = "json"
     """How the fields stand in a file."""
+    reader: Reader | None = None
+    """Who reads the lines of the format dotenv: compose, python (python-dotenv), shell or docker (--env-file)."""
+
+    @model_validator(mode="after")
+    def _lines_have_a_reader(self) -> Self:
+        if self.reader and self.format != "dotenv":
+            raise refused("only lines have a reader", "Say format: dotenv too, or leave it out.", "reader")
+        return self
 
     @property
     def system(self) -> System:
         """The directory."""
         return (self.kind, self.directory.rstrip("/"))
+
+    def refuses_value(self, value: Sensitive) -> str | None:
+        """What the reader of the lines would read as something else."""
+        return dotenv.refuses(value, self.reader) if self.format == "dotenv" else None

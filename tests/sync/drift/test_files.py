@@ -62,7 +62,7 @@ class Dotenv(Shell):
         file = self.directory / name
         if not file.exists():
             return None
-        return {key: said.strip('"') for key, _, said in (line.partition("=") for line in file.read_text().split())}
+        return {key: said.strip("'\"") for key, _, said in (line.partition("=") for line in file.read_text().split())}
 
 
 CLEARED = Act("removed-with-its-marks", Shell.clear, Action.CREATE)

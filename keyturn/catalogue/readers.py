@@ -1,0 +1,81 @@
+"""Copies in environment files whose reader could not give the secret's values back."""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+from keyturn.catalogue.plain import at, destinations, text
+from keyturn.catalogue.problems import Problem
+from keyturn.catalogue.source import Entry
+from keyturn.core.dotenv import Reader, refuses_text
+
+SEVERAL_LINES: Final[Mapping[str, frozenset[str]]] = {
+    "certificate": frozenset({"certificate", "private_key", "chain", "bundle"}),
+    "ssh-key": frozenset({"private_key"}),
+    "signing-key": frozenset({"private_key"}),
+    "gcp-service-account-key": frozenset({"credentials_json"}),
+}
+"""The fields of a strategy's credential whose values have several lines."""
+
+
+class World(Protocol):
+    """All entries, by section and name."""
+
+    @property
+    def entries(self) -> Mapping[str, Mapping[str, Entry]]:
+        """The entries."""
+
+
+def carried_by_their_readers(entry: Entry, world: World) -> Iterator[Problem]:
+    """What the lines of an environment file are read by gives every value back that the rotation may make."""
+    for index, store, _ in destinations(entry):
+        file = world.entries["stores"].get(store)
+        if file is None or text(file, "format") != "dotenv" or text(file, "kind") != "file":
+            continue
+        for field, said in _refused(entry, index, _reader(file)):
+            path = ("destinations", index, "store")
+            remedy = "Set another reader on the store, leave the field out with fields, or narrow the alphabet."
+            yield entry.problem(path, f"the field {field} may hold {said} (the store {store})", remedy)
+
+
+def _refused(entry: Entry, index: int, reader: Reader | None) -> Iterator[tuple[str, str]]:
+    destination = at(entry.data, ("destinations",))[index]
+    if at(destination, ("field",)) or at(destination, ("template",)):
+        return  # written as it is
+    chosen = at(destination, ("fields",))
+    named = set(map(str, chosen.values() if isinstance(chosen, dict) else chosen)) if chosen else None
+    for field, said in _values(entry, reader):
+        if said and (named is None or field in named):
+            yield field, said
+
+
+def _values(entry: Entry, reader: Reader | None) -> Iterator[tuple[str, str | None]]:
+    for field in sorted(SEVERAL_LINES.get(text(entry, "rotation", "strategy") or "", ())):
+        yield field, refuses_text("a\nb", reader)
+    rotation = at(entry.data, ("rotation",))
+    named = at(rotation, ("fields",))
+    settings: dict[Any, Any] = {
+        "password": at(rotation, ("password",)),
+        at(rotation, ("field",)) or "value": rotation,
+        **(named if isinstance(named, dict) else {}),
+    }
+    for field, policy in settings.items():
+        alphabet = at(policy, ("alphabet",))
+        if isinstance(alphabet, str):
+            yield str(field), _alphabet(alphabet, reader)
+
+
+@lru_cache(maxsize=256)
+def _alphabet(alphabet: str, reader: Reader | None) -> str | None:
+    """What the reader would take for something else in a text of these characters: two of them tell."""
+    signs = [sign for sign in alphabet if not sign.isalnum()]
+    texts = (f"{one}{other}{one}" for one in signs for other in signs)
+    return next((said for one in texts if (said := refuses_text(one, reader))), None)
+
+
+def _reader(file: Entry) -> Reader | None:
+    said = text(file, "reader")
+    return Reader(said) if said in list(Reader) else None
+
+
+CHECKS: Final = (carried_by_their_readers,)
