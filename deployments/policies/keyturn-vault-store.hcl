@@ -5,9 +5,13 @@
 path "secret/data/*" {
   capabilities = ["create", "read", "update"]
 }
-# Whose a copy is and which version it serves, told and listed without values.
+# Whose a copy is and which version it serves, told and listed without values. Of the settings of a secret it changes
+# the custom metadata alone: not how many versions are kept or how long.
 path "secret/metadata/*" {
   capabilities = ["create", "read", "update", "patch", "list"]
+  allowed_parameters = {
+    "custom_metadata" = []
+  }
 }
 # OpenBao alone: the same for a thousand secrets in one answer. Vault has no such path, and needs no such rule.
 path "secret/detailed-metadata/*" {

@@ -5,8 +5,12 @@
 path "secret/data/*" {
   capabilities = ["create", "read", "update"]
 }
+# The custom metadata alone: not how many versions are kept or how long, nor who may write without compare-and-set.
 path "secret/metadata/*" {
   capabilities = ["read", "list", "patch"]
+  allowed_parameters = {
+    "custom_metadata" = []
+  }
 }
 
 # OpenBao lists many secrets with their metadata in one request; Vault has no such path and needs no such rule.

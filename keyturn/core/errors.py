@@ -5,7 +5,10 @@ No message ever holds a secret value or the body of a response: adapters raise t
 """
 
 import traceback
-from typing import Self
+from typing import Final, Self
+
+RETRY_AFTER_LIMIT: Final = 60.0
+"""Seconds of a wait that somebody else asks for."""
 
 
 class KeyturnError(Exception):
@@ -42,11 +45,14 @@ class Unavailable(TransientError):
 
 
 class Throttled(TransientError):
-    """The other side asks for a slower pace; ``retry_after`` is in seconds, None where it gave none."""
+    """The other side asks for a slower pace; ``retry_after`` is in seconds, None where it gave none.
+
+    However long it asks for, it is no more than ``RETRY_AFTER_LIMIT``: it may be wrong, or mean ill.
+    """
 
     def __init__(self, doing: str, name: str, problem: str, hint: str = "", retry_after: float | None = None) -> None:
         super().__init__(doing, name, problem, hint)
-        self.retry_after = retry_after
+        self.retry_after = None if retry_after is None else min(retry_after, RETRY_AFTER_LIMIT)
 
 
 class Locked(TransientError):

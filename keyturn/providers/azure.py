@@ -16,6 +16,7 @@ from azure.core.exceptions import (
 from azure.identity import ClientSecretCredential, DefaultAzureCredential, EnvironmentCredential
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
+from keyturn.providers.answers import retry_after
 
 ROLE: Final = "Key Vault Secrets Officer"
 
@@ -131,5 +132,4 @@ def _permission_hint(code: str) -> str:
 
 
 def _retry_after(error: HttpResponseError) -> float | None:
-    given = getattr(error.response, "headers", {}).get("Retry-After", "")
-    return float(given) if given.isdigit() else None
+    return retry_after(getattr(error.response, "headers", {}).get("Retry-After", ""))

@@ -12,7 +12,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, TransientError, Unavailable
-from keyturn.providers import azure
+from keyturn.providers import answers, azure
 
 TIMEOUT: Final = (5, 10)
 """Seconds to connect, and for each wait for bytes."""
@@ -211,5 +211,4 @@ def refusal(answer: requests.Response, doing: str, name: str, permission: str) -
 
 def retry_after(answer: requests.Response) -> float | None:
     """How many seconds the service asks to wait; None where it does not say."""
-    given = answer.headers.get("Retry-After", "")
-    return float(given) if given.isdigit() else None
+    return answers.retry_after(answer.headers.get("Retry-After", ""))

@@ -6,6 +6,7 @@ import requests
 from google.auth import exceptions as auth
 
 from keyturn.core import errors
+from keyturn.providers.answers import retry_after
 
 CHECK: Final = "Check the network and the endpoint"
 SIGN_IN: Final = "Set GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth application-default login"
@@ -24,8 +25,7 @@ def refused(answer: requests.Response, doing: str, name: str) -> errors.KeyturnE
     if status == 409:
         return errors.Locked(doing, name, problem, "Somebody else changes it: run again")
     if status == 429:
-        after = answer.headers.get("Retry-After", "")
-        return errors.Throttled(doing, name, problem, "", float(after) if after.isdigit() else None)
+        return errors.Throttled(doing, name, problem, "", retry_after(answer.headers.get("Retry-After", "")))
     if status >= 500:
         return errors.Unavailable(doing, name, problem)
     return errors.Invalid(doing, name, problem, "Check the project and the account")

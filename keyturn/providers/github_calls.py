@@ -17,8 +17,8 @@ from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.providers.answers import retry_after
 from keyturn.providers.http_api import is_loopback
-from keyturn.providers.webhook import retry_after
 
 TIMEOUT: Final = (5, 15)
 """Seconds to connect, and for each wait for bytes."""

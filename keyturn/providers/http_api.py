@@ -19,7 +19,7 @@ from keyturn.core import templates
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.rest import Answer, Listing, Request, read_json
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.webhook import retry_after, untrusted
+from keyturn.providers.answers import retry_after, untrusted
 
 CONNECTIONS: Final = 32
 LARGEST_ANSWER: Final = 4 * 1024 * 1024

@@ -12,8 +12,8 @@ import requests
 from keyturn.audit.formats import Format
 from keyturn.audit.forwarding import Message
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Throttled, Unavailable
+from keyturn.providers.answers import retry_after, untrusted
 from keyturn.providers.http_api import is_loopback, session
-from keyturn.providers.webhook import retry_after, untrusted
 
 DOING: Final = "forward to"
 TIMEOUT: Final = 20.0

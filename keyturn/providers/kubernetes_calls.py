@@ -19,6 +19,7 @@ from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION
 from urllib3.exceptions import HTTPError
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.providers.answers import retry_after
 
 TIMEOUT: Final = (5.0, 20.0)
 """Seconds to connect, and to wait for the answer. The client's own retries are off: the flows retry."""
@@ -226,5 +227,4 @@ def _reason(error: ApiException) -> str:
 
 
 def _retry_after(error: ApiException) -> float | None:
-    given = (error.headers or {}).get("Retry-After") or ""
-    return float(given) if given.isdigit() else None
+    return retry_after((error.headers or {}).get("Retry-After") or "")

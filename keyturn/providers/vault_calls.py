@@ -9,9 +9,9 @@ import requests
 from hvac import exceptions as vault
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.providers.answers import untrusted
 from keyturn.providers.vault_login import HubSettings, Session
 from keyturn.providers.vault_tls import Redirected
-from keyturn.providers.webhook import untrusted
 
 ABSENT: Final = re.compile(
     r"invalid lease|lease not found|unknown role|no static role found|cannot fetch sysview|"

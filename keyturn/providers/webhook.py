@@ -1,9 +1,8 @@
 """Telling a consumer over HTTP that a secret changed, signed per Standard Webhooks 1.0."""
 
 import random
-import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -12,19 +11,24 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, TransientError, Unavailable
 from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH, Notice
 from keyturn.core.sensitive import Sensitive
+from keyturn.providers.answers import retry_after, untrusted
+from keyturn.providers.deadline import DeadlineAdapter, within
 
 DOING: Final = "notify"
 ASKING: Final = "ask the health of"
 CONNECTIONS: Final = 32
 GOOD_FOR: Final = 300
 """Seconds that a notice is good for. Source: Standard Webhooks' own libraries."""
+NOTICE_LIMIT: Final = 60.0
+"""Seconds for one notice, all tries and the waits between them together."""
+LEAST: Final = 0.1
+"""Seconds that a try has, however little is left."""
 ANSWER_LIMIT: Final = 4096
 """Bytes of an answer that are drained so that its connection can be used again; nobody looks at them."""
 
@@ -52,29 +56,19 @@ class WebhookSender:
         self._session.headers["user-agent"] = "keyturn"
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         for scheme in self._schemes:
-            self._session.mount(f"{scheme}://", HTTPAdapter(pool_maxsize=CONNECTIONS))
+            self._session.mount(f"{scheme}://", DeadlineAdapter(pool_maxsize=CONNECTIONS))
 
     def deliver(self, url: str, key: Sensitive, notice: Notice, *, message_id: str, timeout: float, name: str) -> None:
         """Send ``notice`` once, and return when it has been acknowledged, which is status 200 and nothing else.
 
-        ``timeout`` is in seconds, to connect and again for each wait for bytes. Raises TransientError when
-        the same message may be sent again, TerminalError when a person has to mend something first.
+        ``timeout`` is in seconds, for all of it: a server that drips its answer is no better than one that is silent.
+        Raises TransientError when the same message may be sent again, TerminalError when a person has to mend
+        something first.
         """
         self._check(url, name)
         body = notice.to_json()
         headers = {"content-type": "application/json", **_signed(key, message_id, body, name)}
-        try:
-            with self._session.post(
-                url.rstrip("/") + NOTICE_PATH,
-                data=body.encode(),
-                headers=headers,
-                timeout=timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
-                next(answer.iter_content(ANSWER_LIMIT), None)
-        except requests.RequestException as error:
-            raise _unanswered(error, timeout, name) from None
+        answer = self._ask("POST", url.rstrip("/") + NOTICE_PATH, timeout, name, DOING, body.encode(), headers)
         if answer.status_code != requests.codes.ok:
             raise _refused(answer, name)
 
@@ -92,34 +86,60 @@ class WebhookSender:
         cap: float = 30.0,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Send up to ``attempts`` times under one message id; raises the last error.
 
-        The waits grow from ``base`` to ``cap`` seconds; one the consumer asked for is kept up to ``cap``.
+        The waits grow from ``base`` to ``cap`` seconds; one the consumer asked for is kept up to ``cap``. All of it
+        together takes a minute at most, or ``attempts`` timeouts where those are longer.
         """
+        until = clock() + max(NOTICE_LIMIT, attempts * timeout)
         for attempt in range(1, attempts + 1):
+            left = max(LEAST, min(timeout, until - clock()))
             try:
-                return self.deliver(url, key, notice, message_id=message_id, timeout=timeout, name=name)
+                return self.deliver(url, key, notice, message_id=message_id, timeout=left, name=name)
             except TransientError as error:
-                if attempt == attempts:
-                    raise
                 asked = error.retry_after if isinstance(error, Throttled) else None
-            sleep(max(backoff(attempt, base, cap, jitter()), min(asked or 0.0, cap)))
+                pause = max(backoff(attempt, base, cap, jitter()), min(asked or 0.0, cap))
+                if attempt == attempts or clock() + pause >= until:
+                    raise
+            sleep(pause)
         raise Invalid(DOING, name, f"{attempts} attempts are none", "Allow one attempt at least")
 
     def check_health(self, url: str, *, timeout: float, name: str) -> None:
         """Ask the consumer how it is; well is status 200 and nothing else. Raises as :meth:`deliver` does."""
         self._check(url, name, ASKING)
-        try:
-            with self._session.get(
-                url.rstrip("/") + HEALTH_PATH, timeout=timeout, allow_redirects=False, stream=True
-            ) as answer:
-                next(answer.iter_content(ANSWER_LIMIT), None)
-        except requests.RequestException as error:
-            raise _unanswered(error, timeout, name, ASKING) from None
+        answer = self._ask("GET", url.rstrip("/") + HEALTH_PATH, timeout, name, ASKING)
         if answer.status_code != requests.codes.ok:
             hint = f"See the consumer's log; it answers 200 at GET {HEALTH_PATH} once it works"
             raise Unavailable(ASKING, name, f"answered {answer.status_code}", hint)
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        timeout: float,
+        name: str,
+        doing: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """One exchange within ``timeout``, of whose answer the status and the headers are kept."""
+        until = time.monotonic() + timeout
+        try:
+            with (
+                within(timeout),
+                self._session.request(
+                    method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False, stream=True
+                ) as answer,
+            ):
+                next(answer.iter_content(ANSWER_LIMIT), None)
+        except requests.RequestException as error:
+            late = isinstance(error, requests.Timeout) or time.monotonic() >= until
+            raise _unanswered(error, timeout if late else None, name, doing) from None
+        if time.monotonic() >= until:
+            raise _silent(timeout, name, doing)
+        return answer
 
     def close(self) -> None:
         """Let go of connections; the sender can't be used afterwards."""
@@ -153,23 +173,20 @@ def _signed(key: Sensitive, message_id: str, body: str, name: str) -> dict[str, 
     }
 
 
-def _unanswered(error: requests.RequestException, timeout: float, name: str, doing: str = DOING) -> KeyturnError:
-    """What no usable answer means."""
+def _silent(timeout: float, name: str, doing: str) -> KeyturnError:
+    return Unavailable(doing, name, f"no answer within {timeout:g} s", "See whether the consumer is overloaded")
+
+
+def _unanswered(error: requests.RequestException, late: float | None, name: str, doing: str) -> KeyturnError:
+    """What no usable answer means; ``late`` is the time that it had where that was over."""
     if isinstance(error, requests.exceptions.SSLError) and untrusted(error):
         hint = "Give the CA that signed it, or renew the certificate"
         return Denied(doing, name, "its TLS certificate is not trusted", hint)
-    if isinstance(error, requests.Timeout):
-        return Unavailable(doing, name, f"no answer within {timeout:g} s", "See whether the consumer is overloaded")
+    if late is not None:
+        return _silent(late, name, doing)
     if isinstance(error, requests.exceptions.InvalidURL):
         return Invalid(doing, name, "its address is not a URL", "Mend the consumer's address")
     return Unavailable(doing, name, "the connection failed", "See whether the consumer runs at its address")
-
-
-def untrusted(error: BaseException | None) -> bool:
-    """Whether a certificate's check is behind it, which no retry mends, and not a broken handshake."""
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
-        error = error.__context__
-    return error is not None
 
 
 def _refused(answer: requests.Response, name: str) -> KeyturnError:
@@ -206,16 +223,3 @@ def _ahead(header: str, now: datetime) -> float:
     except ValueError:
         return 0.0
     return (then - now).total_seconds() if then.tzinfo else 0.0
-
-
-def retry_after(header: str, now: datetime) -> float | None:
-    """Seconds to wait by a Retry-After header (RFC 9110, 10.2.3); None where it says nothing usable."""
-    if header.isascii() and header.isdigit():
-        return float(header[:9])
-    try:
-        then = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    if then.tzinfo is None:
-        return None
-    return max(0.0, (then - now).total_seconds())

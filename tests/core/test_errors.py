@@ -5,7 +5,16 @@ import pickle
 import pytest
 
 from keyturn.core import errors
-from keyturn.core.errors import KeyturnError, Locked, TerminalError, Throttled, TransientError, Unavailable, Unrecorded
+from keyturn.core.errors import (
+    RETRY_AFTER_LIMIT,
+    KeyturnError,
+    Locked,
+    TerminalError,
+    Throttled,
+    TransientError,
+    Unavailable,
+    Unrecorded,
+)
 
 LEAVES = [
     kind
@@ -39,3 +48,4 @@ def test_an_error_survives_the_way_between_processes(kind: type[KeyturnError]) -
 
 def test_a_throttled_call_knows_how_long_to_wait() -> None:
     assert Throttled("write", "aws:db", "slow", retry_after=2.5).retry_after == 2.5
+    assert Throttled("write", "aws:db", "slow", retry_after=86_400.0).retry_after == RETRY_AFTER_LIMIT == 60.0

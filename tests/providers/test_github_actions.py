@@ -22,7 +22,16 @@ from pytest_httpserver import HTTPServer
 
 from deployments.local.github import LocalGitHub
 from deployments.local.ports import free_port
-from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.core.errors import (
+    RETRY_AFTER_LIMIT,
+    Conflict,
+    Denied,
+    Invalid,
+    KeyturnError,
+    NotFound,
+    Throttled,
+    Unavailable,
+)
 from keyturn.core.names import GITHUB_ACTIONS
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Copy, Marks, Store
@@ -310,7 +319,7 @@ def test_both_rate_limits_say_how_long_to_wait(tmp_path: Path) -> None:
             with pytest.raises(Throttled) as caught:
                 push_and_list(store, value)
             assert caught.value.retry_after is not None
-            assert 0 < caught.value.retry_after <= 3602
+            assert 0 < caught.value.retry_after <= RETRY_AFTER_LIMIT
             assert_silent(caught.value, value, store, caught.value.name.partition(":")[2])
 
 
@@ -330,6 +339,7 @@ def test_a_token_without_a_permission_is_denied_with_those_it_needs(tmp_path: Pa
         (500, {}, "", Unavailable, None),
         (502, {}, "<html>", Unavailable, None),
         (429, {"retry-after": "7"}, "", Throttled, 7.0),
+        (429, {"retry-after": "86400"}, "", Throttled, 60.0),
         (429, {}, "", Throttled, 60.0),
         (403, {"retry-after": "9"}, "", Throttled, 9.0),
         (403, {}, "You have exceeded a secondary rate limit", Throttled, 60.0),

@@ -322,6 +322,28 @@ def test_a_workers_own_policy_signs_and_does_not_destroy(lab: Lab, tmp_path: Pat
             hub.destroy(path, [1])
 
 
+def test_a_worker_may_change_custom_metadata_and_nothing_else_about_a_secret(lab: Lab, tmp_path: Path) -> None:
+    path = f"emergency/{fresh()}"
+    with worker_hub(lab, tmp_path) as hub:
+        hub.write(path, SecretFields({"n": 1}), cas=0)
+        hub.annotate(path, {"team": "ml"})
+        hub.annotate(path, {"team": None, "keyturn-token": "t"})
+        before = hub.describe(path)
+        assert before
+        assert before.custom == {"keyturn-token": "t"}
+        for setting in ({"max_versions": 1}, {"delete_version_after": "1s"}, {"cas_required": True}):
+            for body in (setting, {**setting, "custom_metadata": {"team": "ml"}}):
+                for change in (hub._calls.patch, hub._calls.post):
+                    with pytest.raises(Denied, match="the hub denies it"):
+                        change("change", path, f"secret/metadata/{path}", body)
+        for place in ("metadata", "data"):
+            with pytest.raises(Denied, match="the hub denies it"):
+                hub._calls.delete("delete", path, f"secret/{place}/{path}")
+        assert hub.describe(path) == before
+    kept = lab.root.secrets.kv.v2.read_secret_metadata(path, mount_point="secret")["data"]
+    assert (kept["max_versions"], kept["delete_version_after"], kept["cas_required"]) == (0, "0s", False)
+
+
 def test_the_key_of_another_kind_signs_no_ledger(lab: Lab) -> None:
     for settings in ({"key_type": "ecdsa-p256"}, {"key_type": "ed25519", "derived": True}):
         name = fresh()

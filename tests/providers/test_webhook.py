@@ -3,7 +3,9 @@
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -18,7 +20,8 @@ from keyturn.client.webhook import Receiver
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.notices import NOTICE_PATH, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.webhook import WebhookSender, backoff, retry_after
+from keyturn.providers.answers import retry_after
+from keyturn.providers.webhook import WebhookSender, backoff
 
 KEY = Sensitive("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 NOTICE = Notice(SECRET_ROTATED, "ml-training/database", 7, datetime(2025, 3, 1, 12, 30, tzinfo=UTC))
@@ -259,6 +262,87 @@ def test_the_wait_that_a_consumer_asks_for_is_kept_up_to_the_cap(sender: Webhook
     send_patiently(sender, answers(httpserver, 200), sleep)
     assert sleep.slept == [2, 3]
     assert url
+
+
+class Dripping:
+    """A server that takes any request and answers a byte at a time, for ever: headers that never end, or a body."""
+
+    def __init__(self, opening: bytes, context: ssl.SSLContext | None = None) -> None:
+        self.opening, self.context = opening, context
+        self.asked = 0
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while not self._over.is_set():
+            connection, _ = self._socket.accept()
+            with suppress(OSError), self.context.wrap_socket(connection, True) if self.context else connection as inner:
+                self._drip(inner)
+
+    def _drip(self, connection: socket.socket) -> None:
+        if connection.recv(65_536):
+            self.asked += 1
+        connection.sendall(self.opening)
+        while not self._over.wait(0.02):
+            connection.sendall(b"x")
+
+    def close(self) -> None:
+        self._over.set()
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port)).close()
+        self._thread.join()
+        self._socket.close()
+
+
+HEADERS, BODY = b"HTTP/1.1 200 OK\r\nx: ", b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 100000\r\n\r\n"
+
+
+@pytest.mark.parametrize("opening", [b"", HEADERS, HEADERS + b"\r\n", BODY])
+def test_a_server_that_drips_holds_nobody_longer_than_one_that_is_silent(sender: WebhookSender, opening: bytes) -> None:
+    with closing(Dripping(opening)) as server:
+        begun = time.monotonic()
+        with pytest.raises(Unavailable, match=r"no answer within 0\.3 s"):
+            send(sender, f"http://127.0.0.1:{server.port}", timeout=0.3)
+        with pytest.raises(Unavailable, match=r"no answer within 0\.3 s"):
+            sender.check_health(f"http://127.0.0.1:{server.port}", timeout=0.3, name="webhook:trainer")
+        assert time.monotonic() - begun < 3
+
+
+def test_a_server_that_drips_over_tls_holds_nobody_either(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with closing(Dripping(HEADERS, context)) as server, closing(WebhookSender(ca=tmp_path / "ca.pem")) as sender:
+        begun = time.monotonic()
+        with pytest.raises(Unavailable, match=r"no answer within 0\.3 s"):
+            send(sender, f"https://127.0.0.1:{server.port}", timeout=0.3)
+        assert time.monotonic() - begun < 3
+
+
+def test_all_tries_of_a_notice_have_one_deadline(sender: WebhookSender) -> None:
+    """Each try takes until its own timeout; the clock is the test's, so that nobody waits a minute."""
+    passed = iter(range(0, 10_000, 40))
+    sleep = Sleeper()
+    with closing(Dripping(HEADERS)) as server, pytest.raises(Unavailable):
+        sender.deliver_with_retries(
+            f"http://127.0.0.1:{server.port}", KEY, NOTICE, message_id=ID, timeout=0.1, name="webhook:trainer",
+            attempts=100, sleep=sleep, jitter=lambda: 1.0, clock=lambda: float(next(passed)),
+        )  # fmt: skip
+    assert server.asked == 1
+
+
+def test_a_connection_is_used_again_after_a_deadline_that_was_kept(
+    sender: WebhookSender, httpserver: HTTPServer
+) -> None:
+    url = answers(httpserver, 200, 200)
+    send(sender, url, timeout=0.2)
+    time.sleep(0.25)
+    send(sender, url, timeout=0.2)
+    assert len(httpserver.log) == 2
 
 
 def test_no_attempt_at_all_is_an_error(sender: WebhookSender) -> None:

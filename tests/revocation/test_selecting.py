@@ -48,6 +48,47 @@ def test_by_owner_classification_target_and_store_all_of_which_must_fit(site: Si
     assert chosen(site, store="memory") == (site.secret.path,)
 
 
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "auth/",
+        "auth/approle/login",
+        "/auth/token",
+        "//auth//token",
+        "AUTH/token",
+        " auth/token",
+        "sys/",
+        "sys/leases/lookup",
+        "Sys",
+        "database/../auth/token",
+        "./auth/token",
+        "database/..",
+        "%61uth/token",
+        "database/%2e%2e/auth",
+        "auth\\token",
+        "database/creds?list=true",
+        "database/creds#a",
+        "database/creds/a\nb",
+        "/",
+        "//",
+        " ",
+        "..",
+    ],
+)
+def test_a_lease_prefix_that_is_not_plainly_below_an_engine_is_refused(site: Site, prefix: str) -> None:
+    token = site.lab.root.auth.token.create(ttl="1h", policies=["default"])["auth"]["client_token"]
+    with pytest.raises(Invalid, match="find leases below"):
+        select(site.keyturn, Selector(lease_prefix=prefix))
+    assert site.lab.root.auth.token.lookup(token)
+
+
+def test_a_lease_prefix_may_have_slashes_around_it(site: Site) -> None:
+    third = site.others[1]
+    prefix = third.first["lease_id"].rpartition("/")[0]
+    for given in (f"/{prefix}/", prefix.replace("/", "//"), f" {prefix} "):
+        assert select(site.keyturn, Selector(lease_prefix=given)).leases == (third.first["lease_id"],)
+
+
 def test_nothing_chosen_and_nothing_that_fits_are_errors(site: Site) -> None:
     with pytest.raises(Invalid):
         select(site.keyturn, Selector())
