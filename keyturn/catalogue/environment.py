@@ -33,6 +33,11 @@ def expand(entry: Entry, env: Mapping[str, str]) -> Expanded:
     return done
 
 
+def variables(entry: Entry) -> set[str]:
+    """The variables that an entry refers to."""
+    return {found[1] for _, text in _texts(entry.data, ()) for found in REFERENCE.finditer(text)}
+
+
 def references(entry: Entry) -> list[Problem]:
     """A problem for each reference in an entry where none is read."""
     return [

@@ -2,42 +2,62 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from keyturn.catalogue import checks, source
-from keyturn.catalogue.destinations import SyncSettings
-from keyturn.catalogue.environment import Expanded, expand
+from keyturn.catalogue.environment import Expanded, expand, variables
 from keyturn.catalogue.explain import check
-from keyturn.catalogue.models import Catalogue, Secret, SecretDeclaration
+from keyturn.catalogue.index import Declared, Index
+from keyturn.catalogue.lazily import EXPANDED, Secrets, model_of, with_places
+from keyturn.catalogue.models import Catalogue
 from keyturn.catalogue.problems import CatalogueInvalid, Problem
-
-EXPANDED: Final = ("stores", "targets", "consumers")
-"""The sections that may refer to the environment."""
 
 
 def load(directory: Path, env: Mapping[str, str]) -> Catalogue:
-    """The catalogue in ``directory``, references filled in from ``env``. Raises CatalogueInvalid."""
-    made, problems = _examine(directory, env)
+    """The catalogue in ``directory``, references filled in from ``env``. Raises CatalogueInvalid.
+
+    Files that were checked before are not read again: each secret is made when it is first asked for.
+    """
+    gathered = source.gather(directory)
+    index = Index(directory, gathered.content, env)
+    if (declared := index.find()) is not None:
+        return _opened(declared, env)
+    read = source.parse(gathered)
+    made, problems = _examine(read, env)
     if problems:
         raise CatalogueInvalid(str(directory), problems)
-    secrets = {path: _secret(path, declared, made["syncs"]) for path, declared in made["secrets"].items()}
+    index.keep(_plain(read.entries), _variables(read.entries))
+    secrets = {path: with_places(path, declared, made["syncs"]) for path, declared in made["secrets"].items()}
     return Catalogue(**{**made, "secrets": secrets})
 
 
-def _secret(path: str, declared: SecretDeclaration, syncs: Mapping[str, SyncSettings]) -> Secret:
-    """The declared secret with all its places: its own, and those that patterns give it."""
-    made = (place for sync in syncs.values() for place in sync.destinations(path))
-    return Secret(path=path, **{**dict(declared), "destinations": (*declared.destinations, *made)})
+def _opened(declared: Declared, env: Mapping[str, str]) -> Catalogue:
+    """A catalogue that was found sound before: everything but the secrets is made at once."""
+    made: dict[str, Any] = {
+        section: {name: model_of(section, name, data, env) for name, data in declared[section].items()}
+        for section in source.SECTIONS
+        if section != "secrets"
+    }
+    return Catalogue.model_construct(**{**made, "secrets": Secrets(declared["secrets"], made["syncs"])})
+
+
+def _plain(entries: Mapping[str, Mapping[str, source.Entry]]) -> Declared:
+    """The data of each entry, as it is written."""
+    return {section: {name: entry.data for name, entry in named.items()} for section, named in entries.items()}
+
+
+def _variables(entries: Mapping[str, Mapping[str, source.Entry]]) -> set[str]:
+    """The variables that the entries refer to."""
+    return {name for section in EXPANDED for entry in entries[section].values() for name in variables(entry)}
 
 
 def find_problems(directory: Path, env: Mapping[str, str]) -> list[Problem]:
     """Everything that is wrong with the catalogue in ``directory``, in the order of files and lines."""
-    return _examine(directory, env)[1]
+    return _examine(source.read(directory), env)[1]
 
 
-def _examine(directory: Path, env: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], list[Problem]]:
+def _examine(read: source.Source, env: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], list[Problem]]:
     """Every entry that is sound by itself, and every problem, of the files, the entries and between them."""
-    read = source.read(directory)
     problems = list(read.problems)
     made: dict[str, dict[str, Any]] = {section: {} for section in source.SECTIONS}
     entries: dict[str, dict[str, source.Entry]] = {section: {} for section in source.SECTIONS}

@@ -71,7 +71,7 @@ class Catalogue(Model):
     stores: dict[str, StoreSettings] = Field(default_factory=dict)
     targets: dict[str, TargetSettings] = Field(default_factory=dict)
     consumers: dict[str, ConsumerSettings] = Field(default_factory=dict)
-    secrets: dict[str, Secret] = Field(default_factory=dict)
+    secrets: Mapping[str, Secret] = Field(default_factory=dict)
     freezes: dict[str, FreezeSettings] = Field(default_factory=dict)
     syncs: dict[str, SyncSettings] = Field(default_factory=dict)
 

@@ -88,11 +88,43 @@ class Source:
             self.entries[entry.section][entry.name] = entry
 
 
+@dataclass
+class Gathered:
+    """The bytes of each ``*.yaml`` file, or why it can't be read; and what else is wrong with the directory."""
+
+    files: dict[FilePath, bytes | OSError | NotYaml]
+    problems: list[Problem]
+
+    @property
+    def content(self) -> dict[str, bytes]:
+        """The bytes by the files' names; nothing at all where anything is wrong already."""
+        told = {file.name: raw for file, raw in self.files.items() if isinstance(raw, bytes)}
+        return told if len(told) == len(self.files) and not self.problems else {}
+
+
+def gather(directory: FilePath) -> Gathered:
+    """Read the bytes of every ``*.yaml`` file of ``directory``; nothing raises."""
+    problems: list[Problem] = []
+    return Gathered({file: _bytes(file) for file in _files(directory, problems)}, problems)
+
+
+def _bytes(file: FilePath) -> bytes | OSError | NotYaml:
+    try:
+        return read_file(file)
+    except (OSError, NotYaml) as error:
+        return error
+
+
 def read(directory: FilePath) -> Source:
     """Read every ``*.yaml`` file of ``directory``; nothing raises, all that is wrong is in the source's problems."""
-    source = Source()
-    for file in _files(directory, source.problems):
-        _read_file(file, source)
+    return parse(gather(directory))
+
+
+def parse(gathered: Gathered) -> Source:
+    """The entries of these files; nothing raises, all that is wrong is in the source's problems."""
+    source = Source(problems=list(gathered.problems))
+    for file, raw in gathered.files.items():
+        _parse_file(file, raw, source)
     return source
 
 
@@ -115,9 +147,11 @@ def _whole(path: FilePath, message: str, remedy: str) -> Problem:
     return Problem(str(path), 0, "", message, remedy)
 
 
-def _read_file(path: FilePath, source: Source) -> None:
+def _parse_file(path: FilePath, raw: bytes | OSError | NotYaml, source: Source) -> None:
     try:
-        root = compose(read_file(path))
+        if not isinstance(raw, bytes):
+            raise raw
+        root = compose(raw)
         data = Converter(str(path), source.problems).plain(root) if root else None
     except (OSError, NotYaml, RecursionError) as error:
         source.problems.append(_unreadable(path, error))

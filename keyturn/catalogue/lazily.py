@@ -1,0 +1,60 @@
+"""Entries of a catalogue that was found sound before, each made when it is first asked for."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, cast
+
+from yaml.nodes import ScalarNode
+
+from keyturn.catalogue.destinations import SyncSettings
+from keyturn.catalogue.environment import Expanded, expand
+from keyturn.catalogue.explain import check
+from keyturn.catalogue.models import Secret, SecretDeclaration
+from keyturn.catalogue.problems import CatalogueInvalid
+from keyturn.catalogue.source import Entry
+from keyturn.settings.fields import Model
+
+EXPANDED: Final = ("stores", "targets", "consumers")
+"""The sections that may refer to the environment."""
+
+NOWHERE: Final = ScalarNode("", "")
+"""Where an entry stands that comes from no file."""
+
+
+class Secrets(Mapping[str, Secret]):
+    """Secrets by their path, of plain data that was found sound. Shared by threads; can be pickled."""
+
+    def __init__(self, declared: Mapping[str, Any], syncs: Mapping[str, SyncSettings]) -> None:
+        self._declared = declared
+        self._syncs = syncs
+        self._made: dict[str, Secret] = {}
+
+    def __getitem__(self, path: str) -> Secret:
+        if path not in self._made:
+            declared = cast(SecretDeclaration, model_of("secrets", path, self._declared[path], {}))
+            self._made[path] = with_places(path, declared, self._syncs)
+        return self._made[path]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._declared
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._declared)
+
+    def __len__(self) -> int:
+        return len(self._declared)
+
+
+def model_of(section: str, name: str, data: Any, env: Mapping[str, str]) -> Model:
+    """The model of one entry. Raises CatalogueInvalid where it is not sound after all."""
+    entry = Entry(section, name, "", 0, NOWHERE, data)
+    expanded = expand(entry, env) if section in EXPANDED else Expanded(entry)
+    model, problems = check(expanded)
+    if model is None:
+        raise CatalogueInvalid("as it was kept", problems)
+    return model
+
+
+def with_places(path: str, declared: SecretDeclaration, syncs: Mapping[str, SyncSettings]) -> Secret:
+    """The declared secret with all its places: its own, and those that patterns give it."""
+    made = (place for sync in syncs.values() for place in sync.destinations(path))
+    return Secret(path=path, **{**dict(declared), "destinations": (*declared.destinations, *made)})
