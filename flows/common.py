@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
@@ -35,15 +36,25 @@ P = ParamSpec("P")
 
 
 def runbook(
-    name: str, run_name: str | Callable[[], str] | None = None, *, opens: Callable[[], Keyturn] = keyturn
+    name: str,
+    run_name: str | Callable[[], str] | None = None,
+    *,
+    timeout: timedelta,
+    opens: Callable[[], Keyturn] = keyturn,
 ) -> Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]]:
     """The one decorator of all flows: the ledger tells of each run, nothing is persisted, nothing printed is kept.
 
     A run begins only once that is written, by the ledger of what ``opens`` gives. An error becomes the state's message
-    in its own words; one that is not Keyturn's own is replaced.
+    in its own words; one that is not Keyturn's own is replaced. A run that takes longer than ``timeout`` ends as
+    TimedOut, which is a failure that people are told of; what it leaves is finished by the next one.
     """
     decorated: Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]] = flow(
-        name=name, flow_run_name=run_name or name, persist_result=False, result_storage=NOWHERE, log_prints=False
+        name=name,
+        flow_run_name=run_name or name,
+        timeout_seconds=timeout.total_seconds(),
+        persist_result=False,
+        result_storage=NOWHERE,
+        log_prints=False,
     )
 
     def decorate(body: Callable[P, Awaitable[T]]) -> Flow[P, Awaitable[T]]:

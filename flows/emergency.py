@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 from prefect import runtime
@@ -35,7 +35,7 @@ def named() -> str:
     return f"{show}-{given.get('incident') or given.get('path') or 'selected'}"
 
 
-@runbook("emergency-revoke", named, opens=tasks.keyturn)
+@runbook("emergency-revoke", named, timeout=timedelta(minutes=30), opens=tasks.keyturn)
 async def emergency_revoke(
     path: Annotated[
         str, form("Secret", "Such as ml-training/database, or a pattern such as ml-training/*. Several: with spaces.")

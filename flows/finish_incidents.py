@@ -1,6 +1,7 @@
 """Go on with every incident that is open, remind people of it, and tell what could not be told before."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 from flows.common import runbook, well
 from flows.incidents import STAYS_OPEN, see_through, still_open, tell
@@ -10,7 +11,7 @@ from keyturn.revocation.news import in_short
 from tasks import revocation as tasks
 
 
-@runbook("finish-incidents", opens=tasks.keyturn)
+@runbook("finish-incidents", timeout=timedelta(minutes=30), opens=tasks.keyturn)
 async def finish_incidents() -> int:
     """How many incidents stay open. Once an hour people are reminded of those; where they can't be, the run fails."""
     standings = [await gone_on_with(incident) for incident in await tasks.find_open()]

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from prefect.events import emit_event
@@ -30,7 +31,7 @@ class Kept:
     forwarded: tuple[Forwarded, ...]
 
 
-@runbook("keep-ledger")
+@runbook("keep-ledger", timeout=timedelta(minutes=30))
 async def keep_ledger() -> Kept:
     """Append what waits in the spool, make a checkpoint, and forward. Safe to run again.
 

@@ -1,5 +1,6 @@
 """End old credentials whose grace is over, on evidence that nobody needs them."""
 
+from datetime import timedelta
 from itertools import chain
 
 from flows.common import BATCH, chosen, each, in_batches, raise_failures, runbook, workspace
@@ -8,7 +9,7 @@ from keyturn.rotation.settle import Retirement, Waive
 from tasks import rotation as tasks
 
 
-@runbook("retire")
+@runbook("retire", timeout=timedelta(hours=1))
 async def retire(path: str | None = None, waive: Waive = Waive.NOTHING) -> list[Retirement]:
     """Retire what can be; what holds the rest is shown. Waiving the grace still asks for the evidence."""
     opened = await workspace()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
 from flows.common import runbook, workspace
 from flows.report import rotation_table
@@ -18,7 +19,7 @@ from keyturn.rotation.sync import Pushed, failed
 from tasks import rotation as tasks
 
 
-@runbook("rotate-secret", "rotate-{path}")
+@runbook("rotate-secret", "rotate-{path}", timeout=timedelta(hours=4))
 async def rotate_secret(path: str, trigger: Trigger = Trigger.SCHEDULE) -> Outcome:
     """Replace one secret. Safe to run again: every step first asks whether it is done."""
     secret = (await workspace()).secret(path)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 from typing import Final
 
 from prefect.events import emit_event
@@ -23,7 +24,7 @@ STOP_AT: Final = 0.2
 LATE: Final = "keyturn.secret.late"
 
 
-@runbook("rotate-due")
+@runbook("rotate-due", timeout=timedelta(hours=4))
 async def rotate_due(stop_at: float = STOP_AT, side_by_side: int = SIDE_BY_SIDE) -> int:
     """Rotate every secret that is due; one that fails never stops another. The number of secrets turned.
 

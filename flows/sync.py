@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
 from flows.common import BATCH, in_batches, runbook, workspace
 from flows.progress import Progress
@@ -18,7 +19,7 @@ AT_ONCE = 4
 """Batches of one store at work at once; the store's own pace decides how fast they go."""
 
 
-@runbook("sync")
+@runbook("sync", timeout=timedelta(hours=2))
 async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
     """Write what differs, leave what is in step; the secrets that fit ``path``, or all. How many are in which state.
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import Destination, SyncSettings
@@ -15,8 +15,12 @@ from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.errors import NotFound
 from keyturn.core.suggest import advice
 from keyturn.core.windows import Freeze
-from keyturn.settings.fields import Duration, Line, Model
+from keyturn.settings.durations import show
+from keyturn.settings.fields import Duration, Line, Model, refused
 from keyturn.strategies.registry import Rotation
+
+PAUSE_LIMIT: Final = timedelta(hours=2)
+"""How long a canary may be watched: half of what a run may take that rotates."""
 
 
 class Classification(StrEnum):
@@ -37,6 +41,13 @@ class Rollout(Model):
     """How long to watch the canary before it is asked for its health and the rest is told."""
     health: bool = True
     """Ask each canary for GET {url}/api/secrets/health after the pause."""
+
+    @model_validator(mode="after")
+    def _pause_within_a_run(self) -> Self:
+        if self.pause > PAUSE_LIMIT:
+            said = f"pause ({show(self.pause)}) is longer than {show(PAUSE_LIMIT)}"
+            raise refused(said, "Shorten it: the run that watches the canary ends after four hours.", "pause")
+        return self
 
 
 class SecretDeclaration(Model):
