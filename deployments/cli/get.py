@@ -65,17 +65,44 @@ def get(
 ) -> None:
     """Read many secrets at once: their versions and fingerprints, and their values only with --reveal.
 
-    Equal fingerprints are equal values. What can't be read is told by itself, and the others are shown.
+    Equal fingerprints are equal values. What can't be read is told by itself, and the others are shown. Each value
+    that is printed is an entry of the ledger: where that can't be written, none is.
     """
     if reveal and len(set(paths)) > 1 and not as_json:
         raise typer.BadParameter("several values need --json", param_hint="--reveal")
     with opened_keyturn(catalogue) as keyturn:
         found, failed = from_store(keyturn, paths, store, field) if store else from_hub(keyturn, paths, field)
+        if reveal:
+            note_reveal(keyturn, found, field)
     show(found, failed, reveal, as_json)
     for error in failed:
         say(error)
     if failed:
         raise typer.Exit(FAILED)
+
+
+def note_reveal(keyturn: "Keyturn", found: Sequence[Told], field: str | None) -> None:
+    """Write which values are about to be shown, in one write that is durable first. Raises Unrecorded."""
+    from keyturn.core.ledger import Outcome
+    from keyturn.rotation.recorded import entry, note_down
+
+    what = f"field {field}" if field else ""
+    note_down(
+        keyturn,
+        [
+            entry(
+                keyturn,
+                "reveal",
+                Outcome.DONE,
+                one.path,
+                version=one.version or 0,
+                fingerprint=keyturn.fingerprint_of(one.text),
+                place="" if one.place == HUB else one.place,
+                note=what,
+            )
+            for one in found
+        ],
+    )
 
 
 def show(found: list[Told], failed: list[KeyturnError], reveal: bool, as_json: bool) -> None:

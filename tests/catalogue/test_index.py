@@ -118,9 +118,7 @@ def test_an_index_of_other_code_is_not_used(files: Path, env: dict[str, str], mo
     assert not by_need(load(files, env))
 
 
-@pytest.mark.parametrize(
-    "harm", HARMS
-)
+@pytest.mark.parametrize("harm", HARMS)
 def test_an_index_that_was_damaged_or_that_others_could_write_is_not_believed(
     files: Path, env: dict[str, str], harm: str
 ) -> None:

@@ -18,7 +18,9 @@ import yaml
 from deployments.local.aws import LocalAws
 from deployments.local.openbao import OpenBao
 from deployments.local.ports import free_port
+from keyturn.audit.entries import read
 from keyturn.core.sensitive import SecretFields
+from keyturn.providers.ledger_sqlite import SqliteLedger
 from tests.deployments.command import SCRIPT, one_line, run_keyturn, surroundings
 from tests.support.lab import Lab, fresh
 from tests.support.world import REGION, World
@@ -218,6 +220,28 @@ def test_a_value_is_printed_only_where_it_is_asked_for(shop: Shop) -> None:
     several = told(shop, other, path, "--field=value", "--reveal")
     assert [secret["value"] for secret in several["secrets"]] == ["two", "one"]
     assert run_keyturn("get", path, other, "--reveal", env=shop.env).returncode == 2
+
+
+def test_each_value_that_is_printed_is_in_the_ledger_first_and_none_is_without_it(shop: Shop, tmp_path: Path) -> None:
+    path, other = shop.write("a", value="the-value", port=5432), shop.write("b", value="the-value")
+    kept = shop.env | {"KEYTURN_LEDGER": str(tmp_path / "ledger.db")}
+    shown = run_keyturn("get", path, other, "--field=value", "--reveal", "--json", env=kept)
+    assert shown.stdout.count("the-value") == 2
+    run_keyturn("get", path, env=kept)
+    run_keyturn("get", f"{shop.folder}/none", "--reveal", env=kept)
+    ledger = SqliteLedger(tmp_path / "ledger.db", "any", patience=1)
+    entries = [read(leaf).entry for _, leaf in ledger.leaves(1, 100)]
+    ledger.close()
+    assert [(one.action, one.secret, one.version, one.note) for one in entries] == [
+        ("reveal", path, 1, "field value"),
+        ("reveal", other, 1, "field value"),
+    ]
+    assert "keyturn get" in entries[0].run
+    assert len(entries[0].fingerprint) == 64
+    nowhere = shop.env | {"KEYTURN_LEDGER": "/proc/nowhere/ledger.db"}
+    refused = run_keyturn("get", path, "--reveal", env=nowhere)
+    one_line(refused, "the ledger")
+    assert "the-value" not in refused.stdout + refused.stderr
 
 
 def test_the_copies_in_a_store_are_compared_by_their_fingerprints(shop: Shop) -> None:
