@@ -22,6 +22,8 @@ SCAN_COLUMNS: Final = ("store", "secret", "what it is")
 IMPORT_COLUMNS: Final = ("state", "in the store", "in the hub")
 IMPORTED: Final = Path("imported.yaml")
 
+RESPELLED: Final = "the next apply writes the same JSON object anew, with its keys sorted and without white space"
+
 CLASSIFICATIONS: Final = ("public", "internal", "confidential", "restricted")
 
 StoreOption = Annotated[
@@ -165,6 +167,8 @@ class Declaring:
         """Where they are declared, and what is left to a person."""
         new = [one for one in done if self._missing(one)]
         said = [f"{self._file}: {verb} {', '.join(one.path for one in new)}"] if new else []
+        if respelled := [one.path for one in done if one.respelled and not one.error]:
+            said.append(f"{', '.join(respelled)}: {RESPELLED}")
         return said + [line for one in done if (line := self._left(one))]
 
     def _text(self, wanted: Sequence["Import"]) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from keyturn.core.engines import Authority
 from keyturn.core.errors import Conflict, Invalid, NotFound
+from keyturn.core.exact import changed
 from keyturn.core.hub import HubSecret, Right, SecretInfo, State, VersionInfo
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.vault_calls import Calls
@@ -67,7 +68,10 @@ class VaultHub:
         return {path: _info(path, told) for path, told in self._listing.of(paths)}
 
     def write(self, path: str, fields: SecretFields, *, cas: int) -> int:
-        """Write the whole secret and return its new version. Raises Conflict when ``cas`` is not the newest."""
+        """Write the whole secret and return its new version. Raises Conflict when ``cas`` is not the newest.
+
+        Raises Invalid for what the hub would not give back as it was, and nothing is written.
+        """
         return self._put(f"{self.settings.mount}/data/{path}", path, fields.reveal(), cas)
 
     def annotate(self, path: str, custom: Mapping[str, str | None]) -> None:
@@ -200,6 +204,9 @@ class VaultHub:
         return None if response is None else response.json()["data"]
 
     def _put(self, url: str, name: str, data: Mapping[str, Any], cas: int) -> int:
+        if why := changed(dict(data)):
+            hint = "Nothing was written. Write such a number or text as a text of its own, in quotes or in base64"
+            raise Invalid("write", name, why, hint)
         response = self._calls.post("write", name, url, {"options": {"cas": cas}, "data": dict(data)})
         return int(response.json()["data"]["version"])
 

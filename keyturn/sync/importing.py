@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound, NotOwned, UnsupportedOperation
+from keyturn.core.exact import changed, number
+from keyturn.core.fingerprint import payload
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Lack
 from keyturn.rotation.context import Keyturn, side_by_side
@@ -37,8 +39,9 @@ class ImportState(StrEnum):
 class Import:
     """One secret of a store on its way to ``path`` in the hub, in names only.
 
-    ``field`` is where its whole text goes; empty where it is a JSON object, whose keys become the fields. ``error``
-    and its class ``kind`` are empty unless it failed.
+    ``field`` is where its whole text goes; empty where it is a JSON object, whose keys become the fields. With
+    ``respelled`` that object's white space or the order of its keys is not Keyturn's own, and the next sync writes
+    the same object in that spelling. ``error`` and its class ``kind`` are empty unless it failed.
     """
 
     store: str
@@ -48,6 +51,7 @@ class Import:
     field: str = ""
     error: str = ""
     kind: str = ""
+    respelled: bool = False
 
     @property
     def label(self) -> str:
@@ -101,20 +105,22 @@ def check_path(label: str, path: str, claims: int) -> None:
 
 def found(keyturn: Keyturn, store: str, name: str, path: str) -> Import:
     """One secret as it stands in the store and in the hub. Raises what stands in the way."""
-    fields, field = held(keyturn, store, name)
+    text = held(keyturn, store, name)
+    fields, field = fields_of(text)
     current = keyturn.hub.read(path)
     if current is None and keyturn.hub.describe(path) is not None:
         raise Conflict("import", path, "the hub has had a secret there, whose newest version is deleted", ELSEWHERE)
-    if current is not None and current.fields != fields:
+    if current is not None and payload(current.fields) != payload(fields):
         raise Conflict("import", path, "the hub holds another value there, and it is not overwritten", ELSEWHERE)
-    return Import(store, name, path, ImportState.NEW if current is None else ImportState.SAME, field)
+    state = ImportState.NEW if current is None else ImportState.SAME
+    return Import(store, name, path, state, field, respelled=not field and payload(fields) != text)
 
 
 ELSEWHERE: Final = "Choose another path with --to"
 
 
-def held(keyturn: Keyturn, store: str, name: str) -> tuple[SecretFields, str]:
-    """The fields that a store's secret becomes, and the one that is its whole text, if one is. Raises why not."""
+def held(keyturn: Keyturn, store: str, name: str) -> Sensitive:
+    """What a store's secret holds, to the byte. Raises why it can't be imported."""
     adapter = keyturn.open_store(store)
     copy = adapter.find(name)
     if copy is None:
@@ -123,19 +129,25 @@ def held(keyturn: Keyturn, store: str, name: str) -> tuple[SecretFields, str]:
     if copy.marks is not None:
         problem = f"it is a copy that Keyturn keeps, of {copy.marks.source}"
         raise NotOwned("import", f"{store}:{name}", problem, "Import what it was made of, or nothing")
-    return fields_of(adapter.read(name))
+    text = adapter.read(name)
+    if why := changed(text.reveal()):
+        raise Invalid("import", f"{store}:{name}", why, "Leave it in the store: the hub can't keep it to the byte")
+    return text
 
 
 def fields_of(text: Sensitive) -> tuple[SecretFields, str]:
     """The fields of a text, and the name of the one that holds all of it: none for a JSON object.
 
-    One that would not come back from the hub as it was (a key twice, a number that is none) is a text like others.
+    One that would not come back from the hub as it was (a key twice, a number that is none, or that the hub would
+    round or spell in another way, half a character) is a text like others, and so is kept to the byte.
     """
     try:
-        made = json.loads(text.reveal(), object_pairs_hook=_object, parse_constant=_no_number)
+        made = json.loads(
+            text.reveal(), object_pairs_hook=_object, parse_constant=_no_number, parse_int=number, parse_float=number
+        )
     except (ValueError, RecursionError):
         made = None
-    if isinstance(made, dict) and made:
+    if isinstance(made, dict) and made and not changed(made):
         return SecretFields(made), ""
     return SecretFields({VALUE: text}), VALUE
 
@@ -165,13 +177,24 @@ def bring(keyturn: Keyturn, wanted: Sequence[Import]) -> list[Import]:
 
 def brought(keyturn: Keyturn, item: Import) -> Import:
     """One secret, written unless somebody else was there first. Raises Conflict where that was another value."""
-    fields, field = held(keyturn, item.store, item.name)
+    text = held(keyturn, item.store, item.name)
+    fields, field = fields_of(text)
     try:
         with recorded(keyturn, "import", item.path, place=f"{item.store}:{item.name}") as doing:
             doing.version, doing.fingerprint = keyturn.hub.write(item.path, fields, cas=0), keyturn.fingerprint(fields)
+            insist_on_kept(keyturn, item.path, doing.version, fields)
     except Conflict:
         return found(keyturn, item.store, item.name, item.path)
-    return replace(item, state=ImportState.IMPORTED, field=field)
+    respelled = not field and payload(fields) != text
+    return replace(item, state=ImportState.IMPORTED, field=field, respelled=respelled)
+
+
+def insist_on_kept(keyturn: Keyturn, path: str, version: int, fields: SecretFields) -> None:
+    """The hub gives back what was written: the next sync will write that over the original. Raises Invalid."""
+    back = keyturn.hub.read(path, version)
+    if back is None or payload(back.fields) != payload(fields):
+        hint = "It is not declared, so nothing is pushed. Leave it in the store, and delete that version"
+        raise Invalid("import", path, f"version {version} of the hub is not what the store holds", hint)
 
 
 def failed(item: Import, error: KeyturnError) -> Import:

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from keyturn.catalogue import find_problems, load
 from keyturn.core.errors import Denied, Invalid, NotFound, UnsupportedOperation
+from keyturn.core.exact import number
+from keyturn.core.mapping import Shape
 from keyturn.core.plan import Action
-from keyturn.core.sensitive import Sensitive
+from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Lack
 from keyturn.sync import declaring
 from keyturn.sync.declaring import Declaration
@@ -58,10 +60,107 @@ def test_what_is_no_object_that_comes_back_as_it_was_is_kept_as_text(text: str) 
     assert (fields.reveal(), field) == ({"value": text}, "value")
 
 
-@given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text(), min_size=1))
+SAFE = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
+
+
+@given(st.dictionaries(st.text(), SAFE | st.lists(SAFE, max_size=2) | st.dictionaries(st.text(), SAFE), min_size=1))
 def test_any_object_becomes_its_own_fields(said: dict[str, object]) -> None:
     fields, field = fields_of(Sensitive(json.dumps(said)))
     assert (fields.reveal(), field) == (said, "")
+
+
+TO_THE_BYTE = {
+    "beyond-floats": '{"id":9007199254740993,"password":"p"}',
+    "far-beyond": '{"id":123456789012345678901234567890}',
+    "negative": '{"id":-9007199254740993}',
+    "a-whole-float": '{"ratio":1.0}',
+    "an-exponent": '{"ratio":1e3}',
+    "more-digits": '{"ratio":0.10000000000000000555}',
+    "trailing-zero": '{"ratio":1.10}',
+    "small": '{"ratio":0.00001}',
+    "minus-nothing": '{"ratio":-0}',
+    "inside": '{"a":[1,{"b":9007199254740993}]}',
+    "half-a-character": '{"a":"\\ud800"}',
+    "key-twice": '{"a":1,"a":2}',
+    "not-a-number": '{"a":NaN}',
+    "deep": '{"a":' + "[" * 2_000 + "]" * 2_000 + "}",
+    "many-digits": '{"a":' + "9" * 5_000 + "}",
+    "new-line": "token\n",
+    "windows": "one\r\ntwo\r\n",
+    "nothing": "",
+    "spaces": "  {}  ",
+    "null-character": "a\x00b",
+    "not-ascii": "pässword \U0001f511",
+    "canonical": '{"a":9007199254740992,"b":[0.5,null,true,"x"],"c":"\xe9"}',
+}
+
+
+def test_what_the_next_sync_writes_over_the_original_is_the_same_to_the_byte(site: Site) -> None:
+    store = site.stores["one"]
+    for name, text in TO_THE_BYTE.items():
+        store.put_by_hand(site.path(name), text)
+    keyturn = site.keyturn
+    done = bring(keyturn, look(keyturn, "one", [site.path(name) for name in TO_THE_BYTE]))
+    assert [one for one in done if one.error or one.respelled] == []
+    assert {one.path for one in done if not one.field} == {site.path("canonical")}
+    for one in done:
+        found = keyturn.hub.read(one.path)
+        assert found
+        pushed = Shape(field=one.field).render(found.fields)
+        assert pushed.reveal() == store.read(one.name).reveal()
+
+
+def test_an_object_in_another_spelling_keeps_every_value_and_says_so(site: Site) -> None:
+    site.stores["one"].put_by_hand("db", '{"b": 9007199254740992,\n "a": "\\u00e9\\/"}\n')
+    (done,) = imported(site, "db")
+    assert (done.field, done.respelled) == ("", True)
+    assert in_hub(site, "db") == {"a": "\xe9/", "b": 9007199254740992}
+
+
+@pytest.mark.parametrize("text", ["half \ud800", '{"a": "half \udfff"}'])
+def test_what_is_no_text_is_refused_by_itself(site: Site, text: str) -> None:
+    site.stores["one"].put_by_hand("broken", text)
+    site.stores["one"].put_by_hand("token", "text")
+    broken, token = imported(site, "broken", "token")
+    assert (broken.kind, token.state) == ("Invalid", ImportState.IMPORTED)
+    assert "half a character" in broken.error
+    assert "half \ud800" not in broken.error
+    assert in_hub(site, "broken") is None
+
+
+def test_a_hub_that_keeps_another_value_is_found_out_before_it_is_declared(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a plugin or a proxy between might do it."""
+    site.stores["one"].put_by_hand("token", "text")
+    write = site.lab.hub.write
+    monkeypatch.setattr(
+        site.lab.hub, "write", lambda path, fields, cas: write(path, SecretFields({"value": "TEXT"}), cas=cas)
+    )
+    (done,) = imported(site, "token")
+    assert (done.state, done.kind) == (ImportState.FAILED, "Invalid")
+    assert "version 1 of the hub is not what the store holds" in done.error
+
+
+@pytest.mark.parametrize("value", [9007199254740993, 10**30, "\ud800", float("nan"), {"a": [2**53 + 1]}, {"\udc00": 1}])
+def test_the_hub_is_given_nothing_that_it_would_change(site: Site, value: object) -> None:
+    path = site.path("n")
+    with pytest.raises(Invalid, match="Nothing was written"):
+        site.lab.hub.write(path, SecretFields({"n": value}), cas=0)
+    assert site.lab.hub.describe(path) is None
+
+
+@given(st.floats(allow_nan=False) | st.integers())
+def test_a_number_is_kept_as_one_only_where_a_float_of_64_bits_spells_it_the_same(value: float) -> None:
+    """The server's own rules: Go's floats, whole ones without a point, the others as short as can be."""
+    spelled = json.dumps(value)
+    try:
+        kept = number(spelled)
+    except ValueError:
+        return
+    assert json.dumps(kept) == spelled
+    assert float(kept) == value
+    assert isinstance(kept, int) or not kept.is_integer()
 
 
 def test_the_same_value_in_the_hub_is_fine_and_no_new_version(site: Site) -> None:
