@@ -33,6 +33,7 @@ from deployments.silence import (
     unserved_automation,
     waiting_automation,
 )
+from flows.check_logins import REFUSED
 from flows.keep_ledger import BEHIND, LEDGER
 from flows.rotate_due import LATE
 from keyturn.catalogue import Catalogue
@@ -73,6 +74,16 @@ LATE_BODY: Final = f"""\
 Secret: {PATH}
 Remedy: what holds it is shown by `keyturn due {PATH}`; `keyturn rotate {PATH} --force` replaces it now. \
 While it stays late this is told once a day.
+"""
+
+REFUSED_SUBJECT: Final = f"Keyturn: {PATH} does not log in"
+REFUSED_BODY: Final = f"""\
+{{{{ event.payload.why }}}}
+
+Secret: {PATH}
+Remedy: somebody has changed it at its target, or the target was restored, or does not answer. `keyturn rotate {PATH} \
+--force` gives it a new credential; the one that works may be in a copy, or with whoever changed it. It is tried every \
+hour, and while it fails this is told once a day.
 """
 
 BEHIND_AGAIN: Final = timedelta(hours=1)
@@ -166,6 +177,7 @@ async def make_automations(failure_url: str | None) -> None:
         channel = await FailureChannel(url=failure_url, notify_type="failure").asave(DEFAULT_NAME, overwrite=True)
         await put_automation(failure_automation(channel))
         await put_automation(late_automation(channel))
+        await put_automation(refused_automation(channel))
         await put_automation(behind_automation(channel))
         await put_automation(silence_automation(channel, due.id))
         await put_automation(waiting_automation(channel))
@@ -222,6 +234,23 @@ def late_automation(channel: Any) -> Automation:
             within=REMINDED,
         ),
         actions=[SendNotification(block_document_id=channel, subject=LATE_SUBJECT, body=LATE_BODY)],
+    )
+
+
+def refused_automation(channel: Any) -> Automation:
+    """A secret whose CURRENT does not log in is reported, once a day."""
+    return Automation(
+        name="keyturn: report a login that is refused",
+        description="Sends since when a secret's CURRENT does not log in, or could not be tried.",
+        trigger=EventTrigger(
+            expect={REFUSED},
+            match=ResourceSpecification({"prefect.resource.id": f"{SECRET}*"}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=REMINDED,
+        ),
+        actions=[SendNotification(block_document_id=channel, subject=REFUSED_SUBJECT, body=REFUSED_BODY)],
     )
 
 

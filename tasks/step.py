@@ -60,6 +60,21 @@ def step(name: str, retries: int = RETRIES) -> Callable[[Callable[P, T]], Task[P
     return decorate
 
 
+async def look(task: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """A step without a task run: what a look has found is told by what follows, and nothing found leaves nothing.
+
+    It is tried again like a step that shows.
+    """
+    for attempt in range(RETRIES):
+        try:
+            return await task.fn(*args, **kwargs)
+        except Locked:
+            raise
+        except TransientError:
+            await asyncio.sleep(BACKOFF * 2**attempt)
+    return await task.fn(*args, **kwargs)
+
+
 def guarded(name: str, body: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Run ``body``; whatever it raises leaves as a KeyturnError that holds no value."""
     path = args[0] if args and isinstance(args[0], str) else "several secrets"

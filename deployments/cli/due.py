@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keyturn.core.policy import Outlook, Reason
     from keyturn.core.record import Record, Rotation
     from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.logins import Checks, LoginCheck
 
 COLUMNS: Final = ("secret", "when (UTC)", "why")
 
@@ -60,6 +61,13 @@ class Prospect:
     rotated_at: datetime | None = None
     expires_at: datetime | None = None
     error: str = ""
+    check: "LoginCheck | None" = None
+    """What came of the last try whether CURRENT logs in."""
+
+    @property
+    def login(self) -> str:
+        """Why CURRENT is an alarm by itself: it does not log in, or nobody could try for a day."""
+        return self.check.alarm(self.now) if self.check else ""
 
     @property
     def at(self) -> datetime | None:
@@ -79,16 +87,22 @@ class Prospect:
 
     def lines(self) -> list[str]:
         """Why, in words."""
+        from deployments.cli.logins import trouble
+
         if self.error or self.outlook is None:
             return [self.error]
         begun = [f"{self.open.stage} since {minute(self.open.opened_at)}: the next run goes on"] if self.open else []
         late = [f"LATE: {self.alarm.message}"] if self.alarm else [self.outlook.reason]
         held = [f"held by {self.outlook.held_by}"] if self.outlook.held_by and not self.alarm else []
         blocked = [f"BLOCKED: {self.blocked}"] if self.blocked else []
-        return [*begun, *late, *held, *blocked]
+        wrong = trouble(self.check, self.now)
+        login = [f"ALARM: {wrong}" if self.login else wrong] if wrong else []
+        return [*login, *begun, *late, *held, *blocked]
 
     def to_data(self) -> dict[str, Any]:
         """For scripts."""
+        from deployments.cli.logins import login_data
+
         code = "Unfinished" if self.open else self.reason.code if self.reason else None
         return {
             "path": self.path,
@@ -100,6 +114,7 @@ class Prospect:
             "expires_at": stamp(self.expires_at),
             "alarm": {"code": self.alarm.code, "message": self.alarm.message} if self.alarm else None,
             "blocked": self.blocked,
+            "login": login_data(self.check, self.now),
             "error": self.error,
         }
 
@@ -107,20 +122,24 @@ class Prospect:
 def prospects(keyturn: "Keyturn", paths: Sequence[str]) -> list[Prospect]:
     """These secrets, looked at side by side, the next first. Raises the first error where none could be told."""
     from deployments.cli.standing import of_each
+    from keyturn.rotation.logins import load_checks
 
     now = keyturn.clock()
     still = replace(keyturn, clock=lambda: now)
-    found = of_each(paths, lambda path: prospect(still, path))
+    logins = load_checks(keyturn, paths)
+    found = of_each(paths, lambda path: prospect(still, path, logins))
     rows = (Prospect(p, now, error=str(one)) if isinstance(one, KeyturnError) else one for p, one in found.items())
     return sorted(rows, key=lambda row: row.order)
 
 
-def prospect(keyturn: "Keyturn", path: str) -> Prospect:
-    """One secret, told from metadata and its record."""
+def prospect(keyturn: "Keyturn", path: str, logins: "Checks") -> Prospect:
+    """One secret, told from metadata, its record, and what its last login came to."""
     from keyturn.core import policy
     from keyturn.rotation.decide import facts, look_up
+    from keyturn.rotation.logins import current_check
 
     stands = look_up(keyturn, path)
+    check = None if stands.record.open or stands.record.frozen else current_check(logins, path, stands.version)
     known = facts(keyturn, path, policy.Trigger.SCHEDULE, stands)
     return Prospect(
         path,
@@ -132,6 +151,7 @@ def prospect(keyturn: "Keyturn", path: str) -> Prospect:
         given_up(path, stands.record),
         known.rotated_at,
         known.expires_at,
+        check=check,
     )
 
 
@@ -150,11 +170,11 @@ def given_up(path: str, record: "Record") -> str:
 
 def insist_on_punctual(found: Sequence[Prospect]) -> None:
     """End with 1 where a secret is late, where the schedule has given it up, or where it can't be told of."""
-    wrong = [one for one in found if one.alarm or one.blocked or one.error]
+    wrong = [one for one in found if one.alarm or one.blocked or one.error or one.login]
     if wrong:
         first = wrong[0]
         name = first.path if len(wrong) == 1 else f"{len(wrong)} of {len(found)} secrets, first {first.path}"
-        problem = first.alarm.message if first.alarm else first.blocked or first.error
+        problem = first.alarm.message if first.alarm else first.login or first.blocked or first.error
         remedy = f"See what holds it, then rotate it now: `keyturn rotate {first.path} --force`"
         end(TerminalError("check", name, problem, remedy), FAILED)
 

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -125,6 +126,7 @@ def show(stack: Stack | None, services: list[local.ServiceStatus], told: Told, a
                 "secrets": [secret.to_data() for secret in told.secrets],
                 "others": [{"secret": place.item.path, **place.to_data()} for place in told.others],
                 "copies": told.counts,
+                "logins": login_counts(told.secrets),
             }
         )
     if services:
@@ -134,6 +136,13 @@ def show(stack: Stack | None, services: list[local.ServiceStatus], told: Told, a
     if told.secrets:
         show_standings(told)
     return None
+
+
+def login_counts(secrets: Sequence["Standing"]) -> dict[str, int]:
+    """How many secrets' CURRENT came to what when it was last tried: numbers for a monitor."""
+    from keyturn.rotation.logins import summary
+
+    return summary([secret.login for secret in secrets if secret.rotated_at and not secret.ended_by])
 
 
 def show_standings(told: Told) -> None:

@@ -5,14 +5,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
+from deployments.cli.logins import login_data, login_lines
 from deployments.cli.output import span, stamp, when
 from deployments.cli.places import Place, Places
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Outlook, Reason, Trigger, due, due_at, outlook
-from keyturn.core.record import Rotation, Stage
+from keyturn.core.record import OPEN, Rotation, Stage
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import facts, look_up
+from keyturn.rotation.logins import LoginCheck, current_check, load_checks
 from keyturn.rotation.sync import Pushed
 
 T = TypeVar("T")
@@ -39,7 +41,14 @@ class Standing:
     grace_over: datetime | None = None
     copies: tuple[Place, ...] = ()
     consumers: tuple[tuple[str, bool | None], ...] = ()
+    login: LoginCheck | None = None
+    """What came of the last try whether CURRENT logs in; None where it was not tried yet."""
     error: str = ""
+
+    @property
+    def occupied(self) -> bool:
+        """Whether a rotation or a revocation is at it: then a login that was refused before tells nothing."""
+        return bool(self.ended_by) or (self.rotation is not None and self.rotation.stage in OPEN)
 
     def row(self) -> tuple[str, str, str, str]:
         """For people."""
@@ -56,6 +65,7 @@ class Standing:
         if self.rotated_at is None:
             return ["no version yet", self.due()]
         lines = [f"version {self.version}", f"{span(self.now - self.rotated_at)} old", self.due()]
+        lines += login_lines(self.login)
         return lines + ([self.unfinished(self.rotation)] if self.rotation else [])
 
     def due(self) -> str:
@@ -91,6 +101,7 @@ class Standing:
             "ended_by": self.ended_by,
             "destinations": [copy.to_data() for copy in self.copies],
             "consumers": [{"consumer": name, "acknowledged": answer} for name, answer in self.consumers],
+            "login": login_data(self.login, self.now),
             "error": self.error,
         }
 
@@ -100,9 +111,12 @@ ANSWERS: Final = {True: "told", False: "silent", None: "not told yet"}
 
 def standings(keyturn: Keyturn, places: Callable[[Keyturn], Places]) -> tuple[list[Standing], Places]:
     """Every secret of the catalogue, looked at side by side, and every copy. Raises where no secret could be told."""
-    found = of_each(sorted(keyturn.catalogue.secrets), lambda path: standing(keyturn, path)).items()
-    now, copies = keyturn.clock(), places(keyturn)
-    told = [Standing(path, now, error=str(one)) if isinstance(one, KeyturnError) else one for path, one in found]
+    found = of_each(sorted(keyturn.catalogue.secrets), lambda path: standing(keyturn, path))
+    now, copies, logins = keyturn.clock(), places(keyturn), load_checks(keyturn, found)
+    told = [
+        Standing(path, now, error=str(one)) if isinstance(one, KeyturnError) else one for path, one in found.items()
+    ]
+    told = [one if one.occupied else replace(one, login=current_check(logins, one.path, one.version)) for one in told]
     return [replace(one, copies=copies.of.get(one.path, ()) if one.rotated_at else ()) for one in told], copies
 
 

@@ -12,11 +12,14 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from deployments.cli.app import app
+from keyturn.core.errors import Unavailable
 from keyturn.core.hub import EXPIRES_AT, ROTATED_AT
 from keyturn.core.policy import Trigger
 from keyturn.rotation import steps
 from keyturn.rotation.decide import decide
+from keyturn.rotation.logins import check_logins
 from keyturn.rotation.records import load, rewrite
+from tests.support.hooks import Hooked, raising
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.world import REGION, World
 
@@ -211,3 +214,39 @@ def test_what_an_incident_has_ended_is_told_by_due_and_by_status(calendar: Calen
     assert calendar.due(path)[path]["blocked"].startswith("the incident INC-1 has ended it")
     (told,) = json.loads(keyturn("status", "--json").stdout)["secrets"]
     assert told["ended_by"] == "INC-1"
+
+
+def test_a_current_that_does_not_log_in_is_a_row_an_alarm_and_a_number(
+    calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "240")
+    lab = calendar.lab
+    refused, accepted, away = (lab.alternating() for _ in range(3))
+    silent, untried = lab.generated(), lab.generated()
+    calendar.declared += [refused, accepted, away, silent, untried]
+    opened = lab.open(*calendar.declared).keyturn
+    lab.sql(f'ALTER ROLE "{refused.users[0]}" PASSWORD %s', "somebody-else-has-set-it")
+    check_logins(opened, [refused.path, accepted.path, silent.path])
+    gone: Any = Hooked(opened.open_strategy(away.path), honours=raising(Unavailable("reach", "pg", "no answer")))
+    check_logins(replace(opened, open_strategy=lambda path: gone), [away.path])
+
+    told = calendar.due("--check", code=1)
+    assert {path: one["login"] and one["login"]["result"] for path, one in told.items()} == {
+        refused.path: "refused",
+        accepted.path: "accepted",
+        away.path: "untried",
+        silent.path: "unknown",
+        untried.path: None,
+    }
+    assert told[refused.path]["login"]["alarm"].startswith("CURRENT, version 1, does not log in since ")
+    assert told[away.path]["login"]["alarm"] == "", "not before it has been so for a day"
+    table = keyturn("due").stdout
+    assert "ALARM: CURRENT, version 1, does not log in since" in table
+    assert "CURRENT could not be tried since" in table
+
+    status = json.loads(keyturn("status", "--json").stdout)
+    assert status["logins"] == {"accepted": 1, "refused": 1, "unknown": 1, "untried": 2}
+    shown = keyturn("status").stdout
+    for words in ("DOES NOT LOG IN", "login can't be tried", "logs in", "nobody can tell", "login not tried yet"):
+        assert words in shown
+    assert "last tried" in shown

@@ -47,6 +47,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
     assert crons == {
         "rotate-secret": [],
         "rotate-due": ["*/15 * * * *"],
+        "check-logins": ["23 * * * *"],
         "sync": ["37 3 * * *", "7 * * * *"],
         "retire": ["*/10 * * * *"],
         "emergency-revoke": [],
@@ -55,7 +56,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
     }
     assert all("keyturn" in d["tags"] and d["work_pool_name"] == "keyturn" for d in deployments.values())
     limits = {name: d["global_concurrency_limit"] for name, d in deployments.items()}
-    one_at_a_time = ("rotate-due", "sync", "retire", "finish-incidents", "keep-ledger")
+    one_at_a_time = ("rotate-due", "check-logins", "sync", "retire", "finish-incidents", "keep-ledger")
     assert {name: told["limit"] for name, told in limits.items() if told} == {
         "rotate-secret": 16,
         **dict.fromkeys(one_at_a_time, 1),
@@ -69,6 +70,7 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "keyturn: report a failed run",
         "keyturn: report a collector that is behind",
         "keyturn: report a late secret",
+        "keyturn: report a login that is refused",
         "keyturn: report a queue that nobody serves",
         "keyturn: report runs that nobody begins",
         "keyturn: report that nobody rotates",

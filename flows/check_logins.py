@@ -1,0 +1,44 @@
+"""Try once a day, for each secret, whether CURRENT logs in."""
+
+from typing import Final
+
+from prefect.events import emit_event
+
+from flows.common import chosen, runbook, well, workspace
+from flows.report import Row, table
+from keyturn.rotation.logins import Login, LoginCheck, summary
+from tasks import logins as tasks
+from tasks.step import look
+
+REFUSED: Final = "keyturn.secret.refused"
+
+
+@runbook("check-logins")
+async def check_logins(path: str | None = None, everything: bool = False) -> dict[str, int]:
+    """Try the secrets whose turn it is; the one that is named, or all, at once. How many came to what.
+
+    A login that is refused, or that nobody could try for a day, is reported; the run goes well all the same.
+    """
+    opened = await workspace()
+    tried = await look(tasks.check_logins, chosen(opened, path), not (path or everything))
+    now = opened.clock()
+    sound_alarms({path: check.alarm(now) for path, check in tried.items()})
+    wrong = {path: check for path, check in tried.items() if check.result in (Login.REFUSED, Login.UNTRIED)}
+    counts = summary(list(tried.values()))
+    said = ", ".join(f"{count} {result}" for result, count in counts.items() if count) or "nothing was due"
+    await table("check-logins", [row(*one) for one in sorted(wrong.items())], said)
+    return well(said, counts)
+
+
+def row(path: str, check: LoginCheck) -> Row:
+    """One secret that nobody could log in with."""
+    since = f"{check.since:%Y-%m-%d %H:%M} UTC"
+    return {"secret": path, "login": str(check.result), "version": check.version, "since": since, "why": check.why}
+
+
+def sound_alarms(alarms: dict[str, str]) -> None:
+    """Tell Prefect of each; an automation passes it on."""
+    for path, why in alarms.items():
+        if why:
+            resource = {"prefect.resource.id": f"keyturn.secret.{path}"}
+            emit_event(REFUSED, resource=resource, payload={"path": path, "why": why})

@@ -1,0 +1,12 @@
+"""Trying whether CURRENT logs in, as a step."""
+
+from keyturn.rotation import logins
+from keyturn.rotation.logins import LoginCheck
+from tasks.step import step
+from tasks.workspace import keyturn
+
+
+@step("check logins")
+def check_logins(paths: list[str], whose_turn: bool) -> dict[str, LoginCheck]:
+    """Try those whose turn it is, or all; what came of each, in names."""
+    return logins.check_logins(keyturn(), paths, whose_turn=whose_turn)
