@@ -1,5 +1,6 @@
 """Try once a day, for each secret, whether CURRENT logs in."""
 
+from datetime import timedelta
 from typing import Final
 
 from prefect.events import emit_event
@@ -13,7 +14,7 @@ from tasks.step import look
 REFUSED: Final = "keyturn.secret.refused"
 
 
-@runbook("check-logins")
+@runbook("check-logins", timeout=timedelta(hours=1))
 async def check_logins(path: str | None = None, everything: bool = False) -> dict[str, int]:
     """Try the secrets whose turn it is; the one that is named, or all, at once. How many came to what.
 
