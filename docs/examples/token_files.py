@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
@@ -74,6 +74,12 @@ class TokenFiles(StrategyBase):
         if "id" in ends:
             with self._fenced("revoke", sequence):
                 (self.directory / ends["id"]).unlink(missing_ok=True)
+
+    def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
+        """The number in the directory: all tokens share it."""
+        with self._translated("read the number"):
+            file = self.directory / FENCE
+            return int(file.read_text() or 0) if file.exists() else 0
 
     @contextmanager
     def _fenced(self, doing: str, sequence: int) -> Iterator[None]:

@@ -106,6 +106,12 @@ class Strategy(Protocol):
         install of another candidate. Where there is no target it does nothing.
         """
 
+    def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
+        """The highest number that the target keeps of the secret's accounts, and of those that ``known`` name.
+
+        What is done next there has to bear a greater one. 0 where the target keeps none.
+        """
+
     def honours(self, credential: SecretFields) -> bool | None:
         """Whether the target still accepts this version's credential, tried as its holder would.
 
@@ -148,6 +154,9 @@ class AccountTarget(Protocol):
 
     def discard_old(self, account: str, *, sequence: int) -> None:
         """Refuse the password that ``keep_old`` kept. Absent is success. Raises Superseded like set_password."""
+
+    def last_sequence(self, accounts: Collection[str]) -> int:
+        """The highest number that stands with any of these; 0 where none does, or there is no such account."""
 
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
         """Log in on a new connection (10 s) and compare the account's privileges with those of ``like``.

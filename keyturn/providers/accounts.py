@@ -80,8 +80,8 @@ def lacking(place: str, account: str, rights: Sequence[str]) -> CandidateRejecte
     return CandidateRejected("log in as", place, f"it lacks: {', '.join(rights[:5])}", hint)
 
 
-def superseded(doing: str, place: str, *, stands: int, sequence: int, remedy: str) -> Superseded:
-    """The account bears the mark of rotation ``stands``, which is newer; ``remedy`` takes a mark away."""
+def superseded(doing: str, place: str, *, stands: int, sequence: int) -> Superseded:
+    """The account bears the mark of rotation ``stands``, which is newer."""
     problem = f"rotation {stands} has written it since, this is {sequence}"
-    hint = f"A newer run is in charge. If the hub was restored from an older backup, {remedy}"
+    hint = "A newer run is in charge. After a restored backup there is none: the next run takes a greater number"
     return Superseded(doing, place, problem, hint)

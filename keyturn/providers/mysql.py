@@ -4,7 +4,7 @@ An account is every entry of its name, whatever the host. How a write is fenced:
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -13,7 +13,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers import mysql_accounts as accounts
 from keyturn.providers import mysql_sessions as sessions
 from keyturn.providers.accounts import Idle, admin_refused, insist_on_another, lacking, login_refused, superseded
-from keyturn.providers.mysql_fence import TABLE, Written, locked, write, written
+from keyturn.providers.mysql_fence import Written, highest, locked, write, written
 from keyturn.providers.mysql_server import (
     ELSEWHERE,
     EXPIRED,
@@ -103,6 +103,12 @@ class MySQL:
         with self._translating("end the sessions of", account), self._administrator() as session:
             return sessions.end(session, account, self._named(account))
 
+    def last_sequence(self, accounts: Collection[str]) -> int:
+        """The highest number in the table of one of these."""
+        named = ", ".join(sorted(accounts))
+        with self._translating("read the number of", named), self._administrator() as session:
+            return highest(session, accounts)
+
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
         """Log in on a new connection and compare the account's rights with those of ``like``."""
         try:
@@ -169,8 +175,7 @@ class MySQL:
 
     def _check_sequence(self, stands: Written, doing: str, account: str, sequence: int) -> None:
         if stands.sequence > sequence:
-            place, remedy = self._named(account), f"delete its row in {TABLE}"
-            raise superseded(doing, place, stands=stands.sequence, sequence=sequence, remedy=remedy)
+            raise superseded(doing, self._named(account), stands=stands.sequence, sequence=sequence)
 
     @contextmanager
     def _translating(self, doing: str, account: str) -> Iterator[None]:

@@ -10,7 +10,7 @@ The number stands in a table and is written before the change. A worker that die
 which refuses only those that are older anyway.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -59,6 +59,19 @@ def written(session: Session, account: str) -> Written:
         session.run(MAKE_TABLE, needs=NEEDS_TABLE)
         rows = []
     return Written(int(rows[0][0]), bool(rows[0][1])) if rows else Written()
+
+
+def highest(session: Session, accounts: Collection[str]) -> int:
+    """The highest number of these; 0 where none stands in the table, or there is no table yet."""
+    names = list(accounts)
+    places = ", ".join(["%s"] * len(names))
+    statement = f"SELECT coalesce(max(sequence), 0) FROM {TABLE} WHERE account IN ({places})"  # noqa: S608
+    try:
+        return int(session.run(statement, *names, needs=NEEDS_TABLE)[0][0])
+    except ServerError as error:
+        if error.code not in (NO_TABLE, NO_DATABASE):
+            raise
+        return 0
 
 
 def write(session: Session, account: str, sequence: int, *, making: bool) -> None:

@@ -6,7 +6,7 @@ old password on an account that has moved on. Advisory locks are per database: a
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers import postgresql_accounts as accounts
 from keyturn.providers import postgresql_sessions as sessions
 from keyturn.providers.accounts import Idle, admin_refused, insist_on_another, lacking, login_refused, superseded
+from keyturn.providers.postgresql_accounts import highest
 from keyturn.providers.postgresql_scram import verifier
 
 TIMEOUT: Final = 10
@@ -90,6 +91,11 @@ class PostgreSQL:
 
     def discard_old(self, account: str, *, sequence: int) -> None:
         """Nothing: a role has one password, and none is kept beside it."""
+
+    def last_sequence(self, accounts: Collection[str]) -> int:
+        """The highest number in the comment of one of these roles."""
+        with self._transaction("read the number of", ", ".join(sorted(accounts))) as cursor:
+            return highest(cursor, accounts)
 
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
         """Log in on a new connection and compare the account's privileges with those of ``like``."""
@@ -171,8 +177,7 @@ class PostgreSQL:
     def _check_sequence(self, comment: str | None, doing: str, account: str, sequence: int) -> None:
         stands = accounts.marked(comment)
         if stands is not None and stands > sequence:
-            place, remedy = self._named(account), "clear the role's comment"
-            raise superseded(doing, place, stands=stands, sequence=sequence, remedy=remedy)
+            raise superseded(doing, self._named(account), stands=stands, sequence=sequence)
 
     def _connect_admin(self) -> Connection:
         admin = self._admin()

@@ -1,6 +1,7 @@
 """The statements that make, mark and compare PostgreSQL's roles, each within the transaction of its cursor."""
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from psycopg2 import sql
@@ -32,6 +33,8 @@ ORDER BY what
 """
 """What one role was granted and the other was not: memberships, and grants on tables, schemas and databases."""
 
+COMMENTS: Final = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = ANY(%s)"
+
 MEMBERSHIPS: Final = """
 SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
 WHERE r.rolname = %s ORDER BY 1
@@ -57,6 +60,12 @@ def marked(comment: str | None) -> int | None:
     """The sequence number in a role's comment; None where none has been written."""
     stands = FENCE.search(comment or "")
     return int(stands[1]) if stands else None
+
+
+def highest(cursor: Cursor, accounts: Collection[str]) -> int:
+    """The highest sequence number in the comments of these roles; 0 where none has one."""
+    cursor.execute(COMMENTS, (list(accounts),))
+    return max((marked(comment) or 0 for (comment,) in cursor.fetchall()), default=0)
 
 
 def mark(cursor: Cursor, account: str, comment: str, sequence: int) -> None:

@@ -129,6 +129,15 @@ class Redis:
             finally:
                 server.save()
 
+    def last_sequence(self, user: str) -> int:
+        """The highest number that the user carries on any node; 0 where none, or there is no such user."""
+        return max(self._number(node, user) for node in self._nodes)
+
+    def _number(self, node: Node, user: str) -> int:
+        with self._administrator(node, "read the number of", user) as server:
+            there = server.user(user)
+            return max(map(number, filter(is_mark, there["passwords"])), default=0) if there else 0
+
     def sessions(self, user: str) -> Sequence[tuple[str, timedelta]]:
         """Every session of the user: where it comes from, and how long it has been open at least."""
         found = []
@@ -154,8 +163,7 @@ class Redis:
     def _check_sequence(self, marks: frozenset[str], user: str, sequence: int) -> None:
         newest = max(marks, key=number, default=mark(0))
         if number(newest) > sequence:
-            place, remedy = self._named(user), f"take its mark away: ACL SETUSER {user} !{newest}"
-            raise superseded(CHANGE, place, stands=number(newest), sequence=sequence, remedy=remedy)
+            raise superseded(CHANGE, self._named(user), stands=number(newest), sequence=sequence)
 
     def _check_nodes(self, known: int, node: Node) -> None:
         """Raises Invalid when the node belongs with others that the catalogue doesn't name."""

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from keyturn.core.errors import KeyturnError, Superseded
 from keyturn.core.hub import HubSecret
-from keyturn.core.record import Record, Rotation
+from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Cut, Strategy
 from keyturn.revocation.doing import Done
 from keyturn.revocation.holding import (
     NOTE,
+    Held,
     here,
     insist_on_holding,
     interrupted,
@@ -46,7 +48,7 @@ def cut(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> No
     with recorded(keyturn, "cut", path, place=place, note=incident.id) as doing:
         ended = end_all(keyturn, path, record) if held else end_again(keyturn, known)
         if held:
-            note_down(keyturn, incident, known, record, ended)
+            note_down(keyturn, incident, known, ended.record or record, ended)
         doing.note = "; ".join((incident.id, *(error.problem for error in ended.errors)))
     for error in ended.errors:
         done.failed(place, error)
@@ -127,13 +129,15 @@ def place_of(keyturn: Keyturn, path: str) -> str:
 class Ended:
     """What became of several credentials; ``overtaken`` are those in whose place a newer one is in force by now.
 
-    ``lost`` says that what could not be ended stands in the record alone, and not in a version.
+    ``lost`` says that what could not be ended stands in the record alone, and not in a version. ``record`` is the
+    secret's, as it was written last.
     """
 
     cuts: list[Cut] = field(default_factory=list)
     errors: list[KeyturnError] = field(default_factory=list)
     overtaken: list[str] = field(default_factory=list)
     lost: bool = False
+    record: Record | None = None
 
     @property
     def sessions(self) -> int:
@@ -150,13 +154,18 @@ class Ended:
 
 def end_all(keyturn: Keyturn, path: str, record: Record) -> Ended:
     """End every credential that the hub knows of, and what only the interrupted rotation knew of."""
-    ended, rotation, strategy = Ended(), record.rotation, keyturn.open_strategy(path)
-    if rotation is None:
+    ended, strategy, held = Ended(), keyturn.open_strategy(path), Held(keyturn, path, record)
+    if record.rotation is None:
         return ended
+
+    def end(fields: SecretFields) -> Cut:
+        return held.above(fields, lambda sequence: strategy.cut(fields, sequence))
+
     for fields in distinct(strategy, doomed(keyturn, path, record)):
-        ended.trying(lambda fields=fields: strategy.cut(fields, rotation.sequence))  # type: ignore[misc]
+        ended.trying(partial(end, fields))
     failed = len(ended.errors)
-    ended.trying(lambda: end_interrupted(keyturn, path, record, rotation))
+    ended.trying(lambda: end_interrupted(keyturn, path, held))
+    ended.record = held.record
     ended.lost = len(ended.errors) > failed or (failed > 0 and takes(strategy, record.candidate))
     if interrupted(record, path):
         move_on(keyturn, path)
@@ -205,15 +214,22 @@ def end_late(keyturn: Keyturn, version: HubSecret) -> bool:
     # Not the number of a rotation at work: what that one has installed must be told from what is ended here.
     over = (*record.history, *([record.retiring] if record.retiring else []))
     with recorded(keyturn, "cut", path, place=place_of(keyturn, path), note=f"version {version.version}"):
-        strategy.cut(version.fields, max((past.sequence for past in over), default=0))
+        try:
+            strategy.cut(version.fields, max((past.sequence for past in over), default=0))
+        except Superseded:
+            if record.open:
+                raise
+            # Written under another record, such as one from before a restore: nothing is at work on it now.
+            strategy.cut(version.fields, strategy.last_sequence([version.fields]))
     return True
 
 
-def end_interrupted(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -> Cut:
+def end_interrupted(keyturn: Keyturn, path: str, held: Held) -> Cut:
     """End what only the rotation that was interrupted knew of: the credential before it, a mint nobody saved."""
-    strategy, stood = keyturn.open_strategy(path), interrupted(record, path)
-    if rotation.ends:
-        strategy.revoke(rotation.ends, rotation.sequence)
+    record, strategy = held.record, keyturn.open_strategy(path)
+    stood, ends = interrupted(record, path), record.rotation.ends if record.rotation else {}
+    if ends:
+        held.above(SecretFields(ends), lambda sequence: strategy.revoke(ends, sequence))
     if stood and not here(keyturn, path, stood):
         place = stood.target or "its target"
         return Cut(outlives=(f"what rotation {stood.token} has made at {place}, where the catalogue leads no more",))

@@ -1,15 +1,20 @@
 """A secret's record in the hands of a revocation: it is the lock, and tells what every later run has to leave dead."""
 
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
-from keyturn.core.errors import Conflict, Locked
+from keyturn.core.errors import Conflict, Locked, Superseded
 from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
+from keyturn.core.sensitive import SecretFields
 from keyturn.revocation.incident import Incident, Progress
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.guard import moved
 from keyturn.rotation.records import load, load_whatever, rewrite
+
+T = TypeVar("T")
 
 CUTS: Final = uuid.UUID("3f0f6c0e-64a5-5d8e-8a0e-0c9d9a6f3b52")
 """Namespace of the tokens of cuts (RFC 9562, version 5): the same for every run of an incident."""
@@ -59,7 +64,7 @@ def cutting(keyturn: Keyturn, incident: Incident, path: str, record: Record) -> 
     stood = here(keyturn, path, record.rotation)
     return Rotation(
         token=token_of(incident.id, path),
-        sequence=record.version + 1,
+        sequence=record.next_sequence(),
         stage=Stage.CUTTING,
         strategy=keyturn.secret(path).rotation.strategy,
         reason="Revoked",
@@ -82,6 +87,41 @@ def newest(keyturn: Keyturn, path: str) -> int:
     """The number of the hub's newest version, 0 where there is none."""
     info = keyturn.hub.describe(path)
     return info.version if info else 0
+
+
+@dataclass
+class Held:
+    """A secret's record in the hands of a revocation; its number rises above what the target knows."""
+
+    keyturn: Keyturn
+    path: str
+    record: Record
+
+    def above(self, credential: SecretFields, end: Callable[[int], T]) -> T:
+        """What ``end`` answers, given a number that the target does not refuse.
+
+        It refuses one after the hub was restored, or the record lost. Raises Superseded where another run has gone on
+        from the record: then a replacement may be in force.
+        """
+        while True:
+            number = self.record.rotation.sequence if self.record.rotation else 0
+            try:
+                return end(number)
+            except Superseded:
+                stands = self.keyturn.open_strategy(self.path).last_sequence([credential])
+                if stands <= number or not self._raised(stands):
+                    raise
+
+    def _raised(self, stands: int) -> bool:
+        rotation = self.record.rotation
+        if rotation is None:
+            return False
+        higher = replace(self.record, rotation=replace(rotation, sequence=self.record.next_sequence(stands)))
+        try:
+            self.record = rewrite(self.keyturn, self.path, higher)
+        except Conflict:
+            return False
+        return True
 
 
 def interrupted(record: Record, path: str) -> Rotation | None:

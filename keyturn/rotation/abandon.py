@@ -26,11 +26,13 @@ def given_up(keyturn: Keyturn, attempt: Attempt, why: str, *, refused: bool) -> 
     """The same, unrecorded."""
     path, rotation = attempt.path, attempt.rotation
     if rotation.stage is not Stage.ABANDONING:
-        doomed = rotation.to(Stage.ABANDONING, note=why, refused=refused)
+        # A greater number than it was installed with: a worker that is suspended in that install is refused by it.
+        number = attempt.record.next_sequence()
+        doomed = rotation.to(Stage.ABANDONING, note=why, refused=refused, sequence=number)
         attempt = replace(attempt, record=save(keyturn, path, attempt.record, doomed, attempt.candidate))
     attempt = fence(keyturn, attempt)
     if not (attempt.in_force or moved(keyturn, path, attempt.rotation)):
-        change = replace(attempt.change(sequence=attempt.record.version), current=attempt.serving)
+        change = replace(attempt.change(), current=attempt.serving)
         keyturn.open_strategy(path).abandon(change)
     closed = attempt.rotation.to(Stage.ABANDONED, closed_at=keyturn.clock())
     return replace(attempt, record=save(keyturn, path, attempt.record, closed))

@@ -50,9 +50,9 @@ class Attempt:
             return None
         return self.current.fields
 
-    def change(self, sequence: int | None = None) -> Change:
+    def change(self) -> Change:
         """The attempt as its strategy sees it."""
-        return Change(self.path, sequence or self.rotation.sequence, self.candidate, self.ground)
+        return Change(self.path, self.rotation.sequence, self.candidate, self.ground)
 
 
 def ends(keyturn: Keyturn, attempt: Attempt) -> dict[str, str]:

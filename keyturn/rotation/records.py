@@ -82,6 +82,26 @@ def take_over(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -
         raise held(path, rotation) from None
 
 
+def next_sequence(keyturn: Keyturn, path: str, record: Record) -> int:
+    """The number of what is opened next: greater than all that the record, or the target, knows of."""
+    return record.next_sequence(keyturn.open_strategy(path).last_sequence())
+
+
+def renumbered(keyturn: Keyturn, path: str, record: Record) -> Record:
+    """The record, its open rotation's number raised where the target has gone past it.
+
+    As where the hub was restored while the rotation was open. Raises Locked when another worker was quicker.
+    """
+    rotation = record.open
+    stands = keyturn.open_strategy(path).last_sequence() if rotation else 0
+    if rotation is None or stands <= rotation.sequence:
+        return record
+    try:
+        return save(keyturn, path, record, replace(rotation, sequence=record.next_sequence(stands)), record.candidate)
+    except Conflict:
+        raise held(path, rotation) from None
+
+
 def insist_on_holding(keyturn: Keyturn, path: str, record: Record) -> None:
     """Read the record again, directly before a target is changed that can't refuse a worker that was suspended.
 

@@ -10,7 +10,7 @@ from keyturn.core.strategies import Change, Strategy
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.guard import check_target
 from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import load, open_by, save
+from keyturn.rotation.records import load, next_sequence, open_by, renumbered, save
 from keyturn.rotation.steps import told_of
 
 
@@ -40,21 +40,24 @@ def taken_back(keyturn: Keyturn, path: str, record: Record, why: str) -> Rotatio
     rotation = record.rotation or closed(path, "")
     before = previous(keyturn, path, record, rotation)
     if rotation.stage is not Stage.REVERTING:
-        rotation = doomed(keyturn, path, rotation, why)
+        rotation = doomed(keyturn, path, record, rotation, why)
         record = save(keyturn, path, record, rotation)
+    else:
+        record = renumbered(keyturn, path, record)
     restored = put_back(keyturn, path, record, before)
     keyturn.hub.annotate(path, told_of(keyturn, path, before.fields, rotation))
     return close(keyturn, path, record, restored)
 
 
-def doomed(keyturn: Keyturn, path: str, rotation: Rotation, why: str) -> Rotation:
+def doomed(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: str) -> Rotation:
     """The rotation as it is taken back; what CURRENT holds now is what will be ended later."""
     current = keyturn.hub.read(path)
     if current is None or current.version != rotation.version:
         problem = f"CURRENT is no longer version {rotation.version}, which rotation {rotation.token} made"
         raise Superseded("take back", path, problem, "Somebody wrote it meanwhile: nothing is put back")
     ends = dict(keyturn.open_strategy(path).ends(current.fields))
-    return rotation.to(Stage.REVERTING, note=why, holder=keyturn.holder, ends=ends)
+    number = next_sequence(keyturn, path, record)
+    return rotation.to(Stage.REVERTING, note=why, holder=keyturn.holder, ends=ends, sequence=number)
 
 
 def previous(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -> HubSecret:

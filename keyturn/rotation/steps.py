@@ -17,7 +17,16 @@ from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import UNFINISHED, Decision, insist_on_room, promoted_last
 from keyturn.rotation.guard import check_target, guard_candidate, moved
 from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import claim, held, insist_on_holding, load, open_by, save
+from keyturn.rotation.records import (
+    claim,
+    held,
+    insist_on_holding,
+    load,
+    next_sequence,
+    open_by,
+    renumbered,
+    save,
+)
 
 
 def resume(keyturn: Keyturn, path: str, token: str) -> Attempt:
@@ -39,6 +48,8 @@ def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Record | None =
     astray = strayed(keyturn, attempt) if decision.by_hand else None
     if record.open and not astray:
         check_target(keyturn, path, record.open)
+        attempt = overtaking(keyturn, attempt)
+        record = attempt.record
     if why := astray or spoiled(keyturn, attempt):
         closed = abandon(keyturn, attempt, why)
         if not decision.by_hand:
@@ -57,6 +68,13 @@ def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Record | None =
             keyturn.open_strategy(path).sweep(record.open.before, known)
             return mint(keyturn, attempt)
     return attempt
+
+
+def overtaking(keyturn: Keyturn, attempt: Attempt) -> Attempt:
+    """The attempt with a number that the target does not refuse, while it has something to do there."""
+    if attempt.record.candidate and attempt.in_force:
+        return attempt
+    return replace(attempt, record=renumbered(keyturn, attempt.path, attempt.record))
 
 
 def strayed(keyturn: Keyturn, attempt: Attempt) -> str | None:
@@ -92,7 +110,7 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
     strategy.guard(attempt.serving, None)
     rotation = Rotation(
         token=str(uuid.uuid4()),
-        sequence=record.version + 1,
+        sequence=next_sequence(keyturn, path, record),
         stage=Stage.MINTING if strategy.mints_at_target else Stage.PENDING,
         strategy=keyturn.secret(path).rotation.strategy,
         reason=decision.reason.code if decision.reason else "",
@@ -128,7 +146,7 @@ def mint(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     try:
         return replace(attempt, record=save(keyturn, attempt.path, attempt.record, pending, candidate))
     except Conflict:
-        unsaved = Change(attempt.path, attempt.record.version, candidate, attempt.serving)
+        unsaved = Change(attempt.path, attempt.rotation.sequence, candidate, attempt.serving)
         keyturn.open_strategy(attempt.path).abandon(unsaved)
         raise held(attempt.path, load(keyturn, attempt.path).rotation or attempt.rotation) from None
 

@@ -52,6 +52,10 @@ class AccountStrategy(StrategyBase):
         self.guard(credential, None)
         return Cut(self.target.cut(account, sequence=sequence))
 
+    def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
+        """The highest number that stands with one of the users."""
+        return self.target.last_sequence({*self.users, *(name for one in known if (name := username(one)))})
+
     def honours(self, credential: SecretFields) -> bool | None:
         """Log in on a new connection; None for a version without username and password."""
         account = self.named(credential)

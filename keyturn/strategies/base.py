@@ -92,6 +92,10 @@ class StrategyBase:
         """Nothing outside honours it."""
         return Cut()
 
+    def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
+        """The target keeps no number."""
+        return 0
+
     def honours(self, credential: SecretFields) -> bool | None:
         """Nobody can tell: there is no target."""
         return None

@@ -57,6 +57,9 @@ class AclTarget(Protocol):
         sessions can't be ended.
         """
 
+    def last_sequence(self, user: str) -> int:
+        """The highest number that the user carries anywhere; 0 where none, or there is no such user."""
+
     def sessions(self, user: str) -> Sequence[tuple[str, timedelta]]:
         """Every session of the user: where it comes from, and how long it has been open at least."""
 
@@ -133,6 +136,10 @@ class RedisAcl(StrategyBase):
             return Cut()
         self._must_be_ours(credential)
         return Cut(self.target.cut(user, password_digest(credential), sequence=sequence))
+
+    def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
+        """The number that the user carries."""
+        return self.target.last_sequence(self.user)
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Log in at every node, until one takes it; None for a version without a password."""

@@ -126,6 +126,11 @@ class VaultDynamic(StrategyBase):
         self.engine.revoke(lease_id)
         return Cut(ended)
 
+    def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
+        """The highest number that stands with a lease's account: a new one has none."""
+        accounts = {name for one in known if (name := username(one))}
+        return self.target.last_sequence(accounts) if accounts else 0
+
     def honours(self, credential: SecretFields) -> bool | None:
         """Log in on a new connection; None for a version without username and password."""
         account = username(credential)

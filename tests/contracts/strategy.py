@@ -174,6 +174,13 @@ class StrategyContract:
                     verb(older)
         assert case.works(case.current.merged(newer.candidate))
 
+    def test_what_is_done_next_is_numbered_above_what_stands_at_the_target(self, case: Case) -> None:
+        assert case.strategy.last_sequence() < 8
+        change = case.installed(8)
+        stands = 8 if self.fenced else 0
+        assert case.strategy.last_sequence() == stands
+        assert not self.fenced or case.strategy.last_sequence([case.current.merged(change.candidate)]) == stands
+
     def test_sweeping_spares_what_was_there_and_what_is_known(self, case: Case) -> None:
         before = case.strategy.before_mint()
         change = case.installed()

@@ -64,7 +64,7 @@ def test_a_target_that_is_down_at_retirement_keeps_the_old_credential_until_it_i
             rotate(run.keyturn, secret.path, Trigger.FORCE)
         retiring = run.record().retiring
         assert retiring is not None
-        assert (retiring.stage, retiring.version) == (Stage.PROMOTED, 2)
+        assert (retiring.stage, retiring.version) == (Stage.RETIRING, 2)
         database.up()
         assert lab.logs_in(secret.first)
         assert_healed(lab, run.keyturn, secret)

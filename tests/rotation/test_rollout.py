@@ -17,7 +17,7 @@ from keyturn.rotation.rollout import Told
 from keyturn.rotation.run import State, rotate, unsettled
 from keyturn.rotation.settle import retire
 from tests.rotation.helpers import Worker, remote, with_copy, worker
-from tests.support.hooks import Once, dead_holder, raising
+from tests.support.hooks import Once, dead_holder, eventually, raising
 from tests.support.lab import INTERVAL, Declared, Lab, Opened
 
 CONSUMERS = {
@@ -123,7 +123,7 @@ def test_what_was_taken_back_ends_after_its_grace_and_then_another_is_tried(
     assert not retire(opened.keyturn, secret.path).retired
     assert lab.logs_in(candidate.fields)
     opened.clock.advance(timedelta(hours=1))
-    assert retire(opened.keyturn, secret.path).retired
+    assert eventually(lambda: retire(opened.keyturn, secret.path).retired)
     assert not lab.logs_in(candidate.fields)
     assert lab.logs_in(secret.first)
     assert rotate(opened.keyturn, secret.path).state is State.ROTATED

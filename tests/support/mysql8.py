@@ -133,6 +133,10 @@ class MySQL8:
         """A row of keyturn.accounts."""
         return [self.sequences[account]] if account in self.sequences else []
 
+    def highest(self, account: str) -> list[tuple[Any, ...]]:
+        """The number in that row, 0 without one."""
+        return [(self.sequences.get(account, (0, 0))[0],)]
+
     def write(self, account: str, sequence: str, making: str) -> None:
         """Insert or update it."""
         self.sequences[account] = int(sequence), int(making)
@@ -165,6 +169,10 @@ KNOWN: tuple[tuple[str, Callable[..., list[tuple[Any, ...]] | None]], ...] = (
     (r"SELECT GET_LOCK\('[^']+', [\d.e]+\)", lambda server: [(1,)]),
     (r"DO RELEASE_LOCK\('[^']+'\)", lambda server: None),
     (r"SELECT sequence, making FROM keyturn\.accounts WHERE account = '([^']+)'", MySQL8.sequence),
+    (
+        r"SELECT coalesce\(max\(sequence\), 0\) FROM keyturn\.accounts WHERE account IN \('([^']+)'\)",
+        MySQL8.highest,
+    ),
     (
         r"INSERT INTO keyturn\.accounts \(account, sequence, making\) VALUES \('([^']+)', (\d+), ([01])\)"
         r" ON DUPLICATE KEY UPDATE sequence = \d+, making = [01]",
