@@ -12,13 +12,13 @@ from keyturn.rotation.context import side_by_side
 from keyturn.rotation.decide import Decision, Sighting
 from keyturn.rotation.guard import guard_destinations
 from keyturn.rotation.keep import keep_alive
+from keyturn.rotation.quiet import listed, listed_records
 from keyturn.rotation.records import load
 from keyturn.rotation.revert import revert
 from keyturn.rotation.rollout import Told, acknowledge, notify, pass_canary
 from keyturn.rotation.run import Outcome
 from keyturn.rotation.settle import Retirement, Waive, retire
 from keyturn.rotation.sync import Pushed, carry
-from keyturn.sync.observe import FEW
 from tasks.step import step
 from tasks.workspace import keyturn
 
@@ -149,15 +149,16 @@ def rotate_whole(path: str, trigger: Trigger) -> Outcome:
 @step("find due")
 def find_due(paths: list[str]) -> list[Sighting]:
     """Which of these secrets are due, left half done, or late, told from metadata alone."""
-    listed = {info.path: info for info in keyturn().hub.describe_below()} if len(paths) > FEW else None
-    sightings = looked_at(paths, lambda path: deciding.sight(keyturn(), path, listed))
+    with listed(keyturn(), len(paths)) as listing:
+        sightings = looked_at(paths, lambda path: deciding.sight(keyturn(), path, listing))
     return [one or Sighting(path, work=True) for path, one in sightings.items() if one is None or one.work or one.alarm]
 
 
 @step("find unretired")
 def find_unretired(paths: list[str]) -> list[str]:
     """Which of these secrets have an old credential that still lives."""
-    records = looked_at(paths, lambda path: load(keyturn(), path))
+    with listed_records(keyturn(), len(paths)) as record:
+        records = looked_at(paths, record)
     return [path for path, record in records.items() if record is None or record.retiring]
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from keyturn.core.record import Record, Rotation
     from keyturn.rotation.context import Keyturn
     from keyturn.rotation.logins import Checks, LoginCheck
+    from keyturn.rotation.quiet import Listing
 
 COLUMNS: Final = ("secret", "when (UTC)", "why")
 
@@ -123,22 +124,24 @@ def prospects(keyturn: "Keyturn", paths: Sequence[str]) -> list[Prospect]:
     """These secrets, looked at side by side, the next first. Raises the first error where none could be told."""
     from deployments.cli.standing import of_each
     from keyturn.rotation.logins import load_checks
+    from keyturn.rotation.quiet import listed
 
     now = keyturn.clock()
     still = replace(keyturn, clock=lambda: now)
     logins = load_checks(keyturn, paths)
-    found = of_each(paths, lambda path: prospect(still, path, logins))
+    with listed(keyturn, len(paths)) as listing:
+        found = of_each(paths, lambda path: prospect(still, path, logins, listing))
     rows = (Prospect(p, now, error=str(one)) if isinstance(one, KeyturnError) else one for p, one in found.items())
     return sorted(rows, key=lambda row: row.order)
 
 
-def prospect(keyturn: "Keyturn", path: str, logins: "Checks") -> Prospect:
+def prospect(keyturn: "Keyturn", path: str, logins: "Checks", listing: "Listing | None" = None) -> Prospect:
     """One secret, told from metadata, its record, and what its last login came to."""
     from keyturn.core import policy
     from keyturn.rotation.decide import facts, look_up
     from keyturn.rotation.logins import current_check
 
-    stands = look_up(keyturn, path)
+    stands = look_up(keyturn, path, listing)
     check = None if stands.record.open or stands.record.frozen else current_check(logins, path, stands.version)
     known = facts(keyturn, path, policy.Trigger.SCHEDULE, stands)
     return Prospect(

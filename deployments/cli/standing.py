@@ -15,6 +15,7 @@ from keyturn.core.record import OPEN, Rotation, Stage
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import facts, look_up
 from keyturn.rotation.logins import LoginCheck, current_check, load_checks
+from keyturn.rotation.quiet import Listing, acknowledged, listed
 from keyturn.rotation.sync import Pushed
 
 T = TypeVar("T")
@@ -111,7 +112,8 @@ ANSWERS: Final = {True: "told", False: "silent", None: "not told yet"}
 
 def standings(keyturn: Keyturn, places: Callable[[Keyturn], Places]) -> tuple[list[Standing], Places]:
     """Every secret of the catalogue, looked at side by side, and every copy. Raises where no secret could be told."""
-    found = of_each(sorted(keyturn.catalogue.secrets), lambda path: standing(keyturn, path))
+    with listed(keyturn, len(keyturn.catalogue.secrets)) as listing:
+        found = of_each(sorted(keyturn.catalogue.secrets), lambda path: standing(keyturn, path, listing))
     now, copies, logins = keyturn.clock(), places(keyturn), load_checks(keyturn, found)
     told = [
         Standing(path, now, error=str(one)) if isinstance(one, KeyturnError) else one for path, one in found.items()
@@ -136,12 +138,11 @@ def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | Key
     return dict(zip(paths, found, strict=True))
 
 
-def standing(keyturn: Keyturn, path: str) -> Standing:
+def standing(keyturn: Keyturn, path: str, listing: Listing | None = None) -> Standing:
     """One secret without its copies, told without reading its value."""
-    secret, stands = keyturn.secret(path), look_up(keyturn, path)
+    secret, stands = keyturn.secret(path), look_up(keyturn, path, listing)
     record, known = stands.record, facts(keyturn, path, Trigger.SCHEDULE, stands)
-    promoted = record.retiring or next((r for r in reversed(record.history) if r.stage is Stage.RETIRED), None)
-    heard = set(promoted.acknowledged) if promoted else set()
+    heard = listing.acknowledged(path, record) if listing else acknowledged(record)
     over = record.retiring.promoted_at if record.retiring else None
     return Standing(
         path,
@@ -154,7 +155,7 @@ def standing(keyturn: Keyturn, path: str) -> Standing:
         record.rotation,
         record.frozen,
         over + secret.rotation.grace if over else None,
-        consumers=tuple((name, name in heard if promoted else None) for name in secret.consumers),
+        consumers=tuple((name, None if heard is None else name in heard) for name in secret.consumers),
     )
 
 

@@ -25,6 +25,10 @@ path "keyturn/data/*" {
 path "keyturn/metadata/*" {
   capabilities = ["create", "read", "update", "list"]
 }
+# OpenBao again: which records were written since the last look. Without it each of them is read.
+path "keyturn/detailed-metadata/*" {
+  capabilities = ["list", "read"]
+}
 
 # The ledger's checkpoints: the public key, and signatures by a key that never leaves the hub. `transit` is the mount,
 # `keyturn-ledger` the key.

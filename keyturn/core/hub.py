@@ -168,6 +168,12 @@ class Hub(Protocol):
     def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
         """Write such an entry and return its new version; only the newest version is kept. A deleted one is none."""
 
+    def newest_states(self, prefix: str) -> Mapping[str, VersionInfo] | None:
+        """The newest version of every entry below ``prefix``, by the path within it, told by listings alone.
+
+        None where the hub has no listing that tells it, or this login may not see it, or there is none.
+        """
+
     def list_state(self, prefix: str) -> Iterator[str]:
         """Every entry's path below ``prefix``, itself included in each path."""
 

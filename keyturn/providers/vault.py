@@ -101,6 +101,14 @@ class VaultHub:
                 raise
             return self._put_state(path, data, gone)
 
+    def newest_states(self, prefix: str) -> Mapping[str, VersionInfo] | None:
+        """The newest version of every entry below ``prefix``; None on Vault, whose listings tell names alone."""
+        listed = VaultListing(self._calls, self.state_mount, self._state_name(prefix)).told_below(prefix)
+        if listed is None:
+            return None
+        # One without a version was only prepared to be written.
+        return {path: _newest(told) for path, told in listed.items() if told["current_version"]}
+
     def list_state(self, prefix: str) -> Iterator[str]:
         """Every entry's path below ``prefix``."""
         for key in self._calls.list(self._state_name(prefix), self._state_url("metadata", prefix)):
@@ -220,6 +228,11 @@ def _info(path: str, told: Mapping[str, Any]) -> SecretInfo:
     versions = (_version(int(number), version) for number, version in told["versions"].items())
     ordered = tuple(sorted(versions, key=lambda version: version.version))
     return SecretInfo(path, told["current_version"], ordered, told["custom_metadata"] or {})
+
+
+def _newest(told: Mapping[str, Any]) -> VersionInfo:
+    number = int(told["current_version"])
+    return _version(number, told["versions"][str(number)])
 
 
 def _version(number: int, told: Mapping[str, Any]) -> VersionInfo:

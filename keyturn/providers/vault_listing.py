@@ -49,6 +49,35 @@ class VaultListing:
                 elif told is not None:
                     yield path, told
 
+    def told_below(self, prefix: str) -> dict[str, Mapping[str, Any]] | None:
+        """The metadata of all that stands below ``prefix``, by the path within it, as listings alone tell it.
+
+        None where any of them does not: what could not be listed is not taken for absent.
+        """
+        begin, folders, found = f"{prefix.strip('/')}/", [""], dict[str, Mapping[str, Any]]()
+        with ThreadPoolExecutor(THREADS) as pool:
+            while folders:
+                pages = list(pool.map(lambda folder: self._pages(begin + folder), folders))
+                if None in pages:
+                    return None
+                told = {
+                    folder + name: one for folder, page in zip(folders, pages, strict=True) for name, one in page or ()
+                }
+                folders = [path for path in told if path.endswith("/")]
+                found |= {path: one for path, one in told.items() if one is not None}
+        return found
+
+    def _pages(self, folder: str) -> list[tuple[str, Mapping[str, Any] | None]] | None:
+        """All pages of a folder; folders in it tell nothing. None where the first can't be had."""
+        found, page = list[tuple[str, Mapping[str, Any] | None]](), self._page(folder, "")
+        if page is None:
+            return None
+        while page is not None:
+            names, known = page["keys"], page.get("key_info") or {}
+            found += [(name, None if name.endswith("/") else known.get(name)) for name in names]
+            page = self._page(folder, names[-1]) if len(names) >= PAGE else None
+        return found
+
     def of(self, paths: Collection[str]) -> Iterator[Described]:
         """These secrets alone; what is absent is left out. Neighbours are told by one page. Raises Denied."""
         unknown = []

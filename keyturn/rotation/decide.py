@@ -1,6 +1,6 @@
 """Whether to rotate now, told from metadata alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -9,6 +9,7 @@ from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT, TOKEN, WANTED_AT, SecretI
 from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.quiet import Listing
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import load
 
@@ -116,10 +117,10 @@ def held(record: Record, trigger: Trigger) -> bool:
     return cutting or (bool(record.frozen) and record.open is None and trigger not in BY_HAND)
 
 
-def sight(keyturn: Keyturn, path: str, listed: Mapping[str, SecretInfo] | None = None) -> Sighting:
+def sight(keyturn: Keyturn, path: str, listed: Listing | None = None) -> Sighting:
     """One secret as a fleet's run sees it; one that the target refuses for ever is among the work, to say so.
 
-    ``listed`` is what the hub's listing told of all secrets, which spares a look at this one.
+    ``listed`` is what the hub's listings told of all secrets, which spares a look at this one.
     """
     stands = look_up(keyturn, path, listed)
     late = alarm(facts(keyturn, path, Trigger.SCHEDULE, stands))
@@ -163,10 +164,12 @@ def freezes(keyturn: Keyturn, path: str) -> Sequence[Freeze]:
     return keyturn.catalogue.freezes_of(path)
 
 
-def look_up(keyturn: Keyturn, path: str, listed: Mapping[str, SecretInfo] | None = None) -> Standing:
+def look_up(keyturn: Keyturn, path: str, listed: Listing | None = None) -> Standing:
     """The secret's metadata and its record, of one moment as far as it matters."""
-    info = listed.get(path) if listed is not None else keyturn.hub.describe(path)
-    record = load(keyturn, path)
+    info = listed.infos.get(path) if listed else keyturn.hub.describe(path)
+    # A secret that serves no value may need to know what its record tells of it.
+    whole = info is None or not info.served
+    record = listed.load(path, whole=whole) if listed else load(keyturn, path)
     return Standing(keyturn.hub.describe(path) if outdated(info, record) else info, record)
 
 

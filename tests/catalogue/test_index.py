@@ -26,7 +26,8 @@ SECRET = """  team/s%05d:
     owner: team@example.com
     classification: internal
     description: "some words that make the file as large as those of a catalogue with hundreds of secrets in it"
-    rotation: {strategy: alternating-users, target: main-db, users: [a%05d, b%05d], owner_role: o%05d, interval: 30d, grace: 1h}
+    rotation:
+      {strategy: alternating-users, target: main-db, users: [a%05d, b%05d], owner_role: o%05d, interval: 30d, grace: 1h}
     destinations: [{store: aws, name: s%05d}]
 """
 COUNT = 400

@@ -111,6 +111,18 @@ class HubContract:
 
     # secrets
 
+    def test_the_newest_version_of_every_entry_is_told_by_listings(self, hub: Hub) -> None:
+        name = f"newest-{secrets.token_hex(4)}"
+        assert not hub.newest_states(name)
+        for path, times in ((f"{name}/a", 1), (f"{name}/folder/b", 3)):
+            for version in range(times):
+                hub.write_state(path, {"value": secret_text()}, cas=version)
+        told = hub.newest_states(name)
+        if told is None:
+            pytest.skip("its listings tell names alone")
+        assert {path: one.version for path, one in told.items()} == {"a": 1, "folder/b": 3}
+        assert all(one.readable and one.created_at <= datetime.now(UTC) + timedelta(minutes=1) for one in told.values())
+
     def test_what_is_absent_is_read_as_none(self, hub: Hub, path: str) -> None:
         assert hub.read(path) is None
         assert hub.describe(path) is None

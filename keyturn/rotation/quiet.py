@@ -1,0 +1,162 @@
+"""The records of many secrets in as few requests as the hub allows: one that is quiet is not read at every look.
+
+A record is quiet while nothing is open in it, nothing waits for its end and nobody holds it. Which ones were, is
+remembered in the hub, each by the number and the time of the version that was read. A listing tells the newest version
+of every record: where it is still that one nothing can have changed, and any other is read. So what is remembered may
+be lost, or old, and hides nothing. All the same each record is read once a day.
+"""
+
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from keyturn.core.errors import KeyturnError
+from keyturn.core.hub import SecretInfo, VersionInfo
+from keyturn.core.record import Record, Stage
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.records import ROTATIONS, load
+
+QUIET: Final = "quiet"
+"""Where it is remembered in the hub's state: a few entries, each with a part of all secrets."""
+
+PARTS: Final = 16
+"""Some 600 secrets in each of 10,000; an entry of the hub holds a megabyte."""
+
+APART: Final = timedelta(hours=1.5)
+"""Between the times of day at which the parts are read anew."""
+
+AT_ONCE: Final = 8
+
+FEW: Final = 16
+"""So many secrets are looked at one by one: the listings tell of all that the hub has."""
+
+Kept = tuple[int, str, tuple[str, ...] | None]
+"""A record's version, when it was written, and who acknowledged the last rotation; None where there was none."""
+
+
+@contextmanager
+def listed(keyturn: Keyturn, secrets: int) -> Iterator["Listing | None"]:
+    """The hub's listings, for a look at that many ``secrets``; None for a few, which are asked for one by one.
+
+    Which records were seen to be quiet is remembered at the end.
+    """
+    if secrets <= FEW:
+        yield None
+        return
+    infos = {info.path: info for info in keyturn.hub.describe_below()}
+    listing = Listing(keyturn, infos)
+    yield listing
+    listing.remember()
+
+
+@contextmanager
+def listed_records(keyturn: Keyturn, secrets: int) -> Iterator[Callable[[str], Record]]:
+    """What gives the record of each of so many ``secrets``, for a look that asks for nothing else."""
+    if secrets <= FEW:
+        yield lambda path: load(keyturn, path)
+        return
+    listing = Listing(keyturn, {})
+    yield listing.load
+    listing.remember()
+
+
+class Listing:
+    """What listings tell of all secrets at one moment: metadata without values, and the records. Shared by threads."""
+
+    def __init__(self, keyturn: Keyturn, infos: Mapping[str, SecretInfo]) -> None:
+        self.infos = infos
+        self._keyturn = keyturn
+        self._newest = keyturn.hub.newest_states(ROTATIONS)
+        self._days = {part: _day(keyturn.clock(), part) for part in range(PARTS)}
+        self._before = self._remembered() if self._newest else {}
+        self._now: dict[str, Kept] = {}
+
+    def load(self, path: str, *, whole: bool = False) -> Record:
+        """The secret's record, or what a look needs of a quiet one: its version. Raises as reading one does.
+
+        The ``whole`` record is read in any case.
+        """
+        if self._newest is None:
+            return load(self._keyturn, path)
+        newest = self._newest.get(path)
+        if newest is None:
+            return Record()
+        kept = self._before.get(path)
+        if kept and kept[:2] == _stamp(newest) and newest.readable and not whole:
+            self._now[path] = kept
+            return Record(version=newest.version)
+        record = load(self._keyturn, path)
+        if quiet(record) and record.version == newest.version:
+            self._now[path] = (*_stamp(newest), acknowledged(record))
+        return record
+
+    def acknowledged(self, path: str, record: Record) -> tuple[str, ...] | None:
+        """Who acknowledged the last rotation of a secret whose record was loaded here; None where there was none."""
+        kept = self._now.get(path)
+        return kept[2] if kept else acknowledged(record)
+
+    def remember(self) -> None:
+        """Keep which records were quiet, where that is news. Whoever may not write, or comes second, lets it be."""
+        if self._newest is not None:
+            before, now = _parted(self._before), _parted(self._now)
+            changed = [part for part in range(PARTS) if before[part] != now[part]]
+            side_by_side(lambda part: self._keep(part, now[part]), changed, AT_ONCE)
+
+    def _keep(self, part: int, kept: Mapping[str, Kept]) -> None:
+        hub, place = self._keyturn.hub, f"{QUIET}/{part}"
+        try:
+            state = hub.read_state(place)
+            told = {"of": self._days[part], "quiet": json.dumps(kept, separators=(",", ":"))}
+            hub.write_state(place, told, cas=state.version if state else 0)
+        except KeyturnError:
+            return
+
+    def _remembered(self) -> dict[str, Kept]:
+        parts = side_by_side(self._read, range(PARTS), AT_ONCE)
+        return {path: kept for part in parts for path, kept in part.items()}
+
+    def _read(self, part: int) -> dict[str, Kept]:
+        """What one part holds of today; nothing where it is older, or can't be read."""
+        try:
+            state = self._keyturn.hub.read_state(f"{QUIET}/{part}")
+            if state is None or state.data.get("of") != self._days[part]:
+                return {}
+            return {path: _kept(told) for path, told in json.loads(state.data["quiet"]).items()}
+        except (KeyturnError, ValueError, TypeError, KeyError, AttributeError):
+            return {}
+
+
+def quiet(record: Record) -> bool:
+    """Whether all that a look asks of the record is who acknowledged."""
+    return record.rotation is None and not record.frozen and record.rest is None and not record.refusals
+
+
+def acknowledged(record: Record) -> tuple[str, ...] | None:
+    """Who acknowledged the rotation that is retiring, or the last one that was retired; None where there is none."""
+    promoted = record.retiring or next((past for past in reversed(record.history) if past.stage is Stage.RETIRED), None)
+    return promoted.acknowledged if promoted else None
+
+
+def _stamp(newest: VersionInfo) -> tuple[int, str]:
+    return newest.version, newest.created_at.isoformat()
+
+
+def _kept(told: Any) -> Kept:
+    version, written, heard = told
+    return int(version), str(written), None if heard is None else tuple(map(str, heard))
+
+
+def _parted(kept: Mapping[str, Kept]) -> dict[int, dict[str, Kept]]:
+    parts: dict[int, dict[str, Kept]] = defaultdict(dict)
+    for path, one in kept.items():
+        parts[zlib.crc32(path.encode()) % PARTS][path] = one
+    return parts
+
+
+def _day(now: datetime, part: int) -> str:
+    """The day that it is for this part, which begins at a time of its own."""
+    return (now - part * APART).date().isoformat()
