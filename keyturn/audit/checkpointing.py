@@ -1,8 +1,14 @@
-"""Making a checkpoint: what is new is hashed, and nothing is signed that is not a continuation of what was."""
+"""Making a checkpoint: what is new is hashed, and nothing is signed that is not a continuation of what was.
+
+The stored tiles hold the hashes at the right edge of the tree that was signed last. Where they hash to the root that
+was signed they are true, whoever wrote them, and the new tree is made of them and of the new leaves alone: it continues
+the old one, and costs what is new. That an old entry was changed does not show in that, but in a look at all of them.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from keyturn.audit.checkpoints import Checkpoint, read_checkpoint, trusted
@@ -17,6 +23,10 @@ from keyturn.core.ledger import Signer
 
 ATTEMPTS: Final = 3
 """How often it is begun again because another process made one meanwhile."""
+
+
+LOOK: Final = timedelta(days=1)
+"""After this time all entries are looked at again, not only what is new."""
 
 
 class Kept(Protocol):
@@ -35,15 +45,33 @@ class InHub:
     def __init__(self, hub: Hub, origin: str) -> None:
         self._hub = hub
         self._path = f"ledgers/{origin}"
+        self._looked = ""
 
     def read(self) -> tuple[str, int]:
         """The note and its version; empty and 0 where there is none."""
         state = self._hub.read_state(self._path)
+        self._looked = str(state.data.get("looked_through", "")) if state else ""
         return (str(state.data.get("checkpoint", "")), state.version) if state else ("", 0)
 
     def write(self, note: str, *, cas: int) -> None:
         """Replace it. Raises Conflict when the version is not ``cas`` any more."""
-        self._hub.write_state(self._path, {"checkpoint": note}, cas=cas)
+        self._hub.write_state(self._path, {"checkpoint": note, "looked_through": self._looked}, cas=cas)
+
+    def look_is_due(self, now: datetime) -> bool:
+        """Whether all entries were last looked at a day ago, or nobody can tell when."""
+        self.read()
+        try:
+            return not timedelta(0) <= now - datetime.fromisoformat(self._looked) < LOOK
+        except (ValueError, TypeError):
+            return True
+
+    def looked_through(self, now: datetime) -> None:
+        """Keep that all entries were looked at. Where another process writes meanwhile, it is done again soon."""
+        note, version = self.read()
+        self._looked = now.isoformat()
+        if note:
+            with suppress(Conflict):
+                self.write(note, cas=version)
 
 
 def checkpoint(
@@ -58,8 +86,9 @@ def checkpoint(
     """Sign how the ledger stands, store that in it and beside it; None when nothing is new since the last one.
 
     Raises Rewritten, and signs nothing, when the ledger does not continue its newest checkpoint and the one that is
-    kept beside it. ``thorough`` computes them again from all entries, a second for a million; without it the stored
-    tiles are believed, which tells entries that are missing, and leaves changed ones to the verifier.
+    kept beside it. ``thorough`` computes them again from all entries, a second for a million. Without it the stored
+    tiles are compared with what was signed, which tells entries that are missing, and leaves changed ones to the
+    verifier; where they do not hash to that all entries are read after all.
     """
     for _ in range(ATTEMPTS):
         attempt = _Attempt(ledger, PublicKey(ledger.origin, signer.public_key()), verify)
@@ -89,12 +118,13 @@ class _Found:
 
 @dataclass
 class _Attempt:
-    """One attempt. ``tiles`` are those that change."""
+    """One attempt. ``tiles`` are those that change, ``stored`` those that were read: what is compared is used."""
 
     ledger: StoredLedger
     key: PublicKey
     verify: Verify
     tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    stored: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
     def found(self, kept: Kept, *, thorough: bool) -> tuple[_Found, int]:
         """How it stands and the version of the copy, once it is sure that nothing was changed."""
@@ -191,7 +221,9 @@ class _Attempt:
             raise self._rewritten(walk.misplaced.problem if walk.misplaced else f"entry {walk.read + 1} is missing")
 
     def _tile(self, level: int, number: int) -> bytes:
-        return self.tiles.get((level, number)) or self.ledger.tile(level, number)
+        if (level, number) not in self.stored:
+            self.stored[level, number] = self.ledger.tile(level, number)
+        return self.tiles.get((level, number)) or self.stored[level, number]
 
     def _rewritten(self, problem: str, hint: str = "") -> Rewritten:
         hint = hint or "Keep the ledger as it is for those who look into it: keyturn ledger verify says where"

@@ -58,8 +58,14 @@ def public_key(hub: Hub, origin: str) -> PublicKey:
 def make_checkpoint(hub: Hub, ledger: StoredLedger, clock: Callable[[], datetime]) -> Checkpoint | None:
     """Sign how the ledger stands, and keep that in it and in the hub; None when nothing is new since the last one.
 
+    It costs what is new, but once a day, when all entries are read.
     Raises Rewritten when what the last one covers is not there any more, and what the hub and the ledger raise.
     """
     from keyturn.providers.ed25519 import verify_ed25519
 
-    return checkpoint(ledger, hub.signer(SIGNING_KEY), InHub(hub, ledger.origin), clock, verify_ed25519)
+    kept, now = InHub(hub, ledger.origin), clock()
+    whole = kept.look_is_due(now)
+    made = checkpoint(ledger, hub.signer(SIGNING_KEY), kept, clock, verify_ed25519, thorough=whole)
+    if whole:
+        kept.looked_through(now)
+    return made

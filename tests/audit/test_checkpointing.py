@@ -2,8 +2,10 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,12 +17,13 @@ from keyturn.audit.tiles import nodes_of
 from keyturn.audit.verify import verify
 from keyturn.core.errors import Conflict, Rewritten
 from keyturn.providers.ed25519 import verify_ed25519
+from keyturn.providers.ledger_keeping import make_checkpoint, public_key
 from keyturn.providers.ledger_sqlite import SqliteLedger
 from tests.audit.conftest import Make
 from tests.audit.entries import entries
 from tests.audit.keys import ORIGIN, Key, Memory
 from tests.support.clock import Clock
-from tests.support.hooks import Hooked, Once
+from tests.support.hooks import Hooked, Once, Replaced
 from tests.support.lab import Lab, fresh
 
 Change = Callable[[str], None]
@@ -274,3 +277,89 @@ def test_a_key_that_never_leaves_the_hub_signs_and_may_be_rotated(lab: Lab, ledg
     report = verify(ledger, keys, verify_ed25519, known=[kept.read()[0]])
     assert (report.whole, report.vouched) == (True, 6)
     assert verify(ledger, keys[1:], verify_ed25519).problem is not None
+
+
+class Counting:
+    """The ledger itself, which counts the entries that are read of it."""
+
+    def __init__(self, ledger: SqliteLedger) -> None:
+        self._ledger = ledger
+        self.read = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    def tails(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
+        for row in self._ledger.tails(first, last):
+            self.read += 1
+            yield row
+
+
+@pytest.fixture
+def watched(lab: Lab, ledger: SqliteLedger) -> Counting:
+    """A ledger with a name of its own, 900 entries and a checkpoint by the hub's key."""
+    ledger.origin = f"keyturn/{fresh()}"
+    ledger.append(entries(900))
+    assert make_checkpoint(lab.hub, ledger, Clock())
+    return Counting(ledger)
+
+
+def test_a_checkpoint_reads_what_is_new_and_once_a_day_everything(
+    lab: Lab, ledger: SqliteLedger, watched: Counting, clock: Clock
+) -> None:
+    told: Any = watched
+    for first, hours, expected in ((901, 0, 10), (911, 23, 10), (921, 2, 10 + 930), (931, 1, 10), (941, 0, 10)):
+        watched.read = 0
+        clock.advance(timedelta(hours=hours))
+        ledger.append(entries(10, first))
+        made(make_checkpoint(lab.hub, told, clock))
+        assert watched.read == expected
+    watched.read = 0
+    assert make_checkpoint(lab.hub, told, clock) is None
+    assert watched.read == 0
+    keys = [public_key(lab.hub, ledger.origin)]
+    report = verify(ledger, keys, verify_ed25519, known=[InHub(lab.hub, ledger.origin).read()[0]])
+    assert (report.whole, report.vouched, report.checkpoints) == (True, 950, 7)
+
+
+def test_an_old_entry_that_was_changed_is_found_by_the_verifier_at_once_and_stops_the_signer_within_a_day(
+    lab: Lab, ledger: SqliteLedger, watched: Counting, clock: Clock, change: Change
+) -> None:
+    change("UPDATE entries SET entry = replace(entry, 'on-call', 'nobody') WHERE sequence = 4")
+    ledger.append(entries(10, 901))
+    made(make_checkpoint(lab.hub, ledger, clock))
+    problem = verify(ledger, [public_key(lab.hub, ledger.origin)], verify_ed25519).problem
+    assert problem
+    assert (problem.first, problem.last) == (4, 4)
+    clock.advance(timedelta(days=1))
+    for _ in range(2):
+        with pytest.raises(Rewritten, match="its entries are not those that the checkpoint"):
+            make_checkpoint(lab.hub, ledger, clock)
+        clock.advance(timedelta(minutes=5))
+
+
+def test_a_tile_that_was_changed_never_gets_into_what_is_signed(
+    lab: Lab, ledger: SqliteLedger, watched: Counting, clock: Clock, change: Change
+) -> None:
+    change("UPDATE tiles SET hashes = zeroblob(length(hashes)) WHERE level = 1")
+    ledger.append(entries(40, 901))
+    made(make_checkpoint(lab.hub, ledger, clock))
+    keys = [public_key(lab.hub, ledger.origin)]
+    assert verify(ledger, keys, verify_ed25519, known=list(ledger.checkpoints())).whole
+
+
+def test_a_tile_that_changes_between_its_comparison_and_its_use_is_used_as_it_was_compared(
+    lab: Lab, ledger: SqliteLedger, watched: Counting, clock: Clock
+) -> None:
+    ledger.append(entries(40, 901))
+    stored: dict[tuple[int, int], int] = {}
+    tile = ledger.tile
+
+    def changing(level: int, number: int) -> bytes:
+        """The true tile at first, and another one at every later time."""
+        seen = stored[level, number] = stored.get((level, number), 0) + 1
+        return tile(level, number) if seen == 1 else bytes(len(tile(level, number)))
+
+    told: Any = Replaced(ledger, tile=changing)
+    made(make_checkpoint(lab.hub, told, clock))
+    assert verify(ledger, [public_key(lab.hub, ledger.origin)], verify_ed25519).whole

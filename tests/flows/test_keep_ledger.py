@@ -55,6 +55,13 @@ class Desk:
         with closing(open_ledger(str(self.file), origin=self.name)) as opened:
             return opened.newest()
 
+    def a_day_passes(self) -> None:
+        """The last look at all entries lies as far back as lets the next run take another."""
+        hub, place = self.lab.hub, f"ledgers/{self.name}"
+        state = hub.read_state(place)
+        assert state is not None
+        hub.write_state(place, {**state.data, "looked_through": "2020-01-01T00:00:00+00:00"}, cas=state.version)
+
     def kept_in_the_hub(self) -> str:
         state = self.lab.hub.read_state(f"ledgers/{self.name}")
         return str(state.data["checkpoint"]) if state else ""
@@ -140,6 +147,7 @@ def test_a_changed_history_fails_the_run_is_told_and_what_is_new_leaves_all_the_
     completed(keep_ledger)
     signed = desk.newest()
     desk.tamper("UPDATE entries SET entry = replace(entry, 'on-call', 'nobody!') WHERE sequence = 2")
+    desk.a_day_passes()
     desk.write(entry(5))
     httpserver.expect_request("/").respond_with_data("", 200)
     monkeypatch.setenv("KEYTURN_FORWARD_HTTP", httpserver.url_for("/"))
