@@ -99,6 +99,10 @@ class CandidateRejected(TerminalError):
     """The target refused the candidate itself as unusable, so it must be abandoned."""
 
 
+class Misrendered(CandidateRejected):
+    """A copy's text would log nobody in, whatever the candidate: a person has to correct its template."""
+
+
 class Superseded(TerminalError):
     """A newer rotation has been here: this one must not write any more."""
 

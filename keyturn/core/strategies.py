@@ -6,8 +6,9 @@ The shape follows the Vault database plugin (few verbs, requests that can grow, 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, cast
 
+from keyturn.core.connections import Connection
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 EXPIRES_AT = "expires_at"
@@ -164,6 +165,9 @@ class AccountTarget(Protocol):
         Raises CandidateRejected when the password is refused or a privilege is missing.
         """
 
+    def read_connection(self, text: Sensitive) -> Connection | None:
+        """Whose login at this server and database a connection string is; None for any other text."""
+
     def accepts(self, account: str, password: Sensitive) -> bool:
         """Whether the target lets ``account`` in with ``password``, whatever it may do there: a new connection tells.
 
@@ -192,3 +196,18 @@ class AccountTarget(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+
+
+class ReadsConnections(Protocol):
+    """What a strategy has besides where its credential is a login that copies may hold as a connection string."""
+
+    def read_connection(self, text: Sensitive) -> Connection | None:
+        """Whose login ``text`` is, as those who connect by it read it; None where it is none at this target."""
+
+    def check_connection(self, connection: Connection) -> None:
+        """Log in on a new connection with what was read. Raises CandidateRejected when it is refused."""
+
+
+def connection_reader(strategy: Strategy) -> ReadsConnections | None:
+    """The strategy, where it has :class:`ReadsConnections`."""
+    return cast(ReadsConnections, strategy) if hasattr(strategy, "read_connection") else None

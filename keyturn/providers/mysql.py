@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from keyturn.core.connections import Connection, keyword_pairs, url
 from keyturn.core.errors import CandidateRejected, KeyturnError, Locked, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers import mysql_accounts as accounts
@@ -27,6 +28,9 @@ from keyturn.providers.mysql_server import (
 
 KEEPS_OLD: Final = (8, 0, 14)
 """Since when MySQL keeps the current password beside a new one (MySQL 8.0, "Dual Password Support")."""
+
+PORT: Final = 3306
+SCHEMES: Final = r"(?:mysql|mariadb)(?:\+\w+)?"
 
 EMERGENCY: Final = 0.3
 """Seconds that another writer is given where an account is cut: a change takes a hundredth of one. MySQL, which counts
@@ -118,6 +122,12 @@ class MySQL:
         session.close()
         if like and like != account and (missing := self._missing(account, like)):
             raise lacking(self._named(account), account, missing)
+
+    def read_connection(self, text: Sensitive) -> Connection | None:
+        """Whose login a URL is, or a keyword string of ODBC and ADO.NET; None for any other text."""
+        found = url(text.reveal(), SCHEMES, PORT) or keyword_pairs(text.reveal(), PORT)
+        here = found is not None and found.leads_to(self._server.host, self._server.port)
+        return found.within(self._server.database) if found and here else None
 
     def accepts(self, account: str, password: Sensitive) -> bool:
         """Whether the server lets ``account`` in from here, also if only to change a password that has expired."""

@@ -12,9 +12,11 @@ from typing import Any, Final
 
 import psycopg2
 from psycopg2 import errors as pg
-from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as Cursor
+from psycopg2.extensions import parse_dsn
 
+from keyturn.core.connections import Connection, keyword_pairs, percent_decoded, url
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers import postgresql_accounts as accounts
@@ -25,6 +27,10 @@ from keyturn.providers.postgresql_scram import verifier
 
 TIMEOUT: Final = 10
 """Seconds for a connection and for each statement."""
+
+PORT: Final = 5432
+SCHEME: Final = re.compile(r"\Apostgres(?:ql)?(?:\+\w+)?://")
+"""How URLs for libpq begin; SQLAlchemy names the driver too, and reads the rest in the same way."""
 
 STILL: Final = 5
 """Seconds that a session may stand still within a transaction. A worker that is suspended there holds the account's
@@ -113,6 +119,12 @@ class PostgreSQL:
             cursor.execute(accounts.PRIVILEGES, {"account": account, "like": like})
             return [what for (what,) in cursor.fetchall()]
 
+    def read_connection(self, text: Sensitive) -> Connection | None:
+        """Whose login a connection string is, as libpq reads it, or as JDBC, ODBC and ADO.NET do; None for others."""
+        found = read_connection(text)
+        here = found is not None and found.leads_to(self._where["host"], self._where["port"])
+        return found.within(self._where["dbname"]) if found and here else None
+
     def accepts(self, account: str, password: Sensitive) -> bool:
         """Whether the server lets ``account`` in, whatever it may do in this database."""
         try:
@@ -179,7 +191,7 @@ class PostgreSQL:
         if stands is not None and stands > sequence:
             raise superseded(doing, self._named(account), stands=stands, sequence=sequence)
 
-    def _connect_admin(self) -> Connection:
+    def _connect_admin(self) -> PgConnection:
         admin = self._admin()
         account = admin["username"].reveal()
         try:
@@ -189,8 +201,8 @@ class PostgreSQL:
                 raise admin_refused(self.name, f"the admin account {account} is refused") from None
             raise self._translated(error, "log in to", account) from None
 
-    def _connect(self, account: str, password: Sensitive) -> Connection:
-        connection: Connection = psycopg2.connect(
+    def _connect(self, account: str, password: Sensitive) -> PgConnection:
+        connection: PgConnection = psycopg2.connect(
             **self._where,
             user=account,
             password=password.reveal(),
@@ -237,12 +249,29 @@ class PostgreSQL:
         return f"{self.name}:{account}"
 
 
+def read_connection(text: Sensitive) -> Connection | None:
+    """The login that a connection string for PostgreSQL is; None where it is none."""
+    plain = text.reveal()
+    if plain.startswith("jdbc:"):
+        return url(plain, "postgresql", PORT)
+    try:
+        told = parse_dsn(SCHEME.sub("postgresql://", plain))
+    except psycopg2.ProgrammingError:
+        return keyword_pairs(plain, PORT, bare_odbc=percent_decoded)
+    if not {"host", "user", "password"} <= set(told):
+        return keyword_pairs(plain, PORT, bare_odbc=percent_decoded)
+    hosts = str(told["host"]).split(",")
+    ports = [int(port) if port.isdecimal() else PORT for port in str(told.get("port", PORT)).split(",")]
+    places = zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=False)
+    return Connection(told["user"], Sensitive(told["password"]), tuple(places), told.get("dbname", told["user"]))
+
+
 def refused_login(error: psycopg2.OperationalError) -> bool:
     """Whether the server itself refused the login; libpq gives no SQLSTATE for a failed connection."""
     return error.pgcode in LOGIN_REFUSED or REFUSALS.search(str(error)) is not None
 
 
-def usable(connection: Connection) -> bool:
+def usable(connection: PgConnection) -> bool:
     """Whether an idle connection still reaches the server; asking costs a tenth of logging in."""
     try:
         # Without a transaction around it, which would be two questions more.

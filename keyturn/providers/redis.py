@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 
+from redis.connection import parse_url
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
+from keyturn.core.connections import Connection
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.accounts import admin_refused, insist_on_another, login_refused, superseded
@@ -26,6 +28,10 @@ MARK: Final = b"keyturn".hex()
 
 RANDOM: Final = (64 - len(MARK) - 16) // 2
 """Bytes that tell one mark from another of the same number."""
+
+PORT: Final = 6379
+_parse_url: Any = parse_url
+SCHEMES: Final = ("redis://", "rediss://")
 
 ATTEMPTS: Final = 10
 """How often a change starts over because somebody else changed the user meanwhile."""
@@ -57,6 +63,7 @@ class Redis:
         self.name = name
         self._nodes = tuple(Node(*place, tls, ca_file) for place in ((host, port), *map(address, nodes)))
         self._admin = admin
+        self._tls = tls
 
     def check_user(self, user: str) -> None:
         """Raises Invalid where the user can't be rotated: absent, off, without a password, or Keyturn's own."""
@@ -92,6 +99,21 @@ class Redis:
                 raise login_refused(self._named(user), by=node) from None
             except RedisError as error:
                 raise translated(error, "log in as", self._named(user), node) from None
+
+    def read_connection(self, text: Sensitive) -> Connection | None:
+        """Whose login at one of the nodes a URL is, as redis-py reads it; None for any other text."""
+        plain = text.reveal()
+        if not plain.startswith(SCHEMES):
+            return None
+        try:
+            told = _parse_url(plain)
+        except (ValueError, TypeError):
+            return None
+        wrong = f"it begins with {SCHEMES[not self._tls]}, and the target with {SCHEMES[self._tls]}"
+        place, account = (told.get("host", ""), told.get("port", PORT)), told.get("username") or "default"
+        fits = plain.startswith(SCHEMES[self._tls])
+        found = Connection(account, Sensitive(told.get("password") or ""), (place,), flaw="" if fits else wrong)
+        return found if any(found.leads_to(node.host, node.port) for node in self._nodes) else None
 
     def accepts(self, user: str, password: Sensitive) -> bool:
         """Whether any node lets the user in. Raises TransientError where one does not answer and none does."""

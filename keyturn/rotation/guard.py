@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from keyturn.catalogue.destinations import Destination
-from keyturn.core.errors import Invalid, KeyturnError, TransientError
+from keyturn.core.errors import CandidateRejected, Invalid, KeyturnError, TransientError
 from keyturn.core.hub import HubSecret
 from keyturn.core.mapping import Unfit
 from keyturn.core.record import Rotation
@@ -11,6 +11,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.recorded import recorded
+from keyturn.rotation.rendered import guard_rendered
 from keyturn.rotation.sync import check_owned, compare, refusal_of
 
 HINT = "Nothing has been changed. Mend that, and rotate again"
@@ -37,13 +38,25 @@ def insist_on_destinations(keyturn: Keyturn, path: str, *, urgent: bool) -> None
 
 
 def guard_candidate(keyturn: Keyturn, attempt: Attempt) -> None:
-    """Refuse to install what was made for another target or account, or what a store can't hold."""
+    """Refuse to install what was made for another target or account, what a store can't hold, or a copy's text breaks.
+
+    Raises Invalid, and CandidateRejected where another candidate may do.
+    """
     check_target(keyturn, attempt.path, attempt.rotation)
     keyturn.open_strategy(attempt.path).guard(attempt.serving, attempt.candidate)
     whole = (attempt.ground or SecretFields({})).merged(attempt.candidate)
     for destination in keyturn.secret(attempt.path).destinations:
         for flaw in flaws(keyturn, destination, whole):
-            raise Invalid("push to", destination.label, flaw, HINT)
+            raise unfit(keyturn, attempt, destination, flaw)
+    guard_rendered(keyturn, attempt)
+
+
+def unfit(keyturn: Keyturn, attempt: Attempt, destination: Destination, flaw: str) -> KeyturnError:
+    """Why no copy can be made of the candidate: it alone is at fault where CURRENT fits."""
+    ground = attempt.ground
+    if ground is None or any(flaws(keyturn, destination, ground)):
+        return Invalid("push to", destination.label, flaw, HINT)
+    return CandidateRejected("push to", destination.label, flaw, "CURRENT stays as it is, and another one is made")
 
 
 def check_target(keyturn: Keyturn, path: str, rotation: Rotation) -> None:

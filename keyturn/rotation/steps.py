@@ -13,7 +13,7 @@ from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.core.strategies import Change
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Keyturn, T
 from keyturn.rotation.decide import UNFINISHED, Decision, insist_on_room, promoted_last
 from keyturn.rotation.guard import check_target, guard_candidate, moved
 from keyturn.rotation.recorded import recorded
@@ -27,6 +27,7 @@ from keyturn.rotation.records import (
     renumbered,
     save,
 )
+from keyturn.rotation.rendered import check_rendered
 
 
 def resume(keyturn: Keyturn, path: str, token: str) -> Attempt:
@@ -161,21 +162,25 @@ def install(keyturn: Keyturn, attempt: Attempt) -> None:
     """Make the target accept the candidate. Already accepted or promoted is success. Raises CandidateRejected."""
     if attempt.record.open and not attempt.in_force:
         with recorded(keyturn, "install", attempt.path, place=keyturn.target(attempt.path)):
-            guard_candidate(keyturn, attempt)
+            trying(keyturn, attempt, lambda _: guard_candidate(keyturn, attempt))
             trying(keyturn, attempt, keyturn.open_strategy(attempt.path).install)
 
 
 def verify(keyturn: Keyturn, attempt: Attempt) -> None:
-    """Log in with the candidate on a new connection. Already promoted is success. Raises CandidateRejected."""
+    """Log in with the candidate on a new connection, and with the copies' texts that are connection strings.
+
+    Already promoted is success. Raises CandidateRejected.
+    """
     if attempt.record.open and not attempt.in_force:
-        with recorded(keyturn, "verify", attempt.path, place=keyturn.target(attempt.path), changes=False):
+        with recorded(keyturn, "verify", attempt.path, place=keyturn.target(attempt.path), changes=False) as doing:
             trying(keyturn, attempt, keyturn.open_strategy(attempt.path).verify)
+            doing.note = trying(keyturn, attempt, lambda _: check_rendered(keyturn, attempt))
 
 
-def trying(keyturn: Keyturn, attempt: Attempt, verb: Callable[[Change], None]) -> None:
+def trying(keyturn: Keyturn, attempt: Attempt, verb: Callable[[Change], T]) -> T:
     """Let the target see the candidate; one that it refuses is given up, so that another can be made."""
     try:
-        verb(attempt.change())
+        return verb(attempt.change())
     except CandidateRejected as rejected:
         abandon(keyturn, attempt, rejected.problem, refused=True)
         raise

@@ -13,7 +13,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import AccountTarget, Change, Cut
 from keyturn.settings.fields import Line, RoleName, refused
 from keyturn.settings.passwords import PasswordSettings
-from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools
 
 DATABASES = frozenset({"postgresql", "mysql"})
 
@@ -23,7 +23,7 @@ DIGEST_LENGTH = 12
 """Hexadecimal digits: enough to tell one user's passwords apart."""
 
 
-class AccountStrategy(StrategyBase):
+class AccountStrategy(LoginStrategy):
     """What both have in common: an account of one of ``users``, and nothing at the target before install."""
 
     makes = frozenset({"username", "password"})

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
+from keyturn.core.connections import Connection
 from keyturn.core.hub import Hub
 from keyturn.core.keys import KeyMaker
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -47,6 +48,24 @@ class StrategySettings(Timing):
     def open(self, path: str, tools: Tools) -> Strategy:
         """The strategy, ready to work on the secret at ``path``."""
         raise NotImplementedError
+
+
+class LoginTarget(Protocol):
+    """A target that connection strings lead to."""
+
+    def read_connection(self, text: Sensitive, /) -> Connection | None:
+        """Whose login at this server and database a connection string is; None for any other text."""
+
+    def check_login(self, account: str, password: Sensitive, /) -> None:
+        """Log in on a new connection. Raises CandidateRejected when the password is refused."""
+
+
+class AtLoginTarget(Protocol):
+    """A strategy that works at such a target."""
+
+    @property
+    def target(self) -> LoginTarget:
+        """The target."""
 
 
 class StrategyBase:
@@ -110,3 +129,18 @@ class StrategyBase:
 
     def keep_alive(self, ends: Mapping[str, str]) -> None:
         """It does not end by itself."""
+
+
+class LoginStrategy(StrategyBase):
+    """A strategy whose credential is a login, and whose old one works until the candidate is seen to.
+
+    Copies may hold it as a connection string: :class:`keyturn.core.strategies.ReadsConnections`.
+    """
+
+    def read_connection(self: AtLoginTarget, text: Sensitive) -> Connection | None:
+        """Whose login ``text`` is at the target."""
+        return self.target.read_connection(text)
+
+    def check_connection(self: AtLoginTarget, connection: Connection) -> None:
+        """Log in at the target."""
+        self.target.check_login(connection.account, connection.password)

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal, Protocol
 
 from pydantic import AfterValidator, WithJsonSchema
 
+from keyturn.core.connections import Connection
 from keyturn.core.errors import Invalid
 from keyturn.core.passwords import PasswordPolicy, generate
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -14,7 +15,7 @@ from keyturn.core.strategies import Change, Cut
 from keyturn.settings.fields import Line, matching, refused
 from keyturn.settings.passwords import PasswordSettings
 from keyturn.strategies.accounts import username
-from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools
 
 LEAST_BITS: Final = 112
 """NIST SP 800-63B, 5.1.2.2: what holds this much may be kept as a plain hash, which is how Redis keeps it."""
@@ -47,6 +48,9 @@ class AclTarget(Protocol):
     def check_login(self, user: str, password: Sensitive) -> None:
         """Log in on a new connection. Raises CandidateRejected when the password is refused."""
 
+    def read_connection(self, text: Sensitive) -> Connection | None:
+        """Whose login at one of its nodes a connection string is; None for any other text."""
+
     def accepts(self, user: str, password: Sensitive) -> bool:
         """Whether any part of it lets the user in. Raises TransientError where one does not answer and none does."""
 
@@ -64,7 +68,7 @@ class AclTarget(Protocol):
         """Every session of the user: where it comes from, and how long it has been open at least."""
 
 
-class RedisAcl(StrategyBase):
+class RedisAcl(LoginStrategy):
     """One user with CURRENT's password and the candidate's; ``clock`` tells how long ago a promotion was."""
 
     makes = frozenset({"username", "password"})

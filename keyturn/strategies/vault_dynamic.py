@@ -10,7 +10,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT, AccountTarget, Change, Cut
 from keyturn.settings.fields import EngineRole, HubPath, Line
 from keyturn.strategies.accounts import DATABASES, username
-from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools
 
 SHORTEST: Final = timedelta(hours=1)
 """The least that a lease must last unless it is renewed: four turns of `rotate-due`, so that three may fail."""
@@ -20,7 +20,7 @@ MOST: Final = 100
 """How many leases of the role are kept in the record of a rotation: many more are somebody else's."""
 
 
-class VaultDynamic(StrategyBase):
+class VaultDynamic(LoginStrategy):
     """The lease is the credential: ``life`` is how long it must last, from one rotation to the end of its grace.
 
     Asking for a lease makes an account at once, so the intent is saved first, with the leases that were

@@ -1,0 +1,114 @@
+"""What a connection string says: whose login it is, at which server, as whoever reads such strings takes it.
+
+Clients with a reader of their own are asked themselves (libpq, redis-py). The readers here are for the others: URLs,
+and the keyword strings of ODBC and ADO.NET.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
+
+from keyturn.core.sensitive import Sensitive
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A login at one of ``places``, hosts with their ports; ``database`` is empty where none is named.
+
+    ``flaw`` is what is wrong with it there, whoever logs in.
+    """
+
+    account: str
+    password: Sensitive
+    places: tuple[tuple[str, int], ...]
+    database: str = ""
+    flaw: str = ""
+
+    def leads_to(self, host: str, port: int) -> bool:
+        """Whether it is a login at this server, by this name of it."""
+        return (host.strip("[]").casefold(), port) in [(name.strip("[]").casefold(), at) for name, at in self.places]
+
+    def within(self, database: str) -> "Connection | None":
+        """The same where it names this database, with a flaw where white space beside the name makes it another."""
+        if self.database == database:
+            return self
+        flaw = "its text names the database with white space beside it"
+        return replace(self, flaw=flaw) if self.database.strip() == database else None
+
+
+PAIR: Final = re.compile(
+    r"\s*(?P<key>[^=;\s][^=;]*?)\s*=\s*(?P<value>\{(?:[^}]|\}\})*\}|\"(?:[^\"]|\"\")*\"|'(?:[^']|'')*'|[^;]*?)\s*(?:;|\Z)"
+)
+NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "host": ("server", "host", "servername", "data source", "address", "addr"),
+    "port": ("port",),
+    "database": ("database", "initial catalog", "db"),
+    "account": ("uid", "user id", "user", "username", "user name"),
+    "password": ("pwd", "password"),
+}
+QUOTES: Final = {"{": "}", '"': '"', "'": "'"}
+
+
+def keyword_pairs(text: str, port: int, bare_odbc: Callable[[str], str] = str) -> Connection | None:
+    """A keyword string of ODBC (it says driver or dsn) or ADO.NET; None where ``text`` is none, or names no login.
+
+    ``port`` stands where it names none. ``bare_odbc`` is how the driver reads a password without braces.
+    """
+    if "=" not in text or "://" in text.partition("=")[0]:
+        return None
+    pairs = dict(_pairs(text))
+    odbc = bool({"driver", "dsn"} & set(pairs))
+    found = {name: next((pairs[key] for key in keys if key in pairs), None) for name, keys in NAMES.items()}
+    values = {name: _plain(raw, odbc) if raw is not None else "" for name, raw in found.items()}
+    password = found["password"]
+    if password is None or not values["account"] or not values["host"]:
+        return None
+    if odbc and not password.startswith("{"):
+        values["password"] = bare_odbc(password)
+    place = (values["host"], int(values["port"]) if values["port"].isdecimal() else port)
+    return Connection(values["account"], Sensitive(values["password"]), (place,), values["database"])
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    at = 0
+    while match := PAIR.match(text, at):
+        yield match["key"].casefold(), match["value"]
+        at = match.end()
+
+
+def _plain(raw: str, odbc: bool) -> str:
+    closing = QUOTES.get(raw[:1])
+    if closing is None or len(raw) < 2 or raw[-1] != closing or odbc != (closing == "}"):
+        return raw
+    return raw[1:-1].replace(closing * 2, closing)
+
+
+def url(text: str, schemes: str, port: int) -> Connection | None:
+    """A URL whose scheme fits the pattern ``schemes``; None where ``text`` is none, or names no login.
+
+    A URL of JDBC names the login in its query, where a plus is a space.
+    """
+    bare = text.removeprefix("jdbc:")
+    if not re.match(rf"(?:{schemes})://", bare):
+        return None
+    try:
+        parts = urlsplit(bare)
+        place = (unquote(parts.hostname or ""), parts.port or port)
+    except ValueError:
+        return None  # among them several hosts with ports of their own
+    account, password = parts.username, parts.password
+    asked = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if bare != text:
+        account, password = asked.get("user"), asked.get("password")
+    elif account is not None and password is not None:
+        account, password = unquote(account), unquote(password)
+    if not account or password is None or not place[0]:
+        return None
+    return Connection(account, Sensitive(password), (place,), unquote(parts.path[1:]))
+
+
+def percent_decoded(text: str) -> str:
+    """How PostgreSQL's ODBC driver reads a password without braces."""
+    return unquote_plus(text)
