@@ -2,10 +2,20 @@
 
 import json
 import os
+import shutil
 import sys
-from collections.abc import Collection, Iterable, Sequence
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import Any, Final
+
+MANY: Final = 300
+"""Rows from which on a table is drawn without the library that draws the others."""
+
+GAP: Final = 3
+LEAST: Final = 12
+"""Characters between two columns, and in the narrowest of those that are folded."""
 
 UNPRINTABLE: Final = "\N{REPLACEMENT CHARACTER}"
 
@@ -38,6 +48,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], whole: Colle
 
     The columns named in ``whole`` keep their lines together.
     """
+    listed = [[printable(str(cell)) for cell in row] for row in rows]
+    if len(listed) > MANY:
+        return write("\n".join(drawn(columns, listed, whole)))
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -46,12 +59,47 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], whole: Colle
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         made.add_column(column, overflow="fold", no_wrap=column in whole)
-    for row in rows:
-        made.add_row(*(Text(printable(str(cell))) for cell in row))
+    for row in listed:
+        made.add_row(*map(Text, row))
     console = Console(highlight=False)
     with console.capture() as captured:
         console.print(made)
-    write("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    return write("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Collection[str] = ()) -> Iterator[str]:
+    """The same table line by line, in a tenth of the time: drawing thousands of rows took longer than finding them."""
+    natural = [max(len(line) for row in (columns, *rows) for line in row[at].split("\n")) for at in range(len(columns))]
+    widths = fitting(natural, [name not in whole for name in columns], shutil.get_terminal_size().columns)
+    yield from laid_out(columns, widths)
+    yield "─" * (sum(widths) + GAP * (len(widths) - 1))
+    for row in rows:
+        yield from laid_out(row, widths)
+
+
+def laid_out(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    """The lines of one row, each cell folded to its width."""
+    filled = list(zip(row, widths, strict=True))
+    cells = [[part for line in cell.split("\n") for part in folded(line, width)] for cell, width in filled]
+    for parts in zip_longest(*cells, fillvalue=""):
+        yield (" " * GAP).join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
+
+
+def folded(line: str, width: int) -> list[str]:
+    """A line in parts of a width, broken between words where that can be."""
+    return textwrap.wrap(line, width, break_on_hyphens=False) if len(line) > width else [line]
+
+
+def fitting(widths: Sequence[int], foldable: Sequence[bool], room: int) -> list[int]:
+    """The widths, the widest that may be folded made narrower until all of them fit; none below a least."""
+    made = list(widths)
+    while (over := sum(made) + GAP * (len(made) - 1) - room) > 0:
+        narrower = [at for at, may in enumerate(foldable) if may and made[at] > LEAST]
+        if not narrower:
+            break
+        widest = max(narrower, key=lambda at: made[at])
+        made[widest] -= min(over, max(1, made[widest] // 8), made[widest] - LEAST)
+    return made
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.models import Secret
@@ -24,6 +24,10 @@ from keyturn.core.strategies import Strategy
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+TOGETHER: Final = 16
+"""So many of thousands of items go to a thread at once: handing one over costs more than many of them."""
 
 
 def this_process() -> str:
@@ -58,10 +62,14 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T], at_once: int | None
     listed = list(items)
     if len(listed) < 2:
         return [work(item) for item in listed]
+    threads = min(len(listed), at_once or len(listed))
+    size = max(1, min(TOGETHER, len(listed) // (4 * threads)))
+    parts = [listed[begin : begin + size] for begin in range(0, len(listed), size)]
     # Each thread works in the name of whoever asked.
-    contexts = [copy_context() for _ in listed]
-    with ThreadPoolExecutor(min(len(listed), at_once or len(listed))) as pool:
-        return list(pool.map(lambda context, item: context.run(work, item), contexts, listed))
+    contexts = [copy_context() for _ in parts]
+    with ThreadPoolExecutor(threads) as pool:
+        done = pool.map(lambda context, part: context.run(lambda: [work(item) for item in part]), contexts, parts)
+        return [result for results in done for result in results]
 
 
 class Sender(Protocol):
