@@ -8,6 +8,9 @@ from typing import Any, ClassVar
 import pytest
 
 from keyturn.core.plan import Action
+from keyturn.providers.registry import open_store
+from tests.support.lab import Lab
+from tests.sync.drift.site import STORE, Look, RealSite
 from tests.sync.drift.suite import CHANGED, ERASED, STRIPPED, TAKEN, Act, DriftContract
 
 
@@ -93,3 +96,46 @@ class TestFilesAsDotenv(TestFiles):
     @pytest.fixture
     def hands(self, tmp_path: Path) -> Shell:
         return Dotenv(tmp_path / "copies")
+
+
+def lines_for(lab: Lab, directory: Path, reader: str | None, **sync: Any) -> RealSite:
+    """A site whose copies are lines for this reader."""
+    settings = {"kind": "file", "directory": str(directory), "format": "dotenv"}
+    return RealSite(lab, {**settings, **({"reader": reader} if reader else {})}, {"separator": "-", **sync})
+
+
+def test_lines_for_another_reader_are_written_once_more_also_where_drift_is_only_reported(
+    lab: Lab, tmp_path: Path
+) -> None:
+    with lines_for(lab, tmp_path, None, drift="report") as before:
+        path = before.write("a", A="a$b", N=1)
+        before.run()
+        file = tmp_path / before.remote(path)
+        assert file.read_text() == "A='a$b'\nN='1'\n"
+        after = lines_for(lab, tmp_path, "docker", drift="report")
+        after.folder = before.folder
+        for look in Look:
+            after.store, after.hub = open_store(STORE, after.catalogue.store(STORE)), before.hub
+            item = after.item(path, look)
+            assert (item.action, item.why) == (Action.UPDATE, "it was written for another reader")
+        after.run()
+        assert file.read_text() == "A=a$b\nN=1\n"
+        assert [after.item(path, look).action for look in Look] == [Action.IN_SYNC] * len(Look)
+
+
+def test_a_value_that_the_reader_would_not_give_back_is_blocked_and_the_others_are_written(
+    lab: Lab, tmp_path: Path
+) -> None:
+    with lines_for(lab, tmp_path, "python") as site:
+        bad, good = site.write("bad", A="before"), site.write("good", A="`id` $(id)")
+        site.run()
+        file = tmp_path / site.remote(bad)
+        site.write("bad", A="${HOME}hunter2")
+        site.write("good", A="it's `id`")
+        results = {result.path: result for result in site.run()}
+        assert site.item(bad).action is Action.BLOCKED
+        assert "the field A holds ${" in site.item(bad).why
+        assert "hunter2" not in site.item(bad).why
+        assert results[good].state == "updated"
+        assert file.read_text() == "A='before'\n"
+        assert (tmp_path / site.remote(good)).read_text() == "A='it\\'s `id`'\n"
