@@ -12,6 +12,7 @@ from keyturn.core.errors import CandidateRejected, KeyturnError, Locked
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Rotation, Stage
 from keyturn.rotation.decide import UNFINISHED, Decision
+from keyturn.rotation.grace import all_in_step
 from keyturn.rotation.rollout import Told, canary, silent
 from keyturn.rotation.run import Outcome, State, ending, unsettled
 from keyturn.rotation.settle import Waive
@@ -73,7 +74,7 @@ async def settle(secret: Secret, rotation: Rotation, state: State) -> Outcome:
     """
     path, token = secret.path, rotation.token
     destinations = await asyncio.gather(*(push(path, place) for place in secret.destinations))
-    told, refused = await tell_all(secret, rotation)
+    told, refused = await tell_all(secret, rotation, bool(destinations) and all_in_step(destinations))
     if refused and rotation.stage is Stage.PROMOTED:
         return await settle(secret, await tasks.take_back(path, token, refused), State.REVERTED)
     state, message = ending(rotation, state)
@@ -84,11 +85,14 @@ async def settle(secret: Secret, rotation: Rotation, state: State) -> Outcome:
     return outcome
 
 
-async def tell_all(secret: Secret, rotation: Rotation) -> tuple[list[Told], str]:
-    """Tell the canary, watch it, and tell the rest; or why the canary is not well."""
+async def tell_all(secret: Secret, rotation: Rotation, in_step: bool) -> tuple[list[Told], str]:
+    """Tell the canary, watch it, and tell the rest; or why the canary is not well.
+
+    That all copies are ``in_step`` is kept with who acknowledged: the grace counts from here.
+    """
     path, token, first, told = secret.path, rotation.token, canary(secret, rotation), []
     if first and secret.rollout:
-        told = await tell_wave(path, token, first)
+        told = await tell_wave(path, token, first, in_step)
         if refused := silent(told):
             return told, refused
         await asyncio.sleep(secret.rollout.pause.total_seconds())
@@ -96,14 +100,15 @@ async def tell_all(secret: Secret, rotation: Rotation) -> tuple[list[Told], str]
             return told, refused
         await tasks.let_rest_follow(path, token)
     rest = [consumer for consumer in secret.consumers if consumer not in first]
-    return [*told, *await tell_wave(path, token, rest)], ""
+    return [*told, *await tell_wave(path, token, rest, in_step and not first)], ""
 
 
-async def tell_wave(path: str, token: str, consumers: Sequence[str]) -> list[Told]:
+async def tell_wave(path: str, token: str, consumers: Sequence[str], in_step: bool) -> list[Told]:
     """Tell these side by side, and keep who acknowledged."""
     told = await asyncio.gather(*(tell(path, token, consumer) for consumer in consumers))
-    if heard := [one.consumer for one in told if not one.error]:
-        await tasks.conclude(path, token, heard)
+    heard = [one.consumer for one in told if not one.error]
+    if heard or in_step:
+        await tasks.conclude(path, token, heard, in_step)
     return told
 
 

@@ -116,9 +116,12 @@ def renew(paths: list[str]) -> dict[str, str]:
 
 
 @step("conclude")
-def conclude(path: str, token: str, consumers: list[str]) -> Rotation:
-    """Keep in the record who acknowledged; the rotation as it stands, in names. Raises Superseded."""
-    acknowledge(keyturn(), path, token, consumers)
+def conclude(path: str, token: str, consumers: list[str], in_step: bool = False) -> Rotation:
+    """Keep in the record who acknowledged, and that all copies are ``in_step``.
+
+    The rotation as it stands, in names. Raises Superseded.
+    """
+    acknowledge(keyturn(), path, token, consumers, in_step)
     rotation = load(keyturn(), path).retiring
     if rotation is None or rotation.token != token:
         raise Superseded("conclude", path, f"rotation {token} is over", "A newer run is in charge: see its own report")

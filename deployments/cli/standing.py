@@ -14,6 +14,7 @@ from keyturn.core.policy import Outlook, Reason, Trigger, due, due_at, outlook
 from keyturn.core.record import OPEN, Rotation, Stage
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import facts, look_up
+from keyturn.rotation.grace import by_this_clock, grace_over
 from keyturn.rotation.logins import LoginCheck, current_check, load_checks
 from keyturn.rotation.quiet import Listing, acknowledged, listed
 from keyturn.rotation.sync import Pushed
@@ -143,7 +144,7 @@ def standing(keyturn: Keyturn, path: str, listing: Listing | None = None) -> Sta
     secret, stands = keyturn.secret(path), look_up(keyturn, path, listing)
     record, known = stands.record, facts(keyturn, path, Trigger.SCHEDULE, stands)
     heard = listing.acknowledged(path, record) if listing else acknowledged(record)
-    over = record.retiring.promoted_at if record.retiring else None
+    over = grace_over(keyturn, path, record.retiring) if record.retiring else None
     return Standing(
         path,
         known.now,
@@ -154,7 +155,7 @@ def standing(keyturn: Keyturn, path: str, listing: Listing | None = None) -> Sta
         outlook(known),
         record.rotation,
         record.frozen,
-        over + secret.rotation.grace if over else None,
+        by_this_clock(keyturn, over) if over else None,
         consumers=tuple((name, None if heard is None else name in heard) for name in secret.consumers),
     )
 

@@ -22,10 +22,10 @@ def text(entry: Entry, *path: str) -> str | None:
     return said if isinstance(said, str) else None
 
 
-def duration(entry: Entry, key: str) -> timedelta | None:
-    """The duration of that name in a secret's rotation."""
+def duration(entry: Entry, key: str, section: str = "rotation") -> timedelta | None:
+    """The duration of that name in a secret's rotation, or another section of it."""
     try:
-        return durations.parse(text(entry, "rotation", key) or "")
+        return durations.parse(text(entry, section, key) or "")
     except ValueError:
         return None
 

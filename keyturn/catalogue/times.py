@@ -72,10 +72,19 @@ def maximum_age_above_interval(entry: Entry, _: object) -> Iterator[Problem]:
         yield entry.problem(("rotation", "maximum_age"), said, remedy)
 
 
+def watch_within_grace(entry: Entry, _: object) -> Iterator[Problem]:
+    """While the canary is watched, the value that it may be put back to still works."""
+    grace, watch = duration(entry, "grace"), duration(entry, "pause", "rollout")
+    if watch and grace is not None and watch > grace:
+        said = f"pause ({show(watch)}) is longer than grace ({show(grace)})"
+        remedy = "Lengthen grace or shorten the pause: what the canary may be put back to must still work."
+        yield entry.problem(("rollout", "pause"), said, remedy)
+
+
 def shortest(turn: Turn) -> str:
     """The shortest time from one rotation to the next, as it is called."""
     name = turn.name if turn.shortest == turn.longest else f"shortest {turn.name}"
     return f"{name} ({show(turn.shortest)})"
 
 
-CHECKS = (grace_within_interval, max_grace_between, jitter_within_half, maximum_age_above_interval)
+CHECKS = (grace_within_interval, max_grace_between, jitter_within_half, maximum_age_above_interval, watch_within_grace)

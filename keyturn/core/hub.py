@@ -177,6 +177,9 @@ class Hub(Protocol):
     def list_state(self, prefix: str) -> Iterator[str]:
         """Every entry's path below ``prefix``, itself included in each path."""
 
+    def now(self) -> datetime:
+        """The time by the hub's own clock, to the second: the same for all workers, whatever their clocks say."""
+
     def fingerprint_key(self) -> Sensitive:
         """The key of all fingerprints; made at the first call."""
 

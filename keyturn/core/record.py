@@ -77,7 +77,9 @@ class Rotation:
     ``ends`` names the credential that dies at retirement, ``before`` what a mint found at the target.
     ``target`` is the system that the rotation works at, as the catalogue told it at the beginning. ``urgent``
     says that the old credential may be known to others, ``refused`` that the target refused the candidate,
-    ``canary_passed`` that the first wave of consumers is well. ``unknown`` are the fields of a newer Keyturn's.
+    ``canary_passed`` that the first wave of consumers is well. ``in_force_at`` is when it was
+    promoted, or taken back, by the hub's clock, and ``grace_from`` when the last copy was seen in step after that, from
+    which its grace counts; None until then. ``unknown`` are the fields of a newer Keyturn's.
     """
 
     token: str
@@ -100,6 +102,8 @@ class Rotation:
     urgent: bool = False
     refused: bool = False
     canary_passed: bool = False
+    in_force_at: datetime | None = None
+    grace_from: datetime | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def to(self, stage: Stage, **changes: Any) -> "Rotation":

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from keyturn.core.engines import Authority
-from keyturn.core.errors import Conflict, Invalid, NotFound
+from keyturn.core.errors import Conflict, Invalid, NotFound, Unavailable
 from keyturn.core.exact import changed
 from keyturn.core.hub import HubSecret, Right, SecretInfo, State, VersionInfo
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -116,6 +116,16 @@ class VaultHub:
                 yield from self.list_state(f"{prefix}/{key[:-1]}")
             else:
                 yield f"{prefix}/{key}"
+
+    def now(self) -> datetime:
+        """The time by the hub's own clock, to the second. Asks nothing where it has answered before."""
+        if (at := self._calls.now()) is None:
+            self.fingerprint_key()
+            at = self._calls.now()
+        if at is None:
+            hint = "Let the proxy before it pass the header Date on"
+            raise Unavailable("ask for the time of", "the hub", "its answers tell none", hint)
+        return at
 
     def fingerprint_key(self) -> Sensitive:
         """The key of all fingerprints: 256 random bits, made at the first call on a new hub."""

@@ -1,7 +1,10 @@
 """One request to the hub, with the login it needs; its refusals become Keyturn's own errors here."""
 
 import re
+import time
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import hvac
@@ -25,6 +28,7 @@ class Calls:
 
     def __init__(self, settings: HubSettings) -> None:
         self._session = Session(settings)
+        self._heard: tuple[str, float] | None = None
 
     def get(self, doing: str, name: str, path: str, token: str | None = None) -> requests.Response:
         """Read, as ``token`` where one is given. Raises NotFound."""
@@ -56,6 +60,13 @@ class Calls:
         """Remove. Absent is success."""
         self._call(doing, name, "delete", path)
 
+    def now(self) -> datetime | None:
+        """The time by the server's clock, as its last answer told it; None before there was one."""
+        if self._heard is None:
+            return None
+        said, at = self._heard
+        return parsedate_to_datetime(said) + timedelta(seconds=elapsed() - at)
+
     def close(self) -> None:
         """Let go of the connections."""
         self._session.close()
@@ -71,6 +82,8 @@ class Calls:
     ) -> requests.Response | None:
         def ask(client: hvac.Client) -> requests.Response:
             answer: requests.Response = client.adapter.request(method, f"/v1/{path}", **given)
+            if said := answer.headers.get("Date"):
+                self._heard = said, elapsed()
             return answer
 
         try:
@@ -88,6 +101,11 @@ class Calls:
             if not self._session.login_again():
                 raise
             return ask(self._session.client())
+
+
+def elapsed() -> float:
+    """Seconds since some moment, those too in which the machine slept."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnError:

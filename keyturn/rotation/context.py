@@ -101,6 +101,13 @@ class Keyturn:
     """Seconds, by the hub's clock, without a word from a holder of whom nobody can tell whether it runs, before it
     counts as dead. It decides only who goes on: one that comes back later is stopped by the record's version."""
     sleep: Callable[[float], None] = time.sleep
+    hub_clock: Callable[[], datetime] | None = None
+    """Another clock in the place of the hub's own."""
+
+    def hub_now(self) -> datetime:
+        """The time by the hub's clock, which all workers share: what they count together is counted by it."""
+        return self.hub_clock() if self.hub_clock else self.hub.now()
+
     channel: Channel | None = None
     """Where whoever is on call is told; None where nothing names it here."""
 

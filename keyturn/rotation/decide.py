@@ -9,6 +9,7 @@ from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT, TOKEN, WANTED_AT, SecretI
 from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.grace import pause_after
 from keyturn.rotation.quiet import Listing
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import load
@@ -142,9 +143,8 @@ def decide_again(keyturn: Keyturn, path: str, trigger: Trigger, decision: Decisi
 def facts(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> Facts:
     """All that decides about one secret."""
     info, retiring = stands.info, stands.record.retiring
-    waits_until = None
-    if retiring and retiring.stage is Stage.REVERTED and retiring.promoted_at:
-        waits_until = retiring.promoted_at + keyturn.secret(path).rotation.grace
+    taken_back = retiring if retiring and retiring.stage is Stage.REVERTED else None
+    waits_until = pause_after(keyturn, path, taken_back) if taken_back else None
     return Facts(
         path,
         keyturn.secret(path).rotation.schedule,

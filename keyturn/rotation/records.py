@@ -82,15 +82,10 @@ def take_over(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -
         raise held(path, rotation) from None
 
 
-def next_sequence(keyturn: Keyturn, path: str, record: Record) -> int:
-    """The number of what is opened next: greater than all that the record, or the target, knows of."""
-    return record.next_sequence(keyturn.open_strategy(path).last_sequence())
-
-
 def renumbered(keyturn: Keyturn, path: str, record: Record) -> Record:
     """The record, its open rotation's number raised where the target has gone past it.
 
-    As where the hub was restored while the rotation was open. Raises Locked when another worker was quicker.
+    As where the hub was restored, or the record lost. Raises Locked when another worker was quicker.
     """
     rotation = record.open
     stands = keyturn.open_strategy(path).last_sequence() if rotation else 0

@@ -8,9 +8,10 @@ from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Strategy
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target
 from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import load, next_sequence, open_by, renumbered, save
+from keyturn.rotation.records import load, open_by, renumbered, save
 from keyturn.rotation.steps import told_of
 
 
@@ -42,9 +43,7 @@ def taken_back(keyturn: Keyturn, path: str, record: Record, why: str) -> Rotatio
     if rotation.stage is not Stage.REVERTING:
         rotation = doomed(keyturn, path, record, rotation, why)
         record = save(keyturn, path, record, rotation)
-    else:
-        record = renumbered(keyturn, path, record)
-    restored = put_back(keyturn, path, record, before)
+    record, restored = put_back(keyturn, path, record, before)
     keyturn.hub.annotate(path, told_of(keyturn, path, before.fields, rotation))
     return close(keyturn, path, record, restored)
 
@@ -56,7 +55,7 @@ def doomed(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why:
         problem = f"CURRENT is no longer version {rotation.version}, which rotation {rotation.token} made"
         raise Superseded("take back", path, problem, "Somebody wrote it meanwhile: nothing is put back")
     ends = dict(keyturn.open_strategy(path).ends(current.fields))
-    number = next_sequence(keyturn, path, record)
+    number = record.next_sequence()
     return rotation.to(Stage.REVERTING, note=why, holder=keyturn.holder, ends=ends, sequence=number)
 
 
@@ -69,20 +68,29 @@ def previous(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) ->
     raise NotFound("take back", path, problem, "Mend the consumers, or write a working credential into the hub")
 
 
-def put_back(keyturn: Keyturn, path: str, record: Record, before: HubSecret) -> HubSecret:
-    """Write the old fields over CURRENT by compare-and-set; a target that forgot the old credential learns it again."""
+def put_back(keyturn: Keyturn, path: str, record: Record, before: HubSecret) -> tuple[Record, HubSecret]:
+    """Write the old fields over CURRENT by compare-and-set; a target that forgot the old credential learns it again.
+
+    The record has a greater number afterwards where the target has refused its own.
+    """
     current, rotation = keyturn.hub.read(path), record.rotation
     if current is None or rotation is None:
-        return before
+        return record, before
     strategy = keyturn.open_strategy(path)
     promoted = keyturn.hub.read(path, rotation.version)
     wanted = restored(strategy, before.fields, promoted.fields if promoted else SecretFields({}), current.fields)
     if current.fields == wanted:
-        return current
+        return record, current
     insist_on_holding(keyturn, path, rotation)
-    strategy.put_back(Change(path, rotation.sequence, current.fields, before.fields))
     try:
-        return HubSecret(path, keyturn.hub.write(path, wanted, cas=current.version), wanted)
+        strategy.put_back(Change(path, rotation.sequence, current.fields, before.fields))
+    except Superseded:
+        higher = renumbered(keyturn, path, record)
+        if higher.version == record.version:
+            raise
+        return put_back(keyturn, path, higher, before)
+    try:
+        return record, HubSecret(path, keyturn.hub.write(path, wanted, cas=current.version), wanted)
     except Conflict:
         return put_back(keyturn, path, record, before)
 
@@ -110,6 +118,7 @@ def close(keyturn: Keyturn, path: str, record: Record, restored: HubSecret) -> R
         version=restored.version,
         fingerprint=keyturn.fingerprint(restored.fields),
         promoted_at=keyturn.clock(),
+        **counted_from_now(keyturn, path),
         acknowledged=(),
     )
     try:

@@ -27,17 +27,20 @@ class Rollout:
     refused: str = ""
 
 
-def tell_all(keyturn: Keyturn, path: str, rotation: Rotation) -> Rollout:
-    """Tell every consumer, the canary first; the rest only once it is well."""
+def tell_all(keyturn: Keyturn, path: str, rotation: Rotation, in_step: bool = False) -> Rollout:
+    """Tell every consumer, the canary first; the rest only once it is well.
+
+    That all copies are ``in_step`` is kept with who acknowledged: the grace counts from here.
+    """
     secret = keyturn.secret(path)
     told: tuple[Told, ...] = ()
     if first := canary(secret, rotation):
-        told = tell(keyturn, path, rotation, first)
+        told = tell(keyturn, path, rotation, first, in_step)
         if refused := silent(told) or ailing(keyturn, path):
             return Rollout(told, refused)
         pass_canary(keyturn, path, rotation.token)
     rest = [consumer for consumer in secret.consumers if consumer not in first]
-    return Rollout((*told, *tell(keyturn, path, rotation, rest)))
+    return Rollout((*told, *tell(keyturn, path, rotation, rest, in_step)))
 
 
 def canary(secret: Secret, rotation: Rotation) -> tuple[str, ...]:
@@ -83,10 +86,12 @@ def health(keyturn: Keyturn, consumer: str) -> str:
     return ""
 
 
-def tell(keyturn: Keyturn, path: str, rotation: Rotation, consumers: Iterable[str]) -> tuple[Told, ...]:
+def tell(
+    keyturn: Keyturn, path: str, rotation: Rotation, consumers: Iterable[str], in_step: bool = False
+) -> tuple[Told, ...]:
     """Tell these, side by side, and keep who acknowledged."""
     told = tuple(side_by_side(lambda consumer: notify(keyturn, path, rotation, consumer), consumers))
-    acknowledge(keyturn, path, rotation.token, [one.consumer for one in told if not one.error])
+    acknowledge(keyturn, path, rotation.token, [one.consumer for one in told if not one.error], in_step)
     return told
 
 
@@ -105,12 +110,20 @@ def notify(keyturn: Keyturn, path: str, rotation: Rotation, consumer: str) -> To
     return Told(consumer)
 
 
-def acknowledge(keyturn: Keyturn, path: str, token: str, consumers: Iterable[str]) -> None:
-    """Keep in the record who acknowledged rotation ``token``; a rotation that is over needs none."""
-    heard = set(consumers)
-    if not heard:
+def acknowledge(keyturn: Keyturn, path: str, token: str, consumers: Iterable[str], in_step: bool = False) -> None:
+    """Keep in the record who acknowledged rotation ``token``, and that all copies are ``in_step``, since now at least.
+
+    A rotation that is over needs none.
+    """
+    heard, now = set(consumers), keyturn.hub_now() if in_step else None
+    if not heard and not in_step:
         return
-    note(keyturn, path, token, lambda one: replace(one, acknowledged=tuple(sorted({*one.acknowledged, *heard}))))
+
+    def lay(one: Rotation) -> Rotation:
+        told = tuple(sorted({*one.acknowledged, *heard}))
+        return replace(one, acknowledged=told, grace_from=one.grace_from or now)
+
+    note(keyturn, path, token, lay)
 
 
 def pass_canary(keyturn: Keyturn, path: str, token: str) -> None:

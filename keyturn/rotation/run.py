@@ -11,6 +11,7 @@ from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation import steps
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import UNFINISHED, Decision, decide_again, decide_on
+from keyturn.rotation.grace import all_in_step
 from keyturn.rotation.guard import guard_destinations
 from keyturn.rotation.recorded import recorded, written_together
 from keyturn.rotation.records import load
@@ -152,7 +153,7 @@ def settle(keyturn: Keyturn, path: str, rotation: Rotation, state: State, messag
     Where the canary is not well the previous value is put back, and carried everywhere instead.
     """
     destinations = sync(keyturn, path)
-    rollout = tell_all(keyturn, path, rotation)
+    rollout = tell_all(keyturn, path, rotation, bool(destinations) and all_in_step(destinations))
     if rollout.refused and rotation.stage is Stage.PROMOTED:
         return settle(keyturn, path, revert(keyturn, path, rotation.token, rollout.refused), State.REVERTED)
     state, message = ending(rotation, state, message)

@@ -10,11 +10,12 @@ from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation.attempt import still_named
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import freezes
+from keyturn.rotation.grace import beyond_max_grace, counted, grace_over
 from keyturn.rotation.guard import moved
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import insist_on_holding, load, save, take_over
 from keyturn.rotation.rollout import canary, tell
-from keyturn.rotation.sync import look, sync
+from keyturn.rotation.sync import Pushed, look, sync
 
 ROUNDS: Final = 5
 """How often a retirement begins again because others wrote the record meanwhile."""
@@ -79,12 +80,27 @@ def retired(keyturn: Keyturn, path: str, waive: Waive, token: str | None) -> Ret
         return leave(keyturn, path, record, rotation, elsewhere, waive)
     if rotation.stage is Stage.RETIRING:
         return end(keyturn, path, take_over(keyturn, path, record, rotation))
-    held_by = tuple(obstacles(keyturn, path, rotation, waive))
+    copies = side_by_side(lambda place: look(keyturn, path, place), keyturn.secret(path).destinations)
+    record, rotation = noted(keyturn, path, record, rotation, copies)
+    held_by = tuple(obstacles(keyturn, path, rotation, waive, copies))
     forced = waived(keyturn, path, rotation, waive)
     if held_by and not forced:
         return Retirement(path, rotation.version, retired=False, held_by=held_by)
     note = f"{forced}: {'; '.join(held_by)}" if held_by else ""
     return end(keyturn, path, ending(keyturn, path, record, rotation, note))
+
+
+def noted(
+    keyturn: Keyturn, path: str, record: Record, rotation: Rotation, copies: Sequence[Pushed]
+) -> tuple[Record, Rotation]:
+    """Keep since when all copies are in step, or that one is not any more. Raises Overtaken."""
+    seen = counted(keyturn, rotation, copies)
+    if seen == rotation:
+        return record, rotation
+    try:
+        return save(keyturn, path, record, seen), seen
+    except Conflict:
+        raise Overtaken(path) from None
 
 
 SERVES_AGAIN: Final = "CURRENT names the old credential again"
@@ -105,12 +121,9 @@ def leave(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: 
 
 def waived(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive) -> str:
     """Why the old credential ends whatever speaks against it; empty when evidence is asked for."""
-    limit = keyturn.secret(path).rotation.max_grace
     if waive is Waive.EVERYTHING:
         return "waived"
-    if limit is not None and rotation.promoted_at and keyturn.clock() >= rotation.promoted_at + limit:
-        return "max_grace is over"
-    return ""
+    return "max_grace is over" if beyond_max_grace(keyturn, path, rotation) else ""
 
 
 def ending(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note: str) -> Record:
@@ -179,15 +192,14 @@ def serves_again(keyturn: Keyturn, path: str, rotation: Rotation) -> bool:
     return current is not None and still_named(rotation.ends, keyturn.open_strategy(path).ends(current.fields))
 
 
-def obstacles(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive) -> list[str]:
+def obstacles(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive, copies: Sequence[Pushed]) -> list[str]:
     """Everything that speaks against ending the old credential now, in words for the person reading."""
     secret = keyturn.secret(path)
     found = []
-    over = rotation.promoted_at + secret.rotation.grace if rotation.promoted_at else None
-    if not (waive is Waive.GRACE or rotation.urgent) and over and keyturn.clock() < over:
+    over = grace_over(keyturn, path, rotation)
+    if not (waive is Waive.GRACE or rotation.urgent) and over and keyturn.hub_now() < over:
         found.append(f"its grace lasts until {over:%Y-%m-%d %H:%M:%S %Z}")
     found += frozen(keyturn, path, rotation)
-    copies = side_by_side(lambda place: look(keyturn, path, place), secret.destinations)
     found += [f"{c.store}:{c.name} is not in step: {c.error or c.state}" for c in copies if not c.in_step]
     silent = sorted(set(secret.consumers) - set(rotation.acknowledged))
     found += [f"{consumer} has not acknowledged version {rotation.version}" for consumer in silent]

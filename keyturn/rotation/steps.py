@@ -15,6 +15,7 @@ from keyturn.rotation.abandon import abandon
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
 from keyturn.rotation.context import Keyturn, T
 from keyturn.rotation.decide import UNFINISHED, Decision, insist_on_room, promoted_last
+from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target, guard_candidate, moved
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import (
@@ -22,7 +23,6 @@ from keyturn.rotation.records import (
     held,
     insist_on_holding,
     load,
-    next_sequence,
     open_by,
     renumbered,
     save,
@@ -72,7 +72,10 @@ def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Record | None =
 
 
 def overtaking(keyturn: Keyturn, attempt: Attempt) -> Attempt:
-    """The attempt with a number that the target does not refuse, while it has something to do there."""
+    """The attempt with a number that the target does not refuse, while it has something to do there.
+
+    The target is asked once the lock is held: of many runs that find it silent one waits.
+    """
     if attempt.record.candidate and attempt.in_force:
         return attempt
     return replace(attempt, record=renumbered(keyturn, attempt.path, attempt.record))
@@ -111,7 +114,7 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
     strategy.guard(attempt.serving, None)
     rotation = Rotation(
         token=str(uuid.uuid4()),
-        sequence=next_sequence(keyturn, path, record),
+        sequence=record.next_sequence(),
         stage=Stage.MINTING if strategy.mints_at_target else Stage.PENDING,
         strategy=keyturn.secret(path).rotation.strategy,
         reason=decision.reason.code if decision.reason else "",
@@ -124,8 +127,9 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
         urgent=decision.urgent,
     )
     if strategy.mints_at_target:
-        return mint(keyturn, replace(attempt, record=take(keyturn, attempt, rotation, None)))
-    return replace(attempt, record=take(keyturn, attempt, rotation, minted(keyturn, attempt)))
+        return mint(keyturn, overtaking(keyturn, replace(attempt, record=take(keyturn, attempt, rotation, None))))
+    opened = replace(attempt, record=take(keyturn, attempt, rotation, minted(keyturn, attempt)))
+    return overtaking(keyturn, opened)
 
 
 def take(keyturn: Keyturn, attempt: Attempt, rotation: Rotation, candidate: SecretFields | None) -> Record:
@@ -206,6 +210,7 @@ def in_force(keyturn: Keyturn, attempt: Attempt) -> Attempt:
         version=current.version,
         fingerprint=keyturn.fingerprint(current.fields),
         promoted_at=keyturn.clock(),
+        **counted_from_now(keyturn, path),
     )
     try:
         return Attempt(path, save(keyturn, path, attempt.record, promoted), current)

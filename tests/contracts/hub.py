@@ -252,6 +252,12 @@ class HubContract:
         assert state is not None
         assert 0 <= state.age < 5
 
+    def test_the_hub_tells_its_own_time(self, new_hub: Callable[[], Hub]) -> None:
+        before = datetime.now(UTC) - timedelta(seconds=2)
+        hub = new_hub()
+        first = hub.now()
+        assert before <= first <= hub.now() <= datetime.now(UTC) + timedelta(seconds=1)
+
     def test_state_does_not_show_its_values(self, hub: Hub, path: str) -> None:
         value = secret_text()
         hub.write_state(path, {"n": value}, cas=0)

@@ -132,6 +132,9 @@ def test_a_store_that_is_behind_holds_it(lab: Lab, opened: Opened, secret: Decla
     assert held_by(opened, secret) == f"memory:{remote(secret)} is not in step: stale"
     assert lab.logs_in(secret.first)
     rotate(opened.keyturn, secret.path)
+    # Its readers have the new value only now: the grace begins here.
+    assert held_by(opened, secret).startswith("its grace lasts until ")
+    opened.clock.advance(timedelta(hours=1))
     assert retire(opened.keyturn, secret.path).retired
 
 

@@ -149,6 +149,7 @@ class Lab:
             open_store=stores or (lambda name: memory),
             sender=sender or recording,
             clock=clock or still,
+            hub_clock=clock or still,
         )
         if holder:
             keyturn = dataclasses.replace(keyturn, holder=holder)
