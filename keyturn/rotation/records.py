@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from keyturn.core.errors import Conflict, Invalid, Locked, Superseded
+from keyturn.core.errors import Conflict, Invalid, KeyturnError, Locked, Superseded
 from keyturn.core.hub import State
 from keyturn.core.record import FORMAT, Newer, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
@@ -82,19 +82,28 @@ def take_over(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -
         raise held(path, rotation) from None
 
 
-def renumbered(keyturn: Keyturn, path: str, record: Record) -> Record:
+def renumbered(keyturn: Keyturn, path: str, record: Record, *, fresh: bool = False) -> Record:
     """The record, its open rotation's number raised where the target has gone past it.
 
-    As where the hub was restored, or the record lost. Raises Locked when another worker was quicker.
+    As where the hub was restored, or the record lost. One that is ``fresh`` has written nothing there yet, so that its
+    own number there is somebody else's too. Raises Locked when another worker was quicker.
     """
     rotation = record.open
-    stands = keyturn.open_strategy(path).last_sequence() if rotation else 0
-    if rotation is None or stands <= rotation.sequence:
+    stands = stands_at(keyturn, path) if rotation else 0
+    if rotation is None or stands < rotation.sequence or (stands == rotation.sequence and not fresh):
         return record
     try:
         return save(keyturn, path, record, replace(rotation, sequence=record.next_sequence(stands)), record.candidate)
     except Conflict:
         raise held(path, rotation) from None
+
+
+def stands_at(keyturn: Keyturn, path: str) -> int:
+    """The highest number at the target; 0 where it does not tell: whatever is done there next says why, in its name."""
+    try:
+        return keyturn.open_strategy(path).last_sequence()
+    except KeyturnError:
+        return 0
 
 
 def insist_on_holding(keyturn: Keyturn, path: str, record: Record) -> None:

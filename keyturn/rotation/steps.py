@@ -72,10 +72,7 @@ def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Record | None =
 
 
 def overtaking(keyturn: Keyturn, attempt: Attempt) -> Attempt:
-    """The attempt with a number that the target does not refuse, while it has something to do there.
-
-    The target is asked once the lock is held: of many runs that find it silent one waits.
-    """
+    """The attempt with a number that the target does not refuse, while it has something to do there."""
     if attempt.record.candidate and attempt.in_force:
         return attempt
     return replace(attempt, record=renumbered(keyturn, attempt.path, attempt.record))
@@ -127,9 +124,10 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
         urgent=decision.urgent,
     )
     if strategy.mints_at_target:
-        return mint(keyturn, overtaking(keyturn, replace(attempt, record=take(keyturn, attempt, rotation, None))))
-    opened = replace(attempt, record=take(keyturn, attempt, rotation, minted(keyturn, attempt)))
-    return overtaking(keyturn, opened)
+        opened = take(keyturn, attempt, rotation, None)
+        return mint(keyturn, replace(attempt, record=renumbered(keyturn, path, opened, fresh=True)))
+    opened = take(keyturn, attempt, rotation, minted(keyturn, attempt))
+    return replace(attempt, record=renumbered(keyturn, path, opened, fresh=True))
 
 
 def take(keyturn: Keyturn, attempt: Attempt, rotation: Rotation, candidate: SecretFields | None) -> Record:
