@@ -48,6 +48,8 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "account": ("uid", "user id", "user", "username", "user name"),
     "password": ("pwd", "password"),
 }
+AMBIGUOUS: Final = re.compile(r"[@/?#\[\]\s]")
+"""What has to be encoded in a URL's login, and is read in several ways where it is not."""
 QUOTES: Final = {"{": "}", '"': '"', "'": "'"}
 
 
@@ -102,6 +104,8 @@ def url(text: str, schemes: str, port: int) -> Connection | None:
     asked = dict(parse_qsl(parts.query, keep_blank_values=True))
     if bare != text:
         account, password = asked.get("user"), asked.get("password")
+    elif AMBIGUOUS.search(f"{account}{password}"):
+        return None
     elif account is not None and password is not None:
         account, password = unquote(account), unquote(password)
     if not account or password is None or not place[0]:

@@ -78,6 +78,8 @@ def test_a_connection_string_of_the_target_is_read_as_its_clients_read_it(
         (MY, "mysql://app:x@db.example.com:many/shop"),
         (MY, "mysql://app:x@db.example.com/"),
         (MY, "mysql://"),
+        (MY, "mysql://app:a@b@db.example.com/shop"),
+        (MY, "mysql://app:a[b@db.example.com/shop"),
         (PLAIN, "redis://app:x@::2"),
         (PLAIN, "redis://app:x@cache-2:6379"),
         (PLAIN, "redis://app:x@cache-2:many"),
