@@ -72,7 +72,7 @@ LATE_BODY: Final = f"""\
 {{{{ event.payload.why }}}}
 
 Secret: {PATH}
-Remedy: what holds it is shown by `keyturn due {PATH}`; `keyturn rotate {PATH} --force` replaces it now. \
+Remedy: what holds it is shown by `keyturn due {PATH}`; `keyturn rotate {PATH} --now` replaces it now. \
 While it stays late this is told once a day.
 """
 

@@ -13,13 +13,16 @@ from keyturn.core.fingerprint import shown
 from keyturn.core.plan import Action, Plan
 from keyturn.revocation.incident import Standing, Step
 from keyturn.revocation.preview import Preview
+from keyturn.rotation.previous import Retirement
 from keyturn.rotation.rollout import Told
 from keyturn.rotation.run import Outcome
-from keyturn.rotation.settle import Retirement
 from keyturn.rotation.sync import Pushed
 from keyturn.sync.apply import Result
 
 Row = dict[str, str | int]
+
+PREVIOUS: Final = "credential before"
+"""What the row is called that tells what has become of the old credential."""
 
 
 async def table(key: str, rows: list[Row], description: str) -> None:
@@ -39,6 +42,8 @@ async def rotation_table(outcome: Outcome) -> None:
     rows: list[Row] = [{"secret": outcome.path, "what": "secret", "name": outcome.path, "state": str(outcome.state)}]
     rows += [push_row(outcome.path, place) for place in outcome.destinations]
     rows += [tell_row(told) for told in outcome.consumers]
+    if outcome.previous:
+        rows.append({"secret": outcome.path, "what": PREVIOUS, "name": outcome.path, "state": outcome.previous})
     title = f"{outcome.path}: version {outcome.version}, fingerprint {shown(outcome.fingerprint)}"
     title += f", {outcome.message}" if outcome.message else ""
     await table(f"rotate-{outcome.path}", rows, title)
@@ -86,15 +91,15 @@ def outcome_row(path: str, outcome: Outcome | KeyturnError) -> Row:
     if isinstance(outcome, KeyturnError):
         state = "not begun" if isinstance(outcome, Stopped) else "failed"
         return {"secret": path, "state": state, "version": "", "why": str(outcome)}
-    return {"secret": path, "state": str(outcome.state), "version": outcome.version or "", "why": outcome.message}
+    why = "; ".join(filter(None, (outcome.message, outcome.previous)))
+    return {"secret": path, "state": str(outcome.state), "version": outcome.version or "", "why": why}
 
 
 def retirement_row(path: str, retirement: Retirement | KeyturnError) -> Row:
     """One old credential."""
     if isinstance(retirement, KeyturnError):
         return {"secret": path, "state": "failed", "held by": str(retirement)}
-    state = "retired" if retirement.retired else "kept"
-    return {"secret": path, "state": state, "held by": "; ".join(retirement.held_by)}
+    return {"secret": path, "state": retirement.state, "held by": retirement.message}
 
 
 def preview_rows(preview: Preview) -> list[Row]:

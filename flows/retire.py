@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from flows.common import chosen, each, raise_failures, runbook, workspace
 from flows.report import retirement_row, table
-from keyturn.rotation.settle import Retirement, Waive
+from keyturn.rotation.previous import Retirement
+from keyturn.rotation.settle import Waive
 from tasks import rotation as tasks
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
-from flows.common import runbook, workspace
+from flows.common import runbook, well, workspace
 from flows.report import rotation_table
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.models import Secret
@@ -13,41 +14,64 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Rotation, Stage
 from keyturn.rotation.decide import UNFINISHED, Decision
 from keyturn.rotation.grace import all_in_step
+from keyturn.rotation.previous import Retirement, state_of_previous
 from keyturn.rotation.rollout import Told, canary, silent
-from keyturn.rotation.run import Outcome, State, ending, unsettled
+from keyturn.rotation.run import Outcome, State, after, ending, told_again, unsettled
 from keyturn.rotation.settle import Waive
 from keyturn.rotation.sync import Pushed, failed
 from tasks import rotation as tasks
 
 
 @runbook("rotate-secret", "rotate-{path}", timeout=timedelta(hours=4))
-async def rotate_secret(path: str, trigger: Trigger = Trigger.SCHEDULE) -> Outcome:
-    """Replace one secret. Safe to run again: every step first asks whether it is done."""
+async def rotate_secret(
+    path: str,
+    trigger: Trigger = Trigger.SCHEDULE,
+    end_previous: bool = False,
+    ground: int | None = None,
+    change_account: bool = False,
+) -> Outcome:
+    """Replace one secret. Safe to run again: every step first asks whether it is done.
+
+    The credential before the last rotation holds it back while somebody may need it; with ``end_previous`` it ends now,
+    whoever uses it. Where CURRENT is missing, ``ground`` names the version whose fields the next one is laid over. With
+    ``change_account`` it moves away from an account that the catalogue names no more.
+    """
     secret = (await workspace()).secret(path)
-    decision = await tasks.decide(path, trigger)
+    if ground is not None:
+        await tasks.ground(path, ground, end_previous)
+    decision = replace(await tasks.decide(path, trigger), changes_account=change_account)
     try:
         if decision.reverting and (rotation := await tasks.finish_reverting(path)):
-            return await settle(secret, rotation, State.REVERTED)
+            return concluded(await settle(secret, rotation, State.REVERTED))
         if decision.reason:
-            rotation = await replace_credential(path, trigger, decision)
-            outcome = await settle(secret, rotation, State.ROTATED)
-            if decision.urgent:
-                await tasks.retire_one(path, Waive.GRACE)
-            return outcome
+            return await replaced(secret, trigger, decision, end_previous)
     except Locked as held:
-        return Outcome(path, State.HELD, str(held))
+        return well(f"held: {held}", Outcome(path, State.HELD, str(held)))
     if decision.unsettled:
         rotation = await tasks.conclude(path, decision.unsettled, [])
-        return await settle(secret, rotation, State.SETTLED)
-    return Outcome(path, State.NOT_DUE, "nothing to do", decision.seen)
+        return concluded(await settle(secret, rotation, State.SETTLED))
+    return well("nothing to do", Outcome(path, State.NOT_DUE, "nothing to do", decision.seen))
+
+
+async def replaced(secret: Secret, trigger: Trigger, decision: Decision, end_previous: bool) -> Outcome:
+    """From the decision to the consumers, and to the end of what others may know."""
+    path, ended = secret.path, None
+    if decision.reason != UNFINISHED and secret.destinations:
+        await tasks.guard(path, decision)
+    if decision.unsettled:
+        ended = await tasks.make_way(path, trigger, decision.unsettled, end_previous)
+    rotation = await replace_credential(path, trigger, decision)
+    return concluded(await settle(secret, rotation, State.ROTATED, ended, urgent=decision.urgent))
+
+
+def concluded(outcome: Outcome) -> Outcome:
+    """The completed run, whose message says what is in force, and what has become of the credential before."""
+    previous = f"; {outcome.previous}" if outcome.previous else ""
+    return well(f"{outcome.state}: version {outcome.version} is in force{previous}", outcome)
 
 
 async def replace_credential(path: str, trigger: Trigger, decision: Decision) -> Rotation:
     """From the decision to the promotion, in names; a candidate that the target refuses makes way for another."""
-    if decision.reason != UNFINISHED and (await workspace()).secret(path).destinations:
-        await tasks.guard(path, decision)
-    if decision.unsettled:
-        await tasks.make_way(path, trigger, decision.unsettled)
     while True:
         try:
             return await candidate_in_force(path, decision)
@@ -66,19 +90,26 @@ async def candidate_in_force(path: str, decision: Decision) -> Rotation:
     return await tasks.promote(path, token)
 
 
-async def settle(secret: Secret, rotation: Rotation, state: State) -> Outcome:
-    """Carry the promoted secret everywhere, then tell consumers, the canary first.
+async def settle(
+    secret: Secret, rotation: Rotation, state: State, ended: Retirement | None = None, *, urgent: bool = False
+) -> Outcome:
+    """Carry the promoted secret everywhere, then tell consumers, the canary first; ``ended`` had to make way for it.
 
-    Where the canary is not well the previous value is put back and carried everywhere instead. Raises when
-    someone was not reached.
+    Where the canary is not well the previous value is put back and carried everywhere instead. What is ``urgent`` then
+    has its old credential retired without a grace. Raises when someone was not reached.
     """
     path, token = secret.path, rotation.token
     destinations = await asyncio.gather(*(push(path, place) for place in secret.destinations))
     told, refused = await tell_all(secret, rotation, bool(destinations) and all_in_step(destinations))
     if refused and rotation.stage is Stage.PROMOTED:
-        return await settle(secret, await tasks.take_back(path, token, refused), State.REVERTED)
+        return await settle(secret, await tasks.take_back(path, token, refused), State.REVERTED, ended)
     state, message = ending(rotation, state)
-    outcome = Outcome(path, state, message, rotation.version, rotation.fingerprint, tuple(destinations), tuple(told))
+    opened, arrived = await workspace(), (tuple(destinations), tuple(told))
+    previous = state_of_previous(opened, path, rotation, in_step=all_in_step(destinations))
+    outcome = Outcome(path, state, message, rotation.version, rotation.fingerprint, *arrived, previous)
+    if urgent and unsettled(outcome) is None:
+        outcome = told_again(opened, outcome, rotation, await tasks.retire_one(path, Waive.GRACE))
+    outcome = after(outcome, ended)
     await rotation_table(outcome)
     if error := unsettled(outcome):
         raise error

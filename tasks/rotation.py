@@ -12,12 +12,14 @@ from keyturn.rotation.context import side_by_side
 from keyturn.rotation.decide import Decision, Sighting
 from keyturn.rotation.guard import guard_destinations
 from keyturn.rotation.keep import keep_alive
+from keyturn.rotation.missing import lay_ground
+from keyturn.rotation.previous import Retirement
 from keyturn.rotation.quiet import listed, listed_records
 from keyturn.rotation.records import load
 from keyturn.rotation.revert import revert
 from keyturn.rotation.rollout import Told, acknowledge, notify, pass_canary
 from keyturn.rotation.run import Outcome
-from keyturn.rotation.settle import Retirement, Waive, retire
+from keyturn.rotation.settle import Waive, retire
 from keyturn.rotation.sync import Pushed, carry
 from tasks.step import step
 from tasks.workspace import keyturn
@@ -37,6 +39,12 @@ def decide(path: str, trigger: Trigger) -> Decision:
 def decide_again(path: str, trigger: Trigger, decision: Decision) -> Decision | None:
     """After a candidate was refused: whether to make another."""
     return deciding.decide_again(keyturn(), path, trigger, decision)
+
+
+@step("lay ground")
+def ground(path: str, version: int, end_previous: bool) -> None:
+    """Let the next candidate be laid over the fields of this version, since CURRENT is missing."""
+    lay_ground(keyturn(), path, version, end_previous=end_previous)
 
 
 @step("guard")
@@ -129,9 +137,9 @@ def conclude(path: str, token: str, consumers: list[str], in_step: bool = False)
 
 
 @step("make way")
-def make_way(path: str, trigger: Trigger, token: str) -> None:
-    """Retire what rotation ``token`` left."""
-    run.make_way(keyturn(), path, trigger, token)
+def make_way(path: str, trigger: Trigger, token: str, end_previous: bool) -> Retirement:
+    """Retire what rotation ``token`` left; with ``end_previous`` whoever uses it."""
+    return run.make_way(keyturn(), path, trigger, token, end_previous=end_previous)
 
 
 @step("retire")

@@ -35,11 +35,18 @@ def due(
 
     And what holds it back: its window, a freeze, or a pause after a rotation that was taken back.
     """
+    from deployments.cli.stack import note_undeclared
+
     with opened_keyturn(catalogue) as keyturn:
+        from keyturn.rotation.undeclared import left_open
+
         found = prospects(keyturn, [keyturn.secret(path).path] if path else sorted(keyturn.catalogue.secrets))
+        undeclared = [] if path else left_open(keyturn)
     if as_json:
-        write_json({"secrets": [prospect.to_data() for prospect in found]})
+        others = [{"path": one.path, "left": one.message} for one in undeclared]
+        write_json({"secrets": [prospect.to_data() for prospect in found], "undeclared": others})
     else:
+        note_undeclared(undeclared)
         table(COLUMNS, (prospect.row() for prospect in found), whole=("when (UTC)",))
     if check:
         insist_on_punctual(found)
@@ -140,6 +147,7 @@ def prospect(keyturn: "Keyturn", path: str, logins: "Checks", listing: "Listing 
     from keyturn.core import policy
     from keyturn.rotation.decide import facts, look_up
     from keyturn.rotation.logins import current_check
+    from keyturn.rotation.missing import missing
 
     stands = look_up(keyturn, path, listing)
     check = None if stands.record.open or stands.record.frozen else current_check(logins, path, stands.version)
@@ -151,7 +159,7 @@ def prospect(keyturn: "Keyturn", path: str, logins: "Checks", listing: "Listing 
         policy.due(known),
         policy.alarm(known),
         stands.record.open,
-        given_up(path, stands.record),
+        missing(stands.info, stands.record) or given_up(path, stands.record),
         known.rotated_at,
         known.expires_at,
         check=check,
@@ -178,7 +186,7 @@ def insist_on_punctual(found: Sequence[Prospect]) -> None:
         first = wrong[0]
         name = first.path if len(wrong) == 1 else f"{len(wrong)} of {len(found)} secrets, first {first.path}"
         problem = first.alarm.message if first.alarm else first.login or first.blocked or first.error
-        remedy = f"See what holds it, then rotate it now: `keyturn rotate {first.path} --force`"
+        remedy = f"See what holds it, then rotate it now: `keyturn rotate {first.path} --now`"
         end(TerminalError("check", name, problem, remedy), FAILED)
 
 

@@ -11,9 +11,9 @@ from deployments.cli.watch import Run
 from keyturn.core.errors import KeyturnError, Locked, TransientError
 from keyturn.core.fingerprint import shown
 from keyturn.core.plan import TROUBLE, Action, Plan
+from keyturn.rotation.previous import Retirement
 from keyturn.rotation.rollout import Told
 from keyturn.rotation.run import Outcome, State
-from keyturn.rotation.settle import Retirement
 from keyturn.rotation.sync import CopyState, Pushed
 from keyturn.sync.apply import Result
 from keyturn.sync.run import failing, summary
@@ -48,16 +48,18 @@ def settled(path: str, run: Run) -> Outcome:
     """A promoted rotation, as its table tells it."""
     found = re.search(r"version (\d+), fingerprint ([0-9a-f]+)(?:, (.*))?", run.description)
     version, fingerprint, message = (int(found[1]), found[2], found[3] or "") if found else (None, "", "")
-    state, copies, told = State.ROTATED, [], []
+    state, previous, copies, told = State.ROTATED, "", [], []
     for row in run.rows:
         if row["what"] == "secret":
             state = State(row["state"])
+        elif row["what"] == "credential before":
+            previous = row["state"]
         elif row["what"] == "consumer":
             told.append(Told(row["name"], "" if row["state"] == "acknowledged" else row["state"]))
         else:
             copies.append(pushed(row, version or 0, fingerprint))
     message = CHECKED if state is State.SETTLED else message
-    return Outcome(path, state, message, version, fingerprint, tuple(copies), tuple(told))
+    return Outcome(path, state, message, version, fingerprint, tuple(copies), tuple(told), previous)
 
 
 def pushed(row: dict[str, Any], version: int = 0, fingerprint: str = "") -> Pushed:
@@ -83,6 +85,7 @@ def outcome_data(outcome: Outcome, run: Run | None) -> dict[str, Any]:
         "path": outcome.path,
         "state": str(outcome.state),
         "message": outcome.message,
+        "previous": outcome.previous,
         "version": outcome.version,
         "fingerprint": shown(outcome.fingerprint),
         "destinations": [copy_data(copy) for copy in outcome.destinations],
@@ -203,7 +206,7 @@ class Old:
         """From what the library tells."""
         if isinstance(result, KeyturnError):
             return Old(path, "failed", str(result))
-        return Old(path, "retired" if result.retired else "kept", "; ".join(result.held_by))
+        return Old(path, result.state, result.message)
 
 
 @dataclass(frozen=True)
@@ -240,7 +243,7 @@ class Retirements:
         failed = [old for old in self.found if old.state == "failed"]
         if failed:
             return TransientError("retire", some(failed, self.found), failed[0].why), FAILED
-        held = [old for old in self.found if old.why]
+        held = [old for old in self.found if old.state == "kept" and old.why]
         if held and not any(old.state == "retired" for old in self.found):
             remedy = "Mend that, or waive it: --early waives the grace, --force everything"
             return Locked("retire", some(held, self.found), f"not retired: {held[0].why}", remedy), HELD

@@ -1,5 +1,6 @@
 """``keyturn rotate``, ``sync`` and ``retire``: through Prefect, or in this process with --local."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -31,9 +32,25 @@ if TYPE_CHECKING:
 TIMEOUT: Final = 600
 SIDE_BY_SIDE: Final = 8
 
-ForceOption = Annotated[bool, typer.Option("--force", help="Rotate now, due or not; the last old credential ends.")]
+NowOption = Annotated[
+    bool,
+    typer.Option("--now", "--force", help="Rotate now, due or not. What is in use still holds it, and is named."),
+]
+EndPreviousOption = Annotated[
+    bool,
+    typer.Option("--end-previous", help="With --now: end the credential before the last rotation, whoever uses it."),
+]
+FromOption = Annotated[
+    int | None,
+    typer.Option("--from", metavar="VERSION", help="Where CURRENT is deleted: rotate over this version's fields."),
+]
+ChangeAccountOption = Annotated[
+    bool,
+    typer.Option("--change-account", help="With --now: away from an account that the catalogue names no more."),
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask before a credential ends that somebody may use.")]
 CompromisedOption = Annotated[
-    bool, typer.Option("--compromised", help="Others may know it: like --force, and the old one ends without grace.")
+    bool, typer.Option("--compromised", help="Others may know it: like --now, and what is old ends without a grace.")
 ]
 EarlyOption = Annotated[bool, typer.Option("--early", help="Waive the grace; copies and consumers are still asked.")]
 WaiveOption = Annotated[bool, typer.Option("--force", help="Waive everything, for one PATH; the history says so.")]
@@ -41,8 +58,12 @@ WaiveOption = Annotated[bool, typer.Option("--force", help="Waive everything, fo
 
 def rotate(
     path: PathArgument,
-    force: ForceOption = False,
+    now: NowOption = False,
     compromised: CompromisedOption = False,
+    end_previous: EndPreviousOption = False,
+    ground: FromOption = None,
+    change_account: ChangeAccountOption = False,
+    yes: YesOption = False,
     local: LocalOption = False,
     catalogue: CatalogueOption = None,
     timeout: TimeoutOption = TIMEOUT,
@@ -50,12 +71,17 @@ def rotate(
 ) -> None:
     """Replace one secret everywhere.
 
-    Then every copy is pushed and every consumer is told. Safe to run again: it goes on where it was.
+    Then every copy is pushed and every consumer is told. Safe to run again: it goes on where it was. The credential
+    before the last rotation is not ended while somebody may need it: then nothing is done, and what holds it is named.
+    Nor is anything made over a CURRENT that was deleted: --from says which version's fields are right.
     """
-    asked = trigger(force, compromised)
+    asked = trigger(now or (ground is not None and not compromised), compromised, end_previous or change_account)
+    if end_previous and not yes:
+        confirm_end(path, catalogue)
+    given: dict[str, Any] = {"path": path, "trigger": asked}
+    given |= {"end_previous": end_previous, "ground": ground, "change_account": change_account}
     if local:
-        return show_outcome(rotate_here(path, asked, catalogue), None, as_json)
-    given = {"path": path, "trigger": asked}
+        return show_outcome(rotate_here(given, catalogue), None, as_json)
     run = run_through_prefect("rotate-secret/rotate-secret", given, catalogue, timeout)
 
     from deployments.cli.reports import outcome_of
@@ -65,23 +91,42 @@ def rotate(
     return show_outcome(outcome_of(path, run), run, as_json)
 
 
-def trigger(force: bool, compromised: bool) -> "Trigger":
-    """What asks for the rotation. Wrong usage where both are given."""
+def trigger(now: bool, compromised: bool, end_previous: bool = False) -> "Trigger":
+    """What asks for the rotation. Wrong usage where both are given, or something is to end and nothing to begin."""
     from keyturn.core.policy import Trigger
 
-    if force and compromised:
-        raise typer.BadParameter("give --force or --compromised, not both")
-    return Trigger.COMPROMISE if compromised else Trigger.FORCE if force else Trigger.SCHEDULE
+    if now and compromised:
+        raise typer.BadParameter("give --now or --compromised, not both")
+    if end_previous and not now:
+        raise typer.BadParameter("--end-previous and --change-account go with --now")
+    return Trigger.COMPROMISE if compromised else Trigger.FORCE if now else Trigger.SCHEDULE
 
 
-def rotate_here(path: str, asked: "Trigger", catalogue: Path | None) -> "Outcome":
+def confirm_end(path: str, catalogue: Path | None) -> None:
+    """Show whom ending the credential before CURRENT would cut off, and ask. Ends with 1 where the answer is no."""
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("there is no terminal to ask on: give --yes")
+    with opened_keyturn(catalogue) as keyturn:
+        from keyturn.rotation.settle import on_it
+
+        waiting = on_it(keyturn, keyturn.secret(path).path)
+    if waiting is None:
+        return note("no old credential waits for its end: nobody is cut off")
+    note(f"this ends the credential before version {waiting.version} ({waiting.names or 'without a name'})")
+    for line in waiting.held_by or (waiting.left or "nothing shows that anybody needs it",):
+        note(f"  {line}")
+    typer.confirm("End it?", abort=True, err=True)
+    return None
+
+
+def rotate_here(given: "dict[str, Any]", catalogue: Path | None) -> "Outcome":
     """The whole protocol in this process."""
     with opened_keyturn(catalogue) as keyturn:
         from keyturn.rotation import run
 
         here()
-        insist_on_strategy(keyturn.secret(path))
-        return run.rotate(keyturn, path, asked)
+        insist_on_strategy(keyturn.secret(given["path"]))
+        return run.rotate(keyturn, **given)
 
 
 def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
@@ -94,8 +139,8 @@ def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
         write_json(reports.outcome_data(outcome, run))
     else:
         table(reports.ROTATION_COLUMNS, reports.outcome_rows(outcome))
-    if outcome.message:
-        note(outcome.message)
+    for line in filter(None, (outcome.message, outcome.previous)):
+        note(line)
     if outcome.state is State.HELD:
         end(Locked("rotate", outcome.path, "another run holds it", "See `keyturn status`; that run goes on"), HELD)
     if error := unsettled(outcome):
@@ -140,6 +185,7 @@ def retire(
     path: OptionalPath = None,
     early: EarlyOption = False,
     force: WaiveOption = False,
+    yes: YesOption = False,
     local: LocalOption = False,
     catalogue: CatalogueOption = None,
     timeout: TimeoutOption = TIMEOUT,
@@ -148,11 +194,13 @@ def retire(
     """End old credentials that nobody needs.
 
     Those whose grace is over, whose copies are in step and whose consumers are told; the rest is kept, and
-    what holds it is shown.
+    what holds it is shown. --force names whom it cuts off, and asks where there is a terminal.
     """
     from deployments.cli.reports import RETIREMENT_COLUMNS, Retirements
 
     waive = waived(path, early, force)
+    if path and force and not yes and sys.stdin.isatty():
+        confirm_end(path, catalogue)
     if local:
         report = retire_here(path, waive, catalogue)
     else:

@@ -27,6 +27,7 @@ from keyturn.core.errors import KeyturnError
 if TYPE_CHECKING:
     from deployments.cli.places import Place
     from deployments.cli.standing import Standing
+    from keyturn.rotation.undeclared import Undeclared
 
 SHOWN: Final = 20
 """So many copies of secrets that the catalogue does not name are shown to people."""
@@ -52,7 +53,7 @@ def up(catalogue: CatalogueOption = None, failure_url: FailureUrlOption = None, 
     else:
         table(SERVICE_COLUMNS, map(service_row, services))
         note(f"Prefect UI: {stack.url('prefect-server')}")
-        note("next: keyturn status, keyturn rotate ml-training/database --force")
+        note("next: keyturn status, keyturn rotate ml-training/database --now")
 
 
 def prepare(stack: Stack) -> None:
@@ -96,6 +97,8 @@ class Told:
     secrets: list["Standing"] = field(default_factory=list)
     others: list["Place"] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    undeclared: list["Undeclared"] = field(default_factory=list)
+    """Secrets that the catalogue declares no more, and of which something is open."""
 
 
 def show_secrets(
@@ -104,16 +107,18 @@ def show_secrets(
     """The services, and the secrets; the services are shown even where the hub can't be asked."""
     from deployments.cli import places
     from deployments.cli.standing import standings
+    from keyturn.rotation.undeclared import left_open
 
     try:
         with opened_keyturn(catalogue) as keyturn:
             secrets, copies = standings(keyturn, places.look)
+            undeclared = left_open(keyturn)
     except KeyturnError:
         if services:
             show(stack, services, Told(), as_json)
         raise
     others = copies.beside(secret.path for secret in secrets)
-    return show(stack, services, Told(secrets, others, dict(copies.counts)), as_json)
+    return show(stack, services, Told(secrets, others, dict(copies.counts), undeclared), as_json)
 
 
 def show(stack: Stack | None, services: list[local.ServiceStatus], told: Told, as_json: bool) -> None:
@@ -127,6 +132,7 @@ def show(stack: Stack | None, services: list[local.ServiceStatus], told: Told, a
                 "others": [{"secret": place.item.path, **place.to_data()} for place in told.others],
                 "copies": told.counts,
                 "logins": login_counts(told.secrets),
+                "undeclared": [{"path": one.path, "left": one.message} for one in told.undeclared],
             }
         )
     if services:
@@ -156,8 +162,17 @@ def show_standings(told: Told) -> None:
         note(f"{copy.item.label} of {path}: {copy.error or copy.state}{since}")
     if len(told.others) > SHOWN:
         note(f"and {len(told.others) - SHOWN} more copies of secrets that only patterns push: see `keyturn plan`")
+    note_undeclared(told.undeclared)
     if told.counts:
         note(f"copies: {', '.join(f'{count} {action}' for action, count in told.counts.items())}")
+
+
+def note_undeclared(undeclared: Sequence["Undeclared"]) -> None:
+    """What is open of secrets that the catalogue declares no more, on stderr."""
+    for one in undeclared[:SHOWN]:
+        note(f"NOT DECLARED {one.path}: {one.message}")
+    if len(undeclared) > SHOWN:
+        note(f"and {len(undeclared) - SHOWN} more that nothing declares")
 
 
 def service_row(service: local.ServiceStatus) -> tuple[str, str, str, str]:

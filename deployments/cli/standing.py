@@ -16,6 +16,7 @@ from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import facts, look_up
 from keyturn.rotation.grace import by_this_clock, grace_over
 from keyturn.rotation.logins import LoginCheck, current_check, load_checks
+from keyturn.rotation.missing import missing
 from keyturn.rotation.quiet import Listing, acknowledged, listed
 from keyturn.rotation.sync import Pushed
 
@@ -46,6 +47,8 @@ class Standing:
     login: LoginCheck | None = None
     """What came of the last try whether CURRENT logs in; None where it was not tried yet."""
     error: str = ""
+    missing: str = ""
+    """What has become of CURRENT, where it was there and can't be read: a person has to bring it back."""
 
     @property
     def occupied(self) -> bool:
@@ -62,6 +65,8 @@ class Standing:
         """The secret's state in words."""
         if self.error:
             return [f"unknown: {self.error}"]
+        if self.missing:
+            return [f"MISSING: {self.missing}", *([self.unfinished(self.rotation)] if self.rotation else [])]
         if self.ended_by:
             return [f"ended by incident {self.ended_by}"]
         if self.rotated_at is None:
@@ -105,6 +110,7 @@ class Standing:
             "consumers": [{"consumer": name, "acknowledged": answer} for name, answer in self.consumers],
             "login": login_data(self.login, self.now),
             "error": self.error,
+            "missing": self.missing,
         }
 
 
@@ -157,6 +163,7 @@ def standing(keyturn: Keyturn, path: str, listing: Listing | None = None) -> Sta
         record.frozen,
         by_this_clock(keyturn, over) if over else None,
         consumers=tuple((name, None if heard is None else name in heard) for name in secret.consumers),
+        missing=missing(stands.info, record),
     )
 
 

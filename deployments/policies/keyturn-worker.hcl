@@ -5,6 +5,10 @@
 path "secret/data/*" {
   capabilities = ["create", "read", "update"]
 }
+# Giving back a version that somebody deleted, where a person says so (`keyturn rotate PATH --from VERSION`).
+path "secret/undelete/*" {
+  capabilities = ["update"]
+}
 # The custom metadata alone: not how many versions are kept or how long, nor who may write without compare-and-set.
 path "secret/metadata/*" {
   capabilities = ["read", "list", "patch"]

@@ -71,6 +71,10 @@ class NotFound(TerminalError):
     """What was asked for is not there."""
 
 
+class Missing(NotFound):
+    """What was there is deleted, destroyed or gone: a person has to say what is right, and nothing is made up."""
+
+
 class Denied(TerminalError):
     """The credentials in use lack the permission, or are refused."""
 
@@ -101,6 +105,10 @@ class CandidateRejected(TerminalError):
 
 class Misrendered(CandidateRejected):
     """A copy's text would log nobody in, whatever the candidate: a person has to correct its template."""
+
+
+class Unprivileged(CandidateRejected):
+    """The candidate may do less than what serves, and so would every other: a person has to grant the rest."""
 
 
 class Superseded(TerminalError):

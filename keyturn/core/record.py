@@ -76,10 +76,11 @@ class Rotation:
 
     ``ends`` names the credential that dies at retirement, ``before`` what a mint found at the target.
     ``target`` is the system that the rotation works at, as the catalogue told it at the beginning. ``urgent``
-    says that the old credential may be known to others, ``refused`` that the target refused the candidate,
-    ``canary_passed`` that the first wave of consumers is well. ``in_force_at`` is when it was
-    promoted, or taken back, by the hub's clock, and ``grace_from`` when the last copy was seen in step after that, from
-    which its grace counts; None until then. ``unknown`` are the fields of a newer Keyturn's.
+    says that the old credential may be known to others, ``refused`` that the target refused the candidate, ``certain``
+    that it would refuse every other one alike, ``canary_passed`` that the first wave of consumers is well.
+    ``in_force_at`` is when it was promoted, or taken back, by the hub's clock, and ``grace_from`` when the last copy
+    was seen in step after that, from which its grace counts; None until then. ``unknown`` are the fields of a newer
+    Keyturn's.
     """
 
     token: str
@@ -101,9 +102,14 @@ class Rotation:
     target: str = ""
     urgent: bool = False
     refused: bool = False
+    certain: bool = False
     canary_passed: bool = False
     in_force_at: datetime | None = None
     grace_from: datetime | None = None
+    catalogue: str = ""
+    """The catalogue that declared the secret; empty in a record of an older release."""
+    changes_account: bool = False
+    """A person let it move to an account that the catalogue names, away from one that it names no more."""
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def to(self, stage: Stage, **changes: Any) -> "Rotation":
@@ -195,6 +201,11 @@ class Record:
         """
         known = (*self.history, *([self.rotation] if self.rotation else []))
         return max(self.version, stands, *(past.sequence for past in known)) + 1
+
+    @property
+    def refused_for_certain(self) -> Rotation | None:
+        """The last rotation, where the target would refuse every other candidate as it refused that one's."""
+        return self.history[-1] if self.refusals and self.history[-1].certain else None
 
     def dead(self, version: int) -> bool:
         """Whether a revocation has ended what the hub's ``version`` holds: nothing may put it in force again.

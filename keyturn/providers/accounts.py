@@ -3,9 +3,10 @@
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
-from keyturn.core.errors import CandidateRejected, Denied, Superseded, UnsupportedOperation
+from keyturn.core.errors import CandidateRejected, Denied, Superseded, Unprivileged, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields
 
 GIVEN_UP: Final = "The candidate is given up and CURRENT stays as it is: run the rotation again"
@@ -74,10 +75,24 @@ def login_refused(place: str, by: object = "the target") -> CandidateRejected:
     return CandidateRejected("log in as", place, f"{by} refuses the login", GIVEN_UP)
 
 
-def lacking(place: str, account: str, rights: Sequence[str]) -> CandidateRejected:
-    """The new account may do less than the one that serves; the first five ``rights`` are named."""
-    hint = f"Grant it to the owner role rather than to one user, or to {account} as well"
-    return CandidateRejected("log in as", place, f"it lacks: {', '.join(rights[:5])}", hint)
+@dataclass(frozen=True)
+class Missing:
+    """A right that the account that serves has and the candidate has not, and the statement that gives it."""
+
+    what: str
+    remedy: str
+
+
+NAMED: Final = 5
+"""So many missing rights are named."""
+
+
+def lacking(place: str, missing: Sequence[Missing]) -> Unprivileged:
+    """The new account may do less than the one that serves; the first few rights are named, with what gives them."""
+    problem = f"it lacks: {', '.join(right.what for right in missing[:NAMED])}"
+    problem += f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+    remedies = "; ".join(dict.fromkeys(right.remedy for right in missing[:NAMED]))
+    return Unprivileged("log in as", place, problem, f"Run as the database's administrator: {remedies}")
 
 
 def superseded(doing: str, place: str, *, stands: int, sequence: int) -> Superseded:

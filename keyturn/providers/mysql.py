@@ -13,7 +13,15 @@ from keyturn.core.errors import CandidateRejected, KeyturnError, Locked, Unsuppo
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers import mysql_accounts as accounts
 from keyturn.providers import mysql_sessions as sessions
-from keyturn.providers.accounts import Idle, admin_refused, insist_on_another, lacking, login_refused, superseded
+from keyturn.providers.accounts import (
+    Idle,
+    Missing,
+    admin_refused,
+    insist_on_another,
+    lacking,
+    login_refused,
+    superseded,
+)
 from keyturn.providers.mysql_fence import Written, highest, locked, write, written
 from keyturn.providers.mysql_server import (
     ELSEWHERE,
@@ -121,7 +129,7 @@ class MySQL:
             raise self._login_failure(error, account) from None
         session.close()
         if like and like != account and (missing := self._missing(account, like)):
-            raise lacking(self._named(account), account, missing)
+            raise lacking(self._named(account), missing)
 
     def read_connection(self, text: Sensitive) -> Connection | None:
         """Whose login a URL is, or a keyword string of ODBC and ADO.NET; None for any other text."""
@@ -150,7 +158,7 @@ class MySQL:
         """Let go of the admin's connections."""
         self._idle.close()
 
-    def _missing(self, account: str, like: str) -> list[str]:
+    def _missing(self, account: str, like: str) -> list[Missing]:
         with self._translating("compare the privileges of", account), self._administrator() as session:
             return accounts.missing(session, account, like)
 

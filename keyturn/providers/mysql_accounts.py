@@ -3,11 +3,15 @@
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.mysql_grants import Grant, Grants, User, lacking, parsed, quoted
+from keyturn.providers import mysql_privileges as privileges
+from keyturn.providers.accounts import Missing
+from keyturn.providers.mysql_grants import Grant, Grants, User, parsed, quoted
 from keyturn.providers.mysql_hashes import NATIVE, PLUGINS, SHA2, hashed, matches
+from keyturn.providers.mysql_privileges import Account
 from keyturn.providers.mysql_server import UNKNOWN_PLUGIN, ServerError, Session
 
 ANYWHERE: Final = "%"
@@ -58,15 +62,23 @@ def grants(session: Session, user: User) -> Grants:
     return parsed(lines, user, [User(text(name), text(host)).quoted for name, host in roles])
 
 
-def missing(session: Session, account: str, like: str) -> list[str]:
+def missing(session: Session, account: str, like: str) -> list[Missing]:
     """What ``like`` may do and ``account`` may not; entries of one host are compared with each other."""
-    models = [(entry.user, grants(session, entry.user)) for entry in entries(session, like)]
-    found: set[str] = set()
+    look = lru_cache(maxsize=None)(lambda role: role_grants(session, role))
+    models = [(entry.user, Account(grants(session, entry.user), look)) for entry in entries(session, like)]
+    found: dict[Missing, None] = {}
     for entry in entries(session, account):
         same = [model for user, model in models if user.host == entry.user.host] or [model for _, model in models]
-        held = grants(session, entry.user)
-        found.update(*(lacking(held, model) for model in same))
-    return sorted(found)
+        held = Account(grants(session, entry.user), look)
+        grantee = min(held.grants.default_roles, default=entry.user.quoted)
+        for model in same:
+            found |= dict.fromkeys(privileges.missing(held, model, grantee))
+    return list(found)
+
+
+def role_grants(session: Session, role: str) -> Grants:
+    """What a role was granted, which is named as ``SHOW GRANTS`` prints it."""
+    return parsed([text(line) for (line,) in session.run(f"SHOW GRANTS FOR {role}", needs=NEEDS_READ)], role)
 
 
 def make(session: Session, account: str, like: str | None) -> None:

@@ -65,20 +65,23 @@ class Grants:
         """Whether it has the role, from login on."""
         return {f"the role {role}", f"the default role {role}"} <= self.rights()
 
+    @property
+    def roles(self) -> frozenset[str]:
+        """The roles that were granted, as ``SHOW GRANTS`` names them."""
+        return frozenset(role for grant in self.granted if grant.scope is None for role in grant.privileges)
 
-def lacking(account: Grants, like: Grants) -> list[str]:
-    """What ``like`` may do and ``account`` may not."""
-    held = account.rights()
-    return sorted(right for right in like.rights() - held if f"{ALL} on {right.partition(' on ')[2]}" not in held)
 
+def parsed(lines: Iterable[str], user: User | str, default_roles: Iterable[str] = ()) -> Grants:
+    """The answer to ``SHOW GRANTS`` for a user, or for a role in quotes.
 
-def parsed(lines: Iterable[str], user: User, default_roles: Iterable[str] = ()) -> Grants:
-    """The answer to ``SHOW GRANTS``. MariaDB's names default roles, and passwords, which are left out."""
+    MariaDB's names default roles, and passwords, which are left out.
+    """
     found, roles = [], set(default_roles)
+    grantee = user if isinstance(user, str) else user.quoted
     for line in lines:
-        head, _, tail = line.partition(f" TO {user.quoted}")
+        head, _, tail = line.partition(f" TO {grantee}")
         if line.startswith(DEFAULT_ROLE):
-            roles.add(line.removeprefix(DEFAULT_ROLE).removesuffix(f" FOR {user.quoted}"))
+            roles.add(line.removeprefix(DEFAULT_ROLE).removesuffix(f" FOR {grantee}"))
         elif head.startswith("GRANT "):
             found.append(_grant(head.removeprefix("GRANT "), tail))
     return Grants(tuple(found), frozenset(roles))

@@ -6,8 +6,8 @@ old password on an account that has moved on. Advisory locks are per database: a
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any, Final
 
 import psycopg2
@@ -20,8 +20,17 @@ from keyturn.core.connections import Connection, keyword_pairs, percent_decoded,
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers import postgresql_accounts as accounts
+from keyturn.providers import postgresql_privileges as privileges
 from keyturn.providers import postgresql_sessions as sessions
-from keyturn.providers.accounts import Idle, admin_refused, insist_on_another, lacking, login_refused, superseded
+from keyturn.providers.accounts import (
+    Idle,
+    Missing,
+    admin_refused,
+    insist_on_another,
+    lacking,
+    login_refused,
+    superseded,
+)
 from keyturn.providers.postgresql_accounts import highest
 from keyturn.providers.postgresql_scram import verifier
 
@@ -90,7 +99,7 @@ class PostgreSQL:
             raise UnsupportedOperation("set the password of", self._named(account), problem, hint)
         with self._fenced("set the password of", account, sequence) as (cursor, exists):
             if not exists:
-                accounts.create_role(cursor, account, like)
+                accounts.create_role(cursor, account, like, member_of)
             if member_of:
                 accounts.act_as(cursor, account, member_of)
             accounts.let_in(cursor, account, verifier(cursor.connection, account, password))
@@ -104,20 +113,29 @@ class PostgreSQL:
             return highest(cursor, accounts)
 
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
-        """Log in on a new connection and compare the account's privileges with those of ``like``."""
+        """Log in on a new connection and compare what the account may do there with what ``like`` may."""
         try:
             connection = self._connect(account, password)
         except psycopg2.OperationalError as error:
             raise self._login_failure(error, account) from None
-        connection.close()
-        if like and like != account and (missing := self._missing_privileges(account, like)):
-            raise lacking(self._named(account), account, missing)
+        with closing(connection):
+            acts_as = self._acting(connection, account) if like and like != account else ""
+        if like and acts_as and (missing := self._missing_privileges(account, like, acts_as)):
+            raise lacking(self._named(account), missing)
 
-    def _missing_privileges(self, account: str, like: str) -> list[str]:
+    def _acting(self, connection: PgConnection, account: str) -> str:
+        """The role that a session acts as from login on."""
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT current_user")
+                return str(accounts.first(cursor))
+        except psycopg2.Error as error:
+            raise self._translated(error, "log in as", account) from None
+
+    def _missing_privileges(self, account: str, like: str, acts_as: str) -> Sequence[Missing]:
         """What ``like`` may do and ``account`` may not; the admin's session knows the catalogs already."""
         with self._transaction("compare the privileges of", account) as cursor:
-            cursor.execute(accounts.PRIVILEGES, {"account": account, "like": like})
-            return [what for (what,) in cursor.fetchall()]
+            return privileges.missing(cursor, account, acts_as, like)
 
     def read_connection(self, text: Sensitive) -> Connection | None:
         """Whose login a connection string is, as libpq reads it, or as JDBC, ODBC and ADO.NET do; None for others."""

@@ -9,36 +9,15 @@ from psycopg2.extensions import cursor as Cursor
 
 FENCE: Final = re.compile(r" ?\[keyturn sequence=(\d+)\]")
 
-PRIVILEGES: Final = """
-WITH granted AS (
-    SELECT member, 'member of ' || roleid::regrole AS what FROM pg_auth_members
-  UNION ALL
-    SELECT d.refobjid, privilege_type || ' on ' || c.oid::regclass
-      FROM pg_shdepend d JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid,
-           aclexplode(c.relacl) WHERE grantee = d.refobjid AND d.deptype = 'a' AND d.dbid = (
-           SELECT oid FROM pg_database WHERE datname = current_database())
-  UNION ALL
-    SELECT d.refobjid, privilege_type || ' on schema ' || n.nspname
-      FROM pg_shdepend d JOIN pg_namespace n ON d.classid = 'pg_namespace'::regclass AND n.oid = d.objid,
-           aclexplode(n.nspacl) WHERE grantee = d.refobjid AND d.deptype = 'a' AND d.dbid = (
-           SELECT oid FROM pg_database WHERE datname = current_database())
-  UNION ALL
-    SELECT d.refobjid, privilege_type || ' on database ' || b.datname
-      FROM pg_shdepend d JOIN pg_database b ON d.classid = 'pg_database'::regclass AND b.oid = d.objid,
-           aclexplode(b.datacl) WHERE grantee = d.refobjid AND d.deptype = 'a'
-)
-SELECT what FROM granted JOIN pg_roles ON pg_roles.oid = member WHERE rolname = %(like)s
-EXCEPT SELECT what FROM granted JOIN pg_roles ON pg_roles.oid = member WHERE rolname = %(account)s
-ORDER BY what
-"""
-"""What one role was granted and the other was not: memberships, and grants on tables, schemas and databases."""
-
 COMMENTS: Final = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = ANY(%s)"
 
 MEMBERSHIPS: Final = """
 SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
-WHERE r.rolname = %s ORDER BY 1
+WHERE r.rolname = %s AND NOT EXISTS (
+      SELECT FROM pg_roles o WHERE o.rolname = %s AND pg_has_role(o.oid, g.oid, 'MEMBER'))
+ORDER BY 1
 """
+"""The roles that an account was granted, and that another role does not bring with it."""
 
 
 def lock_account(cursor: Cursor, account: str) -> str | None:
@@ -74,10 +53,13 @@ def mark(cursor: Cursor, account: str, comment: str, sequence: int) -> None:
     cursor.execute(sql.SQL("COMMENT ON ROLE {} IS %s").format(sql.Identifier(account)), (text.strip(),))
 
 
-def create_role(cursor: Cursor, account: str, like: str | None) -> None:
-    """Make the account with the memberships of ``like``; it can't log in before it has a password."""
+def create_role(cursor: Cursor, account: str, like: str | None, owner: str | None) -> None:
+    """Make the account with the memberships of ``like``; it can't log in before it has a password.
+
+    What comes with the role ``owner``, which it is given next, is not granted once more.
+    """
     cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(account)))
-    cursor.execute(MEMBERSHIPS, (like,))
+    cursor.execute(MEMBERSHIPS, (like, owner))
     for (group,) in cursor.fetchall():
         cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(account)))
 

@@ -52,7 +52,7 @@ def prove_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: Done)
         done.misses("", f"somebody has written the old value to the hub again, as version {last}")
         done.again |= {step for step in STEPS[incident.mode] if step is not Step.CUT}
     elif current and keyturn.open_strategy(known.path).honours(current.fields) is False:
-        hint = f"Run `keyturn rotate {known.path} --force`, unless a rotation is at work"
+        hint = f"Run `keyturn rotate {known.path} --now`, unless a rotation is at work"
         done.misses("", f"the target refuses version {last}, which is in force", hint)
     return current
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from keyturn.core.errors import CandidateRejected, Conflict, KeyturnError, unexpected
+from keyturn.core.errors import CandidateRejected, Conflict, KeyturnError, Unprivileged, unexpected
 from keyturn.core.notices import SECRET_REVOKED
 from keyturn.core.policy import Reason
 from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
@@ -28,7 +28,7 @@ def replace_credential(keyturn: Keyturn, incident: Incident, known: Progress, do
         return await_a_person(keyturn, known, done)
     if other := left_without(keyturn, incident, path):
         problem = f"incident {other} wants it left without a new value"
-        return done.misses("", problem, f"Rotate it once that is over: `keyturn rotate {path} --force`")
+        return done.misses("", problem, f"Rotate it once that is over: `keyturn rotate {path} --now`")
     rotation = put_in_force(keyturn, incident, known)
     settle_at_once(keyturn, incident, known, rotation)
     current = keyturn.hub.read(path)
@@ -93,6 +93,8 @@ def put_in_force(keyturn: Keyturn, incident: Incident, known: Progress) -> Rotat
             return rotation
         try:
             return candidate_in_force(keyturn, path, Decision(reason, seen, urgent=True, by_hand=True))
+        except Unprivileged:
+            raise  # every other candidate would be refused alike
         except CandidateRejected:
             refused += 1  # counted here: the record remembers too few rotations to tell when it is enough
             if refused >= CANDIDATES:

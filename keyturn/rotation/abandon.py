@@ -8,34 +8,40 @@ from keyturn.core.record import Stage
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.guard import moved
+from keyturn.rotation.owners import another_owner
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import save
 
 
-def abandon(keyturn: Keyturn, attempt: Attempt, why: str, *, refused: bool = False) -> Attempt:
-    """Give up a candidate, perhaps because the target ``refused`` it. CURRENT is untouched and works.
+def abandon(keyturn: Keyturn, attempt: Attempt, why: str, *, refused: bool = False, certain: bool = False) -> Attempt:
+    """Give up a candidate, perhaps because the target ``refused`` it, and perhaps would every other. CURRENT works.
 
     First the record says so, which stops every other worker; then CURRENT's version moves on; the target
     comes last, and may be told again after a crash; one that the catalogue no longer leads to is not told.
     """
     with recorded(keyturn, "abandon", attempt.path, note=why):
-        return given_up(keyturn, attempt, why, refused=refused)
+        return given_up(keyturn, attempt, why, refused=refused, certain=certain)
 
 
-def given_up(keyturn: Keyturn, attempt: Attempt, why: str, *, refused: bool) -> Attempt:
+def given_up(keyturn: Keyturn, attempt: Attempt, why: str, *, refused: bool, certain: bool) -> Attempt:
     """The same, unrecorded."""
     path, rotation = attempt.path, attempt.rotation
     if rotation.stage is not Stage.ABANDONING:
         # A greater number than it was installed with: a worker that is suspended in that install is refused by it.
         number = attempt.record.next_sequence()
-        doomed = rotation.to(Stage.ABANDONING, note=why, refused=refused, sequence=number)
+        doomed = rotation.to(Stage.ABANDONING, note=why, refused=refused, certain=certain, sequence=number)
         attempt = replace(attempt, record=save(keyturn, path, attempt.record, doomed, attempt.candidate))
     attempt = fence(keyturn, attempt)
-    if not (attempt.in_force or moved(keyturn, path, attempt.rotation)):
+    if not (attempt.in_force or moved(keyturn, path, attempt.rotation) or given_away(keyturn, attempt)):
         change = replace(attempt.change(), current=attempt.serving)
         keyturn.open_strategy(path).abandon(change)
     closed = attempt.rotation.to(Stage.ABANDONED, closed_at=keyturn.clock())
     return replace(attempt, record=save(keyturn, path, attempt.record, closed))
+
+
+def given_away(keyturn: Keyturn, attempt: Attempt) -> str:
+    """Why the candidate's account is another secret's by now, which may serve by it; empty where it is not."""
+    return another_owner(keyturn, attempt.path, keyturn.open_strategy(attempt.path).ends(attempt.candidate))
 
 
 def fence(keyturn: Keyturn, attempt: Attempt) -> Attempt:

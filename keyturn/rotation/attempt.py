@@ -1,6 +1,6 @@
 """One rotation in work, as the steps hand it on."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from keyturn.core.errors import TerminalError
@@ -42,6 +42,17 @@ class Attempt:
     def ground(self) -> SecretFields | None:
         """What the candidate is laid over: CURRENT, or what a revocation has left of it."""
         return self.current.fields if self.current else self.record.rest
+
+    def beside(self, makes: Collection[str], rotation: Rotation) -> SecretFields | None:
+        """What a candidate is made from: the ground, without the credential of an account that it moves away from."""
+        if self.ground is None or not rotation.changes_account:
+            return self.ground
+        return SecretFields({name: value for name, value in self.ground.reveal().items() if name not in makes})
+
+    @property
+    def guarded(self) -> SecretFields | None:
+        """What serves, as guards are asked about it; nothing where a person let it move to another account."""
+        return None if self.rotation.changes_account else self.serving
 
     @property
     def serving(self) -> SecretFields | None:

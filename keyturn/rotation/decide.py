@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from keyturn.core.errors import CandidateRejected
+from keyturn.core.errors import CandidateRejected, Missing, Unprivileged
 from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT, TOKEN, WANTED_AT, SecretInfo
 from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.grace import pause_after
+from keyturn.rotation.missing import insist_on_current, missing
 from keyturn.rotation.quiet import Listing
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import load
@@ -32,7 +33,8 @@ class Decision:
     ``unsettled`` names the rotation that is promoted and whose old credential is not retired yet, ``telling``
     says that its consumers are not all told. ``urgent`` does not wait for what can be mended later, ``reverting``
     finishes taking a rotation back, whatever is due. The run gives up once ``refusals`` candidates in a row
-    were refused. ``by_hand`` says that a person asks.
+    were refused. ``by_hand`` says that a person asks,
+    ``changes_account`` that he lets it move away from an account that the catalogue names no more.
     """
 
     reason: Reason | None
@@ -43,6 +45,7 @@ class Decision:
     reverting: bool = False
     refusals: int = CANDIDATES
     by_hand: bool = False
+    changes_account: bool = False
 
     @property
     def work(self) -> bool:
@@ -75,7 +78,8 @@ class Standing:
 def decide(keyturn: Keyturn, path: str, trigger: Trigger) -> Decision:
     """Whether to rotate now. What an earlier run left open always goes on.
 
-    Raises CandidateRejected when the target has refused too many candidates in a row, unless a person asks.
+    Raises CandidateRejected when the target has refused too many candidates in a row, unless a person asks, and Missing
+    where CURRENT was there and can't be read.
     """
     return decide_on(keyturn, path, trigger)[0]
 
@@ -94,6 +98,7 @@ def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> 
     """The decision, on what has been looked up."""
     if held(stands.record, trigger):
         return Decision(None, stands.version)
+    insist_on_current(path, stands.info, stands.record)
     if stands.record.open:
         reverting = stands.record.open.stage is Stage.REVERTING
         return Decision(UNFINISHED, stands.version, reverting=reverting, by_hand=trigger in BY_HAND)
@@ -119,25 +124,29 @@ def held(record: Record, trigger: Trigger) -> bool:
 
 
 def sight(keyturn: Keyturn, path: str, listed: Listing | None = None) -> Sighting:
-    """One secret as a fleet's run sees it; one that the target refuses for ever is among the work, to say so.
+    """One secret as a fleet's run sees it; one that waits for a person is among the work, to say so.
 
     ``listed`` is what the hub's listings told of all secrets, which spares a look at this one.
     """
     stands = look_up(keyturn, path, listed)
     late = alarm(facts(keyturn, path, Trigger.SCHEDULE, stands))
+    gone = missing(stands.info, stands.record)
     try:
         work = decided(keyturn, path, Trigger.SCHEDULE, stands).work
-    except CandidateRejected:
+    except (CandidateRejected, Missing):
         work = True
-    return Sighting(path, work, late.message if late else "")
+    return Sighting(path, work, gone or (late.message if late else ""))
 
 
 def decide_again(keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision) -> Decision | None:
-    """After a candidate was refused: the decision for another one, None once there were enough."""
-    if load(keyturn, path).refusals >= decision.refusals:
+    """After a candidate was refused: the decision for another one, None once there were enough, or none would do."""
+    record = load(keyturn, path)
+    if record.refused_for_certain or record.refusals >= decision.refusals:
         return None
     again = decide(keyturn, path, trigger)
-    return replace(again, refusals=decision.refusals) if again.reason else None
+    return (
+        replace(again, refusals=decision.refusals, changes_account=decision.changes_account) if again.reason else None
+    )
 
 
 def facts(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> Facts:
@@ -198,8 +207,10 @@ def remember(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) ->
 
 
 def insist_on_room(path: str, record: Record) -> None:
-    """A target that refuses whatever it is given is not asked for ever."""
+    """A target that refuses whatever it is given is not asked for ever, nor again where it is certain to refuse."""
+    hint = f"Mend the cause, then run `keyturn rotate {path} --now`"
+    if last := record.refused_for_certain:
+        raise Unprivileged("rotate", path, f"the target would refuse every candidate like the last: {last.note}", hint)
     if record.refusals >= CANDIDATES:
         problem = f"the target has refused {record.refusals} candidates in a row, the last one with: "
-        hint = f"Mend the cause, then run `keyturn rotate {path} --force`"
         raise CandidateRejected("rotate", path, problem + record.history[-1].note, hint)

@@ -43,7 +43,7 @@ def guard_candidate(keyturn: Keyturn, attempt: Attempt) -> None:
     Raises Invalid, and CandidateRejected where another candidate may do.
     """
     check_target(keyturn, attempt.path, attempt.rotation)
-    keyturn.open_strategy(attempt.path).guard(attempt.serving, attempt.candidate)
+    keyturn.open_strategy(attempt.path).guard(attempt.guarded, attempt.candidate)
     whole = (attempt.ground or SecretFields({})).merged(attempt.candidate)
     for destination in keyturn.secret(attempt.path).destinations:
         for flaw in flaws(keyturn, destination, whole):
@@ -66,7 +66,7 @@ def check_target(keyturn: Keyturn, path: str, rotation: Rotation) -> None:
         return
     problem = f"rotation {rotation.token} was begun as {rotation.strategy} at {rotation.target or 'no target'}"
     hint = f"The catalogue says {strategy} at {target or 'no target'} now: put it back until that rotation is retired"
-    raise Invalid("go on with", path, problem, f"{hint}, or let --force leave behind what it has made there")
+    raise Invalid("go on with", path, problem, f"{hint}, or let --now leave behind what it has made there")
 
 
 def moved(keyturn: Keyturn, path: str, rotation: Rotation) -> str:

@@ -1,6 +1,6 @@
 """The whole protocol in one call: what a fleet's task runs, and what runs without a Prefect server."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -12,7 +12,9 @@ from keyturn.rotation import steps
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import UNFINISHED, Decision, decide_again, decide_on
 from keyturn.rotation.grace import all_in_step
-from keyturn.rotation.guard import guard_destinations
+from keyturn.rotation.guard import guard_destinations, moved
+from keyturn.rotation.missing import lay_ground
+from keyturn.rotation.previous import Retirement, state_of_previous
 from keyturn.rotation.recorded import recorded, written_together
 from keyturn.rotation.records import load
 from keyturn.rotation.revert import revert
@@ -45,19 +47,38 @@ class Outcome:
     fingerprint: str = ""
     destinations: tuple[Pushed, ...] = ()
     consumers: tuple[Told, ...] = ()
+    previous: str = ""
+    """What has become of the credential before it, and of what had to make way: whether it works, and until when."""
 
     def to_data(self) -> dict[str, Any]:
         """As JSON-ready data."""
         return asdict(self)
 
 
-def rotate(keyturn: Keyturn, path: str, trigger: Trigger = Trigger.SCHEDULE) -> Outcome:
+def rotate(
+    keyturn: Keyturn,
+    path: str,
+    trigger: Trigger = Trigger.SCHEDULE,
+    *,
+    end_previous: bool = False,
+    ground: int | None = None,
+    change_account: bool = False,
+) -> Outcome:
     """Replace one secret. Safe to run again: every step first asks whether it is done.
 
+    The credential before the last rotation, where it is not retired yet, holds it back while anything speaks against
+    its end; with ``end_previous`` it ends now, whoever uses it. Raises TerminalError, naming what holds it.
+
+    Where CURRENT was there and can't be read, Missing is raised; a person names the version whose fields are the
+    ``ground`` of the next one. With ``change_account`` it moves away from an account that the catalogue names no more,
+    which is retired like any other.
     The ledger is written twice: that it begins and with which steps, before the first of them, and what became of each.
     """
     with written_together(keyturn):
+        if ground is not None:
+            lay_ground(keyturn, path, ground, end_previous=end_previous)
         decision, record = decide_on(keyturn, path, trigger)
+        decision = replace(decision, changes_account=change_account)
         try:
             if decision.reverting and (rotation := reverting(keyturn, path)):
                 return settle(keyturn, path, rotation, State.REVERTED)
@@ -65,15 +86,22 @@ def rotate(keyturn: Keyturn, path: str, trigger: Trigger = Trigger.SCHEDULE) -> 
                 return finish(keyturn, path, decision)
         except Locked as held:
             return Outcome(path, State.HELD, str(held))
-        return replaced(keyturn, path, trigger, decision, record)
+        return replaced(keyturn, path, trigger, decision, record, end_previous=end_previous)
 
 
-def replaced(keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, record: Record) -> Outcome:
+def replaced(
+    keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, record: Record, *, end_previous: bool
+) -> Outcome:
     """From the decision on that record to the consumers; one entry of the ledger announces the steps."""
+    ended: Retirement | None = None
     why = decision.reason.message if decision.reason else ""
     note = f"{why}: {announced(keyturn, path)}"
     with recorded(keyturn, "rotate", path, note=note, announcing=ANNOUNCED) as doing:
         try:
+            if decision.reason != UNFINISHED:
+                guard_destinations(keyturn, path, urgent=decision.urgent)
+            if decision.unsettled:
+                ended = make_way(keyturn, path, trigger, decision.unsettled, end_previous=end_previous)
             rotation = replace_credential(keyturn, path, trigger, decision, record)
         except Locked as held:
             doing.note = f"held: {held.problem}"
@@ -81,8 +109,22 @@ def replaced(keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, 
         outcome = settle(keyturn, path, rotation, State.ROTATED, why)
         doing.version, doing.fingerprint, doing.note = rotation.version or 0, rotation.fingerprint, str(outcome.state)
     if decision.urgent:
-        retire(keyturn, path, Waive.GRACE)
-    return outcome
+        outcome = told_again(keyturn, outcome, rotation, retire(keyturn, path, Waive.GRACE))
+    return after(outcome, ended)
+
+
+def after(outcome: Outcome, ended: Retirement | None) -> Outcome:
+    """The outcome, which also says what was ended to make way."""
+    if ended is None or not ended.message:
+        return outcome
+    return replace(outcome, previous=f"{ended.message}. Now {outcome.previous}")
+
+
+def told_again(keyturn: Keyturn, outcome: Outcome, rotation: Rotation, retirement: Retirement) -> Outcome:
+    """The outcome, once what ``rotation`` replaced has been tried to retire."""
+    if outcome.state is not State.ROTATED:
+        return outcome
+    return replace(outcome, previous=state_of_previous(keyturn, outcome.path, rotation, retirement))
 
 
 def announced(keyturn: Keyturn, path: str) -> str:
@@ -104,11 +146,7 @@ def reverting(keyturn: Keyturn, path: str) -> Rotation | None:
 def replace_credential(
     keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, record: Record | None
 ) -> Rotation:
-    """From the decision on that record to the promotion. Raises Locked when another run is at it."""
-    if decision.reason != UNFINISHED:
-        guard_destinations(keyturn, path, urgent=decision.urgent)
-    if decision.unsettled:
-        make_way(keyturn, path, trigger, decision.unsettled)
+    """From the decision on that record to the promotion: candidates, until the target takes one. Raises Locked."""
     while True:
         try:
             return candidate_in_force(keyturn, path, decision, record)
@@ -127,16 +165,30 @@ def candidate_in_force(keyturn: Keyturn, path: str, decision: Decision, record: 
     return steps.promote(keyturn, attempt).rotation
 
 
-def make_way(keyturn: Keyturn, path: str, trigger: Trigger, token: str | None = None) -> None:
-    """Retire what the last rotation left; a forced one does so whatever speaks against it.
+def make_way(
+    keyturn: Keyturn, path: str, trigger: Trigger, token: str | None = None, *, end_previous: bool = False
+) -> Retirement:
+    """Retire what the last rotation left, on evidence; a suspicion, or ``end_previous``, ends it whoever uses it.
 
     Raises TerminalError, naming what holds the old credential.
     """
-    forced = trigger in (Trigger.FORCE, Trigger.COMPROMISE)
-    retirement = retire(keyturn, path, Waive.EVERYTHING if forced else Waive.NOTHING, token)
+    waive = Waive.EVERYTHING if end_previous or trigger is Trigger.COMPROMISE else Waive.NOTHING
+    if trigger is Trigger.FORCE and ends_nothing(keyturn, path):
+        waive = Waive.EVERYTHING
+    retirement = retire(keyturn, path, waive, token)
     if retirement.held_by:
-        problem = f"the credential before version {retirement.version} is not retired: {'; '.join(retirement.held_by)}"
-        raise TerminalError("rotate", path, problem, "Mend that, or force the rotation, which ends the old one at once")
+        names = f" ({retirement.names})" if retirement.names else ""
+        held_by = "; ".join(retirement.held_by)
+        problem = f"the credential before version {retirement.version}{names} is not retired: {held_by}"
+        hint = f"Nothing was changed. Mend that or wait; `keyturn rotate {path} --now --end-previous` ends it at once"
+        raise TerminalError("rotate", path, problem, hint)
+    return retirement
+
+
+def ends_nothing(keyturn: Keyturn, path: str) -> bool:
+    """Whether nobody can be cut off: no target knows what was before, or the catalogue leads to another one now."""
+    rotation = load(keyturn, path).retiring
+    return rotation is not None and (not rotation.ends or bool(moved(keyturn, path, rotation)))
 
 
 def finish(keyturn: Keyturn, path: str, decision: Decision) -> Outcome:
@@ -157,8 +209,9 @@ def settle(keyturn: Keyturn, path: str, rotation: Rotation, state: State, messag
     if rollout.refused and rotation.stage is Stage.PROMOTED:
         return settle(keyturn, path, revert(keyturn, path, rotation.token, rollout.refused), State.REVERTED)
     state, message = ending(rotation, state, message)
-    fingerprint = shown(rotation.fingerprint)
-    return Outcome(path, state, message, rotation.version, fingerprint, tuple(destinations), tuple(rollout.told))
+    previous = state_of_previous(keyturn, path, rotation, in_step=all_in_step(destinations))
+    arrived = (tuple(destinations), tuple(rollout.told))
+    return Outcome(path, state, message, rotation.version, shown(rotation.fingerprint), *arrived, previous)
 
 
 def ending(rotation: Rotation, state: State, message: str = "") -> tuple[State, str]:
@@ -174,12 +227,15 @@ def unsettled(outcome: Outcome) -> KeyturnError | None:
     said += [f"not acknowledged by: {', '.join(silent)}"] if silent else []
     if outcome.state is State.REVERTED:
         problem = "; ".join([f"{outcome.message}; version {outcome.version} holds the previous value again", *said])
-        hint = "Both credentials work until the grace is over. Mend the canary, then rotate again"
+        hint = f"{capital(outcome.previous)}. Mend the canary, then rotate again"
         return TerminalError("rotate", outcome.path, problem, hint)
     if not said:
         return None
     problem = f"version {outcome.version} is in force, but {'; '.join(said)}"
-    hint = (
-        "The old credential stays valid until then. Mend the cause; the next sync and retire runs go on by themselves"
-    )
+    hint = f"{capital(outcome.previous)}. Mend the cause; the next sync and retire runs go on by themselves"
     return TransientError("settle", outcome.path, problem, hint)
+
+
+def capital(text: str) -> str:
+    """The text as a sentence begins."""
+    return text[:1].upper() + text[1:]

@@ -1,7 +1,7 @@
 """After promotion: retire the old credential on evidence that nobody needs it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
@@ -12,10 +12,13 @@ from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import freezes
 from keyturn.rotation.grace import beyond_max_grace, counted, grace_over
 from keyturn.rotation.guard import moved
+from keyturn.rotation.missing import missing
+from keyturn.rotation.owners import another_owner
+from keyturn.rotation.previous import Retirement, named
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import insist_on_holding, load, save, take_over
 from keyturn.rotation.rollout import canary, tell
-from keyturn.rotation.sync import Pushed, look, sync
+from keyturn.rotation.sync import CopyState, Pushed, look, sync
 
 ROUNDS: Final = 5
 """How often a retirement begins again because others wrote the record meanwhile."""
@@ -27,16 +30,6 @@ class Waive(StrEnum):
     NOTHING = "nothing"
     GRACE = "grace"
     EVERYTHING = "everything"
-
-
-@dataclass(frozen=True)
-class Retirement:
-    """What became of the old credential; ``held_by`` is empty when it was retired."""
-
-    path: str
-    version: int | None
-    retired: bool
-    held_by: tuple[str, ...] = ()
 
 
 class Overtaken(Conflict):
@@ -78,16 +71,34 @@ def retired(keyturn: Keyturn, path: str, waive: Waive, token: str | None) -> Ret
         return spared(keyturn, path, record, rotation, SERVES_AGAIN)
     if elsewhere := moved(keyturn, path, rotation):
         return leave(keyturn, path, record, rotation, elsewhere, waive)
+    if others := another_owner(keyturn, path, rotation.ends):
+        return spared(keyturn, path, record, rotation, others)
     if rotation.stage is Stage.RETIRING:
         return end(keyturn, path, take_over(keyturn, path, record, rotation))
+    forced = waived(keyturn, path, rotation, waive)
+    if waive is Waive.EVERYTHING:
+        bring_copies_along(keyturn, path)
     copies = side_by_side(lambda place: look(keyturn, path, place), keyturn.secret(path).destinations)
     record, rotation = noted(keyturn, path, record, rotation, copies)
     held_by = tuple(obstacles(keyturn, path, rotation, waive, copies))
-    forced = waived(keyturn, path, rotation, waive)
     if held_by and not forced:
-        return Retirement(path, rotation.version, retired=False, held_by=held_by)
+        return Retirement(path, rotation.version, retired=False, held_by=held_by, names=named(rotation.ends))
     note = f"{forced}: {'; '.join(held_by)}" if held_by else ""
-    return end(keyturn, path, ending(keyturn, path, record, rotation, note))
+    return replace(end(keyturn, path, ending(keyturn, path, record, rotation, note)), cut_off=held_by)
+
+
+TRIES: Final = 3
+"""How often a copy is pushed to before an old credential ends that it may serve still."""
+
+
+def bring_copies_along(keyturn: Keyturn, path: str) -> list[Pushed]:
+    """Push to every copy, before what it may serve is ended: one whose answer was lost is tried again."""
+    copies = sync(keyturn, path)
+    for _ in range(TRIES - 1):
+        if all(copy.state is not CopyState.FAILED for copy in copies):
+            break
+        copies = sync(keyturn, path)
+    return copies
 
 
 def noted(
@@ -109,13 +120,13 @@ SERVES_AGAIN: Final = "CURRENT names the old credential again"
 def spared(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: str) -> Retirement:
     """Close the rotation without ending anything. Raises Overtaken."""
     close(keyturn, path, record, rotation, f"not ended: {why}")
-    return Retirement(path, rotation.version, retired=False)
+    return Retirement(path, rotation.version, retired=False, names=named(rotation.ends), left=why)
 
 
 def leave(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: str, waive: Waive) -> Retirement:
     """Keep waiting; a person who waives everything closes the rotation, and ends the credential by hand."""
     if waive is not Waive.EVERYTHING:
-        return Retirement(path, rotation.version, retired=False, held_by=(why,))
+        return Retirement(path, rotation.version, retired=False, held_by=(why,), names=named(rotation.ends))
     return spared(keyturn, path, record, rotation, why)
 
 
@@ -156,13 +167,15 @@ def end(keyturn: Keyturn, path: str, record: Record) -> Retirement:
     close(keyturn, path, record, rotation, rotation.note)
     if changed:
         sync(keyturn, path)
-    return Retirement(path, rotation.version, retired=True)
+    return Retirement(path, rotation.version, retired=True, names=named(rotation.ends))
 
 
 def not_ended(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -> str:
     """End it at the target; why that was left, empty where it was not."""
     if serves_again(keyturn, path, rotation):
         return SERVES_AGAIN
+    if others := another_owner(keyturn, path, rotation.ends):
+        return others
     insist_on_holding(keyturn, path, record)
     try:
         keyturn.open_strategy(path).revoke(rotation.ends, rotation.sequence)
@@ -196,6 +209,8 @@ def obstacles(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive, cop
     """Everything that speaks against ending the old credential now, in words for the person reading."""
     secret = keyturn.secret(path)
     found = []
+    if gone := missing(keyturn.hub.describe(path), Record(rotation)):
+        found.append(f"{gone}: what is old may be all that works")
     over = grace_over(keyturn, path, rotation)
     if not (waive is Waive.GRACE or rotation.urgent) and over and keyturn.hub_now() < over:
         found.append(f"its grace lasts until {over:%Y-%m-%d %H:%M:%S %Z}")
@@ -203,9 +218,23 @@ def obstacles(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive, cop
     found += [f"{c.store}:{c.name} is not in step: {c.error or c.state}" for c in copies if not c.in_step]
     silent = sorted(set(secret.consumers) - set(rotation.acknowledged))
     found += [f"{consumer} has not acknowledged version {rotation.version}" for consumer in silent]
+    if waive is Waive.EVERYTHING:
+        return [*found, *uses(keyturn, path, rotation)]
     # Asked last, and only once nothing else speaks against it: a target need not be asked every few minutes. A
     # session of a credential that others may know is no reason to keep it.
     return found or ([] if rotation.urgent else list(uses(keyturn, path, rotation)))
+
+
+def on_it(keyturn: Keyturn, path: str) -> Retirement | None:
+    """What ending the old credential now would cut off, with nothing changed; None where none waits for its end."""
+    rotation = load(keyturn, path).retiring
+    if rotation is None:
+        return None
+    if why := moved(keyturn, path, rotation):
+        return Retirement(path, rotation.version, retired=False, names=named(rotation.ends), left=why)
+    copies = side_by_side(lambda place: look(keyturn, path, place), keyturn.secret(path).destinations)
+    speaks_against = tuple(obstacles(keyturn, path, rotation, Waive.EVERYTHING, copies))
+    return Retirement(path, rotation.version, retired=False, held_by=speaks_against, names=named(rotation.ends))
 
 
 def frozen(keyturn: Keyturn, path: str, rotation: Rotation) -> list[str]:

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
-from keyturn.core.errors import CandidateRejected, Conflict, Locked, Superseded
+from keyturn.core.errors import CandidateRejected, Conflict, Invalid, Locked, Superseded, Unprivileged
 from keyturn.core.hub import EXPIRES_AT, ROTATED_AT, TOKEN, HubSecret
 from keyturn.core.policy import Reason
 from keyturn.core.record import Record, Rotation, Stage
@@ -13,10 +13,11 @@ from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.core.strategies import Change
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
-from keyturn.rotation.context import Keyturn, T
+from keyturn.rotation.context import Keyturn, T, catalogue_id
 from keyturn.rotation.decide import UNFINISHED, Decision, insist_on_room, promoted_last
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target, guard_candidate, moved
+from keyturn.rotation.missing import insist_on_current, read_current
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import (
     claim,
@@ -28,11 +29,13 @@ from keyturn.rotation.records import (
     save,
 )
 from keyturn.rotation.rendered import check_rendered
+from keyturn.rotation.undeclared import former_owner
 
 
 def resume(keyturn: Keyturn, path: str, token: str) -> Attempt:
     """The attempt again, for a step that is given only names. Raises Superseded when it is over."""
-    return Attempt(path, open_by(keyturn, path, token), keyturn.hub.read(path))
+    record = open_by(keyturn, path, token)
+    return Attempt(path, record, read_current(keyturn, path, record))
 
 
 def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Record | None = None) -> Attempt:
@@ -45,7 +48,7 @@ def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Record | None =
     done it, CandidateRejected when that one was the last of too many that the target has refused in a row.
     """
     record = seen if seen and not seen.rotation else claim(keyturn, path, load(keyturn, path))
-    attempt = Attempt(path, record, keyturn.hub.read(path))
+    attempt = Attempt(path, record, read_current(keyturn, path, record))
     astray = strayed(keyturn, attempt) if decision.by_hand else None
     if record.open and not astray:
         check_target(keyturn, path, record.open)
@@ -107,8 +110,10 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
     if base != decision.seen or decision.reason == UNFINISHED:
         problem = f"another run has finished with version {base} a moment ago"
         raise Locked("rotate", path, problem, "Nothing to do: it is done")
+    if not (base or record.version):
+        insist_on_new(keyturn, path)
     strategy = keyturn.open_strategy(path)
-    strategy.guard(attempt.serving, None)
+    strategy.guard(None if decision.changes_account else attempt.serving, None)
     rotation = Rotation(
         token=str(uuid.uuid4()),
         sequence=record.next_sequence(),
@@ -122,12 +127,22 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
         before=tuple(strategy.before_mint()),
         target=keyturn.target(path),
         urgent=decision.urgent,
+        catalogue=catalogue_id(keyturn),
+        changes_account=decision.changes_account,
     )
     if strategy.mints_at_target:
         opened = take(keyturn, attempt, rotation, None)
         return mint(keyturn, replace(attempt, record=renumbered(keyturn, path, opened, fresh=True)))
-    opened = take(keyturn, attempt, rotation, minted(keyturn, attempt))
+    opened = take(keyturn, attempt, rotation, minted(keyturn, attempt, rotation))
     return replace(attempt, record=renumbered(keyturn, path, opened, fresh=True))
+
+
+def insist_on_new(keyturn: Keyturn, path: str) -> None:
+    """Refuse a first version by an account that serves under a name that the catalogue had before. Raises Invalid."""
+    if old := former_owner(keyturn, path):
+        problem = f"its account is the one of {old}, which the catalogue declares no more: who uses it would be cut off"
+        hint = f"`keyturn rename {old} {path}` carries it over. Where nobody needs it, `keyturn forget {old}`"
+        raise Invalid("rotate", path, problem, hint)
 
 
 def take(keyturn: Keyturn, attempt: Attempt, rotation: Rotation, candidate: SecretFields | None) -> Record:
@@ -145,7 +160,7 @@ def mint(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     Raises Locked, and gives the candidate back, when another worker took the rotation over meanwhile.
     """
     insist_on_holding(keyturn, attempt.path, attempt.record)
-    pending, candidate = attempt.rotation.to(Stage.PENDING), minted(keyturn, attempt)
+    pending, candidate = attempt.rotation.to(Stage.PENDING), minted(keyturn, attempt, attempt.rotation)
     try:
         return replace(attempt, record=save(keyturn, attempt.path, attempt.record, pending, candidate))
     except Conflict:
@@ -154,9 +169,10 @@ def mint(keyturn: Keyturn, attempt: Attempt) -> Attempt:
         raise held(attempt.path, load(keyturn, attempt.path).rotation or attempt.rotation) from None
 
 
-def minted(keyturn: Keyturn, attempt: Attempt) -> SecretFields:
+def minted(keyturn: Keyturn, attempt: Attempt, rotation: Rotation) -> SecretFields:
     """A new candidate with the moment it was made, which tells it from every other version."""
-    candidate = keyturn.open_strategy(attempt.path).mint(attempt.ground)
+    strategy = keyturn.open_strategy(attempt.path)
+    candidate = strategy.mint(attempt.beside(strategy.makes, rotation))
     return candidate.merged({"rotated_at": keyturn.clock().isoformat()})
 
 
@@ -184,7 +200,9 @@ def trying(keyturn: Keyturn, attempt: Attempt, verb: Callable[[Change], T]) -> T
     try:
         return verb(attempt.change())
     except CandidateRejected as rejected:
-        abandon(keyturn, attempt, rejected.problem, refused=True)
+        certain = isinstance(rejected, Unprivileged)
+        why = f"{rejected.problem}. {rejected.hint}" if certain else rejected.problem
+        abandon(keyturn, attempt, why, refused=True, certain=certain)
         raise
 
 
@@ -266,6 +284,8 @@ def seen_again(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     """
     current = keyturn.hub.read(attempt.path)
     again = going_on(Attempt(attempt.path, open_by(keyturn, attempt.path, attempt.rotation.token), current))
+    if current is None:
+        insist_on_current(attempt.path, keyturn.hub.describe(attempt.path), again.record)
     if not again.in_force and not still_named(attempt.rotation.ends, ends(keyturn, again)):
         problem = "CURRENT names another credential than when this rotation began"
         raise Superseded("promote", attempt.path, problem, "Somebody wrote it by hand: run the rotation again")
@@ -283,4 +303,5 @@ def going_on(attempt: Attempt) -> Attempt:
 def unretired(path: str, rotation: Rotation) -> Locked:
     """Why a new rotation must wait for the last one's old credential."""
     problem = f"version {rotation.version} is promoted, and the credential before it is not retired yet"
-    return Locked("rotate", path, problem, f"Run `keyturn retire {path}` to see what holds it, or force it")
+    hint = f"`keyturn retire {path}` shows what holds it, and `keyturn rotate {path} --now --end-previous` ends it"
+    return Locked("rotate", path, problem, hint)

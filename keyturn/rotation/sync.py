@@ -5,12 +5,13 @@ from enum import StrEnum
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination, Drift, Update
-from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, NotOwned, TerminalError
+from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Missing, NotFound, NotOwned, TerminalError
 from keyturn.core.hub import EXPIRES_AT, HubSecret
 from keyturn.core.mapping import Unfit
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Copy, Creates, Lack, Marks
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.missing import missing, remedies
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import load
 
@@ -89,7 +90,7 @@ def converge(keyturn: Keyturn, path: str, destination: Destination, overtaken: i
         wanted = keyturn.hub.read(path)
         if wanted is None:
             take_back(keyturn, path, destination, overtaken, whole=True)
-            raise nothing_to_push(path)
+            raise nothing_to_push(keyturn, path)
         text = text_of(wanted, destination)
         marks = marked(keyturn, wanted, destination, text)
         stands, found = compare_by(keyturn, marks, destination)
@@ -144,11 +145,14 @@ def current(keyturn: Keyturn, path: str) -> HubSecret:
     """CURRENT. Raises NotFound when there is none to push."""
     if secret := keyturn.hub.read(path):
         return secret
-    raise nothing_to_push(path)
+    raise nothing_to_push(keyturn, path)
 
 
-def nothing_to_push(path: str) -> NotFound:
-    """Why there is none."""
+def nothing_to_push(keyturn: Keyturn, path: str) -> NotFound:
+    """Why there is none: there never was one, or what was there can't be read, and its copies stay as they are."""
+    info = keyturn.hub.describe(path)
+    if gone := missing(info, load(keyturn, path)):
+        return Missing("push", path, f"{gone}; its copies are left alone", remedies(path, info))
     return NotFound("push", path, "the hub has no version of it", "Rotate it once, or write its first version")
 
 
@@ -240,6 +244,21 @@ def write(
     check_fits(keyturn, destination, value)
     store.write(destination.name, value, marks, found, expires_at=wanted.marked(EXPIRES_AT))
     return outcome(destination, CopyState.UPDATED if found else CopyState.CREATED, marks)
+
+
+def take_over_copy(keyturn: Keyturn, old: str, new: str, destination: Destination) -> Pushed:
+    """Let a copy that bears the name ``old`` bear ``new``, and serve its CURRENT; an error is part of the answer."""
+    try:
+        wanted = current(keyturn, new)
+        text = text_of(wanted, destination)
+        marks = marked(keyturn, wanted, destination, text)
+        found = keyturn.open_store(destination.store).find(destination.name)
+        if found and found.marks and found.marks.source == old:
+            with recorded(keyturn, "push", new, place=destination.label, note=f"it was the copy of {old}"):
+                return write(keyturn, wanted, destination, text, marks, found)
+    except KeyturnError as error:
+        return failed(destination, error)
+    return push(keyturn, new, destination)
 
 
 def check_fits(keyturn: Keyturn, destination: Destination, value: Sensitive) -> None:

@@ -38,7 +38,8 @@ class AccountStrategy(LoginStrategy):
         for named in (username(current), username(candidate)):
             if named is not None and named not in self.users:
                 problem = f"the secret names {named}, which is not one of its users"
-                hint = "Name it in the secret's rotation, or write a user of this secret into the hub"
+                hint = "Name it in the secret's rotation, or move on to its users"
+                hint += ": `keyturn rotate PATH --now --change-account`, which retires the other one as usual"
                 raise Invalid("rotate", f"{self.target.name}:{named}", problem, hint)
 
     def cut(self, credential: SecretFields, sequence: int) -> Cut:

@@ -145,7 +145,7 @@ class VaultDynamic(LoginStrategy):
         lease = self.engine.lease(ends["lease_id"])
         if lease is None:
             problem = "the lease has ended, so its account can't log in any more"
-            raise NotFound("renew", ends["lease_id"], problem, f"Replace it now: `keyturn rotate {self.path} --force`")
+            raise NotFound("renew", ends["lease_id"], problem, f"Replace it now: `keyturn rotate {self.path} --now`")
         if wants_renewal(lease):
             self.engine.renew(ends["lease_id"])
 

@@ -7,11 +7,10 @@ from typing import get_args
 
 import pytest
 
-from keyturn.core.errors import CandidateRejected
+from keyturn.core.errors import CandidateRejected, Unprivileged
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.decide import CANDIDATES
 from keyturn.rotation.records import load
 from keyturn.rotation.run import State, rotate
 from keyturn.rotation.settle import retire
@@ -84,7 +83,7 @@ def test_giving_up_refused_candidates_can_be_killed_anywhere_and_the_next_run_fi
     with Row(site, Refused()) as row:
         lane = row.lanes[0]
         ended = lane.zygote.run(lane.job(Refused().make(site)))
-        assert ended.error.startswith(CandidateRejected.__name__)
+        assert ended.error.startswith(Unprivileged.__name__)
         places = list(enumerate(ended.boundaries))[::3]
         shares = list(zip(row.lanes, (places[start::AT_ONCE] for start in range(AT_ONCE)), strict=True))
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -118,11 +117,11 @@ def killed(site: Site, lane: Lane, number: int, place: str) -> list[str]:
 
 
 def given_up(site: Site, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
-    """CURRENT is as it was and works, the candidates' account is closed, nothing is open, and three were enough."""
+    """CURRENT is as it was and works, the candidates' account is closed, nothing is open, and one was enough."""
     record = load(keyturn, secret.path)
     if record.rotation or record.candidate or {past.stage for past in record.history} != {Stage.ABANDONED}:
         yield f"the record is {record}"
-    if record.refusals != CANDIDATES:
+    if record.refusals != 1:
         yield f"{record.refusals} candidates were refused"
     if site.lab.current(secret) != secret.first or not site.lab.logs_in(secret.first):
         yield "CURRENT is not what it was"

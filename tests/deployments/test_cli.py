@@ -180,11 +180,34 @@ def test_a_secret_is_rotated_without_prefect_and_its_history_tells_it(shop: Shop
 
     past = told("history", path)
     assert past["version"] == 2
+    assert f"(username {before['username']}) still works; it ends " in done["previous"]
     rotation = past["rotations"][0]
     assert (rotation["version"], rotation["state"], rotation["reason"]) == (2, "promoted", "Forced")
     assert rotation["fingerprint"] == done["fingerprint"]
     assert rotation["acknowledged"] == ["app"]
     assert [version["sequence"] for version in past["versions"]] == [rotation["sequence"], None]
+
+
+def test_a_rotation_that_would_end_what_is_in_use_does_nothing_and_ending_it_takes_a_word_of_its_own(
+    shop: Shop,
+) -> None:
+    path = shop.database.path
+    before = shop.lab.current(shop.database)
+    told("rotate", path, "--now", "--local")
+    held = keyturn("rotate", path, "--now", "--local")
+    assert (held.exit_code, held.stdout) == (1, "")
+    assert "is not retired: its grace lasts until" in held.stderr
+    assert f"keyturn rotate {path} --now --end-previous" in held.stderr
+    assert shop.lab.logs_in(before)
+    unasked = keyturn("rotate", path, "--now", "--end-previous", "--local")
+    assert unasked.exit_code == 2
+    assert "there is no terminal to ask on: give --yes" in unasked.output
+    assert shop.lab.logs_in(before)
+    done = told("rotate", path, "--now", "--end-previous", "--yes", "--local")
+    assert done["previous"].startswith(
+        f"ended the credential before version 2 (username {before['username']}); cut off"
+    )
+    assert not shop.lab.logs_in(before)
 
 
 def test_a_secret_that_is_not_due_is_left_alone(shop: Shop) -> None:

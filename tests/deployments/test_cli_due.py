@@ -146,7 +146,7 @@ def test_a_freeze_holds_a_secret_back_and_one_that_is_late_is_an_alarm(calendar:
     calendar.due("--check", held)
     result = keyturn("due", "--check", code=1)
     assert f"error: check {late}: rotated " in result.stderr
-    assert f"remedy: See what holds it, then rotate it now: `keyturn rotate {late} --force`" in result.stderr
+    assert f"remedy: See what holds it, then rotate it now: `keyturn rotate {late} --now`" in result.stderr
     assert "LATE: rotated" in " ".join(result.stdout.split())
     assert keyturn("status").stdout.count("late, due in") == 1
 

@@ -84,6 +84,9 @@ def test_without_a_prefect_server_none_is_made_up(tmp_path: Path) -> None:
         ["retire", "--force"],
         ["retire", "a/b", "--force", "--early"],
         ["rotate", "a/b", "--force", "--compromised"],
+        ["rotate", "a/b", "--now", "--compromised"],
+        ["rotate", "a/b", "--end-previous", "--yes"],
+        ["rotate", "a/b", "--now", "--end-previous"],
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str], tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from tests.support.lab import Declared
 STATED: Final = (Superseded, Locked, Conflict)
 """How a worker that comes too late may fail."""
 
-AT_EASE: Final = ("usable", "PostgreSQL.sessions", "PostgreSQL._missing_privileges")
+AT_EASE: Final = ("usable", "PostgreSQL._acting", "PostgreSQL.sessions", "PostgreSQL._missing_privileges")
 """The statements that change nothing, and hold no lock."""
 
 
@@ -126,7 +126,7 @@ class Suspensions:
         """What was wrong while newer runs did without the suspended worker."""
         for trigger in [Trigger.SCHEDULE, *[Trigger.FORCE] * further]:
             try:
-                outcome = rotate(keyturn, secret.path, trigger)
+                outcome = rotate(keyturn, secret.path, trigger, end_previous=trigger is Trigger.FORCE)
             except KeyturnError as error:
                 yield f"a newer run failed: {type(error).__name__}: {error}"
                 return

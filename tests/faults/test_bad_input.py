@@ -1,6 +1,6 @@
 """What people get wrong: one error each that says where and what to do, nothing changed, and mending it is enough.
 
-Each is shown as ``keyturn rotate PATH --force --local`` shows it.
+Each is shown as ``keyturn rotate PATH --now --local`` shows it.
 """
 
 import dataclasses

@@ -43,7 +43,7 @@ def test_workers_whose_clocks_differ_take_turns_and_order_holds(lab: Lab, off: t
     sequences = []
     with Patient(lab.hub, secret.path, lab.logs_in) as client:
         for number, keyturn in enumerate(workers, start=2):
-            assert rotate(keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+            assert rotate(keyturn, secret.path, Trigger.FORCE, end_previous=True).state is State.ROTATED
             rotation = worker(lab, secret).record().retiring
             assert rotation is not None
             sequences.append(rotation.sequence)
@@ -62,7 +62,7 @@ def test_a_late_worker_is_late_whatever_its_clock_says(lab: Lab, off: timedelta)
     newer = replace(wrong(lab, secret, -off), patience=0.0)
     assert rotate(newer, secret.path).state is State.ROTATED
     for _ in range(2):
-        assert rotate(newer, secret.path, Trigger.FORCE).state is State.ROTATED
+        assert rotate(newer, secret.path, Trigger.FORCE, end_previous=True).state is State.ROTATED
     current = lab.current(secret)
     for write in (steps.install, steps.promote):
         with pytest.raises((Superseded, Conflict)):

@@ -164,9 +164,7 @@ def test_a_target_that_moved_while_a_rotation_was_open_is_refused_until_somebody
     moved = dataclasses.replace(opened, catalogue=catalogue)
     with application(lab, secret) as client:
         left = candidate(moved, secret.path)
-        with pytest.raises(
-            Invalid, match=r"was begun as alternating-users at postgresql 127\.0\.0\.1 .* or let --force"
-        ):
+        with pytest.raises(Invalid, match=r"was begun as alternating-users at postgresql 127\.0\.0\.1 .* or let --now"):
             rotate(moved, secret.path)
         assert candidate(moved, secret.path) == left
         assert rotate(moved, secret.path, Trigger.FORCE).state is State.ROTATED

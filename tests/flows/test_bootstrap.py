@@ -213,7 +213,7 @@ def test_a_late_secret_is_reported_once_a_day(installed: Installed, prefect: Pre
     wait_for(lambda: told(other))
     (message,) = wait_for(lambda: told(late))
     assert message.startswith(f"Keyturn: {late} is late\nbeyond its maximum age\n\nSecret: {late}\nRemedy: ")
-    assert f"`keyturn rotate {late} --force`" in message
+    assert f"`keyturn rotate {late} --now`" in message
 
     for path, hours in ((late, 23), (late, 25), (late, 25.25), (other, 25)):
         remind(path, hours)

@@ -27,7 +27,7 @@ def test_a_login_that_is_refused_is_reported_and_a_run_with_nothing_to_try_leave
     subject = f"Keyturn: {changed.path} does not log in\n"
     said = wait_for(lambda: next((m for m in pager.messages if m.startswith(subject)), None), 30)
     assert said.splitlines()[1].startswith("CURRENT, version 1, does not log in since ")
-    assert f"`keyturn rotate {changed.path} --force`" in said
+    assert f"`keyturn rotate {changed.path} --now`" in said
 
     idle = ended(check_logins)
     assert (idle.is_completed(), idle.message) == (True, "nothing was due")

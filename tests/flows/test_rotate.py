@@ -43,11 +43,15 @@ def test_the_deployment_rotates_pushes_and_tells_once(
     assert consumer.versions(secret.path) == [2]
     rows = [(row["what"], row["name"], row["state"]) for row in installed.rows(told["id"])]
     place = f"aws:{site.place(secret, 'aws').name}"
+    works = rows[-1][-1]
+    assert works.startswith(f"the credential before it (username {secret.users[0]}) still works; it ends ")
     assert rows == [
         ("secret", secret.path, "rotated"),
         ("destination", place, "created"),
         ("consumer", "app", "acknowledged"),
+        ("credential before", secret.path, works),
     ]
+    assert told["state"]["message"] == f"rotated: version 2 is in force; {works}"
 
 
 def test_a_secret_that_is_not_due_stays_until_it_is_forced(build: Build, lab: Lab) -> None:

@@ -1,6 +1,6 @@
 """What ``SHOW GRANTS`` says, as MariaDB 11.8 and the manual of MySQL 8.0 show it."""
 
-from keyturn.providers.mysql_grants import User, lacking, parsed, quoted
+from keyturn.providers.mysql_grants import User, parsed, quoted
 
 ANNA = User("anna", "%")
 BERT = User("bert", "10.%")
@@ -64,16 +64,6 @@ def test_it_acts_as_a_role_that_is_its_default() -> None:
     grants = parsed(MARIADB, ANNA)
     assert grants.acts_as("`owner`")
     assert not grants.acts_as("`keeper`")
-
-
-def test_what_one_lacks_is_told_unless_all_is_granted_there() -> None:
-    model = parsed(["GRANT SELECT, INSERT ON `app`.* TO `anna`@`%`", "GRANT DROP ON `b`.* TO `anna`@`%`"], ANNA)
-    assert lacking(parsed(["GRANT INSERT ON `app`.* TO `bert`@`10.%`"], BERT), model) == [
-        "DROP on `b`.*",
-        "SELECT on `app`.*",
-    ]
-    assert lacking(parsed(["GRANT ALL PRIVILEGES ON `app`.* TO `bert`@`10.%`"], BERT), model) == ["DROP on `b`.*"]
-    assert lacking(model, model) == []
 
 
 def test_a_name_with_a_backtick_stays_one_identifier() -> None:

@@ -21,6 +21,7 @@ from keyturn.core.errors import (
     KeyturnError,
     Superseded,
     Unavailable,
+    Unprivileged,
     UnsupportedOperation,
 )
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -247,6 +248,84 @@ def test_a_candidate_that_lacks_a_privilege_is_rejected_and_it_is_named(
         target.check_login(other, new, like=user)
     assert_silent(caught.value, new)
     lab.sql(grant(secret).rpartition("; ")[2].replace(f" TO {user}", f" TO {other}"))
+    target.check_login(other, new, like=user)
+
+
+def inherited(secret: Declared) -> str:
+    role = f"{secret.owner}_readers"
+    return (
+        f"CREATE ROLE {role}; GRANT {role} TO {secret.owner};"
+        f" CREATE TABLE {secret.owner}_t (n int, m int); CREATE SEQUENCE {secret.owner}_q;"
+        f" GRANT SELECT ON {secret.owner}_t TO {role}, {secret.users[0]};"
+        f" GRANT UPDATE (n) ON {secret.owner}_t TO {role}, {secret.users[0]};"
+        f" GRANT USAGE ON SEQUENCE {secret.owner}_q TO {role}, {secret.users[0]}"
+    )
+
+
+def test_a_right_that_the_candidate_inherits_counts_like_one_of_its_own(
+    lab: Lab, target: PostgreSQL, secret: Declared, user: str, other: str
+) -> None:
+    new = password()
+    target.set_password(other, new, sequence=1, like=user, member_of=secret.owner)
+    lab.sql(inherited(secret))
+    target.check_login(other, new, like=user)
+
+
+def test_a_right_that_is_out_of_force_in_the_candidates_sessions_is_missed(
+    lab: Lab, target: PostgreSQL, secret: Declared, user: str, other: str
+) -> None:
+    new = password()
+    target.set_password(other, new, sequence=1, like=user, member_of=secret.owner)
+    lab.sql(f"CREATE TABLE {secret.owner}_t (n int); GRANT SELECT ON {secret.owner}_t TO {other}, {user}")
+    lab.sql(f"ALTER ROLE {user} RESET role")  # from here on it acts as itself, and what it was granted is in force
+    with pytest.raises(Unprivileged, match=f"it lacks: SELECT on {secret.owner}_t") as refused:
+        target.check_login(other, new, like=user)
+    grant = refused.value.hint.removeprefix("Run as the database's administrator: ")
+    assert grant == f'GRANT SELECT ON TABLE {secret.owner}_t TO "{secret.owner}"'
+    lab.sql(grant)
+    target.check_login(other, new, like=user)
+
+
+def function(secret: Declared) -> tuple[str, str]:
+    name = f"{secret.owner}_f"
+    made = f"CREATE FUNCTION {name}() RETURNS int LANGUAGE sql AS 'SELECT 1'; REVOKE EXECUTE ON FUNCTION {name}()"
+    return f"{made} FROM PUBLIC; GRANT EXECUTE ON FUNCTION {name}() TO {{user}}", rf"EXECUTE on routine {name}\(\)"
+
+
+def column(secret: Declared) -> tuple[str, str]:
+    name = f"{secret.owner}_t"
+    return f"CREATE TABLE {name} (n int); GRANT UPDATE (n) ON {name} TO {{user}}", rf"UPDATE on column {name}\.n"
+
+
+def table_of_its_own(secret: Declared) -> tuple[str, str]:
+    name = f"{secret.owner}_t"
+    return f"CREATE TABLE {name} (n int); ALTER TABLE {name} OWNER TO {{user}}", f"ownership of table {name}"
+
+
+def row_policy(secret: Declared) -> tuple[str, str]:
+    name = f"{secret.owner}_t"
+    made = (
+        f"CREATE TABLE {name} (n int); GRANT SELECT ON {name} TO PUBLIC; ALTER TABLE {name} ENABLE ROW LEVEL SECURITY"
+    )
+    return f"{made}; CREATE POLICY own ON {name} TO {{user}} USING (true)", f"the row policy own on {name}"
+
+
+def attribute(secret: Declared) -> tuple[str, str]:
+    return "ALTER ROLE {user} BYPASSRLS", "bypassrls"
+
+
+@pytest.mark.parametrize("made", [function, column, table_of_its_own, row_policy, attribute])
+def test_what_only_the_account_that_serves_may_do_is_named_with_the_statement_that_mends_it(
+    lab: Lab, target: PostgreSQL, secret: Declared, user: str, other: str, made: Callable[[Declared], tuple[str, str]]
+) -> None:
+    new = password()
+    target.set_password(other, new, sequence=1, like=user, member_of=secret.owner)
+    statements, lacks = made(secret)
+    lab.sql(f"ALTER ROLE {user} RESET role")
+    lab.sql(statements.format(user=user))
+    with pytest.raises(Unprivileged, match=f"it lacks: {lacks}") as refused:
+        target.check_login(other, new, like=user)
+    lab.sql(refused.value.hint.removeprefix("Run as the database's administrator: "))
     target.check_login(other, new, like=user)
 
 

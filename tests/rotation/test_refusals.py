@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyturn.core.errors import CandidateRejected, Unavailable
+from keyturn.core.errors import CandidateRejected, Unavailable, Unprivileged
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
@@ -60,7 +60,7 @@ def test_the_schedule_stops_after_three_and_says_so_without_asking_the_target_ag
         rotate(run.keyturn, secret.path)
     for _ in range(2):
         with pytest.raises(
-            CandidateRejected, match=f"refused 3 candidates in a row.*keyturn rotate {secret.path} --force"
+            CandidateRejected, match=f"refused 3 candidates in a row.*keyturn rotate {secret.path} --now"
         ):
             rotate(run.keyturn, secret.path)
     assert len(asked) == 3
@@ -122,3 +122,22 @@ def test_a_candidate_that_current_made_useless_is_not_counted_as_refused(lab: La
     run = worker(lab, secret)
     assert rotate(run.keyturn, secret.path).state is State.ROTATED
     assert [(past.stage, past.refused) for past in run.record().history] == [(Stage.ABANDONED, False)]
+
+
+def test_a_refusal_that_is_certain_makes_one_candidate_and_one_error_with_the_remedy(
+    lab: Lab, secret: Declared
+) -> None:
+    lab.sql(f"CREATE TABLE {secret.owner}_t (n int); GRANT SELECT ON {secret.owner}_t TO {secret.users[0]}")
+    run = due(lab, secret)
+    grant = f'GRANT SELECT ON TABLE {secret.owner}_t TO "{secret.owner}"'
+    with pytest.raises(Unprivileged, match=f"it lacks: SELECT on {secret.owner}_t. .*{grant}"):
+        rotate(run.keyturn, secret.path)
+    for _ in range(2):
+        with pytest.raises(Unprivileged, match=f"would refuse every candidate like the last: .*{grant}") as refused:
+            rotate(run.keyturn, secret.path)
+        assert f"keyturn rotate {secret.path} --now" in refused.value.hint
+    assert [past.stage for past in run.record().history] == [Stage.ABANDONED]
+    assert lab.logs_in(secret.first)
+    lab.sql(grant)
+    assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert lab.logs_in(lab.current(secret))

@@ -9,8 +9,9 @@ import pytest
 from keyturn.core.errors import KeyturnError, Superseded
 from keyturn.core.record import Rotation, Stage
 from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.previous import Retirement
 from keyturn.rotation.revert import revert
-from keyturn.rotation.settle import Retirement, Waive, retire
+from keyturn.rotation.settle import Waive, retire
 from tests.rotation.helpers import Worker, worker
 from tests.support.boundaries import Boundaries
 from tests.support.hooks import ELSEWHERE, Once, dead_holder, raising

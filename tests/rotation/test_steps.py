@@ -114,11 +114,14 @@ def test_a_secret_without_a_version_is_made(lab: Lab) -> None:
     assert set(lab.current(secret)) == {"value", "rotated_at"}
 
 
-def test_a_secret_whose_newest_version_was_deleted_gets_the_next_one(lab: Lab) -> None:
+def test_a_secret_whose_newest_version_was_deleted_gets_the_next_one_once_a_person_gives_it_back(lab: Lab) -> None:
     secret = lab.generated()
     lab.root.secrets.kv.v2.delete_latest_version_of_secret(secret.path, mount_point="secret")
-    outcome = rotate(lab.open(secret).keyturn, secret.path, Trigger.FORCE)
+    with pytest.raises(Missing):
+        rotate(lab.open(secret).keyturn, secret.path, Trigger.FORCE)
+    outcome = rotate(lab.open(secret).keyturn, secret.path, Trigger.FORCE, ground=1)
     assert (outcome.state, outcome.version) == (State.ROTATED, 2)
+    assert lab.current(secret)["endpoint"] == secret.first["endpoint"]
 
 
 # --- stage -------------------------------------------------------------------------------------------------

@@ -181,7 +181,7 @@ def test_leases_are_kept_alive_and_one_that_has_ended_is_told(lab: Lab, hub: Vau
     assert standing.left > timedelta(hours=23)
     lab.database.revoke(lease_id)
     said = keep_alive(keyturn, [dynamic.secret.path])[dynamic.secret.path]
-    assert f"keyturn rotate {dynamic.secret.path} --force" in said
+    assert f"keyturn rotate {dynamic.secret.path} --now" in said
 
 
 def test_open_sessions_of_the_old_account_hold_its_end(
@@ -218,7 +218,7 @@ def test_a_certificate_is_renewed_when_two_thirds_of_its_life_are_over_and_soone
     for secret, days in ((certificate.secret, 10), (sooner, 5)):
         clock = Clock()
         keyturn = opened(lab, hub, secret, clock)
-        rotate(keyturn, secret.path, Trigger.FORCE)
+        rotate(keyturn, secret.path, Trigger.FORCE, end_previous=True)
         clock.advance(timedelta(days=days, minutes=-5))
         retire(keyturn, secret.path)
         assert rotate(keyturn, secret.path).state is State.NOT_DUE

@@ -220,7 +220,7 @@ def test_current_whose_lease_has_ended_says_what_to_run(hub: VaultHub, over_post
     made = strategy(hub, over_postgresql, over_postgresql.dynamic())
     ends = made.ends(made.mint(None))
     made.revoke(ends, 5)
-    with pytest.raises(NotFound, match="keyturn rotate apps/contract --force") as caught:
+    with pytest.raises(NotFound, match="keyturn rotate apps/contract --now") as caught:
         made.keep_alive(ends)
     assert ends["lease_id"] in str(caught.value)
 

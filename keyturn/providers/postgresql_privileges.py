@@ -1,0 +1,192 @@
+"""What one PostgreSQL account may do and another may not, in force: inherited, or as the role that it acts as.
+
+Asked of the server's own ``has_*_privilege`` functions, since a right has many ways to an account and only they know
+them all (PostgreSQL, "Access Privilege Inquiry Functions").
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from keyturn.providers.accounts import Missing
+
+WHO: Final = """
+WITH who AS (
+    SELECT model.oid AS model, model.rolname AS model_name, coalesce(acts.oid, model.oid) AS model_acts,
+           account.oid AS account, account_acts.oid AS account_acts
+      FROM pg_roles model
+      JOIN pg_roles account ON account.rolname = %(account)s
+      JOIN pg_roles account_acts ON account_acts.rolname = %(acts_as)s
+      LEFT JOIN LATERAL (
+           SELECT substr(said, 6) AS name FROM pg_db_role_setting s, unnest(s.setconfig) said
+            WHERE s.setrole = model.oid AND said LIKE 'role=%%'
+              AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+            ORDER BY s.setdatabase DESC LIMIT 1) setting ON true
+      LEFT JOIN pg_roles acts ON acts.rolname = setting.name AND pg_has_role(model.oid, acts.oid, 'MEMBER')
+     WHERE model.rolname = %(like)s)
+"""
+"""The two accounts, and the roles that they act as from login on: the one that serves is not logged in as."""
+
+LACKS: Final = (
+    "(({0} AND NOT {2}) OR ({1} AND NOT {2} AND NOT {3}))"  # what is in force must be in force, the rest within reach
+)
+"""From what the roles model_acts, model, account_acts and account may do."""
+
+
+def lacks(asked: str) -> str:
+    """The condition that the candidate lacks what ``asked`` asks of the role in its place."""
+    return LACKS.format(*(asked.format(f"who.{role}") for role in ("model_acts", "model", "account_acts", "account")))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of object with an access list: where it is listed, and how a right on it is asked for."""
+
+    word: str
+    catalog: str
+    acl: str
+    owner: str
+    name: str
+    inquiry: str
+    privileges: tuple[str, ...]
+    only: str = "true"
+
+    @property
+    def query(self) -> str:
+        """Every privilege that the candidate lacks, and the statement that gives it.
+
+        What nobody but owner and PUBLIC was granted is left out: it tells no two accounts apart.
+        """
+        privileges = ", ".join(f"'{privilege}'" for privilege in self.privileges)
+        place = "" if self.word == "TABLE" else f"{self.word.lower()} "
+        return f"""
+SELECT 4, p || ' on {place}' || {self.name}, 'GRANT ' || p || ' ON {self.word} ' || {self.name} || ' TO %%s'
+  FROM who, {self.catalog} t, unnest(ARRAY[{privileges}]) p
+ WHERE {self.only} AND EXISTS (SELECT FROM aclexplode(t.{self.acl}) WHERE grantee NOT IN (0, t.{self.owner}))
+   AND {lacks(f"{self.inquiry}({{}}, t.oid, p)")}"""  # noqa: S608  all of it stands in this module
+
+
+TABLE: Final = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+
+KINDS: Final = (
+    Kind(
+        "TABLE",
+        "pg_class",
+        "relacl",
+        "relowner",
+        "t.oid::regclass",
+        "has_table_privilege",
+        TABLE,
+        "t.relkind <> 'S' AND t.relpersistence <> 't'",
+    ),
+    Kind(
+        "SEQUENCE",
+        "pg_class",
+        "relacl",
+        "relowner",
+        "t.oid::regclass",
+        "has_sequence_privilege",
+        ("USAGE", "SELECT", "UPDATE"),
+        "t.relkind = 'S' AND t.relpersistence <> 't'",
+    ),
+    Kind(
+        "SCHEMA",
+        "pg_namespace",
+        "nspacl",
+        "nspowner",
+        "quote_ident(t.nspname)",
+        "has_schema_privilege",
+        ("USAGE", "CREATE"),
+    ),
+    Kind("ROUTINE", "pg_proc", "proacl", "proowner", "t.oid::regprocedure", "has_function_privilege", ("EXECUTE",)),
+    Kind("TYPE", "pg_type", "typacl", "typowner", "t.oid::regtype", "has_type_privilege", ("USAGE",)),
+    Kind(
+        "LANGUAGE",
+        "pg_language",
+        "lanacl",
+        "lanowner",
+        "quote_ident(t.lanname)",
+        "has_language_privilege",
+        ("USAGE",),
+    ),
+    Kind(
+        "FOREIGN SERVER",
+        "pg_foreign_server",
+        "srvacl",
+        "srvowner",
+        "quote_ident(t.srvname)",
+        "has_server_privilege",
+        ("USAGE",),
+    ),
+    Kind(
+        "DATABASE",
+        "pg_database",
+        "datacl",
+        "datdba",
+        "quote_ident(t.datname)",
+        "has_database_privilege",
+        ("CONNECT", "CREATE", "TEMPORARY"),
+    ),
+)
+
+COLUMNS: Final = f"""
+SELECT 4, p || ' on column ' || t.attrelid::regclass || '.' || quote_ident(t.attname),
+       'GRANT ' || p || ' (' || quote_ident(t.attname) || ') ON TABLE ' || t.attrelid::regclass || ' TO %%s'
+  FROM who, pg_attribute t, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) p
+ WHERE t.attacl IS NOT NULL AND NOT t.attisdropped
+   AND {lacks("has_column_privilege({}, t.attrelid, t.attnum, p)")}"""  # noqa: S608  all of it stands in this module
+
+ATTRIBUTES: Final = """
+SELECT 1, lower(attribute), 'ALTER ROLE %%s ' || attribute
+  FROM who JOIN pg_roles model ON model.oid = who.model_acts
+       JOIN pg_roles candidate ON candidate.oid = who.account_acts,
+       LATERAL (VALUES ('SUPERUSER', model.rolsuper, candidate.rolsuper),
+                       ('BYPASSRLS', model.rolbypassrls, candidate.rolbypassrls),
+                       ('CREATEDB', model.rolcreatedb, candidate.rolcreatedb),
+                       ('CREATEROLE', model.rolcreaterole, candidate.rolcreaterole)) has (attribute, held, given)
+ WHERE held AND NOT given AND NOT candidate.rolsuper"""
+
+OWNED: Final = """
+SELECT 2, 'ownership of ' || pg_describe_object(d.classid, d.objid, d.objsubid),
+       'REASSIGN OWNED BY ' || quote_ident(who.model_name) || ' TO %%s'
+  FROM who JOIN pg_shdepend d ON d.refclassid = 'pg_authid'::regclass AND d.refobjid = who.model AND d.deptype = 'o'
+ WHERE d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+   AND d.classid NOT IN ('pg_default_acl'::regclass, 'pg_user_mapping'::regclass)
+   AND NOT EXISTS (SELECT FROM pg_class c WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid
+                      AND c.relpersistence = 't')
+   AND NOT pg_has_role(who.account_acts, who.model, 'USAGE')"""
+"""What belongs to the account that serves by itself: only who is a member of it may use that like an owner."""
+
+MEMBERSHIPS: Final = """
+SELECT 3, 'member of ' || r.oid::regrole, 'GRANT ' || r.oid::regrole || ' TO %%s'
+  FROM who, pg_roles r, pg_roles model
+ WHERE model.oid = who.model AND NOT model.rolsuper AND r.oid <> who.model AND pg_has_role(who.model, r.oid, 'MEMBER')
+   AND NOT pg_has_role(who.account, r.oid, 'MEMBER')"""
+"""The roles that it may become, however many steps away."""
+
+POLICIES: Final = """
+SELECT 4, 'the row policy ' || quote_ident(p.polname) || ' on ' || p.polrelid::regclass,
+       'ALTER POLICY ' || quote_ident(p.polname) || ' ON ' || p.polrelid::regclass || ' TO ' ||
+       (SELECT string_agg(one::regrole::text, ', ') FROM unnest(p.polroles) one) || ', %%s'
+  FROM who, pg_policy p
+ WHERE p.polpermissive AND who.model_acts = ANY(p.polroles) AND NOT EXISTS (
+       SELECT FROM unnest(p.polroles) one WHERE one = 0 OR pg_has_role(who.account_acts, one, 'USAGE'))"""
+
+QUERY: Final = (
+    WHO
+    + "\nUNION ALL ".join([ATTRIBUTES, OWNED, MEMBERSHIPS, COLUMNS, POLICIES, *(kind.query for kind in KINDS)])
+    + "\nORDER BY 1, 2"
+)
+
+
+def missing(cursor: Cursor, account: str, acts_as: str, like: str) -> Sequence[Missing]:
+    """What ``like`` may do and ``account`` may not, which acts as the role ``acts_as`` in its sessions.
+
+    What comes with ownership, attributes and memberships comes first: it explains the rest.
+    """
+    cursor.execute(QUERY, {"account": account, "acts_as": acts_as, "like": like})
+    role = sql.Identifier(acts_as).as_string(cursor)
+    return [Missing(what, remedy.replace("%s", role)) for _, what, remedy in cursor.fetchall()]

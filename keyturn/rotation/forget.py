@@ -1,0 +1,79 @@
+"""Giving up what the hub's record tells of a secret: nobody goes on with it, and what it leaves behind is named."""
+
+from dataclasses import dataclass
+
+from keyturn.core.errors import NotFound
+from keyturn.core.record import Record, Rotation
+from keyturn.core.strategies import Strategy
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.owners import claimed
+from keyturn.rotation.previous import named
+from keyturn.rotation.recorded import recorded
+from keyturn.rotation.records import claim, load, rewrite
+from keyturn.rotation.undeclared import leaves
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was given up: ``left`` says what stays at the target, ``ended`` what was ended there."""
+
+    path: str
+    left: str = ""
+    ended: str = ""
+    why: str = ""
+    """Why the old credential was not ended, though somebody asked for it."""
+
+
+def remains(keyturn: Keyturn, path: str) -> str:
+    """What giving up the record of ``path`` would leave at its target. Raises NotFound where there is no record."""
+    record = load(keyturn, path)
+    if not record.version or record == Record(version=record.version, age=record.age):
+        raise NotFound("forget", path, "the hub has no record of it", "`keyturn status` shows what is open")
+    return leaves(record.rotation) if record.rotation else "nothing of it is open"
+
+
+def forget(keyturn: Keyturn, path: str, *, end_previous: bool = False) -> Forgotten:
+    """Give up the record of ``path``; with ``end_previous`` the old credential ends first, where that can be done.
+
+    The hub's secret and its copies stay as they are. Raises NotFound, and Locked while somebody is at work on it.
+    """
+    left = remains(keyturn, path)
+    with recorded(keyturn, "forget", path, note=left) as doing:
+        record = claim(keyturn, path, load(keyturn, path))
+        rotation, why, ended = record.rotation, "", ""
+        if end_previous and rotation:
+            why = end(keyturn, path, rotation)
+            ended = "" if why else f"the credential {named(rotation.ends)}"
+        rewrite(keyturn, path, Record(version=record.version))
+        doing.note = f"{left}; ended: {ended or why or 'nothing'}"
+    return Forgotten(path, "" if ended else left, ended, why)
+
+
+def end(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
+    """End the credential that a rotation was to retire; why that was left, empty where it was not."""
+    if not rotation.ends or rotation.version is None:
+        return "no old credential waits for its end"
+    if owner := rightful_owner(keyturn, path, rotation):
+        return f"the catalogue gives it to {owner} now"
+    strategy = of_its_kind(keyturn, path, rotation)
+    if strategy is None:
+        return f"no secret of the catalogue works as {rotation.strategy} at {rotation.target}: end it there by hand"
+    strategy.revoke(rotation.ends, rotation.sequence)
+    return ""
+
+
+def rightful_owner(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
+    """Another secret of the catalogue that names the same account at the same target."""
+    accounts = set(rotation.ends.values())
+    there = (one for one in keyturn.catalogue.secrets if one != path and keyturn.target(one) == rotation.target)
+    return next((one for one in there if accounts & (claimed(keyturn, one) or set())), "")
+
+
+def of_its_kind(keyturn: Keyturn, path: str, rotation: Rotation) -> Strategy | None:
+    """What can end it: the secret's own strategy, or that of another secret at the same target."""
+    declared = keyturn.catalogue.secrets
+    for one in ([path] if path in declared else []) + [other for other in declared if other != path]:
+        settings = declared[one].rotation
+        if settings.strategy == rotation.strategy and keyturn.target(one) == rotation.target:
+            return keyturn.open_strategy(one)
+    return None

@@ -1,0 +1,140 @@
+"""A secret that has another name in the catalogue now: its record, its versions and its copies go with it.
+
+Each step asks whether it is done, so that a command that died is run again. The record under the old name is emptied
+last: until then the old name is shown as open.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.hub import HubSecret
+from keyturn.core.record import Record, Rotation
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.guard import check_target
+from keyturn.rotation.recorded import recorded
+from keyturn.rotation.records import claim, load, rewrite
+from keyturn.rotation.sync import Pushed, take_over_copy
+
+HINT = "Nothing was changed"
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """What went to the new name: the hub's newest version there, and the copies, whose marks name it now."""
+
+    old: str
+    new: str
+    version: int
+    copies: tuple[Pushed, ...] = ()
+
+
+def rename(keyturn: Keyturn, old: str, new: str) -> Renamed:
+    """Carry over what the hub knows of ``old`` to ``new``, which the catalogue declares. Safe to run again.
+
+    The rotation that is open, or waits for the end of its old credential, goes on there. The hub's secret at ``old``
+    stays, for whoever reads it still. Raises Invalid, NotFound, Locked before anything is changed.
+    """
+    secret = keyturn.secret(new)
+    if old in keyturn.catalogue.secrets:
+        raise Invalid("rename", old, "the catalogue declares it still", f"Take it out there, where {new} replaces it")
+    with recorded(keyturn, "rename", new, note=f"from {old}") as doing:
+        before, there = claim(keyturn, old, load(keyturn, old)), load(keyturn, new)
+        if not carried(before, there):
+            insist_on_one_life(keyturn, new, before, there)
+            moved = carry_versions(keyturn, old, new, before)
+            carry_record(keyturn, new, before, there, moved)
+        copies = side_by_side(lambda place: take_over_copy(keyturn, old, new, place), secret.destinations)
+        if tokens(before):
+            rewrite(keyturn, old, Record(version=before.version))
+        info = keyturn.hub.describe(new)
+        doing.version = info.version if info else 0
+    return Renamed(old, new, doing.version, tuple(copies))
+
+
+def insist_on_one_life(keyturn: Keyturn, new: str, before: Record, there: Record) -> None:
+    """Refuse to mix two secrets' rotations, or to go on at another target. Raises Invalid."""
+    if strangers := tokens(there) - tokens(before):
+        problem = f"it has rotations of its own ({len(strangers)}), which the other name does not know"
+        raise Invalid("rename to", new, problem, f"{HINT}: give up the old name with `keyturn forget`")
+    for rotation in [before.rotation] if before.rotation else before.history[-1:]:
+        check_target(keyturn, new, rotation)
+
+
+def carried(before: Record, there: Record) -> bool:
+    """Whether an earlier run has carried it all over: the record under the old name is empty by then."""
+    return bool(before.version) and not tokens(before) and bool(tokens(there))
+
+
+def tokens(record: Record) -> set[str]:
+    """The rotations that a record tells of."""
+    return {one.token for one in rotations(record)}
+
+
+def rotations(record: Record) -> list[Rotation]:
+    """All that a record tells of, the open one last."""
+    return [*record.history, *([record.rotation] if record.rotation else [])]
+
+
+# --- versions
+
+
+def carry_versions(keyturn: Keyturn, old: str, new: str, record: Record) -> Sequence[int]:
+    """Write what the old name's versions hold under the new one, in order; the old numbers of all that are there now.
+
+    Raises Invalid where the new name holds something else.
+    """
+    versions, present = readable(keyturn, old, record), contents(keyturn, new)
+    if present and versions and present[-1].fields == versions[-1].fields and not begins(versions, present):
+        return [versions[-1].version] * present[-1].version  # somebody has moved the value by hand
+    if not begins(versions, present):
+        raise Invalid("rename to", new, "the hub holds another value there", f"{HINT}. See which of the two is right")
+    if not (versions or present or record.version):
+        raise NotFound("rename", old, "the hub knows no secret and no record of that name", "Check the old name")
+    for number, one in enumerate(versions[len(present) :], start=len(present)):
+        keyturn.hub.write(new, one.fields, cas=number)
+    if versions:
+        keyturn.hub.annotate(new, dict(versions[-1].custom))
+    return [one.version for one in versions]
+
+
+def readable(keyturn: Keyturn, path: str, record: Record) -> list[HubSecret]:
+    """The versions that can be read and that no revocation has ended, the oldest first."""
+    info = keyturn.hub.describe(path)
+    alive = [one.version for one in info.versions if one.readable and not record.dead(one.version)] if info else []
+    return [found for version in alive if (found := keyturn.hub.read(path, version))]
+
+
+def contents(keyturn: Keyturn, path: str) -> list[HubSecret]:
+    """The versions under the new name."""
+    info = keyturn.hub.describe(path)
+    return [found for one in info.versions if (found := keyturn.hub.read(path, one.version))] if info else []
+
+
+def begins(versions: Sequence[HubSecret], present: Sequence[HubSecret]) -> bool:
+    """Whether what is there is how the versions begin: an earlier run may have died between two."""
+    pairs = list(zip(versions, present, strict=False))
+    return len(present) <= len(versions) and all(one.fields == other.fields for one, other in pairs)
+
+
+# --- the record
+
+
+def carry_record(keyturn: Keyturn, new: str, before: Record, there: Record, moved: Sequence[int]) -> None:
+    """Write the record under the new name, with the numbers that versions have there. Done before is success."""
+    if not before.version or (there.version and tokens(there) == tokens(before) and tokens(before)):
+        return
+    history = tuple(renumbered(keyturn, one, moved) for one in before.history)
+    rotation = renumbered(keyturn, before.rotation, moved) if before.rotation else None
+    rewrite(keyturn, new, replace(before, rotation=rotation, history=history, version=there.version))
+
+
+def renumbered(keyturn: Keyturn, rotation: Rotation, moved: Sequence[int]) -> Rotation:
+    """The rotation with the numbers that its versions have now: each counts those that went before it."""
+    version = rotation.version and number(rotation.version, moved)
+    return replace(rotation, base_version=number(rotation.base_version, moved), version=version, holder=keyturn.holder)
+
+
+def number(version: int, moved: Sequence[int]) -> int:
+    """What a version of the old name is under the new one; 0 for those before all that went along."""
+    return sum(one <= version for one in moved)

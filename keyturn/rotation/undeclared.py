@@ -1,0 +1,98 @@
+"""What the hub's records tell of secrets that the catalogue declares no more: taken out, or renamed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from keyturn.core.errors import KeyturnError
+from keyturn.core.record import Record, Rotation, Stage
+from keyturn.rotation.context import Keyturn, catalogue_id, side_by_side
+from keyturn.rotation.owners import claimed
+from keyturn.rotation.previous import named
+from keyturn.rotation.records import ROTATIONS, load
+
+AT_ONCE: Final = 8
+
+
+@dataclass(frozen=True)
+class Undeclared:
+    """A secret with a record and without an entry in the catalogue; ``error`` says why its record can't be read."""
+
+    path: str
+    record: Record
+    error: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether something of it is not over."""
+        return bool(self.error) or self.record.rotation is not None
+
+    @property
+    def message(self) -> str:
+        """What is left of it, and the two ways to finish that."""
+        if self.error:
+            return f"the catalogue declares it no more, and {self.error}"
+        rotation = self.record.rotation
+        left = leaves(rotation) if rotation else "nothing is open"
+        ways = f"`keyturn rename {self.path} NEW` where it has another name now, else `keyturn forget {self.path}`"
+        return f"the catalogue declares it no more: {left}. {ways}"
+
+
+def leaves(rotation: Rotation) -> str:
+    """What a rotation that nobody goes on with leaves at its target, in words."""
+    where = f" at {rotation.target}" if rotation.target else ""
+    if rotation.stage in (Stage.PROMOTED, Stage.REVERTED, Stage.RETIRING):
+        old = named(rotation.ends)
+        return f"the old credential ({old}){where} is not ended" if old else "its last rotation is not retired"
+    return f"a rotation is {rotation.stage}{where}, and CURRENT is as it was"
+
+
+def left_open(keyturn: Keyturn) -> list[Undeclared]:
+    """Those of them of which something is not over: for a person to carry on, or to give up."""
+    return [one for one in undeclared(keyturn) if one.open and whose(one) in ("", catalogue_id(keyturn))]
+
+
+def whose(one: Undeclared) -> str:
+    """The catalogue that began what is open; empty where the record does not tell."""
+    return one.record.rotation.catalogue if one.record.rotation else ""
+
+
+def undeclared(keyturn: Keyturn) -> list[Undeclared]:
+    """Every record of a secret that the catalogue does not declare, whether or not something of it is open."""
+    newest = keyturn.hub.newest_states(ROTATIONS)
+    listed = newest if newest is not None else within(keyturn)
+    paths = sorted(path for path in listed if path not in keyturn.catalogue.secrets)
+    return side_by_side(lambda path: look(keyturn, path), paths, AT_ONCE)
+
+
+def within(keyturn: Keyturn) -> Iterator[str]:
+    """The secrets that have a record."""
+    return (path.removeprefix(f"{ROTATIONS}/") for path in keyturn.hub.list_state(f"{ROTATIONS}/"))
+
+
+def look(keyturn: Keyturn, path: str) -> Undeclared:
+    """One of them; why its record can't be read is part of the answer."""
+    try:
+        return Undeclared(path, load(keyturn, path))
+    except KeyturnError as error:
+        return Undeclared(path, Record(), str(error))
+
+
+def former_owner(keyturn: Keyturn, path: str) -> str:
+    """A secret that the catalogue declares no more and that worked with the accounts of ``path``; empty where none did.
+
+    What serves by its name still would be cut off by a first version of ``path``.
+    """
+    accounts = claimed(keyturn, path)
+    if not accounts:
+        return ""
+    return next((one.path for one in undeclared(keyturn) if accounts & accounts_of(keyturn, path, one)), "")
+
+
+def accounts_of(keyturn: Keyturn, path: str, one: Undeclared) -> set[str]:
+    """The accounts that a secret has worked with, at the target of ``path``."""
+    rotations = [*one.record.history, *([one.record.rotation] if one.record.rotation else [])]
+    there = [rotation for rotation in rotations if rotation.target == keyturn.target(path)]
+    accounts = {account for rotation in there for account in rotation.ends.values()}
+    current = keyturn.hub.read(one.path) if there else None
+    return accounts | set(keyturn.open_strategy(path).ends(current.fields).values() if current else ())

@@ -1,0 +1,172 @@
+"""CURRENT that somebody has deleted, destroyed or removed: nothing is made over it, and a person brings it back."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from keyturn.core.errors import Invalid, Missing, NotFound
+from keyturn.core.policy import Trigger
+from keyturn.core.sensitive import SecretFields
+from keyturn.rotation import steps
+from keyturn.rotation.decide import sight
+from keyturn.rotation.records import load
+from keyturn.rotation.run import State, rotate
+from keyturn.rotation.settle import Waive, retire
+from keyturn.rotation.sync import CopyState, sync
+from tests.rotation.helpers import Worker, remote, with_copy
+from tests.support.hooks import eventually
+from tests.support.lab import INTERVAL, Declared, Lab, Opened
+
+EVERY_TRIGGER = (Trigger.SCHEDULE, Trigger.FORCE, Trigger.COMPROMISE, Trigger.EVENT)
+
+
+@pytest.fixture
+def secret(lab: Lab) -> Declared:
+    return with_copy(lab.alternating())
+
+
+@pytest.fixture
+def opened(lab: Lab, secret: Declared) -> Opened:
+    """Rotated once, its copy in step."""
+    opened = lab.open(secret)
+    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    return opened
+
+
+def deleted(lab: Lab, path: str) -> str:
+    lab.root.secrets.kv.v2.delete_latest_version_of_secret(path)
+    return "version 2, which is CURRENT, is deleted"
+
+
+def destroyed(lab: Lab, path: str) -> str:
+    lab.hub.destroy(path, [2])
+    return "version 2, which is CURRENT, is destroyed"
+
+
+def removed(lab: Lab, path: str) -> str:
+    lab.root.secrets.kv.v2.delete_metadata_and_all_versions(path)
+    return "CURRENT is gone: the hub has no version of it, and its record knows version 2"
+
+
+WAYS = (deleted, destroyed, removed)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("trigger", EVERY_TRIGGER)
+def test_nothing_is_made_over_a_current_that_can_not_be_read(
+    lab: Lab, secret: Declared, opened: Opened, way: Callable[[Lab, str], str], trigger: Trigger
+) -> None:
+    served, copy = lab.current(secret), opened.store.read(remote(secret))
+    said, before = way(lab, secret.path), load(opened.keyturn, secret.path)
+    opened.clock.advance(INTERVAL + timedelta(days=1))
+    for _ in range(2):
+        with pytest.raises(Missing, match=said) as refused:
+            rotate(opened.keyturn, secret.path, trigger)
+    assert "Nothing was changed" in refused.value.hint
+    assert f"keyturn recover {secret.path}" in refused.value.hint
+    after = load(opened.keyturn, secret.path)
+    assert replace(after, age=0.0) == replace(before, age=0.0)
+    assert lab.logs_in(served)
+    assert opened.store.read(remote(secret)).reveal() == copy.reveal()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_its_copies_are_left_alone_its_old_credential_too_and_every_look_says_so(
+    lab: Lab, secret: Declared, opened: Opened, way: Callable[[Lab, str], str]
+) -> None:
+    copy, said = opened.store.read(remote(secret)).reveal(), way(lab, secret.path)
+    (pushed,) = sync(opened.keyturn, secret.path)
+    assert pushed.state is CopyState.FAILED
+    assert f"{said}; its copies are left alone" in pushed.error
+    assert opened.store.read(remote(secret)).reveal() == copy
+    held = retire(opened.keyturn, secret.path)
+    assert not held.retired
+    assert held.held_by[0] == f"{said}: what is old may be all that works"
+    assert lab.logs_in(secret.first)
+    seen = sight(opened.keyturn, secret.path)
+    assert (seen.work, seen.alarm) == (True, said)
+
+
+def test_a_version_that_deletes_itself_is_no_other_case(lab: Lab, secret: Declared, opened: Opened) -> None:
+    lab.root.secrets.kv.v2.update_metadata(secret.path, delete_version_after="1s")
+    current = lab.hub.read(secret.path)
+    assert current is not None
+    version = lab.hub.write(secret.path, current.fields, cas=current.version)
+
+    def gone() -> bool:
+        info = lab.hub.describe(secret.path)
+        return info is not None and not info.served
+
+    assert eventually(gone)
+    with pytest.raises(Missing, match=f"version {version}, which is CURRENT, is deleted"):
+        rotate(opened.keyturn, secret.path, Trigger.FORCE)
+
+
+def test_the_newest_version_given_back_is_current_again_and_is_rotated_as_ever(
+    lab: Lab, secret: Declared, opened: Opened
+) -> None:
+    served = lab.current(secret)
+    deleted(lab, secret.path)
+    outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE, ground=2)
+    assert (outcome.state, outcome.version) == (State.ROTATED, 3)
+    assert lab.current(secret)["username"] == secret.users[0]
+    assert lab.current(secret)["host"] == served["host"]
+    assert lab.logs_in(served), "the one before has its grace"
+
+
+def test_an_older_version_is_the_ground_of_the_next_and_never_in_force_itself(
+    lab: Lab, secret: Declared, opened: Opened
+) -> None:
+    retire(opened.keyturn, secret.path, Waive.EVERYTHING)
+    served = lab.current(secret)
+    destroyed(lab, secret.path)
+    with pytest.raises(Invalid, match="names the credential that version 2 replaced: who serves now would get a new"):
+        rotate(opened.keyturn, secret.path, Trigger.FORCE, ground=1)
+    assert lab.logs_in(served)
+    outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE, ground=1, end_previous=True)
+    assert (outcome.state, outcome.version) == (State.ROTATED, 3)
+    current = lab.current(secret)
+    assert lab.logs_in(current)
+    assert (current["host"], current["port"]) == (secret.first["host"], secret.first["port"])
+    assert load(opened.keyturn, secret.path).rest is None
+
+
+@pytest.mark.parametrize(
+    ("version", "why"), [(2, "version 2 is destroyed"), (7, "version 7 is gone")], ids=["destroyed", "never there"]
+)
+def test_a_ground_that_can_not_be_had_is_refused_and_what_there_is_is_named(
+    lab: Lab, secret: Declared, opened: Opened, version: int, why: str
+) -> None:
+    destroyed(lab, secret.path)
+    with pytest.raises(NotFound, match=why) as refused:
+        rotate(opened.keyturn, secret.path, Trigger.FORCE, ground=version)
+    assert refused.value.hint == "There is: 1"
+
+
+def test_a_ground_is_for_what_is_missing_alone(secret: Declared, opened: Opened) -> None:
+    with pytest.raises(Invalid, match="its CURRENT is not missing"):
+        rotate(opened.keyturn, secret.path, Trigger.FORCE, ground=1)
+
+
+def test_a_rotation_that_is_open_waits_too_and_goes_on_once_current_is_back(
+    lab: Lab, secret: Declared, opened: Opened
+) -> None:
+    retire(opened.keyturn, secret.path, Waive.EVERYTHING)
+    run = Worker(opened.keyturn, secret.path)
+    attempt = run.verified()
+    deleted(lab, secret.path)
+    with pytest.raises(Missing, match="version 2, which is CURRENT, is deleted"):
+        rotate(opened.keyturn, secret.path)
+    with pytest.raises(Missing, match="version 2, which is CURRENT, is deleted"):
+        steps.promote(opened.keyturn, steps.resume(opened.keyturn, secret.path, attempt.rotation.token))
+    lab.hub.undelete(secret.path, [2])
+    assert rotate(opened.keyturn, secret.path).state is State.ROTATED
+    assert SecretFields(lab.current(secret)).holds(attempt.candidate)
+
+
+def test_a_first_version_ever_is_made_as_before(lab: Lab) -> None:
+    secret = lab.generated()
+    lab.root.secrets.kv.v2.delete_metadata_and_all_versions(secret.path)
+    assert rotate(lab.open(secret).keyturn, secret.path).version == 1
