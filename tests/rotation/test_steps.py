@@ -9,6 +9,7 @@ from keyturn.core.errors import (
     Conflict,
     Invalid,
     Locked,
+    Missing,
     Superseded,
     TerminalError,
     Unavailable,
