@@ -22,7 +22,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from deployments.local import environment
 from deployments.local.files import write_private
-from deployments.local.home import Stack
+from deployments.local.home import LoginFiles, Stack
 from keyturn.core.errors import Unavailable
 
 POLICIES: Final = Path(__file__).parent.parent / "policies"
@@ -203,6 +203,12 @@ def prepare(hub: Hub, host: str, port: int, superuser_password: str, consumers: 
     hub.certificate_authority()
 
 
+def write_login(files: LoginFiles, role_id: str, secret_id: str) -> None:
+    """A login to the hub, in files that their owner alone reads and nobody writes."""
+    write_private(files.role_id, role_id, LOGIN_MODE)
+    write_private(files.secret_id, secret_id, LOGIN_MODE)
+
+
 def prepare_stack(stack: Stack) -> None:
     """All of it for the local stack; then Prefect is told of Keyturn, and the clouds get their first copies.
 
@@ -213,9 +219,7 @@ def prepare_stack(stack: Stack) -> None:
     for role in (WORKER, REVOKER, CONSUMER):
         login = stack.login_files(role)
         if not login.secret_id.exists():
-            role_id, secret_id = hub.login_of(role)
-            write_private(login.role_id, role_id, LOGIN_MODE)
-            write_private(login.secret_id, secret_id, LOGIN_MODE)
+            write_login(login, *hub.login_of(role))
     for consumer in CONSUMERS:
         write_private(stack.webhook_key_file(consumer), hub.first(f"webhooks/{consumer}", {}, "keyturn")["key"])
     if url := os.environ.get("KEYTURN_FAILURE_URL"):

@@ -91,7 +91,7 @@ class Rotation:
     holder: str
     opened_at: datetime
     base_version: int
-    ends: Mapping[str, str] = field(default_factory=dict)
+    ends: Mapping[str, str] = field(default_factory=dict, repr=False)
     version: int | None = None
     fingerprint: str = ""
     promoted_at: datetime | None = None

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
+from keyturn.core.discreet import discreet
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.hub import Hub
 from keyturn.core.keys import KeyMaker
@@ -31,6 +32,7 @@ from keyturn.core.stores import Store
 from keyturn.providers.apprise_channel import configured_channel
 from keyturn.providers.ledger_keeping import configured_ledger
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.naming import names_of
 
 T = TypeVar("T")
 
@@ -72,7 +74,9 @@ def open_keyturn(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None) -
     """
     stores = Kept(lambda name: open_store(name, catalogue.store(name)))
     tools = Opening(hub, Kept(lambda name: open_target(name, catalogue.target(name), hub)))
-    strategies = Kept(lambda path: catalogue.secret(path).rotation.open(path, tools))
+    strategies = Kept(
+        lambda path: discreet(catalogue.secret(path).rotation.open(path, tools), names_of(catalogue, hub, path))
+    )
     sender, ledger = CatalogueSender(catalogue, hub), ledger or configured_ledger(os.environ)
     channel = configured_channel(os.environ)
     return Keyturn(catalogue, hub, strategies, stores, sender, ledger, tools.clock, channel=channel)

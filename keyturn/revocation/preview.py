@@ -9,6 +9,7 @@ from keyturn.core.record import Record
 from keyturn.revocation.incident import Mode
 from keyturn.revocation.selecting import Selection, versions
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.naming import names_of
 from keyturn.rotation.records import load
 from keyturn.strategies.manual import ManualSettings
 
@@ -85,10 +86,11 @@ def blast(keyturn: Keyturn, path: str, mode: Mode) -> Blast:
 def names(keyturn: Keyturn, version: HubSecret) -> Iterator[str]:
     """The account or key that a version is, as its target names it."""
     ends = keyturn.open_strategy(version.path).ends(version.fields)
+    known = names_of(keyturn.catalogue, keyturn.hub, version.path)
     if ends:
-        yield ", ".join(f"{name} {value}" for name, value in ends.items() if len(value) <= 100)
+        yield ", ".join(f"{name} {known.shown(name, value)}" for name, value in ends.items() if len(value) <= 100)
     elif "username" in version.fields:
-        yield f"username {version.fields['username'].reveal()}"
+        yield f"username {known.shown('username', version.fields['username'].reveal())}"
 
 
 def uses(keyturn: Keyturn, version: HubSecret) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from deployments.cli.failures import HELD
-from deployments.local.files import write_private
 from deployments.local.home import Stack, opened_or_made
-from deployments.local.prepare import WORKER, Hub
+from deployments.local.prepare import WORKER, Hub, write_login
 from deployments.local.services import SERVICES
 from tests.deployments.command import SCRIPT, one_generated_secret, one_line, run_keyturn, surroundings
 
@@ -32,9 +32,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         hub = Hub(made.hub.address, made.hub.root_token)
         hub.mounts()
         hub.roles()
-        files = made.login_files(WORKER)
-        for file, text in zip((files.role_id, files.secret_id), hub.login_of(WORKER), strict=True):
-            write_private(file, text)
+        write_login(made.login_files(WORKER), *hub.login_of(WORKER))
         yield made
 
 
@@ -50,6 +48,11 @@ def test_a_running_stack_is_used_by_itself_and_the_command_says_so(stack: Stack,
     table = run_keyturn("status", env={**env, "COLUMNS": "80"}).stdout
     assert "openbao          running" in table
     assert "no version yet" in table
+
+
+def test_a_login_lies_in_files_that_their_owner_alone_reads(stack: Stack) -> None:
+    files = stack.login_files(WORKER)
+    assert [stat.S_IMODE(file.stat().st_mode) for file in (files.role_id, files.secret_id)] == [0o400, 0o400]
 
 
 def test_a_secret_is_made_on_a_stack_with_the_workers_own_login(stack: Stack, catalogue: Path) -> None:

@@ -1,0 +1,123 @@
+"""What a person wrote into a field that is shown, such as a username, and that is no name: it is not passed on.
+
+Messages, records and reports name accounts and keys by fields of the secret. Where somebody has pasted a password or
+a token into such a field, all of these would carry it. So a name is shown where the catalogue declares it, or where
+nothing but an engine or a service makes names like it; of anything else a keyed fingerprint is shown.
+"""
+
+import copy
+import functools
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeVar, cast
+
+from keyturn.core.errors import KeyturnError
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.strategies import Change, Cut, Strategy
+
+E = TypeVar("E", bound=KeyturnError)
+
+Fields = Collection[tuple[str, str]]
+"""The names of fields, and the texts in them."""
+
+PEOPLES: Final = frozenset({"username", "user", "login", "account", "name", "email"})
+"""Fields whose texts people choose: what is in them is a name only where it is known to be one."""
+
+MADE: Final = re.compile(r"v[-_][A-Za-z0-9]+[-_][A-Za-z0-9_.-]*[-_][A-Za-z0-9]{8,20}[-_][0-9]{10}")
+"""A user's name as Vault's and OpenBao's database engines make it: who asked, the role, chance, and seconds."""
+
+IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:/@=+-]{1,300}")
+"""What services give as the id of a key or a lease; one that a field for secrets holds too is none."""
+
+CERTAIN: Final = 8
+"""Characters of a text that is looked for anywhere; a shorter one only where it stands as a word of its own."""
+
+LEAST: Final = 3
+"""Characters of a text that is looked for at all."""
+
+NAMES: Final = frozenset({"lease_id", "serial", "kid", "fingerprint"})
+ENDINGS: Final = ("id", "_id", "Id", "_name", "_sha256")
+"""Fields that hold such an id, and how their names end."""
+
+
+class Names:
+    """Which texts of one secret's fields may be shown: those that the catalogue has ``declared``, and ids."""
+
+    def __init__(self, declared: Collection[str], fingerprint: Callable[[Sensitive], str]) -> None:
+        self._declared = frozenset(declared)
+        self._fingerprint = fingerprint
+
+    def shown(self, field: str, text: str) -> str:
+        """The text, or the fingerprint of one that may be a secret."""
+        return text if self.may_show(field, text) else self._hidden(text)
+
+    def may_show(self, field: str, text: str) -> bool:
+        """Whether what stands in this field is the name or the id that belongs there."""
+        if text in self._declared:
+            return True
+        if field in PEOPLES:
+            return MADE.fullmatch(text) is not None
+        return (field in NAMES or field.endswith(ENDINGS)) and IDENTIFIER.fullmatch(text) is not None
+
+    def clean(self, said: str, fields: Fields) -> str:
+        """What was said, with each text of these fields that may not be shown replaced by its fingerprint."""
+        for text in sorted({text for field, text in fields if not self.may_show(field, text)}, key=len, reverse=True):
+            if len(text) >= CERTAIN:
+                said = said.replace(text, self._hidden(text))
+            elif len(text) >= LEAST:
+                said = re.sub(rf"(?<!\w){re.escape(text)}(?!\w)", self._hidden(text), said)
+        return said
+
+    def _hidden(self, text: str) -> str:
+        try:
+            return f"(not shown, fingerprint {self._fingerprint(Sensitive(text))})"
+        except KeyturnError:
+            return "(not shown)"
+
+
+class Discreet:
+    """A strategy that tells nothing of its secret's fields but names: in its errors, in ``in_use`` and of a ``cut``."""
+
+    def __init__(self, strategy: Strategy, names: Names) -> None:
+        self._strategy = strategy
+        self._names = names
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._strategy, name)
+        return functools.partial(self._ask, name, found) if callable(found) and not name.startswith("_") else found
+
+    def _ask(self, verb: str, ask: Callable[..., Any], *args: Any, **given: Any) -> Any:
+        try:
+            answer = ask(*args, **given)
+        except KeyturnError as error:
+            raise self._cleaned(error, self._texts((args, tuple(given.values())))) from None
+        if verb == "in_use":
+            return tuple(self._names.clean(said, self._texts((args, tuple(given.values())))) for said in answer)
+        if isinstance(answer, Cut) and answer.outlives:
+            known = self._texts((args, tuple(given.values())))
+            return replace(answer, outlives=tuple(self._names.clean(said, known) for said in answer.outlives))
+        return answer
+
+    def _cleaned(self, error: E, fields: Fields) -> E:
+        made = copy.copy(error)
+        for part in ("doing", "name", "problem", "hint", "step"):
+            setattr(made, part, self._names.clean(getattr(error, part), fields))
+        made.args = tuple(self._names.clean(one, fields) if isinstance(one, str) else one for one in error.args)
+        return made
+
+    def _texts(self, given: Any) -> list[tuple[str, str]]:
+        """The texts that a verb was given: of a secret those of the credential, and what stands for its name."""
+        if isinstance(given, Change):
+            return self._texts((given.candidate, given.current))
+        if isinstance(given, SecretFields):
+            wanted = {*self._strategy.makes, *PEOPLES}
+            return [(name, text) for name, text in given.reveal().items() if name in wanted and isinstance(text, str)]
+        if isinstance(given, Mapping):
+            return [(name, text) for name, text in given.items() if isinstance(text, str)]
+        return [pair for one in given for pair in self._texts(one)] if isinstance(given, tuple | list) else []
+
+
+def discreet(strategy: Strategy, names: Names) -> Strategy:
+    """The strategy, which tells no more than ``names`` allows."""
+    return cast(Strategy, Discreet(strategy, names))

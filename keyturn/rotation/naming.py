@@ -1,0 +1,29 @@
+"""Which names of a secret's credential may stand in messages: those that its entry in the catalogue holds."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from keyturn.catalogue import Catalogue
+from keyturn.core.discreet import Names
+from keyturn.core.fingerprint import fingerprint, shown
+from keyturn.core.hub import Hub
+from keyturn.core.sensitive import Sensitive
+
+
+def names_of(catalogue: Catalogue, hub: Hub, path: str) -> Names:
+    """What may be shown of the secret at ``path``. Raises NotFound for one that is not declared."""
+    rotation = catalogue.secret(path).rotation
+    target = getattr(rotation, "target", None)
+    settings = [rotation.model_dump(), catalogue.target(target).model_dump() if target else {}]
+
+    def digits(text: Sensitive) -> str:
+        return shown(fingerprint(hub.fingerprint_key(), text))
+
+    return Names({path, *path.split("/"), *_texts(settings)}, digits)
+
+
+def _texts(data: Any) -> Iterator[str]:
+    if isinstance(data, str):
+        yield data
+    for inner in data.values() if isinstance(data, dict) else data if isinstance(data, list | tuple | set) else ():
+        yield from _texts(inner)
