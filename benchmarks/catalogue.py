@@ -84,6 +84,7 @@ GOALS: Final = {
     "a look of rotate-due": 4.0,
     "a look of retire": 4.0,
     "keyturn revoke: refused": 1.0,
+    "keyturn --help": 0.25,
 }
 """Seconds with 10,000 secrets."""
 
@@ -121,6 +122,14 @@ class Site:
             entries = [self.entry(number) for number in range(begin, min(begin + FILE, self.secrets))]
             (catalogue / f"secrets-{begin // FILE:03}.yaml").write_text("secrets:" + "".join(entries))
         return catalogue
+
+    def declare_one(self) -> Path:
+        """A catalogue of the first secret alone."""
+        alone = self.directory / "alone"
+        alone.mkdir()
+        shared = (self.catalogue / "shared.yaml").read_text()
+        (alone / "all.yaml").write_text(f"{shared}secrets:{self.entry(0)}")
+        return alone
 
     def entry(self, number: int) -> str:
         """One secret's."""
@@ -197,11 +206,12 @@ def look_for_unretired(site: Site) -> None:
             raise SystemExit("nothing should wait for its end")
 
 
-def shut_out(site: Site, number: int) -> float:
-    """Seconds from the start of `keyturn revoke` until an outside login is refused."""
+def shut_out(site: Site, incident: str, catalogue: Path) -> float:
+    """Seconds from the start of `keyturn revoke`, with that catalogue, until an outside login is refused."""
     found = VaultHub(HubSettings.from_environment()).read(path_of(0))
     fields = found.fields.reveal() if found else {}
-    given = [path_of(0), "--reason", "benchmark", "--incident", f"B-{number}", "--yes", "--local"]
+    given = [path_of(0), "--reason", "benchmark", "--incident", incident, "--yes", "--local"]
+    given += ["--catalogue", str(catalogue)]
     with ThreadPoolExecutor(1) as pool:
         began = time.perf_counter()
         running = pool.submit(site.command, "revoke", *given)
@@ -248,8 +258,18 @@ def measured(site: Site, runs: int) -> Iterator[tuple[str, Taken]]:
     yield "open, first", measure(site.open)
     for name, work in repeated.items():
         yield name, min((measure(work) for _ in range(runs)), key=lambda one: one.wall)
-    shut_out(site, 0)
-    yield "keyturn revoke: refused", Taken(min(shut_out(site, number) for number in range(1, runs + 1)), 0.0)
+    alone = site.declare_one()
+    shut_out(site, "B-0", alone)
+    sides: dict[str, list[float]] = {"keyturn revoke: refused": [], "the same with one secret": []}
+    for number in range(1, runs + 1):
+        for (name, taken), catalogue in zip(sides.items(), (site.catalogue, alone), strict=True):
+            taken.append(shut_out(site, f"B-{number}-{len(name)}", catalogue))
+    for name, taken in sides.items():
+        yield name, Taken(min(taken), 0.0)
+    yield (
+        "keyturn --help",
+        min((measure(lambda: site.command("--help")) for _ in range(runs)), key=lambda one: one.wall),
+    )
 
 
 def main() -> None:

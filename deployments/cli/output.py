@@ -104,6 +104,8 @@ def fitting(widths: Sequence[int], foldable: Sequence[bool], room: int) -> list[
 
 def printable(text: str) -> str:
     """The text without what could steer a terminal, in characters that the terminal can show."""
+    if text.replace("\n", "").isprintable():
+        return encodable(text)
     return encodable(
         "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
     )
