@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
+from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.plain import at, destinations, text
 from keyturn.catalogue.problems import Problem
 from keyturn.catalogue.source import Entry
@@ -16,6 +17,7 @@ SEVERAL_LINES: Final[Mapping[str, frozenset[str]]] = {
     "gcp-service-account-key": frozenset({"credentials_json"}),
 }
 """The fields of a strategy's credential whose values have several lines."""
+REMEDY: Final = "Set another reader on the store, leave the field out with fields, or narrow the alphabet."
 
 
 class World(Protocol):
@@ -25,28 +27,37 @@ class World(Protocol):
     def entries(self) -> Mapping[str, Mapping[str, Entry]]:
         """The entries."""
 
+    @property
+    def syncs(self) -> Mapping[str, SyncSettings]:
+        """The patterns that could be read."""
+
 
 def carried_by_their_readers(entry: Entry, world: World) -> Iterator[Problem]:
     """What the lines of an environment file are read by gives every value back that the rotation may make."""
     for index, store, _ in destinations(entry):
-        file = world.entries["stores"].get(store)
-        if file is None or text(file, "format") != "dotenv" or text(file, "kind") != "file":
-            continue
-        for field, said in _refused(entry, index, _reader(file)):
-            path = ("destinations", index, "store")
-            remedy = "Set another reader on the store, leave the field out with fields, or narrow the alphabet."
-            yield entry.problem(path, f"the field {field} may hold {said} (the store {store})", remedy)
+        shape = at(entry.data, ("destinations",))[index]
+        if not at(shape, ("field",)) and not at(shape, ("template",)):
+            for said in _refused(entry, store, at(shape, ("fields",)), world):
+                yield entry.problem(("destinations", index, "store"), said, REMEDY)
+    for name, sync in world.syncs.items():
+        stores = [store for store in sync.stores if _lines(world, store)]
+        if stores and not sync.field and not sync.template and sync.covers(entry.name):
+            for said in (said for store in stores for said in _refused(entry, store, sync.fields, world)):
+                yield entry.problem(("rotation",), f"{said}, where the sync {name} pushes it", REMEDY)
 
 
-def _refused(entry: Entry, index: int, reader: Reader | None) -> Iterator[tuple[str, str]]:
-    destination = at(entry.data, ("destinations",))[index]
-    if at(destination, ("field",)) or at(destination, ("template",)):
-        return  # written as it is
-    chosen = at(destination, ("fields",))
+def _lines(world: World, store: str) -> Entry | None:
+    """The store, where its files are lines."""
+    file = world.entries["stores"].get(store)
+    return file if file and text(file, "kind") == "file" and text(file, "format") == "dotenv" else None
+
+
+def _refused(entry: Entry, store: str, chosen: Any, world: World) -> Iterator[str]:
+    file = _lines(world, store)
     named = set(map(str, chosen.values() if isinstance(chosen, dict) else chosen)) if chosen else None
-    for field, said in _values(entry, reader):
+    for field, said in _values(entry, _reader(file)) if file else ():
         if said and (named is None or field in named):
-            yield field, said
+            yield f"the field {field} may hold {said} (the store {store})"
 
 
 def _values(entry: Entry, reader: Reader | None) -> Iterator[tuple[str, str | None]]:
