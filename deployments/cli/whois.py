@@ -100,12 +100,17 @@ def show(found: "list[Match]", as_json: bool) -> None:
     """Where it is, and how to end it; ends with 1 where it is nowhere."""
     from deployments.cli import incident_tables as tables
 
+    unseen, found = [one for one in found if one.unseen], [one for one in found if not one.unseen]
+    for one in unseen:
+        note(f"could not look at version {one.version} of {one.path}, which may have it too: {one.unseen}")
     if as_json:
-        write_json({"matches": [tables.match_data(match) for match in found]})
+        unread = [{"path": one.path, "version": one.version, "why": one.unseen} for one in unseen]
+        write_json({"matches": [tables.match_data(match) for match in found], "unseen": unread})
     elif found:
         table(tables.MATCH_COLUMNS, map(tables.match_row, found), whole=("version",))
     if not found:
-        problem = "no version in the hub has it, nor what was pushed of one"
+        looked = "no version in the hub that could be looked at" if unseen else "no version in the hub"
+        problem = f"{looked} has it, nor what was pushed of one"
         hint = "It may be older than the versions that the hub keeps, or of another hub"
         end(NotFound("look for", "it", problem, hint))
     paths = " ".join(sorted({match.path for match in found}))

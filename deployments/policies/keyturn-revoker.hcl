@@ -1,8 +1,12 @@
 # What whoever revokes in an emergency may do in the hub besides a worker: give it both policies, and this one to nobody
 # else. Replace `secret` by your mount.
 
-# Look at what was deleted, since the credential in it may live, and remove the values of old versions for good.
+# Look at what was deleted, since the credential in it may live (what a search has looked at is deleted again), and
+# remove the values of old versions for good.
 path "secret/undelete/*" {
+  capabilities = ["update"]
+}
+path "secret/delete/*" {
   capabilities = ["update"]
 }
 path "secret/destroy/*" {
@@ -19,5 +23,20 @@ path "sys/leases/lookup/*" {
   capabilities = ["list", "sudo"]
 }
 path "sys/leases/revoke" {
+  capabilities = ["update"]
+}
+
+# Find and end the tokens that were made to ask for leases (strategy vault-dynamic), and with them leases that nobody
+# knows of any more. Such a token tells the secret that it was made for.
+path "auth/token/accessors" {
+  capabilities = ["list", "sudo"]
+}
+path "auth/token/accessors/" {
+  capabilities = ["list", "sudo"]
+}
+path "auth/token/lookup-accessor" {
+  capabilities = ["update"]
+}
+path "auth/token/revoke-accessor" {
   capabilities = ["update"]
 }

@@ -44,8 +44,8 @@ path "transit/sign/keyturn-ledger" {
 }
 
 # Only for the strategy vault-dynamic: how long the roles' leases last, tokens that ask for leases
-# (keyturn-lease.hcl), seeing leases, renewing them, ending them. Narrow `*` to the roles of the catalogue;
-# renewing and ending can't be narrowed, whoever knows a lease's id may do it.
+# (keyturn-lease.hcl) and end with theirs, seeing leases, renewing them, ending them. Narrow `*` to the roles of the
+# catalogue; renewing and ending can't be narrowed, whoever knows a lease's id or a token's accessor may do it.
 path "database/roles/*" {
   capabilities = ["read"]
 }
@@ -54,6 +54,9 @@ path "sys/mounts/database/tune" {
 }
 path "auth/token/create/keyturn-lease" {
   capabilities = ["create", "update"]
+}
+path "auth/token/revoke-accessor" {
+  capabilities = ["update"]
 }
 path "sys/leases/lookup/database/creds/*" {
   capabilities = ["list", "sudo"]

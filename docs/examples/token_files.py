@@ -103,6 +103,17 @@ class TokenFiles(StrategyBase):
         self.revoke(self.ends(credential), sequence)
         return Cut()
 
+    def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
+        """Every token's file in the directory, whoever has written it."""
+        with self._translated("look up"):
+            found = sorted(file.name for file in self.directory.iterdir() if ID.fullmatch(file.name))
+        yield from (name for name in found if name not in set(map(name_of, spared)))
+
+    def cut_found(self, name: str, sequence: int) -> Cut:
+        """Delete the file."""
+        self.revoke({"id": name}, sequence)
+        return Cut()
+
     def honours(self, credential: SecretFields) -> bool | None:
         """Look the token up as the gateway does, which does not care for the names of files."""
         if "token" not in credential:

@@ -20,11 +20,15 @@ class Terms:
 
 @dataclass(frozen=True)
 class Lease:
-    """A new account; ``terms`` are the role's, and no longer than the life of the token that asked."""
+    """A new account; ``terms`` are the role's, and no longer than the life of the token that asked.
+
+    ``accessor`` names the token that was made to ask for it, and is empty where the login itself has asked.
+    """
 
     lease_id: str
     fields: SecretFields
     terms: Terms
+    accessor: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ class DatabaseEngine(Protocol):
     def terms(self, role: str) -> Terms:
         """What the role's leases are like. Raises NotFound."""
 
-    def issue(self, role: str) -> Lease:
-        """A new account. Raises NotFound without the role."""
+    def issue(self, role: str, owner: str = "") -> Lease:
+        """A new account; a token that is made to ask for it tells its ``owner``. Raises NotFound without the role."""
 
     def leases(self, role: str) -> list[str]:
         """The ids of a role's leases."""
@@ -65,6 +69,12 @@ class DatabaseEngine(Protocol):
 
     def revoke(self, lease_id: str) -> None:
         """End a lease and its account, before this returns. Absent is success."""
+
+    def tokens(self, owner: str) -> list[str]:
+        """The accessors of the tokens that were made to ask for leases of this ``owner``, and live."""
+
+    def end_token(self, accessor: str) -> None:
+        """End such a token, and whatever leases it still has. Absent is success."""
 
     def static_role(self, role: str) -> StaticRole | None:
         """A static role; None when there is none of that name."""

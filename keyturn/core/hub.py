@@ -183,6 +183,9 @@ class Hub(Protocol):
     def fingerprint_key(self) -> Sensitive:
         """The key of all fingerprints; made at the first call."""
 
+    def delete(self, path: str, versions: Collection[int]) -> None:
+        """Let nobody read these versions until :meth:`undelete`. Absent, deleted and destroyed ones stay so."""
+
     def undelete(self, path: str, versions: Collection[int]) -> None:
         """Make what was deleted of these versions readable again. Absent and destroyed ones stay as they are."""
 

@@ -3,16 +3,20 @@
 The shape follows the Vault database plugin (few verbs, requests that can grow, absent is success).
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from keyturn.core.connections import Connection
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 EXPIRES_AT = "expires_at"
 """The field of a candidate that says when it ends by itself, RFC 3339; the schedule knows it from there."""
+TOKEN_ACCESSOR = "token_accessor"
+"""The field that names the hub's token which asked for a lease, so that it is ended with it; it may be empty."""
+NO_CREDENTIAL: Final = frozenset({EXPIRES_AT, TOKEN_ACCESSOR})
+"""The fields of a candidate that let nobody in: two versions may differ in them, and hold the same credential."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,20 @@ class Strategy(Protocol):
         What is done next there has to bear a greater one. 0 where the target keeps none.
         """
 
+    def find_everything(self, spared: Sequence[SecretFields]) -> Iterable[str]:
+        """Names (never values) of all that may let anybody in at the target for this secret, but what ``spared`` holds.
+
+        It is found by its place there, whether or not any version tells of it; nothing is changed. What was given
+        before an error is ended all the same. Raises UnsupportedOperation, whose problem says why, where nobody can
+        tell: there is no target, or the target does not tell this secret's credentials from others.
+        """
+
+    def cut_found(self, name: str, sequence: int) -> Cut:
+        """End at once, like :meth:`cut`, what :meth:`find_everything` has named. Absent is success.
+
+        A late call ends nothing that was put in force since: by its name, or by ``sequence``, which fences it.
+        """
+
     def honours(self, credential: SecretFields) -> bool | None:
         """Whether the target still accepts this version's credential, tried as its holder would.
 
@@ -173,6 +191,9 @@ class AccountTarget(Protocol):
 
         Raises TransientError where the target does not answer.
         """
+
+    def lets_in(self, account: str) -> bool:
+        """Whether anybody can be let in as ``account``, with whatever password; absent accounts let nobody in."""
 
     def sessions(self, account: str) -> int:
         """How many sessions ``account`` has open now."""

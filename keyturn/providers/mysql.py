@@ -149,6 +149,11 @@ class MySQL:
             raise self._server.translated(error, "log in as", self._named(account)) from None
         return True
 
+    def lets_in(self, account: str) -> bool:
+        """Whether any of the account's entries is not locked."""
+        with self._translating("look at", account), self._administrator() as session:
+            return any(not accounts.is_locked(session, entry.user) for entry in accounts.entries(session, account))
+
     def sessions(self, account: str) -> int:
         """How many sessions ``account`` has open now, on this server."""
         with self._translating("count the sessions of", account), self._administrator() as session:

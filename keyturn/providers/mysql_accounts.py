@@ -1,5 +1,6 @@
 """The statements that make, alter and compare accounts on MySQL and MariaDB, each safe to run again."""
 
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -123,6 +124,12 @@ def shut(session: Session, account: str) -> None:
         shutting.append(f"{entry.user.quoted} {by}")
     if shutting:
         session.run(f"ALTER USER {', '.join(shutting)} ACCOUNT LOCK", needs=NEEDS_ALTER)
+
+
+def is_locked(session: Session, user: User) -> bool:
+    """Whether the server refuses every login of the user; texts in quotes, such as a comment, tell nothing."""
+    ((line,),) = session.run(f"SHOW CREATE USER {user.quoted}", needs=NEEDS_READ)
+    return re.search(r"\bACCOUNT LOCK\b", re.sub(r"'(?:[^'\\]|\\.|'')*'", "", text(line))) is not None
 
 
 def discard_old(session: Session, account: str) -> None:

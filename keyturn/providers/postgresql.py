@@ -155,6 +155,13 @@ class PostgreSQL:
             raise self._translated(error, "log in as", account) from None
         return True
 
+    def lets_in(self, account: str) -> bool:
+        """Whether the role may log in; it is told by the role itself, so another server's login rules don't count."""
+        with self._transaction("look at", account) as cursor:
+            cursor.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", (account,))
+            row = cursor.fetchone()
+        return bool(row and row[0])
+
     def sessions(self, account: str) -> int:
         """How many sessions ``account`` has open now, on all databases of the server."""
         with self._transaction("count the sessions of", account) as cursor:

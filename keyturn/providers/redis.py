@@ -160,6 +160,18 @@ class Redis:
             there = server.user(user)
             return max(map(number, filter(is_mark, there["passwords"])), default=0) if there else 0
 
+    def passwords(self, user: str) -> frozenset[str]:
+        """The SHA-256 of every password that a node takes of the user. Raises Invalid where one takes any password."""
+        found: set[str] = set()
+        for node in self._nodes:
+            with self._administrator(node, "look at the passwords of", user) as server:
+                if (there := server.user(user)) is None:
+                    continue
+                if said := unchangeable(user, there, node):
+                    raise Invalid("look at the passwords of", self._named(user), *said)
+                found.update(password for password in there["passwords"] if not is_mark(password))
+        return frozenset(found)
+
     def sessions(self, user: str) -> Sequence[tuple[str, timedelta]]:
         """Every session of the user: where it comes from, and how long it has been open at least."""
         found = []

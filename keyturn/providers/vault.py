@@ -133,6 +133,11 @@ class VaultHub:
             self._fingerprint_key = self._read_fingerprint_key() or self._make_fingerprint_key()
         return self._fingerprint_key
 
+    def delete(self, path: str, versions: Collection[int]) -> None:
+        """Let nobody read these versions until they are undeleted. Absent, deleted and destroyed ones stay so."""
+        if versions:
+            self._calls.post("delete", path, f"{self.mount}/delete/{path}", {"versions": sorted(versions)})
+
     def undelete(self, path: str, versions: Collection[int]) -> None:
         """Make what was deleted of these versions readable again. Absent and destroyed ones stay as they are."""
         if versions:

@@ -1,16 +1,22 @@
 """The hub's database engine: leases of accounts that it makes, and static roles whose passwords it changes."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import requests
 
 from keyturn.core.engines import Lease, LeaseStanding, StaticRole, Terms
-from keyturn.core.errors import KeyturnError, NotFound
+from keyturn.core.errors import Invalid, KeyturnError, NotFound
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault_calls import Calls
 from keyturn.providers.vault_leases import revoke_lease
+
+OWNER: Final = "keyturn-secret"
+"""The metadata of a token that was made to ask for a lease: the path of the secret that it is for."""
+THREADS: Final = 16
+"""Tokens that are looked up at once."""
 
 
 class VaultDatabase:
@@ -35,9 +41,9 @@ class VaultDatabase:
         default = min(told["default_ttl"] or mount["default_lease_ttl"], longest)
         return Terms(timedelta(seconds=default), timedelta(seconds=longest))
 
-    def issue(self, role: str) -> Lease:
+    def issue(self, role: str, owner: str = "") -> Lease:
         """A new account. Where none is given, the token that asked for it is given back."""
-        terms, (token, life) = self.terms(role), self._asker()
+        terms, (token, life, accessor) = self.terms(role), self._asker(owner)
         name = f"{self.mount}/creds/{role}"
         try:
             told = self._calls.get("issue", name, name, token=token).json()
@@ -47,7 +53,7 @@ class VaultDatabase:
             raise
         limit = life or terms.longest
         given = Terms(min(timedelta(seconds=told["lease_duration"]), limit), min(terms.longest, limit))
-        return Lease(told["lease_id"], SecretFields(told["data"]), given)
+        return Lease(told["lease_id"], SecretFields(told["data"]), given, accessor)
 
     def leases(self, role: str) -> list[str]:
         """The ids of a role's leases; the policy needs `list` and `sudo` on sys/leases/lookup."""
@@ -94,14 +100,36 @@ class VaultDatabase:
         name = f"{self.mount}/rotate-role/{role}"
         self._calls.post("rotate", name, name, {})
 
-    def _asker(self) -> tuple[str | None, timedelta | None]:
-        """The token to ask for a lease with, None for our own, and how long it lives, None for always."""
+    def tokens(self, owner: str) -> list[str]:
+        """The accessors of the tokens that tell this ``owner``: each that the hub has is looked up, side by side."""
+        accessors = self._calls.list("the hub's tokens", "auth/token/accessors")
+        with ThreadPoolExecutor(THREADS) as pool:
+            owners = pool.map(self._owner, accessors)
+            return [accessor for accessor, told in zip(accessors, owners, strict=True) if told == owner]
+
+    def end_token(self, accessor: str) -> None:
+        """End a token by its accessor. Absent is success."""
+        try:
+            self._calls.post("end", f"the token {accessor}", "auth/token/revoke-accessor", {"accessor": accessor})
+        except (NotFound, Invalid):
+            return  # the hub's word for an accessor that it does not know
+
+    def _owner(self, accessor: str) -> str:
+        try:
+            body = {"accessor": accessor}
+            told = data(self._calls.post("look up", f"the token {accessor}", "auth/token/lookup-accessor", body))
+        except (NotFound, Invalid):
+            return ""  # it has ended since
+        return str((told.get("meta") or {}).get(OWNER, ""))
+
+    def _asker(self, owner: str) -> tuple[str | None, timedelta | None, str]:
+        """The token to ask for a lease with, None for our own, how long it lives, None for always, and its accessor."""
         if self._token_role is None:
             own = data(self._calls.get("look up", "the hub's login", "auth/token/lookup-self"))
-            return None, lasting(own["ttl"])
+            return None, lasting(own["ttl"]), ""
         name = f"auth/token/create/{self._token_role}"
-        made = self._calls.post("create", name, name, {}).json()["auth"]
-        return made["client_token"], lasting(made["lease_duration"])
+        made = self._calls.post("create", name, name, {"meta": {OWNER: owner}} if owner else {}).json()["auth"]
+        return made["client_token"], lasting(made["lease_duration"]), made["accessor"]
 
 
 def lasting(seconds: float) -> timedelta | None:

@@ -1,22 +1,22 @@
 """Removing the old value wherever it is still kept, once a new one is there."""
 
 from dataclasses import replace
+from typing import Any
 
 from keyturn.catalogue.destinations import Destination, Update
 from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.fingerprint import shown
 from keyturn.core.hub import HubSecret
-from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Copy, Lack, Store
 from keyturn.revocation.cutting import end_late
 from keyturn.revocation.doing import Done
-from keyturn.revocation.holding import newest
 from keyturn.revocation.incident import Incident, Mode, Progress, Step
-from keyturn.revocation.leaked import is_old, serves_old
-from keyturn.revocation.selecting import fingerprints, versions
+from keyturn.revocation.leaked import UNKNOWN, digests, is_old, last_ended, old_of, serves_old
+from keyturn.revocation.looking import Sight, look
+from keyturn.revocation.rest import rest_of
+from keyturn.revocation.selecting import fingerprints
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.records import load, rewrite
-from keyturn.strategies.manual import ManualSettings
 
 
 def clear_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
@@ -29,8 +29,10 @@ def clear_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: Done)
         return done.misses("", "the old value is kept until its sessions are ended")
     if incident.mode is Mode.REPLACE and Step.REPLACE not in known.done:
         return done.misses("", "the hub still serves the old value, since there is no new one")
-    last = newest(keyturn, known.path)
-    old = [one for one in versions(keyturn, known.path) if is_old(keyturn, incident, known, one, last)]
+    bound = last_ended(incident, known)
+    sight = look(keyturn, known.path, bound)
+    last = sight.last
+    old = [one for one in sight.versions if is_old(keyturn, incident, known, one, last)]
     if incident.mode is Mode.REPLACE:
         old = [one for one in old if one.version != last]
     asked = {one.version: accepted(keyturn, one, done) for one in old}
@@ -38,12 +40,34 @@ def clear_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: Done)
     if last in doomed and not keep_rest(keyturn, known.path):
         done.misses("", f"version {last} is kept until the rotation that is at work is over", "It goes on by itself")
         doomed.remove(last)
+    doomed += blindly(keyturn, known, sight, bound, done)
     keyturn.hub.destroy(known.path, doomed)
     if doomed:
         done.did("", f"destroyed version{'s' if len(doomed) > 1 else ''} {', '.join(map(str, sorted(doomed)))}")
+    done.changes = seen_since(keyturn, known, sight)
     if False in asked.values() and not done.left:
-        done.changes = {"refused_at": known.refused_at or keyturn.clock()}
+        done.changes |= {"refused_at": known.refused_at or keyturn.clock()}
     return None
+
+
+def seen_since(keyturn: Keyturn, known: Progress, sight: Sight) -> dict[str, Any]:
+    """What is known more of versions that nobody could look at when all was cut, and that can be read by now."""
+    hidden = {one.version for one in known.unseen}
+    found = {one.version: one for one in sight.versions if one.version in hidden}
+    if not found:
+        return {}
+    old = tuple(old_of(keyturn, one) for one in found.values())
+    return {"old": (*known.old, *old), "unseen": tuple(one for one in known.unseen if one.version not in found)}
+
+
+def blindly(keyturn: Keyturn, known: Progress, sight: Sight, bound: int, done: Done) -> list[int]:
+    """Old versions that can't be looked at: destroyed where all was ended by its place, else kept, and told."""
+    hidden = [one for one in sight.unseen if one.version <= bound and not one.destroyed]
+    if not known.placeless:
+        return [one.version for one in hidden]
+    for one in hidden:
+        done.misses(f"version {one.version}", f"nobody could look at it: {one.why}", "Give the login these rights")
+    return []
 
 
 def accepted(keyturn: Keyturn, version: HubSecret, done: Done) -> bool | None:
@@ -64,14 +88,12 @@ def accepted(keyturn: Keyturn, version: HubSecret, done: Done) -> bool | None:
 def keep_rest(keyturn: Keyturn, path: str) -> bool:
     """Keep, where Keyturn alone can read it, what is no part of the credential: an address, a port.
 
-    Nothing is kept of what a person replaces, since nobody knows which of its fields are secret. False while a
-    rotation, by a person's wish, is at work on what is to be destroyed.
+    False while a rotation, by a person's wish, is at work on what is to be destroyed.
     """
-    secret, current, record = keyturn.secret(path), keyturn.hub.read(path), load(keyturn, path)
-    if current is None or isinstance(secret.rotation, ManualSettings):
+    current, record = keyturn.hub.read(path), load(keyturn, path)
+    rest = rest_of(keyturn, path, [current]) if current else None
+    if rest is None:
         return True
-    made = {*keyturn.open_strategy(path).makes, "rotated_at"}
-    rest = SecretFields({name: value for name, value in current.fields.reveal().items() if name not in made})
     if rest and record.open is None and record.rest is None:
         rewrite(keyturn, path, replace(record, rest=rest))
     return record.open is None
@@ -104,7 +126,7 @@ def clear_place(
         if digest and digest != fresh:
             asked = "Its destination says create-only: write it there by hand"
             hint = asked if place.update is Update.CREATE_ONLY else ""
-            return done.misses(place.label, f"it serves the old value still (fingerprint {shown(digest)})", hint)
+            return done.misses(place.label, f"{serving(known, place, digest)} still", hint)
     said = removed(keyturn, incident, known, store, place, found)
     for words in said:
         done.stays(place.label, words)
@@ -120,6 +142,15 @@ def removed(
     if found is None or serves_old(keyturn, known, store, place, found) or not serves_any(store, place):
         return store.erase(place.name)
     return store.forget(place.name)
+
+
+def serving(known: Progress, place: Destination, digest: str) -> str:
+    """What a copy serves, in words: the old value, or what could not be compared with it."""
+    if digest == UNKNOWN:
+        return "it may serve the old value: the store gives none back, and somebody else has written there"
+    if digest in digests(known, place) or not known.unseen:
+        return f"it serves the old value (fingerprint {shown(digest)})"
+    return f"it may serve an old value, which nobody could look at in the hub (fingerprint {shown(digest)})"
 
 
 def serves_any(store: Store, place: Destination) -> bool:

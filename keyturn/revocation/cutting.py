@@ -1,10 +1,9 @@
 """Ending every credential of a secret at its target: what an intruder notices first."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Iterator
 from functools import partial
 
-from keyturn.core.errors import KeyturnError, Superseded
+from keyturn.core.errors import KeyturnError, Superseded, TransientError
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
@@ -17,15 +16,16 @@ from keyturn.revocation.holding import (
     insist_on_holding,
     interrupted,
     move_on,
-    newest,
     own,
     release,
     seize,
     token_of,
 )
 from keyturn.revocation.incident import Incident, Old, Progress, Step
-from keyturn.revocation.leaked import credential_of, last_old
-from keyturn.revocation.selecting import fingerprints, versions
+from keyturn.revocation.leaked import last_old, old_of
+from keyturn.revocation.looking import EVERY, Sight, look, remembered, unseen_before
+from keyturn.revocation.placing import Ended, end_by_place, end_by_place_again
+from keyturn.revocation.rest import rest_of
 from keyturn.revocation.state import advance, load, progress
 from keyturn.rotation import records
 from keyturn.rotation.context import Keyturn
@@ -34,7 +34,7 @@ from keyturn.strategies.accounts import username
 
 
 def cut(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
-    """End all that the secret's versions, and a candidate, let anybody do, CURRENT first.
+    """End all that the secret's versions, and a candidate, let anybody do, CURRENT first; then all else of it by place.
 
     From here on no rotation of the secret goes on but the revocation's own. Raises what hinders it while the target
     takes CURRENT still: then the secret stays in the revocation's hands. Where only sessions could not be ended, the
@@ -69,11 +69,16 @@ def note_down(keyturn: Keyturn, incident: Incident, known: Progress, record: Rec
     path, cut_at, refused = known.path, keyturn.clock(), refuses(keyturn, known.path)
     if ended.errors and (not refused or ended.lost):
         raise ended.errors[0]
-    last = newest(keyturn, path)
+    sight = look(keyturn, path, EVERY)
+    last, unseen = sight.last, unseen_before(keyturn, path, record, sight)
     facts = {
         "token": token_of(incident.id, path),
         "sequence": record.rotation.sequence if record.rotation else 0,
-        "old": known_values(keyturn, path, record, last),
+        "old": (*known_values(keyturn, path, record, sight), *remembered(record, unseen)),
+        "unseen": unseen,
+        "placed": ended.placed,
+        "leftover": tuple(ended.leftover),
+        "placeless": ended.placeless,
         "cut_at": cut_at,
         "cut_version": last,
         "refused_at": keyturn.clock() if refused else None,
@@ -81,7 +86,7 @@ def note_down(keyturn: Keyturn, incident: Incident, known: Progress, record: Rec
     # The values are looked for later by what is noted here, so it is noted before the secret is let go. What another
     # run has noted before stands: by now there may be newer versions, and older ones may be gone.
     advance(keyturn, incident, path, lambda one: one if one.cut_at else one.having(**facts))
-    release(keyturn, path, record, last)
+    release(keyturn, path, record, last, None if sight.served else rest_of(keyturn, path, sight.versions))
 
 
 def ended_by_another(keyturn: Keyturn, incident: Incident, known: Progress, record: Record, done: Done) -> None:
@@ -98,7 +103,8 @@ def ended_by_another(keyturn: Keyturn, incident: Incident, known: Progress, reco
         theirs = advance(keyturn, other, path, doing.onto)
     if Step.CUT not in theirs.done:
         done.misses(place, f"incident {other.id}, which took it over, is not done with it", "It goes on with that one")
-    kept = ("sequence", "old", "cut_at", "cut_version", "refused_at", "sessions", "outlives")
+    noted = ("sequence", "old", "cut_at", "cut_version", "refused_at", "unseen", "placed", "leftover", "placeless")
+    kept = (*noted, "sessions", "outlives")
     done.changes = {"token": token_of(incident.id, path), **{name: getattr(theirs, name) for name in kept}}
     done.did(place, f"every credential of it is ended by incident {other.id}, which took it over")
 
@@ -125,33 +131,6 @@ def place_of(keyturn: Keyturn, path: str) -> str:
 # --- at the target -----------------------------------------------------------------------------------------
 
 
-@dataclass
-class Ended:
-    """What became of several credentials; ``overtaken`` are those in whose place a newer one is in force by now.
-
-    ``lost`` says that what could not be ended stands in the record alone, and not in a version. ``record`` is the
-    secret's, as it was written last.
-    """
-
-    cuts: list[Cut] = field(default_factory=list)
-    errors: list[KeyturnError] = field(default_factory=list)
-    overtaken: list[str] = field(default_factory=list)
-    lost: bool = False
-    record: Record | None = None
-
-    @property
-    def sessions(self) -> int:
-        """How many were ended with them."""
-        return sum(one.sessions for one in self.cuts)
-
-    def trying(self, work: Callable[[], Cut]) -> None:
-        """End one; one that can't be ended stops no other."""
-        try:
-            self.cuts.append(work())
-        except KeyturnError as error:
-            self.errors.append(error)
-
-
 def end_all(keyturn: Keyturn, path: str, record: Record) -> Ended:
     """End every credential that the hub knows of, and what only the interrupted rotation knew of."""
     ended, strategy, held = Ended(), keyturn.open_strategy(path), Held(keyturn, path, record)
@@ -161,14 +140,15 @@ def end_all(keyturn: Keyturn, path: str, record: Record) -> Ended:
     def end(fields: SecretFields) -> Cut:
         return held.above(fields, lambda sequence: strategy.cut(fields, sequence))
 
-    for fields in distinct(strategy, doomed(keyturn, path, record)):
+    for fields in distinct(strategy, doomed(keyturn, path, record, ended)):
         ended.trying(partial(end, fields))
     failed = len(ended.errors)
     ended.trying(lambda: end_interrupted(keyturn, path, held))
-    ended.record = held.record
     ended.lost = len(ended.errors) > failed or (failed > 0 and takes(strategy, record.candidate))
     if interrupted(record, path):
         move_on(keyturn, path)
+    end_by_place(held, ended)
+    ended.record = held.record
     return ended
 
 
@@ -186,10 +166,12 @@ def end_again(keyturn: Keyturn, known: Progress) -> Ended:
     An account that the replacement has is left alone: not every target can tell an old number from a new one.
     """
     ended, strategy, last = Ended(), keyturn.open_strategy(known.path), last_old(known)
-    current = keyturn.hub.read(known.path)
+    sight = look(keyturn, known.path, last)
+    current = sight.current
     fresh = name_of(strategy, current.fields) if current and current.version > last else ()
-    old = [one.fields for one in versions(keyturn, known.path) if one.version <= last]
-    if not old:
+    old = [one.fields for one in sight.versions if one.version <= last]
+    end_by_place_again(keyturn, known, ended)
+    if not old and ended.placeless:
         ended.overtaken.append("the hub keeps no old version by which they could be looked for")
     for fields in distinct(strategy, old):
         if fresh and name_of(strategy, fields) == fresh:
@@ -238,17 +220,19 @@ def end_interrupted(keyturn: Keyturn, path: str, held: Held) -> Cut:
     return Cut()
 
 
-def doomed(keyturn: Keyturn, path: str, record: Record) -> Iterator[SecretFields]:
+def doomed(keyturn: Keyturn, path: str, record: Record, ended: Ended) -> Iterator[SecretFields]:
     """What every version holds, CURRENT first, and the candidate that nobody has had yet.
 
-    Which versions there are is asked before the record is read again, so what a later run has put in force is not
-    among them. Raises Locked where one has.
+    The versions are read before the record is read again, so what a later run has put in force is not among them.
+    Raises Locked where one has. Where the hub does not give them now, the rest is ended all the same.
     """
-    info = keyturn.hub.describe(path)
+    try:
+        found = look(keyturn, path, EVERY).versions
+    except TransientError as error:
+        ended.errors.append(error)
+        found = ()
     insist_on_holding(keyturn, path, record)
-    for version in reversed(info.versions if info else ()):
-        if version.readable and (found := keyturn.hub.read(path, version.version)):
-            yield found.fields
+    yield from (version.fields for version in found)
     if record.candidate:
         yield record.candidate
 
@@ -268,11 +252,10 @@ def name_of(strategy: Strategy, fields: SecretFields) -> Hashable:
     return tuple(sorted(strategy.ends(fields).items())) or username(fields) or ()
 
 
-def known_values(keyturn: Keyturn, path: str, record: Record, last: int) -> tuple[Old, ...]:
+def known_values(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> tuple[Old, ...]:
     """The fingerprints of all that was ended, by which it is looked for afterwards."""
-    found = [one for one in versions(keyturn, path) if one.version <= last]
+    found = list(sight.versions)
     if record.candidate:
-        current = keyturn.hub.read(path)
-        whole = (current.fields if current else SecretFields({})).merged(record.candidate)
+        whole = (sight.current.fields if sight.current else SecretFields({})).merged(record.candidate)
         found.append(HubSecret(path, 0, whole))
-    return tuple(Old(one.version, fingerprints(keyturn, one), credential_of(keyturn, one)) for one in found)
+    return tuple(old_of(keyturn, one) for one in found)

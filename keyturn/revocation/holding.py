@@ -151,10 +151,13 @@ def move_on(keyturn: Keyturn, path: str) -> None:
             return
 
 
-def release(keyturn: Keyturn, path: str, record: Record, last: int) -> None:
-    """Let the record say that all is ended, up to the hub's version ``last``. Released before is success."""
+def release(keyturn: Keyturn, path: str, record: Record, last: int, rest: SecretFields | None = None) -> None:
+    """Let the record say that all is ended, up to the hub's version ``last``. Released before is success.
+
+    ``rest`` is what the next candidate is laid over, where the newest version can't be read.
+    """
     if record.rotation is None:
         return
     over = record.rotation.to(Stage.CUT, closed_at=keyturn.clock(), base_version=last)
     with suppress(Conflict):  # another run of the same incident was faster, or another incident has taken it
-        rewrite(keyturn, path, record.having(over))
+        rewrite(keyturn, path, replace(record.having(over), rest=record.rest or rest))

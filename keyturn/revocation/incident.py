@@ -77,6 +77,20 @@ class Old:
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """What of a secret nobody could look at, and why; ``version`` is the hub's, 0 for the secret as a whole."""
+
+    version: int
+    why: str
+    destroyed: bool = False
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"version {self.version} ({self.why})" if self.version else self.why
+
+
+@dataclass(frozen=True)
 class Progress:
     """One secret in an incident.
 
@@ -85,6 +99,9 @@ class Progress:
     ``cut_version`` the hub's newest version then; ``refused_at`` is when the target was seen to refuse, ``clear_at``
     when every copy was seen to be gone or replaced. ``sessions`` is how many were ended. ``outlives`` tells what was
     given out on the credential and works on, ``remains`` what a service can't remove, ``left`` what is yet to be done.
+    ``unseen`` is what could not be looked at when it was cut. ``placed`` says that all was ended by its place at the
+    target, and ``leftover`` names what was there after it, such as a key whose new value nobody knows; ``placeless``
+    says why nothing could be found there, and is empty where it could.
     """
 
     path: str
@@ -106,6 +123,10 @@ class Progress:
     remains: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
+    unseen: tuple[Unseen, ...] = ()
+    placed: bool = False
+    leftover: tuple[str, ...] = ()
+    placeless: str = ""
 
     def having(self, **changes: Any) -> "Progress":
         """This progress with these changes."""
@@ -124,7 +145,8 @@ class Progress:
         read["old"] = tuple(Old(**one) for one in read.get("old", ()))
         read["done"] = tuple(map(Step, read.get("done", ())))
         read["events"] = tuple(_event(one) for one in read.get("events", ()))
-        for name in ("outlives", "remains", "left"):
+        read["unseen"] = tuple(Unseen(**one) for one in read.get("unseen", ()))
+        for name in ("outlives", "remains", "left", "leftover"):
             read[name] = tuple(read.get(name, ()))
         return Progress(**read)
 

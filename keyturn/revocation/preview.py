@@ -7,6 +7,7 @@ from keyturn.core.errors import KeyturnError, TransientError, unexpected
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record
 from keyturn.revocation.incident import Mode
+from keyturn.revocation.looking import unread
 from keyturn.revocation.selecting import Selection, versions
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.naming import names_of
@@ -106,7 +107,9 @@ def warnings(keyturn: Keyturn, path: str, mode: Mode, record: Record, known: lis
     """What a person should know beforehand."""
     secret = keyturn.secret(path)
     if not known:
-        yield "the hub has no version of it"
+        yield "the hub has no version of it that can be read"
+    for said in unread(keyturn.hub.describe(path)):
+        yield f"{said}: it is ended as far as its target tells of it, and undeleted to be looked at where it can be"
     if record.open:
         yield f"a rotation is {record.open.stage}: it is cut off too"
     if isinstance(secret.rotation, ManualSettings):

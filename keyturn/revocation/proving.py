@@ -4,14 +4,15 @@ from collections.abc import Iterator
 
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import UnsupportedOperation
-from keyturn.core.fingerprint import shown
 from keyturn.core.hub import HubSecret
 from keyturn.core.stores import Store
+from keyturn.revocation.clearing import serving
 from keyturn.revocation.doing import Done
-from keyturn.revocation.holding import newest
 from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Step
-from keyturn.revocation.leaked import digests, gives_old, is_old, serves_old
-from keyturn.revocation.selecting import fingerprints, versions
+from keyturn.revocation.leaked import digests, gives_old, is_old, last_ended, serves_old
+from keyturn.revocation.looking import Sight, look
+from keyturn.revocation.placing import found_again
+from keyturn.revocation.selecting import fingerprints
 from keyturn.rotation.context import Keyturn, side_by_side
 
 
@@ -22,6 +23,7 @@ def prove(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> 
     """
     if Step.HUB not in known.done:
         done.misses("", "it is not proven that the target refuses the old value")
+    prove_target(keyturn, known, done)
     current = prove_hub(keyturn, incident, known, done)
     fresh = fingerprints(keyturn, current) if current else {}
 
@@ -39,7 +41,9 @@ def prove(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> 
 
 def prove_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> HubSecret | None:
     """What is in force; None where nothing is, or what has leaked."""
-    last, found = newest(keyturn, known.path), list(versions(keyturn, known.path))
+    sight = look(keyturn, known.path, last_ended(incident, known))
+    last, found = sight.last, sight.versions
+    prove_sight(incident, known, sight, done)
     old = [one for one in found if is_old(keyturn, incident, known, one, last)]
     if old:
         numbers = ", ".join(str(one.version) for one in old)
@@ -57,6 +61,29 @@ def prove_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: Done)
     return current
 
 
+def prove_target(keyturn: Keyturn, known: Progress, done: Done) -> None:
+    """Whether all that nobody could look at has ended by its place, and stays so."""
+    if known.unseen and known.placeless:
+        said = "; ".join(one.words for one in known.unseen)
+        hint = "See by hand that nothing takes it any more, then give the incident up, with that as the reason"
+        done.misses("", f"not proven: could not look at {said}, and {known.placeless}", hint)
+    with done.at(""):
+        for name in found_again(keyturn, known):
+            done.misses("", f"the target lets somebody in by {name}, though all was ended", "It is ended again")
+            done.again |= {Step.CUT, Step.HUB}
+
+
+def prove_sight(incident: Incident, known: Progress, sight: Sight, done: Done) -> None:
+    """Whether all that the hub has could be looked at, and something is in force where something is to be."""
+    for one in sight.unseen:
+        if not one.destroyed:
+            done.misses("", f"not proven: could not look at {one.words}", "Give this login the rights that it lacks")
+            done.again |= {Step.HUB} if one.version <= last_ended(incident, known) else set()
+    if incident.mode is Mode.REPLACE and known.version and not sight.served:
+        what = f"version {sight.last} is deleted" if sight.last else "somebody has removed the secret"
+        done.misses("", f"nothing is in force in the hub: {what}", f"See `keyturn rotate {known.path}`")
+
+
 def faults(keyturn: Keyturn, known: Progress, place: Destination, fresh: str) -> Iterator[str]:
     """What is wrong with one copy: it serves a leaked value, or an old version of it that was not told to stay is one.
 
@@ -69,7 +96,7 @@ def faults(keyturn: Keyturn, known: Progress, place: Destination, fresh: str) ->
     if digest and digest != fresh:
         ours = found is None or found.marks is not None
         whose = "" if ours else ", and Keyturn has not made it: remove it there by hand"
-        yield f"it serves the old value (fingerprint {shown(digest)}){whose}"
+        yield f"{serving(known, place, digest)}{whose}"
     for version in holds(keyturn, store, place, digests(known, place) - {fresh}):
         # What the service can't remove was told.
         if not any(said.startswith(f"{place.label}: version {version} ") for said in known.remains):

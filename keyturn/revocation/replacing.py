@@ -29,6 +29,9 @@ def replace_credential(keyturn: Keyturn, incident: Incident, known: Progress, do
     if other := left_without(keyturn, incident, path):
         problem = f"incident {other} wants it left without a new value"
         return done.misses("", problem, f"Rotate it once that is over: `keyturn rotate {path} --now`")
+    if bare(keyturn, known):
+        hint = f"Write that to the hub at {path} as its next version, without a credential, and it goes on with it"
+        return done.misses("", "nothing tells what stood beside the credential, such as host and port", hint)
     rotation = put_in_force(keyturn, incident, known)
     settle_at_once(keyturn, incident, known, rotation)
     current = keyturn.hub.read(path)
@@ -36,6 +39,12 @@ def replace_credential(keyturn: Keyturn, incident: Incident, known: Progress, do
     if current and not gives_old(keyturn, known, current):
         done.changes = {"version": current.version, "fingerprint": keyturn.fingerprint(current.fields)}
     return done.did("", f"version {done.changes['version']} is in force")
+
+
+def bare(keyturn: Keyturn, known: Progress) -> bool:
+    """Whether nobody could look at any version, so that a new one would hold a credential and nothing else."""
+    path = known.path
+    return bool(known.unseen) and keyturn.hub.read(path) is None and load(keyturn, path).rest is None
 
 
 def left_without(keyturn: Keyturn, incident: Incident, path: str) -> str:

@@ -9,10 +9,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, TransientError
+from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, TransientError
 from keyturn.core.hub import Right
 from keyturn.core.ledger import Outcome
-from keyturn.core.stores import Copy, Lack, Store
 from keyturn.revocation import state
 from keyturn.revocation.clearing import clear_hub, clear_stores
 from keyturn.revocation.cutting import cut
@@ -21,6 +20,7 @@ from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Standin
 from keyturn.revocation.proving import prove
 from keyturn.revocation.replacing import push_everywhere, replace_credential, tell_everyone
 from keyturn.revocation.selecting import Selection
+from keyturn.revocation.strays import clear_strays
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.recorded import entry, note_down, recorded
 
@@ -235,43 +235,3 @@ def end_lease(keyturn: Keyturn, lease: str) -> str:
     with recorded(keyturn, "revoke lease", place=lease):
         keyturn.hub.revoke_lease(lease)
     return "the lease is ended"
-
-
-def clear_strays(keyturn: Keyturn, stands: Standing, store: str, done: Done) -> None:
-    """Remove from one store the copies of leaked values that the catalogue has no place for any more."""
-    known = {one.path: one for one in stands.secrets}
-    if not known:
-        return
-    with done.at(store):
-        opened = keyturn.open_store(store)
-        for copy in list(strays(keyturn, known, store, opened)):
-            with recorded(keyturn, "erase", copy.marks.source if copy.marks else "", place=f"{store}:{copy.name}"):
-                said = opened.erase(copy.name)
-            done.did(f"{store}:{copy.name}", "; ".join(("a copy that nothing declares any more is removed", *said)))
-
-
-def strays(keyturn: Keyturn, known: dict[str, Progress], store: str, opened: Store) -> Iterator[Copy]:
-    """Copies with Keyturn's marks of these secrets, under names that the catalogue does not push to, that leaked.
-
-    Marks can be copied: only one whose fingerprint this hub's key has made is Keyturn's own to remove.
-    """
-    limits, system = keyturn.catalogue.store(store).limits, keyturn.catalogue.store(store).system
-    for copy in opened.managed():
-        one = known.get(copy.marks.source) if copy.marks else None
-        if one is None or copy.marks is None:
-            continue
-        places = keyturn.catalogue.destinations(one.path)
-        mine = {limits.same(place.name) for place in places if keyturn.catalogue.store(place.store).system == system}
-        leaked = {digest for old in one.old for digest in old.fingerprints.values()}
-        if limits.same(copy.name) not in mine and (
-            copy.marks.fingerprint in leaked or serves(keyturn, opened, copy, leaked)
-        ):
-            yield copy
-
-
-def serves(keyturn: Keyturn, store: Store, copy: Copy, leaked: set[str]) -> bool:
-    """Whether a copy gives a leaked value."""
-    try:
-        return Lack.READ not in store.lacks and keyturn.fingerprint_of(store.read(copy.name)) in leaked
-    except NotFound:
-        return False  # it is disabled, or deleted

@@ -11,8 +11,11 @@ from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.suggest import advice
+from keyturn.revocation.looking import look, remembered, unread
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.records import load
 from keyturn.rotation.sync import text_of
+from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 
 LEAST_DIGITS: Final = 8
 """So many digits of a fingerprint are needed to look for it: people are shown 12."""
@@ -53,11 +56,15 @@ class Selection:
 
 @dataclass(frozen=True)
 class Match:
-    """Where a value is, or was, kept: ``version`` is the hub's; ``place`` is empty for the hub, else ``store:name``."""
+    """Where a value is, or was, kept: ``version`` is the hub's; ``place`` is empty for the hub, else ``store:name``.
+
+    ``unseen`` says why nobody could look at a version, which may hold the value as well; it is empty for all others.
+    """
 
     path: str
     version: int
     place: str = ""
+    unseen: str = ""
 
 
 def select(keyturn: Keyturn, selector: Selector) -> Selection:
@@ -81,9 +88,9 @@ def _fitting(keyturn: Keyturn, selector: Selector, leases: Sequence[str]) -> set
         if wanted := getattr(selector, name):
             found = {path for path in found if wanted in _told(keyturn, path, name)}
     if selector.lease_prefix:
-        found = {path for path in found if _leases_of(keyturn, path) & set(leases)}
+        found = {path for path in found if _has_one_of(keyturn, path, leases)}
     if selector.fingerprint:
-        found &= {match.path for match in whois(keyturn, selector.fingerprint)}
+        found &= {match.path for match in whois(keyturn, selector.fingerprint) if not match.unseen}
     return found
 
 
@@ -113,9 +120,15 @@ def _told(keyturn: Keyturn, path: str, name: str) -> tuple[str, ...]:
             return tuple(place.store for place in secret.destinations)
 
 
-def _leases_of(keyturn: Keyturn, path: str) -> set[str]:
-    """The leases that the secret's versions hold."""
-    return {one.fields["lease_id"].reveal() for one in versions(keyturn, path) if "lease_id" in one.fields}
+def _has_one_of(keyturn: Keyturn, path: str, leases: Sequence[str]) -> bool:
+    """Whether the secret's versions hold one of these leases; of one that can't be read, the role tells."""
+    held = {one.fields["lease_id"].reveal() for one in versions(keyturn, path) if "lease_id" in one.fields}
+    if held & set(leases):
+        return True
+    rotation = keyturn.secret(path).rotation
+    if not isinstance(rotation, VaultDynamicSettings) or not unread(keyturn.hub.describe(path)):
+        return False
+    return any(lease.startswith(f"{rotation.mount}/creds/{rotation.role}/") for lease in leases)
 
 
 def versions(keyturn: Keyturn, path: str) -> Iterator[HubSecret]:
@@ -157,7 +170,12 @@ def _searched(keyturn: Keyturn, look: Callable[[str], Iterator[Match]]) -> list[
 
 def _kept(keyturn: Keyturn, path: str, wanted: Callable[[str], bool], *, by_field: bool = False) -> Iterator[Match]:
     """The versions and copies of one secret whose fingerprint is ``wanted``."""
-    for version in versions(keyturn, path):
+    sight = look(keyturn, path)
+    yield from (Match(path, one.version, unseen=one.why) for one in sight.unseen if not one.destroyed)
+    for old in remembered(load(keyturn, path), sight.unseen):
+        if wanted(old.fingerprints[""]):
+            yield Match(path, old.version)
+    for version in sight.versions:
         for place, digest in fingerprints(keyturn, version).items():
             if wanted(digest):
                 yield Match(path, version.version, place)

@@ -1,7 +1,7 @@
 """Passwords of accounts that exist at a target: two that take turns, or one changed in place."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -56,6 +56,17 @@ class AccountStrategy(LoginStrategy):
     def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
         """The highest number that stands with one of the users."""
         return self.target.last_sequence({*self.users, *(name for one in known if (name := username(one)))})
+
+    def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
+        """Each of the users that lets anybody in, or has a session open, whoever has the password."""
+        serving = {self.named(fields) for fields in spared}
+        for user in self.users:
+            if user not in serving and (self.target.lets_in(user) or self.target.sessions(user)):
+                yield user
+
+    def cut_found(self, name: str, sequence: int) -> Cut:
+        """Refuse logins of the user, and end its sessions."""
+        return Cut(self.target.cut(name, sequence=sequence))
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Log in on a new connection; None for a version without username and password."""

@@ -1,6 +1,6 @@
 """A client secret of an application in Entra ID: each version is one more secret, and the old one is removed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal, Protocol, Self
 
@@ -178,6 +178,17 @@ class AzureAppSecret(StrategyBase):
         if key_id is None:
             return self._cut_unnamed(credential)
         self.target.remove_password(self.application, key_id, fresh=self._fresh(credential))
+        return Cut(outlives=(TOKENS.format(self.application),))
+
+    def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
+        """The key id of each of the application's secrets, whoever has made it. Raises NotFound."""
+        serving = {text(fields, "key_id") for fields in spared}
+        listed = self.target.application(self.application).passwords
+        yield from (one.key_id for one in listed if one.key_id not in serving)
+
+    def cut_found(self, name: str, sequence: int) -> Cut:
+        """Remove the secret."""
+        self.target.remove_password(self.application, name, fresh=False)
         return Cut(outlives=(TOKENS.format(self.application),))
 
     def honours(self, credential: SecretFields) -> bool | None:

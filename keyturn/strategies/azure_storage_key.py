@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Final, Literal, Protocol
 from urllib.parse import urlsplit
 
@@ -169,6 +169,16 @@ class AzureStorageKey(StrategyBase):
             said = f"a key of {named}, another account, which the secret held: regenerate it there by hand"
             return Cut(outlives=(said,))
         self._end(digest(key))
+        return Cut()
+
+    def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
+        """Both keys by the digests of their values now: a key that was regenerated since is another one."""
+        serving = {digest(key) for key in map(key_of, spared) if key}
+        yield from (known for known in self._digests().values() if known not in serving)
+
+    def cut_found(self, name: str, sequence: int) -> Cut:
+        """Regenerate the key, if it still has this value."""
+        self._end(name)
         return Cut()
 
     def honours(self, credential: SecretFields) -> bool | None:

@@ -1,10 +1,11 @@
 """What a strategy's file is made of: its settings in the catalogue, and its verbs, most of which do nothing."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
 from keyturn.core.connections import Connection
+from keyturn.core.errors import UnsupportedOperation
 from keyturn.core.hub import Hub
 from keyturn.core.keys import KeyMaker
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -115,6 +116,14 @@ class StrategyBase:
         """The target keeps no number."""
         return 0
 
+    def find_everything(self, spared: Sequence[SecretFields]) -> Iterable[str]:
+        """Nobody can tell. Raises UnsupportedOperation."""
+        raise no_place("there is no target that could be told to refuse it")
+
+    def cut_found(self, name: str, sequence: int) -> Cut:
+        """Nothing was found. Raises UnsupportedOperation."""
+        raise no_place("there is no target that could be told to refuse it")
+
     def honours(self, credential: SecretFields) -> bool | None:
         """Nobody can tell: there is no target."""
         return None
@@ -144,3 +153,8 @@ class LoginStrategy(StrategyBase):
     def check_connection(self: AtLoginTarget, connection: Connection) -> None:
         """Log in at the target."""
         self.target.check_login(connection.account, connection.password)
+
+
+def no_place(why: str) -> UnsupportedOperation:
+    """What a strategy says that can't end a secret's credentials by their place."""
+    return UnsupportedOperation("look for credentials of", "the secret", why, "What no version tells is ended by hand")

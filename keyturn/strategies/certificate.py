@@ -1,7 +1,7 @@
 """Certificates of the hub's PKI engine: the private key is made here, and only its public half is sent anywhere."""
 
 import ipaddress
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal, Self
 
@@ -14,7 +14,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT, Change, Cut
 from keyturn.settings import durations
 from keyturn.settings.fields import EngineRole, HubPath, Line, PositiveDuration, matching, refused
-from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+from keyturn.strategies.base import StrategyBase, StrategySettings, Tools, no_place
 
 ROUNDING: Final = timedelta(minutes=1)
 """Certificates tell whole seconds, and some authorities begin them a little in the past."""
@@ -129,6 +129,10 @@ class CertificateStrategy(StrategyBase):
             self.authority.revoke(serial)
         left = f"the certificate {serial} where no revocation list is checked, or an older copy of it"
         return Cut(outlives=(f"{left}, {until}",))
+
+    def find_everything(self, spared: Sequence[SecretFields]) -> Iterable[str]:
+        """Nobody can tell: several secrets may have certificates for one name. Raises UnsupportedOperation."""
+        raise no_place(f"{self.authority.mount} does not tell which of its certificates were this secret's")
 
     def honours(self, credential: SecretFields) -> bool | None:
         """What the hub says of it: revoked and expired ones are refused; None where it does not know it."""

@@ -1,15 +1,15 @@
 """What the keys of cloud accounts have in common: made and ended by the cloud, a few at most, known with delay."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar, Final
 
 from keyturn.core.cloud_keys import CloudKey, CloudKeys, KeyUse
-from keyturn.core.errors import CandidateRejected, Invalid, Unavailable
+from keyturn.core.errors import CandidateRejected, Invalid, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Cut
-from keyturn.strategies.base import StrategyBase
+from keyturn.strategies.base import StrategyBase, no_place
 
 STEPS: Final = (0.5, 1.0, 2.0, 4.0, 7.5, 10.0, 15.0)
 """Seconds between two tries of a new key, 40 in all: clouds need some, seldom more.
@@ -123,6 +123,19 @@ class CloudKeyStrategy(StrategyBase):
         """Switch the version's key off, end what was given out on the account's keys, and delete it."""
         key_id = self._readable_id(credential)
         return Cut(outlives=tuple(self.target.cut(self.account, key_id, sequence))) if key_id else Cut()
+
+    def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
+        """Each of the account's keys, whoever has made it, switched off ones too: they can be switched on."""
+        serving = {self._readable_id(fields) for fields in spared}
+        try:
+            keys = self.target.keys(self.account)
+        except NotFound:
+            raise no_place(f"{self._named} is not there, so nobody can tell whose keys an older account had") from None
+        yield from (key.key_id for key in keys if key.key_id not in serving)
+
+    def cut_found(self, name: str, sequence: int) -> Cut:
+        """Switch the key off, end what was given out on the account's keys, and delete it."""
+        return Cut(outlives=tuple(self.target.cut(self.account, name, sequence)))
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Sign in with the version's key, once; None where it holds none."""

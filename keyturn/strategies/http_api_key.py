@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal, Self
@@ -17,7 +17,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import EXPIRES_AT, Change, Cut
 from keyturn.settings.fields import Duration, refused
 from keyturn.settings.requests import ListSettings, Pointer, RequestSettings, ShortName, Template, check_names
-from keyturn.strategies.base import Tools
+from keyturn.strategies.base import Tools, no_place
 from keyturn.strategies.rest import REFUSED, KeyRequests, RestSettings, RestStrategy
 
 MOST_KEYS: Final = 100
@@ -183,6 +183,21 @@ class HttpApiKey(RestStrategy):
         elif self.honours(credential):
             said = f"a key of {self.api.name} whose version has no field {self.keys.id}: delete it by hand"
             return Cut(outlives=(said,))
+        return Cut()
+
+    def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
+        """The ids of this secret's own keys. Raises UnsupportedOperation where the list does not tell them apart."""
+        if not any("path" in templates.names(text) for text in self.keys.where.values()):
+            said = "does not list its keys" if self.requests.listing is None else "does not tell this secret's own keys"
+            raise no_place(f"{self.api.name} {said} (`where` under `list`, with {{{{path}}}})")
+        serving = {fields[self.keys.id].reveal() for fields in spared if self.keys.id in fields}
+        doing = "look for this secret's keys at"
+        listed = (self._id(entry, doing) for entry in self.entries(doing) if self._is_own(entry))
+        yield from (made for made in listed if made not in serving)
+
+    def cut_found(self, name: str, sequence: int) -> Cut:
+        """Delete the key."""
+        self._delete(Sensitive(name))
         return Cut()
 
     def honours(self, credential: SecretFields) -> bool | None:

@@ -1,5 +1,6 @@
 """Values that a person replaces: Keyturn keeps their copies in step, and never makes one itself."""
 
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final, Literal, Self
 
@@ -10,7 +11,7 @@ from keyturn.core.facts import Schedule
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Cut
 from keyturn.settings.fields import Duration, refused
-from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+from keyturn.strategies.base import StrategyBase, StrategySettings, Tools, no_place
 
 IDLE: Final = ("cron", "timezone", "interval", "window", "jitter", "grace", "max_grace")
 """The settings of other strategies that say when Keyturn makes the next value, and when it ends the one before."""
@@ -42,6 +43,10 @@ class Manual(StrategyBase):
     def cut(self, credential: SecretFields, sequence: int) -> Cut:
         """Nothing: Keyturn knows of no place that honours it."""
         return Cut(outlives=(f"the value of {self.path}, until a person ends it where it is honoured",))
+
+    def find_everything(self, spared: Sequence[SecretFields]) -> Iterable[str]:
+        """Nobody can tell. Raises UnsupportedOperation."""
+        raise no_place("a person replaces it, and ends it where it is honoured")
 
 
 def refusal(path: str) -> UnsupportedOperation:

@@ -1,7 +1,7 @@
 """A Redis user's password: two are in force at once, so the old one works until it is retired."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal, Protocol
 
@@ -63,6 +63,12 @@ class AclTarget(Protocol):
 
     def last_sequence(self, user: str) -> int:
         """The highest number that the user carries anywhere; 0 where none, or there is no such user."""
+
+    def passwords(self, user: str) -> frozenset[str]:
+        """The SHA-256 of every password that any part of it takes of the user; none where there is no such user.
+
+        Raises Invalid where the user is let in with any password.
+        """
 
     def sessions(self, user: str) -> Sequence[tuple[str, timedelta]]:
         """Every session of the user: where it comes from, and how long it has been open at least."""
@@ -144,6 +150,14 @@ class RedisAcl(LoginStrategy):
     def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
         """The number that the user carries."""
         return self.target.last_sequence(self.user)
+
+    def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
+        """The SHA-256 of each of the user's passwords, whoever has set it."""
+        yield from sorted(self.target.passwords(self.user) - {password_digest(fields) for fields in spared})
+
+    def cut_found(self, name: str, sequence: int) -> Cut:
+        """Take the password away, and end every session of the user."""
+        return Cut(self.target.cut(self.user, name, sequence=sequence))
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Log in at every node, until one takes it; None for a version without a password."""

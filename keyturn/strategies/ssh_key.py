@@ -3,7 +3,7 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import Change, Cut
 from keyturn.settings.fields import Line, refused
 from keyturn.settings.requests import ListSettings, Pointer, RequestSettings, check_names
-from keyturn.strategies.base import Tools
+from keyturn.strategies.base import Tools, no_place
 from keyturn.strategies.rest import ABSENT, REFUSED, KeyRequests, RestSettings, RestStrategy
 
 TAKEN: Final = frozenset({409, 422})
@@ -151,6 +151,10 @@ class SshKey(RestStrategy):
             self.revoke(half, sequence)
         lasting = f"SSH sessions that are open, and servers that have not yet asked {self.api.name} for its keys again"
         return Cut(outlives=(lasting,) if halves else ())
+
+    def find_everything(self, spared: Sequence[SecretFields]) -> Iterable[str]:
+        """Nobody can tell: the account's other keys are people's. Raises UnsupportedOperation."""
+        raise no_place(f"{self.api.name} does not tell which of the account's public keys were this secret's")
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Whether the API shows the public key still; no login is tried. None where the version tells no key."""

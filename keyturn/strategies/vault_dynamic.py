@@ -1,13 +1,13 @@
 """A new account for each version, made by the hub's database engine, kept alive, and ended by revoking its lease."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from keyturn.core.engines import DatabaseEngine, Lease, LeaseStanding
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT, AccountTarget, Change, Cut
+from keyturn.core.strategies import EXPIRES_AT, TOKEN_ACCESSOR, AccountTarget, Change, Cut
 from keyturn.settings.fields import EngineRole, HubPath, Line
 from keyturn.strategies.accounts import DATABASES, username
 from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools
@@ -16,6 +16,8 @@ SHORTEST: Final = timedelta(hours=1)
 """The least that a lease must last unless it is renewed: four turns of `rotate-due`, so that three may fail."""
 EARLY: Final = timedelta(minutes=45)
 """A lease with less than this left is renewed, however short it is: three turns of `rotate-due`."""
+TOKEN: Final = "token "
+"""What stands before an accessor among the names of what was found."""
 MOST: Final = 100
 """How many leases of the role are kept in the record of a rotation: many more are somebody else's."""
 
@@ -27,7 +29,7 @@ class VaultDynamic(LoginStrategy):
     there; after a crash whatever has come since and is in no secret is revoked.
     """
 
-    makes = frozenset({"username", "password", "lease_id", EXPIRES_AT})
+    makes = frozenset({"username", "password", "lease_id", TOKEN_ACCESSOR, EXPIRES_AT})
     mints_at_target = True
 
     def __init__(
@@ -65,12 +67,12 @@ class VaultDynamic(LoginStrategy):
 
     def mint(self, current: SecretFields | None) -> SecretFields:
         """A new lease. Raises Invalid, and gives the lease back, when its token would not last until its end."""
-        lease = self.engine.issue(self.role)
+        lease = self.engine.issue(self.role, self.path)
         if lease.terms.longest < self.life:
-            self.engine.revoke(lease.lease_id)
+            self._end(lease.lease_id, lease.accessor)
             raise self._too_short(lease)
-        ends_at = self.clock() + lease.terms.longest
-        return lease.fields.merged({"lease_id": lease.lease_id, EXPIRES_AT: ends_at.isoformat()})
+        ends_at = (self.clock() + lease.terms.longest).isoformat()
+        return lease.fields.merged({"lease_id": lease.lease_id, TOKEN_ACCESSOR: lease.accessor, EXPIRES_AT: ends_at})
 
     def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
         """Revoke leases that came since and that no secret holds."""
@@ -84,14 +86,15 @@ class VaultDynamic(LoginStrategy):
         self.target.check_login(change.candidate["username"].reveal(), change.candidate["password"])
 
     def abandon(self, change: Change) -> None:
-        """Revoke the candidate's lease."""
-        self.engine.revoke(change.candidate["lease_id"].reveal())
+        """Revoke the candidate's lease, and its token."""
+        self._end(change.candidate["lease_id"].reveal(), accessor(change.candidate))
 
     def ends(self, current: SecretFields) -> Mapping[str, str]:
-        """The lease that serves now, and the account it made."""
+        """The lease that serves now, the account it made, and the token that asked for it."""
         if "lease_id" not in current:
             return {}
-        return {name: current[name].reveal() for name in ("lease_id", "username") if name in current}
+        named = (name for name in ("lease_id", "username", TOKEN_ACCESSOR) if current.get(name))
+        return {name: current[name].reveal() for name in named}
 
     def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
         """The old account's sessions; records of older versions name no account."""
@@ -99,9 +102,9 @@ class VaultDynamic(LoginStrategy):
         return (f"{self.target.name}:{ends['username']} has {count} open sessions",) if count else ()
 
     def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
-        """Revoke the old lease, which drops its account."""
+        """Revoke the old lease, which drops its account, and its token."""
         if "lease_id" in ends:
-            self.engine.revoke(ends["lease_id"])
+            self._end(ends["lease_id"], ends.get(TOKEN_ACCESSOR, ""))
 
     def cut(self, credential: SecretFields, sequence: int) -> Cut:
         """Refuse logins of the lease's account and end its sessions, and revoke the lease whatever becomes of those.
@@ -115,21 +118,36 @@ class VaultDynamic(LoginStrategy):
             return Cut()
         self._must_be_ours(lease_id)
         if account is None:
-            self.engine.revoke(lease_id)
+            self._end(lease_id, accessor(credential))
             return Cut(outlives=(f"sessions of the account of {lease_id}, whose name this version does not tell",))
         try:
             ended = self._ended(account, sequence, lambda: self.engine.revoke(lease_id))
         except KeyturnError as error:
-            self.engine.revoke(lease_id)
+            self._end(lease_id, accessor(credential))
             left = f"sessions of {self.target.name}:{account} that were open by then: {error.problem}. {error.hint}"
             return Cut(outlives=(left.rstrip(),))
-        self.engine.revoke(lease_id)
+        self._end(lease_id, accessor(credential))
         return Cut(ended)
 
     def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
         """The highest number that stands with a lease's account: a new one has none."""
         accounts = {name for one in known if (name := username(one))}
         return self.target.last_sequence(accounts) if accounts else 0
+
+    def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
+        """The role's leases, whoever has asked for them; then the tokens that were made for this secret's leases."""
+        serving = {fields["lease_id"].reveal() for fields in spared if "lease_id" in fields}
+        yield from (lease_id for lease_id in self.engine.leases(self.role) if lease_id not in serving)
+        asked = {accessor(fields) for fields in spared}
+        yield from (f"{TOKEN}{found}" for found in self.engine.tokens(self.path) if found not in asked)
+
+    def cut_found(self, name: str, sequence: int) -> Cut:
+        """Revoke the lease, which drops its account; or the token, and with it every lease that it has."""
+        if name.startswith(TOKEN):
+            self.engine.end_token(name.removeprefix(TOKEN))
+            return Cut()
+        self.engine.revoke(name)
+        return Cut(outlives=(f"sessions of the account of {name}, which no version that could be read tells",))
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Log in on a new connection; None for a version without username and password."""
@@ -148,6 +166,12 @@ class VaultDynamic(LoginStrategy):
             raise NotFound("renew", ends["lease_id"], problem, f"Replace it now: `keyturn rotate {self.path} --now`")
         if wants_renewal(lease):
             self.engine.renew(ends["lease_id"])
+
+    def _end(self, lease_id: str, token: str) -> None:
+        """Revoke a lease, and the token that was made to ask for it: nobody needs that any more."""
+        self.engine.revoke(lease_id)
+        if token:
+            self.engine.end_token(token)
 
     def _ended(self, account: str, sequence: int, revoke: Callable[[], None]) -> int:
         """How many sessions were ended once logins were refused, by us or else by the engine."""
@@ -180,6 +204,11 @@ class VaultDynamic(LoginStrategy):
         problem = f"the lease ends with the token that asked for it, after {lease.terms.longest}"
         hint = "Ask with a token role that lives longer: KEYTURN_HUB_LEASE_TOKEN_ROLE, see docs/own-vault-and-clouds.md"
         return Invalid("issue", self.place, f"{problem}, and one rotation and its grace need {self.life}", hint)
+
+
+def accessor(fields: SecretFields) -> str:
+    """What names the token that asked for a version's lease; empty where none is named."""
+    return fields[TOKEN_ACCESSOR].reveal() if TOKEN_ACCESSOR in fields else ""
 
 
 def wants_renewal(lease: LeaseStanding) -> bool:

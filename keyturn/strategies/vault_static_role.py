@@ -1,5 +1,7 @@
 """The password of an account that the hub's database engine keeps: a static role, rotated through the engine."""
 
+import hashlib
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -77,6 +79,20 @@ class VaultStaticRole(StrategyBase):
         self.engine.rotate_static(self.role)
         return Cut(self.target.end_sessions(account, lambda: None))
 
+    def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
+        """The password that the engine holds now, by a digest: no other works, whoever has read it there."""
+        held = self.engine.static_credential(self.role)
+        if not any(fields.holds(held) for fields in spared):
+            yield digest(held)
+
+    def cut_found(self, name: str, sequence: int) -> Cut:
+        """Let the engine change the password, where it still is that one, and end the account's sessions."""
+        held = self.engine.static_credential(self.role)
+        if digest(held) != name:
+            return Cut()
+        self.engine.rotate_static(self.role)
+        return Cut(self.target.end_sessions(held["username"].reveal(), lambda: None))
+
     def honours(self, credential: SecretFields) -> bool | None:
         """Log in on a new connection; None for a version without username and password."""
         account = username(credential)
@@ -106,6 +122,11 @@ class VaultStaticRole(StrategyBase):
         problem = f"the engine rotates it by itself {when}, and CURRENT would be refused until the next rotation here"
         hint = f"Set its rotation_period to {int(needed.total_seconds())}s or more: twice the time between rotations"
         raise Invalid("rotate", self.place, problem, hint)
+
+
+def digest(held: SecretFields) -> str:
+    """Tells the account's passwords, which the engine makes, apart."""
+    return hashlib.sha256(held["password"].reveal().encode()).hexdigest()
 
 
 class VaultStaticRoleSettings(StrategySettings):

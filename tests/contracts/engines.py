@@ -23,6 +23,11 @@ class DatabaseEngineContract:
         raise NotImplementedError
 
     @pytest.fixture
+    def revoker(self) -> DatabaseEngine:
+        """The same, as whoever revokes opens it."""
+        raise NotImplementedError
+
+    @pytest.fixture
     def role(self) -> str:
         """A role of nobody else: leases of 24 hours, renewable up to 168."""
         raise NotImplementedError
@@ -79,6 +84,20 @@ class DatabaseEngineContract:
         engine.revoke(lease.lease_id)
         engine.revoke(f"{engine.mount}/creds/{role}/never-was")
         assert engine.lease(f"{engine.mount}/creds/{role}/never-was") is None
+
+    def test_the_token_that_asked_for_a_lease_is_found_by_its_owner_and_ends_with_what_it_still_has(
+        self, engine: DatabaseEngine, revoker: DatabaseEngine, role: str
+    ) -> None:
+        owner = f"apps/{role}"
+        ended, orphan = engine.issue(role, owner), engine.issue(role, owner)
+        assert set(revoker.tokens(owner)) == {ended.accessor, orphan.accessor}
+        engine.revoke(ended.lease_id)
+        for _ in range(2):
+            engine.end_token(ended.accessor)
+        assert revoker.tokens(owner) == [orphan.accessor]
+        engine.end_token(orphan.accessor)
+        assert (revoker.tokens(owner), self.works(orphan.fields)) == ([], False)
+        engine.end_token("never-was")
 
     @pytest.mark.parametrize("verb", ["issue", "terms", "static_credential", "rotate_static"])
     def test_a_role_that_is_not_there_is_not_found(self, engine: DatabaseEngine, verb: str) -> None:

@@ -287,6 +287,20 @@ class HubContract:
         there = VersionState.READABLE
         assert [version.state for version in info.versions] == [VersionState.DESTROYED, there, there]
 
+    def test_what_is_deleted_is_read_no_more_until_it_is_given_back(self, hub: Hub, path: str) -> None:
+        for version in range(3):
+            hub.write(path, SecretFields({"n": version}), cas=version)
+        hub.destroy(path, [1])
+        for versions in ([], [1, 2], [2], [7]):
+            hub.delete(path, versions)
+        info = hub.describe(path)
+        assert info is not None
+        told = [VersionState.DESTROYED, VersionState.DELETED, VersionState.READABLE]
+        assert [version.state for version in info.versions] == told
+        assert (hub.read(path, 2), hub.read(path) is None) == (None, False)
+        hub.undelete(path, [2])
+        assert hub.read(path, 2) is not None
+
     def test_giving_back_what_is_absent_or_was_not_deleted_is_quiet(self, hub: Hub, path: str) -> None:
         hub.undelete(path, [1, 2])
         assert hub.describe(path) is None

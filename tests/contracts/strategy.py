@@ -7,14 +7,14 @@ about its kind, and adds the cases that only it has.
 import json
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 import pytest
 
-from keyturn.core.errors import CandidateRejected, Invalid, Superseded
+from keyturn.core.errors import CandidateRejected, Invalid, Superseded, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Strategy
 
@@ -26,7 +26,8 @@ class Case:
     ``works`` tries a version as an application does; ``spoilt`` gives a candidate that the target must refuse.
     ``session`` uses a version for as long as it is entered, where the target tells of uses. ``stranger`` is what
     the secret would hold if somebody had written another account's credential into it. ``opened`` opens a session as
-    an application does, and gives what tells whether it still works, where a cut ends sessions.
+    an application does, and gives what tells whether it still works, where a cut ends sessions. ``revoker`` is the
+    strategy as whoever revokes opens it, where a worker's login has fewer rights.
     """
 
     strategy: Strategy
@@ -36,6 +37,12 @@ class Case:
     session: Callable[[SecretFields], AbstractContextManager[object]] | None = None
     stranger: SecretFields | None = None
     opened: Callable[[SecretFields], AbstractContextManager[Callable[[], bool]]] | None = None
+    revoker: Strategy | None = None
+
+    @property
+    def by_place(self) -> Strategy:
+        """What ends by place: whoever revokes."""
+        return self.revoker or self.strategy
 
     def change(self, sequence: int = 5) -> Change:
         """A new candidate for the contract to work with."""
@@ -81,6 +88,8 @@ class StrategyContract:
     """Whether CURRENT works again after an abandonment, where a candidate ends it."""
     fenced: ClassVar[bool] = False
     """Whether the target refuses an older sequence number."""
+    has_place: ClassVar[bool] = True
+    """Whether the target tells everything of the secret, so that it can be ended though no version names it."""
     ends_sessions: ClassVar[bool] = False
     """Whether a cut ends the sessions that are open, and tells how many; then the case has ``opened``."""
 
@@ -314,6 +323,48 @@ class StrategyContract:
         assert case.works(newer)
         case.strategy.cut(newer, 8)
         assert not case.works(newer)
+
+    # by place: what no version that can be read tells of
+
+    def test_everything_of_the_secret_is_found_and_ended_though_no_version_names_it(self, case: Case) -> None:
+        candidate = case.current.merged(case.installed().candidate)
+        if not self.has_place:
+            with pytest.raises(UnsupportedOperation) as caught:
+                list(case.by_place.find_everything([]))
+            assert caught.value.problem
+            return
+        for name in case.by_place.find_everything([]):
+            case.by_place.cut_found(name, 6)
+        assert not any(map(case.works, (case.current, candidate)))
+
+    def test_what_is_spared_is_not_found_and_works_on(self, case: Case) -> None:
+        newer = case.current.merged(case.installed().candidate)
+        found = self.found(case, newer)
+        for name in found:
+            case.by_place.cut_found(name, 6)
+        assert case.works(newer)
+        assert not (found and case.works(case.current))
+        assert not set(found) & set(self.found(case, newer))
+
+    def test_a_late_cut_of_what_was_found_ends_nothing_that_was_put_in_force_since(self, case: Case) -> None:
+        found = self.found(case)
+        for name in found:
+            case.by_place.cut_found(name, 6)
+        newer = case.current.merged(case.replacement(8).candidate)
+        for name in found:
+            with suppress(Superseded):
+                case.by_place.cut_found(name, 6)
+        assert case.works(newer)
+
+    def test_what_is_found_shows_no_value(self, case: Case) -> None:
+        found = " ".join(self.found(case))
+        assert not [name for name in SECRET if name in case.current and case.current[name].reveal() in found]
+
+    def found(self, case: Case, *spared: SecretFields) -> list[str]:
+        """What the target tells; nothing where it tells nothing."""
+        return list(case.by_place.find_everything(spared)) if self.has_place else []
+
+    # and what comes after
 
     def test_giving_up_what_was_open_before_a_cut_revives_nothing(self, case: Case) -> None:
         change = case.installed(5)

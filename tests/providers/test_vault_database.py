@@ -10,7 +10,7 @@ from typing import Any
 import hvac
 import pytest
 
-from deployments.local.prepare import WORKER
+from deployments.local.prepare import REVOKER, WORKER
 from keyturn.core.engines import DatabaseEngine, Terms
 from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.sensitive import SecretFields
@@ -34,6 +34,12 @@ class VaultDatabaseCases(DatabaseEngineContract):
     def engine(self, lab: Lab, tmp_path: Path, database: Engine) -> Iterator[DatabaseEngine]:
         self.database_now = database
         with worker_hub(lab, tmp_path) as hub:
+            yield hub.database("database")
+
+    @pytest.fixture
+    def revoker(self, lab: Lab, tmp_path: Path) -> Iterator[DatabaseEngine]:
+        (tmp_path / "revoker").mkdir()
+        with worker_hub(lab, tmp_path / "revoker", role=REVOKER) as hub:
             yield hub.database("database")
 
     @pytest.fixture

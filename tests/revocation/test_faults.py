@@ -275,9 +275,10 @@ def test_a_candidate_that_can_not_be_ended_keeps_the_secret_in_the_revocations_h
         if credential == candidate:
             raise down
 
-    failing = replace(
-        scene.keyturn, open_strategy=lambda path: Hooked(scene.keyturn.open_strategy(path), cut=not_that_one)
-    )
+    def failing_at_it(path: str) -> Any:
+        return Hooked(scene.keyturn.open_strategy(path), cut=not_that_one, cut_found=raising(down))
+
+    failing = replace(scene.keyturn, open_strategy=failing_at_it)
     scene.site.begin(keyturn=failing)
     assert not lab.logs_in(scene.leaked[0])
     assert lab.logs_in(candidate)

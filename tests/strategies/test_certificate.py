@@ -63,6 +63,7 @@ def change(made: CertificateStrategy, current: SecretFields | None = None, **fie
 
 
 class TestCertificate(StrategyContract):
+    has_place = False
     changes = frozenset({"certificate", "private_key", "chain", "bundle", "serial", "expires_at"})
     steady = frozenset({"chain", "expires_at"})
 

@@ -31,6 +31,7 @@ TIMES = {"strategy": "generated", "interval": "30d", "grace": "1h"}
 class TestGenerated(StrategyContract):
     changes = frozenset(POLICIES)
     has_target = False
+    has_place = False
 
     @pytest.fixture
     def case(self) -> Case:

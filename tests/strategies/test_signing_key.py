@@ -24,6 +24,7 @@ class TestSigningKey(StrategyContract):
     changes = frozenset({"private_key", "kid", "algorithm", "jwks"})
     steady = frozenset({"algorithm"})
     has_target = False
+    has_place = False
 
     @pytest.fixture
     def case(self) -> Case:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployments.local.ports import free_port
-from deployments.local.prepare import DATABASE, LEASE
+from deployments.local.prepare import DATABASE, LEASE, REVOKER
 from keyturn.core.engines import LeaseStanding
 from keyturn.core.errors import Invalid, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
@@ -38,6 +38,14 @@ def hub(lab: Lab, tmp_path: Path) -> Iterator[VaultHub]:
         yield opened
 
 
+@pytest.fixture
+def revoker(lab: Lab, tmp_path: Path) -> Iterator[VaultHub]:
+    """That of whoever revokes."""
+    (tmp_path / "revoker").mkdir()
+    with worker_hub(lab, tmp_path / "revoker", role=REVOKER) as opened:
+        yield opened
+
+
 def strategy(
     hub: VaultHub, database: Engine, role: str, life: timedelta = DAY, clock: Callable[[], datetime] = now
 ) -> VaultDynamic:
@@ -49,7 +57,7 @@ def other_password(candidate: SecretFields) -> SecretFields:
 
 
 class VaultDynamicCases(StrategyContract):
-    changes = frozenset({"username", "password", "lease_id", "expires_at"})
+    changes = frozenset({"username", "password", "lease_id", "token_accessor", "expires_at"})
     ends_sessions = True
 
     @pytest.fixture
@@ -61,11 +69,11 @@ class VaultDynamicCases(StrategyContract):
         return database.dynamic("24h", "168h")
 
     @pytest.fixture
-    def case(self, hub: VaultHub, database: Engine, role: str) -> Case:
-        made = strategy(hub, database, role)
+    def case(self, hub: VaultHub, revoker: VaultHub, database: Engine, role: str) -> Case:
+        made, ends = strategy(hub, database, role), strategy(revoker, database, role)
         current = made.mint(None)
         stranger = current.merged({"lease_id": "database/creds/somebody-else/aBcDeF"})
-        return Case(made, current, database.logs_in, other_password, database.session, stranger, database.opened)
+        return Case(made, current, database.logs_in, other_password, database.session, stranger, database.opened, ends)
 
     def test_every_version_has_a_lease_and_an_account_of_its_own(
         self, case: Case, hub: VaultHub, database: Engine, role: str
@@ -92,6 +100,25 @@ class VaultDynamicCases(StrategyContract):
         case.strategy.cut(case.current, 6)
         assert hub.database("database").leases(role) == []
         assert database.accounts(role) == 0
+
+    def test_the_token_that_asked_for_a_lease_ends_with_it(self, case: Case, revoker: VaultHub) -> None:
+        engine, change = revoker.database("database"), case.installed()
+        asked = [fields["token_accessor"].reveal() for fields in (case.current, change.candidate)]
+        assert set(asked) <= set(engine.tokens("apps/contract"))
+        case.strategy.revoke(case.strategy.ends(case.current), change.sequence)
+        assert set(asked) & set(engine.tokens("apps/contract")) == {asked[1]}
+        case.strategy.abandon(change)
+        assert not set(asked) & set(engine.tokens("apps/contract"))
+
+    def test_a_lease_that_no_version_holds_is_found_by_its_role_and_by_its_token(
+        self, case: Case, hub: VaultHub, database: Engine, role: str
+    ) -> None:
+        elsewhere = hub.database("database").issue(database.dynamic("24h", "168h"), "apps/contract")
+        orphan = hub.database("database").issue(role)
+        for name in case.by_place.find_everything([case.current]):
+            case.by_place.cut_found(name, 6)
+        assert case.works(case.current)
+        assert not any(map(case.works, (elsewhere.fields, orphan.fields)))
 
     def test_the_lease_is_revoked_where_the_version_does_not_tell_the_account(self, case: Case) -> None:
         nameless = SecretFields({"lease_id": case.current["lease_id"]})

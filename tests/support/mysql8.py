@@ -158,6 +158,13 @@ class MySQL8:
         _, client = self.sessions.pop(int(number))
         client.shutdown(socket.SHUT_RDWR)
 
+    def shown(self, account: str) -> list[tuple[Any, ...]]:
+        """The statement that makes the account; what a comment says tells nothing of it."""
+        kept = self.accounts[account]
+        lock = "LOCK" if kept.locked else "UNLOCK"
+        by = f"IDENTIFIED WITH '{NATIVE}' AS '{kept.primary}'"
+        return [(f'CREATE USER `{account}`@`%` {by} ACCOUNT {lock} ATTRIBUTE \'{{"comment": "ACCOUNT LOCK"}}\'',)]
+
     def discard(self, account: str) -> None:
         """Forget the second password; without one it is no error."""
         self.accounts[account].secondary = ""
@@ -189,6 +196,7 @@ KNOWN: tuple[tuple[str, Callable[..., list[tuple[Any, ...]] | None]], ...] = (
         MySQL8.alter,
     ),
     (r"ALTER USER `(\w+)`@`%` DISCARD OLD PASSWORD", MySQL8.discard),
+    (r"SHOW CREATE USER `(\w+)`@`%`", MySQL8.shown),
     (r"SELECT COUNT\(\*\) FROM information_schema\.innodb_trx", lambda server: [(0,)]),
     (
         r"SELECT id, user, command FROM information_schema\.processlist"

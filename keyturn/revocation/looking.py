@@ -1,0 +1,126 @@
+"""What of a secret the hub gives to be looked at, and what it does not: unreadable is not absent."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from keyturn.core.errors import TerminalError
+from keyturn.core.hub import HubSecret, Right, SecretInfo, VersionInfo, VersionState
+from keyturn.core.record import Record, Rotation, Stage
+from keyturn.revocation.holding import NOTE, token_of
+from keyturn.revocation.incident import Old, Unseen
+from keyturn.rotation.context import Keyturn
+
+EVERY: Final = 1 << 62
+"""Beyond every version's number."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The versions that could be read, the newest first, and those that could not, with why.
+
+    ``last`` is the number of the newest, whatever has become of it; 0 where the hub keeps nothing of the secret.
+    ``served`` says whether consumers can read that one.
+    """
+
+    versions: tuple[HubSecret, ...] = ()
+    unseen: tuple[Unseen, ...] = ()
+    last: int = 0
+    served: bool = False
+
+    @property
+    def current(self) -> HubSecret | None:
+        """The newest version, served or not; None where it could not be read."""
+        return next((one for one in self.versions if one.version == self.last), None)
+
+
+def look(keyturn: Keyturn, path: str, lasting: int = 0) -> Sight:
+    """Read every version. What is deleted is undeleted for it, and deleted again where it is newer than ``lasting``.
+
+    Raises TransientError where the hub does not answer; what it denies is unseen.
+    """
+    info = keyturn.hub.describe(path)
+    if info is None:
+        return Sight()
+    deleted = [one.version for one in info.versions if one.state is VersionState.DELETED]
+    with lifted(keyturn, path, deleted, lasting) as refusal:
+        found = [seen(keyturn, path, one, refusal) for one in reversed(info.versions)]
+    return Sight(
+        tuple(one for one in found if isinstance(one, HubSecret)),
+        tuple(one for one in found if isinstance(one, Unseen)),
+        info.version,
+        info.served,
+    )
+
+
+@contextmanager
+def lifted(keyturn: Keyturn, path: str, deleted: Collection[int], lasting: int) -> Iterator[str]:
+    """Let deleted versions be read for a while, and those up to ``lasting`` for good; why not, where that is denied."""
+    again = [version for version in deleted if version > lasting]
+    verbs = ("undelete", "delete") if again else ("undelete",) if deleted else ()
+    lacks = keyturn.hub.lacking([Right("update", f"{keyturn.hub.mount}/{verb}/{path}") for verb in verbs])
+    if lacks:
+        yield f"this login lacks {', '.join(f'{right.capability} on {right.path}' for right in lacks)}"
+        return
+    keyturn.hub.undelete(path, deleted)
+    try:
+        yield ""
+    finally:
+        keyturn.hub.delete(path, again)
+
+
+def seen(keyturn: Keyturn, path: str, info: VersionInfo, refusal: str) -> HubSecret | Unseen:
+    """One version, or why nobody could look at it."""
+    if info.state is VersionState.DESTROYED:
+        return Unseen(info.version, "it is destroyed", destroyed=True)
+    if info.state is VersionState.DELETED and refusal:
+        return Unseen(info.version, f"it is deleted, and {refusal}")
+    try:
+        found = keyturn.hub.read(path, info.version)
+    except TerminalError as error:
+        return Unseen(info.version, f"{error.problem} to this login")
+    return found or Unseen(info.version, "it was deleted while it was looked at")
+
+
+def unseen_before(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> tuple[Unseen, ...]:
+    """What could not be looked at, and has not been ended by a revocation before; the newest first."""
+    ended = max((past.base_version for past in record.history if by_revocation(past, path)), default=0)
+    found = tuple(one for one in sight.unseen if one.version > ended)
+    lost = history_lost(keyturn, record, sight)
+    return (*found, Unseen(0, lost)) if lost else found
+
+
+def history_lost(keyturn: Keyturn, record: Record, sight: Sight) -> str:
+    """Why the hub's versions are not those that the record knows; empty where they may be.
+
+    ``vault kv metadata delete`` removes a secret with all its versions, and the next one is number 1 again.
+    """
+    known = [past for past in (*record.history, record.rotation) if past and past.version]
+    newest = max((past.version or 0 for past in known), default=0)
+    if newest > sight.last:
+        what = "its history was removed" if sight.last else "all of it was removed"
+        return f"{what}: rotations had put versions up to {newest} in force, and the hub has {sight.last or 'none'}"
+    digests = {one.version: keyturn.fingerprint(one.fields) for one in sight.versions}
+    for past in known:
+        if digests.get(past.version or 0, past.fingerprint) != past.fingerprint:
+            return f"its history was removed: version {past.version} is another than a rotation had put in force"
+    return ""
+
+
+def by_revocation(past: Rotation, path: str) -> bool:
+    """Whether it is a revocation's cut that went to its end: all up to a version was ended. No other took it over."""
+    return past.stage is Stage.CUT and past.token == token_of(past.note.removeprefix(NOTE), path)
+
+
+def remembered(record: Record, unseen: Collection[Unseen]) -> Iterator[Old]:
+    """What is known of versions that nobody could look at: the fingerprint, where a rotation has made them."""
+    versions = {one.version for one in unseen}
+    for past in (*record.history, record.rotation):
+        if past and past.version in versions and past.fingerprint:
+            yield Old(past.version or 0, {"": past.fingerprint})
+
+
+def unread(info: SecretInfo | None) -> tuple[str, ...]:
+    """The versions that are deleted or destroyed, in words; nothing is changed to look at them."""
+    return tuple(f"version {one.version} is {one.state}" for one in (info.versions if info else ()) if not one.readable)

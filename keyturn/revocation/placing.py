@@ -1,0 +1,126 @@
+"""Ending all of a secret by its place at the target, whether or not any version tells of it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from keyturn.core.errors import Invalid, KeyturnError, Locked, UnsupportedOperation
+from keyturn.core.record import Record, Stage
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import Cut, Strategy
+from keyturn.revocation.holding import Held, insist_on_holding
+from keyturn.revocation.incident import Progress
+from keyturn.revocation.leaked import last_old
+from keyturn.revocation.looking import look
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.records import load
+
+NOTHING: Final = SecretFields({})
+MOST: Final = 1000
+"""So many credentials at one place are somebody else's too."""
+
+
+@dataclass
+class Ended:
+    """What became of several credentials; ``overtaken`` are those in whose place a newer one is in force by now.
+
+    ``lost`` says that what could not be ended stands in the record alone, and not in a version. ``placed`` says
+    that all was ended by its place, ``leftover`` what was there after it, and ``placeless`` why nothing can be found.
+    ``record`` is the secret's, as it was written last.
+    """
+
+    cuts: list[Cut] = field(default_factory=list)
+    errors: list[KeyturnError] = field(default_factory=list)
+    overtaken: list[str] = field(default_factory=list)
+    lost: bool = False
+    record: Record | None = None
+    placed: bool = False
+    leftover: list[str] = field(default_factory=list)
+    placeless: str = ""
+
+    @property
+    def sessions(self) -> int:
+        """How many were ended with them."""
+        return sum(one.sessions for one in self.cuts)
+
+    def trying(self, work: Callable[[], Cut]) -> None:
+        """End one; one that can't be ended stops no other."""
+        try:
+            self.cuts.append(work())
+        except KeyturnError as error:
+            self.errors.append(error)
+
+    def finding(self, strategy: Strategy, spared: Sequence[SecretFields] = (), most: int = MOST) -> list[str]:
+        """What is found by its place until an error, which is kept."""
+        found: list[str] = []
+        try:
+            for name in strategy.find_everything(spared):
+                found.append(name)
+                if len(found) > most:
+                    problem = f"there are more than {most} credentials, so they are not this secret's alone"
+                    raise Invalid("end", "its place at the target", problem, "End those of this secret by hand")
+        except UnsupportedOperation as error:
+            self.placeless = error.problem
+        except KeyturnError as error:
+            self.errors.append(error)
+        return found
+
+
+def end_by_place(held: Held, ended: Ended) -> None:
+    """End whatever is at the target. Raises Locked, once that is known, where something may be in force by now."""
+    strategy = held.keyturn.open_strategy(held.path)
+    found = ended.finding(strategy)
+    insist_on_holding(held.keyturn, held.path, held.record)
+    end_found(found, ended, lambda name: held.above(NOTHING, partial(strategy.cut_found, name)))
+    ended.leftover = ended.finding(strategy)
+    ended.placed = not ended.placeless
+
+
+def end_by_place_again(keyturn: Keyturn, known: Progress, ended: Ended) -> None:
+    """The same once a replacement may be in force: what came since the cut is spared."""
+    strategy = keyturn.open_strategy(known.path)
+    end_found(strangers(keyturn, known, ended), ended, lambda name: strategy.cut_found(name, known.sequence))
+
+
+def end_found(found: Iterable[str], ended: Ended, end: Callable[[str], Cut]) -> None:
+    """End each by its name; one that can't be ended stops no other."""
+    for name in found:
+        ended.trying(partial(end, name))
+
+
+def strangers(keyturn: Keyturn, known: Progress, ended: Ended) -> list[str]:
+    """What is at the target and in nothing that came since the cut.
+
+    What is there is asked before what came since: whatever a rotation makes meanwhile is not among it.
+    """
+    strategy = keyturn.open_strategy(known.path)
+    there = ended.finding(strategy)
+    if not there:
+        return []
+    try:
+        spared = since_cut(keyturn, known)
+    except KeyturnError as error:
+        ended.errors.append(error)
+        return []
+    found = set(ended.finding(strategy, spared))
+    return [name for name in there if name in found]
+
+
+def since_cut(keyturn: Keyturn, known: Progress) -> list[SecretFields]:
+    """All that may be in force since the cut: newer versions, and a candidate. Raises Locked while one is made."""
+    record = load(keyturn, known.path)
+    if record.open and record.open.stage is Stage.MINTING:
+        hint = "Nothing to do: it goes on by itself"
+        raise Locked("look at", known.path, "a rotation makes a new credential at this moment", hint)
+    newer = [one.fields for one in look(keyturn, known.path).versions if one.version > last_old(known)]
+    return newer + ([record.candidate] if record.candidate else [])
+
+
+def found_again(keyturn: Keyturn, known: Progress) -> list[str]:
+    """What lets somebody in again, since the cut has ended all. Raises what keeps it from being looked at."""
+    ended = Ended()
+    found = [name for name in strangers(keyturn, known, ended) if name not in known.leftover] if known.placed else []
+    if ended.errors:
+        raise ended.errors[0]
+    return found

@@ -1,0 +1,61 @@
+"""Copies of leaked values that the catalogue has no place for any more."""
+
+from collections.abc import Iterator, Mapping
+
+from keyturn.core.errors import NotFound
+from keyturn.core.stores import Copy, Lack, Store
+from keyturn.revocation.doing import Done
+from keyturn.revocation.incident import Progress, Standing
+from keyturn.revocation.leaked import marked_before
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.recorded import recorded
+
+UNCLEAR = "a copy that nothing declares may give an old value, which nobody could look at in the hub"
+
+
+def clear_strays(keyturn: Keyturn, stands: Standing, store: str, done: Done) -> None:
+    """Remove from one store the copies of leaked values that the catalogue has no place for any more."""
+    known = {one.path: one for one in stands.secrets}
+    if not known:
+        return
+    with done.at(store):
+        opened = keyturn.open_store(store)
+        for copy, leaked in list(strays(keyturn, known, store, opened)):
+            place = f"{store}:{copy.name}"
+            if not leaked:
+                done.misses(place, UNCLEAR, "Remove it there by hand, or let Keyturn's login read it")
+                continue
+            with recorded(keyturn, "erase", copy.marks.source if copy.marks else "", place=place):
+                said = opened.erase(copy.name)
+            done.did(place, "; ".join(("a copy that nothing declares any more is removed", *said)))
+
+
+def strays(keyturn: Keyturn, known: Mapping[str, Progress], store: str, opened: Store) -> Iterator[tuple[Copy, bool]]:
+    """Copies with Keyturn's marks of these secrets, under names that the catalogue does not push to, that leaked.
+
+    Marks can be copied: only one whose fingerprint this hub's key has made is Keyturn's own to remove. False beside a
+    copy of what nobody could look at says that it can't be told.
+    """
+    limits, system = keyturn.catalogue.store(store).limits, keyturn.catalogue.store(store).system
+    for copy in opened.managed():
+        one = known.get(copy.marks.source) if copy.marks else None
+        if one is None or copy.marks is None:
+            continue
+        places = keyturn.catalogue.destinations(one.path)
+        mine = {limits.same(place.name) for place in places if keyturn.catalogue.store(place.store).system == system}
+        if limits.same(copy.name) in mine:
+            continue
+        leaked = {digest for old in one.old for digest in old.fingerprints.values()}
+        unseen = {copy.marks.fingerprint} if one.unseen and marked_before(one, copy.marks) else set()
+        if copy.marks.fingerprint in leaked or serves(keyturn, opened, copy, leaked | unseen):
+            yield copy, True
+        elif unseen:
+            yield copy, False
+
+
+def serves(keyturn: Keyturn, store: Store, copy: Copy, leaked: set[str]) -> bool:
+    """Whether a copy gives a leaked value."""
+    try:
+        return Lack.READ not in store.lacks and keyturn.fingerprint_of(store.read(copy.name)) in leaked
+    except NotFound:
+        return False  # it is disabled, or deleted
