@@ -1,11 +1,13 @@
 """Go on with every incident that is open, remind people of it, and tell what could not be told before."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 from flows.common import runbook, well
-from flows.incidents import STAYS_OPEN, see_through, still_open, tell
-from keyturn.core.errors import KeyturnError
+from flows.incidents import REOPENED, STAYS_OPEN, see_through, still_open, tell
+from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.revocation.incident import Incident, Standing
 from keyturn.revocation.news import in_short
 from tasks import revocation as tasks
@@ -14,14 +16,38 @@ from tasks import revocation as tasks
 @runbook("finish-incidents", timeout=timedelta(minutes=30), opens=tasks.keyturn)
 async def finish_incidents() -> int:
     """How many incidents stay open. Once an hour people are reminded of those; where they can't be, the run fails."""
-    standings = [await gone_on_with(incident) for incident in await tasks.find_open()]
+    for closed in await tasks.find_to_look_at():
+        await looked_at_again(closed)
+    unread, found = parted(await tasks.find_open())
+    standings = [await gone_on_with(incident) for incident in found]
     still = [one for one in standings if one.open]
     unheard = [one for one in still if await tasks.remind(one.incident.id) and not await reminded(one)]
     for incident in await tasks.find_untold():
         await tasks.tell_people(incident)
     if unheard:
         raise still_open(unheard)
+    if unread:
+        raise unreadable(unread)
     return well("; ".join(map(in_short, standings)) or "no incident is open", len(still))
+
+
+def parted(incidents: Sequence[Incident]) -> tuple[list[Incident], list[Incident]]:
+    """Those whose entries can't be read, and those that can be gone on with."""
+    return [one for one in incidents if one.unread], [one for one in incidents if not one.unread]
+
+
+def unreadable(incidents: Sequence[Incident]) -> Invalid:
+    """What the run says of incidents that nobody can read; all others were gone on with."""
+    names = ", ".join(one.id for one in incidents)
+    return Invalid("read", names, "; ".join(one.reason for one in incidents), incidents[0].unread.rpartition(". ")[2])
+
+
+async def looked_at_again(incident: Incident) -> None:
+    """One closed incident looked at once more; what stops it is no obstacle to the next."""
+    with suppress(KeyturnError):  # the task shows it, and the next run looks again
+        standing = await tasks.look_again(incident.id)
+        if standing.open:
+            tell(REOPENED, standing.incident, in_short(standing))
 
 
 async def reminded(standing: Standing) -> bool:

@@ -19,6 +19,7 @@ FEW: Final = 8
 """Secrets of which each step is a task; of more, each secret is one."""
 
 OPENED, STAYS_OPEN, CLOSED = "keyturn.incident.opened", "keyturn.incident.open", "keyturn.incident.closed"
+REOPENED = "keyturn.incident.reopened"
 """What Prefect is told of an incident; the resource is ``keyturn.incident.ID``."""
 INCIDENT: Final = "keyturn.incident."
 

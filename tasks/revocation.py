@@ -14,7 +14,7 @@ from keyturn.core import errors
 from keyturn.core.errors import TerminalError, TransientError
 from keyturn.core.ledger import Entry
 from keyturn.providers.ledger_keeping import spooled_ledger
-from keyturn.revocation import outbox, returning, run, state
+from keyturn.revocation import outbox, recheck, returning, run, state
 from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Result, Standing, Step
 from keyturn.revocation.preview import Preview
 from keyturn.revocation.preview import preview as previewed
@@ -83,6 +83,18 @@ def find(incident: str) -> Incident:
 def find_open() -> list[Incident]:
     """Every incident that is not closed."""
     return state.unfinished(keyturn())
+
+
+@step("find to look at")
+def find_to_look_at() -> list[Incident]:
+    """Every closed incident that is to be looked at once more now."""
+    return recheck.to_look_at(keyturn())
+
+
+@step("look again")
+def look_again(incident: str) -> Standing:
+    """Prove a closed incident once more; what is found opens it again."""
+    return recheck.look_again(keyturn(), incident)
 
 
 @step("advance", retries=AT_ONCE)

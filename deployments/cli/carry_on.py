@@ -128,7 +128,16 @@ def show(keyturn: "Keyturn", carried: Carried, directory: Path | None, as_json: 
         tell_files(files)
     if failure := failing(standing):
         end(*failure)
-    note(f"{standing.incident.id} is closed: all of it is done, and proven")
+    note(over(standing))
+
+
+def over(standing: Standing) -> str:
+    """How an incident ended that is open no more."""
+    incident = standing.incident
+    if incident.given_up:
+        by = f"by {incident.given_up_by}: {incident.given_up}"
+        return f"{incident.id} is given up {by}; {len(standing.left)} things are left, and not proven"
+    return f"{incident.id} is closed: all of it is done, and proven"
 
 
 def signed(keyturn: "Keyturn") -> None:

@@ -87,7 +87,10 @@ def preview_data(preview: Preview) -> dict[str, Any]:
 
 def state_of(incident: Incident) -> str:
     """In one word."""
-    return "closed" if incident.closed_at else "open"
+    if incident.unread:
+        return "UNREADABLE"
+    closed = "given up" if incident.given_up else "closed"
+    return closed if incident.closed_at else "open"
 
 
 def about_rows(incident: Incident) -> Iterator[Row]:
@@ -98,7 +101,11 @@ def about_rows(incident: Incident) -> Iterator[Row]:
     yield "asked by", incident.actor
     yield "asked at", f"{when(incident.triggered_at)} UTC"
     if incident.closed_at:
-        yield "closed at", f"{when(incident.closed_at)} UTC"
+        yield "given up at" if incident.given_up else "closed at", f"{when(incident.closed_at)} UTC"
+    if incident.given_up:
+        yield "given up by", f"{incident.given_up_by}: {incident.given_up}. What is left is not proven"
+    if incident.looked_at:
+        yield "looked at again", ", ".join(f"{when(at)} UTC" for at in incident.looked_at)
     if waits := [f"{message.news} ({when(message.at)} UTC)" for message in unsent(incident)]:
         yield "not told yet", ", ".join(waits)
 
@@ -137,7 +144,9 @@ def consumers(one: Progress) -> str:
 def more_rows(standing: Standing) -> Iterator[Row]:
     """What the first table has no place for: what is left, what can't be removed, what works on."""
     for one in standing.secrets:
-        for what, said in (("left", one.left), ("remains", one.remains), ("outlives", one.outlives)):
+        unseen = tuple(f"nobody could look at {unseen.words}" for unseen in one.unseen)
+        told = (("left", one.left), ("remains", one.remains), ("outlives", one.outlives), ("unseen", unseen))
+        for what, said in told:
             yield from ((one.path, what, line) for line in said)
     yield from ((standing.incident.id, "left", line) for line in standing.incident.left)
 
@@ -163,6 +172,9 @@ def incident_data(incident: Incident) -> dict[str, Any]:
         "triggered_at": stamp(incident.triggered_at),
         "opened_at": stamp(incident.opened_at),
         "closed_at": stamp(incident.closed_at),
+        "given_up": incident.given_up,
+        "given_up_by": incident.given_up_by,
+        "looked_at": [stamp(at) for at in incident.looked_at],
         "paths": list(incident.paths),
         "leases": list(incident.leases),
         "left": list(incident.left),
@@ -199,6 +211,7 @@ def secret_data(incident: Incident, one: Progress) -> dict[str, Any]:
         "sessions": one.sessions,
         "outlives": list(one.outlives),
         "remains": list(one.remains),
+        "unseen": [unseen.words for unseen in one.unseen],
         "left": list(one.left),
         "events": [event_data(event) for event in one.events],
     }

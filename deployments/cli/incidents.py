@@ -8,12 +8,16 @@ import typer
 from deployments.cli.options import CatalogueOption, JsonOption, ReportOption
 from deployments.cli.output import note, table, write, write_json
 from deployments.cli.surroundings import opened_keyturn
+from keyturn.revocation.incident import Mode
 
 if TYPE_CHECKING:
     from keyturn.revocation.incident import Standing
     from keyturn.rotation.context import Keyturn
 
 IncidentArgument = Annotated[str | None, typer.Argument(metavar="ID", help="One incident; without it, all of them.")]
+GiveUpOption = Annotated[
+    str, typer.Option("--give-up", metavar="REASON", help="Close this open one, which is not proven, for this reason.")
+]
 OpenOption = Annotated[bool, typer.Option("--open", help="Only those that are not over.")]
 
 
@@ -23,16 +27,39 @@ def incidents(
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
     report: ReportOption = None,
+    give_up: GiveUpOption = "",
 ) -> None:
-    """Show the incidents, the newest first; or one in full, with everything that was done."""
+    """Show the incidents, the newest first; or one in full, with everything that was done.
+
+    --give-up closes an open one that can't be proven, with the reason that a person gives. What is left stays listed.
+    """
     if incident is None and report is not None:
         raise typer.BadParameter("--report is for one incident: give its ID")
     if incident is not None and only_open:
         raise typer.BadParameter("give an ID or --open, not both")
-    with opened_keyturn(catalogue) as keyturn:
+    if give_up and incident is None:
+        raise typer.BadParameter("--give-up is for one incident: give its ID")
+    with opened_keyturn(catalogue, revoking=bool(give_up)) as keyturn:
+        if give_up and incident is not None:
+            given_up(keyturn, incident, give_up)
         if incident is None:
             return show_all(keyturn, only_open, as_json)
         return show_one(keyturn, incident, report, as_json)
+
+
+def given_up(keyturn: "Keyturn", incident: str, reason: str) -> None:
+    """Close it with what is left, tell people, and say what its secrets need now."""
+    from deployments.cli.carry_on import tell_on_call
+    from keyturn.core.acting import acting
+    from keyturn.revocation.giving_up import give_up
+
+    who = acting.get()
+    standing = give_up(keyturn, incident, reason, who.actor if who else "")
+    tell_on_call(keyturn, incident)
+    note(f"{incident} is given up, and not proven: {len(standing.left)} things stay listed as left")
+    for one in standing.secrets:
+        if not one.version and standing.incident.mode is Mode.REPLACE:
+            note(f"{one.path} has no new credential yet: run `keyturn rotate {one.path} --now`")
 
 
 def show_all(keyturn: "Keyturn", only_open: bool, as_json: bool) -> None:

@@ -36,6 +36,7 @@ class VaultHub:
         self._calls = Calls(settings)
         self._listing = VaultListing(self._calls, settings.mount, settings.mount)
         self._fingerprint_key: Sensitive | None = None
+        self._owners: dict[str, str] = {}
 
     def read(self, path: str, version: int | None = None) -> HubSecret | None:
         """The newest version, or the one named; None when absent, deleted or destroyed."""
@@ -171,7 +172,7 @@ class VaultHub:
 
     def database(self, mount: str) -> VaultDatabase:
         """The database engine at ``mount``."""
-        return VaultDatabase(self._calls, mount, self.settings.lease_token_role)
+        return VaultDatabase(self._calls, mount, self.settings.lease_token_role, self._owners)
 
     def authority(self, mount: str, role: str, issuer: str | None = None) -> Authority:
         """A role of a PKI engine. Raises Invalid, naming the extra, where the package cryptography is missing."""

@@ -20,14 +20,15 @@ THREADS: Final = 16
 
 
 class VaultDatabase:
-    """A :class:`keyturn.core.engines.DatabaseEngine` at ``mount``.
+    """A :class:`keyturn.core.engines.DatabaseEngine` at ``mount``; ``owners`` keeps whose a token is, which stays so.
 
     A lease ends with the token that asked for it, so leases are asked for with an orphan token of ``token_role``
     (auth/token/roles); without one, with the worker's own.
     """
 
-    def __init__(self, calls: Calls, mount: str, token_role: str | None) -> None:
+    def __init__(self, calls: Calls, mount: str, token_role: str | None, owners: dict[str, str] | None = None) -> None:
         self.mount = mount
+        self._owners = {} if owners is None else owners
         self._calls = calls
         self._token_role = token_role
 
@@ -101,11 +102,12 @@ class VaultDatabase:
         self._calls.post("rotate", name, name, {})
 
     def tokens(self, owner: str) -> list[str]:
-        """The accessors of the tokens that tell this ``owner``: each that the hub has is looked up, side by side."""
+        """The accessors of the tokens that tell this ``owner``: each that the hub has is looked up, once."""
         accessors = self._calls.list("the hub's tokens", "auth/token/accessors")
+        unknown = [accessor for accessor in accessors if accessor not in self._owners]
         with ThreadPoolExecutor(THREADS) as pool:
-            owners = pool.map(self._owner, accessors)
-            return [accessor for accessor, told in zip(accessors, owners, strict=True) if told == owner]
+            self._owners.update(zip(unknown, pool.map(self._owner, unknown), strict=True))
+        return [accessor for accessor in accessors if self._owners[accessor] == owner]
 
     def end_token(self, accessor: str) -> None:
         """End a token by its accessor. Absent is success."""

@@ -183,7 +183,10 @@ class Incident:
 
     ``triggered_at`` is when the person or system asked, ``opened_at`` when it stood in the hub. ``leases`` are those
     that were chosen by their prefix; ``events`` tells what became of them, and of copies that nothing declares now.
-    ``left`` is what keeps it open and belongs to no single secret. ``closed_at`` is None while it is open.
+    ``left`` is what keeps it open and belongs to no single secret. ``closed_at`` is None while it is open. ``given_up``
+    is the reason why a person has closed it with things left, and ``given_up_by`` who that was. ``looked_at`` is when
+    all of it was looked at once more since it was closed. ``unread`` says why its entry can't be read: then nothing
+    else but its name is true.
     """
 
     id: str
@@ -199,6 +202,10 @@ class Incident:
     left: tuple[str, ...] = ()
     reminded_at: datetime | None = None
     closed_at: datetime | None = None
+    given_up: str = ""
+    given_up_by: str = ""
+    looked_at: tuple[datetime, ...] = ()
+    unread: str = ""
     outbox: tuple[Message, ...] = ()
     """What people are told of it: everything that is not sent yet, and the last of what is."""
     version: int = field(default=0, compare=False)
@@ -216,6 +223,7 @@ class Incident:
             read[name] = _moment(read.get(name))
         for name in ("paths", "leases", "left"):
             read[name] = tuple(read.get(name, ()))
+        read["looked_at"] = tuple(map(datetime.fromisoformat, read.get("looked_at", ())))
         read["events"] = tuple(_event(one) for one in read.get("events", ()))
         read["outbox"] = tuple(_message(one) for one in read.get("outbox", ()))
         return Incident(**{**read, "mode": Mode(read["mode"]), "version": version})

@@ -40,7 +40,7 @@ def changes(before: Incident | None, after: Incident) -> Iterator[News]:
     if before is None:
         yield News.OPENED
     elif before.closed_at is None and after.closed_at is not None:
-        yield News.CLOSED
+        yield News.GIVEN_UP if after.given_up else News.CLOSED
     elif before.closed_at is not None and after.closed_at is None:
         yield News.REOPENED
     elif after.closed_at is None and after.reminded_at != before.reminded_at:
@@ -80,7 +80,8 @@ def announcement(standing: Standing, message: Message) -> Announcement:
     """A message for people: what has happened, how the incident stands by now, and where to read on."""
     incident = standing.incident
     lines = [f"{incident.reason}: {incident.selector}", in_short(standing), ""]
-    lines += [f"Left: {left}" for left in shortened(standing.left)] if standing.open else []
+    lines += [f"Given up by {incident.given_up_by}: {incident.given_up}"] if incident.given_up else []
+    lines += [f"Left: {left}" for left in shortened(standing.left)] if standing.open or incident.given_up else []
     lines += [f"Secrets: {', '.join(shortened(incident.paths))}"] if incident.paths else []
     lines += [f"Mode: {incident.mode}", f"When: {message.at:%Y-%m-%d %H:%M:%S} UTC"]
     lines += [f"Report: `keyturn incidents {incident.id}`, and the artifacts of the run in Prefect."]
@@ -101,5 +102,7 @@ def in_short(standing: Standing) -> str:
     said = [f"{len(ended)} of {len(secrets)} credentials ended at their targets"] if secrets else []
     said += [f"the last after {(max(ended) - incident.triggered_at).total_seconds():.2f} s"] if ended else []
     said += [f"{len(incident.leases)} leases"] if incident.leases else []
-    state = f"open, {len(standing.left)} things left" if standing.open else "closed, and proven"
+    given_up = f"given up, {len(standing.left)} things left, and not proven"
+    closed = given_up if incident.given_up else "closed, and proven"
+    state = f"open, {len(standing.left)} things left" if standing.open else closed
     return f"{incident.id} is {state}: {', '.join(said)}"

@@ -36,6 +36,8 @@ def prove(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> 
     side_by_side(one, keyturn.catalogue.destinations(known.path))
     if not done.left:
         done.changes = {"clear_at": keyturn.clock()}
+        for hidden in known.unseen:
+            done.did("", f"nobody could look at {hidden.words}: all was ended by its place at the target")
         done.did("", "the old value is refused, and found nowhere that it could be removed from")
 
 

@@ -2,13 +2,14 @@
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from keyturn.core.errors import Conflict, NotFound
-from keyturn.revocation.incident import Incident, Progress, Standing
+from keyturn.core.errors import Conflict, Invalid, NotFound
+from keyturn.revocation.incident import Incident, Mode, Progress, Standing
 from keyturn.revocation.news import with_news
 from keyturn.rotation.context import Keyturn, side_by_side
 
@@ -23,9 +24,12 @@ def new_id(now: datetime) -> str:
 
 
 def find(keyturn: Keyturn, incident: str) -> Incident | None:
-    """An incident, without its secrets; None where there is none of that name."""
+    """An incident, without its secrets; None where there is none of that name. Raises Invalid for a malformed entry."""
     state = keyturn.hub.read_state(_head(incident))
-    return Incident.from_data(_opened(state.data), state.version) if state else None
+    if state is None:
+        return None
+    with _read(_head(incident)):
+        return Incident.from_data(_opened(state.data), state.version)
 
 
 def load(keyturn: Keyturn, incident: str) -> Incident:
@@ -37,17 +41,34 @@ def load(keyturn: Keyturn, incident: str) -> Incident:
 
 
 def standing(keyturn: Keyturn, incident: str) -> Standing:
-    """An incident with the progress of each of its secrets. Raises NotFound."""
+    """An incident with the progress of each of its secrets; one that can't be read says so. Raises NotFound."""
     found = load(keyturn, incident)
-    told = side_by_side(lambda path: progress(keyturn, found, path), found.paths, AT_ONCE)
+    told = side_by_side(lambda path: progress_or_why(keyturn, found, path), found.paths, AT_ONCE)
     return Standing(found, tuple(told))
 
 
 def incidents(keyturn: Keyturn) -> list[Incident]:
-    """Every incident, the newest first."""
+    """Every incident, the newest first, after those whose entry can't be read: they tell their name, and why."""
     names = {entry.split("/")[1] for entry in keyturn.hub.list_state(INCIDENTS) if entry.endswith("/head")}
-    found = side_by_side(lambda name: find(keyturn, name), sorted(names), AT_ONCE)
-    return sorted((one for one in found if one), key=lambda one: one.opened_at, reverse=True)
+    found = side_by_side(lambda name: find_or_why(keyturn, name), sorted(names), AT_ONCE)
+    return sorted((one for one in found if one), key=lambda one: (bool(one.unread), one.opened_at), reverse=True)
+
+
+def find_or_why(keyturn: Keyturn, incident: str) -> Incident | None:
+    """An incident; in the place of one that can't be read, its name and why."""
+    try:
+        return find(keyturn, incident)
+    except Invalid as error:
+        now, told = keyturn.clock(), f"{error.problem}. {error.hint}"
+        return Incident(incident, error.problem, Mode.REVOKE_ONLY, "", "", now, now, (), left=(told,), unread=told)
+
+
+def progress_or_why(keyturn: Keyturn, incident: Incident, path: str) -> Progress:
+    """How far one secret is; where its entry can't be read, why."""
+    try:
+        return progress(keyturn, incident, path)
+    except Invalid as error:
+        return Progress(path, "", left=(f"{error.problem}. {error.hint}",))
 
 
 def unfinished(keyturn: Keyturn) -> list[Incident]:
@@ -105,11 +126,22 @@ def advance(keyturn: Keyturn, incident: Incident, path: str, lay: Callable[[Prog
 def _progress(keyturn: Keyturn, incident: Incident, path: str) -> tuple[Progress, int]:
     state = keyturn.hub.read_state(_secret(incident.id, path))
     if state:
-        return Progress.from_data(_opened(state.data)), state.version
+        with _read(_secret(incident.id, path)):
+            return Progress.from_data(_opened(state.data)), state.version
     if path not in keyturn.catalogue.secrets:
         return Progress(path, ""), 0
     secret = keyturn.secret(path)
     return Progress(path, secret.rotation.strategy, secret.owner, str(secret.classification)), 0
+
+
+@contextmanager
+def _read(entry: str) -> Iterator[None]:
+    """Whatever is wrong with an entry's content is told without a word of it."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError):
+        hint = "Restore it from a backup of the hub, or remove it with its metadata and look after its secrets by hand"
+        raise Invalid("read", entry, f"the entry {entry} of Keyturn's state is malformed", hint) from None
 
 
 def _head(incident: str) -> str:

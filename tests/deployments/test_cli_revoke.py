@@ -555,3 +555,31 @@ def test_no_output_and_no_report_holds_a_value_and_tables_fit_80_columns(shop: S
     for result in said[: len(commands)]:
         assert max(map(len, result.stdout.splitlines()), default=0) <= WIDTH
         assert "\x1b" not in result.output
+
+
+# --- what nobody could look at
+
+
+def test_a_version_that_was_deleted_first_is_ended_and_proven_and_found_by_whois(shop: Shop) -> None:
+    leaked = shop.database.first["password"]
+    shop.lab.root.secrets.kv.v2.delete_latest_version_of_secret(shop.database.path, mount_point="secret")
+    (match,) = told("whois", "--stdin", given=leaked)["matches"]
+    assert (match["path"], match["version"]) == (shop.database.path, 1)
+    one = told("revoke", shop.database.path, "--reason", "leaked", "--local")
+    assert (one["state"], one["left"]) == ("closed", [])
+    assert not shop.lab.logs_in(shop.database.first)
+    assert shop.lab.logs_in(shop.lab.current(shop.database))
+    assert shop.lab.current(shop.database)["host"] == shop.database.first["host"]
+    shop.lab.hub.undelete(shop.database.path, [1])
+    assert shop.lab.hub.read(shop.database.path, 1) is None
+
+
+def test_what_can_not_be_proven_is_given_up_by_a_person_and_stays_listed(shop: Shop) -> None:
+    shop.lab.hub.destroy(shop.keys.path, [1])
+    opened = told("revoke", shop.keys.path, "--reason", "leaked", "--mode", "revoke-only", "--local", code=3)
+    assert any("not proven: could not look at version 1" in said for said in opened["left"])
+    given_up = told("incidents", opened["id"], "--give-up", "the owner has looked, ticket 4711")
+    assert (given_up["state"], given_up["given_up"]) == ("given up", "the owner has looked, ticket 4711")
+    assert given_up["left"] == opened["left"]
+    assert "given up" in keyturn("incidents").stdout
+    assert opened["id"] not in keyturn("incidents", "--open").stdout

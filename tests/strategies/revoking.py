@@ -1,12 +1,14 @@
 """A whole emergency of one secret, from the trigger to the proof."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from keyturn.revocation import run
 from keyturn.revocation.incident import Mode, Standing
 from keyturn.revocation.selecting import Selection
 from keyturn.rotation.context import Keyturn
-from tests.support.lab import fresh
+from tests.contracts.strategy import Case
+from tests.support.lab import Lab, fresh
 
 
 def revoked(keyturn: Keyturn, path: str, mode: Mode = Mode.REPLACE) -> Standing:
@@ -22,3 +24,22 @@ def revoked(keyturn: Keyturn, path: str, mode: Mode = Mode.REPLACE) -> Standing:
         actor="tester",
     )
     return run.finish(keyturn, incident.id)
+
+
+def assert_ended_though_unreadable(lab: Lab, case: Case, mode: Mode, how: str) -> None:
+    """A revocation after ``vault kv delete`` or ``destroy`` of the version that leaked is proven, and right."""
+    secret = lab.generated()
+    path, hub = secret.path, lab.hub
+    hub.write(path, case.current.merged({"host": "db.example.com"}), cas=1)
+    getattr(hub, how)(path, [2])
+    keyturn = replace(lab.open(secret).keyturn, open_strategy=lambda path: case.strategy)
+    stands = revoked(keyturn, path, mode)
+    assert (stands.left, stands.open) == ((), False)
+    assert not case.works(case.current)
+    hub.undelete(path, [1, 2])
+    assert (hub.read(path, 1), hub.read(path, 2)) == (None, None)
+    if mode is Mode.REPLACE:
+        current = hub.read(path)
+        assert current is not None
+        assert case.works(case.current.merged(current.fields))
+        assert how == "destroy" or current.fields["host"].reveal() == "db.example.com"

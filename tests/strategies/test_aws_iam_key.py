@@ -20,10 +20,13 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Cut
 from keyturn.providers import aws_iam
 from keyturn.providers.aws_iam import AwsIam
+from keyturn.revocation.incident import Mode
 from keyturn.strategies.aws_iam_key import AwsIamKey
 from keyturn.strategies.cloud_keys import STEPS
 from tests.contracts.strategy import Case, StrategyContract
+from tests.strategies.revoking import assert_ended_though_unreadable
 from tests.support import local_aws
+from tests.support.lab import Lab
 
 REGION = "eu-central-1"
 POLICY = Path(__file__).parents[2] / "deployments" / "policies" / "aws-iam-keys.json"
@@ -551,3 +554,11 @@ def test_no_error_holds_a_secret_access_key(case: Case, strategy: AwsIamKey, iam
         assert case.current["secret_access_key"].reveal() not in repr(caught.value.args)
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("how", ["delete", "destroy"])
+def test_a_key_of_a_version_that_nobody_can_read_is_ended_and_proven(
+    lab: Lab, case: Case, mode: Mode, how: str
+) -> None:
+    assert_ended_though_unreadable(lab, case, mode, how)

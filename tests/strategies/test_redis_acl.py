@@ -22,11 +22,13 @@ from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Cut
 from keyturn.providers.registry import open_keyturn
+from keyturn.revocation.incident import Mode
 from keyturn.rotation.records import load
 from keyturn.rotation.run import State, rotate
 from keyturn.rotation.settle import retire
 from keyturn.strategies.redis_acl import RedisAcl
 from tests.contracts.strategy import Case, StrategyContract
+from tests.strategies.revoking import assert_ended_though_unreadable
 from tests.support.acl import Acl, kept
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
@@ -355,3 +357,11 @@ def test_the_page_shows_an_example_that_loads_and_the_rights_that_it_takes(tmp_p
     (tmp_path / "page.yaml").write_text(example)
     assert load_catalogue(tmp_path, {}).secret("shop/cache").rotation.strategy == "redis-acl"
     assert f" resetkeys resetchannels {ADMIN_RULES}\n" in PAGE.read_text()
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("how", ["delete", "destroy"])
+def test_a_password_of_a_version_that_nobody_can_read_is_ended_and_proven(
+    lab: Lab, acl: Acl, mode: Mode, how: str
+) -> None:
+    assert_ended_though_unreadable(lab, case_of(acl), mode, how)

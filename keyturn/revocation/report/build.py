@@ -39,7 +39,7 @@ def report(standing: Standing, readers: Readers, ledger: LedgerFacts, written_at
     to_do = left(standing, secrets)
     return Report(
         schema=SCHEMA,
-        state="open" if standing.open else "closed",
+        state="open" if standing.open else "given up" if incident.given_up else "closed",
         headline=headline(standing, to_do),
         summary=summary(standing, secrets, told),
         left=to_do,
@@ -68,6 +68,7 @@ def about(incident: Incident) -> About:
         opened_at=incident.opened_at,
         closed_at=incident.closed_at,
         leases=incident.leases,
+        given_up=f"{incident.given_up_by}: {incident.given_up}" if incident.given_up else "",
     )
 
 
@@ -166,7 +167,8 @@ def timeline(standing: Standing) -> list[Moment]:
     marks = [Event(incident.triggered_at, Step.CUT, Result.DONE, said=f"asked for by {incident.actor}")]
     marks.append(Event(incident.opened_at, Step.CUT, Result.DONE, said="the incident stands in the hub"))
     if incident.closed_at:
-        marks.append(Event(incident.closed_at, Step.CUT, Result.DONE, said="the incident is closed"))
+        said = f"the incident is {'given up' if incident.given_up else 'closed'}"
+        marks.append(Event(incident.closed_at, Step.CUT, Result.DONE, said=said))
     told = [moment(incident, "", event, "incident") for event in marks]
     told += [moment(incident, "", event, str(event.step)) for event in incident.events]
     told += [moment(incident, one.path, event, str(event.step)) for one in standing.secrets for event in one.events]

@@ -88,6 +88,8 @@ def _facts(report: Report) -> Iterator[str]:
         ("Opened", stamp(about.opened_at)),
         ("Closed", stamp(about.closed_at) or "not yet"),
     ]
+    if about.given_up:
+        facts.append(("Given up by", name(about.given_up)))
     if about.leases:
         facts.append(("Leases", f"{len(about.leases):,}"))
     yield f"<dl>{''.join(f'<dt>{term}</dt><dd>{said}</dd>' for term, said in facts)}</dl>"

@@ -94,6 +94,8 @@ def _facts(report: Report) -> list[str]:
         ("Opened", stamp(about.opened_at)),
         ("Closed", stamp(about.closed_at) or "**not yet**"),
     ]
+    if about.given_up:
+        facts.append(("Given up by", text(about.given_up)))
     if about.leases:
         facts.append(("Leases", str(len(about.leases))))
     return table(("", ""), facts)

@@ -32,6 +32,8 @@ class About:
     opened_at: datetime
     closed_at: datetime | None
     leases: tuple[str, ...]
+    given_up: str = ""
+    """By whom and why a person has closed it with things left; empty for every other one."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ METHOD: Final = (
 
 def headline(standing: Standing, to_do: Sequence[str]) -> str:
     """Whether it is over, in one line."""
+    if standing.incident.given_up:
+        return f"Given up, and not proven: {count(len(to_do), 'thing is', 'things are')} left."
     if not standing.open:
         return "Closed: nothing is left to do."
     where = sum(bool(one.left) for one in standing.secrets)
@@ -27,7 +29,7 @@ def left(standing: Standing, secrets: Sequence[SecretReport]) -> tuple[str, ...]
     """What is yet to be done; where nothing has failed, the steps that have not had their turn."""
     incident = standing.incident
     told = (*incident.left, *(f"{one.path}: {in_words(said)}" for one in secrets for said in one.left))
-    if told or not standing.open:
+    if told or not (standing.open or incident.given_up):
         return told
     waiting = tuple(
         f"{one.path}: not done yet: {', '.join(STEPS[step] for step in one.steps_missing)}"

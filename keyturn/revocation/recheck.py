@@ -1,0 +1,97 @@
+"""A closed incident is looked at once more after an hour, and after a day: so a late writer is found."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from keyturn.revocation.doing import Done
+from keyturn.revocation.incident import Event, Incident, Progress, Result, Standing, Step
+from keyturn.revocation.proving import prove
+from keyturn.revocation.state import advance, change, incidents, load, progress, standing
+from keyturn.revocation.strays import strays
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.recorded import recorded
+
+LOOKS: Final = (timedelta(hours=1), timedelta(days=1))
+"""How long after its end an incident is looked at again."""
+
+LATEST: Final = timedelta(days=7)
+"""Nobody looks at one that was closed so long ago."""
+
+AT_ONCE: Final = 8
+
+
+def due(incident: Incident, now: datetime) -> bool:
+    """Whether an incident that was proven is to be looked at now."""
+    if incident.closed_at is None or incident.given_up or len(incident.looked_at) >= len(LOOKS):
+        return False
+    return LOOKS[len(incident.looked_at)] <= now - incident.closed_at < LATEST
+
+
+def to_look_at(keyturn: Keyturn) -> list[Incident]:
+    """The closed incidents whose next look is due."""
+    return [one for one in incidents(keyturn) if due(one, keyturn.clock())]
+
+
+def look_again(keyturn: Keyturn, incident: str) -> Standing:
+    """Prove a closed incident once more. What is found opens it again, and is told like a new one.
+
+    What could not be looked at now is looked at with the next run.
+    """
+    known = load(keyturn, incident)
+    if not due(known, keyturn.clock()):
+        return standing(keyturn, incident)
+    with recorded(keyturn, "look at incident", note=f"{incident}, once more") as doing:
+        looks = side_by_side(lambda path: look_at(keyturn, known, path), known.paths, AT_ONCE)
+        beside = look_at_strays(keyturn, incident)
+        found = [event.said for look in (*looks, beside) for event in findings(look)]
+        doing.note = "; ".join((f"{incident}, once more", *found))
+        if found:
+            reopen(keyturn, known, looks, beside)
+        elif not any(look.left for look in (*looks, beside)):
+            change(keyturn, incident, lambda one: replace(one, looked_at=(*known.looked_at, keyturn.clock())))
+    return standing(keyturn, incident)
+
+
+def look_at(keyturn: Keyturn, incident: Incident, path: str) -> Done:
+    """What the proof says of one secret now; nothing of one that the catalogue declares no more."""
+    done = Done(keyturn, Step.PROVE)
+    if path in keyturn.catalogue.secrets:
+        with done.at(""):
+            prove(keyturn, incident, progress(keyturn, incident, path), done)
+    return done
+
+
+def look_at_strays(keyturn: Keyturn, incident: str) -> Done:
+    """Copies of leaked values, or of what nobody could look at, that have come since where nothing declares them."""
+    done = Done(keyturn, Step.PROVE)
+    known = {one.path: one for one in standing(keyturn, incident).secrets}
+
+    def look(store: str) -> None:
+        with done.at(store):
+            for copy, _ in strays(keyturn, known, store, keyturn.open_store(store)):
+                done.misses(f"{store}:{copy.name}", "a copy that nothing declares gives the old value")
+
+    side_by_side(look, sorted(keyturn.catalogue.stores), AT_ONCE)
+    return done
+
+
+def findings(look: Done) -> Iterator[Event]:
+    """What was seen to be wrong; that something could not be seen is an error with a kind."""
+    return (event for event in look.events if event.result is Result.FAILED and not event.kind)
+
+
+def reopen(keyturn: Keyturn, incident: Incident, looks: list[Done], beside: Done) -> None:
+    """Open a closed incident again with what was found; its steps go on where that leads."""
+    for path, look in zip(incident.paths, looks, strict=True):
+        if any(findings(look)):
+            advance(keyturn, incident, path, lambda one, look=look: look.onto(unproven(one)))  # type: ignore[misc]
+    events = (*incident.events, *beside.events)
+    opened = {"closed_at": None, "looked_at": (), "events": events, "left": tuple(beside.left)}
+    change(keyturn, incident.id, lambda one: replace(one, **opened))  # type: ignore[arg-type]
+
+
+def unproven(one: Progress) -> Progress:
+    """The progress without its proof."""
+    return one.having(done=tuple(step for step in one.done if step is not Step.PROVE), clear_at=None)
