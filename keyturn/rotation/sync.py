@@ -231,9 +231,9 @@ def check_owned(destination: Destination, found: Copy | None, path: str) -> None
         hint = "Say `adopt: true` on the destination to take it over, or choose another name"
         raise NotOwned("push to", name, "a secret of that name exists and Keyturn has not made it", hint)
     if found.marks.source != path:
-        raise NotOwned(
-            "push to", name, f"it is the copy of {found.marks.source}", "Choose another name, or `adopt: true`"
-        )
+        source = found.marks.source
+        hint = f"Choose another name, or `adopt: true`; where {source} was renamed: `keyturn rename {source} {path}`"
+        raise NotOwned("push to", name, f"it is the copy of {source}", hint)
 
 
 def write(

@@ -210,6 +210,29 @@ def test_a_rotation_that_would_end_what_is_in_use_does_nothing_and_ending_it_tak
     assert not shop.lab.logs_in(before)
 
 
+def test_a_secret_that_was_renamed_is_shown_carried_over_and_may_be_given_up(shop: Shop) -> None:
+    old, new = shop.database.path, f"tests/{fresh()}"
+    before = shop.lab.current(shop.database)
+    told("rotate", old, "--now", "--local")
+    file = shop.catalogue / "all.yaml"
+    file.write_text(file.read_text().replace(old, new))
+    for command in ("status", "due"):
+        (shown,) = [one["left"] for one in told(command)["undeclared"] if one["path"] == old]
+        assert f"the old credential (username {before['username']})" in shown
+    assert f"NOT DECLARED {old}: " in keyturn("due").stderr or "more that nothing declares" in keyturn("due").stderr
+    refused = keyturn("rotate", new, "--local")
+    assert refused.exit_code == 1
+    assert f"keyturn rename {old} {new}" in refused.stderr
+    done = told("rename", old, new)
+    assert (done["version"], [copy["state"] for copy in done["copies"]]) == (2, ["updated"])
+    assert old not in [one["path"] for one in told("status")["undeclared"]]
+    assert told("retire", new, "--early", "--local")["secrets"][0]["state"] == "retired"
+    assert not shop.lab.logs_in(before)
+    unasked = keyturn("forget", new)
+    assert (unasked.exit_code, unasked.stdout) == (2, "")
+    assert told("forget", new, "--yes") == {"path": new, "left": "nothing of it is open", "ended": "", "why": ""}
+
+
 def test_a_secret_that_is_not_due_is_left_alone(shop: Shop) -> None:
     done = told("rotate", shop.keys.path, "--local")
     assert (done["state"], done["version"]) == ("not due", 1)
