@@ -23,12 +23,17 @@ ABSENT: Final = re.compile(
 """What the engines say of what is not there, under statuses that mean something else elsewhere."""
 
 
+BEHIND: Final = timedelta(seconds=5)
+"""So far back the date of an answer is what cutting to the second, or another node, makes of it; the clock was set."""
+
+
 class Calls:
     """Requests as the hub's login. ``doing`` and ``name`` stand in errors, ``path`` begins with the mount."""
 
     def __init__(self, settings: HubSettings) -> None:
         self._session = Session(settings)
-        self._heard: tuple[str, float] | None = None
+        self._heard: tuple[datetime, float] | None = None
+        self._date = ""
 
     def get(self, doing: str, name: str, path: str, token: str | None = None) -> requests.Response:
         """Read, as ``token`` where one is given. Raises NotFound."""
@@ -64,8 +69,16 @@ class Calls:
         """The time by the server's clock, as its last answer told it; None before there was one."""
         if self._heard is None:
             return None
-        said, at = self._heard
-        return parsedate_to_datetime(said) + timedelta(seconds=elapsed() - at)
+        told, at = self._heard
+        return told + timedelta(seconds=elapsed() - at)
+
+    def _hear(self, said: str) -> None:
+        """Note the date of an answer. It is cut to the second, so one that seems earlier is none, unless by much."""
+        if said == self._date:
+            return
+        self._date, told, known = said, parsedate_to_datetime(said), self.now()
+        if known is None or not known - BEHIND < told <= known:
+            self._heard = told, elapsed()
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -83,7 +96,7 @@ class Calls:
         def ask(client: hvac.Client) -> requests.Response:
             answer: requests.Response = client.adapter.request(method, f"/v1/{path}", **given)
             if said := answer.headers.get("Date"):
-                self._heard = said, elapsed()
+                self._hear(said)
             return answer
 
         try:

@@ -33,8 +33,9 @@ def counted(keyturn: Keyturn, rotation: Rotation, copies: Sequence[Pushed]) -> R
 
 
 def grace_over(keyturn: Keyturn, path: str, rotation: Rotation) -> datetime | None:
-    """When the grace is over, by the hub's clock; None while it has not begun."""
-    return rotation.grace_from + keyturn.secret(path).rotation.grace if rotation.grace_from else None
+    """When the grace is over, by the hub's clock; None while it has not begun, and where there is none."""
+    grace: timedelta = keyturn.secret(path).rotation.grace
+    return rotation.grace_from + grace if rotation.grace_from and grace else None
 
 
 def beyond_max_grace(keyturn: Keyturn, path: str, rotation: Rotation) -> bool:

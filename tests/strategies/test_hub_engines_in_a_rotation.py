@@ -95,7 +95,7 @@ def opened(lab: Lab, hub: VaultHub, secret: Declared, clock: Clock) -> Keyturn:
     catalogue = Catalogue.model_validate(catalogue_data(lab.world, (secret,), store, {}))
     keyturn = open_keyturn(catalogue, hub)
     return dataclasses.replace(
-        keyturn, clock=clock, sender=RecordingSender(), open_store=lambda name: MemoryStore(name)
+        keyturn, clock=clock, hub_clock=clock, sender=RecordingSender(), open_store=lambda name: MemoryStore(name)
     )
 
 
