@@ -103,11 +103,15 @@ class CandidateRejected(TerminalError):
     """The target refused the candidate itself as unusable, so it must be abandoned."""
 
 
-class Misrendered(CandidateRejected):
+class CertainRefusal(CandidateRejected):
+    """Every other candidate would be refused alike, so none is made: a person has to mend the cause."""
+
+
+class Misrendered(CertainRefusal):
     """A copy's text would log nobody in, whatever the candidate: a person has to correct its template."""
 
 
-class Unprivileged(CandidateRejected):
+class Unprivileged(CertainRefusal):
     """The candidate may do less than what serves, and so would every other: a person has to grant the rest."""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from keyturn.core.errors import CandidateRejected, Conflict, KeyturnError, Unprivileged, unexpected
+from keyturn.core.errors import CandidateRejected, CertainRefusal, Conflict, KeyturnError, unexpected
 from keyturn.core.notices import SECRET_REVOKED
 from keyturn.core.policy import Reason
 from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
@@ -102,7 +102,7 @@ def put_in_force(keyturn: Keyturn, incident: Incident, known: Progress) -> Rotat
             return rotation
         try:
             return candidate_in_force(keyturn, path, Decision(reason, seen, urgent=True, by_hand=True))
-        except Unprivileged:
+        except CertainRefusal:
             raise  # every other candidate would be refused alike
         except CandidateRejected:
             refused += 1  # counted here: the record remembers too few rotations to tell when it is enough

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from keyturn.core.errors import CandidateRejected, Missing, Unprivileged
+from keyturn.core.errors import CandidateRejected, CertainRefusal, Missing
 from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT, TOKEN, WANTED_AT, SecretInfo
 from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due
 from keyturn.core.record import Record, Rotation, Stage
@@ -210,7 +210,8 @@ def insist_on_room(path: str, record: Record) -> None:
     """A target that refuses whatever it is given is not asked for ever, nor again where it is certain to refuse."""
     hint = f"Mend the cause, then run `keyturn rotate {path} --now`"
     if last := record.refused_for_certain:
-        raise Unprivileged("rotate", path, f"the target would refuse every candidate like the last: {last.note}", hint)
+        problem = f"the target, or a copy, would refuse every candidate like the last: {last.note}"
+        raise CertainRefusal("rotate", path, problem, hint)
     if record.refusals >= CANDIDATES:
-        problem = f"the target has refused {record.refusals} candidates in a row, the last one with: "
+        problem = f"the target, or a copy, has refused {record.refusals} candidates in a row, the last one with: "
         raise CandidateRejected("rotate", path, problem + record.history[-1].note, hint)

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
-from keyturn.core.errors import CandidateRejected, Conflict, Invalid, Locked, Superseded, Unprivileged
+from keyturn.core.errors import CandidateRejected, CertainRefusal, Conflict, Invalid, Locked, Superseded
 from keyturn.core.hub import EXPIRES_AT, ROTATED_AT, TOKEN, HubSecret
 from keyturn.core.policy import Reason
 from keyturn.core.record import Record, Rotation, Stage
@@ -200,7 +200,7 @@ def trying(keyturn: Keyturn, attempt: Attempt, verb: Callable[[Change], T]) -> T
     try:
         return verb(attempt.change())
     except CandidateRejected as rejected:
-        certain = isinstance(rejected, Unprivileged)
+        certain = isinstance(rejected, CertainRefusal)
         why = f"{rejected.problem}. {rejected.hint}" if certain else rejected.problem
         abandon(keyturn, attempt, why, refused=True, certain=certain)
         raise

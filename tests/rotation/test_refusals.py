@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyturn.core.errors import CandidateRejected, Unavailable, Unprivileged
+from keyturn.core.errors import CandidateRejected, CertainRefusal, Unavailable, Unprivileged
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
@@ -133,7 +133,7 @@ def test_a_refusal_that_is_certain_makes_one_candidate_and_one_error_with_the_re
     with pytest.raises(Unprivileged, match=f"it lacks: SELECT on {secret.owner}_t. .*{grant}"):
         rotate(run.keyturn, secret.path)
     for _ in range(2):
-        with pytest.raises(Unprivileged, match=f"would refuse every candidate like the last: .*{grant}") as refused:
+        with pytest.raises(CertainRefusal, match=f"would refuse every candidate like the last: .*{grant}") as refused:
             rotate(run.keyturn, secret.path)
         assert f"keyturn rotate {secret.path} --now" in refused.value.hint
     assert [past.stage for past in run.record().history] == [Stage.ABANDONED]

@@ -10,17 +10,18 @@ from deployments.local.mariadb import MariaDB
 from deployments.local.redis import Redis
 from keyturn.catalogue import Catalogue
 from keyturn.core.connections import Connection
-from keyturn.core.errors import CandidateRejected, Invalid, Misrendered
+from keyturn.core.errors import CandidateRejected, CertainRefusal, Invalid, Misrendered
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.records import load
 from keyturn.rotation.run import State, rotate
 from tests.rotation.helpers import remote, with_copy
 from tests.support.acl import Acl
 from tests.support.hooks import Hooked, raising
-from tests.support.lab import DATABASE, Declared, Lab, Opened, fresh
+from tests.support.lab import DATABASE, INTERVAL, Declared, Lab, Opened, fresh
 from tests.support.mariadb_lab import MariaDBLab
 from tests.support.memory_store import MemoryStore
 from tests.support.sender import RecordingSender
@@ -126,6 +127,11 @@ def test_a_template_that_no_password_mends_is_named_and_current_is_untouched(
     with pytest.raises(Misrendered, match=f"memory:{remote(secret)}: .*{said}"):
         rotate(opened.keyturn, secret.path, Trigger.FORCE)
     unchanged(lab, secret, opened)
+    opened.clock.advance(INTERVAL)
+    with pytest.raises(CertainRefusal, match=f"would refuse every candidate like the last: memory:.*{said}") as again:
+        rotate(opened.keyturn, secret.path)
+    assert f"keyturn rotate {secret.path} --now" in again.value.hint
+    assert len(load(opened.keyturn, secret.path).history) == 1
 
 
 @pytest.mark.parametrize(
