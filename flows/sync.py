@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
+from prefect.logging import get_run_logger
+
 from flows.common import BATCH, in_batches, runbook, workspace
 from flows.progress import Progress
 from flows.report import sync_rows, table
@@ -27,6 +29,8 @@ async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
     """
     opened = await workspace()
     planned = await tasks.make_plan([path] if path else [], deep)
+    for remark in planned.remarks:
+        get_run_logger().warning(remark)
     results = await carry_out(opened, planned)
     counts = summary(planned, results)
     await tasks.remember(planned, results)

@@ -50,7 +50,7 @@ def ground(path: str, version: int, end_previous: bool) -> None:
 @step("guard")
 def guard(path: str, decision: Decision) -> None:
     """Refuse to begin where a destination could not take a copy; nothing is changed."""
-    guard_destinations(keyturn(), path, urgent=decision.urgent)
+    guard_destinations(keyturn(), path, urgent=decision.urgent, by_hand=decision.by_hand)
 
 
 @step("stage")

@@ -14,6 +14,7 @@ from deployments.cli.surroundings import opened_keyturn
 from keyturn.core.errors import CandidateRejected, KeyturnError, TerminalError
 
 if TYPE_CHECKING:
+    from keyturn.core.lineage import KnownVersion
     from keyturn.core.policy import Outlook, Reason
     from keyturn.core.record import Record, Rotation
     from keyturn.rotation.context import Keyturn
@@ -130,20 +131,27 @@ class Prospect:
 def prospects(keyturn: "Keyturn", paths: Sequence[str]) -> list[Prospect]:
     """These secrets, looked at side by side, the next first. Raises the first error where none could be told."""
     from deployments.cli.standing import of_each
+    from keyturn.rotation.ahead import ledger_versions
     from keyturn.rotation.logins import load_checks
     from keyturn.rotation.quiet import listed
 
     now = keyturn.clock()
     still = replace(keyturn, clock=lambda: now)
-    logins = load_checks(keyturn, paths)
+    logins, known = load_checks(keyturn, paths), ledger_versions(keyturn, paths).of
     with listed(keyturn, len(paths)) as listing:
-        found = of_each(paths, lambda path: prospect(still, path, logins, listing))
+        found = of_each(paths, lambda path: prospect(still, path, logins, known.get(path), listing))
     rows = (Prospect(p, now, error=str(one)) if isinstance(one, KeyturnError) else one for p, one in found.items())
     return sorted(rows, key=lambda row: row.order)
 
 
-def prospect(keyturn: "Keyturn", path: str, logins: "Checks", listing: "Listing | None" = None) -> Prospect:
-    """One secret, told from metadata, its record, and what its last login came to."""
+def prospect(
+    keyturn: "Keyturn",
+    path: str,
+    logins: "Checks",
+    outside: "KnownVersion | None" = None,
+    listing: "Listing | None" = None,
+) -> Prospect:
+    """One secret, told from metadata, its record, what its last login came to, and what the ledger knows of it."""
     from keyturn.core import policy
     from keyturn.rotation.decide import facts, look_up
     from keyturn.rotation.logins import current_check
@@ -159,11 +167,21 @@ def prospect(keyturn: "Keyturn", path: str, logins: "Checks", listing: "Listing 
         policy.due(known),
         policy.alarm(known),
         stands.record.open,
-        missing(stands.info, stands.record) or given_up(path, stands.record),
+        missing(stands.info, stands.record)
+        or lost(keyturn, path, stands.version, outside)
+        or given_up(path, stands.record),
         known.rotated_at,
         known.expires_at,
         check=check,
     )
+
+
+def lost(keyturn: "Keyturn", path: str, version: int, outside: "KnownVersion | None") -> str:
+    """Why nothing is rotated: the hub has lost the newest version; empty where it has not."""
+    from keyturn.rotation.ahead import newer_version, remedy, told
+
+    newer = newer_version(keyturn, path, [outside]) if outside and outside.version > version else None
+    return f"{told(path, version, newer)}. {remedy(path)}" if newer else ""
 
 
 def given_up(path: str, record: "Record") -> str:

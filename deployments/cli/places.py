@@ -81,10 +81,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Places:
-    """Every copy of a catalogue by its secret, and how many there are of each action."""
+    """Every copy of a catalogue by its secret, how many there are of each action, and what a plan says besides."""
 
     of: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def beside(self, paths: Iterable[str]) -> list[Place]:
         """What is not in sync of all other secrets, which only patterns push or nothing declares any more."""
@@ -103,7 +104,7 @@ def look(keyturn: Keyturn) -> Places:
     for item in planned.items:
         failed = None if item.action is Action.IN_SYNC else kept[item.store].get(item.name)
         found[item.path].append(Place(item, failed))
-    return Places({path: tuple(places) for path, places in found.items()}, planned.counts())
+    return Places({path: tuple(places) for path, places in found.items()}, planned.counts(), planned.remarks)
 
 
 def untold(keyturn: Keyturn, error: KeyturnError) -> Plan:

@@ -54,6 +54,8 @@ def plan(
     elif shown:
         table(COLUMNS, map(item_row, shown), whole=("action", "versions", "fingerprint"))
     note(summary(planned))
+    for remark in planned.remarks:
+        note(remark)
     if out:
         note(f"kept in {out}; apply exactly this with: keyturn apply {out}")
     insist_on_no_trouble(planned)

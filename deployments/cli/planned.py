@@ -72,6 +72,7 @@ def plan_data(planned: Plan, items: Sequence[Item], out: Path | None) -> dict[st
         "work": len(planned.work),
         "file": str(out) if out else None,
         "items": [item_data(item) for item in items],
+        "remarks": list(planned.remarks),
     }
 
 
@@ -119,7 +120,7 @@ class Applied:
         counts = Counter("failed" if result.error else result.state for result in self.results)
         done = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "nothing was to be done"
         behind = [f"{label} of {one.path}: {one.error}" for label, one in self.failing.items()]
-        return [done, *(behind if len(behind) > 1 else []), *self.waiting()]
+        return [done, *(behind if len(behind) > 1 else []), *self.waiting(), *self.planned.remarks]
 
     def waiting(self) -> Iterator[str]:
         """Deletions that are not done yet, and when they are."""

@@ -178,6 +178,8 @@ def sync_here(path: str | None, deep: bool, catalogue: Path | None) -> "Copies":
 
         here()
         planned = plan(keyturn, [path] if path else [], deep=deep, unseen=True)
+        for remark in planned.remarks:
+            note(remark)
         return Copies.after(planned, carried_out(keyturn, planned))
 
 

@@ -99,6 +99,7 @@ class Told:
     counts: dict[str, int] = field(default_factory=dict)
     undeclared: list["Undeclared"] = field(default_factory=list)
     """Secrets that the catalogue declares no more, and of which something is open."""
+    remarks: tuple[str, ...] = ()
 
 
 def show_secrets(
@@ -118,7 +119,8 @@ def show_secrets(
             show(stack, services, Told(), as_json)
         raise
     others = copies.beside(secret.path for secret in secrets)
-    return show(stack, services, Told(secrets, others, dict(copies.counts), undeclared), as_json)
+    known = Told(secrets, others, dict(copies.counts), undeclared, copies.remarks)
+    return show(stack, services, known, as_json)
 
 
 def show(stack: Stack | None, services: list[local.ServiceStatus], told: Told, as_json: bool) -> None:
@@ -133,6 +135,7 @@ def show(stack: Stack | None, services: list[local.ServiceStatus], told: Told, a
                 "copies": told.counts,
                 "logins": login_counts(told.secrets),
                 "undeclared": [{"path": one.path, "left": one.message} for one in told.undeclared],
+                "remarks": list(told.remarks),
             }
         )
     if services:
@@ -163,6 +166,8 @@ def show_standings(told: Told) -> None:
     if len(told.others) > SHOWN:
         note(f"and {len(told.others) - SHOWN} more copies of secrets that only patterns push: see `keyturn plan`")
     note_undeclared(told.undeclared)
+    for remark in told.remarks:
+        note(remark)
     if told.counts:
         note(f"copies: {', '.join(f'{count} {action}' for action, count in told.counts.items())}")
 

@@ -11,7 +11,7 @@ import fcntl
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
@@ -19,7 +19,7 @@ from typing import IO, Final
 from keyturn.audit.entries import leaf_of, read, spelled
 from keyturn.audit.stored import StoredLedger
 from keyturn.core.errors import Invalid, KeyturnError, Unrecorded
-from keyturn.core.ledger import Entry
+from keyturn.core.ledger import Entry, NewestVersion
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIRECTORY: Final = 0o700
@@ -65,6 +65,10 @@ class Spooled:
             self._to_ledger(entries)
         except KeyturnError as error:
             self._to_file(entries, error)
+
+    def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
+        """What the ledger tells; what waits in the file is not looked at. Raises Unavailable."""
+        return self._ledger.newest_versions(secrets)
 
     def drain(self) -> int:
         """Append what waits to the ledger, and return how many entries that were. Raises where it can't be done."""

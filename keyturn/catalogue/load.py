@@ -48,9 +48,9 @@ def _anew(directory: Path, gathered: source.Gathered, index: Index, env: Mapping
     made, problems = _examine(read, env)
     if problems:
         raise CatalogueInvalid(str(directory), problems)
-    index.keep(_plain(read.entries), _variables(read.entries))
+    index.keep({**_plain(read.entries), source.ID: _named(read.id)}, _variables(read.entries))
     secrets = {path: with_places(path, declared, made["syncs"]) for path, declared in made["secrets"].items()}
-    return Catalogue(**{**made, "secrets": secrets})
+    return Catalogue(**{**made, **_named(read.id), "secrets": secrets})
 
 
 def _opened(declared: Declared, env: Mapping[str, str]) -> Catalogue:
@@ -60,7 +60,14 @@ def _opened(declared: Declared, env: Mapping[str, str]) -> Catalogue:
         for section in source.SECTIONS
         if section != "secrets"
     }
-    return Catalogue.model_construct(**{**made, "secrets": Secrets(declared["secrets"], made["syncs"])})
+    return Catalogue.model_construct(
+        **{**made, **declared[source.ID], "secrets": Secrets(declared["secrets"], made["syncs"])}
+    )
+
+
+def _named(name: str) -> dict[str, Any]:
+    """The catalogue's id, where it declares one."""
+    return {source.ID: name} if name else {}
 
 
 def _plain(entries: Mapping[str, Mapping[str, source.Entry]]) -> Declared:

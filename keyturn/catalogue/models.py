@@ -22,6 +22,9 @@ from keyturn.strategies.registry import Rotation
 PAUSE_LIMIT: Final = timedelta(hours=2)
 """How long a canary may be watched: half of what a run may take that rotates."""
 
+DEFAULT_ID: Final = "default"
+"""The id of a catalogue that declares none: the only one of its hub."""
+
 
 class Classification(StrEnum):
     """How bad it is when somebody else reads the secret."""
@@ -78,6 +81,9 @@ class Secret(SecretDeclaration):
 
 class Catalogue(Model):
     """Everything that is declared. It comes from :func:`keyturn.catalogue.load`, which has checked it whole."""
+
+    id: str = DEFAULT_ID
+    """What it is called in the marks of its copies, which tells them from those of another catalogue of the hub."""
 
     stores: dict[str, StoreSettings] = Field(default_factory=dict)
     targets: dict[str, TargetSettings] = Field(default_factory=dict)

@@ -1,8 +1,9 @@
 """The JSON Schema of the catalogue's files (draft 2020-12), for editors."""
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from pydantic import Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -11,10 +12,11 @@ from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import REFERENCE
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
+from keyturn.catalogue.source import ID
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.settings import durations
-from keyturn.settings.fields import HUB_PATH, NAME, Model, models
+from keyturn.settings.fields import CATALOGUE_ID, HUB_PATH, NAME, Model, models
 
 SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings)
 """What stands in the sections where an environment reference may stand for any value."""
@@ -23,6 +25,8 @@ SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings)
 class CatalogueFile(Model):
     """One file of a Keyturn catalogue. All *.yaml files of the directory are merged."""
 
+    id: Annotated[str, Field(pattern=CATALOGUE_ID)] | None = None
+    """What the catalogue is called in the marks of its copies; say it where a hub has several catalogues."""
     stores: dict[str, StoreSettings] | None = None
     """The systems that secrets are pushed to, by name."""
     targets: dict[str, TargetSettings] | None = None
@@ -62,6 +66,8 @@ def schema() -> dict[str, Any]:
         properties = made["$defs"][name]["properties"]
         made["$defs"][name]["properties"] = {key: _or_reference(value) for key, value in properties.items()}
     for name, section in made["properties"].items():
+        if name == ID:
+            continue
         section["anyOf"][0]["propertyNames"] = {"pattern": HUB_PATH if name == "secrets" else NAME}
     return made
 

@@ -15,9 +15,13 @@ from keyturn.catalogue.problems import Path, Problem, dotted
 from keyturn.catalogue.reading import read_file
 from keyturn.catalogue.syntax import NotYaml, compose
 from keyturn.core.suggest import advice
+from keyturn.settings.fields import CATALOGUE_ID
 
 SECTIONS: Final = ("stores", "targets", "consumers", "secrets", "freezes", "syncs")
 """The top-level keys; each may stand in any file, and all files are merged."""
+
+ID: Final = "id"
+"""The one top-level key that is no section: what the catalogue is called in the marks of its copies."""
 
 _STANDARD: Final = "tag:yaml.org,2002:"
 _WORDS: Final = {"true": True, "True": True, "false": False, "False": False, "null": None, "~": None, "": None}
@@ -72,12 +76,14 @@ def _line(node: Node) -> int:
 class Source:
     """Everything read: the entries of each section by name, and what was wrong with the files.
 
-    ``complete`` is False where a file could not be read, so that more may be declared than is known.
+    ``complete`` is False where a file could not be read, so that more may be declared than is known. ``id`` is the
+    catalogue's, empty where none is declared.
     """
 
     entries: dict[str, dict[str, Entry]] = field(default_factory=lambda: {section: {} for section in SECTIONS})
     problems: list[Problem] = field(default_factory=list)
     complete: bool = True
+    id: str = ""
 
     def add(self, entry: Entry) -> None:
         """Take an entry in; a name that is taken is a problem that tells both places."""
@@ -86,6 +92,17 @@ class Source:
             self.problems.append(entry.problem((), "this name is declared twice", remedy))
         else:
             self.entries[entry.section][entry.name] = entry
+
+    def name(self, said: Any, file: str, line: int) -> None:
+        """Take the catalogue's id in; one that is malformed, or a second one, is a problem."""
+        if not isinstance(said, str) or not re.fullmatch(CATALOGUE_ID, said):
+            remedy = "Write up to 32 small letters, digits and - between them, such as `id: shop`."
+            self.problems.append(Problem(file, line, ID, "is no id of a catalogue", remedy))
+        elif self.id not in ("", said):
+            remedy = f"Another file says {self.id}: keep one of the two."
+            self.problems.append(Problem(file, line, ID, "the catalogue has two ids", remedy))
+        else:
+            self.id = said
 
 
 @dataclass
@@ -178,8 +195,10 @@ def _unreadable(path: FilePath, error: OSError | NotYaml | RecursionError) -> Pr
 def _take_sections(file: str, root: MappingNode, data: dict[str, Any], source: Source) -> None:
     for key, node in _first_of_each(root):
         name, said = key.value, data.get(key.value)
-        if name not in SECTIONS:
-            remedy = advice(name, SECTIONS, "")
+        if name == ID:
+            source.name(said, file, _line(key))
+        elif name not in SECTIONS:
+            remedy = advice(name, (*SECTIONS, ID), "")
             source.problems.append(Problem(file, _line(key), name, "unknown key", remedy))
         elif isinstance(node, MappingNode):
             for inner, value in _first_of_each(node):

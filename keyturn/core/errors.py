@@ -95,6 +95,10 @@ class Rewritten(TerminalError):
     """A record that may only grow was changed, cut short or exchanged."""
 
 
+class Ahead(TerminalError):
+    """Something outside holds a newer version than the hub does: what the hub holds may be dead."""
+
+
 class NotOwned(TerminalError):
     """Something of that name exists and Keyturn's marks are not on it."""
 

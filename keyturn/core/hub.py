@@ -23,6 +23,9 @@ WANTED_AT = "keyturn-wanted-at"
 SUSPECTED_AT = "keyturn-suspected-at"
 """Custom metadata: which rotation's credential may be known to others, and since when; written like WANTED_AT."""
 
+OVERTAKEN = "keyturn-overtaken"
+"""Custom metadata: the newest version of a history that the hub has lost and that was recovered from, a number."""
+
 
 def moment(path: str, name: str, text: str) -> datetime | None:
     """What the custom metadata ``name`` of a secret holds; None where it is empty. Raises Invalid for no moment."""
@@ -36,14 +39,24 @@ def moment(path: str, name: str, text: str) -> datetime | None:
     raise Invalid("read", path, problem, f"{hint}, or leave it empty")
 
 
+def overtaken(custom: Mapping[str, str]) -> int:
+    """The newest version of a lost history that no longer counts, 0 where none was lost."""
+    said = custom.get(OVERTAKEN, "")
+    return int(said) if said.isdecimal() else 0
+
+
 @dataclass(frozen=True)
 class HubSecret:
-    """One version of a secret, with its values. ``custom`` is the secret's custom metadata."""
+    """One version of a secret, with its values. ``custom`` is the secret's custom metadata.
+
+    ``created_at`` is when the hub made it; None for one that was not read from there.
+    """
 
     path: str
     version: int
     fields: SecretFields
     custom: Mapping[str, str] = field(default_factory=dict, compare=False)
+    created_at: datetime | None = field(default=None, compare=False)
 
     def marked(self, name: str) -> datetime | None:
         """A moment in the custom metadata; None where it is absent or empty. Raises Invalid for what is none."""
@@ -109,6 +122,11 @@ class SecretInfo:
         """When WANTED_AT or SUSPECTED_AT was said of the credential that is CURRENT; None where of none or another."""
         token, _, said = self.custom.get(name, "").partition(" ")
         return moment(self.path, name, said) if token == self.promoted_by else None
+
+    @property
+    def overtaken(self) -> int:
+        """The newest version of a lost history that no longer counts, 0 where none was lost."""
+        return overtaken(self.custom)
 
     @property
     def promoted_by(self) -> str:

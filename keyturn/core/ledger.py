@@ -1,10 +1,10 @@
 """The port of the ledger: what was done, by whom, to which secret, written so that nobody can take it back quietly."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Outcome(StrEnum):
@@ -16,6 +16,10 @@ class Outcome(StrEnum):
     FAILED = "failed"
     DENIED = "denied"
     """Whoever asked lacks the permission, and nothing was changed."""
+
+
+VERSIONED: Final = ("promote", "push", "recover", "revert")
+"""The actions whose entries tell which version of a secret was the newest when they were done."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,15 @@ class Entry:
     host: str = ""
 
 
+@dataclass(frozen=True)
+class NewestVersion:
+    """What the ledger knows of a secret's newest version, and which action's entry tells it."""
+
+    action: str
+    version: int
+    fingerprint: str
+
+
 class Ledger(Protocol):
     """Where entries are written. One instance serves many threads, several processes may write the same ledger."""
 
@@ -47,6 +60,13 @@ class Ledger(Protocol):
         """Write these, one after the other and all of them or none, and return once they are durable.
 
         Raises Unrecorded.
+        """
+
+    def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
+        """What the last entry of each of these secrets tells that tells of a version; what has none is left out.
+
+        It is found by an index, and nothing is written but that, where it is missing. Only what is done counts, of the
+        actions in VERSIONED. Raises Unavailable.
         """
 
     def close(self) -> None:

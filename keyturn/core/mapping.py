@@ -93,6 +93,19 @@ class Shape:
             raise Unfit(f"the secret has no field {' and no field '.join(lacking)}")
         return _encoded(self.encoding, self._text(fields))
 
+    def invert(self, text: Sensitive) -> Mapping[str, Any]:
+        """The secret's fields that a copy's text holds, by their own names. Raises Unfit where that can't be told."""
+        if self.template or self.field:
+            raise Unfit("it is made by a template" if self.template else "it holds one field alone")
+        if self.encoding not in (Encoding.TEXT, Encoding.BASE64):
+            raise Unfit(f"its encoding, {self.encoding}, can't be undone")
+        try:
+            plain = text.reveal() if self.encoding is Encoding.TEXT else _from_base64(text.reveal())
+            held = json.loads(plain)
+            return {own: held[new] for new, own in self.fields} if self.fields else dict(held)
+        except (ValueError, KeyError, TypeError):
+            raise Unfit("it is not what Keyturn writes for a whole secret") from None
+
     def _text(self, fields: SecretFields) -> Sensitive:
         if self.template:
             return Sensitive(_filled(self.template, fields, ESCAPES[self.escape or default_escape(self.template)]))

@@ -27,12 +27,14 @@ class Action(StrEnum):
     """Somebody else has changed it. It is written again, unless the catalogue wants that reported alone."""
     CONFLICT = "conflict"
     """Somebody else has it, or two secrets want it: nothing is done."""
+    AHEAD = "ahead"
+    """A copy or the ledger knows a newer version of the secret than the hub: nothing of it is written anywhere."""
     BLOCKED = "blocked"
     """It can't be done now, and the reason says why."""
 
 
 WRITES: Final = frozenset({Action.CREATE, Action.UPDATE, Action.ADOPT, Action.DRIFTED})
-TROUBLE: Final = frozenset({Action.CONFLICT, Action.BLOCKED})
+TROUBLE: Final = frozenset({Action.CONFLICT, Action.AHEAD, Action.BLOCKED})
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,15 @@ class Item:
 class Plan:
     """Every copy of the chosen secrets. ``paths`` are the patterns that chose them; none for all of them.
 
-    One that is ``deep`` has asked for each copy by itself, and so has found what listings hide.
+    One that is ``deep`` has asked for each copy by itself, and so has found what listings hide. ``remarks`` are what
+    a person should know besides: what could not be compared, and stores that were left with copies in them.
     """
 
     made_at: datetime
     paths: tuple[str, ...]
     items: tuple[Item, ...]
     deep: bool = False
+    remarks: tuple[str, ...] = ()
 
     @property
     def work(self) -> tuple[Item, ...]:
@@ -98,7 +102,7 @@ class Plan:
 
 def write_plan(plan: Plan, key: Sensitive) -> str:
     """The plan as a file holds it: JSON, with a signature that only this hub's Keyturn can make."""
-    chosen = {"paths": plan.paths, "deep": plan.deep}
+    chosen = {"paths": plan.paths, "deep": plan.deep, "remarks": plan.remarks}
     said = {"format": FORMAT, "made_at": plan.made_at.isoformat(), **chosen, "items": _rows(plan.items)}
     return json.dumps({"plan": said, "signature": _signature(said, key)}, indent=1) + "\n"
 
@@ -117,7 +121,8 @@ def read_plan(text: str, key: Sensitive, name: str) -> Plan:
     if said["format"] != FORMAT:
         raise Invalid("read", name, f"its format is {said['format']}, this release writes {FORMAT}", hint)
     items = tuple(Item(**{**row, "action": Action(row["action"])}) for row in said["items"])
-    return Plan(datetime.fromisoformat(said["made_at"]), tuple(said["paths"]), items, said["deep"])
+    remarks = tuple(said.get("remarks", ()))
+    return Plan(datetime.fromisoformat(said["made_at"]), tuple(said["paths"]), items, said["deep"], remarks)
 
 
 def _rows(items: Sequence[Item]) -> list[dict[str, Any]]:

@@ -46,7 +46,7 @@ CLOSED: Final = frozenset({Stage.RETIRED, Stage.ABANDONED, Stage.CUT})
 """The stages in which a rotation is over."""
 
 TRANSITIONS: Final[dict[Stage, frozenset[Stage]]] = {
-    Stage.MINTING: frozenset({Stage.PENDING, Stage.CUT}),
+    Stage.MINTING: frozenset({Stage.PENDING, Stage.ABANDONED, Stage.CUT}),
     Stage.PENDING: frozenset({Stage.PROMOTED, Stage.ABANDONING, Stage.CUT}),
     Stage.ABANDONING: frozenset({Stage.ABANDONED, Stage.CUT}),
     Stage.PROMOTED: frozenset({Stage.RETIRING, Stage.RETIRED, Stage.REVERTING, Stage.CUT}),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol, cast
 
@@ -13,6 +13,11 @@ TAG_MANAGED_BY = "keyturn-managed-by"
 TAG_SOURCE = "keyturn-source"
 TAG_FINGERPRINT = "keyturn-fingerprint"
 TAG_VERSION = "keyturn-version"
+TAG_CATALOGUE = "keyturn-catalogue"
+TAGS_BESIDE = (TAG_SOURCE, TAG_FINGERPRINT, TAG_CATALOGUE)
+"""The tags that stand as annotations where labels take no such texts."""
+
+ADOPTED = "adopted"
 
 
 @dataclass(frozen=True)
@@ -20,36 +25,58 @@ class Marks:
     """What Keyturn writes beside a copy, as tags, labels or annotations, to own and to compare it.
 
     ``source`` is the hub path, ``version`` the hub version that was pushed, ``fingerprint`` 64 hex digits of the
-    copy's text, ``shape`` tells how the text was made of the secret; it is empty for the whole of it.
+    copy's text, ``shape`` tells how the text was made of the secret; it is empty for the whole of it. ``created_at`` is
+    when the hub made that version, by its own clock: it tells the version from another of the same number, after the
+    secret was removed and written anew, or the hub restored; None in marks of an older release. ``catalogue`` is the
+    id of the catalogue that made the copy, empty in such marks too. ``adopted`` says that somebody else had made it.
     """
 
     source: str
     version: int
     fingerprint: str
     shape: str = ""
+    created_at: datetime | None = None
+    catalogue: str = ""
+    adopted: bool = False
 
     @property
     def source_tag(self) -> str:
-        """``path@version``, with ``+shape`` where it has one: the value of ``keyturn-source``."""
-        return f"{self.source}@{self.version}" + (f"+{self.shape}" if self.shape else "")
+        """The value of ``keyturn-source``: ``path@version``, with ``:20261126T230138.123456Z`` for its creation.
+
+        ``+shape`` and ``+adopted`` follow where they are so.
+        """
+        made = f":{self.created_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z" if self.created_at else ""
+        shape = f"+{self.shape}" if self.shape else ""
+        return f"{self.source}@{self.version}{made}{shape}{f'+{ADOPTED}' if self.adopted else ''}"
 
     @staticmethod
     def from_tags(tags: dict[str, str]) -> "Marks | None":
         """The marks in a store's tags; None where Keyturn's are absent or malformed."""
         path, _, rest = tags.get(TAG_SOURCE, "").rpartition("@")
-        version, _, shape = rest.partition("+")
-        digest = tags.get(TAG_FINGERPRINT, "")
+        numbered, *said = rest.split("+")
+        version, _, made = numbered.partition(":")
         if tags.get(TAG_MANAGED_BY) != MANAGED_BY or not path or not version.isdecimal():
             return None
-        return Marks(path, int(version), digest, shape)
+        try:
+            created_at = datetime.fromisoformat(made) if made else None
+        except ValueError:
+            return None
+        shape = next((one for one in said if one != ADOPTED), "")
+        digest, catalogue = tags.get(TAG_FINGERPRINT, ""), tags.get(TAG_CATALOGUE, "")
+        return Marks(path, int(version), digest, shape, created_at, catalogue, ADOPTED in said)
 
     def to_tags(self) -> dict[str, str]:
-        """The three tags, for stores whose tags are plain key and value pairs."""
+        """The tags, for stores whose tags are plain key and value pairs."""
         return {
             TAG_MANAGED_BY: MANAGED_BY,
             TAG_SOURCE: self.source_tag,
             TAG_FINGERPRINT: self.fingerprint,
+            **({TAG_CATALOGUE: self.catalogue} if self.catalogue else {}),
         }
+
+    def beside(self) -> dict[str, str]:
+        """The same without the one that says that it is Keyturn's."""
+        return {key: text for key, text in self.to_tags().items() if key in TAGS_BESIDE}
 
 
 @dataclass(frozen=True)

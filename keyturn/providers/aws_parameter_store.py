@@ -17,6 +17,7 @@ from keyturn.core.names import AWS_PARAMETER_STORE, LIMITS
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import (
     MANAGED_BY,
+    TAG_CATALOGUE,
     TAG_FINGERPRINT,
     TAG_MANAGED_BY,
     TAG_SOURCE,
@@ -46,7 +47,8 @@ ATTEMPTS: Final = 4
 """Puts of one write, each right after another writer's, before it is left to a later run."""
 
 DESCRIPTION: Final = re.compile(
-    f"{TAG_MANAGED_BY}={MANAGED_BY} {TAG_VERSION}=([0-9]+) {TAG_FINGERPRINT}=([0-9a-f]*) {TAG_SOURCE}=(.+)",
+    f"{TAG_MANAGED_BY}={MANAGED_BY} {TAG_VERSION}=([0-9]+) {TAG_FINGERPRINT}=([0-9a-f]*)"
+    f"(?: {TAG_CATALOGUE}=([a-z0-9-]*))? {TAG_SOURCE}=(.+)",
     re.DOTALL,
 )
 
@@ -211,10 +213,10 @@ class AwsParameterStore:
         found = DESCRIPTION.fullmatch(told.get("Description", ""))
         if not found:
             return Copy(name, version, None)
-        marks = Marks.from_tags(
-            {TAG_MANAGED_BY: MANAGED_BY, TAG_FINGERPRINT: found.group(2), TAG_SOURCE: found.group(3)}
-        )
-        as_written = found.group(1) == version and told.get("Type") == self._type
+        written_as, digest, catalogue, source = found.groups(default="")
+        tags = {TAG_FINGERPRINT: digest, TAG_CATALOGUE: catalogue, TAG_SOURCE: source}
+        marks = Marks.from_tags({TAG_MANAGED_BY: MANAGED_BY, **tags})
+        as_written = written_as == version and told.get("Type") == self._type
         return Copy(name, version, marks, intact=marks is None or as_written)
 
     def _batch(self, remotes: Sequence[str]) -> Iterator[Mapping[str, Any]]:
@@ -257,9 +259,10 @@ class AwsParameterStore:
 
 def _description(marks: Marks, version: int) -> str:
     # The path comes last, as it may hold anything.
+    whose = f" {TAG_CATALOGUE}={marks.catalogue}" if marks.catalogue else ""
     return (
         f"{TAG_MANAGED_BY}={MANAGED_BY} {TAG_VERSION}={version}"
-        f" {TAG_FINGERPRINT}={marks.fingerprint} {TAG_SOURCE}={marks.source_tag}"
+        f" {TAG_FINGERPRINT}={marks.fingerprint}{whose} {TAG_SOURCE}={marks.source_tag}"
     )
 
 

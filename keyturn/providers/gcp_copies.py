@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from google.cloud.secretmanager_v1.types import Secret, SecretVersion
 
-from keyturn.core.stores import MANAGED_BY, TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_SOURCE, TAG_VERSION, Copy, Marks
+from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, TAG_SOURCE, TAG_VERSION, TAGS_BESIDE, Copy, Marks
 
 OURS: Final = f"labels.{TAG_MANAGED_BY}={MANAGED_BY}"
 """The listing's filter for what carries our label."""
@@ -19,7 +19,7 @@ MAX_ANNOTATIONS: Final = 16 * 1024
 ANNOTATION_KEY: Final = re.compile(r"(?!keyturn-)[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 """Bytes that keys and values stay below together, and what a key is. Source: "annotations" in resources.proto."""
 
-ROOM: Final = "x" * 512
+ROOM: Final = "x" * 640
 """As long as all of Keyturn's own annotations at most."""
 
 
@@ -83,4 +83,4 @@ def too_large(annotations: Mapping[str, str]) -> str | None:
 
 def _marks(secret: Any) -> Marks | None:
     tags = {TAG_MANAGED_BY: secret.labels.get(TAG_MANAGED_BY, "")}
-    return Marks.from_tags(tags | {key: secret.annotations.get(key, "") for key in (TAG_SOURCE, TAG_FINGERPRINT)})
+    return Marks.from_tags(tags | {key: secret.annotations.get(key, "") for key in TAGS_BESIDE})

@@ -25,7 +25,7 @@ from google.cloud.secretmanager_v1.types import Secret, SecretVersion
 from keyturn.core import errors
 from keyturn.core.names import GCP_SECRET_MANAGER, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import MANAGED_BY, TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_SOURCE, TAG_VERSION, Copy, Lack, Marks
+from keyturn.core.stores import MANAGED_BY, TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_VERSION, Copy, Lack, Marks
 from keyturn.providers import gcp_copies
 from keyturn.providers.gcp_copies import OURS, Seen, last, listed, seen
 from keyturn.providers.gcp_errors import from_gcp
@@ -231,7 +231,8 @@ class GcpSecretManager:
 
     def _make(self, remote: str, marks: Marks) -> Seen:
         """A secret without versions and without a fingerprint, so that it counts as stale until it is complete."""
-        annotations = {**self._annotations, TAG_SOURCE: marks.source_tag}
+        ours = {key: text for key, text in marks.beside().items() if key != TAG_FINGERPRINT}
+        annotations = {**self._annotations, **ours}
         secret = {"replication": self._replication, "labels": {TAG_MANAGED_BY: MANAGED_BY}, "annotations": annotations}
         request = {"parent": self._project, "secret_id": remote, "secret": secret | self._expiry}
         return seen(remote, self._call("write", remote, self._client.create_secret, request), None)
@@ -263,7 +264,7 @@ class GcpSecretManager:
 
     def _annotated(self, before: Seen, marks: Marks, number: str) -> dict[str, str]:
         """Others' annotations, the store's, and our own."""
-        ours = {TAG_SOURCE: marks.source_tag, TAG_FINGERPRINT: marks.fingerprint, TAG_VERSION: number}
+        ours = {**marks.beside(), TAG_VERSION: number}
         return {**before.annotations, **self._annotations, **ours}
 
     def _check_annotations(self, before: Seen, marks: Marks) -> None:

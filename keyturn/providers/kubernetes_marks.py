@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from keyturn.core.stores import MANAGED_BY, TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_SOURCE, Copy, Marks
+from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, TAGS_BESIDE, Copy, Marks
 from keyturn.providers.kubernetes_calls import MANAGER
 
 KEYS: Final = "keyturn-keys"
@@ -20,7 +20,7 @@ JSON_KEYS: Final = "keyturn-json-keys"
 """The annotation with those of them that hold JSON which is no string; absent where the text is kept whole."""
 RESTART_FOR: Final = "keyturn-restart-for"
 """The annotation that says that workloads are still to be restarted, and what for."""
-ANNOTATIONS: Final = (TAG_SOURCE, TAG_FINGERPRINT, KEYS, JSON_KEYS, RESTART_FOR)
+ANNOTATIONS: Final = (*TAGS_BESIDE, KEYS, JSON_KEYS, RESTART_FOR)
 
 RESTARTED: Final[Mapping[str, Any]] = {"annotations": {RESTART_FOR: None}}
 """What is patched once the workloads are restarted."""
@@ -87,7 +87,7 @@ def seen(told: Mapping[str, Any], *, merged: bool, restarts: bool) -> Seen:
 def marks_in(metadata: Mapping[str, Any]) -> Marks | None:
     """Keyturn's marks in a Secret's label and annotations."""
     annotations = metadata.get("annotations") or {}
-    tags = {key: annotations.get(key, "") for key in (TAG_SOURCE, TAG_FINGERPRINT)}
+    tags = {key: annotations.get(key, "") for key in TAGS_BESIDE}
     return Marks.from_tags(tags | {TAG_MANAGED_BY: (metadata.get("labels") or {}).get(TAG_MANAGED_BY, "")})
 
 
@@ -96,8 +96,7 @@ def marked(marks: Marks, keys: Iterable[str], json_keys: Iterable[str] | None, r
     return {
         "labels": {TAG_MANAGED_BY: MANAGED_BY},
         "annotations": {
-            TAG_SOURCE: marks.source_tag,
-            TAG_FINGERPRINT: marks.fingerprint,
+            **marks.beside(),
             KEYS: json.dumps(sorted(keys)),
             JSON_KEYS: None if json_keys is None else json.dumps(sorted(json_keys)),
             RESTART_FOR: restart_for or None,

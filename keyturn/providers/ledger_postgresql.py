@@ -5,7 +5,7 @@ is read and the next ones are written with nobody between. Leaves are hashed whe
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from threading import RLock
 from typing import Any, Final
@@ -18,9 +18,19 @@ from psycopg2.extras import execute_values
 from keyturn.audit.entries import leaves_of, spelled
 from keyturn.audit.stored import Tiles
 from keyturn.audit.together import Together
+from keyturn.audit.versions import newest_by_secret
 from keyturn.core.errors import Conflict, Unavailable, Unrecorded
-from keyturn.core.ledger import Entry
-from keyturn.providers.ledger_postgresql_schema import LOCK, NotOurs, prepare, translated
+from keyturn.core.ledger import Entry, NewestVersion
+from keyturn.providers.ledger_postgresql_schema import (
+    HAS_INDEX,
+    INDEXED,
+    LOCK,
+    OF_SECRET,
+    TELLS_VERSION,
+    NotOurs,
+    prepare,
+    translated,
+)
 
 SHORTEST: Final = 2
 """Seconds: libpq waits no shorter for a connection."""
@@ -59,6 +69,13 @@ SELECT max(sequence) FROM keyturn_ledger.entries
  WHERE sequence > %(seen)s AND entry = %(tail)s
 """
 
+NEWEST_VERSIONS: Final = f"""
+SELECT found.entry FROM unnest(%s::text[]) AS wanted (path) CROSS JOIN LATERAL (
+    SELECT entry FROM keyturn_ledger.entries WHERE {TELLS_VERSION} AND {OF_SECRET} = wanted.path
+     ORDER BY sequence DESC LIMIT 1
+) AS found
+"""  # noqa: S608  made of constants alone
+
 SETTINGS: Final = """
 SELECT set_config('statement_timeout', %s, false);
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
@@ -92,6 +109,14 @@ class PostgresqlLedger:
     def newest(self) -> str:
         """The newest checkpoint; empty without one."""
         return next((str(note) for (note,) in self._session.rows(NEWEST)), "")
+
+    def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
+        """What the last entry of each tells that tells of a version; the first call makes the index."""
+        names = sorted(set(secrets))
+        self._session.index()
+        batches = (names[begun : begun + PAGE] for begun in range(0, len(names), PAGE))
+        found = (row for batch in batches for row in self._session.rows(NEWEST_VERSIONS, batch))
+        return newest_by_secret(entry.encode() for (entry,) in found)
 
     def tile(self, level: int, number: int) -> bytes:
         """The hashes stored of a tile, empty where there are none."""
@@ -142,6 +167,7 @@ class _Session:
         self._patience = patience
         self._turn = RLock()
         self._connection: Connection | None = None
+        self._indexed = False
         self._seen = -1
         """The newest entry when it was last known; -1 before any connection."""
 
@@ -158,6 +184,12 @@ class _Session:
                 return self._asked(query, values)
             except FAILURES as error:
                 raise translated(Unavailable, error, "read", self._address) from None
+
+    def index(self) -> None:
+        """Make the index where it is missing. Raises Unavailable where the role may not: reading all takes too long."""
+        if not self._indexed and self.rows(HAS_INDEX) == [(False,)]:
+            self.rows(f"{INDEXED}; SELECT true")
+        self._indexed = True
 
     def keep(self, note: str, size: int, tiles: Tiles, after: str) -> None:
         with self._in_a_row("keep a checkpoint in") as cursor:

@@ -8,6 +8,7 @@ import psycopg2
 from psycopg2 import errors as pg
 from psycopg2.extensions import connection as Connection
 
+from keyturn.audit.versions import DONE, INDEX, SECRET_KEY
 from keyturn.core.errors import KeyturnError
 
 LOCK: Final = int.from_bytes(b"ktledger")
@@ -16,7 +17,14 @@ LOCK: Final = int.from_bytes(b"ktledger")
 SCHEMA: Final = 1
 """The schema's number."""
 
-TABLES: Final = """
+OF_SECRET: Final = f"split_part(split_part(entry, '{SECRET_KEY}', 2), '\"', 1)"
+TELLS_VERSION: Final = "(" + " OR ".join(f"position('{done}' in entry) > 0" for done in DONE) + ")"
+INDEXED: Final = (
+    f"CREATE INDEX IF NOT EXISTS {INDEX} ON keyturn_ledger.entries (({OF_SECRET}), sequence) WHERE {TELLS_VERSION}"
+)
+HAS_INDEX: Final = f"SELECT to_regclass('keyturn_ledger.{INDEX}') IS NOT NULL"
+
+TABLES: Final = f"""
 CREATE SCHEMA IF NOT EXISTS keyturn_ledger;
 CREATE TABLE keyturn_ledger.entries (sequence bigint PRIMARY KEY, entry text NOT NULL);
 CREATE TABLE keyturn_ledger.checkpoints (number bigint PRIMARY KEY, size bigint NOT NULL, note text NOT NULL);
@@ -25,7 +33,8 @@ CREATE TABLE keyturn_ledger.tiles (
 );
 CREATE TABLE keyturn_ledger.about (schema integer NOT NULL);
 INSERT INTO keyturn_ledger.about VALUES (%(schema)s);
-"""
+{INDEXED};
+"""  # noqa: S608  made of constants alone
 
 LOGIN_REFUSED: Final = re.compile(r"password authentication failed|no password supplied|not permitted to log in")
 NO_DATABASE: Final = re.compile(r"database .* does not exist")

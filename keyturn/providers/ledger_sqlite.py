@@ -6,8 +6,8 @@ every commit waits for the disk.
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -15,8 +15,9 @@ from typing import Any, Final
 from keyturn.audit.entries import leaves_of, spelled
 from keyturn.audit.stored import Tiles
 from keyturn.audit.together import Together
+from keyturn.audit.versions import DONE, INDEX, SECRET_KEY, newest_by_secret
 from keyturn.core.errors import Conflict, Rewritten, Unavailable, Unrecorded
-from keyturn.core.ledger import Entry
+from keyturn.core.ledger import Entry, NewestVersion
 from keyturn.providers.ledger_sqlite_file import (
     UNREACHED,
     NotOurs,
@@ -39,6 +40,15 @@ NEWEST: Final = "SELECT note FROM checkpoints ORDER BY number DESC LIMIT 1"
 TILE: Final = "SELECT hashes FROM tiles WHERE level = ? AND number = ?"
 KEEP_TILE: Final = "INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)"
 KEEP_CHECKPOINT: Final = "INSERT INTO checkpoints (size, note) VALUES (?, ?)"
+
+_PATH: Final = f"substr(entry, instr(entry, '{SECRET_KEY}') + {len(SECRET_KEY)})"
+OF_SECRET: Final = f"substr({_PATH}, 1, instr({_PATH}, '\"') - 1)"
+TELLS_VERSION: Final = "(" + " OR ".join(f"instr(entry, '{done}') > 0" for done in DONE) + ")"
+INDEXED: Final = f"CREATE INDEX IF NOT EXISTS {INDEX} ON entries ({OF_SECRET}) WHERE {TELLS_VERSION}"
+NEWEST_VERSION: Final = f"""
+SELECT entry FROM entries WHERE {TELLS_VERSION} AND {OF_SECRET} = ? ORDER BY sequence DESC LIMIT 1
+"""  # noqa: S608  made of constants alone
+"""Found by the index; without it, all entries are read."""
 
 FEW: Final = 1_000
 """Rows that are read at once, without a connection of their own."""
@@ -73,6 +83,13 @@ class SqliteLedger:
     def newest(self) -> str:
         """The newest checkpoint; empty without one."""
         return _text(self._session.one(NEWEST) or b"")
+
+    def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
+        """What the last entry of each tells that tells of a version; the first call makes the index."""
+        self._session.index()
+        names = sorted(set(secrets))
+        batches = (names[begun : begun + FEW] for begun in range(0, len(names), FEW))
+        return newest_by_secret(tail for batch in batches for (tail,) in self._session.each(NEWEST_VERSION, batch))
 
     def tile(self, level: int, number: int) -> bytes:
         """The hashes stored of a tile, empty where there are none."""
@@ -203,6 +220,7 @@ class _Session:
         self._turn = Lock()
         self._connection: sqlite3.Connection | None = None
         self._identity = (0, 0)
+        self._indexed = False
 
     def one(self, query: str, *values: int) -> Any:
         """The first column of the first row, None without one."""
@@ -218,6 +236,23 @@ class _Session:
             except FAILURES as error:
                 self._drop()
                 raise translated(Unavailable, error, "read", self._file) from None
+
+    def each(self, query: str, values: Sequence[str]) -> list[Any]:
+        """The rows of the query for each of the values."""
+        with self._turn:
+            try:
+                connection = self._opened()
+                return [row for value in values for row in connection.execute(query, (value,)).fetchall()]
+            except FAILURES as error:
+                self._drop()
+                raise translated(Unavailable, error, "read", self._file) from None
+
+    def index(self) -> None:
+        """Make the index where it is missing; where that can't be written, reading takes longer."""
+        if not self._indexed:
+            with suppress(Unrecorded), self._transaction("make an index in") as connection:
+                connection.execute(INDEXED)
+            self._indexed = True
 
     def keep(self, note: str, size: int, tiles: Tiles, after: str) -> None:
         with self._transaction("keep a checkpoint in") as connection:

@@ -44,7 +44,11 @@ class VaultHub:
         if body is None:
             return None
         return HubSecret(
-            path, body["metadata"]["version"], SecretFields(body["data"]), body["metadata"]["custom_metadata"] or {}
+            path,
+            body["metadata"]["version"],
+            SecretFields(body["data"]),
+            body["metadata"]["custom_metadata"] or {},
+            datetime.fromisoformat(body["metadata"]["created_time"]),
         )
 
     def read_many(self, paths: Sequence[str]) -> dict[str, HubSecret]:

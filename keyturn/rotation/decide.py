@@ -7,13 +7,13 @@ from typing import Final
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Missing
 from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT, TOKEN, WANTED_AT, SecretInfo
 from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due
-from keyturn.core.record import Record, Rotation, Stage
+from keyturn.core.record import Record, Stage
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.grace import pause_after
 from keyturn.rotation.missing import insist_on_current, missing
 from keyturn.rotation.quiet import Listing
 from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load, promoted_last
 
 UNFINISHED: Final = Reason("Unfinished", "an earlier run was interrupted")
 
@@ -114,6 +114,7 @@ def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> 
         telling=retiring is not None and not set(keyturn.secret(path).consumers) <= set(retiring.acknowledged),
         urgent=asked.suspected_at is not None,
         refusals=CANDIDATES + (stands.record.refusals if trigger in BY_HAND else 0),
+        by_hand=trigger in BY_HAND,
     )
 
 
@@ -188,11 +189,6 @@ def outdated(info: SecretInfo | None, record: Record) -> bool:
     if record.open or last is None or last.version is None:
         return False
     return info is None or (info.version <= last.version and info.custom.get(TOKEN) != last.token)
-
-
-def promoted_last(record: Record) -> Rotation | None:
-    """The rotation that made CURRENT, as far as the record tells."""
-    return record.retiring or next((past for past in reversed(record.history) if past.version is not None), None)
 
 
 def remember(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> Standing:

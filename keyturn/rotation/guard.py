@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 
 from keyturn.catalogue.destinations import Destination
-from keyturn.core.errors import CandidateRejected, Invalid, KeyturnError, TransientError
+from keyturn.core.errors import Ahead, CandidateRejected, Invalid, KeyturnError, TransientError
 from keyturn.core.hub import HubSecret
 from keyturn.core.mapping import Unfit
 from keyturn.core.record import Rotation
 from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.ahead import ahead, lost_by_hub
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.living import living_elsewhere
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.rendered import guard_rendered
 from keyturn.rotation.sync import check_owned, compare, refusal_of
@@ -17,22 +19,27 @@ from keyturn.rotation.sync import check_owned, compare, refusal_of
 HINT = "Nothing has been changed. Mend that, and rotate again"
 
 
-def guard_destinations(keyturn: Keyturn, path: str, *, urgent: bool) -> None:
+def guard_destinations(keyturn: Keyturn, path: str, *, urgent: bool, by_hand: bool = False) -> None:
     """Refuse to begin where a destination can't be reached, or could not take a new copy. Raises why.
 
-    An ``urgent`` rotation does not wait for destinations that can't be reached.
+    An ``urgent`` rotation does not wait for destinations that can't be reached. Where a copy is ahead of the hub, one
+    that a person asks for, ``by_hand``, goes on only where no copy holds a credential that works.
     """
     if not keyturn.secret(path).destinations:
         return
     with recorded(keyturn, "guard", path, changes=False):
-        insist_on_destinations(keyturn, path, urgent=urgent)
+        insist_on_destinations(keyturn, path, urgent=urgent, by_hand=by_hand)
 
 
-def insist_on_destinations(keyturn: Keyturn, path: str, *, urgent: bool) -> None:
+def insist_on_destinations(keyturn: Keyturn, path: str, *, urgent: bool, by_hand: bool) -> None:
     """Raises the first error that speaks against it, one that does not pass before others."""
     current = keyturn.hub.read(path)
     found = side_by_side(lambda place: refusal(keyturn, path, place, current), keyturn.secret(path).destinations)
     errors = [error for error in found if error and not (urgent and isinstance(error, TransientError))]
+    if lost := lost_by_hub(keyturn, path, current.version if current else 0):
+        errors.append(ahead(keyturn, path, lost, "rotate"))
+    if by_hand and any(isinstance(error, Ahead) for error in errors) and not living_elsewhere(keyturn, path):
+        errors = [error for error in errors if not isinstance(error, Ahead)]
     if errors:
         raise min(errors, key=lambda error: isinstance(error, TransientError))
 
@@ -86,7 +93,7 @@ def refusal(keyturn: Keyturn, path: str, destination: Destination, current: HubS
         if current:
             compare(keyturn, current, destination)
         else:
-            check_owned(destination, keyturn.open_store(destination.store).find(destination.name), path)
+            check_owned(keyturn, destination, keyturn.open_store(destination.store).find(destination.name), path)
     except KeyturnError as error:
         return error
     return None

@@ -44,6 +44,11 @@ def read(keyturn: Keyturn, path: str, state: State) -> Record:
         ) from None
 
 
+def promoted_last(record: Record) -> Rotation | None:
+    """The rotation that made CURRENT, as far as the record tells."""
+    return record.retiring or next((past for past in reversed(record.history) if past.version is not None), None)
+
+
 def save(
     keyturn: Keyturn, path: str, record: Record, rotation: Rotation, candidate: SecretFields | None = None
 ) -> Record:

@@ -99,7 +99,7 @@ def replaced(
     with recorded(keyturn, "rotate", path, note=note, announcing=ANNOUNCED) as doing:
         try:
             if decision.reason != UNFINISHED:
-                guard_destinations(keyturn, path, urgent=decision.urgent)
+                guard_destinations(keyturn, path, urgent=decision.urgent, by_hand=decision.by_hand)
             if decision.unsettled:
                 ended = make_way(keyturn, path, trigger, decision.unsettled, end_previous=end_previous)
             rotation = replace_credential(keyturn, path, trigger, decision, record)

@@ -7,6 +7,7 @@ from typing import Final
 
 from keyturn.core.errors import Conflict, KeyturnError, Locked, Superseded
 from keyturn.core.record import Record, Rotation, Stage
+from keyturn.rotation.ahead import lost_by_hub, told
 from keyturn.rotation.attempt import still_named
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import freezes
@@ -47,17 +48,17 @@ def retire(keyturn: Keyturn, path: str, waive: Waive = Waive.NOTHING, token: str
     rotation is ended. One whose end was begun is ended, without evidence again. That another run is at it holds
     it back here.
     """
-    told = load(keyturn, path).retiring
-    if told and waive is not Waive.EVERYTHING and told.stage is not Stage.RETIRING:
+    waiting = load(keyturn, path).retiring
+    if waiting and waive is not Waive.EVERYTHING and waiting.stage is not Stage.RETIRING:
         secret = keyturn.secret(path)
-        tell(keyturn, path, told, canary(secret, told) or secret.consumers)
+        tell(keyturn, path, waiting, canary(secret, waiting) or secret.consumers)
     for _ in range(ROUNDS):
         try:
             return retired(keyturn, path, waive, token)
         except Overtaken:
             continue  # such as an acknowledgement, or a rollback
         except Locked as held:
-            return Retirement(path, told.version if told else None, retired=False, held_by=(held.problem,))
+            return Retirement(path, waiting.version if waiting else None, retired=False, held_by=(held.problem,))
     raise Overtaken(path)
 
 
@@ -71,6 +72,8 @@ def retired(keyturn: Keyturn, path: str, waive: Waive, token: str | None) -> Ret
         return spared(keyturn, path, record, rotation, SERVES_AGAIN)
     if elsewhere := moved(keyturn, path, rotation):
         return leave(keyturn, path, record, rotation, elsewhere, waive)
+    if lost := lost_by_hub(keyturn, path, rotation.version or 0):
+        return leave(keyturn, path, record, rotation, told(path, rotation.version or 0, lost), waive)
     if others := another_owner(keyturn, path, rotation.ends):
         return spared(keyturn, path, record, rotation, others)
     if rotation.stage is Stage.RETIRING:

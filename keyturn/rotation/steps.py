@@ -12,11 +12,13 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.core.strategies import Change
 from keyturn.rotation.abandon import abandon
+from keyturn.rotation.ahead import ahead, lost_by_hub
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
 from keyturn.rotation.context import Keyturn, T, catalogue_id
-from keyturn.rotation.decide import UNFINISHED, Decision, insist_on_room, promoted_last
+from keyturn.rotation.decide import UNFINISHED, Decision, insist_on_room
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target, guard_candidate, moved
+from keyturn.rotation.living import living_elsewhere
 from keyturn.rotation.missing import insist_on_current, read_current
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import (
@@ -25,6 +27,7 @@ from keyturn.rotation.records import (
     insist_on_holding,
     load,
     open_by,
+    promoted_last,
     renumbered,
     save,
 )
@@ -49,6 +52,7 @@ def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Record | None =
     """
     record = seen if seen and not seen.rotation else claim(keyturn, path, load(keyturn, path))
     attempt = Attempt(path, record, read_current(keyturn, path, record))
+    insist_on_lineage(keyturn, attempt, by_hand=decision.by_hand)
     astray = strayed(keyturn, attempt) if decision.by_hand else None
     if record.open and not astray:
         check_target(keyturn, path, record.open)
@@ -79,6 +83,16 @@ def overtaking(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     if attempt.record.candidate and attempt.in_force:
         return attempt
     return replace(attempt, record=renumbered(keyturn, attempt.path, attempt.record))
+
+
+def insist_on_lineage(keyturn: Keyturn, attempt: Attempt, *, by_hand: bool) -> None:
+    """Refuse to go on from what the ledger says that the hub has fallen back to. Raises Ahead.
+
+    A person may, once no copy holds a credential that works.
+    """
+    lost = lost_by_hub(keyturn, attempt.path, attempt.current.version if attempt.current else 0)
+    if lost and not (by_hand and not living_elsewhere(keyturn, attempt.path)):
+        raise ahead(keyturn, attempt.path, lost, "rotate")
 
 
 def strayed(keyturn: Keyturn, attempt: Attempt) -> str | None:

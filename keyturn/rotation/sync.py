@@ -1,19 +1,25 @@
 """Carrying CURRENT to every destination: what differs is written, what is in step is left alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination, Drift, Update
+from keyturn.catalogue.models import DEFAULT_ID
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Missing, NotFound, NotOwned, TerminalError
 from keyturn.core.hub import EXPIRES_AT, HubSecret
+from keyturn.core.lineage import KnownVersion
 from keyturn.core.mapping import Unfit
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Copy, Creates, Lack, Marks
+from keyturn.rotation.ahead import copy_version, insist_on_newest, ledger_versions, overtake
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.missing import missing, remedies
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import load
+
+UNCLAIMED: Final = ("", DEFAULT_ID)
+"""What the marks of a copy say where the catalogue that made it has no id of its own."""
 
 ROUNDS: Final = 3
 """How often a sync starts over because CURRENT moved on while it was at work."""
@@ -67,7 +73,7 @@ def push(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
 def carry(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
     """The same, written down, and raising what stands in the way."""
     with recorded(keyturn, "push", path, place=destination.label) as doing:
-        pushed = converge(keyturn, path, destination)
+        pushed = converge(keyturn, path, destination, known=ledger_versions(keyturn, [path]).of.get(path))
         doing.version, doing.fingerprint, doing.note = pushed.version, pushed.fingerprint, str(pushed.state)
     return pushed
 
@@ -80,21 +86,31 @@ def look(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
         return failed(destination, error)
 
 
-def converge(keyturn: Keyturn, path: str, destination: Destination, overtaken: int = 0) -> Pushed:
+def converge(
+    keyturn: Keyturn, path: str, destination: Destination, overtaken: int = 0, known: KnownVersion | None = None
+) -> Pushed:
     """Compare by marks, and write where they differ. Raises what stands in the way.
 
     Starts over when CURRENT moved on meanwhile, so a slow run can't leave an older value behind. ``overtaken`` is a
-    version that this run has written there already, when it was no longer CURRENT.
+    version that this run has written there already, when it was no longer CURRENT. ``known`` is what the ledger knows:
+    nothing is written where that, or the copy itself, is ahead of the hub.
     """
     for _ in range(ROUNDS):
         wanted = keyturn.hub.read(path)
         if wanted is None:
             take_back(keyturn, path, destination, overtaken, whole=True)
             raise nothing_to_push(keyturn, path)
+        if known and known.version > wanted.version:
+            insist_on_newest(keyturn, path, [known])
         text = text_of(wanted, destination)
         marks = marked(keyturn, wanted, destination, text)
         stands, found = compare_by(keyturn, marks, destination)
+        if found and found.marks and newer_than(found, marks):
+            if current_version(keyturn, path) != wanted.version:
+                continue  # a rotation has gone on between the two looks
+            overtake(keyturn, wanted, found.marks.version)
         if stands.state is CopyState.STALE:
+            marks = replace(marks, adopted=taken_over(keyturn, destination, found, path))
             stands = write(keyturn, wanted, destination, text, marks, found)
             serves = read_back(keyturn, destination, marks)
             if current_version(keyturn, path) != wanted.version:
@@ -172,13 +188,35 @@ def compare_by(keyturn: Keyturn, marks: Marks, destination: Destination) -> tupl
     found = keyturn.open_store(destination.store).find(destination.name)
     if found and found.marks is None and stripped(keyturn, destination, marks.fingerprint):
         return outcome(destination, drifted(destination), marks), found
-    check_owned(destination, found, marks.source)
+    check_owned(keyturn, destination, found, marks.source)
+    if found and newer_than(found, marks):
+        insist_on_newest(keyturn, marks.source, known_by(keyturn, found, marks.source, destination.label))
     return outcome(destination, standing(destination, found, marks), marks), found
+
+
+def newer_than(found: Copy, marks: Marks) -> bool:
+    """Whether a copy's marks name a later version than ``marks``: it is to be asked whether the hub has fallen behind.
+
+    One that holds the very secret does not: it is in step.
+    """
+    held = found.marks
+    if held is None or held.source != marks.source or (held.fingerprint == marks.fingerprint and not held.shape):
+        return False
+    later = held.created_at is not None and marks.created_at is not None and held.created_at > marks.created_at
+    return later or held.version > marks.version
+
+
+def known_by(keyturn: Keyturn, found: Copy, path: str, label: str) -> list[KnownVersion]:
+    """What a copy tells of the secret's versions; nothing where another catalogue has made it."""
+    known = copy_version(found, path, label)
+    return [known] if known and found.marks and ours(keyturn, found.marks) else []
 
 
 def standing(destination: Destination, found: Copy | None, marks: Marks) -> CopyState:
     """What is to be said of a copy, by its marks and the catalogue's policies."""
     if found is None or found.marks is None or found.marks.source != marks.source:
+        return CopyState.STALE
+    if found.marks.catalogue not in (*UNCLAIMED, marks.catalogue):
         return CopyState.STALE
     if not found.intact:
         return drifted(destination)
@@ -219,10 +257,31 @@ def marks_of(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> M
 
 def marked(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: Sensitive) -> Marks:
     """The same, where it is known that the copy holds ``text``."""
-    return Marks(wanted.path, wanted.version, keyturn.fingerprint_of(text), destination.shape.mark)
+    return Marks(
+        wanted.path,
+        wanted.version,
+        keyturn.fingerprint_of(text),
+        destination.shape.mark,
+        wanted.created_at,
+        keyturn.catalogue.id,
+    )
 
 
-def check_owned(destination: Destination, found: Copy | None, path: str) -> None:
+def ours(keyturn: Keyturn, marks: Marks) -> bool:
+    """Whether this catalogue has made the copy, or one that has no id of its own: that is taken over when written."""
+    return marks.catalogue in (*UNCLAIMED, keyturn.catalogue.id)
+
+
+def taken_over(keyturn: Keyturn, destination: Destination, found: Copy | None, path: str) -> bool:
+    """Whether a copy is somebody else's work that was, or is now, adopted: it is never deleted."""
+    if found is None:
+        return False
+    if found.marks is None:
+        return destination.adopt
+    return found.marks.adopted or found.marks.source != path or not ours(keyturn, found.marks)
+
+
+def check_owned(keyturn: Keyturn, destination: Destination, found: Copy | None, path: str) -> None:
     """Never overwrite what somebody else keeps there, unless the catalogue says so."""
     if found is None or destination.adopt:
         return
@@ -234,6 +293,9 @@ def check_owned(destination: Destination, found: Copy | None, path: str) -> None
         source = found.marks.source
         hint = f"Choose another name, or `adopt: true`; where {source} was renamed: `keyturn rename {source} {path}`"
         raise NotOwned("push to", name, f"it is the copy of {source}", hint)
+    if not ours(keyturn, found.marks):
+        problem, hint = f"the catalogue {found.marks.catalogue} has made it", "Choose another name, or `adopt: true`"
+        raise NotOwned("push to", name, problem, hint)
 
 
 def write(

@@ -85,6 +85,8 @@ LONGEST_PATH: Final = 200
 _SEGMENT: Final = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.-]+"
 HUB_PATH: Final = rf"^{_SEGMENT}(/{_SEGMENT})*$"
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
+CATALOGUE_ID: Final = r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$"
+"""Short, and of characters that every store takes in a tag."""
 
 
 def illegal_path(path: str) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from keyturn.catalogue.destinations import Destination
+from keyturn.catalogue.models import DEFAULT_ID
 from keyturn.core.errors import Conflict, KeyturnError, NotOwned, Taken, Throttled, Unavailable, unexpected
 from keyturn.core.hub import HubSecret
 from keyturn.core.plan import Action, Item
@@ -14,6 +15,7 @@ from keyturn.core.stores import Copy, Lack, creator
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import CopyState, Pushed, converge, create
 from keyturn.sync.pace import QUOTAS, Pace
+from keyturn.sync.planning import made_here
 
 TRIES: Final = 6
 """How often one copy is tried while its store asks for a slower pace."""
@@ -182,6 +184,10 @@ def check_ours(keyturn: Keyturn, item: Item, found: Copy) -> None:
         raise NotOwned("delete", item.label, "it is no longer Keyturn's own", hint)
     if item.found and found.version_id != item.found:
         raise Conflict("delete", item.label, "it has changed since it was planned", "Make the plan anew")
+    if not made_here(keyturn, found.marks):
+        raise NotOwned("delete", item.label, f"the catalogue {found.marks.catalogue or DEFAULT_ID} has made it", hint)
+    if found.marks.adopted:
+        raise NotOwned("delete", item.label, "somebody else had made it before it was adopted", hint)
     store = keyturn.open_store(item.store)
     if Lack.READ in store.lacks:
         raise NotOwned("delete", item.label, "its values can't be read, so nothing proves whose it is", hint)

@@ -10,18 +10,22 @@ from typing import Final
 
 from keyturn.catalogue.destinations import Destination, Update
 from keyturn.catalogue.freezes import covers
+from keyturn.catalogue.models import DEFAULT_ID
 from keyturn.catalogue.stores.base import Deletion, System
 from keyturn.core.errors import KeyturnError, NotFound, unexpected
 from keyturn.core.hub import HubSecret, SecretInfo
+from keyturn.core.lineage import KnownVersion
 from keyturn.core.names import Limits
 from keyturn.core.plan import Action, Item, Plan
-from keyturn.core.stores import Copy
+from keyturn.core.stores import Copy, Marks
 from keyturn.core.suggest import advice
+from keyturn.rotation.ahead import ledger_versions, remedy, told
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.sync import CopyState, drifted, marked, refusal_of, stripped, text_of
+from keyturn.rotation.sync import CopyState, drifted, marked, ours, refusal_of, stripped, text_of
 from keyturn.sync import observe
+from keyturn.sync.behind import lost_versions
 from keyturn.sync.observe import Holdings
-from keyturn.sync.standing import tombstones
+from keyturn.sync.standing import left_stores, tombstones
 
 AT_ONCE: Final = 16
 
@@ -52,10 +56,32 @@ def plan(keyturn: Keyturn, patterns: Sequence[str] = (), *, deep: bool = False, 
         by_store[one.place.store].append(one.place)
     listed = paths is None or len(wanted) > observe.FEW
     holdings = observe.stores(keyturn, by_store, listed=listed, deep=deep)
-    items = decided(keyturn, wanted, secrets, holdings, unseen=unseen)
+    ledger = ledger_versions(keyturn, {one.path for one in wanted})
+    lost = lost_versions(keyturn, {one.path for one in wanted}, secrets, holdings, ledger.of)
+    stopped, rest = [one for one in wanted if one.path in lost], [one for one in wanted if one.path not in lost]
+    items = [behind(one, secrets[one.path], holdings[one.place.store], lost[one.path]) for one in stopped]
+    items += decided(keyturn, rest, secrets, holdings, unseen=unseen, deep=deep)
     if paths is None:
         items += [item for store in sorted(holdings) for item in left_over(keyturn, store, holdings[store], wanted)]
-    return Plan(keyturn.clock(), tuple(patterns), tuple(sorted(items, key=lambda item: (item.path, item.label))), deep)
+    ordered = tuple(sorted(items, key=lambda item: (item.path, item.label)))
+    remarks = tuple(remarked(keyturn, ledger.error, whole=paths is None))
+    return Plan(keyturn.clock(), tuple(patterns), ordered, deep, remarks)
+
+
+def remarked(keyturn: Keyturn, error: KeyturnError | None, *, whole: bool) -> Iterator[str]:
+    """What a person should know besides the plan."""
+    if error:
+        yield f"nothing could be compared with the ledger, which would tell that the hub has lost versions: {error}"
+    try:
+        yield from (one.told for one in (left_stores(keyturn) if whole else ()))
+    except KeyturnError as error:
+        yield f"nobody could tell whether a store has left the catalogue with copies in it: {error}"
+
+
+def behind(one: Wanted, info: SecretInfo, holdings: Holdings, newer: KnownVersion) -> Item:
+    """A copy of a secret whose newest version the hub has lost: nothing is written."""
+    why = f"{told(one.path, info.version, newer)}. {remedy(one.path)}"
+    return replace(item_of(one, Action.AHEAD, info.version, holdings.copy(one.place.name), why), kind="Ahead")
 
 
 def known(keyturn: Keyturn, secrets: Mapping[str, SecretInfo]) -> list[str]:
@@ -107,12 +133,13 @@ def decided(
     holdings: Mapping[str, Holdings],
     *,
     unseen: bool,
+    deep: bool,
 ) -> list[Item]:
-    """An item for each; values are read only where the marks don't tell that a copy is in step."""
+    """An item for each; values are read only where marks don't tell that a copy is in step, or for a ``deep`` plan."""
     items: list[Item] = []
     unsure: dict[str, list[Wanted]] = defaultdict(list)
     for one in wanted:
-        item = by_marks(keyturn, one, secrets.get(one.path), holdings[one.place.store])
+        item = by_marks(keyturn, one, secrets.get(one.path), holdings[one.place.store], deep=deep)
         if item is None and unseen and holdings[one.place.store].copy(one.place.name) is None:
             item = item_of(one, Action.CREATE, secrets[one.path].version, None)
         if item is None:
@@ -123,10 +150,10 @@ def decided(
     return [*items, *chain.from_iterable(looked)]
 
 
-def by_marks(keyturn: Keyturn, one: Wanted, info: SecretInfo | None, holdings: Holdings) -> Item | None:
+def by_marks(keyturn: Keyturn, one: Wanted, info: SecretInfo | None, holdings: Holdings, *, deep: bool) -> Item | None:
     """What names, versions and marks decide; None where the value has to be seen."""
     path, place = one.path, one.place
-    version = info.version if info and info.versions and info.versions[-1].readable else 0
+    version = info.version if info and info.served else 0
     copy = holdings.copy(place.name)
     if one.rival:
         return item_of(one, Action.CONFLICT, version, copy, f"{one.rival} is pushed to the same place")
@@ -134,16 +161,24 @@ def by_marks(keyturn: Keyturn, one: Wanted, info: SecretInfo | None, holdings: H
         return failing(one, version, holdings.error)
     if said := holdings.limits.refuses_name(place.name):
         return replace(item_of(one, Action.BLOCKED, version, copy, said), kind="Invalid")
-    if not version:
+    if not version or info is None:
         return without_source(keyturn, one, copy)
-    if copy and copy.marks and copy.marks.source == path and copy.intact:
+    if copy and copy.marks and copy.marks.source == path and copy.intact and ours(keyturn, copy.marks):
         held = copy.marks
-        # A mark that somebody has taken off is put back.
-        if held.shape == place.shape.mark and held.version == version and held.fingerprint and not copy.outdated:
+        # A mark that somebody has taken off is put back. A deep plan trusts no number: it compares fingerprints.
+        named = held.shape == place.shape.mark and made_of(held, info) and held.fingerprint and not copy.outdated
+        if named and not deep:
             return item_of(one, Action.IN_SYNC, version, copy)
         if place.update is Update.CREATE_ONLY:
             return item_of(one, Action.IN_SYNC, version, copy, "create-only: it keeps what it has")
     return None
+
+
+def made_of(held: Marks, info: SecretInfo) -> bool:
+    """Whether marks name the newest version: by its number, and by when it was made, since numbers are used again."""
+    newest = info.newest
+    same = held.created_at is None or newest is None or held.created_at == newest.created_at
+    return held.version == info.version and same
 
 
 def by_value(keyturn: Keyturn, same: Sequence[Wanted], holdings: Mapping[str, Holdings]) -> list[Item]:
@@ -187,6 +222,9 @@ def verdict(keyturn: Keyturn, one: Wanted, copy: Copy | None, digest: str) -> tu
     if (source := copy.marks.source) != one.path:
         adopts = place.adopt and not pushed_to(keyturn, place, source)
         return (Action.ADOPT if adopts else Action.CONFLICT), f"it is the copy of {source}", False
+    if not ours(keyturn, copy.marks):
+        why = f"the catalogue {copy.marks.catalogue} has made it"
+        return (Action.ADOPT if place.adopt else Action.CONFLICT), why, False
     if not copy.intact:
         return Action.DRIFTED, "somebody else has changed, disabled or deleted it", hands_off
     if copy.marks.fingerprint == digest and not copy.outdated:
@@ -220,22 +258,29 @@ def without_source(keyturn: Keyturn, one: Wanted, copy: Copy | None) -> Item:
         why = "the hub has no version of it: rotate it once, or write its first version"
         return replace(item_of(one, Action.BLOCKED, 0, copy, why), kind="NotFound")
     settings = keyturn.catalogue.store(one.place.store)
-    if (one.place.deletion or settings.deletion) is Deletion.DELETE:
+    if copy.marks.adopted:
+        return item_of(one, Action.IN_SYNC, 0, copy, "the hub has it no more; it was adopted, so it is let go")
+    if (one.place.deletion or settings.deletion) is Deletion.DELETE and made_here(keyturn, copy.marks):
         return deletion(keyturn, one, copy, tombstones(keyturn, one.place.store), "the hub has it no more")
     return item_of(one, Action.IN_SYNC, 0, copy, "the hub has it no more; the copy is kept")
 
 
 def left_over(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
-    """Copies with our marks that nothing declares any more, where the store's settings delete such ones."""
-    if keyturn.catalogue.store(store).deletion is not Deletion.DELETE:
-        return []
+    """Copies that this catalogue has made and that nothing declares any more, where the settings delete such ones.
+
+    Of several stores that are one system all have to say so, and the first of them does it.
+    """
     system = keyturn.catalogue.store(store).system
+    twins = {name: other for name, other in keyturn.catalogue.stores.items() if other.system == system}
+    if store != min(twins) or any(other.deletion is not Deletion.DELETE for other in twins.values()):
+        return []
     mine = {
         holdings.limits.same(one.place.name)
         for one in wanted
         if keyturn.catalogue.store(one.place.store).system == system
     }
-    orphans = [copy for name, copy in holdings.copies.items() if name not in mine and copy.marks and copy.intact]
+    marked_copies = ((name, copy, copy.marks) for name, copy in holdings.copies.items() if copy.marks and copy.intact)
+    orphans = [copy for name, copy, marks in marked_copies if name not in mine and deletable(keyturn, marks)]
     since = tombstones(keyturn, store) if orphans else {}
     places = [(copy, Destination(store=store, name=copy.name)) for copy in orphans]
     return [
@@ -243,6 +288,16 @@ def left_over(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Sequence
         for copy, place in places
         if copy.marks
     ]
+
+
+def made_here(keyturn: Keyturn, marks: Marks) -> bool:
+    """Whether this very catalogue has made the copy; what has no id is that of the catalogue without one."""
+    return (marks.catalogue or DEFAULT_ID) == keyturn.catalogue.id
+
+
+def deletable(keyturn: Keyturn, marks: Marks) -> bool:
+    """Whether a copy may be deleted here: what was adopted is somebody else's, and is let go."""
+    return made_here(keyturn, marks) and not marks.adopted
 
 
 def deletion(keyturn: Keyturn, one: Wanted, copy: Copy, since: Mapping[str, datetime], why: str) -> Item:

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 from keyturn.core.errors import Conflict
 from keyturn.core.plan import Action, Item, Plan, moved
+from keyturn.rotation.ahead import overtake
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import CopyState
 from keyturn.sync import standing
@@ -91,9 +92,21 @@ def carry_out(keyturn: Keyturn, planned: Plan, execute: Executor, report: Report
 
 
 def remember(keyturn: Keyturn, planned: Plan, results: Sequence[Result]) -> None:
-    """Keep each store's standing, for `keyturn status` and for the delay of deletions."""
+    """Keep each store's standing, for `keyturn status` and for the delay of deletions; note what was brought back."""
     for store, change in changes(planned, results).items():
         standing.record(keyturn, store, change)
+    for path, version in caught_up(planned).items():
+        if current := keyturn.hub.read(path):
+            overtake(keyturn, current, version)
+
+
+def caught_up(planned: Plan) -> dict[str, int]:
+    """The secrets whose copies name lost versions, and hold what the hub holds: somebody has brought it back."""
+    held: dict[str, int] = {}
+    for item in planned.items:
+        if item.action is Action.IN_SYNC and item.version and item.holds > item.version:
+            held[item.path] = max(item.holds, held.get(item.path, 0))
+    return held
 
 
 def changes(planned: Plan, results: Sequence[Result]) -> dict[str, Change]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from keyturn.catalogue.models import DEFAULT_ID
 from keyturn.core.errors import Conflict
 from keyturn.rotation.context import Keyturn
 
@@ -15,6 +16,8 @@ KEPT: Final = 500
 """So many failing copies of a store are kept by name; more are counted."""
 
 TRIES: Final = 5
+
+SYNC: Final = "sync"
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,46 @@ class Standing:
         return Standing(**{**data, "failing": failing})
 
 
-def path_of(store: str) -> str:
-    """Where it is kept in Keyturn's own mount."""
-    return f"sync/{store}"
+@dataclass(frozen=True)
+class LeftStore:
+    """A store that the catalogue has no more, with ``copies`` still in it when it was seen last."""
+
+    name: str
+    copies: int
+    kept_at: str
+
+    @property
+    def told(self) -> str:
+        """What a person should know of it."""
+        return (
+            f"the store {self.name} has left the catalogue, and {self.copies} copies were in it: nobody keeps them in"
+            f" step or deletes them. Declare it again, or remove them there, and then {self.kept_at} from the hub"
+        )
+
+
+def path_of(keyturn: Keyturn, store: str) -> str:
+    """Where it is kept in Keyturn's own mount: each catalogue of a hub has its own, by its id."""
+    whose = keyturn.catalogue.id
+    return f"{SYNC}/{store}" if whose == DEFAULT_ID else f"{SYNC}/{whose}/{store}"
+
+
+def left_stores(keyturn: Keyturn) -> list[LeftStore]:
+    """The stores that have left the catalogue with copies in them."""
+    beginning = path_of(keyturn, "")
+    kept = [path.removeprefix(beginning) for path in keyturn.hub.list_state(beginning.rstrip("/"))]
+    gone = sorted(name for name in kept if "/" not in name and name not in keyturn.catalogue.stores)
+    counted = ((name, load(keyturn, name)[0]) for name in gone)
+    mount = keyturn.hub.state_mount
+    return [
+        LeftStore(name, found, f"{mount}/{path_of(keyturn, name)}")
+        for name, stood in counted
+        if (found := stood.in_step + len(stood.failing) + stood.uncounted)
+    ]
 
 
 def load(keyturn: Keyturn, store: str) -> tuple[Standing, int]:
     """The store's standing, and the version to write the next one over."""
-    state = keyturn.hub.read_state(path_of(store))
+    state = keyturn.hub.read_state(path_of(keyturn, store))
     return (Standing.from_data(state.data), state.version) if state else (Standing(), 0)
 
 
@@ -71,11 +106,11 @@ def record(keyturn: Keyturn, store: str, change: "Change") -> None:
         standing, version = load(keyturn, store)
         change.apply(standing, keyturn.clock().isoformat(timespec="seconds"))
         try:
-            keyturn.hub.write_state(path_of(store), standing.to_data(), cas=version)
+            keyturn.hub.write_state(path_of(keyturn, store), standing.to_data(), cas=version)
         except Conflict:
             continue
         return
-    raise Conflict("keep", path_of(store), "others keep writing it", "Run it again")
+    raise Conflict("keep", path_of(keyturn, store), "others keep writing it", "Run it again")
 
 
 @dataclass(frozen=True)

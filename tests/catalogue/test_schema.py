@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from keyturn.catalogue import schema
-from keyturn.catalogue.source import SECTIONS
+from keyturn.catalogue.source import ID, SECTIONS
 
 EXAMPLE = Path(__file__).parents[2] / "deployments" / "catalogue"
 BROKEN = Path(__file__).parent / "broken"
@@ -33,7 +33,7 @@ def test_the_schema_is_legal_in_its_draft() -> None:
 
 
 def test_the_schema_has_the_sections_that_the_loader_reads() -> None:
-    assert tuple(schema()["properties"]) == SECTIONS
+    assert tuple(schema()["properties"]) == (ID, *SECTIONS)
 
 
 def properties(part: Any) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from keyturn.audit.prove import check, check_growth, prove, prove_growth
 from keyturn.audit.stored import StoredLedger
 from keyturn.audit.verify import verify
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound
-from keyturn.core.ledger import Entry
+from keyturn.core.ledger import Entry, NewestVersion, Outcome
 from keyturn.providers.ed25519 import verify_ed25519
 from keyturn.providers.ledger import open_ledger
 from tests.audit.entries import entries, entry
@@ -102,6 +103,28 @@ class LedgerContract:
             ledger.append(entries(4_000, first))
         assert len(written(ledger)) == 12_000
         assert len(list(ledger.leaves(1_001, 11_000))) == 10_000
+
+    def test_the_last_entry_that_tells_of_a_secrets_version_is_found_and_no_other(self, ledger: StoredLedger) -> None:
+        assert ledger.newest_versions(["a/b"]) == {}
+
+        def told(secret: str, version: int, action: str = "promote", outcome: Outcome = Outcome.DONE) -> Entry:
+            note = ',"secret":"x","action":"push","outcome":"done"'
+            return replace(entry(version, note), secret=secret, action=action, outcome=outcome)
+
+        def known(version: int, action: str = "promote") -> NewestVersion:
+            return NewestVersion(action, version, entry(version).fingerprint)
+
+        first = [told("a/b", number, action) for number, action in enumerate(("promote", "push", "revert"), 1)]
+        ledger.append([*first, told("a/bc", 40), told("a", 50), told("", 60), told('odd "path', 70)])
+        assert ledger.newest_versions(["a/b", "a/bc", "none"]) == {"a/b": known(3, "revert"), "a/bc": known(40)}
+        unlike = [("stage", Outcome.DONE), ("push", Outcome.FAILED), ("push", Outcome.BEGUN)]
+        ledger.append([told("a/b", 9, action, outcome) for action, outcome in unlike])
+        assert ledger.newest_versions(["a/b"]) == {"a/b": known(3, "revert")}
+        ledger.append([told("a/b", 2, "recover")])
+        assert ledger.newest_versions(["a/b"] * 2) == {"a/b": known(2, "recover")}
+        ledger.append(entries(3, 8))
+        ledger.close()
+        assert ledger.newest_versions(["a/bc", "a/b"])["a/bc"] == known(40)
 
     def test_an_entry_that_can_t_be_written_leaves_out_those_with_it(self, ledger: StoredLedger) -> None:
         naive = Entry(entry().time.replace(tzinfo=None), "me", "do", entry().outcome)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import ClassVar
 
 import pytest
@@ -137,6 +138,43 @@ class StoreContract:
         assert store.find(remote) == written
         listed = lambda: [copy.marks for copy in store.managed() if copy.name == remote]  # noqa: E731
         assert eventually(lambda: listed() == [marks], self.listing_lag), listed()
+
+    @pytest.mark.parametrize("adopted", [False, True])
+    def test_marks_that_tell_the_versions_creation_and_the_catalogue_are_found_and_listed_again(
+        self, store: Store, remote: str, adopted: bool
+    ) -> None:
+        value, made = fresh_value(), datetime(2026, 11, 26, 23, 1, 38, 123456, tzinfo=UTC)
+        marks = replace(marks_for(value, 7), created_at=made, catalogue="team-a", adopted=adopted, shape="0a1b2c3d")
+        written = store.write(remote, value, marks, None)
+        assert written.marks == marks
+        found = store.find(remote)
+        assert found == written
+        assert found.intact
+        listed = lambda: [copy.marks for copy in store.managed() if copy.name == remote]  # noqa: E731
+        assert eventually(lambda: listed() == [marks], self.listing_lag), listed()
+
+    def test_marks_of_an_older_release_are_read_and_the_next_write_tells_more(self, store: Store, remote: str) -> None:
+        old, new = fresh_value(), fresh_value()
+        before = put(store, remote, old)
+        assert before.marks is not None
+        assert (before.marks.created_at, before.marks.catalogue) == (None, "")
+        made = datetime(2026, 11, 26, 23, 1, 38, tzinfo=UTC)
+        marks = replace(marks_for(new, 2), created_at=made, catalogue="team-a")
+        assert store.write(remote, new, marks, store.find(remote)).marks == marks
+        found = store.find(remote)
+        assert found is not None
+        assert (found.marks, found.intact) == (marks, True)
+        assert_serves(store, remote, new)
+
+    def test_another_catalogues_copy_that_is_taken_over_carries_the_new_id(self, store: Store, remote: str) -> None:
+        value = fresh_value()
+        theirs = replace(marks_for(value), catalogue="team-a")
+        store.write(remote, value, theirs, None)
+        mine = replace(theirs, catalogue="team-b", adopted=True)
+        store.write(remote, value, mine, store.find(remote))
+        found = store.find(remote)
+        assert found is not None
+        assert (found.marks, found.intact) == (mine, True)
 
     def test_a_secret_without_marks_is_found_as_nobodys(self, store: Store, remote: str, foreign: Raw) -> None:
         foreign(remote, fresh_value().reveal())

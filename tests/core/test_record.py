@@ -15,6 +15,7 @@ from keyturn.core.sensitive import SecretFields
 
 ALLOWED = {
     ("minting", "pending"),
+    ("minting", "abandoned"),
     ("pending", "promoted"),
     ("pending", "abandoning"),
     ("abandoning", "abandoned"),

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ import pytest
 from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import database
+from keyturn.audit.versions import INDEX
 from keyturn.core.errors import Unavailable, Unrecorded
 from keyturn.providers.ledger import open_ledger
-from keyturn.providers.ledger_postgresql import PostgresqlLedger
+from keyturn.providers.ledger_postgresql import NEWEST_VERSIONS, PostgresqlLedger
 from keyturn.providers.ledger_postgresql_schema import LOCK
 from tests.audit.entries import entries, entry
 from tests.audit.keys import ORIGIN, Key
@@ -187,3 +189,36 @@ def test_a_rule_that_keeps_entries_out_is_told(ledger: PostgresqlLedger, ask: As
     ask("CREATE TRIGGER t BEFORE INSERT ON keyturn_ledger.entries FOR EACH ROW EXECUTE FUNCTION keep_out()")
     with pytest.raises(Unrecorded, match="a rule or a trigger keeps entries out"):
         ledger.append([entry(2)])
+
+
+def test_the_newest_versions_are_found_by_an_index_that_the_first_look_makes_in_an_older_ledger(
+    ledger: PostgresqlLedger, ask: Ask
+) -> None:
+    given = [replace(entry(number), secret=f"a/{number % 500}", action="push") for number in range(1, 5_001)]
+    ledger.append(given)
+    ask(f"DROP INDEX keyturn_ledger.{INDEX}")
+    found = ledger.newest_versions([f"a/{number}" for number in range(600)])
+    assert {secret: told.version for secret, told in found.items()} == {
+        f"a/{number % 500}": number for number in range(4_501, 5_001)
+    }
+    assert ask("SELECT indexname FROM pg_indexes WHERE indexname LIKE 'newest%'") == [(INDEX,)]
+    ask("ANALYZE keyturn_ledger.entries")
+    plan = "\n".join(line for (line,) in ask(f"EXPLAIN {NEWEST_VERSIONS.replace('%s', chr(39) + '{a/1}' + chr(39))}"))
+    assert INDEX in plan
+
+
+def test_a_role_that_may_not_make_the_index_is_told_so(
+    ledger: PostgresqlLedger, address: str, ask: Ask, postgres: PostgreSQL
+) -> None:
+    ledger.append([replace(entry(5), secret="a/b", action="promote")])
+    role = f"writer_{secrets.token_hex(6)}"
+    ask(f"CREATE ROLE {role} LOGIN PASSWORD '{postgres.superuser_password}'")
+    ask(f"GRANT USAGE ON SCHEMA keyturn_ledger TO {role}")
+    ask(f"GRANT SELECT ON ALL TABLES IN SCHEMA keyturn_ledger TO {role}")
+    with closing(PostgresqlLedger(address.replace("postgres@", f"{role}@"), ORIGIN, patience=2)) as limited:
+        assert limited.newest_versions(["a/b"])["a/b"].version == 5
+    ask(f"DROP INDEX keyturn_ledger.{INDEX}")
+    limited = PostgresqlLedger(address.replace("postgres@", f"{role}@"), ORIGIN, patience=2)
+    with closing(limited), pytest.raises(Unavailable, match="the role may not do that"):
+        limited.newest_versions(["a/b"])
+    ask(f"DROP OWNED BY {role}; DROP ROLE {role}")

@@ -7,12 +7,14 @@ import stat
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from keyturn.audit.versions import INDEX
 from keyturn.core.errors import Unavailable, Unrecorded
-from keyturn.providers.ledger_sqlite import SqliteCopy, SqliteLedger
+from keyturn.providers.ledger_sqlite import NEWEST_VERSION, SqliteCopy, SqliteLedger
 from keyturn.providers.ledger_sqlite_file import PAGE_SIZE
 from tests.audit.entries import entries, entry
 from tests.audit.keys import ORIGIN, Key
@@ -234,3 +236,34 @@ ledger.append(entries(1, 4))
     assert f"write to the ledger {file}: the disk refuses it. Make room on it" in told.stdout
     with closing(opened(file)) as ledger:
         assert written(ledger) == entries(4)
+
+
+def test_the_newest_versions_of_many_secrets_are_found_by_the_index(file: Path) -> None:
+    given = [replace(entry(number), secret=f"a/{number % 500}", action="push") for number in range(1, 2_001)]
+    with closing(opened(file)) as ledger:
+        ledger.append(given)
+        found = ledger.newest_versions([f"a/{number}" for number in range(600)])
+        assert {secret: told.version for secret, told in found.items()} == {
+            f"a/{number % 500}": number for number in range(1_501, 2_001)
+        }
+    with closing(sqlite3.connect(file)) as connection:
+        (plan,) = connection.execute(f"EXPLAIN QUERY PLAN {NEWEST_VERSION}", ("a/1",)).fetchall()
+        assert INDEX in plan[3]
+        connection.execute(f"DROP INDEX {INDEX}")
+    with closing(opened(file)) as ledger:
+        assert ledger.newest_versions(["a/3"])["a/3"].version == 1_503
+
+
+def test_a_ledger_that_may_only_be_read_tells_versions_without_the_index(file: Path) -> None:
+    with closing(opened(file)) as ledger:
+        ledger.append([replace(entry(5), secret="a/b", action="promote")])
+    with closing(sqlite3.connect(file)) as lock, closing(opened(file, 0.1)) as ledger:
+        lock.execute("BEGIN IMMEDIATE")
+        assert ledger.newest_versions(["a/b"])["a/b"].version == 5
+
+
+def test_a_file_that_is_no_ledger_can_t_tell_of_versions(file: Path) -> None:
+    file.parent.mkdir(parents=True)
+    file.write_text("no database")
+    with closing(opened(file, 0.1)) as ledger, pytest.raises(Unavailable):
+        ledger.newest_versions(["a/b"])

@@ -1,6 +1,6 @@
 """One secret in an incident: opened, revoked, and looked at from outside."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -8,8 +8,8 @@ from typing import Any
 
 from keyturn.audit.entries import read
 from keyturn.audit.spool import Spooled
-from keyturn.core.errors import Unrecorded
-from keyturn.core.ledger import Entry
+from keyturn.core.errors import Unavailable, Unrecorded
+from keyturn.core.ledger import Entry, NewestVersion
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
@@ -91,6 +91,9 @@ class Site:
         class Full:
             def append(self, entries: Sequence[Entry]) -> None:
                 raise Unrecorded("write", "the ledger", "the disk is full")
+
+            def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
+                raise Unavailable("read", "the ledger", "the disk is full")
 
         full: Any = Full()
         self.opened.keyturn = replace(self.keyturn, ledger=Spooled(full, spool, lambda entries, why: None))

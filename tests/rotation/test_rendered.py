@@ -1,7 +1,7 @@
 """A copy that is a connection string of the target is tried before it is promoted, and refused where it is wrong."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from deployments.local.redis import Redis
 from keyturn.catalogue import Catalogue
 from keyturn.core.connections import Connection
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Invalid, Misrendered
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ledger import Entry, NewestVersion, Outcome
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.registry import open_keyturn
@@ -217,6 +217,10 @@ class Kept:
     def append(self, entries: Sequence[Entry]) -> None:
         """Keep them."""
         self.all += entries
+
+    def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
+        """It knows of none."""
+        return {}
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(name)

@@ -48,7 +48,10 @@ def test_a_copy_carries_its_source_its_version_and_a_keyed_fingerprint(opened: O
     pushed = one(sync(opened.keyturn, secret.path))
     copy = opened.store.find(remote(secret))
     assert copy is not None
-    assert copy.marks == Marks(secret.path, 1, pushed.fingerprint)
+    current = opened.keyturn.hub.read(secret.path)
+    assert current is not None
+    marks = Marks(secret.path, 1, pushed.fingerprint, created_at=current.created_at, catalogue="default")
+    assert copy.marks == marks
     assert pushed.fingerprint == opened.keyturn.fingerprint(SecretFields(secret.first))
 
 

@@ -1,13 +1,13 @@
 """What a whole rotation leaves in the ledger: its intent before anything is changed, and the rest at its end."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import pytest
 
 from keyturn.core.errors import CandidateRejected, Unrecorded
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ledger import Entry, NewestVersion, Outcome
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.recorded import recorded, written_together
@@ -30,6 +30,10 @@ class Commits:
         if len(self.writes) >= self.room:
             raise FULL
         self.writes.append(list(entries))
+
+    def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
+        """It knows of none."""
+        return {}
 
     def close(self) -> None:
         """Nothing is open."""

@@ -295,7 +295,7 @@ def test_marks_results_and_ledger_tell_version_and_fingerprint_although_the_plan
     path = site.write("a", x="1")
     site.lab.hub.write(path, SecretFields({"x": "2"}), cas=1)
     noted: list[Entry] = []
-    keyturn = dataclasses.replace(site.keyturn, ledger=Replaced(None, append=noted.extend))
+    keyturn = dataclasses.replace(site.keyturn, ledger=Replaced(site.keyturn.ledger, append=noted.extend))
     digest = keyturn.fingerprint(SecretFields({"x": "2"}))
     results = run(keyturn)
     assert {(result.state, result.version, result.fingerprint) for result in results.values()} == {
@@ -303,7 +303,9 @@ def test_marks_results_and_ledger_tell_version_and_fingerprint_although_the_plan
     }
     copy = site.stores["one"].find(path)
     assert copy is not None
-    assert copy.marks == Marks(path, 2, digest)
+    current = site.lab.hub.read(path)
+    assert current is not None
+    assert copy.marks == Marks(path, 2, digest, created_at=current.created_at, catalogue="default")
     pushed = [
         (entry.place, entry.secret, entry.version, entry.fingerprint) for entry in noted if entry.action == "push"
     ]

@@ -1,0 +1,121 @@
+"""Never push backwards: what a copy or the ledger knows is compared with what the hub has before anything is written.
+
+A hub that was restored from a backup, or a secret that was removed and written anew, counts its versions from below
+again, and what it holds may have ended long ago. The ledger lies outside the hub, and so do the marks of the copies.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from keyturn.core.errors import Ahead, KeyturnError
+from keyturn.core.hub import OVERTAKEN, TOKEN, HubSecret, SecretInfo, overtaken
+from keyturn.core.lineage import KnownVersion
+from keyturn.core.stores import Copy
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.recorded import write_waiting
+from keyturn.rotation.records import load, promoted_last
+
+LEDGER: Final = "the ledger"
+
+
+@dataclass(frozen=True)
+class LedgerVersions:
+    """The newest version of each secret that the ledger knows of; ``error`` says why it could not be asked."""
+
+    of: Mapping[str, KnownVersion] = field(default_factory=dict)
+    error: KeyturnError | None = None
+
+
+def ledger_versions(keyturn: Keyturn, paths: Collection[str]) -> LedgerVersions:
+    """What the ledger of this installation knows of these secrets. What it does not know is no evidence of anything."""
+    try:
+        found = keyturn.ledger.newest_versions(paths)
+    except KeyturnError as error:
+        return LedgerVersions(error=error)
+    known = {
+        path: KnownVersion(LEDGER, entry.version, fingerprint="" if entry.action == "push" else entry.fingerprint)
+        for path, entry in found.items()
+    }
+    return LedgerVersions(known)
+
+
+def copy_version(copy: Copy, path: str, label: str) -> KnownVersion | None:
+    """The version of the secret at ``path`` that a copy was made of, by its marks; None where it is none of its."""
+    marks = copy.marks
+    if marks is None or marks.source != path:
+        return None
+    return KnownVersion(label, marks.version, marks.created_at, "" if marks.shape else marks.fingerprint)
+
+
+def newer_version(keyturn: Keyturn, path: str, known: Iterable[KnownVersion]) -> KnownVersion | None:
+    """The newest of what is ``known``, where the hub has lost it; None where it has that value, or a later one.
+
+    The hub is asked, since a rotation may have gone on meanwhile, and so is the ledger once what this one has done is
+    written.
+    """
+    info = keyturn.hub.describe(path)
+    ahead = [one for one in known if info and one.ahead_of(info)]
+    if info and any(one.where == LEDGER for one in ahead):
+        write_waiting()
+        told_now = ledger_versions(keyturn, [path]).of.get(path)
+        ahead = [one for one in ahead if one.where != LEDGER]
+        ahead += [told_now] if told_now and told_now.ahead_of(info) else []
+    if info is None or not ahead:
+        return None
+    newest = max(ahead, key=lambda one: one.order)
+    current = keyturn.hub.read(path) if info.served else None
+    digests = {one.fingerprint for one in ahead if one.version == newest.version} - {""}
+    holds_it = current is not None and keyturn.fingerprint(current.fields) in digests
+    return None if holds_it or tested_since(keyturn, info, ahead) else newest
+
+
+def tested_since(keyturn: Keyturn, info: SecretInfo, ahead: Iterable[KnownVersion]) -> bool:
+    """Whether CURRENT is what a rotation has logged in with and promoted later than all that is known outside."""
+    promoted, newest = promoted_last(load(keyturn, info.path)), info.newest
+    if promoted is None or newest is None or promoted.version != info.version:
+        return False
+    later = all(one.created_at is not None and one.created_at < newest.created_at for one in ahead)
+    return later and info.custom.get(TOKEN) == promoted.token
+
+
+def overtake(keyturn: Keyturn, current: HubSecret, version: int) -> None:
+    """Note in the hub that versions up to this one, which it has lost, no longer count."""
+    if version > max(current.version, overtaken(current.custom)):
+        keyturn.hub.annotate(current.path, {OVERTAKEN: str(version)})
+
+
+def lost_by_hub(keyturn: Keyturn, path: str, seen: int) -> KnownVersion | None:
+    """The version that the ledger knows and that the hub has lost; None where there is none.
+
+    ``seen`` is a version that the hub has: it is asked only where the ledger knows a newer one.
+    """
+    known = ledger_versions(keyturn, [path]).of.get(path)
+    return newer_version(keyturn, path, [known]) if known and known.version > seen else None
+
+
+def insist_on_newest(keyturn: Keyturn, path: str, known: Iterable[KnownVersion], doing: str = "push") -> None:
+    """Raises Ahead where something is ``known`` that is newer than what the hub has."""
+    if newer := newer_version(keyturn, path, known):
+        raise ahead(keyturn, path, newer, doing)
+
+
+def ahead(keyturn: Keyturn, path: str, newer: KnownVersion, doing: str = "push") -> Ahead:
+    """The word to whoever would write what may be dead."""
+    info = keyturn.hub.describe(path)
+    return Ahead(doing, path, told(path, info.version if info else 0, newer), remedy(path))
+
+
+def told(path: str, version: int, newer: KnownVersion) -> str:
+    """What has happened, in words for people."""
+    at = f"{newer.version}, made {newer.created_at:%Y-%m-%d %H:%M:%S %Z}" if newer.created_at else str(newer.version)
+    knows = f"{newer.where} knows" if newer.where == LEDGER else f"the copy {newer.where} was made of"
+    return (
+        f"the hub is at version {version} of {path}, and {knows} version {at}: the hub was restored from a backup, or"
+        " the secret was removed and written anew. Nothing is pushed, since what the hub holds may be dead"
+    )
+
+
+def remedy(path: str) -> str:
+    """The command that puts it right."""
+    return f"Run `keyturn recover {path}`: it brings the newest value that works back into the hub"

@@ -1,0 +1,165 @@
+"""What could be brought back into the hub: the values that it and the copies hold, and which of them log in."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from keyturn.catalogue.destinations import Destination
+from keyturn.core.errors import KeyturnError, TerminalError
+from keyturn.core.hub import HubSecret
+from keyturn.core.mapping import Unfit
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.stores import Lack, Marks
+from keyturn.rotation.ahead import ledger_versions
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.sync import ours
+
+HUB: Final = "the hub"
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of a secret, and who holds it. ``lives`` is what a login has shown; None where nobody can tell."""
+
+    place: str
+    version: int
+    created_at: datetime | None
+    fields: SecretFields = field(repr=False)
+    fingerprint: str
+    tried: bool = False
+    lives: bool | None = None
+
+    @property
+    def order(self) -> tuple[float, int, bool]:
+        """The newest is the greatest, by the hub's clock; of marks without a time it is not known."""
+        return self.created_at.timestamp() if self.created_at else 0.0, self.version, self.place == HUB
+
+
+@dataclass(frozen=True)
+class Useless:
+    """A place whose copy can't be brought back, and why."""
+
+    place: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Values:
+    """All that is there of a secret, the newest first, each value once. ``newest_known`` is the greatest number."""
+
+    path: str
+    current: HubSecret | None
+    hub_version: int
+    found: tuple[Value, ...]
+    useless: tuple[Useless, ...]
+    newest_known: int
+
+    @property
+    def living(self) -> Value | None:
+        """The newest that logs in."""
+        return next((one for one in self.found if one.lives), None)
+
+    @property
+    def untried(self) -> Value | None:
+        """The newest of which nobody can tell whether it lives."""
+        return next((one for one in self.found if one.tried and one.lives is None), None)
+
+
+def values(keyturn: Keyturn, path: str) -> Values:
+    """Gather and try them: logins are tried from the newest on, until one is let in. Nothing is written.
+
+    Raises NotFound for a secret that nothing declares, and what the hub or the target raises when they don't answer.
+    """
+    places = keyturn.catalogue.destinations(path) or keyturn.secret(path).destinations
+    current, info = keyturn.hub.read(path), keyturn.hub.describe(path)
+    looked = side_by_side(lambda place: held(keyturn, path, place, current), places)
+    held_by_hub = [of_hub(keyturn, current)] if current else []
+    found = sorted([*held_by_hub, *(one for one in looked if isinstance(one, Value))], key=lambda one: one.order)
+    useless = tuple(one for one in looked if isinstance(one, Useless))
+    known = ledger_versions(keyturn, [path]).of.get(path)
+    numbers = [one.version for one in found] + ([known.version] if known else [])
+    tried = tuple(try_in_turn(keyturn, path, each_once(reversed(found), held_by_hub)))
+    return Values(path, current, info.version if info else 0, tried, useless, max(numbers, default=0))
+
+
+def of_hub(keyturn: Keyturn, current: HubSecret) -> Value:
+    """CURRENT itself."""
+    return Value(HUB, current.version, current.created_at, current.fields, keyturn.fingerprint(current.fields))
+
+
+def held(keyturn: Keyturn, path: str, place: Destination, current: HubSecret | None) -> Value | Useless | None:
+    """What the copy at one place holds; None where there is none."""
+    store = keyturn.open_store(place.store)
+    try:
+        copy = store.find(place.name)
+        marks = copy.marks if copy else None
+        if copy is None:
+            return None
+        if marks is None or marks.source != path or not ours(keyturn, marks):
+            return Useless(place.label, "it is not this secret's copy")
+        if Lack.READ in store.lacks:
+            return Useless(place.label, "its store gives no value back")
+        return value_of(keyturn, path, place, marks, current)
+    except KeyturnError as error:
+        return Useless(place.label, str(error))
+
+
+def value_of(
+    keyturn: Keyturn, path: str, place: Destination, marks: Marks, current: HubSecret | None
+) -> Value | Useless:
+    """The secret's fields as a copy holds them, where they are all there and nobody has changed them."""
+    text = keyturn.open_store(place.store).read(place.name)
+    if keyturn.fingerprint_of(text) != marks.fingerprint:
+        return Useless(place.label, "somebody else has changed it")
+    if marks.shape != place.shape.mark:
+        return Useless(place.label, "it was made in another shape than the catalogue says now")
+    try:
+        parts = place.shape.invert(text)
+    except Unfit as error:
+        return Useless(place.label, str(error))
+    if place.shape.fields and not (makes(keyturn, path) and set(makes(keyturn, path)) <= parts.keys()):
+        return Useless(place.label, "it holds a part of the credential alone")
+    under = current.fields if current and place.shape.fields else SecretFields({})
+    fields = under.merged(parts)
+    return Value(place.label, marks.version, marks.created_at, fields, keyturn.fingerprint(fields))
+
+
+def makes(keyturn: Keyturn, path: str) -> Collection[str]:
+    """The fields of the credential; none for a secret that the catalogue pushes by a pattern alone."""
+    return keyturn.open_strategy(path).makes if path in keyturn.catalogue.secrets else ()
+
+
+def each_once(found: Iterator[Value], held_by_hub: Sequence[Value]) -> Iterator[Value]:
+    """Each value once, under its first place; what the hub holds is the hub's, wherever else it is."""
+    seen: set[str] = set()
+    by_hub = {one.fingerprint: one for one in held_by_hub}
+    for one in found:
+        if one.fingerprint not in seen:
+            seen.add(one.fingerprint)
+            yield by_hub.get(one.fingerprint, one)
+
+
+def try_in_turn(keyturn: Keyturn, path: str, found: Iterator[Value]) -> Iterator[Value]:
+    """Each with what a login shows, until one is let in; those after it are not tried."""
+    over = False
+    for one in found:
+        lives = None if over else alive(keyturn, path, one.fields)
+        yield Value(one.place, one.version, one.created_at, one.fields, one.fingerprint, not over, lives)
+        over = over or bool(lives)
+
+
+def alive(keyturn: Keyturn, path: str, fields: SecretFields) -> bool | None:
+    """Whether the target takes this credential; None where nobody can tell. Raises TransientError."""
+    if path not in keyturn.catalogue.secrets:
+        return None
+    try:
+        return keyturn.open_strategy(path).honours(fields)
+    except TerminalError:
+        return None
+
+
+def living_elsewhere(keyturn: Keyturn, path: str) -> bool:
+    """Whether a copy holds a credential that works, other than CURRENT: then that is to be recovered first."""
+    living = values(keyturn, path).living
+    return living is not None and living.place != HUB

@@ -1,0 +1,150 @@
+"""Bringing the newest value that works back into a hub that has lost it, from a copy that holds it still."""
+
+import uuid
+from dataclasses import dataclass
+
+from keyturn.core.errors import Ahead, Conflict, Locked, NotFound, Superseded
+from keyturn.core.hub import EXPIRES_AT, OVERTAKEN, ROTATED_AT, TOKEN, HubSecret
+from keyturn.core.record import Record, Rotation, Stage
+from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
+from keyturn.rotation.abandon import abandon
+from keyturn.rotation.attempt import Attempt
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.grace import counted_from_now
+from keyturn.rotation.living import HUB, Value, Values
+from keyturn.rotation.recorded import recorded
+from keyturn.rotation.records import claim, load, save
+from keyturn.rotation.sync import Pushed, push
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What was brought back, in names only: from where, and as which version of the hub."""
+
+    path: str
+    place: str
+    held: int
+    version: int
+    fingerprint: str
+    tried: bool
+    copies: tuple[Pushed, ...] = ()
+
+
+def choose(found: Values, *, untested: bool = False) -> Value:
+    """The newest value that works; with ``untested``, the newest of which nobody can tell.
+
+    Raises NotFound where nothing works, Ahead where nobody can tell, and what is not tried was not asked for.
+    """
+    if found.living:
+        return found.living
+    if found.untried and untested:
+        return found.untried
+    if found.untried:
+        problem = f"nobody can tell by a login whether what {found.untried.place} holds works"
+        hint = f"See what uses it, then: keyturn recover {found.path} --untested"
+        raise Ahead("recover", found.path, problem, hint)
+    why = "; ".join(f"{one.place}: {one.why}" for one in found.useless)
+    problem = f"no value that could be tried logs in{f' ({why})' if why else ''}"
+    hint = f"Make a new one: keyturn rotate {found.path} --now; or bring the newest backup of the hub back"
+    raise NotFound("recover", found.path, problem, hint)
+
+
+def recover(keyturn: Keyturn, found: Values, chosen: Value) -> Recovery:
+    """Make ``chosen`` CURRENT, close what the old record left open, and bring every copy in step.
+
+    Safe to repeat. Raises Conflict when the secret has changed since it was looked at, and Locked while a rotation or a
+    revocation holds it.
+    """
+    path = found.path
+    with recorded(keyturn, "recover", path, place=chosen.place, note=f"it was version {chosen.version}") as doing:
+        record = insist_on_free(keyturn, path)
+        current = in_force(keyturn, found, chosen)
+        settle_record(keyturn, path, record, current, chosen.place)
+        doing.version, doing.fingerprint = newest(keyturn, current), keyturn.fingerprint(current.fields)
+        doing.note += ", and logs in" if chosen.lives else ", untried"
+    places = keyturn.catalogue.destinations(path)
+    copies = tuple(side_by_side(lambda place: push(keyturn, path, place), places))
+    return Recovery(path, chosen.place, chosen.version, doing.version, doing.fingerprint, bool(chosen.lives), copies)
+
+
+def insist_on_free(keyturn: Keyturn, path: str) -> Record:
+    """The record, held by nobody else. Raises Locked."""
+    record = claim(keyturn, path, load(keyturn, path))
+    if record.frozen:
+        hint = f"See `keyturn incidents`: it replaces the secret, or `keyturn rotate {path} --now` does"
+        raise Locked("recover", path, f"the incident {record.frozen} has ended its credential", hint)
+    return record
+
+
+def in_force(keyturn: Keyturn, found: Values, chosen: Value) -> HubSecret:
+    """Write the value by compare-and-set, unless it is CURRENT; and say in the metadata what it overtakes."""
+    path, current = found.path, found.current
+    if chosen.place == HUB and current is not None:
+        written = current
+    else:
+        try:
+            version = keyturn.hub.write(path, chosen.fields, cas=found.hub_version)
+        except Conflict:
+            hint = f"Look again: keyturn recover {path}"
+            raise Conflict("recover", path, "the hub's secret has changed since it was looked at", hint) from None
+        written = HubSecret(path, version, chosen.fields)
+    keyturn.hub.annotate(path, told_of(keyturn, found, written))
+    return written
+
+
+def told_of(keyturn: Keyturn, found: Values, written: HubSecret) -> dict[str, str | None]:
+    """What the secret's metadata tells of the value: its age, its end, and which lost versions no longer count."""
+    plain = written.fields.reveal()
+    lost: dict[str, str | None] = {}
+    if found.newest_known > written.version:
+        lost[OVERTAKEN] = str(found.newest_known)
+    if found.current is not None and written.version == found.current.version:
+        return lost
+    made = plain.get("rotated_at") or keyturn.clock().isoformat()
+    return {ROTATED_AT: made, EXPIRES_AT: plain.get(EXPIRY_FIELD), TOKEN: str(uuid.uuid4()), **lost}
+
+
+def settle_record(keyturn: Keyturn, path: str, record: Record, current: HubSecret, place: str) -> None:
+    """Close the rotation that stood in the record, of a time that is over: nothing is ended by it any more."""
+    rotation, why = record.rotation, f"the hub had lost what came after it: recovered from {place}"
+    if rotation is None:
+        return
+    if rotation.stage in (Stage.PENDING, Stage.ABANDONING) and record.candidate is not None:
+        if current.fields.holds(record.candidate):
+            save(keyturn, path, record, promoted_then(keyturn, path, rotation, current))
+        else:
+            give_up(keyturn, Attempt(path, record, current), why)
+    elif rotation.stage is Stage.MINTING:
+        save(keyturn, path, record, rotation.to(Stage.ABANDONED, closed_at=keyturn.clock(), note=why))
+    else:
+        close(keyturn, path, record, rotation, f"not ended: {why}")
+
+
+def promoted_then(keyturn: Keyturn, path: str, rotation: Rotation, current: HubSecret) -> Rotation:
+    """The rotation whose candidate turned out to be the value: its old credential ends after its grace, as always."""
+    digest, now = keyturn.fingerprint(current.fields), keyturn.clock()
+    told = {"version": current.version, "fingerprint": digest, "promoted_at": now}
+    return rotation.to(Stage.PROMOTED, **told, **counted_from_now(keyturn, path))
+
+
+def give_up(keyturn: Keyturn, attempt: Attempt, why: str) -> None:
+    """Abandon a candidate; a target that has gone on since refuses to be told of it, and needs not be."""
+    try:
+        abandon(keyturn, attempt, why)
+    except Superseded:
+        left = load(keyturn, attempt.path)
+        if left.rotation and left.rotation.stage is Stage.ABANDONING:
+            save(keyturn, attempt.path, left, left.rotation.to(Stage.ABANDONED, closed_at=keyturn.clock(), note=why))
+
+
+def close(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note: str) -> None:
+    """Move a promoted rotation, or one that was being taken back, into the history without ending anything."""
+    if rotation.stage is Stage.REVERTING:
+        rotation = rotation.to(Stage.REVERTED)
+    save(keyturn, path, record, rotation.to(Stage.RETIRED, closed_at=keyturn.clock(), note=note))
+
+
+def newest(keyturn: Keyturn, current: HubSecret) -> int:
+    """The number of the version that holds the value now: giving a candidate up has written it once more."""
+    info = keyturn.hub.describe(current.path)
+    return info.version if info else current.version

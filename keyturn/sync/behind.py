@@ -1,0 +1,57 @@
+"""Which secrets the hub has lost newer versions of, told by the copies that were listed and by the ledger."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
+from typing import Final
+
+from keyturn.core.hub import SecretInfo
+from keyturn.core.lineage import KnownVersion
+from keyturn.core.stores import Marks
+from keyturn.rotation.ahead import copy_version, newer_version
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.sync import ours
+from keyturn.sync.observe import Holdings
+
+AT_ONCE: Final = 16
+
+
+def lost_versions(
+    keyturn: Keyturn,
+    paths: Collection[str],
+    secrets: Mapping[str, SecretInfo],
+    holdings: Mapping[str, Holdings],
+    ledger: Mapping[str, KnownVersion],
+) -> dict[str, KnownVersion]:
+    """The secrets of which a copy or the ledger knows a newer version than the hub has, and that version.
+
+    Listings decide, and the hub is asked again for those that seem so: a rotation may have gone on meanwhile.
+    """
+    wanted = {path: secrets[path] for path in paths if path in secrets}
+    suspected: dict[str, list[KnownVersion]] = defaultdict(list)
+    for path, known in chain(ledger.items(), newer_copies(keyturn, wanted, holdings)):
+        if path in wanted and known.ahead_of(wanted[path]):
+            suspected[path].append(known)
+    found = side_by_side(lambda path: newer_version(keyturn, path, suspected[path]), suspected, AT_ONCE)
+    return {path: newer for path, newer in zip(suspected, found, strict=True) if newer}
+
+
+def newer_copies(
+    keyturn: Keyturn, secrets: Mapping[str, SecretInfo], holdings: Mapping[str, Holdings]
+) -> Iterator[tuple[str, KnownVersion]]:
+    """The copies whose marks name a later version than the hub's listing; those that nothing declares any more too."""
+    for store, held in holdings.items():
+        for copy in held.copies.values():
+            marks = copy.marks
+            info = secrets.get(marks.source) if marks else None
+            if marks is None or info is None or not later(marks, info) or not ours(keyturn, marks):
+                continue
+            if known := copy_version(copy, info.path, f"{store}:{copy.name}"):
+                yield info.path, known
+
+
+def later(marks: Marks, info: SecretInfo) -> bool:
+    """Whether marks name a later version than the hub's newest, by number or by when it was made."""
+    if marks.version > info.version:
+        return True
+    return marks.created_at is not None and info.newest is not None and marks.created_at > info.newest.created_at

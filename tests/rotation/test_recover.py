@@ -1,0 +1,321 @@
+"""A hub that is restored from a snapshot has lost versions: nothing dead is pushed, and what lives is brought back."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deployments.local.openbao import OpenBao
+from deployments.local.ports import free_port
+from deployments.local.postgres import PostgreSQL
+from deployments.local.prepare import Hub, prepare
+from keyturn.core.errors import Ahead, NotFound
+from keyturn.core.plan import Action
+from keyturn.core.policy import Trigger
+from keyturn.core.record import Stage
+from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.living import HUB, values
+from keyturn.rotation.records import load
+from keyturn.rotation.recover import choose, recover
+from keyturn.rotation.run import rotate
+from keyturn.rotation.settle import Waive, retire
+from keyturn.rotation.sync import CopyState, sync
+from keyturn.sync.apply import Applier
+from keyturn.sync.planning import plan
+from keyturn.sync.run import carry_out, here
+from tests.rotation.helpers import Worker, remote, with_copy
+from tests.support.hooks import Replaced
+from tests.support.lab import Declared, Lab, Opened
+from tests.support.world import TOKEN_VARIABLE, World
+
+
+@pytest.fixture(scope="module")
+def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A hub on disk, which can be restored from a snapshot, and a database that knows nothing of it."""
+    directory = tmp_path_factory.mktemp("durable")
+    hub = OpenBao(directory / "hub", free_port())
+    postgres = PostgreSQL(directory / "postgres", free_port(), durable=False)
+    with hub, postgres, pytest.MonkeyPatch.context() as environment:
+        prepare(Hub(hub.address, hub.root_token), postgres.host, postgres.port, postgres.superuser_password, ())
+        environment.setenv(TOKEN_VARIABLE, hub.root_token)
+        log, password = str(postgres.process.log), postgres.superuser_password
+        world = World(hub.address, hub.root_token, postgres.host, postgres.port, password, log)
+        with Lab(world) as made:
+            yield made
+
+
+def snapshot(lab: Lab) -> bytes:
+    """The whole hub, as an operator saves it."""
+    content: bytes = lab.root.sys.take_raft_snapshot().content
+    return content
+
+
+def restore(lab: Lab, opened: Opened, content: bytes) -> Keyturn:
+    """Put the hub back to that moment; the same Keyturn in a new process."""
+    lab.root.sys.force_restore_raft_snapshot(content)
+    lab.hub.close()
+    lab.hub = lab.world.hub()
+    return replace(opened.keyturn, hub=lab.hub, open_strategy=lab.open(*declared_in(opened)).keyturn.open_strategy)
+
+
+def declared_in(opened: Opened) -> list[Declared]:
+    """The secrets that it was opened over."""
+    return opened.declared  # type: ignore[attr-defined,no-any-return]
+
+
+def opened_over(lab: Lab, secret: Declared) -> Opened:
+    """A Keyturn over one secret, which remembers it."""
+    opened = lab.open(secret)
+    opened.declared = [secret]  # type: ignore[attr-defined]
+    return opened
+
+
+def times(lab: Lab, opened: Opened, path: str, count: int) -> None:
+    """So many rotations by force, each of which settles."""
+    for _ in range(count):
+        rotate(opened.keyturn, path, Trigger.FORCE)
+        retire(opened.keyturn, path, Waive.EVERYTHING)
+
+
+def copy_of(opened: Opened, secret: Declared) -> SecretFields:
+    """What the copy holds."""
+    import json
+
+    return SecretFields(json.loads(opened.store.read(remote(secret)).reveal()))
+
+
+@pytest.mark.parametrize("kind", ["alternating", "single"])
+def test_after_a_restored_snapshot_nothing_dead_is_pushed_and_recover_brings_the_living_value_back(
+    durable: Lab, kind: str
+) -> None:
+    secret = with_copy(getattr(durable, kind)())
+    opened = opened_over(durable, secret)
+    path = secret.path
+    times(durable, opened, path, 1)
+    saved = snapshot(durable)
+    times(durable, opened, path, 3)
+    newest = durable.current(secret)
+    assert durable.logs_in(newest)
+    keyturn = restore(durable, opened, saved)
+    assert not durable.logs_in(durable.current(secret)) or kind == "alternating"
+    writes = opened.store.writes
+
+    planned = plan(keyturn)
+    assert [item.action for item in planned.items if item.path == path] == [Action.AHEAD]
+    assert carry_out(keyturn, planned, here(Applier(keyturn))) == []
+    (pushed,) = sync(keyturn, path)
+    assert (pushed.state, pushed.kind) == (CopyState.FAILED, Ahead.__name__)
+    assert "keyturn recover" in pushed.error or "restored from a backup" in pushed.error
+    for trigger in (Trigger.SCHEDULE, Trigger.FORCE):
+        if trigger is Trigger.FORCE:
+            with pytest.raises(Ahead, match=f"keyturn recover {path}"):
+                rotate(keyturn, path, trigger)
+    assert opened.store.writes == writes
+    assert durable.logs_in(copy_of(opened, secret))
+
+    found = values(keyturn, path)
+    chosen = choose(found)
+    assert (chosen.place, chosen.lives) == (f"memory:{remote(secret)}", True)
+    came = recover(keyturn, found, chosen)
+    assert [copy.state for copy in came.copies] == [CopyState.IN_STEP]
+    assert durable.current(secret) == newest
+    assert durable.logs_in(durable.current(secret))
+    assert {item.action for item in plan(keyturn).items if item.path == path} == {Action.IN_SYNC}
+    again = values(keyturn, path)
+    assert choose(again).place in (HUB, f"memory:{remote(secret)}")
+    assert recover(keyturn, again, choose(again)).version == came.version
+
+    outcome = rotate(keyturn, path, Trigger.FORCE)
+    assert [place.state for place in outcome.destinations] == [CopyState.UPDATED]
+    assert durable.logs_in(copy_of(opened, secret))
+    assert durable.current(secret) != newest
+
+
+def test_a_rotation_that_the_snapshot_set_back_to_pending_ends_nothing_that_lives(durable: Lab) -> None:
+    secret = with_copy(durable.single())
+    opened = opened_over(durable, secret)
+    times(durable, opened, secret.path, 1)
+    Worker(opened.keyturn, secret.path).installed()
+    saved = snapshot(durable)
+    times(durable, opened, secret.path, 3)
+    newest = durable.current(secret)
+    keyturn = restore(durable, opened, saved)
+    assert load(keyturn, secret.path).open is not None
+    with pytest.raises(Ahead):
+        rotate(keyturn, secret.path, Trigger.SCHEDULE)
+    assert durable.logs_in(newest)
+    found = values(keyturn, secret.path)
+    recover(keyturn, found, choose(found))
+    record = load(keyturn, secret.path)
+    assert record.rotation is None
+    assert record.history[-1].stage is Stage.ABANDONED
+    assert durable.logs_in(newest)
+    assert {name: durable.current(secret)[name] for name in newest} == newest
+    rotate(keyturn, secret.path, Trigger.FORCE)
+    assert durable.logs_in(durable.current(secret))
+
+
+def test_a_promoted_rotation_of_the_snapshot_ends_no_account_that_serves_again(durable: Lab) -> None:
+    secret = durable.alternating(grace="0s")
+    opened = opened_over(durable, secret)
+    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    saved = snapshot(durable)
+    retire(opened.keyturn, secret.path, Waive.EVERYTHING)
+    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    newest = durable.current(secret)
+    keyturn = restore(durable, opened, saved)
+    assert load(keyturn, secret.path).retiring is not None
+    retirement = retire(keyturn, secret.path)
+    assert not retirement.retired
+    assert "the ledger knows version" in retirement.held_by[0]
+    assert durable.logs_in(newest)
+
+
+def test_of_two_copies_that_disagree_the_newest_that_logs_in_wins(durable: Lab) -> None:
+    secret = durable.single()
+    names = (f"{remote(secret)}-a", f"{remote(secret)}-b")
+    secret = secret.having(destinations=tuple({"store": "memory", "name": name} for name in names))
+    opened = opened_over(durable, secret)
+    times(durable, opened, secret.path, 1)
+    saved = snapshot(durable)
+    times(durable, opened, secret.path, 2)
+    living, kept = durable.current(secret), opened.store._secrets[names[1]]
+    before = (list(kept.values), kept.marks, kept.written)
+    # The newest of all was pushed to one copy, and a database that was restored takes it no more.
+    current = durable.hub.read(secret.path)
+    assert current is not None
+    durable.hub.write(secret.path, current.fields.merged({"password": "never-in-the-database"}), cas=current.version)
+    sync(opened.keyturn, secret.path)
+    kept.values, kept.marks, kept.written = before[0], before[1], before[2]
+    keyturn = restore(durable, opened, saved)
+    found = values(keyturn, secret.path)
+    assert [(one.place, one.lives) for one in found.found] == [
+        (f"memory:{names[0]}", False),
+        (f"memory:{names[1]}", True),
+        (HUB, None),
+    ]
+    recover(keyturn, found, choose(found))
+    assert durable.current(secret) == living
+    assert durable.logs_in(copy_named(opened, names[0]))
+    assert durable.logs_in(copy_named(opened, names[1]))
+
+
+def copy_named(opened: Opened, name: str) -> SecretFields:
+    """What one copy holds."""
+    import json
+
+    return SecretFields(json.loads(opened.store.read(name).reveal()))
+
+
+def test_where_nothing_lives_it_says_so_and_a_rotation_by_hand_goes_on(durable: Lab) -> None:
+    secret = with_copy(durable.single())
+    opened = opened_over(durable, secret)
+    times(durable, opened, secret.path, 1)
+    saved = snapshot(durable)
+    times(durable, opened, secret.path, 2)
+    keyturn = restore(durable, opened, saved)
+    durable.sql(f"ALTER ROLE {secret.users[0]} PASSWORD 'somebody-elses'")
+    with pytest.raises(NotFound, match="no value that could be tried logs in") as caught:
+        choose(values(keyturn, secret.path))
+    assert f"keyturn rotate {secret.path}" in caught.value.hint
+    rotate(keyturn, secret.path, Trigger.FORCE)
+    assert durable.logs_in(durable.current(secret))
+    assert durable.logs_in(copy_of(opened, secret))
+    assert {item.action for item in plan(keyturn).items if item.path == secret.path} == {Action.IN_SYNC}
+
+
+def test_what_nobody_can_try_is_asked_for_by_name(durable: Lab) -> None:
+    secret = with_copy(durable.generated())
+    opened = opened_over(durable, secret)
+    saved = snapshot(durable)
+    times(durable, opened, secret.path, 2)
+    newest = durable.current(secret)
+    keyturn = restore(durable, opened, saved)
+    found = values(keyturn, secret.path)
+    with pytest.raises(Ahead, match="nobody can tell by a login") as caught:
+        choose(found)
+    assert "--untested" in caught.value.hint
+    recover(keyturn, found, choose(found, untested=True))
+    assert durable.current(secret) == newest
+
+
+def test_a_copy_that_can_not_be_taken_says_why(durable: Lab) -> None:
+    secret = durable.single()
+    name = remote(secret)
+    shapes: tuple[dict[str, Any], ...] = (
+        {"name": f"{name}-1", "template": "pg://{username}:{password}@{host}"},
+        {"name": f"{name}-2", "field": "password"},
+        {"name": f"{name}-3", "fields": {"USER": "username", "HOST": "host"}},
+        {"name": f"{name}-4", "fields": {"USER": "username", "PASS": "password"}},
+        {"name": f"{name}-5"},
+    )
+    secret = secret.having(destinations=tuple({"store": "memory", **shape} for shape in shapes))
+    opened = opened_over(durable, secret)
+    saved = snapshot(durable)
+    times(durable, opened, secret.path, 2)
+    kept = opened.store._secrets[f"{name}-5"]
+    kept.values[-1] = type(kept.values[-1])('{"password":"tampered"}')
+    newest = durable.current(secret)
+    keyturn = restore(durable, opened, saved)
+    found = values(keyturn, secret.path)
+    assert {one.place.rpartition("-")[2]: one.why for one in found.useless} == {
+        "1": "it is made by a template",
+        "2": "it holds one field alone",
+        "3": "it holds a part of the credential alone",
+        "5": "somebody else has changed it",
+    }
+    recover(keyturn, found, choose(found))
+    current = durable.current(secret)
+    assert (current["username"], current["password"]) == (newest["username"], newest["password"])
+    assert current["host"] == newest["host"]
+    assert durable.logs_in(current)
+
+
+def test_a_forced_rotation_of_a_hub_that_has_lost_versions_ends_no_account_that_serves_again(durable: Lab) -> None:
+    secret = durable.alternating(grace="0s")
+    opened = opened_over(durable, secret)
+    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    saved = snapshot(durable)
+    retire(opened.keyturn, secret.path, Waive.EVERYTHING)
+    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    keyturn = restore(durable, opened, saved)
+    rotation = load(keyturn, secret.path).retiring
+    assert rotation is not None
+    assert not retire(keyturn, secret.path, Waive.EVERYTHING, rotation.token).retired
+    assert durable.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", secret.users[0]) == [(True,)]
+    assert load(keyturn, secret.path).history[-1].note.startswith("not ended: the hub is at version 2")
+    rotate(keyturn, secret.path, Trigger.FORCE)
+    assert durable.logs_in(durable.current(secret))
+
+
+@pytest.mark.parametrize("call", ["write", "annotate", "write_state"])
+@pytest.mark.parametrize("after", [False, True])
+def test_a_recovery_that_dies_at_any_write_is_finished_by_the_next(durable: Lab, call: str, after: bool) -> None:
+    secret = with_copy(durable.single())
+    opened = opened_over(durable, secret)
+    times(durable, opened, secret.path, 1)
+    Worker(opened.keyturn, secret.path).staged()
+    saved = snapshot(durable)
+    times(durable, opened, secret.path, 2)
+    newest = durable.current(secret)
+    keyturn = restore(durable, opened, saved)
+    inner = keyturn.hub
+
+    def dying(*given: Any, **named: Any) -> Any:
+        if after:
+            getattr(inner, call)(*given, **named)
+        raise KeyboardInterrupt
+
+    dead = replace(keyturn, hub=Replaced(inner, **{call: dying}))
+    found = values(keyturn, secret.path)
+    with pytest.raises(KeyboardInterrupt):
+        recover(dead, found, choose(found))
+    assert durable.logs_in(copy_of(opened, secret))
+    found = values(keyturn, secret.path)
+    recover(keyturn, found, choose(found))
+    assert durable.current(secret) == newest
+    assert durable.logs_in(newest)
+    assert load(keyturn, secret.path).rotation is None
+    assert {item.action for item in plan(keyturn).items if item.path == secret.path} == {Action.IN_SYNC}
