@@ -8,7 +8,8 @@ nothing but an engine or a service makes names like it; of anything else a keyed
 import copy
 import functools
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, TypeVar, cast
 
@@ -27,6 +28,9 @@ PEOPLES: Final = frozenset({"username", "user", "login", "account", "name", "ema
 MADE: Final = re.compile(r"v[-_][A-Za-z0-9]+[-_][A-Za-z0-9_.-]*[-_][A-Za-z0-9]{8,20}[-_][0-9]{10}")
 """A user's name as Vault's and OpenBao's database engines make it: who asked, the role, chance, and seconds."""
 
+ACCOUNT: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+"""An account's name that SQL takes without quotes."""
+
 IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:/@=+-]{1,300}")
 """What services give as the id of a key or a lease; one that a field for secrets holds too is none."""
 
@@ -42,9 +46,15 @@ ENDINGS: Final = ("id", "_id", "Id", "_name", "_sha256")
 
 
 class Names:
-    """Which texts of one secret's fields may be shown: those that the catalogue has ``declared``, and ids."""
+    """Which texts of one secret's fields may be shown: those that the catalogue has ``declared``, and ids.
 
-    def __init__(self, declared: Collection[str], fingerprint: Callable[[Sensitive], str]) -> None:
+    ``by_looks`` is for a secret of which the catalogue tells nothing: there what looks like an account's name is one.
+    """
+
+    def __init__(
+        self, declared: Collection[str], fingerprint: Callable[[Sensitive], str] | None, *, by_looks: bool = False
+    ) -> None:
+        self._by_looks = by_looks
         self._declared = frozenset(declared)
         self._fingerprint = fingerprint
 
@@ -52,12 +62,16 @@ class Names:
         """The text, or the fingerprint of one that may be a secret."""
         return text if self.may_show(field, text) else self._hidden(text)
 
+    def told(self, names: Mapping[str, str]) -> str:
+        """Several of them in words, such as ``username ml_trainer_a``."""
+        return ", ".join(f"{field} {self.shown(field, text)}" for field, text in names.items())
+
     def may_show(self, field: str, text: str) -> bool:
         """Whether what stands in this field is the name or the id that belongs there."""
         if text in self._declared:
             return True
         if field in PEOPLES:
-            return MADE.fullmatch(text) is not None
+            return any(made.fullmatch(text) for made in ((MADE, ACCOUNT) if self._by_looks else (MADE,)))
         return (field in NAMES or field.endswith(ENDINGS)) and IDENTIFIER.fullmatch(text) is not None
 
     def clean(self, said: str, fields: Fields) -> str:
@@ -70,16 +84,16 @@ class Names:
         return said
 
     def _hidden(self, text: str) -> str:
-        try:
-            return f"(not shown, fingerprint {self._fingerprint(Sensitive(text))})"
-        except KeyturnError:
-            return "(not shown)"
+        with suppress(KeyturnError):
+            if self._fingerprint:
+                return f"(not shown, fingerprint {self._fingerprint(Sensitive(text))})"
+        return "(not shown)"
 
 
 class Discreet:
     """A strategy that tells nothing of its secret's fields but names: in its errors, in ``in_use`` and of a ``cut``."""
 
-    def __init__(self, strategy: Strategy, names: Names) -> None:
+    def __init__(self, strategy: Strategy, names: Callable[[], Names]) -> None:
         self._strategy = strategy
         self._names = names
 
@@ -93,18 +107,21 @@ class Discreet:
         except KeyturnError as error:
             raise self._cleaned(error, self._texts((args, tuple(given.values())))) from None
         if verb == "in_use":
-            return tuple(self._names.clean(said, self._texts((args, tuple(given.values())))) for said in answer)
+            return self._clean(answer, self._texts((args, tuple(given.values())))) if answer else answer
         if isinstance(answer, Cut) and answer.outlives:
-            known = self._texts((args, tuple(given.values())))
-            return replace(answer, outlives=tuple(self._names.clean(said, known) for said in answer.outlives))
+            return replace(answer, outlives=self._clean(answer.outlives, self._texts((args, tuple(given.values())))))
         return answer
 
     def _cleaned(self, error: E, fields: Fields) -> E:
-        made = copy.copy(error)
+        made, names = copy.copy(error), self._names()
         for part in ("doing", "name", "problem", "hint", "step"):
-            setattr(made, part, self._names.clean(getattr(error, part), fields))
-        made.args = tuple(self._names.clean(one, fields) if isinstance(one, str) else one for one in error.args)
+            setattr(made, part, names.clean(getattr(error, part), fields))
+        made.args = tuple(names.clean(one, fields) if isinstance(one, str) else one for one in error.args)
         return made
+
+    def _clean(self, said: Iterable[str], fields: Fields) -> tuple[str, ...]:
+        names = self._names()
+        return tuple(names.clean(one, fields) for one in said)
 
     def _texts(self, given: Any) -> list[tuple[str, str]]:
         """The texts that a verb was given: of a secret those of the credential, and what stands for its name."""
@@ -118,6 +135,6 @@ class Discreet:
         return [pair for one in given for pair in self._texts(one)] if isinstance(given, tuple | list) else []
 
 
-def discreet(strategy: Strategy, names: Names) -> Strategy:
-    """The strategy, which tells no more than ``names`` allows."""
+def discreet(strategy: Strategy, names: Callable[[], Names]) -> Strategy:
+    """The strategy, which tells no more than ``names`` allows; that is asked for once there is something to tell."""
     return cast(Strategy, Discreet(strategy, names))

@@ -75,7 +75,7 @@ def open_keyturn(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None) -
     stores = Kept(lambda name: open_store(name, catalogue.store(name)))
     tools = Opening(hub, Kept(lambda name: open_target(name, catalogue.target(name), hub)))
     strategies = Kept(
-        lambda path: discreet(catalogue.secret(path).rotation.open(path, tools), names_of(catalogue, hub, path))
+        lambda path: discreet(catalogue.secret(path).rotation.open(path, tools), lambda: names_of(catalogue, hub, path))
     )
     sender, ledger = CatalogueSender(catalogue, hub), ledger or configured_ledger(os.environ)
     channel = configured_channel(os.environ)

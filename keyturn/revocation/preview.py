@@ -89,7 +89,7 @@ def names(keyturn: Keyturn, version: HubSecret) -> Iterator[str]:
     ends = keyturn.open_strategy(version.path).ends(version.fields)
     known = names_of(keyturn.catalogue, keyturn.hub, version.path)
     if ends:
-        yield ", ".join(f"{name} {known.shown(name, value)}" for name, value in ends.items() if len(value) <= 100)
+        yield known.told({name: value for name, value in ends.items() if len(value) <= 100})
     elif "username" in version.fields:
         yield f"username {known.shown('username', version.fields['username'].reveal())}"
 

@@ -43,7 +43,7 @@ def forget(keyturn: Keyturn, path: str, *, end_previous: bool = False) -> Forgot
         rotation, why, ended = record.rotation, "", ""
         if end_previous and rotation:
             why = end(keyturn, path, rotation)
-            ended = "" if why else f"the credential {named(rotation.ends)}"
+            ended = "" if why else f"the credential {named(keyturn, path, rotation.ends)}"
         rewrite(keyturn, path, Record(version=record.version))
         doing.note = f"{left}; ended: {ended or why or 'nothing'}"
     return Forgotten(path, "" if ended else left, ended, why)

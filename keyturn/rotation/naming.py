@@ -11,14 +11,16 @@ from keyturn.core.sensitive import Sensitive
 
 
 def names_of(catalogue: Catalogue, hub: Hub, path: str) -> Names:
-    """What may be shown of the secret at ``path``. Raises NotFound for one that is not declared."""
-    rotation = catalogue.secret(path).rotation
-    target = getattr(rotation, "target", None)
-    settings = [rotation.model_dump(), catalogue.target(target).model_dump() if target else {}]
+    """What may be shown of the secret at ``path``; of one that is not declared, what looks like a name."""
 
     def digits(text: Sensitive) -> str:
         return shown(fingerprint(hub.fingerprint_key(), text))
 
+    if path not in catalogue.secrets:
+        return Names({path}, digits, by_looks=True)
+    rotation = catalogue.secret(path).rotation
+    target = getattr(rotation, "target", None)
+    settings = [rotation.model_dump(), catalogue.target(target).model_dump() if target else {}]
     return Names({path, *path.split("/"), *_texts(settings)}, digits)
 
 

@@ -7,6 +7,7 @@ from keyturn.core.record import Rotation, Stage
 from keyturn.core.windows import told
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.grace import grace_over
+from keyturn.rotation.naming import names_of
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Retirement:
         return f"{whose} was not ended: {self.left}" if self.left else "; ".join(self.held_by)
 
 
-def named(ends: Mapping[str, str]) -> str:
-    """What names a credential at its target, such as ``username ml_trainer_a``."""
-    return ", ".join(f"{name} {value}" for name, value in ends.items())
+def named(keyturn: Keyturn, path: str, ends: Mapping[str, str]) -> str:
+    """What names a credential at its target, such as ``username ml_trainer_a``, as far as that may be shown."""
+    return names_of(keyturn.catalogue, keyturn.hub, path).told(ends)
 
 
 def state_of_previous(
@@ -56,22 +57,21 @@ def state_of_previous(
     if retirement and (retirement.retired or retirement.left):
         return retirement.message
     if retirement and retirement.version is None:
-        return (
-            f"the credential before it ({named(rotation.ends)}) is no longer this run's to end: see `keyturn history`"
-        )
+        whose = f"the credential before it ({named(keyturn, path, rotation.ends)})"
+        return f"{whose} is no longer this run's to end: see `keyturn history`"
     if not keyturn.open_strategy(path).overlaps:
         which = "what was taken back" if rotation.stage is Stage.REVERTED else "the credential before it"
         return f"{which} was changed in place: it is refused since then"
     if rotation.stage is Stage.REVERTED:
         until = ending(keyturn, path, rotation, in_step=in_step)
-        return f"what was taken back ({named(rotation.ends)}) still works; {until}"
+        return f"what was taken back ({named(keyturn, path, rotation.ends)}) still works; {until}"
     if not rotation.ends:
         return unended(rotation)
     held_by = "; ".join(retirement.held_by) if retirement else ""
     known = ", though others may know it" if rotation.urgent else ""
     until = f"held by: {held_by}" if held_by else ending(keyturn, path, rotation, in_step=in_step)
     remedy = f". End it at once: `keyturn retire {path} --force`" if known and held_by else ""
-    return f"the credential before it ({named(rotation.ends)}) still works{known}; {until}{remedy}"
+    return f"the credential before it ({named(keyturn, path, rotation.ends)}) still works{known}; {until}{remedy}"
 
 
 def unended(rotation: Rotation) -> str:

@@ -85,7 +85,9 @@ def retired(keyturn: Keyturn, path: str, waive: Waive, token: str | None) -> Ret
     record, rotation = noted(keyturn, path, record, rotation, copies)
     held_by = tuple(obstacles(keyturn, path, rotation, waive, copies))
     if held_by and not forced:
-        return Retirement(path, rotation.version, retired=False, held_by=held_by, names=named(rotation.ends))
+        return Retirement(
+            path, rotation.version, retired=False, held_by=held_by, names=named(keyturn, path, rotation.ends)
+        )
     note = f"{forced}: {'; '.join(held_by)}" if held_by else ""
     return replace(end(keyturn, path, ending(keyturn, path, record, rotation, note)), cut_off=held_by)
 
@@ -123,13 +125,15 @@ SERVES_AGAIN: Final = "CURRENT names the old credential again"
 def spared(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: str) -> Retirement:
     """Close the rotation without ending anything. Raises Overtaken."""
     close(keyturn, path, record, rotation, f"not ended: {why}")
-    return Retirement(path, rotation.version, retired=False, names=named(rotation.ends), left=why)
+    return Retirement(path, rotation.version, retired=False, names=named(keyturn, path, rotation.ends), left=why)
 
 
 def leave(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: str, waive: Waive) -> Retirement:
     """Keep waiting; a person who waives everything closes the rotation, and ends the credential by hand."""
     if waive is not Waive.EVERYTHING:
-        return Retirement(path, rotation.version, retired=False, held_by=(why,), names=named(rotation.ends))
+        return Retirement(
+            path, rotation.version, retired=False, held_by=(why,), names=named(keyturn, path, rotation.ends)
+        )
     return spared(keyturn, path, record, rotation, why)
 
 
@@ -170,7 +174,7 @@ def end(keyturn: Keyturn, path: str, record: Record) -> Retirement:
     close(keyturn, path, record, rotation, rotation.note)
     if changed:
         sync(keyturn, path)
-    return Retirement(path, rotation.version, retired=True, names=named(rotation.ends))
+    return Retirement(path, rotation.version, retired=True, names=named(keyturn, path, rotation.ends))
 
 
 def not_ended(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -> str:
@@ -234,10 +238,12 @@ def on_it(keyturn: Keyturn, path: str) -> Retirement | None:
     if rotation is None:
         return None
     if why := moved(keyturn, path, rotation):
-        return Retirement(path, rotation.version, retired=False, names=named(rotation.ends), left=why)
+        return Retirement(path, rotation.version, retired=False, names=named(keyturn, path, rotation.ends), left=why)
     copies = side_by_side(lambda place: look(keyturn, path, place), keyturn.secret(path).destinations)
     speaks_against = tuple(obstacles(keyturn, path, rotation, Waive.EVERYTHING, copies))
-    return Retirement(path, rotation.version, retired=False, held_by=speaks_against, names=named(rotation.ends))
+    return Retirement(
+        path, rotation.version, retired=False, held_by=speaks_against, names=named(keyturn, path, rotation.ends)
+    )
 
 
 def frozen(keyturn: Keyturn, path: str, rotation: Rotation) -> list[str]:

@@ -114,7 +114,7 @@ class Talkative:
 
 @pytest.mark.parametrize("text", ["hunter2", "$ecret (with) [marks]", "x" * 64, "abc"])
 def test_whatever_a_strategy_says_is_cleaned_and_what_it_works_with_is_not(text: str) -> None:
-    strategy: Any = Discreet(Talkative(), names("ml_trainer_a"))  # type: ignore[arg-type]
+    strategy: Any = Discreet(Talkative(), lambda: names("ml_trainer_a"))  # type: ignore[arg-type]
     fields = SecretFields({"username": text, "password": "p4ssw0rd", "host": "db.internal"})
     with pytest.raises(Throttled) as caught:
         strategy.honours(fields)
