@@ -2,7 +2,8 @@
 
 Messages, records and reports name accounts and keys by fields of the secret. Where somebody has pasted a password or
 a token into such a field, all of these would carry it. So a name is shown where the catalogue declares it, or where
-nothing but an engine or a service makes names like it; of anything else a keyed fingerprint is shown.
+it looks like one of its kind; of anything else a keyed fingerprint is shown. A password of lower-case letters, digits
+and underscores alone can't be told from a name.
 """
 
 import copy
@@ -46,15 +47,12 @@ ENDINGS: Final = ("id", "_id", "Id", "_name", "_sha256")
 
 
 class Names:
-    """Which texts of one secret's fields may be shown: those that the catalogue has ``declared``, and ids.
+    """Which texts of one secret's fields may be shown: those that the catalogue has ``declared``, and what looks so.
 
-    ``by_looks`` is for a secret of which the catalogue tells nothing: there what looks like an account's name is one.
+    An account that the catalogue named before an edit has to be told, so what looks like one counts too.
     """
 
-    def __init__(
-        self, declared: Collection[str], fingerprint: Callable[[Sensitive], str] | None, *, by_looks: bool = False
-    ) -> None:
-        self._by_looks = by_looks
+    def __init__(self, declared: Collection[str], fingerprint: Callable[[Sensitive], str] | None = None) -> None:
         self._declared = frozenset(declared)
         self._fingerprint = fingerprint
 
@@ -71,7 +69,7 @@ class Names:
         if text in self._declared:
             return True
         if field in PEOPLES:
-            return any(made.fullmatch(text) for made in ((MADE, ACCOUNT) if self._by_looks else (MADE,)))
+            return any(name.fullmatch(text) for name in (ACCOUNT, MADE))
         return (field in NAMES or field.endswith(ENDINGS)) and IDENTIFIER.fullmatch(text) is not None
 
     def clean(self, said: str, fields: Fields) -> str:

@@ -11,13 +11,13 @@ from keyturn.core.sensitive import Sensitive
 
 
 def names_of(catalogue: Catalogue, hub: Hub, path: str) -> Names:
-    """What may be shown of the secret at ``path``; of one that is not declared, what looks like a name."""
+    """What may be shown of the secret at ``path``; also of one that is not declared."""
 
     def digits(text: Sensitive) -> str:
         return shown(fingerprint(hub.fingerprint_key(), text))
 
     if path not in catalogue.secrets:
-        return Names({path}, digits, by_looks=True)
+        return Names({path}, digits)
     rotation = catalogue.secret(path).rotation
     target = getattr(rotation, "target", None)
     settings = [rotation.model_dump(), catalogue.target(target).model_dump() if target else {}]

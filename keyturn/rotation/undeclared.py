@@ -42,7 +42,7 @@ def leaves(rotation: Rotation) -> str:
     """What a rotation that nobody goes on with leaves at its target, in words."""
     where = f" at {rotation.target}" if rotation.target else ""
     if rotation.stage in (Stage.PROMOTED, Stage.REVERTED, Stage.RETIRING):
-        old = Names((), None, by_looks=True).told(rotation.ends)
+        old = Names(()).told(rotation.ends)
         return f"the old credential ({old}){where} is not ended" if old else "its last rotation is not retired"
     return f"a rotation is {rotation.stage}{where}, and CURRENT is as it was"
 

@@ -75,8 +75,10 @@ def names(*declared: str) -> Names:
     ("field", "text", "shown"),
     [
         ("username", "ml_trainer_a", True),
-        ("username", "somebody_else", False),
-        ("username", "hunter2", False),
+        ("username", "somebody_else", True),
+        ("username", "Hunter2", False),
+        ("username", "correct-horse", False),
+        ("username", "x" * 64, False),
         ("username", "v-approle-ml-reade-Cs2RpMYd0FIl8v9oYjbq-1764198000", True),
         ("username", "hvs.CAESIJ0Q9", False),
         ("lease_id", "database/creds/ml-reader/Cs2RpMYd0FIl8v9oYjbqAAAA", True),
@@ -112,7 +114,7 @@ class Talkative:
         return {"username": current["username"].reveal()}
 
 
-@pytest.mark.parametrize("text", ["hunter2", "$ecret (with) [marks]", "x" * 64, "abc"])
+@pytest.mark.parametrize("text", ["Hunter2", "$ecret (with) [marks]", "x" * 64, "aBc"])
 def test_whatever_a_strategy_says_is_cleaned_and_what_it_works_with_is_not(text: str) -> None:
     strategy: Any = Discreet(Talkative(), lambda: names("ml_trainer_a"))  # type: ignore[arg-type]
     fields = SecretFields({"username": text, "password": "p4ssw0rd", "host": "db.internal"})
