@@ -7,8 +7,10 @@ them all (PostgreSQL, "Access Privilege Inquiry Functions").
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakSet
 
 from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from keyturn.providers.accounts import Missing
@@ -181,12 +183,25 @@ QUERY: Final = (
     + "\nORDER BY 1, 2"
 )
 
+PREPARE: Final = "SET plan_cache_mode = force_generic_plan; PREPARE keyturn_missing (text, text, text) AS " + (
+    QUERY.replace("%(account)s", "$1").replace("%(acts_as)s", "$2").replace("%(like)s", "$3").replace("%%", "%")
+)
+"""Planned once in a session: planning takes twice as long as running it."""
+
+EXECUTE: Final = "EXECUTE keyturn_missing (%s, %s, %s)"
+
+_prepared: Final[WeakSet[Connection]] = WeakSet()
+"""The sessions that have it."""
+
 
 def missing(cursor: Cursor, account: str, acts_as: str, like: str) -> Sequence[Missing]:
     """What ``like`` may do and ``account`` may not, which acts as the role ``acts_as`` in its sessions.
 
     What comes with ownership, attributes and memberships comes first: it explains the rest.
     """
-    cursor.execute(QUERY, {"account": account, "acts_as": acts_as, "like": like})
+    if cursor.connection not in _prepared:
+        cursor.execute(PREPARE)
+        _prepared.add(cursor.connection)
+    cursor.execute(EXECUTE, (account, acts_as, like))
     role = sql.Identifier(acts_as).as_string(cursor)
     return [Missing(what, remedy.replace("%s", role)) for _, what, remedy in cursor.fetchall()]
