@@ -72,11 +72,6 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T], at_once: int | None
         return [result for results in done for result in results]
 
 
-def catalogue_id(keyturn: "Keyturn") -> str:
-    """What tells the catalogue from another one of the same hub."""
-    return str(getattr(keyturn.catalogue, "id", "default"))
-
-
 class Sender(Protocol):
     """Delivers notices to consumers."""
 

@@ -14,7 +14,7 @@ from keyturn.core.strategies import Change
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.ahead import ahead, lost_by_hub
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
-from keyturn.rotation.context import Keyturn, T, catalogue_id
+from keyturn.rotation.context import Keyturn, T
 from keyturn.rotation.decide import UNFINISHED, Decision, insist_on_room
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target, guard_candidate, moved
@@ -141,7 +141,7 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
         before=tuple(strategy.before_mint()),
         target=keyturn.target(path),
         urgent=decision.urgent,
-        catalogue=catalogue_id(keyturn),
+        catalogue=keyturn.catalogue.id,
         changes_account=decision.changes_account,
     )
     if strategy.mints_at_target:

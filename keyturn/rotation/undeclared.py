@@ -7,7 +7,7 @@ from typing import Final
 from keyturn.core.discreet import Names
 from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Record, Rotation, Stage
-from keyturn.rotation.context import Keyturn, catalogue_id, side_by_side
+from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.owners import claimed
 from keyturn.rotation.records import ROTATIONS, load
 
@@ -49,7 +49,7 @@ def leaves(rotation: Rotation) -> str:
 
 def left_open(keyturn: Keyturn) -> list[Undeclared]:
     """Those of them of which something is not over: for a person to carry on, or to give up."""
-    return [one for one in undeclared(keyturn) if one.open and whose(one) in ("", catalogue_id(keyturn))]
+    return [one for one in undeclared(keyturn) if one.open and whose(one) in ("", keyturn.catalogue.id)]
 
 
 def whose(one: Undeclared) -> str:

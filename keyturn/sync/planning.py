@@ -21,6 +21,8 @@ from keyturn.core.stores import Copy, Marks
 from keyturn.core.suggest import advice
 from keyturn.rotation.ahead import ledger_versions, remedy, told
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.missing import missing
+from keyturn.rotation.records import load
 from keyturn.rotation.sync import CopyState, drifted, marked, ours, refusal_of, stripped, text_of
 from keyturn.sync import observe
 from keyturn.sync.behind import lost_versions
@@ -253,7 +255,12 @@ def unmarked(keyturn: Keyturn, one: Wanted, digest: str, hands_off: bool) -> tup
 
 
 def without_source(keyturn: Keyturn, one: Wanted, copy: Copy | None) -> Item:
-    """The hub has no version of the secret: there is nothing to push, and perhaps something to delete."""
+    """The hub has no version of the secret: there is nothing to push, and perhaps something to delete.
+
+    Where one that the catalogue rotates was there and can't be read, its copies may be all that works: they stay.
+    """
+    if gone := missing_here(keyturn, one.path):
+        return replace(item_of(one, Action.BLOCKED, 0, copy, f"{gone}; its copies are left alone"), kind="Missing")
     if copy is None or copy.marks is None or copy.marks.source != one.path:
         why = "the hub has no version of it: rotate it once, or write its first version"
         return replace(item_of(one, Action.BLOCKED, 0, copy, why), kind="NotFound")
@@ -263,6 +270,13 @@ def without_source(keyturn: Keyturn, one: Wanted, copy: Copy | None) -> Item:
     if (one.place.deletion or settings.deletion) is Deletion.DELETE and made_here(keyturn, copy.marks):
         return deletion(keyturn, one, copy, tombstones(keyturn, one.place.store), "the hub has it no more")
     return item_of(one, Action.IN_SYNC, 0, copy, "the hub has it no more; the copy is kept")
+
+
+def missing_here(keyturn: Keyturn, path: str) -> str:
+    """What has become of CURRENT of a secret that the catalogue rotates; empty where it never had one."""
+    if path not in keyturn.catalogue.secrets:
+        return ""
+    return missing(keyturn.hub.describe(path), load(keyturn, path))
 
 
 def left_over(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from keyturn.core.errors import Invalid, Missing, NotFound
+from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
@@ -15,9 +16,13 @@ from keyturn.rotation.records import load
 from keyturn.rotation.run import State, rotate
 from keyturn.rotation.settle import Waive, retire
 from keyturn.rotation.sync import CopyState, sync
+from keyturn.sync.apply import Applier
+from keyturn.sync.planning import plan
+from keyturn.sync.run import carry_out, here
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import eventually
 from tests.support.lab import INTERVAL, Declared, Lab, Opened
+from tests.support.world import REGION
 
 EVERY_TRIGGER = (Trigger.SCHEDULE, Trigger.FORCE, Trigger.COMPROMISE, Trigger.EVENT)
 
@@ -87,6 +92,21 @@ def test_its_copies_are_left_alone_its_old_credential_too_and_every_look_says_so
     assert lab.logs_in(secret.first)
     seen = sight(opened.keyturn, secret.path)
     assert (seen.work, seen.alarm) == (True, said)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_store_that_deletes_what_the_hub_has_no_more_keeps_the_copies_of_what_is_missing(
+    lab: Lab, secret: Declared, way: Callable[[Lab, str], str]
+) -> None:
+    settings = {"kind": "aws-secrets-manager", "region": REGION, "deletion": "delete", "delete_after": "0s"}
+    opened = lab.open(secret, store_settings=settings)
+    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    copy, said = opened.store.read(remote(secret)).reveal(), way(lab, secret.path)
+    (item,) = plan(opened.keyturn, [secret.path], unseen=True).items
+    assert (item.action, item.why) == (Action.BLOCKED, f"{said}; its copies are left alone")
+    opened.clock.advance(timedelta(days=30))
+    carry_out(opened.keyturn, plan(opened.keyturn, [secret.path], unseen=True), here(Applier(opened.keyturn)))
+    assert opened.store.read(remote(secret)).reveal() == copy
 
 
 def test_a_version_that_deletes_itself_is_no_other_case(lab: Lab, secret: Declared, opened: Opened) -> None:
