@@ -48,8 +48,7 @@ def remedies(path: str, info: SecretInfo | None) -> str:
     newest = info.newest if info else None
     if info is None or newest is None:
         back = "Restore it from a snapshot of the hub, or write its fields there again (`vault kv put`)"
-        again = f"`keyturn forget {path}` gives it up, and the next rotation makes a first version"
-        return f"Nothing was changed. {back}; `keyturn recover {path}` looks for a living copy; {again}"
+        return f"Nothing was changed. {back}; `keyturn recover {path}` looks for a living copy"
     ways = [f"`vault kv undelete -versions={newest.version} ...`"] if newest.state is VersionState.DELETED else []
     ways += [f"`keyturn rotate {path} --from {one.version}`" for one in reversed(info.versions) if usable(one)][:2]
     ways += [f"`keyturn recover {path}`, which looks for a living copy"]

@@ -69,7 +69,7 @@ def test_a_person_moves_a_secret_to_the_users_that_the_catalogue_names_now(lab: 
     opened = lab.open(secret.having(users=new))
     for trigger in (Trigger.SCHEDULE, Trigger.FORCE):
         opened.clock.advance(INTERVAL)
-        with pytest.raises(Invalid, match=f"names {secret.users[0]}, which is not one of its users") as refused:
+        with pytest.raises(Invalid, match="which is not one of its users") as refused:
             rotate(opened.keyturn, secret.path, trigger)
         assert "--now --change-account" in refused.value.hint
     outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE, change_account=True)
