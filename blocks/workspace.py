@@ -57,6 +57,9 @@ class KeyturnWorkspace(Block):
         """The same settings as a block."""
         return KeyturnWorkspace(catalogue=str(catalogue), **vars(hub))
 
+    def _event_method_called_resources(self) -> None:
+        """Every run loads this block: that is no news, and Prefect keeps no event of it."""
+
     def open(self) -> Keyturn:
         """Load the catalogue, with the worker's environment, and connect to the hub when first asked.
 

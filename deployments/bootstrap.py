@@ -23,6 +23,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from blocks.channel import FailureChannel
 from blocks.workspace import DEFAULT_NAME, KeyturnWorkspace
+from deployments.retention import advice
 from deployments.silence import (
     FAILED,
     OURS,
@@ -112,6 +113,8 @@ async def bootstrap(
         deploy(prefect_file())
         progress("automations")
         await make_automations(failure_url)
+        for remark in await advice():
+            progress(f"mind the server's database: {remark}")
     except (httpx.TransportError, RuntimeError) as error:
         raise Unavailable(
             "bootstrap", "the Prefect server", f"it does not answer ({type(error).__name__})", "Check PREFECT_API_URL"

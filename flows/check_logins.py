@@ -14,7 +14,7 @@ from tasks.step import look
 REFUSED: Final = "keyturn.secret.refused"
 
 
-@runbook("check-logins", timeout=timedelta(hours=1))
+@runbook("check-logins", timeout=timedelta(hours=1), looks=True)
 async def check_logins(path: str | None = None, everything: bool = False) -> dict[str, int]:
     """Try the secrets whose turn it is; the one that is named, or all, at once. How many came to what.
 

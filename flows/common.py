@@ -2,10 +2,12 @@
 
 import asyncio
 import functools
+import inspect
 import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar, cast
@@ -17,7 +19,7 @@ from prefect.states import Completed, Failed
 
 from flows.heartbeat import heartbeats
 from keyturn.core.acting import Acting, acting
-from keyturn.core.errors import KeyturnError, NotFound, TerminalError, unexpected
+from keyturn.core.errors import KeyturnError, NotFound, TerminalError, Unrecorded, unexpected
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.recorded import recorded
 from tasks.workspace import keyturn, target_limit
@@ -35,16 +37,54 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+_beginning: ContextVar[Callable[[], None] | None] = ContextVar("beginning", default=None)
+
+
+def begins() -> None:
+    """Let the ledger tell of this run, which has found something to do: called before the first of it."""
+    if begin := _beginning.get():
+        begin()
+
+
+@contextmanager
+def told_of(opened: Keyturn, name: str, path: str, *, looks: bool) -> Iterator[None]:
+    """Let the ledger tell that a run begins, and how it ended; of one that ``looks``, only where it does something.
+
+    One that fails is told of in any case.
+    """
+    with ExitStack() as stack:
+        begun: list[bool] = []
+
+        def begin() -> None:
+            if not begun:
+                stack.enter_context(recorded(opened, f"flow {name}", path))
+                begun.append(True)
+
+        if not looks:
+            begin()
+        token = _beginning.set(begin)
+        try:
+            yield
+        except BaseException:
+            with suppress(Unrecorded):
+                begin()
+            raise
+        finally:
+            _beginning.reset(token)
+
+
 def runbook(
     name: str,
     run_name: str | Callable[[], str] | None = None,
     *,
     timeout: timedelta,
+    looks: bool = False,
     opens: Callable[[], Keyturn] = keyturn,
 ) -> Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]]:
     """The one decorator of all flows: the ledger tells of each run, nothing is persisted, nothing printed is kept.
 
-    A run begins only once that is written, by the ledger of what ``opens`` gives. An error becomes the state's message
+    A run begins only once that is written, by the ledger of what ``opens`` gives; one that ``looks``, and was asked for
+    no secret by name, is told of from where it :func:`begins`. An error becomes the state's message
     in its own words; one that is not Keyturn's own is replaced. A run that takes longer than ``timeout`` ends as
     TimedOut, which is a failure that people are told of; what it leaves is finished by the next one.
     """
@@ -58,19 +98,23 @@ def runbook(
     )
 
     def decorate(body: Callable[P, Awaitable[T]]) -> Flow[P, Awaitable[T]]:
+        signature = inspect.signature(body)
+
+        def named(*args: P.args, **kwargs: P.kwargs) -> str:
+            # Prefect gives by position whatever can be given so.
+            return str(signature.bind(*args, **kwargs).arguments.get("path") or "")
+
         @functools.wraps(body)
         async def run(*args: P.args, **kwargs: P.kwargs) -> Any:
-            asked = acting.set(at_work())
+            asked, path = acting.set(at_work()), named(*args, **kwargs)
             try:
-                with (
-                    heartbeats(),
-                    recorded(await asyncio.to_thread(opens), f"flow {name}", str(kwargs.get("path") or "")),
-                ):
+                opened = await asyncio.to_thread(opens)
+                with heartbeats(), told_of(opened, name, path, looks=looks and not path):
                     return await body(*args, **kwargs)
             except KeyturnError as error:
                 return ended(error)
             except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
-                return ended(unexpected(error).during(name, str(kwargs.get("path") or "the catalogue")))
+                return ended(unexpected(error).during(name, path or "the catalogue"))
             finally:
                 acting.reset(asked)
 

@@ -5,25 +5,31 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from flows.common import runbook, well
+from flows.common import begins, runbook, well
 from flows.incidents import REOPENED, STAYS_OPEN, see_through, still_open, tell
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.revocation.incident import Incident, Standing
 from keyturn.revocation.news import in_short
 from tasks import revocation as tasks
+from tasks.step import look
 
 
-@runbook("finish-incidents", timeout=timedelta(minutes=30), opens=tasks.keyturn)
+@runbook("finish-incidents", timeout=timedelta(minutes=30), looks=True, opens=tasks.keyturn)
 async def finish_incidents() -> int:
-    """How many incidents stay open. Once an hour people are reminded of those; where they can't be, the run fails."""
-    for closed in await tasks.find_to_look_at():
+    """How many incidents stay open. Once an hour people are reminded of those; where they can't be, the run fails.
+
+    What is left of one that comes no further is tried less and less often, unless a credential may work still.
+    """
+    for closed in await look(tasks.find_to_look_at):
+        begins()
         await looked_at_again(closed)
-    unread, found = parted(await tasks.find_open())
-    standings = [await gone_on_with(incident) for incident in found]
+    unfinished = await look(tasks.find_open)
+    unread, found = parted(unfinished)
+    standings = [await gone_on_with(incident) for incident in found if incident.closed_at is None]
     still = [one for one in standings if one.open]
-    unheard = [one for one in still if await tasks.remind(one.incident.id) and not await reminded(one)]
-    for incident in await tasks.find_untold():
-        await tasks.tell_people(incident)
+    unheard = [one for one in still if await tasks.remind.fn(one.incident.id) and not await reminded(one)]
+    for incident in found:
+        await tasks.tell_people.fn(incident.id)
     if unheard:
         raise still_open(unheard)
     if unread:
@@ -53,12 +59,18 @@ async def looked_at_again(incident: Incident) -> None:
 async def reminded(standing: Standing) -> bool:
     """Tell that an incident stays open; whether somebody has heard it."""
     tell(STAYS_OPEN, standing.incident, in_short(standing))
-    return not await tasks.tell_people(standing.incident.id)
+    return not await tasks.tell_people.fn(standing.incident.id)
 
 
 async def gone_on_with(incident: Incident) -> Standing:
-    """One incident after one more try; what stops it is no obstacle to the next."""
+    """One incident after one more try, where it is its turn; what stops it is no obstacle to the next."""
     try:
-        return await see_through(incident, pauses=())
+        before = await look(tasks.standing, incident.id)
+        if not await look(tasks.its_turn, before):
+            return before
+        begins()
+        after = await see_through(incident, pauses=(), before=before)
+        await look(tasks.note_try, before, after)
     except KeyturnError as error:
         return Standing(replace(incident, left=(*incident.left, str(error))), ())
+    return after

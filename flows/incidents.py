@@ -13,6 +13,7 @@ from flows.report import incident_rows, slug, table
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.revocation.incident import STEPS, Incident, Standing, Step
 from keyturn.revocation.news import in_short
+from keyturn.revocation.returning import same
 from tasks import revocation as tasks
 
 FEW: Final = 8
@@ -26,20 +27,33 @@ INCIDENT: Final = "keyturn.incident."
 Steps = tuple[Step, ...]
 
 
-async def see_through(incident: Incident, pauses: Sequence[float]) -> Standing:
-    """Every step of every secret, again after each pause where it failed; then the proof and the report."""
-    left: dict[str, Steps] = dict.fromkeys(incident.paths, STEPS[incident.mode])
+async def see_through(incident: Incident, pauses: Sequence[float], before: Standing | None = None) -> Standing:
+    """Every step of every secret, again after each pause where it failed; then the proof and the report.
+
+    Where it is known how the incident stood ``before``, what was done then is passed over, and a try that came no
+    further leaves no report.
+    """
+    left = steps_left(incident, before)
     for pause in (0.0, *pauses):
         await asyncio.sleep(pause)
         if not (left := await tried(incident, left)):
             break
     standing = await tasks.conclude(incident.id)
-    await sign_ledger(standing)
-    await leave_report(standing)
+    if before is None or not same(before, standing):
+        await sign_ledger(standing)
+        await leave_report(standing)
     if not standing.open and incident.closed_at is None:
         tell(CLOSED, standing.incident, in_short(standing))
     await tasks.tell_people.fn(incident.id)
     return standing
+
+
+def steps_left(incident: Incident, before: Standing | None) -> dict[str, Steps]:
+    """The steps that each secret needs still, as far as is known."""
+    done = {one.path: one.done for one in before.secrets} if before else {}
+    steps = STEPS[incident.mode]
+    left = {path: tuple(step for step in steps if step not in done.get(path, ())) for path in incident.paths}
+    return {path: wanted for path, wanted in left.items() if wanted}
 
 
 async def tried(incident: Incident, left: dict[str, Steps]) -> dict[str, Steps]:

@@ -12,11 +12,14 @@ from flows.report import Row, table
 from keyturn.audit.forwarding import Forwarded
 from keyturn.core.errors import KeyturnError, Rewritten
 from tasks import ledger as tasks
+from tasks.step import look
 
 LEDGER: Final = "keyturn.ledger."
 """Before a ledger's name in the id of its resource."""
 REWRITTEN: Final = "keyturn.ledger.rewritten"
 """The event of a ledger whose history was changed."""
+OWN: Final = 2
+"""Entries that each run of this flow leaves itself."""
 BEHIND: Final = "keyturn.ledger.behind"
 """The event of a collector that entries don't reach."""
 
@@ -40,21 +43,29 @@ async def keep_ledger() -> Kept:
     """
     await workspace()
     name = tasks.ledger_name()
-    drained = await tasks.drain(name)
+    drained = await look(tasks.drain, name)
     signed = await checkpointed(name)
-    forwarded = await asyncio.gather(*map(tasks.forward_to, tasks.collector_names()))
+    forwarded = await asyncio.gather(*(tasks.forward_to.fn(collector) for collector in tasks.collector_names()))
     kept = Kept(name, drained, signed if isinstance(signed, tasks.Signed) else tasks.Signed(0), tuple(forwarded))
     tell_behind(kept)
-    await table("keep-ledger", rows(kept, signed), described(kept))
+    if remarkable(kept, signed):
+        await table("keep-ledger", rows(kept, signed), described(kept))
     if isinstance(signed, KeyturnError):
         raise signed
     return well(", ".join(f"{row['what']}: {row['state']}" for row in rows(kept, signed)), kept)
 
 
+def remarkable(kept: Kept, signed: tasks.Signed | KeyturnError) -> bool:
+    """Whether something but the runs of this flow was new, or something is wrong: else no table is left."""
+    if isinstance(signed, KeyturnError) or kept.drained.entries or kept.drained.torn:
+        return True
+    return signed.fresh > OWN or any(one.error for one in kept.forwarded)
+
+
 async def checkpointed(name: str) -> tasks.Signed | KeyturnError:
     """The newest checkpoint, or why none could be made."""
     try:
-        return await tasks.checkpoint(name)
+        return await look(tasks.checkpoint, name)
     except KeyturnError as error:
         if isinstance(error, Rewritten):
             emit_event(REWRITTEN, resource=resource(name), payload={"ledger": name, "why": str(error)})

@@ -2,19 +2,36 @@
 
 from datetime import timedelta
 
-from flows.common import chosen, each, raise_failures, runbook, workspace
+from flows.common import begins, chosen, each, raise_failures, runbook, workspace
 from flows.report import retirement_row, table
+from keyturn.core.errors import KeyturnError
 from keyturn.rotation.previous import Retirement
 from keyturn.rotation.settle import Waive
 from tasks import rotation as tasks
+from tasks.step import look
 
 
-@runbook("retire", timeout=timedelta(hours=1))
-async def retire(path: str | None = None, waive: Waive = Waive.NOTHING) -> list[Retirement]:
-    """Retire what can be; what holds the rest is shown. Waiving the grace still asks for the evidence."""
+@runbook("retire", timeout=timedelta(hours=1), looks=True)
+async def retire(path: str | None = None, waive: Waive = Waive.NOTHING, quiet: bool = False) -> list[Retirement]:
+    """Retire what can be; what holds the rest is shown. Waiving the grace still asks for the evidence.
+
+    With ``quiet``, as on schedule, those that nothing but their grace holds are looked at, and not shown.
+    """
     opened = await workspace()
-    found = await tasks.find_unretired(chosen(opened, path))
-    results = await each(found, lambda secret: tasks.retire_one(secret, waive))
+    found = await look(tasks.find_unretired, chosen(opened, path))
+    shown = [secret for secret, waits in found.items() if not (quiet and waits)]
+    if shown:
+        begins()
+    results = await each(shown, lambda secret: tasks.retire_one(secret, waive))
+    results |= await looked_at([secret for secret in found if secret not in results], waive)
     await table("retire", [retirement_row(*row) for row in results.items()], f"{len(results)} old credentials")
     raise_failures("retire", results)
     return [result for result in results.values() if isinstance(result, Retirement)]
+
+
+async def looked_at(secrets: list[str], waive: Waive) -> dict[str, Retirement | KeyturnError]:
+    """Look at these without a task each; those that are kept still, by their grace or what else, are no news."""
+    results = await each(secrets, lambda secret: look(tasks.retire_one, secret, waive))
+    return {
+        secret: result for secret, result in results.items() if not isinstance(result, Retirement) or result.retired
+    }

@@ -7,7 +7,7 @@ from typing import Final
 
 from prefect.events import emit_event
 
-from flows.common import BATCH, SIDE_BY_SIDE, by_target, chosen, in_batches, raise_failures, runbook, workspace
+from flows.common import BATCH, SIDE_BY_SIDE, begins, by_target, chosen, in_batches, raise_failures, runbook, workspace
 from flows.fleet import Breaker, Fleet
 from flows.progress import Progress
 from flows.report import outcome_row, table
@@ -17,6 +17,7 @@ from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import Sighting
 from keyturn.rotation.run import Outcome
 from tasks import rotation as tasks
+from tasks.step import look
 
 STOP_AT: Final = 0.2
 """The share of due secrets that may fail before no further one is begun."""
@@ -24,7 +25,7 @@ STOP_AT: Final = 0.2
 LATE: Final = "keyturn.secret.late"
 
 
-@runbook("rotate-due", timeout=timedelta(hours=4))
+@runbook("rotate-due", timeout=timedelta(hours=4), looks=True)
 async def rotate_due(stop_at: float = STOP_AT, side_by_side: int = SIDE_BY_SIDE) -> int:
     """Rotate every secret that is due; one that fails never stops another. The number of secrets turned.
 
@@ -33,9 +34,11 @@ async def rotate_due(stop_at: float = STOP_AT, side_by_side: int = SIDE_BY_SIDE)
     """
     opened = await workspace()
     paths = chosen(opened, None)
-    seen = await tasks.find_due(paths)
+    seen = await look(tasks.find_due, paths)
     sound_alarms(seen)
-    fleet = await turn(opened, [one.path for one in seen if one.work], stop_at, side_by_side)
+    if due := [one.path for one in seen if one.work]:
+        begins()
+    fleet = await turn(opened, due, stop_at, side_by_side)
     fleet.results |= await renewed(opened, paths)
     counts = Counter(row["state"] for row in (outcome_row(*result) for result in fleet.results.items()))
     summary = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
@@ -63,7 +66,7 @@ async def rotate_one(path: str) -> Outcome:
 async def renewed(opened: Keyturn, paths: list[str]) -> dict[str, Outcome | KeyturnError]:
     """Keep alive what would end by itself; the errors by secret."""
     needing = [path for path in paths if opened.secret(path).rotation.renews]
-    faults = [await tasks.renew(batch) for batch in in_batches(needing, BATCH)]
+    faults = [await look(tasks.renew, batch) for batch in in_batches(needing, BATCH)]
     hint = "It is renewed again with the next run"
     return {path: TransientError("renew", path, said, hint) for batch in faults for path, said in batch.items()}
 

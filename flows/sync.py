@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from prefect.logging import get_run_logger
 
-from flows.common import BATCH, in_batches, runbook, workspace
+from flows.common import BATCH, begins, in_batches, runbook, workspace
 from flows.progress import Progress
 from flows.report import sync_rows, table
 from keyturn.core.errors import TransientError
@@ -15,25 +15,28 @@ from keyturn.rotation.context import Keyturn
 from keyturn.sync.apply import Result
 from keyturn.sync.run import by_store, failing, summary, work_of
 from tasks import sync as tasks
+from tasks.step import look
 from tasks.workers import executor
 
 AT_ONCE = 4
 """Batches of one store at work at once; the store's own pace decides how fast they go."""
 
 
-@runbook("sync", timeout=timedelta(hours=2))
+@runbook("sync", timeout=timedelta(hours=2), looks=True)
 async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
     """Write what differs, leave what is in step; the secrets that fit ``path``, or all. How many are in which state.
 
     ``deep`` asks for each copy by itself, and so finds changes that some stores' listings hide.
     """
     opened = await workspace()
-    planned = await tasks.make_plan([path] if path else [], deep)
+    planned = await look(tasks.make_plan, [path] if path else [], deep)
     for remark in planned.remarks:
         get_run_logger().warning(remark)
+    if work_of(opened, planned):
+        begins()
     results = await carry_out(opened, planned)
     counts = summary(planned, results)
-    await tasks.remember(planned, results)
+    await look(tasks.remember, planned, results)
     said = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     await table("sync", sync_rows(planned, results), said)
     raise_behind(planned, results)

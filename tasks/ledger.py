@@ -34,11 +34,15 @@ class Drained:
 
 @dataclass(frozen=True)
 class Signed:
-    """The newest checkpoint: how many entries it covers and its note; ``new`` says that it was made just now."""
+    """The newest checkpoint: how many entries it covers and its note; ``new`` says that it was made just now.
+
+    ``fresh`` is how many of them the one before did not cover.
+    """
 
     size: int
     note: str = ""
     new: bool = False
+    fresh: int = 0
 
 
 def ledger_name() -> str:
@@ -69,10 +73,12 @@ def drain(ledger: str) -> Drained:
 def checkpoint(ledger: str) -> Signed:
     """Sign how the ledger stands, where something is new. Raises Rewritten where its history was changed."""
     with closing(configured_ledger(os.environ)) as stored:
+        before = stored.newest()
         made = make_checkpoint(keyturn().hub, stored, keyturn().clock)
-        note = made.note if made else stored.newest()
+        note = made.note if made else before
     told = read_checkpoint(note) if note else None
-    return Signed(told.size, note, made is not None) if told else Signed(0)
+    covered = read_checkpoint(before).size if before else 0
+    return Signed(told.size, note, made is not None, told.size - covered) if told else Signed(0)
 
 
 @step("forward", retries=ITSELF)

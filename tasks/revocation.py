@@ -81,8 +81,27 @@ def find(incident: str) -> Incident:
 
 @step("find open")
 def find_open() -> list[Incident]:
-    """Every incident that is not closed."""
-    return state.unfinished(keyturn())
+    """Every incident that is not closed, or of which people have not been told everything."""
+    return outbox.unfinished(keyturn())
+
+
+@step("look")
+def standing(incident: str) -> Standing:
+    """How an incident stands."""
+    return state.standing(keyturn(), incident)
+
+
+@step("look")
+def its_turn(standing: Standing) -> bool:
+    """Whether to try again what is left of it."""
+    return returning.its_turn(standing, keyturn().clock())
+
+
+@step("look")
+def note_try(before: Standing, after: Standing) -> bool:
+    """Keep that what is left was tried; whether it came further."""
+    returning.note_try(keyturn(), before, after)
+    return not returning.same(before, after)
 
 
 @step("find to look at")
@@ -154,9 +173,3 @@ def remind(incident: str) -> bool:
 def tell_people(incident: str) -> str:
     """Send what people are to hear of an incident; why something waits still, empty where nothing does."""
     return outbox.tell_people(keyturn(), incident)
-
-
-@step("find untold")
-def find_untold() -> list[str]:
-    """The closed incidents of which people have not been told everything."""
-    return [one.id for one in outbox.untold(keyturn()) if one.closed_at is not None]

@@ -19,7 +19,7 @@ from keyturn.rotation.records import load
 from keyturn.rotation.revert import revert
 from keyturn.rotation.rollout import Told, acknowledge, notify, pass_canary
 from keyturn.rotation.run import Outcome
-from keyturn.rotation.settle import Waive, retire
+from keyturn.rotation.settle import Waive, in_grace, retire
 from keyturn.rotation.sync import Pushed, carry
 from tasks.step import step
 from tasks.workspace import keyturn
@@ -166,11 +166,12 @@ def find_due(paths: list[str]) -> list[Sighting]:
 
 
 @step("find unretired")
-def find_unretired(paths: list[str]) -> list[str]:
-    """Which of these secrets have an old credential that still lives."""
+def find_unretired(paths: list[str]) -> dict[str, bool]:
+    """Which of these secrets have an old credential that still lives, and whether nothing but its grace holds it."""
     with listed_records(keyturn(), len(paths)) as record:
         records = looked_at(paths, record)
-    return [path for path, record in records.items() if record is None or record.retiring]
+    found = [path for path, record in records.items() if record is None or record.retiring]
+    return {path: in_grace(keyturn(), path, records[path]) for path in found}
 
 
 def looked_at(paths: list[str], look: Callable[[str], T]) -> dict[str, T | None]:

@@ -43,6 +43,14 @@ IN_BATCHES: Final = {
 The recorder's interval is cut to whole seconds by Prefect 3.9; below one it flushes without pause, on a whole core.
 """
 
+RETENTION: Final = {
+    "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P2D",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "1209600",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": '{"prefect.flow-run.heartbeat": 3600}',
+}
+"""What Prefect keeps: events for two days, runs for two weeks. By itself it keeps runs for ever."""
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 """The directory that the packages ``deployments`` and ``flows`` lie in."""
 
@@ -105,6 +113,7 @@ def prefect_server(stack: Stack) -> dict[str, str]:
     return (
         prefect(stack)
         | IN_BATCHES
+        | RETENTION
         | {
             "PREFECT_SERVER_UI_API_URL": f"{stack.url('prefect-server')}/api",
             "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(stack.directory("prefect") / "ui"),

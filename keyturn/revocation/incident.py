@@ -206,6 +206,9 @@ class Incident:
     given_up_by: str = ""
     looked_at: tuple[datetime, ...] = ()
     unread: str = ""
+    tries: int = 0
+    """How often in a row finish-incidents has tried what is left, and has come no further."""
+    tried_at: datetime | None = None
     outbox: tuple[Message, ...] = ()
     """What people are told of it: everything that is not sent yet, and the last of what is."""
     version: int = field(default=0, compare=False)
@@ -219,7 +222,7 @@ class Incident:
     def from_data(data: Mapping[str, Any], version: int) -> "Incident":
         """The reverse of :meth:`to_data`."""
         read = dict(data)
-        for name in ("triggered_at", "opened_at", "reminded_at", "closed_at"):
+        for name in ("triggered_at", "opened_at", "reminded_at", "closed_at", "tried_at"):
             read[name] = _moment(read.get(name))
         for name in ("paths", "leases", "left"):
             read[name] = tuple(read.get(name, ()))

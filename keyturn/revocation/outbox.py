@@ -17,9 +17,10 @@ from keyturn.rotation.context import Keyturn
 NOBODY: Final = "no failure channel is set: set KEYTURN_FAILURE_URL here, or give `keyturn bootstrap` one"
 
 
-def untold(keyturn: Keyturn) -> list[Incident]:
-    """The incidents, open or closed, of which people have not been told everything yet."""
-    return [one for one in state.incidents(keyturn) if waiting(one, keyturn.clock())]
+def unfinished(keyturn: Keyturn) -> list[Incident]:
+    """The incidents that are open, or of which people have not been told everything yet."""
+    found = state.incidents(keyturn)
+    return [one for one in found if one.closed_at is None or waiting(one, keyturn.clock())]
 
 
 def tell_people(keyturn: Keyturn, incident: str) -> str:

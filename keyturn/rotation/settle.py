@@ -62,6 +62,17 @@ def retire(keyturn: Keyturn, path: str, waive: Waive = Waive.NOTHING, token: str
     raise Overtaken(path)
 
 
+def in_grace(keyturn: Keyturn, path: str, record: Record | None) -> bool:
+    """Whether nothing but its grace, which has begun, holds the old credential, as far as the record tells."""
+    rotation = record.retiring if record else None
+    if rotation is None or rotation.stage is not Stage.PROMOTED or rotation.urgent:
+        return False
+    over = grace_over(keyturn, path, rotation)
+    told = set(keyturn.secret(path).consumers) <= set(rotation.acknowledged)
+    lasts = over is not None and keyturn.hub_now() < over
+    return told and lasts and not beyond_max_grace(keyturn, path, rotation)
+
+
 def retired(keyturn: Keyturn, path: str, waive: Waive, token: str | None) -> Retirement:
     """The same, on what the record says now. Raises Overtaken, Locked, and what the target says."""
     record = load(keyturn, path)

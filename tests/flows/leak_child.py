@@ -14,6 +14,7 @@ from typing import Any
 
 from deployments.cli.app import app
 from flows import emergency
+from flows.check_logins import check_logins
 from flows.emergency import emergency_revoke
 from flows.finish_incidents import finish_incidents
 from flows.keep_ledger import keep_ledger
@@ -29,6 +30,7 @@ from keyturn.strategies import accounts, generated
 FLOWS: dict[str, Any] = {
     "rotate": rotate_secret,
     "rotate-due": rotate_due,
+    "check-logins": check_logins,
     "sync": sync,
     "retire": retire,
     "emergency-revoke": emergency_revoke,

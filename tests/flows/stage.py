@@ -158,10 +158,11 @@ class Stage:
         return dict(zip(names, ends, strict=True))
 
     def revocations(self) -> dict[str, list[Any]]:
-        """What the form is filled in with."""
+        """The logins that are tried, and then what the form is filled in with."""
         everything = " ".join(secret.path for secret in self.secrets.values())
         rest = ["", "any", "", "", "", "", "leaked in a test"]
         return {
+            "check-logins": ["check-logins"],
             "emergency-revoke preview": ["emergency-revoke", everything, *rest, "", "replace", True],
             "emergency-revoke all": ["emergency-revoke", everything, *rest, "INC-ALL"],
             "emergency-revoke one": ["emergency-revoke", self.secrets["alternating"].path, *rest, "INC-ONE"],

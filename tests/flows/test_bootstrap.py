@@ -15,6 +15,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.bootstrap import REQUESTED, bootstrap, deploy
 from deployments.local.pager import Pager
 from deployments.local.ports import LOOPBACK, free_port
+from deployments.retention import advice, lacking
 from flows.rotate_due import LATE
 from keyturn.catalogue.models import Classification
 from keyturn.core.errors import Invalid, Unavailable
@@ -25,6 +26,20 @@ from tests.support.lab import fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
 pytestmark = pytest.mark.slow
+
+
+def test_a_server_that_keeps_everything_is_remarked_on_and_one_like_the_local_stacks_is_not(
+    prefect: PrefectServer,
+) -> None:
+    assert asyncio.run(advice()) == [], "the tests' server has the settings of the local stack"
+    settings = prefect.get("admin/settings")["server"]
+    assert settings["services"]["db_vacuum"]["retention_period"] == "P14D"
+    as_prefect_has_it = {"services": {"db_vacuum": {"enabled": ["events"]}}, "events": {"retention_period": "P7D"}}
+    runs, events = lacking(as_prefect_has_it)
+    assert "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED=events,flow_runs" in runs
+    assert "PREFECT_SERVER_EVENTS_RETENTION_PERIOD=P2D" in events
+    assert len(list(lacking({}))) == 2
+
 
 KINDS = ("work_pools", "deployments", "automations", "block_documents", "v2/concurrency_limits")
 LIMIT = "keyturn-target-pg"

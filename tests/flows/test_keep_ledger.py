@@ -109,9 +109,14 @@ def test_what_is_new_is_signed_kept_in_the_hub_and_shown(installed: Installed, d
     assert kept.signed.note in shown["description"]
 
 
-def test_every_run_is_a_sign_of_life_under_a_signature(desk: Desk) -> None:
-    sizes = [completed(keep_ledger).signed.size for _ in range(3)]
-    assert sizes == [1, 3, 5]
+def test_every_run_is_a_sign_of_life_under_a_signature_and_one_with_nothing_else_leaves_no_table(
+    installed: Installed, desk: Desk
+) -> None:
+    runs = [ended(keep_ledger) for _ in range(3)]
+    assert [result(run).signed.size for run in runs] == [1, 3, 5]
+    for run in runs:
+        asked = {"flow_run_id": {"any_": [str(run.state_details.flow_run_id)]}}
+        assert installed.server.all("artifacts", artifacts=asked) == []
 
 
 def test_what_waited_in_the_spool_is_appended_and_signed(installed: Installed, desk: Desk) -> None:

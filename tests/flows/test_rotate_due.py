@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,8 @@ from flows.retire import retire
 from flows.rotate_due import rotate_due
 from keyturn.core.errors import Denied, TerminalError
 from keyturn.core.hub import ROTATED_AT
-from tests.flows.runs import Installed, attempts, completed, ended, error
+from keyturn.rotation.settle import Waive
+from tests.flows.runs import Installed, attempts, completed, ended, error, result
 from tests.flows.site import Site
 from tests.support.lab import Declared, Lab
 from tests.support.prefect_server import PrefectServer
@@ -48,7 +50,7 @@ def test_one_due_secret_that_fails_stops_no_other(
         broken.path: "failed",
     }
     assert rows[broken.path]["why"] == str(failed)
-    assert attempts(prefect, state, "rotate") == {"find due": 1, "rotate": 1}
+    assert attempts(prefect, state, "rotate") == {"rotate": 1}
 
 
 def test_a_secret_that_cant_be_looked_at_stops_no_other(build: Build, lab: Lab) -> None:
@@ -56,7 +58,7 @@ def test_a_secret_that_cant_be_looked_at_stops_no_other(build: Build, lab: Lab) 
     lab.hub.write_state(f"rotations/{unreadable.path}", {"rotation": {"stage": "no such stage"}, "history": []}, cas=0)
     site = build(turned, unreadable)
     failed = error(ended(rotate_due))
-    assert str(failed).startswith(f"{unreadable.path}, rotate: run this step: unexpected ValueError at line ")
+    assert str(failed).startswith(f"{unreadable.path}, rotate: read {unreadable.path}: its record ")
     assert site.version(turned) == 2
     assert str(error(ended(retire))).startswith(f"{unreadable.path}, retire: ")
 
@@ -88,3 +90,21 @@ def test_several_failures_are_all_named(installed: Installed, build: Build, lab:
 def test_nothing_due_is_success_and_leaves_no_table(installed: Installed, build: Build, lab: Lab) -> None:
     build(lab.generated())
     assert completed(rotate_due) == 0
+
+
+def test_a_look_that_finds_nothing_to_do_leaves_no_task_no_table_and_no_entry(
+    installed: Installed, prefect: PrefectServer, build: Build, lab: Lab
+) -> None:
+    waiting, idle = due(lab, lab.alternating(grace="1h")), lab.generated()
+    site = build(waiting, idle)
+    assert completed(rotate_due) == 1
+    ledger: Any = site.keyturn.ledger
+    before = len(list(ledger.leaves()))
+    looks = [ended(rotate_due), ended(retire, None, Waive.NOTHING, True)]
+    assert [result(look) for look in looks] == [0, []]
+    assert len(list(ledger.leaves())) == before
+    for look in looks:
+        run = {"flow_run_id": {"any_": [str(look.state_details.flow_run_id)]}}
+        assert prefect.all("artifacts", artifacts=run) == prefect.all("task_runs", task_runs=run) == []
+    (kept,) = completed(retire)
+    assert "its grace lasts until" in kept.held_by[0]

@@ -101,12 +101,12 @@ def test_what_can_not_be_sent_stays_in_the_outbox_and_is_sent_once_when_the_chan
     assert "the service did not take it" in outbox.tell_people(broken, site.incident)
     waits = state.load(broken, site.incident)
     assert [message.news for message in unsent(waits)] == [News.OPENED, News.CLOSED]
-    assert site.incident in [one.id for one in outbox.untold(broken)]
+    assert site.incident in [one.id for one in outbox.unfinished(broken)]
     mended = calling(site.keyturn, pager)
     assert outbox.tell_people(mended, site.incident) == ""
     assert outbox.tell_people(mended, site.incident) == ""
     assert first_lines(pager, site) == ["opened", "closed"]
-    assert site.incident not in [one.id for one in outbox.untold(mended)]
+    assert site.incident not in [one.id for one in outbox.unfinished(mended)]
 
 
 def test_without_a_channel_that_is_said_and_nothing_is_claimed(site: Site) -> None:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from prefect.settings import temporary_settings
 
-from deployments.local.environment import IN_BATCHES, inherited
+from deployments.local.environment import IN_BATCHES, RETENTION, inherited
 from deployments.local.ports import LOOPBACK, free_port, http_status
 from deployments.local.process import Process
 
@@ -72,9 +72,8 @@ class PrefectServer:
     def start(self) -> None:
         """Start it, and return when it answers."""
         command = ["server", "start", f"--host={LOOPBACK}", f"--port={self.port}", "--no-ui"]
-        self._run(
-            self.server, command, IN_BATCHES | IMPATIENT, lambda: http_status(self.port, "/api/health") == HTTPStatus.OK
-        )
+        settings = IN_BATCHES | RETENTION | IMPATIENT
+        self._run(self.server, command, settings, lambda: http_status(self.port, "/api/health") == HTTPStatus.OK)
 
     def stop(self) -> None:
         """End the worker, with the runs it has, and the server."""

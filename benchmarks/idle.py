@@ -1,0 +1,172 @@
+"""What an installation in which nothing happens adds to Prefect's database, the hub's audit log and the ledger.
+
+    python benchmarks/idle.py [--secrets 20] [--runs 5]
+
+Every scheduled flow is run so many times through its deployment and a process worker, with nothing to do: what each
+run has added, and what all of a day's runs add by their schedules. Prefect's database is measured as SQLite packs it
+(VACUUM INTO), which holds its tables and indexes and no slack. It grows until the oldest is as old as its retention.
+"""
+
+import argparse
+import asyncio
+import os
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from cronsim import CronSim
+
+from blocks.workspace import KeyturnWorkspace
+from deployments.bootstrap import EMERGENCY, bootstrap
+from deployments.local.openbao import OpenBao
+from deployments.local.ports import free_port
+from deployments.local.prepare import Hub
+from deployments.silence import POOL
+from keyturn.catalogue import load
+from keyturn.providers.registry import open_keyturn
+from keyturn.providers.vault import VaultHub
+from keyturn.providers.vault_login import HubSettings
+from tests.support.prefect_server import PrefectServer, wait_for
+
+DAY = timedelta(days=1)
+SECRET = """
+  idle/app{number:05}:
+    owner: benchmark
+    classification: internal
+    rotation: {{strategy: generated, interval: 30d, grace: 1h}}
+    destinations: [{{store: files, name: app{number:05}.json}}]
+"""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large everything is, in bytes."""
+
+    prefect: int
+    audit: int
+    ledger: int
+
+    def since(self, before: "Sizes", runs: int) -> "Sizes":
+        """What each run has added."""
+        return Sizes(*((getattr(self, name) - getattr(before, name)) // runs for name in self.__dataclass_fields__))
+
+
+class Installation:
+    """A hub, a Prefect server and a worker for each queue, under one temporary directory."""
+
+    def __init__(self, directory: Path, stack: ExitStack, count: int) -> None:
+        self.directory = directory
+        self.hub = stack.enter_context(OpenBao(directory / "openbao", free_port(), dev=True))
+        hub = Hub(self.hub.address, self.hub.root_token)
+        hub.mounts()
+        hub.ledger_key()
+        self.catalogue = directory / "catalogue"
+        self.write_catalogue(count)
+        token = directory / "token"
+        token.write_text(self.hub.root_token)
+        self.settings = HubSettings(self.hub.address, token_file=str(token))
+        self.ledger = directory / "ledger" / "ledger.db"
+        os.environ["KEYTURN_LEDGER"] = str(self.ledger)
+        self.server = PrefectServer(directory / "prefect")
+        stack.callback(self.server.stop)
+        self.server.start()
+        stack.enter_context(self.server.in_use())
+        self.keyturn = open_keyturn(load(self.catalogue, {}), VaultHub(self.settings))
+
+    def write_catalogue(self, count: int) -> None:
+        """So many secrets, each with a copy in a file."""
+        self.catalogue.mkdir()
+        stores = f"stores:\n  files: {{kind: file, directory: {self.directory / 'copies'}}}\nsecrets:"
+        entries = [SECRET.format(number=number) for number in range(count)]
+        (self.catalogue / "idle.yaml").write_text("".join([stores, *entries]))
+
+    def install(self, stack: ExitStack) -> None:
+        """Make every secret and copy, register everything, and start the workers; schedules rest."""
+        from keyturn.rotation.run import rotate
+
+        for path in self.keyturn.catalogue.secrets:
+            rotate(self.keyturn, path)
+        workspace = KeyturnWorkspace.from_settings(self.catalogue, self.settings)
+        asyncio.run(bootstrap(workspace, self.keyturn.catalogue, None, lambda _: None))
+        for deployment in self.server.all("deployments"):
+            self.server.post(f"deployments/{deployment['id']}/pause_deployment")
+        self.server.start_worker(POOL, {})
+        stack.enter_context(self.server.another_worker(POOL, EMERGENCY, {}))
+
+    def sizes(self) -> Sizes:
+        """Once Prefect has written what it had in mind."""
+        time.sleep(3)
+        return Sizes(packed(self.server.home / "prefect.db"), self.hub.audit_log.stat().st_size, packed(self.ledger))
+
+    def run(self, deployment: str, parameters: dict[str, Any]) -> None:
+        """One run, to its end."""
+        asked = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
+        run = self.server.post(f"deployments/{deployment}/create_flow_run", **asked)["id"]
+        over = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+        wait_for(lambda: self.server.get(f"flow_runs/{run}")["state_type"] in over, 120)
+
+
+def packed(database: Path) -> int:
+    """The size of a SQLite file without slack."""
+    copy = database.parent / "packed.db"
+    copy.unlink(missing_ok=True)
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    return copy.stat().st_size
+
+
+def a_day(cron: str) -> int:
+    """How often a schedule comes round in a day."""
+    start = datetime(2026, 1, 5, tzinfo=UTC)
+    return sum(1 for _ in takewhile(lambda tick: tick <= start + DAY, CronSim(cron, start)))
+
+
+def measured(installation: Installation, runs: int) -> Iterator[tuple[str, int, Sizes]]:
+    """For each scheduled deployment: its name, its runs a day, and what each has added."""
+    for deployment in sorted(installation.server.all("deployments"), key=lambda one: str(one["name"])):
+        crons = [schedule["schedule"]["cron"] for schedule in deployment["schedules"]]
+        if not crons:
+            continue
+        given = deployment["schedules"][0]["parameters"]
+        installation.run(deployment["id"], given)  # the first finds what the last flow has left
+        before = installation.sizes()
+        for _ in range(runs):
+            installation.run(deployment["id"], given)
+        yield deployment["name"], sum(map(a_day, crons)), installation.sizes().since(before, runs)
+
+
+def shown(size: float) -> str:
+    """Bytes for people."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+
+
+def main() -> None:
+    """Measure, and tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--secrets", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=5)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        installation = Installation(Path(directory), stack, asked.secrets)
+        installation.install(stack)
+        totals = [0, 0, 0]
+        print(f"{'flow':<18} {'a day':>6} {'Prefect':>10} {'audit log':>10} {'ledger':>10}   (each run)")
+        for name, often, sizes in measured(installation, asked.runs):
+            each = (sizes.prefect, sizes.audit, sizes.ledger)
+            totals = [total + often * size for total, size in zip(totals, each, strict=True)]
+            print(f"{name:<18} {often:>6} {' '.join(f'{shown(size):>10}' for size in each)}", flush=True)
+        print(f"{'all, in a day':<25} {' '.join(f'{shown(total):>10}' for total in totals)}")
+
+
+if __name__ == "__main__":
+    main()

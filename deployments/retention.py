@@ -1,0 +1,52 @@
+"""How long the Prefect server keeps what runs leave: only whoever runs it can set that, so it is looked at."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+import httpx
+from prefect.client.orchestration import get_client
+from pydantic import TypeAdapter, ValidationError
+
+EVENTS_KEPT: Final = timedelta(days=2)
+RUNS_KEPT: Final = timedelta(days=14)
+"""Longer ones are remarked on; what Keyturn has done stands in the hub and the ledger, not in Prefect."""
+
+_SPAN: Final = TypeAdapter(timedelta)
+
+
+async def advice() -> list[str]:
+    """What to set on the server so that an idle installation does not fill its disk; nothing where that is set.
+
+    A server that does not show its settings is not remarked on.
+    """
+    async with get_client() as client:
+        try:
+            answer = await client._client.get("/admin/settings")
+            answer.raise_for_status()
+            told = answer.json()
+        except (httpx.HTTPStatusError, ValueError):
+            return ["it does not show how long it keeps runs and events: see that it forgets them"]
+    return list(lacking(told.get("server", {}) if isinstance(told, dict) else {}))
+
+
+def lacking(server: Mapping[str, Any]) -> Iterator[str]:
+    """Each setting that lets the database grow."""
+    vacuum, events = server.get("services", {}).get("db_vacuum", {}), server.get("events", {})
+    removed = vacuum.get("enabled") or ()
+    if "flow_runs" not in removed:
+        yield "it keeps runs for ever: set PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED=events,flow_runs"
+    elif span(vacuum.get("retention_period")) > RUNS_KEPT:
+        wanted = f"PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD={int(RUNS_KEPT.total_seconds())}"
+        yield f"it keeps runs for long: {wanted} is {RUNS_KEPT.days} days"
+    if "events" not in removed or span(events.get("retention_period")) > EVENTS_KEPT:
+        wanted = f"PREFECT_SERVER_EVENTS_RETENTION_PERIOD=P{EVENTS_KEPT.days}D"
+        yield f"it keeps events, which are most of it, for long: set {wanted}"
+
+
+def span(told: Any) -> timedelta:
+    """A duration as the server tells it; one that can't be read is for ever."""
+    try:
+        return _SPAN.validate_python(told)
+    except ValidationError:
+        return timedelta.max
