@@ -23,6 +23,7 @@ from flows.emergency import emergency_revoke
 from flows.finish_incidents import finish_incidents
 from flows.incidents import CLOSED, OPENED, STAYS_OPEN
 from keyturn.core.errors import Denied, Invalid, TransientError
+from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import state
 from keyturn.revocation.incident import STEPS, Mode
 from tasks import revocation as tasks
@@ -308,3 +309,23 @@ def calling(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("KEYTURN_FAILURE_URL", address)
     opened.cache_clear()
     tasks.spooled.cache_clear()
+
+
+def test_a_late_writer_is_found_an_hour_later_though_another_incident_can_not_be_read(
+    build: Build, revoker: None, nothing_open: None, lab: Lab
+) -> None:
+    secret, incident, damaged = pushed(lab), fresh(), f"incidents/{fresh()}/head"
+    site = build(secret)
+    assert not completed(emergency_revoke, secret.path, *defaults("leaked", incident)).open
+    earlier = datetime.now(UTC) - timedelta(hours=2)
+    state.change(site.keyturn, incident, lambda one: replace(one, closed_at=earlier))
+    lab.hub.write(secret.path, SecretFields(secret.first), cas=2)
+    lab.hub.write_state(damaged, {"incident": "{"}, cas=0)
+    try:
+        assert f"the entry {damaged} of Keyturn's state is malformed" in str(error(ended(finish_incidents)))
+    finally:
+        lab.root.secrets.kv.v2.delete_metadata_and_all_versions(damaged, mount_point="keyturn")
+    stands = state.standing(site.keyturn, incident)
+    assert (stands.open, stands.left) == (False, ())
+    assert "open again" in [message.news for message in stands.incident.outbox]
+    assert lab.current(secret)["password"] != secret.first["password"]
