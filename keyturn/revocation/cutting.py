@@ -24,6 +24,7 @@ from keyturn.revocation.holding import (
 from keyturn.revocation.incident import Incident, Old, Progress, Step
 from keyturn.revocation.leaked import last_old, old_of
 from keyturn.revocation.looking import EVERY, Sight, look, remembered, unseen_before
+from keyturn.revocation.lost import end_lost
 from keyturn.revocation.placing import Ended, end_by_place, end_by_place_again
 from keyturn.revocation.rest import rest_of
 from keyturn.revocation.state import advance, load, progress
@@ -70,7 +71,7 @@ def note_down(keyturn: Keyturn, incident: Incident, known: Progress, record: Rec
     if ended.errors and (not refused or ended.lost):
         raise ended.errors[0]
     sight = look(keyturn, path, EVERY)
-    last, unseen = sight.last, unseen_before(keyturn, path, record, sight)
+    last, unseen = sight.last, (*unseen_before(keyturn, path, record, sight), *ended.surviving)
     facts = {
         "token": token_of(incident.id, path),
         "sequence": record.rotation.sequence if record.rotation else 0,
@@ -148,6 +149,7 @@ def end_all(keyturn: Keyturn, path: str, record: Record) -> Ended:
     if interrupted(record, path):
         move_on(keyturn, path)
     end_by_place(held, ended)
+    ended.surviving = end_lost(held, ended)
     ended.record = held.record
     return ended
 

@@ -78,11 +78,15 @@ class Old:
 
 @dataclass(frozen=True)
 class Unseen:
-    """What of a secret nobody could look at, and why; ``version`` is the hub's, 0 for the secret as a whole."""
+    """What of a secret nobody could look at, and why; ``version`` is the hub's, 0 for the secret as a whole.
+
+    ``accepted`` says that it may work though all that can be found was ended: then nothing proves that it does not.
+    """
 
     version: int
     why: str
     destroyed: bool = False
+    accepted: bool = False
 
     @property
     def words(self) -> str:

@@ -69,6 +69,9 @@ def prove_target(keyturn: Keyturn, known: Progress, done: Done) -> None:
         said = "; ".join(one.words for one in known.unseen)
         hint = "See by hand that nothing takes it any more, then give the incident up, with that as the reason"
         done.misses("", f"not proven: could not look at {said}, and {known.placeless}", hint)
+    for one in (one for one in known.unseen if one.accepted):
+        hint = "End it there by hand, then give the incident up, with that as the reason"
+        done.misses("", f"not proven: {one.words}", hint)
     with done.at(""):
         for name in found_again(keyturn, known):
             done.misses("", f"the target lets somebody in by {name}, though all was ended", "It is ended again")

@@ -52,6 +52,7 @@ def remedies(path: str, info: SecretInfo | None) -> str:
     ways = [f"`vault kv undelete -versions={newest.version} ...`"] if newest.state is VersionState.DELETED else []
     ways += [f"`keyturn rotate {path} --from {one.version}`" for one in reversed(info.versions) if usable(one)][:2]
     ways += [f"`keyturn recover {path}`, which looks for a living copy"]
+    ways += [] if any(usable(one) for one in info.versions) else ["write its fields there again (`vault kv put`)"]
     return f"Nothing was changed, and its copies are left alone. Bring it back: {', or '.join(ways)}"
 
 

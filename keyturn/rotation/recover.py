@@ -45,7 +45,8 @@ def choose(found: Values, *, untested: bool = False) -> Value:
         raise Ahead("recover", found.path, problem, hint)
     why = "; ".join(f"{one.place}: {one.why}" for one in found.useless)
     problem = f"no value that could be tried logs in{f' ({why})' if why else ''}"
-    hint = f"Make a new one: keyturn rotate {found.path} --now; or bring the newest backup of the hub back"
+    first = "" if found.current else "Write its fields to the hub again (`vault kv put`). "
+    hint = f"{first}Make a new one: keyturn rotate {found.path} --now; or bring the newest backup of the hub back"
     raise NotFound("recover", found.path, problem, hint)
 
 

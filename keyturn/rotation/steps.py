@@ -88,8 +88,11 @@ def overtaking(keyturn: Keyturn, attempt: Attempt) -> Attempt:
 def insist_on_lineage(keyturn: Keyturn, attempt: Attempt, *, by_hand: bool) -> None:
     """Refuse to go on from what the ledger says that the hub has fallen back to. Raises Ahead.
 
-    A person may, once no copy holds a credential that works.
+    A person may, once no copy holds a credential that works. A revocation is refused by no bookkeeping: what a copy
+    holds is what it replaces.
     """
+    if attempt.record.frozen:
+        return
     lost = lost_by_hub(keyturn, attempt.path, attempt.current.version if attempt.current else 0)
     if lost and not (by_hand and not living_elsewhere(keyturn, attempt.path)):
         raise ahead(keyturn, attempt.path, lost, "rotate")

@@ -13,7 +13,10 @@ from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import Hub, prepare_database
 from keyturn.core.sensitive import Sensitive
+from tests.crash.kinds import KINDS, Kind
+from tests.crash.site import Site
 from tests.faults.disk import Disk, growing_may_fail
+from tests.faults.operators import STRATEGIES
 from tests.faults.servers import Database, DurableHub
 from tests.support import local_aws
 from tests.support.consumer import Consumer
@@ -91,3 +94,29 @@ def consumer(lab: Lab) -> Iterator[Consumer]:
     lab.keep("webhooks/faults", {"key": key})
     with Consumer(Sensitive(key), "webhooks/faults") as listening:
         yield listening
+
+
+@pytest.fixture(scope="package")
+def site(world: World, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A durable hub of these tests alone, with the same root token, and all servers that the kinds need."""
+    server = OpenBao(tmp_path_factory.mktemp("operators"), free_port())
+    server.directory.mkdir(exist_ok=True)
+    (server.directory / "root.token").write_text(world.hub_token)
+    with server:
+        hub = Hub(server.address, server.root_token)
+        hub.mounts()
+        hub.roles()
+        hub.ledger_key()
+        hub.first("targets/ml-postgres", lab.admin().reveal(), "keyturn")
+        hub.database_engine(world.host, world.port, "unused")
+        with Lab(dataclasses.replace(world, hub_address=server.address)) as made, Site(made) as opened:
+            yield opened
+
+
+@pytest.fixture(scope="package")
+def kinds(site: Site) -> dict[str, Kind]:
+    """Of each strategy one, prepared."""
+    made = {kind.name: kind() for kind in KINDS if kind.name in STRATEGIES}
+    for kind in made.values():
+        kind.prepare(site)
+    return made

@@ -37,9 +37,8 @@ def canary(lab: Lab) -> Iterator[Consumer]:
 
 def waves(lab: Lab, build: Build, canary: Consumer) -> tuple[Declared, Site]:
     """A secret with a copy, whose first consumer is the canary."""
-    secret = lab.alternating(
-        destinations=[destination()], consumers=["app", "canary"], rollout={"canary": ["canary"], "pause": "1s"}
-    )
+    rollout = {"canary": ["canary"], "pause": "1s"}
+    secret = lab.alternating(destinations=[destination()], consumers=["app", "canary"], rollout=rollout, grace="1s")
     settings = {"url": canary.url, "signing_key": canary.signing_key, "timeout": "2s"}
     return secret, build(secret, consumers={"canary": settings})
 

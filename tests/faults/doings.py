@@ -1,0 +1,366 @@
+"""What people, other tools and restored backups do, and how it is put right: a row of the table each.
+
+Each either is right by itself, or one command says what is wrong and the next puts it right.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from keyturn.core.policy import Trigger
+from keyturn.core.sensitive import SecretFields
+from keyturn.revocation.incident import Mode
+from keyturn.rotation.forget import forget
+from keyturn.rotation.logins import Login, check_logins
+from keyturn.rotation.rename import rename
+from keyturn.rotation.settle import Waive
+from keyturn.rotation.undeclared import left_open
+from tests.faults.operators import Case
+
+DOINGS: Final[list["Doing"]] = []
+RESTORED: Final[list["Doing"]] = []
+
+
+@dataclass(frozen=True)
+class Doing:
+    """A row: what somebody does, as docs/protocol.md says it, and what shows that Keyturn does what stands there."""
+
+    text: str
+    run: Callable[[Case], None]
+    without: frozenset[str]
+
+
+def doing(text: str, without: tuple[str, ...] = ()) -> Callable[[Callable[[Case], None]], Callable[[Case], None]]:
+    """Add a row; ``without`` are the kinds of secret for which it means nothing."""
+
+    def add(run: Callable[[Case], None]) -> Callable[[Case], None]:
+        DOINGS.append(Doing(text, run, frozenset(without)))
+        return run
+
+    return add
+
+
+def restored(text: str) -> Callable[[Callable[[Case], None]], Callable[[Case], None]]:
+    """Add a row whose cases are rotated three times after a snapshot, which is then restored."""
+
+    def add(run: Callable[[Case], None]) -> Callable[[Case], None]:
+        RESTORED.append(Doing(text, run, frozenset()))
+        return run
+
+    return add
+
+
+# --- versions in the hub
+
+
+@doing("deletes CURRENT in the hub, and it is revoked")
+def deleted_and_revoked(case: Case) -> None:
+    case.delete()
+    case.revoke()
+    case.assert_right()
+    assert keeps_the_rest(case)
+
+
+@doing("deletes CURRENT in the hub, and it is revoked without a replacement")
+def deleted_and_revoked_only(case: Case) -> None:
+    case.delete()
+    case.revoke(Mode.REVOKE_ONLY)
+    assert case.current() is None
+    assert case.rotate() == "", case.said
+    case.assert_right()
+    assert keeps_the_rest(case)
+
+
+@doing("destroys CURRENT in the hub, and it is revoked")
+def destroyed_and_revoked(case: Case) -> None:
+    case.destroy()
+    case.revoke()
+
+
+@doing("removes the secret with its metadata from the hub, and it is revoked")
+def removed_and_revoked(case: Case) -> None:
+    case.remove()
+    case.revoke()
+
+
+@doing("deletes the version before CURRENT, and the secret is revoked")
+def older_deleted_and_revoked(case: Case) -> None:
+    case.rotate()
+    case.delete(1)
+    case.revoke()
+    case.assert_right()
+
+
+@doing("deletes CURRENT in the hub, and a rotation comes due")
+def deleted_and_due(case: Case) -> None:
+    case.delete()
+    case.passes(days=31)
+    assert "deleted" in case.scheduled()
+    case.kv("undelete_secret_versions", versions=[1])
+    case.scheduled()
+    case.assert_right()
+
+
+@doing("destroys CURRENT in the hub after a rotation, and a rotation comes due")
+def destroyed_and_due(case: Case) -> None:
+    case.rotate()
+    first = case.known[0]
+    case.destroy()
+    case.passes(days=31)
+    assert "destroyed" in case.scheduled()
+    said = case.rotate(ground=1)
+    if said:
+        assert "--end-previous" in said
+        assert case.rotate(ground=1, end_previous=True) == "", case.said
+    case.assert_right()
+    current = case.current()
+    assert current is not None
+    assert current.reveal().keys() >= first.reveal().keys()
+
+
+@doing("lets the newest version expire (`delete_version_after`)")
+def expired(case: Case) -> None:
+    case.kv("update_metadata", delete_version_after="1s")
+    case.put(case.known[0].merged({"note": "expires"}))
+    case.until(lambda: case.current() is None)
+    case.passes(days=31)
+    assert "deleted" in case.scheduled()
+    case.kv("update_metadata", delete_version_after="0s")
+    assert case.rotate(ground=1) == "", case.said
+    case.assert_right()
+
+
+@doing("adds a field to CURRENT by hand")
+def another_field(case: Case) -> None:
+    case.put(case.known[0].merged({"note": "by hand"}))
+    assert case.sync() == ""
+    assert case.rotate() == "", case.said
+    case.assert_right()
+    current = case.current()
+    assert current is not None
+    assert current["note"].reveal() == "by hand"
+
+
+@doing("puts the old credential back by hand after a rotation")
+def put_back(case: Case) -> None:
+    case.rotate()
+    case.put(case.known[0])
+    case.scheduled()
+    if case.kind.refuses:
+        assert case.lives(case.current())
+    assert case.copy() == case.current()
+
+
+@doing("destroys the version before CURRENT after a rotation")
+def older_destroyed(case: Case) -> None:
+    case.rotate()
+    case.destroy(1)
+    case.passes(days=31)
+    case.scheduled()
+    case.assert_right()
+
+
+@doing("removes the secret with its metadata, and a rotation comes due")
+def removed_and_due(case: Case) -> None:
+    case.rotate()
+    living = case.current()
+    case.remove()
+    assert "keyturn recover" in case.scheduled()
+    assert case.recover() == "", case.said
+    assert case.current() == living
+    case.assert_serving()
+    case.rotate_with_room()
+    case.assert_serving()
+
+
+@doing("removes the secret with its metadata, and writes an old value anew")
+def removed_and_written_anew(case: Case) -> None:
+    case.rotate()
+    case.rotate(end_previous=True)
+    living = case.current()
+    case.remove()
+    case.put(case.known[0])
+    assert "keyturn recover" in case.scheduled()
+    assert case.copy() == living
+    assert case.recover() == "", case.said
+    case.rotate_with_room()
+    case.assert_right()
+
+
+# --- a restored snapshot: run after the hub is at version 2 again, and was at version 5
+
+
+@restored("restores a snapshot of the hub, and the schedules go on")
+def restored_and_due(case: Case) -> None:
+    case.passes(days=31)
+    assert "keyturn recover" in case.scheduled()
+    assert case.recover() == "", case.said
+    case.rotate_with_room()
+    case.assert_right()
+
+
+@restored("restores a snapshot of the hub, and somebody rotates at once")
+def restored_and_rotated(case: Case) -> None:
+    if case.kind.refuses:
+        assert "keyturn recover" in case.rotate()
+        assert case.recover() == "", case.said
+    case.rotate_with_room()
+    case.assert_right()
+
+
+@restored("restores a snapshot of the hub, and the secret is revoked")
+def restored_and_revoked(case: Case) -> None:
+    standing = case.revoke()
+    if standing.open:
+        assert any(secret.left for secret in standing.secrets)
+    if case.kind.refuses:
+        assert case.lives(case.current())
+
+
+# --- Keyturn's own state
+
+
+@doing("deletes the rotation's record, and it is rotated")
+def record_deleted(case: Case) -> None:
+    case.rotate()
+    case.rotate(Trigger.FORCE)
+    case.forget_record()
+    case.rotate_with_room()
+    case.assert_right()
+
+
+@doing("deletes the rotation's record, and it is revoked")
+def record_deleted_and_revoked(case: Case) -> None:
+    case.rotate()
+    case.retire()
+    case.rotate()
+    case.forget_record()
+    assert not case.revoke().open
+    case.assert_right()
+
+
+@doing("writes nonsense into the rotation's record")
+def record_garbled(case: Case) -> None:
+    case.rotate()
+    case.site.lab.keep(f"rotations/{case.path}", {"rotation": {"stage": "?"}, "history": "no JSON"})
+    assert case.path in case.scheduled()
+    assert not case.revoke().open
+    case.assert_right()
+
+
+@doing("writes nonsense into the secret's custom metadata")
+def metadata_garbled(case: Case) -> None:
+    case.kv("update_metadata", custom_metadata={"keyturn-rotated-at": "yesterday"})
+    assert "keyturn-rotated-at" in case.scheduled()
+    case.kv("update_metadata", custom_metadata={})
+    assert case.rotate() == "", case.said
+    case.assert_right()
+
+
+@doing("lets a worker's clock go wrong by an hour")
+def clock_wrong(case: Case) -> None:
+    case.passes(hours=-1)
+    assert case.rotate() == "", case.said
+    case.passes(hours=2)
+    case.retire()
+    case.rotate()
+    case.assert_right()
+
+
+# --- the catalogue
+
+
+@doing("renames the secret in the catalogue between a rotation and the end of its old credential")
+def renamed(case: Case) -> None:
+    case.rotate()
+    with case.renamed():
+        said = [one.path for one in left_open(case.keyturn)]
+        assert case.old_path in said
+        case.told(lambda: rename(case.keyturn, case.old_path, case.path))
+        assert case.old_path not in [one.path for one in left_open(case.keyturn)]
+        assert case.sync() == "", case.said
+        assert case.rotate(end_previous=True) == "", case.said
+        case.assert_right()
+
+
+@doing("takes the secret out of the catalogue between a rotation and the end of its old credential")
+def undeclared(case: Case) -> None:
+    case.rotate()
+    with case.taken_out():
+        assert [one.path for one in left_open(case.keyturn)].count(case.path) == 1
+        forget(case.keyturn, case.path)
+        assert case.path not in [one.path for one in left_open(case.keyturn)]
+    assert case.lives(case.current())
+
+
+# --- the target
+
+
+@doing("changes the password at the target", without=("generated", "aws-iam-key"))
+def changed_at_the_target(case: Case) -> None:
+    case.change_at_target()
+    assert not case.lives(case.current())
+    checks = check_logins(case.keyturn, [case.path], whose_turn=False)
+    assert checks[case.path].result is Login.REFUSED
+    if said := case.rotate():
+        assert "--end-previous" in said or "held" in said
+    case.assert_right()
+
+
+# --- the copy
+
+
+@doing("deletes the copy")
+def copy_deleted(case: Case) -> None:
+    case.site.cloud.delete_secret(SecretId=case.remote, ForceDeleteWithoutRecovery=True)
+    assert case.sync() == ""
+    case.assert_right()
+
+
+@doing("writes another value into the copy")
+def copy_changed(case: Case) -> None:
+    case.edit_copy()
+    assert case.sync() == ""
+    case.assert_right()
+
+
+@doing("takes the tags off the copy")
+def copy_stripped(case: Case) -> None:
+    tags = case.site.cloud.describe_secret(SecretId=case.remote)["Tags"]
+    case.site.cloud.untag_resource(SecretId=case.remote, TagKeys=[tag["Key"] for tag in tags])
+    assert case.sync() == ""
+    case.assert_right()
+
+
+# --- commands in an order that nobody thought of
+
+
+@doing("rotates twice in a row by hand, while the first credential is in use")
+def rotated_twice(case: Case) -> None:
+    case.rotate()
+    case.rotate()
+    if case.kind.refuses:
+        assert case.lives(case.current())
+    case.retire(Waive.EVERYTHING)
+    case.assert_right()
+
+
+@doing("ends the credential before CURRENT, whoever uses it (`--end-previous`)")
+def previous_ended(case: Case) -> None:
+    case.rotate()
+    assert case.rotate(end_previous=True) == "", case.said
+    case.assert_right()
+
+
+@doing("revokes in the middle of the grace")
+def revoked_in_grace(case: Case) -> None:
+    case.rotate()
+    assert not case.revoke().open
+    case.assert_right()
+
+
+def keeps_the_rest(case: Case) -> bool:
+    """Whether CURRENT has all fields that are no part of the credential."""
+    current = case.current()
+    rest = {n: v for n, v in case.secret.first.items() if n not in {*case.kind.changes, "rotated_at", "expires_at"}}
+    return current is not None and current.holds(SecretFields(rest))

@@ -1,0 +1,71 @@
+"""Whatever people do behind Keyturn's back, it is right, or one command says what is wrong and the next mends it.
+
+Never is anything "proven" over a credential that logs in, and never is a dead value pushed over a living one.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.crash.kinds import Kind
+from tests.crash.site import Site
+from tests.faults.doings import DOINGS, RESTORED, Doing
+from tests.faults.operators import STRATEGIES, Case
+
+EVERY: Final = int(os.environ.get("KEYTURN_OPERATORS_EVERY", "3"))
+"""Of the kinds of secret of a row, each so manieth is tried here; 1 tries all."""
+
+
+def rows(doings: list[Doing]) -> list[tuple[Doing, str]]:
+    """Every doing, each with some of the kinds, in turn."""
+    return [
+        (doing, name)
+        for at, doing in enumerate(doings)
+        for number, name in enumerate(STRATEGIES)
+        if name not in doing.without and (at + number) % EVERY == 0
+    ]
+
+
+def named(value: object) -> str:
+    """A parameter's name."""
+    return value.run.__name__ if isinstance(value, Doing) else str(value)
+
+
+@pytest.mark.parametrize(("doing", "name"), rows(DOINGS), ids=named)
+def test_what_somebody_does_is_right_or_is_said_and_mended(
+    site: Site, kinds: dict[str, Kind], doing: Doing, name: str
+) -> None:
+    doing.run(Case.of(site, kinds[name]))
+
+
+def test_the_table_in_the_documents_has_these_rows_and_no_others() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+    table = text.partition("## What people do")[2].partition("\n## ")[0]
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")]
+    assert sorted(rows[1:]) == sorted(doing.text for doing in (*DOINGS, *RESTORED))
+
+
+@pytest.fixture(scope="module")
+def cases(site: Site, kinds: dict[str, Kind]) -> dict[str, Case]:
+    """A case for each row: in force at version 2 when a snapshot was taken, at version 5 when that was restored."""
+    made = {f"{doing.text} {name}": Case.of(site, kinds[name]) for doing, name in rows(RESTORED)}
+    for case in made.values():
+        assert case.rotate() == ""
+    system = site.lab.root.sys
+    snapshot = system.take_raft_snapshot().content
+    for case in made.values():
+        for _ in range(3):
+            assert case.rotate(end_previous=True) == "", case.said
+    system.force_restore_raft_snapshot(snapshot)
+    return made
+
+
+@pytest.mark.parametrize(("doing", "name"), rows(RESTORED), ids=named)
+def test_a_restored_hub_pushes_nothing_backwards_and_is_mended(cases: dict[str, Case], doing: Doing, name: str) -> None:
+    case = cases[f"{doing.text} {name}"]
+    assert case.newest() == 2
+    served = case.copy()
+    assert not case.kind.refuses or (case.lives(served) and not case.lives(case.current()))
+    doing.run(case)
