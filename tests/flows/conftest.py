@@ -2,6 +2,8 @@
 
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -9,6 +11,7 @@ from deployments.local.aws import LocalAws
 from deployments.local.pager import Pager
 from deployments.local.ports import free_port
 from keyturn.core.sensitive import Sensitive
+from keyturn.revocation import state
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed, install
 from tests.flows.site import Architect, Site
@@ -84,6 +87,14 @@ def build(prefect: PrefectServer, architect: Architect, monkeypatch: pytest.Monk
         return site
 
     return built
+
+
+@pytest.fixture
+def nothing_open(lab: Lab) -> None:
+    """No incident is open that another test has left."""
+    keyturn = lab.open().keyturn
+    for one in state.unfinished(keyturn):
+        state.change(keyturn, one.id, lambda found: replace(found, closed_at=datetime.now(UTC)))
 
 
 @pytest.fixture

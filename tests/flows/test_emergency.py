@@ -78,14 +78,6 @@ def queue(installed: Installed, login: dict[str, str], aws: object) -> Iterator[
         yield
 
 
-@pytest.fixture
-def nothing_open(lab: Lab) -> None:
-    """No incident is open that another test has left."""
-    keyturn = lab.open().keyturn
-    for one in state.unfinished(keyturn):
-        state.change(keyturn, one.id, lambda found: replace(found, closed_at=datetime.now(UTC)))
-
-
 def pushed(lab: Lab, store: str = "aws") -> Declared:
     """A database account with a copy and a consumer."""
     return lab.alternating(destinations=[destination(store)], consumers=["app"])

@@ -98,7 +98,14 @@ def secret(lab: Lab) -> Declared:
 
 @pytest.mark.parametrize("name", sorted(TABLE))
 def test_a_run_of_each_flow_is_in_the_ledger_with_all_it_did(
-    installed: Installed, build: Build, lab: Lab, secret: Declared, name: str, tmp_path: Path, monkeypatch: Any
+    installed: Installed,
+    build: Build,
+    nothing_open: None,
+    lab: Lab,
+    secret: Declared,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: Any,
 ) -> None:
     if "revoke" in name or "incidents" in name:
         (tmp_path / "token").write_text(lab.world.hub_token)
