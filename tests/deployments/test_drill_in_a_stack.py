@@ -33,6 +33,7 @@ from keyturn.providers.registry import open_keyturn
 from keyturn.providers.vault import VaultHub
 from keyturn.providers.vault_login import HubSettings
 from keyturn.revocation import run as engine
+from keyturn.revocation import state
 from keyturn.revocation.incident import Mode, Standing
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import sync
@@ -193,8 +194,8 @@ def test_nobody_finds_the_incident_open_while_it_is(site: Site, monkeypatch: pyt
     seen = list[list[Any]]()
 
     def looked_at(keyturn: Keyturn, incident: str) -> Standing:
-        seen.append([engine.unfinished(site.keyturn), list(site.keyturn.hub.list_state("incidents"))])
-        assert [one.id for one in engine.unfinished(keyturn)] == [incident]
+        seen.append([state.unfinished(site.keyturn), list(site.keyturn.hub.list_state("incidents"))])
+        assert [one.id for one in state.unfinished(keyturn)] == [incident]
         return engine.finish(keyturn, incident)
 
     monkeypatch.setattr(run, "finish", looked_at)

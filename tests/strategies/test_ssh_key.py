@@ -110,6 +110,7 @@ def installed(strategy: SshKey, sequence: int = 1) -> SecretFields:
 
 class SshKeyContract(StrategyContract):
     changes = frozenset({"private_key", "public_key", "fingerprint"})
+    has_place = False
     settings: dict[str, Any] = {}  # noqa: RUF012
 
     @pytest.fixture

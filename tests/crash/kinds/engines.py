@@ -56,7 +56,7 @@ class Dynamic(OverEngine):
 
     name = "vault-dynamic, PostgreSQL"
     strategy = "vault-dynamic"
-    changes = frozenset({"username", "password", "lease_id"})
+    changes = frozenset({"username", "password", "lease_id", "token_accessor"})
 
     def make(self, site: Site) -> Declared:
         role = self.place.engine.dynamic("768h", "768h")
