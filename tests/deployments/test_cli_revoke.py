@@ -476,7 +476,7 @@ def test_a_fingerprint_and_a_value_lead_to_their_secret(shop: Shop) -> None:
     assert whole in told("whois", shown[:8].upper())["matches"]
     value = shop.lab.current(shop.keys)["value"]
     result = keyturn("whois", "--stdin", "--json", given=f"{value}\n")
-    assert json.loads(result.stdout) == {"matches": [whole]}
+    assert json.loads(result.stdout) == {"matches": [whole], "unseen": []}
     copied = keyturn("whois", "--stdin", given=text_of(shop, shop.keys))
     assert shop.keys.path in copied.stdout
     assert f"keyturn revoke {shop.keys.path} --reason TEXT" in copied.stderr
@@ -488,7 +488,7 @@ def test_a_fingerprint_and_a_value_lead_to_their_secret(shop: Shop) -> None:
 def test_what_nobody_has_is_found_nowhere(shop: Shop) -> None:
     assert keyturn("whois", "0" * 64).exit_code == 1
     result = keyturn("whois", "--stdin", "--json", given="s3cr3t-of-somebody-else")
-    assert (result.exit_code, json.loads(result.stdout)) == (1, {"matches": []})
+    assert (result.exit_code, json.loads(result.stdout)) == (1, {"matches": [], "unseen": []})
     assert "s3cr3t" not in result.output
 
 

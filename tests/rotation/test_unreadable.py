@@ -170,7 +170,7 @@ def test_what_can_be_retired_is_retired_beside_it(
 ) -> None:
     rotate(opened.keyturn, secrets[1].path, Trigger.FORCE)
     spoil(lab, secrets[0].path, {"history": "{"})
-    assert asyncio.run(tasks.find_unretired.fn([one.path for one in secrets])) == [one.path for one in secrets]
+    assert list(asyncio.run(tasks.find_unretired.fn([one.path for one in secrets]))) == [one.path for one in secrets]
     with pytest.raises(Invalid) as told:
         retire(opened.keyturn, secrets[0].path, Waive.NOTHING)
     assert said(str(told.value))
