@@ -83,7 +83,7 @@ REFUSED_BODY: Final = f"""\
 
 Secret: {PATH}
 Remedy: somebody has changed it at its target, or the target was restored, or does not answer. `keyturn rotate {PATH} \
---force` gives it a new credential; the one that works may be in a copy, or with whoever changed it. It is tried every \
+--now` gives it a new credential; the one that works may be in a copy, or with whoever changed it. It is tried every \
 hour, and while it fails this is told once a day.
 """
 
