@@ -146,5 +146,6 @@ def test_a_killed_run_is_crashed_and_quick_ones_that_completed_are_left_alone(si
     (killed_run,) = [run for run, state in states.items() if state != "COMPLETED"]
     assert len(states) == 9
     # The killed run began last: whatever the automation has against the others, it has said by now.
-    labels = [event["payload"]["triggering_labels"]["prefect.resource.id"] for event in silence.fired("crash")]
+    fired = wait_for(lambda: silence.fired("crash"), PATIENCE)
+    labels = [event["payload"]["triggering_labels"]["prefect.resource.id"] for event in fired]
     assert labels == [f"prefect.flow-run.{killed_run}"]
