@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from keyturn.catalogue import Catalogue
+from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Item, Plan
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Copy
@@ -17,6 +18,7 @@ from keyturn.rotation.context import Keyturn
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.planning import plan
 from keyturn.sync.run import carry_out, here
+from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
 from tests.support.world import TOKEN_VARIABLE
 
@@ -68,7 +70,15 @@ class RealSite:
         self.mount = f"hub-{self.folder}"
         self.lab.root.sys.enable_secrets_engine("kv", path=self.mount, options={"version": "2"})
         self.hub = VaultHub(HubSettings(self.lab.world.hub_address, mount=self.mount, token_env=TOKEN_VARIABLE))
+        assert eventually(self.mounted)
         return self
+
+    def mounted(self) -> bool:
+        """Whether the new mount answers: for a moment it is being upgraded."""
+        try:
+            return self.hub.describe(self.folder) is None
+        except Unavailable:
+            return False
 
     def __exit__(self, *_: object) -> None:
         self.hub.close()
