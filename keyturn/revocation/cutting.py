@@ -71,7 +71,10 @@ def note_down(keyturn: Keyturn, incident: Incident, known: Progress, record: Rec
     if ended.errors and (not refused or ended.lost):
         raise ended.errors[0]
     sight = look(keyturn, path, EVERY)
-    last, unseen = sight.last, (*unseen_before(keyturn, path, record, sight), *ended.surviving)
+    last, unseen = sight.last, unseen_before(keyturn, path, record, sight)
+    if any(one.version == 0 for one in unseen):
+        held = Held(keyturn, path, record)
+        unseen, record = (*unseen, *end_lost(held, ended, sight)), held.record
     facts = {
         "token": token_of(incident.id, path),
         "sequence": record.rotation.sequence if record.rotation else 0,
@@ -149,7 +152,6 @@ def end_all(keyturn: Keyturn, path: str, record: Record) -> Ended:
     if interrupted(record, path):
         move_on(keyturn, path)
     end_by_place(held, ended)
-    ended.surviving = end_lost(held, ended)
     ended.record = held.record
     return ended
 

@@ -10,7 +10,9 @@ from keyturn.core.hub import HubSecret, Right, SecretInfo, VersionInfo, VersionS
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.revocation.holding import NOTE, token_of
 from keyturn.revocation.incident import Old, Unseen
+from keyturn.rotation.ahead import ledger_versions, lost_by_hub
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.missing import last_known
 
 EVERY: Final = 1 << 62
 """Beyond every version's number."""
@@ -87,7 +89,7 @@ def unseen_before(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> 
     """What could not be looked at, and has not been ended by a revocation before; the newest first."""
     ended = max((past.base_version for past in record.history if by_revocation(past, path)), default=0)
     found = tuple(one for one in sight.unseen if one.version > ended)
-    lost = history_lost(keyturn, record, sight)
+    lost = history_lost(keyturn, record, sight) or set_back(keyturn, path, record, sight)
     return (*found, Unseen(0, lost)) if lost else found
 
 
@@ -106,6 +108,19 @@ def history_lost(keyturn: Keyturn, record: Record, sight: Sight) -> str:
         if digests.get(past.version or 0, past.fingerprint) != past.fingerprint:
             return f"its history was removed: version {past.version} is another than a rotation had put in force"
     return ""
+
+
+def set_back(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> str:
+    """What the ledger knows, and neither the hub's versions nor its record: the hub was restored; else empty.
+
+    The ledger lies outside the hub. What `keyturn recover` has settled since is no loss any more.
+    """
+    known = ledger_versions(keyturn, [path]).of.get(path)
+    if known is None or known.version <= max(sight.last, last_known(record)):
+        return ""
+    if sight.last and not lost_by_hub(keyturn, path, sight.last):
+        return ""
+    return f"the hub was set back: {known.where} knows version {known.version}, and the hub has {sight.last or 'none'}"
 
 
 def by_revocation(past: Rotation, path: str) -> bool:

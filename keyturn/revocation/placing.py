@@ -10,7 +10,7 @@ from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Cut, Strategy
 from keyturn.revocation.holding import Held, insist_on_holding
-from keyturn.revocation.incident import Progress, Unseen
+from keyturn.revocation.incident import Progress
 from keyturn.revocation.leaked import last_old
 from keyturn.revocation.looking import look
 from keyturn.rotation.context import Keyturn
@@ -27,8 +27,7 @@ class Ended:
 
     ``lost`` says that what could not be ended stands in the record alone, and not in a version. ``placed`` says
     that all was ended by its place, ``leftover`` what was there after it, and ``placeless`` why nothing can be found.
-    ``surviving`` is what could not be ended though the target was told. ``record`` is the secret's, as it was written
-    last.
+    ``record`` is the secret's, as it was written last.
     """
 
     cuts: list[Cut] = field(default_factory=list)
@@ -39,7 +38,6 @@ class Ended:
     placed: bool = False
     leftover: list[str] = field(default_factory=list)
     placeless: str = ""
-    surviving: tuple[Unseen, ...] = ()
 
     @property
     def sessions(self) -> int:
