@@ -1,6 +1,6 @@
 """The port that every store's adapter fills, and the words that pass through it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,10 +14,88 @@ TAG_SOURCE = "keyturn-source"
 TAG_FINGERPRINT = "keyturn-fingerprint"
 TAG_VERSION = "keyturn-version"
 TAG_CATALOGUE = "keyturn-catalogue"
-TAGS_BESIDE = (TAG_SOURCE, TAG_FINGERPRINT, TAG_CATALOGUE)
+TAG_TAGS = "keyturn-tags"
+TAGS_BESIDE = (TAG_SOURCE, TAG_FINGERPRINT, TAG_CATALOGUE, TAG_TAGS)
 """The tags that stand as annotations where labels take no such texts."""
 
+OWN_PREFIX = "keyturn-"
+"""How the names of all of Keyturn's own tags, labels and annotations begin."""
+
 ADOPTED = "adopted"
+
+
+class Detail(StrEnum):
+    """What a store may be able to show beside a copy, as people call it."""
+
+    TAGS = "tags"
+    ANNOTATIONS = "annotations"
+    DESCRIPTION = "description"
+    CONTENT_TYPE = "content_type"
+    EXPIRY = "expiry"
+
+
+@dataclass(frozen=True)
+class Details:
+    """What stands beside a copy for other people and other tools; what is empty is not asked for.
+
+    ``tags`` are the tags of AWS and Azure, the labels of Google Cloud and Kubernetes, the custom metadata of Vault;
+    ``annotations`` those of Google Cloud and Kubernetes. ``expires_at`` is when the value ends, or is to be replaced.
+    """
+
+    tags: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+    content_type: str = ""
+    expires_at: datetime | None = None
+
+    @property
+    def asked(self) -> frozenset[Detail]:
+        """Which of them are asked for."""
+        said = {
+            Detail.TAGS: self.tags,
+            Detail.ANNOTATIONS: self.annotations,
+            Detail.DESCRIPTION: self.description,
+            Detail.CONTENT_TYPE: self.content_type,
+            Detail.EXPIRY: self.expires_at,
+        }
+        return frozenset(detail for detail, value in said.items() if value)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its tags and annotations: what :attr:`Marks.tags` keeps."""
+        return tuple(sorted({*self.tags, *self.annotations}))
+
+    def differing(self, shown: "Details") -> frozenset[Detail]:
+        """Which of what is asked for here does not stand there so; an expiry is compared in whole seconds."""
+        differ = {
+            Detail.TAGS: not self.tags.items() <= shown.tags.items(),
+            Detail.ANNOTATIONS: not self.annotations.items() <= shown.annotations.items(),
+            Detail.DESCRIPTION: self.description != shown.description,
+            Detail.CONTENT_TYPE: self.content_type != shown.content_type,
+            Detail.EXPIRY: _second(self.expires_at) != _second(shown.expires_at),
+        }
+        return frozenset(detail for detail in self.asked if differ[detail])
+
+
+NO_DETAILS = Details()
+
+
+def _second(moment: datetime | None) -> int | None:
+    return int(moment.timestamp()) if moment else None
+
+
+def others(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags, labels or annotations that are not Keyturn's own marks: what :class:`Details` tells."""
+    return {name: text for name, text in tags.items() if not name.startswith(OWN_PREFIX)}
+
+
+def tag_changes(there: Mapping[str, str], asked: Mapping[str, str], before: Iterable[str]) -> dict[str, str | None]:
+    """What is to be laid over the tags that are ``there`` so that those ``asked`` for stand; None removes one.
+
+    ``before`` are the names that Keyturn has set (:attr:`Marks.tags`): of these alone what nobody asks for is removed.
+    """
+    gone: dict[str, str | None] = {name: None for name in before if name in there and name not in asked}
+    return gone | {name: text for name, text in asked.items() if there.get(name) != text}
 
 
 @dataclass(frozen=True)
@@ -29,6 +107,8 @@ class Marks:
     when the hub made that version, by its own clock: it tells the version from another of the same number, after the
     secret was removed and written anew, or the hub restored; None in marks of an older release. ``catalogue`` is the
     id of the catalogue that made the copy, empty in such marks too. ``adopted`` says that somebody else had made it.
+    ``tags`` are the names of the tags and annotations that Keyturn has set from the catalogue, without spaces, so that
+    one that the catalogue asks for no more is removed, and nobody else's ever is.
     """
 
     source: str
@@ -38,6 +118,7 @@ class Marks:
     created_at: datetime | None = None
     catalogue: str = ""
     adopted: bool = False
+    tags: tuple[str, ...] = ()
 
     @property
     def source_tag(self) -> str:
@@ -63,7 +144,8 @@ class Marks:
             return None
         shape = next((one for one in said if one != ADOPTED), "")
         digest, catalogue = tags.get(TAG_FINGERPRINT, ""), tags.get(TAG_CATALOGUE, "")
-        return Marks(path, int(version), digest, shape, created_at, catalogue, ADOPTED in said)
+        named = tuple(tags.get(TAG_TAGS, "").split())
+        return Marks(path, int(version), digest, shape, created_at, catalogue, ADOPTED in said, named)
 
     def to_tags(self) -> dict[str, str]:
         """The tags, for stores whose tags are plain key and value pairs."""
@@ -72,6 +154,7 @@ class Marks:
             TAG_SOURCE: self.source_tag,
             TAG_FINGERPRINT: self.fingerprint,
             **({TAG_CATALOGUE: self.catalogue} if self.catalogue else {}),
+            **({TAG_TAGS: " ".join(self.tags)} if self.tags else {}),
         }
 
     def beside(self) -> dict[str, str]:
@@ -87,6 +170,7 @@ class Copy:
     own it. ``intact`` is False when the store shows that what it serves is not what Keyturn wrote last
     (another current version, disabled, scheduled for deletion), so the value must be written again. ``outdated``
     is True where the store's settings would have the same text stand otherwise, as for another reader of a file.
+    ``details`` are what stands beside it, without Keyturn's own marks; None where this look does not tell.
     """
 
     name: str
@@ -94,6 +178,7 @@ class Copy:
     marks: Marks | None
     intact: bool = True
     outdated: bool = field(default=False, kw_only=True)
+    details: Details | None = field(default=None, kw_only=True, compare=False)
 
 
 class Lack(StrEnum):
@@ -131,13 +216,21 @@ class Store(Protocol):
         """
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
     ) -> Copy:
         """Create the secret, or give it a new version, with ``marks``; the answer is what is served now.
 
         ``found`` is what :meth:`find` said, so that no call is spent asking again. Writing what the store
-        already holds under the same marks adds no version. Whether Keyturn may overwrite an unowned
-        secret is decided by the caller. ``expires_at`` is when the value ends by itself: shown by stores that can.
+        already holds under the same marks and details adds no version. Whether Keyturn may overwrite an unowned
+        secret is decided by the caller. Afterwards all ``details`` stand that the store can show; what others have
+        set beside them stays.
+        """
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Lay ``marks`` and ``details`` beside a copy, without a new version and without touching its value.
+
+        Safe to repeat after a crash at any point: the marks go last. Raises UnsupportedOperation, before anything is
+        changed, for what takes a new version there: then it is to be written.
         """
 
     def read(self, remote: str) -> Sensitive:
@@ -176,7 +269,7 @@ class Store(Protocol):
 class Creates(Protocol):
     """What a store has besides where it can make a new copy without being told first what is there."""
 
-    def create(self, remote: str, value: Sensitive, marks: Marks, *, expires_at: datetime | None = None) -> Copy:
+    def create(self, remote: str, value: Sensitive, marks: Marks, *, details: Details = NO_DETAILS) -> Copy:
         """Make a secret of a name that nobody has, in as few calls as the service allows; what is served then.
 
         The answer is the service's own word: it has said that it keeps this value, or it was read back. Raises

@@ -9,7 +9,6 @@ another one is current, somebody else wrote the value, with or without a descrip
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from keyturn.core.errors import Invalid, Locked
@@ -17,16 +16,19 @@ from keyturn.core.names import AWS_PARAMETER_STORE, LIMITS
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import (
     MANAGED_BY,
+    NO_DETAILS,
     TAG_CATALOGUE,
     TAG_FINGERPRINT,
     TAG_MANAGED_BY,
     TAG_SOURCE,
     TAG_VERSION,
     Copy,
+    Details,
     Lack,
     Marks,
 )
 from keyturn.providers.aws import SDK_CONFIG, AwsSettings, field, opening, translated
+from keyturn.providers.limits import only_written_whole
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -102,12 +104,12 @@ class AwsParameterStore:
         return self._described("list", "*", [])
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
     ) -> Copy:
         """Create the parameter or give it a new version, with the marks in the same call.
 
         Where somebody else wrote meanwhile, the marks name the wrong version, and it is written once more.
-        ``expires_at`` is not shown: Parameter Store's expiration policy would delete the parameter.
+        An expiry is not shown: Parameter Store's expiration policy would delete the parameter.
         """
         self._check(remote, value, marks)
         if found and found.intact and found.marks == marks:
@@ -118,6 +120,10 @@ class AwsParameterStore:
             if found.marks is None:
                 self._client.add_tags_to_resource(ResourceType="Parameter", ResourceId=remote, Tags=_tags())
             return self._update(remote, value, marks, int(found.version_id) + 1)
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Raises UnsupportedOperation: this store is written whole."""
+        raise only_written_whole(self._named(remote))
 
     def read(self, remote: str) -> Sensitive:
         """The value served now. Raises NotFound."""

@@ -8,16 +8,16 @@ tried twice. Source: "PutSecretValue", "UpdateSecretVersionStage" and "ListSecre
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.core.errors import Invalid, NotFound, Taken
 from keyturn.core.names import AWS_SECRETS_MANAGER, too_large
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import TAG_MANAGED_BY, Copy, Lack, Marks
+from keyturn.core.stores import NO_DETAILS, TAG_MANAGED_BY, Copy, Details, Lack, Marks
 from keyturn.providers.aws import SDK_CONFIG, AwsSettings, field, from_code, opening, translated
 from keyturn.providers.aws_versions import ERASE, FORGET, PAST, AwsVersions, RegionalClients
-from keyturn.providers.limits import StoreLimits
+from keyturn.providers.limits import StoreLimits, only_written_whole
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -104,7 +104,7 @@ class AwsSecretsManager:
         return self._listed([])
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
     ) -> Copy:
         """Create the secret or give it a new version, then its tags; other tags stay.
 
@@ -122,7 +122,7 @@ class AwsSecretsManager:
                 self._update(written, value, marks, found)
         return written
 
-    def create(self, remote: str, value: Sensitive, marks: Marks, *, expires_at: datetime | None = None) -> Copy:
+    def create(self, remote: str, value: Sensitive, marks: Marks, *, details: Details = NO_DETAILS) -> Copy:
         """Make it in one call, which AWS refuses where the name is taken. Raises Taken.
 
         AWS says which version it has made, and the id of that one stands for this value and these marks.
@@ -138,6 +138,10 @@ class AwsSecretsManager:
         if answer is None or answer.get("VersionId") != written.version_id:
             raise Taken("write", self._named(remote), "a secret of that name is there", "Look at it before writing")
         return written
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Raises UnsupportedOperation: this store is written whole."""
+        raise only_written_whole(self._named(remote))
 
     def read(self, remote: str) -> Sensitive:
         """The value served now. Raises NotFound, also where the secret is scheduled for deletion."""

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -27,10 +26,11 @@ from requests.utils import get_environ_proxies
 from keyturn.core.errors import Conflict, Denied, Invalid, Locked, Taken, UnsupportedOperation
 from keyturn.core.names import AZURE_KEY_VAULT, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import TAG_MANAGED_BY, Copy, Lack, Marks
+from keyturn.core.stores import NO_DETAILS, TAG_MANAGED_BY, Copy, Details, Lack, Marks
 from keyturn.providers import azure
 from keyturn.providers.azure_copies import FIRST_PAGE, Found, created, described, listed, page
 from keyturn.providers.azure_versions import BEING_DELETED, DISABLED, AzureVersions
+from keyturn.providers.limits import only_written_whole
 from keyturn.providers.side_by_side import read_side_by_side
 
 RECOVERABLE: Final = "ObjectIsDeletedButRecoverable"
@@ -129,7 +129,7 @@ class AzureKeyVault:
         return (listed(entry) for entry in self._entries())
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
     ) -> Copy:
         """Set value, marks and expiry in one call, and keep the tags and content type that others gave.
 
@@ -143,9 +143,9 @@ class AzureKeyVault:
             if settled and (same := self._same(remote, value, marks)) is not None:
                 return same
             known = found if found is None or isinstance(found, Found) else self._find(remote)
-            return self._set(remote, value, marks, known, expires_at)
+            return self._set(remote, value, marks, known, details)
 
-    def create(self, remote: str, value: Sensitive, marks: Marks, *, expires_at: datetime | None = None) -> Copy:
+    def create(self, remote: str, value: Sensitive, marks: Marks, *, details: Details = NO_DETAILS) -> Copy:
         """Look, since Key Vault refuses only the names of deleted secrets; then set it. Raises Taken.
 
         Key Vault answers with what it keeps, value and tags, and that is compared.
@@ -160,7 +160,7 @@ class AzureKeyVault:
                     value.reveal(),
                     tags=marks.to_tags(),
                     content_type=self._content_type,
-                    expires_on=expires_at,
+                    expires_on=details.expires_at,
                 )
             except ResourceExistsError:
                 raise Taken("write", self._full(remote), "a deleted secret has that name", LOOK) from None
@@ -168,6 +168,10 @@ class AzureKeyVault:
         if made.marks != marks or not made.intact or secret.value != value.reveal():
             raise Conflict("write", self._full(remote), "it serves something else than was written", LOOK)
         return made
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Raises UnsupportedOperation: this store is written whole."""
+        raise only_written_whole(self._full(remote))
 
     def read(self, remote: str) -> Sensitive:
         """The value served now. Raises NotFound, also where the secret is disabled or deleted."""
@@ -275,15 +279,13 @@ class AzureKeyVault:
                 return Found(remote, served.version_id, marks, False, served.tags, served.content_type)
         return served
 
-    def _set(
-        self, remote: str, value: Sensitive, marks: Marks, known: Found | None, expires_at: datetime | None
-    ) -> Copy:
+    def _set(self, remote: str, value: Sensitive, marks: Marks, known: Found | None, details: Details) -> Copy:
         for pause in PAUSES:
             tags = self._tags(remote, known, marks)
             content_type = (known.content_type if known else None) or self._content_type
             try:
                 secret = self._client.set_secret(
-                    remote, value.reveal(), tags=tags, content_type=content_type, expires_on=expires_at
+                    remote, value.reveal(), tags=tags, content_type=content_type, expires_on=details.expires_at
                 )
             except ResourceExistsError as error:
                 if azure.service_code(error) == RECOVERABLE:

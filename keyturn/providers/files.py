@@ -11,16 +11,15 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from typing import Any, Final, Literal
 
 from keyturn.core.dotenv import Dotenv, Reader
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.names import FILE
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Copy, Lack, Marks
+from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks
 from keyturn.providers.directory import content, draft_name, filled, identity, only_writer, replace
-from keyturn.providers.limits import StoreLimits
+from keyturn.providers.limits import StoreLimits, only_written_whole
 
 PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
@@ -74,7 +73,7 @@ class Files:
         return iter([copy for copy in found if copy is not None])
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
     ) -> Copy:
         """Replace the file whole, after the marks of what is to come; whoever reads sees the old text or the new."""
         self._limits.check(remote, value)
@@ -92,6 +91,10 @@ class Files:
                 os.rename(draft_name(remote), remote, src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)
         return Copy(remote, _version(written), marks)
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Raises UnsupportedOperation: this store is written whole."""
+        raise only_written_whole(self._named(remote))
 
     def read(self, remote: str) -> Sensitive:
         """The text that was written, byte for byte; of a file that somebody else wrote, its content. NotFound."""

@@ -13,7 +13,7 @@ Quotas per project and minute: 90,000 accesses, 600 reads, 600 writes (source: "
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from typing import Any, Final, Literal, TypeVar
 
@@ -25,13 +25,24 @@ from google.cloud.secretmanager_v1.types import Secret, SecretVersion
 from keyturn.core import errors
 from keyturn.core.names import GCP_SECRET_MANAGER, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import MANAGED_BY, TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_VERSION, Copy, Lack, Marks
+from keyturn.core.stores import (
+    MANAGED_BY,
+    NO_DETAILS,
+    TAG_FINGERPRINT,
+    TAG_MANAGED_BY,
+    TAG_VERSION,
+    Copy,
+    Details,
+    Lack,
+    Marks,
+)
 from keyturn.providers import gcp_copies
 from keyturn.providers.gcp_copies import OURS, Seen, last, listed, seen
 from keyturn.providers.gcp_errors import from_gcp
 from keyturn.providers.gcp_past import GcpPast
 from keyturn.providers.gcp_versions import DESTROY, ENABLED, NOT_DESTROYED, to_retire
 from keyturn.providers.gcp_wire import crc32c, loopback_transport
+from keyturn.providers.limits import only_written_whole
 from keyturn.providers.side_by_side import read_side_by_side
 
 DEADLINE: Final = 10.0
@@ -104,11 +115,11 @@ class GcpSecretManager:
         return self._list("")
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
     ) -> Copy:
         """Add a version unless the latest holds the value already, record the marks, and retire older versions.
 
-        Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. ``expires_at`` is
+        Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. An expiry is
         not shown: when a secret of Google's expires, it is deleted.
         """
         self._check(remote, value)
@@ -126,7 +137,7 @@ class GcpSecretManager:
         self._retire(written, added)
         return written
 
-    def create(self, remote: str, value: Sensitive, marks: Marks, *, expires_at: datetime | None = None) -> Copy:
+    def create(self, remote: str, value: Sensitive, marks: Marks, *, details: Details = NO_DETAILS) -> Copy:
         """Make the secret, which Google refuses where the name is taken; then its version, and the marks. Raises Taken.
 
         Google says that it has compared the value with its checksum. Where it does not, the value is read back.
@@ -144,6 +155,10 @@ class GcpSecretManager:
         if not checked and self._access(remote, number, "write") != value.reveal().encode():
             raise errors.Conflict("write", self._named(remote), "it serves another value than was written")
         return self._record(made, marks, number)
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Raises UnsupportedOperation: this store is written whole."""
+        raise only_written_whole(self._named(remote))
 
     def read(self, remote: str) -> Sensitive:
         """The latest version's value, its checksum verified. NotFound also where that version isn't enabled."""

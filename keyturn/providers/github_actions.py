@@ -24,9 +24,9 @@ from nacl.public import PublicKey, SealedBox
 from keyturn.core.errors import Conflict, Invalid, NotFound, Unavailable, UnsupportedOperation
 from keyturn.core.names import GITHUB_ACTIONS
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Copy, Lack, Marks
+from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks
 from keyturn.providers.github_calls import GitHubCalls
-from keyturn.providers.limits import StoreLimits
+from keyturn.providers.limits import StoreLimits, only_written_whole
 
 MARKS_PREFIX: Final = "KEYTURN_MARKS_"
 UPDATED_AT: Final = "updated_at"
@@ -88,7 +88,7 @@ class GitHubActions:
             yield _copy(secret["name"], secret, notes.get(MARKS_PREFIX + secret["name"]))
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
     ) -> Copy:
         """Seal the value and put it there, unless it is there already, then note the marks."""
         self._limits.check(remote, value)
@@ -100,6 +100,10 @@ class GitHubActions:
             updated_at = self._update(remote, value, marks, found)
         self._note(remote, marks, updated_at, there=found is None or found.marks is not None)
         return Copy(remote, updated_at, marks)
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Raises UnsupportedOperation: this store is written whole."""
+        raise only_written_whole(self._named(remote))
 
     def read(self, remote: str) -> Sensitive:
         """Raises UnsupportedOperation: GitHub gives values to workflows alone."""

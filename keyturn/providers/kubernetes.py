@@ -13,14 +13,13 @@ there, keys that others had put into it are lost.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Invalid, NotFound
 from keyturn.core.fingerprint import shown
 from keyturn.core.names import KUBERNETES, too_large
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, Copy, Lack, Marks
+from keyturn.core.stores import MANAGED_BY, NO_DETAILS, TAG_MANAGED_BY, Copy, Details, Lack, Marks
 from keyturn.providers import kubernetes_values as values
 from keyturn.providers.kubernetes_calls import APPLY, JSON, MANAGER, MANY, MERGE, ONE, Doing, Namespace, settings_for
 from keyturn.providers.kubernetes_marks import (
@@ -38,7 +37,7 @@ from keyturn.providers.kubernetes_marks import (
 )
 from keyturn.providers.kubernetes_past import UNNOTED, finalizers, noted, outlived, past
 from keyturn.providers.kubernetes_restart import restart_users
-from keyturn.providers.limits import StoreLimits
+from keyturn.providers.limits import StoreLimits, only_written_whole
 from keyturn.providers.side_by_side import read_side_by_side
 
 READERS: Final = 8
@@ -116,11 +115,11 @@ class Kubernetes:
         return (copy for copy, leaving in self._listed(field_selector=MANAGEABLE) if not leaving)
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
     ) -> Copy:
         """Create the Secret or change its data, marks and data in one call, then restart its users where asked to.
 
-        Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. ``expires_at`` is
+        Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. An expiry is
         not shown: a Secret has no place for it.
         """
         entries = self._entries(remote, value)
@@ -130,6 +129,10 @@ class Kubernetes:
         plan = _Write(entries, marks, self._restart_for(known, marks))
         written = self._create(remote, plan) if known is None else self._update(known, plan)
         return self._restarted(written) if self._restart and written.restart_for else written
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Raises UnsupportedOperation: this store is written whole."""
+        raise only_written_whole(self._named(remote))
 
     def read(self, remote: str) -> Sensitive:
         """The value served now; with ``merge``, of our keys alone. Raises NotFound, and Invalid for binary data."""

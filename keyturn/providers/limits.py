@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from keyturn.core.errors import Invalid
+from keyturn.core.errors import Invalid, UnsupportedOperation
 from keyturn.core.names import illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
 
@@ -29,3 +29,8 @@ class StoreLimits:
             problem = "it holds what is no character"
         if problem:
             raise Invalid("write", f"{self.store}:{remote}", problem, "Nothing was written")
+
+
+def only_written_whole(name: str) -> UnsupportedOperation:
+    """What is raised where nothing beside a copy can be changed without writing the copy."""
+    return UnsupportedOperation("label", name, "what stands beside a copy is written with it", "Write the copy")

@@ -19,8 +19,8 @@ from keyturn.core.fingerprint import payload
 from keyturn.core.hub import EXPIRES_AT
 from keyturn.core.names import VAULT, too_large
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import TAG_VERSION, Copy, Lack, Marks
-from keyturn.providers.limits import StoreLimits
+from keyturn.core.stores import NO_DETAILS, TAG_VERSION, Copy, Details, Lack, Marks
+from keyturn.providers.limits import StoreLimits, only_written_whole
 from keyturn.providers.vault_calls import Calls
 from keyturn.providers.vault_listing import VaultListing
 from keyturn.providers.vault_login import HubSettings
@@ -104,7 +104,7 @@ class VaultStore:
                     yield _copy(path, told)
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
     ) -> Copy:
         """A new version unless the newest is this value, then the marks. Raises Conflict when another was faster."""
         self._check(remote, value, marks)
@@ -113,8 +113,12 @@ class VaultStore:
         with self._told("write", remote):
             fields = fields_of(value)
             version = self._serving(remote, fields, marks, found) or self._put(remote, fields, marks, found)
-            self._mark(remote, {**_tags(marks, version, fields, value), EXPIRES_AT: _shown(expires_at)})
+            self._mark(remote, {**_tags(marks, version, fields, value), EXPIRES_AT: _shown(details.expires_at)})
         return Copy(remote, str(version), marks)
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Raises UnsupportedOperation: this store is written whole."""
+        raise only_written_whole(self._named(remote))
 
     def read(self, remote: str) -> Sensitive:
         """The newest version's text. Raises NotFound, also where that version is deleted or destroyed."""

@@ -11,7 +11,7 @@ from keyturn.core.hub import EXPIRES_AT, HubSecret
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.mapping import Unfit
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Copy, Creates, Lack, Marks
+from keyturn.core.stores import Copy, Creates, Details, Lack, Marks
 from keyturn.rotation.ahead import copy_version, insist_on_newest, ledger_versions, overtake
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.missing import missing, remedies
@@ -153,7 +153,7 @@ def create(keyturn: Keyturn, wanted: HubSecret, destination: Destination, making
     text = text_of(wanted, destination)
     check_fits(keyturn, destination, text)
     marks = marked(keyturn, wanted, destination, text)
-    making.create(destination.name, text, marks, expires_at=wanted.marked(EXPIRES_AT))
+    making.create(destination.name, text, marks, details=details_of(wanted))
     return outcome(destination, CopyState.CREATED, marks)
 
 
@@ -267,6 +267,11 @@ def marked(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: 
     )
 
 
+def details_of(wanted: HubSecret) -> Details:
+    """What is to stand beside the copy of this version."""
+    return Details(expires_at=wanted.marked(EXPIRES_AT))
+
+
 def ours(keyturn: Keyturn, marks: Marks) -> bool:
     """Whether this catalogue has made the copy, or one that has no id of its own: that is taken over when written."""
     return marks.catalogue in (*UNCLAIMED, keyturn.catalogue.id)
@@ -304,7 +309,7 @@ def write(
     """Give the destination the new value."""
     store = keyturn.open_store(destination.store)
     check_fits(keyturn, destination, value)
-    store.write(destination.name, value, marks, found, expires_at=wanted.marked(EXPIRES_AT))
+    store.write(destination.name, value, marks, found, details=details_of(wanted))
     return outcome(destination, CopyState.UPDATED if found else CopyState.CREATED, marks)
 
 

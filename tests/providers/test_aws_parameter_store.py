@@ -19,7 +19,7 @@ from deployments.local.ports import free_port
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
 from keyturn.core.names import AWS_PARAMETER_STORE
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Copy, Marks
+from keyturn.core.stores import Copy, Details, Marks
 from keyturn.providers.aws_parameter_store import AwsParameterStore
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.support import local_aws
@@ -313,7 +313,7 @@ class TestAwsParameterStore(AwsContract):
 
     def test_an_end_deletes_nothing(self, store: AwsParameterStore, raw: Any, remote: str) -> None:
         value = fresh_value()
-        store.write(remote, value, marks_for(value), None, expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+        store.write(remote, value, marks_for(value), None, details=Details(expires_at=datetime(2020, 1, 1, tzinfo=UTC)))
         assert not described(raw, remote).get("Policies")
 
     def test_more_versions_than_aws_keeps_are_written(self, store: AwsParameterStore, remote: str) -> None:

@@ -48,7 +48,7 @@ from keyturn.core.errors import (
     UnsupportedOperation,
 )
 from keyturn.core.names import AZURE_KEY_VAULT
-from keyturn.core.stores import Copy, Marks
+from keyturn.core.stores import Copy, Details, Marks
 from keyturn.providers import azure, azure_key_vault
 from keyturn.providers.azure_key_vault import AzureKeyVault
 from tests.contracts.store import Raw, StoreContract, assert_gone, assert_silent, fresh_value, marks_for, put
@@ -311,7 +311,7 @@ class TestAzureKeyVault(AzureContract):
         self, store: AzureKeyVault, remote: str, raw: SecretClient
     ) -> None:
         value, end = fresh_value(), datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
-        store.write(remote, value, marks_for(value), None, expires_at=end)
+        store.write(remote, value, marks_for(value), None, details=Details(expires_at=end))
         assert raw.get_secret(remote).properties.expires_on == end
         put(store, remote, fresh_value(), version=2)
         assert raw.get_secret(remote).properties.expires_on is None
@@ -388,7 +388,7 @@ class TestAzureKeyVault(AzureContract):
         self, opened: Open, remote: str, raw: SecretClient
     ) -> None:
         value, end = fresh_value(), datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
-        opened(content_type="application/json").create(remote, value, marks_for(value), expires_at=end)
+        opened(content_type="application/json").create(remote, value, marks_for(value), details=Details(expires_at=end))
         properties = raw.get_secret(remote).properties
         assert (properties.content_type, properties.expires_on) == ("application/json", end)
 

@@ -26,7 +26,7 @@ from deployments.local.ports import free_port
 from keyturn.core import errors
 from keyturn.core.names import GCP_SECRET_MANAGER
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_SOURCE, TAG_VERSION, Copy, Marks, Store
+from keyturn.core.stores import TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_SOURCE, TAG_VERSION, Copy, Details, Marks, Store
 from keyturn.providers.gcp_errors import from_gcp
 from keyturn.providers.gcp_secret_manager import MOST_RETIRED, GcpSecretManager
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
@@ -310,7 +310,9 @@ def test_when_the_value_ends_is_not_shown(
     store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
 ) -> None:
     value = fresh_value()
-    store.write(remote, value, marks_for(value), None, expires_at=datetime.now(UTC) + timedelta(days=1))
+    store.write(
+        remote, value, marks_for(value), None, details=Details(expires_at=datetime.now(UTC) + timedelta(days=1))
+    )
     assert "expire_time" not in raw(client, remote)
 
 

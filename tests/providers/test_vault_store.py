@@ -16,7 +16,7 @@ from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.fingerprint import payload
 from keyturn.core.names import VAULT
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import Copy, Marks
+from keyturn.core.stores import Copy, Details, Marks
 from keyturn.providers.vault_store import VaultStore
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.providers.test_vault_listing import LikeVault
@@ -250,7 +250,7 @@ class TestVaultStore(VaultContract):
         self, store: VaultStore, remote: str, metadata: Any
     ) -> None:
         value, ends = fresh_value(), datetime(2030, 1, 1, 2, tzinfo=UTC) + timedelta(minutes=5)
-        store.write(remote, value, marks_for(value), None, expires_at=ends)
+        store.write(remote, value, marks_for(value), None, details=Details(expires_at=ends))
         assert metadata(remote)["custom_metadata"]["keyturn-expires-at"] == "2030-01-01T02:05:00+00:00"
         put(store, remote, fresh_value(), version=2)
         assert "keyturn-expires-at" not in metadata(remote)["custom_metadata"]

@@ -1,14 +1,13 @@
 """A store in memory, for tests whose subject is something else. It passes the store's contract."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from keyturn.core.errors import Invalid, NotFound, Taken
 from keyturn.core.names import AWS_SECRETS_MANAGER, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Copy, Lack, Marks
+from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks, tag_changes
 
 
 @dataclass
@@ -20,6 +19,7 @@ class Kept:
     written: int = 0
     forgotten: int = 0
     """How many of the first values are gone."""
+    details: Details = NO_DETAILS
 
     @property
     def past(self) -> dict[str, Sensitive]:
@@ -32,17 +32,35 @@ class Kept:
         self.forgotten = len(self.values) - 1
         self.values[:-1] = [Sensitive("")] * self.forgotten
 
+    def lay(self, marks: Marks, details: Details) -> None:
+        """Marks and details, over those that others have set."""
+        before, known = self.marks.tags if self.marks else (), self.details
+        self.details = Details(
+            _laid(known.tags, details.tags, before),
+            _laid(known.annotations, details.annotations, before),
+            details.description or known.description,
+            details.content_type or known.content_type,
+            details.expires_at or known.expires_at,
+        )
+        self.marks = marks
+
     def copy(self, name: str) -> Copy:
         """As the port describes it."""
-        return Copy(name, str(len(self.values)), self.marks, intact=self.written == len(self.values))
+        intact = self.written == len(self.values)
+        return Copy(name, str(len(self.values)), self.marks, intact, details=self.details)
+
+
+def _laid(there: Mapping[str, str], asked: Mapping[str, str], before: Sequence[str]) -> dict[str, str]:
+    laid = {**there, **tag_changes(there, asked, before)}
+    return {name: text for name, text in laid.items() if text is not None}
 
 
 class MemoryStore:
     """A :class:`keyturn.core.stores.Store` with the names and sizes of ``kind``.
 
-    ``down`` is raised from every call while it is set, ``refuses`` from writes; ``writes`` counts new versions. While
-    ``forgets`` is False, old values stay as in a service that can't remove them, and while ``erases`` is, a secret
-    that was erased can still be restored.
+    ``down`` is raised from every call while it is set, ``refuses`` from writes; ``writes`` counts new versions, and
+    ``labels`` what was laid beside a copy without one. While ``forgets`` is False, old values stay as in a service
+    that can't remove them, and while ``erases`` is, a secret that was erased can still be restored.
     """
 
     lacks: frozenset[Lack] = frozenset()
@@ -55,6 +73,7 @@ class MemoryStore:
         self.forgets = True
         self.erases = True
         self.writes = 0
+        self.labels = 0
         self._secrets: dict[str, Kept] = {}
         self._lock = threading.RLock()
 
@@ -76,9 +95,9 @@ class MemoryStore:
         yield from copies
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, expires_at: datetime | None = None
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
     ) -> Copy:
-        """A new version, unless the same one is served under the same marks."""
+        """A new version, unless the same one is served under the same marks and details."""
         if flaw := illegal_name(self.kind, remote) or too_large(self.kind, len(value.reveal().encode())):
             raise Invalid("write", f"{self.name}:{remote}", flaw)
         if not value:
@@ -87,19 +106,29 @@ class MemoryStore:
             raise self.refuses
         with self._open() as secrets:
             kept = secrets.setdefault(remote, Kept([], None))
-            if kept.copy(remote).intact and kept.marks == marks:
+            if kept.copy(remote).intact and kept.marks == marks and not details.differing(kept.details):
                 return kept.copy(remote)
             kept.values.append(value)
-            kept.marks, kept.written = marks, len(kept.values)
+            kept.lay(marks, details)
+            kept.written = len(kept.values)
             self.writes += 1
             return kept.copy(remote)
 
-    def create(self, remote: str, value: Sensitive, marks: Marks, *, expires_at: datetime | None = None) -> Copy:
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """What stands beside it, without a new version."""
+        if self.refuses:
+            raise self.refuses
+        with self._open() as secrets:
+            secrets[remote].lay(marks, details)
+            self.labels += 1
+            return secrets[remote].copy(remote)
+
+    def create(self, remote: str, value: Sensitive, marks: Marks, *, details: Details = NO_DETAILS) -> Copy:
         """The first version of a new name. Raises Taken."""
         with self._open() as secrets:
             if remote in secrets:
                 raise Taken("write", f"{self.name}:{remote}", "the name is taken")
-            return self.write(remote, value, marks, None, expires_at=expires_at)
+            return self.write(remote, value, marks, None, details=details)
 
     def read(self, remote: str) -> Sensitive:
         """The value served now."""

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from keyturn.core.names import LIMITS, Limits
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import Detail, Details
 from keyturn.settings.fields import Duration, Model
 
 System = tuple[str, ...]
@@ -38,6 +39,9 @@ class StoreBase(Model):
     )
     """What the adapter is not opened with."""
 
+    TAKES: ClassVar[frozenset[Detail]] = frozenset()
+    """What it can show beside a copy."""
+
     @property
     def system(self) -> System:
         """What tells this system from every other."""
@@ -50,4 +54,13 @@ class StoreBase(Model):
 
     def refuses_value(self, value: Sensitive) -> str | None:
         """Why a value can't be written there for what is in it, in words that show nothing of it; None where it can."""
+        return None
+
+    def refuses_details(self, details: Details) -> str | None:
+        """Why these can't stand beside a copy there: what it lacks, by name, or breaks; None where they can.
+
+        A store with limits of its own asks this first.
+        """
+        if lacking := details.asked - self.TAKES:
+            return f"{getattr(self, 'kind', 'this store')} keeps no {' and no '.join(sorted(lacking))} beside a secret"
         return None
