@@ -22,7 +22,7 @@ _SIGN_IN: Final = "Set GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth appli
 _GRANT: Final = "Grant roles/secretmanager.admin on the project to the account in use, and enable the API"
 _AGAIN: Final = "Run again: it starts from the present state"
 _CHECK: Final = "Check the project, the name, the size and the store's settings"
-_LOCATIONS: Final = f"{_AGAIN}. Where a policy of the organization names locations, set replication to some of them"
+_LOCATIONS: Final = f"{_AGAIN}. Where the organization's policy names locations, set location, or replication, to some"
 
 _MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], type[KeyturnError], str, str], ...]] = (
     ((auth.DefaultCredentialsError, auth.RefreshError), Denied, "no usable Google credentials", _SIGN_IN),

@@ -8,6 +8,9 @@ Versions older than the two newest are disabled after both; what a crash leaves 
 What the service can't do: a version that somebody else adds, disables or destroys leaves no trace on the secret, so
 :meth:`GcpSecretManager.managed` can't see it and :meth:`GcpSecretManager.find` can; and deletion is final.
 Quotas per project and minute: 90,000 accesses, 600 reads, 600 writes (source: "Quotas and limits").
+
+Regional secrets are another collection of the project: they are kept, and their values pass, in one location alone,
+which has an endpoint of its own and no replication (source: "Data residency and regional secrets").
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +22,6 @@ from typing import Any, Final, Literal, TypeVar
 
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
-from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.types import Secret, SecretVersion
 
 from keyturn.core import errors
@@ -41,7 +43,7 @@ from keyturn.providers.gcp_copies import OURS, Seen, last, listed, seen
 from keyturn.providers.gcp_errors import from_gcp
 from keyturn.providers.gcp_past import GcpPast
 from keyturn.providers.gcp_versions import DESTROY, ENABLED, NOT_DESTROYED, to_retire
-from keyturn.providers.gcp_wire import crc32c, loopback_transport
+from keyturn.providers.gcp_wire import crc32c, kept_at, open_client
 from keyturn.providers.limits import only_written_whole
 from keyturn.providers.side_by_side import read_side_by_side
 
@@ -59,11 +61,13 @@ _T = TypeVar("_T")
 
 
 class GcpSecretManager:
-    """The secrets of one project, as a :class:`keyturn.core.stores.Store`.
+    """The global secrets of one project, or its regional ones, as a :class:`keyturn.core.stores.Store`.
 
-    New secrets are kept in the locations of ``replication``, or where Google chooses. Every copy carries
-    ``annotations`` besides Keyturn's own, and Google deletes it ``ttl`` after its last write. ``old_versions`` says
-    what becomes of versions that are older than the two newest; a version that an alias stands for is left alone.
+    With a ``location`` they are the regional ones of that location, reached at its own endpoint; new ones are encrypted
+    with the key ``kms_key_name``, which is of the same location, or with Google's. Without it, new ones are kept in the
+    locations of ``replication``, or where Google chooses. Every copy carries ``annotations`` besides Keyturn's own, and
+    Google deletes it ``ttl`` after its last write. ``old_versions`` says what becomes of versions that are older than
+    the two newest; a version that an alias stands for is left alone.
     """
 
     lacks: frozenset[Lack] = frozenset({Lack.LISTED_CHANGES})
@@ -73,8 +77,10 @@ class GcpSecretManager:
         name: str,
         *,
         project: str,
+        location: str | None = None,
         endpoint: str | None = None,
         replication: Sequence[str] = (),
+        kms_key_name: str | None = None,
         annotations: Mapping[str, str] | None = None,
         ttl: timedelta | None = None,
         old_versions: Literal["keep", "disable", "destroy"] = "disable",
@@ -85,9 +91,8 @@ class GcpSecretManager:
         Raises Denied without credentials, and Invalid for an endpoint that isn't loopback or settings out of bounds.
         """
         self.name = name
-        self._project = f"projects/{project}"
-        replicas = [{"location": location} for location in replication]
-        self._replication = {"user_managed": {"replicas": replicas}} if replicas else {"automatic": {}}
+        self._parent = f"projects/{project}" + (f"/locations/{location}" if location else "")
+        self._kept = kept_at(replication, regional=location is not None, kms_key_name=kms_key_name)
         self._annotations = dict(annotations or {})
         self._expiry = {} if ttl is None else {"ttl": ttl}
         self._retires = old_versions != "keep"
@@ -98,8 +103,7 @@ class GcpSecretManager:
         if problem:
             raise errors.Invalid("open", name, problem, "Correct the store's settings")
         with self._translated("open"):
-            transport = None if endpoint is None else loopback_transport(endpoint, name)
-            self._client = SecretManagerServiceClient(transport=transport)
+            self._client = open_client(name, location, endpoint)
         self._past = GcpPast(self._client, self._call, self._pages, self._path, self._access, self._named)
 
     def find(self, remote: str) -> Copy | None:
@@ -204,7 +208,7 @@ class GcpSecretManager:
         return seen(remote, secret, self._latest(remote, doing))
 
     def _list(self, wanted: str) -> Iterator[Copy]:
-        request = {"parent": self._project, "filter": wanted, "page_size": PAGE_SIZE}
+        request = {"parent": self._parent, "filter": wanted, "page_size": PAGE_SIZE}
         for page in self._pages("list", None, self._client.list_secrets, request):
             yield from map(listed, page.secrets)
 
@@ -248,8 +252,8 @@ class GcpSecretManager:
         """A secret without versions and without a fingerprint, so that it counts as stale until it is complete."""
         ours = {key: text for key, text in marks.beside().items() if key != TAG_FINGERPRINT}
         annotations = {**self._annotations, **ours}
-        secret = {"replication": self._replication, "labels": {TAG_MANAGED_BY: MANAGED_BY}, "annotations": annotations}
-        request = {"parent": self._project, "secret_id": remote, "secret": secret | self._expiry}
+        secret = {**self._kept, "labels": {TAG_MANAGED_BY: MANAGED_BY}, "annotations": annotations}
+        request = {"parent": self._parent, "secret_id": remote, "secret": secret | self._expiry}
         return seen(remote, self._call("write", remote, self._client.create_secret, request), None)
 
     def _serves(self, before: Seen, value: Sensitive, marks: Marks) -> bool:
@@ -331,7 +335,7 @@ class GcpSecretManager:
     def _path(self, remote: str, doing: str) -> str:
         if problem := illegal_name(GCP_SECRET_MANAGER, remote):
             raise errors.Invalid(doing, self._named(remote), problem)
-        return f"{self._project}/secrets/{remote}"
+        return f"{self._parent}/secrets/{remote}"
 
     def _call(self, doing: str, remote: str | None, rpc: Callable[..., _T], request: Mapping[str, Any]) -> _T:
         with self._translated(doing, remote):

@@ -1,11 +1,14 @@
-"""The way to Secret Manager: an emulator's channel, no payloads in the SDK's log, and the checksum of values."""
+"""The way to Secret Manager: endpoints, an emulator's channel, no payloads in the SDK's log, checksums of values."""
 
 import ipaddress
 import logging
+from collections.abc import Sequence
 from functools import reduce
-from typing import Final
+from typing import Any, Final
 
 import grpc
+from google.api_core.client_options import ClientOptions
+from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 
 from keyturn.core.errors import Invalid
@@ -23,6 +26,25 @@ def crc32c(data: bytes) -> int:
     for byte in data:
         remainder = table[(remainder ^ byte) & 0xFF] ^ remainder >> 8
     return remainder ^ 0xFFFFFFFF
+
+
+def open_client(name: str, location: str | None, endpoint: str | None) -> SecretManagerServiceClient:
+    """The client of a location's own endpoint, of the global one, or of an emulator at ``endpoint``.
+
+    The global endpoint refuses regional names, and a regional one all others (source: "Regional endpoints").
+    """
+    if endpoint is not None:
+        return SecretManagerServiceClient(transport=loopback_transport(endpoint, name))
+    regional = f"secretmanager.{location}.rep.googleapis.com" if location else None
+    return SecretManagerServiceClient(client_options=ClientOptions(api_endpoint=regional))
+
+
+def kept_at(replication: Sequence[str], *, regional: bool, kms_key_name: str | None) -> dict[str, Any]:
+    """What a new secret says of where, and with which key, it is kept: a regional one tells no replication."""
+    if regional:
+        return {"customer_managed_encryption": {"kms_key_name": kms_key_name}} if kms_key_name else {}
+    replicas = [{"location": location} for location in replication]
+    return {"replication": {"user_managed": {"replicas": replicas}} if replicas else {"automatic": {}}}
 
 
 def loopback_transport(endpoint: str, name: str) -> SecretManagerServiceGrpcTransport:

@@ -264,6 +264,61 @@ def test_what_the_emulator_lacks_is_unimplemented_and_not_pretended(
         create(client, PARENT, new_id, {**AUTOMATIC, "topics": [{"name": "projects/p/topics/t"}]})
 
 
+# Regional secrets
+
+REGIONAL = f"{PARENT}/locations/europe-west3"
+KEY = "projects/keys/locations/europe-west3/keyRings/ring/cryptoKeys/key"
+
+
+def test_a_regional_secret_has_a_name_of_its_own_and_no_replication(
+    client: SecretManagerServiceClient, secret: Secret
+) -> None:
+    name = secret.name.rpartition("/")[2]
+    regional = create(client, REGIONAL, name, {"labels": {"of": name}})
+    elsewhere = create(client, f"{PARENT}/locations/us-central1", name, {"labels": {"of": name}})
+    number = secret.name.split("/")[1]
+    assert regional.name == f"projects/{number}/locations/europe-west3/secrets/{name}"
+    version = add(client, regional, b"regional")
+    assert version.name == f"{regional.name}/versions/1"
+    assert "replication_status" not in version
+    add(client, secret, b"global")
+    assert client.access_secret_version(name=f"{REGIONAL}/secrets/{name}/versions/latest").payload.data == b"regional"
+    assert client.access_secret_version(name=f"{secret.name}/versions/latest").payload.data == b"global"
+    listing = client.list_secrets(request={"parent": REGIONAL, "filter": f"labels.of={name}"})
+    assert [one.name for one in listing] == [regional.name]
+    assert listed(client, PROJECT, f"labels.of={name}") == []
+    client.delete_secret(name=regional.name)
+    assert client.get_secret(name=elsewhere.name) == elsewhere
+
+
+def test_a_regional_secret_is_encrypted_with_a_key_of_its_own_location(
+    client: SecretManagerServiceClient, new_id: str
+) -> None:
+    made = create(client, REGIONAL, new_id, {"customer_managed_encryption": {"kms_key_name": KEY}})
+    told = add(client, made).customer_managed_encryption.kms_key_version_name
+    assert told == f"{KEY}/cryptoKeyVersions/1"
+
+
+@pytest.mark.parametrize(
+    ("parent", "secret"),
+    [
+        pytest.param(REGIONAL, AUTOMATIC, id="a replication"),
+        pytest.param(f"{PARENT}/locations/europe", {}, id="no location"),
+        pytest.param(
+            f"{PARENT}/locations/us-central1",
+            {"customer_managed_encryption": {"kms_key_name": KEY}},
+            id="another location's key",
+        ),
+        pytest.param(PARENT, {}, id="a global one without replication"),
+    ],
+)
+def test_a_secret_that_does_not_fit_its_place_is_refused(
+    client: SecretManagerServiceClient, new_id: str, parent: str, secret: dict[str, Any]
+) -> None:
+    with pytest.raises(api.InvalidArgument):
+        create(client, parent, new_id, secret)
+
+
 def test_an_update_replaces_the_masked_fields_and_gives_a_new_etag(
     client: SecretManagerServiceClient, secret: Secret
 ) -> None:

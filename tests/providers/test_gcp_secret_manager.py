@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
+from google.auth.credentials import AnonymousCredentials
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient, SecretVersion
 from google.cloud.secretmanager_v1.types import Secret
 
@@ -128,6 +129,75 @@ class TestTheContractOnTheEmulator(StoreContract):
     @pytest.fixture
     def tampered(self, client: SecretManagerServiceClient) -> Raw:
         return lambda remote, value: add_by_hand(client, remote, value)
+
+
+REGION = "europe-west3"
+REGIONAL = f"projects/{PROJECT}/locations/{REGION}"
+
+
+class TestARegionalStore:
+    """Those cases of the contract in which names and places matter: the rest is the same code."""
+
+    joint, listing_lag, erase_lag = StoreContract.joint, 0, 0
+
+    @pytest.fixture
+    def store(self, opened: Open) -> GcpSecretManager:
+        return opened(location=REGION)
+
+    @pytest.fixture
+    def foreign(self, client: SecretManagerServiceClient) -> Raw:
+        def create(remote: str, value: str) -> None:
+            made = client.create_secret(request={"parent": REGIONAL, "secret_id": remote, "secret": {}})
+            client.add_secret_version(request={"parent": made.name, "payload": {"data": value.encode()}})
+
+        return create
+
+    test_found = StoreContract.test_a_created_secret_is_found_with_its_marks_and_intact
+    test_adopted = StoreContract.test_an_adopted_secret_gets_the_value_and_the_marks
+    test_listed = StoreContract.test_everything_lists_what_is_ours_and_what_is_not
+    test_written_again = StoreContract.test_a_deleted_secret_can_be_written_again
+    test_erased = StoreContract.test_what_is_erased_is_gone_with_its_past_and_its_name_is_free
+
+    def test_old_versions_are_read_disabled_and_forgotten(self, opened: Open, remote: str) -> None:
+        store, values = opened(location=REGION, old_versions="keep"), [fresh_value() for _ in range(3)]
+        for version, value in enumerate(values, 1):
+            put(store, remote, value, version)
+        assert store.past(remote) == {"1": values[0], "2": values[1]}
+        assert store.forget(remote) == ()
+        assert store.past(remote) == {}
+        assert store.read(remote) == values[2]
+
+    def test_a_global_secret_and_one_of_another_location_share_its_name_and_nothing_else(
+        self, store: GcpSecretManager, opened: Open, remote: str
+    ) -> None:
+        others, values = [opened(), opened(location="us-central1")], [fresh_value() for _ in range(3)]
+        for each, value in zip((store, *others), values, strict=True):
+            put(each, remote, value)
+        assert [each.read(remote) for each in (store, *others)] == values
+        store.erase(remote)
+        assert store.find(remote) is None
+        assert [each.read(remote) for each in others] == values[1:]
+
+    def test_a_new_copy_is_encrypted_with_the_stores_key(
+        self, opened: Open, client: SecretManagerServiceClient, remote: str
+    ) -> None:
+        key = f"projects/keys/locations/{REGION}/keyRings/ring/cryptoKeys/key"
+        value = fresh_value()
+        opened(location=REGION, kms_key_name=key).create(remote, value, marks_for(value))
+        made = client.get_secret(name=f"{REGIONAL}/secrets/{remote}")
+        assert made.customer_managed_encryption.kms_key_name == key
+
+
+@pytest.mark.parametrize(
+    ("location", "endpoint"),
+    [(REGION, "secretmanager.europe-west3.rep.googleapis.com"), (None, "secretmanager.googleapis.com")],
+)
+def test_without_an_emulator_the_endpoint_is_the_locations_own(
+    location: str | None, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("google.auth.default", lambda **_: (AnonymousCredentials(), PROJECT))  # type: ignore[no-untyped-call]
+    with closing(GcpSecretManager("gcp", project=PROJECT, location=location)) as store:
+        assert store._client.api_endpoint == endpoint
 
 
 @pytest.mark.skipif(not CLOUD_PROJECT, reason="KEYTURN_TEST_GCP_PROJECT is not set")

@@ -32,7 +32,7 @@ LEADING: Final = frozenset(
     {
         *("endpoint_url", "role_arn", "profile", "kms_key_id"),
         *("vault_url", "authority", "ca_file"),
-        *("project", "endpoint"),
+        *("project", "endpoint", "kms_key_name"),
         *("server", "token_file", "kubeconfig", "context", "namespace"),
         *("directory", "writes_per_second"),
     }

@@ -1,6 +1,8 @@
 """The rules for what a secret may carry.
 
 Sources: the comments of google/cloud/secretmanager/v1/resources.proto (labels, annotations, aliases, replication);
+"Enable customer-managed encryption keys for regional secrets" (the key is of the secret's own location); the answer
+"Secret.replication should not be provided." as users of external-secrets quote it;
 "Set up an expiry for a secret" (60 seconds to 100 years); "Delay destruction of secret versions" (1 to 1,000 days).
 """
 
@@ -23,6 +25,7 @@ _DAY: Final = 86_400
 
 _ANNOTATION_KEY: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _ALIAS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+_KMS_KEY: Final = re.compile(r"projects/[^/]+/locations/([^/]+)/keyRings/[^/]+/cryptoKeys/[^/]+")
 _RESERVED_ALIASES: Final = frozenset({"latest", "NEW"})
 
 
@@ -67,6 +70,21 @@ def check_aliases(aliases: Mapping[str, int], newest: int) -> None:
             invalid(f"Version alias [{alias}] names version {number}, which does not exist.")
 
 
+def check_place(secret: Pb, location: str) -> None:
+    """A global secret says where it is replicated to; a regional one never, and its key is of the same location."""
+    if not location:
+        check_replication(secret.replication)
+        if secret.HasField("customer_managed_encryption"):
+            unimplemented("secret.customer_managed_encryption of a global secret")
+        return
+    if secret.HasField("replication"):
+        invalid("Secret.replication should not be provided.")
+    if secret.HasField("customer_managed_encryption"):
+        key = _KMS_KEY.fullmatch(secret.customer_managed_encryption.kms_key_name)
+        if key is None or key[1] != location:
+            invalid(f"Field [secret.customer_managed_encryption] needs a key in the secret's location {location}.")
+
+
 def check_replication(replication: Pb) -> None:
     """Automatic, or user-managed with at least one location, each named once."""
     policy = replication.WhichOneof("replication")
@@ -99,9 +117,8 @@ def check_destroy_delay(secret: Pb) -> None:
 
 def check_supported(secret: Pb) -> None:
     """Refuse what the emulator would only pretend to do."""
-    for field in ("rotation", "customer_managed_encryption"):
-        if secret.HasField(field):
-            unimplemented(f"secret.{field}")
+    if secret.HasField("rotation"):
+        unimplemented("secret.rotation")
     for field in ("topics", "tags", "secret_type"):
         if getattr(secret, field):
             unimplemented(f"secret.{field}")

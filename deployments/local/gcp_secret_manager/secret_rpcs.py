@@ -8,7 +8,7 @@ from deployments.local.gcp_secret_manager import filters, rules
 from deployments.local.gcp_secret_manager.errors import Refused, failed_precondition, invalid
 from deployments.local.gcp_secret_manager.messages import Empty, ListSecretsResponse, Pb, Secret, fresh_etag, stamp
 from deployments.local.gcp_secret_manager.paging import LARGEST_PAGE, page
-from deployments.local.gcp_secret_manager.resource_names import read_project, read_secret, secret_name
+from deployments.local.gcp_secret_manager.resource_names import read_parent, read_secret, secret_name
 from deployments.local.gcp_secret_manager.state import State
 
 _UPDATABLE: Final = frozenset({"labels", "annotations", "version_aliases", "ttl", "expire_time", "version_destroy_ttl"})
@@ -16,10 +16,10 @@ _UPDATABLE: Final = frozenset({"labels", "annotations", "version_aliases", "ttl"
 
 def create_secret(state: State, request: Pb) -> Pb:
     """A new secret without versions. Output-only fields of the request are ignored."""
-    name = secret_name(read_project(request.parent), request.secret_id)
+    name = secret_name(read_parent(request.parent), request.secret_id)
     secret = Secret()
     secret.CopyFrom(request.secret)
-    rules.check_replication(secret.replication)
+    rules.check_place(secret, name.location)
     rules.settle_expiration(secret)
     _check(secret, newest=0)
     if state.find_secret(name):
@@ -54,11 +54,11 @@ def update_secret(state: State, request: Pb) -> Pb:
 
 
 def list_secrets(state: State, request: Pb, largest_page: int = LARGEST_PAGE) -> Pb:
-    """A page of the project's secrets, newest first."""
-    project = read_project(request.parent)
+    """A page of a project's global secrets, or of those of one location, newest first."""
+    home = read_parent(request.parent)
     wanted = filters.parse(request.filter, Secret)
-    answer = page(request, largest_page, lambda before: state.secrets(project, before), wanted)
-    total = 0 if request.filter else state.count_secrets(project)
+    answer = page(request, largest_page, lambda before: state.secrets(home, before), wanted)
+    total = 0 if request.filter else state.count_secrets(home)
     return ListSecretsResponse(secrets=answer.entries, next_page_token=answer.next_token, total_size=total)
 
 

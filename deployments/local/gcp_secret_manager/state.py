@@ -80,7 +80,7 @@ class State(Database):
     def find_secret(self, name: SecretName) -> StoredSecret | None:
         """The secret of this name, if there is one."""
         row = self._db.execute(
-            "SELECT seq, message FROM secrets WHERE project = ? AND id = ?", (name.project, name.secret)
+            "SELECT seq, message FROM secrets WHERE project = ? AND id = ?", (name.home, name.secret)
         ).fetchone()
         return StoredSecret(row[0], name, Secret.FromString(row[1])) if row else None
 
@@ -88,23 +88,23 @@ class State(Database):
         """The secret of this name, or NOT_FOUND."""
         return self.find_secret(name) or not_found(f"Secret [{name}] not found.")
 
-    def secrets(self, project: str, before: int | None) -> Iterator[tuple[int, Pb]]:
-        """The project's secrets with their sequence numbers, newest first, from below ``before``."""
+    def secrets(self, home: str, before: int | None) -> Iterator[tuple[int, Pb]]:
+        """The secrets of one home with their sequence numbers, newest first, from below ``before``."""
         rows = self._db.execute(
             "SELECT seq, message FROM secrets WHERE project = ? AND seq < ? ORDER BY seq DESC",
-            (project, _end(before)),
+            (home, _end(before)),
         )
         return ((seq, Secret.FromString(message)) for seq, message in rows)
 
-    def count_secrets(self, project: str) -> int:
-        """How many secrets the project has."""
-        return self._number("SELECT count(*) FROM secrets WHERE project = ?", project)
+    def count_secrets(self, home: str) -> int:
+        """How many secrets one home has."""
+        return self._number("SELECT count(*) FROM secrets WHERE project = ?", home)
 
     def create_secret(self, name: SecretName, message: Pb) -> None:
         """Keep a new secret."""
         self._db.execute(
             "INSERT INTO secrets (project, id, message, expires) VALUES (?, ?, ?, ?)",
-            (name.project, name.secret, message.SerializeToString(), _expiry(message)),
+            (name.home, name.secret, message.SerializeToString(), _expiry(message)),
         )
 
     def update_secret(self, secret: StoredSecret) -> None:

@@ -35,7 +35,7 @@ def add_secret_version(state: State, request: Pb) -> Pb:
         etag=fresh_etag(),
         client_specified_payload_checksum=request.payload.HasField("data_crc32c"),
     )
-    _describe_replication(secret.message, version)
+    _describe_encryption(secret.message, version)
     state.add_version(StoredVersion(secret.seq, number, version), request.payload.data, checksum)
     return version
 
@@ -98,7 +98,11 @@ def _check_payload(payload: Pb) -> int:
     return checksum
 
 
-def _describe_replication(secret: Pb, version: Pb) -> None:
+def _describe_encryption(secret: Pb, version: Pb) -> None:
+    """Where a global secret's version lies, or which version of its own key a regional one is encrypted with."""
+    if secret.HasField("customer_managed_encryption"):
+        key = f"{secret.customer_managed_encryption.kms_key_name}/cryptoKeyVersions/1"
+        version.customer_managed_encryption.kms_key_version_name = key
     if secret.replication.WhichOneof("replication") == "automatic":
         version.replication_status.automatic.SetInParent()
     for replica in secret.replication.user_managed.replicas:

@@ -1,9 +1,9 @@
 """The stores of Google Cloud."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.stores.base import StoreBase, System
 from keyturn.settings.fields import Duration, Line, PositiveDuration, is_loopback, matching, refused
@@ -29,6 +29,19 @@ LoopbackAddress = Annotated[
 ]
 
 
+Location = Annotated[
+    str,
+    matching(r"[a-z]+(-[a-z]+)*-?[0-9]+", "is not a location of Google Cloud", "Write its name, such as europe-west3."),
+    WithJsonSchema({"type": "string", "examples": ["europe-west3"]}),
+]
+KMS_KEY: Final = r"projects/[^/]+/locations/([^/]+)/keyRings/[^/]+/cryptoKeys/[^/]+"
+KmsKey = Annotated[
+    str,
+    matching(KMS_KEY, "is not a key of Cloud KMS", "Write projects/*/locations/*/keyRings/*/cryptoKeys/*."),
+    WithJsonSchema({"type": "string", "pattern": f"^{KMS_KEY}$"}),
+]
+
+
 class GcpSecretManagerSettings(StoreBase):
     """Google Cloud Secret Manager, in one project. Credentials are Google's application default ones."""
 
@@ -36,11 +49,15 @@ class GcpSecretManagerSettings(StoreBase):
     """Which store this is."""
     project: Project
     """The project's id or number."""
+    location: Location | None = None
+    """Keep regional secrets, in this location alone, such as europe-west3; without it, the project's global ones."""
     endpoint: LoopbackAddress | None = None
     """An emulator on this machine, as host:port: spoken to without encryption and credentials."""
 
     replication: tuple[Line, ...] = ()
     """The locations that new secrets are kept in, such as europe-west3; without any, Google chooses."""
+    kms_key_name: KmsKey | None = None
+    """The Cloud KMS key that new regional secrets are encrypted with, of the same location; without it, Google's."""
     annotations: dict[Line, Line] = Field(default_factory=dict)
     """Annotations that every copy carries besides Keyturn's own."""
     ttl: PositiveDuration | None = None
@@ -50,7 +67,19 @@ class GcpSecretManagerSettings(StoreBase):
     destroy_after: Duration = timedelta(days=7)
     """How long such a version stays disabled before a later write destroys it."""
 
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.location and self.replication:
+            raise refused("a regional secret is not replicated", "Keep location, or replication.", "replication")
+        if self.kms_key_name and not self.location:
+            raise refused("only regional secrets take a key here", "Say location too, or leave it out.", "kms_key_name")
+        if self.kms_key_name and self.kms_key_name.split("/")[3] != self.location:
+            said = "the key is of another location than the secrets"
+            raise refused(said, f"Name one in {self.location}: Google takes no other.", "kms_key_name")
+        return self
+
     @property
     def system(self) -> System:
-        """The project, and the address."""
-        return (self.kind, self.project, (self.endpoint or "").casefold())
+        """The project, its one location where the secrets are regional, and the address."""
+        home = f"{self.project}/{self.location}" if self.location else self.project
+        return (self.kind, home, (self.endpoint or "").casefold())
