@@ -16,9 +16,12 @@ from keyturn.core.errors import TerminalError, TransientError
 if TYPE_CHECKING:
     from keyturn.rotation.context import Keyturn
     from keyturn.sync.importing import Import
-    from keyturn.sync.scan import StoreScan
+    from keyturn.sync.scan import HubScan, Scan, StoreScan
 
 SCAN_COLUMNS: Final = ("store", "secret", "what it is")
+SHOWN: Final = 200
+"""So many paths of the hub are shown to people; all of them stand in the JSON."""
+
 IMPORT_COLUMNS: Final = ("state", "in the store", "in the hub")
 IMPORTED: Final = Path("imported.yaml")
 
@@ -49,23 +52,47 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would b
 
 
 def scan(store: StoreOption = None, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
-    """Find secrets in the stores that nobody manages, and copies that nothing declares.
+    """Find secrets in the stores and in the hub that nobody manages, and copies that nothing declares.
 
-    No value is read, and nothing is written. Ends with 1 where a store can't be read.
+    No value is read, and nothing is written. With --store the hub is left out. Ends with 1 where something can't be
+    read.
     """
     from keyturn.sync.scan import scan as library
 
     with opened_keyturn(catalogue) as keyturn:
         found = library(keyturn, store or [])
-    rows = [row for one in found for row in scan_rows(one)]
+    rows = [*hub_rows(found.hub), *(row for one in found.stores for row in scan_rows(one))]
     if as_json:
-        write_json({"stores": [scan_data(one) for one in found]})
+        write_json({"stores": [scan_data(one) for one in found.stores], "hub": hub_data(found.hub)})
     elif rows:
         table(SCAN_COLUMNS, rows)
     note(scan_summary(found))
-    if broken := [one for one in found if one.error]:
-        name = broken[0].store if len(broken) == 1 else f"{len(broken)} of {len(found)} stores"
-        end(TransientError("scan", name, broken[0].error, "The others are shown"), FAILED)
+    if broken := unread(found):
+        name, error = next(iter(broken.items()))
+        name = name if len(broken) == 1 else f"{len(broken)} of {len(found.stores) + bool(found.hub)} places"
+        end(TransientError("scan", name, error, "The others are shown"), FAILED)
+
+
+def unread(found: "Scan") -> dict[str, str]:
+    """What could not be read, by its name, and why."""
+    hub = {"the hub": found.hub.error} if found.hub and found.hub.error else {}
+    return hub | {one.store: one.error for one in found.stores if one.error}
+
+
+def hub_rows(found: "HubScan | None") -> Iterator[tuple[str, ...]]:
+    """The hub for people."""
+    if found is None:
+        return
+    if found.error:
+        yield "hub", "-", f"can't be listed: {found.error}"
+    yield from (("hub", path, "no entry declares it, and no pattern covers it") for path in found.unmanaged[:SHOWN])
+    if len(found.unmanaged) > SHOWN:
+        yield "hub", "...", f"{len(found.unmanaged) - SHOWN} more, all of them with --json"
+
+
+def hub_data(found: "HubScan | None") -> dict[str, Any] | None:
+    """The hub for scripts; None where it was not asked for."""
+    return {"unmanaged": list(found.unmanaged), "error": found.error, "kind": found.kind} if found else None
 
 
 def scan_rows(found: "StoreScan") -> Iterator[tuple[str, ...]]:
@@ -89,10 +116,12 @@ def scan_data(found: "StoreScan") -> dict[str, Any]:
     }
 
 
-def scan_summary(found: Sequence["StoreScan"]) -> str:
+def scan_summary(found: "Scan") -> str:
     """How much was found, and what can be done about it."""
-    unmanaged, left = sum(len(one.unmanaged) for one in found), sum(len(one.undeclared) for one in found)
-    said = f"{unmanaged} that nobody manages, {left} that nothing declares any more"
+    unmanaged = sum(len(one.unmanaged) for one in found.stores)
+    left = sum(len(one.undeclared) for one in found.stores)
+    paths = f", {len(found.hub.unmanaged)} paths of the hub that the catalogue does not name" if found.hub else ""
+    said = f"{unmanaged} that nobody manages, {left} that nothing declares any more{paths}"
     return f"{said}; take one over with: keyturn import STORE NAME" if unmanaged else said
 
 

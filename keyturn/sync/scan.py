@@ -1,11 +1,12 @@
-"""What lies in the stores that the catalogue does not speak of: secrets of nobody's, and copies left over."""
+"""What lies in the stores and in the hub that the catalogue does not speak of: nobody's secrets, copies left over."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keyturn.catalogue.stores.base import System
-from keyturn.core.errors import KeyturnError
-from keyturn.core.stores import Copy
+from keyturn.core.errors import Denied, KeyturnError
+from keyturn.core.hub import SecretInfo
+from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, Copy
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.sync import observe
 from keyturn.sync.planning import known
@@ -31,21 +32,67 @@ class StoreScan:
     kind: str = ""
 
 
-def scan(keyturn: Keyturn, stores: Sequence[str] = ()) -> list[StoreScan]:
-    """What nobody manages in these stores, or in all. A store that can't be read has its error, and stops no other.
+@dataclass(frozen=True)
+class HubScan:
+    """The hub, in names only: paths that no entry of the catalogue declares and no pattern of its syncs covers.
+
+    ``error`` and its class ``kind`` are empty unless the hub could not be listed.
+    """
+
+    unmanaged: tuple[str, ...] = ()
+    error: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Everything that was looked at; ``hub`` is None where only some stores were asked for."""
+
+    stores: tuple[StoreScan, ...]
+    hub: HubScan | None = None
+
+
+def scan(keyturn: Keyturn, stores: Sequence[str] = ()) -> Scan:
+    """What nobody manages in these stores, or in all and the hub. One that can't be read is told, and stops no other.
 
     Raises NotFound for a store that the catalogue does not declare. Nothing is written, and no value is read.
     """
     chosen = sorted({*stores}) or sorted(keyturn.catalogue.stores)
     for name in chosen:
         keyturn.catalogue.store(name)
-    declared = places(keyturn)
-    return side_by_side(lambda store: one_store(keyturn, store, declared), chosen)
+    try:
+        secrets = observe.hub_secrets(keyturn, None)
+    except Denied as error:
+        return unlisted(keyturn, chosen, None if stores else HubScan((), str(error), type(error).__name__), error)
+    paths = known(keyturn, secrets)
+    declared = claimed(keyturn, paths)
+    found = side_by_side(lambda store: one_store(keyturn, store, declared), chosen)
+    return Scan(tuple(found), None if stores else HubScan(nobodys(secrets, paths)))
+
+
+def unlisted(keyturn: Keyturn, chosen: Sequence[str], hub: HubScan | None, error: Denied) -> Scan:
+    """The same where the hub can't be listed: which copies the catalogue's patterns give, nobody can tell then."""
+    if keyturn.catalogue.syncs:
+        why = f"nobody can tell which copies are the catalogue's: {error}"
+        return Scan(tuple(StoreScan(store, error=why, kind=type(error).__name__) for store in chosen), hub)
+    declared = claimed(keyturn, keyturn.catalogue.secrets)
+    return Scan(tuple(side_by_side(lambda store: one_store(keyturn, store, declared), chosen)), hub)
+
+
+def nobodys(secrets: Mapping[str, SecretInfo], managed: Collection[str]) -> tuple[str, ...]:
+    """The hub's paths that are not among the ``managed`` ones; what a store keeps in the same mount is a copy."""
+    mine = frozenset(managed)
+    found = (path for path, info in secrets.items() if info.custom.get(TAG_MANAGED_BY) != MANAGED_BY)
+    return tuple(sorted(path for path in found if path not in mine))
 
 
 def places(keyturn: Keyturn) -> Mapping[System, frozenset[str]]:
     """Every name that the catalogue pushes to, by system: two of its stores may be the same one."""
-    paths = known(keyturn, observe.hub_secrets(keyturn, None))
+    return claimed(keyturn, known(keyturn, observe.hub_secrets(keyturn, None)))
+
+
+def claimed(keyturn: Keyturn, paths: Iterable[str]) -> Mapping[System, frozenset[str]]:
+    """The names that these secrets are pushed to, by system."""
     found: dict[System, set[str]] = {}
     for place in (place for path in paths for place in keyturn.catalogue.destinations(path)):
         store = keyturn.catalogue.store(place.store)

@@ -268,9 +268,15 @@ def test_a_scan_finds_what_nobody_manages_and_what_nothing_declares(shop: Shop) 
     told("apply", "--auto")
     shop.raw.create_secret(Name="legacy", SecretString="theirs")
     shop.declare({"without": [second]})
-    (found,) = told("scan")["stores"]
+    scanned = told("scan")
+    (found,) = scanned["stores"]
+    assert second in scanned["hub"]["unmanaged"]
+    assert first not in scanned["hub"]["unmanaged"]
     assert found["unmanaged"] == ["legacy"]
     assert found["undeclared"] == [{"name": second, "secret": second, "version": 1}]
+    everywhere = keyturn("scan")
+    assert second in everywhere.stdout
+    assert "no pattern covers it" in everywhere.stdout
     shown = keyturn("scan", "--store", "aws")
     assert first not in shown.stdout
     assert "nobody manages it" in shown.stdout
