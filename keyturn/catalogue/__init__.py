@@ -3,9 +3,10 @@
 It stands on :mod:`keyturn.core`, :mod:`keyturn.settings`, the models of the strategies, pydantic and PyYAML.
 """
 
+from keyturn.catalogue.choice import Classification
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.load import find_problems, load
-from keyturn.catalogue.models import Catalogue, Classification, Secret
+from keyturn.catalogue.models import Catalogue, Secret
 from keyturn.catalogue.problems import CatalogueInvalid, Problem
 from keyturn.catalogue.schema import schema
 

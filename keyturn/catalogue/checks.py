@@ -5,7 +5,7 @@ reported elsewhere): so one mistake hides no other.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
@@ -13,7 +13,7 @@ from keyturn.catalogue import account_names, readers, times
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import references
 from keyturn.catalogue.freezes import covers, illegal_pattern
-from keyturn.catalogue.plain import at, destinations, text
+from keyturn.catalogue.plain import about, at, destinations, text
 from keyturn.catalogue.problems import Path, Problem
 from keyturn.catalogue.source import Entry
 from keyturn.catalogue.stores.base import System
@@ -213,13 +213,29 @@ def _sync(entry: Entry, world: World) -> Found:
     for index, store in enumerate(stores if isinstance(stores, list) else ()):
         if isinstance(store, str):
             yield from _declared(entry, ("stores", index), "stores", store, world)
-    for path in world.entries["secrets"] if sync else ():
-        for place in sync.destinations(path) if sync else ():
-            kind = world.kind(place.store)
-            if kind and (said := illegal_name(kind, place.name)):
-                refusal = f"the store {place.store} refuses the name {place.name} of {path}: {said}"
-                yield entry.problem(("name",), refusal, "Change the name, or say a separator.")
-                return
+    chosen = (
+        [(secret.name, sync.destinations(secret.name, about(secret))) for secret in _secrets(world)] if sync else []
+    )
+    if sync and sync.of_declared and world.complete and not any(made for _, made in chosen):
+        yield entry.problem((), "it chooses no secret", _nobody(sync, world))
+    for path, place in ((path, place) for path, made in chosen for place in made):
+        kind = world.kind(place.store)
+        if kind and (said := illegal_name(kind, place.name)):
+            refusal = f"the store {place.store} refuses the name {place.name} of {path}: {said}"
+            yield entry.problem(("name",), refusal, "Change the name, or say a separator.")
+            return
+
+
+def _nobody(sync: SyncSettings, world: World) -> str:
+    """What to do about a sync whose conditions no declared secret fulfils."""
+    known = {about(secret).owner for secret in _secrets(world)} - {""}
+    strange = [owner for owner in sync.owners if owner not in known]
+    otherwise = "No declared secret fulfils all that it asks for: correct it, or remove it."
+    return advice(strange[0], known, otherwise) if strange else otherwise
+
+
+def _secrets(world: World) -> Iterable[Entry]:
+    return world.entries["secrets"].values()
 
 
 # --- what only one secret may have -------------------------------------------------------------------------
@@ -228,7 +244,11 @@ def _sync(entry: Entry, world: World) -> Found:
 def places(entry: Entry, world: World) -> Iterator[Claim]:
     """Where the secret is pushed to; two stores may be the same system, and some fold case."""
     own = ((("destinations", index), store, name) for index, store, name in destinations(entry))
-    made = (((), one.store, one.name) for sync in world.syncs.values() for one in sync.destinations(entry.name))
+    made = (
+        ((), one.store, one.name)
+        for sync in world.syncs.values()
+        for one in sync.destinations(entry.name, about(entry))
+    )
     for path, store, name in (*own, *made):
         if name:
             limits = LIMITS.get(world.kind(store) or "")

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from keyturn.catalogue.freezes import PathPattern, covers
+from keyturn.catalogue.choice import About, Choice
 from keyturn.catalogue.stores.base import Deletion
 from keyturn.core import mapping
 from keyturn.core.mapping import Encoding, Escape, Shape
@@ -107,14 +107,9 @@ class Destination(Copying):
         return f"{self.store}:{self.name}"
 
 
-class SyncSettings(Copying):
-    """Every secret whose path fits is pushed to these stores, besides the destinations of its own."""
+class SyncSettings(Copying, Choice):
+    """Every secret that it chooses is pushed to these stores, besides the destinations of its own."""
 
-    paths: Annotated[tuple[PathPattern, ...], Field(min_length=1)]
-    """The secrets: * is any text within one part of a path, ** any number of parts. Secrets of the hub that this
-    catalogue does not declare are among them."""
-    without: tuple[PathPattern, ...] = ()
-    """Those of them that are not pushed."""
     stores: Annotated[tuple[Line, ...], Field(min_length=1)]
     """The stores' names in this catalogue."""
     name: NameTemplate = "{path}"
@@ -122,19 +117,15 @@ class SyncSettings(Copying):
     separator: Line | None = None
     """What stands for each / of the path in the name, for stores that take none."""
 
-    def covers(self, path: str) -> bool:
-        """Whether the secret at ``path`` is pushed."""
-        return any(covers(one, path) for one in self.paths) and not any(covers(one, path) for one in self.without)
-
     def remote(self, path: str) -> str:
         """The name of the copy of the secret at ``path``."""
         folder, _, last = path.rpartition("/")
         made = self.name.format(path=path, folder=folder, name=last)
         return made if self.separator is None else made.replace("/", self.separator)
 
-    def destinations(self, path: str) -> tuple[Destination, ...]:
-        """The places that the secret at ``path`` is pushed to; none where it does not fit."""
-        if not self.covers(path):
+    def destinations(self, path: str, about: About | None) -> tuple[Destination, ...]:
+        """The places that the secret at ``path`` is pushed to, of which the catalogue says this; none if not chosen."""
+        if not self.covers(path, about):
             return ()
         # What is said here was checked when it was read; the store's own limits say which names it takes.
         named = {"name": self.remote(path)}

@@ -55,6 +55,7 @@ def model_of(section: str, name: str, data: Any, env: Mapping[str, str]) -> Mode
 
 
 def with_places(path: str, declared: SecretDeclaration, syncs: Mapping[str, SyncSettings]) -> Secret:
-    """The declared secret with all its places: its own, and those that patterns give it."""
-    made = (place for sync in syncs.values() for place in sync.destinations(path))
+    """The declared secret with all its places: its own, and those that syncs give it."""
+    about = declared.about
+    made = (place for sync in syncs.values() for place in sync.destinations(path, about))
     return Secret(path=path, **{**dict(declared), "destinations": (*declared.destinations, *made)})

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from enum import StrEnum
 from typing import Annotated, Final, Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from keyturn.catalogue.choice import About, Classification, Labels
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import Destination, SyncSettings
 from keyturn.catalogue.freezes import FreezeSettings
@@ -24,15 +24,6 @@ PAUSE_LIMIT: Final = timedelta(hours=2)
 
 DEFAULT_ID: Final = "default"
 """The id of a catalogue that declares none: the only one of its hub."""
-
-
-class Classification(StrEnum):
-    """How bad it is when somebody else reads the secret."""
-
-    PUBLIC = "public"
-    INTERNAL = "internal"
-    CONFIDENTIAL = "confidential"
-    RESTRICTED = "restricted"
 
 
 class Rollout(Model):
@@ -62,6 +53,8 @@ class SecretDeclaration(Model):
     """How bad it is when somebody else reads it: public, internal, confidential or restricted."""
     description: str | None = None
     """What it is for."""
+    labels: Labels = Field(default_factory=dict)
+    """What else it is chosen by, such as `team: payments`; they are written to no copy."""
     rotation: Rotation
     """How and when it is replaced."""
     destinations: tuple[Destination, ...] = ()
@@ -70,6 +63,11 @@ class SecretDeclaration(Model):
     """The names of the applications that are told when it changes."""
     rollout: Rollout | None = None
     """Tell some of the consumers first; without it, all of them at once."""
+
+    @property
+    def about(self) -> About:
+        """What it is chosen by, besides its path."""
+        return About(self.owner, self.classification, self.labels)
 
 
 class Secret(SecretDeclaration):
@@ -97,10 +95,10 @@ class Catalogue(Model):
         return _found("secret", path, self.secrets)
 
     def destinations(self, path: str) -> tuple[Destination, ...]:
-        """The places that the secret at ``path`` is pushed to; one that is not declared may fit a pattern too."""
+        """The places that the secret at ``path`` is pushed to; one that is not declared may fit a sync's paths too."""
         if path in self.secrets:
             return self.secrets[path].destinations
-        return tuple(one for sync in self.syncs.values() for one in sync.destinations(path))
+        return tuple(one for sync in self.syncs.values() for one in sync.destinations(path, None))
 
     def freezes_of(self, path: str) -> tuple[Freeze, ...]:
         """The freezes that hold the secret at ``path``, past ones too."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from keyturn.catalogue.choice import About
 from keyturn.catalogue.problems import Path
 from keyturn.catalogue.source import Entry
 from keyturn.settings import durations
@@ -20,6 +21,13 @@ def text(entry: Entry, *path: str) -> str | None:
     """The text at ``path`` of an entry."""
     said = at(entry.data, path)
     return said if isinstance(said, str) else None
+
+
+def about(entry: Entry) -> About:
+    """What a secret is chosen by, besides its path."""
+    labels = at(entry.data, ("labels",))
+    said = {key: value for key, value in labels.items() if isinstance(value, str)} if isinstance(labels, dict) else {}
+    return About(text(entry, "owner") or "", text(entry, "classification") or "", said)
 
 
 def duration(entry: Entry, key: str, section: str = "rotation") -> timedelta | None:

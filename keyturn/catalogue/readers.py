@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from keyturn.catalogue.destinations import SyncSettings
-from keyturn.catalogue.plain import at, destinations, text
+from keyturn.catalogue.plain import about, at, destinations, text
 from keyturn.catalogue.problems import Problem
 from keyturn.catalogue.source import Entry
 from keyturn.core.dotenv import Reader, refuses_text
@@ -41,7 +41,7 @@ def carried_by_their_readers(entry: Entry, world: World) -> Iterator[Problem]:
                 yield entry.problem(("destinations", index, "store"), said, REMEDY)
     for name, sync in world.syncs.items():
         stores = [store for store in sync.stores if _lines(world, store)]
-        if stores and not sync.field and not sync.template and sync.covers(entry.name):
+        if stores and not sync.field and not sync.template and sync.covers(entry.name, about(entry)):
             for said in (said for store in stores for said in _refused(entry, store, sync.fields, world)):
                 yield entry.problem(("rotation",), f"{said}, where the sync {name} pushes it", REMEDY)
 

@@ -87,8 +87,8 @@ def behind(one: Wanted, info: SecretInfo, holdings: Holdings, newer: KnownVersio
 
 
 def known(keyturn: Keyturn, secrets: Mapping[str, SecretInfo]) -> list[str]:
-    """Every secret of the catalogue, and those of the hub that fit one of its patterns."""
-    fitting = (path for path in secrets if any(sync.covers(path) for sync in keyturn.catalogue.syncs.values()))
+    """Every secret of the catalogue, and those of the hub that fit the paths of a sync."""
+    fitting = (path for path in secrets if any(sync.covers(path, None) for sync in keyturn.catalogue.syncs.values()))
     return sorted({*keyturn.catalogue.secrets, *fitting})
 
 

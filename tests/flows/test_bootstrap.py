@@ -17,7 +17,7 @@ from deployments.local.pager import Pager
 from deployments.local.ports import LOOPBACK, free_port
 from deployments.retention import advice, lacking
 from flows.rotate_due import LATE
-from keyturn.catalogue.models import Classification
+from keyturn.catalogue import Classification
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.revocation.incident import Mode
 from tests.flows.runs import Installed, register
