@@ -21,6 +21,9 @@ TAGS_BESIDE = (TAG_SOURCE, TAG_FINGERPRINT, TAG_CATALOGUE, TAG_TAGS)
 OWN_PREFIX = "keyturn-"
 """How the names of all of Keyturn's own tags, labels and annotations begin."""
 
+ANNOTATION = "@"
+"""Begins an annotation's name in :attr:`Marks.tags`: a label of that name may be somebody else's, and no label does."""
+
 ADOPTED = "adopted"
 
 
@@ -62,8 +65,8 @@ class Details:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of its tags and annotations: what :attr:`Marks.tags` keeps."""
-        return tuple(sorted({*self.tags, *self.annotations}))
+        """The names of its tags, and those of its annotations with a sign before: what :attr:`Marks.tags` keeps."""
+        return (*sorted(self.tags), *(f"{ANNOTATION}{name}" for name in sorted(self.annotations)))
 
     def differing(self, shown: "Details") -> frozenset[Detail]:
         """Which of what is asked for here does not stand there so; an expiry is compared in whole seconds."""
@@ -96,6 +99,12 @@ def tag_changes(there: Mapping[str, str], asked: Mapping[str, str], before: Iter
     """
     gone: dict[str, str | None] = {name: None for name in before if name in there and name not in asked}
     return gone | {name: text for name, text in asked.items() if there.get(name) != text}
+
+
+def changed_tags(there: Mapping[str, str], asked: Mapping[str, str], before: Iterable[str]) -> dict[str, str]:
+    """The tags that stand after :func:`tag_changes`, for services that take them all at once."""
+    changed = {**there, **tag_changes(there, asked, before)}
+    return {name: text for name, text in changed.items() if text is not None}
 
 
 @dataclass(frozen=True)
@@ -156,6 +165,11 @@ class Marks:
             **({TAG_CATALOGUE: self.catalogue} if self.catalogue else {}),
             **({TAG_TAGS: " ".join(self.tags)} if self.tags else {}),
         }
+
+    @property
+    def annotations(self) -> tuple[str, ...]:
+        """The names of the annotations among ``tags``."""
+        return tuple(name.removeprefix(ANNOTATION) for name in self.tags if name.startswith(ANNOTATION))
 
     def beside(self) -> dict[str, str]:
         """The same without the one that says that it is Keyturn's."""

@@ -6,13 +6,14 @@ created, and, where it is ours, the hub's version and the fingerprint's beginnin
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from azure.core.exceptions import ServiceResponseError
 from azure.core.rest import HttpRequest
 from azure.keyvault.secrets import SecretClient, SecretProperties
 
-from keyturn.core.stores import Copy, Marks
+from keyturn.core.stores import Copy, Details, Marks, others
 
 FIRST_PAGE: Final = "/secrets"
 PURGEABLE: Final = "Purgeable"
@@ -21,8 +22,12 @@ PURGEABLE: Final = "Purgeable"
 
 @dataclass(frozen=True, eq=False)
 class Found(Copy):
-    """A copy with what the next version has to take over; it equals the plain :class:`Copy`."""
+    """A copy with what the next version has to take over; it equals the plain :class:`Copy`.
 
+    ``version`` is the service's own name for the version; empty where a listing told it.
+    """
+
+    version: str = field(default="", repr=False)
     tags: Mapping[str, str] = field(default_factory=dict, repr=False)
     content_type: str | None = field(default=None, repr=False)
     purgeable: bool = field(default=True, repr=False)
@@ -37,16 +42,19 @@ class Found(Copy):
 def described(remote: str, properties: SecretProperties, *, intact: bool = True) -> Found:
     """The copy that the SDK describes."""
     enabled = intact and properties.enabled is not False
-    found = _found(remote, created(properties), properties.tags or {}, properties.content_type, enabled)
-    return replace(found, purgeable=PURGEABLE in (properties.recovery_level or PURGEABLE))
+    tags, content_type, expires_at = properties.tags or {}, properties.content_type, properties.expires_on
+    found = _found(remote, created(properties), tags, content_type, expires_at, enabled)
+    purgeable = PURGEABLE in (properties.recovery_level or PURGEABLE)
+    return replace(found, version=properties.version or "", purgeable=purgeable)
 
 
 def listed(entry: Mapping[str, Any]) -> Found:
     """The copy that an entry of a listing describes."""
     attributes = entry.get("attributes") or {}
     enabled = attributes.get("enabled") is not False
-    made = attributes.get("created", 0)
-    return _found(_name(entry), made, entry.get("tags") or {}, entry.get("contentType"), enabled)
+    made, ends = attributes.get("created", 0), attributes.get("exp")
+    expires_at = datetime.fromtimestamp(ends, UTC) if ends else None
+    return _found(_name(entry), made, entry.get("tags") or {}, entry.get("contentType"), expires_at, enabled)
 
 
 def page(client: SecretClient, where: str) -> tuple[Sequence[Mapping[str, Any]], str]:
@@ -79,9 +87,17 @@ def _compared(copy: Copy) -> tuple[object, ...]:
     return copy.name, copy.version_id, copy.marks, copy.intact
 
 
-def _found(remote: str, made: float, tags: dict[str, str], content_type: str | None, intact: bool) -> Found:
+def _found(
+    remote: str,
+    made: float,
+    tags: dict[str, str],
+    content_type: str | None,
+    expires_at: datetime | None,
+    intact: bool,
+) -> Found:
     marks = Marks.from_tags(tags)
     version = f"{made:.0f}"
     if marks is not None:
         version += f"-{marks.version}-{marks.fingerprint[:12]}"
-    return Found(remote, version, marks, intact, tags, content_type)
+    details = Details(others(tags), content_type=content_type or "", expires_at=expires_at)
+    return Found(remote, version, marks, intact, details=details, tags=tags, content_type=content_type)

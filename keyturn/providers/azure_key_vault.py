@@ -23,14 +23,15 @@ from azure.keyvault.secrets import SecretClient
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
+from keyturn.core.details import SHOWN
 from keyturn.core.errors import Conflict, Denied, Invalid, Locked, Taken, UnsupportedOperation
 from keyturn.core.names import AZURE_KEY_VAULT, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, TAG_MANAGED_BY, Copy, Details, Lack, Marks
+from keyturn.core.stores import NO_DETAILS, TAG_MANAGED_BY, Copy, Details, Lack, Marks, changed_tags, others
 from keyturn.providers import azure
 from keyturn.providers.azure_copies import FIRST_PAGE, Found, created, described, listed, page
 from keyturn.providers.azure_versions import BEING_DELETED, DISABLED, AzureVersions
-from keyturn.providers.limits import only_written_whole
+from keyturn.providers.limits import has_changed, insist_on_value, unfulfilled
 from keyturn.providers.side_by_side import read_side_by_side
 
 RECOVERABLE: Final = "ObjectIsDeletedButRecoverable"
@@ -40,7 +41,6 @@ LOOK: Final = "Look at it before writing"
 ANY: Final = "*"
 """Stands for the name where a call is about all of them."""
 
-OUR_TAGS: Final = "keyturn-"
 MAX_TAGS: Final = 15
 MAX_TAG_LENGTH: Final = 256
 """Source of both: "About Azure Key Vault secrets", secret tags."""
@@ -60,8 +60,8 @@ class AzureKeyVault:
     ``credential`` signs in; without it Azure's own environment variables and managed identity do. ``authority`` is
     the address of a private sign-in, which takes AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET;
     ``ca_file`` holds the certificate authorities (PEM) that vault and sign-in are verified with, instead of the
-    public ones. ``content_type`` is what new copies get; ``deleted_name`` is what is done with a deleted secret that
-    still has the name of a new copy. Raises Invalid where these don't fit together.
+    public ones. ``content_type`` is what new copies get that are asked for none; ``deleted_name`` is what is done
+    with a deleted secret that still has the name of a new copy. Raises Invalid where these don't fit together.
     """
 
     lacks: frozenset[Lack] = frozenset()
@@ -131,7 +131,7 @@ class AzureKeyVault:
     def write(
         self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
     ) -> Copy:
-        """Set value, marks and expiry in one call, and keep the tags and content type that others gave.
+        """Set value, marks and details in one call, and keep the tags and content type that others gave.
 
         A deleted secret is recovered or purged first, which needs the permission to and can take seconds. Raises
         Conflict where ``found`` is None and a deleted secret of somebody else has the name after all, and
@@ -141,7 +141,8 @@ class AzureKeyVault:
         settled = found is not None and found.intact and found.marks == marks
         with self._calling("write", remote):
             if settled and (same := self._same(remote, value, marks)) is not None:
-                return same
+                lacks = unfulfilled(details, same, SHOWN[AZURE_KEY_VAULT])
+                return self._label(same, marks, details) if lacks else same
             known = found if found is None or isinstance(found, Found) else self._find(remote)
             return self._set(remote, value, marks, known, details)
 
@@ -158,8 +159,8 @@ class AzureKeyVault:
                 secret = self._client.set_secret(
                     remote,
                     value.reveal(),
-                    tags=marks.to_tags(),
-                    content_type=self._content_type,
+                    tags=self._tags(remote, None, marks, details),
+                    content_type=details.content_type or self._content_type,
                     expires_on=details.expires_at,
                 )
             except ResourceExistsError:
@@ -170,8 +171,16 @@ class AzureKeyVault:
         return made
 
     def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
-        """Raises UnsupportedOperation: this store is written whole."""
-        raise only_written_whole(self._full(remote))
+        """Change the very version that was found, in one call. Raises Conflict where it is no longer the one served.
+
+        A version that somebody else sets meanwhile is another one, and stays without our tags.
+        """
+        insist_on_value(self._full(remote), found, marks)
+        with self._calling("label", remote):
+            known = found if isinstance(found, Found) and found.version else self._find(remote)
+            if known is None or known != found:
+                raise has_changed(self._full(remote))
+            return self._label(known, marks, details)
 
     def read(self, remote: str) -> Sensitive:
         """The value served now. Raises NotFound, also where the secret is disabled or deleted."""
@@ -219,7 +228,7 @@ class AzureKeyVault:
                 entries, where = page(self._client, where)
             yield from entries
 
-    def _same(self, remote: str, value: Sensitive, marks: Marks) -> Copy | None:
+    def _same(self, remote: str, value: Sensitive, marks: Marks) -> Found | None:
         """What is served now, if it is this value with these marks."""
         try:
             served = self._client.get_secret(remote)
@@ -276,13 +285,13 @@ class AzureKeyVault:
         served = served or described(remote, history[-1], intact=False)
         for properties in reversed(history):
             if (marks := Marks.from_tags(properties.tags or {})) is not None:
-                return Found(remote, served.version_id, marks, False, served.tags, served.content_type)
+                return replace(served, marks=marks, intact=False)
         return served
 
     def _set(self, remote: str, value: Sensitive, marks: Marks, known: Found | None, details: Details) -> Copy:
         for pause in PAUSES:
-            tags = self._tags(remote, known, marks)
-            content_type = (known.content_type if known else None) or self._content_type
+            tags = self._tags(remote, known, marks, details)
+            content_type = details.content_type or (known.content_type if known else None) or self._content_type
             try:
                 secret = self._client.set_secret(
                     remote, value.reveal(), tags=tags, content_type=content_type, expires_on=details.expires_at
@@ -295,6 +304,17 @@ class AzureKeyVault:
                 return described(remote, secret.properties)
         problem = "the deletion, recovery or purge of its name is still under way"
         raise Locked("write", self._full(remote), problem, "Run it again in a minute")
+
+    def _label(self, known: Found, marks: Marks, details: Details) -> Copy:
+        """Change one version's tags, which are set whole, and what else is asked for; the rest of it stays."""
+        changed = self._client.update_secret_properties(
+            known.name,
+            known.version,
+            tags=self._tags(known.name, known, marks, details),
+            content_type=details.content_type or None,
+            expires_on=details.expires_at,
+        )
+        return described(known.name, changed)
 
     def _free(self, remote: str, known: Found | None) -> Found | None:
         """Begin to recover or purge the deleted secret of that name, unless nobody has seen it and it isn't ours."""
@@ -326,11 +346,13 @@ class AzureKeyVault:
             hint = "Give the identity the permission to purge secrets, or set deleted_name: recover"
             raise Denied("purge", name, "a deleted secret has this name", hint) from None
 
-    def _tags(self, remote: str, known: Found | None, marks: Marks) -> dict[str, str]:
-        others = {tag: text for tag, text in (known.tags if known else {}).items() if not tag.startswith(OUR_TAGS)}
-        tags = {**others, **marks.to_tags()}
+    def _tags(self, remote: str, known: Found | None, marks: Marks, details: Details) -> dict[str, str]:
+        before = known.marks.tags if known and known.marks else ()
+        beside = changed_tags(others(known.tags if known else {}), details.tags, before)
+        tags = {**beside, **marks.to_tags()}
         if len(tags) > MAX_TAGS:
-            problem = f"{len(others)} tags of others and {len(tags) - len(others)} of ours are over {MAX_TAGS}"
+            theirs = len(beside.keys() - details.tags.keys())
+            problem = f"{theirs} tags of others and {len(tags) - theirs} of ours are over {MAX_TAGS}"
             raise Invalid("write", self._full(remote), problem, "Remove tags that nobody needs")
         return tags
 

@@ -3,21 +3,28 @@
 The protobuf messages are read bare: reading them through the SDK's wrappers costs about ten times the CPU.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any, Final
 
 from google.cloud.secretmanager_v1.types import Secret, SecretVersion
 
-from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, TAG_SOURCE, TAG_VERSION, TAGS_BESIDE, Copy, Marks
+from keyturn.core.details import GCP_ANNOTATION, GCP_MAX_ANNOTATIONS, GCP_MAX_LABELS, size_of
+from keyturn.core.stores import (
+    MANAGED_BY,
+    TAG_MANAGED_BY,
+    TAG_SOURCE,
+    TAG_VERSION,
+    TAGS_BESIDE,
+    Copy,
+    Details,
+    Marks,
+    others,
+)
 
 OURS: Final = f"labels.{TAG_MANAGED_BY}={MANAGED_BY}"
 """The listing's filter for what carries our label."""
-
-MAX_ANNOTATIONS: Final = 16 * 1024
-ANNOTATION_KEY: Final = re.compile(r"(?!keyturn-)[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
-"""Bytes that keys and values stay below together, and what a key is. Source: "annotations" in resources.proto."""
 
 ROOM: Final = "x" * 640
 """As long as all of Keyturn's own annotations at most."""
@@ -52,14 +59,24 @@ def seen(remote: str, secret: Secret, latest: SecretVersion | None) -> Seen:
     marks = _marks(bare)
     intact = served and (marks is None or bare.annotations.get(TAG_VERSION) == number)
     aliased = frozenset(bare.version_aliases.values())
-    return Seen(remote, number, marks, intact, dict(bare.labels), dict(bare.annotations), aliased, bare.etag)
+    return Seen(
+        remote,
+        number,
+        marks,
+        intact,
+        details=_details(bare),
+        labels=dict(bare.labels),
+        annotations=dict(bare.annotations),
+        aliased=aliased,
+        etag=bare.etag,
+    )
 
 
 def listed(secret: Any) -> Copy:
     """The copy that a bare secret of a listing makes: what we wrote, if it is ours; it tells nothing of versions."""
     marks = _marks(secret)
     version = secret.annotations.get(TAG_VERSION, "") if marks else ""
-    return Copy(last(secret.name), version, marks, intact=marks is None or bool(version))
+    return Copy(last(secret.name), version, marks, marks is None or bool(version), details=_details(secret))
 
 
 def last(resource_name: str) -> str:
@@ -69,7 +86,7 @@ def last(resource_name: str) -> str:
 
 def wrong(annotations: Mapping[str, str]) -> str | None:
     """Why a store can't put these beside Keyturn's own; None where it can."""
-    illegal = next((key for key in annotations if not ANNOTATION_KEY.fullmatch(key)), None)
+    illegal = next((key for key in annotations if not GCP_ANNOTATION.fullmatch(key)), None)
     if illegal is not None:
         return f"the annotation {illegal!r} is not allowed"
     return too_large({**annotations, TAG_SOURCE: ROOM})
@@ -77,8 +94,22 @@ def wrong(annotations: Mapping[str, str]) -> str | None:
 
 def too_large(annotations: Mapping[str, str]) -> str | None:
     """Why a secret can't carry them all; None where it can."""
-    size = sum(len(key.encode()) + len(text.encode()) for key, text in annotations.items())
-    return None if size < MAX_ANNOTATIONS else f"all annotations together must be below {MAX_ANNOTATIONS} bytes"
+    if size_of(annotations) < GCP_MAX_ANNOTATIONS:
+        return None
+    return f"all annotations together must be below {GCP_MAX_ANNOTATIONS} bytes"
+
+
+def too_many(labels: Mapping[str, str]) -> str | None:
+    """Why a secret can't carry them all; None where it can."""
+    if len(labels) <= GCP_MAX_LABELS:
+        return None
+    return f"{len(labels)} labels, others' and ours, are over {GCP_MAX_LABELS}"
+
+
+def _details(secret: Any) -> Details:
+    """What stands beside a bare secret."""
+    ends = secret.expire_time.ToDatetime(UTC) if secret.HasField("expire_time") else None
+    return Details(others(secret.labels), others(secret.annotations), expires_at=ends)
 
 
 def _marks(secret: Any) -> Marks | None:

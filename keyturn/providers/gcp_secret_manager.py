@@ -3,6 +3,8 @@
 Ownership is the label ``keyturn-managed-by``, by which the listing filters; source, fingerprint and the number of
 the version that Keyturn wrote last are annotations. Adding a version and annotating the secret are two calls, made
 in that order: whatever a crash leaves between them looks stale, to :meth:`GcpSecretManager.find` and to the listing.
+Labels and annotations that are asked for go with the marks. The end of a value is not shown: Google deletes a secret
+with all its versions when it expires.
 Versions older than the two newest are disabled after both; what a crash leaves enabled, the next new version mends.
 
 What the service can't do: a version that somebody else adds, disables or destroys leaves no trace on the secret, so
@@ -25,6 +27,7 @@ from google.auth import exceptions as auth
 from google.cloud.secretmanager_v1.types import Secret, SecretVersion
 
 from keyturn.core import errors
+from keyturn.core.details import SHOWN
 from keyturn.core.names import GCP_SECRET_MANAGER, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import (
@@ -33,10 +36,12 @@ from keyturn.core.stores import (
     TAG_FINGERPRINT,
     TAG_MANAGED_BY,
     TAG_VERSION,
+    TAGS_BESIDE,
     Copy,
     Details,
     Lack,
     Marks,
+    changed_tags,
 )
 from keyturn.providers import gcp_copies
 from keyturn.providers.gcp_copies import OURS, Seen, last, listed, seen
@@ -44,7 +49,7 @@ from keyturn.providers.gcp_errors import from_gcp
 from keyturn.providers.gcp_past import GcpPast
 from keyturn.providers.gcp_versions import DESTROY, ENABLED, NOT_DESTROYED, to_retire
 from keyturn.providers.gcp_wire import crc32c, kept_at, open_client
-from keyturn.providers.limits import only_written_whole
+from keyturn.providers.limits import has_changed, insist_on_value, unfulfilled
 from keyturn.providers.side_by_side import read_side_by_side
 
 DEADLINE: Final = 10.0
@@ -123,21 +128,20 @@ class GcpSecretManager:
     ) -> Copy:
         """Add a version unless the latest holds the value already, record the marks, and retire older versions.
 
-        Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. An expiry is
-        not shown: when a secret of Google's expires, it is deleted.
+        Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster.
         """
         self._check(remote, value)
         if found is not None and not isinstance(found, Seen):
             # A copy from a listing may be old, and lacks the etag.
             found = self._look(remote, "write")
-        before = found or self._create(remote, marks)
-        if before.intact and before.marks == marks:
+        before = found or self._create(remote, marks, details)
+        if before.intact and before.marks == marks and not unfulfilled(details, before, SHOWN[GCP_SECRET_MANAGER]):
             return before
-        self._check_annotations(before, marks)
+        self._check_room(before, marks, details)
         if self._serves(before, value, marks):
-            return self._record(before, marks, before.version_id)
+            return self._record(before, marks, details, before.version_id)
         added = self._add(remote, value)
-        written = self._record(before, marks, last(added.name))
+        written = self._record(before, marks, details, last(added.name))
         self._retire(written, added)
         return written
 
@@ -148,21 +152,31 @@ class GcpSecretManager:
         """
         self._check(remote, value)
         try:
-            made = self._make(remote, marks)
+            made = self._make(remote, marks, details)
         except errors.Conflict:
             problem, hint = "a secret of that name is there", "Look at it before writing"
             raise errors.Taken("write", self._named(remote), problem, hint) from None
-        self._check_annotations(made, marks)
+        self._check_room(made, marks, details)
         added = self._add(remote, value)
         number = last(added.name)
         checked = added.client_specified_payload_checksum
         if not checked and self._access(remote, number, "write") != value.reveal().encode():
             raise errors.Conflict("write", self._named(remote), "it serves another value than was written")
-        return self._record(made, marks, number)
+        return self._record(made, marks, details, number)
 
     def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
-        """Raises UnsupportedOperation: this store is written whole."""
-        raise only_written_whole(self._named(remote))
+        """Change labels and annotations in one call that Google refuses where the secret has changed.
+
+        Adding a version changes no etag; the number that the marks name stays, so that another's version shows.
+        Raises Conflict.
+        """
+        insist_on_value(self._named(remote), found, marks)
+        known = found if isinstance(found, Seen) else self._look(remote, "label")
+        if known is None or known != found:
+            raise has_changed(self._named(remote))
+        self._check_room(known, marks, details)
+        labelled = self._update(known, marks, details, known.version_id, "label")
+        return replace(seen(remote, labelled, None), version_id=known.version_id, intact=True)
 
     def read(self, remote: str) -> Sensitive:
         """The latest version's value, its checksum verified. NotFound also where that version isn't enabled."""
@@ -238,9 +252,9 @@ class GcpSecretManager:
             raise errors.Unavailable(doing, self._named(remote), "the value arrived with a wrong checksum")
         return payload.data
 
-    def _create(self, remote: str, marks: Marks) -> Seen:
+    def _create(self, remote: str, marks: Marks, details: Details) -> Seen:
         try:
-            return self._make(remote, marks)
+            return self._make(remote, marks, details)
         except errors.Conflict:
             # Perhaps our own, whose answer was lost.
             there = self._look(remote, "write")
@@ -248,11 +262,12 @@ class GcpSecretManager:
                 raise
             return there
 
-    def _make(self, remote: str, marks: Marks) -> Seen:
+    def _make(self, remote: str, marks: Marks, details: Details) -> Seen:
         """A secret without versions and without a fingerprint, so that it counts as stale until it is complete."""
         ours = {key: text for key, text in marks.beside().items() if key != TAG_FINGERPRINT}
-        annotations = {**self._annotations, **ours}
-        secret = {**self._kept, "labels": {TAG_MANAGED_BY: MANAGED_BY}, "annotations": annotations}
+        annotations = {**self._annotations, **details.annotations, **ours}
+        labels = {**details.tags, TAG_MANAGED_BY: MANAGED_BY}
+        secret = {**self._kept, "labels": labels, "annotations": annotations}
         request = {"parent": self._parent, "secret_id": remote, "secret": secret | self._expiry}
         return seen(remote, self._call("write", remote, self._client.create_secret, request), None)
 
@@ -272,36 +287,52 @@ class GcpSecretManager:
         request = {"parent": self._path(remote, "write"), "payload": payload}
         return self._call("write", remote, self._client.add_secret_version, request)
 
-    def _record(self, before: Seen, marks: Marks, number: str) -> Seen:
+    def _record(self, before: Seen, marks: Marks, details: Details, number: str) -> Seen:
         try:
-            secret = self._annotate(before, self._annotated(before, marks, number))
+            secret = self._update(before, marks, details, number, "write")
         except errors.Conflict:
             self._disclaim(before.name, number)
             raise
         written = seen(before.name, secret, None)
         return replace(written, version_id=number, intact=True)
 
-    def _annotated(self, before: Seen, marks: Marks, number: str) -> dict[str, str]:
-        """Others' annotations, the store's, and our own."""
-        ours = {**marks.beside(), TAG_VERSION: number}
-        return {**before.annotations, **self._annotations, **ours}
+    def _update(self, before: Seen, marks: Marks, details: Details, number: str, doing: str) -> Secret:
+        """Lay marks and details beside the very secret that was seen."""
+        labels, annotations = self._labelled(before, details), self._annotated(before, marks, details, number)
+        return self._change(before, {"labels": labels, "annotations": annotations} | self._expiry, doing)
 
-    def _check_annotations(self, before: Seen, marks: Marks) -> None:
+    def _labelled(self, before: Seen, details: Details) -> dict[str, str]:
+        """Others' labels, those that are asked for, and our own."""
+        ours = before.marks.tags if before.marks else ()
+        return {**changed_tags(before.labels, details.tags, ours), TAG_MANAGED_BY: MANAGED_BY}
+
+    def _annotated(self, before: Seen, marks: Marks, details: Details, number: str) -> dict[str, str]:
+        """Others' annotations, the store's, those that are asked for, and our own."""
+        theirs = {key: text for key, text in before.annotations.items() if key not in TAGS_BESIDE}
+        asked = {**self._annotations, **details.annotations}
+        beside = changed_tags(theirs, asked, before.marks.annotations if before.marks else ())
+        return {**beside, **marks.beside(), TAG_VERSION: number}
+
+    def _check_room(self, before: Seen, marks: Marks, details: Details) -> None:
         """Said before a version is added; its number has one digit more at most."""
-        if problem := gcp_copies.too_large(self._annotated(before, marks, f"{before.version_id}0")):
-            raise errors.Invalid("write", self._named(before.name), problem, "Remove annotations that nobody needs")
+        annotations = self._annotated(before, marks, details, f"{before.version_id}0")
+        problem = gcp_copies.too_large(annotations) or gcp_copies.too_many(self._labelled(before, details))
+        if problem:
+            hint = "Remove labels and annotations that nobody needs"
+            raise errors.Invalid("write", self._named(before.name), problem, hint)
 
     def _disclaim(self, remote: str, number: str) -> None:
         """Let listings show the copy as stale when our version is the latest but the marks tell of another."""
         now = self._look(remote, "write")
         if now and now.marks and now.version_id == number and not now.intact:
-            self._annotate(now, {key: text for key, text in now.annotations.items() if key != TAG_VERSION})
+            annotations = {key: text for key, text in now.annotations.items() if key != TAG_VERSION}
+            self._change(now, {"annotations": annotations}, "write")
 
-    def _annotate(self, before: Seen, annotations: Mapping[str, str]) -> Secret:
-        tags = {"labels": {**before.labels, TAG_MANAGED_BY: MANAGED_BY}, "annotations": annotations} | self._expiry
-        secret = {"name": self._path(before.name, "write"), "etag": before.etag, **tags}
-        request = {"secret": secret, "update_mask": {"paths": list(tags)}}
-        return self._call("write", before.name, self._client.update_secret, request)
+    def _change(self, before: Seen, fields: Mapping[str, Any], doing: str) -> Secret:
+        """Give these fields of the very secret that was seen other values."""
+        secret = {"name": self._path(before.name, doing), "etag": before.etag, **fields}
+        request = {"secret": secret, "update_mask": {"paths": list(fields)}}
+        return self._call(doing, before.name, self._client.update_secret, request)
 
     def _retire(self, written: Seen, added: SecretVersion) -> None:
         """Disable or destroy older versions; one that somebody changes at the same time is left to the next write."""

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from keyturn.core.details import SHOWN
 from keyturn.core.errors import Conflict, Invalid, NotFound
 from keyturn.core.fingerprint import shown
 from keyturn.core.names import KUBERNETES, too_large
@@ -28,16 +29,17 @@ from keyturn.providers.kubernetes_marks import (
     RESTARTED,
     Seen,
     kept,
+    labelled,
     listed,
     manifest,
-    marked,
     marks_in,
     seen,
     unmarked,
+    written,
 )
 from keyturn.providers.kubernetes_past import UNNOTED, finalizers, noted, outlived, past
 from keyturn.providers.kubernetes_restart import restart_users
-from keyturn.providers.limits import StoreLimits, only_written_whole
+from keyturn.providers.limits import StoreLimits, has_changed, insist_on_value, unfulfilled
 from keyturn.providers.side_by_side import read_side_by_side
 
 READERS: Final = 8
@@ -59,12 +61,14 @@ class _Write:
 
     entries: values.Entries
     marks: Marks
+    beside: Mapping[str, Any]
     restart_for: str
 
     @property
     def metadata(self) -> dict[str, Any]:
         """Our labels and annotations."""
-        return marked(self.marks, self.entries.data, self.entries.json_keys, self.restart_for)
+        data = written(self.entries.data, self.entries.json_keys, self.restart_for)
+        return {**self.beside, "annotations": {**self.beside["annotations"], **data}}
 
 
 class Kubernetes:
@@ -119,20 +123,28 @@ class Kubernetes:
     ) -> Copy:
         """Create the Secret or change its data, marks and data in one call, then restart its users where asked to.
 
-        Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. An expiry is
-        not shown: a Secret has no place for it.
+        Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. An expiry is not
+        shown: a Secret has no place for it.
         """
         entries = self._entries(remote, value)
         known = self._fresh(remote, found)
-        if known is not None and known.intact and known.marks == marks:
+        settled = known is not None and known.intact and known.marks == marks
+        if known and settled and not unfulfilled(details, known, SHOWN[KUBERNETES]):
             return known
-        plan = _Write(entries, marks, self._restart_for(known, marks))
+        plan = _Write(entries, marks, labelled(marks, details, known), self._restart_for(known, marks))
         written = self._create(remote, plan) if known is None else self._update(known, plan)
         return self._restarted(written) if self._restart and written.restart_for else written
 
     def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
-        """Raises UnsupportedOperation: this store is written whole."""
-        raise only_written_whole(self._named(remote))
+        """Change labels and annotations of exactly what was found, in one call; no workload is restarted for it.
+
+        Raises Conflict where it has changed.
+        """
+        insist_on_value(self._named(remote), found, marks)
+        known = found if isinstance(found, Seen) else self._look(remote, "label")
+        if known is None or known != found:
+            raise has_changed(self._named(remote))
+        return self._patch(known, "label", {"metadata": labelled(marks, details, known)})
 
     def read(self, remote: str) -> Sensitive:
         """The value served now; with ``merge``, of our keys alone. Raises NotFound, and Invalid for binary data."""
@@ -158,7 +170,7 @@ class Kubernetes:
             told = self._get(remote, "delete", accept=JSON if self._merge else ONE)
             known = self._seen(told)
             if self._merge and (told.get("data") or {}).keys() - known.keys:
-                self._patch(known, "delete", {"metadata": unmarked(), "data": dict.fromkeys(known.keys)})
+                self._patch(known, "delete", {"metadata": unmarked(known), "data": dict.fromkeys(known.keys)})
             else:
                 self._remove(known, "delete")
 
@@ -211,7 +223,8 @@ class Kubernetes:
         for page in self._namespace.pages(doing, self._core.list_namespaced_secret, accept=MANY, **selector):
             for told in page:
                 copy = self._seen(told)
-                yield Copy(copy.name, copy.version_id, copy.marks, copy.intact), "deletionTimestamp" in told["metadata"]
+                plain = Copy(copy.name, copy.version_id, copy.marks, copy.intact, details=copy.details)
+                yield plain, "deletionTimestamp" in told["metadata"]
 
     def _fresh(self, remote: str, found: Copy | None) -> Seen | None:
         if found is None or isinstance(found, Seen):

@@ -11,7 +11,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, TAGS_BESIDE, Copy, Marks
+from keyturn.core.details import KUBECTL_APPLIED
+from keyturn.core.stores import (
+    MANAGED_BY,
+    NO_DETAILS,
+    TAG_MANAGED_BY,
+    TAGS_BESIDE,
+    Copy,
+    Details,
+    Marks,
+    others,
+    tag_changes,
+)
 from keyturn.providers.kubernetes_calls import MANAGER
 
 KEYS: Final = "keyturn-keys"
@@ -71,6 +82,7 @@ def seen(told: Mapping[str, Any], *, merged: bool, restarts: bool) -> Seen:
         metadata["name"],
         "",
         marks,
+        details=details_in(metadata),
         uid=metadata["uid"],
         resource_version=metadata["resourceVersion"],
         keys=keys,
@@ -91,22 +103,44 @@ def marks_in(metadata: Mapping[str, Any]) -> Marks | None:
     return Marks.from_tags(tags | {TAG_MANAGED_BY: (metadata.get("labels") or {}).get(TAG_MANAGED_BY, "")})
 
 
-def marked(marks: Marks, keys: Iterable[str], json_keys: Iterable[str] | None, restart_for: str) -> dict[str, Any]:
-    """The labels and annotations that a write leaves; None removes one."""
+def details_in(metadata: Mapping[str, Any]) -> Details:
+    """What stands beside a Secret, but for what kubectl keeps there, which may hold values."""
+    annotations = others(metadata.get("annotations") or {})
+    return Details(others(metadata.get("labels") or {}), {k: v for k, v in annotations.items() if k != KUBECTL_APPLIED})
+
+
+def labelled(marks: Marks, details: Details, known: Seen | None) -> dict[str, Any]:
+    """What is laid over the labels and annotations that are ``known``, for marks and details; None removes one."""
+    there, before = (known and known.details) or NO_DETAILS, (known and known.marks) or marks
     return {
-        "labels": {TAG_MANAGED_BY: MANAGED_BY},
+        "labels": {**tag_changes(there.tags, details.tags, before.tags), TAG_MANAGED_BY: MANAGED_BY},
         "annotations": {
+            **tag_changes(there.annotations, details.annotations, before.annotations),
+            **dict.fromkeys(TAGS_BESIDE),
             **marks.beside(),
-            KEYS: json.dumps(sorted(keys)),
-            JSON_KEYS: None if json_keys is None else json.dumps(sorted(json_keys)),
-            RESTART_FOR: restart_for or None,
         },
     }
 
 
-def unmarked() -> dict[str, Any]:
-    """The labels and annotations that take our marks off."""
-    return {"labels": {TAG_MANAGED_BY: None}, "annotations": dict.fromkeys(ANNOTATIONS)}
+def written(keys: Iterable[str], json_keys: Iterable[str] | None, restart_for: str) -> dict[str, Any]:
+    """The annotations that tell of a write's data; None removes one."""
+    return {
+        KEYS: json.dumps(sorted(keys)),
+        JSON_KEYS: None if json_keys is None else json.dumps(sorted(json_keys)),
+        RESTART_FOR: restart_for or None,
+    }
+
+
+def unmarked(known: Seen) -> dict[str, Any]:
+    """The labels and annotations that take our marks off, and what we have set beside them."""
+    there, before = known.details or NO_DETAILS, known.marks
+    return {
+        "labels": {**(tag_changes(there.tags, {}, before.tags) if before else {}), TAG_MANAGED_BY: None},
+        "annotations": {
+            **(tag_changes(there.annotations, {}, before.annotations) if before else {}),
+            **dict.fromkeys(ANNOTATIONS),
+        },
+    }
 
 
 def kept(metadata: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,12 +9,12 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from keyturn.core.details import KUBECTL_APPLIED
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.kubernetes_marks import JSON_KEYS, KEYS, listed, marks_in
 from keyturn.providers.kubernetes_values import ONLY_KEY, text
 
-APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
-UNNOTED: Final[Mapping[str, Any]] = {"annotations": {APPLIED: None}}
+UNNOTED: Final[Mapping[str, Any]] = {"annotations": {KUBECTL_APPLIED: None}}
 """What is patched to remove it; kubectl makes it anew at its next apply."""
 NAME: Final = "last applied by kubectl"
 """What that version is called."""
@@ -24,7 +24,7 @@ def noted(told: Mapping[str, Any], *, merged: bool) -> dict[str, str]:
     """The data in that annotation of a Secret, in base64 by key; with ``merged``, of our keys alone."""
     metadata = told["metadata"]
     annotations = metadata.get("annotations") or {}
-    data = _data(annotations.get(APPLIED) or "")
+    data = _data(annotations.get(KUBECTL_APPLIED) or "")
     ours = listed(annotations.get(KEYS)) or () if merged and marks_in(metadata) else data
     return {key: encoded for key, encoded in data.items() if key in ours}
 

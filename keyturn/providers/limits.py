@@ -1,10 +1,15 @@
-"""What a store refuses before it calls anybody: the names and sizes of :mod:`keyturn.core.names`, as our errors."""
+"""What a store refuses before it calls anybody: the names and sizes of :mod:`keyturn.core.names`, as our errors.
 
+And what it asks of a copy before something is changed beside it.
+"""
+
+from collections.abc import Set
 from dataclasses import dataclass
 
-from keyturn.core.errors import Invalid, UnsupportedOperation
+from keyturn.core.errors import Conflict, Invalid, UnsupportedOperation
 from keyturn.core.names import illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import NO_DETAILS, Copy, Detail, Details, Marks
 
 
 @dataclass(frozen=True)
@@ -34,3 +39,22 @@ class StoreLimits:
 def only_written_whole(name: str) -> UnsupportedOperation:
     """What is raised where nothing beside a copy can be changed without writing the copy."""
     return UnsupportedOperation("label", name, "what stands beside a copy is written with it", "Write the copy")
+
+
+def insist_on_value(name: str, found: Copy, marks: Marks) -> None:
+    """Raises UnsupportedOperation unless the copy serves what Keyturn wrote, and that is the text of ``marks``.
+
+    Else marks of ours would say of another's value that it is ours.
+    """
+    if not found.intact or found.marks is None or found.marks.fingerprint != marks.fingerprint:
+        raise UnsupportedOperation("label", name, "it does not serve this text as Keyturn wrote it", "Write the copy")
+
+
+def has_changed(name: str) -> Conflict:
+    """What is raised where a copy is another one than was found."""
+    return Conflict("label", name, "it has changed since it was looked at", "Run it again")
+
+
+def unfulfilled(details: Details, shown: Copy, takes: Set[Detail]) -> Set[Detail]:
+    """What of the ``details`` that a store ``takes`` is asked for and does not stand beside the copy."""
+    return details.differing(shown.details or NO_DETAILS) & takes

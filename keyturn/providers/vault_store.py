@@ -2,8 +2,9 @@
 
 A JSON object becomes the secret's fields, so that applications there read it like any other secret; any other text
 stands in the one field ``value``. The marks lie in the custom metadata beside the number of the version that they
-belong to, so another version, written by whomever, shows without a value being read. The value is written first and
-the marks after it: what a crash leaves between the two is not intact, and the next write only adds the marks.
+belong to, so another version, written by whomever, shows without a value being read. Tags that are asked for lie
+beside them, and are no one's version. The value is written first and the marks after it: what a crash leaves between
+the two is not intact, and the next write only adds the marks.
 Source: "KV secrets engine version 2 (API)" of Vault 1.12 and OpenBao 2.
 """
 
@@ -14,13 +15,25 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from keyturn.core.details import SHOWN
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound
 from keyturn.core.fingerprint import payload
 from keyturn.core.hub import EXPIRES_AT
 from keyturn.core.names import VAULT, too_large
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import NO_DETAILS, TAG_VERSION, Copy, Details, Lack, Marks
-from keyturn.providers.limits import StoreLimits, only_written_whole
+from keyturn.core.stores import (
+    NO_DETAILS,
+    TAG_TAGS,
+    TAG_VERSION,
+    Copy,
+    Details,
+    Lack,
+    Marks,
+    changed_tags,
+    others,
+    tag_changes,
+)
+from keyturn.providers.limits import StoreLimits, insist_on_value, unfulfilled
 from keyturn.providers.vault_calls import Calls
 from keyturn.providers.vault_listing import VaultListing
 from keyturn.providers.vault_login import HubSettings
@@ -108,17 +121,27 @@ class VaultStore:
     ) -> Copy:
         """A new version unless the newest is this value, then the marks. Raises Conflict when another was faster."""
         self._check(remote, value, marks)
-        if found == Copy(remote, found.version_id if found else "", marks):
+        as_it_is = found is not None and found == Copy(remote, found.version_id, marks)
+        if found and as_it_is and not unfulfilled(details, found, SHOWN[VAULT]):
             return found
         with self._told("write", remote):
             fields = fields_of(value)
             version = self._serving(remote, fields, marks, found) or self._put(remote, fields, marks, found)
-            self._mark(remote, {**_tags(marks, version, fields, value), EXPIRES_AT: _shown(details.expires_at)})
-        return Copy(remote, str(version), marks)
+            ends = {EXPIRES_AT: _shown(details.expires_at)}
+            self._mark(remote, {**_beside(found, details), **_tags(marks, version, fields, value), **ends})
+        return Copy(remote, str(version), marks, details=_laid(found, details))
 
     def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
-        """Raises UnsupportedOperation: this store is written whole."""
-        raise only_written_whole(self._named(remote))
+        """Lay marks and details over the custom metadata in one call, which makes no version.
+
+        The number of the version that Keyturn wrote stays as it is, so that another's shows.
+        """
+        self._limits.check_name(remote, "label")
+        insist_on_value(self._named(remote), found, marks)
+        ends = {EXPIRES_AT: _shown(details.expires_at)} if details.expires_at else {}
+        with self._told("label", remote):
+            self._mark(remote, {**_beside(found, details), TAG_TAGS: None, **marks.to_tags(), **ends})
+        return Copy(remote, found.version_id, marks, details=_laid(found, details))
 
     def read(self, remote: str) -> Sensitive:
         """The newest version's text. Raises NotFound, also where that version is deleted or destroyed."""
@@ -308,7 +331,20 @@ def _unchanging(told: Any) -> bool:
 def _tags(marks: Marks, version: int, fields: Mapping[str, Any], value: Sensitive) -> dict[str, str | None]:
     """The custom metadata of this version; what an earlier one said and this one does not, goes."""
     as_object = _looks_like_text(fields) and payload(SecretFields(fields)) == value
-    return {**marks.to_tags(), TAG_VERSION: str(version), TAG_LET_GO: None, TAG_FORM: FIELDS if as_object else None}
+    form = FIELDS if as_object else None
+    return {TAG_TAGS: None, **marks.to_tags(), TAG_VERSION: str(version), TAG_LET_GO: None, TAG_FORM: form}
+
+
+def _beside(found: Copy | None, details: Details) -> dict[str, str | None]:
+    """What is laid over the tags that were found; None removes one, and other people's stay."""
+    there = found.details.tags if found and found.details else {}
+    return tag_changes(there, details.tags, found.marks.tags if found and found.marks else ())
+
+
+def _laid(found: Copy | None, details: Details) -> Details:
+    """What stands there then."""
+    known, before = (found and found.details) or NO_DETAILS, (found and found.marks and found.marks.tags) or ()
+    return Details(changed_tags(known.tags, details.tags, before), expires_at=details.expires_at or known.expires_at)
 
 
 def _looks_like_text(fields: Mapping[str, Any]) -> bool:
@@ -317,6 +353,15 @@ def _looks_like_text(fields: Mapping[str, Any]) -> bool:
 
 def _shown(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat() if moment else None
+
+
+def _moment(shown: str | None) -> datetime | None:
+    """The moment that was shown so; None where somebody has put something else there."""
+    try:
+        moment = datetime.fromisoformat(shown or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
 def _custom(told: Mapping[str, Any]) -> dict[str, str]:
@@ -334,4 +379,5 @@ def _copy(path: str, told: Mapping[str, Any]) -> Copy:
     let_go = TAG_LET_GO in custom and custom[TAG_LET_GO] != version
     marks = None if let_go else Marks.from_tags(custom)
     intact = _served(told) and (marks is None or custom.get(TAG_VERSION) == version)
-    return Copy(path, version, marks, intact)
+    details = Details(others(custom), expires_at=_moment(custom.get(EXPIRES_AT)))
+    return Copy(path, version, marks, intact, details=details)

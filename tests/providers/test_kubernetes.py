@@ -28,6 +28,7 @@ from pytest_httpserver import HTTPServer
 from deployments.local.kubernetes import Account, Emulator, Server, rules
 from deployments.local.kubernetes.messages import Answer, Request
 from deployments.local.ports import free_port
+from keyturn.core.details import KUBECTL_APPLIED
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Throttled, Unavailable
 from keyturn.core.fingerprint import payload, shown
 from keyturn.core.names import KUBERNETES
@@ -35,7 +36,6 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Copy
 from keyturn.providers.kubernetes import Kubernetes
 from keyturn.providers.kubernetes_calls import APPLY, MERGE
-from keyturn.providers.kubernetes_past import APPLIED
 from keyturn.providers.kubernetes_restart import RESTARTED_FOR
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 
@@ -565,7 +565,7 @@ class TestKubernetes(LocalContract):
 def apply(raw: Any, remote: str, **manifest: Any) -> None:
     """What ``kubectl apply`` does the first time: create, with a note of all that it was given."""
     given = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": remote}, **manifest}
-    note = {"annotations": {APPLIED: json.dumps(given)}}
+    note = {"annotations": {KUBECTL_APPLIED: json.dumps(given)}}
     raw.create_namespaced_secret(NAMESPACE, {**given, "metadata": {**given["metadata"], **note}})
 
 
@@ -595,13 +595,13 @@ class TestWhatKubectlNoted:
         apply(raw, remote, **given)
         assert store.past(remote) == {}
         assert store.forget(remote) == ()
-        assert APPLIED in raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations
+        assert KUBECTL_APPLIED in raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations
         value = as_fields(port=5432, password="new")
         written = put(store, remote, value)
         assert store.past(remote) == {"last applied by kubectl": as_fields(port=5432, password="old")}
         assert store.forget(remote) == ()
         assert store.past(remote) == {}
-        assert APPLIED not in raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations
+        assert KUBECTL_APPLIED not in raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations
         assert store.find(remote) == written
         assert store.read(remote) == value
 
@@ -615,17 +615,17 @@ class TestWhatKubectlNoted:
         put(store, remote, fresh_value())
         assert store.past(remote) == {}
         assert store.forget(remote) == ()
-        assert APPLIED not in raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations
+        assert KUBECTL_APPLIED not in raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations
 
     @pytest.mark.parametrize("note", ["", "null", "[1]", "{", '{"data": 7}', '{"stringData": {"a": null}}'])
     def test_what_is_no_note_of_kubectls_is_left_alone(
         self, store: Kubernetes, raw: Any, remote: str, note: str
     ) -> None:
         written = put(store, remote, fresh_value())
-        raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"annotations": {APPLIED: note}}})
+        raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"annotations": {KUBECTL_APPLIED: note}}})
         assert store.past(remote) == {}
         assert store.forget(remote) == ()
-        assert raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations[APPLIED] == note
+        assert raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations[KUBECTL_APPLIED] == note
         assert store.find(remote) == written
 
     def test_with_merge_a_note_of_others_keys_is_theirs_and_ours_goes_with_erasing(
@@ -638,7 +638,7 @@ class TestWhatKubectlNoted:
         assert store.past(remote) == {}
         assert store.forget(remote) == ()
         note = json.dumps({"stringData": {"theirs": "t", "a": "1"}})
-        raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"annotations": {APPLIED: note}}})
+        raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"annotations": {KUBECTL_APPLIED: note}}})
         assert store.past(remote) == {}
         assert store.erase(remote) == ()
         left = raw.read_namespaced_secret(remote, NAMESPACE)

@@ -1,13 +1,13 @@
 """A store in memory, for tests whose subject is something else. It passes the store's contract."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from keyturn.core.errors import Invalid, NotFound, Taken
 from keyturn.core.names import AWS_SECRETS_MANAGER, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks, tag_changes
+from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks, changed_tags
 
 
 @dataclass
@@ -34,10 +34,10 @@ class Kept:
 
     def lay(self, marks: Marks, details: Details) -> None:
         """Marks and details, over those that others have set."""
-        before, known = self.marks.tags if self.marks else (), self.details
+        before, known = self.marks or marks, self.details
         self.details = Details(
-            _laid(known.tags, details.tags, before),
-            _laid(known.annotations, details.annotations, before),
+            changed_tags(known.tags, details.tags, before.tags),
+            changed_tags(known.annotations, details.annotations, before.annotations),
             details.description or known.description,
             details.content_type or known.content_type,
             details.expires_at or known.expires_at,
@@ -48,11 +48,6 @@ class Kept:
         """As the port describes it."""
         intact = self.written == len(self.values)
         return Copy(name, str(len(self.values)), self.marks, intact, details=self.details)
-
-
-def _laid(there: Mapping[str, str], asked: Mapping[str, str], before: Sequence[str]) -> dict[str, str]:
-    laid = {**there, **tag_changes(there, asked, before)}
-    return {name: text for name, text in laid.items() if text is not None}
 
 
 class MemoryStore:

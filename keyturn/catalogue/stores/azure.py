@@ -1,8 +1,11 @@
 """The stores of Azure."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from keyturn.catalogue.stores.base import StoreBase, System
+from keyturn.core.details import AZURE_MAX_CONTENT_TYPE, AZURE_MAX_TAG, AZURE_TAGS, SHOWN, refuses_names
+from keyturn.core.names import AZURE_KEY_VAULT
+from keyturn.core.stores import Detail, Details
 from keyturn.settings.fields import HttpsUrl, Line
 
 
@@ -19,11 +22,23 @@ class AzureKeyVaultSettings(StoreBase):
     """Another address for logging in than https://login.microsoftonline.com."""
 
     content_type: Line | None = None
-    """The content type of new copies, such as application/json; what others have set stays."""
+    """The content type of new copies that say none themselves, such as application/json; what others have set stays."""
     deleted_name: Literal["recover", "purge"] = "recover"
     """What is done with a deleted secret that still has the name of a new copy: recover it, or purge it for good."""
+
+    TAKES: ClassVar[frozenset[Detail]] = SHOWN[AZURE_KEY_VAULT]
 
     @property
     def system(self) -> System:
         """The vault."""
         return (self.kind, self.vault_url.rstrip("/").casefold())
+
+    def refuses_details(self, details: Details) -> str | None:
+        """What Key Vault lacks, or has no room for."""
+        if len(details.content_type) > AZURE_MAX_CONTENT_TYPE:
+            return f"{self.kind} allows a content type of {AZURE_MAX_CONTENT_TYPE} characters at most"
+        return (
+            super().refuses_details(details)
+            or AZURE_TAGS.refuses(self.kind, details.tags)
+            or refuses_names(self.kind, details, AZURE_MAX_TAG)
+        )

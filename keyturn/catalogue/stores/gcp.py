@@ -1,11 +1,14 @@
 """The stores of Google Cloud."""
 
 from datetime import timedelta
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.stores.base import StoreBase, System
+from keyturn.core.details import GCP_ANNOTATIONS, GCP_LABELS, GCP_MAX_ANNOTATIONS, GCP_ROOM, SHOWN, size_of
+from keyturn.core.names import GCP_SECRET_MANAGER
+from keyturn.core.stores import Detail, Details
 from keyturn.settings.fields import Duration, Line, PositiveDuration, is_loopback, matching, refused
 
 Project = Annotated[
@@ -67,6 +70,8 @@ class GcpSecretManagerSettings(StoreBase):
     destroy_after: Duration = timedelta(days=7)
     """How long such a version stays disabled before a later write destroys it."""
 
+    TAKES: ClassVar[frozenset[Detail]] = SHOWN[GCP_SECRET_MANAGER]
+
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if self.location and self.replication:
@@ -83,3 +88,22 @@ class GcpSecretManagerSettings(StoreBase):
         """The project, its one location where the secrets are regional, and the address."""
         home = f"{self.project}/{self.location}" if self.location else self.project
         return (self.kind, home, (self.endpoint or "").casefold())
+
+    def refuses_details(self, details: Details) -> str | None:
+        """What Secret Manager lacks, or has no room for. Its own expiry deletes the secret, so none is given there."""
+        if details.expires_at:
+            return (
+                f"{self.kind} deletes a secret that expires: leave it out, or set the store's ttl where that is meant"
+            )
+        return (
+            super().refuses_details(details)
+            or GCP_LABELS.refuses(self.kind, details.tags)
+            or GCP_ANNOTATIONS.refuses(self.kind, details.annotations)
+            or self._refuses_size(details)
+        )
+
+    def _refuses_size(self, details: Details) -> str | None:
+        size = size_of({**self.annotations, **details.annotations}) + len(" ".join(details.names).encode())
+        if size < (room := GCP_MAX_ANNOTATIONS - GCP_ROOM):
+            return None
+        return f"{self.kind}: all annotations together have to be below {room} bytes, with the names of all tags"

@@ -1,8 +1,17 @@
 """Kubernetes as a store."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from keyturn.catalogue.stores.base import StoreBase, System
+from keyturn.core.details import (
+    KUBERNETES_ANNOTATIONS,
+    KUBERNETES_LABELS,
+    KUBERNETES_MAX_ANNOTATIONS,
+    SHOWN,
+    size_of,
+)
+from keyturn.core.names import KUBERNETES
+from keyturn.core.stores import Detail, Details
 from keyturn.settings.fields import HttpsUrl, Line
 
 
@@ -28,8 +37,24 @@ class KubernetesSettings(StoreBase):
     restart: bool = False
     """Restart the Deployments, StatefulSets and DaemonSets that use a Secret, after it has changed."""
 
+    TAKES: ClassVar[frozenset[Detail]] = SHOWN[KUBERNETES]
+
     @property
     def system(self) -> System:
         """The cluster, as far as it is told here, and the namespace."""
         cluster = self.server.rstrip("/").casefold() if self.server else f"{self.kubeconfig or ''}#{self.context or ''}"
         return (self.kind, cluster, self.namespace)
+
+    def refuses_details(self, details: Details) -> str | None:
+        """What a Secret lacks, or has no room for."""
+        return (
+            super().refuses_details(details)
+            or KUBERNETES_LABELS.refuses(self.kind, details.tags)
+            or KUBERNETES_ANNOTATIONS.refuses(self.kind, details.annotations)
+            or self._refuses_size(details)
+        )
+
+    def _refuses_size(self, details: Details) -> str | None:
+        if size_of(details.annotations) + len(" ".join(details.names).encode()) < KUBERNETES_MAX_ANNOTATIONS:
+            return None
+        return f"{self.kind}: all annotations together have to be below {KUBERNETES_MAX_ANNOTATIONS} bytes"

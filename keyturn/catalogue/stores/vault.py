@@ -1,10 +1,13 @@
 """A second Vault or OpenBao as a store."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
 from keyturn.catalogue.stores.base import StoreBase, System
+from keyturn.core.details import SHOWN, VAULT_MAX_TEXT, VAULT_TAGS, refuses_names
+from keyturn.core.names import VAULT
+from keyturn.core.stores import Detail, Details
 from keyturn.settings.fields import HubPath, Line, WebUrl, keep_plain_http_at_home, refused
 
 
@@ -28,6 +31,8 @@ class VaultSettings(StoreBase):
     secret_id_file: Line | None = None
     """A file with the AppRole's secret id."""
 
+    TAKES: ClassVar[frozenset[Detail]] = SHOWN[VAULT]
+
     @model_validator(mode="after")
     def _one_login(self) -> Self:
         keep_plain_http_at_home(self.address, False, "Use https.")
@@ -39,3 +44,11 @@ class VaultSettings(StoreBase):
     def system(self) -> System:
         """Address, namespace and mount."""
         return (self.kind, self.address.rstrip("/").casefold(), self.namespace or "", self.mount)
+
+    def refuses_details(self, details: Details) -> str | None:
+        """What custom metadata lacks, or has no room for."""
+        return (
+            super().refuses_details(details)
+            or VAULT_TAGS.refuses(self.kind, details.tags)
+            or refuses_names(self.kind, details, VAULT_MAX_TEXT)
+        )
