@@ -19,6 +19,7 @@ from psycopg2.extensions import parse_dsn
 from keyturn.core.connections import Connection, keyword_pairs, percent_decoded, url
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.together import both
 from keyturn.providers import postgresql_accounts as accounts
 from keyturn.providers import postgresql_privileges as privileges
 from keyturn.providers import postgresql_sessions as sessions
@@ -114,28 +115,38 @@ class PostgreSQL:
 
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
         """Log in on a new connection and compare what the account may do there with what ``like`` may."""
+        if like is None or like == account:
+            self._logged_in(account, password)
+            return
+        acts_as, (expected, missing) = both(
+            lambda: self._logged_in(account, password), lambda: self._missing_privileges(account, like)
+        )
+        if acts_as != expected:
+            _, missing = self._missing_privileges(account, like, acts_as)
+        if missing:
+            raise lacking(self._named(account), missing)
+
+    def _logged_in(self, account: str, password: Sensitive) -> str:
+        """Log in on a new connection; the role that such a session acts as. Raises CandidateRejected."""
         try:
             connection = self._connect(account, password)
         except psycopg2.OperationalError as error:
             raise self._login_failure(error, account) from None
-        with closing(connection):
-            acts_as = self._acting(connection, account) if like and like != account else ""
-        if like and acts_as and (missing := self._missing_privileges(account, like, acts_as)):
-            raise lacking(self._named(account), missing)
-
-    def _acting(self, connection: PgConnection, account: str) -> str:
-        """The role that a session acts as from login on."""
         try:
-            with connection.cursor() as cursor:
+            with closing(connection), connection.cursor() as cursor:
                 cursor.execute("SELECT current_user")
                 return str(accounts.first(cursor))
         except psycopg2.Error as error:
             raise self._translated(error, "log in as", account) from None
 
-    def _missing_privileges(self, account: str, like: str, acts_as: str) -> Sequence[Missing]:
-        """What ``like`` may do and ``account`` may not; the admin's session knows the catalogs already."""
+    def _missing_privileges(self, account: str, like: str, acts_as: str = "") -> tuple[str, Sequence[Missing]]:
+        """What ``like`` may do and ``account`` may not, and the role that this one acts as: by its settings, else told.
+
+        The admin's session knows the catalogs already.
+        """
         with self._transaction("compare the privileges of", account) as cursor:
-            return privileges.missing(cursor, account, acts_as, like)
+            acting = acts_as or privileges.acting(cursor, account)
+            return acting, privileges.missing(cursor, account, acting, like)
 
     def read_connection(self, text: Sensitive) -> Connection | None:
         """Whose login a connection string is, as libpq reads it, or as JDBC, ODBC and ADO.NET do; None for others."""

@@ -32,6 +32,15 @@ WITH who AS (
 """
 """The two accounts, and the roles that they act as from login on: the one that serves is not logged in as."""
 
+ACTING: Final = """
+SELECT coalesce((SELECT substr(said, 6) FROM pg_db_role_setting s, unnest(s.setconfig) said
+                  WHERE s.setrole = r.oid AND said LIKE 'role=%%'
+                    AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+                  ORDER BY s.setdatabase DESC LIMIT 1), r.rolname)
+  FROM pg_roles r WHERE r.rolname = %s
+"""
+"""The role that an account acts as from login on, by its settings; only a login shows whether it may."""
+
 LACKS: Final = (
     "(({0} AND NOT {2}) OR ({1} AND NOT {2} AND NOT {3}))"  # what is in force must be in force, the rest within reach
 )
@@ -67,7 +76,8 @@ class Kind:
         return f"""
 SELECT 4, p || ' on {place}' || {self.name}, 'GRANT ' || p || ' ON {self.word} ' || {self.name} || ' TO %%s'
   FROM who, {self.catalog} t, unnest(ARRAY[{privileges}]) p
- WHERE {self.only} AND EXISTS (SELECT FROM aclexplode(t.{self.acl}) WHERE grantee NOT IN (0, t.{self.owner}))
+ WHERE {self.only} AND t.{self.acl} IS NOT NULL
+   AND EXISTS (SELECT FROM aclexplode(t.{self.acl}) WHERE grantee NOT IN (0, t.{self.owner}))
    AND {lacks(f"{self.inquiry}({{}}, t.oid, p)")}"""  # noqa: S608  all of it stands in this module
 
 
@@ -192,6 +202,13 @@ EXECUTE: Final = "EXECUTE keyturn_missing (%s, %s, %s)"
 
 _prepared: Final[WeakSet[Connection]] = WeakSet()
 """The sessions that have it."""
+
+
+def acting(cursor: Cursor, account: str) -> str:
+    """The role that ``account`` acts as from login on, as far as its settings tell; empty where there is no account."""
+    cursor.execute(ACTING, (account,))
+    row = cursor.fetchone()
+    return str(row[0]) if row else ""
 
 
 def missing(cursor: Cursor, account: str, acts_as: str, like: str) -> Sequence[Missing]:

@@ -142,10 +142,13 @@ class VaultDynamic(LoginStrategy):
         yield from (f"{TOKEN}{found}" for found in self.engine.tokens(self.path) if found not in asked)
 
     def cut_found(self, name: str, sequence: int) -> Cut:
-        """Revoke the lease, which drops its account; or the token, and with it every lease that it has."""
+        """Revoke the lease, which drops its account; or the token, and with it every lease that it has.
+
+        The hub revokes the leases of a token one after the other, once it has said that the token is ended.
+        """
         if name.startswith(TOKEN):
             self.engine.end_token(name.removeprefix(TOKEN))
-            return Cut()
+            return Cut(outlives=(f"leases of {name}, for the moments until the hub has revoked them too",))
         self.engine.revoke(name)
         return Cut(outlives=(f"sessions of the account of {name}, which no version that could be read tells",))
 
