@@ -39,8 +39,8 @@ def readers_of(keyturn: Keyturn, standing: Standing, env: Mapping[str, str] = os
     """Who read the incident's secrets in the look-back period, as far as the logs at hand tell. Raises Invalid."""
     now = datetime.now(UTC)
     incident = standing.incident
-    file, mount = env.get(AUDIT_FILE), keyturn.hub.mount
-    logs = [HubAuditLog(Path(file), mount, env.get("VAULT_NAMESPACE", ""))] if file else []
+    file, hub = env.get(AUDIT_FILE), keyturn.hub
+    logs = [HubAuditLog(Path(file), hub.mount, env.get("VAULT_NAMESPACE", ""), hub.mounts)] if file else []
     return gather(logs, incident.paths, incident.triggered_at - look_back(env), incident.closed_at or now, OWN)
 
 

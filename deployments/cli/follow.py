@@ -72,8 +72,8 @@ def follow(
     with opened_keyturn(catalogue) as keyturn, ended_by_signals() as stop:
         from keyturn.sync.follow import Follower
 
-        source = source_of(keyturn.hub, audit_file, position, every)
         latest = Latest(keyturn, catalogue)
+        source = source_of(latest, audit_file, position, every)
         note(f"ready: following {audit_file}" if audit_file else f"ready: asking the hub every {poll}")
         Follower(latest, source, note, beat_of(alive_file)).run(stop)
     note("ended")
@@ -92,17 +92,21 @@ def seconds(poll: str) -> float:
     return every
 
 
-def source_of(hub: "Hub", audit_file: Path | None, position: Path | None, every: float) -> "Source":
-    """The audit file, or else the hub itself."""
+def source_of(latest: "Latest", audit_file: Path | None, position: Path | None, every: float) -> "Source":
+    """The audit file, or else the hub itself; in either the mounts of the catalogue as it is then."""
     from keyturn.providers.vault_login import HubSettings
     from keyturn.sync.audit_file import AuditFile
     from keyturn.sync.changes import AuditLines, Polling
 
     if audit_file is None:
-        return Polling(hub, every)
+        return Polling(latest.hub, every)
     settings = HubSettings.from_environment()
     kept = position or audit_file.with_name(f"{audit_file.name}.keyturn")
-    return AuditFile(audit_file, kept, AuditLines(settings.mount, settings.namespace or "").changed)
+
+    def changed(line: bytes) -> str | None:
+        return AuditLines(settings.mount, settings.namespace or "", latest.hub().mounts).changed(line)
+
+    return AuditFile(audit_file, kept, changed)
 
 
 def beat_of(file: Path | None) -> Callable[[], None]:
@@ -142,6 +146,10 @@ class Latest:
             self._stamp = stamp
             self._read()
         return self._keyturn
+
+    def hub(self) -> "Hub":
+        """The hub, with the mounts of the catalogue that was read last."""
+        return self._keyturn.hub
 
     def _read(self) -> None:
         from keyturn.providers.registry import open_keyturn

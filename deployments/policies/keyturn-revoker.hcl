@@ -13,6 +13,18 @@ path "secret/destroy/*" {
   capabilities = ["update"]
 }
 
+# The same for each further mount of the catalogue (`mounts:`), such as one at `kv-payments`:
+#
+# path "kv-payments/undelete/*" {
+#   capabilities = ["update"]
+# }
+# path "kv-payments/delete/*" {
+#   capabilities = ["update"]
+# }
+# path "kv-payments/destroy/*" {
+#   capabilities = ["update"]
+# }
+
 # See before anything is changed whether all of it is allowed.
 path "sys/capabilities-self" {
   capabilities = ["update"]

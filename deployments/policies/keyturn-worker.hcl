@@ -22,6 +22,24 @@ path "secret/detailed-metadata/*" {
   capabilities = ["list", "read"]
 }
 
+# A catalogue may name further mounts (`mounts:`), each of which needs the same four rules. For one at `kv-payments`:
+#
+# path "kv-payments/data/*" {
+#   capabilities = ["create", "read", "update"]
+# }
+# path "kv-payments/undelete/*" {
+#   capabilities = ["update"]
+# }
+# path "kv-payments/metadata/*" {
+#   capabilities = ["read", "list", "patch"]
+#   allowed_parameters = {
+#     "custom_metadata" = []
+#   }
+# }
+# path "kv-payments/detailed-metadata/*" {
+#   capabilities = ["list", "read"]
+# }
+
 # Keyturn's own state: candidates, admin credentials, signing keys. Nobody else may read this mount.
 path "keyturn/data/*" {
   capabilities = ["create", "read", "update"]

@@ -1,7 +1,7 @@
 """Who read a secret's value from the hub: told by the audit files of Vault and OpenBao, rotated ones included."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,17 +18,17 @@ SLACK: Final = timedelta(minutes=1)
 
 
 class HubAuditLog:
-    """An :class:`keyturn.core.access.AccessLog` of one KV v2 mount: the JSON lines of a file audit device.
+    """An :class:`keyturn.core.access.AccessLog` of the hub's KV v2 mounts: the JSON lines of a file audit device.
 
     Reads of values count, wrapped ones and their unwrapping too; those of metadata and subkeys don't. The device needs
     the fields ``time``, ``type``, ``error``, ``auth``, ``request`` and ``response``; hashes may stay hashes.
     """
 
-    def __init__(self, file: Path, mount: str, namespace: str = "") -> None:
+    def __init__(self, file: Path, mount: str, namespace: str = "", others: Mapping[str, str] | None = None) -> None:
         self.name = f"hub audit file {file}"
         self.coverage = Coverage()
         self._file = file
-        self._mount = AuditMount(mount, namespace)
+        self._mount = AuditMount(mount, namespace, others or {})
 
     def accesses(self, since: datetime, until: datetime) -> Iterator[Access]:
         """Every read and attempt to read within that time, in the order of the lines. Raises Unavailable."""
@@ -108,7 +108,7 @@ class _Reading:
 
     def _read(self, text: Iterator[bytes]) -> Iterator[Access]:
         # Most lines are skipped after a search in their bytes, which is many times as fast as parsing them.
-        response, data, unwrap = self._reads.needles
+        response, unwrap, data, *others = self._reads.needles
         first, last = b"", b""
         try:
             for line in text:
@@ -117,7 +117,7 @@ class _Reading:
                     self._unreadable += 1
                     continue
                 first, last = first or line, line
-                if response in line and (data in line or unwrap in line):
+                if response in line and (data in line or unwrap in line or any(one in line for one in others)):
                     yield from self._told(line)
         finally:
             self._moments += [told for line in (first, last) if (told := dated(line))]

@@ -25,7 +25,7 @@ Part = Mapping[str, Any]
 
 
 class HubReads:
-    """Reads the lines of one log in their order, for one KV v2 mount. Used by one thread.
+    """Reads the lines of one log in their order, for the KV v2 mounts of one namespace. Used by one thread.
 
     ``given`` counts answers that tell what they held, ``bare`` those without an error that tell nothing.
     """
@@ -37,9 +37,10 @@ class HubReads:
         self._wrapped: dict[str, tuple[str, str]] = {}
 
     @property
-    def needles(self) -> tuple[bytes, bytes, bytes]:
-        """A line can only be a read if it holds the first of these, and the second or the third."""
-        return RESPONSE, f'"{self._mount.mount.strip("/")}/data/'.encode(), UNWRAP.encode()
+    def needles(self) -> tuple[bytes, ...]:
+        """A line can only be a read if it holds the first of these, and one of the others."""
+        data = (f'"{mount.strip("/")}/data/'.encode() for _, mount in self._mount.named)
+        return RESPONSE, UNWRAP.encode(), *data
 
     def access(self, line: bytes) -> Access | None:
         """What a line tells, None where it is no read of a value. Raises ValueError, KeyError, TypeError."""

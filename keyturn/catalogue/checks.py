@@ -12,15 +12,16 @@ from typing import Any, Final, get_args
 from keyturn.catalogue import account_names, readers, times
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import references
-from keyturn.catalogue.freezes import covers, illegal_pattern
+from keyturn.catalogue.freezes import apart, covers, illegal_pattern
 from keyturn.catalogue.plain import about, at, destinations, text
 from keyturn.catalogue.problems import Path, Problem
 from keyturn.catalogue.source import Entry
 from keyturn.catalogue.stores.base import System
 from keyturn.catalogue.targets import TargetSettings
+from keyturn.core.mounts import DEFAULT, EVERY, split
 from keyturn.core.names import LIMITS, illegal_name
 from keyturn.core.suggest import advice, likely
-from keyturn.settings.fields import NAME, illegal_path, models
+from keyturn.settings.fields import NAME, illegal_secret, models
 from keyturn.strategies.base import StrategySettings
 from keyturn.strategies.registry import Rotation
 
@@ -70,6 +71,8 @@ def find(world: World) -> list[Problem]:
     found += [problem for entry in _labelled(world) for problem in _legal_label(entry)]
     found += [problem for entry in world.entries["freezes"].values() for problem in _freeze(entry, world)]
     found += [problem for entry in world.entries["syncs"].values() for problem in _sync(entry, world)]
+    mounts = world.entries["mounts"]
+    found += [problem for entry in mounts.values() for problem in _mount(entry, mounts)]
     found += [problem for claims in CLAIMS for problem in _claimed_twice(claims, secrets, world)]
     found += _lists_of_several(secrets, world)
     return found
@@ -80,8 +83,17 @@ def find(world: World) -> list[Problem]:
 
 def legal_hub_path(entry: Entry, _: World) -> Found:
     """The name of a secret is a path in the hub."""
-    if said := illegal_path(entry.name):
+    if said := illegal_secret(entry.name):
         yield entry.problem((), *said)
+
+
+def known_mount(entry: Entry, world: World) -> Found:
+    """What stands before a path is a declared mount."""
+    mount, within = split(entry.name)
+    if mount == DEFAULT:
+        yield entry.problem((), "a secret of the default mount has no name before its path", f"Call it {within}.")
+    elif mount:
+        yield from _declared(entry, (), "mounts", mount, world)
 
 
 def not_below_another(entry: Entry, world: World) -> Found:
@@ -161,6 +173,7 @@ def legal_remote_names(entry: Entry, world: World) -> Found:
 
 EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
     legal_hub_path,
+    known_mount,
     not_below_another,
     no_references,
     known_stores,
@@ -186,7 +199,7 @@ def _declared(entry: Entry, path: Path, section: str, name: str, world: World) -
 
 
 def _labelled(world: World) -> list[Entry]:
-    labelled = ("stores", "targets", "consumers", "freezes", "syncs")
+    labelled = ("stores", "targets", "consumers", "freezes", "syncs", "mounts")
     return [entry for section in labelled for entry in world.entries[section].values()]
 
 
@@ -197,8 +210,9 @@ def _legal_label(entry: Entry) -> Found:
 
 
 def _freeze(entry: Entry, world: World) -> Found:
-    """A freeze takes no references, and each of its patterns covers a secret."""
+    """A freeze takes no references, its mounts are declared, and each of its patterns covers a secret."""
     yield from references(entry)
+    yield from _known_mounts(entry, ("paths",), world)
     patterns, secrets = at(entry.data, ("paths",)), world.entries["secrets"]
     for index, pattern in enumerate(patterns if isinstance(patterns, list) and world.complete else ()):
         legal = isinstance(pattern, str) and not illegal_pattern(pattern)
@@ -207,8 +221,10 @@ def _freeze(entry: Entry, world: World) -> Found:
 
 
 def _sync(entry: Entry, world: World) -> Found:
-    """A sync takes no references, its stores are declared, and they allow the names that it makes."""
+    """A sync takes no references, its stores and mounts are declared, and the stores allow the names that it makes."""
     yield from references(entry)
+    for key in ("paths", "without"):
+        yield from _known_mounts(entry, (key,), world)
     stores, sync = at(entry.data, ("stores",)), world.syncs.get(entry.name)
     for index, store in enumerate(stores if isinstance(stores, list) else ()):
         if isinstance(store, str):
@@ -236,6 +252,28 @@ def _nobody(sync: SyncSettings, world: World) -> str:
 
 def _secrets(world: World) -> Iterable[Entry]:
     return world.entries["secrets"].values()
+
+
+def _known_mounts(entry: Entry, key: Path, world: World) -> Found:
+    """What stands before the patterns are declared mounts."""
+    patterns = at(entry.data, key)
+    for index, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
+        mount = apart(pattern)[0] if isinstance(pattern, str) and not illegal_pattern(pattern) else ""
+        if mount not in ("", EVERY):
+            yield from _declared(entry, (*key, index), "mounts", mount, world)
+
+
+def _mount(entry: Entry, others: Mapping[str, Entry]) -> Found:
+    """A mount takes no references, leaves the default one its name, and no other has its place."""
+    yield from references(entry)
+    if entry.name == DEFAULT:
+        remedy = "Call it otherwise: secrets of the default mount have no name before their paths."
+        yield entry.problem((), f"{DEFAULT} is what the default mount is called", remedy)
+    place = text(entry, "mount")
+    first = next((other for other in others.values() if text(other, "mount") == place), entry)
+    if place and first is not entry:
+        remedy = f"The first is at {first.file}:{first.line}: a secret has one name, so remove one of the two."
+        yield entry.problem(("mount",), f"it is the mount {first.name} already", remedy)
 
 
 # --- what only one secret may have -------------------------------------------------------------------------

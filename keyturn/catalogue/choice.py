@@ -1,13 +1,13 @@
 """Which secrets an entry means: by their paths, and by what the catalogue says of each."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
 from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
-from keyturn.catalogue.freezes import PathPattern, covers
+from keyturn.catalogue.freezes import EVERYTHING, PathPattern, covers
 from keyturn.settings.fields import Line, Model, matching, refused
 
 
@@ -59,8 +59,9 @@ class Choice(Model):
     model_config = ConfigDict(json_schema_extra=_one_of)
 
     paths: Annotated[tuple[PathPattern, ...], _SOME] = ()
-    """Secrets by their path: * is any text within one part of it, ** any number of parts. Secrets of the hub that this
-    catalogue does not declare are among them, where nothing else is asked for."""
+    """Secrets by their path: * is any text within one part of it, ** any number of parts; what is in another mount than
+    the default one begins with its name and a colon, and *: is any mount. Secrets of the hub that this catalogue does
+    not declare are among them, where nothing else is asked for."""
     without: tuple[PathPattern, ...] = ()
     """Those of them that are not meant."""
     owners: Annotated[tuple[Line, ...], _SOME] = ()
@@ -84,12 +85,15 @@ class Choice(Model):
         """Whether it asks for what only declared secrets have."""
         return bool(self.owners or self.classifications or self.labels)
 
-    def covers(self, path: str, about: About | None) -> bool:
-        """Whether it means the secret at ``path``, of which the catalogue says this; None where it says nothing."""
+    def covers(self, path: str, about: About | None, mounts: Collection[str] | None = None) -> bool:
+        """Whether it means the secret at ``path``, of which the catalogue says this; None where it says nothing.
+
+        ``mounts`` are the names of the mounts that there are; without them, whatever stands before a colon is one.
+        """
         return (
             self._fits(about)
-            and any(covers(one, path) for one in self.paths or ("**",))
-            and not any(covers(one, path) for one in self.without)
+            and any(covers(one, path, mounts) for one in self.paths or (EVERYTHING,))
+            and not any(covers(one, path, mounts) for one in self.without)
         )
 
     def _fits(self, about: About | None) -> bool:

@@ -1,6 +1,7 @@
 """Where secrets are pushed to, one by one or by patterns, and what is done with a copy there."""
 
 import re
+from collections.abc import Collection
 from enum import StrEnum
 from functools import cached_property
 from string import Formatter
@@ -12,6 +13,7 @@ from keyturn.catalogue.choice import About, Choice
 from keyturn.catalogue.stores.base import Deletion
 from keyturn.core import mapping
 from keyturn.core.mapping import Encoding, Escape, Shape
+from keyturn.core.mounts import DEFAULT, split
 from keyturn.settings.fields import Line, Model, refused
 
 
@@ -37,7 +39,7 @@ def _template(template: str) -> str:
 
 Template = Annotated[str, AfterValidator(_template), WithJsonSchema({"type": "string", "pattern": r"\{.+\}"})]
 
-NAME_PARTS: Final = ("path", "folder", "name")
+NAME_PARTS: Final = ("path", "folder", "name", "mount")
 
 
 def _name_template(template: str) -> str:
@@ -46,7 +48,7 @@ def _name_template(template: str) -> str:
     except ValueError:
         parts = []
     if not parts or not set(parts) <= set(NAME_PARTS) or re.search(r"[!:][^{}]*}", template):
-        raise refused("is no template of names", "Use {path}, {folder} and {name}.")
+        raise refused("is no template of names", "Use {path}, {folder}, {name} and {mount}.")
     return template
 
 
@@ -113,22 +115,26 @@ class SyncSettings(Copying, Choice):
     stores: Annotated[tuple[Line, ...], Field(min_length=1)]
     """The stores' names in this catalogue."""
     name: NameTemplate = "{path}"
-    """The name of each copy: {path}, {folder} (all but the last part) and {name} (the last part)."""
+    """The name of each copy: {path}, {folder} (all but the last part), {name} (the last part), and {mount}, which is
+    default for secrets of the default mount; {path} is the one within the mount."""
     separator: Line | None = None
     """What stands for each / of the path in the name, for stores that take none."""
 
-    def remote(self, path: str) -> str:
+    def remote(self, path: str, mounts: Collection[str] | None = None) -> str:
         """The name of the copy of the secret at ``path``."""
-        folder, _, last = path.rpartition("/")
-        made = self.name.format(path=path, folder=folder, name=last)
+        mount, within = split(path, mounts)
+        folder, _, last = within.rpartition("/")
+        made = self.name.format(path=within, folder=folder, name=last, mount=mount or DEFAULT)
         return made if self.separator is None else made.replace("/", self.separator)
 
-    def destinations(self, path: str, about: About | None) -> tuple[Destination, ...]:
+    def destinations(
+        self, path: str, about: About | None, mounts: Collection[str] | None = None
+    ) -> tuple[Destination, ...]:
         """The places that the secret at ``path`` is pushed to, of which the catalogue says this; none if not chosen."""
-        if not self.covers(path, about):
+        if not self.covers(path, about, mounts):
             return ()
         # What is said here was checked when it was read; the store's own limits say which names it takes.
-        named = {"name": self.remote(path)}
+        named = {"name": self.remote(path, mounts)}
         return tuple(place.model_copy(update=named) for place in self._places)
 
     @cached_property

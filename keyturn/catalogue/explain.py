@@ -13,6 +13,7 @@ from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import Expanded
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
+from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.problems import Path, Problem
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
@@ -26,6 +27,7 @@ SHAPES: Final[dict[str, Any]] = {
     "secrets": SecretDeclaration,
     "freezes": FreezeSettings,
     "syncs": SyncSettings,
+    "mounts": MountSettings,
 }
 """What an entry of each section must be."""
 

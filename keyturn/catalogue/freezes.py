@@ -1,6 +1,7 @@
 """The freeze calendar: times in which nothing is rotated that can wait."""
 
 import re
+from collections.abc import Collection
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Final, Self
@@ -8,12 +9,15 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from keyturn.core.mounts import EVERY, MOUNT, split
 from keyturn.core.windows import Freeze, instant
-from keyturn.settings.fields import Line, Model, illegal_path, refused
+from keyturn.settings.fields import Line, Model, illegal_secret, refused
 from keyturn.settings.timing import Timezone
 
 LOCAL: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]$"
-PATTERN: Final = r"^[A-Za-z0-9_.*-]+(/[A-Za-z0-9_.*-]+)*$"
+PATTERN: Final = rf"^(({MOUNT}|\*):)?[A-Za-z0-9_.*-]+(/[A-Za-z0-9_.*-]+)*$"
+EVERYTHING: Final = f"{EVERY}:**"
+"""The pattern of all secrets in all mounts."""
 
 
 def _local(value: Any) -> datetime:
@@ -27,9 +31,9 @@ def _local(value: Any) -> datetime:
 
 def illegal_pattern(pattern: str) -> tuple[str, str] | None:
     """Why ``pattern`` can't be one of paths, and the remedy; None when it can."""
-    if any("**" in part and part != "**" for part in pattern.split("/")):
+    if any("**" in part and part != "**" for part in apart(pattern)[1].split("/")):
         return "** stands beside something else", "Write it alone between two slashes, as in prod/**."
-    return illegal_path(pattern.replace("*", "x"))
+    return illegal_secret(pattern.replace("*", "x"))
 
 
 def _pattern(pattern: str) -> str:
@@ -53,8 +57,9 @@ class FreezeSettings(Model):
     """The time zone's name in the IANA database, such as Europe/Berlin."""
     reason: Line
     """Why, for whoever wonders what holds a rotation back."""
-    paths: Annotated[tuple[PathPattern, ...], Field(min_length=1)] = ("**",)
-    """The secrets that it holds, all by default: * is any text within one part of a path, ** any number of parts."""
+    paths: Annotated[tuple[PathPattern, ...], Field(min_length=1)] = (EVERYTHING,)
+    """The secrets that it holds, all by default: * is any text within one part of a path, ** any number of parts; what
+    is in another mount than the default one begins with its name and a colon, and *: is any mount."""
 
     @model_validator(mode="after")
     def _real_and_in_order(self) -> Self:
@@ -79,9 +84,19 @@ class FreezeSettings(Model):
         return any(covers(pattern, path) for pattern in self.paths)
 
 
-def covers(pattern: str, path: str) -> bool:
-    """Whether a path fits a pattern."""
-    return _compiled(pattern).fullmatch(path) is not None
+def covers(pattern: str, path: str, mounts: Collection[str] | None = None) -> bool:
+    """Whether a path fits a pattern. One without a mount's name fits in the default mount alone, ``*:`` in any.
+
+    ``mounts`` are the names that there are; without them, whatever stands before a colon is one.
+    """
+    wanted, within = apart(pattern)
+    mount, rest = split(path, mounts)
+    return wanted in (EVERY, mount) and _compiled(within).fullmatch(rest) is not None
+
+
+def apart(pattern: str) -> tuple[str, str]:
+    """The mount's name that a pattern begins with, and the pattern of paths in it."""
+    return (EVERY, pattern[2:]) if pattern.startswith(f"{EVERY}:") else split(pattern)
 
 
 @cache

@@ -10,6 +10,7 @@ from keyturn.catalogue.choice import About, Classification, Labels
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import Destination, SyncSettings
 from keyturn.catalogue.freezes import FreezeSettings
+from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.errors import NotFound
@@ -74,7 +75,7 @@ class Secret(SecretDeclaration):
     """One declared secret, which knows its own path."""
 
     path: str
-    """Its path in the hub's KV mount."""
+    """Its path in the hub's KV mount, with the mount's name before it where that is not the default one."""
 
 
 class Catalogue(Model):
@@ -89,6 +90,12 @@ class Catalogue(Model):
     secrets: Mapping[str, Secret] = Field(default_factory=dict)
     freezes: dict[str, FreezeSettings] = Field(default_factory=dict)
     syncs: dict[str, SyncSettings] = Field(default_factory=dict)
+    mounts: dict[str, MountSettings] = Field(default_factory=dict)
+
+    @property
+    def mount_paths(self) -> dict[str, str]:
+        """Where each mount is in the hub, by its name."""
+        return {name: mount.mount for name, mount in self.mounts.items()}
 
     def secret(self, path: str) -> Secret:
         """The secret at ``path``. Raises NotFound with the one likely meant."""
@@ -98,7 +105,7 @@ class Catalogue(Model):
         """The places that the secret at ``path`` is pushed to; one that is not declared may fit a sync's paths too."""
         if path in self.secrets:
             return self.secrets[path].destinations
-        return tuple(one for sync in self.syncs.values() for one in sync.destinations(path, None))
+        return tuple(one for sync in self.syncs.values() for one in sync.destinations(path, None, self.mounts))
 
     def freezes_of(self, path: str) -> tuple[Freeze, ...]:
         """The freezes that hold the secret at ``path``, past ones too."""

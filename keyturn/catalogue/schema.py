@@ -12,11 +12,12 @@ from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import REFERENCE
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
+from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.source import ID
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.settings import durations
-from keyturn.settings.fields import CATALOGUE_ID, HUB_PATH, NAME, Model, models
+from keyturn.settings.fields import CATALOGUE_ID, NAME, SECRET_PATH, Model, models
 
 SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings)
 """What stands in the sections where an environment reference may stand for any value."""
@@ -34,11 +35,13 @@ class CatalogueFile(Model):
     consumers: dict[str, ConsumerSettings] | None = None
     """The applications that use the secrets and are told of changes, by name."""
     secrets: dict[str, SecretDeclaration] | None = None
-    """The secrets, by their path in the hub's KV mount."""
+    """The secrets, by their path in the hub's KV mount; NAME:PATH for one in another of the mounts."""
     freezes: dict[str, FreezeSettings] | None = None
     """Times in which nothing is rotated that can wait, by name."""
     syncs: dict[str, SyncSettings] | None = None
     """Secrets that are pushed by patterns of their paths, by name."""
+    mounts: dict[str, MountSettings] | None = None
+    """Further KV mounts of the hub, by the names that stand before the paths of their secrets."""
 
 
 class _Generator(GenerateJsonSchema):
@@ -68,7 +71,7 @@ def schema() -> dict[str, Any]:
     for name, section in made["properties"].items():
         if name == ID:
             continue
-        section["anyOf"][0]["propertyNames"] = {"pattern": HUB_PATH if name == "secrets" else NAME}
+        section["anyOf"][0]["propertyNames"] = {"pattern": SECRET_PATH if name == "secrets" else NAME}
     return made
 
 

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from keyturn.core.mounts import join, split
 
 
 def entry(line: bytes) -> dict[str, Any]:
@@ -20,13 +22,15 @@ def entry(line: bytes) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class AuditMount:
-    """One KV v2 mount of one namespace, as the lines name it.
+    """The KV v2 mounts of one namespace that hold secrets, as the lines name them.
 
-    The path of a request stands in clear in them. Source: "Audit devices" of Vault and of OpenBao.
+    ``others`` are those beside ``mount``, by the names that stand before their paths. The path of a request stands in
+    clear in the lines. Source: "Audit devices" of Vault and of OpenBao.
     """
 
     mount: str
     namespace: str = ""
+    others: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, request: Mapping[str, Any]) -> tuple[str, str] | None:
         """What kind of thing was asked for ("data", "metadata"), and of which secret; None for any other request."""
@@ -34,6 +38,19 @@ class AuditMount:
         namespace = told.get("path") if isinstance(told, dict) else ""
         if str(namespace or "").strip("/") != self.namespace.strip("/"):
             return None
-        before, mount, rest = str(request.get("path", "")).partition(f"{self.mount.strip('/')}/")
+        asked = str(request.get("path", ""))
+        return next((place for name, mount in self.named if (place := self._within(asked, name, mount))), None)
+
+    @property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """Each mount with its name, which is empty for the default one."""
+        return ("", self.mount), *self.others.items()
+
+    def _within(self, asked: str, name: str, mount: str) -> tuple[str, str] | None:
+        """What a request for ``asked`` means in one mount; None where it is not of that one."""
+        before, found, rest = asked.partition(f"{mount.strip('/')}/")
         kind, _, path = rest.partition("/")
-        return (kind, path) if not before and mount and path and not path.endswith("/") else None
+        if before or not found or not path or path.endswith("/"):
+            return None
+        # In the default mount, what looks like another one's can't be told from that.
+        return (kind, join(name, path)) if name or not split(path, self.others)[0] else None

@@ -8,8 +8,9 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from keyturn.core.engines import Authority, DatabaseEngine
-from keyturn.core.errors import Invalid
+from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.ledger import Signer
+from keyturn.core.mounts import join, mount_of
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 ROTATED_AT = "keyturn-rotated-at"
@@ -151,16 +152,61 @@ class Right:
     path: str
 
 
+class Survey(dict[str, SecretInfo]):
+    """What the hub tells of many secrets, by path. What is not there is absent only where :meth:`error` is None.
+
+    ``unread`` says why a mount could not be read, by its name, and ``refused`` why a single secret could not.
+    """
+
+    def __init__(
+        self,
+        infos: Mapping[str, SecretInfo] | None = None,
+        unread: Mapping[str, KeyturnError] | None = None,
+        refused: Mapping[str, KeyturnError] | None = None,
+    ) -> None:
+        super().__init__(infos or {})
+        self.unread = dict(unread or {})
+        self.refused = dict(refused or {})
+
+    def error(self, path: str) -> KeyturnError | None:
+        """Why nothing can be told of this secret; None where what stands here is all there is."""
+        return self.refused.get(path) or self.unread.get(mount_of(path))
+
+
+def survey(hub: "Hub") -> Survey:
+    """Every secret of all mounts; one mount that can't be read stops no other. Raises where none can be read."""
+    found, unread = dict[str, SecretInfo](), dict[str, KeyturnError]()
+    for mount in ("", *hub.mounts):
+        try:
+            found |= {info.path: info for info in hub.describe_below(join(mount, ""))}
+        except KeyturnError as error:
+            unread[mount] = error
+    if len(unread) > len(hub.mounts):
+        raise next(iter(unread.values()))
+    return Survey(found, unread)
+
+
 class Hub(Protocol):
     """The system of record. One instance serves many threads.
 
     Reads of what is absent give None. Writes are compare-and-set: ``cas`` is the version the writer saw
     last (0: there was none), and Conflict is raised when another write came between. ``mount`` and ``state_mount`` are
-    where secrets and Keyturn's own state are, as :class:`Right` names them.
+    where secrets and Keyturn's own state are, as :class:`Right` names them. For a path in a mount that is not among
+    ``mounts``, and for what is no KV v2 mount, Invalid is raised.
     """
 
     mount: str
     state_mount: str
+
+    @property
+    def mounts(self) -> Mapping[str, str]:
+        """The other KV mounts of secrets by their names, which stand before paths in them: `keyturn.core.mounts`."""
+
+    def mounted(self, mounts: Mapping[str, str]) -> "Hub":
+        """The same hub, over the same connections, with these other mounts. Raises Invalid where two are one."""
+
+    def address(self, kind: str, path: str) -> str:
+        """Where a secret is in the hub's API, its mount first; ``kind`` is data, metadata, delete or the like."""
 
     def read(self, path: str, version: int | None = None) -> HubSecret | None:
         """The newest version, or the one named; None when absent, deleted or destroyed: :meth:`describe` tells."""
@@ -169,7 +215,10 @@ class Hub(Protocol):
         """Versions and custom metadata of a secret, without values."""
 
     def describe_below(self, prefix: str = "") -> Iterator[SecretInfo]:
-        """Every secret below ``prefix``, all by default: told through listings where the hub has detailed ones."""
+        """Every secret below ``prefix``, told through listings where the hub has detailed ones.
+
+        By default all of the default mount; ``payments:`` are all of that other mount.
+        """
 
     def describe_many(self, paths: Collection[str]) -> dict[str, SecretInfo]:
         """The same of these alone, in as few requests as the hub allows; what is absent is left out."""

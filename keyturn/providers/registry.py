@@ -70,8 +70,10 @@ ATTEMPTS: Final = 4
 def open_keyturn(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None) -> Keyturn:
     """Everything that a rotation of this catalogue needs. Adapters are opened when first asked for, and kept.
 
-    Without a ``ledger`` it is the one that the environment names.
+    Without a ``ledger`` it is the one that the environment names. Raises Invalid for mounts that the hub can't have.
     """
+    if catalogue.mount_paths != hub.mounts:
+        hub = hub.mounted(catalogue.mount_paths)
     stores = Kept(lambda name: open_store(name, catalogue.store(name)))
     tools = Opening(hub, Kept(lambda name: open_target(name, catalogue.target(name), hub)))
     strategies = Kept(

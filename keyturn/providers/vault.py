@@ -1,5 +1,6 @@
 """The hub over hvac: KV v2 for secrets, a KV v2 mount of Keyturn's own for its state, and the hub's engines."""
 
+import copy
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,9 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.vault_calls import Calls
 from keyturn.providers.vault_database import VaultDatabase
 from keyturn.providers.vault_leases import leases_below, revoke_lease
-from keyturn.providers.vault_listing import VaultListing, describe_below
+from keyturn.providers.vault_listing import VaultListing
 from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault_mounts import KvMounts, insist_on_apart
 from keyturn.providers.vault_past import version_state
 from keyturn.providers.vault_signer import VaultSigner
 
@@ -34,13 +36,30 @@ class VaultHub:
         self.settings = settings
         self.mount, self.state_mount = settings.mount, settings.state_mount
         self._calls = Calls(settings)
-        self._listing = VaultListing(self._calls, settings.mount, settings.mount)
+        self._kv = KvMounts(self._calls, settings.mount, {})
         self._fingerprint_key: Sensitive | None = None
         self._owners: dict[str, str] = {}
 
+    @property
+    def mounts(self) -> Mapping[str, str]:
+        """The other KV mounts of secrets, by their names."""
+        return self._kv.others
+
+    def mounted(self, mounts: Mapping[str, str]) -> "VaultHub":
+        """The same hub, over the same connections, with these other mounts. Raises Invalid where two are one."""
+        insist_on_apart(self.mount, self.state_mount, mounts)
+        made = copy.copy(self)
+        made._kv = KvMounts(self._calls, self.mount, mounts)
+        return made
+
+    def address(self, kind: str, path: str) -> str:
+        """Where a secret is in the hub's API, its mount first."""
+        mount, within = self._kv.look_at(path)
+        return mount.url(kind, within)
+
     def read(self, path: str, version: int | None = None) -> HubSecret | None:
         """The newest version, or the one named; None when absent, deleted or destroyed."""
-        body = self._get(f"{self.settings.mount}/data/{path}", path, params={"version": version} if version else None)
+        body = self._look("data", path, {"version": version} if version else None)
         if body is None:
             return None
         return HubSecret(
@@ -60,29 +79,28 @@ class VaultHub:
 
     def describe(self, path: str) -> SecretInfo | None:
         """Versions and custom metadata of a secret, without values."""
-        body = self._get(f"{self.settings.mount}/metadata/{path}", path)
+        body = self._look("metadata", path)
         return None if body is None else _info(path, body)
 
     def describe_below(self, prefix: str = "") -> Iterator[SecretInfo]:
-        """Every secret below ``prefix``: a page of many at a time on OpenBao, one by one on Vault."""
-        for path, told in describe_below(self._calls, self.settings.mount, prefix):
-            yield _info(path, told)
+        """Every secret below ``prefix`` in its mount: a page of many at a time on OpenBao, one by one on Vault."""
+        return (_info(path, told) for path, told in self._kv.below(prefix))
 
     def describe_many(self, paths: Collection[str]) -> dict[str, SecretInfo]:
         """The same of these alone: neighbours by one page on OpenBao, one by one on Vault."""
-        return {path: _info(path, told) for path, told in self._listing.of(paths)}
+        return {path: _info(path, told) for path, told in self._kv.of(paths).items()}
 
     def write(self, path: str, fields: SecretFields, *, cas: int) -> int:
         """Write the whole secret and return its new version. Raises Conflict when ``cas`` is not the newest.
 
         Raises Invalid for what the hub would not give back as it was, and nothing is written.
         """
-        return self._put(f"{self.settings.mount}/data/{path}", path, fields.reveal(), cas)
+        return self._put(self._address("data", path), path, fields.reveal(), cas)
 
     def annotate(self, path: str, custom: Mapping[str, str | None]) -> None:
         """Lay ``custom`` over the secret's custom metadata; None removes a key, other keys stay."""
         body = {"custom_metadata": dict(custom)}
-        self._calls.patch("annotate", path, f"{self.settings.mount}/metadata/{path}", body)
+        self._calls.patch("annotate", path, self._address("metadata", path), body)
 
     def read_state(self, path: str) -> State | None:
         """An entry in Keyturn's own mount; its age is told by the hub's clock alone."""
@@ -141,17 +159,17 @@ class VaultHub:
     def delete(self, path: str, versions: Collection[int]) -> None:
         """Let nobody read these versions until they are undeleted. Absent, deleted and destroyed ones stay so."""
         if versions:
-            self._calls.post("delete", path, f"{self.mount}/delete/{path}", {"versions": sorted(versions)})
+            self._calls.post("delete", path, self._address("delete", path), {"versions": sorted(versions)})
 
     def undelete(self, path: str, versions: Collection[int]) -> None:
         """Make what was deleted of these versions readable again. Absent and destroyed ones stay as they are."""
         if versions:
-            self._calls.post("undelete", path, f"{self.mount}/undelete/{path}", {"versions": sorted(versions)})
+            self._calls.post("undelete", path, self._address("undelete", path), {"versions": sorted(versions)})
 
     def destroy(self, path: str, versions: Collection[int]) -> None:
         """Remove the values of these versions for good, deleted ones too. Absent and destroyed before are success."""
         if versions:
-            self._calls.post("destroy", path, f"{self.mount}/destroy/{path}", {"versions": sorted(versions)})
+            self._calls.post("destroy", path, self._address("destroy", path), {"versions": sorted(versions)})
 
     def lacking(self, wanted: Collection[Right]) -> list[Right]:
         """Those of ``wanted`` that the login in use does not have, asked for many at a time."""
@@ -220,6 +238,19 @@ class VaultHub:
             hint = f"Give it back: `vault kv undelete -mount={self.state_mount} -versions=1 {FINGERPRINT_KEY}`"
             raise NotFound("read", self._state_name(FINGERPRINT_KEY), problem, f"{hint}, or from a snapshot") from None
         return Sensitive(key)
+
+    def _address(self, kind: str, path: str) -> str:
+        """The same for what changes it. Raises Invalid for a path in a mount that nothing declares."""
+        mount, within = self._kv.at(path)
+        return mount.url(kind, within)
+
+    def _look(self, kind: str, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        """What a secret's mount tells of it; None where the secret is absent."""
+        mount, within = self._kv.look_at(path)
+        body = self._get(mount.url(kind, within), path, params)
+        if body is None:
+            self._kv.absent(path, mount)
+        return body
 
     def _state_url(self, kind: str, path: str) -> str:
         return f"{self.settings.state_mount}/{kind}/{path}"

@@ -103,9 +103,9 @@ def rights(keyturn: Keyturn, paths: Collection[str], incident: str) -> Iterator[
     yield Right("create", f"{hub.state_mount}/data/incidents/{incident}/head")
     for path in paths:
         yield Right("update", f"{hub.state_mount}/data/rotations/{path}")
-        yield Right("read", f"{hub.mount}/data/{path}")
-        yield Right("update", f"{hub.mount}/data/{path}")
-        yield Right("update", f"{hub.mount}/destroy/{path}")
+        yield Right("read", hub.address("data", path))
+        yield Right("update", hub.address("data", path))
+        yield Right("update", hub.address("destroy", path))
 
 
 def cut_all(keyturn: Keyturn, incident: Incident) -> None:

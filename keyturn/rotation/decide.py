@@ -178,7 +178,7 @@ def freezes(keyturn: Keyturn, path: str) -> Sequence[Freeze]:
 def look_up(keyturn: Keyturn, path: str, listed: Listing | None = None) -> Standing:
     """The secret's metadata and its record, of one moment as far as it matters."""
     if listed:
-        info = listed.infos.get(path)
+        info = listed.info(path)
         # A secret that serves no value may need to know what its record tells of it.
         record = listed.load(path, whole=info is None or not info.served)
     else:

@@ -21,7 +21,7 @@ def names_of(catalogue: Catalogue, hub: Hub, path: str) -> Names:
     rotation = catalogue.secret(path).rotation
     target = getattr(rotation, "target", None)
     settings = [rotation.model_dump(), catalogue.target(target).model_dump() if target else {}]
-    return Names({path, *path.split("/"), *_texts(settings)}, digits)
+    return Names({path, *path.replace(":", "/").split("/"), *_texts(settings)}, digits)
 
 
 def _texts(data: Any) -> Iterator[str]:

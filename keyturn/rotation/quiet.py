@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from keyturn.core.errors import KeyturnError
-from keyturn.core.hub import SecretInfo, VersionInfo
+from keyturn.core.hub import SecretInfo, Survey, VersionInfo, survey
 from keyturn.core.record import Record, Stage
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.records import ROTATIONS, load
@@ -47,8 +47,7 @@ def listed(keyturn: Keyturn, secrets: int) -> Iterator["Listing | None"]:
     if secrets <= FEW:
         yield None
         return
-    infos = {info.path: info for info in keyturn.hub.describe_below()}
-    listing = Listing(keyturn, infos)
+    listing = Listing(keyturn, survey(keyturn.hub))
     yield listing
     listing.remember()
 
@@ -59,7 +58,7 @@ def listed_records(keyturn: Keyturn, secrets: int) -> Iterator[Callable[[str], R
     if secrets <= FEW:
         yield lambda path: load(keyturn, path)
         return
-    listing = Listing(keyturn, {})
+    listing = Listing(keyturn, Survey())
     yield listing.load
     listing.remember()
 
@@ -67,13 +66,19 @@ def listed_records(keyturn: Keyturn, secrets: int) -> Iterator[Callable[[str], R
 class Listing:
     """What listings tell of all secrets at one moment: metadata without values, and the records. Shared by threads."""
 
-    def __init__(self, keyturn: Keyturn, infos: Mapping[str, SecretInfo]) -> None:
-        self.infos = infos
+    def __init__(self, keyturn: Keyturn, secrets: Survey) -> None:
+        self._secrets = secrets
         self._keyturn = keyturn
         self._newest = keyturn.hub.newest_states(ROTATIONS)
         self._days = {part: _day(keyturn.clock(), part) for part in range(PARTS)}
         self._before = self._remembered() if self._newest else {}
         self._now: dict[str, Kept] = {}
+
+    def info(self, path: str) -> SecretInfo | None:
+        """What the hub tells of a secret; None where it is absent. Raises why its mount can't be read."""
+        if error := self._secrets.error(path):
+            raise error
+        return self._secrets.get(path)
 
     def load(self, path: str, *, whole: bool = False) -> Record:
         """The secret's record, or what a look needs of a quiet one: its version. Raises as reading one does.

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from keyturn.core import mounts
 from keyturn.settings import durations
 
 PLAIN: Final = "keyturn"
@@ -84,6 +85,8 @@ LONGEST_PATH: Final = 200
 
 _SEGMENT: Final = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.-]+"
 HUB_PATH: Final = rf"^{_SEGMENT}(/{_SEGMENT})*$"
+SECRET_PATH: Final = rf"^({mounts.MOUNT}:)?{_SEGMENT}(/{_SEGMENT})*$"
+"""A path, with the name of its mount before a colon where that is not the default one."""
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 CATALOGUE_ID: Final = r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$"
 """Short, and of characters that every store takes in a tag."""
@@ -101,6 +104,13 @@ def illegal_path(path: str) -> tuple[str, str] | None:
     if not re.fullmatch(HUB_PATH, path):
         return "a hub path holds letters, digits and _ . - only, with / between its parts", "Rename it."
     return None if len(path) <= LONGEST_PATH else (f"a hub path has at most {LONGEST_PATH} characters", "Shorten it.")
+
+
+def illegal_secret(path: str) -> tuple[str, str] | None:
+    """Why ``path`` can't name a secret, which may be in a mount with a name, and the remedy; None when it can."""
+    mount, within = mounts.split(path)
+    too_long = (f"a hub path has at most {LONGEST_PATH} characters, its mount's name included", "Shorten it.")
+    return illegal_path(within) or (too_long if mount and len(path) > LONGEST_PATH else None)
 
 
 def _hub_path(path: str) -> str:

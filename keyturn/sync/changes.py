@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from keyturn.core.audit_lines import AuditMount, entry
-from keyturn.core.hub import Hub, SecretInfo
+from keyturn.core.errors import KeyturnError
+from keyturn.core.hub import Hub, SecretInfo, survey
 
 EVERYTHING: Final = "**"
 """Stands for all secrets at once, where a source can't tell which ones it has missed."""
@@ -26,12 +27,14 @@ CHANGING: Final = {
 class Seen:
     """What one look told: secrets that have changed, EVERYTHING among them where some may have been missed.
 
-    ``unreadable`` counts lines that could not be read, ``more`` says that there is more to see at once.
+    ``unreadable`` counts lines that could not be read, ``more`` says that there is more to see at once. ``errors`` are
+    why a part of the hub could not be looked at: what has changed there is told once it can be.
     """
 
     paths: frozenset[str] = frozenset()
     unreadable: int = 0
     more: bool = False
+    errors: tuple[KeyturnError, ...] = ()
 
 
 class Source(Protocol):
@@ -52,7 +55,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class AuditLines(AuditMount):
-    """Reads the audit lines of Vault and OpenBao for changes in one KV v2 mount of one namespace."""
+    """Reads the audit lines of Vault and OpenBao for changes in the KV v2 mounts of one namespace."""
 
     def changed(self, line: bytes) -> str | None:
         """The secret that the line tells a change of; None for any other line. Raises ValueError for no such line."""
@@ -65,24 +68,26 @@ class AuditLines(AuditMount):
 
 
 class Polling:
-    """A :class:`Source` that lists the hub's versions every ``pause`` seconds.
+    """A :class:`Source` that lists the hub's versions every ``pause`` seconds. ``hub`` gives the one to ask now.
 
     Nothing is kept over a restart: the first look stands for everything.
     """
 
-    def __init__(self, hub: Hub, pause: float = 5.0) -> None:
+    def __init__(self, hub: Callable[[], Hub], pause: float = 5.0) -> None:
         self.pause = pause
         self._hub = hub
         self._known: dict[str, tuple[int, bool]] | None = None
 
     def look(self) -> Seen:
         """Every secret whose version, or whether that can be read, differs from the last look; those gone too."""
-        now = {info.path: standing(info) for info in self._hub.describe_below()}
-        before, self._known = self._known, now
+        told = survey(self._hub())
+        now = {path: standing(info) for path, info in told.items()}
+        before, errors = self._known, tuple(told.unread.values())
+        self._known = now | {path: stood for path, stood in (before or {}).items() if told.error(path)}
         if before is None:
-            return Seen(frozenset({EVERYTHING}))
-        changed = (path for path in now.keys() | before.keys() if now.get(path) != before.get(path))
-        return Seen(frozenset(changed))
+            return Seen(frozenset({EVERYTHING}), errors=errors)
+        paths = self._known.keys() | before.keys()
+        return Seen(frozenset(path for path in paths if self._known.get(path) != before.get(path)), errors=errors)
 
     def keep(self, pending: Collection[str]) -> None:
         """Nothing: the first look after a restart stands for everything."""

@@ -5,7 +5,7 @@ worker that are up. Nothing depends on it: what fails here for long is left to t
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
@@ -128,20 +128,26 @@ class Follower:
             self._in_trouble(error)
         else:
             self._look_at = now if seen.more else now + self.source.pause
-            self._out_of_trouble()
+            self._out_of_trouble(seen.errors)
             self.beat()
 
     def _in_trouble(self, error: KeyturnError) -> None:
         self._failed_looks += 1
         self._look_at = self.clock() + wait_after(self._failed_looks)
-        if str(error) != self._trouble:
-            self._trouble = str(error)
-            self._say_error(error)
+        self._tell_trouble((error,))
 
-    def _out_of_trouble(self) -> None:
-        if self._trouble:
+    def _out_of_trouble(self, left: Sequence[KeyturnError]) -> None:
+        """A look has succeeded, though some of the hub may still not be seen."""
+        self._failed_looks = 0
+        if self._trouble and not left:
             self.say("the hub's changes can be seen again")
-        self._trouble, self._failed_looks = "", 0
+        self._tell_trouble(left)
+
+    def _tell_trouble(self, errors: Sequence[KeyturnError]) -> None:
+        """Say what is in the way, where that is news."""
+        before, self._trouble = self._trouble, "; ".join(map(str, errors))
+        for error in errors if self._trouble != before else ():
+            self._say_error(error)
 
     def _say_error(self, error: KeyturnError) -> None:
         self.say(f"error: {one_line(str(error))}")
@@ -233,7 +239,10 @@ def rotating(keyturn: Keyturn, path: str) -> bool:
         return False  # a record that can't be read is told of elsewhere, and holds up no copy
     if rotation is None or alive(rotation.holder) is False:
         return False
-    info = keyturn.hub.describe(path)
+    try:
+        info = keyturn.hub.describe(path)
+    except KeyturnError:
+        return False  # the plan tells it of this secret, and holds up no other
     return rotation.stage in OPEN or (info is not None and info.version == rotation.version)
 
 

@@ -12,6 +12,7 @@ from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound, NotOwned, UnsupportedOperation
 from keyturn.core.exact import changed, number
 from keyturn.core.fingerprint import payload
+from keyturn.core.mounts import join, split
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Lack
 from keyturn.rotation.context import Keyturn, side_by_side
@@ -73,9 +74,13 @@ def importable(keyturn: Keyturn, store: str) -> list[str]:
 
 
 def path_for(name: str, prefix: str = "") -> str:
-    """The path in the hub of what a store calls ``name``; what no path may hold becomes a hyphen."""
-    parts = [part for part in f"{prefix}/{name}".split("/") if part]
-    return re.sub(r"[^A-Za-z0-9_./-]", "-", "/".join(parts))
+    """The path in the hub of what a store calls ``name``; what no path may hold becomes a hyphen.
+
+    ``prefix`` is a folder, which may be in a mount with a name.
+    """
+    mount, folder = split(prefix)
+    parts = [part for part in f"{folder}/{name}".split("/") if part]
+    return join(mount, re.sub(r"[^A-Za-z0-9_./-]", "-", "/".join(parts)))
 
 
 def look(keyturn: Keyturn, store: str, names: Sequence[str], prefix: str = "") -> list[Import]:

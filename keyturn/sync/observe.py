@@ -6,7 +6,7 @@ from typing import Final
 
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import KeyturnError, unexpected
-from keyturn.core.hub import SecretInfo
+from keyturn.core.hub import SecretInfo, Survey, survey
 from keyturn.core.names import Limits
 from keyturn.core.stores import Copy
 from keyturn.rotation.context import Keyturn, side_by_side
@@ -35,12 +35,28 @@ class Holdings:
             self.copies[self.limits.same(copy.name)] = copy
 
 
-def hub_secrets(keyturn: Keyturn, paths: Iterable[str] | None) -> dict[str, SecretInfo]:
-    """The hub's own word on these secrets, or on all; those that it has not are left out."""
+def hub_secrets(keyturn: Keyturn, paths: Iterable[str] | None) -> Survey:
+    """The hub's own word on these secrets, or on all; those that it has not are left out.
+
+    Of several mounts, one that can't be read is told in it. Raises where nothing can be read at all.
+    """
     if paths is None:
-        return {info.path: info for info in keyturn.hub.describe_below()}
-    described = side_by_side(keyturn.hub.describe, sorted(paths), AT_ONCE)
-    return {info.path: info for info in described if info is not None}
+        return survey(keyturn.hub)
+    asked = sorted(paths)
+    described = side_by_side(lambda path: _described(keyturn, path), asked, AT_ONCE)
+    told = dict(zip(asked, described, strict=True))
+    refused = {path: one for path, one in told.items() if isinstance(one, KeyturnError)}
+    if refused and (len(refused) == len(told) or not keyturn.hub.mounts):
+        raise next(iter(refused.values()))
+    return Survey({path: one for path, one in told.items() if isinstance(one, SecretInfo)}, refused=refused)
+
+
+def _described(keyturn: Keyturn, path: str) -> SecretInfo | KeyturnError | None:
+    """One secret; an error is part of the answer."""
+    try:
+        return keyturn.hub.describe(path)
+    except KeyturnError as error:
+        return error
 
 
 def stores(

@@ -9,12 +9,13 @@ from itertools import chain
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination, Update
-from keyturn.catalogue.freezes import covers
+from keyturn.catalogue.freezes import apart, covers
 from keyturn.catalogue.models import DEFAULT_ID
 from keyturn.catalogue.stores.base import Deletion, System
 from keyturn.core.errors import KeyturnError, NotFound, unexpected
-from keyturn.core.hub import HubSecret, SecretInfo
+from keyturn.core.hub import HubSecret, SecretInfo, Survey
 from keyturn.core.lineage import KnownVersion
+from keyturn.core.mounts import DEFAULT
 from keyturn.core.names import Limits
 from keyturn.core.plan import Action, Item, Plan
 from keyturn.core.stores import Copy, Marks
@@ -60,14 +61,26 @@ def plan(keyturn: Keyturn, patterns: Sequence[str] = (), *, deep: bool = False, 
     holdings = observe.stores(keyturn, by_store, listed=listed, deep=deep)
     ledger = ledger_versions(keyturn, {one.path for one in wanted})
     lost = lost_versions(keyturn, {one.path for one in wanted}, secrets, holdings, ledger.of)
-    stopped, rest = [one for one in wanted if one.path in lost], [one for one in wanted if one.path not in lost]
-    items = [behind(one, secrets[one.path], holdings[one.place.store], lost[one.path]) for one in stopped]
+    items = [failing(one, 0, error) for one in wanted if (error := secrets.error(one.path))]
+    seen = [one for one in wanted if not secrets.error(one.path)]
+    stopped, rest = [one for one in seen if one.path in lost], [one for one in seen if one.path not in lost]
+    items += [behind(one, secrets[one.path], holdings[one.place.store], lost[one.path]) for one in stopped]
     items += decided(keyturn, rest, secrets, holdings, unseen=unseen, deep=deep)
     if paths is None:
-        items += [item for store in sorted(holdings) for item in left_over(keyturn, store, holdings[store], wanted)]
+        left = (one for store in sorted(holdings) for one in left_over(keyturn, store, holdings[store], wanted))
+        items += [one for one in left if not secrets.error(one.path)]  # unreadable is not undeclared
     ordered = tuple(sorted(items, key=lambda item: (item.path, item.label)))
-    remarks = tuple(remarked(keyturn, ledger.error, whole=paths is None))
+    remarks = (*unread(secrets), *remarked(keyturn, ledger.error, whole=paths is None))
     return Plan(keyturn.clock(), tuple(patterns), ordered, deep, remarks)
+
+
+def unread(secrets: Survey) -> Iterator[str]:
+    """What is not told of because a mount of the hub can't be read."""
+    for mount, error in secrets.unread.items():
+        yield (
+            f"nothing is done about the secrets of the mount {mount or DEFAULT}, nor about copies of them that only"
+            f" patterns push: {error}"
+        )
 
 
 def remarked(keyturn: Keyturn, error: KeyturnError | None, *, whole: bool) -> Iterator[str]:
@@ -88,7 +101,8 @@ def behind(one: Wanted, info: SecretInfo, holdings: Holdings, newer: KnownVersio
 
 def known(keyturn: Keyturn, secrets: Mapping[str, SecretInfo]) -> list[str]:
     """Every secret of the catalogue, and those of the hub that fit the paths of a sync."""
-    fitting = (path for path in secrets if any(sync.covers(path, None) for sync in keyturn.catalogue.syncs.values()))
+    mounts, syncs = keyturn.catalogue.mounts, keyturn.catalogue.syncs.values()
+    fitting = (path for path in secrets if any(sync.covers(path, None, mounts) for sync in syncs))
     return sorted({*keyturn.catalogue.secrets, *fitting})
 
 
@@ -99,9 +113,12 @@ def chosen(keyturn: Keyturn, patterns: Sequence[str]) -> list[str] | None:
     plain = [pattern for pattern in patterns if "*" not in pattern]
     paths = set(plain)
     if len(plain) < len(patterns):
-        everything = known(keyturn, observe.hub_secrets(keyturn, None))
+        secrets = observe.hub_secrets(keyturn, None)
+        everything = known(keyturn, secrets)
         for pattern in set(patterns) - paths:
-            fitting = {path for path in everything if covers(pattern, path)}
+            fitting = {path for path in everything if covers(pattern, path, keyturn.catalogue.mounts)}
+            if not fitting and (error := secrets.unread.get(apart(pattern)[0])):
+                raise error
             if not fitting:
                 raise NotFound("plan", pattern, "no secret fits it", advice(pattern, everything, "See the catalogue."))
             paths |= fitting

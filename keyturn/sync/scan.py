@@ -1,11 +1,11 @@
 """What lies in the stores and in the hub that the catalogue does not speak of: nobody's secrets, copies left over."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keyturn.catalogue.stores.base import System
 from keyturn.core.errors import Denied, KeyturnError
-from keyturn.core.hub import SecretInfo
+from keyturn.core.hub import SecretInfo, Survey
 from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, Copy
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.sync import observe
@@ -36,7 +36,7 @@ class StoreScan:
 class HubScan:
     """The hub, in names only: paths that no entry of the catalogue declares and no pattern of its syncs covers.
 
-    ``error`` and its class ``kind`` are empty unless the hub could not be listed.
+    ``error`` and its class ``kind`` are empty unless the hub, or one of its mounts, could not be listed.
     """
 
     unmanaged: tuple[str, ...] = ()
@@ -66,8 +66,22 @@ def scan(keyturn: Keyturn, stores: Sequence[str] = ()) -> Scan:
         return unlisted(keyturn, chosen, None if stores else HubScan((), str(error), type(error).__name__), error)
     paths = known(keyturn, secrets)
     declared = claimed(keyturn, paths)
-    found = side_by_side(lambda store: one_store(keyturn, store, declared), chosen)
-    return Scan(tuple(found), None if stores else HubScan(nobodys(secrets, paths)))
+    found = [
+        known_only(one, secrets) for one in side_by_side(lambda store: one_store(keyturn, store, declared), chosen)
+    ]
+    return Scan(tuple(found), None if stores else hub_scan(secrets, paths))
+
+
+def known_only(found: StoreScan, secrets: Survey) -> StoreScan:
+    """The same without copies of secrets in a mount that can't be read: a pattern may declare them."""
+    return replace(found, undeclared=tuple(one for one in found.undeclared if not secrets.error(one.source)))
+
+
+def hub_scan(secrets: Survey, managed: Collection[str]) -> HubScan:
+    """The hub, as far as its mounts could be read."""
+    errors = list(secrets.unread.values())
+    told = ("; ".join(map(str, errors)), type(errors[0]).__name__) if errors else ("", "")
+    return HubScan(nobodys(secrets, managed), *told)
 
 
 def unlisted(keyturn: Keyturn, chosen: Sequence[str], hub: HubScan | None, error: Denied) -> Scan:

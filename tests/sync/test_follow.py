@@ -107,7 +107,7 @@ def serves(site: Site, path: str, value: str, stores: tuple[str, ...] = ("one", 
 @pytest.fixture(params=["audit file", "polling"])
 def source(request: pytest.FixtureRequest, bao: OpenBao, site: Site, tmp_path: Path) -> Source:
     """Either way to see changes."""
-    return audit(bao, tmp_path) if request.param == "audit file" else Polling(site.lab.hub, 0.1)
+    return audit(bao, tmp_path) if request.param == "audit file" else Polling(lambda: site.lab.hub, 0.1)
 
 
 def test_a_change_reaches_every_copy(site: Site, source: Source) -> None:
@@ -224,7 +224,7 @@ def test_a_hub_that_is_down_is_told_once_and_the_change_comes_when_it_is_back(si
                 raise Unavailable("list", "secret", "the hub does not answer", "Wait")
             return getattr(hub, name)
 
-    with following(Polling(Shaky(), 0.1), lambda: keyturn) as followed:  # type: ignore[arg-type]
+    with following(Polling(Shaky, 0.1), lambda: keyturn) as followed:  # type: ignore[arg-type]
         down.set()
         until(lambda: followed.errors())
         path = site.write("a", x="1")
@@ -563,7 +563,7 @@ def test_waits_grow_up_to_a_minute() -> None:
 
 def test_deleted_and_restored_secrets_are_seen_by_polling(site: Site, root: hvac.Client) -> None:
     path = site.write("a", x="1")
-    source = Polling(site.lab.hub)
+    source = Polling(lambda: site.lab.hub)
     assert source.look().paths == {EVERYTHING}
     kv = root.secrets.kv.v2
     for change in (
