@@ -13,6 +13,7 @@ from keyturn.catalogue import account_names, readers, times
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import references
 from keyturn.catalogue.freezes import apart, covers, illegal_pattern
+from keyturn.catalogue.groups import Groups, members
 from keyturn.catalogue.plain import about, at, destinations, text
 from keyturn.catalogue.problems import Path, Problem
 from keyturn.catalogue.source import Entry
@@ -47,14 +48,24 @@ class World:
     systems: Mapping[tuple[str, str], System]
     complete: bool
     syncs: Mapping[str, SyncSettings] = field(default_factory=dict)
+    groups: Groups = field(default_factory=dict)
 
     def system(self, section: str, name: str) -> System:
         """The remote system behind a store or target; one that is broken or undeclared stands for itself."""
         return self.systems.get((section, name), ("", name))
 
+    def named(self, section: str) -> list[str]:
+        """Every name of that section, those of the stores that a group stands for too."""
+        members = (one for several in self.groups.values() for one in several) if section == "stores" else ()
+        return [*self.entries[section], *members]
+
+    def unsound(self, group: str) -> bool:
+        """Whether an entry of stores is broken, so that nobody knows what it stands for."""
+        return group in self.entries["stores"] and group not in self.groups and ("stores", group) not in self.systems
+
     def kind(self, store: str) -> str | None:
         """A store's kind, even of one that is broken otherwise."""
-        entry = self.entries["stores"].get(store)
+        entry = self.entries["stores"].get(store.partition("/")[0])
         kind = text(entry, "kind") if entry else None
         return kind if kind in LIMITS else None
 
@@ -189,7 +200,9 @@ EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
 
 
 def _declared(entry: Entry, path: Path, section: str, name: str, world: World) -> Found:
-    known = world.entries[section]
+    known = world.named(section)
+    if section == "stores" and world.unsound(name.partition("/")[0]):
+        return
     if name not in known and (world.complete or likely(name, known)):
         remedy = advice(name, known, f"Declare it under {section}.")
         yield entry.problem(path, f"no {section.removesuffix('s')} is called {name}", remedy)
@@ -287,7 +300,8 @@ def places(entry: Entry, world: World) -> Iterator[Claim]:
         for sync in world.syncs.values()
         for one in sync.destinations(entry.name, about(entry))
     )
-    for path, store, name in (*own, *made):
+    spread = ((path, store, name) for path, group, name in own for store in members(world.groups, group))
+    for path, store, name in (*spread, *made):
         if name:
             limits = LIMITS.get(world.kind(store) or "")
             folded = name.casefold() if limits and limits.folds_case else name

@@ -104,6 +104,11 @@ class Destination(Copying):
     """The secret's name there."""
 
     @property
+    def group(self) -> str:
+        """The entry of the catalogue that its store comes from: the store's own, or one that stands for several."""
+        return self.store.partition("/")[0]
+
+    @property
     def label(self) -> str:
         """How it is named to people."""
         return f"{self.store}:{self.name}"

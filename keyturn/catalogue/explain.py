@@ -38,6 +38,8 @@ _TAGGED: Final[dict[str, Path]] = {"stores": (), "targets": (), "secrets": ("rot
 
 Said = tuple[str, str]
 
+MISSING: Final = "is missing"
+
 _MAPPING: Final = ("must be a mapping", "Write indented `key: value` lines below it.")
 _WHOLE: Final = ("must be a whole number", "Write digits alone.")
 _TRUTH: Final = ("must be true or false", "Write true or false, without quotes.")
@@ -77,10 +79,10 @@ def _problem(expanded: Expanded, error: ErrorDetails) -> Problem | None:
     path = _path(entry.section, error)
     if path in expanded.unresolved:
         return None
-    if error["type"] == "missing" and path in expanded.empty:
+    message, remedy = _words(error, path, SHAPES[entry.section], entry.data)
+    if message == MISSING and path in expanded.empty:
         remedy = "Set the variable to something, or write the value out."
         return entry.problem(path, "the environment reference leaves this empty", remedy)
-    message, remedy = _words(error, path, SHAPES[entry.section], entry.data)
     return entry.problem(path, message, remedy)
 
 
@@ -121,7 +123,7 @@ def _missing(path: Path, shape: Any, data: Any) -> Said:
         return "the list is too short", "Name exactly two."
     info = known_keys(shape, path[:-1], data).get(str(path[-1]))
     meaning = " ".join((info.description or "").split()) if info else ""
-    return "is missing", f"Add {path[-1]}: {meaning[:1].lower()}{meaning[1:]}"
+    return MISSING, f"Add {path[-1]}: {meaning[:1].lower()}{meaning[1:]}"
 
 
 def _bounded(error: ErrorDetails) -> Said:

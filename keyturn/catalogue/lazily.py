@@ -8,6 +8,7 @@ from yaml.nodes import ScalarNode
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import Expanded, expand
 from keyturn.catalogue.explain import check
+from keyturn.catalogue.groups import Groups, spread_places
 from keyturn.catalogue.models import Secret, SecretDeclaration
 from keyturn.catalogue.problems import CatalogueInvalid
 from keyturn.catalogue.source import Entry
@@ -23,15 +24,16 @@ NOWHERE: Final = ScalarNode("", "")
 class Secrets(Mapping[str, Secret]):
     """Secrets by their path, of plain data that was found sound. Shared by threads; can be pickled."""
 
-    def __init__(self, declared: Mapping[str, Any], syncs: Mapping[str, SyncSettings]) -> None:
+    def __init__(self, declared: Mapping[str, Any], syncs: Mapping[str, SyncSettings], groups: Groups) -> None:
         self._declared = declared
         self._syncs = syncs
+        self._groups = groups
         self._made: dict[str, Secret] = {}
 
     def __getitem__(self, path: str) -> Secret:
         if path not in self._made:
             declared = cast(SecretDeclaration, model_of("secrets", path, self._declared[path], {}))
-            self._made[path] = with_places(path, declared, self._syncs)
+            self._made[path] = with_places(path, declared, self._syncs, self._groups)
         return self._made[path]
 
     def __contains__(self, path: object) -> bool:
@@ -54,8 +56,10 @@ def model_of(section: str, name: str, data: Any, env: Mapping[str, str]) -> Mode
     return model
 
 
-def with_places(path: str, declared: SecretDeclaration, syncs: Mapping[str, SyncSettings]) -> Secret:
+def with_places(path: str, declared: SecretDeclaration, syncs: Mapping[str, SyncSettings], groups: Groups) -> Secret:
     """The declared secret with all its places: its own, and those that syncs give it."""
     about = declared.about
     made = (place for sync in syncs.values() for place in sync.destinations(path, about))
-    return Secret(path=path, **{**dict(declared), "destinations": (*declared.destinations, *made)})
+    return Secret(
+        path=path, **{**dict(declared), "destinations": (*spread_places(declared.destinations, groups), *made)}
+    )

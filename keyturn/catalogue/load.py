@@ -9,6 +9,7 @@ from typing import Any
 from keyturn.catalogue import checks, source
 from keyturn.catalogue.environment import Expanded, expand, variables
 from keyturn.catalogue.explain import check
+from keyturn.catalogue.groups import spread, spread_sync
 from keyturn.catalogue.index import Declared, Index
 from keyturn.catalogue.lazily import EXPANDED, Secrets, model_of, with_places
 from keyturn.catalogue.models import Catalogue
@@ -49,7 +50,8 @@ def _anew(directory: Path, gathered: source.Gathered, index: Index, env: Mapping
     if problems:
         raise CatalogueInvalid(str(directory), problems)
     index.keep({**_plain(read.entries), source.ID: _named(read.id)}, _variables(read.entries))
-    secrets = {path: with_places(path, declared, made["syncs"]) for path, declared in made["secrets"].items()}
+    syncs, groups = made["syncs"], made["groups"]
+    secrets = {path: with_places(path, declared, syncs, groups) for path, declared in made["secrets"].items()}
     return Catalogue(**{**made, **_named(read.id), "secrets": secrets})
 
 
@@ -60,9 +62,19 @@ def _opened(declared: Declared, env: Mapping[str, str]) -> Catalogue:
         for section in source.SECTIONS
         if section != "secrets"
     }
-    return Catalogue.model_construct(
-        **{**made, **declared[source.ID], "secrets": Secrets(declared["secrets"], made["syncs"])}
-    )
+    made |= _spread(made)
+    secrets = Secrets(declared["secrets"], made["syncs"], made["groups"])
+    return Catalogue.model_construct(**{**made, **declared[source.ID], "secrets": secrets})
+
+
+def _spread(made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Every store by its own name, the groups of those that one entry declares, and the syncs, which name each."""
+    stores, groups = spread(made["stores"])
+    return {
+        "stores": stores,
+        "groups": groups,
+        "syncs": {name: spread_sync(sync, groups) for name, sync in made["syncs"].items()},
+    }
 
 
 def _named(name: str) -> dict[str, Any]:
@@ -99,5 +111,7 @@ def _examine(read: source.Source, env: Mapping[str, str]) -> tuple[dict[str, dic
             entries[section][name] = expanded.entry
             if model is not None:
                 made[section][name] = model
+    made |= _spread(made)
     systems = {(kind, name): model.system for kind in ("stores", "targets") for name, model in made[kind].items()}
-    return made, sorted({*problems, *checks.find(checks.World(entries, systems, read.complete, made["syncs"]))})
+    world = checks.World(entries, systems, read.complete, made["syncs"], made["groups"])
+    return made, sorted({*problems, *checks.find(world)})

@@ -85,6 +85,8 @@ class Catalogue(Model):
     """What it is called in the marks of its copies, which tells them from those of another catalogue of the hub."""
 
     stores: dict[str, StoreSettings] = Field(default_factory=dict)
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Entries that stand for several of ``stores``, and those stores' names."""
     targets: dict[str, TargetSettings] = Field(default_factory=dict)
     consumers: dict[str, ConsumerSettings] = Field(default_factory=dict)
     secrets: Mapping[str, Secret] = Field(default_factory=dict)
@@ -113,7 +115,13 @@ class Catalogue(Model):
 
     def store(self, name: str) -> StoreSettings:
         """The store of that name. Raises NotFound with the one likely meant."""
+        if several := self.groups.get(name):
+            raise NotFound("find", f"store {name}", "it stands for several stores", f"Name one: {', '.join(several)}")
         return _found("store", name, self.stores)
+
+    def members(self, name: str) -> tuple[str, ...]:
+        """The stores that a name stands for: itself, or those of a group. Raises NotFound with the one likely meant."""
+        return self.groups.get(name) or (_known("store", name, self.stores),)
 
     def target(self, name: str) -> TargetSettings:
         """The target of that name. Raises NotFound with the one likely meant."""
@@ -128,7 +136,11 @@ Found = TypeVar("Found")
 
 
 def _found(what: str, name: str, known: Mapping[str, Found]) -> Found:
+    return known[_known(what, name, known)]
+
+
+def _known(what: str, name: str, known: Mapping[str, object]) -> str:
     if name in known:
-        return known[name]
+        return name
     hint = advice(name, known, f"The catalogue declares no {what} at all.")
     raise NotFound("find", f"{what} {name}", "the catalogue does not declare it", hint)

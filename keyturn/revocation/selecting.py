@@ -117,7 +117,7 @@ def _told(keyturn: Keyturn, path: str, name: str) -> tuple[str, ...]:
         case "target":
             return (getattr(secret.rotation, "target", ""),)
         case _:
-            return tuple(place.store for place in secret.destinations)
+            return tuple(name for place in secret.destinations for name in (place.store, place.group))
 
 
 def _has_one_of(keyturn: Keyturn, path: str, leases: Sequence[str]) -> bool:

@@ -57,9 +57,8 @@ def scan(keyturn: Keyturn, stores: Sequence[str] = ()) -> Scan:
 
     Raises NotFound for a store that the catalogue does not declare. Nothing is written, and no value is read.
     """
-    chosen = sorted({*stores}) or sorted(keyturn.catalogue.stores)
-    for name in chosen:
-        keyturn.catalogue.store(name)
+    named = {store for name in stores for store in keyturn.catalogue.members(name)}
+    chosen = sorted(named or keyturn.catalogue.stores)
     try:
         secrets = observe.hub_secrets(keyturn, None)
     except Denied as error:

@@ -72,6 +72,8 @@ class LeftStore:
 def path_of(keyturn: Keyturn, store: str) -> str:
     """Where it is kept in Keyturn's own mount: each catalogue of a hub has its own, by its id."""
     whose = keyturn.catalogue.id
+    # A store's name may tell its group first; a slash here would make it that of a catalogue.
+    store = store.replace("/", ".")
     return f"{SYNC}/{store}" if whose == DEFAULT_ID else f"{SYNC}/{whose}/{store}"
 
 
@@ -79,7 +81,9 @@ def left_stores(keyturn: Keyturn) -> list[LeftStore]:
     """The stores that have left the catalogue with copies in them."""
     beginning = path_of(keyturn, "")
     kept = [path.removeprefix(beginning) for path in keyturn.hub.list_state(beginning.rstrip("/"))]
-    gone = sorted(name for name in kept if "/" not in name and name not in keyturn.catalogue.stores)
+    names = {name.replace(".", "/") for name in kept if "/" not in name}
+    # One that has become a group has its copies in the stores of that.
+    gone = sorted(names - keyturn.catalogue.stores.keys() - keyturn.catalogue.groups.keys())
     counted = ((name, load(keyturn, name)[0]) for name in gone)
     mount = keyturn.hub.state_mount
     return [

@@ -1,10 +1,19 @@
 """The stores of AWS."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from keyturn.catalogue.stores.base import StoreBase, System
 from keyturn.core.names import Limits
@@ -35,27 +44,107 @@ def _window(window: timedelta) -> timedelta:
 RecoveryWindow = Annotated[Duration, AfterValidator(_window)]
 
 
-class AwsSettings(StoreBase):
-    """One region of one account of AWS. Credentials come from AWS's usual chain."""
+def _account(role_arn: str) -> str:
+    return role_arn.split(":")[4]
 
-    region: Region
+
+def _twice(values: Sequence[str]) -> str | None:
+    """What stands among these more than once."""
+    return next((value for value in values if values.count(value) > 1), None)
+
+
+def _regional(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"required": ["region"]}, {"required": ["regions"]}]
+
+
+class AwsSettings(StoreBase):
+    """One region of one account of AWS, or several at once. Credentials come from AWS's usual chain.
+
+    With ``regions`` or ``role_arns`` the entry stands for a store in each: ``aws/eu-central-1`` by region,
+    ``aws/111122223333`` by account, ``aws/111122223333/eu-central-1`` by both.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_regional)
+
+    OWN = StoreBase.OWN | {"regions", "role_arns"}
+
+    regions: Annotated[tuple[Region, ...], Field(json_schema_extra={"minItems": 1})] = ()
+    """Instead of region: a store in each of these, named NAME/REGION, which Keyturn writes by itself."""
+    region: Region | None = Field(default=None, validate_default=True)
     """The region's code, such as eu-central-1."""
     endpoint_url: WebUrl | None = None
     """Another address than AWS's own: a VPC endpoint or an emulator."""
     role_arn: RoleArn | None = None
     """The IAM role to assume, to work in its account."""
+    role_arns: Annotated[tuple[RoleArn, ...], Field(json_schema_extra={"minItems": 1})] = ()
+    """Instead of role_arn: a store in the account of each of these roles, named NAME/ACCOUNT."""
     profile: Line | None = None
     """The profile in AWS's configuration files to take credentials from."""
+
+    @field_validator("region")
+    @classmethod
+    def _region_or_regions(cls, region: str | None, info: ValidationInfo) -> str | None:
+        # What the list could not be read as is told of by itself.
+        several = info.data.get("regions")
+        if region and several:
+            raise refused("region and regions exclude each other", "Keep one of the two.")
+        if region is None and several == ():
+            remedy = "Add region: the region's code, such as eu-central-1; or regions, where there are several."
+            raise refused("is missing", remedy)
+        return region
+
+    @field_validator("regions")
+    @classmethod
+    def _each_region_once(cls, regions: tuple[str, ...]) -> tuple[str, ...]:
+        if region := _twice(regions):
+            raise refused(f"{region} stands twice", "Name it once.")
+        return regions
+
+    @field_validator("role_arns")
+    @classmethod
+    def _each_account_once(cls, roles: tuple[str, ...]) -> tuple[str, ...]:
+        if account := _twice([_account(role) for role in roles]):
+            raise refused(f"two roles of the account {account}", "Name one: its secrets are the same to both.")
+        return roles
+
+    @model_validator(mode="after")
+    def _fits_all_members(self) -> Self:
+        if self.role_arn and self.role_arns:
+            raise refused("role_arn and role_arns exclude each other", "Keep one of the two.", "role_arns")
+        key = getattr(self, "kms_key_id", None)
+        if len(self.regions) > 1 and key and not key.startswith(("alias/", "mrk-")):
+            remedy = "Name an alias that each region has (alias/...), or a multi-Region key by its id (mrk-...)."
+            raise refused("a key of one region can't encrypt in several", remedy, "kms_key_id")
+        return self
+
+    def members(self, name: str) -> Mapping[str, Self]:
+        """A store for each region and account; itself, where it says one of each."""
+        if not self.regions and not self.role_arns:
+            return {name: self}
+        said = self.model_dump(by_alias=True, exclude_unset=True, exclude={"regions", "role_arns"})
+        return {
+            "/".join([name, *account, *region]): type(self).model_validate({**said, **own})
+            for account, region, own in self._differences()
+        }
+
+    def _differences(self) -> Iterator[tuple[list[str], list[str], dict[str, str]]]:
+        """For each member the account and the region that its name tells, and the settings that are its own."""
+        for role in self.role_arns or (None,):
+            for region in self.regions or (None,):
+                own = {"role_arn": role, "region": region}
+                told = [_account(role)] if role else [], [region] if region else []
+                yield *told, {key: value for key, value in own.items() if value}
 
     @property
     def system(self) -> System:
         """Service, region, account as far as it is told here, and address."""
-        account = self.role_arn.split(":")[4] if self.role_arn else self.profile or ""
-        return (str(getattr(self, "kind", "")), self.region, account, (self.endpoint_url or "").rstrip("/").casefold())
+        account = _account(self.role_arn) if self.role_arn else self.profile or ""
+        kind, region = str(getattr(self, "kind", "")), self.region or ""
+        return (kind, region, account, (self.endpoint_url or "").rstrip("/").casefold())
 
 
 class AwsSecretsManagerSettings(AwsSettings):
-    """AWS Secrets Manager, in one region of one account. Credentials come from AWS's usual chain."""
+    """AWS Secrets Manager, in one region of one account, or in several. Credentials come from AWS's usual chain."""
 
     kind: Literal["aws-secrets-manager"]
     """Which store this is."""
@@ -66,9 +155,16 @@ class AwsSecretsManagerSettings(AwsSettings):
     recovery_window: RecoveryWindow = timedelta(days=30)
     """How long AWS can restore what was deleted: 7 to 30 days."""
 
+    @model_validator(mode="after")
+    def _writes_or_replicates(self) -> Self:
+        if self.replicas and len(self.regions) > 1:
+            remedy = "Keep replicas, which AWS copies on from one region, or regions, each of which Keyturn writes."
+            raise refused("every one of the regions would be replicated to the same place", remedy, "replicas")
+        return self
+
 
 class AwsParameterStoreSettings(AwsSettings):
-    """Parameter Store of AWS Systems Manager, in one region of one account."""
+    """Parameter Store of AWS Systems Manager, in one region of one account, or in several."""
 
     kind: Literal["aws-parameter-store"]
     """Which store this is."""

@@ -1,8 +1,9 @@
 """What the settings of every store have: which system it is, what it allows, and what may be deleted there."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
@@ -46,6 +47,10 @@ class StoreBase(Model):
     def system(self) -> System:
         """What tells this system from every other."""
         raise NotImplementedError
+
+    def members(self, name: str) -> Mapping[str, Self]:
+        """The stores that the entry of this name stands for: itself, or several, named ``name/...`` each."""
+        return {name: self}
 
     @property
     def limits(self) -> Limits:
