@@ -128,7 +128,10 @@ def _sign_in_hint() -> str:
 def _permission_hint(code: str) -> str:
     if code == "ForbiddenByFirewall":
         return "Let this address through the vault's firewall"
-    return f'Give the identity the role "{ROLE}" on the vault'
+    role = f'Give the identity the role "{ROLE}" on the vault'
+    if code == "ForbiddenByPolicy":
+        return f"{role}; where an Azure policy asks for an expiry or a content type, say expires_after or content_type"
+    return role
 
 
 def _retry_after(error: HttpResponseError) -> float | None:

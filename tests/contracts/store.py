@@ -22,7 +22,7 @@ from keyturn.core.errors import Invalid, KeyturnError, NotFound, Taken, Unsuppor
 from keyturn.core.fingerprint import fingerprint
 from keyturn.core.names import LIMITS
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Copy, Creates, Lack, Marks, Store, creator
+from keyturn.core.stores import NO_DETAILS, Copy, Creates, Details, Lack, Marks, Store, creator
 
 Raw = Callable[[str, str], None]
 """Acts on (remote name, value) through the SDK alone, as somebody who has never heard of Keyturn."""
@@ -40,9 +40,10 @@ def marks_for(value: Sensitive, version: int = 1, source: str = "apps/payments/d
     return Marks(source, version, fingerprint(KEY, value))
 
 
-def put(store: Store, remote: str, value: Sensitive, version: int = 1) -> Copy:
+def put(store: Store, remote: str, value: Sensitive, version: int = 1, details: Details = NO_DETAILS) -> Copy:
     """Write as the flows do: find, then write with what was found."""
-    return store.write(remote, value, marks_for(value, version), store.find(remote))
+    marks = replace(marks_for(value, version), tags=details.names)
+    return store.write(remote, value, marks, store.find(remote), details=details)
 
 
 def eventually(holds: Callable[[], bool], seconds: float) -> bool:

@@ -12,8 +12,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -35,6 +35,7 @@ from deployments.local.azure_key_vault import (
     Server,
     auth,
 )
+from deployments.local.azure_key_vault.secret_calls import WITH_CONTENT_TYPE, WITH_EXPIRY
 from deployments.local.ports import free_port
 from keyturn.core.errors import (
     Conflict,
@@ -158,8 +159,23 @@ def purge_protection() -> bool:
 
 
 @pytest.fixture
-def vault(pki: Path, tmp_path: Path, clock: Clock, settle: float, purge_protection: bool) -> Iterator[Server]:
-    emulator = Emulator(tmp_path / "vault", DIRECTORY, clock=clock, settle=settle, purge_protection=purge_protection)
+def policies() -> tuple[str, ...]:
+    """What Azure Policy denies there; overridden where it matters."""
+    return ()
+
+
+@pytest.fixture
+def vault(
+    pki: Path, tmp_path: Path, clock: Clock, settle: float, purge_protection: bool, policies: tuple[str, ...]
+) -> Iterator[Server]:
+    emulator = Emulator(
+        tmp_path / "vault",
+        DIRECTORY,
+        clock=clock,
+        settle=settle,
+        purge_protection=purge_protection,
+        policies=policies,
+    )
     with Server(emulator, pki / "cert.pem", pki / "key.pem") as server:
         yield server
 
@@ -315,6 +331,78 @@ class TestAzureKeyVault(AzureContract):
         assert raw.get_secret(remote).properties.expires_on == end
         put(store, remote, fresh_value(), version=2)
         assert raw.get_secret(remote).properties.expires_on is None
+
+    # details
+
+    def test_tags_content_type_and_expiry_change_without_a_new_version_and_others_stay(
+        self, store: AzureKeyVault, remote: str, raw: SecretClient, vault: Server
+    ) -> None:
+        raw.set_secret(remote, "theirs", tags={"theirs": "1", "team": "theirs"})
+        value, end = fresh_value(), datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
+        first = Details({"team": "pay", "cost": "7"})
+        put(store, remote, value, details=first)
+        before = store.find(remote)
+        assert before is not None
+        vault.emulator.throttle.limit(Limits(requests=1))
+        second = Details({"cost": "8"}, content_type="text/plain", expires_at=end)
+        marks = replace(marks_for(value), tags=second.names)
+        labelled = store.relabel(remote, marks, second, before)
+        vault.emulator.throttle.limit(Limits())
+        shown = Details({"theirs": "1", "cost": "8"}, content_type="text/plain", expires_at=end)
+        [listed] = store.managed()
+        assert labelled == store.find(remote) == listed == Copy(remote, before.version_id, marks)
+        assert [copy and copy.details for copy in (labelled, store.find(remote), listed)] == [shown] * 3
+        assert versions(raw, remote) == 2
+        assert store.read(remote) == value
+
+    def test_the_same_value_with_other_details_is_changed_and_not_written(
+        self, store: AzureKeyVault, remote: str, raw: SecretClient
+    ) -> None:
+        value = fresh_value()
+        put(store, remote, value)
+        store.write(remote, value, marks_for(value), store.find(remote), details=Details(content_type="text/plain"))
+        assert raw.get_secret(remote).properties.content_type == "text/plain"
+        assert versions(raw, remote) == 1
+
+    def test_a_version_that_somebody_else_set_meanwhile_gets_no_tags(
+        self, store: AzureKeyVault, remote: str, raw: SecretClient
+    ) -> None:
+        value = fresh_value()
+        put(store, remote, value)
+        listed, before = next(iter(store.managed())), store.find(remote)
+        raw.set_secret(remote, "theirs")
+        marks = replace(marks_for(value), tags=("team",))
+        assert before is not None
+        with suppress(Conflict):
+            store.relabel(remote, marks, Details({"team": "pay"}), before)
+        with pytest.raises(Conflict):
+            store.relabel(remote, marks, Details({"team": "pay"}), listed)
+        assert not raw.get_secret(remote).properties.tags
+        found = store.find(remote)
+        assert found is not None
+        assert not found.intact
+        with pytest.raises(UnsupportedOperation):
+            store.relabel(remote, marks, Details({"team": "pay"}), found)
+
+    @pytest.mark.parametrize("policies", [(WITH_EXPIRY, WITH_CONTENT_TYPE)])
+    def test_a_policy_that_asks_for_expiry_and_content_type_lets_copies_through_that_have_both(
+        self, store: AzureKeyVault, remote: str
+    ) -> None:
+        value, both = fresh_value(), Details(content_type="text/plain", expires_at=datetime(2100, 1, 1, tzinfo=UTC))
+        for lacking in (Details(), replace(both, expires_at=None), replace(both, content_type="")):
+            with pytest.raises(Denied, match="say expires_after or content_type") as caught:
+                store.create(remote, value, marks_for(value), details=lacking)
+            assert_silent(caught.value, value, store, remote)
+        store.create(remote, value, marks_for(value), details=both)
+        put(store, remote, fresh_value(), 2, details=both)
+
+    def test_the_role_in_the_policies_is_enough_to_change_tags(
+        self, opened: Open, remote: str, narrow: ClientSecretCredential
+    ) -> None:
+        store, value = opened(credential=narrow), fresh_value()
+        written = put(store, remote, value)
+        marks = replace(marks_for(value), tags=("team",))
+        assert store.relabel(remote, marks, Details({"team": "pay"}), written).marks == marks
 
     # versions
 
@@ -655,10 +743,14 @@ class TestAzureKeyVault(AzureContract):
         store, value = opened(credential=narrow), fresh_value()
         put(store, remote, value)
         put(store, remote, fresh_value(), 2)
-        for verb in (store.forget, store.erase):
-            with pytest.raises(Denied) as caught:
-                verb(remote)
-            assert_silent(caught.value, value, store, remote)
+        with pytest.raises(Denied) as caught:
+            store.erase(remote)
+        assert_silent(caught.value, value, store, remote)
+        actions = auth.ROLES[NARROW]
+        monkeypatch.setitem(auth.ROLES, NARROW, tuple(one for one in actions if "update" not in one))
+        with pytest.raises(Denied) as caught:
+            store.forget(remote)
+        assert_silent(caught.value, value, store, remote)
         monkeypatch.setitem(auth.ROLES, NARROW, (*auth.ROLES[NARROW], "secrets/delete"))
         with pytest.raises(Denied, match=r"it is deleted, can be recovered until .* and may not be purged") as caught:
             store.erase(remote)

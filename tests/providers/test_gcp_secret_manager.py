@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,17 @@ from deployments.local.ports import free_port
 from keyturn.core import errors
 from keyturn.core.names import GCP_SECRET_MANAGER
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_SOURCE, TAG_VERSION, Copy, Details, Marks, Store
+from keyturn.core.stores import (
+    TAG_FINGERPRINT,
+    TAG_MANAGED_BY,
+    TAG_SOURCE,
+    TAG_TAGS,
+    TAG_VERSION,
+    Copy,
+    Details,
+    Marks,
+    Store,
+)
 from keyturn.providers.gcp_errors import from_gcp
 from keyturn.providers.gcp_secret_manager import MOST_RETIRED, GcpSecretManager
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
@@ -384,6 +395,74 @@ def test_when_the_value_ends_is_not_shown(
         remote, value, marks_for(value), None, details=Details(expires_at=datetime.now(UTC) + timedelta(days=1))
     )
     assert "expire_time" not in raw(client, remote)
+
+
+# Details
+
+
+def test_labels_and_annotations_change_without_a_version_and_those_of_others_stay(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    create_by_hand(client, remote, "theirs")
+    update_by_hand(client, remote, labels={"theirs": "1", "team": "theirs"}, annotations={"team": "Theirs", "x": "y"})
+    value = fresh_value()
+    put(store, remote, value, details=Details({"team": "pay", "cost": "7"}, {"note": "A b", "owner": "Zoë"}))
+    before = store.find(remote)
+    assert before is not None
+    second = Details({"cost": "8"}, {"owner": "Ann"})
+    marks = replace(marks_for(value), tags=second.names)
+    labelled = store.relabel(remote, marks, second, before)
+    shown = Details({"theirs": "1", "cost": "8"}, {"team": "Theirs", "x": "y", "owner": "Ann"})
+    assert labelled == store.find(remote) == listed(store, remote) == Copy(remote, "2", marks)
+    for told in (labelled, store.find(remote), listed(store, remote)):
+        assert told is not None
+        assert told.details == shown
+    assert versions(client, remote) == 2
+    store.relabel(remote, marks_for(value), Details(), labelled)
+    assert dict(raw(client, remote).labels) == {"theirs": "1", TAG_MANAGED_BY: "keyturn"}
+    assert TAG_TAGS not in raw(client, remote).annotations
+
+
+def test_a_new_copy_has_its_labels_and_annotations(store: GcpSecretManager, remote: str) -> None:
+    value, details = fresh_value(), Details({"team": "pay"}, {"note": "A b"})
+    made = store.create(remote, value, replace(marks_for(value), tags=details.names), details=details)
+    assert made == store.find(remote)
+    assert made.details == details
+
+
+def test_what_has_changed_since_it_was_found_is_not_relabelled(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    value = fresh_value()
+    before = put(store, remote, value)
+    marks, details = replace(marks_for(value), tags=("team",)), Details({"team": "pay"})
+    update_by_hand(client, remote, labels={**raw(client, remote).labels, "theirs": "1"})
+    with pytest.raises(errors.Conflict):
+        store.relabel(remote, marks, details, before)
+    fresh = store.find(remote)
+    assert fresh is not None
+    add_by_hand(client, remote, "theirs")
+    store.relabel(remote, marks, details, fresh)
+    found = store.find(remote)
+    assert found is not None
+    assert (found.version_id, found.intact) == ("2", False)
+    for copy, error in ((found, errors.UnsupportedOperation), (replace(fresh, version_id="1"), errors.Conflict)):
+        with pytest.raises(error):
+            store.relabel(remote, marks, details, Copy(copy.name, copy.version_id, copy.marks, copy.intact))
+
+
+def test_too_many_labels_of_others_are_told_before_anything_is_changed(
+    store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
+) -> None:
+    value = fresh_value()
+    written = put(store, remote, value)
+    update_by_hand(client, remote, labels={**raw(client, remote).labels, **{f"l{n}": "" for n in range(63)}})
+    details = Details({"team": "pay"})
+    with pytest.raises(errors.Invalid, match="65 labels"):
+        store.relabel(remote, replace(marks_for(value), tags=("team",)), details, store.find(remote) or written)
+    with pytest.raises(errors.Invalid, match="65 labels"):
+        put(store, remote, fresh_value(), 2, details=details)
+    assert versions(client, remote) == 1
 
 
 # Versions that are no longer served

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,11 @@ from deployments.local.kubernetes import Account, Emulator, Server, rules
 from deployments.local.kubernetes.messages import Answer, Request
 from deployments.local.ports import free_port
 from keyturn.core.details import KUBECTL_APPLIED
-from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Throttled, Unavailable
+from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Throttled, Unavailable, UnsupportedOperation
 from keyturn.core.fingerprint import payload, shown
 from keyturn.core.names import KUBERNETES
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import Copy
+from keyturn.core.stores import Copy, Details
 from keyturn.providers.kubernetes import Kubernetes
 from keyturn.providers.kubernetes_calls import APPLY, MERGE
 from keyturn.providers.kubernetes_restart import RESTARTED_FOR
@@ -413,6 +414,51 @@ class TestKubernetes(LocalContract):
         with pytest.raises(Conflict, match="marks"):
             store.write(remote, value, marks_for(value, 3), listed)
 
+    # details
+
+    def test_labels_and_annotations_change_and_those_of_others_stay(
+        self, store: Kubernetes, raw: Any, remote: str
+    ) -> None:
+        theirs = {"labels": {"theirs": "1", "team": "theirs"}, "annotations": {"team": "Theirs", "x": "y"}}
+        apply(raw, remote, stringData={"value": "theirs"})
+        raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": theirs})
+        value = fresh_value()
+        put(store, remote, value, details=Details({"team": "pay", "cost": "7"}, {"note": "A b", "owner": "Zoë"}))
+        before = found(store, remote)
+        data = raw.read_namespaced_secret(remote, NAMESPACE).data
+        second = Details({"cost": "8"}, {"owner": "Ann", "reloader.example.com/match": "true"})
+        marks = replace(marks_for(value), tags=second.names)
+        labelled = store.relabel(remote, marks, second, before)
+        listed = next(copy for copy in store.managed() if copy.name == remote)
+        assert labelled == found(store, remote) == listed == Copy(remote, before.version_id, marks)
+        shown = Details({"theirs": "1", "cost": "8"}, {"team": "Theirs", "x": "y", **second.annotations})
+        assert [copy.details for copy in (labelled, found(store, remote), listed)] == [shown] * 3
+        assert raw.read_namespaced_secret(remote, NAMESPACE).data == data
+        store.relabel(remote, marks_for(value), Details(), listed)
+        assert raw.read_namespaced_secret(remote, NAMESPACE).metadata.labels == {
+            "theirs": "1",
+            "keyturn-managed-by": "keyturn",
+        }
+        assert found(store, remote) == Copy(remote, before.version_id, marks_for(value))
+
+    def test_what_has_changed_since_it_was_found_is_not_relabelled(
+        self, store: Kubernetes, raw: Any, remote: str
+    ) -> None:
+        value = fresh_value()
+        written = put(store, remote, value)
+        listed = next(copy for copy in store.managed() if copy.name == remote)
+        raw.patch_namespaced_secret(remote, NAMESPACE, {"stringData": {"value": "theirs"}})
+        marks, details = replace(marks_for(value), tags=("team",)), Details({"team": "pay"})
+        for copy, error in (
+            (written, Conflict),
+            (listed, Conflict),
+            (found(store, remote), UnsupportedOperation),
+        ):
+            with pytest.raises(error):
+                store.relabel(remote, marks, details, copy)
+        assert not found(store, remote).intact
+        assert "team" not in raw.read_namespaced_secret(remote, NAMESPACE).metadata.labels
+
     # what is not ours to manage
 
     def test_what_the_cluster_keeps_for_itself_is_not_listed(self, store: Kubernetes, raw: Any, remote: str) -> None:
@@ -681,7 +727,7 @@ class TestSharedSecrets:
         assert raw.read_namespaced_secret(remote, NAMESPACE).data == {"a": encoded("3"), "theirs": encoded("u")}
 
     def test_deleting_takes_our_keys_and_marks_alone(self, store: Kubernetes, raw: Any, remote: str) -> None:
-        put(store, remote, as_fields(a="1"))
+        put(store, remote, as_fields(a="1"), details=Details({"team": "pay"}, {"note": "A b"}))
         raw.patch_namespaced_secret(remote, NAMESPACE, {"stringData": {"theirs": "t"}})
         store.delete(remote)
         left = raw.read_namespaced_secret(remote, NAMESPACE)
@@ -756,6 +802,11 @@ class TestRestarts:
         workload(apps, "deployment", remote, using("env", remote))
         put(store, remote, value)
         put(store, remote, value, version=2)
+        assert restarted_for(apps, "deployment", remote) is None
+        details = Details({"team": "pay"})
+        marks = replace(marks_for(value, 2), tags=details.names)
+        assert store.relabel(remote, marks, details, found(store, remote)).intact
+        put(store, remote, value, version=2, details=Details({"team": "shop"}))
         assert restarted_for(apps, "deployment", remote) is None
         changed = fresh_value()
         put(store, remote, changed, version=3)

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from deployments.local.openbao import OpenBao
 from deployments.local.ports import free_port
-from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable, UnsupportedOperation
 from keyturn.core.fingerprint import payload
 from keyturn.core.names import VAULT
 from keyturn.core.sensitive import SecretFields, Sensitive
@@ -254,6 +255,41 @@ class TestVaultStore(VaultContract):
         assert metadata(remote)["custom_metadata"]["keyturn-expires-at"] == "2030-01-01T02:05:00+00:00"
         put(store, remote, fresh_value(), version=2)
         assert "keyturn-expires-at" not in metadata(remote)["custom_metadata"]
+
+    def test_tags_and_expiry_change_without_a_version_and_those_of_others_stay(
+        self, store: VaultStore, remote: str, raw: hvac.Client, mount: str, metadata: Any
+    ) -> None:
+        value, ends = fresh_value(), datetime(2100, 1, 1, tzinfo=UTC)
+        put(store, remote, value, details=Details({"team": "pay", "cost": "7"}))
+        both = {**metadata(remote)["custom_metadata"], "theirs": "1"}
+        raw.secrets.kv.v2.update_metadata(remote, mount_point=mount, custom_metadata=both)
+        before, second = store.find(remote), Details({"cost": "8"}, expires_at=ends)
+        assert before is not None
+        marks = replace(marks_for(value), tags=second.names)
+        labelled = store.relabel(remote, marks, second, before)
+        shown = Details({"cost": "8", "theirs": "1"}, expires_at=ends)
+        assert [labelled] == [store.find(remote)] == list(store.managed()) == [Copy(remote, "1", marks)]
+        assert [copy and copy.details for copy in (labelled, store.find(remote), *store.managed())] == [shown] * 3
+        store.relabel(remote, marks_for(value), Details(), labelled)
+        assert metadata(remote)["custom_metadata"].keys() - marks_for(value).to_tags().keys() == {
+            "theirs",
+            "keyturn-version",
+            "keyturn-expires-at",
+        }
+        assert store.read(remote) == value
+
+    def test_a_version_that_somebody_else_wrote_stays_theirs_when_the_copy_is_relabelled(
+        self, store: VaultStore, remote: str, tampered: Raw
+    ) -> None:
+        value = fresh_value()
+        before = put(store, remote, value)
+        tampered(remote, "theirs")
+        marks = replace(marks_for(value), tags=("team",))
+        store.relabel(remote, marks, Details({"team": "pay"}), before)
+        found = store.find(remote)
+        assert found == Copy(remote, "2", marks, intact=False)
+        with pytest.raises(UnsupportedOperation):
+            store.relabel(remote, marks, Details({"team": "pay"}), found)
 
     def test_copies_in_folders_are_listed_by_their_whole_path(self, store: VaultStore, remote: str) -> None:
         names = [remote, f"{remote}/a", f"{remote}/b/c", f"{remote}/b/d/e"]

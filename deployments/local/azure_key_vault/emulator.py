@@ -1,7 +1,7 @@
 """The vault as one function from request to answer."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ class Emulator:
     """One vault with its directory, kept under ``data``.
 
     ``settle`` is how many seconds a deletion, recovery or purge takes; with ``purge_protection`` no secret can be
-    purged; ``clock`` tells the time in seconds since 1970.
+    purged; ``policies`` are built-in ones that deny what breaks them; ``clock`` tells the time in seconds since 1970.
     """
 
     def __init__(
@@ -31,13 +31,15 @@ class Emulator:
         limits: Limits | None = None,
         settle: float = 0,
         purge_protection: bool = False,
+        policies: Container[str] = (),
         token_seconds: int = TOKEN_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._state = State(data)
         self._sign_in = SignIn(directory, self._state.kept("token key"), clock, token_seconds)
         self.throttle = Throttle(limits or Limits())
-        secrets = SecretCalls(Collection(SECRETS, self._state, clock, settle, purge_protection=purge_protection))
+        collection = Collection(SECRETS, self._state, clock, settle, purge_protection=purge_protection)
+        secrets = SecretCalls(collection, policies)
         keys = KeyCalls(Collection(KEYS, self._state, clock, settle))
         self._calls: dict[str, SecretCalls | KeyCalls] = {
             "secrets": secrets,

@@ -1,6 +1,6 @@
 """The calls for secrets: "Azure Key Vault REST API reference: Secrets"."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Final
 
 from deployments.local.azure_key_vault.lifecycle import Collection
@@ -11,14 +11,22 @@ from deployments.local.azure_key_vault.state import Entry, Version
 SECRETS: Final = Kind("secrets", "Secret", "SecretNotFound")
 MAX_BYTES: Final = 25_600
 
+WITH_EXPIRY: Final = "Key Vault secrets should have an expiration date"
+WITH_CONTENT_TYPE: Final = "Secrets should have content type set"
+"""Built-in policies, by their display names."""
+
 Call = Callable[[], Answer]
 
 
 class SecretCalls:
-    """Every call under ``/secrets`` and ``/deletedsecrets``."""
+    """Every call under ``/secrets`` and ``/deletedsecrets``.
 
-    def __init__(self, collection: Collection) -> None:
+    ``policies`` are what built-in policies with the effect Deny ask of each version that is set or changed.
+    """
+
+    def __init__(self, collection: Collection, policies: Container[str] = ()) -> None:
         self._all = collection
+        self._policies = policies
 
     def route(self, request: Request) -> tuple[str, Call] | None:
         """The data action that the call needs, and the call; None where no such method is allowed there."""
@@ -60,7 +68,9 @@ class SecretCalls:
             raise bad_parameter("Property value is required\r\n")
         if len(value.encode()) > MAX_BYTES:
             raise bad_parameter(f"The secret's value is longer than {MAX_BYTES} bytes")
-        entry, version = self._all.add(name, draft(document, value, self._all.clock()))
+        wanted = draft(document, value, self._all.clock())
+        self._admit(wanted.exp, wanted.content_type)
+        entry, version = self._all.add(name, wanted)
         return Answer({"value": version.body, **self._told(request, entry, version)})
 
     def _get(self, request: Request, name: str) -> Answer:
@@ -73,6 +83,13 @@ class SecretCalls:
     def _change(self, request: Request, name: str) -> Answer:
         entry, version = self._all.change(name, _version(request), request.document())
         return Answer(self._told(request, entry, version))
+
+    def _admit(self, expiry: int | None, content_type: str | None) -> None:
+        """Refuse a version that a policy does not let through."""
+        if (WITH_EXPIRY in self._policies and expiry is None) or (
+            WITH_CONTENT_TYPE in self._policies and not content_type
+        ):
+            raise Refusal(403, "Forbidden", "The operation is not allowed by policy.", "ForbiddenByPolicy")
 
     def _restore(self, request: Request) -> Answer:
         entry, version = self._all.restore(request.document())
