@@ -38,6 +38,10 @@ RECOVERABLE: Final = "ObjectIsDeletedButRecoverable"
 
 LOOK: Final = "Look at it before writing"
 
+NOT_IN_ROLE: Final = "ForbiddenByRbac"
+UPDATE: Final = "the data action secrets/update/action"
+ROLE_FILE: Final = "deployments/policies/azure-key-vault.json"
+
 ANY: Final = "*"
 """Stands for the name where a call is about all of them."""
 
@@ -307,13 +311,20 @@ class AzureKeyVault:
 
     def _label(self, known: Found, marks: Marks, details: Details) -> Copy:
         """Change one version's tags, which are set whole, and what else is asked for; the rest of it stays."""
-        changed = self._client.update_secret_properties(
-            known.name,
-            known.version,
-            tags=self._tags(known.name, known, marks, details),
-            content_type=details.content_type or None,
-            expires_on=details.expires_at,
-        )
+        tags = self._tags(known.name, known, marks, details)
+        try:
+            changed = self._client.update_secret_properties(
+                known.name,
+                known.version,
+                tags=tags,
+                content_type=details.content_type or None,
+                expires_on=details.expires_at,
+            )
+        except HttpResponseError as error:
+            if azure.service_code(error) != NOT_IN_ROLE:
+                raise
+            problem, hint = "the identity may not change tags", f"Give its role {UPDATE}, as in {ROLE_FILE}"
+            raise Denied("label", self._full(known.name), problem, hint) from None
         return described(known.name, changed)
 
     def _free(self, remote: str, known: Found | None) -> Found | None:

@@ -396,13 +396,17 @@ class TestAzureKeyVault(AzureContract):
         store.create(remote, value, marks_for(value), details=both)
         put(store, remote, fresh_value(), 2, details=both)
 
-    def test_the_role_in_the_policies_is_enough_to_change_tags(
-        self, opened: Open, remote: str, narrow: ClientSecretCredential
+    def test_the_role_in_the_policies_is_enough_to_change_tags_and_without_it_the_right_is_named(
+        self, opened: Open, remote: str, narrow: ClientSecretCredential, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         store, value = opened(credential=narrow), fresh_value()
         written = put(store, remote, value)
         marks = replace(marks_for(value), tags=("team",))
         assert store.relabel(remote, marks, Details({"team": "pay"}), written).marks == marks
+        actions = auth.ROLES[NARROW]
+        monkeypatch.setitem(auth.ROLES, NARROW, tuple(one for one in actions if "update" not in one))
+        with pytest.raises(Denied, match=r"may not change tags.*secrets/update/action"):
+            store.relabel(remote, marks, Details({"team": "shop"}), written)
 
     # versions
 
