@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
-from keyturn.catalogue import account_names, readers, times
+from keyturn.catalogue import account_names, beside, readers, times
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import references
 from keyturn.catalogue.freezes import apart, covers, illegal_pattern
@@ -17,6 +17,7 @@ from keyturn.catalogue.groups import Groups, members
 from keyturn.catalogue.plain import about, at, destinations, text
 from keyturn.catalogue.problems import Path, Problem
 from keyturn.catalogue.source import Entry
+from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.stores.base import System
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.mounts import DEFAULT, EVERY, split
@@ -49,6 +50,7 @@ class World:
     complete: bool
     syncs: Mapping[str, SyncSettings] = field(default_factory=dict)
     groups: Groups = field(default_factory=dict)
+    stores: Mapping[str, StoreSettings] = field(default_factory=dict)
 
     def system(self, section: str, name: str) -> System:
         """The remote system behind a store or target; one that is broken or undeclared stands for itself."""
@@ -84,6 +86,7 @@ def find(world: World) -> list[Problem]:
     found += [problem for entry in world.entries["syncs"].values() for problem in _sync(entry, world)]
     mounts = world.entries["mounts"]
     found += [problem for entry in mounts.values() for problem in _mount(entry, mounts)]
+    found += [problem for entry in world.entries["stores"].values() for problem in _own_tags(entry, world)]
     found += [problem for claims in CLAIMS for problem in _claimed_twice(claims, secrets, world)]
     found += _lists_of_several(secrets, world)
     return found
@@ -195,6 +198,7 @@ EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
     legal_remote_names,
     *times.CHECKS,
     *readers.CHECKS,
+    *beside.CHECKS,
     *account_names.CHECKS,
 )
 
@@ -242,6 +246,9 @@ def _sync(entry: Entry, world: World) -> Found:
     for index, store in enumerate(stores if isinstance(stores, list) else ()):
         if isinstance(store, str):
             yield from _declared(entry, ("stores", index), "stores", store, world)
+        settings = world.stores.get(members(world.groups, store)[0]) if isinstance(store, str) else None
+        if sync and settings and (said := beside.refused(sync, settings)):
+            yield entry.problem(beside.key(sync), f"the store {store} refuses it: {said}", beside.REMEDY)
     chosen = (
         [(secret.name, sync.destinations(secret.name, about(secret))) for secret in _secrets(world)] if sync else []
     )
@@ -287,6 +294,13 @@ def _mount(entry: Entry, others: Mapping[str, Entry]) -> Found:
     if place and first is not entry:
         remedy = f"The first is at {first.file}:{first.line}: a secret has one name, so remove one of the two."
         yield entry.problem(("mount",), f"it is the mount {first.name} already", remedy)
+
+
+def _own_tags(entry: Entry, world: World) -> Found:
+    """A store can give its own tags to its copies."""
+    store = world.stores.get(members(world.groups, entry.name)[0])
+    if store and (said := beside.refuses_own(store)):
+        yield entry.problem(("tags",), said, beside.REMEDY)
 
 
 # --- what only one secret may have -------------------------------------------------------------------------

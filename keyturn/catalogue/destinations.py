@@ -14,7 +14,7 @@ from keyturn.catalogue.stores.base import Deletion
 from keyturn.core import mapping
 from keyturn.core.mapping import Encoding, Escape, Shape
 from keyturn.core.mounts import DEFAULT, split
-from keyturn.settings.fields import Line, Model, refused
+from keyturn.settings.fields import Line, Model, PositiveDuration, refused
 
 
 class Update(StrEnum):
@@ -76,6 +76,16 @@ class Copying(Model):
     """How values are written in the template: none, url, libpq, odbc, ado or json; url where it begins like one."""
     encoding: Encoding = Encoding.TEXT
     """What is done with the finished text: text, base64, from-base64 or pem."""
+    tags: dict[Line, Line] = Field(default_factory=dict)
+    """Tags of the copy (AWS, Azure), labels (GCP, Kubernetes) or custom metadata (Vault), besides the store's own."""
+    annotations: dict[Line, Line] = Field(default_factory=dict)
+    """Annotations of the copy (GCP, Kubernetes)."""
+    description: Line | None = None
+    """What the store tells people of the copy."""
+    content_type: Line | None = None
+    """What the store tells of the copy's format, such as application/json."""
+    expires_after: PositiveDuration | None = None
+    """How long after the hub's version was made the copy is shown to expire; nothing ends by it."""
 
     @model_validator(mode="after")
     def _one_shape(self) -> Self:

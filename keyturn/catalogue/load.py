@@ -113,5 +113,5 @@ def _examine(read: source.Source, env: Mapping[str, str]) -> tuple[dict[str, dic
                 made[section][name] = model
     made |= _spread(made)
     systems = {(kind, name): model.system for kind in ("stores", "targets") for name, model in made[kind].items()}
-    world = checks.World(entries, systems, read.complete, made["syncs"], made["groups"])
+    world = checks.World(entries, systems, read.complete, made["syncs"], made["groups"], made["stores"])
     return made, sorted({*problems, *checks.find(world)})

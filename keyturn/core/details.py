@@ -3,7 +3,8 @@
 Sources: "About Azure Key Vault secrets" (15 tags, 256 characters; content types of 255);
 the comments of Google's resources.proto (64 labels of 63 characters and 128 bytes, annotations below 16 KiB);
 Kubernetes "Labels and Selectors", "Annotations", and its TotalAnnotationSizeLimitB (256 KiB);
-Vault "KV secrets engine version 2 (API)", custom_metadata (64 keys of 128 bytes, texts of 512).
+Vault "KV secrets engine version 2 (API)", custom_metadata (64 keys of 128 bytes, texts of 512);
+"Tag naming and usage conventions" in the AWS General Reference and "Tag", "CreateSecret" in the API references.
 """
 
 import re
@@ -12,10 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from keyturn.core.names import AZURE_KEY_VAULT, GCP_SECRET_MANAGER, KUBERNETES, VAULT
+from keyturn.core.names import AWS_SECRETS_MANAGER, AZURE_KEY_VAULT, GCP_SECRET_MANAGER, KUBERNETES, VAULT
 from keyturn.core.stores import OWN_PREFIX, TAG_TAGS, Detail, Details
 
 SHOWN: Final = {
+    AWS_SECRETS_MANAGER: frozenset({Detail.TAGS, Detail.DESCRIPTION}),
     AZURE_KEY_VAULT: frozenset({Detail.TAGS, Detail.CONTENT_TYPE, Detail.EXPIRY}),
     GCP_SECRET_MANAGER: frozenset({Detail.TAGS, Detail.ANNOTATIONS}),
     KUBERNETES: frozenset({Detail.TAGS, Detail.ANNOTATIONS}),
@@ -64,6 +66,19 @@ def size_of(tags: Mapping[str, str]) -> int:
     """The bytes of all names and texts together."""
     return sum(len(name.encode()) + len(text.encode()) for name, text in tags.items())
 
+
+AWS_MAX_TAG: Final = 256
+AWS_MAX_DESCRIPTION: Final = 2_048
+AWS_NAME: Final = re.compile(r"(?!aws:)[\w.:/=+@-]{1,128}", re.IGNORECASE)
+AWS_TEXT: Final = re.compile(rf"[\w .:/=+@-]{{0,{AWS_MAX_TAG}}}")
+AWS_TAGS: Final = TagRule(
+    "tags",
+    45,  # of 50, with Keyturn's own five
+    AWS_NAME.fullmatch,
+    "1 to 128 letters, digits and _.:/=+-@, not beginning with aws:",
+    AWS_TEXT.fullmatch,
+    f"{AWS_MAX_TAG} letters, digits, spaces and _.:/=+-@ at most",
+)
 
 AZURE_MAX_TAG: Final = 256
 AZURE_MAX_CONTENT_TYPE: Final = 255

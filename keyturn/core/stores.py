@@ -79,6 +79,16 @@ class Details:
         }
         return frozenset(detail for detail in self.asked if differ[detail])
 
+    def laid_over(self, there: "Details", before: "Marks | None") -> "Details":
+        """What stands once these are laid over what is ``there``; ``before`` are the marks that it has."""
+        return Details(
+            changed_tags(there.tags, self.tags, before.tags if before else ()),
+            changed_tags(there.annotations, self.annotations, before.annotations if before else ()),
+            self.description or there.description,
+            self.content_type or there.content_type,
+            self.expires_at or there.expires_at,
+        )
+
 
 NO_DETAILS = Details()
 
@@ -241,10 +251,11 @@ class Store(Protocol):
         """
 
     def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
-        """Lay ``marks`` and ``details`` beside a copy, without a new version and without touching its value.
+        """Lay ``details`` and the tags in ``marks`` beside a copy, without a new version and without its value.
 
-        Safe to repeat after a crash at any point: the marks go last. Raises UnsupportedOperation, before anything is
-        changed, for what takes a new version there: then it is to be written.
+        All else in ``marks`` is what ``found`` has. Safe to repeat after a crash at any point: the marks name a tag
+        until it is gone. Raises UnsupportedOperation, before anything is changed, for what takes a new version there:
+        then it is to be written.
         """
 
     def read(self, remote: str) -> Sensitive:
@@ -290,6 +301,18 @@ class Creates(Protocol):
         Taken where the name is taken, also by one that is deleted and can be restored: then nothing is changed.
         What a crash leaves half made, :meth:`Store.find` and the listing show as not intact.
         """
+
+
+class Describes(Protocol):
+    """What a store has besides where neither listing nor :meth:`Store.find` tells what stands beside a copy."""
+
+    def described(self, copies: Sequence[Copy]) -> list[Copy]:
+        """The same copies with their details, and the tags in their marks, in as few calls as the service allows."""
+
+
+def describer(store: Store) -> Describes | None:
+    """The store, where it has :class:`Describes`."""
+    return cast(Describes, store) if hasattr(store, "described") else None
 
 
 def creator(store: Store) -> Creates | None:

@@ -8,16 +8,27 @@ tried twice. Source: "PutSecretValue", "UpdateSecretVersionStage" and "ListSecre
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from keyturn.core.errors import Invalid, NotFound, Taken
 from keyturn.core.names import AWS_SECRETS_MANAGER, too_large
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, TAG_MANAGED_BY, Copy, Details, Lack, Marks
+from keyturn.core.stores import (
+    NO_DETAILS,
+    TAG_MANAGED_BY,
+    TAG_TAGS,
+    Copy,
+    Details,
+    Lack,
+    Marks,
+    others,
+    tag_changes,
+)
 from keyturn.providers.aws import SDK_CONFIG, AwsSettings, field, from_code, opening, translated
 from keyturn.providers.aws_versions import ERASE, FORGET, PAST, AwsVersions, RegionalClients
-from keyturn.providers.limits import StoreLimits, only_written_whole
+from keyturn.providers.limits import StoreLimits
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -48,13 +59,26 @@ def version_id(marks: Marks) -> str:
     return str(uuid.uuid5(VERSIONS, "\n".join((marks.source_tag, marks.fingerprint))))
 
 
+class Replica(Protocol):
+    """A region that AWS keeps a copy in, and the ARN of the key that encrypts it there."""
+
+    @property
+    def region(self) -> str:
+        """Its code."""
+
+    @property
+    def kms_key_id(self) -> str | None:
+        """None for the store's own key, where it has one name in all regions."""
+
+
 class AwsSecretsManager:
     """A :class:`keyturn.core.stores.Store` in one account and region.
 
     Signs in as boto3 does by default, or as ``profile``; with ``role_arn`` that identity assumes the role,
     again whenever the session nears its end. ``kms_key_id`` encrypts the secrets that are created here;
     existing ones keep their key. ``replicas`` are the regions that AWS copies every secret to, encrypted with
-    the key that an alias or a multi-Region key's id names there, else with aws/secretsmanager.
+    the key that is named for the region, or that an alias or a multi-Region key's id names there, else with
+    aws/secretsmanager.
     ``recovery_window`` is how long a deleted secret can be restored, in whole days. Raises Invalid or Denied
     for settings that can't work.
     """
@@ -70,14 +94,15 @@ class AwsSecretsManager:
         profile: str | None = None,
         role_arn: str | None = None,
         kms_key_id: str | None = None,
-        replicas: Sequence[str] = (),
+        replicas: Sequence[str | Replica] = (),
         recovery_window: timedelta = timedelta(days=30),
     ) -> None:
         self.name = name
         self._limits = StoreLimits(AWS_SECRETS_MANAGER, name)
         self._region = region
         self._kms_key_id = kms_key_id
-        self._replicas = tuple(replicas)
+        self._keys = {one.region: one.kms_key_id for one in replicas if not isinstance(one, str) and one.kms_key_id}
+        self._replicas = tuple(one if isinstance(one, str) else one.region for one in replicas)
         self._recovery_days = recovery_window.days
         with opening(name, AwsSettings(region, endpoint_url, profile, role_arn)) as session:
             self._client: SecretsManagerClient = session.client(
@@ -114,13 +139,14 @@ class AwsSecretsManager:
         self._check(remote, value, marks)
         written = Copy(remote, version_id(marks), marks)
         if found == written:
-            return found
+            return self.relabel(remote, marks, details, found)
         with translated("write", self._named(remote)):
             if found is None:
-                self._create(written, value, marks)
+                self._create(written, value, marks, details)
             else:
                 self._update(written, value, marks, found)
-        return written
+                self._lay(remote, marks.to_tags() if found.marks != marks else {}, marks, details, found)
+        return _with(details, written, found)
 
     def create(self, remote: str, value: Sensitive, marks: Marks, *, details: Details = NO_DETAILS) -> Copy:
         """Make it in one call, which AWS refuses where the name is taken. Raises Taken.
@@ -131,17 +157,21 @@ class AwsSecretsManager:
         written, wrong = Copy(remote, version_id(marks), marks), self._client.exceptions
         with translated("write", self._named(remote)):
             try:
-                answer = self._client.create_secret(**self._new(written, value, marks))
+                answer = self._client.create_secret(**self._new(written, value, marks, details))
             except (wrong.ResourceExistsException, wrong.InvalidRequestException):
                 answer = None  # the second is what a name answers that is scheduled for deletion
         # A version of ours that was made before is told without its id.
         if answer is None or answer.get("VersionId") != written.version_id:
             raise Taken("write", self._named(remote), "a secret of that name is there", "Look at it before writing")
-        return written
+        return _with(details, written, None)
 
     def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
-        """Raises UnsupportedOperation: this store is written whole."""
-        raise only_written_whole(self._named(remote))
+        """Untag what nobody asks for any more, tag, then describe: AWS makes no version of any of it."""
+        self._limits.check_name(remote, "label")
+        renamed = found.marks is None or found.marks.tags != marks.tags
+        with translated("label", self._named(remote)):
+            self._lay(remote, {TAG_TAGS: " ".join(marks.tags)} if renamed and marks.tags else {}, marks, details, found)
+        return _with(details, replace(found, marks=marks), found)
 
     def read(self, remote: str) -> Sensitive:
         """The value served now. Raises NotFound, also where the secret is scheduled for deletion."""
@@ -206,17 +236,19 @@ class AwsSecretsManager:
         self._elsewhere.close()
         self._client.close()
 
-    def _create(self, written: Copy, value: Sensitive, marks: Marks) -> None:
-        answer = self._client.create_secret(**self._new(written, value, marks))
+    def _create(self, written: Copy, value: Sensitive, marks: Marks, details: Details) -> None:
+        answer = self._client.create_secret(**self._new(written, value, marks, details))
         field(answer, "VersionId", "write", self._named(written.name))
 
-    def _new(self, written: Copy, value: Sensitive, marks: Marks) -> "CreateSecretRequestTypeDef":
+    def _new(self, written: Copy, value: Sensitive, marks: Marks, details: Details) -> "CreateSecretRequestTypeDef":
         request: CreateSecretRequestTypeDef = {
             "Name": written.name,
             "ClientRequestToken": written.version_id,
             "SecretString": value.reveal(),
-            "Tags": _tags(marks),
+            "Tags": _tags({**details.tags, **marks.to_tags()}),
         }
+        if details.description:
+            request["Description"] = details.description
         if self._kms_key_id:
             request["KmsKeyId"] = self._kms_key_id
         if self._replicas:
@@ -234,10 +266,21 @@ class AwsSecretsManager:
         # AWS does nothing when the version is there already, and that one need not be the current one.
         if not found.intact or CURRENT not in answer.get("VersionStages", ()):
             self._make_current(written)
-        if found.marks != marks:
-            self._client.tag_resource(SecretId=remote, Tags=_tags(marks))
         if lacking := self._regions_without(remote):
             self._replicate(remote, lacking)
+
+    def _lay(self, remote: str, own: Mapping[str, str], marks: Marks, details: Details, found: Copy) -> None:
+        """The tags that differ together with ``own``, and the description; as few calls as that takes."""
+        shown, before = found.details or NO_DETAILS, found.marks.tags if found.marks else ()
+        changes = tag_changes(shown.tags, details.tags, before)
+        gone = [name for name, text in changes.items() if text is None]
+        if gone or (before and not marks.tags):
+            self._client.untag_resource(SecretId=remote, TagKeys=[*gone, *([] if marks.tags else [TAG_TAGS])])
+        laid = {**{name: text for name, text in changes.items() if text is not None}, **own}
+        if laid:
+            self._client.tag_resource(SecretId=remote, Tags=_tags(laid))
+        if details.description not in ("", shown.description):
+            self._client.update_secret(SecretId=remote, Description=details.description)
 
     def _regions_without(self, remote: str) -> list[str]:
         """The regions that should have a replica and have none, or one that failed."""
@@ -257,10 +300,9 @@ class AwsSecretsManager:
                 raise
 
     def _in_regions(self, regions: Sequence[str]) -> "list[ReplicaRegionTypeTypeDef]":
-        key = self._kms_key_id or ""
-        if key.startswith(("alias/", "mrk-")):
-            return [{"Region": region, "KmsKeyId": key} for region in regions]
-        return [{"Region": region} for region in regions]
+        everywhere = self._kms_key_id if (self._kms_key_id or "").startswith(("alias/", "mrk-")) else None
+        keys = {region: self._keys.get(region, everywhere) for region in regions}
+        return [{"Region": region, "KmsKeyId": key} if key else {"Region": region} for region, key in keys.items()]
 
     def _schedule_deletion(self, remote: str) -> None:
         self._client.delete_secret(SecretId=remote, RecoveryWindowInDays=self._recovery_days)
@@ -318,16 +360,24 @@ class AwsSecretsManager:
         if problem := too_large(AWS_SECRETS_MANAGER, len(value.reveal().encode())):
             raise Invalid("write", self._named(remote), problem)
         if not all(TAG_VALUE.fullmatch(tag) for tag in marks.to_tags().values()):
-            problem = f"the path {marks.source} does not fit in an AWS tag"
+            problem = f"the path {marks.source}, or what its tags are called, does not fit in an AWS tag"
             raise Invalid("write", self._named(remote), problem, "Tags take 256 letters, digits, spaces and _.:/=+-@")
 
 
 def _copy(told: Mapping[str, Any]) -> Copy:
     """A secret as DescribeSecret or ListSecrets tells it."""
-    marks = Marks.from_tags({tag["Key"]: tag["Value"] for tag in told.get("Tags", ())})
+    tags = {tag["Key"]: tag["Value"] for tag in told.get("Tags", ())}
+    marks, details = Marks.from_tags(tags), Details(others(tags), description=told.get("Description", ""))
     current = _current(told)
     served = bool(current) and "DeletedDate" not in told
-    return Copy(told["Name"], current, marks, intact=served and (marks is None or current == version_id(marks)))
+    intact = served and (marks is None or current == version_id(marks))
+    return Copy(told["Name"], current, marks, intact, details=details)
+
+
+def _with(details: Details, copy: Copy, found: Copy | None) -> Copy:
+    """The copy with these details laid over those that were found."""
+    there = (found.details if found else None) or NO_DETAILS
+    return replace(copy, details=details.laid_over(there, found.marks if found else None))
 
 
 def _current(told: Mapping[str, Any]) -> str:
@@ -336,5 +386,5 @@ def _current(told: Mapping[str, Any]) -> str:
     return next((version for version, labels in stages.items() if CURRENT in labels), "")
 
 
-def _tags(marks: Marks) -> "list[TagTypeDef]":
-    return [{"Key": key, "Value": value} for key, value in marks.to_tags().items()]
+def _tags(tags: Mapping[str, str]) -> "list[TagTypeDef]":
+    return [{"Key": key, "Value": value} for key, value in tags.items()]

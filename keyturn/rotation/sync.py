@@ -4,16 +4,28 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from keyturn.catalogue import beside
 from keyturn.catalogue.destinations import Destination, Drift, Update
 from keyturn.catalogue.models import DEFAULT_ID
-from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Missing, NotFound, NotOwned, TerminalError
-from keyturn.core.hub import EXPIRES_AT, HubSecret
+from keyturn.core.errors import (
+    Conflict,
+    Denied,
+    Invalid,
+    KeyturnError,
+    Missing,
+    NotFound,
+    NotOwned,
+    TerminalError,
+    UnsupportedOperation,
+)
+from keyturn.core.hub import HubSecret
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.mapping import Unfit
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Copy, Creates, Details, Lack, Marks
+from keyturn.core.stores import Copy, Creates, Lack, Marks
 from keyturn.rotation.ahead import copy_version, insist_on_newest, ledger_versions, overtake
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.labels import asks, described, details_of, over, wrong_beside
 from keyturn.rotation.missing import missing, remedies
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import load
@@ -31,6 +43,8 @@ class CopyState(StrEnum):
     CREATED = "created"
     UPDATED = "updated"
     IN_STEP = "in step"
+    LABELLED = "labelled"
+    """It was in step, and what stands beside it is now as the catalogue wants it."""
     KEPT = "kept"
     """It serves an older version, as the catalogue wants it."""
     STALE = "stale"
@@ -54,7 +68,7 @@ class Pushed:
     @property
     def in_step(self) -> bool:
         """Whether the destination serves what it should."""
-        return self.state in (CopyState.CREATED, CopyState.UPDATED, CopyState.IN_STEP, CopyState.KEPT)
+        return self.state not in (CopyState.STALE, CopyState.DRIFTED, CopyState.FAILED)
 
 
 def sync(keyturn: Keyturn, path: str) -> list[Pushed]:
@@ -109,6 +123,10 @@ def converge(
             if current_version(keyturn, path) != wanted.version:
                 continue  # a rotation has gone on between the two looks
             overtake(keyturn, wanted, found.marks.version)
+        if found and stands.state is CopyState.IN_STEP and asks(keyturn, destination, found):
+            stands = label(keyturn, wanted, destination, text, found)
+            if stands.state is CopyState.LABELLED and current_version(keyturn, path) != wanted.version:
+                continue
         if stands.state is CopyState.STALE:
             marks = replace(marks, adopted=taken_over(keyturn, destination, found, path))
             stands = write(keyturn, wanted, destination, text, marks, found)
@@ -151,9 +169,9 @@ def create(keyturn: Keyturn, wanted: HubSecret, destination: Destination, making
     Whether ``wanted`` is CURRENT still is for the caller to compare afterwards, which is done once for many copies.
     """
     text = text_of(wanted, destination)
-    check_fits(keyturn, destination, text)
+    check_fits(keyturn, destination, text, wanted)
     marks = marked(keyturn, wanted, destination, text)
-    making.create(destination.name, text, marks, details=details_of(wanted))
+    making.create(destination.name, text, marks, details=details_of(keyturn, destination, wanted))
     return outcome(destination, CopyState.CREATED, marks)
 
 
@@ -264,12 +282,23 @@ def marked(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: 
         destination.shape.mark,
         wanted.created_at,
         keyturn.catalogue.id,
+        tags=beside.details(destination, keyturn.catalogue.store(destination.store)).names,
     )
 
 
-def details_of(wanted: HubSecret) -> Details:
-    """What is to stand beside the copy of this version."""
-    return Details(expires_at=wanted.marked(EXPIRES_AT))
+def label(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: Sensitive, found: Copy) -> Pushed:
+    """Lay what the catalogue asks for beside a copy that is in step; written again where the store can't else."""
+    [shown] = described(keyturn, destination.store, [found])
+    if shown.marks is None or not wrong_beside(keyturn, destination, shown, wanted):
+        return outcome(destination, CopyState.IN_STEP, marked(keyturn, wanted, destination, text))
+    check_fits(keyturn, destination, text, wanted)
+    store, details = keyturn.open_store(destination.store), details_of(keyturn, destination, wanted)
+    marks = replace(shown.marks, tags=details.names)
+    try:
+        store.relabel(destination.name, marks, details, shown)
+    except UnsupportedOperation:
+        store.write(destination.name, text, marks, shown, details=details)
+    return outcome(destination, CopyState.LABELLED, marked(keyturn, wanted, destination, text))
 
 
 def ours(keyturn: Keyturn, marks: Marks) -> bool:
@@ -308,8 +337,8 @@ def write(
 ) -> Pushed:
     """Give the destination the new value."""
     store = keyturn.open_store(destination.store)
-    check_fits(keyturn, destination, value)
-    store.write(destination.name, value, marks, found, details=details_of(wanted))
+    check_fits(keyturn, destination, value, wanted)
+    store.write(destination.name, value, marks, found, details=details_of(keyturn, destination, wanted))
     return outcome(destination, CopyState.UPDATED if found else CopyState.CREATED, marks)
 
 
@@ -328,10 +357,12 @@ def take_over_copy(keyturn: Keyturn, old: str, new: str, destination: Destinatio
     return push(keyturn, new, destination)
 
 
-def check_fits(keyturn: Keyturn, destination: Destination, value: Sensitive) -> None:
-    """The store allows the name and the size. Raises Invalid, naming the limit."""
+def check_fits(keyturn: Keyturn, destination: Destination, value: Sensitive, wanted: HubSecret) -> None:
+    """The store allows the name and the size, and the copy is not over. Raises Invalid, naming the limit."""
     if said := refusal_of(keyturn, destination, value):
         raise Invalid("push to", destination.label, said, "Change the name or the value; nothing was written")
+    if said := over(keyturn, destination, wanted):
+        raise Invalid("push to", destination.label, said, "Rotate it, or lengthen expires_after; nothing was written")
 
 
 def refusal_of(keyturn: Keyturn, destination: Destination, value: Sensitive | None) -> str | None:

@@ -10,6 +10,7 @@ from keyturn.core.hub import SecretInfo, Survey, survey
 from keyturn.core.names import Limits
 from keyturn.core.stores import Copy
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.labels import asks, described
 
 FEW: Final = 50
 """So many secrets are looked up one by one; for more, listings are read."""
@@ -19,11 +20,12 @@ AT_ONCE: Final = 16
 
 @dataclass
 class Holdings:
-    """What one store holds, by name; ``error`` is why it could not be told."""
+    """What one store holds, by name; ``error`` is why it could not be told, ``untold`` why what stands beside can't."""
 
     limits: Limits
     copies: dict[str, Copy] = field(default_factory=dict)
     error: KeyturnError | None = None
+    untold: KeyturnError | None = None
 
     def copy(self, name: str) -> Copy | None:
         """The copy of that name."""
@@ -72,6 +74,7 @@ def stores(
         holdings = Holdings(keyturn.catalogue.store(store).limits)
         try:
             _fill(keyturn, store, [place.name for place in wanted[store]], holdings, listed=listed, deep=deep)
+            _describe(keyturn, store, wanted[store], holdings)
         except KeyturnError as error:
             holdings.error = error
         except Exception as error:  # noqa: BLE001  what one store suffers from stops no other
@@ -95,3 +98,13 @@ def _fill(keyturn: Keyturn, store: str, names: list[str], holdings: Holdings, *,
         missing = [name for name in missing if known.copy(name)]
     find: Callable[[str], Copy | None] = adapter.find
     holdings.take(copy for copy in side_by_side(find, missing, AT_ONCE) if copy)
+
+
+def _describe(keyturn: Keyturn, store: str, places: list[Destination], holdings: Holdings) -> None:
+    """Ask for what stands beside copies where the catalogue wants it known and no look has told it."""
+    copies = ((place, holdings.copy(place.name)) for place in places)
+    asked = [copy for place, copy in copies if copy and copy.details is None and asks(keyturn, place, copy)]
+    try:
+        holdings.take(described(keyturn, store, asked) if asked else ())
+    except KeyturnError as error:
+        holdings.untold = error

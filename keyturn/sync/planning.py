@@ -22,6 +22,7 @@ from keyturn.core.stores import Copy, Marks
 from keyturn.core.suggest import advice
 from keyturn.rotation.ahead import ledger_versions, remedy, told
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.labels import asks, over, wrong_beside
 from keyturn.rotation.missing import missing
 from keyturn.rotation.records import load
 from keyturn.rotation.sync import CopyState, drifted, marked, ours, refusal_of, stripped, text_of
@@ -187,10 +188,29 @@ def by_marks(keyturn: Keyturn, one: Wanted, info: SecretInfo | None, holdings: H
         # A mark that somebody has taken off is put back. A deep plan trusts no number: it compares fingerprints.
         named = held.shape == place.shape.mark and made_of(held, info) and held.fingerprint and not copy.outdated
         if named and not deep:
-            return item_of(one, Action.IN_SYNC, version, copy)
+            return in_step(keyturn, one, info, copy, holdings)
         if place.update is Update.CREATE_ONLY:
             return item_of(one, Action.IN_SYNC, version, copy, "create-only: it keeps what it has")
     return None
+
+
+def in_step(
+    keyturn: Keyturn, one: Wanted, wanted: HubSecret | SecretInfo, copy: Copy, holdings: Holdings, digest: str = ""
+) -> Item:
+    """A copy that holds the value: in sync, or to be labelled where something else stands beside it than is wanted."""
+    place, version = one.place, wanted.version
+    if holdings.untold and copy.details is None and asks(keyturn, place, copy):
+        return failing(one, version, holdings.untold)
+    try:
+        why = wrong_beside(keyturn, place, copy, wanted)
+    except KeyturnError as error:  # a moment in the secret's metadata that is none
+        return failing(one, version, error)
+    if not why:
+        return item_of(one, Action.IN_SYNC, version, copy)
+    if said := over(keyturn, place, wanted):
+        return replace(item_of(one, Action.BLOCKED, version, copy, said), kind="Invalid")
+    held = copy.marks.fingerprint if copy.marks else ""
+    return replace(item_of(one, Action.UPDATE, version, copy, why), fingerprint=digest or held)
 
 
 def made_of(held: Marks, info: SecretInfo) -> bool:
@@ -206,26 +226,31 @@ def by_value(keyturn: Keyturn, same: Sequence[Wanted], holdings: Mapping[str, Ho
         secret = keyturn.hub.read(same[0].path)
     except KeyturnError as error:
         return [failing(one, 0, error) for one in same]
-    return [judged(keyturn, one, secret, holdings[one.place.store].copy(one.place.name)) for one in same]
+    return [judged(keyturn, one, secret, holdings[one.place.store]) for one in same]
 
 
-def judged(keyturn: Keyturn, one: Wanted, secret: HubSecret | None, copy: Copy | None) -> Item:
+def judged(keyturn: Keyturn, one: Wanted, secret: HubSecret | None, holdings: Holdings) -> Item:
     """What is to be done about one copy of what the hub holds; what hinders it is in the item."""
+    copy = holdings.copy(one.place.name)
     try:
-        return compared(keyturn, one, secret, copy) if secret else without_source(keyturn, one, copy)
+        return compared(keyturn, one, secret, copy, holdings) if secret else without_source(keyturn, one, copy)
     except KeyturnError as error:
         return failing(one, secret.version if secret else 0, error)
     except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other copy
         return failing(one, secret.version if secret else 0, unexpected(error))
 
 
-def compared(keyturn: Keyturn, one: Wanted, secret: HubSecret, copy: Copy | None) -> Item:
+def compared(keyturn: Keyturn, one: Wanted, secret: HubSecret, copy: Copy | None, holdings: Holdings) -> Item:
     """What is to be done about one copy, told from its marks and CURRENT."""
     place, text = one.place, text_of(secret, one.place)
     marks = marked(keyturn, secret, place, text)
     if said := refusal_of(keyturn, place, text):
         return replace(item_of(one, Action.BLOCKED, secret.version, copy, said), kind="Invalid")
     action, why, hands_off = verdict(keyturn, one, copy, marks.fingerprint)
+    if action is Action.IN_SYNC and copy:
+        return in_step(keyturn, one, secret, copy, holdings, marks.fingerprint)
+    if action is not Action.CONFLICT and not hands_off and (said := over(keyturn, place, secret)):
+        return replace(item_of(one, Action.BLOCKED, secret.version, copy, said), kind="Invalid")
     wanted = "" if action in (Action.IN_SYNC, Action.CONFLICT) else marks.fingerprint
     return replace(item_of(one, action, secret.version, copy, why), fingerprint=wanted, hands_off=hands_off)
 

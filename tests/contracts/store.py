@@ -14,15 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import ClassVar, cast, get_args
 
 import pytest
 
+from keyturn.catalogue.stores import StoreSettings
+from keyturn.catalogue.stores.base import StoreBase
 from keyturn.core.errors import Invalid, KeyturnError, NotFound, Taken, UnsupportedOperation
 from keyturn.core.fingerprint import fingerprint
 from keyturn.core.names import LIMITS
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, Copy, Creates, Details, Lack, Marks, Store, creator
+from keyturn.core.stores import NO_DETAILS, Copy, Creates, Detail, Details, Lack, Marks, Store, creator, describer
+from keyturn.settings.fields import models
 
 Raw = Callable[[str, str], None]
 """Acts on (remote name, value) through the SDK alone, as somebody who has never heard of Keyturn."""
@@ -76,6 +79,36 @@ def assert_silent(error: KeyturnError, value: Sensitive, store: Store, remote: s
     assert error.name == f"{store.name}:{remote}"
     told = "".join(traceback.format_exception(error)) + repr(error.args)
     assert value.reveal() not in told
+
+
+EVERYTHING = Details(
+    {"team": "payments", "cost-centre": "4711"},
+    {"contact": "payments@example.com"},
+    "Login of the shop",
+    "application/json",
+    datetime(2100, 1, 1, 12, 30, tzinfo=UTC),
+)
+"""Every detail that any store shows beside a copy."""
+
+
+def settings_of(kind: str) -> StoreBase:
+    """The settings of a store of this kind, for what they say of every such store."""
+    made = {tag: model for model in models(StoreSettings) for tag in get_args(model.model_fields["kind"].annotation)}
+    return cast(StoreBase, made[kind].model_construct(kind=kind))
+
+
+def only(details: Details, takes: Collection[Detail]) -> Details:
+    """Those of the details that a store takes."""
+    kept = {"expires_at" if detail is Detail.EXPIRY else str(detail) for detail in takes}
+    return replace(NO_DETAILS, **{name: value for name, value in vars(details).items() if name in kept})
+
+
+def shown(store: Store, copy: Copy | None) -> Copy:
+    """The copy with what stands beside it, asked for where no look tells it."""
+    assert copy is not None
+    if copy.details is None and (describing := describer(store)):
+        [copy] = describing.described([copy])
+    return copy
 
 
 def named(version: str, stays: Collection[str]) -> bool:
@@ -271,6 +304,89 @@ class StoreContract:
         put(store, remote, value)
         assert_serves(store, remote, value)
 
+    # what stands beside a copy
+
+    rewrites: ClassVar[frozenset[Detail]] = frozenset()
+    """Which of what the store takes can't change without a new version."""
+
+    @pytest.fixture
+    def takes(self) -> frozenset[Detail]:
+        """What a store of this kind shows beside a copy."""
+        return settings_of(self.kind).TAKES
+
+    def test_what_a_store_lacks_beside_a_copy_is_refused_by_name(self, takes: frozenset[Detail]) -> None:
+        settings = settings_of(self.kind)
+        for detail in Detail:
+            said = settings.refuses_details(only(EVERYTHING, [detail]))
+            assert (said is None) is (detail in takes), said
+            assert said is None or said.startswith(f"{self.kind} ")
+
+    def test_what_stands_beside_a_copy_is_found_and_listed(
+        self, store: Store, remote: str, takes: frozenset[Detail]
+    ) -> None:
+        value, asked = fresh_value(), only(EVERYTHING, takes)
+        written = put(store, remote, value, details=asked)
+        found = shown(store, store.find(remote))
+        assert (found, found.intact) == (written, True)
+        assert found.marks == replace(marks_for(value), tags=asked.names)
+        assert not asked.differing(found.details or NO_DETAILS)
+        listed = lambda: [copy for copy in store.managed() if copy == written]  # noqa: E731
+        assert eventually(lambda: bool(listed()), self.listing_lag)
+        assert not asked.differing(shown(store, listed()[0]).details or NO_DETAILS)
+        assert_serves(store, remote, value)
+
+    def test_a_changed_detail_makes_no_new_version(self, store: Store, remote: str, takes: frozenset[Detail]) -> None:
+        value, first = fresh_value(), only(EVERYTHING, takes)
+        before = put(store, remote, value, details=first)
+        other = Details(
+            {"team": "billing"}, {"contact": "x"}, "Another", "text/plain", datetime(2101, 1, 1, tzinfo=UTC)
+        )
+        asked = only(other, takes - self.rewrites)
+        for _ in range(2):  # as after a crash
+            there = shown(store, store.find(remote))
+            assert there.marks is not None
+            marks = replace(there.marks, tags=asked.names)
+            if not takes - self.rewrites:
+                with pytest.raises(UnsupportedOperation):
+                    store.relabel(remote, marks, asked, there)
+                return
+            store.relabel(remote, marks, asked, there)
+        found = shown(store, store.find(remote))
+        assert (found.version_id, found.intact) == (before.version_id, True)
+        assert found.marks == replace(marks_for(value), tags=asked.names)
+        assert found.details is not None
+        assert not asked.differing(found.details)
+        assert "cost-centre" not in found.details.tags
+        assert store.past(remote) == {}
+        assert_serves(store, remote, value)
+
+    def test_what_takes_a_new_version_to_change_says_so_first(self, store: Store, remote: str) -> None:
+        value = fresh_value()
+        put(store, remote, value, details=only(EVERYTHING, self.rewrites))
+        before = shown(store, store.find(remote))
+        asked = only(replace(EVERYTHING, description="Another", content_type="text/plain"), self.rewrites)
+        assert before.marks is not None
+        for detail in self.rewrites:
+            with pytest.raises(UnsupportedOperation):
+                store.relabel(remote, before.marks, only(asked, [detail]), before)
+        assert store.find(remote) == before
+
+    def test_what_others_have_set_beside_a_copy_stays(
+        self, store: Store, remote: str, takes: frozenset[Detail]
+    ) -> None:
+        theirs = only(Details({"theirs": "t"}, {"their-note": "n"}), takes)
+        value = fresh_value()
+        store.write(remote, value, marks_for(value), None, details=theirs)  # laid, and not named by the marks
+        put(store, remote, value, 2, only(EVERYTHING, takes))
+        newer = fresh_value()
+        put(store, remote, newer, 3, NO_DETAILS)
+        found = shown(store, store.find(remote))
+        assert found.marks == marks_for(newer, 3)
+        if takes:
+            assert found.details is not None
+            assert (found.details.tags, found.details.annotations) == (theirs.tags, theirs.annotations)
+        assert_serves(store, remote, newer)
+
     # refusals
 
     def test_an_illegal_name_is_invalid(self, store: Store) -> None:
@@ -320,6 +436,16 @@ class StoreContract:
         assert_serves(store, remote, value)
         assert eventually(lambda: made in list(store.managed()), self.listing_lag)
         assert put(store, remote, value) == made
+
+    def test_a_copy_made_without_a_look_has_what_is_to_stand_beside_it(
+        self, creates_in: Creates, store: Store, remote: str, takes: frozenset[Detail]
+    ) -> None:
+        value, asked = fresh_value(), only(EVERYTHING, takes)
+        marks = replace(marks_for(value), tags=asked.names)
+        assert creates_in.create(remote, value, marks, details=asked).marks == marks
+        found = shown(store, store.find(remote))
+        assert (found.marks, found.intact) == (marks, True)
+        assert not asked.differing(found.details or NO_DETAILS)
 
     def test_a_name_that_somebody_else_has_is_taken_and_stays_theirs(
         self, creates_in: Creates, store: Store, remote: str, foreign: Raw

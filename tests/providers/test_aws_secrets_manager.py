@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -15,9 +16,10 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from deployments.local.aws import LocalAws
+from keyturn.catalogue.stores import AwsSecretsManagerSettings
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.names import AWS_SECRETS_MANAGER
-from keyturn.core.stores import Copy, Marks
+from keyturn.core.stores import Copy, Details, Marks
 from keyturn.providers.aws_secrets_manager import AwsSecretsManager, version_id
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.support import local_aws
@@ -307,6 +309,42 @@ class TestAwsSecretsManager(AwsContract):
         request, _ = httpserver.log[0]
         assert request.get_json(force=True)["AddReplicaRegions"] == [replica]
 
+    def test_a_replica_has_its_own_key_and_the_catalogue_says_it(
+        self, opened: Opened, httpserver: HTTPServer, remote: str
+    ) -> None:
+        httpserver.expect_request("/").respond_with_json({"VersionId": "1"})
+        key = "arn:aws:kms:eu-west-3:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+        replicas = ["eu-west-1", {"region": "eu-west-3", "kms_key_id": key}]
+        said = {"kind": AWS_SECRETS_MANAGER, "region": REGION, "replicas": replicas}
+        settings = AwsSecretsManagerSettings.model_validate(said)
+        store = opened(
+            endpoint_url=httpserver.url_for("").rstrip("/"), kms_key_id="alias/keyturn", replicas=settings.replicas
+        )
+        value = fresh_value()
+        store.write(remote, value, marks_for(value), None)
+        request, _ = httpserver.log[0]
+        assert request.get_json(force=True)["AddReplicaRegions"] == [
+            {"Region": "eu-west-1", "KmsKeyId": "alias/keyturn"},
+            {"Region": "eu-west-3", "KmsKeyId": key},
+        ]
+
+    def test_what_stands_beside_a_copy_costs_a_call_for_each_kind_that_differs(
+        self, store: AwsSecretsManager, remote: str
+    ) -> None:
+        value, made = fresh_value(), list[str]()
+        store._client.meta.events.register("before-call.secretsmanager", lambda model, **_: made.append(model.name))
+        before = put(store, remote, value, details=Details({"team": "a", "cost": "1"}))
+        assert before.marks is not None
+        made.clear()
+        asked = Details({"team": "b"}, description="Another")
+        laid = store.relabel(remote, replace(before.marks, tags=asked.names), asked, before)
+        assert made == ["UntagResource", "TagResource", "UpdateSecret"]
+        assert laid == store.find(remote)
+        made.clear()
+        assert laid.marks is not None
+        assert store.write(remote, value, laid.marks, laid, details=asked) == laid
+        assert made == []
+
     def test_the_policy_that_is_shipped_allows_all_that_a_store_does(
         self, opened: Opened, aws: LocalAws, raw: Any, remote: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -322,6 +360,8 @@ class TestAwsSecretsManager(AwsContract):
         store.create(f"{remote}-newer", value, marks_for(value))
         assert store.read(remote) == store.read_many([remote])[remote] == value
         assert {f"{remote}-new", remote} <= {copy.name for copy in store.everything()}
+        there = put(store, remote, value, details=Details({"team": "a"}))
+        store.relabel(remote, marks_for(value), Details(description="Another"), there)
         assert store.past(remote)
         assert store.forget(remote)
         assert store.erase(remote) == ()

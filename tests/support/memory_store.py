@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from keyturn.core.errors import Invalid, NotFound, Taken
 from keyturn.core.names import AWS_SECRETS_MANAGER, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks, changed_tags
+from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks
 
 
 @dataclass
@@ -34,14 +34,7 @@ class Kept:
 
     def lay(self, marks: Marks, details: Details) -> None:
         """Marks and details, over those that others have set."""
-        before, known = self.marks or marks, self.details
-        self.details = Details(
-            changed_tags(known.tags, details.tags, before.tags),
-            changed_tags(known.annotations, details.annotations, before.annotations),
-            details.description or known.description,
-            details.content_type or known.content_type,
-            details.expires_at or known.expires_at,
-        )
+        self.details = details.laid_over(self.details, self.marks)
         self.marks = marks
 
     def copy(self, name: str) -> Copy:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -16,8 +17,10 @@ from pydantic import (
 )
 
 from keyturn.catalogue.stores.base import StoreBase, System
-from keyturn.core.names import Limits
-from keyturn.settings.fields import Duration, Line, WebUrl, matching, refused
+from keyturn.core.details import AWS_MAX_DESCRIPTION, AWS_MAX_TAG, AWS_TAGS, SHOWN, refuses_names
+from keyturn.core.names import AWS_SECRETS_MANAGER, Limits
+from keyturn.core.stores import Detail, Details
+from keyturn.settings.fields import Duration, Line, Model, WebUrl, matching, refused
 
 Region = Annotated[
     str,
@@ -42,6 +45,38 @@ def _window(window: timedelta) -> timedelta:
 
 
 RecoveryWindow = Annotated[Duration, AfterValidator(_window)]
+
+KeyArn = Annotated[
+    str,
+    matching(
+        r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[a-z0-9-]+",
+        "is not the ARN of a KMS key",
+        "Write arn:aws:kms:REGION:ACCOUNT:key/ID.",
+    ),
+    WithJsonSchema({"type": "string", "pattern": "^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/"}),
+]
+
+
+class Replica(Model):
+    """A region that AWS keeps a copy in, and the key that encrypts it there."""
+
+    region: Region
+    """The region's code."""
+    kms_key_id: KeyArn | None = None
+    """The ARN of a KMS key of that region; without it, the store's own where it has one name in all regions."""
+
+    @model_validator(mode="after")
+    def _key_of_the_region(self) -> Self:
+        if self.kms_key_id and self.kms_key_id.split(":")[3] != self.region:
+            raise refused("is a key of another region", f"Name one of {self.region}.", "kms_key_id")
+        return self
+
+
+def _replica(told: Any) -> Any:
+    return {"region": told} if isinstance(told, str) else told
+
+
+ReplicaRegion = Annotated[Replica, BeforeValidator(_replica, json_schema_input_type=Region | Replica)]
 
 
 def _account(role_arn: str) -> str:
@@ -150,8 +185,8 @@ class AwsSecretsManagerSettings(AwsSettings):
     """Which store this is."""
     kms_key_id: Line | None = None
     """The KMS key that new secrets are encrypted with: its id, ARN or alias. Without it, aws/secretsmanager."""
-    replicas: tuple[Region, ...] = ()
-    """Other regions that AWS keeps a copy of every secret in."""
+    replicas: tuple[ReplicaRegion, ...] = ()
+    """Other regions that AWS keeps a copy of every secret in: their codes, or region and kms_key_id of each."""
     recovery_window: RecoveryWindow = timedelta(days=30)
     """How long AWS can restore what was deleted: 7 to 30 days."""
 
@@ -161,6 +196,18 @@ class AwsSecretsManagerSettings(AwsSettings):
             remedy = "Keep replicas, which AWS copies on from one region, or regions, each of which Keyturn writes."
             raise refused("every one of the regions would be replicated to the same place", remedy, "replicas")
         return self
+
+    TAKES: ClassVar[frozenset[Detail]] = SHOWN[AWS_SECRETS_MANAGER]
+
+    def refuses_details(self, details: Details) -> str | None:
+        """What AWS lacks, or has no room for."""
+        if len(details.description) > AWS_MAX_DESCRIPTION:
+            return f"{self.kind} allows a description of {AWS_MAX_DESCRIPTION} characters at most"
+        return (
+            super().refuses_details(details)
+            or AWS_TAGS.refuses(self.kind, details.tags)
+            or refuses_names(self.kind, details, AWS_MAX_TAG)
+        )
 
 
 class AwsParameterStoreSettings(AwsSettings):

@@ -10,7 +10,7 @@ from pydantic import Field
 from keyturn.core.names import LIMITS, Limits
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Detail, Details
-from keyturn.settings.fields import Duration, Model
+from keyturn.settings.fields import Duration, Line, Model
 
 System = tuple[str, ...]
 """What tells one remote system from another: two entries with the same one are the same system."""
@@ -34,9 +34,11 @@ class StoreBase(Model):
     """How many copies one run may delete."""
     writes_per_second: Annotated[float, Field(gt=0)] | None = None
     """How many writes a second the account allows, where that is not what the service publishes."""
+    tags: dict[Line, Line] = Field(default_factory=dict)
+    """Tags or labels that every copy there gets; a destination's own of the same name wins."""
 
     OWN: ClassVar[frozenset[str]] = frozenset(
-        {"kind", "deletion", "delete_after", "most_deletions", "writes_per_second"}
+        {"kind", "deletion", "delete_after", "most_deletions", "writes_per_second", "tags"}
     )
     """What the adapter is not opened with."""
 

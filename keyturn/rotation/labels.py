@@ -1,0 +1,76 @@
+"""What is to stand beside a copy, what stands there, and what differs: tags, descriptions, expiries."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from keyturn.catalogue import beside
+from keyturn.catalogue.destinations import Destination
+from keyturn.core.hub import EXPIRES_AT, HubSecret, SecretInfo
+from keyturn.core.stores import ANNOTATION, Copy, Detail, Details, describer
+from keyturn.rotation.context import Keyturn
+
+WORDS: Final = {
+    Detail.DESCRIPTION: "another description",
+    Detail.CONTENT_TYPE: "another content type",
+    Detail.EXPIRY: "another expiry",
+}
+
+
+def asks(keyturn: Keyturn, destination: Destination, found: Copy) -> bool:
+    """Whether the catalogue asks for anything beside a copy, or has asked before."""
+    if found.marks is None:
+        return False
+    return bool(found.marks.tags) or beside.asks(destination, keyturn.catalogue.store(destination.store))
+
+
+def details_of(keyturn: Keyturn, destination: Destination, wanted: HubSecret | SecretInfo) -> Details:
+    """What is to stand beside the copy of this version."""
+    store = keyturn.catalogue.store(destination.store)
+    return beside.details(destination, store, made_at(wanted), wanted.marked(EXPIRES_AT))
+
+
+def made_at(wanted: HubSecret | SecretInfo) -> datetime | None:
+    """When the hub made the version."""
+    newest = wanted if isinstance(wanted, HubSecret) else wanted.newest
+    return newest.created_at if newest else None
+
+
+def described(keyturn: Keyturn, store: str, copies: Sequence[Copy]) -> list[Copy]:
+    """Copies with what stands beside them, asked for where no look has told it. Raises what hinders that."""
+    describing = describer(keyturn.open_store(store))
+    if describing is None or all(copy.details for copy in copies):
+        return list(copies)
+    return describing.described(copies)
+
+
+def wrong_beside(keyturn: Keyturn, destination: Destination, shown: Copy, wanted: HubSecret | SecretInfo) -> str:
+    """What stands otherwise beside a copy than the catalogue asks for, in words; empty where nothing does.
+
+    A value's own end is compared only where the catalogue asks for an expiry. What no look has told differs in nothing.
+    """
+    if not asks(keyturn, destination, shown):
+        return ""
+    details = details_of(keyturn, destination, wanted)
+    return differing(details if destination.expires_after else replace(details, expires_at=None), shown)
+
+
+def differing(asked: Details, shown: Copy) -> str:
+    """The same of these details; a tag that Keyturn has set and that nobody asks for any more is among it."""
+    if shown.details is None or shown.marks is None:
+        return ""
+    kinds = ((asked.tags, shown.details.tags), (asked.annotations, shown.details.annotations))
+    names = {name for wanted, there in kinds for name, text in wanted.items() if there.get(name) != text}
+    names |= {name.removeprefix(ANNOTATION) for name in set(shown.marks.tags) ^ set(asked.names)}
+    said = [f"other tags ({', '.join(sorted(names))})"] if names else []
+    said += [WORDS[detail] for detail in WORDS if detail in asked.differing(shown.details)]
+    return f"it has {' and '.join(said)}" if said else ""
+
+
+def over(keyturn: Keyturn, destination: Destination, wanted: HubSecret | SecretInfo) -> str:
+    """That a copy of this version would be shown as expired from the first moment, by ``expires_after``; else empty."""
+    end = beside.expiry(destination, made_at(wanted), None)
+    if end is None or end > keyturn.clock():
+        return ""
+    return f"version {wanted.version} is over since {end:%Y-%m-%d %H:%M} UTC, by its expires_after"
