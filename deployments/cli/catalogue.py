@@ -27,6 +27,7 @@ def validate(directory: DirectoryArgument = None, as_json: JsonOption = False) -
     References such as ${NAME} are filled in from the environment, as on a worker.
     """
     from keyturn.catalogue import CatalogueInvalid, load
+    from keyturn.catalogue.source import SECTIONS
 
     stack_in_use()
     chosen = catalogue_directory(directory)
@@ -35,7 +36,7 @@ def validate(directory: DirectoryArgument = None, as_json: JsonOption = False) -
     except CatalogueInvalid as invalid:
         tell_problems(chosen, invalid, as_json)
         raise typer.Exit(FAILED) from None
-    counts = {section: len(getattr(catalogue, section)) for section in type(catalogue).model_fields}
+    counts = {section: len(getattr(catalogue, section)) for section in SECTIONS}
     if as_json:
         return write_json({"catalogue": str(chosen), "valid": True, "problems": [], **counts})
     said = ", ".join(f"{count} {section}" for section, count in counts.items())

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
-from keyturn.catalogue import account_names, beside, readers, times
+from keyturn.catalogue import account_names, beside, readers, rule_checks, times
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import references
 from keyturn.catalogue.freezes import apart, covers, illegal_pattern
 from keyturn.catalogue.groups import Groups, members
 from keyturn.catalogue.plain import about, at, destinations, text
 from keyturn.catalogue.problems import Path, Problem
+from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.source import Entry
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.stores.base import System
@@ -51,6 +52,7 @@ class World:
     syncs: Mapping[str, SyncSettings] = field(default_factory=dict)
     groups: Groups = field(default_factory=dict)
     stores: Mapping[str, StoreSettings] = field(default_factory=dict)
+    rules: Mapping[str, RuleSettings] = field(default_factory=dict)
 
     def system(self, section: str, name: str) -> System:
         """The remote system behind a store or target; one that is broken or undeclared stands for itself."""
@@ -84,6 +86,7 @@ def find(world: World) -> list[Problem]:
     found += [problem for entry in _labelled(world) for problem in _legal_label(entry)]
     found += [problem for entry in world.entries["freezes"].values() for problem in _freeze(entry, world)]
     found += [problem for entry in world.entries["syncs"].values() for problem in _sync(entry, world)]
+    found += [problem for entry in world.entries["rules"].values() for problem in _rule(entry, world)]
     mounts = world.entries["mounts"]
     found += [problem for entry in mounts.values() for problem in _mount(entry, mounts)]
     found += [problem for entry in world.entries["stores"].values() for problem in _own_tags(entry, world)]
@@ -200,6 +203,7 @@ EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
     *readers.CHECKS,
     *beside.CHECKS,
     *account_names.CHECKS,
+    rule_checks.copied_as_the_rules_say,
 )
 
 
@@ -216,7 +220,7 @@ def _declared(entry: Entry, path: Path, section: str, name: str, world: World) -
 
 
 def _labelled(world: World) -> list[Entry]:
-    labelled = ("stores", "targets", "consumers", "freezes", "syncs", "mounts")
+    labelled = ("stores", "targets", "consumers", "freezes", "syncs", "mounts", "rules")
     return [entry for section in labelled for entry in world.entries[section].values()]
 
 
@@ -260,6 +264,18 @@ def _sync(entry: Entry, world: World) -> Found:
             refusal = f"the store {place.store} refuses the name {place.name} of {path}: {said}"
             yield entry.problem(("name",), refusal, "Change the name, or say a separator.")
             return
+
+
+def _rule(entry: Entry, world: World) -> Found:
+    """A rule takes no references, and its stores and mounts are declared."""
+    yield from references(entry)
+    for key in ("paths", "without"):
+        yield from _known_mounts(entry, (key,), world)
+    for key in ("only", "never", "always"):
+        stores = at(entry.data, (key, "stores"))
+        for index, store in enumerate(stores if isinstance(stores, list) else ()):
+            if isinstance(store, str):
+                yield from _declared(entry, (key, "stores", index), "stores", store, world)
 
 
 def _nobody(sync: SyncSettings, world: World) -> str:

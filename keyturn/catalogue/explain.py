@@ -15,6 +15,7 @@ from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.mounts import MountSettings
 from keyturn.catalogue.problems import Path, Problem
+from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.suggest import advice, likely
@@ -28,6 +29,7 @@ SHAPES: Final[dict[str, Any]] = {
     "freezes": FreezeSettings,
     "syncs": SyncSettings,
     "mounts": MountSettings,
+    "rules": RuleSettings,
 }
 """What an entry of each section must be."""
 

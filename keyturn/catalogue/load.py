@@ -14,6 +14,7 @@ from keyturn.catalogue.index import Declared, Index
 from keyturn.catalogue.lazily import EXPANDED, Secrets, model_of, with_places
 from keyturn.catalogue.models import Catalogue
 from keyturn.catalogue.problems import CatalogueInvalid, Problem
+from keyturn.catalogue.rules import spread_rule
 
 
 def load(directory: Path, env: Mapping[str, str]) -> Catalogue:
@@ -68,12 +69,13 @@ def _opened(declared: Declared, env: Mapping[str, str]) -> Catalogue:
 
 
 def _spread(made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Every store by its own name, the groups of those that one entry declares, and the syncs, which name each."""
+    """Every store by its own name, the groups of those that one entry declares; syncs and rules that name each."""
     stores, groups = spread(made["stores"])
     return {
         "stores": stores,
         "groups": groups,
         "syncs": {name: spread_sync(sync, groups) for name, sync in made["syncs"].items()},
+        "rules": {name: spread_rule(rule, groups) for name, rule in made["rules"].items()},
     }
 
 
@@ -113,5 +115,6 @@ def _examine(read: source.Source, env: Mapping[str, str]) -> tuple[dict[str, dic
                 made[section][name] = model
     made |= _spread(made)
     systems = {(kind, name): model.system for kind in ("stores", "targets") for name, model in made[kind].items()}
-    world = checks.World(entries, systems, read.complete, made["syncs"], made["groups"], made["stores"])
+    read_as = {key: made[key] for key in ("syncs", "groups", "stores", "rules")}
+    world = checks.World(entries, systems, read.complete, **read_as)
     return made, sorted({*problems, *checks.find(world)})

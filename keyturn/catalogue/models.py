@@ -11,6 +11,7 @@ from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import Destination, SyncSettings
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.mounts import MountSettings
+from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.errors import NotFound
@@ -93,6 +94,7 @@ class Catalogue(Model):
     freezes: dict[str, FreezeSettings] = Field(default_factory=dict)
     syncs: dict[str, SyncSettings] = Field(default_factory=dict)
     mounts: dict[str, MountSettings] = Field(default_factory=dict)
+    rules: dict[str, RuleSettings] = Field(default_factory=dict)
 
     @property
     def mount_paths(self) -> dict[str, str]:
@@ -108,6 +110,17 @@ class Catalogue(Model):
         if path in self.secrets:
             return self.secrets[path].destinations
         return tuple(one for sync in self.syncs.values() for one in sync.destinations(path, None, self.mounts))
+
+    def forbids(self, path: str, store: str) -> str:
+        """Why a rule keeps the copies of a secret out of a store; empty where none does.
+
+        Of declared secrets it is known that none does: the catalogue would not have been read.
+        """
+        if not self.rules or path in self.secrets:
+            return ""
+        ruling = ((name, rule) for name, rule in self.rules.items() if rule.covers(path, None, self.mounts))
+        said = ((name, rule.refuses(store, self.store(store))) for name, rule in ruling)
+        return next((f"the rule {name} {why[0]}" for name, why in said if why), "")
 
     def freezes_of(self, path: str) -> tuple[Freeze, ...]:
         """The freezes that hold the secret at ``path``, past ones too."""

@@ -13,6 +13,7 @@ from keyturn.catalogue.environment import REFERENCE
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.catalogue.mounts import MountSettings
+from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.source import ID
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
@@ -42,6 +43,8 @@ class CatalogueFile(Model):
     """Secrets that are pushed by patterns of their paths, by name."""
     mounts: dict[str, MountSettings] | None = None
     """Further KV mounts of the hub, by the names that stand before the paths of their secrets."""
+    rules: dict[str, RuleSettings] | None = None
+    """Which secrets may, must and must not be copied to which stores and places, by name."""
 
 
 class _Generator(GenerateJsonSchema):

@@ -17,7 +17,7 @@ from keyturn.catalogue.syntax import NotYaml, compose
 from keyturn.core.suggest import advice
 from keyturn.settings.fields import CATALOGUE_ID
 
-SECTIONS: Final = ("stores", "targets", "consumers", "secrets", "freezes", "syncs", "mounts")
+SECTIONS: Final = ("stores", "targets", "consumers", "secrets", "freezes", "syncs", "mounts", "rules")
 """The top-level keys; each may stand in any file, and all files are merged."""
 
 ID: Final = "id"

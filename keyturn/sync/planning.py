@@ -183,6 +183,8 @@ def by_marks(keyturn: Keyturn, one: Wanted, info: SecretInfo | None, holdings: H
         return replace(item_of(one, Action.BLOCKED, version, copy, said), kind="Invalid")
     if not version or info is None:
         return without_source(keyturn, one, copy)
+    if said := keyturn.catalogue.forbids(path, place.store):
+        return replace(item_of(one, Action.BLOCKED, version, copy, said), kind="Invalid")
     if copy and copy.marks and copy.marks.source == path and copy.intact and ours(keyturn, copy.marks):
         held = copy.marks
         # A mark that somebody has taken off is put back. A deep plan trusts no number: it compares fingerprints.

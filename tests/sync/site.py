@@ -22,7 +22,7 @@ SETTINGS = {"kind": "aws-secrets-manager", "region": "eu-central-1", "writes_per
 
 @dataclass
 class Site:
-    """``settings`` are the stores', ``syncs`` the catalogue's patterns; both may be changed between two runs."""
+    """``settings`` are the stores', ``syncs`` the catalogue's patterns; all may be changed between two runs."""
 
     lab: Lab
     stores: dict[str, MemoryStore] = field(
@@ -30,6 +30,7 @@ class Site:
     )
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     syncs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     folder: str = field(default_factory=lambda: fresh().replace("/", "-"))
     clock: Clock = field(default_factory=Clock)
     unseen: bool = True
@@ -42,7 +43,7 @@ class Site:
     def keyturn(self) -> Keyturn:
         """One opened anew, as a new process would."""
         regions = {name: {**SETTINGS, "profile": name, **self.settings.get(name, {})} for name in self.stores}
-        catalogue = Catalogue.model_validate({"stores": regions, "syncs": self.syncs})
+        catalogue = Catalogue.model_validate({"stores": regions, "syncs": self.syncs, "rules": self.rules})
         made = open_keyturn(catalogue, self.lab.hub)
         return dataclasses.replace(made, open_store=self.open_store, clock=self.clock)
 

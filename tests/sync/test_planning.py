@@ -163,3 +163,14 @@ def test_a_pattern_that_fits_nothing_is_not_found(site: Site) -> None:
 def test_no_value_stands_in_a_plan(site: Site) -> None:
     site.write("a", x="s3cr3t-in-the-hub")
     assert "s3cr3t" not in repr(site.plan())
+
+
+def test_what_a_rule_keeps_out_of_a_store_is_blocked_there_and_a_copy_that_is_there_is_told(site: Site) -> None:
+    path = site.write("a", x="1")
+    site.run()
+    site.rules = {"east": {"paths": [f"{site.folder}/*"], "never": {"stores": ["two"]}}}
+    site.write("a", x="2")
+    assert site.actions() == {f"one:{path}": Action.UPDATE, f"two:{path}": Action.BLOCKED}
+    assert site.item(f"two:{path}").why == "the rule east forbids copies in two"
+    site.run()
+    assert (site.served("one"), site.served("two")) == ({path: '{"x":"2"}'}, {path: '{"x":"1"}'})

@@ -171,6 +171,11 @@ class AwsSettings(StoreBase):
                 yield *told, {key: value for key, value in own.items() if value}
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """The region, and those that AWS replicates to."""
+        return (*([self.region] if self.region else self.regions), *getattr(self, "replicas", ()))
+
+    @property
     def system(self) -> System:
         """Service, region, account as far as it is told here, and address."""
         account = _account(self.role_arn) if self.role_arn else self.profile or ""

@@ -2,14 +2,14 @@
 
 from typing import ClassVar, Literal
 
-from keyturn.catalogue.stores.base import StoreBase, System
+from keyturn.catalogue.stores.base import Placed, System
 from keyturn.core.details import AZURE_MAX_CONTENT_TYPE, AZURE_MAX_TAG, AZURE_TAGS, SHOWN, refuses_names
 from keyturn.core.names import AZURE_KEY_VAULT
 from keyturn.core.stores import Detail, Details
 from keyturn.settings.fields import HttpsUrl, Line
 
 
-class AzureKeyVaultSettings(StoreBase):
+class AzureKeyVaultSettings(Placed):
     """One Azure Key Vault. Credentials come from Azure's default chain."""
 
     kind: Literal["azure-key-vault"]

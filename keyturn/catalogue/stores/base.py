@@ -3,17 +3,26 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Final, Self
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from keyturn.core.names import LIMITS, Limits
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Detail, Details
-from keyturn.settings.fields import Duration, Line, Model
+from keyturn.settings.fields import Duration, Line, Model, matching
 
 System = tuple[str, ...]
 """What tells one remote system from another: two entries with the same one are the same system."""
+
+
+PLACE: Final = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+
+Place = Annotated[
+    str,
+    matching(PLACE, "is no name of a place", "Use small letters, digits and hyphens between them."),
+    WithJsonSchema({"type": "string", "pattern": f"^{PLACE}$"}),
+]
 
 
 class Deletion(StrEnum):
@@ -50,6 +59,16 @@ class StoreBase(Model):
         """What tells this system from every other."""
         raise NotImplementedError
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where copies lie: regions, locations; empty where nothing tells."""
+        return ()
+
+    @property
+    def place_remedy(self) -> str:
+        """What to say so that the catalogue knows where copies lie."""
+        return "Say place on the store: where it stands, in the words of the rule."
+
     def members(self, name: str) -> Mapping[str, Self]:
         """The stores that the entry of this name stands for: itself, or several, named ``name/...`` each."""
         return {name: self}
@@ -71,3 +90,17 @@ class StoreBase(Model):
         if lacking := details.asked - self.TAKES:
             return f"{getattr(self, 'kind', 'this store')} keeps no {' and no '.join(sorted(lacking))} beside a secret"
         return None
+
+
+class Placed(StoreBase):
+    """A store whose settings don't tell by themselves where copies lie."""
+
+    OWN = StoreBase.OWN | {"place"}
+
+    place: Place | None = None
+    """Where it stands, for the rules of the catalogue: a region, a site, such as westeurope or plant-7."""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What was said."""
+        return (self.place,) if self.place else ()

@@ -4,14 +4,14 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from keyturn.catalogue.stores.base import StoreBase, System
+from keyturn.catalogue.stores.base import Placed, System
 from keyturn.core import dotenv
 from keyturn.core.dotenv import Reader
 from keyturn.core.sensitive import Sensitive
 from keyturn.settings.fields import Line, refused
 
 
-class FileSettings(StoreBase):
+class FileSettings(Placed):
     """A directory of this machine: one file for each copy, readable by its owner alone."""
 
     kind: Literal["file"]

@@ -84,6 +84,16 @@ class GcpSecretManagerSettings(StoreBase):
         return self
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """The location, or those of the replication; none where Google chooses."""
+        return (self.location,) if self.location else self.replication
+
+    @property
+    def place_remedy(self) -> str:
+        """Google is told where, or chooses."""
+        return "Say location, or replication, on the store: without either, Google chooses."
+
+    @property
     def system(self) -> System:
         """The project, its one location where the secrets are regional, and the address."""
         home = f"{self.project}/{self.location}" if self.location else self.project

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import WithJsonSchema
 
-from keyturn.catalogue.stores.base import StoreBase, System
+from keyturn.catalogue.stores.base import Placed, System
 from keyturn.settings.fields import Line, WebUrl, matching
 
 Repository = Annotated[
@@ -14,7 +14,7 @@ Repository = Annotated[
 ]
 
 
-class GitHubActionsSettings(StoreBase):
+class GitHubActionsSettings(Placed):
     """The Actions secrets of one repository, or of one of its environments. They can be written, never read."""
 
     kind: Literal["github-actions"]

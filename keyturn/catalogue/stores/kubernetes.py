@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from keyturn.catalogue.stores.base import StoreBase, System
+from keyturn.catalogue.stores.base import Placed, System
 from keyturn.core.details import (
     KUBERNETES_ANNOTATIONS,
     KUBERNETES_LABELS,
@@ -15,7 +15,7 @@ from keyturn.core.stores import Detail, Details
 from keyturn.settings.fields import HttpsUrl, Line
 
 
-class KubernetesSettings(StoreBase):
+class KubernetesSettings(Placed):
     """The Secrets of one namespace of a Kubernetes cluster."""
 
     kind: Literal["kubernetes"]

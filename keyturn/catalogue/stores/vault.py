@@ -4,14 +4,14 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from keyturn.catalogue.stores.base import StoreBase, System
+from keyturn.catalogue.stores.base import Placed, System
 from keyturn.core.details import SHOWN, VAULT_MAX_TEXT, VAULT_TAGS, refuses_names
 from keyturn.core.names import VAULT
 from keyturn.core.stores import Detail, Details
 from keyturn.settings.fields import HubPath, Line, WebUrl, keep_plain_http_at_home, refused
 
 
-class VaultSettings(StoreBase):
+class VaultSettings(Placed):
     """A KV v2 mount of another Vault or OpenBao than the hub."""
 
     kind: Literal["vault"]

@@ -1,0 +1,108 @@
+"""Rules of a catalogue: where the copies of which secrets may lie, must lie, and must not."""
+
+from pathlib import Path
+
+import pytest
+
+from keyturn.catalogue import find_problems, load
+
+STORES = """
+stores:
+  aws: {kind: aws-secrets-manager, regions: [eu-central-1, us-east-1]}
+  copied: {kind: aws-secrets-manager, region: eu-west-1, replicas: [us-west-2]}
+  parameters: {kind: aws-parameter-store, region: eu-central-1, role_arns: ["arn:aws:iam::111122223333:role/a"]}
+  frankfurt: {kind: gcp-secret-manager, project: my-project, location: europe-west3}
+  google: {kind: gcp-secret-manager, project: my-project}
+  two: {kind: gcp-secret-manager, project: my-project, replication: [europe-west3, us-east1]}
+  vault: {kind: azure-key-vault, vault_url: "https://v.vault.azure.net", place: westeurope}
+  cluster: {kind: kubernetes, namespace: apps}
+  actions: {kind: github-actions, repository: a/b, token_file: /etc/token}
+"""
+
+SECRET = """
+secrets:
+  pay/db:
+    owner: pay@example.com
+    classification: restricted
+    labels: {team: pay}
+    rotation: {strategy: generated, field: key, form: hex, interval: 1d, grace: 1h}
+    destinations: [%s]
+"""
+
+EU = 'only: {places: ["eu-*", europe-*, westeurope]}'
+
+
+def problems(directory: Path, rule: str, *stores: str) -> list[str]:
+    """What is wrong with copies in these stores under a rule, without the remedies."""
+    places = ", ".join(f"{{store: {store}, name: k{number}}}" for number, store in enumerate(stores))
+    (directory / "all.yaml").write_text(f"{STORES}{SECRET % places}\nrules:\n  a: {{{rule}}}\n")
+    return [problem.message for problem in find_problems(directory, {})]
+
+
+@pytest.mark.parametrize(
+    ("rule", "stores", "said"),
+    [
+        # only
+        (EU, ["aws/eu-central-1", "parameters", "frankfurt", "vault"], []),
+        (EU, ["aws"], ["keeps them in us-east-1"]),
+        (EU, ["copied"], ["keeps them in us-west-2"]),
+        (EU, ["two"], ["keeps them in us-east1"]),
+        (EU, ["google", "cluster"], ["where the copies in google lie", "where the copies in cluster lie"]),
+        ("only: {stores: [aws, vault]}", ["aws", "vault"], []),
+        ("only: {stores: [aws/eu-central-1]}", ["aws/us-east-1"], ["allows copies in aws/eu-central-1 alone"]),
+        ("only: {kinds: [gcp-secret-manager]}", ["google", "vault"], ["allows copies in gcp-secret-manager alone"]),
+        ("only: {kinds: [gcp-secret-manager], places: [europe-*]}", ["frankfurt", "two"], ["keeps them in us-east1"]),
+        # never
+        ("never: {kinds: [github-actions, file]}", ["aws", "cluster"], []),
+        ("never: {kinds: [github-actions, file]}", ["actions"], ["forbids copies in github-actions or file"]),
+        ("never: {places: [us-*]}", ["aws"], ["aws/us-east-1 keeps them in us-east-1"]),
+        ("never: {places: [us-*]}", ["frankfurt", "vault"], []),
+        ("never: {places: [us-*]}", ["google"], ["where the copies in google lie"]),
+        ("never: {stores: [aws], places: [us-*]}", ["google", "aws/eu-central-1"], []),
+        # always
+        ("always: {stores: [aws]}", ["aws"], []),
+        ("always: {stores: [aws]}", ["aws/us-east-1"], ["wants a copy in aws/eu-central-1"]),
+        ("always: {stores: [aws, vault]}", ["aws"], ["wants a copy in vault"]),
+        ("always: {places: [europe-*]}", ["frankfurt", "aws"], []),
+        ("always: {places: [europe-*]}", ["two", "google"], ["wants a copy in europe-*"]),
+        ("always: {kinds: [kubernetes]}", [], ["wants a copy in kubernetes"]),
+        # which secrets
+        (f"owners: [else@example.com], {EU}", ["aws"], []),
+        (f"classifications: [restricted], labels: {{team: pay}}, {EU}", ["aws"], ["keeps them in us-east-1"]),
+        (f"classifications: [internal], {EU}", ["aws"], []),
+        (f'paths: ["pay/*"], without: [pay/db], {EU}', ["aws"], []),
+    ],
+)
+def test_a_copy_lies_where_the_rule_lets_it(tmp_path: Path, rule: str, stores: list[str], said: list[str]) -> None:
+    chosen = rule if rule.startswith(("owners", "classifications", "paths")) else f'paths: ["**"], {rule}'
+    found = problems(tmp_path, chosen, *stores)
+    assert len(found) == len(said), found
+    for message, expected in zip(found, said, strict=True):
+        assert message.startswith("the rule a ")
+        assert expected in message
+
+
+def test_a_copy_that_a_sync_makes_is_told_with_the_sync_and_the_rules_reason(tmp_path: Path) -> None:
+    syncs = "syncs:\n  all: {paths: ['pay/*'], stores: [aws], name: '{name}'}\n"
+    rules = f"rules:\n  eu:\n    classifications: [restricted]\n    {EU}\n    reason: the contract says so\n"
+    (tmp_path / "all.yaml").write_text(f"{STORES}{SECRET % ''}\n{syncs}{rules}")
+    (problem,) = find_problems(tmp_path, {})
+    assert problem.where == "secrets.pay/db"
+    assert problem.message.endswith("keeps them in us-east-1; the sync all pushes it to aws/us-east-1")
+    assert problem.remedy.startswith("Push it elsewhere. The rule is at ")
+    assert problem.remedy.endswith(" (the contract says so).")
+
+
+def test_of_secrets_that_are_not_declared_a_rule_by_paths_is_asked(tmp_path: Path) -> None:
+    rules = (
+        f"rules:\n  eu: {{paths: ['pay/**'], {EU}}}\n  owned: {{owners: [a@example.com], never: {{stores: [vault]}}}}\n"
+    )
+    (tmp_path / "all.yaml").write_text(f"{STORES}{SECRET % ''}\n{rules}")
+    catalogue = load(tmp_path, {})
+    forbidden = (
+        "the rule eu allows copies in eu-* or europe-* or westeurope alone, and aws/us-east-1 keeps them in us-east-1"
+    )
+    assert catalogue.forbids("pay/undeclared", "aws/us-east-1") == forbidden
+    assert catalogue.forbids("pay/undeclared", "aws/eu-central-1") == ""
+    assert catalogue.forbids("ml/undeclared", "aws/us-east-1") == ""
+    assert catalogue.forbids("pay/undeclared", "vault") == ""
