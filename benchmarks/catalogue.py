@@ -172,6 +172,8 @@ class Site:
     def command(self, *given: str) -> None:
         """A command in a process of its own. SystemExit where it fails."""
         env = {**os.environ, "KEYTURN_CATALOGUE": str(self.catalogue), "PYTHONPYCACHEPREFIX": str(self.directory / "c")}
+        # A command starts as an installed one does: compiled before.
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
         asked = [sys.executable, "-m", "deployments.cli", *given]
         done = subprocess.run(asked, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
