@@ -1,44 +1,46 @@
-# make test    all tests                      make demo        the whole stack, rotated before your eyes (KEEP=1 keeps it)
-# make check   style and types                make screenshot  docs/images/rotate-secret.png, from a stack that runs
-# make lock    the locks, from pyproject.toml make clean       remove what was made here
-# make crash-matrix  every strategy, stopped at every point (ARGS="--only redis" for one of them)
-#
-# Nothing here needs root. KEYTURN_PYTHON chooses a Python; ARGS goes to pytest: make test ARGS="-k crash -x"
-# Tests wait a lot, so two processes run them side by side, each with servers of its own (ARGS="-n 0": one alone).
+# `make help` tells what there is. Nothing here needs root. KEYTURN_PYTHON chooses a Python.
+# Tests wait a lot, so two processes run them side by side, each with servers of its own.
+
+.DEFAULT_GOAL := help
 
 VENV := .venv
 PY := $(VENV)/bin/python
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: setup demo test check crash-matrix lock screenshot clean
+.PHONY: help setup demo test check crash-matrix wheel lock screenshot clean
 
-setup:
+help:  ## tell what make does here
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{printf "make %-14s %s\n", $$1, $$2}'
+
+setup:  ## make the virtual environment, .venv
 	@deployments/setup.sh $(VENV)
 
-demo: setup
+demo: setup  ## start the whole stack on loopback and rotate before your eyes (KEEP=1 keeps it)
 	@$(PY) -m deployments.local.demo
 
-test: setup
+test: setup  ## all tests; ARGS goes to pytest (ARGS="tests/core -n 0": one folder, in one process)
 	$(VENV)/bin/pytest --numprocesses=2 --dist=loadgroup $(ARGS)
 
-check: setup
+check: setup  ## style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-crash-matrix: setup
+crash-matrix: setup  ## every strategy, stopped at every point (ARGS="--only redis": one of them)
 	@$(PY) -m tests.crash $(ARGS)
 
-# Keeps the versions that are locked; for newer ones: make lock UPGRADE=--upgrade
-lock: setup
+wheel: setup  ## build the wheel into dist/
+	$(PY) -m hatchling build --target wheel
+
+lock: setup  ## lock the dependencies, from pyproject.toml (UPGRADE=--upgrade: newer ones)
 	sed -n 's/ *\\$$//; /^uv==/p' requirements-setup.txt | $(UV_COMPILE) $(UPGRADE) -o requirements-setup.txt -
 	$(UV_COMPILE) $(UPGRADE) --extra dev --extra all --no-emit-package keyturn -o requirements.lock pyproject.toml
 
-screenshot: setup
+screenshot: setup  ## take docs/images/rotate-secret.png, from a stack that runs
 	$(PY) -m deployments.screenshot
 
-clean:
+clean:  ## remove what was made here
 	@if [ -f .keyturn/stack.json ] && [ -x $(PY) ]; then \
 		$(PY) -c 'from pathlib import Path; from deployments.local.stack import remove; remove(Path(".keyturn"), print)'; fi
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
