@@ -93,6 +93,7 @@ def test_an_entry_stands_for_a_store_in_each_region_and_account(
 
 def test_settings_are_those_of_the_entry_and_the_place_its_own(places: Places) -> None:
     said = f"regions: [eu-central-1, us-east-1], role_arns: ['{ONE}'], deletion: delete, recovery_window: 7d"
+    said += ", tags: { team: pay }"
     store = places.open(said).catalogue.store("aws/111122223333/us-east-1").model_dump(exclude_defaults=True)
     assert {key: str(value) for key, value in store.items()} == {
         "kind": "aws-secrets-manager",
@@ -100,7 +101,14 @@ def test_settings_are_those_of_the_entry_and_the_place_its_own(places: Places) -
         "role_arn": ONE,
         "deletion": "delete",
         "recovery_window": "7d",
+        "tags": "{'team': 'pay'}",
     }
+
+
+def test_each_account_has_the_entrys_replicas(places: Places) -> None:
+    said = f"region: eu-central-1, role_arns: ['{ONE}', '{OTHER}'], replicas: [us-east-1, {{ region: us-west-2 }}]"
+    stores = places.open(said).catalogue.stores.values()
+    assert [store.places for store in stores] == [("eu-central-1", "us-east-1", "us-west-2")] * 2
 
 
 def test_plans_runs_and_scans_name_each_store_by_itself(places: Places) -> None:

@@ -172,8 +172,8 @@ class AwsSettings(StoreBase):
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The region, and those that AWS replicates to."""
-        return (*([self.region] if self.region else self.regions), *getattr(self, "replicas", ()))
+        """The region."""
+        return (self.region,) if self.region else self.regions
 
     @property
     def system(self) -> System:
@@ -194,6 +194,11 @@ class AwsSecretsManagerSettings(AwsSettings):
     """Other regions that AWS keeps a copy of every secret in: their codes, or region and kms_key_id of each."""
     recovery_window: RecoveryWindow = timedelta(days=30)
     """How long AWS can restore what was deleted: 7 to 30 days."""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The region, and those that AWS replicates to."""
+        return (*super().places, *(replica.region for replica in self.replicas))
 
     @model_validator(mode="after")
     def _writes_or_replicates(self) -> Self:
