@@ -106,14 +106,14 @@ def _gcp_label_fits(text: str) -> bool:
     return signs and len(text) <= 63 and len(text.encode()) <= 128
 
 
-GCP_LABEL_RULE: Final = "63 small letters, digits, _ and - at most, since it becomes a label"
+GCP_LABEL_RULE: Final = "at most 63 small letters, digits, _ and -"
 GCP_LABELS: Final = TagRule(
     "tags",
     GCP_MAX_LABELS - 1,
     lambda name: _gcp_label_fits(name) and unicodedata.category(name[:1] or " ") in LETTERS,
-    f"{GCP_LABEL_RULE}, a letter first",
+    f"{GCP_LABEL_RULE}, a letter first: it becomes a label",
     _gcp_label_fits,
-    f"{GCP_LABEL_RULE}; annotations take other texts",
+    f"{GCP_LABEL_RULE}: it becomes a label, and annotations take other texts",
 )
 GCP_ANNOTATIONS: Final = TagRule(
     "annotations",
@@ -138,15 +138,15 @@ KUBERNETES_LABELS: Final = TagRule(
     "tags",
     1000,
     KUBERNETES_NAME.fullmatch,
-    f"{KUBERNETES_RULE}, perhaps after a domain and a slash, since it becomes a label",
+    f"{KUBERNETES_RULE}, perhaps after a domain and a slash: it becomes a label",
     KUBERNETES_TEXT.fullmatch,
-    f"empty, or {KUBERNETES_RULE}, since it becomes a label; annotations take other texts",
+    f"empty, or {KUBERNETES_RULE}: it becomes a label, and annotations take other texts",
 )
 KUBERNETES_ANNOTATIONS: Final = TagRule(
     "annotations",
     1000,
     lambda name: name != KUBECTL_APPLIED and KUBERNETES_NAME.fullmatch(name),
-    f"{KUBERNETES_RULE}, perhaps after a domain and a slash, and not one of kubectl's own",
+    f"{KUBERNETES_RULE}, perhaps after a domain and a slash, and none that kubectl keeps for itself",
     lambda text: len(text.encode()) < KUBERNETES_MAX_ANNOTATIONS,
     f"below {KUBERNETES_MAX_ANNOTATIONS} bytes",
 )

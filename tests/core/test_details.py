@@ -80,7 +80,7 @@ def test_what_a_service_takes_is_not_refused(kind: str, details: Details) -> Non
         (K8S, Details({"team": "x" * 64}), "63"),
         (K8S, Details({"Example.com/team": "x"}), "a domain"),
         (K8S, Details({"team-": "x"}), "first and last"),
-        (K8S, annotations("kubectl.kubernetes.io/last-applied-configuration"), "kubectl's own"),
+        (K8S, annotations("kubectl.kubernetes.io/last-applied-configuration"), "kubectl keeps"),
         (K8S, annotations("n", "x" * 170_000), "bytes"),
         (VAULT, tags(56), "55 tags"),
         (VAULT, Details({"n" * 129: "x"}), "128"),
