@@ -325,11 +325,8 @@ def _own_tags(entry: Entry, world: World) -> Found:
 def places(entry: Entry, world: World) -> Iterator[Claim]:
     """Where the secret is pushed to; two stores may be the same system, and some fold case."""
     own = ((("destinations", index), store, name) for index, store, name in destinations(entry))
-    made = (
-        ((), one.store, one.name)
-        for sync in world.syncs.values()
-        for one in sync.destinations(entry.name, about(entry))
-    )
+    said = about(entry)
+    made = (((), one.store, one.name) for sync in world.syncs.values() for one in sync.destinations(entry.name, said))
     spread = ((path, store, name) for path, group, name in own for store in members(world.groups, group))
     for path, store, name in (*spread, *made):
         if name:

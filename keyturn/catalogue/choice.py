@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Final, Self
 
 from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
@@ -80,7 +81,7 @@ class Choice(Model):
             raise refused("says no secrets", f"Add {', '.join(CHOOSING[:-1])} or {CHOOSING[-1]}.", "paths")
         return self
 
-    @property
+    @cached_property
     def of_declared(self) -> bool:
         """Whether it asks for what only declared secrets have."""
         return bool(self.owners or self.classifications or self.labels)

@@ -94,6 +94,7 @@ def covers(pattern: str, path: str, mounts: Collection[str] | None = None) -> bo
     return wanted in (EVERY, mount) and _compiled(within).fullmatch(rest) is not None
 
 
+@cache
 def apart(pattern: str) -> tuple[str, str]:
     """The mount's name that a pattern begins with, and the pattern of paths in it."""
     return (EVERY, pattern[2:]) if pattern.startswith(f"{EVERY}:") else split(pattern)

@@ -25,9 +25,13 @@ def text(entry: Entry, *path: str) -> str | None:
 
 def about(entry: Entry) -> About:
     """What a secret is chosen by, besides its path."""
-    labels = at(entry.data, ("labels",))
-    said = {key: value for key, value in labels.items() if isinstance(value, str)} if isinstance(labels, dict) else {}
-    return About(text(entry, "owner") or "", text(entry, "classification") or "", said)
+    data = entry.data if isinstance(entry.data, dict) else {}
+    owner, classification, labels = data.get("owner"), data.get("classification"), data.get("labels")
+    return About(
+        owner if isinstance(owner, str) else "",
+        classification if isinstance(classification, str) else "",
+        {key: said for key, said in labels.items() if isinstance(said, str)} if isinstance(labels, dict) else {},
+    )
 
 
 def duration(entry: Entry, key: str, section: str = "rotation") -> timedelta | None:

@@ -27,7 +27,7 @@ def split(path: str, known: Collection[str] | None = None) -> tuple[str, str]:
     ``known`` are the names that there are: what begins otherwise is in the default mount, whatever its path looks like.
     Without them, whatever stands before the colon is a mount.
     """
-    named = _NAMED.fullmatch(path)
+    named = _NAMED.fullmatch(path) if ":" in path else None  # thousands of paths are asked for, few have one
     return (named[1], named[2]) if named and (known is None or named[1] in known) else ("", path)
 
 
