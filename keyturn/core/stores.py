@@ -202,7 +202,7 @@ class Copy:
     marks: Marks | None
     intact: bool = True
     outdated: bool = field(default=False, kw_only=True)
-    details: Details | None = field(default=None, kw_only=True, compare=False)
+    details: Details | None = field(default=None, kw_only=True, compare=False, repr=False)
 
 
 class Lack(StrEnum):

@@ -29,7 +29,6 @@ from keyturn.core.stores import (
     Details,
     Lack,
     Marks,
-    changed_tags,
     others,
     tag_changes,
 )
@@ -134,13 +133,14 @@ class VaultStore:
     def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
         """Lay marks and details over the custom metadata in one call, which makes no version.
 
-        The number of the version that Keyturn wrote stays as it is, so that another's shows.
+        Only what differs is sent: the server compares nothing here, and whoever writes a version meanwhile keeps the
+        marks of that.
         """
         self._limits.check_name(remote, "label")
         insist_on_value(self._named(remote), found, marks)
         ends = {EXPIRES_AT: _shown(details.expires_at)} if details.expires_at else {}
         with self._told("label", remote):
-            self._mark(remote, {**_beside(found, details), TAG_TAGS: None, **marks.to_tags(), **ends})
+            self._mark(remote, {**_beside(found, details), **_changed(found.marks, marks), **ends})
         return Copy(remote, found.version_id, marks, details=_laid(found, details))
 
     def read(self, remote: str) -> Sensitive:
@@ -341,10 +341,16 @@ def _beside(found: Copy | None, details: Details) -> dict[str, str | None]:
     return tag_changes(there, details.tags, found.marks.tags if found and found.marks else ())
 
 
+def _changed(before: Marks | None, marks: Marks) -> dict[str, str | None]:
+    """The marks that are others than before; None removes one."""
+    there, wanted = before.to_tags() if before else {}, marks.to_tags()
+    gone = dict.fromkeys(there.keys() - wanted.keys())
+    return {**gone, **{name: text for name, text in wanted.items() if there.get(name) != text}}
+
+
 def _laid(found: Copy | None, details: Details) -> Details:
     """What stands there then."""
-    known, before = (found and found.details) or NO_DETAILS, (found and found.marks and found.marks.tags) or ()
-    return Details(changed_tags(known.tags, details.tags, before), expires_at=details.expires_at or known.expires_at)
+    return details.laid_over((found and found.details) or NO_DETAILS, found.marks if found else None)
 
 
 def _looks_like_text(fields: Mapping[str, Any]) -> bool:

@@ -291,6 +291,17 @@ class TestVaultStore(VaultContract):
         with pytest.raises(UnsupportedOperation):
             store.relabel(remote, marks, Details({"team": "pay"}), found)
 
+    def test_whoever_writes_while_a_copy_is_relabelled_keeps_the_marks_of_that(
+        self, store: VaultStore, remote: str
+    ) -> None:
+        value, newer = fresh_value(), fresh_value()
+        before = put(store, remote, value)
+        put(store, remote, newer, 2)
+        store.relabel(remote, replace(marks_for(value), tags=("team",)), Details({"team": "pay"}), before)
+        found = store.find(remote)
+        assert found == Copy(remote, "2", replace(marks_for(newer, 2), tags=("team",)))
+        assert found.details == Details({"team": "pay"})
+
     def test_copies_in_folders_are_listed_by_their_whole_path(self, store: VaultStore, remote: str) -> None:
         names = [remote, f"{remote}/a", f"{remote}/b/c", f"{remote}/b/d/e"]
         written = [put(store, name, fresh_value()) for name in names]
