@@ -128,12 +128,13 @@ def through_prefect(threads: int) -> int:
 
 def register(servers: Servers, catalogue: Catalogue) -> None:
     """What the flow needs at its server: the workspace, and a place at the target."""
-    from blocks.workspace import DEFAULT_NAME, KeyturnWorkspace
+    from blocks.workspace import KeyturnWorkspace
     from deployments.bootstrap import make_limits
+    from keyturn.core.workspaces import DEFAULT
 
     async def both() -> None:
         await make_limits(catalogue)
-        await KeyturnWorkspace.from_settings(servers.catalogue, servers.settings).asave(DEFAULT_NAME, overwrite=True)
+        await KeyturnWorkspace.from_settings(servers.catalogue, servers.settings).asave(DEFAULT, overwrite=True)
 
     asyncio.run(both())
 

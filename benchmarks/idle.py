@@ -31,8 +31,8 @@ from deployments.bootstrap import EMERGENCY, bootstrap
 from deployments.local.openbao import OpenBao
 from deployments.local.ports import free_port
 from deployments.local.prepare import Hub
-from deployments.silence import POOL
 from keyturn.catalogue import load
+from keyturn.core.workspaces import HOUSE
 from keyturn.providers.registry import open_keyturn
 from keyturn.providers.vault import VaultHub
 from keyturn.providers.vault_login import HubSettings
@@ -100,8 +100,8 @@ class Installation:
         asyncio.run(bootstrap(workspace, self.keyturn.catalogue, None, lambda _: None))
         for deployment in self.server.all("deployments"):
             self.server.post(f"deployments/{deployment['id']}/pause_deployment")
-        self.server.start_worker(POOL, {})
-        stack.enter_context(self.server.another_worker(POOL, EMERGENCY, {}))
+        self.server.start_worker(HOUSE, {})
+        stack.enter_context(self.server.another_worker(HOUSE, EMERGENCY, {}))
 
     def sizes(self) -> Sizes:
         """Once Prefect has written what it had in mind."""

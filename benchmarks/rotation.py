@@ -194,11 +194,12 @@ def measure(sides: dict[str, Callable[[], Any]], runs: int) -> dict[str, list[fl
 
 async def through_prefect(servers: Servers, runs: int, before: Callable[[], Any]) -> list[float]:
     """The flow `rotate-secret` in this process, against a Prefect server of its own."""
-    from blocks.workspace import DEFAULT_NAME, KeyturnWorkspace
+    from blocks.workspace import KeyturnWorkspace
     from flows.rotate import rotate_secret
     from keyturn.core.policy import Trigger
+    from keyturn.core.workspaces import DEFAULT
 
-    await KeyturnWorkspace.from_settings(servers.catalogue, hub_settings(servers)).asave(DEFAULT_NAME, overwrite=True)
+    await KeyturnWorkspace.from_settings(servers.catalogue, hub_settings(servers)).asave(DEFAULT, overwrite=True)
     taken = []
     for _ in range(runs + 1):
         before()

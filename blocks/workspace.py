@@ -15,8 +15,6 @@ from keyturn.providers.vault_login import HubSettings
 from keyturn.providers.vault_tls import refuse_unread
 from keyturn.rotation.context import Keyturn
 
-DEFAULT_NAME = "default"
-
 LOGIN_FILES: Final = {
     "role_id_file": "KEYTURN_HUB_ROLE_ID_FILE",
     "secret_id_file": "KEYTURN_HUB_SECRET_ID_FILE",

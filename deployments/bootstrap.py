@@ -16,33 +16,35 @@ import httpx
 from prefect.automations import Automation
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
-from prefect.events.actions import RunDeployment, SendNotification
+from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from blocks.channel import FailureChannel
-from blocks.workspace import DEFAULT_NAME, KeyturnWorkspace
+from blocks.workspace import KeyturnWorkspace
+from deployments.prefect_file import file_of
 from deployments.retention import advice
 from deployments.silence import (
+    DEFAULT,
     FAILED,
-    OURS,
-    POOL,
     RUNS,
     crash_automation,
+    runs_of,
     silence_automation,
     unserved_automation,
     waiting_automation,
 )
+from deployments.texts import filled, notification
 from flows.check_logins import REFUSED
-from flows.keep_ledger import BEHIND, LEDGER
+from flows.keep_ledger import BEHIND
 from flows.rotate_due import LATE
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.policy import Trigger
-from tasks.workspace import target_limit
+from keyturn.core.workspaces import LEDGER, SECRET, Workspace
 
-WITHDRAWN: Final = ("keyturn: report an incident",)
+WITHDRAWN: Final = ("report an incident",)
 """Automations of earlier versions; incidents are told from their outbox."""
 
 EMERGENCY: Final = "emergency"
@@ -50,7 +52,7 @@ EMERGENCY: Final = "emergency"
 AT_ONE_TARGET: Final = 1
 """Fan-outs that may work at one target at the same time, over all workers."""
 
-SUBJECT: Final = "Keyturn: {{ flow_run.name }} {{ flow_run.state.name | lower }}"
+SUBJECT: Final = "<called>: {{ flow_run.name }} {{ flow_run.state.name | lower }}"
 BODY: Final = """\
 {{ flow_run.state.message }}
 
@@ -62,34 +64,31 @@ step where it ended. Remedy: see that the worker runs, then run the deployment a
 
 REQUESTED: Final = "keyturn.rotation.requested"
 """The event by which somebody's system asks for a rotation; its resource is the secret."""
-SECRET: Final = "keyturn.secret."
-"""Before a secret's path in the id of its resource."""
-PATH: Final = f"{{{{ event.resource.id.removeprefix('{SECRET}') }}}}"
 
 REMINDED: Final = timedelta(days=1)
 """A secret that stays late is reported again after this time."""
-LATE_SUBJECT: Final = f"Keyturn: {PATH} is late"
-LATE_BODY: Final = f"""\
-{{{{ event.payload.why }}}}
+LATE_SUBJECT: Final = "<called>: <path> is late"
+LATE_BODY: Final = """\
+{{ event.payload.why }}
 
-Secret: {PATH}
-Remedy: what holds it is shown by `keyturn due {PATH}`; `keyturn rotate {PATH} --now` replaces it now. \
+Secret: <path>
+Remedy: what holds it is shown by `keyturn due <path>`; `keyturn rotate <path> --now<option>` replaces it now. \
 While it stays late this is told once a day.
 """
 
-REFUSED_SUBJECT: Final = f"Keyturn: {PATH} does not log in"
-REFUSED_BODY: Final = f"""\
-{{{{ event.payload.why }}}}
+REFUSED_SUBJECT: Final = "<called>: <path> does not log in"
+REFUSED_BODY: Final = """\
+{{ event.payload.why }}
 
-Secret: {PATH}
-Remedy: somebody has changed it at its target, or the target was restored, or does not answer. `keyturn rotate {PATH} \
---now` gives it a new credential; the one that works may be in a copy, or with whoever changed it. It is tried every \
-hour, and while it fails this is told once a day.
+Secret: <path>
+Remedy: somebody has changed it at its target, or the target was restored, or does not answer. `keyturn rotate <path> \
+--now<option>` gives it a new credential; the one that works may be in a copy, or with whoever changed it. It is tried \
+every hour, and while it fails this is told once a day.
 """
 
 BEHIND_AGAIN: Final = timedelta(hours=1)
 """A collector that entries don't reach is reported again after this time."""
-BEHIND_SUBJECT: Final = "Keyturn: {{ event.payload.collector }} is behind"
+BEHIND_SUBJECT: Final = "<called>: {{ event.payload.collector }} is behind"
 BEHIND_BODY: Final = """\
 {{ event.payload.why }}
 
@@ -99,20 +98,28 @@ Nothing is lost: what it lacks is sent when it takes it. While that fails this i
 
 
 async def bootstrap(
-    workspace: KeyturnWorkspace, catalogue: Catalogue, failure_url: str | None, progress: Callable[[str], None]
+    block: KeyturnWorkspace,
+    catalogue: Catalogue,
+    failure_url: str | None,
+    progress: Callable[[str], None],
+    workspace: Workspace = DEFAULT,
 ) -> None:
-    """Register everything. Raises Unavailable when there is no server, Invalid when a deployment is refused."""
+    """Register everything of a workspace; what others have on the server stays as it is.
+
+    Raises Unavailable when there is no server, Invalid when a deployment is refused.
+    """
     try:
         progress("work pool and limits")
-        await make_pool()
-        await make_emergency_queue()
-        await make_limits(catalogue)
+        await make_pool(workspace)
+        await make_emergency_queue(workspace)
+        await make_limits(catalogue, workspace)
         progress("blocks")
-        await workspace.asave(DEFAULT_NAME, overwrite=True)
+        await block.asave(workspace.name, overwrite=True)
         progress("deployments")
-        deploy(prefect_file())
+        with file_of(workspace) as file:
+            deploy(file)
         progress("automations")
-        await make_automations(failure_url)
+        await make_automations(failure_url, workspace)
         for remark in await advice():
             progress(f"mind the server's database: {remark}")
     except (httpx.TransportError, RuntimeError) as error:
@@ -121,37 +128,31 @@ async def bootstrap(
         ) from None
 
 
-async def make_pool() -> None:
+async def make_pool(workspace: Workspace = DEFAULT) -> None:
     """The process work pool that the deployments name."""
     async with get_client() as client:
         with suppress(ObjectAlreadyExists):
-            await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+            await client.create_work_pool(WorkPoolCreate(name=workspace.own, type="process"))
 
 
-async def make_emergency_queue() -> None:
+async def make_emergency_queue(workspace: Workspace = DEFAULT) -> None:
     """The queue that revocations are put in, without a limit, and before every other."""
     async with get_client() as client:
         try:
-            queue = await client.read_work_queue_by_name(EMERGENCY, work_pool_name=POOL)
+            queue = await client.read_work_queue_by_name(EMERGENCY, work_pool_name=workspace.own)
         except ObjectNotFound:
-            await client.create_work_queue(EMERGENCY, work_pool_name=POOL, priority=1)
+            await client.create_work_queue(EMERGENCY, work_pool_name=workspace.own, priority=1)
             return
         if queue.priority != 1:
             await client.update_work_queue(queue.id, priority=1)
 
 
-async def make_limits(catalogue: Catalogue) -> None:
+async def make_limits(catalogue: Catalogue, workspace: Workspace = DEFAULT) -> None:
     """A limit for each target, so that fan-outs can't drown it; an operator's own number stays."""
     async with get_client() as client:
         known = {limit.name for limit in await client.read_global_concurrency_limits(limit=200)}
-        for name in {target_limit(target) for target in catalogue.targets} - known:
+        for name in {workspace.limit(target) for target in catalogue.targets} - known:
             await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=AT_ONE_TARGET))
-
-
-def prefect_file() -> Path:
-    """The deployments' file: beside the sources, or in the installed package."""
-    beside = Path(__file__).parent.parent / "prefect.yaml"
-    return beside if beside.exists() else Path(__file__).parent / "prefect.yaml"
 
 
 def deploy(file: Path) -> None:
@@ -163,57 +164,62 @@ def deploy(file: Path) -> None:
         raise Invalid("deploy", str(file), words, "Correct prefect.yaml, then run `keyturn bootstrap` again")
 
 
-async def make_automations(failure_url: str | None) -> None:
+async def make_automations(failure_url: str | None, workspace: Workspace = DEFAULT) -> None:
     """Mark runs whose process is gone as crashed, and rotate what an event asks for.
 
     Where there is a channel, report every failed or crashed run, every secret that is late or does not log in, every
     collector of the ledger's entries that is behind, and silence: no rotations, late runs, a queue that nobody serves.
     """
-    await put_automation(crash_automation())
+    await put_automation(crash_automation(workspace))
     async with get_client() as client:
-        rotate = await client.read_deployment_by_name("rotate-secret/rotate-secret")
-        due = await client.read_deployment_by_name("rotate-due/rotate-due")
-    await put_automation(event_automation(rotate.id))
+        rotate = await client.read_deployment_by_name(workspace.deployed("rotate-secret"))
+        due = await client.read_deployment_by_name(workspace.deployed("rotate-due"))
+    await put_automation(event_automation(rotate.id, workspace))
     for gone in WITHDRAWN:
-        await remove_automation(gone)
+        await remove_automation(workspace.automation(gone))
     if failure_url:
-        channel = await FailureChannel(url=failure_url, notify_type="failure").asave(DEFAULT_NAME, overwrite=True)
-        await put_automation(failure_automation(channel))
-        await put_automation(late_automation(channel))
-        await put_automation(refused_automation(channel))
-        await put_automation(behind_automation(channel))
-        await put_automation(silence_automation(channel, due.id))
-        await put_automation(waiting_automation(channel))
-        await put_automation(unserved_automation(channel))
+        block = FailureChannel(url=failure_url, notify_type="failure")
+        channel = await block.asave(workspace.name, overwrite=True)
+        await put_automation(failure_automation(channel, workspace))
+        await put_automation(late_automation(channel, workspace))
+        await put_automation(refused_automation(channel, workspace))
+        await put_automation(behind_automation(channel, workspace))
+        await put_automation(silence_automation(channel, due.id, workspace))
+        await put_automation(waiting_automation(channel, workspace))
+        await put_automation(unserved_automation(channel, workspace))
 
 
-def failure_automation(channel: Any) -> Automation:
+def failure_automation(channel: Any, workspace: Workspace = DEFAULT) -> Automation:
     """Every failed or crashed run is reported, with the secret, the step and the remedy."""
     return Automation(
-        name="keyturn: report a failed run",
+        name=workspace.automation("report a failed run"),
         description="Sends the error's own words, which hold names and a remedy, never a value.",
         trigger=EventTrigger(
             expect=FAILED,
             match=RUNS,
-            match_related=OURS,
+            match_related=runs_of(workspace),
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
             threshold=1,
             within=timedelta(0),
         ),
-        actions=[SendNotification(block_document_id=channel, subject=SUBJECT, body=BODY)],
+        actions=[notification(channel, SUBJECT, BODY, workspace)],
     )
 
 
-def event_automation(rotate: Any) -> Automation:
+def event_automation(rotate: Any, workspace: Workspace = DEFAULT) -> Automation:
     """Whoever may send events to the Prefect server can have a secret rotated, as soon as the catalogue allows."""
-    parameters = {"path": {"__prefect_kind": "jinja", "template": PATH}, "trigger": str(Trigger.EVENT)}
+    begin = workspace.resource(SECRET, "")
+    parameters = {
+        "path": {"__prefect_kind": "jinja", "template": filled("<path>", workspace)},
+        "trigger": str(Trigger.EVENT),
+    }
     return Automation(
-        name="keyturn: rotate what an event asks for",
-        description=f"The event {REQUESTED} on the resource {SECRET}PATH runs rotate-secret for PATH.",
+        name=workspace.automation("rotate what an event asks for"),
+        description=f"The event {REQUESTED} on the resource {begin}PATH runs rotate-secret for PATH.",
         trigger=EventTrigger(
             expect={REQUESTED},
-            match=ResourceSpecification({"prefect.resource.id": f"{SECRET}*"}),
+            match=ResourceSpecification({"prefect.resource.id": workspace.resource(SECRET, "*")}),
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
             threshold=1,
@@ -223,54 +229,54 @@ def event_automation(rotate: Any) -> Automation:
     )
 
 
-def late_automation(channel: Any) -> Automation:
+def late_automation(channel: Any, workspace: Workspace = DEFAULT) -> Automation:
     """A secret that is late is reported, once a day: after firing, Prefect passes over events for as long."""
     return Automation(
-        name="keyturn: report a late secret",
+        name=workspace.automation("report a late secret"),
         description="Sends why a secret should have been replaced by now, and what holds it.",
         trigger=EventTrigger(
             expect={LATE},
-            match=ResourceSpecification({"prefect.resource.id": f"{SECRET}*"}),
+            match=ResourceSpecification({"prefect.resource.id": workspace.resource(SECRET, "*")}),
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
             threshold=1,
             within=REMINDED,
         ),
-        actions=[SendNotification(block_document_id=channel, subject=LATE_SUBJECT, body=LATE_BODY)],
+        actions=[notification(channel, LATE_SUBJECT, LATE_BODY, workspace)],
     )
 
 
-def refused_automation(channel: Any) -> Automation:
+def refused_automation(channel: Any, workspace: Workspace = DEFAULT) -> Automation:
     """A secret whose CURRENT does not log in is reported, once a day."""
     return Automation(
-        name="keyturn: report a login that is refused",
+        name=workspace.automation("report a login that is refused"),
         description="Sends since when a secret's CURRENT does not log in, or could not be tried.",
         trigger=EventTrigger(
             expect={REFUSED},
-            match=ResourceSpecification({"prefect.resource.id": f"{SECRET}*"}),
+            match=ResourceSpecification({"prefect.resource.id": workspace.resource(SECRET, "*")}),
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
             threshold=1,
             within=REMINDED,
         ),
-        actions=[SendNotification(block_document_id=channel, subject=REFUSED_SUBJECT, body=REFUSED_BODY)],
+        actions=[notification(channel, REFUSED_SUBJECT, REFUSED_BODY, workspace)],
     )
 
 
-def behind_automation(channel: Any) -> Automation:
+def behind_automation(channel: Any, workspace: Workspace = DEFAULT) -> Automation:
     """A collector that entries don't reach is reported, once an hour."""
     return Automation(
-        name="keyturn: report a collector that is behind",
+        name=workspace.automation("report a collector that is behind"),
         description="Sends which collector the ledger's entries don't reach, how many wait, and why.",
         trigger=EventTrigger(
             expect={BEHIND},
-            match=ResourceSpecification({"prefect.resource.id": f"{LEDGER}*"}),
+            match=ResourceSpecification({"prefect.resource.id": workspace.resource(LEDGER, "*")}),
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
             threshold=1,
             within=BEHIND_AGAIN,
         ),
-        actions=[SendNotification(block_document_id=channel, subject=BEHIND_SUBJECT, body=BEHIND_BODY)],
+        actions=[notification(channel, BEHIND_SUBJECT, BEHIND_BODY, workspace)],
     )
 
 

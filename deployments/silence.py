@@ -5,17 +5,19 @@ from typing import Any, Final
 
 from prefect.automations import Automation
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState, SendNotification
+from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
+from deployments.texts import notification
 from flows.heartbeat import BEAT, HEARTBEAT
+from keyturn.core.workspaces import Workspace
 
-POOL: Final = "keyturn"
+DEFAULT: Final = Workspace()
+
 SILENCE: Final = timedelta(seconds=3 * BEAT)
 """A run whose process is gone sends no heartbeat; three missed ones count."""
 
-OURS: Final = ResourceSpecification({"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.keyturn"})
 RUNS: Final = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
 RUNNING: Final = "prefect.flow-run.Running"
 FAILED: Final = {f"prefect.flow-run.{state}" for state in ("Failed", "TimedOut", "Crashed")}
@@ -28,14 +30,14 @@ NO_ROTATIONS: Final = timedelta(minutes=30)
 LATE_FOR: Final = timedelta(minutes=2)
 """For so long a run may be late, and a queue unserved: a worker that is started anew takes less."""
 
-SILENT_SUBJECT: Final = "Keyturn: nobody looks for what is due"
+SILENT_SUBJECT: Final = "<called>: nobody looks for what is due"
 SILENT_BODY: Final = """\
-For 30 minutes no run of rotate-due has ended: no secret is rotated.
+For 30 minutes no run of <due> has ended: no secret is rotated.
 
-Remedy: see that the schedule is not paused, and that a worker serves the queue `default` of the pool `keyturn`. \
+Remedy: see that the schedule is not paused, and that a worker serves the queue `default` of the pool `<pool>`. \
 Meanwhile `keyturn rotate PATH --local` rotates without Prefect. While it lasts this is told every 30 minutes.
 """
-WAITING_SUBJECT: Final = "Keyturn: {{ flow_run.name }} waits for a worker"
+WAITING_SUBJECT: Final = "<called>: {{ flow_run.name }} waits for a worker"
 WAITING_BODY: Final = """\
 No worker has begun it, nor any other run of {{ deployment.name }}, for two minutes.
 
@@ -43,25 +45,34 @@ Remedy: see that a worker serves its queue, {{ work_queue.name }}, and has place
 `keyturn revoke PATH --local`.
 Run: {{ flow_run | ui_url }}
 """
-UNSERVED_SUBJECT: Final = "Keyturn: no worker serves the queue {{ event.resource.name }}"
+UNSERVED_SUBJECT: Final = "<called>: no worker serves the queue {{ event.resource.name }}"
 UNSERVED_BODY: Final = """\
 Nobody has asked it for work for more than two minutes.
 
-Remedy: start its worker: `prefect worker start --pool keyturn --work-queue {{ event.resource.name }} --type process`. \
-It is told once; the runs that wait for it are told besides.
+Remedy: start its worker: `prefect worker start --pool <pool> --work-queue {{ event.resource.name }} \
+--type process`. It is told once; the runs that wait for it are told besides.
 """
 
 
-def crash_automation(within: timedelta = SILENCE, runs: ResourceSpecification = OURS) -> Automation:
+def runs_of(workspace: Workspace) -> ResourceSpecification:
+    """The runs of a workspace, which have its tag."""
+    return ResourceSpecification(
+        {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{workspace.own}"}
+    )
+
+
+def crash_automation(
+    workspace: Workspace = DEFAULT, within: timedelta = SILENCE, runs: ResourceSpecification | None = None
+) -> Automation:
     """No heartbeat for three beats: the run is crashed."""
     return Automation(
-        name="keyturn: a silent run is crashed",
+        name=workspace.automation("a silent run is crashed"),
         description="A run that stopped sending heartbeats has lost its process.",
         trigger=EventTrigger(
             after={RUNNING, HEARTBEAT},
             expect={HEARTBEAT, *ENDED},
             match=RUNS,
-            match_related=runs,
+            match_related=runs or runs_of(workspace),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
@@ -71,10 +82,12 @@ def crash_automation(within: timedelta = SILENCE, runs: ResourceSpecification = 
     )
 
 
-def silence_automation(channel: Any, due: Any, within: timedelta = NO_ROTATIONS) -> Automation:
+def silence_automation(
+    channel: Any, due: Any, workspace: Workspace = DEFAULT, within: timedelta = NO_ROTATIONS
+) -> Automation:
     """Where no run of rotate-due has ended for two turns nobody rotates; one that failed is reported by itself."""
     return Automation(
-        name="keyturn: report that nobody rotates",
+        name=workspace.automation("report that nobody rotates"),
         description="No run of rotate-due has ended for 30 minutes: paused, without a worker, or stuck.",
         trigger=EventTrigger(
             expect=ENDED - {"prefect.flow-run.Cancelled"},
@@ -84,34 +97,34 @@ def silence_automation(channel: Any, due: Any, within: timedelta = NO_ROTATIONS)
             threshold=1,
             within=within,
         ),
-        actions=[SendNotification(block_document_id=channel, subject=SILENT_SUBJECT, body=SILENT_BODY)],
+        actions=[notification(channel, SILENT_SUBJECT, SILENT_BODY, workspace)],
     )
 
 
-def waiting_automation(channel: Any, within: timedelta = LATE_FOR, runs: ResourceSpecification = OURS) -> Automation:
+def waiting_automation(channel: Any, workspace: Workspace = DEFAULT, within: timedelta = LATE_FOR) -> Automation:
     """A run that is late, and that nobody begins; told for each deployment, since others of it may go on."""
     return Automation(
-        name="keyturn: report runs that nobody begins",
+        name=workspace.automation("report runs that nobody begins"),
         description="A run is late, and no worker has taken it or another of its deployment.",
         trigger=EventTrigger(
             after={"prefect.flow-run.Late"},
             expect=TAKEN,
             match=RUNS,
-            match_related=runs,
+            match_related=runs_of(workspace),
             for_each={"related:deployment:prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
             within=within,
         ),
-        actions=[SendNotification(block_document_id=channel, subject=WAITING_SUBJECT, body=WAITING_BODY)],
+        actions=[notification(channel, WAITING_SUBJECT, WAITING_BODY, workspace)],
     )
 
 
-def unserved_automation(channel: Any, within: timedelta = LATE_FOR, pool: str = POOL) -> Automation:
+def unserved_automation(channel: Any, workspace: Workspace = DEFAULT, within: timedelta = LATE_FOR) -> Automation:
     """A queue of the pool that no worker asks for work any more. One that nobody ever served shows by its late runs."""
-    role = {"prefect.resource.role": "work-pool", "prefect.resource.name": pool}
+    role = {"prefect.resource.role": "work-pool", "prefect.resource.name": workspace.own}
     return Automation(
-        name="keyturn: report a queue that nobody serves",
+        name=workspace.automation("report a queue that nobody serves"),
         description="The worker of a queue is gone, and none has come in its place.",
         trigger=EventTrigger(
             after={"prefect.work-queue.not-ready"},
@@ -123,5 +136,5 @@ def unserved_automation(channel: Any, within: timedelta = LATE_FOR, pool: str = 
             threshold=1,
             within=within,
         ),
-        actions=[SendNotification(block_document_id=channel, subject=UNSERVED_SUBJECT, body=UNSERVED_BODY)],
+        actions=[notification(channel, UNSERVED_SUBJECT, UNSERVED_BODY, workspace)],
     )

@@ -7,9 +7,11 @@ from prefect.events import emit_event
 
 from flows.common import chosen, runbook, well, workspace
 from flows.report import Row, table
+from keyturn.core.workspaces import SECRET
 from keyturn.rotation.logins import Login, LoginCheck, summary
 from tasks import logins as tasks
 from tasks.step import look
+from tasks.workspace import names
 
 REFUSED: Final = "keyturn.secret.refused"
 
@@ -41,5 +43,5 @@ def sound_alarms(alarms: dict[str, str]) -> None:
     """Tell Prefect of each; an automation passes it on."""
     for path, why in alarms.items():
         if why:
-            resource = {"prefect.resource.id": f"keyturn.secret.{path}"}
+            resource = {"prefect.resource.id": names().resource(SECRET, path)}
             emit_event(REFUSED, resource=resource, payload={"path": path, "why": why})

@@ -22,7 +22,7 @@ from keyturn.core.acting import Acting, acting
 from keyturn.core.errors import KeyturnError, NotFound, TerminalError, Unrecorded, unexpected
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.recorded import recorded
-from tasks.workspace import keyturn, target_limit
+from tasks.workspace import keyturn, names
 
 SIDE_BY_SIDE: Final = 8
 """Secrets at work at once at one target."""
@@ -158,16 +158,17 @@ async def at_target(target: str | None) -> AsyncIterator[None]:
     if target is None:
         yield
         return
+    limit = names().limit(target)
     try:
         # The place is a courtesy to the target: a busy server that fails to renew it must not end the whole run.
-        async with concurrency(target_limit(target), strict=True, raise_on_lease_renewal_failure=False):
+        async with concurrency(limit, strict=True, raise_on_lease_renewal_failure=False):
             yield
     except ConcurrencySlotAcquisitionError:
         problem, hint = (
             "the Prefect server does not give it",
-            "Run `keyturn bootstrap`, which makes one for each target",
+            f"Run `keyturn bootstrap{names().option}`, which makes one for each target",
         )
-        raise NotFound("take", f"the limit {target_limit(target)}", problem, hint) from None
+        raise NotFound("take", f"the limit {limit}", problem, hint) from None
 
 
 def by_target(opened: Keyturn, paths: Sequence[str]) -> dict[str | None, list[str]]:

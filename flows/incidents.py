@@ -11,18 +11,20 @@ from prefect.events import emit_event
 from flows.common import each, well
 from flows.report import incident_rows, slug, table
 from keyturn.core.errors import KeyturnError, TransientError
+from keyturn.core.workspaces import HOUSE, INCIDENT
 from keyturn.revocation.incident import STEPS, Incident, Standing, Step
 from keyturn.revocation.news import in_short
 from keyturn.revocation.returning import same
 from tasks import revocation as tasks
+from tasks.workspace import names
 
 FEW: Final = 8
 """Secrets of which each step is a task; of more, each secret is one."""
 
 OPENED, STAYS_OPEN, CLOSED = "keyturn.incident.opened", "keyturn.incident.open", "keyturn.incident.closed"
 REOPENED = "keyturn.incident.reopened"
-"""What Prefect is told of an incident; the resource is ``keyturn.incident.ID``."""
-INCIDENT: Final = "keyturn.incident."
+"""What Prefect is told of an incident; the resource is ``keyturn.incident.ID``, or of a workspace with a name
+``keyturn-NAME.incident.ID``."""
 
 Steps = tuple[Step, ...]
 
@@ -103,7 +105,8 @@ async def leave_report(standing: Standing) -> None:
         said = await tasks.make_report(incident.id)
     except KeyturnError as error:
         said = f"The report can't be made: {error}"
-    await acreate_markdown_artifact(said, key=slug(f"report-{incident.id}"), description=in_short(standing))
+    key = slug(names().artifact(f"report-{incident.id}"))
+    await acreate_markdown_artifact(said, key=key, description=in_short(standing))
 
 
 def over(standing: Standing) -> Standing:
@@ -123,6 +126,7 @@ def still_open(standings: Sequence[Standing]) -> TransientError:
 
 def tell(event: str, incident: Incident, why: str) -> None:
     """Tell Prefect, and with it whoever has an automation for it."""
-    resource = {"prefect.resource.id": f"{INCIDENT}{incident.id}", "prefect.resource.name": incident.id}
-    payload = {"incident": incident.id, "state": event.removeprefix(INCIDENT), "why": why, "mode": str(incident.mode)}
+    resource = {"prefect.resource.id": names().resource(INCIDENT, incident.id), "prefect.resource.name": incident.id}
+    state = event.removeprefix(f"{HOUSE}.{INCIDENT}.")
+    payload = {"incident": incident.id, "state": state, "why": why, "mode": str(incident.mode)}
     emit_event(event, resource=resource, payload=payload | {"secrets": list(incident.paths)})

@@ -11,11 +11,11 @@ from flows.common import runbook, well, workspace
 from flows.report import Row, table
 from keyturn.audit.forwarding import Forwarded
 from keyturn.core.errors import KeyturnError, Rewritten
+from keyturn.core.workspaces import LEDGER
 from tasks import ledger as tasks
 from tasks.step import look
+from tasks.workspace import names
 
-LEDGER: Final = "keyturn.ledger."
-"""Before a ledger's name in the id of its resource."""
 REWRITTEN: Final = "keyturn.ledger.rewritten"
 """The event of a ledger whose history was changed."""
 OWN: Final = 2
@@ -83,7 +83,7 @@ def tell_behind(kept: Kept) -> None:
 
 def resource(name: str) -> dict[str, str]:
     """What an event is about."""
-    return {"prefect.resource.id": f"{LEDGER}{name}"}
+    return {"prefect.resource.id": names().resource(LEDGER, name)}
 
 
 def rows(kept: Kept, signed: tasks.Signed | KeyturnError) -> list[Row]:

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
+from tasks.workspace import names
+
 BETWEEN: Final = 2.0
 """Seconds between two reports: a server that is told more often has time for nothing else."""
 
@@ -28,8 +30,8 @@ class Progress:
     async def begin(self) -> None:
         """Show that it has begun."""
         if self.total > self.few:
-            said = f"{self.total} {self.things}"
-            self.artifact = await acreate_progress_artifact(progress=0.0, key=self.key, description=said)
+            said, key = f"{self.total} {self.things}", names().artifact(self.key)
+            self.artifact = await acreate_progress_artifact(progress=0.0, key=key, description=said)
 
     async def add(self, count: int = 1) -> None:
         """So many more are done."""

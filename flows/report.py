@@ -18,6 +18,7 @@ from keyturn.rotation.rollout import Told
 from keyturn.rotation.run import Outcome
 from keyturn.rotation.sync import Pushed
 from keyturn.sync.apply import Result
+from tasks.workspace import names
 
 Row = dict[str, str | int]
 
@@ -29,7 +30,7 @@ async def table(key: str, rows: list[Row], description: str) -> None:
     """Show ``rows`` under ``key``, which keeps the history of one subject together. Nothing is shown of nothing."""
     if not rows:
         return
-    await acreate_table_artifact(table=rows, key=slug(key), description=description)
+    await acreate_table_artifact(table=rows, key=slug(names().artifact(key)), description=description)
 
 
 def slug(key: str) -> str:

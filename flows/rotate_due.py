@@ -13,11 +13,13 @@ from flows.progress import Progress
 from flows.report import outcome_row, table
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.policy import Trigger
+from keyturn.core.workspaces import SECRET
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import Sighting
 from keyturn.rotation.run import Outcome
 from tasks import rotation as tasks
 from tasks.step import look
+from tasks.workspace import names
 
 STOP_AT: Final = 0.2
 """The share of due secrets that may fail before no further one is begun."""
@@ -75,5 +77,5 @@ def sound_alarms(seen: list[Sighting]) -> None:
     """Tell Prefect of every secret that is later than its policy allows; an automation passes it on."""
     for one in seen:
         if one.alarm:
-            resource = {"prefect.resource.id": f"keyturn.secret.{one.path}"}
+            resource = {"prefect.resource.id": names().resource(SECRET, one.path)}
             emit_event(LATE, resource=resource, payload={"path": one.path, "why": one.alarm})

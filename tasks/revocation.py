@@ -9,7 +9,6 @@ from datetime import datetime
 from prefect.logging import get_logger
 
 from blocks.channel import BlockChannel
-from blocks.workspace import DEFAULT_NAME
 from keyturn.core import errors
 from keyturn.core.errors import TerminalError, TransientError
 from keyturn.core.ledger import Entry
@@ -23,7 +22,7 @@ from keyturn.revocation.selecting import Selector, select
 from keyturn.rotation.context import Keyturn
 from tasks.reports import ledger_facts, readers_of, sign_ledger
 from tasks.step import step
-from tasks.workspace import opened
+from tasks.workspace import named, names, opened
 
 AT_ONCE = 0
 """Retries of a step: the flow goes on with the other steps and secrets, and comes back to what failed."""
@@ -36,7 +35,7 @@ def spooled(name: str) -> Keyturn:
     People are told through the channel that the environment names, or through the one that bootstrap was given.
     """
     given = opened(name)
-    channel = given.channel or BlockChannel(DEFAULT_NAME)
+    channel = given.channel or BlockChannel(names().name)
     return replace(given, ledger=spooled_ledger(os.environ, lost), channel=channel)
 
 
@@ -48,7 +47,7 @@ def lost(entries: Sequence[Entry], why: str) -> None:
 
 def keyturn() -> Keyturn:
     """The workspace that KEYTURN_WORKSPACE names, with the spool."""
-    return spooled(os.environ.get("KEYTURN_WORKSPACE", DEFAULT_NAME))
+    return spooled(named())
 
 
 @step("preview")

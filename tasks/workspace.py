@@ -4,8 +4,11 @@ import functools
 import os
 from typing import cast
 
-from blocks.workspace import DEFAULT_NAME, KeyturnWorkspace
+from prefect.context import FlowRunContext
+
+from blocks.workspace import KeyturnWorkspace
 from keyturn.core.errors import NotFound
+from keyturn.core.workspaces import DEFAULT, VARIABLE, Workspace
 from keyturn.rotation.context import Keyturn
 
 
@@ -16,15 +19,22 @@ def opened(name: str) -> Keyturn:
         block = KeyturnWorkspace.load(name, _sync=True)  # type: ignore[call-arg]  # added by Prefect's dispatch
     except ValueError:
         problem = "the Prefect server has no such block"
-        raise NotFound("load", f"keyturn-workspace/{name}", problem, "Run `keyturn bootstrap` once") from None
+        hint = f"Run `keyturn bootstrap{'' if name == DEFAULT else f' --workspace {name}'}` once"
+        raise NotFound("load", f"keyturn-workspace/{name}", problem, hint) from None
     return cast(KeyturnWorkspace, block).open()
 
 
 def keyturn() -> Keyturn:
-    """The workspace that KEYTURN_WORKSPACE names."""
-    return opened(os.environ.get("KEYTURN_WORKSPACE", DEFAULT_NAME))
+    """The workspace that KEYTURN_WORKSPACE names: a deployment says it to its runs."""
+    return opened(named())
 
 
-def target_limit(target: str) -> str:
-    """The name of the concurrency limit that `keyturn bootstrap` makes for a target."""
-    return f"keyturn-target-{target}"
+def named() -> str:
+    """The name of this process's workspace block."""
+    return os.environ.get(VARIABLE) or DEFAULT
+
+
+def names() -> Workspace:
+    """What the workspace of this run is called on the Prefect server: its deployments' tag tells."""
+    run = FlowRunContext.get()
+    return Workspace.of_run(run.flow_run.tags if run and run.flow_run else ())

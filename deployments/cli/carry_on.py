@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 from deployments.cli.failures import BEHIND, FAILED, end, of_the_system, say
 from deployments.cli.output import note, table, write_json
 from keyturn.core.errors import KeyturnError, TransientError, Unavailable
+from keyturn.core.workspaces import Workspace
 from keyturn.revocation.incident import Standing, Step
 
 if TYPE_CHECKING:
     from deployments.cli.watch import Run
     from keyturn.rotation.context import Keyturn
 
-DEPLOYMENT: Final = "emergency-revoke/emergency-revoke"
+FLOW: Final = "emergency-revoke"
 
 ANSWERS: Final = 3.0
 """Seconds in which the Prefect server has to answer: its own client would wait for a minute."""
@@ -37,15 +38,24 @@ class Carried:
     run: "Run | None" = None
 
 
-def carry_on(keyturn: "Keyturn", incident: str, local: bool, timeout: float) -> Carried:
+@dataclass(frozen=True)
+class Through:
+    """By whom an incident is seen through: here where ``local``, else by the workspace's worker, within ``timeout``."""
+
+    local: bool
+    timeout: float
+    workspace: str
+
+
+def carry_on(keyturn: "Keyturn", incident: str, through: Through) -> Carried:
     """Everything after the cut. Where Prefect can't do it, it is done here, and said."""
     from keyturn.revocation.state import standing
 
-    if local:
+    if through.local:
         note("running in this process, without Prefect")
         return here(keyturn, incident)
     try:
-        run = through_prefect(incident, timeout)
+        run = through_prefect(incident, through.timeout, Workspace(through.workspace))
     except KeyturnError as error:
         note(f"going on in this process, without Prefect: {error.problem}")
         return here(keyturn, incident)
@@ -72,14 +82,14 @@ def tell_on_call(keyturn: "Keyturn", incident: str) -> None:
         note(f"whoever is on call was NOT TOLD: {problem}; it is tried again every 5 minutes by finish-incidents")
 
 
-def through_prefect(incident: str, timeout: float) -> "Run | None":
+def through_prefect(incident: str, timeout: float, workspace: Workspace) -> "Run | None":
     """Have the worker do it, and watch; None where the watching ended first. Raises what keeps it from being done."""
     if given := os.environ.get("PREFECT_API_URL"):
         insist_on_answer(given)
     from deployments.cli.watch import StillRuns, run_deployment
 
     try:
-        run = run_deployment(DEPLOYMENT, {"incident": incident}, timeout, begun_within=BEGUN)
+        run = run_deployment(FLOW, {"incident": incident}, timeout, workspace, begun_within=BEGUN)
     except StillRuns as error:
         note(f"{error.problem}; {resume_hint(incident)}")
         return None
@@ -100,7 +110,7 @@ def insist_on_answer(api: str) -> None:
         return
     except (URLError, OSError) as error:
         problem = f"the Prefect server at {api} does not answer"
-        raise Unavailable("run", DEPLOYMENT, problem, "Check PREFECT_API_URL and that the server runs") from error
+        raise Unavailable("run", FLOW, problem, "Check PREFECT_API_URL and that the server runs") from error
 
 
 def resume_hint(incident: str) -> str:

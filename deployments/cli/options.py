@@ -5,6 +5,8 @@ from typing import Annotated, Final
 
 import typer
 
+from keyturn.core.workspaces import VARIABLE
+
 CATALOGUE_VARIABLE: Final = "KEYTURN_CATALOGUE"
 
 CatalogueOption = Annotated[
@@ -42,6 +44,15 @@ Patterns = Annotated[
 ]
 DeepOption = Annotated[
     bool, typer.Option("--deep", help="Ask for each copy by itself: finds changes that listings hide, and is slower.")
+]
+WorkspaceOption = Annotated[
+    str,
+    typer.Option(
+        "--workspace",
+        metavar="NAME",
+        envvar=VARIABLE,
+        help="Which workspace of the Prefect server, where several share it; the one called default by default.",
+    ),
 ]
 FailureUrlOption = Annotated[
     str | None,

@@ -6,6 +6,7 @@ from typing import Final
 
 from deployments.cli.surroundings import known_stack
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
+from keyturn.core.workspaces import Workspace
 
 LOCAL: Final = "or run it here without Prefect: add --local"
 
@@ -25,7 +26,7 @@ def insist_on_prefect() -> str:
 
 
 @contextmanager
-def in_our_words(doing: str, name: str) -> Iterator[None]:
+def in_our_words(doing: str, name: str, workspace: Workspace) -> Iterator[None]:
     """Turn what Prefect's client raises into Keyturn's errors."""
     import httpx
     from prefect.exceptions import ObjectNotFound
@@ -33,7 +34,7 @@ def in_our_words(doing: str, name: str) -> Iterator[None]:
     try:
         yield
     except ObjectNotFound:
-        remedy = f"Run `keyturn bootstrap` once, {LOCAL}"
+        remedy = f"Run `keyturn bootstrap{workspace.option}` once, {LOCAL}"
         raise NotFound(doing, name, "the Prefect server has no such deployment", remedy) from None
     except httpx.HTTPStatusError as error:
         raise of_status(doing, name, error.response.status_code) from None

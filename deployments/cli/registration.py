@@ -3,20 +3,25 @@
 import asyncio
 import os
 
-from deployments.cli.options import CatalogueOption, FailureUrlOption
+from deployments.cli.options import CatalogueOption, FailureUrlOption, WorkspaceOption
 from deployments.cli.output import note
 from deployments.cli.prefect_server import insist_on_prefect
 from deployments.cli.surroundings import catalogue_directory, insist_on_hub, load_catalogue
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.workspaces import DEFAULT, Workspace
 
 
-def bootstrap(catalogue: CatalogueOption = None, failure_url: FailureUrlOption = None) -> None:
+def bootstrap(
+    catalogue: CatalogueOption = None, failure_url: FailureUrlOption = None, workspace: WorkspaceOption = DEFAULT
+) -> None:
     """Register everything with the Prefect server.
 
     The work pool, limits, blocks, deployments and automations. Workers find the hub by the settings that
     this command runs with (VAULT_ADDR, KEYTURN_HUB_*). Run it again after every change to these, to the
-    catalogue's targets, or to Keyturn's version.
+    catalogue's targets, or to Keyturn's version. With --workspace all of it has that name, and what other
+    workspaces have on the server stays as it is.
     """
+    asked = Workspace(workspace)
     insist_on_hub()
     api = insist_on_prefect()
     declared = load_catalogue(catalogue)
@@ -28,8 +33,8 @@ def bootstrap(catalogue: CatalogueOption = None, failure_url: FailureUrlOption =
 
     if failure_url:
         insist_on_address(Sensitive(failure_url))
-    workspace = KeyturnWorkspace.from_settings(
+    block = KeyturnWorkspace.from_settings(
         catalogue_directory(catalogue).absolute(), HubSettings.from_environment(os.environ)
     )
     note(f"registering with Prefect at {api}")
-    asyncio.run(register(workspace, declared, failure_url, lambda step: note(f"  {step}")))
+    asyncio.run(register(block, declared, failure_url, lambda step: note(f"  {step}"), asked))

@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from deployments.cli.carry_on import Carried, carry_on, resume_hint, show, tell_on_call
+from deployments.cli.carry_on import Carried, Through, carry_on, resume_hint, show, tell_on_call
 from deployments.cli.drill import drill as rehearse
 from deployments.cli.failures import say
-from deployments.cli.options import CatalogueOption, JsonOption, LocalOption, ReportOption, TimeoutOption
+from deployments.cli.options import (
+    CatalogueOption,
+    JsonOption,
+    LocalOption,
+    ReportOption,
+    TimeoutOption,
+    WorkspaceOption,
+)
 from deployments.cli.output import note, table, write_json
 from deployments.cli.surroundings import opened_keyturn
 from keyturn.core.acting import acting
 from keyturn.core.errors import KeyturnError, TerminalError
+from keyturn.core.workspaces import DEFAULT
 from keyturn.revocation.incident import Mode, Step
 
 if TYPE_CHECKING:
@@ -84,6 +92,7 @@ def revoke(
     timeout: TimeoutOption = TIMEOUT,
     as_json: JsonOption = False,
     report: ReportOption = None,
+    workspace: WorkspaceOption = DEFAULT,
 ) -> None:
     """End leaked credentials everywhere, at once.
 
@@ -103,7 +112,8 @@ def revoke(
     with opened_keyturn(catalogue, revoking=True) as keyturn:
         if preview:
             return show_preview(keyturn, asked, as_json)
-        carried = resumed(keyturn, resume, local, timeout) if resume else revoked(keyturn, asked, yes, local, timeout)
+        through = Through(local, timeout, workspace)
+        carried = resumed(keyturn, resume, through) if resume else revoked(keyturn, asked, yes, through)
         return show(keyturn, carried, report, as_json)
 
 
@@ -158,7 +168,7 @@ def tell_preview(seen: "Preview", said: str) -> None:
 # --- revoking
 
 
-def revoked(keyturn: "Keyturn", asked: Asked, yes: bool, local: bool, timeout: float) -> Carried:
+def revoked(keyturn: "Keyturn", asked: Asked, yes: bool, through: Through) -> Carried:
     """Ask where somebody is there to answer, cut, and see it through."""
     from keyturn.revocation.returning import chosen
     from keyturn.revocation.run import begin, bring_back
@@ -187,12 +197,12 @@ def revoked(keyturn: "Keyturn", asked: Asked, yes: bool, local: bool, timeout: f
         tell_back(keyturn, opened)
         beforehand = nullcontext() if answered else told_beside(keyturn, selection, asked.mode)
         with beforehand, beside(lambda: tell_on_call(keyturn, opened.id)):
-            carried = carry_on(keyturn, opened.id, local, timeout)
+            carried = carry_on(keyturn, opened.id, through)
     tell_on_call(keyturn, opened.id)
     return carried
 
 
-def resumed(keyturn: "Keyturn", incident: str, local: bool, timeout: float) -> Carried:
+def resumed(keyturn: "Keyturn", incident: str, through: Through) -> Carried:
     """Go on with an open incident; a closed one is only shown. Raises NotFound."""
     from keyturn.revocation.state import standing
 
@@ -202,7 +212,7 @@ def resumed(keyturn: "Keyturn", incident: str, local: bool, timeout: float) -> C
         tell_on_call(keyturn, incident)
         return Carried(known)
     with goes_on_later(incident):
-        carried = carry_on(keyturn, incident, local, timeout)
+        carried = carry_on(keyturn, incident, through)
     tell_on_call(keyturn, incident)
     return carried
 

@@ -16,9 +16,11 @@ from deployments.cli.options import (
     OptionalPattern,
     PathArgument,
     TimeoutOption,
+    WorkspaceOption,
 )
 from deployments.cli.output import note, table, write_json
 from deployments.cli.surroundings import load_catalogue, opened_keyturn, stack_in_use
+from keyturn.core.workspaces import DEFAULT, Workspace
 
 if TYPE_CHECKING:
     from deployments.cli.reports import Copies, Retirements
@@ -68,6 +70,7 @@ def rotate(
     catalogue: CatalogueOption = None,
     timeout: TimeoutOption = TIMEOUT,
     as_json: JsonOption = False,
+    workspace: WorkspaceOption = DEFAULT,
 ) -> None:
     """Replace one secret everywhere.
 
@@ -82,7 +85,7 @@ def rotate(
     given |= {"end_previous": end_previous, "ground": ground, "change_account": change_account}
     if local:
         return show_outcome(rotate_here(given, catalogue), None, as_json)
-    run = run_through_prefect("rotate-secret/rotate-secret", given, catalogue, timeout)
+    run = run_through_prefect("rotate-secret", given, catalogue, timeout, workspace)
 
     from deployments.cli.reports import outcome_of
 
@@ -154,6 +157,7 @@ def sync(
     catalogue: CatalogueOption = None,
     timeout: TimeoutOption = TIMEOUT,
     as_json: JsonOption = False,
+    workspace: WorkspaceOption = DEFAULT,
 ) -> None:
     """Bring every copy to what the hub holds.
 
@@ -165,7 +169,7 @@ def sync(
         report = sync_here(path, deep, catalogue)
     else:
         given = {"path": path, "deep": deep}
-        report = Copies.of(run_through_prefect("sync/sync", given, catalogue, timeout))
+        report = Copies.of(run_through_prefect("sync", given, catalogue, timeout, workspace))
     show_report(report, COPY_COLUMNS, as_json, report.summary() or "there is no copy to bring in step")
 
 
@@ -192,6 +196,7 @@ def retire(
     catalogue: CatalogueOption = None,
     timeout: TimeoutOption = TIMEOUT,
     as_json: JsonOption = False,
+    workspace: WorkspaceOption = DEFAULT,
 ) -> None:
     """End old credentials that nobody needs.
 
@@ -207,7 +212,7 @@ def retire(
         report = retire_here(path, waive, catalogue)
     else:
         given = {"path": path, "waive": waive}
-        report = Retirements.of(run_through_prefect("retire/retire", given, catalogue, timeout))
+        report = Retirements.of(run_through_prefect("retire", given, catalogue, timeout, workspace))
     show_report(report, RETIREMENT_COLUMNS, as_json, "there is no old credential to retire")
 
 
@@ -268,15 +273,17 @@ def ready(keyturn: "Keyturn", path: str | None) -> list[str]:
     return paths
 
 
-def run_through_prefect(deployment: str, parameters: dict[str, Any], catalogue: Path | None, timeout: float) -> "Run":
-    """Run the deployment and wait for it. Raises NotFound for a path that the catalogue here does not declare."""
+def run_through_prefect(
+    flow: str, parameters: dict[str, Any], catalogue: Path | None, timeout: float, workspace: str
+) -> "Run":
+    """Run a flow's deployment and wait for it. Raises NotFound for a path that the catalogue here does not declare."""
     stack_in_use()
     if path := parameters["path"]:
         insist_on_declared(path, catalogue, rotates="trigger" in parameters)
 
     from deployments.cli.watch import run_deployment
 
-    return run_deployment(deployment, parameters, timeout)
+    return run_deployment(flow, parameters, timeout, Workspace(workspace))
 
 
 def insist_on_declared(path: str, catalogue: Path | None, *, rotates: bool) -> None:

@@ -10,7 +10,9 @@ from uuid import UUID
 from deployments.cli.output import note
 from deployments.cli.prefect_server import in_our_words, insist_on_prefect
 from keyturn.core.errors import KeyturnError, Locked, TransientError, Unavailable
+from keyturn.core.workspaces import Workspace
 
+DEFAULT: Final = Workspace()
 POLL: Final = 0.25
 """Seconds between two looks at the run."""
 
@@ -71,22 +73,29 @@ class NotBegun(Unavailable):
 
 
 def run_deployment(
-    deployment: str, parameters: dict[str, Any], timeout: float, begun_within: float = float("inf")
+    flow: str,
+    parameters: dict[str, Any],
+    timeout: float,
+    workspace: Workspace = DEFAULT,
+    begun_within: float = float("inf"),
 ) -> Run:
-    """Run a deployment and wait for its end, telling each step on stderr. Raises Unavailable, NotFound, Denied.
+    """Run a flow's deployment and wait for its end, telling each step on stderr. Raises Unavailable, NotFound, Denied.
 
     Raises StillRuns after ``timeout`` seconds, and NotBegun after ``begun_within`` seconds in which no worker took it.
     """
     api = insist_on_prefect()
-    with in_our_words("run", deployment):
-        return Watcher(deployment, timeout, begun_within).run(api, parameters)
+    with in_our_words("run", workspace.deployed(flow), workspace):
+        return Watcher(flow, timeout, workspace, begun_within).run(api, parameters)
 
 
 class Watcher:
     """One run from its beginning to its end."""
 
-    def __init__(self, deployment: str, timeout: float, begun_within: float = float("inf")) -> None:
-        self._deployment = deployment
+    def __init__(
+        self, flow: str, timeout: float, workspace: Workspace = DEFAULT, begun_within: float = float("inf")
+    ) -> None:
+        self._deployment = workspace.deployed(flow)
+        self._pool = workspace.own
         self._timeout = timeout
         self._begun_within = begun_within
         self._ended: set[UUID] = set()
@@ -135,7 +144,7 @@ class Watcher:
         if not self._remarked:
             self._remarked = True
             state = seen.state.name.lower() if seen.state else "unknown"
-            note(f"  nobody has begun the run yet (it is {state}): does a worker of the pool keyturn run?")
+            note(f"  nobody has begun the run yet (it is {state}): does a worker of the pool {self._pool} run?")
 
     def _steps(self, client: Any, run: UUID) -> list[Any]:
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId

@@ -228,7 +228,11 @@ def prepare_stack(stack: Stack) -> None:
     if stamp.exists() and stamp.read_text() == fingerprint_of_registration():
         return
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda command: run_cli(stack, command), (("bootstrap",), ("sync", "--local"))))
+        list(
+            pool.map(
+                lambda command: run_cli(stack, command), (("bootstrap", "--workspace=default"), ("sync", "--local"))
+            )
+        )
     # So that a new stack's ledger is vouched for at once; the schedule does it from then on.
     run_cli(stack, ("ledger", "checkpoint"))
     write_private(stamp, fingerprint_of_registration())

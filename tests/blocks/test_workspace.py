@@ -63,8 +63,8 @@ def test_a_block_that_is_not_there_tells_how_to_make_it(prefect: PrefectServer) 
     name = fresh()
     with pytest.raises(NotFound) as told:
         opened(name)
-    problem = f"load keyturn-workspace/{name}: the Prefect server has no such block. Run `keyturn bootstrap` once"
-    assert str(told.value) == problem
+    problem = f"load keyturn-workspace/{name}: the Prefect server has no such block"
+    assert str(told.value) == f"{problem}. Run `keyturn bootstrap --workspace {name}` once"
 
 
 def test_one_process_opens_a_workspace_from_within_a_running_loop_as_well(

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.bootstrap import POOL
 from deployments.local.process import Process
 from keyturn.core.hub import ROTATED_AT
 from keyturn.core.record import Stage
+from keyturn.core.workspaces import HOUSE
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import TERMINAL, Installed, load_apprise, register
 from tests.flows.site import Architect, Site
@@ -49,8 +49,8 @@ def workers(installed: Installed) -> Iterator[dict[str, Process]]:
     # One that takes from every queue may be left over from other tests.
     installed.server.worker.stop()
     with (
-        installed.server.another_worker(POOL, LEFT, {}) as left,
-        installed.server.another_worker(POOL, RIGHT, {}) as right,
+        installed.server.another_worker(HOUSE, LEFT, {}) as left,
+        installed.server.another_worker(HOUSE, RIGHT, {}) as right,
     ):
         yield {LEFT: left, RIGHT: right}
 

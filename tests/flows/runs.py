@@ -10,8 +10,9 @@ from typing import Any
 
 from prefect import State
 
-from deployments.bootstrap import POOL, bootstrap
+from deployments.bootstrap import bootstrap
 from keyturn.core.errors import KeyturnError
+from keyturn.core.workspaces import HOUSE
 from tests.flows.site import Architect, Site
 from tests.support.announcements import load_apprise
 from tests.support.prefect_server import PrefectServer, wait_for
@@ -70,7 +71,7 @@ def install(server: PrefectServer, architect: Architect, failure_url: str) -> In
     installed = Installed(server, {d["name"]: d["id"] for d in server.all("deployments")})
     installed.rest()
     variables = {name: os.environ[name] for name in AWS_VARIABLES}
-    server.start_worker(POOL, variables | {"PREFECT_LOGGING_LEVEL": "DEBUG"})
+    server.start_worker(HOUSE, variables | {"PREFECT_LOGGING_LEVEL": "DEBUG"})
     return installed
 
 

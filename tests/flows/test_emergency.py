@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from deployments.bootstrap import EMERGENCY, POOL
+from deployments.bootstrap import EMERGENCY
 from deployments.cli.app import app
 from deployments.local.pager import Pager
 from deployments.local.ports import free_port
@@ -24,6 +24,7 @@ from flows.finish_incidents import finish_incidents
 from flows.incidents import CLOSED, OPENED, STAYS_OPEN
 from keyturn.core.errors import Denied, Invalid, TransientError
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.workspaces import HOUSE
 from keyturn.revocation import state
 from keyturn.revocation.incident import STEPS, Mode
 from tasks import revocation as tasks
@@ -71,10 +72,10 @@ def queue(installed: Installed, login: dict[str, str], aws: object) -> Iterator[
     assert said is not None
     settings = dict(setting.split("=", 1) for setting in said[1].split())
     assert sorted(said[2].split()) == sorted(
-        ["--pool", POOL, "--work-queue", EMERGENCY, "--name", "revoker", "--type", "process"]
+        ["--pool", HOUSE, "--work-queue", EMERGENCY, "--name", "revoker", "--type", "process"]
     )
     as_prefect_has_it = {"PREFECT_WORKER_QUERY_SECONDS": "10"}
-    with installed.server.another_worker(POOL, EMERGENCY, variables | login | as_prefect_has_it | settings):
+    with installed.server.another_worker(HOUSE, EMERGENCY, variables | login | as_prefect_has_it | settings):
         yield
 
 

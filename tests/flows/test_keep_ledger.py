@@ -15,7 +15,7 @@ from pytest_httpserver import HTTPServer
 
 from deployments.local.pager import Pager
 from deployments.local.ports import LOOPBACK, free_port
-from flows.keep_ledger import BEHIND, LEDGER, REWRITTEN, Kept, keep_ledger
+from flows.keep_ledger import BEHIND, REWRITTEN, Kept, keep_ledger
 from keyturn.audit.checkpoints import read_checkpoint
 from keyturn.audit.entries import read
 from keyturn.audit.formats import Weight, weight
@@ -177,7 +177,7 @@ def test_a_changed_history_fails_the_run_is_told_and_what_is_new_leaves_all_the_
         return next((one for one in found if one["payload"]["ledger"] == desk.name), None)
 
     event = wait_for(told)
-    assert event["resource"]["prefect.resource.id"] == f"{LEDGER}{desk.name}"
+    assert event["resource"]["prefect.resource.id"] == f"keyturn.ledger.{desk.name}"
     assert event["payload"]["why"] == str(failed)
 
 

@@ -19,7 +19,8 @@ from blocks.channel import FailureChannel
 from deployments.bootstrap import put_automation, remove_automation
 from deployments.local.environment import inherited
 from deployments.local.pager import Pager
-from deployments.silence import POOL, crash_automation, silence_automation, unserved_automation, waiting_automation
+from deployments.silence import crash_automation, silence_automation, unserved_automation, waiting_automation
+from keyturn.core.workspaces import HOUSE
 from tests.flows.runs import Installed
 from tests.flows.site import Architect
 from tests.support.lab import fresh
@@ -92,12 +93,12 @@ def silence(installed: Installed, architect: Architect, tmp_path_factory: pytest
     with server.in_use():
         channel = FailureChannel.load("default", _sync=True)._block_document_id  # type: ignore[attr-defined,call-arg]
         tag = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{begun.tag}"}
-        begun.put("crash", crash_automation(SOON, ResourceSpecification(tag)))
-        begun.put("rotations", silence_automation(channel, installed.deployments["rotate-due"], SOON))
-        begun.put("waiting", waiting_automation(channel, SOON))
-        begun.put("queue", unserved_automation(channel, SOON))
-        server.post(f"work_pools/{POOL}/queues", name=begun.queue)
-        with server.another_worker(POOL, begun.queue, {}):
+        begun.put("crash", crash_automation(within=SOON, runs=ResourceSpecification(tag)))
+        begun.put("rotations", silence_automation(channel, installed.deployments["rotate-due"], within=SOON))
+        begun.put("waiting", waiting_automation(channel, within=SOON))
+        begun.put("queue", unserved_automation(channel, within=SOON))
+        server.post(f"work_pools/{HOUSE}/queues", name=begun.queue)
+        with server.another_worker(HOUSE, begun.queue, {}):
             killed(begun, tmp_path_factory.mktemp("runs") / "runs.py")
         begun.late = installed.start("sync", architect.build(), queue=begun.queue)
         yield begun

@@ -139,6 +139,10 @@ class PrefectServer:
         """Change what the API has there."""
         self._ask("PATCH", path, changes)
 
+    def delete(self, path: str) -> None:
+        """Remove what the API has there."""
+        self._ask("DELETE", path)
+
     def get(self, path: str) -> Any:
         """What the API has there."""
         return self._ask("GET", path)

@@ -1,0 +1,43 @@
+"""The deployments' file, as it is for the workspace `default` and as it is made for one with another name."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from keyturn.core.workspaces import HOUSE, VARIABLE, Workspace
+
+
+def prefect_file() -> Path:
+    """The deployments' file: beside the sources, or in the installed package."""
+    beside = Path(__file__).parent.parent / "prefect.yaml"
+    return beside if beside.exists() else Path(__file__).parent / "prefect.yaml"
+
+
+@contextmanager
+def file_of(workspace: Workspace) -> Iterator[Path]:
+    """The file that registers a workspace's deployments; one that is made for it is there as long as the body runs."""
+    if workspace == Workspace():
+        yield prefect_file()
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        made = Path(directory) / "prefect.yaml"
+        # JSON is YAML, and tells nothing twice by anchors.
+        made.write_text(json.dumps(of_workspace(yaml.safe_load(prefect_file().read_text()), workspace)))
+        yield made
+
+
+def of_workspace(said: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
+    """What the file says, with the workspace's own names; its runs are told which workspace they open."""
+    deployments = [_deployment(one, workspace) for one in said["deployments"]]
+    return {**{key: said[key] for key in said if key != "definitions"}, "deployments": deployments}
+
+
+def _deployment(said: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
+    pool = {**said["work_pool"], "name": workspace.own, "job_variables": {"env": {VARIABLE: workspace.name}}}
+    tags = [workspace.own if tag == HOUSE else tag for tag in said["tags"]]
+    return {**said, "name": workspace.deployment(said["name"]), "tags": tags, "work_pool": pool}

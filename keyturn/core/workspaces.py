@@ -1,0 +1,85 @@
+"""A workspace's name, and what a Prefect server that several of them share knows one by.
+
+The workspace `default` has the names that there were before workspaces had any.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from keyturn.core.errors import Invalid
+
+VARIABLE: Final = "KEYTURN_WORKSPACE"
+DEFAULT: Final = "default"
+HOUSE: Final = "keyturn"
+"""What the names of the workspace `default` begin with."""
+
+SECRET, LEDGER, INCIDENT = "secret", "ledger", "incident"
+"""What events are about."""
+
+_LEGAL: Final = re.compile(r"(?!target(-|\Z))[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
+"""As Prefect takes a block's name; what begins with target- could not be told from a target's limit."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One catalogue with its hub, as it is called on a Prefect server. Raises Invalid for what is no name."""
+
+    name: str = DEFAULT
+
+    def __post_init__(self) -> None:
+        if not _LEGAL.fullmatch(self.name):
+            hint = "Use up to 32 small letters, digits and - between them; not target, nor what begins with target-"
+            raise Invalid("use", f"workspace {self.name!r}", "it is no name of a workspace", hint)
+
+    @staticmethod
+    def from_environment(env: Mapping[str, str]) -> "Workspace":
+        """The one that KEYTURN_WORKSPACE names."""
+        return Workspace(env.get(VARIABLE) or DEFAULT)
+
+    @staticmethod
+    def of_run(tags: Collection[str]) -> "Workspace":
+        """The one whose tag is among those of a run; the default one where none is."""
+        begin = f"{HOUSE}-"
+        found = sorted(tag.removeprefix(begin) for tag in tags if tag.startswith(begin))
+        return Workspace(found[0]) if found and HOUSE not in tags else Workspace()
+
+    @property
+    def own(self) -> str:
+        """What all of its names begin with; its pool and the tag of its runs are called so."""
+        return HOUSE if self.name == DEFAULT else f"{HOUSE}-{self.name}"
+
+    @property
+    def called(self) -> str:
+        """How it is named to people."""
+        return "Keyturn" if self.name == DEFAULT else f"Keyturn {self.name}"
+
+    @property
+    def option(self) -> str:
+        """What commands that go to Prefect are given behind the rest, a space first; empty for the default one."""
+        return "" if self.name == DEFAULT else f" --workspace {self.name}"
+
+    def deployment(self, flow: str) -> str:
+        """The name of a flow's deployment."""
+        return flow if self.name == DEFAULT else f"{flow}-{self.name}"
+
+    def deployed(self, flow: str) -> str:
+        """The same as Prefect looks it up: with the flow's name before it."""
+        return f"{flow}/{self.deployment(flow)}"
+
+    def automation(self, does: str) -> str:
+        """The name of an automation."""
+        return f"{self.own}: {does}"
+
+    def limit(self, target: str) -> str:
+        """The name of the concurrency limit of a target."""
+        return f"{self.own}-target-{target}"
+
+    def resource(self, kind: str, name: str) -> str:
+        """What an event is about: something of that kind, or with `*` for its name all of it."""
+        return f"{self.own}.{kind}.{name}"
+
+    def artifact(self, key: str) -> str:
+        """The key of an artifact, under which the UI keeps the history of one subject."""
+        return key if self.name == DEFAULT else f"{self.name}-{key}"

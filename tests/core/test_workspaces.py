@@ -1,0 +1,82 @@
+"""What a workspace's name makes of the names on a Prefect server."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deployments.prefect_file import file_of, of_workspace, prefect_file
+from deployments.texts import filled
+from keyturn.core.errors import Invalid
+from keyturn.core.workspaces import HOUSE, VARIABLE, Workspace
+
+PAYMENTS = Workspace("payments")
+
+
+@pytest.mark.parametrize(
+    ("name", "of_default", "of_payments"),
+    [
+        (lambda one: one.own, "keyturn", "keyturn-payments"),
+        (lambda one: one.deployed("sync"), "sync/sync", "sync/sync-payments"),
+        (lambda one: one.limit("db"), "keyturn-target-db", "keyturn-payments-target-db"),
+        (lambda one: one.automation("report"), "keyturn: report", "keyturn-payments: report"),
+        (lambda one: one.resource("secret", "*"), "keyturn.secret.*", "keyturn-payments.secret.*"),
+        (lambda one: one.artifact("rotate-due"), "rotate-due", "payments-rotate-due"),
+        (lambda one: filled("<called>: <due> of <pool><option>", one), "Keyturn: rotate-due of keyturn", None),
+        (lambda one: f"rotate{one.option}", "rotate", "rotate --workspace payments"),
+    ],
+)
+def test_the_default_workspace_keeps_its_names_and_another_has_its_own(
+    name: Callable[[Workspace], str], of_default: str, of_payments: str | None
+) -> None:
+    assert name(Workspace()) == of_default
+    said = "Keyturn payments: rotate-due-payments of keyturn-payments --workspace payments"
+    assert name(PAYMENTS) == (of_payments or said)
+
+
+@pytest.mark.parametrize("name", ["", "Payments", "a/b", "-a", "a-", "a_b", "x" * 33, "target", "target-db"])
+def test_what_could_not_be_told_from_another_name_is_refused(name: str) -> None:
+    with pytest.raises(Invalid, match="no name of a workspace"):
+        Workspace(name)
+
+
+def test_the_environment_names_it() -> None:
+    assert Workspace.from_environment({VARIABLE: "payments"}) == PAYMENTS
+    assert Workspace.from_environment({VARIABLE: ""}) == Workspace.from_environment({}) == Workspace()
+
+
+@pytest.mark.parametrize(
+    ("tags", "of"),
+    [
+        ((), "default"),
+        (("keyturn", "rotation"), "default"),
+        (("keyturn-payments", "rotation"), "payments"),
+        (("keyturn", "keyturn-payments"), "default"),
+    ],
+)
+def test_a_run_tells_its_workspace_by_its_tag(tags: tuple[str, ...], of: str) -> None:
+    assert Workspace.of_run(tags) == Workspace(of)
+
+
+def test_the_deployments_of_a_workspace_have_its_names_and_open_its_block() -> None:
+    said = yaml.safe_load(prefect_file().read_text())
+    made = of_workspace(said, PAYMENTS)
+    assert {one["name"] for one in made["deployments"]} == {f"{one['name']}-payments" for one in said["deployments"]}
+    for one in made["deployments"]:
+        assert one["work_pool"]["name"] == "keyturn-payments"
+        assert one["work_pool"]["job_variables"] == {"env": {VARIABLE: "payments"}}
+        assert "keyturn-payments" in one["tags"]
+        assert HOUSE not in one["tags"]
+    for before, after in zip(said["deployments"], made["deployments"], strict=True):
+        same = before.keys() - {"name", "tags", "work_pool"}
+        assert {key: after[key] for key in same} == {key: before[key] for key in same}
+        assert after["work_pool"]["work_queue_name"] == before["work_pool"]["work_queue_name"]
+
+
+def test_the_default_workspace_is_deployed_from_the_file_as_it_is() -> None:
+    with file_of(Workspace()) as file:
+        assert file == prefect_file()
+    with file_of(PAYMENTS) as made:
+        assert yaml.safe_load(Path(made).read_text())["name"] == "keyturn"
+    assert not made.exists()

@@ -1,0 +1,178 @@
+"""Two workspaces on one Prefect server, each with a catalogue and a hub of its own: neither touches the other."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from blocks.workspace import KeyturnWorkspace
+from deployments.bootstrap import REQUESTED, bootstrap
+from deployments.local.openbao import OpenBao
+from deployments.local.pager import Pager
+from deployments.local.ports import free_port
+from deployments.local.prepare import Hub
+from flows.rotate_due import LATE
+from keyturn.catalogue import load
+from keyturn.core.hub import Hub as HubPort
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.workspaces import Workspace
+from keyturn.providers.vault import VaultHub
+from keyturn.providers.vault_login import HubSettings
+from tests.flows.runs import AWS_VARIABLES, Installed, register
+from tests.flows.site import Architect
+from tests.support.lab import fresh
+from tests.support.prefect_server import PrefectServer, wait_for
+
+pytestmark = pytest.mark.slow
+
+OTHER = Workspace("other")
+CATALOGUE = """\
+targets:
+  pg: {{ kind: postgresql, host: 127.0.0.1, database: ml, admin: targets/pg }}
+secrets:
+  {path}:
+    owner: a@example.com
+    classification: internal
+    rotation: {{ strategy: generated, interval: 30d, grace: 0s }}
+"""
+
+
+@dataclass(frozen=True)
+class Two:
+    """The other workspace: its hub, and what the server has of it. Both workspaces declare a secret at ``path``."""
+
+    installed: Installed
+    hub: HubPort
+    here: HubPort
+    path: str
+
+    @property
+    def server(self) -> PrefectServer:
+        return self.installed.server
+
+    def versions(self) -> tuple[int, int]:
+        """How many versions the secret has: in the default workspace, and in the other."""
+        found = [hub.describe(self.path) for hub in (self.here, self.hub)]
+        return found[0].version if found[0] else 0, found[1].version if found[1] else 0
+
+    def names(self, kind: str) -> set[str]:
+        return {one["name"] for one in self.server.all(kind)}
+
+    def rotate(self, deployment: str) -> dict[str, object]:
+        """A run as the UI begins it, which says nothing but the path."""
+        (found,) = [one for one in self.server.all("deployments") if one["name"] == deployment]
+        body = {"parameters": {"path": self.path, "trigger": "force"}, "state": {"type": "SCHEDULED"}}
+        run = self.server.post(f"deployments/{found['id']}/create_flow_run", **body)
+        return self.installed.ended(run["id"])
+
+
+@pytest.fixture(scope="module")
+def two(
+    installed: Installed, architect: Architect, pager: Pager, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Two]:
+    """The default workspace with a secret, and another one with a secret of the same path, in a hub of its own."""
+    server, directory = installed.server, tmp_path_factory.mktemp("other")
+    with server.in_use(), OpenBao(directory / "bao", free_port(), dev=True) as bao:
+        secret = architect.lab.generated()
+        register(architect.build(secret), architect, pager.address)
+        Hub(bao.address, bao.root_token).mounts()
+        settings = HubSettings(bao.address, token_file=str(directory / "bao" / "root.token"))
+        hub = VaultHub(settings)
+        hub.write(secret.path, SecretFields({"value": "first"}), cas=0)
+        (directory / "catalogue").mkdir()
+        (directory / "catalogue" / "all.yaml").write_text(CATALOGUE.format(path=secret.path))
+        catalogue = directory / "catalogue"
+        before = {kind: ids(server, kind) for kind in KINDS}
+        block = KeyturnWorkspace.from_settings(catalogue, settings)
+        asyncio.run(bootstrap(block, load(catalogue, {}), pager.address, lambda _: None, OTHER))
+        installed.rest()
+        rest(server)
+        with other_worker(server, directory):
+            yield Two(installed, hub, architect.lab.hub, secret.path)
+        hub.close()
+        for kind in KINDS:
+            for gone in ids(server, kind) - before[kind]:
+                server.delete(f"{kind}/{gone}")
+
+
+KINDS = ("deployments", "automations", "work_pools", "v2/concurrency_limits", "block_documents")
+"""What a bootstrap leaves; other tests count it."""
+
+
+def ids(server: PrefectServer, kind: str) -> set[str]:
+    return {one["name" if kind == "work_pools" else "id"] for one in server.all(kind)}
+
+
+def rest(server: PrefectServer) -> None:
+    """No schedule of the other workspace starts a run."""
+    for one in server.all("deployments"):
+        if one["name"].endswith("-other"):
+            server.post(f"deployments/{one['id']}/pause_deployment")
+
+
+def other_worker(server: PrefectServer, directory: Path):  # type: ignore[no-untyped-def]
+    """A worker of the other pool, whose own environment names no workspace."""
+    variables = {name: os.environ[name] for name in AWS_VARIABLES} | {"KEYTURN_LEDGER": str(directory / "ledger.db")}
+    return server.another_worker(OTHER.own, "default", variables)
+
+
+def test_a_second_workspace_adds_its_own_and_leaves_what_was_there(two: Two) -> None:
+    assert {"keyturn", "keyturn-other"} <= two.names("work_pools")
+    deployments = {one["name"]: one for one in two.server.all("deployments")}
+    for flow in ("rotate-secret", "rotate-due", "sync", "emergency-revoke", "keep-ledger"):
+        ours, theirs = deployments[flow], deployments[f"{flow}-other"]
+        assert (ours["work_pool_name"], theirs["work_pool_name"]) == ("keyturn", "keyturn-other")
+        assert ours["work_queue_name"] == theirs["work_queue_name"]
+        assert "keyturn-other" in theirs["tags"]
+        assert "keyturn" not in theirs["tags"]
+    assert {"keyturn-target-pg", "keyturn-other-target-pg"} <= two.names("v2/concurrency_limits")
+    blocks = {(one["block_type"]["slug"], one["name"]) for one in two.server.all("block_documents")}
+    both = {(kind, name) for kind in ("keyturn-workspace", "keyturn-failure-channel") for name in ("default", "other")}
+    assert both <= blocks
+    automations = two.names("automations")
+    ours = {name for name in automations if name.startswith("keyturn: ")}
+    assert {name.replace("keyturn:", "keyturn-other:") for name in ours} <= automations
+
+
+def test_a_rotation_in_one_workspace_never_touches_the_other(two: Two) -> None:
+    assert two.versions() == (1, 1)
+    run = two.rotate("rotate-secret-other")
+    assert run["state_type"] == "COMPLETED", run["state"]
+    assert two.versions() == (1, 2)
+    assert two.hub.read_state(f"rotations/{two.path}") is not None
+    assert two.here.read_state(f"rotations/{two.path}") is None
+    tables = {one["key"] for one in two.server.all("artifacts") if one["flow_run_id"] == run["id"]}
+    assert tables == {f"other-rotate-{two.path.replace('/', '-')}"}
+
+
+def test_an_event_for_one_workspace_rotates_there_alone(two: Two) -> None:
+    before = two.versions()
+    send(two.server, REQUESTED, OTHER.resource("secret", two.path))
+    wait_for(lambda: two.versions()[1] == before[1] + 1, 60)
+    assert two.versions()[0] == before[0]
+
+
+def test_an_alarm_of_one_workspace_is_told_as_its_own_and_once(two: Two, pager: Pager) -> None:
+    path = fresh()
+    send(two.server, LATE, OTHER.resource("secret", path), "beyond its maximum age")
+    (message,) = wait_for(lambda: [said for said in pager.messages if path in said], 30)
+    assert message.startswith(f"Keyturn other: {path} is late\n")
+    assert f"`keyturn rotate {path} --now --workspace other`" in message
+
+
+def send(server: PrefectServer, event: str, resource: str, why: str = "") -> None:
+    """Tell the server of something, as curl would."""
+    body = {
+        "id": str(uuid.uuid4()),
+        "event": event,
+        "occurred": datetime.now(UTC).isoformat(),
+        "resource": {"prefect.resource.id": resource},
+        **({"payload": {"why": why}} if why else {}),
+    }
+    httpx.post(f"{server.url}/events", json=[body], timeout=30).raise_for_status()
