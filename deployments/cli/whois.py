@@ -102,7 +102,8 @@ def show(found: "list[Match]", as_json: bool) -> None:
 
     unseen, found = [one for one in found if one.unseen], [one for one in found if not one.unseen]
     for one in unseen:
-        note(f"could not look at version {one.version} of {one.path}, which may have it too: {one.unseen}")
+        what = f"version {one.version} of {one.path}" if one.version else one.path
+        note(f"could not look at {what}, which may have it too: {one.unseen}")
     if as_json:
         unread = [{"path": one.path, "version": one.version, "why": one.unseen} for one in unseen]
         write_json({"matches": [tables.match_data(match) for match in found], "unseen": unread})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keyturn.catalogue.freezes import covers
-from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.errors import Invalid, NotFound, TerminalError
 from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.suggest import advice
@@ -59,6 +59,7 @@ class Match:
     """Where a value is, or was, kept: ``version`` is the hub's; ``place`` is empty for the hub, else ``store:name``.
 
     ``unseen`` says why nobody could look at a version, which may hold the value as well; it is empty for all others.
+    With version 0 nobody could look at the secret at all.
     """
 
     path: str
@@ -90,7 +91,7 @@ def _fitting(keyturn: Keyturn, selector: Selector, leases: Sequence[str]) -> set
     if selector.lease_prefix:
         found = {path for path in found if _has_one_of(keyturn, path, leases)}
     if selector.fingerprint:
-        found &= {match.path for match in whois(keyturn, selector.fingerprint) if not match.unseen}
+        found &= {match.path for match in whois(keyturn, selector.fingerprint, every=True) if not match.unseen}
     return found
 
 
@@ -139,13 +140,16 @@ def versions(keyturn: Keyturn, path: str) -> Iterator[HubSecret]:
             yield found
 
 
-def whois(keyturn: Keyturn, fingerprint: str) -> list[Match]:
-    """Every version and copy with this fingerprint, or one that begins with it. Raises Invalid for too few digits."""
+def whois(keyturn: Keyturn, fingerprint: str, *, every: bool = False) -> list[Match]:
+    """Every version and copy with this fingerprint, or one that begins with it. Raises Invalid for too few digits.
+
+    With ``every`` a secret that the hub denies raises; without, it is told as unseen.
+    """
     wanted = fingerprint.strip().lower()
     if not LEAST_DIGITS <= len(wanted) <= WHOLE or set(wanted) - set("0123456789abcdef"):
         problem = f"a fingerprint is {LEAST_DIGITS} to {WHOLE} hexadecimal digits"
         raise Invalid("look for", "the fingerprint", problem, "Take the digits that `keyturn status` or a report shows")
-    return _searched(keyturn, lambda path: _kept(keyturn, path, lambda digest: digest.startswith(wanted)))
+    return _searched(keyturn, lambda path: _kept(keyturn, path, lambda digest: digest.startswith(wanted)), every)
 
 
 def whois_value(keyturn: Keyturn, value: Sensitive) -> list[Match]:
@@ -163,9 +167,16 @@ def _digests(keyturn: Keyturn, value: Sensitive) -> set[str]:
     return found
 
 
-def _searched(keyturn: Keyturn, look: Callable[[str], Iterator[Match]]) -> list[Match]:
-    found = side_by_side(lambda path: list(dict.fromkeys(look(path))), sorted(keyturn.catalogue.secrets), AT_ONCE)
-    return [match for some in found for match in some]
+def _searched(keyturn: Keyturn, look: Callable[[str], Iterator[Match]], every: bool = False) -> list[Match]:
+    def one(path: str) -> list[Match]:
+        try:
+            return list(dict.fromkeys(look(path)))
+        except TerminalError as error:
+            if every:
+                raise
+            return [Match(path, 0, unseen=error.problem)]
+
+    return [match for some in side_by_side(one, sorted(keyturn.catalogue.secrets), AT_ONCE) for match in some]
 
 
 def _kept(keyturn: Keyturn, path: str, wanted: Callable[[str], bool], *, by_field: bool = False) -> Iterator[Match]:

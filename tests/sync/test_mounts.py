@@ -13,8 +13,9 @@ from keyturn.core.errors import Denied, KeyturnError, Unavailable
 from keyturn.core.hub import HubSecret, SecretInfo
 from keyturn.core.plan import Action, Plan
 from keyturn.core.policy import Trigger
-from keyturn.core.sensitive import SecretFields
+from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.registry import open_keyturn
+from keyturn.revocation.selecting import Selector, select, whois_value
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import sight
 from keyturn.rotation.quiet import FEW, listed
@@ -246,6 +247,15 @@ def test_a_scan_tells_of_either_mount_and_takes_no_copy_of_a_closed_one_for_left
     assert found.hub is not None
     assert found.hub.kind == "Denied"
     assert found.stores[0].undeclared == ()
+
+
+def test_a_search_for_a_leaked_value_tells_what_it_could_not_look_at(two: Two) -> None:
+    two.hub.closed = True
+    found = whois_value(two.keyturn, Sensitive("here"))
+    assert [(match.path, match.version) for match in found if not match.unseen] == [(two.here, 1)]
+    assert [(match.path, match.unseen) for match in found if match.unseen] == [(two.there, "the hub denies it")]
+    with pytest.raises(Denied):
+        select(two.keyturn, Selector(fingerprint="0" * 12))
 
 
 def test_an_import_goes_to_the_mount_that_the_prefix_names(two: Two) -> None:
