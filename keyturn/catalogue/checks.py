@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
-from keyturn.catalogue import account_names, beside, readers, rule_checks, times
+from keyturn.catalogue import account_names, beside, previous, readers, rule_checks, times
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import references
 from keyturn.catalogue.freezes import apart, covers, illegal_pattern
@@ -202,6 +202,7 @@ EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
     *times.CHECKS,
     *readers.CHECKS,
     *beside.CHECKS,
+    *previous.CHECKS,
     *account_names.CHECKS,
     rule_checks.copied_as_the_rules_say,
 )

@@ -5,15 +5,17 @@ from collections.abc import Collection
 from enum import StrEnum
 from functools import cached_property
 from string import Formatter
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.choice import About, Choice
 from keyturn.catalogue.stores.base import Deletion
 from keyturn.core import mapping
-from keyturn.core.mapping import Encoding, Escape, Shape
+from keyturn.core.mapping import ONLY_PREVIOUS, Encoding, Escape, Names, Shape
 from keyturn.core.mounts import DEFAULT, split
+from keyturn.core.references import Unfit, names_previous
+from keyturn.core.spelling import Case, spelled
 from keyturn.settings.fields import Line, Model, PositiveDuration, refused
 
 
@@ -32,12 +34,45 @@ class Drift(StrEnum):
 
 
 def _template(template: str) -> str:
-    if said := mapping.flaw(template):
+    if (said := mapping.flaw(template)) == ONLY_PREVIOUS:
+        raise refused(said, "Put the field itself beside it, such as {key,previous.key}.")
+    if said:
         raise refused(said, "Write {field} where a field goes, and {{ or }} for a brace.")
     return template
 
 
 Template = Annotated[str, AfterValidator(_template), WithJsonSchema({"type": "string", "pattern": r"\{.+\}"})]
+
+
+class Part(Model):
+    """A template that stands beside others in one copy."""
+
+    template: Template
+    """The text, with the fields' values in place of {field}."""
+    escape: Escape | None = None
+    """How values are written in it; without it, as the copy's escape says."""
+
+
+def _part(said: Any) -> Any:
+    return {"template": said} if isinstance(said, str) else said
+
+
+def _names(said: Any) -> Any:
+    listed = said if isinstance(said, list | tuple) else [said]
+    if not listed or not all(isinstance(name, str) and name.strip() and name.isprintable() for name in listed):
+        raise refused("must be a field's name, or a list of them", "Write name, or [name, previous.name].")
+    return said if isinstance(said, str) else tuple(listed)
+
+
+_NAMES_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "string", "minLength": 1},
+        {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+    ]
+}
+
+FieldNames = Annotated[str | tuple[str, ...], BeforeValidator(_names), WithJsonSchema(_NAMES_SCHEMA)]
+"""The name of a field, of a property inside of one, or of either in the version before; or several of them."""
 
 NAME_PARTS: Final = ("path", "folder", "name", "mount")
 
@@ -66,14 +101,21 @@ class Copying(Model):
     """What is done when somebody else has changed the copy: repair, or only report."""
     deletion: Deletion | None = None
     """What becomes of the copy when the hub has the secret no more: keep or delete; without it, as the store says."""
-    field: Line | None = None
-    """The copy is this one field's bare text."""
-    fields: dict[Line, Line] | tuple[Line, ...] | None = None
-    """The copy holds these fields alone: a list, or a mapping of their names in the copy to the fields."""
+    field: FieldNames | None = None
+    """The copy is this one field's bare text; of several, such as [key, previous.key], a JSON list of their values."""
+    fields: dict[Line, FieldNames] | tuple[Line, ...] | None = None
+    """The copy holds these fields alone: a list, or a mapping of their names in the copy to the fields. A field that is
+    JSON has properties: config.db.host. Of the version before, as long as its grace lasts: previous.key."""
     template: Template | None = None
     """The copy is this text, with the fields' values in place of {field}."""
+    templates: dict[Line, Annotated[Part, BeforeValidator(_part, json_schema_input_type=str | Part)]] | None = None
+    """The copy holds these texts by name, beside fields where they are given: templates, or each with its escape."""
     escape: Escape | None = None
-    """How values are written in the template: none, url, libpq, odbc, ado or json; url where it begins like one."""
+    """How values are written in templates: none, url, libpq, odbc, ado or json; url where one begins like that."""
+    join: Annotated[str, Field(min_length=1, max_length=8)] | None = None
+    """What stands between several values that become one text, instead of a JSON list; in a template a comma."""
+    case: Case | None = None
+    """How the names of fields are spelled in the copy: upper-snake, snake, kebab, camel, pascal, upper or lower."""
     encoding: Encoding = Encoding.TEXT
     """What is done with the finished text: text, base64, from-base64 or pem."""
     tags: dict[Line, Line] = Field(default_factory=dict)
@@ -89,20 +131,76 @@ class Copying(Model):
 
     @model_validator(mode="after")
     def _one_shape(self) -> Self:
-        said = [key for key in ("field", "fields", "template") if getattr(self, key) is not None]
-        if len(said) > 1:
+        said = [key for key in ("field", "fields", "template", "templates") if getattr(self, key) is not None]
+        if len(said) > 1 and said != ["fields", "templates"]:
             raise refused(f"{said[0]} and {said[1]} exclude each other", "Keep one of the two.", said[1])
-        if self.fields is not None and not self.fields:
-            raise refused("names no field", "Name one, or leave it out for all of them.", "fields")
-        if self.escape and not self.template:
+        for key in ("fields", "templates"):
+            if getattr(self, key) is not None and not getattr(self, key):
+                raise refused("names no field", "Name one, or leave it out for all of them.", key)
+        if self.escape and not (self.template or self.templates):
             raise refused("there is no template to escape values in", "Leave it out.", "escape")
+        if self.case and (self.field is not None or self.template):
+            raise refused("there are no names of fields in this copy", "Leave it out.", "case")
+        return self
+
+    @model_validator(mode="after")
+    def _sound_names(self) -> Self:
+        if not self._mapped and self.join is None:
+            return self
+        shape, names = self.shape, [new for new, _ in self._named()] + list(self.templates or ())
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise refused(f"two of its fields would be called {twice}", "Give one of them another name.", self._list)
+        if shape.references and all(map(names_previous, shape.references)):
+            remedy = "Put the field itself beside it, such as [key, previous.key]."
+            raise refused(ONLY_PREVIOUS, remedy, "field" if self.field else self._list)
+        if shape.tells_previous and self.update is Update.CREATE_ONLY:
+            said = "what is never written again would give the version before for ever"
+            raise refused(said, "Leave update out, or previous.", "update")
+        if self.join is not None and not _holds_several(shape):
+            raise refused("there are no several values to stand between", "Leave it out.", "join")
         return self
 
     @property
+    def _mapped(self) -> bool:
+        """Whether the copy is anything else than all fields of the secret."""
+        return any(said is not None for said in (self.field, self.fields, self.template, self.templates))
+
+    @property
+    def _list(self) -> str:
+        """The key that names the copy's fields."""
+        return "fields" if self.fields is not None else "templates"
+
+    def _named(self) -> list[tuple[str, Names]]:
+        """The names in the copy, and what stands under them."""
+        if isinstance(self.fields, dict):
+            return list(self.fields.items())
+        try:
+            return [(spelled(one, self.case), one) for one in self.fields or ()]
+        except Unfit as error:
+            raise refused(str(error), "Name it by a mapping, such as {NAME: field}.", "fields") from None
+
+    @cached_property
     def shape(self) -> Shape:
         """How the copy is made."""
-        named = self.fields.items() if isinstance(self.fields, dict) else ((one, one) for one in self.fields or ())
-        return Shape(tuple(named), self.field or "", self.template or "", self.escape, self.encoding)
+        parts = (self.templates or {}).items()
+        return Shape(
+            tuple(self._named()),
+            self.field or "",
+            self.template or "",
+            self.escape if self.template else None,
+            self.encoding,
+            tuple((name, part.template, part.escape or self.escape) for name, part in parts),
+            self.join,
+            None if self._mapped else self.case,
+        )
+
+
+def _holds_several(shape: Shape) -> bool:
+    """Whether there is a place for several values in it."""
+    texts = [shape.template, *(template for _, template, _ in shape.templates)]
+    places = [place for text in texts for _, place, _, _ in Formatter().parse(text) if place]
+    listed = [shape.field, *(one for _, one in shape.fields)]
+    return any("," in place for place in places) or any(isinstance(one, tuple) for one in listed)
 
 
 class Destination(Copying):

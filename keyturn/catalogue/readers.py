@@ -17,6 +17,8 @@ SEVERAL_LINES: Final[Mapping[str, frozenset[str]]] = {
     "gcp-service-account-key": frozenset({"credentials_json"}),
 }
 """The fields of a strategy's credential whose values have several lines."""
+TEXTS: Final = ("field", "template", "templates")
+"""What makes of a copy texts of whose lines nothing is known here."""
 REMEDY: Final = "Set another reader on the store, leave the field out with fields, or narrow the alphabet."
 
 
@@ -36,12 +38,13 @@ def carried_by_their_readers(entry: Entry, world: World) -> Iterator[Problem]:
     """What the lines of an environment file are read by gives every value back that the rotation may make."""
     for index, store, _ in destinations(entry):
         shape = at(entry.data, ("destinations",))[index]
-        if not at(shape, ("field",)) and not at(shape, ("template",)):
+        if at(shape, ("fields",)) or not any(at(shape, (key,)) for key in TEXTS):
             for said in _refused(entry, store, at(shape, ("fields",)), world):
                 yield entry.problem(("destinations", index, "store"), said, REMEDY)
     for name, sync in world.syncs.items():
         stores = [store for store in sync.stores if _lines(world, store)]
-        if stores and not sync.field and not sync.template and sync.covers(entry.name, about(entry)):
+        lines = sync.fields or not any(getattr(sync, key) for key in TEXTS)
+        if stores and lines and sync.covers(entry.name, about(entry)):
             for said in (said for store in stores for said in _refused(entry, store, sync.fields, world)):
                 yield entry.problem(("rotation",), f"{said}, where the sync {name} pushes it", REMEDY)
 
@@ -54,7 +57,8 @@ def _lines(world: World, store: str) -> Entry | None:
 
 def _refused(entry: Entry, store: str, chosen: Any, world: World) -> Iterator[str]:
     file = _lines(world, store)
-    named = set(map(str, chosen.values() if isinstance(chosen, dict) else chosen)) if chosen else None
+    listed = chosen.values() if isinstance(chosen, dict) else chosen or ()
+    named = {str(name) for one in listed for name in (one if isinstance(one, list | tuple) else (one,))} or None
     for field, said in _values(entry, _reader(file)) if file else ():
         if said and (named is None or field in named):
             yield f"the field {field} may hold {said} (the store {store})"

@@ -50,7 +50,8 @@ def overtaken(custom: Mapping[str, str]) -> int:
 class HubSecret:
     """One version of a secret, with its values. ``custom`` is the secret's custom metadata.
 
-    ``created_at`` is when the hub made it; None for one that was not read from there.
+    ``created_at`` is when the hub made it; None for one that was not read from there. ``previous`` is the version
+    before, where copies give that beside it.
     """
 
     path: str
@@ -58,6 +59,7 @@ class HubSecret:
     fields: SecretFields
     custom: Mapping[str, str] = field(default_factory=dict, compare=False)
     created_at: datetime | None = field(default=None, compare=False)
+    previous: "HubSecret | None" = field(default=None, compare=False)
 
     def marked(self, name: str) -> datetime | None:
         """A moment in the custom metadata; None where it is absent or empty. Raises Invalid for what is none."""

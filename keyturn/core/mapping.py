@@ -1,6 +1,7 @@
-"""From a secret's fields to the text of one copy: the whole of it, some fields, one field, or a template.
+"""From a secret's fields to the text of one copy: the whole of it, some fields, one field, or templates.
 
-A template holds ``{field}`` where a field's value goes; ``{{`` and ``}}`` stand for braces themselves.
+A template holds ``{field}`` where a field's value goes; ``{{`` and ``}}`` stand for braces themselves. What names mean
+is told by :mod:`keyturn.core.references`.
 """
 
 import base64
@@ -9,15 +10,18 @@ import hashlib
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from string import Formatter
 from typing import Any, Final
 from urllib.parse import quote
 
 from keyturn.core.fingerprint import payload
+from keyturn.core.references import ABSENT, Unfit, Values, names_previous
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.spelling import Case, respelled
 
 
 class Escape(StrEnum):
@@ -51,10 +55,6 @@ class Encoding(StrEnum):
     """The text is PEM: lines end as everywhere else, and so does the last."""
 
 
-class Unfit(ValueError):
-    """A copy can't be made of these fields; the text says why, without a value."""
-
-
 URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 ODBC_PASSWORD: Final = re.compile(r"(?i)(^|;)\s*(pwd|password)\s*=\s*\{?\Z")
 ODBC_SPECIAL: Final = re.compile(r"[\[\]{}(),;?*=!]")
@@ -62,57 +62,128 @@ ODBC_SPECIAL: Final = re.compile(r"[\[\]{}(),;?*=!]")
 PEM: Final = re.compile(r"(-----BEGIN ([A-Z0-9 ]+)-----\n([A-Za-z0-9+/=:, -]*\n)+-----END \2-----\n)+")
 
 
+Names = str | tuple[str, ...]
+"""What one value is made of: one name, or several whose values stand side by side."""
+
+
 @dataclass(frozen=True)
 class Shape:
-    """How one copy is made of its secret. ``fields`` are pairs of the name in the copy and the field's own."""
+    """How one copy is made of its secret.
 
-    fields: tuple[tuple[str, str], ...] = ()
-    field: str = ""
+    ``fields`` are pairs of the name in the copy and the field's own, or several; ``templates`` the name in the copy,
+    the template, and its escape, beside them. Several values are a JSON list, or a text with ``join`` between them.
+    ``case`` spells the names of a copy that is the whole secret.
+    """
+
+    fields: tuple[tuple[str, Names], ...] = ()
+    field: Names = ""
     template: str = ""
     escape: Escape | None = None
     encoding: Encoding = Encoding.TEXT
+    templates: tuple[tuple[str, str, Escape | None], ...] = ()
+    join: str | None = None
+    case: Case | None = None
 
-    @property
+    @cached_property
     def mark(self) -> str:
         """Eight digits that tell this shape from others; empty for the whole secret as it is."""
         if self == WHOLE:
             return ""
-        said = [self.fields, self.field, self.template, self.escape, self.encoding]
-        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:8]
+        said: list[Any] = [self.fields, self.field, self.template, self.escape, self.encoding]
+        more = [self.templates, self.join, self.case]
+        return hashlib.sha256(json.dumps(said + more if any(more) else said).encode()).hexdigest()[:8]
+
+    def marked(self, previous: int) -> str:
+        """The mark of a copy that gives version ``previous`` beside CURRENT; 0 where it gives none."""
+        return f"{self.mark}-{previous}" if previous and self.tells_previous else self.mark
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Every name in it, of the version before as well."""
+        if self.template:
+            return tuple(places(self.template))
+        listed = [self.field, *(one for _, one in self.fields)]
+        named = [name for one in listed for name in ((one,) if isinstance(one, str) else one) if name]
+        return (*named, *(name for _, template, _ in self.templates for name in places(template)))
 
     @property
     def asks_for(self) -> tuple[str, ...]:
-        """The fields that it needs."""
-        if self.template:
-            return tuple(name for _, name, _, _ in Formatter().parse(self.template) if name is not None)
-        return (self.field,) if self.field else tuple(field for _, field in self.fields)
+        """The fields of CURRENT that it needs."""
+        return tuple(name for name in self.references if not names_previous(name))
 
-    def render(self, fields: SecretFields) -> Sensitive:
+    @cached_property
+    def tells_previous(self) -> bool:
+        """Whether it holds anything of the version before."""
+        return any(map(names_previous, self.references))
+
+    def render(self, fields: SecretFields, previous: SecretFields | None = None) -> Sensitive:
         """The copy's text. Raises Unfit where a field is missing, or the text can't be a copy."""
-        if lacking := sorted({name for name in self.asks_for if name not in fields}):
-            raise Unfit(f"the secret has no field {' and no field '.join(lacking)}")
-        return _encoded(self.encoding, self._text(fields))
+        values = Values(fields, previous)
+        if said := values.lacking(self.references):
+            raise Unfit(said)
+        return _encoded(self.encoding, self._text(values))
+
+    def strings(self, name: str) -> "Iterator[Shape]":
+        """Each template that holds CURRENT's field ``name``, as a copy of its own that is not encoded."""
+        alone = [("", self.template, self.escape)] if self.template else []
+        for _, template, escape in (*alone, *self.templates):
+            if name in places(template):
+                yield Shape(template=template, escape=escape, join=self.join)
 
     def invert(self, text: Sensitive) -> Mapping[str, Any]:
         """The secret's fields that a copy's text holds, by their own names. Raises Unfit where that can't be told."""
-        if self.template or self.field:
-            raise Unfit("it is made by a template" if self.template else "it holds one field alone")
-        if self.encoding not in (Encoding.TEXT, Encoding.BASE64):
-            raise Unfit(f"its encoding, {self.encoding}, can't be undone")
+        if said := self._one_way():
+            raise Unfit(said)
         try:
             plain = text.reveal() if self.encoding is Encoding.TEXT else _from_base64(text.reveal())
             held = json.loads(plain)
-            return {own: held[new] for new, own in self.fields} if self.fields else dict(held)
-        except (ValueError, KeyError, TypeError):
+            return dict(self._own(held)) if self.fields else dict(held)
+        except (ValueError, KeyError, TypeError, IndexError):
             raise Unfit("it is not what Keyturn writes for a whole secret") from None
 
-    def _text(self, fields: SecretFields) -> Sensitive:
-        if self.template:
-            return Sensitive(_filled(self.template, fields, ESCAPES[self.escape or default_escape(self.template)]))
+    def _one_way(self) -> str:
+        """Why nothing of a copy leads back; empty where something does."""
+        if self.template or (self.templates and not self.fields):
+            return "it is made by a template"
         if self.field:
-            return fields[self.field]
-        values = fields.reveal()
-        return payload(SecretFields({new: values[old] for new, old in self.fields}) if self.fields else fields)
+            return "it holds one field alone"
+        if self.case and not self.fields:
+            return "the names of the fields are spelled otherwise there"
+        lasting = self.encoding in (Encoding.TEXT, Encoding.BASE64)
+        return "" if lasting else f"its encoding, {self.encoding}, can't be undone"
+
+    def _own(self, held: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """CURRENT's fields in a copy; of several values in one text nobody can tell where one ends."""
+        for new, one in self.fields:
+            if isinstance(one, str):
+                yield from [] if names_previous(one) else [(one, held[new])]
+            elif self.join is None and not names_previous(one[0]):
+                yield one[0], held[new][0]
+
+    def _text(self, values: Values) -> Sensitive:
+        if self.template:
+            return self._filled(self.template, self.escape, values)
+        if self.field:
+            value = self._value(self.field, values)
+            return SecretFields({"": value})[""] if isinstance(self.field, str) else _list_text(value)
+        if not (self.fields or self.templates):
+            return payload(SecretFields(respelled(values.fields.reveal(), self.case)) if self.case else values.fields)
+        found = {new: self._value(one, values) for new, one in self.fields}
+        made = {new: value for new, value in found.items() if value is not ABSENT}
+        texts = {new: self._filled(template, escape, values) for new, template, escape in self.templates}
+        return payload(SecretFields({**made, **texts}))
+
+    def _value(self, one: Names, values: Values) -> Any:
+        """The JSON value of one name, or of several; ABSENT where there is none."""
+        if isinstance(one, str):
+            return values.find(one)
+        names = values.several(one)
+        if self.join is None:
+            return [values.find(name) for name in names]
+        return joined([values.text(name).reveal() for name in names], self.join)
+
+    def _filled(self, template: str, escape: Escape | None, values: Values) -> Sensitive:
+        return Sensitive(_filled(template, values, escape or default_escape(template), self.join or ","))
 
 
 WHOLE: Final = Shape()
@@ -132,10 +203,32 @@ def flaw(template: str) -> str | None:
         return "its braces don't fit together"
     if any(spec or conversion for _, _, spec, conversion in parts):
         return "a place holds a field's name and nothing else"
-    names = [name for _, name, _, _ in parts if name is not None]
-    if not names:
+    if all(name is None for _, name, _, _ in parts):
         return "it holds no field"
-    return None if all(re.fullmatch(r"[\w.-]+", name) for name in names) else "a place holds no legal field name"
+    names = places(template)
+    if not all(re.fullmatch(r"[\w.-]+", name) for name in names):
+        return "a place holds no legal field name"
+    return ONLY_PREVIOUS if all(map(names_previous, names)) else None
+
+
+ONLY_PREVIOUS: Final = "it holds nothing but the version before, and would be empty once that is gone"
+
+
+def places(template: str) -> list[str]:
+    """The names in a template, in their order; a place may hold several, with a comma between them."""
+    return [name for _, place, _, _ in Formatter().parse(template) if place is not None for name in listed(place)]
+
+
+def listed(place: str) -> list[str]:
+    """The names in one place of a template."""
+    return [name.strip() for name in place.split(",")]
+
+
+def joined(texts: Sequence[str], between: str) -> str:
+    """The texts with ``between`` between them. Raises Unfit where one of several holds that itself."""
+    if len(texts) > 1 and any(between in text for text in texts):
+        raise Unfit("one of several values holds the very text that stands between them")
+    return between.join(texts)
 
 
 @dataclass(frozen=True)
@@ -156,15 +249,29 @@ class Place:
         return authority is not None and "@" not in re.split(r"[/?#]", self.after, maxsplit=1)[0]
 
 
-def _filled(template: str, fields: SecretFields, escape: "Callable[[str, Place], str]") -> str:
-    parts = list(Formatter().parse(template))
+QUOTED: Final = (Escape.LIBPQ, Escape.ODBC, Escape.ADO)
+"""The escapes that put quotes around a value: around several together."""
+
+
+def _filled(template: str, values: Values, escape: Escape, between: str) -> str:
+    parts, put = list(Formatter().parse(template)), ESCAPES[escape]
     made = ""
-    for index, (literal, name, _, _) in enumerate(parts):
+    for index, (literal, names, _, _) in enumerate(parts):
         made += literal
-        if name is not None:
+        if names is not None:
             after = "".join(text + ("" if other is None else "*") for text, other, _, _ in parts[index + 1 :])
-            made += escape(fields[name].reveal(), Place(made, after))
+            place, texts = Place(made, after), [values.text(name).reveal() for name in values.several(listed(names))]
+            made += (
+                put(joined(texts, between), place)
+                if escape in QUOTED
+                else joined([put(one, place) for one in texts], between)
+            )
     return made
+
+
+def _list_text(value: Any) -> Sensitive:
+    """Several values as the copy's whole text: a JSON list, or what they were joined to."""
+    return Sensitive(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def _url(value: str, place: Place) -> str:

@@ -15,6 +15,7 @@ from keyturn.revocation.leaked import UNKNOWN, digests, is_old, last_ended, old_
 from keyturn.revocation.looking import Sight, look
 from keyturn.revocation.rest import rest_of
 from keyturn.revocation.selecting import fingerprints
+from keyturn.rotation.beside import with_previous
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.records import load, rewrite
 
@@ -56,7 +57,7 @@ def seen_since(keyturn: Keyturn, known: Progress, sight: Sight) -> dict[str, Any
     found = {one.version: one for one in sight.versions if one.version in hidden}
     if not found:
         return {}
-    old = tuple(old_of(keyturn, one) for one in found.values())
+    old = (old_of(keyturn, one, sight.versions) for one in found.values())
     return {"old": (*known.old, *old), "unseen": tuple(one for one in known.unseen if one.version not in found)}
 
 
@@ -101,14 +102,16 @@ def keep_rest(keyturn: Keyturn, path: str) -> bool:
 
 def clear_stores(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
     """Remove old versions in every store; without a replacement, the copies too. What can't be removed is told."""
+    places = keyturn.catalogue.destinations(known.path)
     current = keyturn.hub.read(known.path) if incident.mode is Mode.REPLACE else None
+    current = current and with_previous(keyturn, current, places)
     fresh = fingerprints(keyturn, current) if current else {}
 
     def one(place: Destination) -> None:
         with done.at(place.label):
             clear_place(keyturn, incident, known, place, fresh.get(place.label, ""), done)
 
-    side_by_side(one, keyturn.catalogue.destinations(known.path))
+    side_by_side(one, places)
 
 
 def clear_place(

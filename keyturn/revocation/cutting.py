@@ -258,8 +258,8 @@ def name_of(strategy: Strategy, fields: SecretFields) -> Hashable:
 
 def known_values(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> tuple[Old, ...]:
     """The fingerprints of all that was ended, by which it is looked for afterwards."""
-    found = list(sight.versions)
+    found = [old_of(keyturn, one, sight.versions) for one in sight.versions]
     if record.candidate:
         whole = (sight.current.fields if sight.current else SecretFields({})).merged(record.candidate)
-        found.append(HubSecret(path, 0, whole))
-    return tuple(old_of(keyturn, one) for one in found)
+        found.append(old_of(keyturn, HubSecret(path, 0, whole)))
+    return tuple(found)

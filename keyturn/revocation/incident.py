@@ -68,12 +68,19 @@ class Old:
     """One version whose value others may know; ``version`` is the hub's, 0 for a candidate that was never in force.
 
     ``fingerprints`` has that of the whole secret under the empty name, and that of each copy under ``store:name``.
-    ``credential`` is that of the fields which a rotation replaces; empty where a person replaces the value.
+    ``credential`` is that of the fields which a rotation replaces; empty where a person replaces the value. ``beside``
+    has those of copies that gave a version before beside it, under the same names.
     """
 
     version: int
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     credential: str = ""
+    beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def digests(self) -> set[str]:
+        """All of these fingerprints but the credential's."""
+        return {*self.fingerprints.values(), *(digest for some in self.beside.values() for digest in some)}
 
 
 @dataclass(frozen=True)

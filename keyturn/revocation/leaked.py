@@ -1,5 +1,6 @@
 """Telling what has leaked from what came after it: versions of the hub, and copies."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination
@@ -9,7 +10,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Copy, Lack, Marks, Store
 from keyturn.core.strategies import NO_CREDENTIAL
 from keyturn.revocation.incident import Incident, Mode, Old, Progress
-from keyturn.revocation.selecting import fingerprints
+from keyturn.revocation.selecting import beside, fingerprints
 from keyturn.rotation.context import Keyturn
 
 UNKNOWN: Final = "unknown"
@@ -23,9 +24,12 @@ def credential_of(keyturn: Keyturn, secret: HubSecret) -> str:
     return keyturn.fingerprint(SecretFields(held)) if held else ""
 
 
-def old_of(keyturn: Keyturn, secret: HubSecret) -> Old:
-    """What a leaked version is known by afterwards."""
-    return Old(secret.version, fingerprints(keyturn, secret), credential_of(keyturn, secret))
+def old_of(keyturn: Keyturn, secret: HubSecret, older: Sequence[HubSecret] = ()) -> Old:
+    """What a leaked version is known by afterwards, also in copies that gave one of the ``older`` beside it."""
+    told: dict[str, tuple[str, ...]] = {}
+    for place, digest in beside(keyturn, secret, older):
+        told[place] = (*told.get(place, ()), digest)
+    return Old(secret.version, fingerprints(keyturn, secret), credential_of(keyturn, secret), told)
 
 
 def last_old(known: Progress) -> int:
@@ -58,7 +62,8 @@ def is_old(keyturn: Keyturn, incident: Incident, known: Progress, version: HubSe
 
 def digests(known: Progress, place: Destination) -> set[str]:
     """The fingerprints by which a leaked value is known in this place."""
-    return {digest for one in known.old for digest in (one.fingerprints.get(place.label, ""),) if digest}
+    alone = {one.fingerprints.get(place.label, "") for one in known.old} - {""}
+    return alone | {digest for one in known.old for digest in one.beside.get(place.label, ())}
 
 
 def marked_before(known: Progress, marks: Marks) -> bool:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from keyturn.catalogue.destinations import Destination
-from keyturn.core.errors import UnsupportedOperation
+from keyturn.core.errors import NotFound, UnsupportedOperation
 from keyturn.core.hub import HubSecret
-from keyturn.core.stores import Store
+from keyturn.core.stores import Copy, Lack, Store
 from keyturn.revocation.clearing import serving
 from keyturn.revocation.doing import Done
 from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Step
@@ -13,6 +13,7 @@ from keyturn.revocation.leaked import digests, gives_old, is_old, last_ended, se
 from keyturn.revocation.looking import Sight, look
 from keyturn.revocation.placing import found_again
 from keyturn.revocation.selecting import fingerprints
+from keyturn.rotation.beside import with_previous
 from keyturn.rotation.context import Keyturn, side_by_side
 
 
@@ -24,7 +25,9 @@ def prove(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> 
     if Step.HUB not in known.done:
         done.misses("", "it is not proven that the target refuses the old value")
     prove_target(keyturn, known, done)
+    places = keyturn.catalogue.destinations(known.path)
     current = prove_hub(keyturn, incident, known, done)
+    current = current and with_previous(keyturn, current, places)
     fresh = fingerprints(keyturn, current) if current else {}
 
     def one(place: Destination) -> None:
@@ -33,7 +36,7 @@ def prove(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> 
                 done.misses(place.label, fault, "It is tried again")
                 done.again |= {Step.PUSH, Step.FORGET}
 
-    side_by_side(one, keyturn.catalogue.destinations(known.path))
+    side_by_side(one, places)
     if not done.left:
         done.changes = {"clear_at": keyturn.clock()}
         for hidden in known.unseen:
@@ -102,10 +105,22 @@ def faults(keyturn: Keyturn, known: Progress, place: Destination, fresh: str) ->
         ours = found is None or found.marks is not None
         whose = "" if ours else ", and Keyturn has not made it: remove it there by hand"
         yield f"{serving(known, place, digest)}{whose}"
+    elif found and fresh and place.shape.tells_previous and serves(keyturn, store, place, found) not in ("", fresh):
+        yield "it may give the old value beside the new one: it serves another text than it should"
     for version in holds(keyturn, store, place, digests(known, place) - {fresh}):
         # What the service can't remove was told.
         if not any(said.startswith(f"{place.label}: version {version} ") for said in known.remains):
             yield f"version {version} still gives the old value"
+
+
+def serves(keyturn: Keyturn, store: Store, place: Destination, found: Copy) -> str:
+    """The fingerprint of what a copy serves; by its marks where the store gives nothing back."""
+    if Lack.READ in store.lacks:
+        return found.marks.fingerprint if found.marks and found.intact else ""
+    try:
+        return keyturn.fingerprint_of(store.read(place.name))
+    except NotFound:
+        return ""
 
 
 def holds(keyturn: Keyturn, store: Store, place: Destination, leaks: set[str]) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """Which secrets a revocation is about, and whose fingerprint or value somebody has found."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from keyturn.catalogue.freezes import covers
@@ -23,6 +24,9 @@ LEAST_DIGITS: Final = 8
 WHOLE: Final = 64
 
 AT_ONCE: Final = 16
+
+NEAR: Final = 8
+"""So many of the versions before one may a copy have given beside it: those that were abandoned lie between."""
 
 
 @dataclass(frozen=True)
@@ -190,8 +194,21 @@ def _kept(keyturn: Keyturn, path: str, wanted: Callable[[str], bool], *, by_fiel
         for place, digest in fingerprints(keyturn, version).items():
             if wanted(digest):
                 yield Match(path, version.version, place)
+        for place, digest in beside(keyturn, version, sight.versions):
+            if wanted(digest):
+                yield Match(path, version.version, place)
         if by_field and any(wanted(keyturn.fingerprint_of(text)) for text in version.fields.values()):
             yield Match(path, version.version)
+
+
+def beside(keyturn: Keyturn, secret: HubSecret, older: Iterable[HubSecret]) -> Iterator[tuple[str, str]]:
+    """The fingerprints under ``store:name`` of copies that gave one of the older versions beside this one."""
+    places = [place for place in keyturn.catalogue.destinations(secret.path) if place.shape.tells_previous]
+    near = islice((one for one in older if one.version < secret.version), NEAR) if places else ()
+    for previous in near:
+        for place in places:
+            with suppress(Invalid):
+                yield place.label, keyturn.fingerprint_of(text_of(replace(secret, previous=previous), place))
 
 
 def fingerprints(keyturn: Keyturn, secret: HubSecret) -> dict[str, str]:

@@ -45,7 +45,7 @@ def strays(keyturn: Keyturn, known: Mapping[str, Progress], store: str, opened: 
         mine = {limits.same(place.name) for place in places if keyturn.catalogue.store(place.store).system == system}
         if limits.same(copy.name) in mine:
             continue
-        leaked = {digest for old in one.old for digest in old.fingerprints.values()}
+        leaked = {digest for old in one.old for digest in old.digests}
         unseen = {copy.marks.fingerprint} if one.unseen and marked_before(one, copy.marks) else set()
         if copy.marks.fingerprint in leaked or serves(keyturn, opened, copy, leaked | unseen):
             yield copy, True

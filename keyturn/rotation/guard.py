@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import Ahead, CandidateRejected, Invalid, KeyturnError, TransientError
 from keyturn.core.hub import HubSecret
-from keyturn.core.mapping import Unfit
 from keyturn.core.record import Rotation
+from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.ahead import ahead, lost_by_hub
 from keyturn.rotation.attempt import Attempt
@@ -55,6 +55,9 @@ def guard_candidate(keyturn: Keyturn, attempt: Attempt) -> None:
     for destination in keyturn.secret(attempt.path).destinations:
         for flaw in flaws(keyturn, destination, whole):
             raise unfit(keyturn, attempt, destination, flaw)
+        beside = attempt.serving if destination.shape.tells_previous else None
+        for flaw in flaws(keyturn, destination, whole, beside) if beside else ():
+            raise Invalid("push to", destination.label, f"with the version before beside it: {flaw}", HINT)
     guard_rendered(keyturn, attempt)
 
 
@@ -99,10 +102,15 @@ def refusal(keyturn: Keyturn, path: str, destination: Destination, current: HubS
     return None
 
 
-def flaws(keyturn: Keyturn, destination: Destination, fields: SecretFields | None) -> Iterator[str]:
-    """What the destination's store does not allow, or what the secret lacks for it."""
+def flaws(
+    keyturn: Keyturn, destination: Destination, fields: SecretFields | None, previous: SecretFields | None = None
+) -> Iterator[str]:
+    """What the destination's store does not allow, or what the secret lacks for it.
+
+    ``previous`` are the fields of the version before, which the copy may give beside it.
+    """
     try:
-        value = destination.shape.render(fields) if fields is not None else None
+        value = destination.shape.render(fields, previous) if fields is not None else None
     except Unfit as error:
         yield str(error)
         return

@@ -8,7 +8,7 @@ from typing import Final
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import KeyturnError, TerminalError
 from keyturn.core.hub import HubSecret
-from keyturn.core.mapping import Unfit
+from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Lack, Marks
 from keyturn.rotation.ahead import ledger_versions
@@ -112,7 +112,7 @@ def value_of(
     text = keyturn.open_store(place.store).read(place.name)
     if keyturn.fingerprint_of(text) != marks.fingerprint:
         return Useless(place.label, "somebody else has changed it")
-    if marks.shape != place.shape.mark:
+    if marks.shape.partition("-")[0] != place.shape.mark:
         return Useless(place.label, "it was made in another shape than the catalogue says now")
     try:
         parts = place.shape.invert(text)
@@ -120,9 +120,17 @@ def value_of(
         return Useless(place.label, str(error))
     if place.shape.fields and not (makes(keyturn, path) and set(makes(keyturn, path)) <= parts.keys()):
         return Useless(place.label, "it holds a part of the credential alone")
+    if current and place.shape.fields:
+        parts = {name: value for name, value in parts.items() if not inside_one(name, current.fields)}
     under = current.fields if current and place.shape.fields else SecretFields({})
     fields = under.merged(parts)
     return Value(place.label, marks.version, marks.created_at, fields, keyturn.fingerprint(fields))
+
+
+def inside_one(name: str, fields: SecretFields) -> bool:
+    """Whether a name means a property of a field, which can't be laid over that."""
+    parts = name.split(".")
+    return name not in fields and any(".".join(parts[:count]) in fields for count in range(1, len(parts)))
 
 
 def makes(keyturn: Keyturn, path: str) -> Collection[str]:

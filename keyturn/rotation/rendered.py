@@ -5,13 +5,13 @@ others may know is replaced whatever a template says.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.connections import Connection
 from keyturn.core.errors import CandidateRejected, Misrendered
-from keyturn.core.mapping import Encoding, Unfit
+from keyturn.core.mapping import Shape
+from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import ReadsConnections, connection_reader
 from keyturn.rotation.attempt import Attempt
@@ -47,7 +47,7 @@ def check_rendered(keyturn: Keyturn, attempt: Attempt) -> str:
         if reader and connection:
             _log_in(reader, attempt.path, destination, connection)
             tried.append(destination.label)
-    return f"logged in with the text of {', '.join(tried)}" if tried else ""
+    return f"logged in with the text of {', '.join(dict.fromkeys(tried))}" if tried else ""
 
 
 def connections(keyturn: Keyturn, attempt: Attempt) -> Iterator[tuple[Destination, Connection | None]]:
@@ -60,18 +60,27 @@ def connections(keyturn: Keyturn, attempt: Attempt) -> Iterator[tuple[Destinatio
         return
     whole = (attempt.ground or SecretFields({})).merged(attempt.candidate)
     for destination in keyturn.secret(attempt.path).destinations:
-        probe, text = written(destination, whole.merged({"password": PROBE})), written(destination, whole)
-        if probe and text and reader.read_connection(probe):
-            yield destination, reader.read_connection(text)
+        for shape, previous in strings(destination, attempt.serving):
+            probe, text = written(shape, whole.merged({"password": PROBE}), previous), written(shape, whole, previous)
+            if probe and text and reader.read_connection(probe):
+                yield destination, reader.read_connection(text)
 
 
-def written(destination: Destination, fields: SecretFields) -> Sensitive | None:
-    """The text of a template with the password in it, before it is encoded; None for every other copy."""
-    shape = destination.shape
-    if not shape.template or "password" not in shape.asks_for:
-        return None
+def strings(destination: Destination, serving: SecretFields | None) -> Iterator[tuple[Shape, SecretFields | None]]:
+    """The templates of a copy that hold the password, and what they are filled with of the version before.
+
+    One that gives the version before is another text while its grace lasts than it is afterwards.
+    """
+    for shape in destination.shape.strings("password"):
+        yield shape, None
+        if shape.tells_previous and serving:
+            yield shape, serving
+
+
+def written(shape: Shape, fields: SecretFields, previous: SecretFields | None) -> Sensitive | None:
+    """The text of such a template, before the copy is encoded; None where none can be made."""
     try:
-        return replace(shape, encoding=Encoding.TEXT).render(fields)
+        return shape.render(fields, previous)
     except Unfit:
         return None
 

@@ -9,6 +9,7 @@ from keyturn.core.errors import Conflict, KeyturnError, Locked, Superseded
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation.ahead import lost_by_hub, told
 from keyturn.rotation.attempt import still_named
+from keyturn.rotation.beside import told_anywhere
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import freezes
 from keyturn.rotation.grace import beyond_max_grace, counted, grace_over
@@ -136,6 +137,8 @@ SERVES_AGAIN: Final = "CURRENT names the old credential again"
 def spared(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: str) -> Retirement:
     """Close the rotation without ending anything. Raises Overtaken."""
     close(keyturn, path, record, rotation, f"not ended: {why}")
+    if told_anywhere(keyturn, path):
+        sync(keyturn, path)
     return Retirement(path, rotation.version, retired=False, names=named(keyturn, path, rotation.ends), left=why)
 
 
@@ -183,7 +186,7 @@ def end(keyturn: Keyturn, path: str, record: Record) -> Retirement:
             return spared(keyturn, path, record, rotation, why)
         changed = tidy(keyturn, path)
     close(keyturn, path, record, rotation, rotation.note)
-    if changed:
+    if changed or told_anywhere(keyturn, path):
         sync(keyturn, path)
     return Retirement(path, rotation.version, retired=True, names=named(keyturn, path, rotation.ends))
 

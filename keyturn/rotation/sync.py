@@ -20,10 +20,11 @@ from keyturn.core.errors import (
 )
 from keyturn.core.hub import HubSecret
 from keyturn.core.lineage import KnownVersion
-from keyturn.core.mapping import Unfit
+from keyturn.core.references import Unfit
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Copy, Creates, Lack, Marks
 from keyturn.rotation.ahead import copy_version, insist_on_newest, ledger_versions, overtake
+from keyturn.rotation.beside import still_beside, with_previous
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.labels import asks, described, details_of, over, wrong_beside
 from keyturn.rotation.missing import missing, remedies
@@ -116,6 +117,7 @@ def converge(
             raise nothing_to_push(keyturn, path)
         if known and known.version > wanted.version:
             insist_on_newest(keyturn, path, [known])
+        wanted = with_previous(keyturn, wanted, [destination])
         text = text_of(wanted, destination)
         marks = marked(keyturn, wanted, destination, text)
         stands, found = compare_by(keyturn, marks, destination)
@@ -134,6 +136,8 @@ def converge(
             if current_version(keyturn, path) != wanted.version:
                 overtaken = wanted.version
                 continue  # what came too late may have left older marks, even where the value is the newer one
+            if not still_beside(keyturn, wanted, [destination]):
+                continue  # the grace of the version before has ended meanwhile
             if not serves:
                 problem = "it serves another value than was written"
                 raise Conflict("read back", destination.label, problem, "See who else writes there")
@@ -168,6 +172,7 @@ def create(keyturn: Keyturn, wanted: HubSecret, destination: Destination, making
 
     Whether ``wanted`` is CURRENT still is for the caller to compare afterwards, which is done once for many copies.
     """
+    wanted = with_previous(keyturn, wanted, [destination])
     text = text_of(wanted, destination)
     check_fits(keyturn, destination, text, wanted)
     marks = marked(keyturn, wanted, destination, text)
@@ -198,6 +203,7 @@ def current_version(keyturn: Keyturn, path: str) -> int:
 
 def compare(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> tuple[Pushed, Copy | None]:
     """Where the destination stands, told by its marks, and what was found there."""
+    wanted = with_previous(keyturn, wanted, [destination])
     return compare_by(keyturn, marks_of(keyturn, wanted, destination), destination)
 
 
@@ -262,7 +268,7 @@ def stripped(keyturn: Keyturn, destination: Destination, digest: str) -> bool:
 def text_of(wanted: HubSecret, destination: Destination) -> Sensitive:
     """What the copy of this version holds. Raises Invalid where that can't be made."""
     try:
-        return destination.shape.render(wanted.fields)
+        return destination.shape.render(wanted.fields, wanted.previous.fields if wanted.previous else None)
     except Unfit as error:
         hint = "Correct the destination in the catalogue, or the secret; nothing was written"
         raise Invalid("make", destination.label, str(error), hint) from None
@@ -279,7 +285,7 @@ def marked(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: 
         wanted.path,
         wanted.version,
         keyturn.fingerprint_of(text),
-        destination.shape.mark,
+        destination.shape.marked(wanted.previous.version if wanted.previous else 0),
         wanted.created_at,
         keyturn.catalogue.id,
         tags=beside.details(destination, keyturn.catalogue.store(destination.store)).names,
@@ -345,7 +351,7 @@ def write(
 def take_over_copy(keyturn: Keyturn, old: str, new: str, destination: Destination) -> Pushed:
     """Let a copy that bears the name ``old`` bear ``new``, and serve its CURRENT; an error is part of the answer."""
     try:
-        wanted = current(keyturn, new)
+        wanted = with_previous(keyturn, current(keyturn, new), [destination])
         text = text_of(wanted, destination)
         marks = marked(keyturn, wanted, destination, text)
         found = keyturn.open_store(destination.store).find(destination.name)

@@ -13,7 +13,7 @@ from keyturn.core.strategies import Change, Cut
 from keyturn.settings.fields import Duration, refused
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools, no_place
 
-IDLE: Final = ("cron", "timezone", "interval", "window", "jitter", "grace", "max_grace")
+IDLE: Final = ("cron", "timezone", "interval", "window", "jitter", "max_grace")
 """The settings of other strategies that say when Keyturn makes the next value, and when it ends the one before."""
 
 
@@ -64,7 +64,7 @@ class ManualSettings(StrategySettings):
     strategy: Literal["manual"]
     """How the secret is replaced."""
     grace: Duration = timedelta(0)
-    """Not used: Keyturn ends no value of this secret."""
+    """How long copies that ask for it give the value before beside a new one. Keyturn ends no value of this secret."""
 
     @model_validator(mode="after")
     def _no_times(self) -> Self:

@@ -21,6 +21,7 @@ from keyturn.core.plan import Action, Item, Plan
 from keyturn.core.stores import Copy, Marks
 from keyturn.core.suggest import advice
 from keyturn.rotation.ahead import ledger_versions, remedy, told
+from keyturn.rotation.beside import left_out, marked_version, with_previous
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.labels import asks, over, wrong_beside
 from keyturn.rotation.missing import missing
@@ -158,8 +159,10 @@ def decided(
     """An item for each; values are read only where marks don't tell that a copy is in step, or for a ``deep`` plan."""
     items: list[Item] = []
     unsure: dict[str, list[Wanted]] = defaultdict(list)
+    beside = versions_beside(keyturn, wanted, secrets)
     for one in wanted:
-        item = by_marks(keyturn, one, secrets.get(one.path), holdings[one.place.store], deep=deep)
+        info, before = secrets.get(one.path), beside.get(one.path, 0)
+        item = by_marks(keyturn, one, info, holdings[one.place.store], before, deep=deep)
         if item is None and unseen and holdings[one.place.store].copy(one.place.name) is None:
             item = item_of(one, Action.CREATE, secrets[one.path].version, None)
         if item is None:
@@ -170,8 +173,37 @@ def decided(
     return [*items, *chain.from_iterable(looked)]
 
 
-def by_marks(keyturn: Keyturn, one: Wanted, info: SecretInfo | None, holdings: Holdings, *, deep: bool) -> Item | None:
-    """What names, versions and marks decide; None where the value has to be seen."""
+def versions_beside(
+    keyturn: Keyturn, wanted: Sequence[Wanted], secrets: Mapping[str, SecretInfo]
+) -> dict[str, int | KeyturnError | None]:
+    """The version before that copies are to give beside CURRENT, of the secrets that have such copies.
+
+    0 for none, None where values have to tell, and what hinders a look.
+    """
+
+    def one(path: str) -> int | KeyturnError | None:
+        try:
+            return marked_version(keyturn, secrets[path])
+        except KeyturnError as error:
+            return error
+
+    paths = sorted({one.path for one in wanted if one.path in secrets and one.place.shape.tells_previous})
+    return dict(zip(paths, side_by_side(one, paths, AT_ONCE), strict=True))
+
+
+def by_marks(
+    keyturn: Keyturn,
+    one: Wanted,
+    info: SecretInfo | None,
+    holdings: Holdings,
+    before: int | KeyturnError | None = 0,
+    *,
+    deep: bool,
+) -> Item | None:
+    """What names, versions and marks decide; None where the value has to be seen.
+
+    ``before`` is the version that a copy gives beside CURRENT, where its shape says so.
+    """
     path, place = one.path, one.place
     version = info.version if info and info.served else 0
     copy = holdings.copy(place.name)
@@ -185,10 +217,14 @@ def by_marks(keyturn: Keyturn, one: Wanted, info: SecretInfo | None, holdings: H
         return without_source(keyturn, one, copy)
     if said := keyturn.catalogue.forbids(path, place.store):
         return replace(item_of(one, Action.BLOCKED, version, copy, said), kind="Invalid")
+    if isinstance(before, KeyturnError) and place.shape.tells_previous:
+        return failing(one, version, before)
     if copy and copy.marks and copy.marks.source == path and copy.intact and ours(keyturn, copy.marks):
         held = copy.marks
         # A mark that somebody has taken off is put back. A deep plan trusts no number: it compares fingerprints.
-        named = held.shape == place.shape.mark and made_of(held, info) and held.fingerprint and not copy.outdated
+        tells = isinstance(before, int) or not place.shape.tells_previous
+        same_shape = tells and held.shape == place.shape.marked(before if isinstance(before, int) else 0)
+        named = same_shape and made_of(held, info) and held.fingerprint and not copy.outdated
         if named and not deep:
             return in_step(keyturn, one, info, copy, holdings)
         if place.update is Update.CREATE_ONLY:
@@ -226,6 +262,7 @@ def by_value(keyturn: Keyturn, same: Sequence[Wanted], holdings: Mapping[str, Ho
     """What is to be done about copies of one secret, with CURRENT's value seen once and forgotten."""
     try:
         secret = keyturn.hub.read(same[0].path)
+        secret = secret and with_previous(keyturn, secret, [one.place for one in same])
     except KeyturnError as error:
         return [failing(one, 0, error) for one in same]
     return [judged(keyturn, one, secret, holdings[one.place.store]) for one in same]
@@ -251,6 +288,7 @@ def compared(keyturn: Keyturn, one: Wanted, secret: HubSecret, copy: Copy | None
     action, why, hands_off = verdict(keyturn, one, copy, marks.fingerprint)
     if action is Action.IN_SYNC and copy:
         return in_step(keyturn, one, secret, copy, holdings, marks.fingerprint)
+    why = why or left_out(keyturn, secret, place)
     if action is not Action.CONFLICT and not hands_off and (said := over(keyturn, place, secret)):
         return replace(item_of(one, Action.BLOCKED, secret.version, copy, said), kind="Invalid")
     wanted = "" if action in (Action.IN_SYNC, Action.CONFLICT) else marks.fingerprint

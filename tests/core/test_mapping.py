@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.core.mapping import WHOLE, Encoding, Escape, Shape, Unfit, flaw
+from keyturn.core.mapping import WHOLE, Encoding, Escape, Shape, flaw
+from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
 from tests.support import ado
 

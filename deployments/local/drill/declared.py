@@ -14,7 +14,6 @@ from keyturn.catalogue import Catalogue
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.models import Secret
 from keyturn.catalogue.stores.base import StoreBase
-from keyturn.core.mapping import Unfit
 from keyturn.core.names import (
     AWS_PARAMETER_STORE,
     AWS_SECRETS_MANAGER,
@@ -23,6 +22,7 @@ from keyturn.core.names import (
     GCP_SECRET_MANAGER,
     KUBERNETES,
 )
+from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
 
 TARGET: Final = "drill-database"

@@ -1,0 +1,96 @@
+"""A copy that gives the version before beside CURRENT: a revocation takes that out, and proves it."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from keyturn.core.errors import Denied
+from keyturn.core.policy import Trigger
+from keyturn.core.sensitive import Sensitive
+from keyturn.revocation import run
+from keyturn.revocation.incident import Mode, Standing
+from keyturn.revocation.proving import faults
+from keyturn.revocation.selecting import fingerprints, whois
+from keyturn.rotation.run import rotate
+from keyturn.rotation.sync import sync
+from tests.revocation.scene import Scene
+from tests.revocation.site import Site
+from tests.support.lab import Lab
+
+
+@pytest.fixture
+def scene(lab: Lab) -> Scene:
+    """A generated value, rotated once: its copy gives both."""
+    secret = lab.generated(grace="1h")
+    place = {"store": "memory", "name": secret.path, "field": ["value", "previous.value"]}
+    made = Scene(Site.of(lab, secret).declaring([place]), [])
+    sync(made.keyturn, made.path)
+    made.note()
+    rotate(made.keyturn, made.path, Trigger.FORCE)
+    made.note()
+    assert served(made) == [made.leaked[1]["value"], made.leaked[0]["value"]]
+    return made
+
+
+def served(scene: Scene) -> list[str]:
+    return list(json.loads(scene.store.read(scene.path).reveal()))
+
+
+def faults_of(scene: Scene, stands: Standing) -> list[str]:
+    """What a proof would say of the copy now."""
+    place, current = scene.keyturn.catalogue.destinations(scene.path)[0], scene.lab.hub.read(scene.path)
+    assert current is not None
+    return list(faults(scene.keyturn, stands.secrets[0], place, fingerprints(scene.keyturn, current)[place.label]))
+
+
+def test_a_revocation_takes_out_both_values_and_every_old_copy_of_them(scene: Scene) -> None:
+    scene.assert_over(scene.revoke())
+    assert served(scene) == [scene.lab.current(scene.site.secret)["value"]]
+
+
+def test_old_copies_of_both_values_that_a_service_keeps_are_found_and_told(scene: Scene) -> None:
+    scene.store.forgets = False
+    left = scene.revoke().secrets[0]
+    assert [said for said in left.remains if "version" in said], left
+    scene.store.forgets = True
+    assert [said for said in faults_of(scene, replace_remains(scene)) if "still gives the old value" in said]
+
+
+def replace_remains(scene: Scene) -> Standing:
+    """The incident without what was told to stay."""
+    stands = run.finish(scene.keyturn, scene.site.incident)
+    return replace(stands, secrets=(replace(stands.secrets[0], remains=()),))
+
+
+def test_nothing_is_proven_while_a_copy_gives_a_leaked_value_beside_the_new_one(scene: Scene) -> None:
+    stands = scene.revoke()
+    assert faults_of(scene, stands) == []
+    found = scene.store.find(scene.path)
+    assert found is not None
+    assert found.marks is not None
+    text = Sensitive(json.dumps([*served(scene), scene.leaked[1]["value"]]))
+    marks = replace(found.marks, fingerprint=scene.keyturn.fingerprint_of(text), shape=f"{found.marks.shape}-2")
+    scene.store.write(scene.path, text, marks, found)
+    assert "it may give the old value beside the new one" in faults_of(scene, stands)[0]
+
+
+def test_a_copy_that_refuses_the_write_keeps_the_incident_open(scene: Scene) -> None:
+    scene.store.refuses = Denied("write", "memory", "not allowed", "Ask")
+    stands = scene.revoke()
+    assert stands.open
+    assert any("serves the old value" in said for said in stands.left)
+    scene.store.refuses = None
+    scene.assert_over()
+
+
+def test_without_a_replacement_the_copy_of_both_is_gone(scene: Scene) -> None:
+    stands = scene.revoke(Mode.REVOKE_ONLY)
+    assert (stands.open, scene.store.find(scene.path)) == (False, None)
+
+
+def test_the_fingerprint_of_a_copy_with_both_is_found(scene: Scene) -> None:
+    digest = scene.keyturn.fingerprint_of(scene.store.read(scene.path))
+    found: Any = whois(scene.keyturn, digest)
+    assert [(match.version, match.place) for match in found] == [(2, f"memory:{scene.path}")]
