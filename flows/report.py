@@ -18,6 +18,7 @@ from keyturn.rotation.rollout import Told
 from keyturn.rotation.run import Outcome
 from keyturn.rotation.sync import Pushed
 from keyturn.sync.apply import Result
+from keyturn.sync.notices import NOTIFY, Notices
 from tasks.workspace import names
 
 Row = dict[str, str | int]
@@ -79,6 +80,20 @@ def sync_rows(planned: Plan, results: Sequence[Result]) -> list[Row]:
             "state": state,
         }
         for _, item, state in rows[:SHOWN]
+    ]
+
+
+def notice_rows(notices: Notices) -> list[Row]:
+    """Whom a sync has told of what somebody wrote; a consumer stands where a copy does."""
+    return [
+        {
+            "secret": one.path,
+            "copy": one.consumer,
+            "action": NOTIFY,
+            "version": one.version,
+            "state": one.error or "acknowledged",
+        }
+        for one in sorted(notices.told, key=lambda one: (not one.error, one.path, one.consumer))[:SHOWN]
     ]
 
 

@@ -1,18 +1,20 @@
-"""Bring every copy to what the hub holds, whether or not anything was rotated."""
+"""Bring every copy to what the hub holds, whether or not anything was rotated, and tell of what somebody wrote."""
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from prefect.logging import get_run_logger
 
 from flows.common import BATCH, begins, in_batches, runbook, workspace
 from flows.progress import Progress
-from flows.report import sync_rows, table
+from flows.report import notice_rows, sync_rows, table
 from keyturn.core.errors import TransientError
 from keyturn.core.plan import Item, Plan
 from keyturn.rotation.context import Keyturn
 from keyturn.sync.apply import Result
+from keyturn.sync.notices import Notices, unheard
 from keyturn.sync.run import by_store, failing, summary, work_of
 from tasks import sync as tasks
 from tasks.step import look
@@ -26,7 +28,8 @@ AT_ONCE = 4
 async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
     """Write what differs, leave what is in step; the secrets that fit ``path``, or all. How many are in which state.
 
-    ``deep`` asks for each copy by itself, and so finds changes that some stores' listings hide.
+    Consumers are told of a version that no rotation tells of, once its copies are in step. ``deep`` asks for each copy
+    by itself, and so finds changes that some stores' listings hide.
     """
     opened = await workspace()
     planned = await look(tasks.make_plan, [path] if path else [], deep)
@@ -37,10 +40,23 @@ async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
     results = await carry_out(opened, planned)
     counts = summary(planned, results)
     await look(tasks.remember, planned, results)
+    notices = await told(planned, results)
     said = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-    await table("sync", sync_rows(planned, results), said)
+    await table("sync", [*notice_rows(notices), *sync_rows(planned, results)], said)
     raise_behind(planned, results)
+    if silent := unheard(notices):
+        raise silent
     return counts
+
+
+async def told(planned: Plan, results: list[Result]) -> Notices:
+    """Whom the run has told, and whom it could not tell."""
+    owing = await look(tasks.owing, planned, results)
+    if not owing.paths:
+        return Notices(errors=owing.errors)
+    begins()
+    notices = await tasks.tell(list(owing.paths))
+    return replace(notices, errors={**owing.errors, **notices.errors})
 
 
 async def carry_out(opened: Keyturn, planned: Plan) -> list[Result]:

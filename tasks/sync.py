@@ -3,8 +3,11 @@
 import threading
 
 from keyturn.core.plan import Item, Plan
+from keyturn.sync import owing as owed
 from keyturn.sync import planning, run
 from keyturn.sync.apply import Result
+from keyturn.sync.notices import Notices, tell_written
+from keyturn.sync.owing import Owing
 from keyturn.sync.run import Executor
 from keyturn.sync.written import Written
 from tasks.step import step
@@ -37,3 +40,15 @@ def apply_batch(items: list[Item], execute: Executor) -> list[Result]:
 def remember(planned: Plan, results: list[Result]) -> None:
     """Keep what the run has learnt of each store."""
     run.remember(keyturn(), planned, results)
+
+
+@step("owing")
+def owing(planned: Plan, results: list[Result]) -> Owing:
+    """Whose consumers are to be told of what somebody wrote, now that every copy serves it."""
+    return owed.owing(keyturn(), planned, results)
+
+
+@step("notify", retries=0)
+def tell(paths: list[str]) -> Notices:
+    """Tell them; who does not acknowledge is part of the answer."""
+    return tell_written(keyturn(), paths)

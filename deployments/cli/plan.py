@@ -100,10 +100,11 @@ def apply(
     file = plan_file(given or [], auto)
     with opened_keyturn(catalogue) as keyturn:
         from deployments.cli.planned import Applied
-        from deployments.cli.progress import carried_out
+        from deployments.cli.progress import carried_out, told_of
 
         planned = made(keyturn, given or [], deep, unseen=True) if file is None else kept(keyturn, file)
-        done = Applied.after(keyturn, planned, carried_out(keyturn, planned))
+        results = carried_out(keyturn, planned)
+        done = Applied.after(keyturn, planned, results, told_of(keyturn, planned, results))
     show(done, as_json)
 
 
@@ -131,6 +132,7 @@ def kept(keyturn: "Keyturn", file: Path) -> "Plan":
 def show(done: "Applied", as_json: bool) -> None:
     """What was done, what failed and what waits, and the exit code that belongs to it."""
     from deployments.cli.planned import APPLIED_COLUMNS
+    from keyturn.sync.notices import unheard
 
     rows: list[tuple[Any, ...]] = list(done.rows())
     if as_json:
@@ -144,3 +146,5 @@ def show(done: "Applied", as_json: bool) -> None:
         name = label if len(done.failing) == 1 else f"{len(done.failing)} of {len(done.planned.items)} copies"
         remedy = "Mend the cause and apply again: only what is behind is done"
         end(TransientError("apply", name, first.error, remedy), FAILED)
+    if silent := unheard(done.notices):
+        end(silent, FAILED)

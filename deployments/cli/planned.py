@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from deployments.cli.output import stamp, when
+from deployments.cli.progress import notice_data, notice_lines
 from keyturn.core.fingerprint import shown
 from keyturn.core.plan import Action, Item, Plan
 from keyturn.rotation.context import Keyturn
 from keyturn.sync import run
 from keyturn.sync.apply import Result
+from keyturn.sync.notices import Notices
 from keyturn.sync.planning import due
 from keyturn.sync.standing import Failing
 
@@ -89,23 +91,24 @@ def summary(planned: Plan) -> str:
 
 @dataclass(frozen=True)
 class Applied:
-    """What came of a plan. ``capped`` are deletions that are due and left to the next run."""
+    """What came of a plan. ``capped`` are deletions that are due and left to the next run, ``notices`` whom it told."""
 
     planned: Plan
     results: tuple[Result, ...]
     failing: dict[str, Failing]
     delayed: tuple[Item, ...]
     capped: tuple[Item, ...]
+    notices: Notices
 
     @staticmethod
-    def after(keyturn: Keyturn, planned: Plan, results: Sequence[Result]) -> "Applied":
+    def after(keyturn: Keyturn, planned: Plan, results: Sequence[Result], notices: Notices) -> "Applied":
         """From what the library tells."""
         done = {(result.store, result.name) for result in results}
         left = [i for i in planned.work if i.action is Action.DELETE and (i.store, i.name) not in done]
         delayed = tuple(item for item in left if not due(item, keyturn.clock()))
         capped = tuple(item for item in left if item not in delayed)
         ordered = sorted(results, key=lambda result: (bool(result.error), result.path, result.label))
-        return Applied(planned, tuple(ordered), run.failing(planned, results), delayed, capped)
+        return Applied(planned, tuple(ordered), run.failing(planned, results), delayed, capped, notices)
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """For people: what was done, then what failed."""
@@ -120,7 +123,8 @@ class Applied:
         counts = Counter("failed" if result.error else result.state for result in self.results)
         done = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "nothing was to be done"
         behind = [f"{label} of {one.path}: {one.error}" for label, one in self.failing.items()]
-        return [done, *(behind if len(behind) > 1 else []), *self.waiting(), *self.planned.remarks]
+        told = notice_lines(self.notices)
+        return [done, *(behind if len(behind) > 1 else []), *told, *self.waiting(), *self.planned.remarks]
 
     def waiting(self) -> Iterator[str]:
         """Deletions that are not done yet, and when they are."""
@@ -143,4 +147,5 @@ class Applied:
                 {"secret": i.path, "store": i.store, "name": i.name, "due": i.due or None, "by": by}
                 for i, by in waiting
             ],
+            "notices": notice_data(self.notices),
         }

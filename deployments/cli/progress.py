@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from deployments.cli.output import note, span
 from keyturn.core.plan import Plan
@@ -12,8 +13,14 @@ from keyturn.rotation.context import Keyturn
 from keyturn.sync import run
 from keyturn.sync.apply import Result
 
+if TYPE_CHECKING:
+    from keyturn.sync.notices import Notices
+
 EVERY: Final = 5.0
 """Seconds between two lines."""
+
+SHOWN: Final = 20
+"""So many consumers that were told are named."""
 
 
 class Progress:
@@ -43,6 +50,31 @@ class Progress:
         left = timedelta(seconds=took / self._done * (self._total - self._done))
         failed = f", {self._failed} failed" if self._failed else ""
         return f"  {self._done} of {self._total} copies{failed}; done in about {span(left)} at this pace"
+
+
+def told_of(keyturn: Keyturn, planned: Plan, results: Sequence[Result]) -> "Notices":
+    """Tell consumers of what somebody wrote, now that every copy serves it; whom, and who could not be told."""
+    from keyturn.sync.notices import Notices, tell_written
+    from keyturn.sync.owing import owing
+
+    owed = owing(keyturn, planned, results)
+    told = tell_written(keyturn, owed.paths) if owed.paths else Notices()
+    return replace(told, errors={**owed.errors, **told.errors})
+
+
+def notice_lines(notices: "Notices") -> list[str]:
+    """Who has heard of which version, for people."""
+    well = [one for one in notices.told if not one.error]
+    lines = [f"told {one.consumer} of version {one.version} of {one.path}" for one in well[:SHOWN]]
+    return lines + ([f"told {len(well) - SHOWN} more"] if len(well) > SHOWN else [])
+
+
+def notice_data(notices: "Notices") -> list[dict[str, Any]]:
+    """The same for scripts."""
+    return [
+        {"secret": o.path, "consumer": o.consumer, "version": o.version, "error": o.error, "kind": o.kind}
+        for o in notices.told
+    ]
 
 
 def carried_out(keyturn: Keyturn, planned: Plan) -> list[Result]:

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from deployments.cli.failures import BEHIND, FAILED, HELD
+from deployments.cli.progress import notice_data, notice_lines
 from deployments.cli.standing import copy_data
 from deployments.cli.watch import Run
 from keyturn.core.errors import KeyturnError, Locked, TransientError
@@ -16,6 +17,7 @@ from keyturn.rotation.rollout import Told
 from keyturn.rotation.run import Outcome, State
 from keyturn.rotation.sync import CopyState, Pushed
 from keyturn.sync.apply import Result
+from keyturn.sync.notices import NOTIFY, Notices, Notified, unheard
 from keyturn.sync.run import failing, summary
 
 BEFORE_PROMOTION: Final = ("make way", "stage", "install", "verify", "promote")
@@ -127,23 +129,26 @@ class Place:
 
 @dataclass(frozen=True)
 class Copies:
-    """The copies that a sync had something to do with; ``counts`` are of all, by state."""
+    """The copies that a sync had something to do with; ``counts`` are of all, by state, ``notices`` whom it told."""
 
     places: tuple[Place, ...]
     counts: dict[str, int]
     run: Run | None = None
+    notices: Notices = field(default_factory=Notices)
 
     @staticmethod
     def of(run: Run) -> "Copies":
         """What a run of sync did. Raises the error that it ended with, where that left no table."""
-        places = tuple(Place.of(row) for row in run.rows)
-        if not run.completed and not any(place.error for place in places):
+        places = tuple(Place.of(row) for row in run.rows if row["action"] != NOTIFY)
+        told = tuple(notified(row) for row in run.rows if row["action"] == NOTIFY)
+        failed = [place.error for place in places] + [one.error for one in told]
+        if not run.completed and not any(failed):
             raise run.error("sync", "the copies")
         counts = {state: int(count) for count, state in re.findall(r"(\d+) ([^,]+)", run.description)}
-        return Copies(places, counts, run)
+        return Copies(places, counts, run, Notices(told))
 
     @staticmethod
-    def after(planned: Plan, results: Sequence[Result]) -> "Copies":
+    def after(planned: Plan, results: Sequence[Result], notices: Notices) -> "Copies":
         """What came of a plan that was carried out here."""
         done = {(result.store, result.name): result for result in results}
         broken = failing(planned, results)
@@ -154,7 +159,7 @@ class Copies:
                 state = str(CopyState.FAILED) if behind else result.state if result else item.why or str(item.action)
                 said = (behind.error, behind.kind) if behind else ("", "")
                 places.append(Place(item.path, item.store, item.name, str(item.action), state, *said))
-        return Copies(tuple(places), summary(planned, results))
+        return Copies(tuple(places), summary(planned, results), notices=notices)
 
     def rows(self) -> Iterable[tuple[object, ...]]:
         """For people."""
@@ -167,13 +172,15 @@ class Copies:
     def to_data(self) -> dict[str, Any]:
         """For scripts."""
         copies = [vars(place) for place in self.places]
-        return {"copies": copies, "counts": self.counts, "run": self.run.to_data() if self.run else None}
+        run = self.run.to_data() if self.run else None
+        return {"copies": copies, "counts": self.counts, "notices": notice_data(self.notices), "run": run}
 
     def failure(self) -> tuple[KeyturnError, int] | None:
-        """The error to end with where a copy is behind, and its exit code."""
+        """The error to end with where a copy is behind or a consumer silent, and its exit code."""
         behind = self.behind()
         if not behind:
-            return None
+            silent = unheard(self.notices)
+            return (silent, BEHIND) if silent else None
         remedy = "All the others are in step. Mend the cause; the next sync heals only these"
         problem = "not in step" if len(behind) > 1 else behind[0]
         total = max(sum(self.counts.values()), len(self.places))
@@ -183,11 +190,17 @@ class Copies:
         """What the table has no place for."""
         behind = self.behind()
         said = [self.summary()] if self.places and self.counts else []
-        return [*said, *(behind if len(behind) > 1 else [])]
+        return [*said, *(behind if len(behind) > 1 else []), *notice_lines(self.notices)]
 
     def behind(self) -> list[str]:
         """Each copy that is not in step, and why."""
         return [f"{place.label} of {place.secret}: {place.error}" for place in self.places if place.error]
+
+
+def notified(row: dict[str, Any]) -> Notified:
+    """A consumer, as a run's table tells it."""
+    error = "" if row["state"] == "acknowledged" else row["state"]
+    return Notified(row["secret"], row["copy"], int(row["version"]), error)
 
 
 # --- old credentials

@@ -176,7 +176,7 @@ def sync(
 def sync_here(path: str | None, deep: bool, catalogue: Path | None) -> "Copies":
     """Every copy, or those of the secrets that fit, from this process."""
     with opened_keyturn(catalogue) as keyturn:
-        from deployments.cli.progress import carried_out
+        from deployments.cli.progress import carried_out, told_of
         from deployments.cli.reports import Copies
         from keyturn.sync.planning import plan
 
@@ -184,7 +184,8 @@ def sync_here(path: str | None, deep: bool, catalogue: Path | None) -> "Copies":
         planned = plan(keyturn, [path] if path else [], deep=deep, unseen=True)
         for remark in planned.remarks:
             note(remark)
-        return Copies.after(planned, carried_out(keyturn, planned))
+        results = carried_out(keyturn, planned)
+        return Copies.after(planned, results, told_of(keyturn, planned, results))
 
 
 def retire(

@@ -163,6 +163,7 @@ def show_standings(told: Told) -> None:
     for path, copy in listed + [(other.item.path, other) for other in told.others[:SHOWN]]:
         since = f" (since {when(copy.since)} UTC)" if copy.since else ""
         note(f"{copy.item.label} of {path}: {copy.error or copy.state}{since}")
+    note_silent(told.secrets)
     if len(told.others) > SHOWN:
         note(f"and {len(told.others) - SHOWN} more copies of secrets that only patterns push: see `keyturn plan`")
     note_undeclared(told.undeclared)
@@ -170,6 +171,16 @@ def show_standings(told: Told) -> None:
         note(remark)
     if told.counts:
         note(f"copies: {', '.join(f'{count} {action}' for action, count in told.counts.items())}")
+
+
+def note_silent(secrets: Sequence["Standing"]) -> None:
+    """Why consumers have not heard of what somebody wrote, on stderr."""
+    listed = [(secret.path, one) for secret in secrets for one in secret.consumers if one.silence]
+    for path, one in listed[:SHOWN]:
+        since = f" (since {when(one.since)} UTC)" if one.since else ""
+        note(f"{one.consumer} of {path}: {one.silence.error if one.silence else ''}{since}")
+    if len(listed) > SHOWN:
+        note(f"and {len(listed) - SHOWN} more consumers")
 
 
 def note_undeclared(undeclared: Sequence["Undeclared"]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
+from deployments.cli.hearing import Hearing, Hearings
 from deployments.cli.logins import login_data, login_lines
 from deployments.cli.output import span, stamp, when
 from deployments.cli.places import Place, Places
@@ -43,7 +44,7 @@ class Standing:
     """The incident that has ended its credential, until a new one is in force."""
     grace_over: datetime | None = None
     copies: tuple[Place, ...] = ()
-    consumers: tuple[tuple[str, bool | None], ...] = ()
+    consumers: tuple[Hearing, ...] = ()
     login: LoginCheck | None = None
     """What came of the last try whether CURRENT logs in; None where it was not tried yet."""
     error: str = ""
@@ -58,7 +59,7 @@ class Standing:
     def row(self) -> tuple[str, str, str, str]:
         """For people."""
         copies = "\n".join(line for copy in self.copies for line in copy.lines())
-        consumers = "\n".join(f"{name} {ANSWERS[answer]}" for name, answer in self.consumers)
+        consumers = "\n".join(line for one in self.consumers for line in one.lines())
         return self.path, "\n".join(self.lines()), copies or "-", consumers or "-"
 
     def lines(self) -> list[str]:
@@ -107,20 +108,18 @@ class Standing:
             "rotation": rotation_data(self.rotation) if self.rotation else None,
             "ended_by": self.ended_by,
             "destinations": [copy.to_data() for copy in self.copies],
-            "consumers": [{"consumer": name, "acknowledged": answer} for name, answer in self.consumers],
+            "consumers": [one.to_data() for one in self.consumers],
             "login": login_data(self.login, self.now),
             "error": self.error,
             "missing": self.missing,
         }
 
 
-ANSWERS: Final = {True: "told", False: "silent", None: "not told yet"}
-
-
 def standings(keyturn: Keyturn, places: Callable[[Keyturn], Places]) -> tuple[list[Standing], Places]:
     """Every secret of the catalogue, looked at side by side, and every copy. Raises where no secret could be told."""
+    hearings = Hearings.load(keyturn)
     with listed(keyturn, len(keyturn.catalogue.secrets)) as listing:
-        found = of_each(sorted(keyturn.catalogue.secrets), lambda path: standing(keyturn, path, listing))
+        found = of_each(sorted(keyturn.catalogue.secrets), lambda path: standing(keyturn, path, listing, hearings))
     now, copies, logins = keyturn.clock(), places(keyturn), load_checks(keyturn, found)
     told = [
         Standing(path, now, error=str(one)) if isinstance(one, KeyturnError) else one for path, one in found.items()
@@ -145,9 +144,9 @@ def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | Key
     return dict(zip(paths, found, strict=True))
 
 
-def standing(keyturn: Keyturn, path: str, listing: Listing | None = None) -> Standing:
+def standing(keyturn: Keyturn, path: str, listing: Listing | None, hearings: Hearings) -> Standing:
     """One secret without its copies, told without reading its value."""
-    secret, stands = keyturn.secret(path), look_up(keyturn, path, listing)
+    stands = look_up(keyturn, path, listing)
     record, known = stands.record, facts(keyturn, path, Trigger.SCHEDULE, stands)
     heard = listing.acknowledged(path, record) if listing else acknowledged(record)
     over = grace_over(keyturn, path, record.retiring) if record.retiring else None
@@ -162,7 +161,7 @@ def standing(keyturn: Keyturn, path: str, listing: Listing | None = None) -> Sta
         record.rotation,
         record.frozen,
         by_this_clock(keyturn, over) if over else None,
-        consumers=tuple((name, None if heard is None else name in heard) for name in secret.consumers),
+        consumers=hearings.of(keyturn, path, stands.info, record, heard),
         missing=missing(stands.info, record),
     )
 

@@ -50,9 +50,13 @@ class Notice:
         return Notice(_text(said, "event"), _text(said, "secret_path"), _version(said), _instant(said))
 
 
-def message_id(path: str, version: int, event: str) -> str:
-    """The id of the one message about this event, whichever run sends it and however often (RFC 9562, UUID 5)."""
-    return f"msg_{uuid.uuid5(_IDS, json.dumps([event, path, version])).hex}"
+def message_id(path: str, version: int, event: str, made_at: datetime | None = None) -> str:
+    """The id of the one message about this event, whichever run sends it and however often (RFC 9562, UUID 5).
+
+    ``made_at`` tells apart versions of one number, where a secret was removed and is counted from 1 again.
+    """
+    about = [event, path, version, *([made_at.astimezone(UTC).isoformat()] if made_at else [])]
+    return f"msg_{uuid.uuid5(_IDS, json.dumps(about)).hex}"
 
 
 def _text(said: dict[str, Any], name: str) -> str:

@@ -4,12 +4,13 @@ import hashlib
 import hmac
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
 from keyturn.core.errors import Invalid
+from keyturn.core.hub import Survey
 from keyturn.core.sensitive import Sensitive
 
 FORMAT: Final = 1
@@ -72,11 +73,20 @@ class Item:
 
 
 @dataclass(frozen=True)
+class HubListing:
+    """What the hub told without values: of which secrets, and the time by its own clock before it was asked."""
+
+    at: datetime
+    secrets: Survey
+
+
+@dataclass(frozen=True)
 class Plan:
     """Every copy of the chosen secrets. ``paths`` are the patterns that chose them; none for all of them.
 
     One that is ``deep`` has asked for each copy by itself, and so has found what listings hide. ``remarks`` are what
-    a person should know besides: what could not be compared, and stores that were left with copies in them.
+    a person should know besides: what could not be compared, and stores that were left with copies in them. ``listing``
+    is what it was made of; None for one that comes out of a file.
     """
 
     made_at: datetime
@@ -84,6 +94,7 @@ class Plan:
     items: tuple[Item, ...]
     deep: bool = False
     remarks: tuple[str, ...] = ()
+    listing: HubListing | None = field(default=None, compare=False, repr=False)
 
     @property
     def work(self) -> tuple[Item, ...]:

@@ -163,14 +163,16 @@ class CatalogueSender:
         self._hub = hub
         self._senders = Kept(lambda scheme: _webhook_sender(allow_http=scheme == "http"))
 
-    def deliver(self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED) -> None:
+    def deliver(
+        self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED, *, made: bool = False
+    ) -> None:
         """Tell ``consumer``; returns once it has acknowledged. Raises the last error of several tries."""
         settings = self._catalogue.consumer(consumer)
         self._sender(settings.url).deliver_with_retries(
             settings.url,
             self._signing_key(consumer, settings.signing_key),
             Notice(event, path, version, at),
-            message_id=message_id(path, version, event),
+            message_id=message_id(path, version, event, at if made else None),
             timeout=settings.timeout.total_seconds(),
             name=consumer,
             attempts=ATTEMPTS,

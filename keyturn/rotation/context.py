@@ -75,10 +75,13 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T], at_once: int | None
 class Sender(Protocol):
     """Delivers notices to consumers."""
 
-    def deliver(self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED) -> None:
+    def deliver(
+        self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED, *, made: bool = False
+    ) -> None:
         """Tell ``consumer`` that ``path`` is at ``version`` since ``at``; returns once it has acknowledged.
 
-        Tries several times under one message id and raises the last error.
+        Tries several times under one message id and raises the last error. ``made`` says that ``at`` is when the hub
+        made the version, which is part of the id then.
         """
 
     def check_health(self, consumer: str) -> None:

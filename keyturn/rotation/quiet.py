@@ -11,6 +11,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -34,7 +35,16 @@ AT_ONCE: Final = 8
 FEW: Final = 16
 """So many secrets are looked at one by one: the listings tell of all that the hub has."""
 
-Kept = tuple[int, str, tuple[str, ...] | None]
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """Who acknowledged the last rotation, and which version it has put in force."""
+
+    version: int
+    consumers: tuple[str, ...]
+
+
+Kept = tuple[int, str, Acknowledged | None]
 """A record's version, when it was written, and who acknowledged the last rotation; None where there was none."""
 
 
@@ -99,7 +109,7 @@ class Listing:
             self._now[path] = (*_stamp(newest), acknowledged(record))
         return record
 
-    def acknowledged(self, path: str, record: Record) -> tuple[str, ...] | None:
+    def acknowledged(self, path: str, record: Record) -> Acknowledged | None:
         """Who acknowledged the last rotation of a secret whose record was loaded here; None where there was none."""
         kept = self._now.get(path)
         return kept[2] if kept else acknowledged(record)
@@ -115,7 +125,8 @@ class Listing:
         hub, place = self._keyturn.hub, f"{QUIET}/{part}"
         try:
             state = hub.read_state(place)
-            told = {"of": self._days[part], "quiet": json.dumps(kept, separators=(",", ":"))}
+            plain = {path: _plain(one) for path, one in kept.items()}
+            told = {"of": self._days[part], "quiet": json.dumps(plain, separators=(",", ":"))}
             hub.write_state(place, told, cas=state.version if state else 0)
         except KeyturnError:
             return
@@ -140,19 +151,28 @@ def quiet(record: Record) -> bool:
     return record.rotation is None and not record.frozen and record.rest is None and not record.refusals
 
 
-def acknowledged(record: Record) -> tuple[str, ...] | None:
+def acknowledged(record: Record) -> Acknowledged | None:
     """Who acknowledged the rotation that is retiring, or the last one that was retired; None where there is none."""
     promoted = record.retiring or next((past for past in reversed(record.history) if past.stage is Stage.RETIRED), None)
-    return promoted.acknowledged if promoted else None
+    return Acknowledged(promoted.version or 0, promoted.acknowledged) if promoted else None
 
 
 def _stamp(newest: VersionInfo) -> tuple[int, str]:
     return newest.version, newest.created_at.isoformat()
 
 
+def _plain(kept: Kept) -> list[Any]:
+    version, written, heard = kept
+    return [version, written, [heard.version, *heard.consumers] if heard else None]
+
+
 def _kept(told: Any) -> Kept:
+    """The reverse. Raises ValueError, TypeError for what it can't be, as where an older release has kept it."""
     version, written, heard = told
-    return int(version), str(written), None if heard is None else tuple(map(str, heard))
+    if heard is None:
+        return int(version), str(written), None
+    of, *consumers = heard
+    return int(version), str(written), Acknowledged(int(of), tuple(map(str, consumers)))
 
 
 def _parted(kept: Mapping[str, Kept]) -> dict[int, dict[str, Kept]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from keyturn.catalogue.models import Secret
 from keyturn.core.errors import Conflict, KeyturnError
@@ -101,13 +102,24 @@ def notify(keyturn: Keyturn, path: str, rotation: Rotation, consumer: str) -> To
         return Told(consumer)
     if rotation.version is None or rotation.promoted_at is None:
         return Told(consumer, "the rotation is not promoted yet")
+    error = deliver(keyturn, consumer, path, rotation.version, rotation.fingerprint, rotation.promoted_at)
+    return Told(consumer, str(error) if error else "")
+
+
+def deliver(
+    keyturn: Keyturn, consumer: str, path: str, version: int, fingerprint: str, at: datetime, *, made: bool = False
+) -> KeyturnError | None:
+    """Tell one consumer of a version, written down; what came of it instead of its acknowledgement is the answer.
+
+    See :class:`keyturn.rotation.context.Sender`.
+    """
     try:
         with recorded(keyturn, "notify", path, place=consumer, changes=False) as doing:
-            doing.version, doing.fingerprint = rotation.version, rotation.fingerprint
-            keyturn.sender.deliver(consumer, path, rotation.version, rotation.promoted_at)
+            doing.version, doing.fingerprint = version, fingerprint
+            keyturn.sender.deliver(consumer, path, version, at, made=made)
     except KeyturnError as error:
-        return Told(consumer, str(error))
-    return Told(consumer)
+        return error
+    return None
 
 
 def acknowledge(keyturn: Keyturn, path: str, token: str, consumers: Iterable[str], in_step: bool = False) -> None:

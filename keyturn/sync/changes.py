@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from keyturn.core.audit_lines import AuditMount, entry
 from keyturn.core.errors import KeyturnError
+from keyturn.core.heard import made_at
 from keyturn.core.hub import Hub, SecretInfo, survey
 
 EVERYTHING: Final = "**"
@@ -76,7 +77,7 @@ class Polling:
     def __init__(self, hub: Callable[[], Hub], pause: float = 5.0) -> None:
         self.pause = pause
         self._hub = hub
-        self._known: dict[str, tuple[int, bool]] | None = None
+        self._known: dict[str, tuple[int, str, bool]] | None = None
 
     def look(self) -> Seen:
         """Every secret whose version, or whether that can be read, differs from the last look; those gone too."""
@@ -96,9 +97,9 @@ class Polling:
         """Nothing is open."""
 
 
-def standing(info: SecretInfo) -> tuple[int, bool]:
-    """The newest version, and whether it can be read."""
-    return info.version, bool(info.versions) and info.versions[-1].readable
+def standing(info: SecretInfo) -> tuple[int, str, bool]:
+    """The newest version, when it was made, since numbers are used again, and whether it can be read."""
+    return info.version, made_at(info), info.served
 
 
 def lines_of(text: bytes) -> Iterator[bytes]:

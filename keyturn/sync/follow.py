@@ -1,23 +1,28 @@
-"""Following the hub: a change reaches its copies within seconds, between two runs of the scheduled sync.
+"""Following the hub: a change reaches its copies, and then its consumers, within seconds, between two scheduled syncs.
 
 The work is done in this process and not by a Prefect run: a run takes seconds to begin, and needs a server and a
 worker that are up. Nothing depends on it: what fails here for long is left to the schedule, which heals all.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
+from keyturn.catalogue import Catalogue
 from keyturn.core import errors
-from keyturn.core.errors import Invalid, KeyturnError, TransientError
+from keyturn.core.errors import Invalid, KeyturnError, TransientError, unexpected
+from keyturn.core.plan import Plan
 from keyturn.core.record import OPEN
 from keyturn.rotation.context import Keyturn, alive
 from keyturn.rotation.records import load
 from keyturn.rotation.sync import CopyState
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.changes import EVERYTHING, MONOTONIC, Clock, Source
+from keyturn.sync.notices import Notices, tell_written
+from keyturn.sync.owing import Owing, owing
 from keyturn.sync.planning import plan
 from keyturn.sync.run import carry_out, failing, here
 from keyturn.sync.standing import Failing
@@ -28,6 +33,9 @@ GATHER: Final = 0.5
 TICK: Final = 0.1
 AT_ONCE: Final = 4
 """Batches at work at once, so that a store that hangs does not hold up what changes after it."""
+
+TELLERS: Final = 8
+"""Batches whose consumers are told at once: one that does not answer may take a minute, and holds up no copy."""
 
 TRIES: Final = 8
 """How often a change is tried, over about two minutes, before it is left to the schedule."""
@@ -57,25 +65,29 @@ class Outcome:
     """What became of a batch, in names only.
 
     ``failing`` are copies by their labels, ``held`` secrets whose rotation is at work; ``error`` ended all of it.
+    ``owing`` says whose consumers are to be told now.
     """
 
     results: tuple[Result, ...] = ()
     failing: dict[str, Failing] = field(default_factory=dict)
     held: frozenset[str] = frozenset()
     error: KeyturnError | None = None
+    owing: Owing = field(default_factory=Owing)
 
     def broken(self, batch: Iterable[str]) -> dict[str, str]:
         """The secrets that are not in step everywhere, and the class of the error; of several, one that passes."""
         if self.error:
             return dict.fromkeys(batch, type(self.error).__name__)
         ordered = sorted(self.failing.values(), key=lambda one: transient(one.kind))
-        return {one.path: one.kind for one in ordered}
+        unknown = {path: type(error).__name__ for path, error in self.owing.errors.items()}
+        return unknown | {one.path: one.kind for one in ordered}
 
 
 @dataclass
 class Follower:
-    """Carries what a source tells of to the stores. ``say`` is given one line at a time, from one thread.
+    """Carries what a source tells of to the stores, and then to the consumers.
 
+    ``say`` is given one line at a time, from one thread.
     ``keyturn`` is asked before each batch, so that a catalogue that has changed is seen; ``beat`` is called after
     every look that succeeded.
     """
@@ -87,6 +99,7 @@ class Follower:
     clock: Clock = MONOTONIC
     _waiting: dict[str, Waiting] = field(default_factory=dict)
     _at_work: dict["Future[Outcome]", dict[str, Waiting]] = field(default_factory=dict)
+    _telling: dict["Future[Notices]", dict[str, Waiting]] = field(default_factory=dict)
     _look_at: float = float("-inf")
     _trouble: str = ""
     _failed_looks: int = 0
@@ -95,13 +108,13 @@ class Follower:
 
     def run(self, stop: threading.Event) -> None:
         """Follow until ``stop`` is set; what is at work then is finished, what waits is remembered by the source."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool, ThreadPoolExecutor(TELLERS) as tellers:
             while not stop.is_set():
                 self._look()
-                self._collect()
+                self._collect(tellers)
                 self._begin(pool)
                 stop.wait(TICK)
-        self._collect()
+        self._collect(None)
         self._end()
 
     def _end(self) -> None:
@@ -112,7 +125,8 @@ class Follower:
         self.source.close()
 
     def _pending(self) -> set[str]:
-        return self._waiting.keys() | {path for batch in self._at_work.values() for path in batch}
+        batches = (*self._at_work.values(), *self._telling.values())
+        return self._waiting.keys() | {path for batch in batches for path in batch}
 
     def _look(self) -> None:
         """See what has changed, where it is time to."""
@@ -159,7 +173,7 @@ class Follower:
             self._tell_unreadable_at = self._unreadable * 10
 
     def _note(self, paths: Iterable[str]) -> None:
-        """Let changes wait for those that come right after them; those without destinations are nobody's business."""
+        """Let changes wait for those that come right after them; what nobody is to have is nobody's business."""
         wanted = self._wanted(paths)
         if not wanted:
             return
@@ -172,8 +186,8 @@ class Follower:
 
     def _wanted(self, paths: Iterable[str]) -> list[str]:
         listed = list(paths)
-        destinations = self.keyturn().catalogue.destinations if listed else None
-        return [path for path in listed if path == EVERYTHING or (destinations and destinations(path))]
+        catalogue = self.keyturn().catalogue if listed else None
+        return [path for path in listed if path == EVERYTHING or (catalogue and concerns(catalogue, path))]
 
     def _begin(self, pool: ThreadPoolExecutor) -> None:
         """Start on what has waited long enough and is not at work."""
@@ -185,17 +199,55 @@ class Follower:
                 patient = frozenset(path for path, one in batch.items() if now - one.since < PATIENCE)
                 self._at_work[pool.submit(bring, self.keyturn(), sorted(batch), patient)] = batch
 
-    def _collect(self) -> None:
+    def _collect(self, tellers: Executor | None) -> None:
+        """What is done; consumers are told next, or once this begins anew where there are no ``tellers`` any more."""
         for done in [future for future in self._at_work if future.done()]:
-            self._settle(self._at_work.pop(done), done.result())
+            batch, outcome = self._at_work.pop(done), done.result()
+            self._settle(batch, outcome)
+            if outcome.owing.paths:
+                self._tell(tellers, {path: batch.get(path) or self._fresh() for path in outcome.owing.paths})
+        for told in [future for future in self._telling if future.done()]:
+            self._hear(self._telling.pop(told), told.result())
+
+    def _fresh(self) -> Waiting:
+        return Waiting(self.clock(), self.clock())
 
     def _settle(self, batch: dict[str, Waiting], outcome: Outcome) -> None:
         """Say what became of a batch, and let wait again what is worth it."""
-        now = self.clock()
         for path in outcome.held:
-            self._wait_again(path, Waiting(batch[path].since, now + RECHECK, batch[path].tries))
+            self._recheck(path, batch[path])
+        for path in outcome.owing.held:
+            self._recheck(path, batch.get(path) or self._fresh(), patience=PATIENCE)
         fates = {path: self._fate(path, batch.get(path), kind) for path, kind in outcome.broken(batch).items()}
         for line in told(outcome, fates):
+            self.say(line)
+
+    def _recheck(self, path: str, one: Waiting, patience: float = float("inf")) -> None:
+        """Look again in a moment, unless it has waited for too long: then it is left to the schedule."""
+        now = self.clock()
+        if now - one.since < patience:
+            self._wait_again(path, Waiting(one.since, now + RECHECK, one.tries))
+
+    def _tell(self, tellers: Executor | None, batch: dict[str, Waiting]) -> None:
+        if tellers is None:
+            return self._waiting.update({path: self._waiting.get(path, one) for path, one in batch.items()})
+        self._telling[tellers.submit(tell, self.keyturn(), sorted(batch))] = batch
+        return None
+
+    def _hear(self, batch: dict[str, Waiting], notices: Notices) -> None:
+        """Say whom a batch has reached, and let wait again what is worth it."""
+        for path in notices.held:
+            self._recheck(path, batch[path], patience=PATIENCE)
+        for path, seconds in notices.later.items():
+            until = self.clock() + seconds
+            self._wait_again(path, Waiting(until, until))
+        kinds = {path: type(error).__name__ for path, error in notices.errors.items()}
+        silent = sorted((one for one in notices.told if one.error), key=lambda one: transient(one.kind))
+        fates = {
+            path: self._fate(path, batch.get(path), kind)
+            for path, kind in (kinds | {one.path: one.kind for one in silent}).items()
+        }
+        for line in heard(notices, fates):
             self.say(line)
 
     def _fate(self, path: str, failed: Waiting | None, kind: str) -> str:
@@ -223,12 +275,35 @@ def bring(keyturn: Keyturn, paths: list[str], patient: frozenset[str]) -> Outcom
             return Outcome(held=held)
         planned = plan(keyturn, () if EVERYTHING in rest else rest, unseen=True)
         results = carry_out(keyturn, planned, here(Applier(keyturn)))
-        return Outcome(tuple(results), failing(planned, results), held)
+        return Outcome(tuple(results), failing(planned, results), held, owing=owed(keyturn, planned, results))
     except KeyturnError as error:
         return Outcome(error=error)
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
         problem, hint = f"unexpected {type(error).__name__}", "Please report it to Keyturn's maintainers"
         return Outcome(error=Invalid("sync", f"{len(paths)} secrets", problem, hint))
+
+
+def owed(keyturn: Keyturn, planned: Plan, results: list[Result]) -> Owing:
+    """Whose consumers are to be told of what is in step now; why that can't be told is part of the answer."""
+    try:
+        return owing(keyturn, planned, results)
+    except KeyturnError as error:
+        return Owing(errors=dict.fromkeys(planned.paths or (EVERYTHING,), error))
+
+
+def tell(keyturn: Keyturn, paths: list[str]) -> Notices:
+    """Tell the consumers of these secrets; an error is part of the answer."""
+    try:
+        return tell_written(keyturn, paths)
+    except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
+        known = error if isinstance(error, KeyturnError) else unexpected(error)
+        return Notices(errors=dict.fromkeys(paths, known))
+
+
+def concerns(catalogue: Catalogue, path: str) -> bool:
+    """Whether a change of the secret is to reach anything: a copy, or a consumer."""
+    declared = catalogue.secrets.get(path)
+    return bool(declared.consumers if declared else ()) or bool(catalogue.destinations(path))
 
 
 def rotating(keyturn: Keyturn, path: str) -> bool:
@@ -253,7 +328,26 @@ def told(outcome: Outcome, fates: dict[str, str]) -> list[str]:
     failed = [f"error: {one_line(one.error)} ({one.path}: {fates[one.path]})" for one in outcome.failing.values()]
     more = [f"error: {len(failed) - SHOWN} more copies are not in step"] if len(failed) > SHOWN else []
     whole = [f"error: {one_line(str(outcome.error))} ({named(fates)})"] if outcome.error else []
-    return lines + failed[:SHOWN] + more + whole
+    return lines + failed[:SHOWN] + more + whole + hindered(outcome.owing.errors, fates)
+
+
+def heard(notices: Notices, fates: dict[str, str]) -> list[str]:
+    """Whom a batch has reached, a line for each; of many who do not answer the first."""
+    lines = [f"{one.path}: told {one.consumer} of version {one.version}" for one in notices.told if not one.error]
+    silent = [one for one in notices.told if one.error]
+    said = [f"error: {one_line(one.error)} ({one.path}: {fates[one.path]})" for one in silent]
+    more = [f"error: {len(said) - SHOWN} more consumers have not acknowledged"] if len(said) > SHOWN else []
+    return lines + said[:SHOWN] + more + hindered(notices.errors, fates)
+
+
+def hindered(errors: Mapping[str, KeyturnError], fates: dict[str, str]) -> list[str]:
+    """Why the consumers of some secrets could not be told: one line for each reason."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for path, error in errors.items():
+        reasons[one_line(str(error))].append(path)
+    return [
+        f"error: {why} ({named({path: fates[path] for path in paths})})" for why, paths in list(reasons.items())[:SHOWN]
+    ]
 
 
 def named(fates: dict[str, str]) -> str:

@@ -17,7 +17,7 @@ from keyturn.core.hub import HubSecret, SecretInfo, Survey
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.mounts import DEFAULT
 from keyturn.core.names import Limits
-from keyturn.core.plan import Action, Item, Plan
+from keyturn.core.plan import Action, HubListing, Item, Plan
 from keyturn.core.stores import Copy, Marks
 from keyturn.core.suggest import advice
 from keyturn.rotation.ahead import ledger_versions, remedy, told
@@ -51,7 +51,7 @@ def plan(keyturn: Keyturn, patterns: Sequence[str] = (), *, deep: bool = False, 
     that are carried out at once: what new copies will hold is not looked at, so they have no fingerprint yet, and
     what hinders them shows when they are made.
     """
-    paths = chosen(keyturn, patterns)
+    paths, asked_at = chosen(keyturn, patterns), keyturn.hub_now()
     secrets = observe.hub_secrets(keyturn, paths)
     wanted = list(wants(keyturn, paths if paths is not None else known(keyturn, secrets)))
     by_store: dict[str, list[Destination]] = defaultdict(list)
@@ -73,7 +73,8 @@ def plan(keyturn: Keyturn, patterns: Sequence[str] = (), *, deep: bool = False, 
         items += [one for one in left if not secrets.error(one.path)]  # unreadable is not undeclared
     ordered = tuple(sorted(items, key=lambda item: (item.path, item.label)))
     remarks = (*unread(secrets), *remarked(keyturn, ledger.error, whole=paths is None))
-    return Plan(keyturn.clock(), tuple(patterns), ordered, deep, remarks)
+    listing = HubListing(asked_at, secrets)
+    return Plan(keyturn.clock(), tuple(patterns), ordered, deep, remarks, listing)
 
 
 def unread(secrets: Survey) -> Iterator[str]:

@@ -64,7 +64,7 @@ def scan(keyturn: Keyturn, stores: Sequence[str] = ()) -> Scan:
     except Denied as error:
         return unlisted(keyturn, chosen, None if stores else HubScan((), str(error), type(error).__name__), error)
     paths = known(keyturn, secrets)
-    declared = claimed(keyturn, paths)
+    declared = pushed_names(keyturn, paths)
     found = [
         known_only(one, secrets) for one in side_by_side(lambda store: one_store(keyturn, store, declared), chosen)
     ]
@@ -88,7 +88,7 @@ def unlisted(keyturn: Keyturn, chosen: Sequence[str], hub: HubScan | None, error
     if keyturn.catalogue.syncs:
         why = f"nobody can tell which copies are the catalogue's: {error}"
         return Scan(tuple(StoreScan(store, error=why, kind=type(error).__name__) for store in chosen), hub)
-    declared = claimed(keyturn, keyturn.catalogue.secrets)
+    declared = pushed_names(keyturn, keyturn.catalogue.secrets)
     return Scan(tuple(side_by_side(lambda store: one_store(keyturn, store, declared), chosen)), hub)
 
 
@@ -101,10 +101,10 @@ def nobodys(secrets: Mapping[str, SecretInfo], managed: Collection[str]) -> tupl
 
 def places(keyturn: Keyturn) -> Mapping[System, frozenset[str]]:
     """Every name that the catalogue pushes to, by system: two of its stores may be the same one."""
-    return claimed(keyturn, known(keyturn, observe.hub_secrets(keyturn, None)))
+    return pushed_names(keyturn, known(keyturn, observe.hub_secrets(keyturn, None)))
 
 
-def claimed(keyturn: Keyturn, paths: Iterable[str]) -> Mapping[System, frozenset[str]]:
+def pushed_names(keyturn: Keyturn, paths: Iterable[str]) -> Mapping[System, frozenset[str]]:
     """The names that these secrets are pushed to, by system."""
     found: dict[System, set[str]] = {}
     for place in (place for path in paths for place in keyturn.catalogue.destinations(path)):

@@ -248,10 +248,11 @@ def test_status_tells_versions_copies_consumers_and_what_is_unretired(shop: Shop
     assert (secret["version"], secret["due"], secret["rotation"]["state"]) == (2, None, "promoted")
     assert secret["due_at"] > secret["rotated_at"]
     assert [copy["state"] for copy in secret["destinations"]] == ["in step"]
-    assert secret["consumers"] == [{"consumer": "app", "acknowledged": True}]
+    quiet = {"consumer": "app", "kind": "", "error": "", "since": None}
+    assert secret["consumers"] == [{**quiet, "acknowledged": True, "state": "told"}]
     other = next(one for one in status["secrets"] if one["path"] == shop.keys.path)
     assert (other["version"], other["rotation"], other["destinations"][0]["state"]) == (1, None, "stale")
-    assert other["consumers"] == [{"consumer": "app", "acknowledged": None}]
+    assert other["consumers"] == [{**quiet, "acknowledged": None, "state": "told from the next version on"}]
 
 
 def test_an_old_credential_is_kept_until_its_grace_is_over_or_waived(shop: Shop) -> None:
@@ -273,7 +274,7 @@ def test_copies_are_brought_in_step_and_then_left_alone(shop: Shop) -> None:
     assert {(copy["action"], copy["state"]) for copy in first["copies"]} == {("create", "created")}
     assert len(first["copies"]) == 2
     again = told("sync", shop.keys.path, "--local")
-    assert again == {"copies": [], "counts": {"in step": 1}, "run": None}
+    assert again == {"copies": [], "counts": {"in step": 1}, "notices": [], "run": None}
     assert keyturn("sync", "--local").stderr.endswith("2 in step\n")
 
 

@@ -3,18 +3,22 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deployments.local.ports import free_port
 from flows.common import BATCH
 from flows.sync import sync
 from keyturn.core.errors import TransientError
 from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.heard import keep_look
 from keyturn.sync import standing
 from tests.flows.runs import TERMINAL, Installed, completed, ended, error
 from tests.flows.site import Site
+from tests.support.consumer import Consumer
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
@@ -104,3 +108,23 @@ def test_a_newer_value_is_written_and_the_rest_left_alone(build: Build, lab: Lab
     lab.hub.write(changed.path, SecretFields({**changed.first, "value": "newer"}), cas=1)
     assert completed(sync) == {"in step": 1, "updated": 1}
     assert site.served(changed, "one")["value"] == "newer"
+
+
+def test_what_somebody_writes_is_told_by_the_run_which_names_who_does_not_take_it(
+    prefect: PrefectServer, build: Build, lab: Lab, tmp_path: Path, consumer: Consumer
+) -> None:
+    place = {"store": "one", "name": fresh()}
+    secret = lab.generated(consumers=["app", "gone"], destinations=[place])
+    gone = {"url": f"http://127.0.0.1:{free_port()}", "signing_key": "webhooks/flows", "timeout": "1s"}
+    site = build(secret, stores=files(tmp_path, "one"), consumers={"gone": gone})
+    keep_look(site.keyturn, site.keyturn.hub.now() + timedelta(seconds=1))
+    completed(sync)
+    written = lab.hub.write(secret.path, SecretFields({**secret.first, "value": "by hand"}), cas=1)
+    state = ended(sync)
+    failed = error(state)
+    assert isinstance(failed, TransientError)
+    assert str(failed).startswith(f"notify 1 consumers: gone of {secret.path} (notify gone: ")
+    assert consumer.versions(secret.path) == [written]
+    rows = Installed(prefect, {}).rows(str(state.state_details.flow_run_id))
+    assert {row["copy"]: row["state"] for row in rows if row["copy"] == "app"} == {"app": "acknowledged"}
+    assert site.served(secret, "one")["value"] == "by hand"

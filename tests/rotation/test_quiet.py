@@ -168,7 +168,7 @@ def test_what_is_frozen_or_refused_is_not_quiet_and_who_acknowledged_is_remember
     for _ in range(2):
         with listed(looks.keyturn, quiet.FEW + 1) as listing:
             assert listing is not None
-            assert listing.acknowledged(secret.path, listing.load(secret.path)) == ("app",)
+            assert listing.acknowledged(secret.path, listing.load(secret.path)) == quiet.Acknowledged(2, ("app",))
     kept = [lab.hub.read_state(f"{QUIET}/{part}") for part in range(quiet.PARTS)]
     assert any(secret.path in one.data.get("quiet", "") for one in kept if one)
     looks.opened.clock.advance(INTERVAL)

@@ -78,7 +78,7 @@ def test_a_canary_that_fails_brings_the_previous_value_back_everywhere(lab: Lab,
     failing["canary"] = REFUSES
     told = opened.sender.deliver
 
-    def recovers(consumer: str, path: str, version: int, at: Any) -> None:
+    def recovers(consumer: str, path: str, version: int, at: Any, **_: Any) -> None:
         if version == 3:
             failing.clear()
         told(consumer, path, version, at)

@@ -15,7 +15,9 @@ class RecordingSender:
     told: list[tuple[str, str, int]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
 
-    def deliver(self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED) -> None:
+    def deliver(
+        self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED, *, made: bool = False
+    ) -> None:
         """Note it, or raise."""
         if consumer in self.silent:
             raise self.silent[consumer]

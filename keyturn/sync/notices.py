@@ -1,0 +1,198 @@
+"""Telling consumers of a version that somebody wrote, each of them once, wave by wave.
+
+Who tells a secret's consumers says so in the hub first, so that of two followers one does it. What dies in between is
+told again by the next run, under the same message id.
+"""
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from keyturn.core.errors import KeyturnError, TransientError, Unavailable, unexpected
+from keyturn.core.heard import Heard, Silence
+from keyturn.rotation.context import Keyturn, alive, side_by_side
+from keyturn.rotation.heard import Told, by_part, change_part
+from keyturn.rotation.rollout import deliver, unwell
+
+PARTS_AT_ONCE: Final = 4
+AT_ONCE: Final = 8
+"""So many secrets of one part are told of at once, and their answers kept together: a consumer of many has to read."""
+
+NOTIFY: Final = "notify"
+"""What is done to a consumer, where tables name what is done to a copy."""
+
+SHOWN: Final = 5
+"""So many consumers that have not acknowledged are named."""
+
+HOLD: Final = timedelta(minutes=3)
+"""Longer than telling takes: after it, a holder of whom nobody can tell whether it is at work counts as dead."""
+
+
+@dataclass(frozen=True)
+class Notified:
+    """One consumer after it was told. ``error`` and its class ``kind`` are empty where it acknowledged."""
+
+    path: str
+    consumer: str
+    version: int
+    error: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Notices:
+    """What became of it, in names only. ``held`` are secrets that another run tells of at this moment.
+
+    ``later`` says of secrets whose canary is watched for how many seconds still. ``errors`` say of which secrets
+    nothing could be done, and why.
+    """
+
+    told: tuple[Notified, ...] = ()
+    held: frozenset[str] = frozenset()
+    later: Mapping[str, float] = field(default_factory=dict)
+    errors: Mapping[str, KeyturnError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wave:
+    """One secret after some of its consumers were told."""
+
+    heard: Heard
+    told: tuple[Notified, ...] = ()
+    later: float = 0.0
+    error: KeyturnError | None = None
+
+
+def unheard(notices: Notices) -> KeyturnError | None:
+    """The error to end with where a consumer has not acknowledged, or where nobody could tell whom to tell."""
+    silent = [f"{one.consumer} of {one.path} ({one.error})" for one in notices.told if one.error]
+    silent += [f"{path} ({error})" for path, error in sorted(notices.errors.items())]
+    if not silent:
+        return None
+    more = f"; and {len(silent) - SHOWN} more" if len(silent) > SHOWN else ""
+    hint = "Every copy is as the run says. The next sync tells these again, under the same message id"
+    return TransientError(NOTIFY, f"{len(silent)} consumers", "; ".join(silent[:SHOWN]) + more, hint)
+
+
+def tell_written(keyturn: Keyturn, paths: Iterable[str]) -> Notices:
+    """Tell the consumers of these secrets what they are owed; an error is part of the answer."""
+    parts = by_part(paths)
+    return together(side_by_side(lambda part: tell_part(keyturn, part, parts[part]), parts, PARTS_AT_ONCE))
+
+
+def tell_part(keyturn: Keyturn, part: int, paths: Sequence[str]) -> Notices:
+    """The same of one part, some secrets at a time."""
+    batches = [paths[begin : begin + AT_ONCE] for begin in range(0, len(paths), AT_ONCE)]
+    return together([tell_batch(keyturn, part, batch) for batch in batches])
+
+
+def together(found: Iterable[Notices]) -> Notices:
+    """All of these as one."""
+    listed = list(found)
+    return Notices(
+        tuple(one for part in listed for one in part.told),
+        frozenset().union(*(part.held for part in listed)),
+        {path: left for part in listed for path, left in part.later.items()},
+        {path: error for part in listed for path, error in part.errors.items()},
+    )
+
+
+def tell_batch(keyturn: Keyturn, part: int, paths: Sequence[str]) -> Notices:
+    """The same of a few, whose answers are kept once all are there."""
+    claim = str(uuid.uuid4())
+    try:
+        owed = claim_owed(keyturn, part, paths, claim)
+        mine = {path: one for path, one in owed.items() if one.claim == claim}
+        waves = side_by_side(lambda path: wave(keyturn, path, mine[path]), mine)
+        keep(keyturn, part, dict(zip(mine, waves, strict=True)))
+    except KeyturnError as error:
+        return Notices(errors=dict.fromkeys(paths, error))
+    told = dict(zip(mine, waves, strict=True))
+    return Notices(
+        tuple(one for some in waves for one in some.told),
+        frozenset(owed.keys() - mine.keys()),
+        {path: some.later for path, some in told.items() if some.later},
+        {path: some.error for path, some in told.items() if some.error},
+    )
+
+
+def claim_owed(keyturn: Keyturn, part: int, paths: Sequence[str], claim: str) -> dict[str, Heard]:
+    """What is kept of those that are owed something; those that are ours to tell bear the ``claim``."""
+    now = keyturn.hub_now()
+
+    def lay(kept: dict[str, Heard]) -> Told:
+        free = [path for path in paths if path in kept and kept[path].waiting and not taken(kept[path], now)]
+        return {**kept, **{path: kept[path].held(keyturn.holder, claim, now.isoformat()) for path in free}}
+
+    after = change_part(keyturn, part, lay)
+    return {path: after[path] for path in paths if path in after and after[path].waiting}
+
+
+def taken(heard: Heard, now: datetime) -> bool:
+    """Whether another run tells this secret's consumers, and may be alive."""
+    if not heard.holder or alive(heard.holder) is False:
+        return False
+    return now - datetime.fromisoformat(heard.held_at) < HOLD
+
+
+def keep(keyturn: Keyturn, part: int, waves: Mapping[str, Wave]) -> None:
+    """Keep who was told, and let go of the secrets; one that another run has gone on with stays as it is."""
+
+    def lay(kept: dict[str, Heard]) -> Told:
+        mine = {path: one for path, one in waves.items() if path in kept and kept[path].claim == one.heard.claim}
+        return {**kept, **{path: one.heard.released() for path, one in mine.items()}}
+
+    if waves:
+        change_part(keyturn, part, lay)
+
+
+def wave(keyturn: Keyturn, path: str, heard: Heard) -> Wave:
+    """Tell one secret's consumers; what hinders it is part of the answer, so that the secret is let go of."""
+    try:
+        return tell_secret(keyturn, path, heard)
+    except KeyturnError as error:
+        return Wave(heard, error=error)
+    except Exception as error:  # noqa: BLE001  its text could hold a value
+        return Wave(heard, error=unexpected(error))
+
+
+def tell_secret(keyturn: Keyturn, path: str, heard: Heard) -> Wave:
+    """Tell the canary, where the catalogue names one, and the rest only once that is well."""
+    rollout = keyturn.secret(path).rollout
+    if rollout is None or heard.canary_well:
+        return tell(keyturn, path, heard, heard.waiting)
+    first = tell(keyturn, path, heard, [one for one in rollout.canary if one in heard.waiting])
+    now = keyturn.hub_now()
+    if any(one.error for one in first.told):
+        return first
+    since = datetime.fromisoformat(first.heard.canary_told_at) if first.heard.canary_told_at else now
+    watched = replace(first, heard=replace(first.heard, canary_told_at=since.isoformat()))
+    if (left := (since + rollout.pause - now).total_seconds()) > 0:
+        return replace(watched, later=left)
+    if why := unwell(keyturn, rollout.canary) if rollout.health else "":
+        ailing = [Notified(path, one, heard.version, why, Unavailable.__name__) for one in rollout.canary[:1]]
+        return replace(watched, told=(*watched.told, *ailing))
+    well = replace(watched.heard, canary_well=True)
+    rest = tell(keyturn, path, well, well.waiting)
+    return replace(rest, told=(*first.told, *rest.told))
+
+
+def tell(keyturn: Keyturn, path: str, heard: Heard, consumers: Iterable[str]) -> Wave:
+    """Tell these, side by side."""
+    listed = list(consumers)
+    told = side_by_side(lambda consumer: notified(keyturn, path, heard, consumer), listed)
+    answers = {one.consumer: Silence("", one.kind, one.error) if one.error else None for one in told}
+    return Wave(heard.after(answers, keyturn.hub_now().isoformat()), tuple(told))
+
+
+def notified(keyturn: Keyturn, path: str, heard: Heard, consumer: str) -> Notified:
+    """Tell one; its silence is part of the answer."""
+    at = datetime.fromisoformat(heard.made_at)
+    try:
+        error = deliver(keyturn, consumer, path, heard.version, heard.fingerprint, at, made=True)
+    except Exception as unforeseen:  # noqa: BLE001  one that is not foreseen stops no other consumer
+        error = unexpected(unforeseen)
+    said = (str(error), type(error).__name__) if error else ("", "")
+    return Notified(path, consumer, heard.version, *said)

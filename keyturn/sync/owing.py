@@ -1,0 +1,263 @@
+"""Which consumers are still to be told of a version that no rotation has put in force: one that somebody wrote.
+
+What they are owed is kept in the hub before any of them is told, so that a run that dies leaves it to the next one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from keyturn.catalogue.freezes import covers
+from keyturn.core.errors import KeyturnError, unexpected
+from keyturn.core.heard import Heard, made_at
+from keyturn.core.hub import TOKEN, HubSecret, SecretInfo
+from keyturn.core.plan import Action, Plan
+from keyturn.core.record import Record, Rotation
+from keyturn.rotation.ahead import lost_by_hub
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.heard import PARTS, Told, by_part, change_part, keep_look, load_part, looked_at, was_there
+from keyturn.rotation.records import load, promoted_last
+from keyturn.sync import observe
+from keyturn.sync.apply import Result
+
+AT_ONCE: Final = 8
+
+BETWEEN: Final = 20
+"""So many versions between two are read to see whether the value has changed; where there are more, it counts as so."""
+
+UNHEARD: Final = Heard()
+"""Of a secret that nothing could be decided about yet: whatever it holds next is news."""
+
+
+@dataclass(frozen=True)
+class Owing:
+    """The secrets whose consumers are to be told now. ``held`` are in another run's hands for a moment.
+
+    ``errors`` say of which secrets nobody could tell, and why.
+    """
+
+    paths: tuple[str, ...] = ()
+    held: frozenset[str] = frozenset()
+    errors: Mapping[str, KeyturnError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be kept of one secret; nothing where that can't be decided now. ``held``: another run is at it."""
+
+    heard: Heard | None = None
+    held: bool = False
+    error: KeyturnError | None = None
+
+
+def consumed(keyturn: Keyturn, patterns: Sequence[str]) -> list[str]:
+    """The secrets that fit ``patterns``, or all, and have consumers."""
+    secrets = keyturn.catalogue.secrets
+    wild = [pattern for pattern in patterns if "*" in pattern]
+    fitting = {path for path in patterns if path in secrets} if patterns else {*secrets}
+    fitting |= {path for path in secrets if any(covers(one, path) for one in wild)} if wild else set()
+    return sorted(path for path in fitting if secrets[path].consumers)
+
+
+def owing(keyturn: Keyturn, planned: Plan, results: Sequence[Result]) -> Owing:
+    """Whom a plan that was carried out leaves to be told, kept in the hub. Raises what the hub says.
+
+    A secret whose copies are not all in step is left to a later run. Where nothing has changed since the last look,
+    nothing is asked for but what is kept of it, and nothing is written; of all secrets, when that was.
+    """
+    paths = consumed(keyturn, planned.paths)
+    if not paths:
+        return Owing()
+    arrived = versions_in_step(planned, results)
+    infos = looked_up(keyturn, planned, results, paths)
+    looked, whole = looked_at(keyturn), not planned.paths
+    parts = by_part(paths)
+    found = side_by_side(
+        lambda part: owing_part(keyturn, part, parts.get(part, []), infos, arrived, looked, whole=whole),
+        range(PARTS) if whole else parts,
+    )
+    if whole and planned.listing and not (planned.listing.secrets.unread or any(one.errors for one in found)):
+        keep_look(keyturn, planned.listing.at)
+    return Owing(
+        tuple(sorted(path for one in found for path in one.paths)),
+        frozenset().union(*(one.held for one in found)),
+        {path: error for one in found for path, error in one.errors.items()},
+    )
+
+
+def versions_in_step(planned: Plan, results: Sequence[Result]) -> dict[str, int]:
+    """The version that every copy of a secret serves, 0 where they serve several or one is behind.
+
+    A secret without copies is left out; a copy that the catalogue wants left alone does not count.
+    """
+    done = {(result.store, result.name): result for result in results}
+    served: dict[str, int] = {}
+    for item in planned.items:
+        result = done.get((item.store, item.name))
+        if item.hands_off or item.action is Action.DELETE:
+            continue
+        in_step = not result.error if result else item.action is Action.IN_SYNC
+        version = (result.version if result else item.version) if in_step else 0
+        served[item.path] = version if served.get(item.path, version) == version else 0
+    return served
+
+
+def looked_up(
+    keyturn: Keyturn, planned: Plan, results: Sequence[Result], paths: Iterable[str]
+) -> Mapping[str, SecretInfo]:
+    """What the hub tells of these secrets: the plan's listing, and a new look at those that were worked at since."""
+    known: Mapping[str, SecretInfo] = planned.listing.secrets if planned.listing else {}
+    touched = {result.path for result in results}
+    anew = {path for path in paths if path in touched or planned.listing is None}
+    if not anew:
+        return known
+    # One mount that can't be read stops no other.
+    return {**known, **(observe.hub_secrets(keyturn, anew) if keyturn.hub.mounts else keyturn.hub.describe_many(anew))}
+
+
+def owing_part(
+    keyturn: Keyturn,
+    part: int,
+    paths: Sequence[str],
+    infos: Mapping[str, SecretInfo],
+    arrived: Mapping[str, int],
+    looked: datetime | None,
+    *,
+    whole: bool,
+) -> Owing:
+    """The same of one part; what hinders it is in the answer."""
+    declared = {path: keyturn.secret(path).consumers for path in paths}
+    try:
+        before, _ = load_part(keyturn, part)
+        verdicts = verdicts_of(keyturn, paths, infos, before, looked, arrived)
+
+        def lay(kept: dict[str, Heard]) -> Told:
+            # What another run has kept meanwhile is as good, and may tell who was told.
+            news = {path: one for path, one in verdicts.items() if kept.get(path) == before.get(path)}
+            kept |= {path: one.heard for path, one in news.items() if one.heard}
+            return {
+                path: one.owing(declared[path]) if path in declared else one
+                for path, one in kept.items()
+                if path in declared or not whole
+            }
+
+        now = before if lay(dict(before)) == before else change_part(keyturn, part, lay)
+        ready = [path for path in paths if path in now and to_be_told(now[path], infos.get(path), arrived)]
+        ready = [path for path in ready if not ended(keyturn, path, now[path])]
+    except KeyturnError as error:
+        return Owing(errors=dict.fromkeys(paths, error))
+    return Owing(
+        tuple(ready),
+        frozenset(path for path, one in verdicts.items() if one.held),
+        {path: one.error for path, one in verdicts.items() if one.error},
+    )
+
+
+def verdicts_of(
+    keyturn: Keyturn,
+    paths: Iterable[str],
+    infos: Mapping[str, SecretInfo],
+    before: Mapping[str, Heard],
+    looked: datetime | None,
+    arrived: Mapping[str, int],
+) -> dict[str, Verdict]:
+    """What is to be kept of each secret whose newest version is another one than what is kept tells of."""
+    news = [path for path in paths if path in infos and news_of(before.get(path), infos[path])]
+    found = side_by_side(lambda path: verdict(keyturn, infos[path], before.get(path), looked, arrived), news, AT_ONCE)
+    return dict(zip(news, found, strict=True))
+
+
+def to_be_told(heard: Heard, info: SecretInfo | None, arrived: Mapping[str, int]) -> bool:
+    """Whether somebody is owed the newest version, which every copy serves."""
+    if info is None or not (heard.waiting and info.served and heard.of(info)):
+        return False
+    return arrived.get(info.path, heard.version) == heard.version
+
+
+def ended(keyturn: Keyturn, path: str, heard: Heard) -> bool:
+    """Whether a revocation, or a rotation, is at it since: that tells."""
+    record = load(keyturn, path)
+    return record.dead(heard.version) or record.open is not None
+
+
+def news_of(heard: Heard | None, info: SecretInfo) -> bool:
+    """Whether the newest version can be read, and is another one than what is kept tells of."""
+    return info.served and not (heard and heard.of(info))
+
+
+def verdict(
+    keyturn: Keyturn, info: SecretInfo, before: Heard | None, looked: datetime | None, arrived: Mapping[str, int]
+) -> Verdict:
+    """What is to be kept of a secret that holds a version which nothing is kept of; an error is part of the answer."""
+    path = info.path
+    if before is None and was_there(info, looked):
+        return Verdict(Heard(info.version, made_at(info)))
+    waits = UNHEARD if before is None else None
+    if arrived.get(path, info.version) != info.version:
+        return Verdict(waits)
+    try:
+        found = judged(keyturn, path, before or UNHEARD)
+    except KeyturnError as error:
+        return Verdict(waits, error=error)
+    except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other secret
+        return Verdict(waits, error=unexpected(error))
+    return replace(found, heard=found.heard or waits)
+
+
+def judged(keyturn: Keyturn, path: str, before: Heard) -> Verdict:
+    """Whether the newest version is news to the consumers.
+
+    Not one that a rotation tells of, nor one that holds what they have heard of; none is told of what a revocation has
+    ended, or of what the hub has gone back to.
+    """
+    record, info = load(keyturn, path), keyturn.hub.describe(path)
+    if info is None or not info.served or record.dead(info.version):
+        return Verdict()
+    if record.open:
+        return Verdict(held=True)
+    if rotation := put_in_force_by(record, info):
+        return Verdict(Heard(info.version, made_at(info), rotation.fingerprint, rotated=True))
+    current = keyturn.hub.read(path)
+    if current is None or current.version != info.version:
+        return Verdict(held=True)
+    if lost_by_hub(keyturn, path, info.version):
+        return Verdict()
+    digest = keyturn.fingerprint(current.fields)
+    if same_value(keyturn, before, info, current, digest):
+        return Verdict(replace(before, version=info.version, made_at=made_at(info), fingerprint=digest))
+    waiting = dict.fromkeys(keyturn.secret(path).consumers)
+    return Verdict(Heard(info.version, made_at(info), digest, waiting=waiting))
+
+
+def put_in_force_by(record: Record, info: SecretInfo) -> Rotation | None:
+    """The rotation that made the newest version, which tells of it itself; None where somebody else wrote it."""
+    last = promoted_last(record)
+    return last if last and last.version == info.version and info.custom.get(TOKEN) == last.token else None
+
+
+def same_value(keyturn: Keyturn, before: Heard, info: SecretInfo, current: HubSecret, digest: str) -> bool:
+    """Whether CURRENT is what was there before, and nothing else was in between.
+
+    As where giving a candidate up has written it again, or the end of an old credential has only taken away what that
+    one needed.
+    """
+    if not before.version:
+        return False
+    made = {one.version: one.created_at.isoformat() for one in info.versions}
+    old = keyturn.hub.read(info.path, before.version) if made.get(before.version) == before.made_at else None
+    if digest != before.fingerprint and not (old and carries_on(keyturn, info.path, before, old, current)):
+        return False
+    between = [one for one in info.versions if (before.version if old else 0) < one.version < info.version]
+    if len(between) > BETWEEN:
+        return False
+    found = [keyturn.hub.read(info.path, one.version) for one in between if one.readable]
+    return all(one is None or one.fields in (current.fields, *([old.fields] if old else [])) for one in found)
+
+
+def carries_on(keyturn: Keyturn, path: str, before: Heard, old: HubSecret, current: HubSecret) -> bool:
+    """Whether CURRENT holds what ``old`` does, or that without what only a retired credential needed."""
+    if old.fields == current.fields:
+        return True
+    left = keyturn.open_strategy(path).settled(old.fields) if before.rotated else None
+    return left is not None and old.fields.merged(left) == current.fields
