@@ -142,6 +142,8 @@ def from_store(keyturn: "Keyturn", paths: Sequence[str], store: str, field: str 
 
     keyturn.catalogue.store(store)
     names, failed = placed(keyturn, paths, store)
+    parts, refused = merged(keyturn, paths, store)
+    failed += refused
     bulk = read_many({store: keyturn.open_store(store)}, [(store, name) for name in names])
     failed += bulk.errors.values()
 
@@ -149,12 +151,18 @@ def from_store(keyturn: "Keyturn", paths: Sequence[str], store: str, field: str 
         text = bulk.values[store, name]
         try:
             told = Told(names[name], f"{store}:{name}", version_of(keyturn, store, name, text), "", text)
-            text = field_of(names[name], fields_of(told), field) if field else text
+        except KeyturnError as error:
+            return error
+        return chosen(told)
+
+    def chosen(told: Told) -> Told | KeyturnError:
+        try:
+            text = field_of(told.path, fields_of(told), field) if field else told.text
         except KeyturnError as error:
             return error
         return replace(told, fingerprint=shown(keyturn, text), text=text)
 
-    done = side_by_side(one, [name for _, name in bulk.values], 8)
+    done = [*side_by_side(one, [name for _, name in bulk.values], 8), *map(chosen, parts)]
     return [told for told in done if isinstance(told, Told)], failed + [e for e in done if isinstance(e, KeyturnError)]
 
 
@@ -163,12 +171,29 @@ def placed(keyturn: "Keyturn", paths: Sequence[str], store: str) -> tuple[dict[s
     names: dict[str, str] = {}
     failed: list[KeyturnError] = []
     for path in dict.fromkeys(paths):
-        there = [place.name for place in keyturn.catalogue.destinations(path) if place.store == store]
-        names |= dict.fromkeys(there, path)
+        there = [place for place in keyturn.catalogue.destinations(path) if place.store == store]
+        names |= {place.name: path for place in there if not place.merge}
         if not there:
             hint = "Add the store to its destinations in the catalogue"
             failed.append(NotFound("read", path, f"it is not pushed to {store}", hint))
     return names, failed
+
+
+def merged(keyturn: "Keyturn", paths: Sequence[str], store: str) -> Read:
+    """What stands in secrets of others under the keys that are these secrets' copies, and nothing of the others."""
+    found: list[Told] = []
+    failed: list[KeyturnError] = []
+    pairs = ((path, place) for path in dict.fromkeys(paths) for place in keyturn.catalogue.destinations(path))
+    for path, place in ((path, place) for path, place in pairs if place.store == store and place.merge):
+        try:
+            view = keyturn.open_copy(path, place)
+            copy, text = view.find(place.name), view.read(place.name)
+        except KeyturnError as error:
+            failed.append(error)
+        else:
+            version = copy.marks.version if copy and copy.marks and copy.intact else None
+            found.append(Told(path, place.label, version, "", text))
+    return found, failed
 
 
 def version_of(keyturn: "Keyturn", store: str, name: str, text: "Sensitive") -> int | None:

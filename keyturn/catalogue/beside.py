@@ -43,8 +43,8 @@ class World(Protocol):
 
 
 def asks(place: Copying, store: StoreSettings) -> bool:
-    """Whether the catalogue asks for anything beside the copy."""
-    return bool(store.tags or any(getattr(place, key) for key in KEYS))
+    """Whether the catalogue asks for anything beside the copy: a secret that others own is theirs to label."""
+    return not place.merge and bool(store.tags or any(getattr(place, key) for key in KEYS))
 
 
 def details(
@@ -54,7 +54,7 @@ def details(
 
     It is shown to expire at the earlier of that end and of ``expires_after`` from when it was made.
     """
-    expires_at = expiry(place, made_at, ends_at)
+    expires_at = None if place.merge else expiry(place, made_at, ends_at)
     if not asks(place, store):
         return Details(expires_at=expires_at) if expires_at else NO_DETAILS
     tags = {**store.tags, **place.tags}

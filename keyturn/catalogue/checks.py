@@ -5,7 +5,7 @@ reported elsewhere): so one mistake hides no other.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
@@ -14,7 +14,7 @@ from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import references
 from keyturn.catalogue.freezes import apart, covers, illegal_pattern
 from keyturn.catalogue.groups import Groups, members
-from keyturn.catalogue.plain import about, at, destinations, text
+from keyturn.catalogue.plain import about, at, destinations, merged_keys, text
 from keyturn.catalogue.problems import Path, Problem
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.source import Entry
@@ -22,7 +22,7 @@ from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.stores.base import System
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.mounts import DEFAULT, EVERY, split
-from keyturn.core.names import LIMITS, illegal_name
+from keyturn.core.names import GITHUB_ACTIONS, LIMITS, illegal_name
 from keyturn.core.suggest import advice, likely
 from keyturn.settings.fields import NAME, illegal_secret, models
 from keyturn.strategies.base import StrategySettings
@@ -34,6 +34,8 @@ STRATEGIES: Final[Mapping[str, type[StrategySettings]]] = {
     if issubclass(model, StrategySettings)
     for tag in get_args(model.model_fields["strategy"].annotation)
 }
+WITHOUT_MERGE: Final = frozenset({GITHUB_ACTIONS})
+"""Kinds of stores that give no value back."""
 TARGET_KINDS: Final = {
     tag for model in models(TargetSettings) for tag in get_args(model.model_fields["kind"].annotation)
 }
@@ -92,6 +94,7 @@ def find(world: World) -> list[Problem]:
     found += [problem for entry in world.entries["stores"].values() for problem in _own_tags(entry, world)]
     found += [problem for claims in CLAIMS for problem in _claimed_twice(claims, secrets, world)]
     found += _lists_of_several(secrets, world)
+    found += _whole_and_merged(secrets, world)
     return found
 
 
@@ -188,6 +191,18 @@ def legal_remote_names(entry: Entry, world: World) -> Found:
             yield entry.problem(path, f"the store {store} refuses this name: {said}", "Rename it.")
 
 
+def stores_that_merge(entry: Entry, world: World) -> Found:
+    """Single keys are laid into secrets that can be read alone."""
+    for index, group, _ in destinations(entry):
+        for store in members(world.groups, group) if merged_keys(entry, index) is not None else ():
+            if world.kind(store) in WITHOUT_MERGE:
+                yield entry.problem(("destinations", index, "merge"), *_no_merge(store))
+
+
+def _no_merge(store: str) -> tuple[str, str]:
+    return f"the store {store} gives no value back, so nothing can be merged there", "Leave merge out."
+
+
 EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
     legal_hub_path,
     known_mount,
@@ -199,6 +214,7 @@ EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
     known_consumers,
     canary_among_consumers,
     legal_remote_names,
+    stores_that_merge,
     *times.CHECKS,
     *readers.CHECKS,
     *beside.CHECKS,
@@ -254,6 +270,8 @@ def _sync(entry: Entry, world: World) -> Found:
         settings = world.stores.get(members(world.groups, store)[0]) if isinstance(store, str) else None
         if sync and settings and (said := beside.refused(sync, settings)):
             yield entry.problem(beside.key(sync), f"the store {store} refuses it: {said}", beside.REMEDY)
+            if sync and sync.merge and world.kind(store) in WITHOUT_MERGE:
+                yield entry.problem(("stores", index), *_no_merge(store))
     chosen = (
         [(secret.name, sync.destinations(secret.name, about(secret))) for secret in _secrets(world)] if sync else []
     )
@@ -325,16 +343,46 @@ def _own_tags(entry: Entry, world: World) -> Found:
 
 def places(entry: Entry, world: World) -> Iterator[Claim]:
     """Where the secret is pushed to; two stores may be the same system, and some fold case."""
-    own = ((("destinations", index), store, name) for index, store, name in destinations(entry))
-    said = about(entry)
-    made = (((), one.store, one.name) for sync in world.syncs.values() for one in sync.destinations(entry.name, said))
-    spread = ((path, store, name) for path, group, name in own for store in members(world.groups, group))
-    for path, store, name in (*spread, *made):
+    for path, spot, called, keys in _spots(entry, world):
+        if keys is None:
+            yield ("place", *spot), entry, path, called
+            continue
+        yield ("part", *spot, entry.name), entry, path, called
+        for key in keys:
+            yield ("key", *spot, key), entry, path, f"the key {key} of {called}"
+
+
+def _spots(entry: Entry, world: World) -> Iterator[tuple[Path, tuple[System, str], str, Sequence[str] | None]]:
+    """Where the secret is pushed to, what tells the place from others, its name; the keys of a merged copy."""
+    own = (
+        (("destinations", index), store, name, merged_keys(entry, index)) for index, store, name in destinations(entry)
+    )
+    told = about(entry)
+    made = (
+        ((), one.store, one.name, one.keys if one.merge else None)
+        for sync in world.syncs.values()
+        for one in sync.destinations(entry.name, told)
+    )
+    spread = ((path, store, name, keys) for path, group, name, keys in own for store in members(world.groups, group))
+    for path, store, name, keys in (*spread, *made):
         if name:
             limits = LIMITS.get(world.kind(store) or "")
             folded = name.casefold() if limits and limits.folds_case else name
-            claimed = ("place", world.system("stores", store), folded)
-            yield claimed, entry, path, f"{name} in the store {store}"
+            yield path, (world.system("stores", store), folded), f"{name} in the store {store}", keys
+
+
+def _whole_and_merged(secrets: list[Entry], world: World) -> Found:
+    """A copy that is the whole of a secret leaves no room for single keys in it."""
+    own = (merged_keys(entry, index) for entry in secrets for index, _, _ in destinations(entry))
+    if not any(sync.merge for sync in world.syncs.values()) and all(keys is None for keys in own):
+        return
+    spots = [(entry, *spot) for entry in secrets for spot in _spots(entry, world)]
+    whole = {spot: (entry, path) for entry, path, spot, _, keys in spots if keys is None}
+    for entry, path, spot, called, keys in spots:
+        if keys is not None and spot in whole:
+            other, there = whole[spot]
+            remedy = f"{other.name} ({other.file}:{other.line_of(there)}) is pushed there whole: name another."
+            yield entry.problem(path, f"{called} is no secret to merge keys into", remedy)
 
 
 def accounts(entry: Entry, world: World) -> Iterator[Claim]:

@@ -128,6 +128,8 @@ class Copying(Model):
     """What the store tells of the copy's format, such as application/json."""
     expires_after: PositiveDuration | None = None
     """How long after the hub's version was made the copy is shown to expire; nothing ends by it."""
+    merge: bool = False
+    """Lay the fields as single keys into a secret that others own, and leave all its other keys as they are."""
 
     @model_validator(mode="after")
     def _one_shape(self) -> Self:
@@ -141,6 +143,17 @@ class Copying(Model):
             raise refused("there is no template to escape values in", "Leave it out.", "escape")
         if self.case and (self.field is not None or self.template):
             raise refused("there are no names of fields in this copy", "Leave it out.", "case")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_alone(self) -> Self:
+        if not self.merge:
+            return self
+        if (self.fields is None and self.templates is None) or self.encoding is not Encoding.TEXT:
+            raise refused("what is merged is keys of an object", "Name them with fields, without encoding.", "merge")
+        for key in ("tags", "annotations", "description", "content_type", "expires_after"):
+            if getattr(self, key):
+                raise refused("nothing is laid beside what others own", "Leave it out, or leave merge out.", key)
         return self
 
     @model_validator(mode="after")
@@ -178,6 +191,11 @@ class Copying(Model):
             return [(spelled(one, self.case), one) for one in self.fields or ()]
         except Unfit as error:
             raise refused(str(error), "Name it by a mapping, such as {NAME: field}.", "fields") from None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of others' secret that are this copy; empty where the copy is a whole one."""
+        return (*(name for name, _ in self._named()), *(self.templates or ())) if self.merge else ()
 
     @cached_property
     def shape(self) -> Shape:

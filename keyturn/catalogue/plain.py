@@ -1,12 +1,15 @@
 """Reading the plain data of an entry; what has the wrong type reads as absent, and is reported elsewhere."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from keyturn.catalogue.choice import About
 from keyturn.catalogue.problems import Path
 from keyturn.catalogue.source import Entry
+from keyturn.core.references import Unfit
+from keyturn.core.spelling import Case, spelled
 from keyturn.settings import durations
 
 
@@ -40,6 +43,20 @@ def duration(entry: Entry, key: str, section: str = "rotation") -> timedelta | N
         return durations.parse(text(entry, section, key) or "")
     except ValueError:
         return None
+
+
+def merged_keys(entry: Entry, index: int) -> list[str] | None:
+    """The keys of others' secret that a destination is merged into; None where it is a whole copy."""
+    listed = at(entry.data, ("destinations",))
+    said = listed[index]
+    if at(said, ("merge",)) is not True:
+        return None
+    fields, templates, case = at(said, ("fields",)), at(said, ("templates",)), at(said, ("case",))
+    named = [key for key in fields if isinstance(key, str)] if isinstance(fields, dict | list) else []
+    if isinstance(fields, list) and case in list(Case):
+        with suppress(Unfit):
+            named = [spelled(key, Case(case)) for key in named]
+    return [*named, *(map(str, templates) if isinstance(templates, dict) else ())]
 
 
 def destinations(entry: Entry) -> Iterator[tuple[int, str, str | None]]:

@@ -10,6 +10,7 @@ kvfile, old and new.
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -40,6 +41,19 @@ _LINES: Final[Mapping[Reader | None, re.Pattern[str]]] = {
     Reader.DOCKER: re.compile(rf"({KEY.pattern})=(.*)\n"),
 }
 _QUOTED: Final = re.compile(rf"""({KEY.pattern})=(?:"([^"\\]*(?:\\.[^"\\]*)*)"|'([^']*)')\n""", re.DOTALL)
+
+
+_SKIPPED: Final = re.compile(r"[ \t\r]*(?:#[^\n]*)?(?:\n|(?<=[^\n])\Z)")
+_NAMED: Final = r"[ \t]*(?:export[ \t]+)?(?P<key>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*=(?P<value>%s)(?:\n|\Z)"
+_DOUBLE: Final = r'"(?:[^"\\]|\\.)*"'
+_OTHERS: Final[Mapping[Reader | None, re.Pattern[str]]] = {
+    Reader.DOCKER: re.compile(_NAMED % r"[^\n]*"),
+    Reader.PYTHON: re.compile(_NAMED % rf"[ \t]*(?:'(?:[^'\\]|\\.)*'|{_DOUBLE}|[^'\"\n][^\n]*)?[^\n'\"]*", re.DOTALL),
+    Reader.SHELL: re.compile(_NAMED % rf"(?:'[^']*'|{_DOUBLE}|[^'\"\\\n]|\\.)*", re.DOTALL),
+    Reader.COMPOSE: re.compile(_NAMED % rf"[ \t]*(?:'[^'\\]*'|{_DOUBLE}|[^'\"\n][^\n]*)?[^\n'\"]*", re.DOTALL),
+    None: re.compile(_NAMED % rf"(?:'[^'\\]*'|{_DOUBLE}|[^'\"\\\n]*)[ \t]*", re.DOTALL),
+}
+"""How a variable may stand in a file that others write too, quotes and line breaks within them included."""
 
 
 class Dotenv:
@@ -74,6 +88,52 @@ class Dotenv:
         texts = {line[1]: _unquoted(line, self.reader) for line in lines.finditer(self.text.reveal())}
         fields = {name: json.loads(text) if name in self.not_texts else text for name, text in texts.items()}
         return payload(SecretFields(fields))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a file that others write too, to the byte; ``key`` is empty for a comment or a blank one."""
+
+    raw: str = field(repr=False)
+    key: str = ""
+    text: str = field(default="", repr=False)
+
+
+def lines_of(text: Sensitive, reader: Reader | None) -> list[Line]:
+    """The lines of a file as its reader parts them. Raises ValueError, naming the line, where it can't be told how."""
+    found: list[Line] = []
+    at, given = 0, text.reveal()
+    while at < len(given):
+        line = _SKIPPED.match(given, at) or _OTHERS[reader].match(given, at)
+        if line is None:
+            number = given.count("\n", 0, at) + 1
+            raise ValueError(f"line {number} is not understood as KEY=value: see the store's format and reader")
+        key = line.groupdict().get("key") or ""
+        found.append(Line(line[0], key, _text_of(line[0], line["value"], reader) if key else ""))
+        at = line.end()
+    return found
+
+
+def edited(text: Sensitive, put: Mapping[str, Any], take: Collection[str], reader: Reader | None) -> Sensitive:
+    """The file with these variables put and those taken away; all other lines stay to the byte, new ones go last.
+
+    Raises ValueError as :meth:`Dotenv.of` does, for a file that is not understood, and where one stands in it twice.
+    """
+    lines = lines_of(text, reader)
+    if twice := next((key for key in (*put, *take) if sum(line.key == key for line in lines) > 1), None):
+        raise ValueError(f"the variable {twice} stands in it twice")
+    written = {key: f"{_checked(key)}={_written(key, _shown(value), reader)}\n" for key, value in put.items()}
+    there = {line.key for line in lines}
+    kept = [written.get(line.key, line.raw) for line in lines if line.key not in take]
+    fresh = [line for key, line in written.items() if key not in there]
+    if fresh and kept and not kept[-1].endswith("\n"):
+        kept[-1] += "\n"
+    return Sensitive("".join((*kept, *fresh)))
+
+
+def _text_of(raw: str, value: str, reader: Reader | None) -> str:
+    ours = _LINES.get(reader, _QUOTED).fullmatch(raw)
+    return _unquoted(ours, reader) if ours else value.strip()
 
 
 def refuses(value: Sensitive, reader: Reader | None) -> str | None:

@@ -15,6 +15,9 @@ from keyturn.core.sensitive import Sensitive
 
 FORMAT: Final = 1
 
+SLOT: Final = "#"
+"""Stands between the name of others' secret and the hub's, in what tells apart who has keys in one."""
+
 
 class Action(StrEnum):
     """What a plan says of one copy."""
@@ -45,7 +48,7 @@ class Item:
     ``version`` is the hub's, 0 where it has none; ``holds`` the hub version that the copy holds by its marks,
     ``found`` the store's own version id, empty where there is no copy. ``fingerprint`` is the one the copy is to
     have, empty where nothing is written. ``hands_off`` says that the catalogue wants nothing done. A deletion is
-    not done before ``due``, RFC 3339.
+    not done before ``due``, RFC 3339. ``merged`` says that the copy is single keys in a secret that others own.
     """
 
     action: Action
@@ -60,6 +63,12 @@ class Item:
     kind: str = ""
     hands_off: bool = False
     due: str = ""
+    merged: bool = False
+
+    @property
+    def slot(self) -> str:
+        """What tells it from other copies in the store: several secrets may have keys in one."""
+        return f"{self.name}{SLOT}{self.path}" if self.merged else self.name
 
     @property
     def label(self) -> str:
@@ -148,10 +157,10 @@ def _signature(said: Any, key: Sensitive) -> str:
 
 def moved(planned: Sequence[Item], now: Sequence[Item]) -> list[str]:
     """What is no longer as a plan found it, a sentence for each; empty where nothing has moved."""
-    stands = {(item.store, item.name): item for item in now}
+    stands = {(item.store, item.slot): item for item in now}
     said = []
     for item in planned:
-        other = stands.get((item.store, item.name))
+        other = stands.get((item.store, item.slot))
         if other is None:
             said.append(f"{item.label} is no longer part of the plan")
         elif (item.action, item.version, item.found, item.fingerprint) != (

@@ -94,7 +94,9 @@ PARAMETER_OPERATIONS: Final = frozenset(
         "GetParameter",
         "GetParameterHistory",
         "GetParameters",
+        "ListTagsForResource",
         "PutParameter",
+        "RemoveTagsFromResource",
     }
 )
 NO_PERMISSION: Final = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized"})

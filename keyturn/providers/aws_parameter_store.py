@@ -28,6 +28,7 @@ from keyturn.core.stores import (
     Marks,
 )
 from keyturn.providers.aws import SDK_CONFIG, AwsSettings, field, opening, translated
+from keyturn.providers.aws_shared import SharedParameters
 from keyturn.providers.limits import only_written_whole
 
 if TYPE_CHECKING:
@@ -88,6 +89,9 @@ class AwsParameterStore:
             self._client: SSMClient = session.client(
                 "ssm", region_name=region, endpoint_url=endpoint_url, config=SDK_CONFIG
             )
+        key = {"KeyId": kms_key_id} if kms_key_id and type == "SecureString" else {}
+        new = {"Type": type, "Tier": tier, **key}
+        self.shared = SharedParameters(name, self._client, self.find, new, self._limits)
 
     def find(self, remote: str) -> Copy | None:
         """Describe one parameter without reading its value; None where there is none."""

@@ -27,6 +27,7 @@ from keyturn.core.stores import (
     tag_changes,
 )
 from keyturn.providers.aws import SDK_CONFIG, AwsSettings, field, from_code, opening, translated
+from keyturn.providers.aws_shared import SharedSecrets
 from keyturn.providers.aws_versions import ERASE, FORGET, PAST, AwsVersions, RegionalClients
 from keyturn.providers.limits import StoreLimits
 
@@ -110,6 +111,7 @@ class AwsSecretsManager:
             )
         self._elsewhere = RegionalClients(name, session, endpoint_url)
         self._versions = AwsVersions(name, self._client, region, self._replicas, self._elsewhere)
+        self.shared = SharedSecrets(name, self._client, region, self._settings())
 
     def find(self, remote: str) -> Copy | None:
         """Describe one secret without reading its value; None where there is none."""
@@ -249,11 +251,12 @@ class AwsSecretsManager:
         }
         if details.description:
             request["Description"] = details.description
-        if self._kms_key_id:
-            request["KmsKeyId"] = self._kms_key_id
-        if self._replicas:
-            request["AddReplicaRegions"] = self._in_regions(self._replicas)
-        return request
+        return {**request, **self._settings()}  # type: ignore[typeddict-item]
+
+    def _settings(self) -> dict[str, Any]:
+        """What every new secret gets."""
+        key = {"KmsKeyId": self._kms_key_id} if self._kms_key_id else {}
+        return {**key, **({"AddReplicaRegions": self._in_regions(self._replicas)} if self._replicas else {})}
 
     def _update(self, written: Copy, value: Sensitive, marks: Marks, found: Copy) -> None:
         remote = written.name

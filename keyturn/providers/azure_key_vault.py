@@ -30,6 +30,7 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import NO_DETAILS, TAG_MANAGED_BY, Copy, Details, Lack, Marks, changed_tags, others
 from keyturn.providers import azure
 from keyturn.providers.azure_copies import FIRST_PAGE, Found, created, described, listed, page
+from keyturn.providers.azure_shared import SharedAzure
 from keyturn.providers.azure_versions import BEING_DELETED, DISABLED, AzureVersions
 from keyturn.providers.limits import has_changed, insist_on_value, unfulfilled
 from keyturn.providers.side_by_side import read_side_by_side
@@ -108,6 +109,7 @@ class AzureKeyVault:
         self._signing_in = threading.Lock()
         self._signed_in = False
         self._versions = AzureVersions(name, self._client, self._calling, PAUSES)
+        self.shared = SharedAzure(name, self._client, self._calling, self._entries, content_type)
 
     def find(self, remote: str) -> Copy | None:
         """Describe one secret; None where there is none.

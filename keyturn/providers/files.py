@@ -10,7 +10,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Final, Literal
 
 from keyturn.core.dotenv import Dotenv, Reader
@@ -19,6 +19,7 @@ from keyturn.core.names import FILE
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks
 from keyturn.providers.directory import content, draft_name, filled, identity, only_writer, replace
+from keyturn.providers.files_shared import SharedFiles
 from keyturn.providers.limits import StoreLimits, only_written_whole
 
 PAST: Final = "read old versions of"
@@ -54,6 +55,7 @@ class Files:
         self._directory = directory
         self._lines = format == "dotenv"
         self._reader = reader
+        self.shared = SharedFiles(name, self._open, _marks, self._lines, reader)
 
     def find(self, remote: str) -> Copy | None:
         """Describe one file without reading it; what is no regular file is nobody's, and not intact."""
@@ -190,6 +192,9 @@ class Files:
         """Whether the file's lines were written for somebody else than who is to read them."""
         return self._lines and "not_texts" in note and note.get("reader") != _named(self._reader)
 
+    def _open(self, doing: str, remote: str, make: bool) -> AbstractContextManager[int | None]:
+        return self._opened(doing, remote, make=make)
+
     @contextmanager
     def _opened(self, doing: str, remote: str, *, make: bool = False) -> Iterator[int | None]:
         """The directory's descriptor; None where there is none. Errors inside become Keyturn's own."""
@@ -223,6 +228,11 @@ class Files:
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
+
+
+def _marks(directory: int, remote: str) -> Marks | None:
+    """The marks of a copy that is the whole file; none where somebody else has put a file in its place."""
+    return Marks.from_tags(_note(directory, remote))
 
 
 def _told(lines: Dotenv) -> dict[str, Any]:

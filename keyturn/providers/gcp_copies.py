@@ -56,7 +56,7 @@ def seen(remote: str, secret: Secret, latest: SecretVersion | None) -> Seen:
     number = last(latest.name) if latest else ""
     served = latest is not None and latest.state == SecretVersion.State.ENABLED
     bare = Secret.pb(secret)
-    marks = _marks(bare)
+    marks = marks_of(bare)
     intact = served and (marks is None or bare.annotations.get(TAG_VERSION) == number)
     aliased = frozenset(bare.version_aliases.values())
     return Seen(
@@ -74,7 +74,7 @@ def seen(remote: str, secret: Secret, latest: SecretVersion | None) -> Seen:
 
 def listed(secret: Any) -> Copy:
     """The copy that a bare secret of a listing makes: what we wrote, if it is ours; it tells nothing of versions."""
-    marks = _marks(secret)
+    marks = marks_of(secret)
     version = secret.annotations.get(TAG_VERSION, "") if marks else ""
     return Copy(last(secret.name), version, marks, marks is None or bool(version), details=_details(secret))
 
@@ -112,6 +112,7 @@ def _details(secret: Any) -> Details:
     return Details(others(secret.labels), others(secret.annotations), expires_at=ends)
 
 
-def _marks(secret: Any) -> Marks | None:
+def marks_of(secret: Any) -> Marks | None:
+    """Keyturn's marks on a bare secret."""
     tags = {TAG_MANAGED_BY: secret.labels.get(TAG_MANAGED_BY, "")}
     return Marks.from_tags(tags | {key: secret.annotations.get(key, "") for key in TAGS_BESIDE})

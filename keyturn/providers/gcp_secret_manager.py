@@ -47,6 +47,7 @@ from keyturn.providers import gcp_copies
 from keyturn.providers.gcp_copies import OURS, Seen, last, listed, seen
 from keyturn.providers.gcp_errors import from_gcp
 from keyturn.providers.gcp_past import GcpPast
+from keyturn.providers.gcp_shared import SharedGcp
 from keyturn.providers.gcp_versions import DESTROY, ENABLED, NOT_DESTROYED, to_retire
 from keyturn.providers.gcp_wire import crc32c, kept_at, open_client
 from keyturn.providers.limits import has_changed, insist_on_value, unfulfilled
@@ -110,6 +111,8 @@ class GcpSecretManager:
         with self._translated("open"):
             self._client = open_client(name, location, endpoint)
         self._past = GcpPast(self._client, self._call, self._pages, self._path, self._access, self._named)
+        calls = self._client, self._call, self._pages, self._path, self._access
+        self.shared = SharedGcp(name, *calls, self._parent, self._kept)
 
     def find(self, remote: str) -> Copy | None:
         """Describe one secret in two calls at most; a disabled or destroyed latest version is not intact."""

@@ -39,6 +39,7 @@ from keyturn.providers.kubernetes_marks import (
 )
 from keyturn.providers.kubernetes_past import UNNOTED, finalizers, noted, outlived, past
 from keyturn.providers.kubernetes_restart import restart_users
+from keyturn.providers.kubernetes_shared import NOT_OURS, SharedKubernetes
 from keyturn.providers.limits import StoreLimits, has_changed, insist_on_value, unfulfilled
 from keyturn.providers.side_by_side import read_side_by_side
 
@@ -46,9 +47,7 @@ READERS: Final = 8
 """How many Secrets are read at once."""
 
 OURS: Final = f"{TAG_MANAGED_BY}={MANAGED_BY}"
-OTHERS_TYPES: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token", "helm.sh/release.v1")
-"""Types of Secrets that the cluster or Helm keeps for itself."""
-MANAGEABLE: Final = ",".join(f"type!={kind}" for kind in OTHERS_TYPES)
+MANAGEABLE: Final = ",".join(f"type!={kind}" for kind in NOT_OURS)
 PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
 ERASE: Final = "erase"
@@ -105,6 +104,7 @@ class Kubernetes:
         self._core = self._namespace.core
         self._merge = merge
         self._restart = restart
+        self.shared = SharedKubernetes(name, self._namespace, restart, self._manageable)
 
     def find(self, remote: str) -> Copy | None:
         """Describe one Secret by its metadata; None where there is none."""
@@ -225,6 +225,10 @@ class Kubernetes:
                 copy = self._seen(told)
                 plain = Copy(copy.name, copy.version_id, copy.marks, copy.intact, details=copy.details)
                 yield plain, "deletionTimestamp" in told["metadata"]
+
+    def _manageable(self) -> Iterator[list[dict[str, Any]]]:
+        doing, rpc = Doing("list", self._named("*"), "list"), self._core.list_namespaced_secret
+        return self._namespace.pages(doing, rpc, accept=MANY, field_selector=MANAGEABLE)
 
     def _fresh(self, remote: str, found: Copy | None) -> Seen | None:
         if found is None or isinstance(found, Seen):

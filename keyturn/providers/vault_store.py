@@ -37,6 +37,7 @@ from keyturn.providers.vault_calls import Calls
 from keyturn.providers.vault_listing import VaultListing
 from keyturn.providers.vault_login import HubSettings
 from keyturn.providers.vault_past import VaultPast, is_readable
+from keyturn.providers.vault_shared import SharedVault
 
 TEXT_FIELD: Final = "value"
 """Where a text stands that is no JSON object."""
@@ -97,6 +98,7 @@ class VaultStore:
         )
         self._listing = VaultListing(self._calls, mount, self._named("*"))
         self._past = VaultPast(self._calls, mount, self._named, self._metadata)
+        self.shared = SharedVault(name, self._calls, mount, self._listing, self._told)
 
     def find(self, remote: str) -> Copy | None:
         """Describe one secret by its metadata alone; one whose newest version is deleted is not intact."""

@@ -118,9 +118,9 @@ def clear_place(
     keyturn: Keyturn, incident: Incident, known: Progress, place: Destination, fresh: str, done: Done
 ) -> None:
     """Clear one copy; one that is to get the new value has to have it first, since the old one is old only then."""
-    store = keyturn.open_store(place.store)
+    store = keyturn.open_copy(known.path, place)
     found = store.find(place.name)
-    if found is None and incident.mode is Mode.REPLACE:
+    if found is None and incident.mode is Mode.REPLACE and not place.merge:
         return None
     if found is not None and (found.marks is None or found.marks.source != known.path):
         return done.did(place.label, "it is somebody else's, and left alone")

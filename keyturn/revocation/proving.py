@@ -98,7 +98,7 @@ def faults(keyturn: Keyturn, known: Progress, place: Destination, fresh: str) ->
     ``fresh`` is the fingerprint it should have. A copy of what no rotation changes, such as a host's name, is the same
     before and after, and no leak.
     """
-    store = keyturn.open_store(place.store)
+    store = keyturn.open_copy(known.path, place)
     found = store.find(place.name)
     digest = serves_old(keyturn, known, store, place, found)
     if digest and digest != fresh:

@@ -70,7 +70,7 @@ def look_at_strays(keyturn: Keyturn, incident: str) -> Done:
 
     def look(store: str) -> None:
         with done.at(store):
-            for copy, _ in strays(keyturn, known, store, keyturn.open_store(store)):
+            for _, copy, _ in strays(keyturn, known, store, keyturn.open_store(store)):
                 done.misses(f"{store}:{copy.name}", "a copy that nothing declares gives the old value")
 
     side_by_side(look, sorted(keyturn.catalogue.stores), AT_ONCE)

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping
 
 from keyturn.core.errors import NotFound
+from keyturn.core.shared import sharing
 from keyturn.core.stores import Copy, Lack, Store
 from keyturn.revocation.doing import Done
 from keyturn.revocation.incident import Progress, Standing
 from keyturn.revocation.leaked import marked_before
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.parts import parts_in
 from keyturn.rotation.recorded import recorded
 
 UNCLEAR = "a copy that nothing declares may give an old value, which nobody could look at in the hub"
@@ -20,37 +22,50 @@ def clear_strays(keyturn: Keyturn, stands: Standing, store: str, done: Done) -> 
         return
     with done.at(store):
         opened = keyturn.open_store(store)
-        for copy, leaked in list(strays(keyturn, known, store, opened)):
+        for view, copy, leaked in list(strays(keyturn, known, store, opened)):
             place = f"{store}:{copy.name}"
             if not leaked:
                 done.misses(place, UNCLEAR, "Remove it there by hand, or let Keyturn's login read it")
                 continue
             with recorded(keyturn, "erase", copy.marks.source if copy.marks else "", place=place):
-                said = opened.erase(copy.name)
+                said = view.erase(copy.name)
             done.did(place, "; ".join(("a copy that nothing declares any more is removed", *said)))
 
 
-def strays(keyturn: Keyturn, known: Mapping[str, Progress], store: str, opened: Store) -> Iterator[tuple[Copy, bool]]:
-    """Copies with Keyturn's marks of these secrets, under names that the catalogue does not push to, that leaked.
+def strays(
+    keyturn: Keyturn, known: Mapping[str, Progress], store: str, opened: Store
+) -> Iterator[tuple[Store, Copy, bool]]:
+    """Copies with Keyturn's marks of these secrets, where the catalogue does not push them, that leaked.
 
     Marks can be copied: only one whose fingerprint this hub's key has made is Keyturn's own to remove. False beside a
-    copy of what nobody could look at says that it can't be told.
+    copy of what nobody could look at says that it can't be told. Before each is the store, or the view of its keys.
     """
-    limits, system = keyturn.catalogue.store(store).limits, keyturn.catalogue.store(store).system
-    for copy in opened.managed():
+    for view, copy, merged in marked_copies(keyturn, store, opened):
         one = known.get(copy.marks.source) if copy.marks else None
-        if one is None or copy.marks is None:
-            continue
-        places = keyturn.catalogue.destinations(one.path)
-        mine = {limits.same(place.name) for place in places if keyturn.catalogue.store(place.store).system == system}
-        if limits.same(copy.name) in mine:
+        if one is None or copy.marks is None or declared(keyturn, one.path, store, copy.name, merged=merged):
             continue
         leaked = {digest for old in one.old for digest in old.digests}
         unseen = {copy.marks.fingerprint} if one.unseen and marked_before(one, copy.marks) else set()
-        if copy.marks.fingerprint in leaked or serves(keyturn, opened, copy, leaked | unseen):
-            yield copy, True
+        if copy.marks.fingerprint in leaked or serves(keyturn, view, copy, leaked | unseen):
+            yield view, copy, True
         elif unseen:
-            yield copy, False
+            yield view, copy, False
+
+
+def marked_copies(keyturn: Keyturn, store: str, opened: Store) -> Iterator[tuple[Store, Copy, bool]]:
+    """Every copy that carries marks, whole ones and those that are keys of others' secrets, with which of the two."""
+    yield from ((opened, copy, False) for copy in opened.managed())
+    if shares := sharing(opened):
+        for name, note in parts_in(shares):
+            yield keyturn.open_part(note.marks.source, store), Copy(name, "", note.marks), True
+
+
+def declared(keyturn: Keyturn, path: str, store: str, name: str, *, merged: bool) -> bool:
+    """Whether the catalogue pushes the secret there, whole or merged."""
+    limits, system = keyturn.catalogue.store(store).limits, keyturn.catalogue.store(store).system
+    places = [place for place in keyturn.catalogue.destinations(path) if place.merge is merged]
+    mine = {limits.same(place.name) for place in places if keyturn.catalogue.store(place.store).system == system}
+    return limits.same(name) in mine
 
 
 def serves(keyturn: Keyturn, store: Store, copy: Copy, leaked: set[str]) -> bool:

@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from keyturn.catalogue import Catalogue
+from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.models import Secret
 from keyturn.core.channel import Channel
+from keyturn.core.errors import UnsupportedOperation
 from keyturn.core.fingerprint import fingerprint, payload
 from keyturn.core.hub import Hub
 from keyturn.core.ledger import Ledger
 from keyturn.core.notices import SECRET_ROTATED
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.shared import sharing
 from keyturn.core.stores import Store
 from keyturn.core.strategies import Strategy
+from keyturn.rotation.parts import Parts
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -113,6 +117,17 @@ class Keyturn:
 
     channel: Channel | None = None
     """Where whoever is on call is told; None where nothing names it here."""
+
+    def open_copy(self, path: str, place: Destination) -> Store:
+        """The store of one copy of a secret; of one that is merged, the view of its keys alone."""
+        return self.open_part(path, place.store, place.keys) if place.merge else self.open_store(place.store)
+
+    def open_part(self, path: str, store: str, keys: Collection[str] = ()) -> Store:
+        """The view of what is this secret's in secrets that others own. Raises UnsupportedOperation."""
+        whole = self.open_store(store)
+        if (shares := sharing(whole)) is None:
+            raise UnsupportedOperation("merge into", store, "it lays no single keys into a secret", "Leave merge out")
+        return Parts(whole, shares, path, keys, self.fingerprint_of)
 
     def secret(self, path: str) -> Secret:
         """The catalogue's entry. Raises NotFound with the likely path meant."""

@@ -14,7 +14,7 @@ from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.living import living_elsewhere
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.rendered import guard_rendered
-from keyturn.rotation.sync import check_owned, compare, refusal_of
+from keyturn.rotation.sync import check_owned, compare, refusal_of, refusal_of_whole, text_of
 
 HINT = "Nothing has been changed. Mend that, and rotate again"
 
@@ -95,8 +95,10 @@ def refusal(keyturn: Keyturn, path: str, destination: Destination, current: HubS
     try:
         if current:
             compare(keyturn, current, destination)
+            if said := refusal_of_whole(keyturn, path, destination, text_of(current, destination)):
+                return Invalid("push to", destination.label, said, HINT)
         else:
-            check_owned(keyturn, destination, keyturn.open_store(destination.store).find(destination.name), path)
+            check_owned(keyturn, destination, keyturn.open_copy(path, destination).find(destination.name), path)
     except KeyturnError as error:
         return error
     return None

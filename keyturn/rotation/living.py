@@ -90,7 +90,7 @@ def of_hub(keyturn: Keyturn, current: HubSecret) -> Value:
 
 def held(keyturn: Keyturn, path: str, place: Destination, current: HubSecret | None) -> Value | Useless | None:
     """What the copy at one place holds; None where there is none."""
-    store = keyturn.open_store(place.store)
+    store = keyturn.open_copy(path, place)
     try:
         copy = store.find(place.name)
         marks = copy.marks if copy else None
@@ -109,7 +109,7 @@ def value_of(
     keyturn: Keyturn, path: str, place: Destination, marks: Marks, current: HubSecret | None
 ) -> Value | Useless:
     """The secret's fields as a copy holds them, where they are all there and nobody has changed them."""
-    text = keyturn.open_store(place.store).read(place.name)
+    text = keyturn.open_copy(path, place).read(place.name)
     if keyturn.fingerprint_of(text) != marks.fingerprint:
         return Useless(place.label, "somebody else has changed it")
     if marks.shape.partition("-")[0] != place.shape.mark:

@@ -28,6 +28,7 @@ from keyturn.rotation.beside import still_beside, with_previous
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.labels import asks, described, details_of, over, wrong_beside
 from keyturn.rotation.missing import missing, remedies
+from keyturn.rotation.parts import Parts, SeenPart
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import load
 
@@ -153,7 +154,7 @@ def take_back(keyturn: Keyturn, path: str, destination: Destination, version: in
     """
     if not version or not load(keyturn, path).dead(version):
         return
-    store = keyturn.open_store(destination.store)
+    store = keyturn.open_copy(path, destination)
     found = store.find(destination.name)
     if found is None or found.marks is None or found.marks.source != path:
         return
@@ -209,8 +210,8 @@ def compare(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> tu
 
 def compare_by(keyturn: Keyturn, marks: Marks, destination: Destination) -> tuple[Pushed, Copy | None]:
     """The same, with the marks that the copy should carry."""
-    found = keyturn.open_store(destination.store).find(destination.name)
-    if found and found.marks is None and stripped(keyturn, destination, marks.fingerprint):
+    found = keyturn.open_copy(marks.source, destination).find(destination.name)
+    if found and found.marks is None and stripped(keyturn, marks.source, destination, marks.fingerprint):
         return outcome(destination, drifted(destination), marks), found
     check_owned(keyturn, destination, found, marks.source)
     if found and newer_than(found, marks):
@@ -254,9 +255,9 @@ def drifted(destination: Destination) -> CopyState:
     return CopyState.STALE if destination.drift is Drift.REPAIR else CopyState.DRIFTED
 
 
-def stripped(keyturn: Keyturn, destination: Destination, digest: str) -> bool:
+def stripped(keyturn: Keyturn, path: str, destination: Destination, digest: str) -> bool:
     """Whether a copy without marks is ours all the same: it holds this very value. One that can't be read is not."""
-    store = keyturn.open_store(destination.store)
+    store = keyturn.open_copy(path, destination)
     if Lack.READ in store.lacks:
         return False
     try:
@@ -298,7 +299,7 @@ def label(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: S
     if shown.marks is None or not wrong_beside(keyturn, destination, shown, wanted):
         return outcome(destination, CopyState.IN_STEP, marked(keyturn, wanted, destination, text))
     check_fits(keyturn, destination, text, wanted)
-    store, details = keyturn.open_store(destination.store), details_of(keyturn, destination, wanted)
+    store, details = keyturn.open_copy(wanted.path, destination), details_of(keyturn, destination, wanted)
     marks = replace(shown.marks, tags=details.names)
     try:
         store.relabel(destination.name, marks, details, shown)
@@ -318,7 +319,12 @@ def taken_over(keyturn: Keyturn, destination: Destination, found: Copy | None, p
         return False
     if found.marks is None:
         return destination.adopt
-    return found.marks.adopted or found.marks.source != path or not ours(keyturn, found.marks)
+    return found.marks.adopted or found.marks.source != path or not ours(keyturn, found.marks) or bool(theirs(found))
+
+
+def theirs(found: Copy | None) -> tuple[str, ...]:
+    """The keys of a merged copy that somebody else has put there."""
+    return found.theirs if isinstance(found, SeenPart) else ()
 
 
 def check_owned(keyturn: Keyturn, destination: Destination, found: Copy | None, path: str) -> None:
@@ -326,6 +332,9 @@ def check_owned(keyturn: Keyturn, destination: Destination, found: Copy | None, 
     if found is None or destination.adopt:
         return
     name = destination.label
+    if keys := theirs(found):
+        problem = f"the key {' and the key '.join(keys)} is there, and Keyturn has not put it there"
+        raise NotOwned("merge into", name, problem, "Say `adopt: true` to take it over, or name the key otherwise")
     if found.marks is None:
         hint = "Say `adopt: true` on the destination to take it over, or choose another name"
         raise NotOwned("push to", name, "a secret of that name exists and Keyturn has not made it", hint)
@@ -342,7 +351,7 @@ def write(
     keyturn: Keyturn, wanted: HubSecret, destination: Destination, value: Sensitive, marks: Marks, found: Copy | None
 ) -> Pushed:
     """Give the destination the new value."""
-    store = keyturn.open_store(destination.store)
+    store = keyturn.open_copy(wanted.path, destination)
     check_fits(keyturn, destination, value, wanted)
     store.write(destination.name, value, marks, found, details=details_of(keyturn, destination, wanted))
     return outcome(destination, CopyState.UPDATED if found else CopyState.CREATED, marks)
@@ -354,7 +363,7 @@ def take_over_copy(keyturn: Keyturn, old: str, new: str, destination: Destinatio
         wanted = with_previous(keyturn, current(keyturn, new), [destination])
         text = text_of(wanted, destination)
         marks = marked(keyturn, wanted, destination, text)
-        found = keyturn.open_store(destination.store).find(destination.name)
+        found = keyturn.open_copy(new, destination).find(destination.name)
         if found and found.marks and found.marks.source == old:
             with recorded(keyturn, "push", new, place=destination.label, note=f"it was the copy of {old}"):
                 return write(keyturn, wanted, destination, text, marks, found)
@@ -365,7 +374,7 @@ def take_over_copy(keyturn: Keyturn, old: str, new: str, destination: Destinatio
 
 def check_fits(keyturn: Keyturn, destination: Destination, value: Sensitive, wanted: HubSecret) -> None:
     """The store allows the name and the size, and the copy is not over. Raises Invalid, naming the limit."""
-    if said := refusal_of(keyturn, destination, value):
+    if said := refusal_of(keyturn, destination, value) or refusal_of_whole(keyturn, wanted.path, destination, value):
         raise Invalid("push to", destination.label, said, "Change the name or the value; nothing was written")
     if said := over(keyturn, destination, wanted):
         raise Invalid("push to", destination.label, said, "Rotate it, or lengthen expires_after; nothing was written")
@@ -379,9 +388,18 @@ def refusal_of(keyturn: Keyturn, destination: Destination, value: Sensitive | No
     return settings.limits.refuses_size(len(value.reveal().encode())) or settings.refuses_value(value)
 
 
+def refusal_of_whole(keyturn: Keyturn, path: str, destination: Destination, value: Sensitive) -> str | None:
+    """Why the secret that others own would be too large with a merged value in it; None for what is no merged one."""
+    store = keyturn.open_copy(path, destination)
+    if not isinstance(store, Parts):
+        return None
+    problem = keyturn.catalogue.store(destination.store).limits.refuses_size(store.size(destination.name, value))
+    return f"{problem}, with the keys of others" if problem else None
+
+
 def read_back(keyturn: Keyturn, destination: Destination, marks: Marks) -> bool:
     """Whether the destination serves the value of these marks; where it can't be read, its marks have to tell."""
-    store = keyturn.open_store(destination.store)
+    store = keyturn.open_copy(marks.source, destination)
     if Lack.READ in store.lacks:
         found = store.find(destination.name)
         return found is not None and found.intact and found.marks == marks

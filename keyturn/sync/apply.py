@@ -11,7 +11,7 @@ from keyturn.catalogue.models import DEFAULT_ID
 from keyturn.core.errors import Conflict, KeyturnError, NotOwned, Taken, Throttled, Unavailable, unexpected
 from keyturn.core.hub import HubSecret
 from keyturn.core.plan import Action, Item
-from keyturn.core.stores import Copy, Lack, creator
+from keyturn.core.stores import Copy, Lack, Store, creator
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import CopyState, Pushed, converge, create
 from keyturn.sync.pace import QUOTAS, Pace
@@ -44,6 +44,7 @@ class Result:
     kind: str = ""
     version: int = 0
     fingerprint: str = ""
+    slot: str = ""
 
     @property
     def label(self) -> str:
@@ -152,7 +153,7 @@ def once(keyturn: Keyturn, item: Item, overtaken: int = 0) -> Result:
 
 def made(keyturn: Keyturn, item: Item, read: Callable[[str], HubSecret]) -> Made | None:
     """A new copy, made without a look; None where the store can't, or something is there. Raises what hinders it."""
-    making = creator(keyturn.open_store(item.store))
+    making = None if item.merged else creator(keyturn.open_store(item.store))
     if making is None:
         return None
     try:
@@ -171,12 +172,17 @@ def destination(keyturn: Keyturn, item: Item) -> Destination:
 
 def delete(keyturn: Keyturn, item: Item) -> None:
     """Delete a copy that is proven to be this Keyturn's own, and as it was when it was planned. Raises otherwise."""
-    store = keyturn.open_store(item.store)
+    store = opened(keyturn, item)
     found = store.find(item.name)
     if found is None:
         return
     check_ours(keyturn, item, found)
     store.delete(item.name)
+
+
+def opened(keyturn: Keyturn, item: Item) -> Store:
+    """The store of a copy; of single keys in others' secret, the view of what is noted as this secret's."""
+    return keyturn.open_part(item.path, item.store) if item.merged else keyturn.open_store(item.store)
 
 
 def check_ours(keyturn: Keyturn, item: Item, found: Copy) -> None:
@@ -190,7 +196,7 @@ def check_ours(keyturn: Keyturn, item: Item, found: Copy) -> None:
         raise NotOwned("delete", item.label, f"the catalogue {found.marks.catalogue or DEFAULT_ID} has made it", hint)
     if found.marks.adopted:
         raise NotOwned("delete", item.label, "somebody else had made it before it was adopted", hint)
-    store = keyturn.open_store(item.store)
+    store = opened(keyturn, item)
     if Lack.READ in store.lacks:
         raise NotOwned("delete", item.label, "its values can't be read, so nothing proves whose it is", hint)
     if keyturn.fingerprint_of(store.read(item.name)) != found.marks.fingerprint:
@@ -205,4 +211,4 @@ def settled(item: Item, pushed: Pushed) -> Result:
 def result(item: Item, state: str, error: KeyturnError | None = None) -> Result:
     """What became of an item."""
     said = (str(error), type(error).__name__) if error else ("", "")
-    return Result(str(item.action), item.path, item.store, item.name, state, *said)
+    return Result(str(item.action), item.path, item.store, item.name, state, *said, slot=item.slot)

@@ -41,7 +41,7 @@ def newer_copies(
 ) -> Iterator[tuple[str, KnownVersion]]:
     """The copies whose marks name a later version than the hub's listing; those that nothing declares any more too."""
     for store, held in holdings.items():
-        for copy in held.copies.values():
+        for copy in (*held.copies.values(), *held.parts.values()):
             marks = copy.marks
             info = secrets.get(marks.source) if marks else None
             if marks is None or info is None or not later(marks, info) or not ours(keyturn, marks):

@@ -14,7 +14,8 @@ from keyturn.core.exact import changed, number
 from keyturn.core.fingerprint import payload
 from keyturn.core.mounts import join, split
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import Lack
+from keyturn.core.shared import notes_in, sharing
+from keyturn.core.stores import Lack, Store
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.recorded import recorded
 from keyturn.sync.scan import places, undeclared
@@ -135,9 +136,22 @@ def held(keyturn: Keyturn, store: str, name: str) -> Sensitive:
         problem = f"it is a copy that Keyturn keeps, of {copy.marks.source}"
         raise NotOwned("import", f"{store}:{name}", problem, "Import what it was made of, or nothing")
     text = adapter.read(name)
+    if keys := merged_keys(adapter, name):
+        problem = f"its keys {', '.join(keys)} are copies that Keyturn keeps"
+        raise NotOwned("import", f"{store}:{name}", problem, "Import the secret before anything is merged into it")
     if why := changed(text.reveal()):
         raise Invalid("import", f"{store}:{name}", why, "Leave it in the store: the hub can't keep it to the byte")
     return text
+
+
+def merged_keys(adapter: Store, name: str) -> list[str]:
+    """The keys of others' secret that are a copy of Keyturn's."""
+    shares = sharing(adapter)
+    try:
+        shared = shares.look(name) if shares else None
+    except Invalid:
+        return []  # it is no object, so nothing is merged into it
+    return sorted(key for note in notes_in(shared.tags).values() for key in note.keys) if shared else []
 
 
 def fields_of(text: Sensitive) -> tuple[SecretFields, str]:

@@ -8,6 +8,7 @@ from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.core.hub import SecretInfo, Survey, survey
 from keyturn.core.names import Limits
+from keyturn.core.shared import Note
 from keyturn.core.stores import Copy
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.labels import asks, described
@@ -26,6 +27,24 @@ class Holdings:
     copies: dict[str, Copy] = field(default_factory=dict)
     error: KeyturnError | None = None
     untold: KeyturnError | None = None
+    parts: dict[tuple[str, str], Copy] = field(default_factory=dict)
+    """What is merged into secrets of others, by the secret of the hub and the name."""
+    refused: dict[tuple[str, str], KeyturnError] = field(default_factory=dict)
+    """Why nothing could be told of such a copy."""
+    left: list[tuple[str, Note]] = field(default_factory=list)
+    """The notes of what is merged, whoever wants it, where it is looked for."""
+
+    def part(self, path: str, name: str) -> Copy | None:
+        """What is merged there of the secret at ``path``."""
+        return self.parts.get((path, self.limits.same(name)))
+
+    def of(self, path: str, place: Destination) -> Copy | None:
+        """The copy at a place, a whole one or one that is merged."""
+        return self.part(path, place.name) if place.merge else self.copy(place.name)
+
+    def failure(self, path: str, place: Destination) -> KeyturnError | None:
+        """Why nothing can be told of the copy at a place."""
+        return self.error or (self.refused.get((path, self.limits.same(place.name))) if place.merge else None)
 
     def copy(self, name: str) -> Copy | None:
         """The copy of that name."""
@@ -61,9 +80,11 @@ def _described(keyturn: Keyturn, path: str) -> SecretInfo | KeyturnError | None:
         return error
 
 
-def stores(
-    keyturn: Keyturn, wanted: Mapping[str, list[Destination]], *, listed: bool, deep: bool
-) -> dict[str, Holdings]:
+Places = list[tuple[str, Destination]]
+"""Secrets of the hub, each with a place of its copy."""
+
+
+def stores(keyturn: Keyturn, wanted: Mapping[str, Places], *, listed: bool, deep: bool) -> dict[str, Holdings]:
     """What each store holds under the wanted names; with ``listed``, everything else that is ours there too.
 
     A store that can't be read has its error, and stops no other. ``deep`` asks for each copy by itself, which shows
@@ -73,8 +94,11 @@ def stores(
     def look(store: str) -> Holdings:
         holdings = Holdings(keyturn.catalogue.store(store).limits)
         try:
-            _fill(keyturn, store, [place.name for place in wanted[store]], holdings, listed=listed, deep=deep)
-            _describe(keyturn, store, wanted[store], holdings)
+            names = [place.name for _, place in wanted[store] if not place.merge]
+            if listed or names:
+                _fill(keyturn, store, names, holdings, listed=listed, deep=deep)
+            _describe(keyturn, store, [place for _, place in wanted[store] if not place.merge], holdings)
+            _look_at_parts(keyturn, [one for one in wanted[store] if one[1].merge], holdings)
         except KeyturnError as error:
             holdings.error = error
         except Exception as error:  # noqa: BLE001  what one store suffers from stops no other
@@ -83,6 +107,25 @@ def stores(
 
     names = sorted(wanted)
     return dict(zip(names, side_by_side(look, names), strict=True))
+
+
+def _look_at_parts(keyturn: Keyturn, wanted: Places, holdings: Holdings) -> None:
+    """Each by itself, with its value: what others do to their keys shows in no listing. One stops no other."""
+
+    def look(one: tuple[str, Destination]) -> Copy | KeyturnError | None:
+        path, place = one
+        try:
+            return keyturn.open_copy(path, place).find(place.name)
+        except KeyturnError as error:
+            return error
+
+    legal = [one for one in wanted if not holdings.limits.refuses_name(one[1].name)]
+    for (path, place), found in zip(legal, side_by_side(look, legal, AT_ONCE), strict=True):
+        key = path, holdings.limits.same(place.name)
+        if isinstance(found, KeyturnError):
+            holdings.refused[key] = found
+        elif found is not None:
+            holdings.parts[key] = found
 
 
 def _fill(keyturn: Keyturn, store: str, names: list[str], holdings: Holdings, *, listed: bool, deep: bool) -> None:

@@ -1,7 +1,7 @@
 """A plan: for each copy, what stands, what should, and what is to be done about it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -17,7 +17,8 @@ from keyturn.core.hub import HubSecret, SecretInfo, Survey
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.mounts import DEFAULT
 from keyturn.core.names import Limits
-from keyturn.core.plan import Action, HubListing, Item, Plan
+from keyturn.core.plan import SLOT, Action, HubListing, Item, Plan
+from keyturn.core.shared import Note, sharing
 from keyturn.core.stores import Copy, Marks
 from keyturn.core.suggest import advice
 from keyturn.rotation.ahead import ledger_versions, remedy, told
@@ -25,8 +26,19 @@ from keyturn.rotation.beside import left_out, marked_version, with_previous
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.labels import asks, over, wrong_beside
 from keyturn.rotation.missing import missing
+from keyturn.rotation.parts import parts_in
 from keyturn.rotation.records import load
-from keyturn.rotation.sync import CopyState, drifted, marked, ours, refusal_of, stripped, text_of
+from keyturn.rotation.sync import (
+    CopyState,
+    drifted,
+    marked,
+    ours,
+    refusal_of,
+    refusal_of_whole,
+    stripped,
+    text_of,
+    theirs,
+)
 from keyturn.sync import observe
 from keyturn.sync.behind import lost_versions
 from keyturn.sync.observe import Holdings
@@ -54,11 +66,11 @@ def plan(keyturn: Keyturn, patterns: Sequence[str] = (), *, deep: bool = False, 
     paths, asked_at = chosen(keyturn, patterns), keyturn.hub_now()
     secrets = observe.hub_secrets(keyturn, paths)
     wanted = list(wants(keyturn, paths if paths is not None else known(keyturn, secrets)))
-    by_store: dict[str, list[Destination]] = defaultdict(list)
+    by_store: dict[str, observe.Places] = defaultdict(list)
     if paths is None:
         by_store |= {store: [] for store in keyturn.catalogue.stores}
     for one in wanted:
-        by_store[one.place.store].append(one.place)
+        by_store[one.place.store].append((one.path, one.place))
     listed = paths is None or len(wanted) > observe.FEW
     holdings = observe.stores(keyturn, by_store, listed=listed, deep=deep)
     ledger = ledger_versions(keyturn, {one.path for one in wanted})
@@ -99,7 +111,7 @@ def remarked(keyturn: Keyturn, error: KeyturnError | None, *, whole: bool) -> It
 def behind(one: Wanted, info: SecretInfo, holdings: Holdings, newer: KnownVersion) -> Item:
     """A copy of a secret whose newest version the hub has lost: nothing is written."""
     why = f"{told(one.path, info.version, newer)}. {remedy(one.path)}"
-    return replace(item_of(one, Action.AHEAD, info.version, holdings.copy(one.place.name), why), kind="Ahead")
+    return replace(item_of(one, Action.AHEAD, info.version, holdings.of(one.path, one.place), why), kind="Ahead")
 
 
 def known(keyturn: Keyturn, secrets: Mapping[str, SecretInfo]) -> list[str]:
@@ -133,7 +145,7 @@ def chosen(keyturn: Keyturn, patterns: Sequence[str]) -> list[str] | None:
 
 def wants(keyturn: Keyturn, paths: Iterable[str]) -> Iterator[Wanted]:
     """Every copy of these secrets; a place that two of all secrets want has both of them."""
-    claimed: dict[tuple[object, str], str] = {}
+    claimed: dict[Hashable, str] = {}
 
     @cache
     def store(name: str) -> tuple[System, Limits]:
@@ -143,9 +155,22 @@ def wants(keyturn: Keyturn, paths: Iterable[str]) -> Iterator[Wanted]:
     for path in paths:
         for place in keyturn.catalogue.destinations(path):
             system, limits = store(place.store)
-            key = (system, limits.same(place.name))
-            yield Wanted(path, place, claimed.get(key, ""))
-            claimed.setdefault(key, path)
+            spot = (system, limits.same(place.name))
+            rivals = (other for key in barred(spot, path, place) if (other := claimed.get(key)))
+            yield Wanted(path, place, next(rivals, ""))
+            for key in taken(spot, path, place):
+                claimed.setdefault(key, path)
+
+
+def taken(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
+    """What a copy claims of a spot: the whole of it, or each of its keys."""
+    return [(spot, "merged"), (spot, path), *((spot, "", key) for key in place.keys)] if place.merge else [(spot, "")]
+
+
+def barred(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
+    """What must not be claimed there for a copy: by a whole one anything, by keys the whole and these very keys."""
+    keys = [(spot, path), *((spot, "", key) for key in place.keys)] if place.merge else [(spot, "merged")]
+    return [(spot, ""), *keys]
 
 
 def decided(
@@ -164,7 +189,7 @@ def decided(
     for one in wanted:
         info, before = secrets.get(one.path), beside.get(one.path, 0)
         item = by_marks(keyturn, one, info, holdings[one.place.store], before, deep=deep)
-        if item is None and unseen and holdings[one.place.store].copy(one.place.name) is None:
+        if item is None and unseen and holdings[one.place.store].of(one.path, one.place) is None:
             item = item_of(one, Action.CREATE, secrets[one.path].version, None)
         if item is None:
             unsure[one.path].append(one)
@@ -207,11 +232,11 @@ def by_marks(
     """
     path, place = one.path, one.place
     version = info.version if info and info.served else 0
-    copy = holdings.copy(place.name)
+    copy = holdings.of(path, place)
     if one.rival:
         return item_of(one, Action.CONFLICT, version, copy, f"{one.rival} is pushed to the same place")
-    if holdings.error:
-        return failing(one, version, holdings.error)
+    if error := holdings.failure(path, place):
+        return failing(one, version, error)
     if said := holdings.limits.refuses_name(place.name):
         return replace(item_of(one, Action.BLOCKED, version, copy, said), kind="Invalid")
     if not version or info is None:
@@ -220,7 +245,7 @@ def by_marks(
         return replace(item_of(one, Action.BLOCKED, version, copy, said), kind="Invalid")
     if isinstance(before, KeyturnError) and place.shape.tells_previous:
         return failing(one, version, before)
-    if copy and copy.marks and copy.marks.source == path and copy.intact and ours(keyturn, copy.marks):
+    if copy and copy.marks and copy.marks.source == path and copy.intact and owned(keyturn, copy):
         held = copy.marks
         # A mark that somebody has taken off is put back. A deep plan trusts no number: it compares fingerprints.
         tells = isinstance(before, int) or not place.shape.tells_previous
@@ -252,6 +277,11 @@ def in_step(
     return replace(item_of(one, Action.UPDATE, version, copy, why), fingerprint=digest or held)
 
 
+def owned(keyturn: Keyturn, copy: Copy) -> bool:
+    """Whether this catalogue has made the copy, with every key that it wants."""
+    return copy.marks is not None and ours(keyturn, copy.marks) and not theirs(copy)
+
+
 def made_of(held: Marks, info: SecretInfo) -> bool:
     """Whether marks name the newest version: by its number, and by when it was made, since numbers are used again."""
     newest = info.newest
@@ -271,7 +301,7 @@ def by_value(keyturn: Keyturn, same: Sequence[Wanted], holdings: Mapping[str, Ho
 
 def judged(keyturn: Keyturn, one: Wanted, secret: HubSecret | None, holdings: Holdings) -> Item:
     """What is to be done about one copy of what the hub holds; what hinders it is in the item."""
-    copy = holdings.copy(one.place.name)
+    copy = holdings.of(one.path, one.place)
     try:
         return compared(keyturn, one, secret, copy, holdings) if secret else without_source(keyturn, one, copy)
     except KeyturnError as error:
@@ -284,7 +314,7 @@ def compared(keyturn: Keyturn, one: Wanted, secret: HubSecret, copy: Copy | None
     """What is to be done about one copy, told from its marks and CURRENT."""
     place, text = one.place, text_of(secret, one.place)
     marks = marked(keyturn, secret, place, text)
-    if said := refusal_of(keyturn, place, text):
+    if said := refusal_of(keyturn, place, text) or refusal_of_whole(keyturn, one.path, place, text):
         return replace(item_of(one, Action.BLOCKED, secret.version, copy, said), kind="Invalid")
     action, why, hands_off = verdict(keyturn, one, copy, marks.fingerprint)
     if action is Action.IN_SYNC and copy:
@@ -301,7 +331,10 @@ def verdict(keyturn: Keyturn, one: Wanted, copy: Copy | None, digest: str) -> tu
     place = one.place
     hands_off = drifted(place) is CopyState.DRIFTED
     if copy is None:
-        return Action.CREATE, "", False
+        return Action.CREATE, f"the key {', '.join(place.keys)} of others' secret" if place.merge else "", False
+    if keys := theirs(copy):
+        why = f"somebody else has put the key {', '.join(keys)} there"
+        return (Action.ADOPT, why, False) if place.adopt else unadopted(keyturn, one, copy, digest, why)
     if copy.marks is None:
         return unmarked(keyturn, one, digest, hands_off)
     if (source := copy.marks.source) != one.path:
@@ -328,11 +361,18 @@ def pushed_to(keyturn: Keyturn, place: Destination, path: str) -> bool:
     return bool(info and info.versions and info.versions[-1].readable)
 
 
+def unadopted(keyturn: Keyturn, one: Wanted, copy: Copy, digest: str, why: str) -> tuple[Action, str, bool]:
+    """What is to be done about keys that somebody else has put where the catalogue merges others or the same."""
+    if copy.marks is None and stripped(keyturn, one.path, one.place, digest):
+        return Action.DRIFTED, "the note of whose its keys are is gone", drifted(one.place) is CopyState.DRIFTED
+    return Action.CONFLICT, f"{why}: say `adopt: true` to take it over, or name the key otherwise", False
+
+
 def unmarked(keyturn: Keyturn, one: Wanted, digest: str, hands_off: bool) -> tuple[Action, str, bool]:
     """What is to be done about a secret without marks under the wanted name."""
     if one.place.adopt:
         return Action.ADOPT, "Keyturn has not made it", False
-    if stripped(keyturn, one.place, digest):
+    if stripped(keyturn, one.path, one.place, digest):
         return Action.DRIFTED, "its marks are gone", hands_off
     return Action.CONFLICT, "Keyturn has not made it: say `adopt: true` to take it over, or choose another name", False
 
@@ -368,8 +408,7 @@ def left_over(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Sequence
     Of several stores that are one system all have to say so, and the first of them does it.
     """
     system = keyturn.catalogue.store(store).system
-    twins = {name: other for name, other in keyturn.catalogue.stores.items() if other.system == system}
-    if store != min(twins) or any(other.deletion is not Deletion.DELETE for other in twins.values()):
+    if not deletes(keyturn, store):
         return []
     mine = {
         holdings.limits.same(one.place.name)
@@ -380,11 +419,48 @@ def left_over(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Sequence
     orphans = [copy for name, copy, marks in marked_copies if name not in mine and deletable(keyturn, marks)]
     since = tombstones(keyturn, store) if orphans else {}
     places = [(copy, Destination(store=store, name=copy.name)) for copy in orphans]
-    return [
+    return left_over_parts(keyturn, store, holdings, wanted) + [
         deletion(keyturn, Wanted(copy.marks.source, place), copy, since, "nothing declares it any more")
         for copy, place in places
         if copy.marks
     ]
+
+
+def deletes(keyturn: Keyturn, store: str) -> bool:
+    """Whether what nothing declares any more is deleted in this store's system, and this is the one that does it."""
+    system = keyturn.catalogue.store(store).system
+    twins = {name: other for name, other in keyturn.catalogue.stores.items() if other.system == system}
+    return store == min(twins) and all(other.deletion is Deletion.DELETE for other in twins.values())
+
+
+def left_over_parts(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
+    """The same of keys in secrets that others own. They are looked for where some are declared, or wait to go."""
+    system = keyturn.catalogue.store(store).system
+    there = [one for one in wanted if one.place.merge and keyturn.catalogue.store(one.place.store).system == system]
+    since = tombstones(keyturn, store)
+    shares = sharing(keyturn.open_store(store))
+    if shares is None or not (there or any(SLOT in name for name in since)):
+        return []
+    mine = {(one.path, holdings.limits.same(one.place.name)) for one in there}
+    items = []
+    for name, note in parts_in(shares):
+        path = note.marks.source
+        if (path, holdings.limits.same(name)) in mine or not deletable(keyturn, note.marks):
+            continue
+        try:
+            copy = keyturn.open_part(path, store).find(name)
+        except KeyturnError as error:
+            items.append(failing(Wanted(path, part_place(store, name, note)), 0, error))
+            continue
+        if copy and copy.marks and copy.intact:
+            one = Wanted(path, part_place(store, name, note))
+            items.append(deletion(keyturn, one, copy, since, "nothing declares its keys any more"))
+    return items
+
+
+def part_place(store: str, name: str, note: Note) -> Destination:
+    """The place that a note tells of."""
+    return Destination(store=store, name=name, merge=True, fields=note.keys)
 
 
 def made_here(keyturn: Keyturn, marks: Marks) -> bool:
@@ -400,8 +476,9 @@ def deletable(keyturn: Keyturn, marks: Marks) -> bool:
 def deletion(keyturn: Keyturn, one: Wanted, copy: Copy, since: Mapping[str, datetime], why: str) -> Item:
     """A deletion, with the moment before which it is not done."""
     settings = keyturn.catalogue.store(one.place.store)
-    due = since.get(copy.name, keyturn.clock()) + settings.delete_after
-    return replace(item_of(one, Action.DELETE, 0, copy, why), due=due.isoformat())
+    item = item_of(one, Action.DELETE, 0, copy, why)
+    due = since.get(item.slot, keyturn.clock()) + settings.delete_after
+    return replace(item, due=due.isoformat())
 
 
 def due(item: Item, now: datetime) -> bool:
@@ -411,14 +488,14 @@ def due(item: Item, now: datetime) -> bool:
 
 def failing(one: Wanted, version: int, error: KeyturnError) -> Item:
     """A copy that nothing can be told of now."""
+    place, kind = one.place, type(error).__name__
     return Item(
-        Action.BLOCKED, one.path, one.place.store, one.place.name, version, why=str(error), kind=type(error).__name__
+        Action.BLOCKED, one.path, place.store, place.name, version, why=str(error), kind=kind, merged=place.merge
     )
 
 
 def item_of(one: Wanted, action: Action, version: int, copy: Copy | None, why: str = "") -> Item:
     """An item on one copy as it was found."""
     holds = copy.marks.version if copy and copy.marks else 0
-    return Item(
-        action, one.path, one.place.store, one.place.name, version, holds, copy.version_id if copy else "", why=why
-    )
+    place, found = one.place, copy.version_id if copy else ""
+    return Item(action, one.path, place.store, place.name, version, holds, found, why=why, merged=place.merge)

@@ -69,8 +69,8 @@ def insist_on(keyturn: Keyturn, planned: Plan) -> Plan:
 
 def new(planned: Plan, now: Plan) -> list[Item]:
     """Work that a plan did not have."""
-    known = {(item.store, item.name) for item in planned.work}
-    return [item for item in now.work if (item.store, item.name) not in known]
+    known = {(item.store, item.slot) for item in planned.work}
+    return [item for item in now.work if (item.store, item.slot) not in known]
 
 
 def carry_out(keyturn: Keyturn, planned: Plan, execute: Executor, report: Report = lambda _: None) -> list[Result]:
@@ -111,21 +111,21 @@ def caught_up(planned: Plan) -> dict[str, int]:
 
 def changes(planned: Plan, results: Sequence[Result]) -> dict[str, Change]:
     """What a run has learnt, store by store."""
-    done = {(result.store, result.name): result for result in results}
+    done = {(result.store, result.slot): result for result in results}
     learnt: dict[str, Change] = {}
     for store, items in by_store(planned.items).items():
-        broken = {item.name: one for item in items if (one := failing_of(item, done.get((store, item.name))))}
-        doomed = {item.name for item in items if item.action is Action.DELETE and (store, item.name) not in done}
-        in_step = {item.name for item in items} - broken.keys() - doomed
+        broken = {item.slot: one for item in items if (one := failing_of(item, done.get((store, item.slot))))}
+        doomed = {item.slot for item in items if item.action is Action.DELETE and (store, item.slot) not in done}
+        in_step = {item.slot for item in items} - broken.keys() - doomed
         learnt[store] = Change(frozenset(in_step), broken, frozenset(doomed), whole=not planned.paths)
     return learnt
 
 
 def failing(planned: Plan, results: Sequence[Result]) -> dict[str, Failing]:
     """Every copy that a run could not bring in step, by its store and name; not those it was to leave alone."""
-    done = {(result.store, result.name): result for result in results}
+    done = {(result.store, result.slot): result for result in results}
     ours = [item for item in planned.items if not item.hands_off]
-    told = {item.label: failing_of(item, done.get((item.store, item.name))) for item in ours}
+    told = {f"{item.store}:{item.slot}": failing_of(item, done.get((item.store, item.slot))) for item in ours}
     return {label: one for label, one in told.items() if one}
 
 
@@ -141,9 +141,9 @@ def failing_of(item: Item, done: Result | None) -> Failing | None:
 
 def summary(planned: Plan, results: Sequence[Result]) -> dict[str, int]:
     """How many copies are in which state after a run."""
-    done = {(result.store, result.name): result.state for result in results}
+    done = {(result.store, result.slot): result.state for result in results}
     counts: dict[str, int] = defaultdict(int)
     for item in planned.items:
         untouched = str(CopyState.IN_STEP) if item.action is Action.IN_SYNC else str(item.action)
-        counts[done.get((item.store, item.name), untouched)] += 1
+        counts[done.get((item.store, item.slot), untouched)] += 1
     return dict(counts)

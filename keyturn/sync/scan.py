@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from keyturn.catalogue.stores.base import System
 from keyturn.core.errors import Denied, KeyturnError
 from keyturn.core.hub import SecretInfo, Survey
+from keyturn.core.shared import sharing
 from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, Copy
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.parts import parts_in
 from keyturn.sync import observe
 from keyturn.sync.planning import known
 
@@ -117,10 +119,11 @@ def one_store(keyturn: Keyturn, store: str, declared: Mapping[System, frozenset[
     """One store; an error is part of the answer."""
     try:
         others = undeclared(keyturn, store, declared)
+        parts = undeclared_parts(keyturn, store)
     except KeyturnError as error:
         return StoreScan(store, error=str(error), kind=type(error).__name__)
     unmanaged = sorted(copy.name for copy in others if copy.marks is None)
-    left = [Undeclared(copy.name, copy.marks.source, copy.marks.version) for copy in others if copy.marks]
+    left = [Undeclared(copy.name, copy.marks.source, copy.marks.version) for copy in (*others, *parts) if copy.marks]
     return StoreScan(store, tuple(unmanaged), tuple(sorted(left, key=lambda one: one.name)))
 
 
@@ -129,3 +132,15 @@ def undeclared(keyturn: Keyturn, store: str, declared: Mapping[System, frozenset
     settings = keyturn.catalogue.store(store)
     mine = declared.get(settings.system, frozenset())
     return [copy for copy in keyturn.open_store(store).everything() if settings.limits.same(copy.name) not in mine]
+
+
+def undeclared_parts(keyturn: Keyturn, store: str) -> list[Copy]:
+    """Keys of others' secrets that are a copy of a secret which the catalogue does not push there."""
+    settings, shares = keyturn.catalogue.store(store), sharing(keyturn.open_store(store))
+    found = []
+    for name, note in parts_in(shares) if shares else ():
+        places = [place for place in keyturn.catalogue.destinations(note.marks.source) if place.merge]
+        there = [place.name for place in places if keyturn.catalogue.store(place.store).system == settings.system]
+        if settings.limits.same(name) not in map(settings.limits.same, there):
+            found.append(Copy(f"{name} ({', '.join(note.keys)})", "", note.marks))
+    return found

@@ -28,7 +28,7 @@ class Written:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> "Written":
-        self._known = {(item.store, item.name): item for item in self.items}
+        self._known = {(item.store, item.slot): item for item in self.items}
         if self._known:
             stores = sorted({store for store, _ in self._known})
             said = f"{len(self._known)} copies at {', '.join(stores)}"
@@ -42,7 +42,7 @@ class Written:
 
     def settled(self, result: Result) -> None:
         """Note what became of one copy."""
-        item = self._known.get((result.store, result.name))
+        item = self._known.get((result.store, result.slot))
         told = entry(
             self.keyturn,
             "delete" if result.state == DELETED else "push",

@@ -21,6 +21,7 @@ from keyturn.core.names import AWS_PARAMETER_STORE
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Copy, Details, Marks
 from keyturn.providers.aws_parameter_store import AwsParameterStore
+from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.support import local_aws
 
@@ -40,7 +41,7 @@ class AwsContract(StoreContract):
 
     @pytest.fixture
     def foreign(self, raw: Any) -> Raw:
-        return lambda name, value: raw.put_parameter(Name=name, Value=value, Type="SecureString")
+        return lambda name, value: raw.put_parameter(Name=name, Value=value, Type="SecureString", Tier=TIER)
 
     @pytest.fixture
     def tampered(self, raw: Any) -> Raw:
@@ -73,7 +74,7 @@ class TestAwsParameterStoreInTheCloud(AwsContract):
                 raw.delete_parameter(Name=told["Name"])
 
 
-class TestAwsParameterStore(AwsContract):
+class TestAwsParameterStore(MergingCases, AwsContract):
     """The contract, and what only Parameter Store has."""
 
     @pytest.fixture

@@ -21,6 +21,7 @@ from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFoun
 from keyturn.core.names import AWS_SECRETS_MANAGER
 from keyturn.core.stores import Copy, Details, Marks
 from keyturn.providers.aws_secrets_manager import AwsSecretsManager, version_id
+from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.support import local_aws
 
@@ -74,7 +75,7 @@ class TestAwsSecretsManagerInTheCloud(AwsContract):
                 raw.delete_secret(SecretId=entry["Name"], ForceDeleteWithoutRecovery=True)
 
 
-class TestAwsSecretsManager(AwsContract):
+class TestAwsSecretsManager(MergingCases, AwsContract):
     """The contract, and what only AWS has."""
 
     @pytest.fixture

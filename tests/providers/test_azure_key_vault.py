@@ -52,6 +52,7 @@ from keyturn.core.names import AZURE_KEY_VAULT
 from keyturn.core.stores import Copy, Details, Marks
 from keyturn.providers import azure, azure_key_vault
 from keyturn.providers.azure_key_vault import AzureKeyVault
+from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract, assert_gone, assert_silent, fresh_value, marks_for, put
 
 # The SDK remembers each address's tenant for the life of the process, and ports come back.
@@ -276,7 +277,7 @@ def versions(raw: SecretClient, remote: str) -> int:
     return len(list(raw.list_properties_of_secret_versions(remote)))
 
 
-class TestAzureKeyVault(AzureContract):
+class TestAzureKeyVault(MergingCases, AzureContract):
     @pytest.fixture
     def store(self, opened: Open) -> AzureKeyVault:
         return opened()

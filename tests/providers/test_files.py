@@ -6,7 +6,7 @@ import resource
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +21,7 @@ from keyturn.core.names import FILE
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.directory import identity
 from keyturn.providers.files import Files
+from tests.contracts.merging import MergingCases, Owner
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.faults.disk import Disk
 
@@ -56,8 +57,20 @@ class FilesContract(StoreContract):
         return foreign
 
 
-class TestFilesAsDotenv(FilesContract):
+class TestFilesAsDotenv(MergingCases, FilesContract):
     format = "dotenv"
+    keeps_versions = False
+
+    @pytest.fixture
+    def owner(self, directory: Path) -> Owner:
+        def act(name: str, changes: Mapping[str, str | None]) -> None:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = directory / name
+            lines = file.read_text().splitlines(keepends=True) if file.exists() else ["# the owner's\n"]
+            kept = [line for line in lines if line.partition("=")[0] not in changes]
+            file.write_text("".join([*kept, *(f"{key}={text}\n" for key, text in changes.items() if text)]))
+
+        return act
 
     def test_an_object_becomes_lines_that_read_back_as_the_object(
         self, store: Files, remote: str, directory: Path
@@ -136,7 +149,8 @@ class TestFilesAsDotenv(FilesContract):
         assert store.read(remote) == Sensitive('A="other"\n')
 
 
-class TestFiles(FilesContract):
+class TestFiles(MergingCases, FilesContract):
+    keeps_versions = False
     """The contract, and what only a file system has."""
 
     format = "json"

@@ -41,6 +41,7 @@ from keyturn.core.stores import (
 )
 from keyturn.providers.gcp_errors import from_gcp
 from keyturn.providers.gcp_secret_manager import MOST_RETIRED, GcpSecretManager
+from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.deployments.test_gcp_secret_manager import connected, running
 
@@ -123,7 +124,7 @@ def listed(store: Store, remote: str) -> Copy | None:
     return next((copy for copy in store.managed() if copy.name == remote), None)
 
 
-class TestTheContractOnTheEmulator(StoreContract):
+class TestTheContractOnTheEmulator(MergingCases, StoreContract):
     kind = GCP_SECRET_MANAGER
     past_versions = 1  # the second write disables what is older
     creates = True

@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +38,7 @@ from keyturn.core.stores import Copy, Details
 from keyturn.providers.kubernetes import Kubernetes
 from keyturn.providers.kubernetes_calls import APPLY, MERGE
 from keyturn.providers.kubernetes_restart import RESTARTED_FOR
+from tests.contracts.merging import MergingCases, Owner
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 
 NAMESPACE = "apps"
@@ -191,12 +192,25 @@ class TestKubernetesBesideOthers(LocalContract):
         return opened(merge=True)
 
 
-class TestKubernetes(LocalContract):
+class TestKubernetes(MergingCases, LocalContract):
     """The contract, and what only Kubernetes has."""
 
     @pytest.fixture
     def store(self, opened: Open) -> Kubernetes:
         return opened()
+
+    keeps_versions = False
+
+    @pytest.fixture
+    def owner(self, raw: Any) -> Owner:
+        def act(name: str, changes: Mapping[str, str | None]) -> None:
+            encoded = {key: base64.b64encode(text.encode()).decode() if text else None for key, text in changes.items()}
+            try:
+                raw.patch_namespaced_secret(name, NAMESPACE, {"data": encoded})
+            except kubernetes.client.ApiException:
+                raw.create_namespaced_secret(NAMESPACE, {"metadata": {"name": name}, "data": encoded})
+
+        return act
 
     # data
 

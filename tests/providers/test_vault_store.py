@@ -1,7 +1,7 @@
 """A second Vault as a store: the contract against OpenBao, and against one without its detailed listing."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,7 @@ from keyturn.core.names import VAULT
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Copy, Details, Marks
 from keyturn.providers.vault_store import VaultStore
+from tests.contracts.merging import MergingCases, Owner
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.providers.test_vault_listing import LikeVault
 
@@ -85,13 +86,26 @@ class TestVaultStoreWithoutTheDetailedListing(VaultContract):
             yield store
 
 
-class TestVaultStore(VaultContract):
+class TestVaultStore(MergingCases, VaultContract):
     """The contract, and what only a KV v2 has."""
 
     @pytest.fixture
     def store(self, openbao: OpenBao, mount: str, token_file: Path) -> Iterator[VaultStore]:
         with closing(VaultStore("vault", address=openbao.address, mount=mount, token_file=str(token_file))) as store:
             yield store
+
+    @pytest.fixture
+    def owner(self, raw: hvac.Client, mount: str) -> Owner:
+        def act(name: str, changes: Mapping[str, str | None]) -> None:
+            kv = raw.secrets.kv.v2
+            try:
+                known = kv.read_secret_version(name, mount_point=mount, raise_on_deleted_version=True)["data"]["data"]
+            except hvac.exceptions.InvalidPath:
+                known = {}
+            kept = {key: text for key, text in {**known, **changes}.items() if text is not None}
+            kv.create_or_update_secret(name, kept, mount_point=mount)
+
+        return act
 
     @pytest.fixture
     def fields(self, raw: hvac.Client, mount: str) -> Any:

@@ -1,13 +1,16 @@
 """A store in memory, for tests whose subject is something else. It passes the store's contract."""
 
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
-from keyturn.core.errors import Invalid, NotFound, Taken
+from keyturn.core.errors import Conflict, Invalid, NotFound, Taken
 from keyturn.core.names import AWS_SECRETS_MANAGER, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.shared import Change, Shared
 from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks
+from keyturn.providers.sharing import checked_text, shared_text
 
 
 @dataclass
@@ -20,6 +23,8 @@ class Kept:
     forgotten: int = 0
     """How many of the first values are gone."""
     details: Details = NO_DETAILS
+    notes: dict[str, str] = field(default_factory=dict)
+    """Whose which keys are, where several have keys in it."""
 
     @property
     def past(self) -> dict[str, Sensitive]:
@@ -64,6 +69,7 @@ class MemoryStore:
         self.labels = 0
         self._secrets: dict[str, Kept] = {}
         self._lock = threading.RLock()
+        self.shared = SharedMemory(self)
 
     def find(self, remote: str) -> Copy | None:
         """Describe one secret."""
@@ -177,6 +183,49 @@ class MemoryStore:
 
     def _open(self) -> "Opened":
         return Opened(self)
+
+
+class SharedMemory:
+    """Its way to single keys: a write that comes too late is refused."""
+
+    atomic = False
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.name = store.name
+        self._store = store
+
+    def look(self, remote: str) -> Shared | None:
+        """What is served."""
+        with self._store._open() as secrets:
+            if (kept := secrets.get(remote)) is None:
+                return None
+            text, version = kept.values[-1], str(len(kept.values))
+            return shared_text(f"{self.name}:{remote}", remote, version, text, dict(kept.notes), kept.marks)
+
+    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+        """The notes, then the value."""
+        text = checked_text(f"{self.name}:{remote}", partial(too_large, self._store.kind), change, seen)
+        if self._store.refuses:
+            raise self._store.refuses
+        with self._store._open() as secrets:
+            kept = secrets.setdefault(remote, Kept([], None))
+            kept.notes |= change.laid
+            if len(kept.values) != int(seen.version_id if seen else 0):
+                raise Conflict("merge into", f"{self.name}:{remote}", "somebody else was faster")
+            if change or seen is None:
+                kept.values.append(text)
+                self._store.writes += 1
+            for name in change.removed:
+                kept.notes.pop(name, None)
+
+    def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Those with notes."""
+        with self._store._open() as secrets:
+            found = [(name, dict(kept.notes)) for name, kept in secrets.items() if kept.notes]
+        return iter(found)
+
+    def tidy(self, remote: str) -> None:
+        """Nothing is left."""
 
 
 class Opened:

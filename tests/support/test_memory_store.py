@@ -3,11 +3,12 @@
 import pytest
 
 from keyturn.core.names import AWS_SECRETS_MANAGER
+from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract
 from tests.support.memory_store import MemoryStore
 
 
-class TestMemoryStore(StoreContract):
+class TestMemoryStore(MergingCases, StoreContract):
     kind = AWS_SECRETS_MANAGER
     creates = True
 

@@ -32,18 +32,18 @@ def found(
 
 def in_place(keyturn: Keyturn, known: Progress, place: Destination, leaks: set[str]) -> Iterator[str]:
     """The versions of one copy that give a leaked value. Raises what keeps it from being looked at."""
-    store = keyturn.open_store(place.store)
+    store = keyturn.open_copy(known.path, place)
     for version, value in store.past(place.name).items():
         told = any(said.startswith(f"{place.label}: version {version} ") for said in known.remains)
         if not told and keyturn.fingerprint_of(value) in leaks:
             yield f"{place.label}: version {version} still gives a leaked value"
-    if (served := serves(keyturn, place)) and keyturn.fingerprint_of(served) in leaks:
+    if (served := serves(keyturn, known.path, place)) and keyturn.fingerprint_of(served) in leaks:
         yield f"{place.label}: still serves a leaked value"
 
 
-def serves(keyturn: Keyturn, place: Destination) -> Sensitive | None:
+def serves(keyturn: Keyturn, path: str, place: Destination) -> Sensitive | None:
     """What a copy serves; None where it is gone."""
     try:
-        return keyturn.open_store(place.store).read(place.name)
+        return keyturn.open_copy(path, place).read(place.name)
     except NotFound:
         return None

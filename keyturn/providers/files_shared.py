@@ -1,0 +1,172 @@
+"""Single keys in files that others write too: an object of JSON, or lines KEY=value; whose they are stands beside it.
+
+Keyturn's own writers wait for each other. Others know of no lock: what they have changed since the file was read shows
+by its inode, size and time, which are looked at once more right before the new file takes its place.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Final
+
+from keyturn.core import dotenv
+from keyturn.core.dotenv import Reader
+from keyturn.core.errors import Conflict, Invalid, NotFound
+from keyturn.core.names import FILE, too_large
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.shared import Change, Shared, members_of
+from keyturn.core.stores import Marks
+from keyturn.providers.directory import content, draft_name, filled, identity, only_writer, replace
+from keyturn.providers.limits import StoreLimits
+from keyturn.providers.sharing import MERGE, NOTHING_WRITTEN
+
+BEFORE, AFTER = ".", ".keyturn-parts.json"
+EMPTY: Final = Sensitive("")
+
+Opened = Callable[[str, str, bool], AbstractContextManager[int | None]]
+"""What is being done, to which file, and whether the directory is made where it is missing: its descriptor."""
+
+
+class SharedFiles:
+    """:class:`keyturn.core.shared.Shares` in one directory; ``lines`` says that the files are lines for ``reader``."""
+
+    atomic = False
+
+    def __init__(
+        self,
+        name: str,
+        opened: Opened,
+        marks: Callable[[int, str], Marks | None],
+        lines: bool,
+        reader: Reader | None,
+    ) -> None:
+        self.name = name
+        self._opened = opened
+        self._marks = marks
+        self._lines = lines
+        self._reader = reader
+        self._limits = StoreLimits(FILE, name)
+
+    def look(self, remote: str) -> Shared | None:
+        """The file and what stands beside it; an empty one serves nothing yet."""
+        self._limits.check_name(remote, MERGE)
+        with self._opened(MERGE, remote, False) as directory:
+            if directory is None:
+                return None
+            try:
+                text, seen = content(directory, remote)
+            except FileNotFoundError:
+                return None
+            except UnicodeDecodeError:
+                raise Invalid(MERGE, self._named(remote), "it is not UTF-8 text", NOTHING_WRITTEN) from None
+            tags, marks = _notes(directory, remote), self._marks(directory, remote)
+        whole = text if text or self._lines else None
+        try:
+            members = self._members(whole) if whole is not None and marks is None else {}
+        except ValueError as error:
+            raise Invalid(MERGE, self._named(remote), str(error), NOTHING_WRITTEN) from None
+        shown = None if self._lines else whole
+        version = "-".join(map(str, identity(seen).values()))
+        return Shared(remote, version, members, shown, tags, marks, texts=self._lines, seen=(whole, seen))
+
+    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+        """The notes, then the whole file in one step; mode and owner stay as they were."""
+        text = self._text(remote, change, seen)
+        with self._opened(MERGE, remote, True) as directory:
+            if directory is None:
+                raise NotFound(MERGE, self._named(remote), "the directory was removed", "It is made again by itself")
+            with only_writer(directory, remote) as descriptor:
+                self._refuse_changed(directory, remote, seen)
+                notes = _notes(directory, remote)
+                if change.laid:
+                    _keep(directory, remote, {**notes, **change.laid})
+                if change or seen is None:
+                    filled(descriptor, text)
+                    _as_before(descriptor, seen)
+                    self._refuse_changed(directory, remote, seen)
+                    os.rename(draft_name(remote), remote, src_dir_fd=directory, dst_dir_fd=directory)
+                else:
+                    os.unlink(draft_name(remote), dir_fd=directory)
+                if change.removed:
+                    kept = {**notes, **change.laid}
+                    _keep(directory, remote, {name: one for name, one in kept.items() if name not in change.removed})
+            os.fsync(directory)
+
+    def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Every file with notes beside it."""
+        with self._opened("list", "*", False) as directory:
+            names = os.listdir(directory) if directory is not None else []
+            beside = [name for name in names if name.startswith(BEFORE) and name.endswith(AFTER)]
+            remotes = [name.removeprefix(BEFORE).removesuffix(AFTER) for name in beside]
+            found = [(remote, _notes(directory, remote)) for remote in remotes if remote in names and directory]
+        return iter(found)
+
+    def tidy(self, remote: str) -> None:
+        """Remove the draft of a write that was killed."""
+        with self._opened(MERGE, remote, False) as directory:
+            if directory is None or draft_name(remote) not in os.listdir(directory):
+                return
+            with only_writer(directory, remote):
+                os.unlink(draft_name(remote), dir_fd=directory)
+
+    def _members(self, text: Sensitive) -> dict[str, Any]:
+        if not self._lines:
+            return members_of(text)
+        return {line.key: line.text for line in dotenv.lines_of(text, self._reader) if line.key}
+
+    def _text(self, remote: str, change: Change, seen: Shared | None) -> Sensitive:
+        """The whole file afterwards. Raises Invalid for what can't be written, or is too large as a whole."""
+        before = seen.seen[0] if seen else None
+        try:
+            if self._lines:
+                text = dotenv.edited(before or EMPTY, change.put, change.take, self._reader)
+            else:
+                text = change.text(before)
+        except ValueError as error:
+            raise Invalid(MERGE, self._named(remote), str(error), NOTHING_WRITTEN) from None
+        if text and (problem := too_large(FILE, len(text.reveal().encode()))):
+            raise Invalid(MERGE, self._named(remote), f"{problem}, with the keys of others", "Nothing was written")
+        return text
+
+    def _refuse_changed(self, directory: int, remote: str, seen: Shared | None) -> None:
+        """Raises Conflict where the file is another than the one that was seen."""
+        now = None
+        with suppress(FileNotFoundError):
+            now = identity(os.stat(remote, dir_fd=directory, follow_symlinks=False))
+        if now != (identity(seen.seen[1]) if seen else None):
+            problem = "somebody else has written it meanwhile"
+            raise Conflict(MERGE, self._named(remote), problem, "Run it again")
+
+    def _named(self, remote: str) -> str:
+        return f"{self.name}:{remote}"
+
+
+def _as_before(descriptor: int, seen: Shared | None) -> None:
+    """Give the draft the mode and the owner of the file whose place it takes."""
+    if seen is None:
+        return
+    before, now = seen.seen[1], os.fstat(descriptor)
+    if (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
+        os.fchown(descriptor, before.st_uid, before.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+
+
+def _notes(directory: int, remote: str) -> dict[str, str]:
+    """The notes beside a file; none where they are malformed."""
+    try:
+        told = json.loads(content(directory, f"{BEFORE}{remote}{AFTER}")[0].reveal())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    sound = isinstance(told, dict) and all(isinstance(text, str) for text in told.values())
+    return told if sound else {}
+
+
+def _keep(directory: int, remote: str, notes: Mapping[str, str]) -> None:
+    name = f"{BEFORE}{remote}{AFTER}"
+    if notes:
+        replace(directory, name, json.dumps(notes))
+        return
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)

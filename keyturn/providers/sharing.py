@@ -1,0 +1,44 @@
+"""What adapters have in common that lay single keys into texts of others: refusing what is no object, and sizes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from keyturn.core.errors import Invalid
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.shared import Change, Shared, members_of
+from keyturn.core.stores import Marks
+
+MERGE: Final = "merge into"
+NOTHING_WRITTEN: Final = "Nothing was written. Choose another name, or have its owner put an object there"
+
+
+def shared_text(
+    label: str,
+    remote: str,
+    version: str,
+    text: Sensitive | None,
+    tags: Mapping[str, str],
+    marks: Marks | None,
+    *,
+    seen: Any = None,
+) -> Shared:
+    """A secret whose text is an object, None where it serves nothing yet. Raises Invalid for any other text."""
+    try:
+        members = members_of(text) if text is not None and marks is None else {}
+    except ValueError as error:
+        raise Invalid(MERGE, label, str(error), NOTHING_WRITTEN) from None
+    return Shared(remote, version, members, text, tags, marks, seen=seen)
+
+
+def checked_text(label: str, refuses: Callable[[int], str | None], change: Change, seen: Shared | None) -> Sensitive:
+    """The whole text after a change. Raises Invalid for what can't be made, or is too large as a whole."""
+    try:
+        text = change.text(seen.text if seen else None)
+        problem = refuses(len(text.reveal().encode())) if change or seen is None else None
+    except UnicodeEncodeError:
+        problem = "it holds what is no character"
+    except ValueError as error:
+        raise Invalid(MERGE, label, str(error), NOTHING_WRITTEN) from None
+    if problem:
+        raise Invalid(MERGE, label, f"{problem}, with the keys of others", "Nothing was written")
+    return text
