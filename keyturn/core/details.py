@@ -13,11 +13,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from keyturn.core.names import AWS_SECRETS_MANAGER, AZURE_KEY_VAULT, GCP_SECRET_MANAGER, KUBERNETES, VAULT
+from keyturn.core.names import (
+    AWS_PARAMETER_STORE,
+    AWS_SECRETS_MANAGER,
+    AZURE_KEY_VAULT,
+    GCP_SECRET_MANAGER,
+    KUBERNETES,
+    VAULT,
+)
 from keyturn.core.stores import OWN_PREFIX, TAG_TAGS, Detail, Details
 
 SHOWN: Final = {
     AWS_SECRETS_MANAGER: frozenset({Detail.TAGS, Detail.DESCRIPTION}),
+    AWS_PARAMETER_STORE: frozenset({Detail.TAGS}),
     AZURE_KEY_VAULT: frozenset({Detail.TAGS, Detail.CONTENT_TYPE, Detail.EXPIRY}),
     GCP_SECRET_MANAGER: frozenset({Detail.TAGS, Detail.ANNOTATIONS}),
     KUBERNETES: frozenset({Detail.TAGS, Detail.ANNOTATIONS}),

@@ -49,6 +49,8 @@ class Item:
     ``found`` the store's own version id, empty where there is no copy. ``fingerprint`` is the one the copy is to
     have, empty where nothing is written. ``hands_off`` says that the catalogue wants nothing done. A deletion is
     not done before ``due``, RFC 3339. ``merged`` says that the copy is single keys in a secret that others own.
+    ``beside`` tells what is to stand beside the copy from anything else: twelve hex digits, empty where nothing is
+    asked for or written.
     """
 
     action: Action
@@ -64,6 +66,7 @@ class Item:
     hands_off: bool = False
     due: str = ""
     merged: bool = False
+    beside: str = ""
 
     @property
     def slot(self) -> str:
@@ -163,13 +166,12 @@ def moved(planned: Sequence[Item], now: Sequence[Item]) -> list[str]:
         other = stands.get((item.store, item.slot))
         if other is None:
             said.append(f"{item.label} is no longer part of the plan")
-        elif (item.action, item.version, item.found, item.fingerprint) != (
-            other.action,
-            other.version,
-            other.found,
-            other.fingerprint,
-        ):
+        elif _stands(item) != _stands(other):
             said.append(
                 f"{item.label} was to {item.action} (version {item.version}), now {other.action} ({other.version})"
             )
     return said
+
+
+def _stands(item: Item) -> tuple[object, ...]:
+    return item.action, item.version, item.found, item.fingerprint, item.beside

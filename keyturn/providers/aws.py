@@ -240,6 +240,8 @@ def _hint(code: str, operation: str) -> str:
 def _missing_permission(operation: str) -> str:
     if operation in IAM_OPERATIONS:
         return f"Allow iam:{operation} on the user whose keys are rotated"
+    if operation == "GetResources":
+        return "Allow tag:GetResources, which lists the tags of parameters"
     if operation in PARAMETER_OPERATIONS:
         return f"Allow ssm:{operation}, and kms:Encrypt, kms:Decrypt and kms:GenerateDataKey on a key of your own"
     service = "sts" if operation == "AssumeRole" else "secretsmanager"

@@ -2,8 +2,9 @@
 
 A listing shows descriptions and no tags, so the marks stand in the description, which the very call that
 writes the value writes too. With them stands the number of the version that the call was to make: where
-another one is current, somebody else wrote the value, with or without a description. Source: "PutParameter",
-"DescribeParameters" and "GetParameters" in the AWS Systems Manager API reference.
+another one is current, somebody else wrote the value, with or without a description. Tags of the catalogue are
+asked for only where it wants any. Source: "PutParameter", "DescribeParameters" and "GetParameters" in the AWS
+Systems Manager API reference.
 """
 
 import re
@@ -21,6 +22,7 @@ from keyturn.core.stores import (
     TAG_FINGERPRINT,
     TAG_MANAGED_BY,
     TAG_SOURCE,
+    TAG_TAGS,
     TAG_VERSION,
     Copy,
     Details,
@@ -28,12 +30,12 @@ from keyturn.core.stores import (
     Marks,
 )
 from keyturn.providers.aws import SDK_CONFIG, AwsSettings, field, opening, translated
+from keyturn.providers.aws_parameter_tags import ParameterTags, Tagging, as_tags
 from keyturn.providers.aws_shared import SharedParameters
-from keyturn.providers.limits import only_written_whole
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
-    from mypy_boto3_ssm.type_defs import ParameterStringFilterTypeDef, PutParameterRequestTypeDef, TagTypeDef
+    from mypy_boto3_ssm.type_defs import ParameterStringFilterTypeDef, PutParameterRequestTypeDef
 
 Type = Literal["SecureString", "String"]
 Tier = Literal["Standard", "Advanced", "Intelligent-Tiering"]
@@ -49,6 +51,9 @@ PAGE: Final = 50
 ATTEMPTS: Final = 4
 """Puts of one write, each right after another writer's, before it is left to a later run."""
 
+OURS: Final = {TAG_MANAGED_BY: MANAGED_BY}
+"""The tag that every parameter of Keyturn's carries."""
+
 DESCRIPTION: Final = re.compile(
     f"{TAG_MANAGED_BY}={MANAGED_BY} {TAG_VERSION}=([0-9]+) {TAG_FINGERPRINT}=([0-9a-f]*)"
     f"(?: {TAG_CATALOGUE}=([a-z0-9-]*))? {TAG_SOURCE}=(.+)",
@@ -61,8 +66,8 @@ class AwsParameterStore:
 
     Signs in as :class:`keyturn.providers.aws_secrets_manager.AwsSecretsManager` does. ``kms_key_id`` encrypts
     every SecureString written here; without it aws/ssm does. A copy of another ``type`` is written again. The
-    description of a parameter is Keyturn's; the tag ``keyturn-managed-by`` is there for people and policies,
-    and no decision rests on it. Raises Invalid or Denied for settings that can't work.
+    description of a parameter is Keyturn's; the tag ``keyturn-managed-by`` is there for people and policies, and to
+    list by. Raises Invalid or Denied for settings that can't work.
     """
 
     lacks: frozenset[Lack] = frozenset()
@@ -92,6 +97,10 @@ class AwsParameterStore:
         key = {"KeyId": kms_key_id} if kms_key_id and type == "SecureString" else {}
         new = {"Type": type, "Tier": tier, **key}
         self.shared = SharedParameters(name, self._client, self.find, new, self._limits)
+        # An endpoint of AWS's own is Parameter Store's alone.
+        elsewhere = None if ".amazonaws.com" in (endpoint_url or "") else endpoint_url
+        self._tagging = Tagging(name, session, region, elsewhere)
+        self._tags = ParameterTags(name, self._client, self._tagging)
 
     def find(self, remote: str) -> Copy | None:
         """Describe one parameter without reading its value; None where there is none."""
@@ -116,18 +125,24 @@ class AwsParameterStore:
         An expiry is not shown: Parameter Store's expiration policy would delete the parameter.
         """
         self._check(remote, value, marks)
-        if found and found.intact and found.marks == marks:
-            return found
+        if found and found.intact and found.marks and replace(found.marks, tags=marks.tags) == marks:
+            return self._labelled(found, marks, details, found)
         with translated("write", self._named(remote)):
             if found is None:
-                return self._create(remote, value, marks)
+                return self._create(remote, value, marks, details)
             if found.marks is None:
-                self._client.add_tags_to_resource(ResourceType="Parameter", ResourceId=remote, Tags=_tags())
-            return self._update(remote, value, marks, int(found.version_id) + 1)
+                self._client.add_tags_to_resource(ResourceType="Parameter", ResourceId=remote, Tags=as_tags(OURS))
+            written = self._update(remote, value, marks, int(found.version_id) + 1)
+        return self._labelled(written, marks, details, found)
 
     def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
-        """Raises UnsupportedOperation: this store is written whole."""
-        raise only_written_whole(self._named(remote))
+        """Remove the tags that nobody asks for any more, then set those that are asked for: it makes no version."""
+        self._check_name(remote, "label")
+        return self._labelled(found, marks, details, found)
+
+    def described(self, copies: Sequence[Copy]) -> list[Copy]:
+        """The copies with their tags: see :class:`keyturn.providers.aws_parameter_tags.ParameterTags`."""
+        return self._tags.described(copies)
 
     def read(self, remote: str) -> Sensitive:
         """The value served now. Raises NotFound."""
@@ -171,17 +186,27 @@ class AwsParameterStore:
 
     def close(self) -> None:
         """Let go of connections; the store can't be used afterwards."""
+        self._tagging.close()
         self._client.close()
 
-    def _create(self, remote: str, value: Sensitive, marks: Marks) -> Copy:
+    def _labelled(self, written: Copy, marks: Marks, details: Details, found: Copy) -> Copy:
+        """With its tags, where any are asked for or known to be Keyturn's: else nobody is asked."""
+        if not details.tags and not (found.marks and found.marks.tags):
+            return replace(written, marks=marks)
+        return self._tags.lay(replace(written, marks=found.marks, details=found.details), marks, details)
+
+    def _create(self, remote: str, value: Sensitive, marks: Marks, details: Details) -> Copy:
+        named = {TAG_TAGS: " ".join(marks.tags)} if marks.tags else {}
         try:
-            made = self._put({**self._request(remote, value, marks, 1), "Tags": _tags()})
+            tags = as_tags({**details.tags, **OURS, **named})
+            made = self._put({**self._request(remote, value, marks, 1), "Tags": tags})
         except self._client.exceptions.ParameterAlreadyExists:
             there = self.find(remote)
-            if there and there.intact and there.marks == marks:
-                return there
+            if there and there.intact and there.marks and replace(there.marks, tags=marks.tags) == marks:
+                return self._labelled(there, marks, details, there)
             raise
-        return Copy(remote, str(made), marks) if made == 1 else self._update(remote, value, marks, made + 1)
+        written = Copy(remote, str(made), marks) if made == 1 else self._update(remote, value, marks, made + 1)
+        return replace(written, details=Details(details.tags))
 
     def _update(self, remote: str, value: Sensitive, marks: Marks, expected: int) -> Copy:
         for _ in range(ATTEMPTS):
@@ -274,7 +299,3 @@ def _description(marks: Marks, version: int) -> str:
         f"{TAG_MANAGED_BY}={MANAGED_BY} {TAG_VERSION}={version}"
         f" {TAG_FINGERPRINT}={marks.fingerprint}{whose} {TAG_SOURCE}={marks.source_tag}"
     )
-
-
-def _tags() -> "list[TagTypeDef]":
-    return [{"Key": TAG_MANAGED_BY, "Value": MANAGED_BY}]

@@ -1,5 +1,7 @@
 """What is to stand beside a copy, what stands there, and what differs: tags, descriptions, expiries."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -66,6 +68,14 @@ def differing(asked: Details, shown: Copy) -> str:
     said = [f"other tags ({', '.join(sorted(names))})"] if names else []
     said += [WORDS[detail] for detail in WORDS if detail in asked.differing(shown.details)]
     return f"it has {' and '.join(said)}" if said else ""
+
+
+def digest_of(keyturn: Keyturn, destination: Destination, wanted: HubSecret | SecretInfo) -> str:
+    """What tells what the catalogue asks for beside a copy from anything else, for plans; empty for nothing."""
+    if not beside.asks(destination, keyturn.catalogue.store(destination.store)):
+        return ""
+    told = json.dumps(vars(details_of(keyturn, destination, wanted)), sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
 def over(keyturn: Keyturn, destination: Destination, wanted: HubSecret | SecretInfo) -> str:

@@ -103,13 +103,20 @@ def look(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
 
 
 def converge(
-    keyturn: Keyturn, path: str, destination: Destination, overtaken: int = 0, known: KnownVersion | None = None
+    keyturn: Keyturn,
+    path: str,
+    destination: Destination,
+    overtaken: int = 0,
+    known: KnownVersion | None = None,
+    *,
+    labels: bool = False,
 ) -> Pushed:
     """Compare by marks, and write where they differ. Raises what stands in the way.
 
     Starts over when CURRENT moved on meanwhile, so a slow run can't leave an older value behind. ``overtaken`` is a
     version that this run has written there already, when it was no longer CURRENT. ``known`` is what the ledger knows:
-    nothing is written where that, or the copy itself, is ahead of the hub.
+    nothing is written where that, or the copy itself, is ahead of the hub. ``labels`` says that somebody has seen
+    something beside the copy that no look tells and nobody asks for any more.
     """
     for _ in range(ROUNDS):
         wanted = keyturn.hub.read(path)
@@ -126,7 +133,7 @@ def converge(
             if current_version(keyturn, path) != wanted.version:
                 continue  # a rotation has gone on between the two looks
             overtake(keyturn, wanted, found.marks.version)
-        if found and stands.state is CopyState.IN_STEP and asks(keyturn, destination, found):
+        if found and stands.state is CopyState.IN_STEP and (labels or asks(keyturn, destination, found)):
             stands = label(keyturn, wanted, destination, text, found)
             if stands.state is CopyState.LABELLED and current_version(keyturn, path) != wanted.version:
                 continue

@@ -148,7 +148,8 @@ def once(keyturn: Keyturn, item: Item, overtaken: int = 0) -> Result:
     if item.action is Action.DELETE:
         delete(keyturn, item)
         return result(item, DELETED)
-    return settled(item, converge(keyturn, item.path, destination(keyturn, item), overtaken))
+    planned = item.action is Action.UPDATE and bool(item.why)
+    return settled(item, converge(keyturn, item.path, destination(keyturn, item), overtaken, labels=planned))
 
 
 def made(keyturn: Keyturn, item: Item, read: Callable[[str], HubSecret]) -> Made | None:

@@ -97,7 +97,7 @@ def stores(keyturn: Keyturn, wanted: Mapping[str, Places], *, listed: bool, deep
             names = [place.name for _, place in wanted[store] if not place.merge]
             if listed or names:
                 _fill(keyturn, store, names, holdings, listed=listed, deep=deep)
-            _describe(keyturn, store, [place for _, place in wanted[store] if not place.merge], holdings)
+            _describe(keyturn, store, [place for _, place in wanted[store] if not place.merge], holdings, deep=deep)
             _look_at_parts(keyturn, [one for one in wanted[store] if one[1].merge], holdings)
         except KeyturnError as error:
             holdings.error = error
@@ -143,10 +143,13 @@ def _fill(keyturn: Keyturn, store: str, names: list[str], holdings: Holdings, *,
     holdings.take(copy for copy in side_by_side(find, missing, AT_ONCE) if copy)
 
 
-def _describe(keyturn: Keyturn, store: str, places: list[Destination], holdings: Holdings) -> None:
-    """Ask for what stands beside copies where the catalogue wants it known and no look has told it."""
-    copies = ((place, holdings.copy(place.name)) for place in places)
-    asked = [copy for place, copy in copies if copy and copy.details is None and asks(keyturn, place, copy)]
+def _describe(keyturn: Keyturn, store: str, places: list[Destination], holdings: Holdings, *, deep: bool) -> None:
+    """Ask for what stands beside copies where the catalogue wants it known and no look has told it.
+
+    ``deep`` asks for all of Keyturn's own: it may be that the catalogue has wanted something there before.
+    """
+    copies = ((place, copy) for place in places if (copy := holdings.copy(place.name)) and copy.details is None)
+    asked = [copy for place, copy in copies if asks(keyturn, place, copy) or (deep and copy.marks)]
     try:
         holdings.take(described(keyturn, store, asked) if asked else ())
     except KeyturnError as error:

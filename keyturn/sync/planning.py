@@ -24,7 +24,7 @@ from keyturn.core.suggest import advice
 from keyturn.rotation.ahead import ledger_versions, remedy, told
 from keyturn.rotation.beside import left_out, marked_version, with_previous
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.labels import asks, over, wrong_beside
+from keyturn.rotation.labels import asks, digest_of, over, wrong_beside
 from keyturn.rotation.missing import missing
 from keyturn.rotation.parts import parts_in
 from keyturn.rotation.records import load
@@ -274,7 +274,8 @@ def in_step(
     if said := over(keyturn, place, wanted):
         return replace(item_of(one, Action.BLOCKED, version, copy, said), kind="Invalid")
     held = copy.marks.fingerprint if copy.marks else ""
-    return replace(item_of(one, Action.UPDATE, version, copy, why), fingerprint=digest or held)
+    item = item_of(one, Action.UPDATE, version, copy, why)
+    return replace(item, fingerprint=digest or held, beside=digest_of(keyturn, place, wanted))
 
 
 def owned(keyturn: Keyturn, copy: Copy) -> bool:
@@ -323,7 +324,8 @@ def compared(keyturn: Keyturn, one: Wanted, secret: HubSecret, copy: Copy | None
     if action is not Action.CONFLICT and not hands_off and (said := over(keyturn, place, secret)):
         return replace(item_of(one, Action.BLOCKED, secret.version, copy, said), kind="Invalid")
     wanted = "" if action in (Action.IN_SYNC, Action.CONFLICT) else marks.fingerprint
-    return replace(item_of(one, action, secret.version, copy, why), fingerprint=wanted, hands_off=hands_off)
+    item = replace(item_of(one, action, secret.version, copy, why), fingerprint=wanted, hands_off=hands_off)
+    return replace(item, beside=digest_of(keyturn, place, secret)) if wanted else item
 
 
 def verdict(keyturn: Keyturn, one: Wanted, copy: Copy | None, digest: str) -> tuple[Action, str, bool]:

@@ -330,9 +330,9 @@ class StoreContract:
         assert (found, found.intact) == (written, True)
         assert found.marks == replace(marks_for(value), tags=asked.names)
         assert not asked.differing(found.details or NO_DETAILS)
-        listed = lambda: [copy for copy in store.managed() if copy == written]  # noqa: E731
-        assert eventually(lambda: bool(listed()), self.listing_lag)
-        assert not asked.differing(shown(store, listed()[0]).details or NO_DETAILS)
+        listed = lambda: [shown(store, copy) for copy in store.managed() if copy.name == remote]  # noqa: E731
+        assert eventually(lambda: listed() == [written], self.listing_lag), listed()
+        assert not asked.differing(listed()[0].details or NO_DETAILS)
         assert_serves(store, remote, value)
 
     def test_a_changed_detail_makes_no_new_version(self, store: Store, remote: str, takes: frozenset[Detail]) -> None:
@@ -379,7 +379,7 @@ class StoreContract:
         store.write(remote, value, marks_for(value), None, details=theirs)  # laid, and not named by the marks
         put(store, remote, value, 2, only(EVERYTHING, takes))
         newer = fresh_value()
-        put(store, remote, newer, 3, NO_DETAILS)
+        store.write(remote, newer, marks_for(newer, 3), shown(store, store.find(remote)))
         found = shown(store, store.find(remote))
         assert found.marks == marks_for(newer, 3)
         if takes:

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ from keyturn.core.names import AWS_PARAMETER_STORE
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Copy, Details, Marks
 from keyturn.providers.aws_parameter_store import AwsParameterStore
+from keyturn.providers.aws_parameter_tags import FEW
 from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.support import local_aws
@@ -121,6 +123,29 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         put(store, remote, fresh_value())
         put(store, remote, fresh_value(), version=2)
         assert tags(raw, remote) == {"team": "payments", "keyturn-managed-by": "keyturn"}
+
+    def test_tags_are_told_by_one_listing_for_many_and_asked_for_only_where_they_are_wanted(
+        self, store: AwsParameterStore, remote: str
+    ) -> None:
+        made: list[str] = []
+        for client in (store._client, store._tagging()):
+            client.meta.events.register("before-call", lambda model, **_: made.append(model.name))
+        value, asked = fresh_value(), Details({"team": "payments"})
+        names = [f"{begin}{remote}-{number}" for number in range(FEW) for begin in ("", "/way/")]
+        for name in names:
+            put(store, name, value, details=asked)
+        assert set(made) == {"DescribeParameters", "PutParameter"}
+        made.clear()
+        found = [copy for copy in store.managed() if copy.name in names]
+        assert [copy.details for copy in found] == [None] * len(names)
+        assert not set(made) - {"DescribeParameters"}
+        made.clear()
+        marks = replace(marks_for(value), tags=asked.names)
+        assert [(copy.marks, copy.details) for copy in store.described(found)] == [(marks, asked)] * len(names)
+        assert set(made) == {"GetResources"}
+        made.clear()
+        put(store, names[0], fresh_value(), 2)
+        assert "ListTagsForResource" not in made
 
     def test_a_path_with_line_breaks_and_spaces_is_found_again(self, store: AwsParameterStore, remote: str) -> None:
         value = fresh_value()
@@ -359,7 +384,9 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         assert store.past(remote)
         assert store.forget(remote)
         store.delete(remote)
-        put(store, remote, value)
+        written = put(store, remote, value, 2, Details({"team": "a"}))
+        store.relabel(remote, marks_for(value, 2), Details({}), written)
+        assert len(store.described([written] * (FEW + 1))) > FEW
         assert store.erase(remote) == ()
 
     def test_a_user_without_permission_is_told_which_one_is_missing(

@@ -29,6 +29,9 @@ def become(server: LocalAws, policy: Path, patch: pytest.MonkeyPatch) -> None:
     document = json.loads(policy.read_text())
     for statement in document["Statement"]:
         statement["Resource"] = "*"
+        # moto names this one after the service's address.
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        statement["Action"] = [action.replace("tag:", "tagging:") for action in actions]
     with closing(boto3.Session().client("iam", region_name="us-east-1", endpoint_url=server.endpoint_url)) as iam:
         name = f"user-{secrets.token_hex(4)}"
         iam.create_user(UserName=name)

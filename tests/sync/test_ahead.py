@@ -13,6 +13,7 @@ from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Marks
 from keyturn.rotation.sync import look, push
+from keyturn.sync.observe import hub_secrets
 from keyturn.sync.planning import plan
 from tests.sync.site import Site
 
@@ -159,7 +160,7 @@ def test_versions_that_were_recovered_from_no_longer_count(site: Site) -> None:
 def test_a_rotation_that_goes_on_while_a_plan_is_made_is_no_alarm(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     path = grown(site, versions=2)
     keyturn = site.keyturn
-    listed = {info.path: info for info in site.lab.hub.describe_below()}
+    listed = hub_secrets(keyturn, None)
     site.write("a", password="p3")
     site.run()
     monkeypatch.setattr("keyturn.sync.observe.hub_secrets", lambda *_: listed)

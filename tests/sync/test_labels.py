@@ -1,16 +1,22 @@
 """What stands beside a copy follows the catalogue without a new version, and costs nothing while it is as wanted."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from keyturn.core.errors import Denied, UnsupportedOperation
-from keyturn.core.plan import Action
+from keyturn.core.plan import Action, moved
 from keyturn.core.stores import Copy, Details
 from keyturn.sync import standing
 from tests.support.memory_store import MemoryStore
 from tests.sync.site import Site
+
+
+def untold(copy: Copy) -> Copy:
+    """The copy without what stands beside it."""
+    return replace(copy, details=None, marks=copy.marks and replace(copy.marks, tags=()))
 
 
 class Quiet(MemoryStore):
@@ -23,10 +29,10 @@ class Quiet(MemoryStore):
 
     def find(self, remote: str) -> Copy | None:
         found = super().find(remote)
-        return found and replace(found, details=None)
+        return found and untold(found)
 
-    def managed(self):  # type: ignore[no-untyped-def]
-        return (replace(copy, details=None) for copy in super().managed())
+    def managed(self) -> Iterator[Copy]:
+        return map(untold, super().managed())
 
     def described(self, copies: list[Copy]) -> list[Copy]:
         self.asked += [copy.name for copy in copies]
@@ -61,6 +67,19 @@ def test_a_changed_tag_is_an_update_that_makes_no_version(site: Site) -> None:
     assert set(site.actions().values()) == {Action.IN_SYNC}
     assert not site.run()
     assert counts(site) == (1, 1)
+
+
+def test_a_plan_that_was_reviewed_lays_nothing_else_beside_a_copy(site: Site) -> None:
+    site.write("a", x="1")
+    site.syncs["all"]["tags"] = {"team": "shop"}
+    created = site.plan()
+    assert not moved(created.work, site.plan().items)
+    site.run()
+    site.syncs["all"]["tags"] = {"team": "web"}
+    labelled = site.plan()
+    assert not moved(labelled.work, site.plan().items)
+    site.syncs["all"]["tags"] = {"team": "app"}
+    assert len(moved(labelled.work, site.plan().items)) == 2
 
 
 def test_a_tag_that_is_taken_out_is_removed_and_others_stay(site: Site) -> None:
@@ -155,8 +174,12 @@ def test_what_no_look_tells_is_asked_for_only_where_the_catalogue_wants_it(site:
     assert store.asked == [path]
     site.run()
     assert (beside(site, path).tags, counts(site)) == ({"team": "shop"}, (1, 1))
+    store.asked.clear()
     del site.syncs["all"]["tags"]
-    assert site.item(f"one:{path}").action is Action.UPDATE
+    site.run()
+    assert (store.asked, beside(site, path).tags) == ([], {"team": "shop"})
+    site.run(deep=True)
+    assert beside(site, path).tags == {}
 
 
 def test_what_can_not_be_told_blocks_labels_and_no_value(site: Site) -> None:

@@ -18,7 +18,7 @@ from pydantic import (
 
 from keyturn.catalogue.stores.base import StoreBase, System
 from keyturn.core.details import AWS_MAX_DESCRIPTION, AWS_MAX_TAG, AWS_TAGS, SHOWN, refuses_names
-from keyturn.core.names import AWS_SECRETS_MANAGER, Limits
+from keyturn.core.names import AWS_PARAMETER_STORE, AWS_SECRETS_MANAGER, Limits
 from keyturn.core.stores import Detail, Details
 from keyturn.settings.fields import Duration, Line, Model, WebUrl, matching, refused
 
@@ -182,6 +182,15 @@ class AwsSettings(StoreBase):
         kind, region = str(getattr(self, "kind", "")), self.region or ""
         return (kind, region, account, (self.endpoint_url or "").rstrip("/").casefold())
 
+    def refuses_details(self, details: Details) -> str | None:
+        """What AWS lacks, or has no room for."""
+        kind = str(getattr(self, "kind", ""))
+        if said := super().refuses_details(details):
+            return said
+        if len(details.description) > AWS_MAX_DESCRIPTION:
+            return f"{kind} allows a description of {AWS_MAX_DESCRIPTION} characters at most"
+        return AWS_TAGS.refuses(kind, details.tags) or refuses_names(kind, details, AWS_MAX_TAG)
+
 
 class AwsSecretsManagerSettings(AwsSettings):
     """AWS Secrets Manager, in one region of one account, or in several. Credentials come from AWS's usual chain."""
@@ -209,16 +218,6 @@ class AwsSecretsManagerSettings(AwsSettings):
 
     TAKES: ClassVar[frozenset[Detail]] = SHOWN[AWS_SECRETS_MANAGER]
 
-    def refuses_details(self, details: Details) -> str | None:
-        """What AWS lacks, or has no room for."""
-        if len(details.description) > AWS_MAX_DESCRIPTION:
-            return f"{self.kind} allows a description of {AWS_MAX_DESCRIPTION} characters at most"
-        return (
-            super().refuses_details(details)
-            or AWS_TAGS.refuses(self.kind, details.tags)
-            or refuses_names(self.kind, details, AWS_MAX_TAG)
-        )
-
 
 class AwsParameterStoreSettings(AwsSettings):
     """Parameter Store of AWS Systems Manager, in one region of one account, or in several."""
@@ -231,6 +230,8 @@ class AwsParameterStoreSettings(AwsSettings):
     """The KMS key of a SecureString: its id, ARN or alias. Without it, aws/ssm."""
     tier: Literal["Standard", "Advanced", "Intelligent-Tiering"] = "Standard"
     """Standard takes 4 KB a value, Advanced 8 KB for a charge."""
+
+    TAKES: ClassVar[frozenset[Detail]] = SHOWN[AWS_PARAMETER_STORE]
 
     @property
     def limits(self) -> Limits:
