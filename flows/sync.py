@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 from flows.common import BATCH, begins, in_batches, runbook, workspace
 from flows.progress import Progress
 from flows.report import notice_rows, sync_rows, table
-from keyturn.core.errors import TransientError
+from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.plan import Item, Plan
 from keyturn.rotation.context import Keyturn
 from keyturn.sync.apply import Result
@@ -50,12 +50,18 @@ async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
 
 
 async def told(planned: Plan, results: list[Result]) -> Notices:
-    """Whom the run has told, and whom it could not tell."""
-    owing = await look(tasks.owing, planned, results)
+    """Whom the run has told, and whom it could not tell; what hinders it hides nothing of the copies."""
+    try:
+        owing = await look(tasks.owing, planned, results)
+    except KeyturnError as error:
+        return Notices(errors={"secrets with consumers": error})
     if not owing.paths:
         return Notices(errors=owing.errors)
     begins()
-    notices = await tasks.tell(list(owing.paths))
+    try:
+        notices = await tasks.tell(list(owing.paths))
+    except KeyturnError as error:
+        return Notices(errors={**owing.errors, **dict.fromkeys(owing.paths, error)})
     return replace(notices, errors={**owing.errors, **notices.errors})
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Conflict, KeyturnError, unexpected
+from keyturn.core.heard import Heard, made_at
 from keyturn.core.notices import SECRET_REVOKED
 from keyturn.core.policy import Reason
 from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
@@ -14,6 +15,7 @@ from keyturn.revocation.leaked import gives_old, last_old
 from keyturn.revocation.state import load as load_incident
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import CANDIDATES, Decision
+from keyturn.rotation.heard import change_part, part_of
 from keyturn.rotation.records import load, rewrite
 from keyturn.rotation.run import candidate_in_force
 from keyturn.rotation.settle import close, tidy
@@ -149,6 +151,8 @@ def tell_everyone(keyturn: Keyturn, incident: Incident, known: Progress, done: D
         return done.did("", "there is no version to tell of")
     side_by_side(lambda one: done.trying(one, lambda: told(keyturn, known, version, one)), silent)
     heard |= {event.place for event in done.events if event.result is Result.DONE}
+    if isinstance(keyturn.secret(known.path).rotation, ManualSettings) and Step.REPLACE in known.done:
+        return keep_written(keyturn, incident, known, heard)
     return keep_heard(keyturn, incident, known.path, heard)
 
 
@@ -164,6 +168,25 @@ def keep_heard(keyturn: Keyturn, incident: Incident, path: str, heard: Collectio
         rewrite(keyturn, path, replace(record, history=history))
     except Conflict:
         keep_heard(keyturn, incident, path, heard)
+
+
+def keep_written(keyturn: Keyturn, incident: Incident, known: Progress, heard: Collection[str]) -> None:
+    """Keep who has heard of the value that a person wrote, so that nobody tells it again; and let go of the secret.
+
+    A rotation that promotes does both. What the incident has ended stays dead, by its version and by its value.
+    """
+    path, info = known.path, keyturn.hub.describe(known.path)
+    if info is None or info.version != known.version:
+        return
+    told = Heard(info.version, made_at(info), known.fingerprint, told=tuple(sorted(heard)))
+    change_part(keyturn, part_of(path), lambda kept: {**kept, path: told})
+    record = load(keyturn, path)
+    if record.frozen != incident.id or record.open:
+        return
+    try:
+        rewrite(keyturn, path, replace(record, frozen=""))
+    except Conflict:
+        keep_written(keyturn, incident, known, heard)
 
 
 def told(keyturn: Keyturn, known: Progress, version: int, consumer: str) -> str:

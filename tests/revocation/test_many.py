@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import CandidateRejected, KeyturnError, Superseded, Unavailable
+from keyturn.core.heard import Heard
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
@@ -16,6 +17,7 @@ from keyturn.revocation import run, state
 from keyturn.revocation.incident import STEPS, Mode, Progress, Standing, Step
 from keyturn.revocation.selecting import Selection
 from keyturn.rotation.context import Keyturn, _stands
+from keyturn.rotation.heard import load_heard
 from keyturn.rotation.records import load
 from keyturn.rotation.run import State, rotate
 from keyturn.rotation.sync import sync
@@ -177,6 +179,11 @@ def test_a_person_who_writes_the_leaked_value_again_is_told_so(lab: Lab) -> None
     stands = run.finish(site.impatient(), site.incident)
     assert (stands.left, stands.open) == ((), False)
     assert readable(site) == [3]
+    # From here on it is like any other: what somebody writes next is told by a sync.
+    assert load(site.keyturn, secret.path).frozen == ""
+    kept = load_heard(site.keyturn, [secret.path])[secret.path]
+    assert isinstance(kept, Heard)
+    assert (kept.version, kept.waiting) == (3, {})
 
 
 def test_a_target_that_refuses_every_candidate_for_days_does_not_get_the_old_credential_back(lab: Lab) -> None:
