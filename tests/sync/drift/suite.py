@@ -6,21 +6,32 @@ A store's module writes ``class TestItsName(DriftContract)`` with ``acts``, ``sy
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import pytest
 
 from keyturn.core.plan import WRITES, Action
-from keyturn.core.stores import Lack
+from keyturn.core.stores import Detail, Lack
 from keyturn.rotation.sync import CopyState
 from keyturn.sync import observe
 from tests.support.lab import Lab
-from tests.sync.drift.site import Look, RealSite
+from tests.sync.drift.site import STORE, Look, RealSite
 
 MANY = observe.FEW + 10
 OLD = {"x": "0"}
 OURS = {"x": "1"}
 THEIRS = {"x": "2"}
+
+
+BESIDE: Final = (
+    {Detail.TAGS: {"team": "web", "cost": "1"}, Detail.ANNOTATIONS: {"note": "a"}, Detail.DESCRIPTION: "One"},
+    {Detail.TAGS: {"team": "shop"}, Detail.CONTENT_TYPE: "text/plain", Detail.EXPIRY: "90d"},
+    {},
+)
+"""What a catalogue asks for beside a copy, at one time and another; then nothing."""
+
+KEYS: Final = {Detail.EXPIRY: "expires_after"}
+"""What the catalogue calls a detail, where that is not its name."""
 
 
 class Hands(Protocol):
@@ -137,6 +148,23 @@ class DriftContract:
         for path in paths:
             if path not in victims or victims[path].mended("repair"):
                 assert hands.served(site.remote(path)) == OURS
+
+    def test_what_the_catalogue_asks_for_beside_a_copy_follows_it_without_a_version(
+        self, site: RealSite, hands: Hands
+    ) -> None:
+        takes = site.catalogue.store(STORE).TAKES
+        path = site.write("a", **OURS)
+        site.run()
+        before = site.store.find(site.remote(path))
+        for asked in ({detail: said for detail, said in some.items() if detail in takes} for some in BESIDE):
+            for detail in Detail:
+                site.sync.pop(KEYS.get(detail, detail), None)
+            site.sync |= {KEYS.get(detail, detail): said for detail, said in asked.items()}
+            assert site.item(path).action is (Action.UPDATE if takes else Action.IN_SYNC)
+            assert [(one.state, one.error) for one in site.run(deep=True)] == [(CopyState.LABELLED, "")] * bool(takes)
+            assert said_of(site, path) == dict.fromkeys(Look, Action.IN_SYNC)
+        assert site.store.find(site.remote(path)).version_id == before.version_id
+        assert hands.served(site.remote(path)) == OURS
 
     def test_many_copies_that_are_gone_are_all_made_again(self, site: RealSite, hands: Hands) -> None:
         paths, everything = many(site), f"{site.folder}/**"

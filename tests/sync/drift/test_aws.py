@@ -10,10 +10,13 @@ import boto3
 import pytest
 
 from deployments.local.aws import LocalAws
+from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.stores import TAG_FINGERPRINT, TAG_MANAGED_BY
+from keyturn.rotation.labels import described
 from keyturn.rotation.sync import CopyState
-from tests.sync.drift.site import Look, RealSite
+from tests.support.hooks import raising
+from tests.sync.drift.site import STORE, Look, RealSite
 from tests.sync.drift.suite import (
     CHANGED,
     ERASED,
@@ -107,6 +110,12 @@ class TestAwsSecretsManager(DriftContract):
         with closing(client):
             yield SecretsConsole(client)
 
+    @pytest.mark.parametrize("step", ["untag_resource", "tag_resource", "update_secret"])
+    def test_a_change_of_labels_that_ended_between_its_calls_is_finished(
+        self, site: RealSite, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        assert_labels_are_finished(site, monkeypatch, step, description="One")
+
     def test_a_copy_that_was_rolled_back_to_its_last_version_has_drifted(
         self, site: RealSite, hands: SecretsConsole
     ) -> None:
@@ -172,6 +181,23 @@ class ParametersConsole:
             return None
 
 
+def assert_labels_are_finished(site: RealSite, monkeypatch: pytest.MonkeyPatch, step: str, **said: str) -> None:
+    """A change of what stands beside a copy that ended before this call is finished by the next run."""
+    site.sync |= {"tags": {"team": "web", "cost": "1"}, **said}
+    path = site.write("a", **OURS)
+    site.run()
+    before = site.store.find(site.remote(path))
+    site.sync |= {"tags": {"team": "shop"}, **{key: f"{text}, changed" for key, text in said.items()}}
+    with monkeypatch.context() as ends:
+        ends.setattr(site.store._client, step, raising(Unavailable("label", "it", "the process is gone")))
+        assert [one.kind for one in site.run()] == ["Unavailable"]
+    assert said_of(site, path) == dict.fromkeys(Look, Action.UPDATE)
+    assert [one.state for one in site.run()] == [CopyState.LABELLED]
+    assert said_of(site, path) == dict.fromkeys(Look, Action.IN_SYNC)
+    [found] = described(site.keyturn, STORE, [site.store.find(site.remote(path))])
+    assert (found.version_id, found.details.tags) == (before.version_id, {"team": "shop"})
+
+
 class TestAwsParameterStore(DriftContract):
     acts = (CHANGED, STRIPPED, TAKEN, ERASED, Act("another-type", ParametersConsole.retype))
     sync: ClassVar = {"name": "/{path}"}
@@ -185,3 +211,9 @@ class TestAwsParameterStore(DriftContract):
         client = boto3.Session().client("ssm", region_name=REGION, endpoint_url=aws.endpoint_url)
         with closing(client):
             yield ParametersConsole(client)
+
+    @pytest.mark.parametrize("step", ["remove_tags_from_resource", "add_tags_to_resource"])
+    def test_a_change_of_tags_that_ended_between_its_calls_is_finished(
+        self, site: RealSite, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        assert_labels_are_finished(site, monkeypatch, step)
