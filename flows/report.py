@@ -19,6 +19,8 @@ from keyturn.rotation.run import Outcome
 from keyturn.rotation.sync import Pushed
 from keyturn.sync.apply import Result
 from keyturn.sync.notices import NOTIFY, Notices
+from keyturn.sync.restarts import RESTART
+from keyturn.sync.run import of_workloads
 from tasks.workspace import names
 
 Row = dict[str, str | int]
@@ -66,12 +68,12 @@ def sync_rows(planned: Plan, results: Sequence[Result]) -> list[Row]:
     done = {(result.store, result.name): result for result in results}
     rows = []
     for item in planned.items:
-        if item.action is not Action.IN_SYNC:
-            result = done.get((item.store, item.name))
+        result = done.get((item.store, item.name))
+        if item.action is not Action.IN_SYNC or (result and result.error):
             state = (result.error or result.state) if result else (item.why or str(item.action))
             rows.append((not (result is None or result.error), item, state))
     rows.sort(key=lambda row: (row[0], row[1].path, row[1].label))
-    return [
+    copies = [
         {
             "secret": item.path,
             "copy": item.label,
@@ -80,6 +82,17 @@ def sync_rows(planned: Plan, results: Sequence[Result]) -> list[Row]:
             "state": state,
         }
         for _, item, state in rows[:SHOWN]
+    ]
+    return [*workload_rows(planned, results), *copies]
+
+
+def workload_rows(planned: Plan, results: Sequence[Result]) -> list[Row]:
+    """Every restart that has failed."""
+    stores = of_workloads(planned, results).items()
+    broken = [(f"{store}:{name}", one) for store, found in stores for name, one in found.items()]
+    return [
+        {"secret": one.path, "copy": label, "action": RESTART, "version": "", "state": one.error}
+        for label, one in broken[:SHOWN]
     ]
 
 

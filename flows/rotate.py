@@ -15,10 +15,11 @@ from keyturn.core.record import Rotation, Stage
 from keyturn.rotation.decide import UNFINISHED, Decision
 from keyturn.rotation.grace import all_in_step
 from keyturn.rotation.previous import Retirement, state_of_previous
+from keyturn.rotation.restarts import restarting
 from keyturn.rotation.rollout import Told, canary, silent
 from keyturn.rotation.run import Outcome, State, after, ending, told_again, unsettled
 from keyturn.rotation.settle import Waive
-from keyturn.rotation.sync import Pushed, failed
+from keyturn.rotation.sync import Pushed, failed, unless_refused
 from tasks import rotation as tasks
 
 
@@ -99,7 +100,7 @@ async def settle(
     has its old credential retired without a grace. Raises when someone was not reached.
     """
     path, token = secret.path, rotation.token
-    destinations = await asyncio.gather(*(push(path, place) for place in secret.destinations))
+    destinations = await restarted(secret, await asyncio.gather(*(push(path, place) for place in secret.destinations)))
     told, refused = await tell_all(secret, rotation, bool(destinations) and all_in_step(destinations))
     if refused and rotation.stage is Stage.PROMOTED:
         return await settle(secret, await tasks.take_back(path, token, refused), State.REVERTED, ended)
@@ -149,6 +150,17 @@ async def push(path: str, destination: Destination) -> Pushed:
         return await tasks.push_to(path, destination.store, destination.name)
     except KeyturnError as error:
         return failed(destination, error)
+
+
+async def restarted(secret: Secret, pushed: Sequence[Pushed]) -> Sequence[Pushed]:
+    """What was pushed, once the workloads that use it are restarted; where that is refused, the copy has failed."""
+    refused: dict[str, KeyturnError] = {}
+    for store in restarting(await workspace(), secret.destinations):
+        try:
+            await tasks.restart(secret.path, store)
+        except KeyturnError as error:
+            refused[store] = error
+    return unless_refused(pushed, refused)
 
 
 async def tell(path: str, token: str, consumer: str) -> Told:

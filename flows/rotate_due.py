@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -14,6 +16,7 @@ from flows.report import outcome_row, table
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.policy import Trigger
 from keyturn.core.workspaces import SECRET
+from keyturn.rotation import restarts
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import Sighting
 from keyturn.rotation.run import Outcome
@@ -54,15 +57,58 @@ async def turn(opened: Keyturn, due: list[str], stop_at: float, side_by_side: in
     progress = Progress("rotate-due-progress", len(due), "due secrets", few=side_by_side)
     fleet: Fleet[Outcome] = Fleet(Breaker(len(due), stop_at), side_by_side, progress)
     await progress.begin()
-    groups = by_target(opened, due).items()
-    await asyncio.gather(*(fleet.work(target, group, rotate_one) for target, group in groups))
+    groups, together = by_target(opened, due).items(), Together(await shared(opened, due))
+    await asyncio.gather(*(fleet.work(target, group, together.rotate) for target, group in groups))
+    fleet.results |= await together.rest()
     await progress.finish()
     return fleet
 
 
-async def rotate_one(path: str) -> Outcome:
-    """One secret, in one task."""
-    return await tasks.rotate_whole(path, Trigger.SCHEDULE)
+async def shared(opened: Keyturn, due: list[str]) -> list[frozenset[str]]:
+    """The secrets whose copies the same workloads use: these are restarted once, after the last of them."""
+    restarting = [path for path in due if restarts.restarting(opened, opened.secret(path).destinations)]
+    return await look(tasks.sharing, restarting) if len(restarting) > 1 else []
+
+
+@dataclass
+class Together:
+    """Restarts who uses several secrets once the last of them is turned. ``waiting`` are those that are not yet."""
+
+    groups: list[frozenset[str]]
+    waiting: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """At the beginning that is all of them."""
+        self.waiting = set().union(*self.groups)
+
+    async def rotate(self, path: str) -> Outcome:
+        """One secret, in one task; who uses it is restarted in it, or after the last that it shares somebody with."""
+        group = next((group for group in self.groups if path in group), frozenset())
+        if not group:
+            return await tasks.rotate_whole(path, Trigger.SCHEDULE)
+        try:
+            outcome = await tasks.rotate_whole(path, Trigger.SCHEDULE, restart_later=True)
+        except KeyturnError:
+            with suppress(KeyturnError):  # told with the next run: what is owed stands beside the copies
+                await self._over(path, group)
+            raise
+        await self._over(path, group)
+        return outcome
+
+    async def rest(self) -> dict[str, KeyturnError]:
+        """Restart for those whose last ones were not begun; the error of each, by its first secret."""
+        errors: dict[str, KeyturnError] = {}
+        for group in [group for group in self.groups if group & self.waiting]:
+            try:
+                await tasks.restart_together(sorted(group))
+            except KeyturnError as error:
+                errors[min(group)] = error
+        return errors
+
+    async def _over(self, path: str, group: frozenset[str]) -> None:
+        self.waiting.discard(path)
+        if not group & self.waiting:
+            await tasks.restart_together(sorted(group))
 
 
 async def renewed(opened: Keyturn, paths: list[str]) -> dict[str, Outcome | KeyturnError]:

@@ -37,7 +37,7 @@ async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
         get_run_logger().warning(remark)
     if work_of(opened, planned):
         begins()
-    results = await carry_out(opened, planned)
+    results = [*await carry_out(opened, planned), *await restarted(planned)]
     counts = summary(planned, results)
     await look(tasks.remember, planned, results)
     notices = await told(planned, results)
@@ -86,6 +86,14 @@ async def carry_out(opened: Keyturn, planned: Plan) -> list[Result]:
         stores = await asyncio.gather(*map(one_store, by_store(work).values()))
     await progress.finish()
     return [result for results in stores for result in results]
+
+
+async def restarted(planned: Plan) -> list[Result]:
+    """Restart who uses what was written, once for all of it; only who has something to restart leaves a task."""
+    if not await look(tasks.restart_owed, planned):
+        return await look(tasks.restart_all, planned)
+    begins()
+    return await tasks.restart_all(planned)
 
 
 def raise_behind(planned: Plan, results: Sequence[Result]) -> None:

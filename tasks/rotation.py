@@ -1,13 +1,14 @@
 """The protocol's steps as tasks: each finds the rotation again by its token."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Final, TypeVar
 
 from keyturn.core.errors import Superseded, TransientError
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Rotation
 from keyturn.rotation import decide as deciding
-from keyturn.rotation import rollout, run, steps
+from keyturn.rotation import restarts, rollout, run, steps
 from keyturn.rotation.context import side_by_side
 from keyturn.rotation.decide import Decision, Sighting
 from keyturn.rotation.guard import guard_destinations
@@ -84,6 +85,27 @@ def push_to(path: str, store: str, name: str) -> Pushed:
     return carry(keyturn(), path, destination)
 
 
+@step("restart")
+def restart(path: str, store: str) -> None:
+    """Restart who uses the secret's copies in this store, where that is owed. Returns before their pods have begun."""
+    names = [one.name for one in keyturn().secret(path).destinations if one.store == store]
+    restarts.restart(keyturn(), store, names, path)
+
+
+@step("restart")
+def restart_together(paths: list[str]) -> None:
+    """The same for several secrets, in every store. Raises the first that is refused."""
+    places = [place for path in paths for place in keyturn().secret(path).destinations]
+    for error in restarts.restart_users(keyturn(), restarts.restarting(keyturn(), places)).values():
+        raise error
+
+
+@step("look for shared workloads")
+def sharing(paths: list[str]) -> list[frozenset[str]]:
+    """Which of these secrets are restarted for together."""
+    return restarts.sharing(keyturn(), paths)
+
+
 @step("notify")
 def tell(path: str, token: str, consumer: str) -> Told:
     """Tell one consumer, until it acknowledges or is out of tries."""
@@ -149,9 +171,13 @@ def retire_one(path: str, waive: Waive) -> Retirement:
 
 
 @step("rotate")
-def rotate_whole(path: str, trigger: Trigger) -> Outcome:
-    """The whole protocol in one task, for fleets. Raises when it has not reached everyone."""
-    outcome = run.rotate(keyturn(), path, trigger)
+def rotate_whole(path: str, trigger: Trigger, restart_later: bool = False) -> Outcome:
+    """The whole protocol in one task, for fleets. Raises when it has not reached everyone.
+
+    With ``restart_later`` whoever calls it restarts who uses the copies.
+    """
+    with restarts.restarted_later() if restart_later else nullcontext():
+        outcome = run.rotate(keyturn(), path, trigger)
     if error := run.unsettled(outcome):
         raise error
     return outcome

@@ -4,7 +4,7 @@ import threading
 
 from keyturn.core.plan import Item, Plan
 from keyturn.sync import owing as owed
-from keyturn.sync import planning, run
+from keyturn.sync import planning, restarts, run
 from keyturn.sync.apply import Result
 from keyturn.sync.notices import Notices, tell_written
 from keyturn.sync.owing import Owing
@@ -34,6 +34,18 @@ def apply_batch(items: list[Item], execute: Executor) -> list[Result]:
     with Written(keyturn(), items) as written:
         execute(items, take)
     return results
+
+
+@step("look for restarts")
+def restart_owed(planned: Plan) -> bool:
+    """Whether anybody is to be restarted who uses these copies."""
+    return restarts.any_owed(keyturn(), planned)
+
+
+@step("restart")
+def restart_all(planned: Plan) -> list[Result]:
+    """Restart once whoever uses what was written, and tell which restarts have failed."""
+    return restarts.restart_all(keyturn(), planned)
 
 
 @step("remember")

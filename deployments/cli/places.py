@@ -14,6 +14,7 @@ from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.sync import CopyState
 from keyturn.sync import standing
 from keyturn.sync.planning import Wanted, failing, plan
+from keyturn.sync.restarts import remarks
 from keyturn.sync.standing import Failing
 
 AT_ONCE: Final = 8
@@ -104,7 +105,8 @@ def look(keyturn: Keyturn) -> Places:
     for item in planned.items:
         failed = None if item.action is Action.IN_SYNC else kept[item.store].get(item.name)
         found[item.path].append(Place(item, failed))
-    return Places({path: tuple(places) for path, places in found.items()}, planned.counts(), planned.remarks)
+    said = (*planned.remarks, *remarks(keyturn, planned))
+    return Places({path: tuple(places) for path, places in found.items()}, planned.counts(), said)
 
 
 def untold(keyturn: Keyturn, error: KeyturnError) -> Plan:

@@ -18,7 +18,8 @@ from keyturn.rotation.run import Outcome, State
 from keyturn.rotation.sync import CopyState, Pushed
 from keyturn.sync.apply import Result
 from keyturn.sync.notices import NOTIFY, Notices, Notified, unheard
-from keyturn.sync.run import failing, summary
+from keyturn.sync.restarts import RESTART
+from keyturn.sync.run import failing, of_workloads, summary
 
 BEFORE_PROMOTION: Final = ("make way", "stage", "install", "verify", "promote")
 """The steps in which another run's hold on the secret shows."""
@@ -155,10 +156,15 @@ class Copies:
         places = []
         for item in planned.items:
             result, behind = done.get((item.store, item.name)), broken.get(item.label)
-            if item.action is not Action.IN_SYNC:
+            if item.action is not Action.IN_SYNC or behind:
                 state = str(CopyState.FAILED) if behind else result.state if result else item.why or str(item.action)
                 said = (behind.error, behind.kind) if behind else ("", "")
                 places.append(Place(item.path, item.store, item.name, str(item.action), state, *said))
+        for store, workloads in of_workloads(planned, results).items():
+            places += [
+                Place(one.path, store, name, RESTART, str(CopyState.FAILED), one.error, one.kind)
+                for name, one in workloads.items()
+            ]
         return Copies(tuple(places), summary(planned, results), notices=notices)
 
     def rows(self) -> Iterable[tuple[object, ...]]:

@@ -102,8 +102,7 @@ class Shared:
     ``members`` are its keys with their values; ``text`` is the JSON text that they stand in, None where the store
     keeps each key by itself or serves nothing yet. ``tags`` are the tags or annotations that hold Keyturn's notes.
     ``marks`` are there where the whole of it is a copy of Keyturn's. ``texts`` says that every value is a text.
-    ``unsettled`` says that something that belongs to Keyturn's last write is still to be done. ``seen`` is what the
-    store's own adapter needs to write over exactly this.
+    ``seen`` is what the store's own adapter needs to write over exactly this.
     """
 
     name: str
@@ -113,7 +112,6 @@ class Shared:
     tags: Mapping[str, str] = field(default_factory=dict)
     marks: Marks | None = None
     texts: bool = False
-    unsettled: bool = False
     seen: Any = field(default=None, repr=False, compare=False)
 
 

@@ -8,17 +8,21 @@ faster makes it a Conflict.
 A Secret's type can't be changed. Where a text asks for another one, the Secret is deleted and created again, after
 the API server has said that it would take the new one: for that moment it is absent, and where the process ends
 there, keys that others had put into it are lost.
+
+Who uses a Secret is restarted by a call of its own, once for all that a run has written: see kubernetes_restart.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from keyturn.core.details import SHOWN
 from keyturn.core.errors import Conflict, Invalid, NotFound
 from keyturn.core.fingerprint import shown
 from keyturn.core.names import KUBERNETES, too_large
+from keyturn.core.rollouts import Rollout
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import MANAGED_BY, NO_DETAILS, TAG_MANAGED_BY, Copy, Details, Lack, Marks
 from keyturn.providers import kubernetes_values as values
@@ -26,8 +30,8 @@ from keyturn.providers.kubernetes_calls import APPLY, JSON, MANAGER, MANY, MERGE
 from keyturn.providers.kubernetes_marks import (
     JSON_KEYS,
     KEYS,
-    RESTARTED,
     Seen,
+    is_ours,
     kept,
     labelled,
     listed,
@@ -38,7 +42,7 @@ from keyturn.providers.kubernetes_marks import (
     written,
 )
 from keyturn.providers.kubernetes_past import UNNOTED, finalizers, noted, outlived, past
-from keyturn.providers.kubernetes_restart import restart_users
+from keyturn.providers.kubernetes_restart import Restarter
 from keyturn.providers.kubernetes_shared import NOT_OURS, SharedKubernetes
 from keyturn.providers.limits import StoreLimits, has_changed, insist_on_value, unfulfilled
 from keyturn.providers.side_by_side import read_side_by_side
@@ -76,8 +80,9 @@ class Kubernetes:
     With ``server``, signs in there with the token in ``token_file``, else by ``kubeconfig`` and ``context``, else as
     the pod's own service account. A text that is a JSON object as Keyturn writes one becomes one key for each field,
     any other text the single key ``value``. With ``merge``, keys that others have put beside ours stay; without it
-    they are drift, and a write removes them. With ``restart``, the workloads that use a Secret are restarted after
-    its data has changed, and the copy is not intact before that is done. Raises Invalid for settings that can't work.
+    they are drift, and a write removes them. With ``restart``, a write notes beside the Secret that the workloads that
+    use it are to be restarted, and it is a failure where that takes longer than ``restart_timeout``. Raises Invalid for
+    settings that can't work.
     """
 
     lacks: frozenset[Lack] = frozenset()
@@ -94,6 +99,7 @@ class Kubernetes:
         context: str | None = None,
         merge: bool = False,
         restart: bool = False,
+        restart_timeout: timedelta = timedelta(minutes=30),
     ) -> None:
         self.name = name
         self._limits = StoreLimits(KUBERNETES, name)
@@ -103,7 +109,8 @@ class Kubernetes:
         self._namespace = Namespace(namespace, settings)
         self._core = self._namespace.core
         self._merge = merge
-        self._restart = restart
+        self.restarts = restart
+        self._restarter = Restarter(self._namespace, name, self._ours, self._look_for, restart_timeout)
         self.shared = SharedKubernetes(name, self._namespace, restart, self._manageable)
 
     def find(self, remote: str) -> Copy | None:
@@ -121,7 +128,7 @@ class Kubernetes:
     def write(
         self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
     ) -> Copy:
-        """Create the Secret or change its data, marks and data in one call, then restart its users where asked to.
+        """Create the Secret or change its data, in one call with the marks and the note that its users are to restart.
 
         Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. An expiry is not
         shown: a Secret has no place for it.
@@ -132,8 +139,19 @@ class Kubernetes:
         if known and settled and not unfulfilled(details, known, SHOWN[KUBERNETES]):
             return known
         plan = _Write(entries, marks, labelled(marks, details, known), self._restart_for(known, marks))
-        written = self._create(remote, plan) if known is None else self._update(known, plan)
-        return self._restarted(written) if self._restart and written.restart_for else written
+        return self._create(remote, plan) if known is None else self._update(known, plan)
+
+    def owed(self, remotes: Collection[str]) -> Sequence[str]:
+        """The Secrets that a restart is owed for; see :class:`Restarts`."""
+        return self._restarter.owed(remotes)
+
+    def restart_users(self, remotes: Collection[str]) -> Sequence[Rollout]:
+        """Restart once each workload that uses a Secret that a restart is owed for; see :class:`Restarts`."""
+        return self._restarter.restart(remotes)
+
+    def rollouts(self, remotes: Collection[str], *, note: bool = False) -> Sequence[Rollout]:
+        """How far the workloads are that use these Secrets; see :class:`Restarts`."""
+        return self._restarter.look(remotes, note=note)
 
     def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
         """Change labels and annotations of exactly what was found, in one call; no workload is restarted for it.
@@ -215,7 +233,7 @@ class Kubernetes:
         return told
 
     def _seen(self, told: Mapping[str, Any]) -> Seen:
-        return seen(told, merged=self._merge, restarts=self._restart)
+        return seen(told, merged=self._merge)
 
     def _listed(self, **selector: str) -> Iterator[tuple[Copy, bool]]:
         """Plain copies, since what a listing says may be old when it is used; and whether each is being deleted."""
@@ -230,6 +248,14 @@ class Kubernetes:
         doing, rpc = Doing("list", self._named("*"), "list"), self._core.list_namespaced_secret
         return self._namespace.pages(doing, rpc, accept=MANY, field_selector=MANAGEABLE)
 
+    def _ours(self) -> dict[str, Seen]:
+        """Every Secret that holds anything of Keyturn's, by its name."""
+        found = (self._seen(told) for page in self._manageable() for told in page if is_ours(told))
+        return {secret.name: secret for secret in found}
+
+    def _look_for(self, remote: str) -> Seen | None:
+        return self._look(remote, "restart who uses")
+
     def _fresh(self, remote: str, found: Copy | None) -> Seen | None:
         if found is None or isinstance(found, Seen):
             return found
@@ -240,13 +266,16 @@ class Kubernetes:
 
     def _restart_for(self, known: Seen | None, marks: Marks) -> str:
         """What workloads are to be restarted for; empty where their pods have this value already."""
-        if not self._restart:
+        if not self.restarts:
             return ""
-        same = known is not None and known.marks is not None and known.marks.fingerprint == marks.fingerprint
-        if known is None or not same:
-            return shown(marks.fingerprint)
-        # Mended: pods may have started with what was there between, under the annotation that they have already.
-        return known.restart_for if known.served else f"{shown(marks.fingerprint)}-{known.resource_version}"
+        plain = shown(marks.fingerprint)
+        if known is None or known.marks is None:
+            return plain
+        if known.served and known.marks.fingerprint == marks.fingerprint:
+            return known.restart_for
+        # Pods may have begun with what was there between, under the annotation that they are to get.
+        between = not known.served or known.restart_for
+        return f"{plain}-{known.resource_version}" if between else plain
 
     def _create(self, remote: str, plan: _Write) -> Seen:
         body = manifest(kept({"name": remote}, plan.metadata), plan.entries.type, plan.entries.data)
@@ -291,11 +320,6 @@ class Kubernetes:
         self._post(known.name, {**body, "metadata": {"generateName": "keyturn-"}}, dry_run="All")
         self._remove(known, "write")
         return self._post(known.name, body)
-
-    def _restarted(self, written: Seen) -> Seen:
-        """Restart who uses it; only then the annotation goes that says that it is still to be done."""
-        restart_users(self._namespace, written.name, self._named(written.name), written.restart_for)
-        return self._patch(written, "write", {"metadata": RESTARTED})
 
     def _post(self, remote: str, body: Mapping[str, Any], **given: str) -> Seen:
         doing = Doing("write", self._named(remote), "create")

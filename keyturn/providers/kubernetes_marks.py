@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from keyturn.core.details import KUBECTL_APPLIED
+from keyturn.core.fingerprint import shown
+from keyturn.core.shared import NOTE
 from keyturn.core.stores import (
     MANAGED_BY,
     NO_DETAILS,
@@ -31,10 +33,9 @@ JSON_KEYS: Final = "keyturn-json-keys"
 """The annotation with those of them that hold JSON which is no string; absent where the text is kept whole."""
 RESTART_FOR: Final = "keyturn-restart-for"
 """The annotation that says that workloads are still to be restarted, and what for."""
-ANNOTATIONS: Final = (*TAGS_BESIDE, KEYS, JSON_KEYS, RESTART_FOR)
-
-RESTARTED: Final[Mapping[str, Any]] = {"annotations": {RESTART_FOR: None}}
-"""What is patched once the workloads are restarted."""
+MENDED: Final = "keyturn-mended"
+"""The annotation that tells a value that was put back from the same one before it: pods began with what was between."""
+ANNOTATIONS: Final = (*TAGS_BESIDE, KEYS, JSON_KEYS, RESTART_FOR, MENDED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +51,28 @@ class Seen(Copy):
     kept: frozenset[str] = field(default=frozenset(), repr=False)
     present: frozenset[str] = field(default=frozenset(), repr=False)
     restart_for: str = field(default="", repr=False)
+    mended: str = field(default="", repr=False)
     merged: bool = field(default=False, repr=False)
 
     @property
     def foreign(self) -> frozenset[str]:
         """Keys that are not ours."""
         return self.present - self.keys
+
+    @property
+    def content(self) -> str:
+        """What pods that begin now have of it: another text whenever they would have something else."""
+        return self.restart_for or (self.mended if self.mended.startswith(self._plain) else "") or self._plain
+
+    @property
+    def restarted(self) -> dict[str, Any]:
+        """The annotations that are left once its users are restarted."""
+        return {"annotations": {RESTART_FOR: None, MENDED: self.content if self.content != self._plain else None}}
+
+    @property
+    def _plain(self) -> str:
+        """What its marks say of the content; empty where keys of it alone are ours."""
+        return shown(self.marks.fingerprint) if self.marks else ""
 
     @property
     def served(self) -> bool:
@@ -71,7 +88,7 @@ class Seen(Copy):
     __hash__ = Copy.__hash__
 
 
-def seen(told: Mapping[str, Any], *, merged: bool, restarts: bool) -> Seen:
+def seen(told: Mapping[str, Any], *, merged: bool) -> Seen:
     """A Secret, of which only the metadata is looked at."""
     metadata = told["metadata"]
     annotations = metadata.get("annotations") or {}
@@ -89,11 +106,17 @@ def seen(told: Mapping[str, Any], *, merged: bool, restarts: bool) -> Seen:
         kept=kept & keys,
         present=present,
         restart_for=annotations.get(RESTART_FOR, ""),
+        mended=annotations.get(MENDED, ""),
         merged=merged,
     )
-    settled = "deletionTimestamp" not in metadata and not (restarts and found.restart_for)
-    intact = settled and (marks is None or (bool(keys) and found.served))
+    intact = "deletionTimestamp" not in metadata and (marks is None or (bool(keys) and found.served))
     return _completed(found, intact)
+
+
+def is_ours(told: Mapping[str, Any]) -> bool:
+    """Whether a Secret, of which only the metadata is looked at, is Keyturn's, or holds keys of Keyturn's."""
+    annotations = told["metadata"].get("annotations") or {}
+    return marks_in(told["metadata"]) is not None or any(key.startswith((NOTE, RESTART_FOR)) for key in annotations)
 
 
 def marks_in(metadata: Mapping[str, Any]) -> Marks | None:

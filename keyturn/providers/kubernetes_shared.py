@@ -12,8 +12,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.shared import NOTE, Change, Shared
 from keyturn.providers import kubernetes_calls as calls
 from keyturn.providers.kubernetes_calls import MANAGER, Doing, Namespace
-from keyturn.providers.kubernetes_marks import RESTART_FOR, RESTARTED, manifest, marks_in
-from keyturn.providers.kubernetes_restart import restart_users
+from keyturn.providers.kubernetes_marks import RESTART_FOR, manifest, marks_in
 from keyturn.providers.kubernetes_values import KEY, KEY_RULE, OPAQUE
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE
@@ -23,7 +22,7 @@ NOT_OURS: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.
 
 
 class SharedKubernetes:
-    """:class:`keyturn.core.shared.Shares` in one namespace; ``restarts`` says that a Secret's users are restarted."""
+    """:class:`keyturn.core.shared.Shares` in one namespace; ``restarts`` says that its users are to be restarted."""
 
     atomic = True
 
@@ -49,24 +48,20 @@ class SharedKubernetes:
         metadata = told["metadata"]
         tags = dict(metadata.get("annotations") or {})
         members = {key: _decoded(text) for key, text in (told.get("data") or {}).items()}
-        version, unsettled = metadata["resourceVersion"], self._restarts and bool(tags.get(RESTART_FOR))
-        return Shared(remote, version, members, None, tags, marks_in(metadata), texts=True, unsettled=unsettled)
+        return Shared(remote, metadata["resourceVersion"], members, None, tags, marks_in(metadata), texts=True)
 
     def put(self, remote: str, change: Change, seen: Shared | None) -> None:
-        """Keys and note in one call, which the API server refuses where somebody was faster; then the restart."""
+        """Keys and note in one call, which the API server refuses where somebody was faster."""
         self._check(remote, change, seen)
         put = {key: _encoded(value) for key, value in change.put.items()}
         restart_for = self._restart_for(change, seen)
         annotations = {**change.tags, **({RESTART_FOR: restart_for} if restart_for else {})}
         if seen is None:
             metadata = {"name": remote, "annotations": {key: text for key, text in annotations.items() if text}}
-            told = self._post(remote, manifest(metadata, OPAQUE, put))
+            self._post(remote, manifest(metadata, OPAQUE, put))
         else:
             data = {**put, **dict.fromkeys(change.take)}
-            told = self._patch(remote, {"metadata": {"annotations": annotations}, "data": data}, seen.version_id)
-        if restart_for:
-            restart_users(self._namespace, remote, self._named(remote), restart_for)
-            self._patch(remote, {"metadata": dict(RESTARTED)}, told["metadata"]["resourceVersion"])
+            self._patch(remote, {"metadata": {"annotations": annotations}, "data": data}, seen.version_id)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
         """Every Secret's annotations are looked at, and no value travels."""
@@ -80,10 +75,9 @@ class SharedKubernetes:
         """A write is one call: nothing is left."""
 
     def _restart_for(self, change: Change, seen: Shared | None) -> str:
-        if not self._restarts:
+        """What workloads are to be restarted for; empty where their pods have these keys already."""
+        if not self._restarts or (seen is not None and not change):
             return ""
-        if seen is not None and not change:
-            return seen.tags.get(RESTART_FOR, "") if seen.unsettled else ""
         return f"merged-{seen.version_id if seen else 0}"
 
     def _check(self, remote: str, change: Change, seen: Shared | None) -> None:
@@ -96,21 +90,17 @@ class SharedKubernetes:
         if change and (problem := too_large(KUBERNETES, size)):
             raise Invalid(MERGE, self._named(remote), f"{problem}, with the keys of others", "Nothing was written")
 
-    def _post(self, remote: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _post(self, remote: str, body: Mapping[str, Any]) -> None:
         doing, create = Doing(MERGE, self._named(remote), "create"), self._namespace.core.create_namespaced_secret
-        told: Mapping[str, Any] = self._namespace.call(
-            doing, create, body=dict(body), field_manager=MANAGER, accept=calls.ONE
-        )
-        return told
+        self._namespace.call(doing, create, body=dict(body), field_manager=MANAGER, accept=calls.ONE)
 
-    def _patch(self, remote: str, change: Mapping[str, Any], version: str) -> Mapping[str, Any]:
+    def _patch(self, remote: str, change: Mapping[str, Any], version: str) -> None:
         """Merge it into exactly that version of the Secret."""
         body = {**change, "metadata": {**change["metadata"], "resourceVersion": version}}
         doing, patch = Doing(MERGE, self._named(remote), "patch"), self._namespace.core.patch_namespaced_secret
-        told: Mapping[str, Any] = self._namespace.call(
+        self._namespace.call(
             doing, patch, name=remote, body=body, field_manager=MANAGER, accept=calls.ONE, _content_type=calls.MERGE
         )
-        return told
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"

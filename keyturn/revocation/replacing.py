@@ -17,6 +17,7 @@ from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import CANDIDATES, Decision
 from keyturn.rotation.heard import change_part, part_of
 from keyturn.rotation.records import load, rewrite
+from keyturn.rotation.restarts import listed, restart, restarting
 from keyturn.rotation.run import candidate_in_force
 from keyturn.rotation.settle import close, tidy
 from keyturn.rotation.sync import push
@@ -138,7 +139,15 @@ def push_everywhere(keyturn: Keyturn, incident: Incident, known: Progress, done:
             done.did(label, f"{pushed.state}, version {pushed.version}")
         else:
             done.misses(label, pushed.error or f"it is {pushed.state}", kind=pushed.kind)
-    return None
+    return restart_everyone(keyturn, known.path, done)
+
+
+def restart_everyone(keyturn: Keyturn, path: str, done: Done) -> None:
+    """Restart who uses the copies; nobody waits for the pods, and the cut has waited for nothing of this."""
+    for store, names in restarting(keyturn, keyturn.secret(path).destinations).items():
+        with done.at(store):
+            if workloads := restart(keyturn, store, names, path):
+                done.did(store, f"restarted {listed(workloads)}")
 
 
 def tell_everyone(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:

@@ -93,7 +93,7 @@ class Parts:
         for _ in range(ROUNDS):
             self._refuse_taken(remote, shared, first, ours, known)
             change = self._change(shared, ours, note)
-            if shared is not None and not change and not change.tags and not shared.unsettled:
+            if shared is not None and not change and not change.tags:
                 return SeenPart(remote, self._version(marks, marks.fingerprint), marks)
             with suppress(Conflict):
                 self._shares.put(remote, change, shared)
@@ -196,7 +196,7 @@ class Parts:
 
     def _copy(self, shared: Shared, note: Note, theirs: tuple[str, ...]) -> SeenPart:
         digest = self._fingerprint_of(payload(SecretFields(held_by(shared, note.keys, note.not_texts))))
-        intact = digest == note.marks.fingerprint and not shared.unsettled
+        intact = digest == note.marks.fingerprint
         return SeenPart(shared.name, self._version(note.marks, digest), note.marks, intact, theirs=theirs)
 
     def _version(self, marks: Marks, digest: str) -> str:

@@ -14,7 +14,7 @@ from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.living import HUB, Value, Values
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import claim, load, save
-from keyturn.rotation.sync import Pushed, push
+from keyturn.rotation.sync import Pushed, push, restarted
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def recover(keyturn: Keyturn, found: Values, chosen: Value) -> Recovery:
         doing.version, doing.fingerprint = newest(keyturn, current), keyturn.fingerprint(current.fields)
         doing.note += ", and logs in" if chosen.lives else ", untried"
     places = keyturn.catalogue.destinations(path)
-    copies = tuple(side_by_side(lambda place: push(keyturn, path, place), places))
+    pushed = side_by_side(lambda place: push(keyturn, path, place), places)
+    copies = tuple(restarted(keyturn, path, pushed, places))
     return Recovery(path, chosen.place, chosen.version, doing.version, doing.fingerprint, bool(chosen.lives), copies)
 
 

@@ -19,6 +19,7 @@ from keyturn.rotation.owners import another_owner
 from keyturn.rotation.previous import Retirement, named
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import insist_on_holding, load, save, take_over
+from keyturn.rotation.restarts import unfinished
 from keyturn.rotation.rollout import canary, tell
 from keyturn.rotation.sync import CopyState, Pushed, look, sync
 
@@ -237,6 +238,8 @@ def obstacles(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive, cop
         found.append(f"its grace lasts until {over:%Y-%m-%d %H:%M:%S %Z}")
     found += frozen(keyturn, path, rotation)
     found += [f"{c.store}:{c.name} is not in step: {c.error or c.state}" for c in copies if not c.in_step]
+    if not rotation.urgent:
+        found += unfinished(keyturn, secret.destinations, rotation.version, note=waive is not Waive.EVERYTHING)
     silent = sorted(set(secret.consumers) - set(rotation.acknowledged))
     found += [f"{consumer} has not acknowledged version {rotation.version}" for consumer in silent]
     if waive is Waive.EVERYTHING:

@@ -1,5 +1,6 @@
 """Carrying CURRENT to every destination: what differs is written, what is in step is left alone."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -31,6 +32,7 @@ from keyturn.rotation.missing import missing, remedies
 from keyturn.rotation.parts import Parts, SeenPart
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import load
+from keyturn.rotation.restarts import restart_users, restarting
 
 UNCLAIMED: Final = ("", DEFAULT_ID)
 """What the marks of a copy say where the catalogue that made it has no id of its own."""
@@ -74,8 +76,27 @@ class Pushed:
 
 
 def sync(keyturn: Keyturn, path: str) -> list[Pushed]:
-    """Bring every destination to CURRENT, side by side: one that fails never stops another."""
-    return side_by_side(lambda destination: push(keyturn, path, destination), keyturn.secret(path).destinations)
+    """Bring every destination to CURRENT, side by side, and restart who uses what; one that fails stops no other."""
+    places = keyturn.secret(path).destinations
+    pushed = side_by_side(lambda destination: push(keyturn, path, destination), places)
+    return restarted(keyturn, path, pushed, places)
+
+
+def restarted(keyturn: Keyturn, path: str, pushed: Sequence[Pushed], places: Iterable[Destination]) -> list[Pushed]:
+    """What was ``pushed``, once the workloads that use it are restarted; where that is refused, the copy has failed."""
+    return unless_refused(pushed, restart_users(keyturn, restarting(keyturn, places), path))
+
+
+def unless_refused(pushed: Sequence[Pushed], refused: Mapping[str, KeyturnError]) -> list[Pushed]:
+    """What was pushed; a copy in a store that refused the restart of who uses it has failed."""
+    return [unrestarted(one, refused[one.store]) if one.in_step and one.store in refused else one for one in pushed]
+
+
+def unrestarted(pushed: Pushed, error: KeyturnError) -> Pushed:
+    """A copy that is in step, and whose users are not restarted."""
+    return replace(
+        pushed, state=CopyState.FAILED, error=f"who uses it is not restarted: {error}", kind=type(error).__name__
+    )
 
 
 def push(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:

@@ -274,7 +274,7 @@ def bring(keyturn: Keyturn, paths: list[str], patient: frozenset[str]) -> Outcom
         if not rest:
             return Outcome(held=held)
         planned = plan(keyturn, () if EVERYTHING in rest else rest, unseen=True)
-        results = carry_out(keyturn, planned, here(Applier(keyturn)))
+        results = carry_out(keyturn, planned, here(Applier(keyturn)), heals=EVERYTHING in rest)
         return Outcome(tuple(results), failing(planned, results), held, owing=owed(keyturn, planned, results))
     except KeyturnError as error:
         return Outcome(error=error)

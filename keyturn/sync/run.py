@@ -1,7 +1,7 @@
 """A plan carried out: who does which part, what one run may delete, and what is remembered of it."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from keyturn.core.errors import Conflict
@@ -13,6 +13,7 @@ from keyturn.sync import standing
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.crew import Crew, Report
 from keyturn.sync.planning import due, plan
+from keyturn.sync.restarts import RESTART, restart_all
 from keyturn.sync.standing import Change, Failing
 from keyturn.sync.written import Written
 
@@ -73,8 +74,14 @@ def new(planned: Plan, now: Plan) -> list[Item]:
     return [item for item in now.work if (item.store, item.slot) not in known]
 
 
-def carry_out(keyturn: Keyturn, planned: Plan, execute: Executor, report: Report = lambda _: None) -> list[Result]:
-    """Apply a plan, and remember what became of it. Errors are in the results, none is raised for a copy."""
+def carry_out(
+    keyturn: Keyturn, planned: Plan, execute: Executor, report: Report = lambda _: None, *, heals: bool = True
+) -> list[Result]:
+    """Apply a plan, restart who uses what was written, and remember what became of it.
+
+    Errors are in the results, none is raised for a copy. ``report`` is told of copies alone. One that ``heals``
+    restarts for what others have written, too: they may have died before that.
+    """
     results: list[Result] = []
 
     def take(result: Result) -> None:
@@ -86,6 +93,7 @@ def carry_out(keyturn: Keyturn, planned: Plan, execute: Executor, report: Report
     try:
         with Written(keyturn, work) as written:
             execute(work, take)
+        results += restart_all(keyturn, planned, None if heals else list(results))
     finally:
         remember(keyturn, planned, results)
     return results
@@ -111,22 +119,38 @@ def caught_up(planned: Plan) -> dict[str, int]:
 
 def changes(planned: Plan, results: Sequence[Result]) -> dict[str, Change]:
     """What a run has learnt, store by store."""
+    workloads = of_workloads(planned, results)
     done = {(result.store, result.slot): result for result in results}
     learnt: dict[str, Change] = {}
     for store, items in by_store(planned.items).items():
         broken = {item.slot: one for item in items if (one := failing_of(item, done.get((store, item.slot))))}
         doomed = {item.slot for item in items if item.action is Action.DELETE and (store, item.slot) not in done}
         in_step = {item.slot for item in items} - broken.keys() - doomed
+        broken |= workloads.get(store, {})
         learnt[store] = Change(frozenset(in_step), broken, frozenset(doomed), whole=not planned.paths)
     return learnt
 
 
+def of_workloads(planned: Plan, results: Iterable[Result]) -> dict[str, dict[str, Failing]]:
+    """What of restarts has failed that is no copy's failure, by store and by the workload's name."""
+    copies, found = {(item.store, item.name) for item in planned.items}, defaultdict[str, dict[str, Failing]](dict)
+    for one in results:
+        if one.action == RESTART and (one.store, one.name) not in copies:
+            found[one.store][one.name] = Failing(one.path, one.kind, one.error, "")
+    return found
+
+
 def failing(planned: Plan, results: Sequence[Result]) -> dict[str, Failing]:
-    """Every copy that a run could not bring in step, by its store and name; not those it was to leave alone."""
+    """Every copy that a run could not bring in step, and every restart that has failed, by store and name.
+
+    Not those it was to leave alone.
+    """
     done = {(result.store, result.slot): result for result in results}
     ours = [item for item in planned.items if not item.hands_off]
     told = {f"{item.store}:{item.slot}": failing_of(item, done.get((item.store, item.slot))) for item in ours}
-    return {label: one for label, one in told.items() if one}
+    workloads = of_workloads(planned, results).items()
+    restarts = {f"{store}:{name}": one for store, broken in workloads for name, one in broken.items()}
+    return {label: one for label, one in told.items() if one} | restarts
 
 
 def failing_of(item: Item, done: Result | None) -> Failing | None:

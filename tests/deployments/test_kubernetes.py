@@ -386,6 +386,54 @@ def test_a_selector_that_does_not_match_its_template_is_refused(apps: Any) -> No
     refused(422, "Invalid", apps.create_namespaced_deployment, "default", body)
 
 
+NEW = {"spec": {"template": {"metadata": {"annotations": {"k": "v"}}}}}
+
+
+def test_a_rollout_is_finished_at_once_unless_it_is_held(server: Server, apps: Any) -> None:
+    made = apps.create_namespaced_deployment("default", {**deployment(), "status": {"replicas": 7}})
+    assert (made.spec.replicas, made.status.replicas, made.status.observed_generation) == (1, 1, 1)
+    assert apps.patch_namespaced_deployment("d", "default", NEW).status.updated_replicas == 1
+    server.emulator.controller.held.add("d")
+    patch = {"spec": {"replicas": 3, "template": {"metadata": {"annotations": {"k": "w"}}}}}
+    told = apps.patch_namespaced_deployment("d", "default", patch).status
+    assert (told.replicas, told.updated_replicas, told.observed_generation) == (3, None, 3)
+    assert {one.type: one.reason for one in told.conditions}["Progressing"] == "ReplicaSetUpdated"
+    told = apps.patch_namespaced_deployment_status("d", "default", {"status": {"updatedReplicas": 2}, "spec": {}})
+    assert (told.status.replicas, told.status.updated_replicas, told.spec.replicas) == (3, 2, 3)
+    told = apps.patch_namespaced_deployment("d", "default", {"metadata": {"labels": {"l": "v"}}})
+    assert (told.status.updated_replicas, told.metadata.generation) == (2, 3)
+
+
+def test_pods_stay_as_they_are_where_the_specification_says_so(apps: Any) -> None:
+    paused = deployment()
+    paused["spec"]["replicas"] = 2
+    apps.create_namespaced_deployment("default", paused)
+    paused = {"spec": {**NEW["spec"], "paused": True}}
+    assert apps.patch_namespaced_deployment("d", "default", paused).status.updated_replicas is None
+    assert apps.patch_namespaced_deployment("d", "default", {"spec": {"paused": False}}).status.updated_replicas == 2
+    parted = deployment()
+    parted["spec"] |= {"serviceName": "d", "replicas": 3, "updateStrategy": {"rollingUpdate": {"partition": 2}}}
+    apps.create_namespaced_stateful_set("default", parted)
+    told = apps.patch_namespaced_stateful_set("d", "default", NEW).status
+    assert (told.replicas, told.updated_replicas) == (3, 1)
+    assert told.current_revision != told.update_revision
+    by_hand = deployment()
+    by_hand["spec"]["updateStrategy"] = {"type": "OnDelete"}
+    assert apps.create_namespaced_daemon_set("default", by_hand).status.updated_number_scheduled == 2
+    told = apps.patch_namespaced_daemon_set("d", "default", NEW).status
+    assert (told.desired_number_scheduled, told.updated_number_scheduled) == (2, 0)
+
+
+def test_a_status_is_read_and_written_apart(server: Server, pki: Path, apps: Any) -> None:
+    apps.create_namespaced_deployment("default", deployment())
+    assert apps.read_namespaced_deployment_status("d", "default").status.replicas == 1
+    refused(404, "NotFound", apps.patch_namespaced_deployment_status, "e", "default", {})
+    with client(server.url, pki, "reader's token") as signed_in:
+        reader = kubernetes.client.AppsV1Api(signed_in)
+        told = refused(403, "Forbidden", reader.patch_namespaced_deployment_status, "d", "default", {})
+        assert 'cannot patch resource "deployments/status"' in told["message"]
+
+
 # the process
 
 

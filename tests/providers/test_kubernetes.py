@@ -31,13 +31,12 @@ from deployments.local.kubernetes.messages import Answer, Request
 from deployments.local.ports import free_port
 from keyturn.core.details import KUBECTL_APPLIED
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Throttled, Unavailable, UnsupportedOperation
-from keyturn.core.fingerprint import payload, shown
+from keyturn.core.fingerprint import payload
 from keyturn.core.names import KUBERNETES
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Copy, Details
 from keyturn.providers.kubernetes import Kubernetes
 from keyturn.providers.kubernetes_calls import APPLY, MERGE
-from keyturn.providers.kubernetes_restart import RESTARTED_FOR
 from tests.contracts.merging import MergingCases, Owner
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 
@@ -777,88 +776,6 @@ class TestSharedSecrets:
         assert raw.read_namespaced_secret(remote, NAMESPACE).type == "kubernetes.io/tls"
 
 
-class TestRestarts:
-    """With ``restart``: who uses a Secret is rolled out after its data has changed."""
-
-    @pytest.fixture
-    def store(self, opened: Open) -> Kubernetes:
-        return opened(restart=True)
-
-    @pytest.fixture
-    def remote(self) -> str:
-        return f"keyturn-test-{secrets.token_hex(6)}"
-
-    @pytest.fixture
-    def raw(self, cluster: Server, pki: Path) -> Iterator[Any]:
-        with api(cluster, pki) as client:
-            yield kubernetes.client.CoreV1Api(client)
-
-    @pytest.fixture
-    def apps(self, cluster: Server, pki: Path) -> Iterator[Any]:
-        with api(cluster, pki) as client:
-            yield kubernetes.client.AppsV1Api(client)
-
-    @pytest.mark.parametrize("kind", ["deployment", "stateful_set", "daemon_set"])
-    @pytest.mark.parametrize("way", ["env", "init", "envFrom", "volume", "projected", "pull"])
-    def test_every_way_of_using_it_is_seen(
-        self, store: Kubernetes, apps: Any, remote: str, kind: str, way: str
-    ) -> None:
-        workload(apps, kind, remote, using(way, remote))
-        workload(apps, kind, f"{remote}-other", using(way, f"{remote}-other"))
-        value = fresh_value()
-        put(store, remote, value)
-        assert restarted_for(apps, kind, remote) == shown(marks_for(value).fingerprint)
-        assert restarted_for(apps, kind, f"{remote}-other") is None
-
-    def test_the_same_value_restarts_nobody(self, store: Kubernetes, apps: Any, remote: str) -> None:
-        value = fresh_value()
-        put(store, remote, value)
-        workload(apps, "deployment", remote, using("env", remote))
-        put(store, remote, value)
-        put(store, remote, value, version=2)
-        assert restarted_for(apps, "deployment", remote) is None
-        details = Details({"team": "pay"})
-        marks = replace(marks_for(value, 2), tags=details.names)
-        assert store.relabel(remote, marks, details, found(store, remote)).intact
-        put(store, remote, value, version=2, details=Details({"team": "shop"}))
-        assert restarted_for(apps, "deployment", remote) is None
-        changed = fresh_value()
-        put(store, remote, changed, version=3)
-        assert restarted_for(apps, "deployment", remote) == shown(marks_for(changed).fingerprint)
-
-    def test_mending_a_value_restarts_although_the_annotation_was_there(
-        self, store: Kubernetes, raw: Any, apps: Any, remote: str
-    ) -> None:
-        value = fresh_value()
-        workload(apps, "deployment", remote, using("env", remote))
-        put(store, remote, value)
-        generation = apps.read_namespaced_deployment(remote, NAMESPACE).metadata.generation
-        raw.patch_namespaced_secret(remote, NAMESPACE, {"stringData": {"value": "other"}})
-        put(store, remote, value)
-        assert apps.read_namespaced_deployment(remote, NAMESPACE).metadata.generation == generation + 1
-
-    def test_a_restart_that_failed_is_made_up_for_by_the_next_write(
-        self, opened: Open, store: Kubernetes, apps: Any, remote: str
-    ) -> None:
-        workload(apps, "deployment", remote, using("env", remote))
-        value = fresh_value()
-        with pytest.raises(Denied, match="verb list on deployments") as caught:
-            put(opened("writer", restart=True), remote, value)
-        assert_silent(caught.value, value, store, remote)
-        assert store.read(remote) == value
-        assert not found(store, remote).intact
-        assert not any(copy.name == remote and copy.intact for copy in store.managed())
-        assert found(opened(), remote).intact
-        assert put(store, remote, value).intact
-        assert found(store, remote).intact
-        assert restarted_for(apps, "deployment", remote) == shown(marks_for(value).fingerprint)
-
-    def test_without_the_option_nobody_is_restarted(self, opened: Open, apps: Any, remote: str) -> None:
-        workload(apps, "deployment", remote, using("env", remote))
-        put(opened(), remote, fresh_value())
-        assert restarted_for(apps, "deployment", remote) is None
-
-
 def found(store: Kubernetes, remote: str) -> Copy:
     there = store.find(remote)
     assert there is not None
@@ -886,31 +803,3 @@ def kubeconfig(path: Path, cluster: Server, pki: Path, **more: Any) -> Path:
     }
     path.write_text(yaml.safe_dump(told))
     return path
-
-
-def using(way: str, secret: str) -> dict[str, Any]:
-    """The specification of pods that use a Secret in this way."""
-    container: dict[str, Any] = {"name": "main", "image": "image"}
-    reference = {"valueFrom": {"secretKeyRef": {"name": secret, "key": "value"}}}
-    ways: dict[str, dict[str, Any]] = {
-        "env": {"containers": [{**container, "env": [{"name": "A", "value": "a"}, {"name": "B", **reference}]}]},
-        "init": {"initContainers": [{**container, "name": "init", "env": [{"name": "B", **reference}]}]},
-        "envFrom": {"containers": [{**container, "envFrom": [{"secretRef": {"name": secret}}]}]},
-        "volume": {"volumes": [{"name": "v", "secret": {"secretName": secret}}]},
-        "projected": {"volumes": [{"name": "v", "projected": {"sources": [{"secret": {"name": secret}}]}}]},
-        "pull": {"imagePullSecrets": [{"name": secret}]},
-    }
-    return {"containers": [container], **ways[way]}
-
-
-def workload(apps: Any, kind: str, name: str, pod: dict[str, Any]) -> None:
-    template = {"metadata": {"labels": {"app": name}}, "spec": pod}
-    spec: dict[str, Any] = {"selector": {"matchLabels": {"app": name}}, "template": template}
-    if kind == "stateful_set":
-        spec["serviceName"] = name
-    getattr(apps, f"create_namespaced_{kind}")(NAMESPACE, {"metadata": {"name": name}, "spec": spec})
-
-
-def restarted_for(apps: Any, kind: str, name: str) -> str | None:
-    told = getattr(apps, f"read_namespaced_{kind}")(name, NAMESPACE)
-    return (told.spec.template.metadata.annotations or {}).get(RESTARTED_FOR)

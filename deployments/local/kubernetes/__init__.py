@@ -2,7 +2,8 @@
 
 Behaves as the API is documented: "Kubernetes API Concepts" (versions, listing in chunks, metadata alone), "Server-Side
 Apply" (who set which field), "Secrets", and the API conventions (Status). It runs no pods: a workload
-is a document. It takes merge, strategic and apply patches, and no JSON patches.
+is a document, whose status tells what its controller would. It takes merge, strategic and apply patches, and no JSON
+patches.
 """
 
 from deployments.local.kubernetes.access import Account, rules

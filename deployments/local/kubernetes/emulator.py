@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from deployments.local.kubernetes import fields, patches
 from deployments.local.kubernetes.access import Account, allow, signed_in
+from deployments.local.kubernetes.controller import Controller
 from deployments.local.kubernetes.messages import Answer, Refusal, Request
 from deployments.local.kubernetes.objects import SECRETS, WORKLOADS, Kind, Objects, Place
 from deployments.local.kubernetes.selectors import chosen
@@ -27,7 +28,8 @@ class Emulator:
     """Some namespaces of a cluster, kept under ``data``, for these accounts.
 
     ``requests_per_10s`` is how many calls are answered before 429; ``clock`` counts seconds. A listing that goes on
-    shows what is there when it goes on, where the API server shows what was there when it began.
+    shows what is there when it goes on, where the API server shows what was there when it began. ``controller`` tells
+    how far the workloads are.
     """
 
     def __init__(
@@ -40,7 +42,8 @@ class Emulator:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state = State(data)
-        self._objects = Objects(self._state)
+        self.controller = Controller()
+        self._objects = Objects(self._state, self.controller)
         self._accounts = tuple(accounts)
         self._namespaces = frozenset(namespaces)
         self._most = requests_per_10s
@@ -55,12 +58,14 @@ class Emulator:
         """The answer to any call; refusals are answers too."""
         try:
             account = signed_in(self._accounts, request)
-            kind, namespace, name = _address(request)
+            kind, namespace, name, part = _address(request)
             _check_method(request, name)
             verb = "list" if request.method == "GET" and not name else VERBS[request.method]
-            allow(account, verb, kind.resource, kind.group, namespace, name)
+            allow(account, verb, kind.resource + (f"/{part}" if part else ""), kind.group, namespace, name)
             with self._state.transaction():
                 self._admit()
+                if part:
+                    return self._status(request, Place(kind, namespace, name, _manager(request)))
                 return self._served(request, kind, namespace, name)
         except Refusal as refusal:
             return refusal.answer
@@ -88,6 +93,16 @@ class Emulator:
             self._check_namespace(namespace)
             return _one(request, self._objects.create(place, _document(request, kind), dry=dry), 201)
         return _one(request, self._objects.change(place, _document(request, kind), dry=dry))
+
+    def _status(self, request: Request, place: Place) -> Answer:
+        """The subresource that controllers write."""
+        if request.method == "DELETE":
+            raise Refusal(405, "the server does not allow this method on the requested resource")
+        live, told = self._objects.get(place), request.document()
+        if request.method == "GET":
+            return _one(request, live)
+        made = patches.merged(live, told) if request.method == "PATCH" else told
+        return _one(request, self._objects.change_status(place, made))
 
     def _patch(self, request: Request, place: Place) -> Answer:
         how = request.headers.get("content-type", "").partition(";")[0]
@@ -144,8 +159,8 @@ class Emulator:
             raise Refusal(404, f'namespaces "{namespace}" not found', name=namespace, kind="namespaces")
 
 
-def _address(request: Request) -> tuple[Kind, str, str]:
-    """The kind, the namespace and the name in the path; no name where it is the collection."""
+def _address(request: Request) -> tuple[Kind, str, str, str]:
+    """The kind, the namespace, the name and its part in the path; no name where it is the collection."""
     match request.parts:
         case ("api", "v1", "namespaces", namespace, resource, *rest):
             kind = KINDS.get(("", resource))
@@ -153,9 +168,10 @@ def _address(request: Request) -> tuple[Kind, str, str]:
             kind = KINDS.get((group, resource))
         case _:
             kind, namespace, rest = None, "", []
-    if kind is None or len(rest) > 1:
+    name, *parts = rest or [""]
+    if kind is None or parts not in ([], ["status"] if kind is not SECRETS else []):
         raise Refusal(404, "the server could not find the requested resource")
-    return kind, namespace, rest[0] if rest else ""
+    return kind, namespace, name, "".join(parts)
 
 
 def _check_method(request: Request, name: str) -> None:

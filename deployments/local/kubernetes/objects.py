@@ -6,9 +6,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
-from deployments.local.kubernetes import fields, secret_rules
+from deployments.local.kubernetes import fields, secret_rules, workload_rules
+from deployments.local.kubernetes.controller import Controller
 from deployments.local.kubernetes.messages import Cause, Refusal
 from deployments.local.kubernetes.state import State
 
@@ -16,17 +18,6 @@ Tree = dict[str, Any]
 
 GIVEN: Final = ("name", "generateName", "labels", "annotations", "finalizers", "ownerReferences")
 """What of the metadata a request decides."""
-
-
-def _no_problems(told: Tree, before: Tree | None) -> Iterator[Cause]:
-    selector = ((told.get("spec") or {}).get("selector") or {}).get("matchLabels")
-    labels = (((told.get("spec") or {}).get("template") or {}).get("metadata") or {}).get("labels") or {}
-    if not selector:
-        yield Cause("spec.selector", "Required value", "FieldValueRequired")
-    elif not selector.items() <= labels.items():
-        yield Cause("spec.template.metadata.labels", "Invalid value: `selector` does not match template `labels`")
-    elif before is not None and before["spec"]["selector"] != told["spec"]["selector"]:
-        yield Cause("spec.selector", "Invalid value: field is immutable")
 
 
 @dataclass(frozen=True)
@@ -48,7 +39,7 @@ class Kind:
 
 SECRETS: Final = Kind("Secret", "secrets", "", "v1", secret_rules.decoded, secret_rules.problems)
 WORKLOADS: Final = tuple(
-    Kind(kind, f"{kind.lower()}s", "apps", "v1", copy.deepcopy, _no_problems)
+    Kind(kind, f"{kind.lower()}s", "apps", "v1", partial(workload_rules.decoded, kind), workload_rules.problems)
     for kind in ("Deployment", "StatefulSet", "DaemonSet")
 )
 
@@ -71,8 +62,9 @@ class Place:
 class Objects:
     """Every object of the cluster, one change at a time; ``dry`` changes are checked and not kept."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, controller: Controller) -> None:
         self._state = state
+        self._controller = controller
 
     def get(self, place: Place) -> Tree:
         """The object. Raises :class:`Refusal` (404) where there is none."""
@@ -105,6 +97,13 @@ class Objects:
         managed = (told.get("metadata") or {}).get("managedFields")
         book = fields.read([] if managed == [{}] else live["metadata"]["managedFields"])
         return self._kept(place, made, fields.updated(book, live, made, _page(place)), live, dry)
+
+    def change_status(self, place: Place, told: Tree) -> Tree:
+        """The object with the status that is ``told``, and nothing else of it."""
+        live = self.get(place)
+        _check_version(place, live, told.get("metadata") or {})
+        made = {**live, "status": told.get("status") or {}}
+        return self._stored(place, made)
 
     def apply(self, place: Place, config: Tree, *, force: bool, dry: bool = False) -> Tree:
         """The object with this applied to it, made where there is none."""
@@ -142,6 +141,12 @@ class Objects:
             metadata["generation"] += 1
         if dry:
             return made
+        if place.kind is not SECRETS:
+            made["status"] = self._controller.status(place.kind.kind, made, live)
+        return self._stored(place, made)
+
+    def _stored(self, place: Place, made: Tree) -> Tree:
+        metadata = made["metadata"]
         metadata["resourceVersion"] = self._state.next_revision()
         if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
             self._state.remove(place.kind.resource, place.namespace, place.name)
@@ -203,12 +208,12 @@ def _refuse_problems(place: Place, made: Tree, live: Tree | None) -> None:
 
 
 def _timeless(told: Tree) -> Tree:
-    """The object without what changes although nothing was changed."""
+    """The object without what changes although nothing was changed, and without what only a controller writes."""
     metadata = {**told["metadata"], "resourceVersion": ""}
     metadata["managedFields"] = sorted(
         ({**entry, "time": ""} for entry in metadata["managedFields"]), key=lambda entry: str(entry)
     )
-    return {**told, "metadata": metadata}
+    return {part: whole for part, whole in told.items() if part != "status"} | {"metadata": metadata}
 
 
 def _page(place: Place) -> fields.Entry:

@@ -1,5 +1,6 @@
 """Kubernetes as a store."""
 
+from datetime import timedelta
 from typing import ClassVar, Literal
 
 from keyturn.catalogue.stores.base import Placed, System
@@ -12,7 +13,7 @@ from keyturn.core.details import (
 )
 from keyturn.core.names import KUBERNETES
 from keyturn.core.stores import Detail, Details
-from keyturn.settings.fields import HttpsUrl, Line
+from keyturn.settings.fields import HttpsUrl, Line, PositiveDuration
 
 
 class KubernetesSettings(Placed):
@@ -35,7 +36,9 @@ class KubernetesSettings(Placed):
     merge: bool = False
     """Keep the keys of a Secret that others have put beside Keyturn's."""
     restart: bool = False
-    """Restart the Deployments, StatefulSets and DaemonSets that use a Secret, after it has changed."""
+    """Restart the Deployments, StatefulSets and DaemonSets that use a Secret, after it has changed: once in a run."""
+    restart_timeout: PositiveDuration = timedelta(minutes=30)
+    """How long such a restart may take until every pod is new; beyond it, it has failed, and people are told."""
 
     TAKES: ClassVar[frozenset[Detail]] = SHOWN[KUBERNETES]
 

@@ -1,0 +1,134 @@
+"""Restarting who uses a copy: once for all that a run has written, and what shows that it is done.
+
+Nobody waits here for pods to begin: that a restart is owed, and how far it is, is told by the store whenever it is
+asked. The old credential's end asks, and so do the scheduled runs.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
+
+from keyturn.catalogue.destinations import Destination
+from keyturn.core.errors import KeyturnError
+from keyturn.core.rollouts import Restarts, restarter
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.recorded import recorded
+
+SHOWN: Final = 5
+"""So many workloads are named in one entry of the ledger."""
+
+_later: ContextVar[bool] = ContextVar("later", default=False)
+
+
+@contextmanager
+def restarted_later() -> Iterator[None]:
+    """Leave the restarts to whoever does them for all at the end; that they are owed stands beside the copies."""
+    token = _later.set(True)
+    try:
+        yield
+    finally:
+        _later.reset(token)
+
+
+def restarts(keyturn: Keyturn, store: str) -> Restarts | None:
+    """The store where it restarts anybody; one whose settings say that it does not is not opened for that."""
+    return restarter(keyturn.open_store(store)) if wants_restarts(keyturn, store) else None
+
+
+def wants_restarts(keyturn: Keyturn, store: str) -> bool:
+    """Whether its settings say that it restarts who uses a copy."""
+    return bool(getattr(keyturn.catalogue.store(store), "restart", False))
+
+
+def restarting(keyturn: Keyturn, places: Iterable[Destination]) -> dict[str, list[str]]:
+    """The names of these places by store, where that restarts anybody."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for place in places:
+        if wants_restarts(keyturn, place.store):
+            names[place.store].append(place.name)
+    return dict(names)
+
+
+def restart_users(keyturn: Keyturn, wanted: Mapping[str, Collection[str]], path: str = "") -> dict[str, KeyturnError]:
+    """Restart who uses these copies, where that is owed; what a store refuses is part of the answer.
+
+    ``wanted`` are names by store. Nothing is done where it is left to the end of a run.
+    """
+    refused: dict[str, KeyturnError] = {}
+    for store, names in () if _later.get() else wanted.items():
+        try:
+            restart(keyturn, store, names, path)
+        except KeyturnError as error:
+            refused[store] = error
+    return refused
+
+
+def restart(keyturn: Keyturn, store: str, names: Collection[str], path: str = "") -> list[str]:
+    """The same in one store, written down where anything is owed; who is restarted. Raises what refuses it."""
+    workloads = restarts(keyturn, store)
+    owed = workloads.owed(names) if workloads else ()
+    if not workloads or not owed:
+        return []
+    with recorded(keyturn, "restart", path, place=store, note=f"who uses {listed(owed)}") as doing:
+        restarted = [one.workload for one in workloads.restart_users(owed)]
+        doing.note = listed(restarted) or f"nobody who uses {listed(owed)} has to be"
+    return restarted
+
+
+def listed(names: Collection[str]) -> str:
+    """The names, no more of them than anybody reads."""
+    shown = sorted(names)[:SHOWN]
+    return ", ".join(shown) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def unfinished(keyturn: Keyturn, places: Iterable[Destination], version: int | None, *, note: bool) -> list[str]:
+    """Why some pods may not have ``version`` yet, in words; what could not be looked at is said to be unknown.
+
+    With ``note`` what is finished is noted at the workload.
+    """
+    found = []
+    for store, names in restarting(keyturn, places).items():
+        workloads = restarts(keyturn, store)
+        try:
+            rollouts = workloads.rollouts(names, note=note) if workloads else ()
+        except KeyturnError as error:
+            found.append(f"nobody can tell whether the workloads that use {listed(names)} are restarted: {error}")
+            continue
+        found += [why for one in rollouts if (why := one.obstacle(version))]
+    return found
+
+
+def sharing(keyturn: Keyturn, paths: Iterable[str]) -> list[frozenset[str]]:
+    """Which of these secrets are to be restarted for together, since some workload uses copies of several of them.
+
+    Those that share with no other are left out, and so are all where that can't be looked at.
+    """
+    by_store: dict[str, dict[str, str]] = defaultdict(dict)
+    for path in paths:
+        for place in keyturn.secret(path).destinations:
+            if wants_restarts(keyturn, place.store):
+                by_store[place.store][place.name] = path
+    several = {store: names for store, names in by_store.items() if len(names) > 1}
+    used = [group for store, names in several.items() for group in used_together(keyturn, store, names)]
+    return [group for group in joined(used) if len(group) > 1]
+
+
+def used_together(keyturn: Keyturn, store: str, paths: Mapping[str, str]) -> list[frozenset[str]]:
+    """The secrets that each workload of a store uses, of these by the names of their copies."""
+    workloads = restarts(keyturn, store)
+    try:
+        rollouts = workloads.rollouts(paths) if workloads else ()
+    except KeyturnError:
+        return []
+    return [frozenset(paths[name] for name in one.remotes if name in paths) for one in rollouts]
+
+
+def joined(groups: Iterable[frozenset[str]]) -> list[frozenset[str]]:
+    """The same with groups that share a member made one."""
+    found: list[frozenset[str]] = []
+    for group in groups:
+        touching = [one for one in found if one & group]
+        found = [one for one in found if not one & group] + [group.union(*touching)]
+    return found

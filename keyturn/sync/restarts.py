@@ -1,0 +1,121 @@
+"""The end of a sync: whoever uses what was written is restarted, once, and what became of earlier restarts is told."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+from keyturn.core.errors import KeyturnError
+from keyturn.core.plan import Plan
+from keyturn.core.rollouts import Rollout, RolloutState
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.restarts import restart_users, restarts, wants_restarts
+from keyturn.rotation.sync import CopyState
+from keyturn.sync.apply import Result
+
+RESTART: Final = "restart"
+"""The action of these results."""
+FAILED: Final = "RolloutFailed"
+"""The kind of a rollout that has failed, beside the classes of errors."""
+WORKLOADS: Final = "workloads"
+"""The name under which it is kept that a store's workloads can't be looked at."""
+
+Names = Collection[str]
+Paths = Mapping[tuple[str, str], str]
+
+
+def scope(keyturn: Keyturn, planned: Plan) -> dict[str, Names]:
+    """The copies of a plan by store, where that restarts anybody."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for item in planned.items:
+        if not item.hands_off and wants_restarts(keyturn, item.store):
+            names[item.store].add(item.name)
+    return dict(names)
+
+
+def any_owed(keyturn: Keyturn, planned: Plan) -> bool:
+    """Whether a restart is owed for any copy of the plan; what can't be looked at is left to :func:`restart_all`."""
+    for store, names in scope(keyturn, planned).items():
+        workloads = restarts(keyturn, store)
+        try:
+            if workloads and workloads.owed(names):
+                return True
+        except KeyturnError:
+            return True
+    return False
+
+
+def restart_all(keyturn: Keyturn, planned: Plan, written: Iterable[Result] | None = None) -> list[Result]:
+    """Restart who uses a copy of the plan, where that is owed, and look at every rollout; what has failed of both.
+
+    With ``written`` only for these copies: another run may be about to restart who uses the others.
+    """
+    wanted, paths = scope(keyturn, planned), {(item.store, item.name): item.path for item in planned.items}
+    if written is not None:
+        made = [one for one in written if one.state in (CopyState.CREATED, CopyState.UPDATED)]
+        wanted = {store: names for store in wanted if (names := {one.name for one in made if one.store == store})}
+    refused = restart_users(keyturn, wanted)
+    failed = [one for store in refused for one in unrestarted(keyturn, planned, store, wanted[store], refused[store])]
+    seen = (one for store in wanted if store not in refused for one in looked_at(keyturn, store, wanted, paths))
+    return [*failed, *seen]
+
+
+def unrestarted(keyturn: Keyturn, planned: Plan, store: str, names: Names, error: KeyturnError) -> list[Result]:
+    """A result for each copy whose users could not be restarted; one for all where nobody can tell which these are."""
+    workloads = restarts(keyturn, store)
+    try:
+        owed = workloads.owed(names) if workloads else ()
+    except KeyturnError:
+        owed = ()
+    said = f"who uses it is not restarted: {error}"
+    copies = [item for item in planned.items if item.store == store and item.name in owed]
+    found = [failing(item.path, store, item.name, said, error, item.slot) for item in copies]
+    return found or [failing("", store, WORKLOADS, said, error)]
+
+
+def looked_at(keyturn: Keyturn, store: str, wanted: Mapping[str, Names], paths: Paths) -> list[Result]:
+    """A result for each rollout that has failed, and where nobody can look at any."""
+    workloads = restarts(keyturn, store)
+    try:
+        rollouts = workloads.rollouts(wanted[store], note=True) if workloads else ()
+    except KeyturnError as error:
+        said = f"nobody can tell whether workloads are restarted: {error}"
+        return [failing("", store, WORKLOADS, said, error)]
+    broken = [one for one in rollouts if one.state is RolloutState.FAILED]
+    return [
+        Result(RESTART, path_of(one.remotes, store, paths), store, one.name, str(CopyState.FAILED), told(one), FAILED)
+        for one in broken
+    ]
+
+
+def path_of(remotes: Collection[str], store: str, paths: Paths) -> str:
+    """The first secret whose copy these are."""
+    return next((paths[store, name] for name in remotes if (store, name) in paths), "")
+
+
+def failing(path: str, store: str, name: str, said: str, error: KeyturnError, slot: str = "") -> Result:
+    """What could not be done."""
+    return Result(RESTART, path, store, name, str(CopyState.FAILED), said, type(error).__name__, slot=slot)
+
+
+def remarks(keyturn: Keyturn, planned: Plan) -> list[str]:
+    """What a person should know of who uses the copies of a plan: who is not restarted, or not done with it."""
+    said = []
+    for store, names in sorted(scope(keyturn, planned).items()):
+        workloads = restarts(keyturn, store)
+        try:
+            rollouts = workloads.rollouts(names) if workloads else ()
+            said += [f"{store}: {told(one)}" for one in rollouts if told(one)]
+        except KeyturnError as error:
+            said.append(f"{store}: nobody can tell whether workloads are restarted: {error}")
+    return said
+
+
+def told(rollout: Rollout) -> str:
+    """A rollout in words; empty where it is finished."""
+    words = {
+        RolloutState.FINISHED: "",
+        RolloutState.OWED: f"who uses {', '.join(rollout.remotes)} is not restarted yet: the next sync does it",
+        RolloutState.ROLLING: f"{rollout.workload} is not done with its rollout: {rollout.told}",
+        RolloutState.FAILED: f"the restart of {rollout.workload} has failed: {rollout.told}",
+    }
+    return words[rollout.state]
