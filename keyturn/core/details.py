@@ -139,6 +139,14 @@ KUBERNETES_TEXT: Final = re.compile(rf"({KUBERNETES_WORD})?")
 KUBERNETES_RULE: Final = "1 to 63 letters, digits and -_., a letter or digit first and last"
 KUBERNETES_MAX_ANNOTATIONS: Final = 160 * 1024
 """Bytes: what Keyturn's own, which name every key of the data, leave of 256 KiB."""
+KUBERNETES_TYPES: Final = {
+    "Opaque": (),
+    "kubernetes.io/basic-auth": ("username", "password"),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+}
+"""The types that a Secret may be asked to have, and the keys that each needs. Source: "Secrets"."""
 KUBECTL_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 """The annotation in which ``kubectl apply`` keeps all that it was given, values included."""
 

@@ -14,17 +14,17 @@ Who uses a Secret is restarted by a call of its own, once for all that a run has
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
 from keyturn.core.details import SHOWN
-from keyturn.core.errors import Conflict, Invalid, NotFound
+from keyturn.core.errors import Conflict, Invalid, NotFound, UnsupportedOperation
 from keyturn.core.fingerprint import shown
 from keyturn.core.names import KUBERNETES, too_large
 from keyturn.core.rollouts import Rollout
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import MANAGED_BY, NO_DETAILS, TAG_MANAGED_BY, Copy, Details, Lack, Marks
+from keyturn.core.stores import MANAGED_BY, NO_DETAILS, TAG_MANAGED_BY, Copy, Detail, Details, Lack, Marks
 from keyturn.providers import kubernetes_values as values
 from keyturn.providers.kubernetes_calls import APPLY, JSON, MANAGER, MANY, MERGE, ONE, Doing, Namespace, settings_for
 from keyturn.providers.kubernetes_marks import (
@@ -47,6 +47,8 @@ from keyturn.providers.kubernetes_shared import NOT_OURS, SharedKubernetes
 from keyturn.providers.limits import StoreLimits, has_changed, insist_on_value, unfulfilled
 from keyturn.providers.side_by_side import read_side_by_side
 
+TAKES: Final = SHOWN[KUBERNETES] | {Detail.CONTENT_TYPE}
+"""What stands beside a Secret, and its type."""
 READERS: Final = 8
 """How many Secrets are read at once."""
 
@@ -70,7 +72,7 @@ class _Write:
     @property
     def metadata(self) -> dict[str, Any]:
         """Our labels and annotations."""
-        data = written(self.entries.data, self.entries.json_keys, self.restart_for)
+        data = written(self.entries.data, self.entries.json_keys, self.restart_for, self.entries.asked)
         return {**self.beside, "annotations": {**self.beside["annotations"], **data}}
 
 
@@ -133,10 +135,10 @@ class Kubernetes:
         Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. An expiry is not
         shown: a Secret has no place for it.
         """
-        entries = self._entries(remote, value)
         known = self._fresh(remote, found)
+        entries = self._entries(remote, value, details.content_type or _asked_before(known))
         settled = known is not None and known.intact and known.marks == marks
-        if known and settled and not unfulfilled(details, known, SHOWN[KUBERNETES]):
+        if known and settled and not unfulfilled(details, known, TAKES):
             return known
         plan = _Write(entries, marks, labelled(marks, details, known), self._restart_for(known, marks))
         return self._create(remote, plan) if known is None else self._update(known, plan)
@@ -156,12 +158,15 @@ class Kubernetes:
     def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
         """Change labels and annotations of exactly what was found, in one call; no workload is restarted for it.
 
-        Raises Conflict where it has changed.
+        Raises Conflict where it has changed, and UnsupportedOperation for another type.
         """
         insist_on_value(self._named(remote), found, marks)
         known = found if isinstance(found, Seen) else self._look(remote, "label")
         if known is None or known != found:
             raise has_changed(self._named(remote))
+        if details.content_type not in ("", _asked_before(known)):
+            hint = "Write it whole"
+            raise UnsupportedOperation("label", self._named(remote), "its type is told by a write alone", hint)
         return self._patch(known, "label", {"metadata": labelled(marks, details, known)})
 
     def read(self, remote: str) -> Sensitive:
@@ -298,13 +303,19 @@ class Kubernetes:
             told = self._get(known.name, "write")
             if told.get("type") == plan.entries.type or told.get("immutable"):
                 raise
+            if plan.entries.asked:
+                raise self._of_another_type(known.name, told, plan.entries.asked) from None
             return self._create_again(known, plan, told)
         return written if written.served else self._take_over(written, plan)
 
     def _type(self, known: Seen, plan: _Write) -> dict[str, str]:
         """The type to insist on; none where the Secret is others' as well, and was not given one by our keys."""
         shared = self._merge and known.foreign and not known.keys & TYPED_KEYS
-        return {} if shared and plan.entries.type == values.OPAQUE else {"type": plan.entries.type}
+        return (
+            {}
+            if shared and not plan.entries.asked and plan.entries.type == values.OPAQUE
+            else {"type": plan.entries.type}
+        )
 
     def _take_over(self, known: Seen, plan: _Write) -> Seen:
         """Have the API server book our keys to us where somebody else has set them to these very values."""
@@ -346,11 +357,21 @@ class Kubernetes:
         exactly = {"preconditions": {"uid": known.uid, "resourceVersion": known.resource_version}}
         self._namespace.call(doing, self._core.delete_namespaced_secret, name=known.name, body=exactly, accept=ONE)
 
-    def _entries(self, remote: str, value: Sensitive) -> values.Entries:
+    def _of_another_type(self, remote: str, told: Mapping[str, Any], asked: str) -> Invalid:
+        """A Secret is not deleted for the sake of a type that somebody asks for."""
+        problem = f"it has the type {told.get('type')}, not {asked}, and a Secret's type can't be changed"
+        there = self._namespace.name
+        hint = f"Nothing was changed. `kubectl -n {there} delete secret {remote}`, and the next sync makes it so"
+        return Invalid("write", self._named(remote), problem, hint)
+
+    def _entries(self, remote: str, value: Sensitive, asked: str) -> values.Entries:
         self._limits.check_name(remote, "write")
         if problem := too_large(KUBERNETES, len(value.reveal().encode())):
             raise Invalid("write", self._named(remote), problem)
-        entries = values.entries(value)
+        entries = replace(values.entries(value), asked=asked)
+        if lacking := entries.lacking:
+            problem = f"a Secret of the type {asked} needs {' and '.join(lacking)}, which this value has not"
+            raise Invalid("write", self._named(remote), problem, "Name its fields so: `fields: {KEY: FIELD}`")
         if entries.illegal_key is not None:
             problem = f"a Secret can't have a key like {entries.illegal_key!r}"
             raise Invalid("write", self._named(remote), problem, f"Keys are {values.KEY_RULE}")
@@ -358,3 +379,8 @@ class Kubernetes:
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
+
+
+def _asked_before(known: Seen | None) -> str:
+    """The type that was asked for when it was written; empty where none was."""
+    return known.details.content_type if known and known.details else ""

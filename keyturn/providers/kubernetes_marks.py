@@ -35,7 +35,9 @@ RESTART_FOR: Final = "keyturn-restart-for"
 """The annotation that says that workloads are still to be restarted, and what for."""
 MENDED: Final = "keyturn-mended"
 """The annotation that tells a value that was put back from the same one before it: pods began with what was between."""
-ANNOTATIONS: Final = (*TAGS_BESIDE, KEYS, JSON_KEYS, RESTART_FOR, MENDED)
+TYPE: Final = "keyturn-type"
+"""The annotation with the type that the catalogue asks for: an answer of metadata alone does not tell the type."""
+ANNOTATIONS: Final = (*TAGS_BESIDE, KEYS, JSON_KEYS, RESTART_FOR, MENDED, TYPE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +130,9 @@ def marks_in(metadata: Mapping[str, Any]) -> Marks | None:
 
 def details_in(metadata: Mapping[str, Any]) -> Details:
     """What stands beside a Secret, but for what kubectl keeps there, which may hold values."""
-    annotations = others(metadata.get("annotations") or {})
-    return Details(others(metadata.get("labels") or {}), {k: v for k, v in annotations.items() if k != KUBECTL_APPLIED})
+    there = metadata.get("annotations") or {}
+    annotations = {key: text for key, text in others(there).items() if key != KUBECTL_APPLIED}
+    return Details(others(metadata.get("labels") or {}), annotations, content_type=there.get(TYPE, ""))
 
 
 def labelled(marks: Marks, details: Details, known: Seen | None) -> dict[str, Any]:
@@ -145,9 +148,10 @@ def labelled(marks: Marks, details: Details, known: Seen | None) -> dict[str, An
     }
 
 
-def written(keys: Iterable[str], json_keys: Iterable[str] | None, restart_for: str) -> dict[str, Any]:
-    """The annotations that tell of a write's data; None removes one."""
+def written(keys: Iterable[str], json_keys: Iterable[str] | None, restart_for: str, asked: str) -> dict[str, Any]:
+    """The annotations that tell of a write's data, and of the type that was ``asked`` for; None removes one."""
     return {
+        **({TYPE: asked} if asked else {}),
         KEYS: json.dumps(sorted(keys)),
         JSON_KEYS: None if json_keys is None else json.dumps(sorted(json_keys)),
         RESTART_FOR: restart_for or None,

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from keyturn.core.details import KUBERNETES_TYPES
 from keyturn.core.fingerprint import payload
 from keyturn.core.sensitive import SecretFields, Sensitive
 
@@ -28,18 +29,27 @@ DOCKER: Final = "kubernetes.io/dockerconfigjson"
 class Entries:
     """What a text looks like as a Secret: base64 by key, and which of the keys hold JSON that is no string.
 
-    ``json_keys`` is None for a text that is kept whole under the one key ``value``.
+    ``json_keys`` is None for a text that is kept whole under the one key ``value``. ``asked`` is the type that the
+    catalogue asks for, empty where it asks for none.
     """
 
     data: Mapping[str, str] = field(repr=False)
     json_keys: tuple[str, ...] | None
+    asked: str = ""
 
     @property
     def type(self) -> str:
-        """The type that tools expect of a Secret with these keys."""
+        """The type that is asked for; else the one that tools expect of a Secret with these keys."""
+        if self.asked:
+            return self.asked
         if self.data.keys() - {"ca.crt"} == {"tls.crt", "tls.key"}:
             return TLS
         return DOCKER if self.data.keys() == {".dockerconfigjson"} else OPAQUE
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Keys that the type which is asked for needs, and that are not there."""
+        return tuple(key for key in KUBERNETES_TYPES.get(self.asked, ()) if key not in self.data)
 
     @property
     def illegal_key(self) -> str | None:

@@ -274,6 +274,40 @@ class TestKubernetes(MergingCases, LocalContract):
         assert second.version_id.partition("/")[0] != first.version_id.partition("/")[0]
         assert second == store.find(remote)
 
+    @pytest.mark.parametrize(
+        ("kind", "fields", "lacking"),
+        [
+            ("kubernetes.io/ssh-auth", {"ssh-privatekey": "k", "known_hosts": "h"}, "ssh-privatekey"),
+            ("kubernetes.io/basic-auth", {"username": "u", "password": "p"}, "username and password"),
+            ("kubernetes.io/tls", {"tls.crt": "c", "tls.key": "k", "more": "m"}, "tls.crt and tls.key"),
+            ("Opaque", {"tls.crt": "c", "tls.key": "k"}, ""),
+        ],
+    )
+    def test_a_type_that_is_asked_for_is_made_and_stays(
+        self, store: Kubernetes, raw: Any, remote: str, kind: str, fields: dict[str, str], lacking: str
+    ) -> None:
+        value, asked = as_fields(**fields), Details(content_type=kind)
+        written = put(store, remote, value, details=asked)
+        assert raw.read_namespaced_secret(remote, NAMESPACE).type == kind
+        assert (written, written.details) == (found(store, remote), asked)
+        put(store, remote, as_fields(**{**fields, "extra": "x"}), version=2)
+        assert raw.read_namespaced_secret(remote, NAMESPACE).type == kind
+        if lacking:
+            with pytest.raises(Invalid, match=f"a Secret of the type {kind} needs {lacking}"):
+                put(store, f"{remote}-2", as_fields(other="o"), details=asked)
+            assert store.find(f"{remote}-2") is None
+
+    def test_a_copy_of_another_type_is_told_and_never_deleted(self, store: Kubernetes, raw: Any, remote: str) -> None:
+        value, asked = as_fields(username="u", password="p"), Details(content_type="kubernetes.io/basic-auth")
+        before = put(store, remote, value)
+        with pytest.raises(UnsupportedOperation):
+            store.relabel(remote, marks_for(value), asked, before)
+        with pytest.raises(Invalid, match=f"the type Opaque, not kubernetes.io/basic-auth.*delete secret {remote}"):
+            put(store, remote, value, details=asked)
+        assert found(store, remote) == before
+        raw.delete_namespaced_secret(remote, NAMESPACE)
+        assert put(store, remote, value, details=asked).details == asked
+
     def test_what_could_not_be_created_again_is_not_deleted(self, store: Kubernetes, remote: str) -> None:
         old = fresh_value()
         put(store, remote, old)

@@ -11,6 +11,7 @@ import pytest
 from keyturn.core.errors import Conflict, Denied
 from keyturn.core.rollouts import Rollout, RolloutState, restarter
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.shared import NOTE, Change
 from keyturn.core.stores import Copy, Details, Store
 from keyturn.providers import kubernetes_restart
 from keyturn.providers.kubernetes import Kubernetes
@@ -196,6 +197,26 @@ def test_a_setting_that_is_off_restarts_nobody(cluster: Cluster, name: str) -> N
     assert restarter(still) is None
     with_restarts: Store = cluster.store()
     assert restarter(with_restarts) is with_restarts
+
+
+def test_keys_in_a_secret_of_others_are_restarted_for_together_with_our_own(
+    store: Kubernetes, cluster: Cluster, name: str
+) -> None:
+    cluster.deploy(name, [name, f"{name}-theirs"])
+    put(store, name, fresh_value())
+    shared, note = store.shared, {f"{NOTE}x": "a note"}
+    shared.put(f"{name}-theirs", Change(put={"a": "1"}, tags=note), None)
+    both = [name, f"{name}-theirs"]
+    assert store.owed(both) == both
+    assert [one.remotes for one in store.restart_users(both)] == [tuple(both)]
+    assert (store.owed(both), cluster.restarts(name)) == ([], 1)
+    shared.put(f"{name}-theirs", Change(tags=note), shared.look(f"{name}-theirs"))
+    assert store.restart_users(both) == []
+    shared.put(f"{name}-theirs", Change(put={"a": "2"}), shared.look(f"{name}-theirs"))
+    assert len(store.restart_users(both)) == 1
+    put(store, name, fresh_value(), version=2)
+    assert len(store.restart_users([name])) == 1
+    assert (store.owed(both), cluster.restarts(name)) == ([], 3)
 
 
 # --- what is refused ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from keyturn.core.details import (
     KUBERNETES_ANNOTATIONS,
     KUBERNETES_LABELS,
     KUBERNETES_MAX_ANNOTATIONS,
+    KUBERNETES_TYPES,
     SHOWN,
     size_of,
 )
@@ -40,7 +41,7 @@ class KubernetesSettings(Placed):
     restart_timeout: PositiveDuration = timedelta(minutes=30)
     """How long such a restart may take until every pod is new; beyond it, it has failed, and people are told."""
 
-    TAKES: ClassVar[frozenset[Detail]] = SHOWN[KUBERNETES]
+    TAKES: ClassVar[frozenset[Detail]] = SHOWN[KUBERNETES] | {Detail.CONTENT_TYPE}
 
     @property
     def system(self) -> System:
@@ -55,7 +56,13 @@ class KubernetesSettings(Placed):
             or KUBERNETES_LABELS.refuses(self.kind, details.tags)
             or KUBERNETES_ANNOTATIONS.refuses(self.kind, details.annotations)
             or self._refuses_size(details)
+            or self._refuses_type(details.content_type)
         )
+
+    def _refuses_type(self, content_type: str) -> str | None:
+        if not content_type or content_type in KUBERNETES_TYPES:
+            return None
+        return f"{self.kind}: content_type is the Secret's type here, one of {', '.join(KUBERNETES_TYPES)}"
 
     def _refuses_size(self, details: Details) -> str | None:
         if size_of(details.annotations) + len(" ".join(details.names).encode()) < KUBERNETES_MAX_ANNOTATIONS:

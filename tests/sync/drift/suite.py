@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, Protocol
 
 import pytest
 
+from keyturn.core.details import SHOWN
 from keyturn.core.plan import WRITES, Action
 from keyturn.core.stores import Detail, Lack
 from keyturn.rotation.sync import CopyState
@@ -152,7 +153,7 @@ class DriftContract:
     def test_what_the_catalogue_asks_for_beside_a_copy_follows_it_without_a_version(
         self, site: RealSite, hands: Hands
     ) -> None:
-        takes = site.catalogue.store(STORE).TAKES
+        takes = SHOWN.get(site.catalogue.store(STORE).kind, frozenset[Detail]())
         path = site.write("a", **OURS)
         site.run()
         before = site.store.find(site.remote(path))
