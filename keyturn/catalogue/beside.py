@@ -44,7 +44,13 @@ class World(Protocol):
 
 def asks(place: Copying, store: StoreSettings) -> bool:
     """Whether the catalogue asks for anything beside the copy: a secret that others own is theirs to label."""
-    return not place.merge and bool(store.tags or any(getattr(place, key) for key in KEYS))
+    return not place.merge and bool(store.tags or says(place))
+
+
+def says(place: Copying) -> bool:
+    """Whether a destination or sync itself asks for anything. Told key by key: it is asked of every copy there is."""
+    said = place.tags or place.annotations or place.description or place.content_type or place.expires_after
+    return bool(said)
 
 
 def details(
@@ -96,8 +102,7 @@ def expiring_after_the_rotation(entry: Entry, world: World) -> Iterator[Problem]
 
 def refused(place: Copying, store: StoreSettings) -> str | None:
     """Why a store can't have beside its copies what a destination or sync asks for; None where it asks for nothing."""
-    asked = any(getattr(place, key) for key in KEYS)
-    return store.refuses_details(details(place, store, SOME_DAY)) if asked else None
+    return store.refuses_details(details(place, store, SOME_DAY)) if says(place) else None
 
 
 def refuses_own(store: StoreSettings) -> str | None:

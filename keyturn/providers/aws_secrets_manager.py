@@ -370,7 +370,8 @@ class AwsSecretsManager:
 def _copy(told: Mapping[str, Any]) -> Copy:
     """A secret as DescribeSecret or ListSecrets tells it."""
     tags = {tag["Key"]: tag["Value"] for tag in told.get("Tags", ())}
-    marks, details = Marks.from_tags(tags), Details(others(tags), description=told.get("Description", ""))
+    marks, theirs, description = Marks.from_tags(tags), others(tags), told.get("Description", "")
+    details = Details(theirs, description=description) if theirs or description else NO_DETAILS
     current = _current(told)
     served = bool(current) and "DeletedDate" not in told
     intact = served and (marks is None or current == version_id(marks))
