@@ -14,7 +14,7 @@ from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.environment import references
 from keyturn.catalogue.freezes import apart, covers, illegal_pattern
 from keyturn.catalogue.groups import Groups, members
-from keyturn.catalogue.plain import about, at, destinations, merged_keys, text
+from keyturn.catalogue.plain import about, at, destinations, merged_keys, names, text
 from keyturn.catalogue.problems import Path, Problem
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.source import Entry
@@ -184,7 +184,7 @@ def canary_among_consumers(entry: Entry, _: World) -> Found:
 
 def legal_remote_names(entry: Entry, world: World) -> Found:
     """Every destination's name is one that its store allows."""
-    for index, store, name in destinations(entry):
+    for index, store, name in names(entry):
         kind = world.kind(store)
         if kind and name and (said := illegal_name(kind, name)):
             path = ("destinations", index, "name")
@@ -354,9 +354,7 @@ def places(entry: Entry, world: World) -> Iterator[Claim]:
 
 def _spots(entry: Entry, world: World) -> Iterator[tuple[Path, tuple[System, str], str, Sequence[str] | None]]:
     """Where the secret is pushed to, what tells the place from others, its name; the keys of a merged copy."""
-    own = (
-        (("destinations", index), store, name, merged_keys(entry, index)) for index, store, name in destinations(entry)
-    )
+    own = ((("destinations", index), store, name, merged_keys(entry, index)) for index, store, name in names(entry))
     told = about(entry)
     made = (
         ((), one.store, one.name, one.keys if one.merge else None)

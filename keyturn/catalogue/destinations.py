@@ -1,7 +1,7 @@
 """Where secrets are pushed to, one by one or by patterns, and what is done with a copy there."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from functools import cached_property
 from string import Formatter
@@ -76,13 +76,16 @@ FieldNames = Annotated[str | tuple[str, ...], BeforeValidator(_names), WithJsonS
 
 NAME_PARTS: Final = ("path", "folder", "name", "mount")
 
+EACH: Final = "{field}"
+"""Where the field's name goes in the names of copies of which there is one for each field."""
+
 
 def _name_template(template: str) -> str:
     try:
         parts = [part for _, part, spec, conversion in Formatter().parse(template) if part is not None]
     except ValueError:
         parts = []
-    if not parts or not set(parts) <= set(NAME_PARTS) or re.search(r"[!:][^{}]*}", template):
+    if not parts or not set(parts) <= {*NAME_PARTS, EACH[1:-1]} or re.search(r"[!:][^{}]*}", template):
         raise refused("is no template of names", "Use {path}, {folder}, {name} and {mount}.")
     return template
 
@@ -106,6 +109,8 @@ class Copying(Model):
     fields: dict[Line, FieldNames] | tuple[Line, ...] | None = None
     """The copy holds these fields alone: a list, or a mapping of their names in the copy to the fields. A field that is
     JSON has properties: config.db.host. Of the version before, as long as its grace lasts: previous.key."""
+    each_field: Annotated[tuple[Line, ...], Field(min_length=1)] | None = None
+    """There is one copy for each of these fields, the field's bare text; the name holds {field} for the field's own."""
     template: Template | None = None
     """The copy is this text, with the fields' values in place of {field}."""
     templates: dict[Line, Annotated[Part, BeforeValidator(_part, json_schema_input_type=str | Part)]] | None = None
@@ -133,7 +138,8 @@ class Copying(Model):
 
     @model_validator(mode="after")
     def _one_shape(self) -> Self:
-        said = [key for key in ("field", "fields", "template", "templates") if getattr(self, key) is not None]
+        keys = ("field", "fields", "each_field", "template", "templates")
+        said = [key for key in keys if getattr(self, key) is not None]
         if len(said) > 1 and said != ["fields", "templates"]:
             raise refused(f"{said[0]} and {said[1]} exclude each other", "Keep one of the two.", said[1])
         for key in ("fields", "templates"):
@@ -143,7 +149,17 @@ class Copying(Model):
             raise refused("there is no template to escape values in", "Leave it out.", "escape")
         if self.case and (self.field is not None or self.template):
             raise refused("there are no names of fields in this copy", "Leave it out.", "case")
+        new = [name for name, _ in self.each]
+        if twice := next((name for name in new if new.count(name) > 1), None):
+            raise refused(f"two of its fields would be called {twice}", "Leave one of them out.", "each_field")
+        if any(names_previous(one) for _, one in self.each):
+            raise refused(ONLY_PREVIOUS, "Say field: [key, previous.key] in a destination of its own.", "each_field")
         return self
+
+    @property
+    def each(self) -> list[tuple[str, str]]:
+        """What stands for {field} in the name of each field's copy, and the field; none where there is one copy."""
+        return self._spelled(self.each_field or (), "each_field")
 
     @model_validator(mode="after")
     def _keys_alone(self) -> Self:
@@ -187,10 +203,14 @@ class Copying(Model):
         """The names in the copy, and what stands under them."""
         if isinstance(self.fields, dict):
             return list(self.fields.items())
+        return [(new, one) for new, one in self._spelled(self.fields or (), "fields")]
+
+    def _spelled(self, names: Iterable[str], key: str) -> list[tuple[str, str]]:
+        """Each name as it is spelled in the copies, and as it is."""
         try:
-            return [(spelled(one, self.case), one) for one in self.fields or ()]
+            return [(spelled(one, self.case), one) for one in names]
         except Unfit as error:
-            raise refused(str(error), "Name it by a mapping, such as {NAME: field}.", "fields") from None
+            raise refused(str(error), "Name it by a mapping, such as fields: {NAME: field}.", key) from None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -229,6 +249,23 @@ class Destination(Copying):
     name: Line
     """The secret's name there."""
 
+    @model_validator(mode="after")
+    def _name_of_each(self) -> Self:
+        if self.each_field and EACH not in self.name:
+            raise refused("copies of several fields need several names", "Put {field} into it.", "name")
+        return self
+
+    def spread(self, names: Mapping[str, str] | None = None) -> "tuple[Destination, ...]":
+        """The place of each field's copy, where there is one for each, else this one.
+
+        ``names`` are the copies' names by what stands for {field}, where they are not told by this one's.
+        """
+        if not self.each_field:
+            return (self,)
+        named = names or {new: self.name.replace(EACH, new) for new, _ in self.each}
+        alone: dict[str, Any] = {"each_field": None, "case": None}
+        return tuple(self.model_copy(update={"name": named[new], "field": one, **alone}) for new, one in self.each)
+
     @property
     def group(self) -> str:
         """The entry of the catalogue that its store comes from: the store's own, or one that stands for several."""
@@ -247,15 +284,26 @@ class SyncSettings(Copying, Choice):
     """The stores' names in this catalogue."""
     name: NameTemplate = "{path}"
     """The name of each copy: {path}, {folder} (all but the last part), {name} (the last part), and {mount}, which is
-    default for secrets of the default mount; {path} is the one within the mount."""
+    default for secrets of the default mount; {path} is the one within the mount. With each_field, {field} too."""
     separator: Line | None = None
     """What stands for each / of the path in the name, for stores that take none."""
 
-    def remote(self, path: str, mounts: Collection[str] | None = None) -> str:
-        """The name of the copy of the secret at ``path``."""
+    @model_validator(mode="after")
+    def _name_of_each(self) -> Self:
+        if bool(self.each_field) != (EACH in self.name):
+            said = (
+                "copies of several fields need several names"
+                if self.each_field
+                else "there are no copies of each field"
+            )
+            raise refused(said, "Put {field} into name, and the fields into each_field.", "name")
+        return self
+
+    def remote(self, path: str, mounts: Collection[str] | None = None, field: str = "") -> str:
+        """The name of the copy of the secret at ``path``, or of that of one ``field`` of it."""
         mount, within = split(path, mounts)
         folder, _, last = within.rpartition("/")
-        made = self.name.format(path=within, folder=folder, name=last, mount=mount or DEFAULT)
+        made = self.name.format(path=within, folder=folder, name=last, mount=mount or DEFAULT, field=field)
         return made if self.separator is None else made.replace("/", self.separator)
 
     def destinations(
@@ -265,6 +313,9 @@ class SyncSettings(Copying, Choice):
         if not self.covers(path, about, mounts):
             return ()
         # What is said here was checked when it was read; the store's own limits say which names it takes.
+        if self.each_field:
+            names = {new: self.remote(path, mounts, new) for new, _ in self.each}
+            return tuple(one for place in self._places for one in place.spread(names))
         named = {"name": self.remote(path, mounts)}
         return tuple(place.model_copy(update=named) for place in self._places)
 
@@ -272,4 +323,4 @@ class SyncSettings(Copying, Choice):
     def _places(self) -> tuple[Destination, ...]:
         """A place in each store, still without its name."""
         said = {key: getattr(self, key) for key in Copying.model_fields}
-        return tuple(Destination(store=store, name="-", **said) for store in self.stores)
+        return tuple(Destination(store=store, name=EACH if self.each_field else "-", **said) for store in self.stores)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Final, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from keyturn.catalogue.choice import About, Classification, Labels
 from keyturn.catalogue.consumers import ConsumerSettings
@@ -46,6 +46,11 @@ class Rollout(Model):
         return self
 
 
+def _spread(places: tuple[Destination, ...]) -> tuple[Destination, ...]:
+    """The places with those of each field's copy one by one."""
+    return tuple(one for place in places for one in place.spread())
+
+
 class SecretDeclaration(Model):
     """What the files say about one secret."""
 
@@ -59,7 +64,7 @@ class SecretDeclaration(Model):
     """What else it is chosen by, such as `team: payments`; they are written to no copy."""
     rotation: Rotation
     """How and when it is replaced."""
-    destinations: tuple[Destination, ...] = ()
+    destinations: Annotated[tuple[Destination, ...], AfterValidator(_spread)] = ()
     """The places it is pushed to."""
     consumers: tuple[Line, ...] = ()
     """The names of the applications that are told when it changes."""

@@ -66,3 +66,16 @@ def destinations(entry: Entry) -> Iterator[tuple[int, str, str | None]]:
         store, name = at(destination, ("store",)), at(destination, ("name",))
         if isinstance(store, str):
             yield index, store, name if isinstance(name, str) else None
+
+
+def names(entry: Entry) -> Iterator[tuple[int, str, str | None]]:
+    """The same, with a name for each copy where there is one for each of several fields."""
+    for index, store, name in destinations(entry):
+        place = at(entry.data, ("destinations",))[index]
+        each, case = at(place, ("each_field",)), at(place, ("case",))
+        if not isinstance(each, list) or name is None:
+            yield index, store, name
+            continue
+        for field in each:
+            with suppress(ValueError):
+                yield index, store, name.replace("{field}", spelled(str(field), Case(case) if case else None))

@@ -17,7 +17,7 @@ SEVERAL_LINES: Final[Mapping[str, frozenset[str]]] = {
     "gcp-service-account-key": frozenset({"credentials_json"}),
 }
 """The fields of a strategy's credential whose values have several lines."""
-TEXTS: Final = ("field", "template", "templates")
+TEXTS: Final = ("field", "each_field", "template", "templates")
 """What makes of a copy texts of whose lines nothing is known here."""
 REMEDY: Final = "Set another reader on the store, leave the field out with fields, or narrow the alphabet."
 

@@ -1,6 +1,6 @@
 """One secret with a copy in each of eight stores, revoked; the stores are asked afterwards with their own clients."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 from deployments.local.openbao import OpenBao
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Denied, KeyturnError, Throttled, Unavailable
+from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
@@ -17,6 +18,8 @@ from keyturn.revocation.incident import Mode, Standing, Step
 from keyturn.revocation.selecting import Selection
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.run import rotate
+from keyturn.rotation.settle import Waive, retire
+from keyturn.sync.planning import plan
 from tests.revocation import eight
 from tests.revocation.eight import Eight, Place
 from tests.support.clock import Clock
@@ -37,11 +40,14 @@ def stores(openbao: OpenBao, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 class Everywhere:
     """A secret that has had several values, the last of which every store serves."""
 
-    def __init__(self, lab: Lab, stores: Eight, kind: str, older: int = 1) -> None:
+    def __init__(
+        self, lab: Lab, stores: Eight, kind: str, older: int = 1, shape: Mapping[str, Any] | None = None
+    ) -> None:
         self.lab, self.stores, self.incident = lab, stores, f"INC-{fresh()}"
-        secret: Declared = getattr(lab, kind)()
+        secret: Declared = getattr(lab, kind)(grace="1h" if shape else "0s")
         self.path, self.field = secret.path, "password" if kind == "alternating" else "value"
-        self.secret = secret.having(destinations=stores.destinations(self.path), consumers=["app"])
+        places = [{**one, **(shape or {})} for one in stores.destinations(self.path)]
+        self.secret = secret.having(destinations=places, consumers=["app"])
         data = catalogue_data(lab.world, (self.secret,), {}, {"app": CONSUMER}) | {"stores": stores.stores()}
         self.clock, opened = Clock(), open_keyturn(Catalogue.model_validate(data), lab.hub)
         self.keyturn = replace(opened, sender=RecordingSender(), clock=self.clock, sleep=lambda seconds: None)
@@ -137,6 +143,23 @@ def test_no_version_in_any_store_gives_the_old_value_but_those_that_are_told(
     for place in stores.places:
         assert "" in site.leaks(place)
     site.assert_proven(site.revoke(mode), mode)
+
+
+def test_the_value_before_beside_the_new_one_is_in_every_store_for_its_grace_and_goes_with_a_revocation(
+    lab: Lab, stores: Eight
+) -> None:
+    both = {"fields": {"keys": ["value", "previous.value"]}, "templates": {"text": "{value,previous.value}"}}
+    site = Everywhere(lab, stores, "generated", shape=both)
+    for given in stores.given(site.path).values():
+        assert all(value in given[""] for value in site.leaked)
+    assert {one.action for one in plan(site.keyturn, [site.path]).items} == {Action.IN_SYNC}
+    assert retire(site.keyturn, site.path, Waive.GRACE).retired
+    for given in stores.given(site.path).values():
+        assert [value in given[""] for value in site.leaked] == [False, True]
+    assert {one.action for one in plan(site.keyturn, [site.path]).items} == {Action.IN_SYNC}
+    rotate(site.keyturn, site.path, Trigger.FORCE)
+    site.leaked.append(site._value())
+    site.assert_proven(site.revoke(REPLACE), REPLACE)
 
 
 @pytest.mark.parametrize("mode", list(Mode))
