@@ -16,7 +16,7 @@ from keyturn.core.errors import Conflict, Invalid, Locked
 from keyturn.core.names import AWS_SECRETS_MANAGER, Limits, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import NOTE, Change, Shared
-from keyturn.core.stores import Copy, Marks
+from keyturn.core.stores import MANAGED_BY, Copy, Marks
 from keyturn.providers.aws import field, translated
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE, checked_text, shared_text
@@ -24,13 +24,15 @@ from keyturn.providers.sharing import MERGE, checked_text, shared_text
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
-    from mypy_boto3_ssm.type_defs import PutParameterRequestTypeDef
+    from mypy_boto3_ssm.type_defs import PutParameterRequestTypeDef, TagTypeDef
 
 CURRENT: Final = "AWSCURRENT"
 ASIDE: Final = "keyturn-merging"
 """The staging label of a version that is to be made current next."""
 PAGE: Final = 50
 ATTEMPTS: Final = 4
+PARTS: Final = "keyturn-parts"
+"""The tag by which parameters are found that have notes: a listing filters by whole keys alone."""
 
 
 class SharedSecrets:
@@ -189,12 +191,7 @@ class SharedParameters:
                 self._create(remote, change)
                 return
             if change.laid:
-                tags = [{"Key": key, "Value": value} for key, value in change.laid.items()]
-                self._client.add_tags_to_resource(
-                    ResourceType="Parameter",
-                    ResourceId=remote,
-                    Tags=tags,  # type: ignore[arg-type]
-                )
+                self._client.add_tags_to_resource(ResourceType="Parameter", ResourceId=remote, Tags=_noted(change))
             if change:
                 self._update(remote, change, seen)
             if change.removed:
@@ -203,8 +200,11 @@ class SharedParameters:
                 )
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """Every parameter is asked for its tags: the listing shows none, and filters by whole keys alone."""
-        pages = self._client.get_paginator("describe_parameters").paginate(PaginationConfig={"PageSize": PAGE})
+        """Those that carry the tag for it, each asked for its tags: the listing shows none."""
+        only: Any = [{"Key": f"tag:{PARTS}", "Values": [MANAGED_BY]}]
+        pages = self._client.get_paginator("describe_parameters").paginate(
+            ParameterFilters=only, PaginationConfig={"PageSize": PAGE}
+        )
         with translated("list", self._named("*")):
             names = [told["Name"] for page in pages for told in field(page, "Parameters", "list", self._named("*"))]
             for name in names:
@@ -217,8 +217,7 @@ class SharedParameters:
 
     def _create(self, remote: str, change: Change) -> None:
         text = checked_text(self._named(remote), self._limits.refuses_size, change, None)
-        tags = [{"Key": key, "Value": value} for key, value in change.laid.items()]
-        self._client.put_parameter(**{**self._new, "Name": remote, "Value": text.reveal(), "Tags": tags})
+        self._client.put_parameter(**{**self._new, "Name": remote, "Value": text.reveal(), "Tags": _noted(change)})
 
     def _update(self, remote: str, change: Change, seen: Shared) -> None:
         before, expected = seen, int(seen.version_id) + 1
@@ -265,3 +264,8 @@ class SharedParameters:
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
+
+
+def _noted(change: Change) -> "list[TagTypeDef]":
+    """The tags of a parameter with notes."""
+    return [{"Key": key, "Value": value} for key, value in {**change.laid, PARTS: MANAGED_BY}.items()]

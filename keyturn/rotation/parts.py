@@ -196,7 +196,9 @@ class Parts:
 
     def _copy(self, shared: Shared, note: Note, theirs: tuple[str, ...]) -> SeenPart:
         digest = self._fingerprint_of(payload(SecretFields(held_by(shared, note.keys, note.not_texts))))
-        intact = digest == note.marks.fingerprint
+        # A write that died has noted keys that are gone: they are its owner's again.
+        left = frozenset(note.keys) - self._keys - shared.members.keys() if self._keys else ()
+        intact = digest == note.marks.fingerprint and not left
         return SeenPart(shared.name, self._version(note.marks, digest), note.marks, intact, theirs=theirs)
 
     def _version(self, marks: Marks, digest: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keyturn.core.errors import NotOwned, Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.shared import notes_in
+from keyturn.core.shared import Change, notes_in
 from keyturn.core.stores import Marks
 from keyturn.sync import importing
 from keyturn.sync.scan import scan
@@ -193,6 +193,38 @@ def test_a_scan_tells_of_keys_that_nothing_declares_and_an_import_leaves_them(si
     (found,) = scan(site.keyturn, ["one"]).stores
     assert [one.name for one in found.undeclared] == [f"{site.folder} (PASSWORD, USER)"]
     assert found.unmanaged == ()
+
+
+def dying(site: Site, *, after_value: bool) -> None:
+    """Let the next write of single keys end half done: after the notes, or after the value."""
+    shared = site.stores["one"].shared
+    put = shared.put
+
+    def half(remote: str, change: Change, seen: Any) -> None:
+        del shared.put
+        put(remote, change if after_value else Change(tags=change.laid), seen)
+        raise Unavailable("merge into", remote, "the connection broke off")
+
+    shared.put = half  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("after_value", [False, True])
+def test_a_write_that_died_is_finished_whatever_has_happened_since(site: Site, after_value: bool) -> None:
+    del site.syncs["mail"]
+    owner(site, THEIRS="one")
+    dying(site, after_value=after_value)
+    assert kinds(site) == {"Unavailable"}
+    owner(site, THEIRS="two")
+    site.write("db", u="ann", p="second")
+    assert kinds(site) == set()
+    assert served(site) == {"THEIRS": "two", "USER": "ann", "PASSWORD": "second"}
+    site.syncs["db"]["fields"] = {"NAME": "u", "PASSWORD": "p"}
+    dying(site, after_value=after_value)
+    assert kinds(site) == {"Unavailable"}
+    assert kinds(site) == set()
+    assert served(site) == {"THEIRS": "two", "NAME": "ann", "PASSWORD": "second"}
+    owner(site, USER="theirs")
+    assert actions(site) == {"db": Action.IN_SYNC}
 
 
 EDITS = st.dictionaries(st.sampled_from(["A", "B", "C"]), st.none() | st.text(max_size=3) | st.integers() | st.floats())
