@@ -68,6 +68,11 @@ class KvMount:
             problem = "the hub has no such mount, or lets this login do nothing in it"
             raise Denied("use", called, problem, self._remedy) from None
         told = answer.json()["data"] if answer is not None else {}
+        if (found := str(told.get("path", "")).strip("/")) != self.path.strip("/"):
+            problem = f"it is a folder of the mount {found}" if found else "the hub has no such mount"
+            raise Invalid(
+                "use", called, problem, "Name the mount itself under mounts, as `vault secrets list` shows it"
+            )
         if told.get("type") not in ("kv", "generic") or (told.get("options") or {}).get("version") != "2":
             what = "it is KV version 1" if told.get("type") == "kv" else "it is no KV mount"
             hint = f"Upgrade it with `vault kv enable-versioning {self.path}`, or name another under mounts"

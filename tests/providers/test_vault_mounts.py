@@ -15,8 +15,6 @@ from keyturn.providers.vault_login import HubSettings
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
 
-MOUNT = "kv-payments"
-
 
 @pytest.fixture(scope="module")
 def name(lab: Lab) -> Iterator[str]:
@@ -107,7 +105,11 @@ def test_a_mount_that_nothing_declares_is_no_absent_secret(hub: VaultHub, name: 
 
 @pytest.mark.parametrize(
     ("suffix", "error", "why"),
-    [("-old", Invalid, "it is KV version 1, and Keyturn needs version 2"), ("-none", Denied, "has no such mount")],
+    [
+        ("-old", Invalid, "it is KV version 1, and Keyturn needs version 2"),
+        ("-none", Denied, "has no such mount"),
+        ("/team", Invalid, "it is a folder of the mount"),
+    ],
 )
 def test_a_mount_that_is_none_is_told_at_its_first_use_and_stops_no_other(
     lab: Lab, name: str, suffix: str, error: type[KeyturnError], why: str
