@@ -263,8 +263,13 @@ class Destination(Copying):
         if not self.each_field:
             return (self,)
         named = names or {new: self.name.replace(EACH, new) for new, _ in self.each}
-        alone: dict[str, Any] = {"each_field": None, "case": None}
-        return tuple(self.model_copy(update={"name": named[new], "field": one, **alone}) for new, one in self.each)
+        return tuple(self._alone(named[new], one) for new, one in self.each)
+
+    def _alone(self, name: str, field: str) -> "Destination":
+        """The place of one field's copy."""
+        made = self.model_copy(update={"name": name, "field": field, "each_field": None, "case": None})
+        made.__dict__.pop("shape", None)  # what was told of all of them is copied too
+        return made
 
     @property
     def group(self) -> str:
