@@ -14,7 +14,7 @@ from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.guard import check_target
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import claim, load, rewrite
-from keyturn.rotation.sync import Pushed, take_over_copy
+from keyturn.rotation.sync import Pushed, restarted, take_over_copy
 
 HINT = "Nothing was changed"
 
@@ -44,7 +44,8 @@ def rename(keyturn: Keyturn, old: str, new: str) -> Renamed:
             insist_on_one_life(keyturn, new, before, there)
             moved = carry_versions(keyturn, old, new, before)
             carry_record(keyturn, new, before, there, moved)
-        copies = side_by_side(lambda place: take_over_copy(keyturn, old, new, place), secret.destinations)
+        pushed = side_by_side(lambda place: take_over_copy(keyturn, old, new, place), secret.destinations)
+        copies = restarted(keyturn, new, pushed, secret.destinations)
         if tokens(before):
             rewrite(keyturn, old, Record(version=before.version))
         info = keyturn.hub.describe(new)

@@ -59,7 +59,7 @@ def test_what_a_service_takes_is_not_refused(kind: str, details: Details) -> Non
         *((kind, tags(1), "keeps no tags") for kind in ("github-actions", "file")),
         *((kind, annotations("a"), "keeps no annotations") for kind in (AZURE, VAULT, "github-actions", "file")),
         *((kind, Details(content_type="c"), "keeps no content_type") for kind in (GCP, VAULT, "file")),
-        (K8S, Details(content_type="text/plain"), "is the Secret's type here, one of Opaque, kubernetes.io/basic-auth"),
+        (K8S, Details(content_type="text/plain"), "takes the Secret's type for content_type, one of Opaque, "),
         *((kind, Details(expires_at=END), "keeps no expiry") for kind in (K8S, "github-actions", "file")),
         *((kind, Details({"keyturn-source": "x"}), "keyturn-") for kind in (AZURE, GCP, K8S, VAULT)),
         *((kind, Details({"a b": "x"}), "space|signs|letters") for kind in (AZURE, GCP, K8S, VAULT)),

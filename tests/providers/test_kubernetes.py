@@ -29,12 +29,12 @@ from pytest_httpserver import HTTPServer
 from deployments.local.kubernetes import Account, Emulator, Server, rules
 from deployments.local.kubernetes.messages import Answer, Request
 from deployments.local.ports import free_port
-from keyturn.core.details import KUBECTL_APPLIED
+from keyturn.core.details import KUBECTL_APPLIED, SHOWN
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Throttled, Unavailable, UnsupportedOperation
 from keyturn.core.fingerprint import payload
 from keyturn.core.names import KUBERNETES
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import Copy, Details
+from keyturn.core.stores import Copy, Detail, Details
 from keyturn.providers.kubernetes import Kubernetes
 from keyturn.providers.kubernetes_calls import APPLY, MERGE
 from tests.contracts.merging import MergingCases, Owner
@@ -136,6 +136,11 @@ class KubernetesContract(StoreContract):
     page_size = 500
     past_versions = 0
     namespace = NAMESPACE
+
+    @pytest.fixture
+    def takes(self) -> frozenset[Detail]:
+        """What changes like everywhere: a Secret's type never does, and has tests of its own."""
+        return SHOWN[KUBERNETES]
 
     @pytest.fixture
     def foreign(self, raw: Any) -> Raw:

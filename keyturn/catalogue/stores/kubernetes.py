@@ -62,7 +62,7 @@ class KubernetesSettings(Placed):
     def _refuses_type(self, content_type: str) -> str | None:
         if not content_type or content_type in KUBERNETES_TYPES:
             return None
-        return f"{self.kind}: content_type is the Secret's type here, one of {', '.join(KUBERNETES_TYPES)}"
+        return f"{self.kind} takes the Secret's type for content_type, one of {', '.join(KUBERNETES_TYPES)}"
 
     def _refuses_size(self, details: Details) -> str | None:
         if size_of(details.annotations) + len(" ".join(details.names).encode()) < KUBERNETES_MAX_ANNOTATIONS:
