@@ -73,7 +73,10 @@ class Hearings:
     def load(keyturn: Keyturn) -> "Hearings":
         """Of all secrets with consumers: a few reads, and none where there are none."""
         paths = [path for path, secret in keyturn.catalogue.secrets.items() if secret.consumers]
-        return Hearings(load_heard(keyturn, paths), looked_at(keyturn)) if paths else Hearings()
+        try:
+            return Hearings(load_heard(keyturn, paths), looked_at(keyturn)) if paths else Hearings()
+        except KeyturnError as error:
+            return Hearings(dict.fromkeys(paths, error))
 
     def of(
         self, keyturn: Keyturn, path: str, info: SecretInfo | None, record: Record, told: Acknowledged | None

@@ -5,27 +5,17 @@ worker that are up. Nothing depends on it: what fails here for long is left to t
 """
 
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
-from keyturn.catalogue import Catalogue
-from keyturn.core import errors
-from keyturn.core.errors import Invalid, KeyturnError, TransientError, unexpected
-from keyturn.core.plan import Plan
-from keyturn.core.record import OPEN
-from keyturn.rotation.context import Keyturn, alive
-from keyturn.rotation.records import load
-from keyturn.rotation.sync import CopyState
-from keyturn.sync.apply import Applier, Result
+from keyturn.core.errors import KeyturnError
+from keyturn.rotation.context import Keyturn
+from keyturn.sync.batches import Outcome, bring, concerns, tell, transient
 from keyturn.sync.changes import EVERYTHING, MONOTONIC, Clock, Source
-from keyturn.sync.notices import Notices, tell_written
-from keyturn.sync.owing import Owing, owing
-from keyturn.sync.planning import plan
-from keyturn.sync.run import carry_out, failing, here
-from keyturn.sync.standing import Failing
+from keyturn.sync.lines import heard, one_line, told
+from keyturn.sync.notices import Notices
 
 GATHER: Final = 0.5
 """Seconds that further changes are waited for after the first: a deployment writes many secrets at once."""
@@ -45,8 +35,6 @@ PATIENCE: Final = 60.0
 
 RECHECK: Final = 1.0
 LONGEST_WAIT: Final = 60.0
-SHOWN: Final = 5
-"""So many failing copies of one batch are named."""
 
 Say = Callable[[str], None]
 
@@ -58,29 +46,6 @@ class Waiting:
     since: float
     until: float
     tries: int = 0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a batch, in names only.
-
-    ``failing`` are copies by their labels, ``held`` secrets whose rotation is at work; ``error`` ended all of it.
-    ``owing`` says whose consumers are to be told now.
-    """
-
-    results: tuple[Result, ...] = ()
-    failing: dict[str, Failing] = field(default_factory=dict)
-    held: frozenset[str] = frozenset()
-    error: KeyturnError | None = None
-    owing: Owing = field(default_factory=Owing)
-
-    def broken(self, batch: Iterable[str]) -> dict[str, str]:
-        """The secrets that are not in step everywhere, and the class of the error; of several, one that passes."""
-        if self.error:
-            return dict.fromkeys(batch, type(self.error).__name__)
-        ordered = sorted(self.failing.values(), key=lambda one: transient(one.kind))
-        unknown = {path: type(error).__name__ for path, error in self.owing.errors.items()}
-        return unknown | {one.path: one.kind for one in ordered}
 
 
 @dataclass
@@ -206,8 +171,8 @@ class Follower:
             self._settle(batch, outcome)
             if outcome.owing.paths:
                 self._tell(tellers, {path: batch.get(path) or self._fresh() for path in outcome.owing.paths})
-        for told in [future for future in self._telling if future.done()]:
-            self._hear(self._telling.pop(told), told.result())
+        for over in [future for future in self._telling if future.done()]:
+            self._hear(self._telling.pop(over), over.result())
 
     def _fresh(self) -> Waiting:
         return Waiting(self.clock(), self.clock())
@@ -263,116 +228,6 @@ class Follower:
         known.tries = wait.tries
 
 
-def bring(keyturn: Keyturn, paths: list[str], patient: frozenset[str]) -> Outcome:
-    """Bring every copy of these secrets in step; an error is part of the answer.
-
-    Where a rotation is at work on a secret of ``patient``, that pushes it, and two at once could only meet.
-    """
-    try:
-        held = frozenset(path for path in paths if path in patient and rotating(keyturn, path))
-        rest = [path for path in paths if path not in held]
-        if not rest:
-            return Outcome(held=held)
-        planned = plan(keyturn, () if EVERYTHING in rest else rest, unseen=True)
-        results = carry_out(keyturn, planned, here(Applier(keyturn)), heals=EVERYTHING in rest)
-        return Outcome(tuple(results), failing(planned, results), held, owing=owed(keyturn, planned, results))
-    except KeyturnError as error:
-        return Outcome(error=error)
-    except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
-        problem, hint = f"unexpected {type(error).__name__}", "Please report it to Keyturn's maintainers"
-        return Outcome(error=Invalid("sync", f"{len(paths)} secrets", problem, hint))
-
-
-def owed(keyturn: Keyturn, planned: Plan, results: list[Result]) -> Owing:
-    """Whose consumers are to be told of what is in step now; why that can't be told is part of the answer."""
-    try:
-        return owing(keyturn, planned, results)
-    except KeyturnError as error:
-        return Owing(errors=dict.fromkeys(planned.paths or (EVERYTHING,), error))
-
-
-def tell(keyturn: Keyturn, paths: list[str]) -> Notices:
-    """Tell the consumers of these secrets; an error is part of the answer."""
-    try:
-        return tell_written(keyturn, paths)
-    except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
-        known = error if isinstance(error, KeyturnError) else unexpected(error)
-        return Notices(errors=dict.fromkeys(paths, known))
-
-
-def concerns(catalogue: Catalogue, path: str) -> bool:
-    """Whether a change of the secret is to reach anything: a copy, or a consumer."""
-    declared = catalogue.secrets.get(path)
-    return bool(declared.consumers if declared else ()) or bool(catalogue.destinations(path))
-
-
-def rotating(keyturn: Keyturn, path: str) -> bool:
-    """Whether a rotation that may be at work holds the secret, or has written what is CURRENT."""
-    try:
-        rotation = None if path == EVERYTHING else load(keyturn, path).rotation
-    except Invalid:
-        return False  # a record that can't be read is told of elsewhere, and holds up no copy
-    if rotation is None or alive(rotation.holder) is False:
-        return False
-    try:
-        info = keyturn.hub.describe(path)
-    except KeyturnError:
-        return False  # the plan tells it of this secret, and holds up no other
-    return rotation.stage in OPEN or (info is not None and info.version == rotation.version)
-
-
-def told(outcome: Outcome, fates: dict[str, str]) -> list[str]:
-    """What became of a batch, a line for each copy that was written; of many that fail the first."""
-    done = [one for one in outcome.results if not one.error and one.state != CopyState.IN_STEP]
-    lines = [f"{one.path}: {one.label} {one.state}" for one in done]
-    failed = [f"error: {one_line(one.error)} ({one.path}: {fates[one.path]})" for one in outcome.failing.values()]
-    more = [f"error: {len(failed) - SHOWN} more copies are not in step"] if len(failed) > SHOWN else []
-    whole = [f"error: {one_line(str(outcome.error))} ({named(fates)})"] if outcome.error else []
-    return lines + failed[:SHOWN] + more + whole + hindered(outcome.owing.errors, fates)
-
-
-def heard(notices: Notices, fates: dict[str, str]) -> list[str]:
-    """Whom a batch has reached, a line for each; of many who do not answer the first."""
-    lines = [f"{one.path}: told {one.consumer} of version {one.version}" for one in notices.told if not one.error]
-    silent = [one for one in notices.told if one.error]
-    said = [f"error: {one_line(one.error)} ({one.path}: {fates[one.path]})" for one in silent]
-    more = [f"error: {len(said) - SHOWN} more consumers have not acknowledged"] if len(said) > SHOWN else []
-    return lines + said[:SHOWN] + more + hindered(notices.errors, fates)
-
-
-def hindered(errors: Mapping[str, KeyturnError], fates: dict[str, str]) -> list[str]:
-    """Why the consumers of some secrets could not be told: one line for each reason."""
-    reasons: dict[str, list[str]] = defaultdict(list)
-    for path, error in errors.items():
-        reasons[one_line(str(error))].append(path)
-    return [
-        f"error: {why} ({named({path: fates[path] for path in paths})})" for why, paths in list(reasons.items())[:SHOWN]
-    ]
-
-
-def named(fates: dict[str, str]) -> str:
-    """The secrets of a batch that failed as a whole, and what becomes of them."""
-    paths = [shown(path) for path in sorted(fates)]
-    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-    return f"{', '.join(paths[:SHOWN])}{more}: {next(iter(fates.values()))}"
-
-
-def transient(kind: str) -> bool:
-    """Whether errors of this class pass by themselves."""
-    known = getattr(errors, kind, None)
-    return isinstance(known, type) and issubclass(known, TransientError)
-
-
 def wait_after(failures: int) -> float:
     """Seconds to wait after so many failures in a row: 1, 2, 4, … up to a minute."""
     return float(min(LONGEST_WAIT, 2.0 ** min(failures - 1, 16)))
-
-
-def one_line(text: str) -> str:
-    """The text without line breaks."""
-    return " ".join(text.split())
-
-
-def shown(path: str) -> str:
-    """How a secret is named to people."""
-    return "all secrets" if path == EVERYTHING else path

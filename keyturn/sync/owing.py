@@ -13,7 +13,7 @@ from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.core.heard import Heard, made_at
 from keyturn.core.hub import TOKEN, HubSecret, SecretInfo
 from keyturn.core.plan import Action, Plan
-from keyturn.core.record import Record, Rotation
+from keyturn.core.record import Rotation
 from keyturn.rotation.ahead import lost_by_hub
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.heard import PARTS, Told, by_part, change_part, keep_look, load_part, looked_at, was_there
@@ -216,24 +216,37 @@ def judged(keyturn: Keyturn, path: str, before: Heard) -> Verdict:
         return Verdict()
     if record.open:
         return Verdict(held=True)
-    if rotation := put_in_force_by(record, info):
-        return Verdict(Heard(info.version, made_at(info), rotation.fingerprint, rotated=True))
+    last = promoted_last(record)
+    if last and last.version == info.version and info.custom.get(TOKEN) == last.token:
+        return Verdict(of_rotation(last, info))
     current = keyturn.hub.read(path)
     if current is None or current.version != info.version:
         return Verdict(held=True)
     if lost_by_hub(keyturn, path, info.version):
         return Verdict()
     digest = keyturn.fingerprint(current.fields)
-    if same_value(keyturn, before, info, current, digest):
-        return Verdict(replace(before, version=info.version, made_at=made_at(info), fingerprint=digest))
+    if last and (last.version, last.fingerprint) == (info.version, digest):
+        return Verdict(of_rotation(last, info))  # as where a candidate was recovered
+    known = latest(before, last, info)
+    if same_value(keyturn, known, info, current, digest):
+        return Verdict(replace(known, version=info.version, made_at=made_at(info), fingerprint=digest))
     waiting = dict.fromkeys(keyturn.secret(path).consumers)
     return Verdict(Heard(info.version, made_at(info), digest, waiting=waiting))
 
 
-def put_in_force_by(record: Record, info: SecretInfo) -> Rotation | None:
-    """The rotation that made the newest version, which tells of it itself; None where somebody else wrote it."""
-    last = promoted_last(record)
-    return last if last and last.version == info.version and info.custom.get(TOKEN) == last.token else None
+def of_rotation(rotation: Rotation, info: SecretInfo) -> Heard:
+    """What is kept of a version that a rotation has put in force: it tells of it itself."""
+    return Heard(info.version, made_at(info), rotation.fingerprint, rotated=True)
+
+
+def latest(before: Heard, last: Rotation | None, info: SecretInfo) -> Heard:
+    """What consumers have heard of last: what is kept, or what a rotation has told of since that was."""
+    if last is None or not last.version or info.custom.get(TOKEN) != last.token:
+        return before
+    made = next((one.created_at.isoformat() for one in info.versions if one.version == last.version), "")
+    if not made or not before.version < last.version < info.version:
+        return before
+    return Heard(last.version, made, last.fingerprint, rotated=True)
 
 
 def same_value(keyturn: Keyturn, before: Heard, info: SecretInfo, current: HubSecret, digest: str) -> bool:

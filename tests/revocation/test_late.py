@@ -20,7 +20,7 @@ from keyturn.rotation.revert import revert
 from keyturn.rotation.run import rotate
 from keyturn.rotation.settle import Waive, retire
 from keyturn.sync.apply import Applier
-from keyturn.sync.follow import bring
+from keyturn.sync.batches import bring
 from keyturn.sync.planning import plan
 from keyturn.sync.run import carry_out, here
 from tests.revocation.late import Late

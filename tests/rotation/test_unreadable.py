@@ -18,7 +18,7 @@ from keyturn.rotation.records import load
 from keyturn.rotation.run import State, rotate
 from keyturn.rotation.settle import Waive, retire
 from keyturn.rotation.sync import sync
-from keyturn.sync.follow import rotating
+from keyturn.sync.batches import rotating
 from tasks import rotation as tasks
 from tests.revocation.site import Site
 from tests.rotation.helpers import with_copy

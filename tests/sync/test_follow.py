@@ -24,7 +24,7 @@ from keyturn.providers.vault import VaultHub
 from keyturn.providers.vault_login import HubSettings
 from keyturn.rotation import run
 from keyturn.rotation.context import Keyturn, this_process
-from keyturn.sync import follow
+from keyturn.sync import batches, follow
 from keyturn.sync.audit_file import AuditFile, Position
 from keyturn.sync.changes import EVERYTHING, AuditLines, Polling, Seen, Source
 from keyturn.sync.follow import Follower
@@ -150,9 +150,9 @@ def test_changes_that_come_together_are_one_batch(
     site: Site, bao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[list[str]] = []
-    keyturn, bring = site.keyturn, follow.bring
+    keyturn, bring = site.keyturn, batches.bring
 
-    def counted(keyturn: Keyturn, paths: list[str], patient: frozenset[str]) -> follow.Outcome:
+    def counted(keyturn: Keyturn, paths: list[str], patient: frozenset[str]) -> batches.Outcome:
         batches.append(paths)
         return bring(keyturn, paths, patient)
 
@@ -312,8 +312,8 @@ def test_what_a_living_rotation_has_written_is_left_to_it(lab: Lab) -> None:
     written = opened.store.writes
     opened.store.delete("copy")
     patient = frozenset({declared.path})
-    assert follow.bring(opened.keyturn, [declared.path], patient) == follow.Outcome(held=patient)
-    assert follow.bring(opened.keyturn, [declared.path], frozenset()).error is None
+    assert batches.bring(opened.keyturn, [declared.path], patient) == batches.Outcome(held=patient)
+    assert batches.bring(opened.keyturn, [declared.path], frozenset()).error is None
     assert opened.store.writes == written + 1
 
 
@@ -324,7 +324,7 @@ def test_what_somebody_writes_after_a_rotation_is_not_left_to_it(lab: Lab) -> No
     info = lab.hub.describe(declared.path)
     assert info is not None
     lab.hub.write(declared.path, SecretFields({"value": "by hand"}), cas=info.version)
-    outcome = follow.bring(opened.keyturn, [declared.path], frozenset({declared.path}))
+    outcome = batches.bring(opened.keyturn, [declared.path], frozenset({declared.path}))
     assert [one.state for one in outcome.results] == ["updated"]
 
 
@@ -552,9 +552,9 @@ def test_a_position_that_can_not_be_kept_is_told_with_a_remedy(files: Files, tmp
 
 
 def test_only_errors_that_pass_are_tried_again() -> None:
-    assert follow.transient("Unavailable")
-    assert not follow.transient(Conflict.__name__)
-    assert not follow.transient("NoSuchClass")
+    assert batches.transient("Unavailable")
+    assert not batches.transient(Conflict.__name__)
+    assert not batches.transient("NoSuchClass")
 
 
 def test_waits_grow_up_to_a_minute() -> None:

@@ -25,8 +25,8 @@ from keyturn.rotation.run import rotate
 from keyturn.rotation.undeclared import undeclared
 from keyturn.sync import importing
 from keyturn.sync.apply import Applier
+from keyturn.sync.batches import bring
 from keyturn.sync.changes import EVERYTHING, Polling
-from keyturn.sync.follow import bring
 from keyturn.sync.planning import plan
 from keyturn.sync.run import carry_out, here
 from keyturn.sync.scan import scan

@@ -13,6 +13,8 @@ from keyturn.core.errors import Denied, Invalid, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.heard import NOTICES, keep_look, part_of
+from keyturn.rotation.living import values
+from keyturn.rotation.recover import choose, recover
 from keyturn.rotation.run import rotate
 from keyturn.rotation.settle import Waive, retire
 from keyturn.sync.notices import HOLD, Notices, tell_written
@@ -123,6 +125,17 @@ def test_what_keyturn_writes_itself_is_no_news(people: Audience) -> None:
     assert people.heard(tidied).rotated
 
 
+def test_what_a_rotation_told_of_and_keyturn_wrote_again_before_anybody_looked_is_no_news(people: Audience) -> None:
+    path = people.declare("app", rotation=GENERATED)
+    keyturn = people.open()
+    rotate(keyturn, path, Trigger.FORCE)
+    retire(keyturn, path, Waive.EVERYTHING)
+    abandon(keyturn, Worker(keyturn, path).staged(), "a test wants it so")
+    people.sync()
+    assert people.heard(path).version == 2
+    assert (people.told(path), people.consumers["app"].delivered) == ([1], 1)
+
+
 def test_an_older_value_that_is_put_back_is_told_and_an_undeleted_version_is_not(people: Audience) -> None:
     path = people.declare("app")
     people.write(path, x="1")
@@ -158,6 +171,23 @@ def test_a_secret_that_was_removed_and_written_anew_counts_from_1_and_is_told_wh
     people.write(path, x="2")
     assert [one.version for one in people.sync().told] == [1]
     assert people.told(path) == [1, 1]
+
+
+def test_a_value_that_is_recovered_from_a_copy_is_no_news_to_who_has_heard_of_it(people: Audience) -> None:
+    path = people.declare("app")
+    for value in ("1", "2"):
+        people.write(path, x=value)
+        people.sync()
+    people.lab.root.secrets.kv.v2.delete_metadata_and_all_versions(path, mount_point="secret")
+    people.write(path, x="1")
+    assert people.sync().told == ()
+    keyturn = people.open()
+    found = values(keyturn, path)
+    recover(keyturn, found, choose(found, untested=True))
+    assert keyturn.hub.read(path).fields.reveal() == {"x": "2"}  # type: ignore[union-attr]
+    before = people.consumers["app"].delivered
+    people.sync()
+    assert (people.told(path), people.consumers["app"].delivered) == ([1, 2], before)
 
 
 def test_copies_come_before_notices(people: Audience) -> None:
@@ -354,6 +384,20 @@ def test_status_says_of_what_was_there_before_that_nobody_is_told(lab: Lab) -> N
         assert answers(people, path) == {"app": "told", "web": "told from the next version on"}
         people.lab.keep(f"{NOTICES}/{people.id}/{part_of(path)}", {"heard": "nonsense"})
         assert answers(people, path) == {"app": "unknown", "web": "unknown"}
+
+
+def test_status_goes_on_where_what_is_kept_may_not_be_read(people: Audience) -> None:
+    path = people.declare("app")
+    people.write(path)
+    mine = people.open()
+
+    def refuse(place: str) -> None:
+        if place.startswith(NOTICES):
+            raise Denied("read", place, "the hub denies it")
+
+    keyturn = dataclasses.replace(mine, hub=Hooked(mine.hub, read_state=refuse))
+    (found,) = [one for one in standings(keyturn, lambda _: Places())[0] if one.path == path]
+    assert [(str(one.answer), one.silence and one.silence.kind) for one in found.consumers] == [("unknown", "Denied")]
 
 
 # --- what it costs, what can't be read

@@ -1,0 +1,106 @@
+"""One batch of changed secrets: their copies brought in step, then their consumers told. Errors are answers here."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from keyturn.catalogue import Catalogue
+from keyturn.core import errors
+from keyturn.core.errors import Invalid, KeyturnError, TransientError, unexpected
+from keyturn.core.plan import Plan
+from keyturn.core.record import OPEN
+from keyturn.rotation.context import Keyturn, alive
+from keyturn.rotation.records import load
+from keyturn.sync.apply import Applier, Result
+from keyturn.sync.changes import EVERYTHING
+from keyturn.sync.notices import Notices, tell_written
+from keyturn.sync.owing import Owing, owing
+from keyturn.sync.planning import plan
+from keyturn.sync.run import carry_out, failing, here
+from keyturn.sync.standing import Failing
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a batch, in names only.
+
+    ``failing`` are copies by their labels, ``held`` secrets whose rotation is at work; ``error`` ended all of it.
+    ``owing`` says whose consumers are to be told now.
+    """
+
+    results: tuple[Result, ...] = ()
+    failing: dict[str, Failing] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
+    error: KeyturnError | None = None
+    owing: Owing = field(default_factory=Owing)
+
+    def broken(self, batch: Iterable[str]) -> dict[str, str]:
+        """The secrets that are not in step everywhere, and the class of the error; of several, one that passes."""
+        if self.error:
+            return dict.fromkeys(batch, type(self.error).__name__)
+        ordered = sorted(self.failing.values(), key=lambda one: transient(one.kind))
+        unknown = {path: type(error).__name__ for path, error in self.owing.errors.items()}
+        return unknown | {one.path: one.kind for one in ordered}
+
+
+def bring(keyturn: Keyturn, paths: list[str], patient: frozenset[str]) -> Outcome:
+    """Bring every copy of these secrets in step; an error is part of the answer.
+
+    Where a rotation is at work on a secret of ``patient``, that pushes it, and two at once could only meet.
+    """
+    try:
+        held = frozenset(path for path in paths if path in patient and rotating(keyturn, path))
+        rest = [path for path in paths if path not in held]
+        if not rest:
+            return Outcome(held=held)
+        planned = plan(keyturn, () if EVERYTHING in rest else rest, unseen=True)
+        results = carry_out(keyturn, planned, here(Applier(keyturn)), heals=EVERYTHING in rest)
+        return Outcome(tuple(results), failing(planned, results), held, owing=owed(keyturn, planned, results))
+    except KeyturnError as error:
+        return Outcome(error=error)
+    except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
+        problem, hint = f"unexpected {type(error).__name__}", "Please report it to Keyturn's maintainers"
+        return Outcome(error=Invalid("sync", f"{len(paths)} secrets", problem, hint))
+
+
+def owed(keyturn: Keyturn, planned: Plan, results: list[Result]) -> Owing:
+    """Whose consumers are to be told of what is in step now; why that can't be told is part of the answer."""
+    try:
+        return owing(keyturn, planned, results)
+    except KeyturnError as error:
+        return Owing(errors=dict.fromkeys(planned.paths or (EVERYTHING,), error))
+
+
+def tell(keyturn: Keyturn, paths: list[str]) -> Notices:
+    """Tell the consumers of these secrets; an error is part of the answer."""
+    try:
+        return tell_written(keyturn, paths)
+    except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
+        known = error if isinstance(error, KeyturnError) else unexpected(error)
+        return Notices(errors=dict.fromkeys(paths, known))
+
+
+def concerns(catalogue: Catalogue, path: str) -> bool:
+    """Whether a change of the secret is to reach anything: a copy, or a consumer."""
+    declared = catalogue.secrets.get(path)
+    return bool(declared.consumers if declared else ()) or bool(catalogue.destinations(path))
+
+
+def rotating(keyturn: Keyturn, path: str) -> bool:
+    """Whether a rotation that may be at work holds the secret, or has written what is CURRENT."""
+    try:
+        rotation = None if path == EVERYTHING else load(keyturn, path).rotation
+    except Invalid:
+        return False  # a record that can't be read is told of elsewhere, and holds up no copy
+    if rotation is None or alive(rotation.holder) is False:
+        return False
+    try:
+        info = keyturn.hub.describe(path)
+    except KeyturnError:
+        return False  # the plan tells it of this secret, and holds up no other
+    return rotation.stage in OPEN or (info is not None and info.version == rotation.version)
+
+
+def transient(kind: str) -> bool:
+    """Whether errors of this class pass by themselves."""
+    known = getattr(errors, kind, None)
+    return isinstance(known, type) and issubclass(known, TransientError)

@@ -1,0 +1,60 @@
+"""What a follower says of a batch, a line at a time, in names only."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final
+
+from keyturn.core.errors import KeyturnError
+from keyturn.rotation.sync import CopyState
+from keyturn.sync.batches import Outcome
+from keyturn.sync.changes import EVERYTHING
+from keyturn.sync.notices import Notices
+
+SHOWN: Final = 5
+"""So many failing copies of one batch are named, so many silent consumers, and so many secrets of one reason."""
+
+
+def told(outcome: Outcome, fates: dict[str, str]) -> list[str]:
+    """What became of a batch, a line for each copy that was written; of many that fail the first."""
+    done = [one for one in outcome.results if not one.error and one.state != CopyState.IN_STEP]
+    lines = [f"{one.path}: {one.label} {one.state}" for one in done]
+    failed = [f"error: {one_line(one.error)} ({one.path}: {fates[one.path]})" for one in outcome.failing.values()]
+    more = [f"error: {len(failed) - SHOWN} more copies are not in step"] if len(failed) > SHOWN else []
+    whole = [f"error: {one_line(str(outcome.error))} ({named(fates)})"] if outcome.error else []
+    return lines + failed[:SHOWN] + more + whole + hindered(outcome.owing.errors, fates)
+
+
+def heard(notices: Notices, fates: dict[str, str]) -> list[str]:
+    """Whom a batch has reached, a line for each; of many who do not answer the first."""
+    lines = [f"{one.path}: told {one.consumer} of version {one.version}" for one in notices.told if not one.error]
+    silent = [one for one in notices.told if one.error]
+    said = [f"error: {one_line(one.error)} ({one.path}: {fates[one.path]})" for one in silent]
+    more = [f"error: {len(said) - SHOWN} more consumers have not acknowledged"] if len(said) > SHOWN else []
+    return lines + said[:SHOWN] + more + hindered(notices.errors, fates)
+
+
+def hindered(errors: Mapping[str, KeyturnError], fates: dict[str, str]) -> list[str]:
+    """Why the consumers of some secrets could not be told: one line for each reason."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for path, error in errors.items():
+        reasons[one_line(str(error))].append(path)
+    return [
+        f"error: {why} ({named({path: fates[path] for path in paths})})" for why, paths in list(reasons.items())[:SHOWN]
+    ]
+
+
+def named(fates: dict[str, str]) -> str:
+    """The secrets of a batch that failed as a whole, and what becomes of them."""
+    paths = [shown(path) for path in sorted(fates)]
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return f"{', '.join(paths[:SHOWN])}{more}: {next(iter(fates.values()))}"
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks."""
+    return " ".join(text.split())
+
+
+def shown(path: str) -> str:
+    """How a secret is named to people."""
+    return "all secrets" if path == EVERYTHING else path
