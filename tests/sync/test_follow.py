@@ -149,11 +149,11 @@ def test_an_unchanged_copy_is_not_written_again(site: Site, source: Source) -> N
 def test_changes_that_come_together_are_one_batch(
     site: Site, bao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches: list[list[str]] = []
+    seen: list[list[str]] = []
     keyturn, bring = site.keyturn, batches.bring
 
     def counted(keyturn: Keyturn, paths: list[str], patient: frozenset[str]) -> batches.Outcome:
-        batches.append(paths)
+        seen.append(paths)
         return bring(keyturn, paths, patient)
 
     monkeypatch.setattr(follow, "bring", counted)
@@ -161,7 +161,7 @@ def test_changes_that_come_together_are_one_batch(
     with following(audit(bao, tmp_path), lambda: keyturn):
         paths = [site.write(f"s{number}", x="1") for number in range(10)]
         until(serves(site, paths[-1], "1"))
-    assert [batch for batch in batches if batch != [EVERYTHING]] in ([], [sorted(paths)])
+    assert [batch for batch in seen if batch != [EVERYTHING]] in ([], [sorted(paths)])
 
 
 def test_a_store_that_is_down_holds_up_no_other_and_is_tried_again(site: Site, source: Source) -> None:
