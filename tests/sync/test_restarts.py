@@ -17,7 +17,7 @@ from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
 from keyturn.sync import standing
 from keyturn.sync.apply import Applier, Result
-from keyturn.sync.follow import bring
+from keyturn.sync.batches import bring
 from keyturn.sync.planning import plan
 from keyturn.sync.restarts import remarks
 from keyturn.sync.run import carry_out, failing, here
