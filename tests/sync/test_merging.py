@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from deployments.cli import get
 from keyturn.core.errors import NotOwned, Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import Sensitive
@@ -193,6 +194,14 @@ def test_a_scan_tells_of_keys_that_nothing_declares_and_an_import_leaves_them(si
     (found,) = scan(site.keyturn, ["one"]).stores
     assert [one.name for one in found.undeclared] == [f"{site.folder} (PASSWORD, USER)"]
     assert found.unmanaged == ()
+
+
+def test_what_is_shown_of_a_merged_copy_is_its_own_keys_alone(site: Site) -> None:
+    owner(site, THEIRS="one")
+    site.run()
+    found, failed = get.from_store(site.keyturn, [site.path("db")], "one", None)
+    assert failed == []
+    assert [(told.version, told.text.reveal()) for told in found] == [(1, '{"PASSWORD":"first","USER":"ann"}')]
 
 
 def dying(site: Site, *, after_value: bool) -> None:
