@@ -2,6 +2,7 @@
 
 import base64
 import json
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import psycopg2.extensions
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyturn.catalogue.destinations import Destination
 from keyturn.core.mapping import WHOLE, Encoding, Escape, Shape, flaw
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
@@ -179,3 +181,17 @@ def test_shapes_are_told_apart_by_their_mark_and_the_whole_has_none() -> None:
     marks = {shape.mark for shape in (WHOLE, Shape(field="a"), Shape(field="b"), Shape(template="{a}"))}
     assert len(marks) == 4
     assert WHOLE.mark == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "mark"),
+    [
+        ({"field": "a"}, "0ecb9fe3"),
+        ({"fields": {"X": "a"}}, "803038d8"),
+        ({"fields": ["a", "b"]}, "982a4da0"),
+        ({"template": "x://{a}"}, "df37f527"),
+        ({"template": "{a}", "escape": "libpq", "encoding": "base64"}, "b18d3eb7"),
+    ],
+)
+def test_the_marks_of_copies_that_stand_in_stores_stay_as_they_are(said: dict[str, Any], mark: str) -> None:
+    assert Destination.model_validate({"store": "s", "name": "n", **said}).shape.marked(3) == mark
