@@ -1,7 +1,9 @@
 """Two workspaces on one Prefect server, each with a catalogue and a hub of its own: neither touches the other."""
 
 import asyncio
+import json
 import os
+import subprocess
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.workspaces import Workspace
 from keyturn.providers.vault import VaultHub
 from keyturn.providers.vault_login import HubSettings
+from tests.deployments.command import run_keyturn, surroundings
 from tests.flows.runs import AWS_VARIABLES, Installed, register
 from tests.flows.site import Architect
 from tests.support.lab import fresh
@@ -51,6 +54,7 @@ class Two:
     hub: HubPort
     here: HubPort
     path: str
+    environment: dict[str, str]
 
     @property
     def server(self) -> PrefectServer:
@@ -64,12 +68,9 @@ class Two:
     def names(self, kind: str) -> set[str]:
         return {one["name"] for one in self.server.all(kind)}
 
-    def rotate(self, deployment: str) -> dict[str, object]:
-        """A run as the UI begins it, which says nothing but the path."""
-        (found,) = [one for one in self.server.all("deployments") if one["name"] == deployment]
-        body = {"parameters": {"path": self.path, "trigger": "force"}, "state": {"type": "SCHEDULED"}}
-        run = self.server.post(f"deployments/{found['id']}/create_flow_run", **body)
-        return self.installed.ended(run["id"])
+    def rotate(self, workspace: str) -> "subprocess.CompletedProcess[str]":
+        """What whoever names that workspace on the command line gets."""
+        return run_keyturn("rotate", self.path, "--now", "--json", "--workspace", workspace, env=self.environment)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,9 @@ def two(
         installed.rest()
         rest(server)
         with other_worker(server, directory):
-            yield Two(installed, hub, architect.lab.hub, secret.path)
+            leading = {"VAULT_ADDR": bao.address, "KEYTURN_CATALOGUE": str(catalogue)}
+            environment = surroundings(directory / "home", **server.environment, **leading)
+            yield Two(installed, hub, architect.lab.hub, secret.path, environment)
         hub.close()
         for kind in KINDS:
             for gone in ids(server, kind) - before[kind]:
@@ -142,13 +145,22 @@ def test_a_second_workspace_adds_its_own_and_leaves_what_was_there(two: Two) -> 
 
 def test_a_rotation_in_one_workspace_never_touches_the_other(two: Two) -> None:
     assert two.versions() == (1, 1)
-    run = two.rotate("rotate-secret-other")
-    assert run["state_type"] == "COMPLETED", run["state"]
+    done = two.rotate("other")
+    assert done.returncode == 0, done.stderr
     assert two.versions() == (1, 2)
     assert two.hub.read_state(f"rotations/{two.path}") is not None
     assert two.here.read_state(f"rotations/{two.path}") is None
-    tables = {one["key"] for one in two.server.all("artifacts") if one["flow_run_id"] == run["id"]}
+    run = json.loads(done.stdout)["run"]["id"]
+    tables = {one["key"] for one in two.server.all("artifacts") if one["flow_run_id"] == run}
     assert tables == {f"other-rotate-{two.path.replace('/', '-')}"}
+
+
+def test_a_workspace_that_the_server_does_not_know_is_told_with_what_makes_it(two: Two) -> None:
+    before = two.versions()
+    done = two.rotate("nobodys")
+    assert (done.returncode, two.versions()) == (1, before)
+    assert "run rotate-secret/rotate-secret-nobodys: the Prefect server has no such deployment" in done.stderr
+    assert "`keyturn bootstrap --workspace nobodys` once" in done.stderr
 
 
 def test_an_event_for_one_workspace_rotates_there_alone(two: Two) -> None:
