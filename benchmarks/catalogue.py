@@ -30,23 +30,23 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import psycopg2
 
 from benchmarks.processes import end_in_order
-from deployments.local.aws import LocalAws
+from deployments.local.emulators.aws import LocalAws
 from deployments.local.openbao import OpenBao
-from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import ADMIN, OWNER, Hub, database, prepare
+from deployments.local.support.ports import free_port
 from keyturn.catalogue import load
 from keyturn.core.hub import ROTATED_AT, TOKEN
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
-from keyturn.providers.vault import VaultHub
-from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import sight
 from keyturn.rotation.quiet import listed, listed_records
 from keyturn.sync.apply import Applier
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
 
 ROOT: Final = Path(__file__).parent.parent
@@ -174,7 +174,7 @@ class Site:
         env = {**os.environ, "KEYTURN_CATALOGUE": str(self.catalogue), "PYTHONPYCACHEPREFIX": str(self.directory / "c")}
         # A command starts as an installed one does: compiled before.
         env.pop("PYTHONDONTWRITEBYTECODE", None)
-        asked = [sys.executable, "-m", "deployments.cli", *given]
+        asked = [sys.executable, "-m", "keyturn.cli", *given]
         done = subprocess.run(asked, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{' '.join(given)} failed: {done.stderr[-2000:]}")

@@ -32,18 +32,18 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.processes import at_rest, cpu, end_in_order
 from benchmarks.rotation import prefect_server
 from deployments.local.openbao import OpenBao
-from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import ADMIN, Hub, database, prepare
-from deployments.local.process import Process
+from deployments.local.support.ports import free_port
+from deployments.local.support.process import Process
 from keyturn.catalogue import Catalogue, load
 from keyturn.core.hub import ROTATED_AT
 from keyturn.providers.registry import open_keyturn
-from keyturn.providers.vault import VaultHub
-from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import Waive, retire
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 GOAL = 1.25

@@ -29,13 +29,13 @@ from cronsim import CronSim
 from blocks.workspace import KeyturnWorkspace
 from deployments.bootstrap import EMERGENCY, bootstrap
 from deployments.local.openbao import OpenBao
-from deployments.local.ports import free_port
 from deployments.local.prepare import Hub
+from deployments.local.support.ports import free_port
 from keyturn.catalogue import load
 from keyturn.core.workspaces import HOUSE
 from keyturn.providers.registry import open_keyturn
-from keyturn.providers.vault import VaultHub
-from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.login import HubSettings
 from tests.support.prefect_server import PrefectServer, wait_for
 
 DAY = timedelta(days=1)

@@ -11,18 +11,18 @@ from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
 
 from benchmarks.bare import FOLDER, PROJECT, REGION
 from benchmarks.clouds import Clouds, fields_of
-from deployments.local.aws import secrets_manager
-from deployments.local.aws import state as aws_state
-from deployments.local.azure_key_vault.state import Entry, Version
-from deployments.local.azure_key_vault.state import State as AzureState
-from deployments.local.files import private_directory
-from deployments.local.gcp_secret_manager import secret_rpcs, version_rpcs
-from deployments.local.gcp_secret_manager.state import State as GcpState
+from deployments.local.emulators.aws import secrets_manager
+from deployments.local.emulators.aws import state as aws_state
+from deployments.local.emulators.azure_key_vault.state import Entry, Version
+from deployments.local.emulators.azure_key_vault.state import State as AzureState
+from deployments.local.emulators.gcp_secret_manager import secret_rpcs, version_rpcs
+from deployments.local.emulators.gcp_secret_manager.state import State as GcpState
+from deployments.local.support.files import private_directory
 from keyturn.core.fingerprint import fingerprint, payload
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Marks
-from keyturn.providers.aws_secrets_manager import version_id
-from keyturn.providers.vault import VaultHub
+from keyturn.providers.aws.secrets_manager import version_id
+from keyturn.providers.vault.hub import VaultHub
 
 Copies = list[tuple[str, str, Marks]]
 """Names, texts and marks."""

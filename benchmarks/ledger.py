@@ -26,16 +26,16 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from keyturn.audit.checkpointing import Kept, checkpoint
-from keyturn.audit.entries import spelled
-from keyturn.audit.notes import PublicKey
-from keyturn.audit.prove import check, prove
-from keyturn.audit.stored import StoredLedger
-from keyturn.audit.verify import verify
 from keyturn.core.ledger import Entry, Outcome
-from keyturn.providers.ed25519 import verify_ed25519
-from keyturn.providers.ledger import open_ledger
-from keyturn.providers.ledger_sqlite import SqliteCopy
+from keyturn.ledger.checkpointer import Kept, checkpoint
+from keyturn.ledger.entries import spelled
+from keyturn.ledger.ports import StoredLedger
+from keyturn.ledger.proofs import check, prove
+from keyturn.ledger.signed_notes import PublicKey
+from keyturn.ledger.verify import verify
+from keyturn.providers.ledger.address import open_ledger
+from keyturn.providers.ledger.ed25519 import verify_ed25519
+from keyturn.providers.ledger.sqlite import SqliteCopy
 
 ORIGIN = "keyturn/benchmark"
 BATCHES = (1, 16, 256)

@@ -32,18 +32,18 @@ import psycopg2
 from benchmarks.bare import PROJECT, REGION
 from benchmarks.clouds import ENVIRONMENT, Clouds
 from benchmarks.processes import end_in_order
-from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import ADMIN, OWNER, Hub, database, prepare
+from deployments.local.support.ports import free_port
 from keyturn.catalogue import load
 from keyturn.providers.registry import open_keyturn
-from keyturn.providers.vault import VaultHub
+from keyturn.providers.vault.hub import VaultHub
 from keyturn.revocation import run
 from keyturn.revocation.incident import Mode, Standing
-from keyturn.revocation.selecting import Selection, Selector, select
+from keyturn.revocation.selector import Selection, Selector, select
 from keyturn.rotation.context import Keyturn
 from keyturn.sync.apply import Applier
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
 
 ROOT: Final = Path(__file__).parent.parent
@@ -194,7 +194,7 @@ def command(site: Site, runs: int) -> list[float]:
         intruder = Intruder(site, site.fields(site.names[0]))
         given = [f"revoke/{site.names[0]}", "--reason", "benchmark", "--incident", f"C-{number}", "--yes", "--local"]
         began = time.perf_counter()
-        asked = [sys.executable, "-m", "deployments.cli", "revoke", *given]
+        asked = [sys.executable, "-m", "keyturn.cli", "revoke", *given]
         done = subprocess.run(asked, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"the command failed: {done.stderr}")

@@ -30,12 +30,12 @@ import boto3
 import hvac
 import psycopg2
 
-from deployments.local.aws import LocalAws
+from deployments.local.emulators.aws import LocalAws
 from deployments.local.openbao import OpenBao
-from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import Hub, database, prepare
-from deployments.local.process import Process
+from deployments.local.support.ports import free_port
+from deployments.local.support.process import Process
 
 PATH = "ml-training/database"
 REGION = "eu-central-1"
@@ -154,9 +154,9 @@ def plain(servers: Servers) -> Callable[[], None]:
     from keyturn.catalogue import load
     from keyturn.core.policy import Trigger
     from keyturn.providers.registry import open_keyturn
-    from keyturn.providers.vault import VaultHub
+    from keyturn.providers.vault.hub import VaultHub
+    from keyturn.rotation.retire import Waive, retire
     from keyturn.rotation.run import rotate
-    from keyturn.rotation.settle import Waive, retire
 
     os.environ["KEYTURN_LEDGER"] = str(servers.directory / "ledger.db")
     keyturn = open_keyturn(load(servers.catalogue, os.environ), VaultHub(hub_settings(servers)))
@@ -170,7 +170,7 @@ def plain(servers: Servers) -> Callable[[], None]:
 
 def hub_settings(servers: Servers) -> Any:
     """The hub's address, and the file with a token."""
-    from keyturn.providers.vault_login import HubSettings
+    from keyturn.providers.vault.login import HubSettings
 
     token = servers.directory / "token"
     token.write_text(servers.hub.root_token)
@@ -215,7 +215,7 @@ async def through_prefect(servers: Servers, runs: int, before: Callable[[], Any]
 def prefect_server(directory: Path) -> Iterator[Process]:
     """A Prefect server on a free port, and this process's settings pointing at it."""
     from deployments.local.environment import IN_BATCHES
-    from deployments.local.ports import http_status
+    from deployments.local.support.ports import http_status
 
     port = free_port()
     os.environ.update(PREFECT_HOME=str(directory), PREFECT_API_URL=f"http://127.0.0.1:{port}/api")

@@ -29,19 +29,19 @@ from hvac.exceptions import InvalidPath
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.processes import end_in_order, memory
-from deployments.local.aws import LocalAws
+from deployments.local.emulators.aws import LocalAws
 from deployments.local.openbao import OpenBao
-from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import DATABASE, Hub, prepare
+from deployments.local.support.ports import free_port
 from keyturn.core.errors import TransientError
 from keyturn.core.hub import HubSecret
 from keyturn.core.policy import Trigger
 from keyturn.core.record import HISTORY_KEPT
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import Outcome, State, rotate, unsettled
-from keyturn.rotation.settle import Waive, retire
 from tests.support import local_aws
 from tests.support.lab import Declared, Lab
 from tests.support.world import REGION, TOKEN_VARIABLE, World
@@ -191,7 +191,7 @@ def soak(lab: Lab, aws: LocalAws, rotations: int, count: int) -> int:
     name = f"soak-{secrets.token_hex(4)}"
     secret = lab.alternating(destinations=({"store": "memory", "name": name},))
     store = {"kind": "aws-secrets-manager", "region": REGION, "endpoint_url": aws.endpoint_url}
-    from keyturn.providers.aws_secrets_manager import AwsSecretsManager
+    from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 
     copies = AwsSecretsManager("memory", region=REGION, endpoint_url=aws.endpoint_url)
     keyturn = lab.open(secret, store_settings=store, stores=lambda _: copies).keyturn

@@ -44,11 +44,11 @@ from benchmarks.processes import at_rest, cpu, end_in_order, memory
 from keyturn.catalogue import load
 from keyturn.core.plan import Action
 from keyturn.providers.registry import open_keyturn
-from keyturn.providers.vault import VaultHub
-from keyturn.providers.vault_login import HubSettings
-from keyturn.sync.planning import plan
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.login import HubSettings
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out
-from tasks.workers import executor
+from keyturn.sync_processes.executor import executor
 
 PROCESSES: Final = 2
 SAMPLE: Final = 40

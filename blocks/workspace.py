@@ -10,9 +10,9 @@ from pydantic import Field
 
 from keyturn.catalogue import load
 from keyturn.providers.registry import open_keyturn
-from keyturn.providers.vault import VaultHub
-from keyturn.providers.vault_login import HubSettings
-from keyturn.providers.vault_tls import refuse_unread
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.login import HubSettings
+from keyturn.providers.vault.tls import refuse_unread
 from keyturn.rotation.context import Keyturn
 
 LOGIN_FILES: Final = {

@@ -10,12 +10,12 @@ from typing import Any
 import yaml
 
 from keyturn.core.workspaces import HOUSE, VARIABLE, Workspace
+from keyturn.project import root
 
 
 def prefect_file() -> Path:
-    """The deployments' file: beside the sources, or in the installed package."""
-    beside = Path(__file__).parent.parent / "prefect.yaml"
-    return beside if beside.exists() else Path(__file__).parent / "prefect.yaml"
+    """The deployments' file, which lies beside the project's folders."""
+    return root() / "prefect.yaml"
 
 
 @contextmanager

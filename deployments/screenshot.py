@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from deployments.local import environment
-from deployments.local.home import home_directory, opened
+from deployments.local.home import opened
+from keyturn.cli.surroundings import home_directory
 from keyturn.core.errors import KeyturnError, NotFound, Unavailable
 
 PICTURE: Final = Path("docs/images/rotate-secret.png")

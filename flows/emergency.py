@@ -15,8 +15,8 @@ from flows.report import preview_rows, table
 from keyturn.core.acting import acting
 from keyturn.core.errors import Invalid
 from keyturn.revocation.incident import Incident, Mode, Standing
-from keyturn.revocation.selecting import Selector
-from keyturn.revocation.state import new_id
+from keyturn.revocation.incident_store import new_id
+from keyturn.revocation.selector import Selector
 from tasks import revocation as tasks
 
 PAUSES: Final = (2.0, 5.0, 15.0)

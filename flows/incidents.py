@@ -14,7 +14,7 @@ from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.workspaces import HOUSE, INCIDENT
 from keyturn.revocation.incident import STEPS, Incident, Standing, Step
 from keyturn.revocation.news import in_short
-from keyturn.revocation.returning import same
+from keyturn.revocation.resume import same
 from tasks import revocation as tasks
 from tasks.workspace import names
 

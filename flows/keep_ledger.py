@@ -9,9 +9,9 @@ from prefect.events import emit_event
 
 from flows.common import runbook, well, workspace
 from flows.report import Row, table
-from keyturn.audit.forwarding import Forwarded
 from keyturn.core.errors import KeyturnError, Rewritten
 from keyturn.core.workspaces import LEDGER
+from keyturn.ledger.forwarding import Forwarded
 from tasks import ledger as tasks
 from tasks.step import look
 from tasks.workspace import names

@@ -6,7 +6,7 @@ from flows.common import begins, chosen, each, raise_failures, runbook, workspac
 from flows.report import retirement_row, table
 from keyturn.core.errors import KeyturnError
 from keyturn.rotation.previous import Retirement
-from keyturn.rotation.settle import Waive
+from keyturn.rotation.retire import Waive
 from tasks import rotation as tasks
 from tasks.step import look
 

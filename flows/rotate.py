@@ -16,9 +16,9 @@ from keyturn.rotation.decide import UNFINISHED, Decision
 from keyturn.rotation.grace import all_in_step
 from keyturn.rotation.previous import Retirement, state_of_previous
 from keyturn.rotation.restarts import restarting
+from keyturn.rotation.retire import Waive
 from keyturn.rotation.rollout import Told, canary, silent
 from keyturn.rotation.run import Outcome, State, after, ending, told_again, unsettled
-from keyturn.rotation.settle import Waive
 from keyturn.rotation.sync import Pushed, failed, unless_refused
 from tasks import rotation as tasks
 

@@ -16,9 +16,9 @@ from keyturn.rotation.context import Keyturn
 from keyturn.sync.apply import Result
 from keyturn.sync.notices import Notices, unheard
 from keyturn.sync.run import by_store, failing, summary, work_of
+from keyturn.sync_processes.executor import executor
 from tasks import sync as tasks
 from tasks.step import look
-from tasks.workers import executor
 
 AT_ONCE = 4
 """Batches of one store at work at once; the store's own pace decides how fast they go."""

@@ -9,13 +9,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
-from keyturn.audit.checkpoints import read_checkpoint
-from keyturn.audit.forwarding import Forwarded, forward
-from keyturn.audit.spool import Spooled
 from keyturn.core.ledger import Entry, Outcome
-from keyturn.providers.collectors import collectors
-from keyturn.providers.ledger import ledger_address, ledger_origin
-from keyturn.providers.ledger_keeping import configured_ledger, make_checkpoint, spool_file
+from keyturn.ledger.checkpoints import read_checkpoint
+from keyturn.ledger.forwarding import Forwarded, forward
+from keyturn.ledger.spool import Spooled
+from keyturn.providers.ledger.address import ledger_address, ledger_origin
+from keyturn.providers.ledger.collectors import collectors
+from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint, spool_file
 from keyturn.rotation.recorded import entry, note_down
 from tasks.step import step
 from tasks.workspace import keyturn

@@ -12,15 +12,17 @@ from blocks.channel import BlockChannel
 from keyturn.core import errors
 from keyturn.core.errors import TerminalError, TransientError
 from keyturn.core.ledger import Entry
-from keyturn.providers.ledger_keeping import spooled_ledger
-from keyturn.revocation import outbox, recheck, returning, run, state
+from keyturn.providers.ledger.opening import spooled_ledger
+from keyturn.revocation import incident_store as state
+from keyturn.revocation import outbox, recheck, run
+from keyturn.revocation import resume as returning
 from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Result, Standing, Step
 from keyturn.revocation.preview import Preview
 from keyturn.revocation.preview import preview as previewed
 from keyturn.revocation.report import to_markdown
-from keyturn.revocation.selecting import Selector, select
+from keyturn.revocation.report.facts import ledger_facts, readers_of, sign_ledger
+from keyturn.revocation.selector import Selector, select
 from keyturn.rotation.context import Keyturn
-from tasks.reports import ledger_facts, readers_of, sign_ledger
 from tasks.step import step
 from tasks.workspace import named, names, opened
 

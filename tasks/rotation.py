@@ -12,15 +12,15 @@ from keyturn.rotation import restarts, rollout, run, steps
 from keyturn.rotation.context import side_by_side
 from keyturn.rotation.decide import Decision, Sighting
 from keyturn.rotation.guard import guard_destinations
-from keyturn.rotation.keep import keep_alive
 from keyturn.rotation.missing import lay_ground
 from keyturn.rotation.previous import Retirement
 from keyturn.rotation.quiet import listed, listed_records
 from keyturn.rotation.records import load
+from keyturn.rotation.renew import keep_alive
+from keyturn.rotation.retire import Waive, in_grace, retire
 from keyturn.rotation.revert import revert
 from keyturn.rotation.rollout import Told, acknowledge, notify, pass_canary
 from keyturn.rotation.run import Outcome
-from keyturn.rotation.settle import Waive, in_grace, retire
 from keyturn.rotation.sync import Pushed, carry
 from tasks.step import step
 from tasks.workspace import keyturn

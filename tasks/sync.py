@@ -4,12 +4,13 @@ import threading
 
 from keyturn.core.plan import Item, Plan
 from keyturn.sync import owing as owed
-from keyturn.sync import planning, restarts, run
+from keyturn.sync import plan as planning
+from keyturn.sync import restarts, run
 from keyturn.sync.apply import Result
+from keyturn.sync.journal import Written
 from keyturn.sync.notices import Notices, tell_written
 from keyturn.sync.owing import Owing
 from keyturn.sync.run import Executor
-from keyturn.sync.written import Written
 from tasks.step import step
 from tasks.workspace import keyturn
 

@@ -8,10 +8,10 @@ import pytest
 
 from deployments.local.mariadb import MariaDB
 from deployments.local.openbao import OpenBao
-from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import Hub, prepare
 from deployments.local.redis import Redis
+from deployments.local.support.ports import free_port
 from tests.support.engines import OverMariaDB, OverPostgreSQL
 from tests.support.lab import Lab
 from tests.support.world import TOKEN_VARIABLE, World

@@ -17,9 +17,9 @@ import yaml
 
 from deployments.local import environment
 from deployments.local.compose_prepare import ports
-from deployments.local.files import kept_secret
 from deployments.local.home import Stack
 from deployments.local.services import SERVICES
+from deployments.local.support.files import kept_secret
 
 ROOT = Path(__file__).parents[1]
 HOME = "/var/lib/keyturn"

@@ -22,9 +22,9 @@ import yaml
 
 from deployments.local.environment import inherited
 from deployments.local.openbao import binary
-from deployments.local.ports import LOOPBACK, free_ports
 from deployments.local.postgres import PostgreSQL
-from deployments.local.process import Process
+from deployments.local.support.ports import LOOPBACK, free_ports
+from deployments.local.support.process import Process
 from tests.test_compose import ANY_ADDRESS, HOME, ROOT, interpolated
 
 pytestmark = pytest.mark.slow

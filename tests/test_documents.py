@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.cli.app import app
+from keyturn.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])

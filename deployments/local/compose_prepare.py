@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from deployments.local.files import kept_secret, private_directory, write_private
-from deployments.local.home import Stack, home_directory
+from deployments.local.home import Stack
 from deployments.local.prepare import CONSUMER, CONSUMERS, prepare_stack
-from deployments.local.tls import certificate_in
+from deployments.local.support.files import kept_secret, private_directory, write_private
+from deployments.local.support.tls import certificate_in
+from keyturn.cli.surroundings import home_directory
 from keyturn.core.errors import Invalid, KeyturnError
 
 

@@ -8,9 +8,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
-from deployments.local.files import kept_secret, private_directory, write_private
-from deployments.local.ports import LOOPBACK
-from deployments.local.process import Account, Process
+from deployments.local.support.files import kept_secret, private_directory, write_private
+from deployments.local.support.ports import LOOPBACK
+from deployments.local.support.process import Account, Process
 from keyturn.core.errors import NotFound
 
 STATE: Final = Path("/var/lib/keyturn")

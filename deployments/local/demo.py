@@ -21,14 +21,15 @@ from rich.table import Table
 
 from deployments.local import environment
 from deployments.local.demo_leak import leak
-from deployments.local.files import write_private
 from deployments.local.home import locked
 from deployments.local.leak_scan import Finding, scan
 from deployments.local.pager import Pager
-from deployments.local.ports import free_port
 from deployments.local.prepare import CONSUMERS, DATABASE, Hub, prepare_stack
 from deployments.local.services import DATABASE_SECRET
-from deployments.local.stack import Stack, down, home_directory, status, up
+from deployments.local.stack import Stack, down, status, up
+from deployments.local.support.files import write_private
+from deployments.local.support.ports import free_port
+from keyturn.cli.surroundings import home_directory
 from keyturn.core.errors import KeyturnError, Unavailable
 from keyturn.core.fingerprint import shown
 
@@ -188,8 +189,8 @@ class Demo:
 
     async def in_sync(self) -> bool:
         """Whether a plan finds nothing left to do, once the follower too is through with the last change."""
-        from deployments.cli.planned import summary
-        from keyturn.sync.planning import plan
+        from keyturn.cli.planned import summary
+        from keyturn.sync.plan import plan
         from tasks.workspace import keyturn
 
         for _ in range(TURNS):

@@ -78,7 +78,7 @@ def command(stage: Stage, *arguments: str) -> tuple[bool, str]:
     """Run one of Keyturn's own commands as a person does; whether it ended well, and what it said."""
     home = str(stage.stack.home)
     done = subprocess.run(
-        [sys.executable, "-m", "deployments.cli", *arguments],
+        [sys.executable, "-m", "keyturn.cli", *arguments],
         env=environment.inherited() | {"KEYTURN_HOME": home, "XDG_STATE_HOME": home},
         cwd=environment.ROOT,
         capture_output=True,

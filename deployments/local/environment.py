@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from deployments.local.files import kept_secret
 from deployments.local.home import Stack
-from deployments.local.ports import LOOPBACK
-from deployments.local.tls import certificate_in
+from deployments.local.support.files import kept_secret
+from deployments.local.support.ports import LOOPBACK
+from deployments.local.support.tls import certificate_in
 
 REGION: Final = "eu-central-1"
 PROJECT: Final = "keyturn-local"

@@ -8,17 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from deployments.local.files import private_directory, write_private
 from deployments.local.openbao import OpenBao
-from deployments.local.ports import LOOPBACK, free_ports
 from deployments.local.postgres import PostgreSQL
+from deployments.local.support.files import private_directory, write_private
+from deployments.local.support.ports import LOOPBACK, free_ports
 from keyturn.core.errors import Invalid, NotFound
 
 Progress = Callable[[str], None]
-
-DEFAULT: Final = ".keyturn"
 
 
 @dataclass(frozen=True)
@@ -66,11 +64,6 @@ class Stack:
     def webhook_key_file(self, consumer: str) -> Path:
         """The file with the keys that this consumer accepts notices by, once the stack is prepared."""
         return self.directory(consumer) / "webhook.keys"
-
-
-def home_directory() -> Path:
-    """KEYTURN_HOME, or ``.keyturn`` in the current directory."""
-    return Path(os.environ.get("KEYTURN_HOME") or DEFAULT).absolute()
 
 
 def opened(home: Path) -> Stack:

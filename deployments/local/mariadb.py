@@ -10,9 +10,9 @@ from typing import ClassVar, Final
 
 from deployments.local.database_server import STATE, DatabaseServer
 from deployments.local.debian import Program, program, within_reach
-from deployments.local.files import write_private
-from deployments.local.process import Account
-from deployments.local.tls import certificate_in
+from deployments.local.support.files import write_private
+from deployments.local.support.process import Account
+from deployments.local.support.tls import certificate_in
 from keyturn.core.errors import NotFound, Unavailable
 
 SYSTEM_TABLES: Final = (

@@ -10,9 +10,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from deployments.local.files import kept_secret, private_directory, write_private
-from deployments.local.ports import LOOPBACK, http_status
-from deployments.local.process import Process
+from deployments.local.support.files import kept_secret, private_directory, write_private
+from deployments.local.support.ports import LOOPBACK, http_status
+from deployments.local.support.process import Process
 from keyturn.core.errors import NotFound
 
 

@@ -4,7 +4,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from deployments.local.ports import LOOPBACK
+from deployments.local.support.ports import LOOPBACK
 from keyturn.core.errors import Unavailable
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from deployments.local.database_server import STATE, DatabaseServer, passable
-from deployments.local.files import write_private
-from deployments.local.process import Account
+from deployments.local.support.files import write_private
+from deployments.local.support.process import Account
 from keyturn.core.errors import NotFound, Unavailable
 
 STOP_SIGNAL: Final = signal.SIGINT

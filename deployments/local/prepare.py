@@ -21,8 +21,8 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from deployments.local import environment
-from deployments.local.files import write_private
 from deployments.local.home import LoginFiles, Stack
+from deployments.local.support.files import write_private
 from keyturn.core.errors import Unavailable
 
 POLICIES: Final = Path(__file__).parent.parent / "policies"
@@ -255,7 +255,7 @@ def run_cli(stack: Stack, command: Sequence[str]) -> None:
     """Run one of Keyturn's own commands as the stack's worker would. Raises Unavailable."""
     given = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     done = subprocess.run(
-        [sys.executable, "-m", "deployments.cli", *command],
+        [sys.executable, "-m", "keyturn.cli", *command],
         env=environment.inherited() | environment.worker(stack) | given,
         cwd=environment.ROOT,
         capture_output=True,

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from deployments.local.debian import program
-from deployments.local.files import kept_secret, private_directory, write_private
-from deployments.local.ports import LOOPBACK
-from deployments.local.process import Process
-from deployments.local.tls import certificate_in
+from deployments.local.support.files import kept_secret, private_directory, write_private
+from deployments.local.support.ports import LOOPBACK
+from deployments.local.support.process import Process
+from deployments.local.support.tls import certificate_in
 
 SUPERUSER: Final = "operator"
 ADMIN: Final = "keyturn"

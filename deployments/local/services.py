@@ -12,9 +12,9 @@ from typing import Final
 from deployments.local import environment, postgres
 from deployments.local.environment import ROOT, inherited
 from deployments.local.home import Stack
-from deployments.local.ports import http_status
-from deployments.local.process import Process
-from deployments.local.tls import Certificate, certificate_in
+from deployments.local.support.ports import http_status
+from deployments.local.support.process import Process
+from deployments.local.support.tls import Certificate, certificate_in
 from keyturn.core.errors import NotFound
 
 CONSUMER_ROLE: Final = "consumer"
@@ -74,7 +74,7 @@ def run_module(
 
 def aws(stack: Stack) -> None:
     """Secrets Manager, STS and IAM."""
-    arguments = ["deployments.local.aws", f"--port={stack.ports['aws']}", f"--data={stack.directory('aws')}"]
+    arguments = ["deployments.local.emulators.aws", f"--port={stack.ports['aws']}", f"--data={stack.directory('aws')}"]
     run_module(stack, "aws", arguments, {})
 
 
@@ -82,7 +82,7 @@ def azure(stack: Stack) -> None:
     """Key Vault, over HTTPS."""
     tls = certificate(stack)
     arguments = [
-        "deployments.local.azure_key_vault",
+        "deployments.local.emulators.azure_key_vault",
         f"--port={stack.ports['azure']}",
         f"--cert={tls.certificate}",
         f"--key={tls.key}",
@@ -95,7 +95,7 @@ def azure(stack: Stack) -> None:
 def gcp(stack: Stack) -> None:
     """Secret Manager, over gRPC."""
     data = stack.directory("gcp")
-    arguments = ["deployments.local.gcp_secret_manager", f"--port={stack.ports['gcp']}", f"--data={data}"]
+    arguments = ["deployments.local.emulators.gcp_secret_manager", f"--port={stack.ports['gcp']}", f"--data={data}"]
     run_module(stack, "gcp", arguments, {})
 
 
@@ -103,7 +103,7 @@ def kubernetes(stack: Stack) -> None:
     """A cluster's API, over HTTPS, with the namespace of the example."""
     tls = certificate(stack)
     arguments = [
-        "deployments.local.kubernetes",
+        "deployments.local.emulators.kubernetes",
         f"--port={stack.ports['kubernetes']}",
         f"--cert={tls.certificate}",
         f"--key={tls.key}",
@@ -156,7 +156,7 @@ def run_worker(stack: Stack, service: str, name: str, queue: str, given: dict[st
 def follower(stack: Stack) -> None:
     """Carries what changes in the hub to the stores at once, told by the hub's audit file."""
     position = stack.directory("follower") / "position"
-    arguments = ["deployments.cli", "follow", f"--audit-file={stack.hub.audit_log}", f"--position={position}"]
+    arguments = ["keyturn.cli", "follow", f"--audit-file={stack.hub.audit_log}", f"--position={position}"]
     run_module(stack, "follower", arguments, environment.worker(stack))
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployments.local.environment import environment
-from deployments.local.home import Progress, Stack, home_directory, locked, opened, opened_or_made
-from deployments.local.ports import in_use
+from deployments.local.home import Progress, Stack, locked, opened, opened_or_made
 from deployments.local.services import SERVICES, Service
+from deployments.local.support.ports import LOOPBACK, in_use
 from keyturn.core.errors import Unavailable
 
-__all__ = ["ServiceStatus", "Stack", "down", "environment", "home_directory", "opened", "remove", "status", "up"]
+__all__ = ["ServiceStatus", "Stack", "down", "environment", "opened", "remove", "status", "up"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class ServiceStatus:
     def running(self) -> bool:
         """Whether its process is there."""
         return self.pid is not None
+
+    @property
+    def address(self) -> str | None:
+        """Where it answers; None for one that has no port."""
+        return f"{LOOPBACK}:{self.port}" if self.port else None
 
 
 def quiet(line: str) -> None:

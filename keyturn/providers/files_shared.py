@@ -18,7 +18,7 @@ from keyturn.core.names import FILE, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import Change, Shared, members_of
 from keyturn.core.stores import Marks
-from keyturn.providers.directory import content, draft_name, filled, identity, only_writer, replace
+from keyturn.providers.files.directory import content, draft_name, filled, identity, only_writer, replace
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE, NOTHING_WRITTEN
 

@@ -30,33 +30,33 @@ from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
 from keyturn.providers.apprise_channel import configured_channel
-from keyturn.providers.ledger_keeping import configured_ledger
+from keyturn.providers.ledger.opening import configured_ledger
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.naming import names_of
 
 T = TypeVar("T")
 
 STORES: Final = {
-    AWS_SECRETS_MANAGER: ("aws_secrets_manager", "AwsSecretsManager", "aws"),
-    AZURE_KEY_VAULT: ("azure_key_vault", "AzureKeyVault", "azure"),
-    GCP_SECRET_MANAGER: ("gcp_secret_manager", "GcpSecretManager", "gcp"),
-    AWS_PARAMETER_STORE: ("aws_parameter_store", "AwsParameterStore", "aws"),
-    KUBERNETES: ("kubernetes", "Kubernetes", "kubernetes"),
-    VAULT: ("vault_store", "VaultStore", ""),
-    GITHUB_ACTIONS: ("github_actions", "GitHubActions", "github"),
-    FILE: ("files", "Files", ""),
+    AWS_SECRETS_MANAGER: ("aws.secrets_manager", "AwsSecretsManager", "aws"),
+    AZURE_KEY_VAULT: ("azure.key_vault", "AzureKeyVault", "azure"),
+    GCP_SECRET_MANAGER: ("gcp.secret_manager", "GcpSecretManager", "gcp"),
+    AWS_PARAMETER_STORE: ("aws.parameter_store", "AwsParameterStore", "aws"),
+    KUBERNETES: ("kubernetes.store", "Kubernetes", "kubernetes"),
+    VAULT: ("vault.store", "VaultStore", ""),
+    GITHUB_ACTIONS: ("github.actions_store", "GitHubActions", "github"),
+    FILE: ("files.store", "Files", ""),
 }
 """For each kind of store: its module, its adapter, and the extra that brings the SDK."""
 
 TARGETS: Final = {
-    "postgresql": ("postgresql", "PostgreSQL", "postgres"),
-    "mysql": ("mysql", "MySQL", "mysql"),
-    "redis": ("redis", "Redis", "redis"),
-    "aws-iam": ("aws_iam", "AwsIam", "aws"),
-    "microsoft-graph": ("microsoft_graph", "MicrosoftGraph", "azure"),
-    "azure-resource-manager": ("azure_resource_manager", "AzureResourceManager", "azure"),
-    "gcp-iam": ("gcp_iam", "GcpIam", "gcp"),
-    "http-api": ("http_api", "HttpApi", ""),
+    "postgresql": ("postgresql.target", "PostgreSQL", "postgres"),
+    "mysql": ("mysql.target", "MySQL", "mysql"),
+    "redis": ("redis.target", "Redis", "redis"),
+    "aws-iam": ("aws.iam", "AwsIam", "aws"),
+    "microsoft-graph": ("azure.graph", "MicrosoftGraph", "azure"),
+    "azure-resource-manager": ("azure.resource_manager", "AzureResourceManager", "azure"),
+    "gcp-iam": ("gcp.iam", "GcpIam", "gcp"),
+    "http-api": ("http.api_target", "HttpApi", ""),
 }
 """The same for each kind of target."""
 
@@ -98,7 +98,7 @@ class Opening:
     @property
     def keys(self) -> KeyMaker:
         """What makes asymmetric keys. Raises Invalid, naming the extra, where the package is not installed."""
-        keys: KeyMaker = _adapter("keys", "CryptographyKeys", "certificates")()
+        keys: KeyMaker = _adapter("keys.key_maker", "CryptographyKeys", "certificates")()
         return keys
 
 
@@ -196,6 +196,6 @@ class CatalogueSender:
 
 
 def _webhook_sender(*, allow_http: bool) -> Any:
-    from keyturn.providers.webhook import WebhookSender
+    from keyturn.providers.http.webhook import WebhookSender
 
     return WebhookSender(allow_http=allow_http)

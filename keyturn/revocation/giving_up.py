@@ -5,9 +5,9 @@ from typing import Final
 
 from keyturn.core.errors import Conflict, Invalid, KeyturnError
 from keyturn.core.record import Stage
-from keyturn.revocation.holding import newest, token_of
 from keyturn.revocation.incident import Incident, Mode, Standing
-from keyturn.revocation.state import change, load, standing
+from keyturn.revocation.incident_store import change, load, standing
+from keyturn.revocation.lock import newest, token_of
 from keyturn.rotation import records
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.recorded import recorded

@@ -8,8 +8,8 @@ from typing import Final
 from keyturn.core.errors import TerminalError
 from keyturn.core.hub import HubSecret, Right, SecretInfo, VersionInfo, VersionState
 from keyturn.core.record import Record, Rotation, Stage
-from keyturn.revocation.holding import NOTE, token_of
 from keyturn.revocation.incident import Old, Unseen
+from keyturn.revocation.lock import NOTE, token_of
 from keyturn.rotation.ahead import ledger_versions, lost_by_hub
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.missing import last_known

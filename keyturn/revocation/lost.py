@@ -6,8 +6,8 @@ from typing import Final
 
 from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import SecretFields
-from keyturn.revocation.holding import Held
 from keyturn.revocation.incident import Unseen
+from keyturn.revocation.lock import Held
 from keyturn.revocation.looking import Sight, set_back
 from keyturn.revocation.placing import Ended
 from keyturn.rotation.context import Keyturn

@@ -9,7 +9,7 @@ from typing import Final
 
 from keyturn.core.channel import Channel
 from keyturn.core.errors import KeyturnError
-from keyturn.revocation import state
+from keyturn.revocation import incident_store as state
 from keyturn.revocation.incident import Incident, Message
 from keyturn.revocation.news import announcement, free, unsent, waiting
 from keyturn.rotation.context import Keyturn

@@ -9,9 +9,9 @@ from keyturn.core.errors import Invalid, KeyturnError, Locked, UnsupportedOperat
 from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Cut, Strategy
-from keyturn.revocation.holding import Held, insist_on_holding
 from keyturn.revocation.incident import Progress
-from keyturn.revocation.leaked import last_old
+from keyturn.revocation.leaked_versions import last_old
+from keyturn.revocation.lock import Held, insist_on_holding
 from keyturn.revocation.looking import look
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load

@@ -8,7 +8,7 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record
 from keyturn.revocation.incident import Mode
 from keyturn.revocation.looking import unread
-from keyturn.revocation.selecting import Selection, versions
+from keyturn.revocation.selector import Selection, versions
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.naming import names_of
 from keyturn.rotation.records import load

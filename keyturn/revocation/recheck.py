@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from keyturn.revocation.doing import Done
 from keyturn.revocation.incident import Event, Incident, Progress, Result, Standing, Step
-from keyturn.revocation.proving import prove
-from keyturn.revocation.state import advance, change, incidents, load, progress, standing
+from keyturn.revocation.incident_store import advance, change, incidents, load, progress, standing
+from keyturn.revocation.step_result import Done
 from keyturn.revocation.strays import strays
+from keyturn.revocation.verify import prove
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.recorded import recorded
 

@@ -1,6 +1,6 @@
 """A revocation from its trigger to its proof: what a command, a flow, or a worker that finds it half done runs.
 
-Who runs it gives it a ledger that holds nothing up (:class:`keyturn.audit.spool.Spooled`): an intruder does not wait
+Who runs it gives it a ledger that holds nothing up (:class:`keyturn.ledger.spool.Spooled`): an intruder does not wait
 until a disk has room again.
 """
 
@@ -12,15 +12,15 @@ from typing import Final
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, TransientError
 from keyturn.core.hub import Right
 from keyturn.core.ledger import Outcome
-from keyturn.revocation import state
-from keyturn.revocation.clearing import clear_hub, clear_stores
-from keyturn.revocation.cutting import cut
-from keyturn.revocation.doing import Doer, Done, repeated
+from keyturn.revocation import incident_store as state
 from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Standing, Step
-from keyturn.revocation.proving import prove
-from keyturn.revocation.replacing import push_everywhere, replace_credential, tell_everyone
-from keyturn.revocation.selecting import Selection
+from keyturn.revocation.purge import clear_hub, clear_stores
+from keyturn.revocation.replace import push_everywhere, replace_credential, tell_everyone
+from keyturn.revocation.revoke import cut
+from keyturn.revocation.selector import Selection
+from keyturn.revocation.step_result import Doer, Done, repeated
 from keyturn.revocation.strays import clear_strays
+from keyturn.revocation.verify import prove
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.recorded import entry, note_down, recorded
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from keyturn.core.errors import NotFound
 from keyturn.core.shared import sharing
 from keyturn.core.stores import Copy, Lack, Store
-from keyturn.revocation.doing import Done
 from keyturn.revocation.incident import Progress, Standing
-from keyturn.revocation.leaked import marked_before
+from keyturn.revocation.leaked_versions import marked_before
+from keyturn.revocation.step_result import Done
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.parts import parts_in
 from keyturn.rotation.recorded import recorded

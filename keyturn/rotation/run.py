@@ -19,9 +19,9 @@ from keyturn.rotation.missing import lay_ground
 from keyturn.rotation.previous import Retirement, state_of_previous
 from keyturn.rotation.recorded import recorded, written_together
 from keyturn.rotation.records import load
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.revert import revert
 from keyturn.rotation.rollout import Told, tell_all
-from keyturn.rotation.settle import Waive, retire
 from keyturn.rotation.sync import Pushed, sync
 
 ANNOUNCED: Final = ("stage", "install", "promote", "push")

@@ -15,7 +15,7 @@ from keyturn.core.stores import Copy, Lack, Store, creator
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import CopyState, Pushed, converge, create
 from keyturn.sync.pace import QUOTAS, Pace
-from keyturn.sync.planning import made_here
+from keyturn.sync.plan import made_here
 
 TRIES: Final = 6
 """How often one copy is tried while its store asks for a slower pace."""

@@ -14,9 +14,9 @@ from keyturn.sync.apply import Applier, Result
 from keyturn.sync.changes import EVERYTHING
 from keyturn.sync.notices import Notices, tell_written
 from keyturn.sync.owing import Owing, owing
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, failing, here
-from keyturn.sync.standing import Failing
+from keyturn.sync.store_status import Failing
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from keyturn.core.plan import Action, Item, Plan, moved
 from keyturn.rotation.ahead import overtake
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import CopyState
-from keyturn.sync import standing
+from keyturn.sync import store_status as standing
 from keyturn.sync.apply import Applier, Result
-from keyturn.sync.crew import Crew, Report
-from keyturn.sync.planning import due, plan
+from keyturn.sync.journal import Written
+from keyturn.sync.plan import due, plan
 from keyturn.sync.restarts import RESTART, restart_all
-from keyturn.sync.standing import Change, Failing
-from keyturn.sync.written import Written
+from keyturn.sync.store_status import Change, Failing
+from keyturn.sync.threads import Crew, Report
 
 SHOWN: Final = 5
 """So many of the copies that have moved are named."""

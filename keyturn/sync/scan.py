@@ -11,7 +11,7 @@ from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, Copy
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.parts import parts_in
 from keyturn.sync import observe
-from keyturn.sync.planning import known
+from keyturn.sync.plan import known
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import warnings
 
 from blocks.channel import FailureChannel
 from deployments.local.pager import Pager
-from deployments.local.ports import free_port
+from deployments.local.support.ports import free_port
 from tests.support.lab import fresh
 from tests.support.prefect_server import PrefectServer
 

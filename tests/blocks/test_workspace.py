@@ -9,7 +9,7 @@ import pytest
 
 from blocks.workspace import LOGIN_FILES, KeyturnWorkspace
 from keyturn.core.errors import NotFound
-from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault.login import HubSettings
 from tasks.workspace import keyturn, opened
 from tests.support.lab import Lab, fresh
 from tests.support.prefect_server import PrefectServer

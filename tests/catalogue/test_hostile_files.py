@@ -9,10 +9,10 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from deployments.cli.app import app
 from keyturn.catalogue import CatalogueInvalid, Problem, find_problems
 from keyturn.catalogue.reading import FILE_LIMIT
 from keyturn.catalogue.syntax import DEPTH_LIMIT
+from keyturn.cli.app import app
 
 BOMB = "a: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 14)}]\n" for n in range(1, 40)

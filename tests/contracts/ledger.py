@@ -1,4 +1,4 @@
-"""What every ledger must do: one suite over all adapters of :class:`keyturn.audit.stored.StoredLedger`.
+"""What every ledger must do: one suite over all adapters of :class:`keyturn.ledger.ports.StoredLedger`.
 
 An adapter's test module writes ``class TestItsName(LedgerContract)`` with the fixture ``address``, and adds the cases
 that only its system has.
@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.audit.checkpointing import checkpoint
-from keyturn.audit.entries import Numbered, leaf, read
-from keyturn.audit.prove import check, check_growth, prove, prove_growth
-from keyturn.audit.stored import StoredLedger
-from keyturn.audit.verify import verify
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound
 from keyturn.core.ledger import Entry, NewestVersion, Outcome
-from keyturn.providers.ed25519 import verify_ed25519
-from keyturn.providers.ledger import open_ledger
-from tests.audit.entries import entries, entry
-from tests.audit.keys import ORIGIN, Key, Memory
+from keyturn.ledger.checkpointer import checkpoint
+from keyturn.ledger.entries import Numbered, leaf, read
+from keyturn.ledger.ports import StoredLedger
+from keyturn.ledger.proofs import check, check_growth, prove, prove_growth
+from keyturn.ledger.verify import verify
+from keyturn.providers.ledger.address import open_ledger
+from keyturn.providers.ledger.ed25519 import verify_ed25519
+from tests.ledger.entries import entries, entry
+from tests.ledger.keys import ORIGIN, Key, Memory
 from tests.support.clock import Clock
 
 ROOT = Path(__file__).parent.parent.parent
@@ -49,7 +49,7 @@ def written(ledger: StoredLedger) -> list[Entry]:
 
 def writer(address: str, first: int, count: int, batch: int) -> "subprocess.Popen[str]":
     """Another process that writes."""
-    command = [sys.executable, "-m", "tests.audit.writing", address, str(first), str(count), str(batch)]
+    command = [sys.executable, "-m", "tests.ledger.writing", address, str(first), str(count), str(batch)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
@@ -191,8 +191,8 @@ class LedgerContract:
     def test_a_child_process_does_not_use_its_parents_connection(self, ledger: StoredLedger, address: str) -> None:
         program = """
 import os, sys
-from keyturn.providers.ledger import open_ledger
-from tests.audit.entries import entries
+from keyturn.providers.ledger.address import open_ledger
+from tests.ledger.entries import entries
 ledger = open_ledger(sys.argv[1])
 ledger.append(entries(1, 1))
 child = os.fork()

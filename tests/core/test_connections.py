@@ -6,9 +6,9 @@ from keyturn.core.connections import Connection
 from keyturn.core.mapping import Escape, Shape
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import AccountTarget
-from keyturn.providers.mysql import MySQL
-from keyturn.providers.postgresql import PostgreSQL
-from keyturn.providers.redis import Redis
+from keyturn.providers.mysql.target import MySQL
+from keyturn.providers.postgresql.target import PostgreSQL
+from keyturn.providers.redis.target import Redis
 from keyturn.strategies.redis_acl import AclTarget
 
 PASSWORD = "p+%41 w;o'r\\d}{\"@:/é"

@@ -8,7 +8,7 @@ from keyturn.core.audit_lines import AuditMount
 from keyturn.core.errors import Invalid
 from keyturn.core.mounts import join, split
 from keyturn.core.stores import Marks
-from keyturn.providers.vault_mounts import insist_on_apart
+from keyturn.providers.vault.mounts import insist_on_apart
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deployments.local.openbao import OpenBao
-from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import Hub, prepare
+from deployments.local.support.ports import free_port
 from tests.crash.kinds import KINDS, Kind
 from tests.crash.matrix import KILLED, LOST, Result, Row
 from tests.crash.site import Site, forget_foreign_settings

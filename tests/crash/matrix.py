@@ -11,8 +11,8 @@ from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate, unsettled
-from keyturn.rotation.settle import retire
 from keyturn.rotation.sync import sync
 from tests.crash.kinds import Kind
 from tests.crash.site import AT_ONCE, Lane, Site

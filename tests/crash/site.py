@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import boto3
 import pytest
 
-from deployments.local.aws import LocalAws
-from deployments.local.ports import free_port
+from deployments.local.emulators.aws import LocalAws
+from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.registry import open_keyturn

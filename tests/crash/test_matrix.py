@@ -12,8 +12,8 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import retire
 from keyturn.strategies.registry import Rotation
 from tests.crash.kinds import KINDS, Alternating, Kind
 from tests.crash.matrix import KILLED, LOST, Case, Result, Row

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Callable
 
 from deployments.local.home import Stack
-from deployments.local.process import Process
 from deployments.local.services import Service
+from deployments.local.support.process import Process
 
 WAITING = "print('ready', flush=True); import time; time.sleep(60)"
 SERVING = "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); " + WAITING

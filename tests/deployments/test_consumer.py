@@ -19,19 +19,19 @@ import psycopg2.extensions
 import pytest
 import requests
 
-from deployments.local.aws import LocalAws
 from deployments.local.consumer.pool import SIZE, Pool, Retired
 from deployments.local.consumer.sources import Credential, read_promised
+from deployments.local.emulators.aws import LocalAws
 from deployments.local.openbao import OpenBao
-from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
+from deployments.local.support.ports import free_port
 from keyturn.core.errors import Denied, TransientError, Unavailable
 from keyturn.core.fingerprint import fingerprint, payload
 from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH, SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Marks
-from keyturn.providers.aws_secrets_manager import AwsSecretsManager
-from keyturn.providers.webhook import WebhookSender
+from keyturn.providers.aws.secrets_manager import AwsSecretsManager
+from keyturn.providers.http.webhook import WebhookSender
 
 KEY = Sensitive("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 OTHER_KEY = Sensitive("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")

@@ -14,30 +14,30 @@ import psycopg2
 import pytest
 import typer
 
-from deployments.cli import drill as shown
 from deployments.local import environment
 from deployments.local.drill import Asked, Drilled, accounts, drill, removal, run
 from deployments.local.drill.kept import directory
 from deployments.local.drill.proof import found
-from deployments.local.files import write_private
 from deployments.local.home import Stack, locked, opened_or_made
 from deployments.local.prepare import CONSUMERS, REVOKER, WORKER, Hub, prepare
 from deployments.local.services import SERVICES
 from deployments.local.stack import quiet, remove, up
-from keyturn.audit.entries import read
+from deployments.local.support.files import write_private
 from keyturn.catalogue import load
+from keyturn.cli import drill as shown
 from keyturn.core.errors import Unavailable
 from keyturn.core.ledger import Outcome
 from keyturn.core.sensitive import SecretFields
+from keyturn.ledger.entries import read
 from keyturn.providers.registry import open_keyturn
-from keyturn.providers.vault import VaultHub
-from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.login import HubSettings
+from keyturn.revocation import incident_store as state
 from keyturn.revocation import run as engine
-from keyturn.revocation import state
 from keyturn.revocation.incident import Mode, Standing
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import sync
-from tests.deployments.command import SCRIPT, one_line, run_keyturn, surroundings
+from tests.cli.command import SCRIPT, one_line, run_keyturn, surroundings
 
 pytestmark = pytest.mark.slow
 

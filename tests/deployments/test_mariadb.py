@@ -11,7 +11,7 @@ import pymysql
 import pytest
 
 from deployments.local.mariadb import MariaDB
-from deployments.local.ports import free_port
+from deployments.local.support.ports import free_port
 
 
 def query(server: MariaDB, statement: str, password: str | None = None, user: str = "root", tls: bool = False) -> str:

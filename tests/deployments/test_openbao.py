@@ -9,7 +9,7 @@ import hvac
 import pytest
 
 from deployments.local.openbao import OpenBao
-from deployments.local.ports import free_port
+from deployments.local.support.ports import free_port
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import pytest
 
 from deployments.local import postgres
 from deployments.local.database_server import service_account
-from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
+from deployments.local.support.ports import free_port
 
 
 def query(server: PostgreSQL, statement: str, password: str | None = None) -> str:

@@ -11,7 +11,8 @@ import pytest
 
 from deployments.local.home import Stack, locked
 from deployments.local.services import Service
-from deployments.local.stack import down, home_directory, opened, status, up
+from deployments.local.stack import down, opened, status, up
+from keyturn.cli.surroundings import home_directory
 from keyturn.core.errors import Invalid, NotFound, Unavailable
 from tests.deployments.stand_ins import FAILING, small
 

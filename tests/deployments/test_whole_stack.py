@@ -18,10 +18,10 @@ from deployments.local.services import SERVICES, Service
 from deployments.local.stack import down, environment, remove, status, up
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Marks
-from keyturn.providers.aws_parameter_store import AwsParameterStore
-from keyturn.providers.azure_key_vault import AzureKeyVault
-from keyturn.providers.gcp_secret_manager import GcpSecretManager
-from keyturn.providers.kubernetes import Kubernetes
+from keyturn.providers.aws.parameter_store import AwsParameterStore
+from keyturn.providers.azure.key_vault import AzureKeyVault
+from keyturn.providers.gcp.secret_manager import GcpSecretManager
+from keyturn.providers.kubernetes.store import Kubernetes
 from tests.deployments.stand_ins import serving
 
 pytestmark = pytest.mark.slow

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.local.aws import LocalAws
-from deployments.local.files import private_directory, write_private
+from deployments.local.emulators.aws import LocalAws
 from deployments.local.openbao import OpenBao
-from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import Hub, prepare_database
+from deployments.local.support.files import private_directory, write_private
+from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import Sensitive
 from tests.crash.kinds import KINDS, Kind
 from tests.crash.site import Site

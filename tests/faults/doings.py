@@ -13,7 +13,7 @@ from keyturn.revocation.incident import Mode
 from keyturn.rotation.forget import forget
 from keyturn.rotation.logins import Login, check_logins
 from keyturn.rotation.rename import rename
-from keyturn.rotation.settle import Waive
+from keyturn.rotation.retire import Waive
 from keyturn.rotation.undeclared import left_open
 from tests.faults.operators import Case
 

@@ -20,13 +20,13 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
 from keyturn.revocation import run
 from keyturn.revocation.incident import Mode, Standing
-from keyturn.revocation.selecting import Selection
+from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.living import values
 from keyturn.rotation.records import load
 from keyturn.rotation.recover import choose, recover
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate, unsettled
-from keyturn.rotation.settle import Waive, retire
 from keyturn.rotation.sync import sync
 from tests.crash.kinds import Kind
 from tests.crash.kinds.caches import RedisUser

@@ -4,8 +4,8 @@ from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate, unsettled
-from keyturn.rotation.settle import retire
 from tests.support.application import Application
 from tests.support.hooks import eventually
 from tests.support.lab import Declared, Lab

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tests.deployments.command import ROOT, surroundings
+from tests.cli.command import ROOT, surroundings
 from tests.support.lab import Declared, Lab, catalogue_data
 from tests.support.world import REGION
 
@@ -39,7 +39,7 @@ class Shell:
         self, *arguments: str, catalogue: Path, token: str | None = None, clock: float = 0
     ) -> "subprocess.CompletedProcess[str]":
         """Run one command to its end, as ``token``, in a process whose clock is wrong by ``clock`` seconds."""
-        program = ["tests.support.wrong_clock", str(clock), "deployments.cli"] if clock else ["deployments.cli"]
+        program = ["tests.support.wrong_clock", str(clock), "keyturn.cli"] if clock else ["keyturn.cli"]
         world = self.lab.world
         env = surroundings(
             self.directory / "no",

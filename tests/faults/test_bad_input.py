@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from deployments.cli.app import app
-from deployments.local.ports import free_port
+from deployments.local.support.ports import free_port
+from keyturn.cli.app import app
 from tests.faults.shell import Shell
 from tests.rotation.helpers import worker
 from tests.support.lab import Declared, Lab, fresh

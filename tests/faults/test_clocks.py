@@ -15,8 +15,8 @@ from keyturn.core.policy import Trigger
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation import steps
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import retire
 from tests.faults.outcome import assert_healed, assert_never_refused
 from tests.faults.shell import Shell
 from tests.rotation.helpers import Worker, worker

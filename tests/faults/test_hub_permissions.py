@@ -12,8 +12,8 @@ from keyturn.core.errors import Denied
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
-from keyturn.providers.vault import VaultHub
-from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.run import rotate
 from tests.faults.outcome import assert_healed, assert_never_refused, assert_untouched, candidate

@@ -6,10 +6,10 @@ from hvac.exceptions import InvalidRequest
 from keyturn.core.errors import Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
-from keyturn.providers.vault_calls import from_vault
+from keyturn.providers.vault.client import from_vault
 from keyturn.rotation.records import load
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.settle import retire
 from tests.faults.outcome import assert_healed, assert_never_refused
 from tests.faults.servers import DurableHub
 from tests.rotation.helpers import with_copy, worker

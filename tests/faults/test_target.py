@@ -12,10 +12,10 @@ from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.postgresql import TIMEOUT
+from keyturn.providers.postgresql.target import TIMEOUT
 from keyturn.rotation.records import load
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import Waive, retire
 from tests.faults.outcome import assert_healed, assert_never_refused, candidate
 from tests.faults.servers import Database
 from tests.rotation.helpers import Worker, worker

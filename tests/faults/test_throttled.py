@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from deployments.local.aws import LocalAws
+from deployments.local.emulators.aws import LocalAws
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Throttled, TransientError
 from keyturn.core.policy import Trigger
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate, unsettled
-from keyturn.rotation.settle import retire
 from keyturn.rotation.sync import CopyState, converge, sync
 from tests.faults.outcome import assert_healed, assert_never_refused, assert_untouched
 from tests.support.application import Patient

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.local.process import Process
+from deployments.local.support.process import Process
 from keyturn.core.hub import ROTATED_AT
 from keyturn.core.record import Stage
 from keyturn.core.workspaces import HOUSE

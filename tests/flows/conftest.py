@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deployments.local.aws import LocalAws
+from deployments.local.emulators.aws import LocalAws
 from deployments.local.pager import Pager
-from deployments.local.ports import free_port
+from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import Sensitive
-from keyturn.revocation import state
+from keyturn.revocation import incident_store as state
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed, install
 from tests.flows.site import Architect, Site

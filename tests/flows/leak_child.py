@@ -12,7 +12,6 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from deployments.cli.app import app
 from flows import emergency
 from flows.check_logins import check_logins
 from flows.emergency import emergency_revoke
@@ -22,6 +21,7 @@ from flows.retire import retire
 from flows.rotate import rotate_secret
 from flows.rotate_due import rotate_due
 from flows.sync import sync
+from keyturn.cli.app import app
 from keyturn.core.errors import KeyturnError
 from keyturn.core.passwords import PasswordPolicy
 from keyturn.core.sensitive import Sensitive

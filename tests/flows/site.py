@@ -17,7 +17,7 @@ from keyturn.catalogue.destinations import Destination
 from keyturn.core.record import Record
 from keyturn.core.stores import Copy
 from keyturn.providers.registry import open_keyturn
-from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load as load_record
 from tests.support.lab import Declared, Lab, fresh

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployments.local.aws import LocalAws
+from deployments.local.emulators.aws import LocalAws
 from deployments.local.environment import ROOT, inherited
 from deployments.local.prepare import REVOKER
 from deployments.local.prepare import Hub as PreparedHub

@@ -14,7 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.bootstrap import REQUESTED, bootstrap, deploy
 from deployments.local.pager import Pager
-from deployments.local.ports import LOOPBACK, free_port
+from deployments.local.support.ports import LOOPBACK, free_port
 from deployments.retention import advice, lacking
 from flows.rotate_due import LATE
 from keyturn.catalogue import Classification

@@ -13,19 +13,19 @@ import pytest
 from typer.testing import CliRunner
 
 from deployments.bootstrap import EMERGENCY
-from deployments.cli.app import app
 from deployments.local.pager import Pager
-from deployments.local.ports import free_port
 from deployments.local.prepare import REVOKER
 from deployments.local.prepare import Hub as PreparedHub
+from deployments.local.support.ports import free_port
 from flows import emergency
 from flows.emergency import emergency_revoke
 from flows.finish_incidents import finish_incidents
 from flows.incidents import CLOSED, OPENED, STAYS_OPEN
+from keyturn.cli.app import app
 from keyturn.core.errors import Denied, Invalid, TransientError
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.workspaces import HOUSE
-from keyturn.revocation import state
+from keyturn.revocation import incident_store as state
 from keyturn.revocation.incident import STEPS, Mode
 from tasks import revocation as tasks
 from tasks.workspace import opened

@@ -14,19 +14,19 @@ from prefect import State
 from pytest_httpserver import HTTPServer
 
 from deployments.local.pager import Pager
-from deployments.local.ports import LOOPBACK, free_port
+from deployments.local.support.ports import LOOPBACK, free_port
 from flows.keep_ledger import BEHIND, REWRITTEN, Kept, keep_ledger
-from keyturn.audit.checkpoints import read_checkpoint
-from keyturn.audit.entries import read
-from keyturn.audit.formats import Weight, weight
-from keyturn.audit.spool import Spooled
 from keyturn.core.errors import Rewritten, Unavailable, Unrecorded
 from keyturn.core.ledger import Entry, Outcome
-from keyturn.providers.ledger import open_ledger
-from keyturn.providers.ledger_keeping import spool_file
-from tests.audit.entries import entries, entry
+from keyturn.ledger.checkpoints import read_checkpoint
+from keyturn.ledger.entries import read
+from keyturn.ledger.formats import Weight, weight
+from keyturn.ledger.spool import Spooled
+from keyturn.providers.ledger.address import open_ledger
+from keyturn.providers.ledger.opening import spool_file
 from tests.flows.runs import Installed, completed, ended, error, register, result
 from tests.flows.site import Architect, Site
+from tests.ledger.entries import entries, entry
 from tests.support.lab import Lab, fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 

@@ -14,12 +14,12 @@ from prefect import Flow, Task
 
 import flows
 import tasks
-from keyturn.audit.entries import read
 from keyturn.core.errors import Unrecorded
 from keyturn.core.hub import ROTATED_AT
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
+from keyturn.ledger.entries import read
 from tests.flows.runs import Installed, ended
 from tests.flows.site import Site, destination
 from tests.support.lab import Declared, Lab
@@ -133,7 +133,7 @@ def test_a_flow_whose_ledger_can_not_be_written_fails_before_it_changes_anything
     prefect: PrefectServer, build: Build, lab: Lab, secret: Declared, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = build(secret)
-    monkeypatch.setattr("keyturn.providers.ledger_sqlite.SqliteLedger.append", refuse)
+    monkeypatch.setattr("keyturn.providers.ledger.sqlite.SqliteLedger.append", refuse)
     state = ended(partial(flow_named(name), **TABLE[name].parameters(secret)))
     assert state.is_failed()
     assert "the disk is full" in str(state.message)

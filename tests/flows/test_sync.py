@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from deployments.local.ports import free_port
+from deployments.local.support.ports import free_port
 from flows.common import BATCH
 from flows.sync import sync
 from keyturn.core.errors import TransientError
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.heard import keep_look
-from keyturn.sync import standing
+from keyturn.sync import store_status as standing
 from tests.flows.runs import TERMINAL, Installed, completed, ended, error
 from tests.flows.site import Site
 from tests.support.consumer import Consumer
@@ -70,7 +70,7 @@ def test_many_copies_are_a_few_tasks_and_the_progress_ends_at_100(
 def test_more_copies_than_one_process_is_for_are_pushed_by_several(
     prefect: PrefectServer, build: Build, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.workers.ENOUGH", 5)
+    monkeypatch.setattr("keyturn.sync_processes.executor.ENOUGH", 5)
     secrets = [copied(lab, "one", "two") for _ in range(10)]
     site = build(*secrets, stores=files(tmp_path, "one", "two"))
     assert completed(sync) == {"created": 20}

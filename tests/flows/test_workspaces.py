@@ -17,16 +17,16 @@ from blocks.workspace import KeyturnWorkspace
 from deployments.bootstrap import REQUESTED, bootstrap
 from deployments.local.openbao import OpenBao
 from deployments.local.pager import Pager
-from deployments.local.ports import free_port
 from deployments.local.prepare import Hub
+from deployments.local.support.ports import free_port
 from flows.rotate_due import LATE
 from keyturn.catalogue import load
 from keyturn.core.hub import Hub as HubPort
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.workspaces import Workspace
-from keyturn.providers.vault import VaultHub
-from keyturn.providers.vault_login import HubSettings
-from tests.deployments.command import run_keyturn, surroundings
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.login import HubSettings
+from tests.cli.command import run_keyturn, surroundings
 from tests.flows.runs import AWS_VARIABLES, Installed, register
 from tests.flows.site import Architect
 from tests.support.lab import fresh

@@ -15,10 +15,10 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from keyturn.core.errors import KeyturnError
-from keyturn.providers.azure_key_vault import AzureKeyVault
-from keyturn.providers.azure_resource_manager import AzureResourceManager
-from keyturn.providers.gcp_iam import GcpIam
-from keyturn.providers.kubernetes import Kubernetes
+from keyturn.providers.azure.key_vault import AzureKeyVault
+from keyturn.providers.azure.resource_manager import AzureResourceManager
+from keyturn.providers.gcp.iam import GcpIam
+from keyturn.providers.kubernetes.store import Kubernetes
 from tests.contracts.store import fresh_value, marks_for
 
 CHALLENGE = 'Bearer authorization="https://login.example.com/tenant", resource="https://vault.example.com"'

@@ -22,16 +22,16 @@ from google.cloud.secretmanager_v1.types import SecretVersion
 from hvac.exceptions import InvalidPath
 from kubernetes.client.exceptions import ApiException
 
-from deployments.local import azure_key_vault
-from deployments.local import kubernetes as local_kubernetes
-from deployments.local.aws import LocalAws
-from deployments.local.github import LocalGitHub
+from deployments.local.emulators import azure_key_vault
+from deployments.local.emulators import kubernetes as local_kubernetes
+from deployments.local.emulators.aws import LocalAws
+from deployments.local.emulators.github import LocalGitHub
 from deployments.local.openbao import OpenBao
-from deployments.local.ports import free_port
-from tests.deployments.test_gcp_secret_manager import connected, running
-from tests.providers.test_azure_key_vault import CLIENT_SECRET, DIRECTORY, credential_for
-from tests.providers.test_kubernetes import api as kubernetes_api
-from tests.providers.test_vault_store import REVOKER, STORE, token_with
+from deployments.local.support.ports import free_port
+from tests.deployments.emulators.test_gcp_secret_manager import connected, running
+from tests.providers.azure.test_key_vault import CLIENT_SECRET, DIRECTORY, credential_for
+from tests.providers.kubernetes.test_store import api as kubernetes_api
+from tests.providers.vault.test_store import REVOKER, STORE, token_with
 from tests.support import local_aws
 
 REGION: Final = "eu-central-1"

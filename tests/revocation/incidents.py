@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from keyturn.access_log.readers import LogRead, PathReaders, Reader, Readers, Related
 from keyturn.core.access import Coverage
 from keyturn.revocation.incident import Event, Incident, Mode, Old, Progress, Result, Standing, Step
-from keyturn.revocation.readers import LogRead, PathReaders, Reader, Readers, Related
 
 TRIGGER: Final = datetime(2026, 11, 25, 3, 12, 4, 120_000, tzinfo=UTC)
 PATH: Final = "ml-training/database"

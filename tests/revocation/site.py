@@ -6,18 +6,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from keyturn.audit.entries import read
-from keyturn.audit.spool import Spooled
 from keyturn.core.errors import Unavailable, Unrecorded
 from keyturn.core.ledger import Entry, NewestVersion
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.vault import VaultHub
-from keyturn.providers.vault_login import HubSettings
-from keyturn.revocation import run, state
+from keyturn.ledger.entries import read
+from keyturn.ledger.spool import Spooled
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.login import HubSettings
+from keyturn.revocation import incident_store as state
+from keyturn.revocation import run
 from keyturn.revocation.incident import Incident, Mode, Progress, Standing
-from keyturn.revocation.selecting import Selection
+from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load
 from keyturn.rotation.run import rotate

@@ -11,8 +11,8 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import Sensitive
 from keyturn.revocation import run
 from keyturn.revocation.incident import Mode, Standing
-from keyturn.revocation.proving import faults
-from keyturn.revocation.selecting import fingerprints, whois
+from keyturn.revocation.selector import fingerprints, whois
+from keyturn.revocation.verify import faults
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import sync
 from tests.revocation.scene import Scene

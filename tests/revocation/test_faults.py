@@ -9,12 +9,13 @@ import pytest
 
 from keyturn.core.errors import CandidateRejected, KeyturnError, TransientError, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.revocation import run, state
+from keyturn.revocation import incident_store as state
+from keyturn.revocation import run
 from keyturn.revocation.incident import STEPS, Mode, Standing, Step
-from keyturn.revocation.returning import remind
+from keyturn.revocation.incident_store import load as load_incident
+from keyturn.revocation.resume import remind
 from keyturn.revocation.run import advance
-from keyturn.revocation.selecting import Selection
-from keyturn.revocation.state import load as load_incident
+from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
 from tests.revocation.scene import KINDS, Scene
 from tests.revocation.site import Site

@@ -7,7 +7,8 @@ import pytest
 
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.policy import Trigger
-from keyturn.revocation import run, state
+from keyturn.revocation import incident_store as state
+from keyturn.revocation import run
 from keyturn.revocation.giving_up import give_up
 from keyturn.revocation.incident import Mode, News, Step
 from keyturn.revocation.news import in_short

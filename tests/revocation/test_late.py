@@ -14,14 +14,14 @@ from keyturn.core.errors import CandidateRejected, Conflict, Locked, NotFound, S
 from keyturn.core.policy import Trigger
 from keyturn.revocation import run
 from keyturn.revocation.incident import Mode, Standing
-from keyturn.revocation.state import find
+from keyturn.revocation.incident_store import find
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.revert import revert
 from keyturn.rotation.run import rotate
-from keyturn.rotation.settle import Waive, retire
 from keyturn.sync.apply import Applier
 from keyturn.sync.batches import bring
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
 from tests.revocation.late import Late
 from tests.revocation.scene import KINDS, Scene, begun

@@ -13,9 +13,10 @@ from keyturn.core.heard import Heard
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.revocation import run, state
+from keyturn.revocation import incident_store as state
+from keyturn.revocation import run
 from keyturn.revocation.incident import STEPS, Mode, Progress, Standing, Step
-from keyturn.revocation.selecting import Selection
+from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn, _stands
 from keyturn.rotation.heard import load_heard
 from keyturn.rotation.records import load

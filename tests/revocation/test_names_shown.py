@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deployments.cli.standing import standing
+from keyturn.cli.standing import standing
 from keyturn.core.discreet import Discreet, Names
 from keyturn.core.errors import KeyturnError, Throttled
 from keyturn.core.policy import Trigger
@@ -17,9 +17,9 @@ from keyturn.core.strategies import Cut
 from keyturn.revocation import run
 from keyturn.revocation.incident import Mode
 from keyturn.revocation.preview import preview
-from keyturn.revocation.selecting import Selection
+from keyturn.revocation.selector import Selection
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.settle import Waive, retire
 from tests.revocation.site import Site
 from tests.support.lab import Declared, Lab
 

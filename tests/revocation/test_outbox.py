@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from deployments.local.pager import Pager
-from deployments.local.ports import free_port
+from deployments.local.support.ports import free_port
 from keyturn.core.channel import Announcement
 from keyturn.core.errors import Unavailable
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.apprise_channel import URL_FILE, AppriseChannel, configured_channel
-from keyturn.revocation import outbox, returning, run, state
+from keyturn.revocation import incident_store as state
+from keyturn.revocation import outbox, run
+from keyturn.revocation import resume as returning
 from keyturn.revocation.incident import Message, News
 from keyturn.revocation.news import CLAIMED, unsent
 from keyturn.rotation.context import Keyturn

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from keyturn.revocation import returning, state
+from keyturn.revocation import incident_store as state
+from keyturn.revocation import resume as returning
 from keyturn.revocation.incident import Standing, Step
 from tests.revocation.site import Site
 from tests.support.lab import Lab

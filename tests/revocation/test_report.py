@@ -14,9 +14,9 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from keyturn.access_log.readers import LogRead, PathReaders, Reader, Readers, Related
 from keyturn.core.errors import Unavailable
 from keyturn.revocation.incident import Event, Mode, Old, Progress, Result, Standing, Step
-from keyturn.revocation.readers import LogRead, PathReaders, Reader, Readers, Related
 from keyturn.revocation.report import LedgerFacts, model, to_data, to_html, to_markdown, write_report
 from keyturn.revocation.report.words import lasted, ranges, visible
 from tests.revocation.incidents import (

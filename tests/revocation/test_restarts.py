@@ -8,7 +8,7 @@ import pytest
 from keyturn.core.policy import Trigger
 from keyturn.revocation import run
 from keyturn.revocation.incident import Mode, Standing, Step
-from keyturn.revocation.selecting import Selection
+from keyturn.revocation.selector import Selection
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import remote, with_copy
 from tests.support.cluster import Cluster, running

@@ -13,7 +13,8 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Cut
-from keyturn.revocation import run, state
+from keyturn.revocation import incident_store as state
+from keyturn.revocation import run
 from keyturn.revocation.incident import Mode, Result, Step
 from keyturn.rotation import steps
 from keyturn.rotation.decide import decide

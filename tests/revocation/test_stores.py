@@ -15,11 +15,11 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
 from keyturn.revocation import run
 from keyturn.revocation.incident import Mode, Standing, Step
-from keyturn.revocation.selecting import Selection
+from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.settle import Waive, retire
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from tests.revocation import eight
 from tests.revocation.eight import Eight, Place
 from tests.support.clock import Clock

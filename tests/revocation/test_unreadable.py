@@ -14,7 +14,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation import run
 from keyturn.revocation.incident import Mode
 from keyturn.revocation.preview import preview
-from keyturn.revocation.selecting import Selection, Selector, select, whois, whois_value
+from keyturn.revocation.selector import Selection, Selector, select, whois, whois_value
 from keyturn.rotation.run import rotate
 from tests.revocation.scene import KINDS, Scene
 from tests.support.lab import Lab

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.local.aws import LocalAws
-from deployments.local.ports import free_port
+from deployments.local.emulators.aws import LocalAws
+from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import Sensitive
 from tests.support import local_aws
 from tests.support.consumer import Consumer

@@ -16,11 +16,11 @@ from keyturn.rotation import steps
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.living import values
 from keyturn.rotation.records import load
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.revert import revert
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import Waive, retire
 from keyturn.rotation.sync import CopyState, look, sync
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Declared, Lab, Opened, fresh

@@ -14,8 +14,8 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.forget import forget, remains
 from keyturn.rotation.records import load
 from keyturn.rotation.rename import rename
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import Waive, retire
 from keyturn.rotation.undeclared import left_open
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Hooked, eventually

@@ -11,8 +11,8 @@ from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.decide import decide, sight
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import Waive, retire
 from tests.rotation.helpers import Worker, worker
 from tests.support.hooks import Once, raising
 from tests.support.lab import INTERVAL, Declared, Lab, Opened

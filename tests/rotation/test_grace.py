@@ -9,8 +9,8 @@ from keyturn.core.errors import Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import retire
 from keyturn.rotation.sync import sync
 from tests.rotation.helpers import with_copy, worker
 from tests.support.lab import Declared, Lab, Opened

@@ -8,8 +8,8 @@ from keyturn.core.errors import Invalid, NotOwned, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import Waive, retire
 from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.lab import Declared, Lab, Opened
 

@@ -15,8 +15,8 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change
 from keyturn.rotation import steps
 from keyturn.rotation.abandon import abandon
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import Waive, retire
 from keyturn.rotation.sync import CopyState, sync
 from tests.rotation.helpers import remote, with_copy, worker
 from tests.support.hooks import dead_holder, raising

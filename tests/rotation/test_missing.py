@@ -13,11 +13,11 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
 from keyturn.rotation.decide import sight
 from keyturn.rotation.records import load
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import Waive, retire
 from keyturn.rotation.sync import CopyState, sync
 from keyturn.sync.apply import Applier
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import eventually

@@ -14,9 +14,9 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load
+from keyturn.rotation.retire import retire
 from keyturn.rotation.revert import revert
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import retire
 from tests.support.clock import Clock
 from tests.support.lab import Lab, fresh
 from tests.support.mariadb_lab import ADMIN, MariaDBLab

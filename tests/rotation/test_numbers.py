@@ -14,12 +14,12 @@ from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run as incidents
 from keyturn.revocation.incident import Mode, Standing
-from keyturn.revocation.selecting import Selection
+from keyturn.revocation.selector import Selection
 from keyturn.rotation import steps
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import retire
 from tests.rotation.helpers import Worker, worker
 from tests.support.acl import Acl
 from tests.support.hooks import dead_holder

@@ -8,8 +8,8 @@ import pytest
 from keyturn.core.errors import TerminalError, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.rotation.records import load
+from keyturn.rotation.retire import Waive, on_it, retire
 from keyturn.rotation.run import Outcome, State, rotate, unsettled
-from keyturn.rotation.settle import Waive, on_it, retire
 from tests.rotation.helpers import remote, with_copy
 from tests.support.hooks import eventually
 from tests.support.lab import Declared, Lab, Opened

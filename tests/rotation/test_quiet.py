@@ -15,8 +15,8 @@ from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import Sighting, sight
 from keyturn.rotation.quiet import QUIET, listed, listed_records
 from keyturn.rotation.records import ROTATIONS
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.settle import Waive, retire
 from tests.rotation.helpers import worker
 from tests.support.hooks import Hooked, Replaced, raising
 from tests.support.lab import INTERVAL, Declared, Lab

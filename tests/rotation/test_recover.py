@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from deployments.local.openbao import OpenBao
-from deployments.local.ports import free_port
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import Hub, prepare
+from deployments.local.support.ports import free_port
 from keyturn.core.errors import Ahead, NotFound
 from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
@@ -19,11 +19,11 @@ from keyturn.rotation.context import Keyturn
 from keyturn.rotation.living import HUB, values
 from keyturn.rotation.records import load
 from keyturn.rotation.recover import choose, recover
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.settle import Waive, retire
 from keyturn.rotation.sync import CopyState, sync
 from keyturn.sync.apply import Applier
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Replaced

@@ -11,8 +11,8 @@ from keyturn.core.errors import TransientError
 from keyturn.core.ledger import Entry
 from keyturn.core.policy import Trigger
 from keyturn.rotation.restarts import joined, restarted_later, sharing
+from keyturn.rotation.retire import Waive, on_it, retire
 from keyturn.rotation.run import rotate, unsettled
-from keyturn.rotation.settle import Waive, on_it, retire
 from keyturn.rotation.sync import CopyState, sync
 from tests.rotation.helpers import remote, with_copy
 from tests.support.cluster import Cluster, running

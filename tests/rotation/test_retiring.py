@@ -10,8 +10,8 @@ from keyturn.core.errors import KeyturnError, Superseded
 from keyturn.core.record import Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.previous import Retirement
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.revert import revert
-from keyturn.rotation.settle import Waive, retire
 from tests.rotation.helpers import Worker, worker
 from tests.support.boundaries import Boundaries
 from tests.support.hooks import ELSEWHERE, Once, dead_holder, raising

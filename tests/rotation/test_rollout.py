@@ -12,10 +12,10 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
+from keyturn.rotation.retire import retire
 from keyturn.rotation.revert import revert
 from keyturn.rotation.rollout import Told
 from keyturn.rotation.run import State, rotate, unsettled
-from keyturn.rotation.settle import retire
 from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.hooks import Once, dead_holder, eventually, raising
 from tests.support.lab import INTERVAL, Declared, Lab, Opened

@@ -8,8 +8,8 @@ import pytest
 from keyturn.core.errors import NotFound, TerminalError, TransientError, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import Outcome, State, rotate, unsettled
-from keyturn.rotation.settle import retire
 from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.hooks import ELSEWHERE
 from tests.support.lab import INTERVAL, Lab

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from deployments.cli.due import prospects
-from deployments.cli.places import Places
-from deployments.cli.standing import standings
+from keyturn.cli.due import prospects
+from keyturn.cli.places import Places
+from keyturn.cli.standing import standings
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.hub import EXPIRES_AT, ROTATED_AT
 from keyturn.core.policy import Trigger
 from keyturn.core.record import FORMAT
 from keyturn.rotation.records import load
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import Waive, retire
 from keyturn.rotation.sync import sync
 from keyturn.sync.batches import rotating
 from tasks import rotation as tasks

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import requests
 
-from deployments.local.azure_management import AzureManagement, Caller, Registration, StorageAccount
+from deployments.local.emulators.azure_management import AzureManagement, Caller, Registration, StorageAccount
 from keyturn.catalogue import Catalogue
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.azure_resource_manager import AzureResourceManager
-from keyturn.providers.microsoft_graph import MicrosoftGraph
+from keyturn.providers.azure.graph import MicrosoftGraph
+from keyturn.providers.azure.resource_manager import AzureResourceManager
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
 from tests.support.lab import Lab, fresh

@@ -7,7 +7,7 @@ import jwt
 from keyturn.core.keys import ALGORITHMS, KeyKind
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change
-from keyturn.providers.keys import CryptographyKeys
+from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.strategies.signing_key import SigningKey
 
 KEYS = CryptographyKeys()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from keyturn.revocation import run
 from keyturn.revocation.incident import Mode, Standing
-from keyturn.revocation.selecting import Selection
+from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
 from tests.contracts.strategy import Case
 from tests.support.lab import Lab, fresh

@@ -10,7 +10,7 @@ from keyturn.core.errors import Superseded
 from keyturn.core.passwords import PasswordPolicy
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change
-from keyturn.providers.mysql import MySQL
+from keyturn.providers.mysql.target import MySQL
 from keyturn.strategies.accounts import AlternatingUsers, SingleUser
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.test_accounts import other_password

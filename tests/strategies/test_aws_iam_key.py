@@ -13,13 +13,13 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from deployments.local.aws import LocalAws
-from deployments.local.ports import free_port
+from deployments.local.emulators.aws import LocalAws
+from deployments.local.support.ports import free_port
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Cut
-from keyturn.providers import aws_iam
-from keyturn.providers.aws_iam import AwsIam
+from keyturn.providers.aws import iam as aws_iam
+from keyturn.providers.aws.iam import AwsIam
 from keyturn.revocation.incident import Mode
 from keyturn.strategies.aws_iam_key import AwsIamKey
 from keyturn.strategies.cloud_keys import STEPS

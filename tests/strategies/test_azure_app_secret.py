@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from deployments.local.azure_key_vault import Limits
-from deployments.local.azure_management import AzureManagement, Registration
-from deployments.local.azure_management.directory import stamp
+from deployments.local.emulators.azure_key_vault import Limits
+from deployments.local.emulators.azure_management import AzureManagement, Registration
+from deployments.local.emulators.azure_management.directory import stamp
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import (
     CandidateRejected,
@@ -27,10 +27,10 @@ from keyturn.core.errors import (
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT, Change, Cut
-from keyturn.providers.microsoft_graph import LOGIN_PAUSES, MicrosoftGraph
+from keyturn.providers.azure.graph import LOGIN_PAUSES, MicrosoftGraph
 from keyturn.providers.registry import open_target
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import retire
 from keyturn.strategies.azure_app_secret import MOST_OWN, AzureAppSecret, AzureAppSecretSettings
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.azure import LIFE, POWERLESS, SHORT, current, graph, keyturn_for, registered, signs_in
@@ -161,7 +161,7 @@ def test_an_old_secret_that_is_gone_is_not_waited_for(
 ) -> None:
     """An incident cuts every version there is, and most of them ended long ago."""
     slept: list[float] = []
-    monkeypatch.setattr("keyturn.providers.microsoft_graph.time.sleep", slept.append)
+    monkeypatch.setattr("keyturn.providers.azure.graph.time.sleep", slept.append)
     first = serving(application)
     application.passwords.clear()
     rotation = strategy(azure, application)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deployments.local.azure_management import AzureManagement, StorageAccount
+from deployments.local.emulators.azure_management import AzureManagement, StorageAccount
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import (
     CandidateRejected,
@@ -22,11 +22,11 @@ from keyturn.core.errors import (
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import Change, Cut
-from keyturn.providers.azure_resource_manager import AzureResourceManager, string_to_sign
+from keyturn.providers.azure.resource_manager import AzureResourceManager, string_to_sign
 from keyturn.providers.registry import open_target
 from keyturn.revocation.incident import Mode
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import retire
 from keyturn.strategies.azure_storage_key import AzureStorageKey, digest
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.azure import (

@@ -16,8 +16,8 @@ from keyturn.core.errors import CandidateRejected, Invalid, NotFound
 from keyturn.core.keys import KeyKind
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Cut
-from keyturn.providers.keys import CryptographyKeys
-from keyturn.providers.vault import VaultHub
+from keyturn.providers.keys.key_maker import CryptographyKeys
+from keyturn.providers.vault.hub import VaultHub
 from keyturn.strategies.certificate import CertificateStrategy
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.engines import worker_hub

@@ -10,20 +10,20 @@ from typing import Any
 import boto3
 import pytest
 
-from deployments.local.aws import LocalAws
-from deployments.local.gcp_iam import LocalGcpIam
-from deployments.local.ports import free_port
+from deployments.local.emulators.aws import LocalAws
+from deployments.local.emulators.gcp_iam import LocalGcpIam
+from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.aws_iam import AwsIam
-from keyturn.providers.gcp_iam import GcpIam
+from keyturn.providers.aws.iam import AwsIam
+from keyturn.providers.gcp.iam import GcpIam
 from keyturn.providers.registry import open_keyturn
 from keyturn.revocation.incident import Mode
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import retire
 from tests.strategies.revoking import revoked
 from tests.support import local_aws
 from tests.support.lab import Lab, fresh

@@ -16,12 +16,12 @@ from google.auth.exceptions import RefreshError
 from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 
-from deployments.local.gcp_iam import LocalGcpIam
-from deployments.local.ports import free_port
+from deployments.local.emulators.gcp_iam import LocalGcpIam
+from deployments.local.support.ports import free_port
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT, Change, Cut
-from keyturn.providers.gcp_iam import GcpIam
+from keyturn.providers.gcp.iam import GcpIam
 from keyturn.strategies.cloud_keys import STEPS
 from keyturn.strategies.gcp_service_account_key import GcpServiceAccountKey
 from tests.contracts.strategy import Case, StrategyContract

@@ -21,7 +21,7 @@ from keyturn.core.errors import (
 )
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Cut
-from keyturn.providers.http_api import HttpApi
+from keyturn.providers.http.api_target import HttpApi
 from keyturn.strategies.http_api_key import HttpApiKey, HttpApiKeySettings
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.rest_api import RestApi, Said

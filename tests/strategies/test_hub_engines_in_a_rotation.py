@@ -21,12 +21,12 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
-from keyturn.providers.vault import VaultHub
+from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.keep import keep_alive
 from keyturn.rotation.records import load
+from keyturn.rotation.renew import keep_alive
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import retire
 from tests.support.clock import Clock
 from tests.support.engines import OverPostgreSQL, worker_hub
 from tests.support.lab import Declared, Lab, catalogue_data, fresh

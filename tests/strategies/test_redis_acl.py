@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from deployments.local.ports import free_port
 from deployments.local.redis import ADMIN_RULES, Redis
+from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue import load as load_catalogue
 from keyturn.core.errors import CandidateRejected, Invalid, Locked, Superseded
@@ -24,8 +24,8 @@ from keyturn.core.strategies import Change, Cut
 from keyturn.providers.registry import open_keyturn
 from keyturn.revocation.incident import Mode
 from keyturn.rotation.records import load
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import retire
 from keyturn.strategies.redis_acl import RedisAcl
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.revoking import assert_ended_though_unreadable

@@ -14,8 +14,8 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.settle import Waive, retire
 from tests.strategies.revoking import revoked
 from tests.support.clock import Clock
 from tests.support.lab import Lab

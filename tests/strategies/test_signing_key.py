@@ -11,7 +11,7 @@ from keyturn.core.errors import CandidateRejected, Invalid
 from keyturn.core.keys import ALGORITHMS, KeyKind
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import Change
-from keyturn.providers.keys import CryptographyKeys
+from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.strategies.signing_key import SigningKey
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.jwts import KEYS, LONG, passes, published, rotated, signed, strategy

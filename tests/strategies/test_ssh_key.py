@@ -16,8 +16,8 @@ from pydantic import TypeAdapter
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Cut
-from keyturn.providers.http_api import HttpApi
-from keyturn.providers.keys import CryptographyKeys
+from keyturn.providers.http.api_target import HttpApi
+from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.strategies.ssh_key import SshKey, SshKeySettings, fingerprint
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.rest_api import RestApi, Said

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.ports import free_port
 from deployments.local.prepare import DATABASE, LEASE, REVOKER
+from deployments.local.support.ports import free_port
 from keyturn.core.engines import LeaseStanding
 from keyturn.core.errors import Invalid, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import AccountTarget, Change, Cut
-from keyturn.providers.postgresql import PostgreSQL
-from keyturn.providers.vault import VaultHub
-from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.postgresql.target import PostgreSQL
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.login import HubSettings
 from keyturn.strategies.vault_dynamic import MOST, VaultDynamic, wants_renewal
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.engines import Engine, OverMariaDB, OverPostgreSQL, worker_hub

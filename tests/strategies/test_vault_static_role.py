@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.ports import free_port
 from deployments.local.prepare import DATABASE
+from deployments.local.support.ports import free_port
 from keyturn.core.engines import StaticRole
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Cut
-from keyturn.providers.postgresql import PostgreSQL
-from keyturn.providers.vault import VaultHub
-from keyturn.providers.vault_database import VaultDatabase
+from keyturn.providers.postgresql.target import PostgreSQL
+from keyturn.providers.vault.database_engine import VaultDatabase
+from keyturn.providers.vault.hub import VaultHub
 from keyturn.strategies.vault_static_role import VaultStaticRole
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.engines import Engine, OverMariaDB, OverPostgreSQL, worker_hub

@@ -13,8 +13,8 @@ from redis.retry import Retry
 
 from deployments.local.redis import ADMIN_RULES, Redis, digest
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.redis import Redis as Target
-from keyturn.providers.redis import is_mark
+from keyturn.providers.redis.target import Redis as Target
+from keyturn.providers.redis.target import is_mark
 
 RULES = "~app:* -@all +@read +@write"
 

@@ -9,9 +9,9 @@ from typing import Any
 import kubernetes.client
 import trustme
 
-from deployments.local.kubernetes import Account, Emulator, Server, rules
-from keyturn.providers.kubernetes import Kubernetes
-from keyturn.providers.kubernetes_restart import RESTARTED_FOR
+from deployments.local.emulators.kubernetes import Account, Emulator, Server, rules
+from keyturn.providers.kubernetes.restart import RESTARTED_FOR
+from keyturn.providers.kubernetes.store import Kubernetes
 
 NAMESPACE = "apps"
 SECRETS = ("get", "list", "create", "patch", "delete")

@@ -30,12 +30,12 @@ from keyturn.core.errors import KeyturnError
 from keyturn.core.policy import Trigger
 from keyturn.providers.registry import open_keyturn, open_store
 from keyturn.revocation.incident import Mode, Standing
+from keyturn.revocation.incident_store import find
 from keyturn.revocation.run import begin, finish
-from keyturn.revocation.selecting import Selection
-from keyturn.revocation.state import find
+from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.settle import retire
 from tests.support.boundaries import Boundaries
 from tests.support.world import World
 
@@ -163,7 +163,7 @@ def start_all(world: World, jobs: list[dict[str, Any]], stores: Callable[[str], 
 
 def warm(store: dict[str, Any] | None, modules: Sequence[str]) -> Callable[[str], Any] | None:
     """Import what every child needs, and make the store's client, which connects only when it is used."""
-    for module in ("postgresql", "vault", "webhook", *modules):
+    for module in ("postgresql.target", "vault.hub", "http.webhook", *modules):
         importlib.import_module(f"keyturn.providers.{module}")
     if store is None:
         return None

@@ -13,8 +13,8 @@ from deployments.local.mariadb import MariaDB
 from deployments.local.prepare import LEASE, OWNER, WORKER, Hub
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import AccountTarget
-from keyturn.providers.vault import VaultHub
-from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.login import HubSettings
 from tests.support.lab import Lab, fresh
 from tests.support.mariadb_lab import answers
 
@@ -135,7 +135,7 @@ class OverMariaDB:
 
     def target(self) -> AccountTarget:
         """With an admin of Keyturn's own."""
-        from keyturn.providers.mysql import MySQL
+        from keyturn.providers.mysql.target import MySQL
 
         return MySQL(
             "maria",

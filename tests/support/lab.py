@@ -15,7 +15,7 @@ from deployments.local.prepare import ADMIN, DATABASE, database
 from keyturn.catalogue import Catalogue
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Store
-from keyturn.providers.postgresql import PostgreSQL
+from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn, Sender
 from tests.support.clock import Clock

@@ -10,7 +10,7 @@ from typing import Final
 import boto3
 import pytest
 
-from deployments.local.aws import LocalAws
+from deployments.local.emulators.aws import LocalAws
 
 POLICIES: Final = Path(__file__).parents[2] / "deployments" / "policies"
 

@@ -12,7 +12,7 @@ import pymysql
 
 from deployments.local.mariadb import MariaDB
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.mysql import MySQL
+from keyturn.providers.mysql.target import MySQL
 from tests.support.lab import fresh
 
 ADMIN = "keyturn"

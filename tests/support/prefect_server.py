@@ -15,8 +15,8 @@ import pytest
 from prefect.settings import temporary_settings
 
 from deployments.local.environment import IN_BATCHES, RETENTION, inherited
-from deployments.local.ports import LOOPBACK, free_port, http_status
-from deployments.local.process import Process
+from deployments.local.support.ports import LOOPBACK, free_port, http_status
+from deployments.local.support.process import Process
 
 T = TypeVar("T")
 

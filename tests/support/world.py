@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 
 import hvac
 
-from keyturn.providers.vault import VaultHub
-from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.login import HubSettings
 
 TOKEN_VARIABLE = "KEYTURN_TEST_HUB_TOKEN"
 REGION = "eu-central-1"

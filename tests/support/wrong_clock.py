@@ -1,6 +1,6 @@
 """Runs a module in a process whose clock is wrong by so many seconds: everything in it that asks Python for the time.
 
-    python -m tests.support.wrong_clock -600 deployments.cli rotate a/b --local
+    python -m tests.support.wrong_clock -600 keyturn.cli rotate a/b --local
 
 How long something lasts is measured by another clock, which stays right.
 """

@@ -5,9 +5,9 @@ import sys
 
 from keyturn.catalogue import Catalogue
 from keyturn.providers.registry import open_keyturn
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, work_of
-from tasks import workers
+from keyturn.sync_processes import executor as workers
 from tests.support.world import World
 
 

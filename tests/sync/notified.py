@@ -16,7 +16,7 @@ from keyturn.rotation.heard import load_heard
 from keyturn.sync.apply import Applier
 from keyturn.sync.notices import Notices, tell_written
 from keyturn.sync.owing import Owing, owing
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
 from tests.support.consumer import Consumer
 from tests.support.lab import Lab, fresh

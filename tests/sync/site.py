@@ -11,7 +11,7 @@ from keyturn.core.stores import Store
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
 from keyturn.sync.apply import Applier, Result
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
 from tests.support.clock import Clock
 from tests.support.lab import Lab, fresh

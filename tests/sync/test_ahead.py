@@ -14,7 +14,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Marks
 from keyturn.rotation.sync import look, push
 from keyturn.sync.observe import hub_secrets
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from tests.sync.site import Site
 
 

@@ -15,7 +15,7 @@ from keyturn.core.fingerprint import payload
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
 from keyturn.sync.apply import Applier
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import here
 from tests.support.hooks import Hooked, Once, Replaced, raising
 from tests.support.lab import Lab

@@ -16,9 +16,9 @@ from keyturn.core.stores import Marks
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import CopyState
 from keyturn.sync.apply import Applier, Result
-from keyturn.sync.crew import BATCH
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
+from keyturn.sync.threads import BATCH
 from tests.support.hooks import Hooked, Once, Replaced, raising
 from tests.sync.site import Site
 

@@ -15,13 +15,13 @@ import hvac
 import pytest
 
 from deployments.local.openbao import OpenBao
-from deployments.local.ports import free_port
 from deployments.local.prepare import Hub
+from deployments.local.support.ports import free_port
 from keyturn.core.errors import Conflict, Denied, NotFound, Throttled, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.vault import VaultHub
-from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation import run
 from keyturn.rotation.context import Keyturn, this_process
 from keyturn.sync import batches, follow

@@ -10,13 +10,13 @@ from keyturn.core.errors import NotFound
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
-from keyturn.revocation.selecting import Selector, select
+from keyturn.revocation.selector import Selector, select
 from keyturn.rotation.context import Keyturn
 from keyturn.sync.apply import Applier
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
 from keyturn.sync.scan import scan
-from keyturn.sync.standing import left_stores
+from keyturn.sync.store_status import left_stores
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
 

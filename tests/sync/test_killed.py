@@ -17,19 +17,19 @@ from typing import Any
 import boto3
 import pytest
 
-from deployments.local.aws import LocalAws
-from deployments.local.ports import free_port
+from deployments.local.emulators.aws import LocalAws
+from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
 from keyturn.sync.apply import Applier
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out
-from tasks.worker import Order
-from tasks.workers import Child, executor, shared
-from tests.deployments.test_gcp_secret_manager import connected, running
+from keyturn.sync_processes.executor import Child, executor, shared
+from keyturn.sync_processes.worker import Order
+from tests.deployments.emulators.test_gcp_secret_manager import connected, running
 from tests.support import local_aws
 from tests.support.hooks import Once
 from tests.support.lab import Lab, fresh
@@ -150,7 +150,7 @@ def children() -> list[int]:
     """The pids of this process's worker processes."""
     tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
     pids = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
-    return [pid for pid in pids if b"tasks.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in pids if b"keyturn.sync_processes.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_two_processes_share_the_work(lab: Lab, pushed: Pushed) -> None:
@@ -180,7 +180,7 @@ def test_a_worker_process_that_dies_at_work_leaves_its_part_to_the_next_run(lab:
 def test_a_worker_process_that_dies_before_it_begins_leaves_its_part_to_the_others(
     lab: Lab, pushed: Pushed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.workers.ENOUGH", 1)
+    monkeypatch.setattr("keyturn.sync_processes.executor.ENOUGH", 1)
     keyturn = opened(lab, pushed)
     with executor(keyturn, SECRETS) as execute:
         for pid in children():

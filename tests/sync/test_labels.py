@@ -9,7 +9,7 @@ import pytest
 from keyturn.core.errors import Denied, UnsupportedOperation
 from keyturn.core.plan import Action, moved
 from keyturn.core.stores import Copy, Details
-from keyturn.sync import standing
+from keyturn.sync import store_status as standing
 from tests.support.memory_store import MemoryStore
 from tests.sync.site import Site
 

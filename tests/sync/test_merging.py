@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployments.cli import get
+from keyturn.cli import get
 from keyturn.core.errors import NotOwned, Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import Change, notes_in
 from keyturn.core.stores import Marks
-from keyturn.sync import importing
+from keyturn.sync import import_secrets as importing
 from keyturn.sync.scan import scan
 from tests.support.lab import Lab
 from tests.support.memory_store import MemoryStore

@@ -15,7 +15,7 @@ from keyturn.core.plan import Action, Plan
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.registry import open_keyturn
-from keyturn.revocation.selecting import Selector, select, whois_value
+from keyturn.revocation.selector import Selector, select, whois_value
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import sight
 from keyturn.rotation.quiet import FEW, listed
@@ -23,11 +23,11 @@ from keyturn.rotation.records import load
 from keyturn.rotation.rename import rename
 from keyturn.rotation.run import rotate
 from keyturn.rotation.undeclared import undeclared
-from keyturn.sync import importing
+from keyturn.sync import import_secrets as importing
 from keyturn.sync.apply import Applier
 from keyturn.sync.batches import bring
 from keyturn.sync.changes import EVERYTHING, Polling
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
 from keyturn.sync.scan import scan
 from tests.support.clock import Clock

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from deployments.cli.places import Places
-from deployments.cli.standing import standings
+from keyturn.cli.places import Places
+from keyturn.cli.standing import standings
 from keyturn.core.errors import Denied, Invalid, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.heard import NOTICES, keep_look, part_of
 from keyturn.rotation.living import values
 from keyturn.rotation.recover import choose, recover
+from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.settle import Waive, retire
 from keyturn.sync.notices import HOLD, Notices, tell_written
 from tests.rotation.helpers import Worker
 from tests.support.hooks import ELSEWHERE, Hooked, Once, dead_holder, raising

@@ -15,10 +15,10 @@ from keyturn.core.errors import Denied
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
-from keyturn.sync import standing
+from keyturn.sync import store_status as standing
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.batches import bring
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.restarts import remarks
 from keyturn.sync.run import carry_out, failing, here
 from tests.support.cluster import Cluster, running

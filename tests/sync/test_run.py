@@ -9,7 +9,7 @@ from keyturn.core.fingerprint import fingerprint
 from keyturn.core.plan import Action, read_plan, write_plan
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Marks
-from keyturn.sync import standing
+from keyturn.sync import store_status as standing
 from keyturn.sync.apply import Applier
 from keyturn.sync.run import carry_out, here, insist_on
 from tests.sync.site import Site

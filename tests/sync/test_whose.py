@@ -13,9 +13,9 @@ from keyturn.core.stores import Marks
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
 from keyturn.sync.apply import Applier, Result
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
-from keyturn.sync.standing import left_stores, load
+from keyturn.sync.store_status import left_stores, load
 from tests.support.lab import Lab, fresh
 from tests.sync.site import SETTINGS, Site
 

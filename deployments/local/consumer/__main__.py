@@ -15,7 +15,7 @@ from deployments.local.consumer.application import Application
 from deployments.local.consumer.database import Address
 from deployments.local.consumer.server import Server
 from deployments.local.consumer.sources import HubSource, Source
-from deployments.local.ports import LOOPBACK
+from deployments.local.support.ports import LOOPBACK
 from keyturn.client.webhook import Receiver
 from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import Sensitive
@@ -87,8 +87,8 @@ def main() -> int:
 
 
 def _hub(settings: argparse.Namespace) -> Source:
-    from keyturn.providers.vault import VaultHub
-    from keyturn.providers.vault_login import HubSettings
+    from keyturn.providers.vault.hub import VaultHub
+    from keyturn.providers.vault.login import HubSettings
 
     given = {name: getattr(settings, name) for name in ("role_id_file", "secret_id_file")}
     told = replace(HubSettings.from_environment(), **{name: file for name, file in given.items() if file})
@@ -99,7 +99,7 @@ def _aws(settings: argparse.Namespace) -> Source:
     import boto3
 
     from deployments.local.consumer.aws_source import AwsSource
-    from keyturn.providers.aws import SDK_CONFIG, translated
+    from keyturn.providers.aws.client import SDK_CONFIG, translated
 
     pairs = [text.rpartition("=") for text in settings.aws_secret]
     names = {path or settings.secret: name for path, _, name in pairs}

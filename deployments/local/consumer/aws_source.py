@@ -8,8 +8,8 @@ from deployments.local.consumer.sources import Credential
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Marks
-from keyturn.providers.aws import translated
-from keyturn.providers.aws_secrets_manager import version_id
+from keyturn.providers.aws.client import translated
+from keyturn.providers.aws.secrets_manager import version_id
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

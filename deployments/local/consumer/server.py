@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from deployments.local.consumer.application import Application
-from deployments.local.ports import LOOPBACK
+from deployments.local.support.ports import LOOPBACK
 from keyturn.client.webhook import BODY_LIMIT, Receiver
 from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH
 

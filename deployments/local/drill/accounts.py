@@ -11,7 +11,7 @@ from psycopg2.extensions import cursor as Cursor
 from deployments.local.home import Stack
 from deployments.local.prepare import ADMIN, DATABASE, database, literal
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.postgresql import refused_login
+from keyturn.providers.postgresql.target import refused_login
 
 TIMEOUT: Final = 10
 

@@ -14,7 +14,7 @@ from deployments.local.drill.accounts import address
 from deployments.local.drill.declared import CONSUMER
 from deployments.local.drill.samples import Sample
 from deployments.local.home import Stack
-from deployments.local.ports import LOOPBACK
+from deployments.local.support.ports import LOOPBACK
 from keyturn.client.webhook import Receiver, wsgi_app
 from keyturn.core.errors import NotFound
 from keyturn.core.hub import Hub

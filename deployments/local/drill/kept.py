@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from deployments.local.drill.names import Names
-from deployments.local.files import private_directory
 from deployments.local.home import Stack
+from deployments.local.support.files import private_directory
 
 DIRECTORY: Final = "drills"
 

@@ -7,7 +7,7 @@ from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation.incident import Progress
-from keyturn.revocation.selecting import fingerprints, versions
+from keyturn.revocation.selector import fingerprints, versions
 from keyturn.rotation.context import Keyturn
 
 

@@ -26,10 +26,10 @@ from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.registry import open_keyturn
-from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault.login import HubSettings
 from keyturn.revocation.incident import Mode, Result, Standing, Step
 from keyturn.revocation.run import begin, finish
-from keyturn.revocation.selecting import Selection, versions
+from keyturn.revocation.selector import Selection, versions
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.run import rotate

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from keyturn.access_log.readers import Readers
 from keyturn.revocation.incident import Standing
-from keyturn.revocation.readers import Readers
 from keyturn.revocation.report.build import report
 from keyturn.revocation.report.files import file_name, json_text, write_private
 from keyturn.revocation.report.html import html

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
+from keyturn.access_log.readers import LogRead, Reader, Readers
 from keyturn.core.fingerprint import shown
 from keyturn.revocation.incident import STEPS, Event, Incident, Progress, Result, Standing, Step
-from keyturn.revocation.readers import LogRead, Reader, Readers
 from keyturn.revocation.report.model import (
     SCHEMA,
     About,

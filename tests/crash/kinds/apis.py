@@ -7,7 +7,7 @@ import requests
 
 from keyturn.core.keys import KeyKind
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.keys import CryptographyKeys
+from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.strategies.ssh_key import fingerprint
 from tests.crash.kinds.base import Kind, admin, declared
 from tests.crash.site import Site
@@ -18,7 +18,7 @@ from tests.support.rest_api import RestApi
 class AtTheApi(Kind):
     """What the API keeps for one account."""
 
-    modules: tuple[str, ...] = ("http_api",)
+    modules: tuple[str, ...] = ("http.api_target",)
 
     def prepare(self, site: Site) -> None:
         self.api = site.server("api", RestApi, lambda server: server.url)
@@ -76,7 +76,7 @@ class SshKeys(AtTheApi):
     """One public key of the user."""
 
     name = "ssh-key"
-    modules = ("http_api", "keys")
+    modules = ("http.api_target", "keys.key_maker")
     changes = frozenset({"private_key", "public_key", "fingerprint"})
 
     def make(self, site: Site) -> Declared:

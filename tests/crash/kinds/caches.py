@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from deployments.local.ports import free_port
 from deployments.local.redis import Redis
+from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import SecretFields
 from tests.crash.kinds.base import Kind, admin, declared
 from tests.crash.site import Site
@@ -15,7 +15,7 @@ class RedisUser(Kind):
     """One user with its password, its rules, and one mark of the newest rotation."""
 
     name = "redis-acl"
-    modules = ("redis",)
+    modules = ("redis.target",)
 
     def prepare(self, site: Site) -> None:
         server = site.server("redis", lambda: Redis(site.directory(), free_port()), lambda server: server.port)

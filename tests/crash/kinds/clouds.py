@@ -14,10 +14,10 @@ from google.auth.exceptions import RefreshError
 from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 
-from deployments.local.azure_management import AzureManagement
-from deployments.local.azure_management.directory import stamp
-from deployments.local.gcp_iam import LocalGcpIam
-from deployments.local.ports import free_port
+from deployments.local.emulators.azure_management import AzureManagement
+from deployments.local.emulators.azure_management.directory import stamp
+from deployments.local.emulators.gcp_iam import LocalGcpIam
+from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import SecretFields
 from tests.crash.kinds.base import Kind, declared
 from tests.crash.site import Site
@@ -35,7 +35,7 @@ class IamKey(Kind):
     """One access key of an IAM user, who may have two."""
 
     name = "aws-iam-key"
-    modules = ("aws_iam",)
+    modules = ("aws.iam",)
     changes = frozenset({"access_key_id", "secret_access_key"})
 
     def prepare(self, site: Site) -> None:
@@ -72,7 +72,7 @@ class ServiceAccountKey(Kind):
     """One key of a service account."""
 
     name = "gcp-service-account-key"
-    modules = ("gcp_iam",)
+    modules = ("gcp.iam",)
     changes = frozenset({"credentials_json"})
 
     def prepare(self, site: Site) -> None:
@@ -132,7 +132,7 @@ class AppSecret(InAzure):
     """One secret of an application."""
 
     name = "azure-app-secret"
-    modules = ("microsoft_graph",)
+    modules = ("azure.graph",)
     changes = frozenset({"client_secret", "key_id"})
 
     def make(self, site: Site) -> Declared:
@@ -161,7 +161,7 @@ class StorageKey(InAzure):
     """The two keys of a storage account, of which one serves and nobody knows the other."""
 
     name = "azure-storage-key"
-    modules = ("azure_resource_manager",)
+    modules = ("azure.resource_manager",)
     changes = frozenset({"key_name", "account_key", "connection_string"})
 
     def make(self, site: Site) -> Declared:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from deployments.local.mariadb import MariaDB
-from deployments.local.ports import free_port
+from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import SecretFields
 from tests.crash.kinds.base import Kind, admin, declared
 from tests.crash.site import Site
@@ -45,7 +45,7 @@ class Single(Kind):
 class OnMariaDB(Kind):
     """A user of a MariaDB, which has a database and a role of its own."""
 
-    modules = ("mysql",)
+    modules = ("mysql.target",)
     strategy: str
 
     def prepare(self, site: Site) -> None:

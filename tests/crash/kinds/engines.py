@@ -77,7 +77,7 @@ class DynamicOnMariaDB(Dynamic):
     """The same in the other database."""
 
     name = "vault-dynamic, MariaDB"
-    modules = ("mysql",)
+    modules = ("mysql.target",)
 
     def prepare(self, site: Site) -> None:
         self.place = over_mariadb(site)
@@ -104,7 +104,7 @@ class StaticOnMariaDB(Static):
     """The same in the other database."""
 
     name = "vault-static-role, MariaDB"
-    modules = ("mysql",)
+    modules = ("mysql.target",)
 
     def prepare(self, site: Site) -> None:
         self.place = over_mariadb(site)
@@ -114,7 +114,7 @@ class Certificates(Kind):
     """A certificate for a name of its own, tried by a client that asks the revocation lists."""
 
     name = "certificate"
-    modules = ("keys", "x509")
+    modules = ("keys.key_maker", "keys.x509")
     changes = frozenset({"certificate", "private_key", "chain", "bundle", "serial"})
 
     def prepare(self, site: Site) -> None:

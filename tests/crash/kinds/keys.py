@@ -31,7 +31,7 @@ class SigningKeys(Kind):
     """Tokens signed by one version, verified by the JWK Set of CURRENT: retiring takes the old key out of it."""
 
     name = "signing-key"
-    modules = ("keys",)
+    modules = ("keys.key_maker",)
     changes = frozenset({"private_key", "kid", "algorithm", "jwks"})
     version = 3
 

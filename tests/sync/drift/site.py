@@ -12,11 +12,11 @@ from keyturn.core.plan import Item, Plan
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Copy
 from keyturn.providers.registry import open_keyturn, open_store
-from keyturn.providers.vault import VaultHub
-from keyturn.providers.vault_login import HubSettings
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Keyturn
 from keyturn.sync.apply import Applier, Result
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh

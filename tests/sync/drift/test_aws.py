@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import boto3
 import pytest
 
-from deployments.local.aws import LocalAws
+from deployments.local.emulators.aws import LocalAws
 from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.stores import TAG_FINGERPRINT, TAG_MANAGED_BY

@@ -9,15 +9,15 @@ import pytest
 from google.api_core import exceptions as api
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
-from deployments.local.ports import free_port
+from deployments.local.support.ports import free_port
 from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.stores import TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_VERSION
-from keyturn.providers.gcp_secret_manager import GcpSecretManager
+from keyturn.providers.gcp.secret_manager import GcpSecretManager
 from keyturn.sync.apply import Applier
-from keyturn.sync.planning import plan
+from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
-from tests.deployments.test_gcp_secret_manager import connected, running
+from tests.deployments.emulators.test_gcp_secret_manager import connected, running
 from tests.support.hooks import raising
 from tests.sync.drift.site import Look, RealSite
 from tests.sync.drift.suite import (

@@ -13,7 +13,7 @@ from hvac.exceptions import InvalidPath
 from deployments.local.openbao import OpenBao
 from keyturn.core.plan import Action
 from keyturn.core.stores import TAG_FINGERPRINT
-from tests.providers.test_vault_store import POLICIES, STORE
+from tests.providers.vault.test_store import POLICIES, STORE
 from tests.sync.drift.site import RealSite
 from tests.sync.drift.suite import CHANGED, ERASED, OURS, STRIPPED, TAKEN, Act, DriftContract, many
 

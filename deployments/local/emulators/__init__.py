@@ -1,0 +1,1 @@
+"""Stand-ins of clouds and of a cluster, for the local stack and the tests alone."""

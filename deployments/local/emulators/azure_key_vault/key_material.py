@@ -1,0 +1,111 @@
+"""RSA and elliptic-curve keys: making them, showing their public half, wrapping and unwrapping with them."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+from deployments.local.emulators.azure_key_vault.messages import bad_parameter
+from deployments.local.emulators.azure_key_vault.shapes import INVALID_PROPERTY, encode
+
+RSA_SIZES: Final = (2048, 3072, 4096)
+CURVES: Final[dict[str, ec.EllipticCurve]] = {
+    "P-256": ec.SECP256R1(),
+    "P-256K": ec.SECP256K1(),
+    "P-384": ec.SECP384R1(),
+    "P-521": ec.SECP521R1(),
+}
+OPERATIONS: Final = {
+    "RSA": ["encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey"],
+    "EC": ["sign", "verify"],
+}
+HASHES: Final[dict[str, type[hashes.HashAlgorithm]]] = {"RSA-OAEP": hashes.SHA1, "RSA-OAEP-256": hashes.SHA256}
+
+
+@dataclass(frozen=True)
+class Material:
+    """One key: its type ("RSA" or "EC"), size or curve, allowed operations, and the private half as PEM."""
+
+    kty: str
+    size: int
+    curve: str
+    operations: list[str]
+    pem: str = field(repr=False)
+
+    @staticmethod
+    def asked_for(document: dict[str, Any]) -> "Material":
+        """A new key as the request describes it."""
+        kty, size, curve = document.get("kty"), document.get("key_size") or 2048, document.get("crv") or "P-256"
+        if kty not in tuple(OPERATIONS) or size not in RSA_SIZES or curve not in tuple(CURVES):
+            raise bad_parameter(INVALID_PROPERTY)
+        operations = document.get("key_ops") or OPERATIONS[kty]
+        if not isinstance(operations, list) or any(operation not in OPERATIONS[kty] for operation in operations):
+            raise bad_parameter(INVALID_PROPERTY)
+        return Material.generated(kty, size, curve, operations)
+
+    @staticmethod
+    def generated(kty: str, size: int, curve: str, operations: list[str]) -> "Material":
+        """A new key of that shape."""
+        private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+        private = rsa.generate_private_key(65537, size) if kty == "RSA" else ec.generate_private_key(CURVES[curve])
+        pem = private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return Material(kty, size, curve, operations, pem.decode())
+
+    @staticmethod
+    def unpacked(body: str) -> "Material":
+        """What :meth:`packed` made."""
+        return Material(**json.loads(body))
+
+    def packed(self) -> str:
+        """The key as one text, private half included."""
+        return json.dumps(self.__dict__)
+
+    def like(self) -> "Material":
+        """Another key of the same shape, for a rotation."""
+        return Material.generated(self.kty, self.size, self.curve, self.operations)
+
+    def public(self) -> dict[str, Any]:
+        """The public half as a JSON Web Key (RFC 7517)."""
+        private = self._private()
+        if isinstance(private, rsa.RSAPrivateKey):
+            rsa_numbers = private.public_key().public_numbers()
+            members = {"n": _number(rsa_numbers.n, self.size), "e": _number(rsa_numbers.e, 24)}
+        else:
+            numbers, bits = private.public_key().public_numbers(), private.key_size
+            members = {"crv": self.curve, "x": _number(numbers.x, bits), "y": _number(numbers.y, bits)}
+        return {"kty": self.kty, "key_ops": self.operations, **members}
+
+    def wrap(self, algorithm: str, key: bytes) -> bytes:
+        """The key, encrypted under this one."""
+        return self._rsa().public_key().encrypt(key, _oaep(algorithm))
+
+    def unwrap(self, algorithm: str, wrapped: bytes) -> bytes:
+        """What :meth:`wrap` was given."""
+        return self._rsa().decrypt(wrapped, _oaep(algorithm))
+
+    def _rsa(self) -> rsa.RSAPrivateKey:
+        private = self._private()
+        if not isinstance(private, rsa.RSAPrivateKey):
+            raise bad_parameter("Key and algorithm do not match")
+        return private
+
+    def _private(self) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+        private = serialization.load_pem_private_key(self.pem.encode(), None)
+        if not isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+            raise TypeError("only RSA and elliptic-curve keys are ever stored")
+        return private
+
+
+def _oaep(algorithm: str) -> padding.OAEP:
+    found = HASHES.get(algorithm)
+    if found is None:
+        raise bad_parameter(f"Algorithm {algorithm} is not supported here")
+    return padding.OAEP(padding.MGF1(found()), found(), None)
+
+
+def _number(value: int, bits: int) -> str:
+    return encode(value.to_bytes((bits + 7) // 8, "big"))

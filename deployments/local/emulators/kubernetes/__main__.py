@@ -1,0 +1,60 @@
+"""``python -m deployments.local.emulators.kubernetes``: serve a cluster's API until SIGTERM."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from deployments.local.emulators.http_server import cannot_serve, parser, serve
+from deployments.local.emulators.kubernetes.access import READ, Account, rules
+from deployments.local.emulators.kubernetes.emulator import Emulator
+from deployments.local.emulators.kubernetes.objects import SECRETS, WORKLOADS
+from deployments.local.emulators.kubernetes.server import PROGRAM, Server
+from deployments.local.support.ports import LOOPBACK
+
+
+def arguments(given: list[str]) -> argparse.Namespace:
+    """The command line, read."""
+    description = "A Kubernetes API server on loopback, over HTTPS."
+    made = parser(PROGRAM, description, data="directory that keeps the objects between starts", tls=True)
+    made.add_argument("--namespace", action="append", help="a namespace that is there; may be given again")
+    made.add_argument("--token-file", type=Path, required=True, help="the token of who may do everything")
+    made.add_argument("--reader-token-file", type=Path, help="the token of who may only read")
+    made.add_argument("--requests-per-10s", type=int, help="refuse more calls than this with 429")
+    return made.parse_args(given)
+
+
+def accounts(args: argparse.Namespace) -> list[Account]:
+    """Who may sign in. Exits with a sentence where a token is missing."""
+    found = [Account("system:serviceaccount:default:keyturn", _token(args.token_file))]
+    if args.reader_token_file:
+        reading = rules(**{kind.resource: READ for kind in (SECRETS, *WORKLOADS)})
+        found.append(Account("system:serviceaccount:default:reader", _token(args.reader_token_file), reading))
+    return found
+
+
+def _token(path: Path) -> str:
+    token = path.read_text().strip() if path.is_file() else ""
+    if not token:
+        sys.exit(f"{PROGRAM}: {path} must hold a token")
+    return token
+
+
+def main(given: list[str]) -> int:
+    """Serve until SIGTERM or SIGINT; 1 when the port can't be had."""
+    args = arguments(given)
+    emulator = Emulator(
+        args.data,
+        accounts(args),
+        namespaces=args.namespace or ("default",),
+        requests_per_10s=args.requests_per_10s,
+    )
+    try:
+        server = Server(emulator, args.cert, args.key, args.port)
+    except OSError as error:
+        emulator.close()
+        return cannot_serve(PROGRAM, args.port, error)
+    return serve(server, f"ready on {LOOPBACK}:{server.port}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

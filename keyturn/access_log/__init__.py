@@ -1,0 +1,1 @@
+"""Who read a secret, told by the hub's own audit log."""

@@ -1,0 +1,145 @@
+"""Who read a secret's value from the hub: told by the audit files of Vault and OpenBao, rotated ones included."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from keyturn.access_log.hub_reads import HubReads, moment
+from keyturn.access_log.log_files import BROKEN, LogFile, lines, rotations
+from keyturn.core.access import Access, Coverage
+from keyturn.core.audit_lines import AuditMount
+from keyturn.core.errors import Unavailable
+
+SLACK: Final = timedelta(minutes=1)
+"""How far a file system's clock may be behind the hub's."""
+
+
+class HubAuditLog:
+    """An :class:`keyturn.core.access.AccessLog` of the hub's KV v2 mounts: the JSON lines of a file audit device.
+
+    Reads of values count, wrapped ones and their unwrapping too; those of metadata and subkeys don't. The device needs
+    the fields ``time``, ``type``, ``error``, ``auth``, ``request`` and ``response``; hashes may stay hashes.
+    """
+
+    def __init__(self, file: Path, mount: str, namespace: str = "", others: Mapping[str, str] | None = None) -> None:
+        self.name = f"hub audit file {file}"
+        self.coverage = Coverage()
+        self._file = file
+        self._mount = AuditMount(mount, namespace, others or {})
+
+    def accesses(self, since: datetime, until: datetime) -> Iterator[Access]:
+        """Every read and attempt to read within that time, in the order of the lines. Raises Unavailable."""
+        reading = _Reading(HubReads(self._mount))
+        for file in self._chosen(reading, since, until):
+            yield from (access for access in reading.file(file) if since <= access.at <= until)
+        self.coverage = reading.coverage(since)
+
+    def _chosen(self, reading: "_Reading", since: datetime, until: datetime) -> list[LogFile]:
+        """The files that may hold something of the period, oldest first."""
+        try:
+            files = rotations(self._file)
+        except OSError as error:
+            raise self._unavailable(words(error)) from None
+        if not files:
+            raise self._unavailable("there is no such file")
+        began = {file: start for file in files if (start := reading.begin(file, since))}
+        if len(reading.refused) == len(files):
+            raise self._unavailable(reading.refused[0])
+        return sorted((file for file, start in began.items() if start <= until), key=lambda file: began[file])
+
+    def _unavailable(self, problem: str) -> Unavailable:
+        hint = "Give the path of a file audit device, and let this user's group read it (its option `mode`)"
+        return Unavailable("read", str(self._file), problem, hint)
+
+
+class _Reading:
+    """One pass over the files: what it has seen, and what it could not read."""
+
+    def __init__(self, reads: HubReads) -> None:
+        self.refused: list[str] = []
+        self._reads = reads
+        self._lines = 0
+        self._unreadable = 0
+        self._moments: list[datetime] = []
+        self._gaps: list[str] = []
+        self._before: list[datetime] = []
+
+    def begin(self, file: LogFile, since: datetime) -> datetime | None:
+        """When the file begins; None where it ends before the period, is empty, or can't be read."""
+        try:
+            changed = file.changed()
+            if changed + SLACK < since:
+                self._before.append(changed)
+                return None
+            with file.opened() as text:
+                first = next(lines(text), None)
+        except BROKEN as error:
+            self.refused.append(words(error))
+            self._gaps.append(f"{file.path.name} could not be read: {words(error)}")
+            return None
+        # What can't be dated is read all the same, in the order of the last change.
+        return None if first is None else dated(first) or changed
+
+    def file(self, file: LogFile) -> Iterator[Access]:
+        """What a file's lines tell."""
+        try:
+            with file.opened() as text:
+                yield from self._read(lines(text))
+        except BROKEN as error:
+            self._gaps.append(f"{file.path.name} could not be read to its end: {words(error)}")
+
+    def coverage(self, since: datetime) -> Coverage:
+        """What was read, and what is missing of it."""
+        first, last = min(self._moments, default=None), max(self._moments, default=None)
+        gaps = list(self._gaps)
+        if self._unreadable:
+            gaps.append(f"{self._unreadable:,} of its lines could not be read")
+        if first is None:
+            ended = f" after {max(self._before):%Y-%m-%d %H:%M:%S} UTC" if self._before else ""
+            gaps.append(f"it tells nothing{ended}")
+        elif first > since and not self._before:
+            gaps.append(f"it begins at {first:%Y-%m-%d %H:%M:%S} UTC; what was read before is not known")
+        if self._reads.bare and not self._reads.given:
+            gaps.append("no line tells what was given, so what looks like an empty answer may have been the value")
+        return Coverage(self._lines, first, last, tuple(gaps))
+
+    def _read(self, text: Iterator[bytes]) -> Iterator[Access]:
+        # Most lines are skipped after a search in their bytes, which is many times as fast as parsing them.
+        response, unwrap, data, *others = self._reads.needles
+        first, last = b"", b""
+        try:
+            for line in text:
+                self._lines += 1
+                if line[:1] != b"{" or line[-1:] != b"}":
+                    self._unreadable += 1
+                    continue
+                first, last = first or line, line
+                if response in line and (data in line or unwrap in line or any(one in line for one in others)):
+                    yield from self._told(line)
+        finally:
+            self._moments += [told for line in (first, last) if (told := dated(line))]
+
+    def _told(self, line: bytes) -> Iterator[Access]:
+        try:
+            access = self._reads.access(line)
+        except (ValueError, KeyError, TypeError):
+            self._unreadable += 1
+            return
+        if access:
+            yield access
+
+
+def dated(line: bytes) -> datetime | None:
+    """When a line was written; None where it does not tell."""
+    with suppress(ValueError, TypeError, KeyError, RecursionError):
+        return moment(json.loads(line)["time"])
+    return None
+
+
+def words(error: BaseException) -> str:
+    """Why a file could not be read."""
+    said = error.strerror if isinstance(error, OSError) else None
+    return said or "it is broken"

@@ -1,0 +1,205 @@
+"""Seeing an incident through: by the worker that revocations have of their own, or here without Prefect."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+
+from keyturn.cli.failures import BEHIND, FAILED, end, of_the_system, say
+from keyturn.cli.output import note, table, write_json
+from keyturn.core.errors import KeyturnError, TransientError, Unavailable
+from keyturn.core.workspaces import Workspace
+from keyturn.revocation.incident import Standing, Step
+
+if TYPE_CHECKING:
+    from keyturn.cli.watch import Run
+    from keyturn.rotation.context import Keyturn
+
+FLOW: Final = "emergency-revoke"
+
+ANSWERS: Final = 3.0
+"""Seconds in which the Prefect server has to answer: its own client would wait for a minute."""
+
+BEGUN: Final = 30.0
+"""Seconds in which a worker has to begin the run; after that it is done here.
+
+Whoever uses the secrets is served by then. A process worker asks for runs every ten seconds where nobody has told it
+otherwise, and takes 5 to 16 more until a run begins.
+"""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """An incident as it stands now, and the Prefect run that worked at it; None where it was done here."""
+
+    standing: Standing
+    run: "Run | None" = None
+
+
+@dataclass(frozen=True)
+class Through:
+    """By whom an incident is seen through: here where ``local``, else by the workspace's worker, within ``timeout``."""
+
+    local: bool
+    timeout: float
+    workspace: str
+
+
+def carry_on(keyturn: "Keyturn", incident: str, through: Through) -> Carried:
+    """Everything after the cut. Where Prefect can't do it, it is done here, and said."""
+    from keyturn.revocation.incident_store import standing
+
+    if through.local:
+        note("running in this process, without Prefect")
+        return here(keyturn, incident)
+    try:
+        run = through_prefect(incident, through.timeout, Workspace(through.workspace))
+    except KeyturnError as error:
+        note(f"going on in this process, without Prefect: {error.problem}")
+        return here(keyturn, incident)
+    return Carried(standing(keyturn, incident), run)
+
+
+def here(keyturn: "Keyturn", incident: str) -> Carried:
+    """All of it as plain functions; then the ledger is signed, so that a checkpoint covers it."""
+    from keyturn.revocation.run import finish
+
+    finished = finish(keyturn, incident)
+    signed(keyturn)
+    return Carried(finished)
+
+
+def tell_on_call(keyturn: "Keyturn", incident: str) -> None:
+    """Tell people what they have not been told of an incident; what can't be told stays in its outbox, and is said.
+
+    Where nothing names a channel here, that is left to the workers.
+    """
+    from keyturn.revocation.outbox import tell_people
+
+    if problem := keyturn.channel and tell_people(keyturn, incident):
+        note(f"whoever is on call was NOT TOLD: {problem}; it is tried again every 5 minutes by finish-incidents")
+
+
+def through_prefect(incident: str, timeout: float, workspace: Workspace) -> "Run | None":
+    """Have the worker do it, and watch; None where the watching ended first. Raises what keeps it from being done."""
+    if given := os.environ.get("PREFECT_API_URL"):
+        insist_on_answer(given)
+    from keyturn.cli.watch import StillRuns, run_deployment
+
+    try:
+        run = run_deployment(FLOW, {"incident": incident}, timeout, workspace, begun_within=BEGUN)
+    except StillRuns as error:
+        note(f"{error.problem}; {resume_hint(incident)}")
+        return None
+    if not run.completed:
+        note(f"the run ended as {run.state.lower()}; {resume_hint(incident)}")
+    return run
+
+
+def insist_on_answer(api: str) -> None:
+    """Raises Unavailable where nobody answers there soon; whatever is answered is left to Prefect's client."""
+    from urllib.request import urlopen
+
+    if urlsplit(api).scheme not in ("http", "https"):
+        return
+    try:
+        urlopen(f"{api.rstrip('/')}/health", timeout=ANSWERS).close()  # noqa: S310  the scheme was looked at
+    except HTTPError:
+        return
+    except (URLError, OSError) as error:
+        problem = f"the Prefect server at {api} does not answer"
+        raise Unavailable("run", FLOW, problem, "Check PREFECT_API_URL and that the server runs") from error
+
+
+def resume_hint(incident: str) -> str:
+    """How an open incident goes on."""
+    return (
+        f"while {incident} is open, finish-incidents goes on with it every 5 minutes; "
+        f"to go on now: keyturn revoke --resume {incident}"
+    )
+
+
+# --- what came of it
+
+
+def show(keyturn: "Keyturn", carried: Carried, directory: Path | None, as_json: bool) -> None:
+    """The secrets, what is left, the report's files, and the exit code that belongs to it."""
+    from keyturn.cli import incident_tables as tables
+
+    standing, run = carried.standing, carried.run
+    files = reported(keyturn, standing, directory)
+    if as_json:
+        told = {"reports": [str(file) for file in files], "run": run.to_data() if run else None}
+        write_json({**tables.standing_data(standing), **told})
+    else:
+        tell(standing)
+        tell_files(files)
+    if failure := failing(standing):
+        end(*failure)
+    note(over(standing))
+
+
+def over(standing: Standing) -> str:
+    """How an incident ended that is open no more."""
+    incident = standing.incident
+    if incident.given_up:
+        by = f"by {incident.given_up_by}: {incident.given_up}"
+        return f"{incident.id} is given up {by}; {len(standing.left)} things are left, and not proven"
+    return f"{incident.id} is closed: all of it is done, and proven"
+
+
+def signed(keyturn: "Keyturn") -> None:
+    """Have the ledger signed, so that a checkpoint covers the incident; where that can't be done, say so."""
+    from keyturn.revocation.report.facts import sign_ledger
+
+    try:
+        sign_ledger(keyturn)
+    except KeyturnError as error:
+        say(error)
+
+
+def reported(keyturn: "Keyturn", standing: Standing, directory: Path | None) -> list[Path]:
+    """The report's files; one that can't be written takes nothing back, and is told."""
+    from keyturn.cli.incident_files import written
+
+    try:
+        return written(keyturn, standing, directory)
+    except OSError as error:
+        say(of_the_system(error))
+    except KeyturnError as error:
+        say(error)
+    return []
+
+
+def tell_files(files: list[Path]) -> None:
+    """Where the report is."""
+    if files:
+        note("\n".join(["report:", *(f"  {file}" for file in files)]))
+
+
+def tell(standing: Standing) -> None:
+    """Each secret, and whatever is left or remains, for people."""
+    from keyturn.cli import incident_tables as tables
+
+    incident = standing.incident
+    if standing.secrets:
+        rows = [tables.secret_row(incident, one) for one in standing.secrets]
+        table(tables.SECRET_COLUMNS, rows, whole=("refused after", "clear after", "version"))
+    if more := list(tables.more_rows(standing)):
+        table(tables.MORE_COLUMNS, more, whole=("what",))
+
+
+def failing(standing: Standing) -> tuple[KeyturnError, int] | None:
+    """The error to end with while an incident is open, and its exit code: 3 only where every credential has ended."""
+    if not standing.open:
+        return None
+    name, hint = f"incident {standing.incident.id}", f"Mend the cause; {resume_hint(standing.incident.id)}"
+    works = [one.path for one in standing.secrets if Step.CUT not in one.done]
+    if works:
+        problem = f"NOT ENDED at the target yet: {', '.join(works)}"
+        return TransientError("close", name, problem, hint), FAILED
+    left = standing.left
+    said = left[0] if len(left) == 1 else f"{len(left)} things are left, the first is {left[0]}" if left else "no proof"
+    return TransientError("close", name, f"every credential has ended, but it stays open: {said}", hint), BEHIND

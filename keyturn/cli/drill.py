@@ -1,0 +1,171 @@
+"""``keyturn revoke PATH --drill``: how long a revocation takes, shown on a copy in the local stack."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from keyturn.cli.carry_on import reported, signed, tell_files
+from keyturn.cli.failures import BEHIND, end
+from keyturn.cli.output import note, table, write, write_json
+from keyturn.cli.surroundings import known_stack, opened_keyturn
+from keyturn.core.acting import acting
+from keyturn.core.errors import Invalid, TransientError, Unavailable
+from keyturn.revocation.incident import Mode
+
+if TYPE_CHECKING:
+    from deployments.local.drill import Drilled
+    from deployments.local.home import Stack
+    from keyturn.revocation.report.model import Place
+
+COPY_COLUMNS: Final = ("copy", "new value after", "old removed after")
+
+TIMES: Final = {
+    "refused": "the credential is refused",
+    "session": "the open session is ended",
+    "application": "the application is told, and has acted",
+    "clear": "every copy is clear, proven",
+}
+
+
+def drill(path: str, mode: Mode, reason: str, catalogue: Path | None, report: Path | None, *, as_json: bool) -> None:
+    """Revoke a copy of one secret in the local stack, and say how long it took; the secret itself is left alone."""
+    stack = insist_on_stack()
+    from deployments.local.drill import Asked
+    from deployments.local.drill import drill as carried_out
+
+    who = acting.get()
+    with opened_keyturn(catalogue, revoking=True) as keyturn:
+        drilled = carried_out(keyturn, stack, Asked(path, mode, reason, who.actor if who else ""), note)
+        signed(keyturn)
+        files = reported(keyturn, drilled.standing, report)
+    show(drilled, files, as_json)
+
+
+def insist_on_stack() -> "Stack":
+    """The local stack, which runs; whatever VAULT_ADDR says leads there. Raises Invalid, Unavailable."""
+    stack, address = known_stack(), os.environ.get("VAULT_ADDR", "")
+    if stack is None:
+        problem = "there is no local stack, and a drill runs nowhere else"
+        raise Invalid("find", "the local stack", problem, "Start one with `keyturn up`, or set KEYTURN_HOME to it")
+    if address and address.rstrip("/") != stack.hub.address:
+        problem = f"VAULT_ADDR leads to {address}, and a drill runs on the local stack alone"
+        raise Invalid("drill on", "another hub", problem, f"Unset VAULT_ADDR: the stack in {stack.home} is found then")
+    if stack.hub.process.pid is None:
+        problem = f"the local stack in {stack.home} does not run"
+        raise Unavailable("find", "the hub", problem, "Run `keyturn up`")
+    # Found like this, all that is in the environment comes from the stack.
+    os.environ.pop("VAULT_ADDR", None)
+    return stack
+
+
+# --- what came of it
+
+
+def show(drilled: "Drilled", files: list[Path], as_json: bool) -> None:
+    """All of it, and the exit code that belongs to it: 3 where something was left, whatever it is."""
+    if as_json:
+        write_json({**data(drilled), "reports": [str(file) for file in files]})
+    else:
+        tell(drilled)
+        tell_files(files)
+    if not drilled.proven or drilled.kept:
+        hint = "Mend the cause, and drill again: it begins anew"
+        end(TransientError("drill", drilled.path, failing(drilled), hint), BEHIND)
+    note(f"{drilled.standing.incident.id} is over: all of it is proven, and nothing of it is left")
+
+
+def failing(drilled: "Drilled") -> str:
+    """The first of what was left, in words."""
+    if drilled.refused_at is None:
+        return "the leaked credential is STILL ACCEPTED"
+    if drilled.held and drilled.session_ended_at is None:
+        return "the intruder's session STILL GOES ON"
+    if left := (*drilled.found, *drilled.standing.left):
+        return f"{len(left)} things are left, the first is {left[0]}" if len(left) > 1 else left[0]
+    return f"it is proven, and of the drill itself there is left {'; '.join(drilled.kept) or 'an open incident'}"
+
+
+def tell(drilled: "Drilled") -> None:
+    """How long everything took, and what is to be known besides, for people."""
+    table((f"drill of {drilled.path}", "after"), rows(drilled), whole=("after",))
+    write("")
+    table(COPY_COLUMNS, copy_rows(drilled), whole=COPY_COLUMNS[1:])
+    if more := list(more_rows(drilled)):
+        write("")
+        table(("what", ""), more, whole=("what",))
+
+
+def rows(drilled: "Drilled") -> Iterator[tuple[str, str]]:
+    """What is over, and when."""
+    for name, what in TIMES.items():
+        if name != "session" or drilled.held:
+            yield what, after(drilled.seconds[name]) or "NOT SEEN"
+
+
+def copy_rows(drilled: "Drilled") -> Iterator[tuple[str, str, str]]:
+    """The hub, and each copy."""
+    for place in copies(drilled):
+        yield (
+            in_short(drilled, place.place),
+            after(place.replaced_seconds) or "-",
+            after(place.removed_seconds) or "NOT REMOVED",
+        )
+
+
+def more_rows(drilled: "Drilled") -> Iterator[tuple[str, str]]:
+    """What is left, what a service can't remove, and what is otherwise with the real secret."""
+    (one,) = drilled.standing.secrets
+    told = {
+        "left": drilled.standing.left,
+        "found": drilled.found,
+        "kept": drilled.kept,
+        "remains": one.remains,
+        "outlives": one.outlives,
+        "differs": drilled.differs,
+    }
+    for what, lines in told.items():
+        yield from ((what, in_short(drilled, line)) for line in lines)
+
+
+def in_short(drilled: "Drilled", said: str) -> str:
+    """The same without what all names of the drill have in common."""
+    return said.replace(drilled.names.role, "...")
+
+
+def copies(drilled: "Drilled") -> "list[Place]":
+    """The hub and every copy, each with its times."""
+    from keyturn.revocation.report.build import places
+
+    (one,) = drilled.standing.secrets
+    return list(places(drilled.standing.incident, one))
+
+
+def after(seconds: float | None) -> str:
+    """For people; empty for what has not happened."""
+    return "" if seconds is None else f"{seconds:.2f} s"
+
+
+def data(drilled: "Drilled") -> dict[str, Any]:
+    """For scripts."""
+    (one,) = drilled.standing.secrets
+    return {
+        "id": drilled.standing.incident.id,
+        "path": drilled.path,
+        "strategy": drilled.strategy,
+        "mode": str(drilled.standing.incident.mode),
+        "proven": drilled.proven,
+        "seconds": drilled.seconds,
+        "tried": drilled.tried,
+        "sessions": one.sessions,
+        "copies": [
+            {"place": place.place, "replaced": place.replaced_seconds, "removed": place.removed_seconds}
+            for place in copies(drilled)
+        ],
+        "left": list(drilled.standing.left),
+        "found": list(drilled.found),
+        "kept": list(drilled.kept),
+        "remains": list(one.remains),
+        "outlives": list(one.outlives),
+        "differs": list(drilled.differs),
+    }

@@ -1,0 +1,213 @@
+"""``keyturn due``: when and why each secret is rotated next, what holds it back, and what is late."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from keyturn.cli.failures import FAILED, end
+from keyturn.cli.options import CatalogueOption, JsonOption, OptionalPath
+from keyturn.cli.output import stamp, table, write_json
+from keyturn.cli.surroundings import opened_keyturn
+from keyturn.core.errors import CandidateRejected, KeyturnError, TerminalError
+
+if TYPE_CHECKING:
+    from keyturn.core.lineage import KnownVersion
+    from keyturn.core.policy import Outlook, Reason
+    from keyturn.core.record import Record, Rotation
+    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.logins import Checks, LoginCheck
+    from keyturn.rotation.quiet import Listing
+
+COLUMNS: Final = ("secret", "when (UTC)", "why")
+
+CheckOption = Annotated[bool, typer.Option("--check", help="End with 1 where a secret is late or can't be told of.")]
+
+
+def due(
+    path: OptionalPath = None,
+    check: CheckOption = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show when and why each secret is rotated next, the first one first.
+
+    And what holds it back: its window, a freeze, or a pause after a rotation that was taken back.
+    """
+    from keyturn.cli.stack import note_undeclared
+
+    with opened_keyturn(catalogue) as keyturn:
+        from keyturn.rotation.undeclared import left_open
+
+        found = prospects(keyturn, [keyturn.secret(path).path] if path else sorted(keyturn.catalogue.secrets))
+        undeclared = [] if path else left_open(keyturn)
+    if as_json:
+        others = [{"path": one.path, "left": one.message} for one in undeclared]
+        write_json({"secrets": [prospect.to_data() for prospect in found], "undeclared": others})
+    else:
+        note_undeclared(undeclared)
+        table(COLUMNS, (prospect.row() for prospect in found), whole=("when (UTC)",))
+    if check:
+        insist_on_punctual(found)
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """One secret's next rotation, in names only.
+
+    ``blocked`` says why the schedule has given up, ``error`` why the hub does not tell; both are mostly empty.
+    """
+
+    path: str
+    now: datetime
+    outlook: "Outlook | None" = None
+    reason: "Reason | None" = None
+    alarm: "Reason | None" = None
+    open: "Rotation | None" = None
+    blocked: str = ""
+    rotated_at: datetime | None = None
+    expires_at: datetime | None = None
+    error: str = ""
+    check: "LoginCheck | None" = None
+    """What came of the last try whether CURRENT logs in."""
+
+    @property
+    def login(self) -> str:
+        """Why CURRENT is an alarm by itself: it does not log in, or nobody could try for a day."""
+        return self.check.alarm(self.now) if self.check else ""
+
+    @property
+    def at(self) -> datetime | None:
+        """When it is rotated next; at once where an earlier run was interrupted."""
+        return self.now if self.open else self.outlook.at if self.outlook else None
+
+    @property
+    def order(self) -> tuple[bool, datetime, str]:
+        """What is next comes first, what nobody knows of last."""
+        return self.at is None, self.at or self.now, self.path
+
+    def row(self) -> tuple[str, str, str]:
+        """For people."""
+        next_one = "now" if self.at == self.now else minute(self.at) if self.at else "unknown" if self.error else "-"
+        times = [("next", next_one), ("rotated", minute(self.rotated_at)), ("ends", minute(self.expires_at))]
+        return self.path, "\n".join(f"{name:<8} {said}" for name, said in times if said), "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """Why, in words."""
+        from keyturn.cli.logins import trouble
+
+        if self.error or self.outlook is None:
+            return [self.error]
+        begun = [f"{self.open.stage} since {minute(self.open.opened_at)}: the next run goes on"] if self.open else []
+        late = [f"LATE: {self.alarm.message}"] if self.alarm else [self.outlook.reason]
+        held = [f"held by {self.outlook.held_by}"] if self.outlook.held_by and not self.alarm else []
+        blocked = [f"BLOCKED: {self.blocked}"] if self.blocked else []
+        wrong = trouble(self.check, self.now)
+        login = [f"ALARM: {wrong}" if self.login else wrong] if wrong else []
+        return [*login, *begun, *late, *held, *blocked]
+
+    def to_data(self) -> dict[str, Any]:
+        """For scripts."""
+        from keyturn.cli.logins import login_data
+
+        code = "Unfinished" if self.open else self.reason.code if self.reason else None
+        return {
+            "path": self.path,
+            "due": code,
+            "at": stamp(self.at),
+            "reason": self.outlook.reason if self.outlook else "",
+            "held_by": self.outlook.held_by if self.outlook else "",
+            "rotated_at": stamp(self.rotated_at),
+            "expires_at": stamp(self.expires_at),
+            "alarm": {"code": self.alarm.code, "message": self.alarm.message} if self.alarm else None,
+            "blocked": self.blocked,
+            "login": login_data(self.check, self.now),
+            "error": self.error,
+        }
+
+
+def prospects(keyturn: "Keyturn", paths: Sequence[str]) -> list[Prospect]:
+    """These secrets, looked at side by side, the next first. Raises the first error where none could be told."""
+    from keyturn.cli.standing import of_each
+    from keyturn.rotation.ahead import ledger_versions
+    from keyturn.rotation.logins import load_checks
+    from keyturn.rotation.quiet import listed
+
+    now = keyturn.clock()
+    still = replace(keyturn, clock=lambda: now)
+    logins, known = load_checks(keyturn, paths), ledger_versions(keyturn, paths).of
+    with listed(keyturn, len(paths)) as listing:
+        found = of_each(paths, lambda path: prospect(still, path, logins, known.get(path), listing))
+    rows = (Prospect(p, now, error=str(one)) if isinstance(one, KeyturnError) else one for p, one in found.items())
+    return sorted(rows, key=lambda row: row.order)
+
+
+def prospect(
+    keyturn: "Keyturn",
+    path: str,
+    logins: "Checks",
+    outside: "KnownVersion | None" = None,
+    listing: "Listing | None" = None,
+) -> Prospect:
+    """One secret, told from metadata, its record, what its last login came to, and what the ledger knows of it."""
+    from keyturn.core import policy
+    from keyturn.rotation.decide import facts, look_up
+    from keyturn.rotation.logins import current_check
+    from keyturn.rotation.missing import missing
+
+    stands = look_up(keyturn, path, listing)
+    check = None if stands.record.open or stands.record.frozen else current_check(logins, path, stands.version)
+    known = facts(keyturn, path, policy.Trigger.SCHEDULE, stands)
+    return Prospect(
+        path,
+        known.now,
+        policy.outlook(known),
+        policy.due(known),
+        policy.alarm(known),
+        stands.record.open,
+        missing(stands.info, stands.record)
+        or lost(keyturn, path, stands.version, outside)
+        or given_up(path, stands.record),
+        known.rotated_at,
+        known.expires_at,
+        check=check,
+    )
+
+
+def lost(keyturn: "Keyturn", path: str, version: int, outside: "KnownVersion | None") -> str:
+    """Why nothing is rotated: the hub has lost the newest version; empty where it has not."""
+    from keyturn.rotation.ahead import newer_version, remedy, told
+
+    newer = newer_version(keyturn, path, [outside]) if outside and outside.version > version else None
+    return f"{told(path, version, newer)}. {remedy(path)}" if newer else ""
+
+
+def given_up(path: str, record: "Record") -> str:
+    """Why the schedule tries no more; empty where it does."""
+    from keyturn.rotation.decide import insist_on_room
+
+    if record.frozen:
+        return f"the incident {record.frozen} has ended it, and the schedule does not replace it"
+    try:
+        insist_on_room(path, record)
+    except CandidateRejected as rejected:
+        return rejected.problem
+    return ""
+
+
+def insist_on_punctual(found: Sequence[Prospect]) -> None:
+    """End with 1 where a secret is late, where the schedule has given it up, or where it can't be told of."""
+    wrong = [one for one in found if one.alarm or one.blocked or one.error or one.login]
+    if wrong:
+        first = wrong[0]
+        name = first.path if len(wrong) == 1 else f"{len(wrong)} of {len(found)} secrets, first {first.path}"
+        problem = first.alarm.message if first.alarm else first.login or first.blocked or first.error
+        remedy = f"See what holds it, then rotate it now: `keyturn rotate {first.path} --now`"
+        end(TerminalError("check", name, problem, remedy), FAILED)
+
+
+def minute(moment: datetime | None) -> str:
+    """A moment in UTC, to the minute."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" if moment else ""

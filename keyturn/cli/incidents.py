@@ -1,0 +1,104 @@
+"""``keyturn incidents``: every revocation that there was, or one of them in full."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keyturn.cli.options import CatalogueOption, JsonOption, ReportOption
+from keyturn.cli.output import note, table, write, write_json
+from keyturn.cli.surroundings import opened_keyturn
+from keyturn.revocation.incident import Mode
+
+if TYPE_CHECKING:
+    from keyturn.revocation.incident import Standing
+    from keyturn.rotation.context import Keyturn
+
+IncidentArgument = Annotated[str | None, typer.Argument(metavar="ID", help="One incident; without it, all of them.")]
+GiveUpOption = Annotated[
+    str, typer.Option("--give-up", metavar="REASON", help="Close this open one, which is not proven, for this reason.")
+]
+OpenOption = Annotated[bool, typer.Option("--open", help="Only those that are not over.")]
+
+
+def incidents(
+    incident: IncidentArgument = None,
+    only_open: OpenOption = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+    report: ReportOption = None,
+    give_up: GiveUpOption = "",
+) -> None:
+    """Show the incidents, the newest first; or one in full, with everything that was done.
+
+    --give-up closes an open one that can't be proven, with the reason that a person gives. What is left stays listed.
+    """
+    if incident is None and report is not None:
+        raise typer.BadParameter("--report is for one incident: give its ID")
+    if incident is not None and only_open:
+        raise typer.BadParameter("give an ID or --open, not both")
+    if give_up and incident is None:
+        raise typer.BadParameter("--give-up is for one incident: give its ID")
+    with opened_keyturn(catalogue, revoking=bool(give_up)) as keyturn:
+        if give_up and incident is not None:
+            given_up(keyturn, incident, give_up)
+        if incident is None:
+            return show_all(keyturn, only_open, as_json)
+        return show_one(keyturn, incident, report, as_json)
+
+
+def given_up(keyturn: "Keyturn", incident: str, reason: str) -> None:
+    """Close it with what is left, tell people, and say what its secrets need now."""
+    from keyturn.cli.carry_on import tell_on_call
+    from keyturn.core.acting import acting
+    from keyturn.revocation.giving_up import give_up
+
+    who = acting.get()
+    standing = give_up(keyturn, incident, reason, who.actor if who else "")
+    tell_on_call(keyturn, incident)
+    note(f"{incident} is given up, and not proven: {len(standing.left)} things stay listed as left")
+    for one in standing.secrets:
+        if not one.version and standing.incident.mode is Mode.REPLACE:
+            note(f"{one.path} has no new credential yet: run `keyturn rotate {one.path} --now`")
+
+
+def show_all(keyturn: "Keyturn", only_open: bool, as_json: bool) -> None:
+    """One line for each."""
+    from keyturn.cli import incident_tables as tables
+    from keyturn.revocation import incident_store as state
+
+    found = state.unfinished(keyturn) if only_open else state.incidents(keyturn)
+    if as_json:
+        return write_json({"incidents": [tables.incident_data(one) for one in found]})
+    if not found:
+        return note("no incident is open" if only_open else "there was no incident")
+    return table(tables.LIST_COLUMNS, map(tables.list_row, found), whole=("opened (UTC)", "state", "secrets"))
+
+
+def show_one(keyturn: "Keyturn", incident: str, directory: Path | None, as_json: bool) -> None:
+    """All that is kept of it; the report's files where they are asked for."""
+    from keyturn.cli.carry_on import tell_files
+    from keyturn.cli.incident_files import written
+    from keyturn.cli.incident_tables import standing_data
+    from keyturn.revocation.incident_store import standing
+
+    found = standing(keyturn, incident)
+    files = written(keyturn, found, directory) if directory else []
+    if as_json:
+        return write_json({**standing_data(found), "reports": [str(file) for file in files]})
+    tell(found)
+    return tell_files(files)
+
+
+def tell(found: "Standing") -> None:
+    """For people."""
+    from keyturn.cli import carry_on
+    from keyturn.cli import incident_tables as tables
+
+    one = found.incident
+    table(("incident", one.id), tables.about_rows(one))
+    write("")
+    carry_on.tell(found)
+    if rows := list(tables.event_rows(found)):
+        write("")
+        table(tables.EVENT_COLUMNS, rows, whole=("when (UTC)", "step", "result"))

@@ -1,0 +1,188 @@
+"""``keyturn ledger``: the record of what was done: shown, exported, signed; verified and proved beside."""
+
+import json
+import re
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from keyturn.cli import ledger_sources as sources
+from keyturn.cli import ledger_tables as tables
+from keyturn.cli.failures import EXIT_CODES
+from keyturn.cli.ledger_proofs import OutOption, prove, verify
+from keyturn.cli.options import JsonOption
+from keyturn.cli.output import note, table, write, write_json
+from keyturn.core.errors import Invalid, Rewritten
+
+if TYPE_CHECKING:
+    from keyturn.ledger.entries import Numbered
+    from keyturn.ledger.formats import Format
+    from keyturn.ledger.ports import Source
+
+FORMATS: Final = ("jsonl", "cef", "ocsf")
+
+FormatOption = Annotated[str, typer.Option("--format", metavar="FORMAT", help="jsonl, cef or ocsf.")]
+SinceOption = Annotated[int, typer.Option("--since", metavar="SEQUENCE", min=1, help="From this entry on.")]
+CheckpointsOption = Annotated[
+    Path | None, typer.Option("--checkpoints", metavar="FILE", help="Write the signed checkpoints there; needs -o.")
+]
+SecretOption = Annotated[
+    str | None, typer.Option("--secret", metavar="PATH", help="Only this secret, or a pattern such as 'ml-training/*'.")
+]
+ActionOption = Annotated[
+    str | None, typer.Option("--action", metavar="ACTION", help="Only this action, or a pattern such as 'revoke*'.")
+]
+LastOption = Annotated[int, typer.Option("--last", metavar="N", min=1, help="So many, the newest.")]
+
+
+# --- show
+
+
+def show(
+    secret: SecretOption = None, action: ActionOption = None, last: LastOption = 20, as_json: JsonOption = False
+) -> None:
+    """Show the newest entries, in their order. It needs no hub, and believes what it reads: `verify` does not."""
+    sources.settle_ledger()
+    with sources.read_only() as source:
+        found = list(fitting(source, secret or "*", action or "*", last))
+    if as_json:
+        return write_json({"entries": [tables.entry_data(leaf) for _, leaf in found]})
+    if not found:
+        return note("the ledger has no such entry" if secret or action else "the ledger is empty")
+    return table(tables.ENTRY_COLUMNS, (tables.entry_row(one) for one, _ in found), whole=("entry", "when (UTC)"))
+
+
+def fitting(source: "Source", secret: str, action: str, last: int) -> "Iterator[tuple[Numbered, bytes]]":
+    """The ``last`` entries that fit both patterns, in their order, with their leaves. Raises Rewritten."""
+    from keyturn.ledger.formats import sequenced
+
+    # Reading an entry takes ten times as long as looking at its bytes.
+    texts = [beginning("secret", secret), beginning("action", action)]
+    found: deque[tuple[int, bytes]] = deque(maxlen=last)
+    for sequence, leaf in source.leaves():
+        if all(text in leaf for text in texts) and (secret == action == "*" or fits(leaf, secret, action)):
+            found.append((sequence, leaf))
+    return ((sequenced(sequence, leaf), leaf) for sequence, leaf in found)
+
+
+def beginning(key: str, pattern: str) -> bytes:
+    """How an entry spells the pattern as far as it has no wildcard; nothing where it begins with one."""
+    plain = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    return f'"{key}":{json.dumps(plain, ensure_ascii=False)[:-1]}'.encode() if plain else b""
+
+
+def fits(leaf: bytes, secret: str, action: str) -> bool:
+    """Whether the entry is one of these. Raises Rewritten."""
+    from keyturn.ledger.entries import read
+
+    try:
+        entry = read(leaf).entry
+    except Invalid:
+        hint = "See `keyturn ledger verify` for where it begins"
+        raise Rewritten("read", "the ledger", "one of its entries is none that Keyturn wrote", hint) from None
+    return fnmatchcase(entry.secret, secret) and fnmatchcase(entry.action, action)
+
+
+# --- export
+
+
+def export(
+    form: FormatOption = "jsonl",
+    since: SinceOption = 1,
+    out: OutOption = None,
+    checkpoints: CheckpointsOption = None,
+) -> None:
+    """Write the entries, a line each; as jsonl with --checkpoints anybody can verify them. It needs no hub.
+
+    CEF and OCSF are for systems that collect events: OCSF has the original line in each event, CEF has not.
+    """
+    if form not in FORMATS:
+        raise typer.BadParameter(f"--format is one of {', '.join(FORMATS)}")
+    if checkpoints and out is None:
+        raise typer.BadParameter("--checkpoints needs -o: the entries have to be in a file, too")
+
+    from keyturn.ledger.export_file import write_export
+    from keyturn.ledger.formats import Format
+
+    sources.settle_ledger()
+    with sources.read_only() as source:
+        converted = Converted(source, Format(form), since)
+        if out:
+            return note(f"{write_export(converted, out, checkpoints)} entries written to {out}")
+        with closing(converted.leaves()) as leaves:
+            return stream(leaf for _, leaf in leaves)
+
+
+class Converted:
+    """A :class:`keyturn.ledger.ports.Source` whose entries are spelled in another format, from one of them on."""
+
+    def __init__(self, source: "Source", form: "Format", since: int) -> None:
+        self._source = source
+        self._form = form
+        self._since = since
+        self.checkpoints: Callable[[], Iterator[str]] = source.checkpoints
+        self.tile: Callable[[int, int], bytes] = source.tile
+
+    def leaves(self, first: int = 1, last: int | None = None) -> Generator[tuple[int, bytes], None, None]:
+        """Numbers and lines. Raises Rewritten for an entry that can't be spelled in this format."""
+        from keyturn.ledger.formats import Format, sequenced, spelled_as
+
+        name = sources.configured_origin()
+        for sequence, leaf in self._source.leaves(max(first, self._since), last):
+            if self._form is Format.JSONL:
+                yield sequence, leaf
+            else:
+                yield sequence, spelled_as(self._form, name, sequenced(sequence, leaf), leaf).encode()
+
+
+def stream(lines: Iterable[bytes]) -> None:
+    """To standard output, byte by byte as they are. An OSError names it."""
+    try:
+        for line in lines:
+            sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from None
+
+
+# --- checkpoint and key
+
+
+def checkpoint() -> None:
+    """Sign how the ledger stands now, and print the signed note: keep it where nobody here can change it.
+
+    The hub's transit key `keyturn-ledger` signs. The schedule does it every five minutes.
+    """
+    with sources.the_hub() as hub:
+        from keyturn.providers.ledger.opening import make_checkpoint
+
+        with sources.the_ledger() as ledger:
+            made = make_checkpoint(hub, ledger, lambda: datetime.now(UTC))
+            newest = made.note if made else ledger.newest()
+    if made is None:
+        note("nothing is new since the newest checkpoint" if newest else "the ledger is empty")
+    if newest:
+        # Byte by byte: a terminal without its dash would show a note that nobody has signed.
+        stream([newest.removesuffix("\n").encode()])
+
+
+def key() -> None:
+    """Print the public key that verifies the ledger's checkpoints, as the hub tells it."""
+    with sources.the_hub() as hub:
+        from keyturn.providers.ledger.opening import public_key
+
+        write(str(public_key(hub, sources.configured_origin())))
+
+
+commands = typer.Typer(help="Show, verify, prove and export the record of what was done.", no_args_is_help=True)
+for command in (show, verify, prove, export, checkpoint, key):
+    commands.command(epilog=EXIT_CODES)(command)

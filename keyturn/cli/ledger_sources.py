@@ -1,0 +1,118 @@
+"""Which ledger a command reads, and whom it believes: a key that was given, or the hub."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keyturn.cli.output import note
+from keyturn.cli.surroundings import insist_on_hub, known_stack
+from keyturn.core.errors import Invalid, Rewritten
+
+if TYPE_CHECKING:
+    from keyturn.core.hub import Hub
+    from keyturn.ledger.ports import Source, StoredLedger
+    from keyturn.ledger.signed_notes import PublicKey
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The keys that are believed, and what is known of the ledger from elsewhere."""
+
+    keys: "Sequence[PublicKey]"
+    known: Sequence[str] = ()
+
+
+def settle_ledger() -> None:
+    """Set KEYTURN_LEDGER to the local stack's, running or not, where VAULT_ADDR leads nowhere else."""
+    from deployments.local.environment import ledger
+
+    if not os.environ.get("VAULT_ADDR") and (stack := known_stack()):
+        os.environ.update(ledger(stack))
+
+
+@contextmanager
+def the_ledger() -> "Iterator[StoredLedger]":
+    """The ledger that the environment names, or the local stack's. Raises Invalid."""
+    from keyturn.providers.ledger.opening import configured_ledger
+
+    ledger = configured_ledger(os.environ)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def the_hub() -> "Iterator[Hub]":
+    """The hub of the environment, or the local stack's. Raises Unavailable, Invalid."""
+    insist_on_hub()
+
+    from keyturn.providers.vault.hub import VaultHub
+    from keyturn.providers.vault.login import HubSettings
+
+    hub = VaultHub(HubSettings.from_environment())
+    try:
+        yield hub
+    finally:
+        hub.close()
+
+
+@contextmanager
+def read_only(file: Path | None = None) -> "Iterator[Source]":
+    """A ledger's file, or the ledger of the environment, of which nothing is written. Raises Unavailable, Rewritten."""
+    from keyturn.providers.ledger.address import ledger_address
+    from keyturn.providers.ledger.sqlite import SqliteCopy
+
+    address = str(file) if file else ledger_address(os.environ)
+    if file is None and "://" in address:
+        with the_ledger() as ledger:
+            yield ledger
+    else:
+        with SqliteCopy(Path(address).expanduser().absolute()) as copy:
+            yield copy
+
+
+def given_keys(keys: Sequence[str], file: Path | None) -> "list[PublicKey]":
+    """The public keys of the options; none where none is given. Raises Invalid, OSError."""
+    from keyturn.ledger.signed_notes import PublicKey
+
+    try:
+        lines = file.read_text().split() if file else []
+    except UnicodeDecodeError:
+        raise Invalid("read", str(file), "it holds no key", "Write one with: keyturn ledger key") from None
+    if file and not lines:
+        raise Invalid("read", str(file), "it holds no key", "Write one with: keyturn ledger key")
+    return [PublicKey.parse(text) for text in (*keys, *lines)]
+
+
+def trust(keys: "Sequence[PublicKey]", origin: Callable[[], str]) -> Trust:
+    """These keys alone; without any, the hub's key and the newest checkpoint that the hub has kept."""
+    if keys:
+        return Trust(keys)
+    with the_hub() as hub:
+        from keyturn.ledger.checkpointer import InHub
+        from keyturn.providers.ledger.opening import public_key
+
+        name = origin()
+        kept, _ = InHub(hub, name).read()
+        note("the hub tells the key and the newest checkpoint; with --public-key nothing but that key is believed")
+        return Trust([public_key(hub, name)], [kept] if kept else [])
+
+
+def origin_of(source: "Source") -> str:
+    """The name that the checkpoints of a copy tell; whether it is true, their signatures say. Raises Rewritten."""
+    from keyturn.ledger.checkpoints import read_checkpoint
+
+    for signed in source.checkpoints():
+        return read_checkpoint(signed).origin
+    raise Rewritten("read", "the copy", "it has no checkpoint, so nothing vouches for it", "Ask for one that has")
+
+
+def configured_origin() -> str:
+    """The name of the ledger of the environment. Raises Invalid."""
+    from keyturn.providers.ledger.address import ledger_address, ledger_origin
+
+    return ledger_origin(ledger_address(os.environ), os.environ)

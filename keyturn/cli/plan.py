@@ -1,0 +1,150 @@
+"""``keyturn plan`` and ``apply``: what would be done to which copy, and doing exactly that."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from keyturn.cli.failures import FAILED, about, end
+from keyturn.cli.options import CatalogueOption, DeepOption, JsonOption, Patterns
+from keyturn.cli.output import note, table, write_json
+from keyturn.cli.surroundings import opened_keyturn
+from keyturn.core.errors import Invalid, TerminalError, TransientError
+
+if TYPE_CHECKING:
+    from keyturn.cli.planned import Applied
+    from keyturn.core.plan import Plan
+    from keyturn.rotation.context import Keyturn
+
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="FILE", help="Keep the plan, for `keyturn apply FILE`; names only, mode 0600."),
+]
+AllOption = Annotated[bool, typer.Option("--all", help="Show the copies in sync too; else they are only counted.")]
+AutoOption = Annotated[
+    bool, typer.Option("--auto", help="Plan and apply in one, with nobody looking; then PATHs may follow.")
+]
+Given = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="FILE|PATH", help="A plan's file; with --auto, secrets or patterns; without, all."),
+]
+
+
+def plan(
+    paths: Patterns = None,
+    out: OutOption = None,
+    deep: DeepOption = False,
+    everything: AllOption = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what would be done to every copy. Nothing is written to hub or stores.
+
+    Ends with 0 whether or not there is something to do, and with 1 where a copy is blocked or in conflict.
+    """
+    from keyturn.cli.planned import COLUMNS, item_row, plan_data, summary
+
+    with opened_keyturn(catalogue) as keyturn:
+        planned = made(keyturn, paths or [], deep)
+        if out:
+            keep(keyturn, planned, out)
+    shown = [item for item in planned.items if everything or item.action != "in sync"]
+    if as_json:
+        write_json(plan_data(planned, shown, out))
+    elif shown:
+        table(COLUMNS, map(item_row, shown), whole=("action", "versions", "fingerprint"))
+    note(summary(planned))
+    for remark in planned.remarks:
+        note(remark)
+    if out:
+        note(f"kept in {out}; apply exactly this with: keyturn apply {out}")
+    insist_on_no_trouble(planned)
+
+
+def made(keyturn: "Keyturn", paths: list[str], deep: bool, *, unseen: bool = False) -> "Plan":
+    """The plan of these secrets, or of all; ``unseen`` where nobody looks at it before it is carried out."""
+    from keyturn.sync import plan as planning
+
+    return planning.plan(keyturn, paths, deep=deep, unseen=unseen)
+
+
+def keep(keyturn: "Keyturn", planned: "Plan", file: Path) -> None:
+    """Write the plan to ``file``, signed with this hub's key, at once and for the owner's eyes alone."""
+    from keyturn.catalogue.append import write
+    from keyturn.core.plan import write_plan
+
+    with about(file):
+        write(file, write_plan(planned, keyturn.hub.fingerprint_key()), mode=0o600)
+
+
+def insist_on_no_trouble(planned: "Plan") -> None:
+    """End with 1 where applying leaves a copy behind, whatever happens."""
+    if trouble := planned.trouble:
+        first = trouble[0]
+        name = first.label if len(trouble) == 1 else f"{len(trouble)} of {len(planned.items)} copies"
+        remedy = "Mend the cause; the others can be applied all the same"
+        end(TerminalError("plan", name, f"{first.action}: {first.label} of {first.path}: {first.why}", remedy), FAILED)
+
+
+def apply(
+    given: Given = None,
+    auto: AutoOption = False,
+    deep: DeepOption = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Do exactly what a plan says, or nothing where something has moved since.
+
+    Or, with --auto, make a plan and do it. Ends with 1 where a copy is not in step afterwards.
+    """
+    file = plan_file(given or [], auto)
+    with opened_keyturn(catalogue) as keyturn:
+        from keyturn.cli.planned import Applied
+        from keyturn.cli.progress import carried_out, told_of
+
+        planned = made(keyturn, given or [], deep, unseen=True) if file is None else kept(keyturn, file)
+        results = carried_out(keyturn, planned)
+        done = Applied.after(keyturn, planned, results, told_of(keyturn, planned, results))
+    show(done, as_json)
+
+
+def plan_file(given: list[str], auto: bool) -> Path | None:
+    """The file with the plan; None with --auto. Wrong usage where it is not clear which of the two is meant."""
+    if not auto and len(given) != 1:
+        raise typer.BadParameter("give the FILE of one plan, or --auto to plan and apply in one")
+    if auto and any(Path(one).is_file() for one in given):
+        raise typer.BadParameter("give the FILE of a plan, or --auto with secrets, not both")
+    return None if auto else Path(given[0])
+
+
+def kept(keyturn: "Keyturn", file: Path) -> "Plan":
+    """The plan in ``file``, as it would be made now. Raises Invalid, and Conflict where something has moved."""
+    from keyturn.core.plan import read_plan
+    from keyturn.sync.run import insist_on
+
+    try:
+        text = file.read_text()
+    except UnicodeDecodeError:
+        raise Invalid("read", str(file), "it is not a plan", "Make it anew with: keyturn plan -o FILE") from None
+    return insist_on(keyturn, read_plan(text, keyturn.hub.fingerprint_key(), str(file)))
+
+
+def show(done: "Applied", as_json: bool) -> None:
+    """What was done, what failed and what waits, and the exit code that belongs to it."""
+    from keyturn.cli.planned import APPLIED_COLUMNS
+    from keyturn.sync.notices import unheard
+
+    rows: list[tuple[Any, ...]] = list(done.rows())
+    if as_json:
+        write_json(done.to_data())
+    elif rows:
+        table(APPLIED_COLUMNS, rows, whole=("state",))
+    for line in done.details():
+        note(line)
+    if done.failing:
+        label, first = next(iter(done.failing.items()))
+        name = label if len(done.failing) == 1 else f"{len(done.failing)} of {len(done.planned.items)} copies"
+        remedy = "Mend the cause and apply again: only what is behind is done"
+        end(TransientError("apply", name, first.error, remedy), FAILED)
+    if silent := unheard(done.notices):
+        end(silent, FAILED)

@@ -1,0 +1,159 @@
+"""``keyturn recover``: bring the newest value that works back into a hub that has lost it, from a copy."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from keyturn.cli.failures import BEHIND, FAILED, end
+from keyturn.cli.options import CatalogueOption, JsonOption, OptionalPath
+from keyturn.cli.output import note, stamp, table, when, write_json
+from keyturn.cli.surroundings import opened_keyturn
+from keyturn.core.errors import KeyturnError, TransientError
+
+if TYPE_CHECKING:
+    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.living import Value, Values
+    from keyturn.rotation.recover import Recovery
+
+COLUMNS: Final = ("who holds it", "version", "made (UTC)", "a login says")
+
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be brought back; nothing is written.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
+UntestedOption = Annotated[
+    bool, typer.Option("--untested", help="Take the newest value also where no login can tell whether it works.")
+]
+
+
+def recover(
+    path: OptionalPath = None,
+    dry_run: DryOption = False,
+    yes: YesOption = False,
+    untested: UntestedOption = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the newest value that works back into the hub, from a copy that holds it.
+
+    For a hub that was restored from a backup, or a secret that was removed and written anew: what `plan` and `status`
+    call `ahead`. Without PATH, every such secret. Logins are tried from the newest value on; the first that is let in
+    becomes CURRENT, and every copy follows. Safe to run again.
+    """
+    if not (dry_run or yes or sys.stdin.isatty()):
+        raise typer.BadParameter("there is no terminal to ask on: give --yes, or --dry-run")
+    with opened_keyturn(catalogue) as keyturn:
+        paths = [path] if path else behind(keyturn)
+        done = [recovered(keyturn, one, dry_run=dry_run, yes=yes, untested=untested, quiet=as_json) for one in paths]
+    if as_json:
+        write_json({"secrets": [data for data, _ in done]})
+    if not done:
+        note("the hub has lost nothing that a copy or the ledger knows of")
+    errors = [error for _, error in done if error]
+    if errors:
+        end(errors[0], BEHIND if isinstance(errors[0], TransientError) else FAILED)
+
+
+def behind(keyturn: "Keyturn") -> list[str]:
+    """The secrets of which something outside knows a newer version than the hub."""
+    from keyturn.core.plan import Action
+    from keyturn.sync.plan import plan
+
+    planned = plan(keyturn)
+    for remark in planned.remarks:
+        note(remark)
+    return sorted({item.path for item in planned.items if item.action is Action.AHEAD})
+
+
+def recovered(
+    keyturn: "Keyturn", path: str, *, dry_run: bool, yes: bool, untested: bool, quiet: bool
+) -> tuple[dict[str, Any], KeyturnError | None]:
+    """One secret, shown and then done; what came of it as data, and the error to end with."""
+    from keyturn.rotation.living import values
+    from keyturn.rotation.recover import choose, recover
+
+    data: dict[str, Any] = {"secret": path, "values": [], "recovered": None, "error": ""}
+    try:
+        found = values(keyturn, path)
+        data["values"] = [value_data(one) for one in found.found]
+        if not quiet:
+            show(found)
+        chosen = choose(found, untested=untested)
+        if needless(found, chosen):
+            note(f"{path}: CURRENT is the newest value that works: nothing is to be recovered")
+        elif not dry_run and (yes or asked(found, chosen)):
+            came = recover(keyturn, found, chosen)
+            data["recovered"] = recovery_data(came)
+            note(f"{path}: version {came.version} holds what {came.place} held of version {came.held}")
+            return data, left_behind(came)
+    except KeyturnError as error:
+        note(f"{path}: {error}")
+        return {**data, "error": str(error)}, error
+    return data, None
+
+
+def show(found: "Values") -> None:
+    """Who holds which value, and what a login has said."""
+    rows = [(one.place, str(one.version), when(one.created_at) or "unknown", verdict(one)) for one in found.found]
+    rows += [(one.place, "-", "-", f"not taken: {one.why}") for one in found.useless]
+    note(f"{found.path}: the hub is at version {found.hub_version}, the newest that is known is {found.newest_known}")
+    table(COLUMNS, rows, whole=("version",))
+
+
+def verdict(value: "Value") -> str:
+    """What a login has said of it."""
+    if not value.tried:
+        return "not tried: a newer one works"
+    return {True: "it works", False: "it is refused", None: "nobody can tell"}[value.lives]
+
+
+def needless(found: "Values", chosen: "Value") -> bool:
+    """Whether CURRENT is the value, and nothing that is known is newer."""
+    from keyturn.core.hub import overtaken
+    from keyturn.rotation.living import HUB
+
+    settled = max(found.hub_version, overtaken(found.current.custom) if found.current else 0)
+    return chosen.place == HUB and found.newest_known <= settled
+
+
+def asked(found: "Values", chosen: "Value") -> bool:
+    """Whether the person says yes. Raises Abort where not."""
+    from keyturn.rotation.living import HUB
+
+    works = "which works" if chosen.lives else "of which nobody can tell whether it works"
+    what = "Keep CURRENT" if chosen.place == HUB else f"Make what {chosen.place} holds CURRENT"
+    return typer.confirm(f"{what}, {works}, and bring every copy of {found.path} in step with it?", abort=True)
+
+
+def left_behind(came: "Recovery") -> KeyturnError | None:
+    """The error to end with where a copy could not be brought in step."""
+    late = [f"{one.store}:{one.name} ({one.error or one.state})" for one in came.copies if not one.in_step]
+    if not late:
+        return None
+    problem = f"version {came.version} is in force, but not in step: {', '.join(late)}"
+    return TransientError("settle", came.path, problem, "Mend the cause; the next sync goes on by itself")
+
+
+def value_data(value: "Value") -> dict[str, Any]:
+    """One value for scripts, in names."""
+    return {
+        "place": value.place,
+        "version": value.version,
+        "made_at": stamp(value.created_at),
+        "fingerprint": value.fingerprint[:12],
+        "tried": value.tried,
+        "works": value.lives,
+    }
+
+
+def recovery_data(came: "Recovery") -> dict[str, Any]:
+    """What was done, for scripts."""
+    return {
+        "from": came.place,
+        "held_version": came.held,
+        "version": came.version,
+        "fingerprint": came.fingerprint[:12],
+        "tried": came.tried,
+        "copies": [
+            {"copy": f"{one.store}:{one.name}", "state": str(one.state), "error": one.error} for one in came.copies
+        ],
+    }

@@ -1,0 +1,78 @@
+"""``keyturn rename`` and ``keyturn forget``: for a secret that the catalogue names otherwise, or no more."""
+
+import sys
+from typing import Annotated, Final
+
+import typer
+
+from keyturn.cli.failures import BEHIND, end
+from keyturn.cli.options import CatalogueOption, JsonOption
+from keyturn.cli.output import note, table, write_json
+from keyturn.cli.surroundings import opened_keyturn
+
+COLUMNS: Final = ("what", "name", "state")
+
+Old = Annotated[str, typer.Argument(metavar="OLD", help="The name that the catalogue had, such as ml-training/db.")]
+New = Annotated[str, typer.Argument(metavar="NEW", help="The name that it has now.")]
+Path = Annotated[str, typer.Argument(metavar="PATH", help="The secret whose record is given up.")]
+EndPrevious = Annotated[
+    bool, typer.Option("--end-previous", help="End the old credential first, whoever uses it, where that can be done.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
+
+
+def rename(old: Old, new: New, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+    """Carry over a secret that has another name in the catalogue now.
+
+    Its versions in the hub, its rotations and its copies go with it, so that what is open goes on. Safe to run again.
+    """
+    from keyturn.cli.standing import copy_data
+    from keyturn.core.errors import TransientError
+
+    with opened_keyturn(catalogue) as keyturn:
+        from keyturn.rotation.rename import rename as carry_over
+
+        done = carry_over(keyturn, old, new)
+    copies = [copy_data(copy) for copy in done.copies]
+    if as_json:
+        write_json({"old": old, "new": new, "version": done.version, "copies": copies})
+    else:
+        rows: list[tuple[object, ...]] = [("secret", new, f"version {done.version}")]
+        table(COLUMNS, [*rows, *(("copy", f"{one.store}:{one.name}", one.state) for one in done.copies)])
+    note(f"{old} stays in the hub for whoever reads it still; remove it there once nobody does")
+    if behind := [f"{one.store}:{one.name} ({one.error or one.state})" for one in done.copies if not one.in_step]:
+        problem, hint = f"not in step: {', '.join(behind)}", "Mend the cause and run it again: it does the rest"
+        end(TransientError("rename", old, problem, hint), BEHIND)
+
+
+def forget(
+    path: Path,
+    end_previous: EndPrevious = False,
+    yes: Yes = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give up what the hub knows of a secret's rotations, and say what that leaves behind.
+
+    The secret itself and its copies stay as they are. On a terminal it asks; a script says --yes.
+    """
+    if not (yes or sys.stdin.isatty()):
+        raise typer.BadParameter("there is no terminal to ask on: give --yes")
+    with opened_keyturn(catalogue) as keyturn:
+        from keyturn.rotation.forget import forget as give_up
+        from keyturn.rotation.forget import remains
+
+        left = remains(keyturn, path)
+        if not yes:
+            note(f"{path}: {left}")
+            typer.confirm("Give it up?", abort=True, err=True)
+        done = give_up(keyturn, path, end_previous=end_previous)
+    if as_json:
+        write_json({"path": path, "left": done.left, "ended": done.ended, "why": done.why})
+    for line in (
+        f"{path} is given up" + (f", and left behind: {done.left}" if done.left else ""),
+        f"ended {done.ended}" if done.ended else "",
+        f"not ended: {done.why}" if done.why else "",
+    ):
+        if line:
+            note(line)

@@ -1,0 +1,291 @@
+"""``keyturn revoke``: end leaked credentials everywhere at once, replace them, and prove that it is over."""
+
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import copy_context
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from keyturn.cli.carry_on import Carried, Through, carry_on, resume_hint, show, tell_on_call
+from keyturn.cli.drill import drill as rehearse
+from keyturn.cli.failures import say
+from keyturn.cli.options import (
+    CatalogueOption,
+    JsonOption,
+    LocalOption,
+    ReportOption,
+    TimeoutOption,
+    WorkspaceOption,
+)
+from keyturn.cli.output import note, table, write_json
+from keyturn.cli.surroundings import opened_keyturn
+from keyturn.core.acting import acting
+from keyturn.core.errors import KeyturnError, TerminalError
+from keyturn.core.workspaces import DEFAULT
+from keyturn.revocation.incident import Mode, Step
+
+if TYPE_CHECKING:
+    from keyturn.revocation.incident import Incident
+    from keyturn.revocation.preview import Preview
+    from keyturn.revocation.selector import Selection, Selector
+    from keyturn.rotation.context import Keyturn
+
+TIMEOUT: Final = 600
+
+Paths = Annotated[
+    list[str] | None, typer.Argument(metavar="PATH", help="Secrets, or patterns such as 'ml-training/*' or '**'.")
+]
+Owner = Annotated[str, typer.Option("--owner", help="Only secrets of this owner.")]
+Classification = Annotated[str, typer.Option("--classification", help="Only secrets of this classification.")]
+Target = Annotated[str, typer.Option("--target", help="Only credentials of this target.")]
+Store = Annotated[str, typer.Option("--store", help="Only secrets with a copy in this store.")]
+LeasePrefix = Annotated[
+    str, typer.Option("--lease-prefix", help="The hub's leases below it, such as database/creds/ml-reader.")
+]
+Fingerprint = Annotated[str, typer.Option("--fingerprint", help="Only what has it; `keyturn whois` finds it.")]
+Reason = Annotated[str, typer.Option("--reason", help="What has happened: it stands in the report and the ledger.")]
+IncidentId = Annotated[str, typer.Option("--incident", metavar="ID", help="Its name; without one it is made.")]
+ModeOption = Annotated[
+    Mode, typer.Option("--mode", help="revoke-only: nothing new is made, and applications stay cut off.")
+]
+PreviewOption = Annotated[bool, typer.Option("--preview", help="Only show what would end and who is cut off.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask, and don't wait for the preview.")]
+Resume = Annotated[str, typer.Option("--resume", metavar="ID", help="Go on with an open incident.")]
+DrillOption = Annotated[
+    bool, typer.Option("--drill", help="Revoke a copy of one PATH in the local stack, and tell how long it takes.")
+]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody wants ended, and why."""
+
+    selector: "Selector"
+    mode: Mode
+    reason: str
+    incident: str
+    since: datetime
+
+
+def revoke(
+    paths: Paths = None,
+    owner: Owner = "",
+    classification: Classification = "",
+    target: Target = "",
+    store: Store = "",
+    lease_prefix: LeasePrefix = "",
+    fingerprint: Fingerprint = "",
+    reason: Reason = "",
+    incident: IncidentId = "",
+    mode: ModeOption = Mode.REPLACE,
+    preview: PreviewOption = False,
+    yes: YesOption = False,
+    resume: Resume = "",
+    drill: DrillOption = False,
+    local: LocalOption = False,
+    catalogue: CatalogueOption = None,
+    timeout: TimeoutOption = TIMEOUT,
+    as_json: JsonOption = False,
+    report: ReportOption = None,
+    workspace: WorkspaceOption = DEFAULT,
+) -> None:
+    """End leaked credentials everywhere, at once.
+
+    They are refused at their targets and their sessions end; then they are replaced, pushed and told, and every old
+    copy is removed; then all of it is proven. What is chosen must fit all that is given. On a terminal the preview
+    comes first, and a question; with --yes, or where one PATH is named in a script, it ends at once.
+    """
+    from keyturn.revocation.selector import Selector
+
+    since = datetime.now(UTC)
+    selector = Selector(tuple(paths or ()), owner, classification, target, store, lease_prefix, fingerprint)
+    asked = Asked(selector, mode, reason.strip(), incident.strip(), since)
+    if drill:
+        insist_on_a_drill(asked, resume, preview)
+        return rehearse(selector.paths[0], mode, asked.reason, catalogue, report, as_json=as_json)
+    insist_on_sense(asked, resume, preview=preview, asks=not (yes or may_go_unasked(selector)))
+    with opened_keyturn(catalogue, revoking=True) as keyturn:
+        if preview:
+            return show_preview(keyturn, asked, as_json)
+        through = Through(local, timeout, workspace)
+        carried = resumed(keyturn, resume, through) if resume else revoked(keyturn, asked, yes, through)
+        return show(keyturn, carried, report, as_json)
+
+
+def insist_on_sense(asked: Asked, resume: str, *, preview: bool, asks: bool) -> None:
+    """Wrong usage where what is asked for makes no sense, or would end much without anybody to be asked."""
+    from keyturn.revocation.selector import Selector
+
+    chooses = asked.selector != Selector()
+    if resume and (chooses or asked.reason or asked.incident or preview):
+        raise typer.BadParameter("--resume ID stands alone: the incident knows its secrets and its reason")
+    if resume or preview:
+        return
+    if not asked.reason:
+        raise typer.BadParameter("say with --reason what has happened: it stands in the report and in the ledger")
+    if asks and not sys.stdin.isatty():
+        raise typer.BadParameter("there is no terminal to ask on: give --yes, or name one secret alone")
+
+
+def insist_on_a_drill(asked: Asked, resume: str, preview: bool) -> None:
+    """Wrong usage unless one secret is named, for an incident of its own."""
+    if not may_go_unasked(asked.selector) or resume or preview or asked.incident:
+        raise typer.BadParameter("--drill is for one PATH, which it leaves alone: nothing else can be chosen with it")
+
+
+def may_go_unasked(selector: "Selector") -> bool:
+    """Whether one secret is named and nothing else: a script means what it says."""
+    from keyturn.revocation.selector import Selector
+
+    return len(selector.paths) == 1 and "*" not in selector.paths[0] and selector == Selector(paths=selector.paths)
+
+
+def show_preview(keyturn: "Keyturn", asked: Asked, as_json: bool) -> None:
+    """What would happen; nothing does."""
+    from keyturn.cli.incident_tables import preview_data
+    from keyturn.revocation.preview import preview
+    from keyturn.revocation.selector import select
+
+    seen = preview(keyturn, select(keyturn, asked.selector), asked.mode)
+    if as_json:
+        return write_json(preview_data(seen))
+    return tell_preview(seen, "this would end; nothing was changed")
+
+
+def tell_preview(seen: "Preview", said: str) -> None:
+    """The blast radius, for people."""
+    from keyturn.cli.incident_tables import PREVIEW_COLUMNS, preview_rows, preview_summary
+
+    table(PREVIEW_COLUMNS, preview_rows(seen), whole=("what",))
+    note(f"{preview_summary(seen)}: {said}")
+
+
+# --- revoking
+
+
+def revoked(keyturn: "Keyturn", asked: Asked, yes: bool, through: Through) -> Carried:
+    """Ask where somebody is there to answer, cut, and see it through."""
+    from keyturn.revocation.incident_store import new_id
+    from keyturn.revocation.resume import chosen
+    from keyturn.revocation.run import begin, bring_back
+
+    incident = asked.incident or new_id(asked.since)
+    selection, triggered_at = chosen(keyturn, incident, asked.selector), asked.since
+    answered = not yes and sys.stdin.isatty()
+    if answered:
+        confirm(keyturn, selection, asked.mode)
+        triggered_at = datetime.now(UTC)
+    who = acting.get()
+    with goes_on_later(incident):
+        opened = begin(
+            keyturn,
+            selection,
+            incident=incident,
+            reason=asked.reason,
+            mode=asked.mode,
+            selector=asked.selector.words,
+            triggered_at=triggered_at,
+            actor=who.actor if who else "",
+        )
+        tell_cut(keyturn, opened)
+        bring_back(keyturn, opened)
+        tell_back(keyturn, opened)
+        beforehand = nullcontext() if answered else told_beside(keyturn, selection, asked.mode)
+        with beforehand, beside(lambda: tell_on_call(keyturn, opened.id)):
+            carried = carry_on(keyturn, opened.id, through)
+    tell_on_call(keyturn, opened.id)
+    return carried
+
+
+def resumed(keyturn: "Keyturn", incident: str, through: Through) -> Carried:
+    """Go on with an open incident; a closed one is only shown. Raises NotFound."""
+    from keyturn.revocation.incident_store import standing
+
+    known = standing(keyturn, incident)
+    if not known.open:
+        note(f"{incident} is closed: nothing is left to do")
+        tell_on_call(keyturn, incident)
+        return Carried(known)
+    with goes_on_later(incident):
+        carried = carry_on(keyturn, incident, through)
+    tell_on_call(keyturn, incident)
+    return carried
+
+
+def confirm(keyturn: "Keyturn", selection: "Selection", mode: Mode) -> None:
+    """Show what would end, and ask. Ends with 1 where the answer is no."""
+    from keyturn.revocation.preview import preview
+
+    tell_preview(preview(keyturn, selection, mode), "this ends now, and whoever uses it is cut off")
+    typer.confirm("Revoke?", abort=True, err=True)
+
+
+def tell_cut(keyturn: "Keyturn", incident: "Incident") -> None:
+    """Say at once what is over, and what is not."""
+    from keyturn.revocation.incident_store import standing
+
+    for one in standing(keyturn, incident.id).secrets:
+        if Step.CUT not in one.done:
+            note(f"NOT ENDED YET {one.path}: {'; '.join(one.left) or 'nothing was done'}")
+        elif seen := one.refused_at or one.cut_at:
+            what = "its target refuses it" if one.refused_at else "ended"
+            sessions = f"; sessions ended: {one.sessions}" if one.sessions else ""
+            note(f"{one.path}: {what} after {(seen - incident.triggered_at).total_seconds():.2f} s{sessions}")
+
+
+def tell_back(keyturn: "Keyturn", incident: "Incident") -> None:
+    """Say what has taken its place, and who has it by now."""
+    from keyturn.revocation.incident_store import standing
+
+    for one in standing(keyturn, incident.id).secrets:
+        for step in (Step.PUSH, Step.NOTIFY):
+            if said := [left.removeprefix(f"{step}: ") for left in one.left if left.startswith(f"{step}: ")]:
+                note(f"{one.path}: {step}: {'; '.join(said)}")
+        if Step.REPLACE in one.done:
+            taken = (keyturn.clock() - incident.triggered_at).total_seconds()
+            note(f"{one.path}: version {one.version} is in force, pushed and told after {taken:.2f} s")
+
+
+@contextmanager
+def beside(work: Callable[[], None]) -> Iterator[None]:
+    """Do this while the rest goes on, and wait for it at the end."""
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(copy_context().run, work)
+        yield
+        working.result()
+
+
+def told_beside(keyturn: "Keyturn", selection: "Selection", mode: Mode) -> AbstractContextManager[None]:
+    """Tell what the preview would have shown, while the rest goes on."""
+
+    def tell() -> None:
+        from keyturn.cli.incident_tables import preview_rows, preview_summary
+        from keyturn.revocation.preview import preview
+
+        try:
+            seen = preview(keyturn, selection, mode)
+        except KeyturnError as error:
+            return say(error)
+        lines = [f"  {path:<28} {what:<10} {said}".rstrip() for path, what, said in preview_rows(seen)]
+        return note("\n".join([f"what this is about: {preview_summary(seen)}", *lines]))
+
+    return beside(tell)
+
+
+@contextmanager
+def goes_on_later(incident: str) -> Iterator[None]:
+    """Whatever stops this command, an incident that was opened stays so: say how it goes on.
+
+    What was refused for good, such as a login that lacks a right, has opened none.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, TerminalError):
+            note(resume_hint(incident))
+        raise

@@ -1,0 +1,317 @@
+"""``keyturn rotate``, ``sync`` and ``retire``: through Prefect, or in this process with --local."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from keyturn.cli.failures import BEHIND, HELD, end
+from keyturn.cli.options import (
+    CatalogueOption,
+    DeepOption,
+    JsonOption,
+    LocalOption,
+    OptionalPath,
+    OptionalPattern,
+    PathArgument,
+    TimeoutOption,
+    WorkspaceOption,
+)
+from keyturn.cli.output import note, table, write_json
+from keyturn.cli.surroundings import load_catalogue, opened_keyturn, stack_in_use
+from keyturn.core.workspaces import DEFAULT, Workspace
+
+if TYPE_CHECKING:
+    from keyturn.catalogue import Secret
+    from keyturn.cli.reports import Copies, Retirements
+    from keyturn.cli.watch import Run
+    from keyturn.core.policy import Trigger
+    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.retire import Waive
+    from keyturn.rotation.run import Outcome
+
+TIMEOUT: Final = 600
+SIDE_BY_SIDE: Final = 8
+
+NowOption = Annotated[
+    bool,
+    typer.Option("--now", "--force", help="Rotate now, due or not. What is in use still holds it, and is named."),
+]
+EndPreviousOption = Annotated[
+    bool,
+    typer.Option("--end-previous", help="With --now: end the credential before the last rotation, whoever uses it."),
+]
+FromOption = Annotated[
+    int | None,
+    typer.Option("--from", metavar="VERSION", help="Where CURRENT is deleted: rotate over this version's fields."),
+]
+ChangeAccountOption = Annotated[
+    bool,
+    typer.Option("--change-account", help="With --now: away from an account that the catalogue names no more."),
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask before a credential ends that somebody may use.")]
+CompromisedOption = Annotated[
+    bool, typer.Option("--compromised", help="Others may know it: like --now, and what is old ends without a grace.")
+]
+EarlyOption = Annotated[bool, typer.Option("--early", help="Waive the grace; copies and consumers are still asked.")]
+WaiveOption = Annotated[bool, typer.Option("--force", help="Waive everything, for one PATH; the history says so.")]
+
+
+def rotate(
+    path: PathArgument,
+    now: NowOption = False,
+    compromised: CompromisedOption = False,
+    end_previous: EndPreviousOption = False,
+    ground: FromOption = None,
+    change_account: ChangeAccountOption = False,
+    yes: YesOption = False,
+    local: LocalOption = False,
+    catalogue: CatalogueOption = None,
+    timeout: TimeoutOption = TIMEOUT,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = DEFAULT,
+) -> None:
+    """Replace one secret everywhere.
+
+    Then every copy is pushed and every consumer is told. Safe to run again: it goes on where it was. The credential
+    before the last rotation is not ended while somebody may need it: then nothing is done, and what holds it is named.
+    Nor is anything made over a CURRENT that was deleted: --from says which version's fields are right.
+    """
+    asked = trigger(now or (ground is not None and not compromised), compromised, end_previous or change_account)
+    if end_previous and not yes:
+        confirm_end(path, catalogue)
+    given: dict[str, Any] = {"path": path, "trigger": asked}
+    given |= {"end_previous": end_previous, "ground": ground, "change_account": change_account}
+    if local:
+        return show_outcome(rotate_here(given, catalogue), None, as_json)
+    run = run_through_prefect("rotate-secret", given, catalogue, timeout, workspace)
+
+    from keyturn.cli.reports import outcome_of
+
+    if not run.completed and not run.rows and (run.did("promote") or run.did("conclude")):
+        end(run.error("rotate", path), BEHIND)
+    return show_outcome(outcome_of(path, run), run, as_json)
+
+
+def trigger(now: bool, compromised: bool, end_previous: bool = False) -> "Trigger":
+    """What asks for the rotation. Wrong usage where both are given, or something is to end and nothing to begin."""
+    from keyturn.core.policy import Trigger
+
+    if now and compromised:
+        raise typer.BadParameter("give --now or --compromised, not both")
+    if end_previous and not now:
+        raise typer.BadParameter("--end-previous and --change-account go with --now")
+    return Trigger.COMPROMISE if compromised else Trigger.FORCE if now else Trigger.SCHEDULE
+
+
+def confirm_end(path: str, catalogue: Path | None) -> None:
+    """Show whom ending the credential before CURRENT would cut off, and ask. Ends with 1 where the answer is no."""
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("there is no terminal to ask on: give --yes")
+    with opened_keyturn(catalogue) as keyturn:
+        from keyturn.rotation.retire import on_it
+
+        waiting = on_it(keyturn, keyturn.secret(path).path)
+    if waiting is None:
+        return note("no old credential waits for its end: nobody is cut off")
+    note(f"this ends the credential before version {waiting.version} ({waiting.names or 'without a name'})")
+    for line in waiting.held_by or (waiting.left or "nothing shows that anybody needs it",):
+        note(f"  {line}")
+    typer.confirm("End it?", abort=True, err=True)
+    return None
+
+
+def rotate_here(given: "dict[str, Any]", catalogue: Path | None) -> "Outcome":
+    """The whole protocol in this process."""
+    with opened_keyturn(catalogue) as keyturn:
+        from keyturn.rotation import run
+
+        here()
+        insist_on_strategy(keyturn.secret(given["path"]))
+        return run.rotate(keyturn, **given)
+
+
+def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
+    """The result, and the exit code that belongs to it."""
+    from keyturn.cli import reports
+    from keyturn.core.errors import Locked
+    from keyturn.rotation.run import State, unsettled
+
+    if as_json:
+        write_json(reports.outcome_data(outcome, run))
+    else:
+        table(reports.ROTATION_COLUMNS, reports.outcome_rows(outcome))
+    for line in filter(None, (outcome.message, outcome.previous)):
+        note(line)
+    if outcome.state is State.HELD:
+        end(Locked("rotate", outcome.path, "another run holds it", "See `keyturn status`; that run goes on"), HELD)
+    if error := unsettled(outcome):
+        end(error, BEHIND)
+
+
+def sync(
+    path: OptionalPattern = None,
+    deep: DeepOption = False,
+    local: LocalOption = False,
+    catalogue: CatalogueOption = None,
+    timeout: TimeoutOption = TIMEOUT,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = DEFAULT,
+) -> None:
+    """Bring every copy to what the hub holds.
+
+    What is in step is left alone. `keyturn plan` shows beforehand what this does.
+    """
+    from keyturn.cli.reports import COPY_COLUMNS, Copies
+
+    if local:
+        report = sync_here(path, deep, catalogue)
+    else:
+        given = {"path": path, "deep": deep}
+        report = Copies.of(run_through_prefect("sync", given, catalogue, timeout, workspace))
+    show_report(report, COPY_COLUMNS, as_json, report.summary() or "there is no copy to bring in step")
+
+
+def sync_here(path: str | None, deep: bool, catalogue: Path | None) -> "Copies":
+    """Every copy, or those of the secrets that fit, from this process."""
+    with opened_keyturn(catalogue) as keyturn:
+        from keyturn.cli.progress import carried_out, told_of
+        from keyturn.cli.reports import Copies
+        from keyturn.sync.plan import plan
+
+        here()
+        planned = plan(keyturn, [path] if path else [], deep=deep, unseen=True)
+        for remark in planned.remarks:
+            note(remark)
+        results = carried_out(keyturn, planned)
+        return Copies.after(planned, results, told_of(keyturn, planned, results))
+
+
+def retire(
+    path: OptionalPath = None,
+    early: EarlyOption = False,
+    force: WaiveOption = False,
+    yes: YesOption = False,
+    local: LocalOption = False,
+    catalogue: CatalogueOption = None,
+    timeout: TimeoutOption = TIMEOUT,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = DEFAULT,
+) -> None:
+    """End old credentials that nobody needs.
+
+    Those whose grace is over, whose copies are in step and whose consumers are told; the rest is kept, and
+    what holds it is shown. --force names whom it cuts off, and asks where there is a terminal.
+    """
+    from keyturn.cli.reports import RETIREMENT_COLUMNS, Retirements
+
+    waive = waived(path, early, force)
+    if path and force and not yes and sys.stdin.isatty():
+        confirm_end(path, catalogue)
+    if local:
+        report = retire_here(path, waive, catalogue)
+    else:
+        given = {"path": path, "waive": waive}
+        report = Retirements.of(run_through_prefect("retire", given, catalogue, timeout, workspace))
+    show_report(report, RETIREMENT_COLUMNS, as_json, "there is no old credential to retire")
+
+
+def waived(path: str | None, early: bool, force: bool) -> "Waive":
+    """What the person waives. Wrong usage where both are asked for, or everything of every secret."""
+    from keyturn.rotation.retire import Waive
+
+    if early and force:
+        raise typer.BadParameter("give --early or --force, not both")
+    if force and path is None:
+        raise typer.BadParameter("--force waives everything: name the one secret that it is meant for")
+    return Waive.EVERYTHING if force else Waive.GRACE if early else Waive.NOTHING
+
+
+def retire_here(path: str | None, waive: "Waive", catalogue: Path | None) -> "Retirements":
+    """Every old credential, or that of one secret, from this process."""
+
+    from keyturn.cli.reports import Old, Retirements
+    from keyturn.core.errors import KeyturnError
+    from keyturn.rotation.context import side_by_side
+    from keyturn.rotation.records import load
+    from keyturn.rotation.retire import retire
+
+    def one(secret: str) -> Old | None:
+        try:
+            return Old.of(secret, retire(keyturn, secret, waive)) if load(keyturn, secret).retiring else None
+        except KeyturnError as error:
+            return Old.of(secret, error)
+
+    with opened_keyturn(catalogue) as keyturn:
+        paths = ready(keyturn, path)
+        return Retirements(tuple(old for old in side_by_side(one, paths, SIDE_BY_SIDE) if old))
+
+
+def show_report(report: "Copies | Retirements", columns: tuple[str, ...], as_json: bool, none: str) -> None:
+    """The result, and the exit code that belongs to it."""
+    rows = list(report.rows())
+    if as_json:
+        write_json(report.to_data())
+    elif rows:
+        table(columns, rows)
+    else:
+        note(none)
+    for line in report.details():
+        note(line)
+    if failure := report.failure():
+        end(*failure)
+
+
+def ready(keyturn: "Keyturn", path: str | None) -> list[str]:
+    """The one secret asked for, or every one of the catalogue. Raises NotFound with the one likely meant.
+
+    A hub that can't be reached is told here once, and not again for each secret.
+    """
+    paths = [keyturn.secret(path).path] if path else sorted(keyturn.catalogue.secrets)
+    here()
+    keyturn.hub.fingerprint_key()
+    return paths
+
+
+def run_through_prefect(
+    flow: str, parameters: dict[str, Any], catalogue: Path | None, timeout: float, workspace: str
+) -> "Run":
+    """Run a flow's deployment and wait for it. Raises NotFound for a path that the catalogue here does not declare."""
+    stack_in_use()
+    if path := parameters["path"]:
+        insist_on_declared(path, catalogue, rotates="trigger" in parameters)
+
+    from keyturn.cli.watch import run_deployment
+
+    return run_deployment(flow, parameters, timeout, Workspace(workspace))
+
+
+def insist_on_declared(path: str, catalogue: Path | None, *, rotates: bool) -> None:
+    """Tell a wrong path at once; where no catalogue can be read here, the worker's own tells it later.
+
+    So it does of a pattern, which may fit secrets that only the hub knows.
+    """
+    from keyturn.core.errors import Invalid
+
+    try:
+        declared = load_catalogue(catalogue)
+    except Invalid:
+        return
+    if rotates:
+        insist_on_strategy(declared.secret(path))
+    elif "*" not in path and not declared.destinations(path):
+        declared.secret(path)
+
+
+def insist_on_strategy(secret: "Secret") -> None:
+    """Raises UnsupportedOperation for a secret that a person replaces: before anything is written down about it."""
+    from keyturn.strategies.manual import ManualSettings, refusal
+
+    if isinstance(secret.rotation, ManualSettings):
+        raise refusal(secret.path)
+
+
+def here() -> None:
+    """Say that no Prefect server has a part in this."""
+    note("running in this process, without Prefect")

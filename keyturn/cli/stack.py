@@ -1,0 +1,239 @@
+"""``keyturn up``, ``down``, ``status`` and ``env``: the local stack, and where every secret stands."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from keyturn.cli.failures import about
+from keyturn.cli.options import CatalogueOption, FailureUrlOption, JsonOption
+from keyturn.cli.output import note, table, when, write, write_json
+from keyturn.cli.surroundings import (
+    home_directory,
+    known_stack,
+    leading_elsewhere,
+    opened_keyturn,
+    settle_catalogue,
+    stack_environment,
+)
+from keyturn.core.errors import KeyturnError
+
+if TYPE_CHECKING:
+    from deployments.local import stack as local
+    from deployments.local.home import Stack
+    from keyturn.cli.places import Place
+    from keyturn.cli.standing import Standing
+    from keyturn.rotation.undeclared import Undeclared
+
+SHOWN: Final = 20
+"""So many copies of secrets that the catalogue does not name are shown to people."""
+
+SERVICE_COLUMNS: Final = ("service", "state", "address", "pid")
+
+
+def up(catalogue: CatalogueOption = None, failure_url: FailureUrlOption = None, as_json: JsonOption = False) -> None:
+    """Start the local stack, all of it on loopback.
+
+    A hub, a database, three clouds, a cluster, Prefect and two applications. It lies in KEYTURN_HOME, .keyturn by
+    default. What runs already is left alone. Where anything fails, what this command started is stopped.
+    """
+    from deployments.local import stack as local
+
+    home = home_directory()
+    settle_catalogue(catalogue)
+    if failure_url:
+        os.environ["KEYTURN_FAILURE_URL"] = failure_url
+    with about(home):
+        stack = local.up(home, prepare, note)
+    services = local.status(home)
+    if as_json:
+        write_json({"stack": stack_data(stack, services)})
+    else:
+        table(SERVICE_COLUMNS, map(service_row, services))
+        note(f"Prefect UI: {stack.url('prefect-server')}")
+        note("next: keyturn status, keyturn rotate ml-training/database --now")
+
+
+def prepare(stack: "Stack") -> None:
+    """Fill the hub, the database and the clouds, and register with Prefect."""
+    from deployments.local.prepare import prepare_stack
+
+    note("filling the hub, the database and the clouds, and registering with Prefect")
+    prepare_stack(stack)
+
+
+def down(
+    delete: Annotated[bool, typer.Option("--delete", help="Then delete everything that it holds, for good.")] = False,
+) -> None:
+    """Stop the local stack.
+
+    What it holds stays, and is there again after `keyturn up`.
+    """
+    from deployments.local import stack as local
+
+    home = home_directory()
+    with about(home):
+        (local.remove if delete else local.down)(home, note)
+
+
+def status(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+    """Show the services, and where every secret stands.
+
+    Each secret with its version and age, when it is due, its copies (since when they fail) and its consumers.
+    """
+    stack = known_stack()
+    services = services_of(stack) if stack else []
+    stopped = stack is not None and not any(s.running for s in services if s.name == "openbao")
+    if stopped and not os.environ.get("VAULT_ADDR"):
+        note("the local stack's hub does not run, so its secrets are not shown; start it with `keyturn up`")
+        return show(stack, services, Told(), as_json)
+    return show_secrets(stack, services, catalogue, as_json)
+
+
+def services_of(stack: "Stack") -> list["local.ServiceStatus"]:
+    """How the services of the local stack are."""
+    from deployments.local.stack import status
+
+    return status(stack.home)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the hub tells. ``others`` are copies that are not in sync, of secrets that the catalogue does not name."""
+
+    secrets: list["Standing"] = field(default_factory=list)
+    others: list["Place"] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    undeclared: list["Undeclared"] = field(default_factory=list)
+    """Secrets that the catalogue declares no more, and of which something is open."""
+    remarks: tuple[str, ...] = ()
+
+
+def show_secrets(
+    stack: "Stack | None", services: list["local.ServiceStatus"], catalogue: Path | None, as_json: bool
+) -> None:
+    """The services, and the secrets; the services are shown even where the hub can't be asked."""
+    from keyturn.cli import places
+    from keyturn.cli.standing import standings
+    from keyturn.rotation.undeclared import left_open
+
+    try:
+        with opened_keyturn(catalogue) as keyturn:
+            secrets, copies = standings(keyturn, places.look)
+            undeclared = left_open(keyturn)
+    except KeyturnError:
+        if services:
+            show(stack, services, Told(), as_json)
+        raise
+    others = copies.beside(secret.path for secret in secrets)
+    known = Told(secrets, others, dict(copies.counts), undeclared, copies.remarks)
+    return show(stack, services, known, as_json)
+
+
+def show(stack: "Stack | None", services: list["local.ServiceStatus"], told: Told, as_json: bool) -> None:
+    """Both tables, or one JSON object."""
+    if as_json:
+        return write_json(
+            {
+                "stack": stack_data(stack, services) if stack else None,
+                "hub": os.environ.get("VAULT_ADDR"),
+                "secrets": [secret.to_data() for secret in told.secrets],
+                "others": [{"secret": place.item.path, **place.to_data()} for place in told.others],
+                "copies": told.counts,
+                "logins": login_counts(told.secrets),
+                "undeclared": [{"path": one.path, "left": one.message} for one in told.undeclared],
+                "remarks": list(told.remarks),
+            }
+        )
+    if services:
+        table(SERVICE_COLUMNS, map(service_row, services))
+    if services and told.secrets:
+        write("")
+    if told.secrets:
+        show_standings(told)
+    return None
+
+
+def login_counts(secrets: Sequence["Standing"]) -> dict[str, int]:
+    """How many secrets' CURRENT came to what when it was last tried: numbers for a monitor."""
+    from keyturn.rotation.logins import summary
+
+    return summary([secret.login for secret in secrets if secret.rotated_at and not secret.ended_by])
+
+
+def show_standings(told: Told) -> None:
+    """The secrets' table; what is wrong with copies stands on stderr, as it is long."""
+    from keyturn.cli.standing import COLUMNS
+
+    table(COLUMNS, (secret.row() for secret in told.secrets))
+    listed = [(secret.path, copy) for secret in told.secrets for copy in secret.copies if copy.error]
+    for path, copy in listed + [(other.item.path, other) for other in told.others[:SHOWN]]:
+        since = f" (since {when(copy.since)} UTC)" if copy.since else ""
+        note(f"{copy.item.label} of {path}: {copy.error or copy.state}{since}")
+    note_silent(told.secrets)
+    if len(told.others) > SHOWN:
+        note(f"and {len(told.others) - SHOWN} more copies of secrets that only patterns push: see `keyturn plan`")
+    note_undeclared(told.undeclared)
+    for remark in told.remarks:
+        note(remark)
+    if told.counts:
+        note(f"copies: {', '.join(f'{count} {action}' for action, count in told.counts.items())}")
+
+
+def note_silent(secrets: Sequence["Standing"]) -> None:
+    """Why consumers have not heard of what somebody wrote, on stderr."""
+    listed = [(secret.path, one) for secret in secrets for one in secret.consumers if one.silence]
+    for path, one in listed[:SHOWN]:
+        since = f" (since {when(one.since)} UTC)" if one.since else ""
+        note(f"{one.consumer} of {path}: {one.silence.error if one.silence else ''}{since}")
+    if len(listed) > SHOWN:
+        note(f"and {len(listed) - SHOWN} more consumers")
+
+
+def note_undeclared(undeclared: Sequence["Undeclared"]) -> None:
+    """What is open of secrets that the catalogue declares no more, on stderr."""
+    for one in undeclared[:SHOWN]:
+        note(f"NOT DECLARED {one.path}: {one.message}")
+    if len(undeclared) > SHOWN:
+        note(f"and {len(undeclared) - SHOWN} more that nothing declares")
+
+
+def service_row(service: "local.ServiceStatus") -> tuple[str, str, str, str]:
+    """One service for people."""
+    return service.name, "running" if service.running else "stopped", service.address or "-", str(service.pid or "-")
+
+
+def stack_data(stack: "Stack", services: list["local.ServiceStatus"]) -> dict[str, Any]:
+    """The stack as JSON has it."""
+    listed = [
+        {
+            "name": service.name,
+            "running": service.running,
+            "address": service.address,
+            "pid": service.pid,
+            "log": str(service.log),
+        }
+        for service in services
+    ]
+    return {"home": str(stack.home), "services": listed}
+
+
+def env(as_json: JsonOption = False) -> None:
+    """Print the local stack's environment for a shell.
+
+    Use it so: eval "$(keyturn env)". It is for the local stack alone: the client secret in it opens nothing
+    but the stack's own Azure emulator. Variables that lead to another hub or cloud are unset.
+    """
+    from deployments.local.home import opened
+
+    stack = opened(home_directory())
+    given = stack_environment(stack)
+    unset = [name for name in leading_elsewhere() if name not in given]
+    if as_json:
+        return write_json({"export": given, "unset": unset})
+    lines = [f"unset {name}" for name in unset]
+    return write("\n".join(lines + [f"export {name}={shlex.quote(value)}" for name, value in sorted(given.items())]))

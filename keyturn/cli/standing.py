@@ -1,0 +1,195 @@
+"""Where every secret stands: its version and age, when it is due, its copies and its consumers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from keyturn.cli.hearing import Hearing, Hearings
+from keyturn.cli.logins import login_data, login_lines
+from keyturn.cli.output import span, stamp, when
+from keyturn.cli.places import Place, Places
+from keyturn.core.errors import KeyturnError
+from keyturn.core.fingerprint import shown
+from keyturn.core.policy import Outlook, Reason, Trigger, due, due_at, outlook
+from keyturn.core.record import OPEN, Rotation, Stage
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.decide import facts, look_up
+from keyturn.rotation.grace import by_this_clock, grace_over
+from keyturn.rotation.logins import LoginCheck, current_check, load_checks
+from keyturn.rotation.missing import missing
+from keyturn.rotation.quiet import Listing, acknowledged, listed
+from keyturn.rotation.sync import Pushed
+
+T = TypeVar("T")
+
+SIDE_BY_SIDE: Final = 8
+
+COLUMNS: Final = ("secret", "state", "copies", "consumers")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One secret, in names only. ``error`` is empty unless the hub refused to tell."""
+
+    path: str
+    now: datetime
+    version: int = 0
+    rotated_at: datetime | None = None
+    due_at: datetime | None = None
+    reason: Reason | None = None
+    outlook: Outlook | None = None
+    rotation: Rotation | None = None
+    ended_by: str = ""
+    """The incident that has ended its credential, until a new one is in force."""
+    grace_over: datetime | None = None
+    copies: tuple[Place, ...] = ()
+    consumers: tuple[Hearing, ...] = ()
+    login: LoginCheck | None = None
+    """What came of the last try whether CURRENT logs in; None where it was not tried yet."""
+    error: str = ""
+    missing: str = ""
+    """What has become of CURRENT, where it was there and can't be read: a person has to bring it back."""
+
+    @property
+    def occupied(self) -> bool:
+        """Whether a rotation or a revocation is at it: then a login that was refused before tells nothing."""
+        return bool(self.ended_by) or (self.rotation is not None and self.rotation.stage in OPEN)
+
+    def row(self) -> tuple[str, str, str, str]:
+        """For people."""
+        copies = "\n".join(line for copy in self.copies for line in copy.lines())
+        consumers = "\n".join(line for one in self.consumers for line in one.lines())
+        return self.path, "\n".join(self.lines()), copies or "-", consumers or "-"
+
+    def lines(self) -> list[str]:
+        """The secret's state in words."""
+        if self.error:
+            return [f"unknown: {self.error}"]
+        if self.missing:
+            return [f"MISSING: {self.missing}", *([self.unfinished(self.rotation)] if self.rotation else [])]
+        if self.ended_by:
+            return [f"ended by incident {self.ended_by}"]
+        if self.rotated_at is None:
+            return ["no version yet", self.due()]
+        lines = [f"version {self.version}", f"{span(self.now - self.rotated_at)} old", self.due()]
+        lines += login_lines(self.login)
+        return lines + ([self.unfinished(self.rotation)] if self.rotation else [])
+
+    def due(self) -> str:
+        """When it is replaced next; `keyturn due` says why."""
+        late = "late, " if self.outlook and self.outlook.alarm else ""
+        if self.reason:
+            return f"{late}due now"
+        if self.outlook is None or self.outlook.at is None:
+            return "never due"
+        held = ", held" if self.outlook.held_by else ""
+        return f"{late}due in {span(self.outlook.at - self.now)}{held}"
+
+    def unfinished(self, rotation: Rotation) -> str:
+        """What is left of the last rotation."""
+        if rotation.stage is Stage.RETIRING:
+            return "old credential is being ended"
+        if rotation.stage is not Stage.PROMOTED:
+            return f"{rotation.stage} since {when(rotation.opened_at)}"
+        if self.grace_over and self.grace_over > self.now:
+            return f"old credential ends in {span(self.grace_over - self.now)}"
+        return "old credential is to be retired"
+
+    def to_data(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "path": self.path,
+            "version": self.version,
+            "rotated_at": stamp(self.rotated_at),
+            "age_seconds": int((self.now - self.rotated_at).total_seconds()) if self.rotated_at else None,
+            "due_at": stamp(self.due_at),
+            "due": self.reason.code if self.reason else None,
+            "rotation": rotation_data(self.rotation) if self.rotation else None,
+            "ended_by": self.ended_by,
+            "destinations": [copy.to_data() for copy in self.copies],
+            "consumers": [one.to_data() for one in self.consumers],
+            "login": login_data(self.login, self.now),
+            "error": self.error,
+            "missing": self.missing,
+        }
+
+
+def standings(keyturn: Keyturn, places: Callable[[Keyturn], Places]) -> tuple[list[Standing], Places]:
+    """Every secret of the catalogue, looked at side by side, and every copy. Raises where no secret could be told."""
+    hearings = Hearings.load(keyturn)
+    with listed(keyturn, len(keyturn.catalogue.secrets)) as listing:
+        found = of_each(sorted(keyturn.catalogue.secrets), lambda path: standing(keyturn, path, listing, hearings))
+    now, copies, logins = keyturn.clock(), places(keyturn), load_checks(keyturn, found)
+    told = [
+        Standing(path, now, error=str(one)) if isinstance(one, KeyturnError) else one for path, one in found.items()
+    ]
+    told = [one if one.occupied else replace(one, login=current_check(logins, one.path, one.version)) for one in told]
+    return [replace(one, copies=copies.of.get(one.path, ()) if one.rotated_at else ()) for one in told], copies
+
+
+def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | KeyturnError]:
+    """What ``look`` tells of each secret, or why it can't. Raises the first error where none could be told."""
+
+    def attempt(path: str) -> T | KeyturnError:
+        try:
+            return look(path)
+        except KeyturnError as error:
+            return error
+
+    found = side_by_side(attempt, paths, SIDE_BY_SIDE)
+    errors = [one for one in found if isinstance(one, KeyturnError)]
+    if errors and len(errors) == len(found):
+        raise errors[0]
+    return dict(zip(paths, found, strict=True))
+
+
+def standing(keyturn: Keyturn, path: str, listing: Listing | None, hearings: Hearings) -> Standing:
+    """One secret without its copies, told without reading its value."""
+    stands = look_up(keyturn, path, listing)
+    record, known = stands.record, facts(keyturn, path, Trigger.SCHEDULE, stands)
+    heard = listing.acknowledged(path, record) if listing else acknowledged(record)
+    over = grace_over(keyturn, path, record.retiring) if record.retiring else None
+    return Standing(
+        path,
+        known.now,
+        stands.version,
+        known.rotated_at,
+        due_at(known),
+        due(known),
+        outlook(known),
+        record.rotation,
+        record.frozen,
+        by_this_clock(keyturn, over) if over else None,
+        consumers=hearings.of(keyturn, path, stands.info, record, heard),
+        missing=missing(stands.info, record),
+    )
+
+
+def rotation_data(rotation: Rotation) -> dict[str, Any]:
+    """One rotation as JSON has it."""
+    return {
+        "sequence": rotation.sequence,
+        "state": str(rotation.stage),
+        "version": rotation.version,
+        "reason": rotation.reason,
+        "strategy": rotation.strategy,
+        "fingerprint": shown(rotation.fingerprint),
+        "opened_at": stamp(rotation.opened_at),
+        "promoted_at": stamp(rotation.promoted_at),
+        "closed_at": stamp(rotation.closed_at),
+        "acknowledged": list(rotation.acknowledged),
+        "note": rotation.note,
+    }
+
+
+def copy_data(copy: Pushed) -> dict[str, Any]:
+    """One destination as JSON has it."""
+    return {
+        "store": copy.store,
+        "name": copy.name,
+        "state": str(copy.state),
+        "version": copy.version or None,
+        "fingerprint": shown(copy.fingerprint),
+        "error": copy.error,
+    }

@@ -1,0 +1,146 @@
+"""Which hub, catalogue and Prefect server a command works with: the environment's, or the local stack's."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from keyturn.cli.options import CATALOGUE_VARIABLE
+from keyturn.cli.output import note
+from keyturn.core.errors import Invalid, Unavailable
+
+if TYPE_CHECKING:
+    from deployments.local.home import Stack
+    from keyturn.catalogue import Catalogue
+    from keyturn.core.ledger import Entry, Ledger
+    from keyturn.rotation.context import Keyturn
+
+HOME_VARIABLE: Final = "KEYTURN_HOME"
+DEFAULT_HOME: Final = ".keyturn"
+DEFAULT_CATALOGUE: Final = Path("deployments/catalogue")
+
+
+def stack_in_use(*, revoking: bool = False) -> "Stack | None":
+    """The local stack, its environment set, where it runs and VAULT_ADDR leads nowhere else. Says so.
+
+    Its worker's login to the hub is used, or the revoker's, which may do more.
+    """
+    if os.environ.get("VAULT_ADDR"):
+        return None
+    stack = known_stack()
+    if stack is None or stack.hub.process.pid is None:
+        return None
+    adopt(stack, revoking=revoking)
+    note(f"using the local stack in {stack.home}: hub {stack.hub.address}")
+    return stack
+
+
+def home_directory() -> Path:
+    """KEYTURN_HOME, or ``.keyturn`` in the current directory."""
+    return Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).absolute()
+
+
+def known_stack() -> "Stack | None":
+    """The local stack, running or not; None where there is none."""
+    home = home_directory()
+    if not (home / "stack.json").exists():
+        return None
+    from deployments.local.home import opened
+
+    return opened(home)
+
+
+def adopt(stack: "Stack", *, revoking: bool = False) -> None:
+    """Set the stack's environment in this process, and drop what would lead to somebody's real hub or cloud."""
+    given = stack_environment(stack, revoking=revoking)
+    for name in leading_elsewhere():
+        del os.environ[name]
+    os.environ.update(given)
+
+
+def stack_environment(stack: "Stack", *, revoking: bool = False) -> dict[str, str]:
+    """What leads to the stack, with the worker's or the revoker's login to its hub, which lies in files."""
+    from deployments.local.environment import revoker, worker
+
+    settle_catalogue(None)
+    return revoker(stack) if revoking else worker(stack)
+
+
+def settle_catalogue(given: Path | None) -> None:
+    """Set KEYTURN_CATALOGUE to the catalogue asked for, or to the one here; the stack has an example besides."""
+    if given is None and CATALOGUE_VARIABLE in os.environ:
+        given = Path(os.environ[CATALOGUE_VARIABLE])
+    if given is None and DEFAULT_CATALOGUE.is_dir():
+        given = DEFAULT_CATALOGUE
+    if given is not None:
+        os.environ[CATALOGUE_VARIABLE] = str(given.absolute())
+
+
+def leading_elsewhere() -> list[str]:
+    """The variables set here that could lead to another hub, cloud or Prefect server than the stack's."""
+    from deployments.local.environment import FOREIGN
+
+    kept = tuple(name for name in os.environ if name.startswith("KEYTURN_") and not name.startswith("KEYTURN_HUB_"))
+    return sorted(name for name in os.environ if name.startswith(FOREIGN) and name not in kept)
+
+
+def insist_on_hub(*, revoking: bool = False) -> None:
+    """Say which hub is used: that of VAULT_ADDR, or the local stack's. Raises Unavailable, Invalid."""
+    if stack_in_use(revoking=revoking) is not None:
+        return None
+    if address := os.environ.get("VAULT_ADDR"):
+        return note(f"using the hub {address}")
+    if stopped := known_stack():
+        problem = f"the local stack in {stopped.home} does not run"
+        raise Unavailable("find", "the hub", problem, "Run `keyturn up`, or set VAULT_ADDR to another hub")
+    remedy = "Set it to the hub's address, or start a local stack with `keyturn up`"
+    raise Invalid("find", "the hub", "VAULT_ADDR is not set, and there is no local stack", remedy)
+
+
+def catalogue_directory(given: Path | None) -> Path:
+    """The catalogue asked for, or the one here. Raises Invalid."""
+    if given is None and (named := os.environ.get(CATALOGUE_VARIABLE)):
+        return Path(named)
+    if given is not None or DEFAULT_CATALOGUE.is_dir():
+        return given or DEFAULT_CATALOGUE
+    remedy = f"Give --catalogue DIR, or set {CATALOGUE_VARIABLE}"
+    raise Invalid("find", "the catalogue", f"there is no directory {DEFAULT_CATALOGUE} here", remedy)
+
+
+def load_catalogue(given: Path | None) -> "Catalogue":
+    """The catalogue, checked. Raises Invalid."""
+    from keyturn.catalogue import load
+
+    return load(catalogue_directory(given), os.environ)
+
+
+@contextmanager
+def opened_keyturn(catalogue: Path | None, *, revoking: bool = False) -> Iterator["Keyturn"]:
+    """Everything that a rotation needs, in this process. Raises what can't be found or reached.
+
+    A revocation has a login of its own, and is not held up by a ledger that can't be written.
+    """
+    insist_on_hub(revoking=revoking)
+    declared = load_catalogue(catalogue)
+
+    from keyturn.providers.registry import open_keyturn
+    from keyturn.providers.vault.hub import VaultHub
+    from keyturn.providers.vault.login import HubSettings
+
+    hub = VaultHub(HubSettings.from_environment())
+    try:
+        yield open_keyturn(declared, hub, spooled() if revoking else None)
+    finally:
+        hub.close()
+
+
+def spooled() -> "Ledger":
+    """The ledger with its spool; what neither takes is said here. Raises Invalid."""
+    from keyturn.providers.ledger.opening import spooled_ledger
+
+    def lost(entries: "Sequence[Entry]", why: str) -> None:
+        actions = ", ".join(dict.fromkeys(entry.action for entry in entries))
+        note(f"NOT RECORDED, neither in the ledger nor in its spool: {actions or 'what was torn'}: {why}")
+
+    return spooled_ledger(os.environ, lost)

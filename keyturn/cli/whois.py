@@ -1,0 +1,118 @@
+"""``keyturn whois``: whose fingerprint, or whose leaked value, somebody has found."""
+
+import getpass
+import re
+import sys
+import termios
+import warnings
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from keyturn.cli.failures import end
+from keyturn.cli.options import CatalogueOption, JsonOption
+from keyturn.cli.output import note, table, write_json
+from keyturn.cli.surroundings import opened_keyturn
+from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.sensitive import Sensitive
+
+if TYPE_CHECKING:
+    from keyturn.revocation.selector import Match
+
+FINGERPRINT: Final = re.compile(r"[0-9a-fA-F]{8,64}")
+LONGEST: Final = 1 << 20
+"""Bytes; no store takes a secret as long as that."""
+
+FingerprintArgument = Annotated[
+    str | None, typer.Argument(metavar="FINGERPRINT", help="The whole of one, or its first digits: 8 at least.")
+]
+StdinOption = Annotated[
+    bool,
+    typer.Option("--stdin", help="Read a leaked value from standard input instead; on a terminal it is not shown."),
+]
+
+
+def whois(
+    fingerprint: FingerprintArgument = None,
+    stdin: StdinOption = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the secret that a fingerprint or a leaked value belongs to.
+
+    The hub's versions and what was pushed of them are looked at. A leaked value is read from standard input,
+    never from the command line: it is hashed at once with the hub's key, and is neither kept nor shown.
+    """
+    if (fingerprint is None) is not stdin:
+        raise typer.BadParameter("give a FINGERPRINT, or --stdin for a leaked value")
+    insist_on_fingerprint(fingerprint)
+    with opened_keyturn(catalogue) as keyturn:
+        from keyturn.revocation import selector as selecting
+
+        found = selecting.whois(keyturn, fingerprint) if fingerprint else selecting.whois_value(keyturn, given())
+    show(found, as_json)
+
+
+def insist_on_fingerprint(fingerprint: str | None) -> None:
+    """Raises Invalid for what is none, without a word of it: it may be the leaked value itself."""
+    if fingerprint is not None and not FINGERPRINT.fullmatch(fingerprint.strip()):
+        problem = "what was given is no fingerprint: 8 to 64 hexadecimal digits"
+        hint = "A leaked value goes to `keyturn whois --stdin`; remove this one from your shell's history"
+        raise Invalid("look for", "a fingerprint", problem, hint)
+
+
+def given() -> Sensitive:
+    """The leaked value, from a pipe or from a person who types or pastes it unseen. Raises Invalid for none."""
+    text = typed() if sys.stdin.isatty() else piped()
+    if not text:
+        raise Invalid("look for", "a leaked value", "nothing was given", "Pipe it in, or type it when you are asked")
+    return Sensitive(text)
+
+
+def piped() -> str:
+    """All of standard input, without one line's end. Raises Invalid."""
+    read = sys.stdin.buffer.read(LONGEST + 1)
+    if len(read) > LONGEST:
+        raise Invalid("look for", "a leaked value", f"it is longer than {LONGEST} bytes", "Give one value alone")
+    try:
+        text = read.decode()
+    except UnicodeDecodeError:
+        raise Invalid("look for", "a leaked value", "it is not text in UTF-8", "Give it as text") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def typed() -> str:
+    """One line, unseen; what was pasted after it is dropped, so that no shell runs it. Raises Invalid."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass("The leaked value (not shown; pipe it in where it has several lines): ")
+        except getpass.GetPassWarning:
+            problem = "this terminal can't hide what is typed"
+            raise Invalid("look for", "a leaked value", problem, "Pipe it in") from None
+        except EOFError:
+            return ""
+        finally:
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
+
+
+def show(found: "list[Match]", as_json: bool) -> None:
+    """Where it is, and how to end it; ends with 1 where it is nowhere."""
+    from keyturn.cli import incident_tables as tables
+
+    unseen, found = [one for one in found if one.unseen], [one for one in found if not one.unseen]
+    for one in unseen:
+        what = f"version {one.version} of {one.path}" if one.version else one.path
+        note(f"could not look at {what}, which may have it too: {one.unseen}")
+    if as_json:
+        unread = [{"path": one.path, "version": one.version, "why": one.unseen} for one in unseen]
+        write_json({"matches": [tables.match_data(match) for match in found], "unseen": unread})
+    elif found:
+        table(tables.MATCH_COLUMNS, map(tables.match_row, found), whole=("version",))
+    if not found:
+        looked = "no version in the hub that could be looked at" if unseen else "no version in the hub"
+        problem = f"{looked} has it, nor what was pushed of one"
+        hint = "It may be older than the versions that the hub keeps, or of another hub"
+        end(NotFound("look for", "it", problem, hint))
+    paths = " ".join(sorted({match.path for match in found}))
+    note(f"to end it everywhere: keyturn revoke {paths} --reason TEXT")

@@ -1,0 +1,243 @@
+"""Making a checkpoint: what is new is hashed, and nothing is signed that is not a continuation of what was.
+
+The stored tiles hold the hashes at the right edge of the tree that was signed last. Where they hash to the root that
+was signed they are true, whoever wrote them, and the new tree is made of them and of the new leaves alone: it continues
+the old one, and costs what is new. That an old entry was changed does not show in that, but in a look at all of them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from keyturn.core.errors import Conflict, Rewritten
+from keyturn.core.hub import Hub
+from keyturn.core.ledger import Signer
+from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint, trusted
+from keyturn.ledger.merkle import Frontier, root
+from keyturn.ledger.ports import StoredLedger
+from keyturn.ledger.reader import Walk
+from keyturn.ledger.signed_notes import PublicKey, Verify, signed_by
+from keyturn.ledger.tiles import grown, nodes_of
+
+ATTEMPTS: Final = 3
+"""How often it is begun again because another process made one meanwhile."""
+
+
+LOOK: Final = timedelta(days=1)
+"""After this time all entries are looked at again, not only what is new."""
+
+
+class Kept(Protocol):
+    """Where the newest checkpoint is kept beside the ledger, so that one that was rolled back is noticed."""
+
+    def read(self) -> tuple[str, int]:
+        """The note and its version; empty and 0 where there is none."""
+
+    def write(self, note: str, *, cas: int) -> None:
+        """Replace it. Raises Conflict when the version is not ``cas`` any more."""
+
+
+class InHub:
+    """A :class:`Kept` in Keyturn's own part of the hub."""
+
+    def __init__(self, hub: Hub, origin: str) -> None:
+        self._hub = hub
+        self._path = f"ledgers/{origin}"
+        self._looked = ""
+
+    def read(self) -> tuple[str, int]:
+        """The note and its version; empty and 0 where there is none."""
+        state = self._hub.read_state(self._path)
+        self._looked = str(state.data.get("looked_through", "")) if state else ""
+        return (str(state.data.get("checkpoint", "")), state.version) if state else ("", 0)
+
+    def write(self, note: str, *, cas: int) -> None:
+        """Replace it. Raises Conflict when the version is not ``cas`` any more."""
+        self._hub.write_state(self._path, {"checkpoint": note, "looked_through": self._looked}, cas=cas)
+
+    def look_is_due(self, now: datetime) -> bool:
+        """Whether all entries were last looked at a day ago, or nobody can tell when."""
+        self.read()
+        try:
+            return not timedelta(0) <= now - datetime.fromisoformat(self._looked) < LOOK
+        except (ValueError, TypeError):
+            return True
+
+    def looked_through(self, now: datetime) -> None:
+        """Keep that all entries were looked at. Where another process writes meanwhile, it is done again soon."""
+        note, version = self.read()
+        self._looked = now.isoformat()
+        if note:
+            with suppress(Conflict):
+                self.write(note, cas=version)
+
+
+def checkpoint(
+    ledger: StoredLedger,
+    signer: Signer,
+    kept: Kept,
+    clock: Callable[[], datetime],
+    verify: Verify,
+    *,
+    thorough: bool = True,
+) -> Checkpoint | None:
+    """Sign how the ledger stands, store that in it and beside it; None when nothing is new since the last one.
+
+    Raises Rewritten, and signs nothing, when the ledger does not continue its newest checkpoint and the one that is
+    kept beside it. ``thorough`` computes them again from all entries, a second for a million. Without it the stored
+    tiles are compared with what was signed, which tells entries that are missing, and leaves changed ones to the
+    verifier; where they do not hash to that all entries are read after all.
+    """
+    for _ in range(ATTEMPTS):
+        attempt = _Attempt(ledger, PublicKey(ledger.origin, signer.public_key()), verify)
+        try:
+            found, version = attempt.found(kept, thorough=thorough)
+            made = attempt.signed(found, signer, clock)
+        except Conflict as error:
+            conflict = error
+            continue
+        newest = made or found.latest
+        if newest and newest.note != found.copy:
+            _write(kept, newest, version)
+        return made
+    raise conflict
+
+
+@dataclass(frozen=True)
+class _Found:
+    """How the ledger stands: the notes in it and beside it, and what the later of both says."""
+
+    size: int
+    root: bytes
+    newest: str
+    copy: str
+    latest: Checkpoint | None
+
+
+@dataclass
+class _Attempt:
+    """One attempt. ``tiles`` are those that change, ``stored`` those that were read: what is compared is used."""
+
+    ledger: StoredLedger
+    key: PublicKey
+    verify: Verify
+    tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    stored: dict[tuple[int, int], bytes] = field(default_factory=dict)
+
+    def found(self, kept: Kept, *, thorough: bool) -> tuple[_Found, int]:
+        """How it stands and the version of the copy, once it is sure that nothing was changed."""
+        # In this order: none is ahead of those that are read later.
+        copy, version = kept.read()
+        newest = self.ledger.newest()
+        size = self.ledger.size()
+        earlier = [*self._stored(newest, copy), *self._copied(copy)]
+        tiled = read_checkpoint(newest).size if newest else 0
+        root = self._root(size, earlier, tiled, thorough=thorough)
+        return _Found(size, root, newest, copy, max(earlier, key=lambda one: one.size, default=None)), version
+
+    def signed(self, found: _Found, signer: Signer, clock: Callable[[], datetime]) -> Checkpoint | None:
+        """The new checkpoint, stored; None where nothing is new. Raises Conflict."""
+        latest = found.latest
+        if found.size == (latest.size if latest else 0):
+            if latest and latest.note != found.newest:
+                self.ledger.keep(latest.note, latest.size, self.tiles, after=found.newest)
+            return None
+        made = Checkpoint(self.ledger.origin, found.size, found.root, clock()).sign(signer)
+        trusted(made.note, [self.key], self.verify)
+        self.ledger.keep(made.note, made.size, self.tiles, after=found.newest)
+        return made
+
+    def _stored(self, newest: str, copy: str) -> list[Checkpoint]:
+        """The ledger's own newest one. What the hub tells, too, needs no signature: its key may be replaced by now."""
+        if not newest or newest == copy:
+            return []
+        self._ours(newest)
+        return [trusted(newest, [self.key], self.verify)]
+
+    def _copied(self, copy: str) -> list[Checkpoint]:
+        if not copy:
+            return []
+        return [trusted(copy, [self.key], self.verify) if signed_by(copy, self.key) else self._ours(copy)]
+
+    def _ours(self, note: str) -> Checkpoint:
+        told = read_checkpoint(note)
+        if told.origin != self.ledger.origin:
+            name = told.origin.partition("/")[2]
+            hint = f"If it was moved here on purpose, set KEYTURN_LEDGER_NAME={name}"
+            raise self._rewritten(f"its newest checkpoint is one of {told.origin}", hint)
+        return told
+
+    def _root(self, size: int, earlier: Sequence[Checkpoint], tiled: int, *, thorough: bool) -> bytes:
+        """The root over all entries, once those of ``earlier`` are found below it."""
+        self._check_length(size, earlier)
+        self._grow(tiled, size)
+        sizes = sorted({size, *(one.size for one in earlier)})
+        by_tiles = self._roots_by_tiles(sizes)
+        if not thorough and all(by_tiles.get(one.size) == one.root for one in earlier) and size in by_tiles:
+            return by_tiles[size]
+        roots = self._roots_by_entries(sizes)
+        for one in earlier:
+            if roots[one.size] != one.root:
+                raise self._rewritten(f"its entries are not those that {one} was made over")
+        if by_tiles.get(size) != roots[size]:
+            self.tiles.clear()
+            self._grow(0, size)
+        return roots[size]
+
+    def _check_length(self, size: int, earlier: Sequence[Checkpoint]) -> None:
+        for one in earlier:
+            if one.size > size:
+                raise self._rewritten(f"it has {size} entries, and {one} was made before")
+
+    def _grow(self, begun: int, size: int) -> None:
+        """Lay the entries after the first ``begun`` into tiles."""
+        walk = Walk(self.ledger, begun + 1)
+        for hashes in self._whole(walk, size):
+            self.tiles |= grown(self._tile, begun, hashes)
+            begun += len(hashes)
+
+    def _roots_by_tiles(self, sizes: Sequence[int]) -> dict[int, bytes]:
+        """Roots as the tiles tell them; none where a tile is missing."""
+        nodes = nodes_of(self._tile)
+        try:
+            return {size: root(nodes, size) for size in sizes}
+        except LookupError:
+            return {}
+
+    def _roots_by_entries(self, sizes: Sequence[int]) -> dict[int, bytes]:
+        walk, frontier, roots = Walk(self.ledger), Frontier(), {}
+        for size in sizes:
+            for hashes in self._whole(walk, size):
+                frontier.extend(hashes)
+            roots[size] = frontier.root()
+        return roots
+
+    def _whole(self, walk: Walk, size: int) -> Iterator[list[bytes]]:
+        """Hashes of leaves up to ``size``. Raises Rewritten when they are not all there, in order."""
+        yield from walk.hashes(size)
+        if walk.read < size:
+            raise self._rewritten(walk.misplaced.problem if walk.misplaced else f"entry {walk.read + 1} is missing")
+
+    def _tile(self, level: int, number: int) -> bytes:
+        if (level, number) not in self.stored:
+            self.stored[level, number] = self.ledger.tile(level, number)
+        return self.tiles.get((level, number)) or self.stored[level, number]
+
+    def _rewritten(self, problem: str, hint: str = "") -> Rewritten:
+        hint = hint or "Keep the ledger as it is for those who look into it: keyturn ledger verify says where"
+        return Rewritten("make a checkpoint of", self.ledger.origin, problem, hint)
+
+
+def _write(kept: Kept, newest: Checkpoint, version: int) -> None:
+    """Replace the copy, unless another process has put a later one there."""
+    for _ in range(ATTEMPTS):
+        try:
+            return kept.write(newest.note, cas=version)
+        except Conflict as error:
+            conflict = error
+        copy, version = kept.read()
+        if copy and read_checkpoint(copy).size >= newest.size:
+            return None
+    raise conflict

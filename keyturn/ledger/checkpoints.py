@@ -1,0 +1,88 @@
+"""Checkpoints: how many entries a ledger has and the root of its tree, as C2SP's tlog-checkpoint tells, signed."""
+
+import base64
+import binascii
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from keyturn.core.errors import Rewritten
+from keyturn.core.ledger import Signer
+from keyturn.ledger.merkle import HASH_SIZE
+from keyturn.ledger.signed_notes import PublicKey, Verify, opened, signed, unverified
+
+SIZE: Final = re.compile(r"0|[1-9][0-9]{0,17}")
+
+TIME: Final = "time "
+"""How the extension line begins that tells when the checkpoint was made; a claim of whoever made it."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The root of the first ``size`` entries of the ledger ``origin``. ``note`` is it as signed, empty before that."""
+
+    origin: str
+    size: int
+    root: bytes
+    time: datetime | None = None
+    note: str = field(default="", repr=False, compare=False)
+
+    def text(self) -> str:
+        """What is signed: origin, size and root, a line each, and when it was made."""
+        told = [self.origin, str(self.size), base64.b64encode(self.root).decode()]
+        if self.time:
+            told.append(f"{TIME}{self.time.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z")
+        return "".join(f"{line}\n" for line in told)
+
+    def sign(self, signer: Signer) -> "Checkpoint":
+        """The same with its note, signed in the name of its origin."""
+        note = signed(self.text(), self.origin, signer)
+        return Checkpoint(self.origin, self.size, self.root, self.time, note)
+
+    def __str__(self) -> str:
+        made = f" of {self.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if self.time else ""
+        return f"the checkpoint{made} over {self.size} entries"
+
+
+def read_checkpoint(note: str) -> Checkpoint:
+    """What a note says, whoever signed it. Raises Rewritten when it is no checkpoint."""
+    return _read(unverified(note), note)
+
+
+def trusted(note: str, keys: Collection[PublicKey], verify: Verify) -> Checkpoint:
+    """What a note says that one of ``keys`` has signed in its own name. Raises Rewritten where none did."""
+    told = read_checkpoint(note)
+    opened(note, [key for key in keys if key.name == told.origin], verify)
+    return told
+
+
+def _read(text: str, note: str) -> Checkpoint:
+    lines = text.split("\n")[:-1]
+    if len(lines) < 3 or not all(lines) or not SIZE.fullmatch(lines[1]):
+        raise _malformed("it does not tell origin, size and root")
+    return Checkpoint(lines[0], int(lines[1]), _root(lines[2]), _time(lines[3:]), note)
+
+
+def _root(line: str) -> bytes:
+    try:
+        root = base64.b64decode(line, validate=True)
+    except (ValueError, binascii.Error):
+        root = b""
+    if len(root) != HASH_SIZE or base64.b64encode(root).decode() != line:
+        raise _malformed("its root is no hash")
+    return root
+
+
+def _time(lines: list[str]) -> datetime | None:
+    """When it was made; other extension lines are somebody else's."""
+    said = [line.removeprefix(TIME) for line in lines if line.startswith(TIME)]
+    try:
+        return datetime.fromisoformat(said[0]).astimezone(UTC) if said else None
+    except (ValueError, OverflowError):
+        raise _malformed("its time can't be read") from None
+
+
+def _malformed(problem: str) -> Rewritten:
+    return Rewritten("read", "a checkpoint", problem, "Compare it with the copy in the hub")

@@ -1,0 +1,274 @@
+"""Entries as other systems read them: JSON Lines, ArcSight's CEF, and OCSF; one line each, whatever stands in them.
+
+Sources: "ArcSight Common Event Format Implementation Standard", version 26 (header, escaping, extension dictionary);
+the OCSF schema 1.8.0, class Entity Management (events/iam/entity_management.json and the objects that it names).
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
+from typing import Any, Final
+
+from keyturn import __version__
+from keyturn.core.errors import Invalid, Rewritten
+from keyturn.core.ledger import Entry, Outcome
+from keyturn.ledger.entries import Numbered, read
+
+PRODUCT: Final = "Keyturn"
+
+
+class Format(StrEnum):
+    """How an entry is spelled."""
+
+    JSONL = "jsonl"
+    """The canonical leaf as it is: the only one that can be verified."""
+    CEF = "cef"
+    OCSF = "ocsf"
+
+
+class Weight(IntEnum):
+    """How serious an entry is; the numbers are OCSF's severity_id."""
+
+    INFORMATIONAL = 1
+    MEDIUM = 3
+    HIGH = 4
+    CRITICAL = 5
+
+
+ORDINARY: Final = {
+    Outcome.BEGUN: Weight.INFORMATIONAL,
+    Outcome.DONE: Weight.INFORMATIONAL,
+    Outcome.FAILED: Weight.MEDIUM,
+    Outcome.DENIED: Weight.HIGH,
+}
+URGENT: Final = {
+    Outcome.BEGUN: Weight.MEDIUM,
+    Outcome.DONE: Weight.MEDIUM,
+    Outcome.FAILED: Weight.CRITICAL,
+    Outcome.DENIED: Weight.HIGH,
+}
+IN_AN_EMERGENCY: Final = re.compile(r"(revoke|cut|erase)\b|(open|close|look at) incident$")
+"""Actions of a revocation."""
+REFUSED: Final = Rewritten.__name__
+"""How the note begins of whoever has found that history was changed."""
+
+
+def spelled_as(form: Format, ledger: str, numbered: Numbered, leaf: bytes) -> str:
+    """An entry of the ledger of that name, and its leaf, on one line, without the end of the line."""
+    return SPELLED[form](ledger, numbered, leaf)
+
+
+def sequenced(sequence: int, leaf: bytes) -> Numbered:
+    """The entry stored at ``sequence``. Raises Rewritten where there is none, or where it says another number."""
+    try:
+        found = read(leaf)
+    except Invalid:
+        found = None
+    if found is None or found.sequence != sequence:
+        problem = f"what is stored as entry {sequence} is not that entry"
+        raise Rewritten("read", "the ledger", problem, "See `keyturn ledger verify` for where it begins")
+    return found
+
+
+def weight(entry: Entry) -> Weight:
+    """How serious it is, by its action and outcome."""
+    if entry.outcome is Outcome.FAILED and entry.note.startswith(REFUSED):
+        return Weight.CRITICAL
+    return (URGENT if IN_AN_EMERGENCY.match(entry.action) else ORDINARY)[entry.outcome]
+
+
+# --- CEF
+
+CEF_SEVERITY: Final = {Weight.INFORMATIONAL: 2, Weight.MEDIUM: 5, Weight.HIGH: 7, Weight.CRITICAL: 9}
+"""0 to 3 is low, 4 to 6 medium, 7 and 8 high, 9 and 10 very high."""
+
+CEF_LIMITS: Final = {"act": 63, "dvchost": 100, "msg": 1023, "outcome": 63, "suser": 1023}
+"""Characters that the extension dictionary allows; a longer text is cut. Custom strings may have 4,000."""
+
+
+def _cef(ledger: str, numbered: Numbered, _: bytes) -> str:
+    """The header's seven fields, and the extension."""
+    entry = numbered.entry
+    severity = str(CEF_SEVERITY[weight(entry)])
+    header = ("CEF:0", PRODUCT, PRODUCT, __version__, entry.action, f"{entry.action} {entry.outcome}", severity)
+    named = {
+        "externalId": str(numbered.sequence),
+        "rt": str(_milliseconds(entry.time)),
+        "suser": entry.actor,
+        "act": entry.action,
+        "outcome": str(entry.outcome),
+        "dvchost": entry.host,
+        "msg": entry.note,
+    }
+    extension = [
+        *named.items(),
+        *_custom("cn", {"version": str(entry.version or "")}),
+        *_custom("cs", _more(ledger, entry)),
+    ]
+    said = " ".join(f"{key}={_cef_value(key, text)}" for key, text in extension if text)
+    return f"{'|'.join(map(_cef_field, header))}|{said}"
+
+
+def _more(ledger: str, entry: Entry) -> dict[str, str]:
+    """What the dictionary has no key for."""
+    named = ("secret", "fingerprint", "place", "run")
+    return {**{name: getattr(entry, name) for name in named}, "ledger": ledger}
+
+
+def _custom(kind: str, told: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Custom keys always have the same number, and say their name beside each text."""
+    pairs = [((f"{kind}{at}Label", name), (f"{kind}{at}", text)) for at, (name, text) in enumerate(told.items(), 1)]
+    return [pair for label, text in pairs if text[1] for pair in (label, text)]
+
+
+def _cef_field(text: str) -> str:
+    """A header's field: a pipe and a backslash are escaped, and it can't hold the end of a line."""
+    return _without_controls(text.replace("\r", " ").replace("\n", " ")).replace("\\", r"\\").replace("|", r"\|")
+
+
+def _cef_value(key: str, text: str) -> str:
+    """An extension's value: a backslash, an equals sign and ends of lines are escaped, a pipe is not."""
+    whole = text.replace("\r\n", "\n")
+    cut = whole[: CEF_LIMITS.get(key, len(whole))]
+    escaped = cut.replace("\\", r"\\").replace("=", r"\=").replace("\n", r"\n").replace("\r", r"\r")
+    return _without_controls(escaped)
+
+
+def _without_controls(text: str) -> str:
+    """Without characters that some reader takes for the end of a line, or that steer a terminal."""
+    if text.isascii() and text.isprintable():
+        return text
+    unwanted = {char for char in set(text) if unicodedata.category(char) in ("Cc", "Zl", "Zp")}
+    return "".join("\N{REPLACEMENT CHARACTER}" if char in unwanted else char for char in text)
+
+
+# --- OCSF
+
+OCSF_VERSION: Final = "1.8.0"
+IAM: Final = 3
+ENTITY_MANAGEMENT: Final = 3004
+OTHER: Final = 99
+
+CREATE, READ, UPDATE, DELETE, DISABLE = 1, 2, 3, 4, 9
+ACTIVITIES: Final = {CREATE: "Create", READ: "Read", UPDATE: "Update", DELETE: "Delete", DISABLE: "Disable"}
+ACTIVITY_OF: Final = {
+    "stage": CREATE,
+    "import": CREATE,
+    "verify": READ,
+    "prove": READ,
+    "install": UPDATE,
+    "promote": UPDATE,
+    "push": UPDATE,
+    "sync": UPDATE,
+    "replace": UPDATE,
+    "revert": UPDATE,
+    "renew": UPDATE,
+    "retire": DELETE,
+    "abandon": DELETE,
+    "destroy": DELETE,
+    "delete": DELETE,
+    "hub": DELETE,
+    "forget": DELETE,
+    "erase": DELETE,
+    "cut": DISABLE,
+    "revoke": DISABLE,
+}
+"""By an action's first word, in a revocation by that of its step; every other one is Other, in its own words."""
+
+STATUS: Final = {
+    Outcome.BEGUN: (OTHER, str(Outcome.BEGUN)),
+    Outcome.DONE: (1, "Success"),
+    Outcome.FAILED: (2, "Failure"),
+    Outcome.DENIED: (2, "Failure"),
+}
+SEVERITY: Final = {weight: weight.name.capitalize() for weight in Weight}
+
+
+def _ocsf(ledger: str, numbered: Numbered, leaf: bytes) -> str:
+    return json.dumps(ocsf(ledger, numbered, leaf), separators=(",", ":"))
+
+
+def ocsf(ledger: str, numbered: Numbered, leaf: bytes) -> dict[str, Any]:
+    """The entry as an event of the class Entity Management, with the leaf itself as its raw data."""
+    entry, activity = numbered.entry, _activity(numbered.entry.action)
+    status, status_name = STATUS[entry.outcome]
+    why = {"status_detail" if entry.outcome in (Outcome.FAILED, Outcome.DENIED) else "comment": entry.note}
+    return _told(
+        {
+            "activity_id": activity,
+            "activity_name": ACTIVITIES.get(activity, entry.action or "Other"),
+            "category_uid": IAM,
+            "category_name": "Identity & Access Management",
+            "class_uid": ENTITY_MANAGEMENT,
+            "class_name": "Entity Management",
+            "type_uid": ENTITY_MANAGEMENT * 100 + activity,
+            "severity_id": int(weight(entry)),
+            "severity": SEVERITY[weight(entry)],
+            "status_id": status,
+            "status": status_name,
+            "status_code": str(entry.outcome),
+            "time": _milliseconds(entry.time),
+            "message": " ".join(filter(None, (entry.action, entry.secret, entry.place, str(entry.outcome)))),
+            "metadata": _metadata(ledger, numbered),
+            "actor": {"user": {"name": entry.actor or "unknown"}, "app_name": PRODUCT},
+            "entity": _entity(ledger, entry),
+            "src_endpoint": _told({"hostname": entry.host}),
+            "raw_data": leaf.decode(),
+            **why,
+        }
+    )
+
+
+def _metadata(ledger: str, numbered: Numbered) -> dict[str, Any]:
+    return _told(
+        {
+            "version": OCSF_VERSION,
+            "product": {"name": PRODUCT, "vendor_name": PRODUCT, "version": __version__},
+            "uid": f"{ledger}/{numbered.sequence}",
+            "original_event_uid": str(numbered.sequence),
+            "sequence": numbered.sequence,
+            "event_code": numbered.entry.action,
+            "log_name": ledger,
+            "correlation_uid": numbered.entry.run,
+        }
+    )
+
+
+def _entity(ledger: str, entry: Entry) -> dict[str, Any]:
+    """What it was done to: a secret, else a place, else Keyturn's own records."""
+    kind = "Secret" if entry.secret else "Place" if entry.place else "Ledger"
+    return _told(
+        {
+            "name": entry.secret or entry.place or ledger,
+            "type_id": OTHER,
+            "type": kind,
+            "version": str(entry.version or ""),
+            "data": _told({"fingerprint": entry.fingerprint, "place": entry.place}),
+        }
+    )
+
+
+def _activity(action: str) -> int:
+    word = re.split(r"[^a-z]", action.removeprefix("revoke: "), maxsplit=1)[0]
+    return ACTIVITY_OF.get(word, OTHER)
+
+
+def _told(said: dict[str, Any]) -> dict[str, Any]:
+    """Without what is empty."""
+    return {key: value for key, value in said.items() if value not in ("", {})}
+
+
+def _milliseconds(time: datetime) -> int:
+    # In whole numbers: a float's rounding could tell the millisecond after.
+    since = time.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
+
+
+SPELLED: Final[Mapping[Format, Callable[[str, Numbered, bytes], str]]] = {
+    Format.JSONL: lambda ledger, numbered, leaf: leaf.decode(),
+    Format.CEF: _cef,
+    Format.OCSF: _ocsf,
+}

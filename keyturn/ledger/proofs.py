@@ -1,0 +1,158 @@
+"""Proofs that hold without the ledger: that an entry is in it, and that it only grew between two checkpoints.
+
+Both are JSON: an entry's canonical bytes as a text, hashes in base64, and checkpoints as they were signed.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keyturn.core.errors import Invalid, NotFound, Rewritten
+from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint, trusted
+from keyturn.ledger.entries import Numbered, read
+from keyturn.ledger.merkle import Nodes, consistency_proof, consistent, included, inclusion_proof, leaf_hash
+from keyturn.ledger.ports import Source, StoredLedger
+from keyturn.ledger.signed_notes import PublicKey, Verify
+from keyturn.ledger.tiles import nodes_of
+
+
+@dataclass(frozen=True)
+class Proof:
+    """That ``leaf`` is the entry ``sequence`` of the ledger whose ``checkpoint`` this is."""
+
+    sequence: int
+    leaf: bytes
+    hashes: tuple[bytes, ...]
+    checkpoint: str
+
+    def to_json(self) -> str:
+        """One object, indented for people."""
+        told: dict[str, Any] = {"sequence": self.sequence, "entry": self.leaf.decode(errors="replace")}
+        told |= {"hashes": _all_encoded(self.hashes), "checkpoint": self.checkpoint}
+        return json.dumps(told, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Proof":
+        """The proof. Raises Invalid when it is none."""
+        told = _object(text, {"sequence": int, "entry": str, "hashes": list, "checkpoint": str})
+        leaf = told["entry"].encode(errors="replace")
+        return cls(told["sequence"], leaf, _all_decoded(told["hashes"]), told["checkpoint"])
+
+
+@dataclass(frozen=True)
+class Growth:
+    """That the ledger whose checkpoint ``newer`` is begins with all that it held when ``older`` was made."""
+
+    older: str
+    newer: str
+    hashes: tuple[bytes, ...]
+
+    def to_json(self) -> str:
+        """One object, indented for people."""
+        told = {"older": self.older, "newer": self.newer, "hashes": _all_encoded(self.hashes)}
+        return json.dumps(told, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Growth":
+        """The proof. Raises Invalid when it is none."""
+        told = _object(text, {"older": str, "newer": str, "hashes": list})
+        return cls(told["older"], told["newer"], _all_decoded(told["hashes"]))
+
+
+def prove(ledger: StoredLedger, sequence: int) -> Proof:
+    """The proof that an entry is in the ledger, from its tiles.
+
+    Raises NotFound where there is no such entry or no checkpoint over it yet, and Rewritten where none can be made
+    because the entry or the tiles were changed.
+    """
+    newest = _newest(ledger, sequence)
+    leaf = _leaf(ledger, sequence)
+    hashes = _from_tiles(ledger, lambda nodes: inclusion_proof(nodes, sequence - 1, newest.size))
+    if not included(leaf_hash(leaf), sequence - 1, newest.size, hashes, newest.root):
+        raise _changed(f"entry {sequence} is not what it was when {newest} was made")
+    return Proof(sequence, leaf, tuple(hashes), newest.note)
+
+
+def check(proof: Proof, keys: Collection[PublicKey], verify: Verify) -> Numbered:
+    """The entry that is proved. Raises Rewritten where the proof does not hold, and Invalid for what is no entry."""
+    told = trusted(proof.checkpoint, keys, verify)
+    if not included(leaf_hash(proof.leaf), proof.sequence - 1, told.size, proof.hashes, told.root):
+        raise _broken(f"the entry is not among those of {told}")
+    found = read(proof.leaf)
+    if found.sequence != proof.sequence:
+        raise _broken(f"the entry says that it is number {found.sequence}")
+    return found
+
+
+def prove_growth(source: Source, older: str, newer: str) -> Growth:
+    """The proof that one checkpoint continues another. Raises Rewritten where it does not, or tiles were changed."""
+    before, after = read_checkpoint(older), read_checkpoint(newer)
+    if before.size > after.size:
+        raise Invalid("prove", "growth", f"{before} covers more than {after}", "Give the older one first")
+    hashes = _from_tiles(source, lambda nodes: consistency_proof(nodes, before.size, after.size))
+    if not consistent(before.size, after.size, before.root, after.root, hashes):
+        raise _changed(f"{after} does not continue {before}")
+    return Growth(older, newer, tuple(hashes))
+
+
+def check_growth(growth: Growth, keys: Collection[PublicKey], verify: Verify) -> tuple[Checkpoint, Checkpoint]:
+    """Both checkpoints, the older one first. Raises Rewritten where the proof does not hold."""
+    before, after = (trusted(note, keys, verify) for note in (growth.older, growth.newer))
+    if before.origin != after.origin:
+        raise _broken("the checkpoints are of two ledgers")
+    if not consistent(before.size, after.size, before.root, after.root, growth.hashes):
+        raise _broken(f"{after} does not continue {before}")
+    return before, after
+
+
+def _newest(ledger: StoredLedger, sequence: int) -> Checkpoint:
+    note = ledger.newest()
+    newest = read_checkpoint(note) if note else None
+    if newest is None or not 1 <= sequence <= newest.size:
+        problem, hint = "no checkpoint is made over it", "Make one: keyturn ledger checkpoint"
+        raise NotFound("prove", f"entry {sequence}", problem, hint)
+    return newest
+
+
+def _leaf(ledger: StoredLedger, sequence: int) -> bytes:
+    for _, leaf in ledger.leaves(sequence, sequence):
+        return leaf
+    raise _changed(f"entry {sequence} is missing")
+
+
+def _from_tiles(source: Source, make: Callable[[Nodes], list[bytes]]) -> list[bytes]:
+    try:
+        return make(nodes_of(source.tile))
+    except LookupError:
+        raise _changed("tiles are missing") from None
+
+
+def _changed(problem: str) -> Rewritten:
+    return Rewritten("make", "a proof", problem, "Verify the ledger: keyturn ledger verify says where it was changed")
+
+
+def _broken(problem: str) -> Rewritten:
+    return Rewritten("check", "a proof", problem, "Do not rely on it; ask for another one")
+
+
+def _object(text: str, kinds: dict[str, type]) -> dict[str, Any]:
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict) or any(type(told.get(key)) is not kind for key, kind in kinds.items()):
+        raise Invalid("read", "a proof", f"it does not tell {', '.join(kinds)}", "Give the file as it was made")
+    return told
+
+
+def _all_encoded(hashes: Sequence[bytes]) -> list[str]:
+    return [base64.b64encode(value).decode() for value in hashes]
+
+
+def _all_decoded(texts: Sequence[Any]) -> tuple[bytes, ...]:
+    try:
+        return tuple(base64.b64decode(text, validate=True) for text in texts)
+    except (ValueError, TypeError):
+        raise Invalid("read", "a proof", "a hash of it is not base64", "Give the file as it was made") from None

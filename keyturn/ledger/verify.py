@@ -1,0 +1,151 @@
+"""The verifier. It trusts the public key alone: whatever else the ledger tells is computed again from its entries.
+
+A checkpoint that holds vouches for every entry before it. What came after the newest one is in order, and no more than
+that is known of it. Whoever can write to the ledger can cut off its end together with the checkpoints over it: only a
+checkpoint that is held elsewhere, such as in the hub, tells that.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from keyturn.core.errors import Rewritten
+from keyturn.ledger.bisect import first_changed
+from keyturn.ledger.checkpoints import Checkpoint, trusted
+from keyturn.ledger.merkle import Frontier
+from keyturn.ledger.ports import Source
+from keyturn.ledger.reader import Walk
+from keyturn.ledger.signed_notes import PublicKey, Verify
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong, in a sentence. The first bad entry is one of ``first`` to ``last``; 0 where none is to blame."""
+
+    what: str
+    first: int = 0
+    last: int = 0
+
+    def __str__(self) -> str:
+        return self.what
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the verifier found: the first ``vouched`` of ``entries`` are as they were when ``newest`` was signed.
+
+    ``entries`` counts those that are in order. Problems with entries come first.
+    """
+
+    entries: int
+    vouched: int
+    checkpoints: int
+    newest: Checkpoint | None
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def problem(self) -> Problem | None:
+        """The first of them."""
+        return self.problems[0] if self.problems else None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was found."""
+        return not self.problems
+
+
+def verify(source: Source, keys: Collection[PublicKey], verify: Verify, *, known: Sequence[str] = ()) -> Report:
+    """Compute everything again and compare it with the checkpoints, and with those ``known`` from elsewhere.
+
+    One pass over the entries. Raises Unavailable where the ledger can't be read.
+    """
+    signed, walk = _Signed(keys, verify), Walk(source)
+    try:
+        signed.add_stored(source.checkpoints())
+        signed.add_known(known)
+        return _compared(source, signed, walk)
+    except Rewritten as error:
+        first = walk.read + 1
+        damage = Problem(f"it can't be read from entry {first} on: {error.problem}", first, first)
+        return Report(walk.read, 0, 0, None, (damage, *signed.problems))
+
+
+class _Signed:
+    """The checkpoints that one may believe, and what is wrong with the others."""
+
+    def __init__(self, keys: Collection[PublicKey], verify: Verify) -> None:
+        self.checkpoints: list[Checkpoint] = []
+        self.problems: list[Problem] = []
+        self._keys = keys
+        self._verify = verify
+
+    def add_stored(self, notes: Iterator[str]) -> None:
+        """Those of the ledger itself: each must cover more than the one before."""
+        size = 0
+        for number, note in enumerate(notes, 1):
+            found = self._believed(note, f"checkpoint {number}")
+            if found and found.size <= size:
+                problem = f"checkpoint {number} covers {found.size} entries, and one before it {size}"
+                self.problems.append(Problem(f"{problem}: it is not the one that was made there"))
+            elif found:
+                size = found.size
+                self.checkpoints.append(found)
+
+    def add_known(self, notes: Sequence[str]) -> None:
+        for number, note in enumerate(notes, 1):
+            if found := self._believed(note, f"checkpoint {number} of those held elsewhere"):
+                self.checkpoints.append(found)
+
+    def _believed(self, note: str, name: str) -> Checkpoint | None:
+        try:
+            return trusted(note, self._keys, self._verify)
+        except Rewritten as error:
+            self.problems.append(Problem(f"{name} was not made by this ledger's key: {error.problem}"))
+            return None
+
+
+def _compared(source: Source, signed: _Signed, walk: Walk) -> Report:
+    frontier, newest, bad = Frontier(), None, None
+    in_order = sorted(signed.checkpoints, key=lambda one: one.size)
+    for size, checkpoints in groupby(in_order, key=lambda one: one.size):
+        for hashes in walk.hashes(size):
+            frontier.extend(hashes)
+        told = list(checkpoints)
+        if bad := _first_problem(source, walk, frontier, newest, told):
+            break
+        newest = told[0]
+    walk.to_the_end()
+    if walk.misplaced and not bad:
+        bad = Problem(walk.misplaced.problem, walk.misplaced.sequence, walk.misplaced.sequence)
+    problems = ([bad] if bad else []) + signed.problems
+    return Report(walk.read, newest.size if newest else 0, len(in_order), newest, tuple(problems))
+
+
+def _first_problem(
+    source: Source, walk: Walk, frontier: Frontier, before: Checkpoint | None, told: Sequence[Checkpoint]
+) -> Problem | None:
+    """Why the entries so far are not those that these checkpoints of one size were made over; None if they are."""
+    for checkpoint in told:
+        if walk.read < checkpoint.size or frontier.root() != checkpoint.root:
+            return _named(source, walk, before, checkpoint)
+    return None
+
+
+def _named(source: Source, walk: Walk, before: Checkpoint | None, checkpoint: Checkpoint) -> Problem:
+    after = before.size if before else 0
+    first, last = first_changed(source, after, checkpoint.size, checkpoint.root)
+    if walk.read < checkpoint.size and (first != last or first > walk.read):
+        return _missing(walk, checkpoint)
+    if first == last:
+        return Problem(f"entry {first} is not what it was when {checkpoint} was made", first, first)
+    since = f"since {before}" if before else "since the ledger began"
+    where = f"one of the entries {first} to {last} was changed: nothing in them holds {since}, before {checkpoint}"
+    return Problem(where, first, last)
+
+
+def _missing(walk: Walk, checkpoint: Checkpoint) -> Problem:
+    first = walk.read + 1
+    if walk.misplaced:
+        return Problem(walk.misplaced.problem, first, first)
+    gone = f"the entries {first} to {checkpoint.size} are" if first < checkpoint.size else f"entry {first} is"
+    return Problem(f"{gone} missing: {checkpoint} was made over them", first, first)

@@ -1,0 +1,61 @@
+"""The way into Keyturn's Prefect project: the folders ``flows``, ``tasks``, ``blocks`` and ``deployments``.
+
+They are nobody's top-level packages. A wheel carries them in this folder, a checkout has them at its top, and only
+Keyturn's own processes have them on their path: the command line, and a run of a flow, which Prefect begins by a name
+from here, such as ``keyturn.project.rotate_secret``.
+"""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from keyturn.core.errors import Invalid
+
+FOLDERS: Final = ("flows", "tasks", "blocks", "deployments")
+
+FLOWS: Final = {
+    "rotate_secret": "flows.rotate",
+    "rotate_due": "flows.rotate_due",
+    "check_logins": "flows.check_logins",
+    "sync": "flows.sync",
+    "retire": "flows.retire",
+    "keep_ledger": "flows.keep_ledger",
+    "emergency_revoke": "flows.emergency",
+    "finish_incidents": "flows.finish_incidents",
+}
+"""Each flow that is deployed, and the module that it is in."""
+
+LOADED: Final[dict[str, ModuleType]] = {}
+"""Modules of the folders that this process has executed already, under other names."""
+
+
+def root() -> Path:
+    """The directory that holds the folders, and ``prefect.yaml`` beside them."""
+    here = Path(__file__).resolve().parent
+    return here if (here / "prefect.yaml").exists() else here.parents[1]
+
+
+def enter() -> None:
+    """Let this process import the folders, whatever else of their names lies on its path.
+
+    Raises Invalid where it has imported another package of such a name already.
+    """
+    place = str(root())
+    if sys.path[:1] != [place]:
+        sys.path[:] = [place, *(entry for entry in sys.path if entry != place)]
+    for name in FOLDERS:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file and not Path(file).resolve().is_relative_to(place):
+            problem = f"this process has imported another package named {name}, from {Path(file).parent}"
+            raise Invalid("enter", "Keyturn's Prefect project", problem, "Run Keyturn in a process of its own")
+    sys.modules.update(LOADED)
+
+
+def __getattr__(name: str) -> Any:
+    """A flow, by its name."""
+    if name not in FLOWS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    enter()
+    return getattr(import_module(FLOWS[name]), name)

@@ -1,0 +1,1 @@
+"""Amazon Web Services: stores, and access keys of IAM users."""

@@ -1,0 +1,249 @@
+"""AWS IAM as a target: the access keys of users, as :class:`keyturn.core.cloud_keys.CloudKeys`.
+
+IAM is eventually consistent: what is made or ended here is known everywhere some seconds later. Source:
+"CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey", "ListAccessKeys" and "GetAccessKeyLastUsed" in the IAM
+API reference, "GetCallerIdentity" in the STS API reference, "Changes that I make are not always immediately
+visible" in the IAM user guide. How sessions are revoked: "Disabling permissions for temporary security credentials"
+and "Revoke IAM role temporary security credentials" there.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from keyturn.core.cloud_keys import CloudKey, KeyUse
+from keyturn.core.errors import CandidateRejected, Invalid, NotFound, TerminalError
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, open_session, translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_sts import STSClient
+
+ONE_TRY: Final = SDK_CONFIG.merge(Config(retries={"total_max_attempts": 1}))
+"""For CreateAccessKey: a second try after a lost answer would make a second key."""
+
+UNKNOWN: Final = "InvalidClientTokenId"
+"""STS's word for a key that is not there, is inactive, or has not arrived everywhere yet."""
+AGAIN: Final = "Run the rotation again: it makes another key"
+WRONG_SECRET: Final = frozenset({"SignatureDoesNotMatch", "InvalidSignatureException"})
+
+KEY_ID: Final = re.compile(r"\w{16,128}")
+"""What can be the id of an access key; AWS's SDK refuses to ask for anything shorter."""
+REVOKED: Final = "keyturn-revoked-sessions"
+"""The name of the user's inline policy that refuses sessions from before a cut; the cut's number is in it."""
+ARRIVAL: Final = timedelta(seconds=30)
+"""Sessions are refused that begin this much later too, since a key works until its end is known everywhere.
+
+It is what IAM's console takes when it revokes a role's sessions."""
+
+
+class AwsIam:
+    """The users of one account. Raises Invalid or Denied for settings that can't work."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        region: str = "us-east-1",
+        endpoint_url: str | None = None,
+        role_arn: str | None = None,
+        profile: str | None = None,
+    ) -> None:
+        self.name = name
+        self._region = region
+        self._endpoint_url = endpoint_url
+        self._lock = threading.Lock()
+        with translated("open", name):
+            self._session = open_session(AwsSettings(region, endpoint_url, profile, role_arn))
+            self._iam = self._open(SDK_CONFIG)
+            self._making = self._open(ONE_TRY)
+
+    def keys(self, account: str) -> Sequence[CloudKey]:
+        """The user's access keys, active or not. Raises NotFound where there is no such user."""
+        name = self._named(account)
+        with translated("list the keys of", name):
+            pages = self._iam.get_paginator("list_access_keys").paginate(UserName=account)
+            try:
+                listed = [key for page in pages for key in field(page, "AccessKeyMetadata", "list the keys of", name)]
+            except self._iam.exceptions.NoSuchEntityException:
+                hint = "Make the user, or correct its name in the secret's rotation"
+                raise NotFound("list the keys of", name, "there is no such IAM user", hint) from None
+        return [CloudKey(key["AccessKeyId"], key["CreateDate"], key["Status"] == "Active") for key in listed]
+
+    def create(self, account: str) -> SecretFields:
+        """A new access key. Raises Invalid where the user has two already."""
+        name = self._named(account)
+        with translated("make a key for", name):
+            try:
+                answer = self._making.create_access_key(UserName=account)
+            except self._making.exceptions.LimitExceededException:
+                hint = "Delete the one that nothing uses: Keyturn ends only keys that it made"
+                raise Invalid("make a key for", name, "it has two access keys already", hint) from None
+        key = field(answer, "AccessKey", "make a key for", name)
+        return SecretFields({"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]})
+
+    def accepts(self, account: str, key: SecretFields) -> bool:
+        """Ask STS who signs in with the key. Raises CandidateRejected for a wrong secret or another identity."""
+        name = self._named(account)
+        with translated("verify", name), closing(self._as(key)) as sts:
+            try:
+                caller = field(sts.get_caller_identity(), "Arn", "verify", name)
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == UNKNOWN:
+                    return False
+                if code in WRONG_SECRET:
+                    raise CandidateRejected("verify", name, "the secret access key is wrong", AGAIN) from None
+                raise
+            if caller != self._iam.get_user(UserName=account)["User"]["Arn"]:
+                raise CandidateRejected("verify", name, "the new access key is another identity's", AGAIN)
+        return True
+
+    def last_use(self, account: str, key_id: str, since: datetime) -> KeyUse | None:
+        """The latest use after ``since``, which AWS tells to the minute and with a delay of up to some hours."""
+        # AWS refuses to tell of a key that is gone, in words that sound like a missing permission.
+        if not self._lists(account, key_id):
+            return None
+        with translated("look up the use of a key of", self._named(account)):
+            told = self._iam.get_access_key_last_used(AccessKeyId=key_id).get("AccessKeyLastUsed", {})
+        at = told.get("LastUsedDate")
+        if at is None or at <= since:
+            return None
+        return KeyUse(at, f"{told.get('ServiceName', 'N/A')} in {told.get('Region', 'N/A')}")
+
+    def honours(self, account: str, key: SecretFields) -> bool:
+        """Ask STS who signs in with the key. A refusal counts where Keyturn's own key is taken at the same place."""
+        with translated("try a key of", self._named(account)):
+            with closing(self._as(key)) as sts:
+                try:
+                    sts.get_caller_identity()
+                except ClientError as error:
+                    if error.response["Error"]["Code"] not in {UNKNOWN, *WRONG_SECRET}:
+                        raise
+                else:
+                    return True
+            # AWS has the same words for a clock that is off and for a region that is not switched on.
+            with closing(self._as()) as own:
+                own.get_caller_identity()
+        return False
+
+    def end(self, account: str, key_id: str) -> None:
+        """Deactivate the key, then delete it. Absent is success."""
+        if self._switch_off(account, key_id):
+            self._delete(account, key_id)
+
+    def cut(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
+        """Deactivate the key, refuse every session of the user until now, and delete the key; what outlives it.
+
+        Sessions are revoked by a policy of the user that denies all to temporary credentials issued before now
+        (aws:TokenIssueTime). An access key has no such time, so that it does not touch a new key.
+        """
+        roles = f"sessions of roles that {account} has assumed, for up to 12 hours: only the roles can revoke them"
+        since = self._switch_off(account, key_id)
+        left = self._revoke_sessions(account, sequence, since)
+        if since:
+            self._delete(account, key_id)
+        return (*left, roles)
+
+    def close(self) -> None:
+        """Let go of connections; the target can't be used afterwards."""
+        self._iam.close()
+        self._making.close()
+
+    def _named(self, account: str) -> str:
+        return f"{self.name}:{account}"
+
+    def _switch_off(self, account: str, key_id: str) -> datetime | None:
+        """When the key was deactivated, by AWS's clock; None where the user has no such key."""
+        if not KEY_ID.fullmatch(key_id):
+            return None
+        with translated("end a key of", self._named(account)):
+            try:
+                told = self._iam.update_access_key(UserName=account, AccessKeyId=key_id, Status="Inactive")
+            except self._iam.exceptions.NoSuchEntityException:
+                return None
+        return answered_at(told)
+
+    def _delete(self, account: str, key_id: str) -> None:
+        with translated("end a key of", self._named(account)):
+            try:
+                self._iam.delete_access_key(UserName=account, AccessKeyId=key_id)
+            except self._iam.exceptions.NoSuchEntityException:
+                return
+
+    def _revoke_sessions(self, account: str, sequence: int, since: datetime | None) -> tuple[str, ...]:
+        """Refuse sessions from before; what they live on for where that can't be done.
+
+        ``since`` is when the key was deactivated; where it was gone, the same cut has done so already, or nobody has.
+        """
+        doing, name = "revoke the sessions of", self._named(account)
+        try:
+            with translated(doing, name):
+                if since or self._revoked(account) < sequence:
+                    policy = revoking((since or datetime.now(UTC)) + ARRIVAL, sequence)
+                    self._iam.put_user_policy(UserName=account, PolicyName=REVOKED, PolicyDocument=json.dumps(policy))
+        except NotFound:
+            return ()  # a user who is gone has no sessions
+        except TerminalError as refused:
+            why = f"{refused.problem}. {refused.hint}".strip(". ")
+            return (f"sessions that {account} has got with its keys, for up to 36 hours: not revoked, since {why}",)
+        return ()
+
+    def _revoked(self, account: str) -> int:
+        """The number of the cut that revoked the user's sessions last; 0 where none did."""
+        try:
+            told = self._iam.get_user_policy(UserName=account, PolicyName=REVOKED)
+        except self._iam.exceptions.NoSuchEntityException:
+            return 0
+        found = re.search(r'"KeyturnCut([0-9]{1,12})"', json.dumps(told["PolicyDocument"]))
+        return int(found[1]) if found else 0
+
+    def _lists(self, account: str, key_id: str) -> bool:
+        try:
+            return key_id in [key.key_id for key in self.keys(account)]
+        except NotFound:
+            return False
+
+    def _open(self, config: Config) -> "IAMClient":
+        try:
+            return self._session.client("iam", region_name=self._region, endpoint_url=self._endpoint_url, config=config)
+        except ValueError:
+            problem = f"region {self._region!r} or endpoint {self._endpoint_url!r} is malformed"
+            raise Invalid("open", self.name, problem, "Correct the target's settings") from None
+
+    def _as(self, key: SecretFields | None = None) -> "STSClient":
+        """STS for whoever holds the key; for Keyturn itself without one."""
+        # Sessions, unlike clients, can't be used by several threads at once.
+        with self._lock:
+            return self._session.client(
+                "sts",
+                region_name=self._region,
+                endpoint_url=self._endpoint_url,
+                config=SDK_CONFIG,
+                aws_access_key_id=key["access_key_id"].reveal() if key else None,
+                aws_secret_access_key=key["secret_access_key"].reveal() if key else None,
+            )
+
+
+def answered_at(told: Any) -> datetime:
+    """When AWS answered, by its own clock; by this machine's where it does not say."""
+    try:
+        return parsedate_to_datetime(told["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except (KeyError, ValueError):
+        return datetime.now(UTC)
+
+
+def revoking(moment: datetime, sequence: int) -> dict[str, Any]:
+    """A policy that denies all to sessions from before ``moment``, and names the cut that it is for."""
+    issued = {"aws:TokenIssueTime": f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    statement = {"Sid": f"KeyturnCut{sequence}", "Effect": "Deny", "Action": "*", "Resource": "*"}
+    return {"Version": "2012-10-17", "Statement": [{**statement, "Condition": {"DateLessThan": issued}}]}

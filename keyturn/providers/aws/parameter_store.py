@@ -1,0 +1,301 @@
+"""Parameter Store of AWS Systems Manager as a store.
+
+A listing shows descriptions and no tags, so the marks stand in the description, which the very call that
+writes the value writes too. With them stands the number of the version that the call was to make: where
+another one is current, somebody else wrote the value, with or without a description. Tags of the catalogue are
+asked for only where it wants any. Source: "PutParameter", "DescribeParameters" and "GetParameters" in the AWS
+Systems Manager API reference.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from keyturn.core.errors import Invalid, Locked
+from keyturn.core.names import AWS_PARAMETER_STORE, LIMITS
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import (
+    MANAGED_BY,
+    NO_DETAILS,
+    TAG_CATALOGUE,
+    TAG_FINGERPRINT,
+    TAG_MANAGED_BY,
+    TAG_SOURCE,
+    TAG_TAGS,
+    TAG_VERSION,
+    Copy,
+    Details,
+    Lack,
+    Marks,
+)
+from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, opening, translated
+from keyturn.providers.aws.parameter_tags import ParameterTags, Tagging, as_tags
+from keyturn.providers.aws.shared import SharedParameters
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_ssm.type_defs import ParameterStringFilterTypeDef, PutParameterRequestTypeDef
+
+Type = Literal["SecureString", "String"]
+Tier = Literal["Standard", "Advanced", "Intelligent-Tiering"]
+
+STANDARD_BYTES: Final = 4_096
+"""The largest value of the Standard tier; the others take 8 KB. Source: "Managing parameter tiers"."""
+
+DESCRIPTION_CHARACTERS: Final = 1_024
+BATCH: Final = 10
+"""How many values one GetParameters gives."""
+
+PAGE: Final = 50
+ATTEMPTS: Final = 4
+"""Puts of one write, each right after another writer's, before it is left to a later run."""
+
+OURS: Final = {TAG_MANAGED_BY: MANAGED_BY}
+"""The tag that every parameter of Keyturn's carries."""
+
+DESCRIPTION: Final = re.compile(
+    f"{TAG_MANAGED_BY}={MANAGED_BY} {TAG_VERSION}=([0-9]+) {TAG_FINGERPRINT}=([0-9a-f]*)"
+    f"(?: {TAG_CATALOGUE}=([a-z0-9-]*))? {TAG_SOURCE}=(.+)",
+    re.DOTALL,
+)
+
+
+class AwsParameterStore:
+    """A :class:`keyturn.core.stores.Store` in one account and region.
+
+    Signs in as :class:`keyturn.providers.aws.secrets_manager.AwsSecretsManager` does. ``kms_key_id`` encrypts
+    every SecureString written here; without it aws/ssm does. A copy of another ``type`` is written again. The
+    description of a parameter is Keyturn's; the tag ``keyturn-managed-by`` is there for people and policies, and to
+    list by. Raises Invalid or Denied for settings that can't work.
+    """
+
+    lacks: frozenset[Lack] = frozenset()
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        region: str,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
+        role_arn: str | None = None,
+        kms_key_id: str | None = None,
+        type: Type = "SecureString",
+        tier: Tier = "Standard",
+    ) -> None:
+        self.name = name
+        self._kms_key_id = kms_key_id
+        self._type = type
+        self._tier = tier
+        limits = LIMITS[AWS_PARAMETER_STORE]
+        self._limits = replace(limits, max_bytes=STANDARD_BYTES) if tier == "Standard" else limits
+        with opening(name, AwsSettings(region, endpoint_url, profile, role_arn)) as session:
+            self._client: SSMClient = session.client(
+                "ssm", region_name=region, endpoint_url=endpoint_url, config=SDK_CONFIG
+            )
+        key = {"KeyId": kms_key_id} if kms_key_id and type == "SecureString" else {}
+        new = {"Type": type, "Tier": tier, **key}
+        self.shared = SharedParameters(name, self._client, self.find, new, self._limits)
+        # An endpoint of AWS's own is Parameter Store's alone.
+        elsewhere = None if ".amazonaws.com" in (endpoint_url or "") else endpoint_url
+        self._tagging = Tagging(name, session, region, elsewhere)
+        self._tags = ParameterTags(name, self._client, self._tagging)
+
+    def find(self, remote: str) -> Copy | None:
+        """Describe one parameter without reading its value; None where there is none."""
+        self._check_name(remote, "find")
+        only: list[ParameterStringFilterTypeDef] = [{"Key": "Name", "Option": "Equals", "Values": [remote]}]
+        return next(self._described("find", remote, only), None)
+
+    def managed(self) -> Iterator[Copy]:
+        """Every parameter with Keyturn's marks."""
+        return (copy for copy in self.everything() if copy.marks)
+
+    def everything(self) -> Iterator[Copy]:
+        """Every parameter of the account in this region."""
+        return self._described("list", "*", [])
+
+    def write(
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
+    ) -> Copy:
+        """Create the parameter or give it a new version, with the marks in the same call.
+
+        Where somebody else wrote meanwhile, the marks name the wrong version, and it is written once more.
+        An expiry is not shown: Parameter Store's expiration policy would delete the parameter.
+        """
+        self._check(remote, value, marks)
+        if found and found.intact and found.marks and replace(found.marks, tags=marks.tags) == marks:
+            return self._labelled(found, marks, details, found)
+        with translated("write", self._named(remote)):
+            if found is None:
+                return self._create(remote, value, marks, details)
+            if found.marks is None:
+                self._client.add_tags_to_resource(ResourceType="Parameter", ResourceId=remote, Tags=as_tags(OURS))
+            written = self._update(remote, value, marks, int(found.version_id) + 1)
+        return self._labelled(written, marks, details, found)
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Remove the tags that nobody asks for any more, then set those that are asked for: it makes no version."""
+        self._check_name(remote, "label")
+        return self._labelled(found, marks, details, found)
+
+    def described(self, copies: Sequence[Copy]) -> list[Copy]:
+        """The copies with their tags: see :class:`keyturn.providers.aws.parameter_tags.ParameterTags`."""
+        return self._tags.described(copies)
+
+    def read(self, remote: str) -> Sensitive:
+        """The value served now. Raises NotFound."""
+        self._check_name(remote, "read")
+        with translated("read", self._named(remote)):
+            answer = self._client.get_parameter(Name=remote, WithDecryption=True)
+        return self._value(field(answer, "Parameter", "read", self._named(remote)))
+
+    def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
+        """The values served now, 10 in a call; what is absent is left out."""
+        names = list(dict.fromkeys(remotes))
+        for remote in names:
+            self._check_name(remote, "read")
+        batches = (names[start : start + BATCH] for start in range(0, len(names), BATCH))
+        return {told["Name"]: self._value(told) for batch in batches for told in self._batch(batch)}
+
+    def delete(self, remote: str) -> None:
+        """Delete it for good, with all its versions: Parameter Store restores nothing. Absent is success."""
+        self._check_name(remote, "delete")
+        with translated("delete", self._named(remote)):
+            try:
+                self._client.delete_parameter(Name=remote)
+            except self._client.exceptions.ParameterNotFound:
+                return
+
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """The values of its history, by version number; Parameter Store keeps the newest 100 versions."""
+        history = self._history(remote, "read old versions of", decrypted=True)
+        return {str(told["Version"]): self._value(told) for told in history}
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Nothing is removed: only deleting a parameter takes its history. Says so of every old version."""
+        history = self._history(remote, "forget old versions of", decrypted=False)
+        hint = "Parameter Store removes it only with the whole parameter, or after 100 newer ones"
+        return tuple(f"version {told['Version']} stays in the history: {hint}" for told in history)
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Delete it for good, with its history. Absent is success."""
+        self.delete(remote)
+        return ()
+
+    def close(self) -> None:
+        """Let go of connections; the store can't be used afterwards."""
+        self._tagging.close()
+        self._client.close()
+
+    def _labelled(self, written: Copy, marks: Marks, details: Details, found: Copy) -> Copy:
+        """With its tags, where any are asked for or known to be Keyturn's: else nobody is asked."""
+        if not details.tags and not (found.marks and found.marks.tags):
+            return replace(written, marks=marks)
+        return self._tags.lay(replace(written, marks=found.marks, details=found.details), marks, details)
+
+    def _create(self, remote: str, value: Sensitive, marks: Marks, details: Details) -> Copy:
+        named = {TAG_TAGS: " ".join(marks.tags)} if marks.tags else {}
+        try:
+            tags = as_tags({**details.tags, **OURS, **named})
+            made = self._put({**self._request(remote, value, marks, 1), "Tags": tags})
+        except self._client.exceptions.ParameterAlreadyExists:
+            there = self.find(remote)
+            if there and there.intact and there.marks and replace(there.marks, tags=marks.tags) == marks:
+                return self._labelled(there, marks, details, there)
+            raise
+        written = Copy(remote, str(made), marks) if made == 1 else self._update(remote, value, marks, made + 1)
+        return replace(written, details=Details(details.tags))
+
+    def _update(self, remote: str, value: Sensitive, marks: Marks, expected: int) -> Copy:
+        for _ in range(ATTEMPTS):
+            made = self._put({**self._request(remote, value, marks, expected), "Overwrite": True})
+            if made == expected:
+                return Copy(remote, str(made), marks)
+            expected = made + 1
+        raise Locked("write", self._named(remote), "others keep writing it", "Find out who else writes the parameter")
+
+    def _request(self, remote: str, value: Sensitive, marks: Marks, version: int) -> "PutParameterRequestTypeDef":
+        request: PutParameterRequestTypeDef = {
+            "Name": remote,
+            "Value": value.reveal(),
+            "Description": _description(marks, version),
+            "Type": self._type,
+            "Tier": self._tier,
+        }
+        if self._kms_key_id and self._type == "SecureString":
+            request["KeyId"] = self._kms_key_id
+        return request
+
+    def _put(self, request: "PutParameterRequestTypeDef") -> int:
+        """Put it, and tell which version that made."""
+        return int(field(self._client.put_parameter(**request), "Version", "write", self._named(request["Name"])))
+
+    def _described(self, doing: str, remote: str, filters: "Sequence[ParameterStringFilterTypeDef]") -> Iterator[Copy]:
+        pages = self._client.get_paginator("describe_parameters").paginate(
+            ParameterFilters=filters, PaginationConfig={"PageSize": PAGE}
+        )
+        with translated(doing, self._named(remote)):
+            for page in pages:
+                for told in field(page, "Parameters", doing, self._named(remote)):
+                    yield self._copy(told)
+
+    def _copy(self, told: Mapping[str, Any]) -> Copy:
+        """A parameter as DescribeParameters tells it."""
+        name = field(told, "Name", "find", self._named("*"))
+        version = str(field(told, "Version", "find", self._named(name)))
+        found = DESCRIPTION.fullmatch(told.get("Description", ""))
+        if not found:
+            return Copy(name, version, None)
+        written_as, digest, catalogue, source = found.groups(default="")
+        tags = {TAG_FINGERPRINT: digest, TAG_CATALOGUE: catalogue, TAG_SOURCE: source}
+        marks = Marks.from_tags({TAG_MANAGED_BY: MANAGED_BY, **tags})
+        as_written = written_as == version and told.get("Type") == self._type
+        return Copy(name, version, marks, intact=marks is None or as_written)
+
+    def _batch(self, remotes: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+        with translated("read", self._named("*")):
+            answer = self._client.get_parameters(Names=remotes, WithDecryption=True)
+        yield from field(answer, "Parameters", "read", self._named("*"))
+
+    def _history(self, remote: str, doing: str, *, decrypted: bool) -> list[Mapping[str, Any]]:
+        """Every version but the newest, which is the one that is served; none where there is no such parameter."""
+        self._check_name(remote, doing)
+        name = self._named(remote)
+        pages = self._client.get_paginator("get_parameter_history").paginate(Name=remote, WithDecryption=decrypted)
+        with translated(doing, name):
+            try:
+                history = [told for page in pages for told in field(page, "Parameters", doing, name)]
+            except self._client.exceptions.ParameterNotFound:
+                return []
+        newest = max((field(told, "Version", doing, name) for told in history), default=0)
+        return [told for told in history if told["Version"] != newest]
+
+    def _value(self, told: Mapping[str, Any]) -> Sensitive:
+        return Sensitive(field(told, "Value", "read", self._named(told.get("Name", "*"))))
+
+    def _named(self, remote: str) -> str:
+        return f"{self.name}:{remote}"
+
+    def _check_name(self, remote: str, doing: str) -> None:
+        if problem := self._limits.refuses_name(remote):
+            raise Invalid(doing, self._named(remote), problem, "Choose another remote name in the catalogue")
+
+    def _check(self, remote: str, value: Sensitive, marks: Marks) -> None:
+        self._check_name(remote, "write")
+        if problem := self._limits.refuses_size(len(value.reveal().encode())):
+            raise Invalid("write", self._named(remote), problem, "The Advanced tier takes 8,192 bytes")
+        # Ten digits are more than any version has.
+        if len(_description(marks, 10**9)) > DESCRIPTION_CHARACTERS:
+            problem = f"the path {marks.source} does not fit in a parameter's description"
+            raise Invalid("write", self._named(remote), problem, "A description takes 1,024 characters")
+
+
+def _description(marks: Marks, version: int) -> str:
+    # The path comes last, as it may hold anything.
+    whose = f" {TAG_CATALOGUE}={marks.catalogue}" if marks.catalogue else ""
+    return (
+        f"{TAG_MANAGED_BY}={MANAGED_BY} {TAG_VERSION}={version}"
+        f" {TAG_FINGERPRINT}={marks.fingerprint}{whose} {TAG_SOURCE}={marks.source_tag}"
+    )

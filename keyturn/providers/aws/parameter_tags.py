@@ -1,0 +1,128 @@
+"""The tags of parameters, which neither DescribeParameters nor a write of the value tells.
+
+A few parameters are asked for one by one; for many, the Resource Groups Tagging API lists the tags of all that carry
+Keyturn's own, 100 to a call. Source: "ListTagsForResource" in the AWS Systems Manager API reference, "GetResources" in
+the Resource Groups Tagging API reference.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from keyturn.core.stores import TAG_MANAGED_BY, TAG_TAGS, Copy, Details, Marks, others, tag_changes
+from keyturn.providers.aws.client import SDK_CONFIG, field, translated
+
+if TYPE_CHECKING:
+    import boto3
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_ssm.type_defs import TagTypeDef
+
+FEW: Final = 10
+"""So many are asked for one by one."""
+
+READERS: Final = 4
+"""Calls side by side."""
+
+PAGE: Final = 100
+LIST: Final = "list the tags of"
+
+
+class Tagging:
+    """Opens the client of the tagging API when it is first asked for."""
+
+    def __init__(self, store: str, session: "boto3.Session", region: str, endpoint_url: str | None) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._open: Callable[[], Any] = lambda: session.client(
+            "resourcegroupstaggingapi", region_name=region, endpoint_url=endpoint_url, config=SDK_CONFIG
+        )
+        self._client: Any = None
+
+    def __call__(self) -> Any:
+        """The client. Raises Invalid where there can be none."""
+        with self._lock, translated("open", self._store):
+            self._client = self._client or self._open()
+            return self._client
+
+    def close(self) -> None:
+        """Let go of its connections."""
+        if self._client:
+            self._client.close()
+
+
+class ParameterTags:
+    """The tags of one region's parameters; ``tagging`` gives the client of the tagging API."""
+
+    def __init__(self, store: str, client: "SSMClient", tagging: Callable[[], Any]) -> None:
+        self._store = store
+        self._client = client
+        self._tagging = tagging
+
+    def described(self, copies: Sequence[Copy]) -> list[Copy]:
+        """The copies with their tags, and with the names of those that Keyturn has set in their marks."""
+        listed = self._listed() if len(copies) > FEW else {}
+        missing = [copy.name for copy in copies if _key(copy.name) not in listed]
+        with ThreadPoolExecutor(READERS) as pool:
+            listed |= zip(map(_key, missing), pool.map(self._tags_of, missing), strict=True)
+        return [_tagged(copy, listed[_key(copy.name)]) for copy in copies]
+
+    def lay(self, found: Copy, marks: Marks, details: Details) -> Copy:
+        """Remove what nobody asks for any more, then set what is asked for and what it is called."""
+        if found.details is None:
+            [found] = self.described([found])
+        before = found.marks.tags if found.marks else ()
+        there = found.details or Details()
+        changes = tag_changes(there.tags, details.tags, before)
+        gone = [name for name, text in changes.items() if text is None]
+        laid = {name: text for name, text in changes.items() if text is not None}
+        named = {TAG_TAGS: " ".join(marks.tags)} if marks.tags and marks.tags != before else {}
+        with translated("label", f"{self._store}:{found.name}"):
+            if gone or (before and not marks.tags):
+                self._remove(found.name, [*gone, *([] if marks.tags else [TAG_TAGS])])
+            if laid or named:
+                self._client.add_tags_to_resource(
+                    ResourceType="Parameter", ResourceId=found.name, Tags=as_tags({**laid, **named})
+                )
+        return replace(found, marks=marks, details=details.laid_over(there, found.marks))
+
+    def _remove(self, name: str, tags: Sequence[str]) -> None:
+        self._client.remove_tags_from_resource(ResourceType="Parameter", ResourceId=name, TagKeys=tags)
+
+    def _tags_of(self, name: str) -> dict[str, str]:
+        with translated(LIST, f"{self._store}:{name}"):
+            answer = self._client.list_tags_for_resource(ResourceType="Parameter", ResourceId=name)
+        return _read(field(answer, "TagList", LIST, f"{self._store}:{name}"))
+
+    def _listed(self) -> dict[str, dict[str, str]]:
+        """The tags of every parameter that carries Keyturn's own, by :func:`_key` of its name."""
+        name = f"{self._store}:*"
+        wanted = {"ResourceTypeFilters": ["ssm:parameter"], "TagFilters": [{"Key": TAG_MANAGED_BY}]}
+        listed: dict[str, dict[str, str]] = {}
+        with translated(LIST, name):
+            pages = self._tagging().get_paginator("get_resources").paginate(**wanted, ResourcesPerPage=PAGE)
+            for page in pages:
+                for told in field(page, "ResourceTagMappingList", LIST, name):
+                    arn = str(field(told, "ResourceARN", LIST, name))
+                    listed[_key(arn.partition(":parameter/")[2])] = _read(told.get("Tags", ()))
+        return listed
+
+
+def as_tags(tags: Mapping[str, str]) -> "list[TagTypeDef]":
+    """Tags as a request has them."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _key(name: str) -> str:
+    """A name as an ARN has it: without the slash that it may begin with."""
+    return name.lstrip("/")
+
+
+def _read(told: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in told}
+
+
+def _tagged(copy: Copy, tags: Mapping[str, str]) -> Copy:
+    named = tuple(tags.get(TAG_TAGS, "").split())
+    return replace(copy, marks=copy.marks and replace(copy.marks, tags=named), details=Details(others(tags)))

@@ -1,0 +1,394 @@
+"""AWS Secrets Manager as a store.
+
+The version id of everything written here is derived from the marks, so the store itself tells, without
+reading a value, whether it serves what Keyturn wrote last, and AWS makes one version of a write that is
+tried twice. Source: "PutSecretValue", "UpdateSecretVersionStage" and "ListSecrets" in the API reference.
+"""
+
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from keyturn.core.errors import Invalid, NotFound, Taken
+from keyturn.core.names import AWS_SECRETS_MANAGER, too_large
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import (
+    NO_DETAILS,
+    TAG_MANAGED_BY,
+    TAG_TAGS,
+    Copy,
+    Details,
+    Lack,
+    Marks,
+    others,
+    tag_changes,
+)
+from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, from_code, opening, translated
+from keyturn.providers.aws.secrets_manager_versions import ERASE, FORGET, PAST, AwsVersions, RegionalClients
+from keyturn.providers.aws.shared import SharedSecrets
+from keyturn.providers.limits import StoreLimits
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_secretsmanager.type_defs import (
+        BatchGetSecretValueRequestTypeDef,
+        CreateSecretRequestTypeDef,
+        FilterTypeDef,
+        ReplicaRegionTypeTypeDef,
+        TagTypeDef,
+    )
+
+CURRENT: Final = "AWSCURRENT"
+BATCH: Final = 20
+"""How many values one BatchGetSecretValue gives."""
+
+NOT_SERVED: Final = frozenset({"InvalidRequestException", "ResourceNotFoundException"})
+"""What GetSecretValue answers for a secret that is scheduled for deletion, and for one that is not there."""
+
+VERSIONS: Final = uuid.UUID("5b0a3d0e-6f6b-4a52-9d3c-0f1f6f1c7a11")
+"""Namespace of the version ids (RFC 9562, version 5); changing it makes every copy look tampered with."""
+
+TAG_VALUE: Final = re.compile(r"[\w .:/=+@-]{1,256}")
+"""What a tag's value may be. Source: "Tag" in the Secrets Manager API reference."""
+
+
+def version_id(marks: Marks) -> str:
+    """The id of the version that a push of these marks makes: also its ClientRequestToken."""
+    return str(uuid.uuid5(VERSIONS, "\n".join((marks.source_tag, marks.fingerprint))))
+
+
+class Replica(Protocol):
+    """A region that AWS keeps a copy in, and the ARN of the key that encrypts it there."""
+
+    @property
+    def region(self) -> str:
+        """Its code."""
+
+    @property
+    def kms_key_id(self) -> str | None:
+        """None for the store's own key, where it has one name in all regions."""
+
+
+class AwsSecretsManager:
+    """A :class:`keyturn.core.stores.Store` in one account and region.
+
+    Signs in as boto3 does by default, or as ``profile``; with ``role_arn`` that identity assumes the role,
+    again whenever the session nears its end. ``kms_key_id`` encrypts the secrets that are created here;
+    existing ones keep their key. ``replicas`` are the regions that AWS copies every secret to, encrypted with
+    the key that is named for the region, or that an alias or a multi-Region key's id names there, else with
+    aws/secretsmanager.
+    ``recovery_window`` is how long a deleted secret can be restored, in whole days. Raises Invalid or Denied
+    for settings that can't work.
+    """
+
+    lacks: frozenset[Lack] = frozenset()
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        region: str,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
+        role_arn: str | None = None,
+        kms_key_id: str | None = None,
+        replicas: Sequence[str | Replica] = (),
+        recovery_window: timedelta = timedelta(days=30),
+    ) -> None:
+        self.name = name
+        self._limits = StoreLimits(AWS_SECRETS_MANAGER, name)
+        self._region = region
+        self._kms_key_id = kms_key_id
+        self._keys = {one.region: one.kms_key_id for one in replicas if not isinstance(one, str) and one.kms_key_id}
+        self._replicas = tuple(one if isinstance(one, str) else one.region for one in replicas)
+        self._recovery_days = recovery_window.days
+        with opening(name, AwsSettings(region, endpoint_url, profile, role_arn)) as session:
+            self._client: SecretsManagerClient = session.client(
+                "secretsmanager", region_name=region, endpoint_url=endpoint_url, config=SDK_CONFIG
+            )
+        self._elsewhere = RegionalClients(name, session, endpoint_url)
+        self._versions = AwsVersions(name, self._client, region, self._replicas, self._elsewhere)
+        self.shared = SharedSecrets(name, self._client, region, self._settings())
+
+    def find(self, remote: str) -> Copy | None:
+        """Describe one secret without reading its value; None where there is none."""
+        self._limits.check_name(remote, "find")
+        try:
+            return _copy(self._describe(remote, "find"))
+        except NotFound:
+            return None
+
+    def managed(self) -> Iterator[Copy]:
+        """Every secret with Keyturn's marks; replicas of another region's secrets belong to that region."""
+        ours = self._listed([{"Key": "tag-key", "Values": [TAG_MANAGED_BY]}])
+        return (copy for copy in ours if copy.marks)
+
+    def everything(self) -> Iterator[Copy]:
+        """Every secret that is there; replicas of another region's secrets belong to that region."""
+        return self._listed([])
+
+    def write(
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
+    ) -> Copy:
+        """Create the secret or give it a new version, then its tags; other tags stay.
+
+        A crash before the tags leaves a version that the old marks don't imply, so the next run writes
+        again: AWS then makes no second version.
+        """
+        self._check(remote, value, marks)
+        written = Copy(remote, version_id(marks), marks)
+        if found == written:
+            return self.relabel(remote, marks, details, found)
+        with translated("write", self._named(remote)):
+            if found is None:
+                self._create(written, value, marks, details)
+            else:
+                self._update(written, value, marks, found)
+                self._lay(remote, marks.to_tags() if found.marks != marks else {}, marks, details, found)
+        return _with(details, written, found)
+
+    def create(self, remote: str, value: Sensitive, marks: Marks, *, details: Details = NO_DETAILS) -> Copy:
+        """Make it in one call, which AWS refuses where the name is taken. Raises Taken.
+
+        AWS says which version it has made, and the id of that one stands for this value and these marks.
+        """
+        self._check(remote, value, marks)
+        written, wrong = Copy(remote, version_id(marks), marks), self._client.exceptions
+        with translated("write", self._named(remote)):
+            try:
+                answer = self._client.create_secret(**self._new(written, value, marks, details))
+            except (wrong.ResourceExistsException, wrong.InvalidRequestException):
+                answer = None  # the second is what a name answers that is scheduled for deletion
+        # A version of ours that was made before is told without its id.
+        if answer is None or answer.get("VersionId") != written.version_id:
+            raise Taken("write", self._named(remote), "a secret of that name is there", "Look at it before writing")
+        return _with(details, written, None)
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Untag what nobody asks for any more, tag, then describe: AWS makes no version of any of it."""
+        self._limits.check_name(remote, "label")
+        renamed = found.marks is None or found.marks.tags != marks.tags
+        with translated("label", self._named(remote)):
+            self._lay(remote, {TAG_TAGS: " ".join(marks.tags)} if renamed and marks.tags else {}, marks, details, found)
+        return _with(details, replace(found, marks=marks), found)
+
+    def read(self, remote: str) -> Sensitive:
+        """The value served now. Raises NotFound, also where the secret is scheduled for deletion."""
+        self._limits.check_name(remote, "read")
+        name = self._named(remote)
+        with translated("read", name):
+            try:
+                answer = self._client.get_secret_value(SecretId=remote)
+            except self._client.exceptions.InvalidRequestException:
+                raise NotFound("read", name, "it is scheduled for deletion", "Restore it, or write it again") from None
+        return self._text(remote, answer)
+
+    def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
+        """The values served now, 20 in a call; what is absent or scheduled for deletion is left out."""
+        names = list(dict.fromkeys(remotes))
+        for remote in names:
+            self._limits.check_name(remote, "read")
+        batches = (names[start : start + BATCH] for start in range(0, len(names), BATCH))
+        return {told["Name"]: self._text(told["Name"], told) for batch in batches for told in self._batch(batch)}
+
+    def delete(self, remote: str) -> None:
+        """Schedule it for deletion after the recovery window, its replicas at once. Absent is success."""
+        self._limits.check_name(remote, "delete")
+        wrong = self._client.exceptions
+        with translated("delete", self._named(remote)):
+            try:
+                self._schedule_deletion(remote)
+            except wrong.ResourceNotFoundException:
+                return
+            except (wrong.InvalidParameterException, wrong.InvalidRequestException):
+                told = self._describe(remote, "delete")
+                if "DeletedDate" in told:
+                    return
+                if not (regions := [replica["Region"] for replica in told.get("ReplicationStatus", ())]):
+                    raise
+                self._client.remove_regions_from_replication(SecretId=remote, RemoveReplicaRegions=regions)
+                self._schedule_deletion(remote)
+
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """All versions but the current one, deprecated ones too, by version id, and what regions serve that lag behind.
+
+        Of a secret that is scheduled for deletion nothing can be read.
+        """
+        self._limits.check_name(remote, PAST)
+        return self._versions.past(remote)
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Take every staging label from old versions, so that AWS may delete them: nobody else can delete a version."""
+        self._limits.check_name(remote, FORGET)
+        return self._versions.forget(remote)
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Delete replicas and secret without recovery, also where it is scheduled for deletion. Absent is success.
+
+        AWS frees the name in the background: a write right after it may be refused, and succeeds when it is repeated.
+        """
+        self._limits.check_name(remote, ERASE)
+        return self._versions.erase(remote)
+
+    def close(self) -> None:
+        """Let go of connections; the store can't be used afterwards."""
+        self._elsewhere.close()
+        self._client.close()
+
+    def _create(self, written: Copy, value: Sensitive, marks: Marks, details: Details) -> None:
+        answer = self._client.create_secret(**self._new(written, value, marks, details))
+        field(answer, "VersionId", "write", self._named(written.name))
+
+    def _new(self, written: Copy, value: Sensitive, marks: Marks, details: Details) -> "CreateSecretRequestTypeDef":
+        request: CreateSecretRequestTypeDef = {
+            "Name": written.name,
+            "ClientRequestToken": written.version_id,
+            "SecretString": value.reveal(),
+            "Tags": _tags({**details.tags, **marks.to_tags()}),
+        }
+        if details.description:
+            request["Description"] = details.description
+        return {**request, **self._settings()}  # type: ignore[typeddict-item]
+
+    def _settings(self) -> dict[str, Any]:
+        """What every new secret gets."""
+        key = {"KmsKeyId": self._kms_key_id} if self._kms_key_id else {}
+        return {**key, **({"AddReplicaRegions": self._in_regions(self._replicas)} if self._replicas else {})}
+
+    def _update(self, written: Copy, value: Sensitive, marks: Marks, found: Copy) -> None:
+        remote = written.name
+        if not found.intact and "DeletedDate" in self._describe(remote, "write"):
+            self._client.restore_secret(SecretId=remote)
+        answer = self._client.put_secret_value(
+            SecretId=remote, ClientRequestToken=written.version_id, SecretString=value.reveal()
+        )
+        field(answer, "VersionId", "write", self._named(remote))
+        # AWS does nothing when the version is there already, and that one need not be the current one.
+        if not found.intact or CURRENT not in answer.get("VersionStages", ()):
+            self._make_current(written)
+        if lacking := self._regions_without(remote):
+            self._replicate(remote, lacking)
+
+    def _lay(self, remote: str, own: Mapping[str, str], marks: Marks, details: Details, found: Copy) -> None:
+        """The tags that differ together with ``own``, and the description; as few calls as that takes."""
+        shown, before = found.details or NO_DETAILS, found.marks.tags if found.marks else ()
+        changes = tag_changes(shown.tags, details.tags, before)
+        gone = [name for name, text in changes.items() if text is None]
+        if gone or (before and not marks.tags):
+            self._client.untag_resource(SecretId=remote, TagKeys=[*gone, *([] if marks.tags else [TAG_TAGS])])
+        laid = {**{name: text for name, text in changes.items() if text is not None}, **own}
+        if laid:
+            self._client.tag_resource(SecretId=remote, Tags=_tags(laid))
+        if details.description not in ("", shown.description):
+            self._client.update_secret(SecretId=remote, Description=details.description)
+
+    def _regions_without(self, remote: str) -> list[str]:
+        """The regions that should have a replica and have none, or one that failed."""
+        if not self._replicas:
+            return []
+        statuses = self._describe(remote, "write").get("ReplicationStatus", ())
+        there = {replica["Region"] for replica in statuses if replica.get("Status") != "Failed"}
+        return [region for region in self._replicas if region not in there]
+
+    def _replicate(self, remote: str, regions: Sequence[str]) -> None:
+        wrong = self._client.exceptions
+        try:
+            self._client.replicate_secret_to_regions(SecretId=remote, AddReplicaRegions=self._in_regions(regions))
+        except (wrong.InvalidParameterException, wrong.InvalidRequestException):
+            # AWS refuses a region that has a replica: another run may have been faster.
+            if self._regions_without(remote):
+                raise
+
+    def _in_regions(self, regions: Sequence[str]) -> "list[ReplicaRegionTypeTypeDef]":
+        everywhere = self._kms_key_id if (self._kms_key_id or "").startswith(("alias/", "mrk-")) else None
+        keys = {region: self._keys.get(region, everywhere) for region in regions}
+        return [{"Region": region, "KmsKeyId": key} if key else {"Region": region} for region, key in keys.items()]
+
+    def _schedule_deletion(self, remote: str) -> None:
+        self._client.delete_secret(SecretId=remote, RecoveryWindowInDays=self._recovery_days)
+
+    def _listed(self, filters: "Sequence[FilterTypeDef]") -> Iterator[Copy]:
+        pages = self._client.get_paginator("list_secrets").paginate(
+            Filters=filters, IncludePlannedDeletion=False, PaginationConfig={"PageSize": 100}
+        )
+        with translated("list", self._named("*")):
+            for page in pages:
+                for entry in field(page, "SecretList", "list", self._named("*")):
+                    if entry.get("PrimaryRegion", self._region) == self._region:
+                        yield _copy(entry)
+
+    def _batch(self, remotes: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+        """What AWS gives of these secrets; raises the first error that isn't absence."""
+        request: BatchGetSecretValueRequestTypeDef = {"SecretIdList": remotes}
+        while True:
+            with translated("read", self._named("*")):
+                answer = self._client.batch_get_secret_value(**request)
+            for error in answer.get("Errors", ()):
+                if (code := error.get("ErrorCode", "")) not in NOT_SERVED:
+                    raise from_code(code, "GetSecretValue", "read", self._named(error.get("SecretId", "*")))
+            yield from field(answer, "SecretValues", "read", self._named("*"))
+            if not (token := answer.get("NextToken")):
+                return
+            request["NextToken"] = token
+
+    def _text(self, remote: str, answer: Mapping[str, Any]) -> Sensitive:
+        name = self._named(remote)
+        if "SecretBinary" in answer:
+            raise Invalid("read", name, "it holds binary data, no text", "Keyturn manages texts only")
+        return Sensitive(field(answer, "SecretString", "read", name))
+
+    def _make_current(self, written: Copy) -> None:
+        current = _current(self._describe(written.name, "write"))
+        if current == written.version_id:
+            return
+        moved_from = {"RemoveFromVersionId": current} if current else {}
+        self._client.update_secret_version_stage(
+            SecretId=written.name, VersionStage=CURRENT, MoveToVersionId=written.version_id, **moved_from
+        )
+
+    def _describe(self, remote: str, doing: str) -> Mapping[str, Any]:
+        with translated(doing, self._named(remote)):
+            answer = self._client.describe_secret(SecretId=remote)
+        field(answer, "Name", doing, self._named(remote))
+        return answer
+
+    def _named(self, remote: str) -> str:
+        return f"{self.name}:{remote}"
+
+    def _check(self, remote: str, value: Sensitive, marks: Marks) -> None:
+        self._limits.check_name(remote, "write")
+        if problem := too_large(AWS_SECRETS_MANAGER, len(value.reveal().encode())):
+            raise Invalid("write", self._named(remote), problem)
+        if not all(TAG_VALUE.fullmatch(tag) for tag in marks.to_tags().values()):
+            problem = f"the path {marks.source}, or what its tags are called, does not fit in an AWS tag"
+            raise Invalid("write", self._named(remote), problem, "Tags take 256 letters, digits, spaces and _.:/=+-@")
+
+
+def _copy(told: Mapping[str, Any]) -> Copy:
+    """A secret as DescribeSecret or ListSecrets tells it."""
+    tags = {tag["Key"]: tag["Value"] for tag in told.get("Tags", ())}
+    marks, theirs, description = Marks.from_tags(tags), others(tags), told.get("Description", "")
+    details = Details(theirs, description=description) if theirs or description else NO_DETAILS
+    current = _current(told)
+    served = bool(current) and "DeletedDate" not in told
+    intact = served and (marks is None or current == version_id(marks))
+    return Copy(told["Name"], current, marks, intact, details=details)
+
+
+def _with(details: Details, copy: Copy, found: Copy | None) -> Copy:
+    """The copy with these details laid over those that were found."""
+    there = (found.details if found else None) or NO_DETAILS
+    return replace(copy, details=details.laid_over(there, found.marks if found else None))
+
+
+def _current(told: Mapping[str, Any]) -> str:
+    """The id of the version that AWS serves; empty where none is."""
+    stages = told.get("VersionIdsToStages") or told.get("SecretVersionsToStages") or {}
+    return next((version for version, labels in stages.items() if CURRENT in labels), "")
+
+
+def _tags(tags: Mapping[str, str]) -> "list[TagTypeDef]":
+    return [{"Key": key, "Value": value} for key, value in tags.items()]

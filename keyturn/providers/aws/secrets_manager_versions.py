@@ -1,0 +1,236 @@
+"""Old versions of what AWS Secrets Manager keeps: reading them, taking their labels, and removing a secret for good.
+
+AWS deletes no single version at anybody's wish. One that has lost its last staging label is deprecated: it is still
+given to whoever asks for it by its id, until AWS deletes it in the background. Source: "DeleteSecret",
+"UpdateSecretVersionStage" and "ListSecretVersionIds" in the API reference. Replicas follow their primary; what one
+serves all the same is told by a look into its region.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from keyturn.core.errors import Locked, NotFound
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import Marks
+from keyturn.providers.aws.client import SDK_CONFIG, field, translated
+from keyturn.providers.side_by_side import read_side_by_side
+
+if TYPE_CHECKING:
+    import boto3
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_secretsmanager.type_defs import ListSecretVersionIdsRequestTypeDef
+
+CURRENT: Final = "AWSCURRENT"
+PAST: Final = "read old versions of"
+FORGET: Final = "forget old versions of"
+ERASE: Final = "erase"
+GIVEN: Final = "is given to whoever asks for it by its id"
+READERS: Final = 8
+"""Values read side by side; AWS keeps about 100 versions of a secret."""
+
+Labels = Mapping[str, Sequence[str]]
+"""The staging labels of each version, by its id."""
+
+
+class RegionalClients:
+    """The clients of other regions than the store's, each made when it is first asked for."""
+
+    def __init__(self, store: str, session: "boto3.Session", endpoint_url: str | None) -> None:
+        self._store = store
+        self._session = session
+        self._endpoint_url = endpoint_url
+        self._lock = threading.Lock()
+        self._clients: dict[str, SecretsManagerClient] = {}
+
+    def __call__(self, region: str) -> "SecretsManagerClient":
+        """The client of that region. Raises Invalid where there can be none."""
+        with self._lock, translated("open", self._store):
+            if region not in self._clients:
+                self._clients[region] = self._session.client(
+                    "secretsmanager", region_name=region, endpoint_url=self._endpoint_url, config=SDK_CONFIG
+                )
+            return self._clients[region]
+
+    def close(self) -> None:
+        """Let go of their connections."""
+        for client in self._clients.values():
+            client.close()
+
+
+class AwsVersions:
+    """The versions of one region's secrets; ``elsewhere`` gives the client of another region."""
+
+    def __init__(
+        self,
+        store: str,
+        client: "SecretsManagerClient",
+        region: str,
+        replicas: Sequence[str],
+        elsewhere: Callable[[str], "SecretsManagerClient"],
+    ) -> None:
+        self._store = store
+        self._client = client
+        self._region = region
+        self._replicas = tuple(replicas)
+        self._elsewhere = elsewhere
+
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """The values of all versions but the current one, by version id, and what regions serve that lag behind.
+
+        Nothing can be read of a secret that is scheduled for deletion.
+        """
+        versions = self._versions(self._client, remote, PAST)
+        current = served(versions)
+        past = self._values(self._client, remote, [version for version in versions if version != current])
+        for region, _ in self._straying(remote, current, PAST):
+            there = self._kept_in(region, remote, current, PAST)
+            values = self._values(self._elsewhere(region), remote, list(there))
+            past |= {named(version, region): value for version, value in values.items()}
+        return past
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Take every label from all versions but the current one. All of them stay until AWS deletes them."""
+        try:
+            told = self._describe(self._client, remote, FORGET)
+        except NotFound:
+            return ()
+        versions = self._versions(self._client, remote, FORGET)
+        current = served(versions)
+        old = [version for version in versions if version != current]
+        if "DeletedDate" in told:
+            return tuple(f"version {version} comes back where the secret is restored" for version in versions)
+        with translated(FORGET, self._named(remote)):
+            for version in old:
+                self._take_labels(remote, version, versions[version])
+        stays = [f"version {version} {GIVEN}, until AWS deletes it" for version in old]
+        for region, there in self._straying(remote, current, FORGET):
+            self._refuse_unsettled(remote, region, told)
+            stays += self._words(region, there, self._kept_in(region, remote, current, FORGET))
+        return tuple(stays)
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Remove replicas, then the secret at once with all versions; what other regions serve of their own is told."""
+        try:
+            told = self._describe(self._client, remote, ERASE)
+        except NotFound:
+            return self._left(remote)
+        regions = [replica["Region"] for replica in told.get("ReplicationStatus", ())]
+        wrong = self._client.exceptions
+        with translated(ERASE, self._named(remote)):
+            if regions:
+                self._client.remove_regions_from_replication(SecretId=remote, RemoveReplicaRegions=regions)
+            try:
+                self._client.delete_secret(SecretId=remote, ForceDeleteWithoutRecovery=True)
+            except (wrong.InvalidParameterException, wrong.InvalidRequestException):
+                if not regions:
+                    raise
+                problem = "its replicas are still being removed"
+                raise Locked(ERASE, self._named(remote), problem, "Run it again in a minute") from None
+        return self._left(remote)
+
+    def _versions(self, client: "SecretsManagerClient", remote: str, doing: str) -> Labels:
+        """The labels of every version, deprecated ones too; none where there is no such secret."""
+        request: ListSecretVersionIdsRequestTypeDef = {"SecretId": remote, "IncludeDeprecated": True}
+        versions: dict[str, Sequence[str]] = {}
+        name = self._named(remote)
+        with translated(doing, name):
+            while True:
+                try:
+                    page = client.list_secret_version_ids(**request)
+                except client.exceptions.ResourceNotFoundException:
+                    return {}
+                for entry in field(page, "Versions", doing, name):
+                    versions[field(entry, "VersionId", doing, name)] = entry.get("VersionStages", ())
+                if not (token := page.get("NextToken")):
+                    return versions
+                request["NextToken"] = token
+
+    def _values(self, client: "SecretsManagerClient", remote: str, versions: Sequence[str]) -> dict[str, Sensitive]:
+        return read_side_by_side(lambda version: self._value(client, remote, version), versions, READERS)
+
+    def _value(self, client: "SecretsManagerClient", remote: str, version: str) -> Sensitive:
+        """What one version holds. Raises NotFound where it can't be read at all, or is no text."""
+        name = self._named(remote)
+        with translated(PAST, name):
+            try:
+                answer = client.get_secret_value(SecretId=remote, VersionId=version)
+            except client.exceptions.InvalidRequestException:
+                raise NotFound(PAST, name, "it is scheduled for deletion", "Restore it to read them") from None
+        try:
+            return Sensitive(answer["SecretString"] if "SecretString" in answer else answer["SecretBinary"].decode())
+        except (KeyError, UnicodeDecodeError):
+            raise NotFound(PAST, name, "a version holds no text", "Keyturn manages texts only") from None
+
+    def _take_labels(self, remote: str, version: str, labels: Sequence[str]) -> None:
+        try:
+            for label in labels:
+                self._client.update_secret_version_stage(
+                    SecretId=remote, VersionStage=label, RemoveFromVersionId=version
+                )
+        except self._client.exceptions.InvalidParameterException:
+            problem = "somebody else moves its staging labels"
+            raise Locked(FORGET, self._named(remote), problem, "It is tried again by itself") from None
+
+    def _straying(self, remote: str, current: str, doing: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What other regions tell of the secret where they serve another version: replicas, and former ones of ours."""
+        for region in self._replicas:
+            try:
+                told = self._describe(self._elsewhere(region), remote, doing)
+            except NotFound:
+                continue
+            if _served_by(told) not in ("", current) and (self._is_replica(told) or _marked(told)):
+                yield region, told
+
+    def _kept_in(self, region: str, remote: str, current: str, doing: str) -> Labels:
+        """The versions that a region keeps besides the one that is current in the primary."""
+        versions = self._versions(self._elsewhere(region), remote, doing)
+        return {version: labels for version, labels in versions.items() if version != current}
+
+    def _refuse_unsettled(self, remote: str, region: str, told: Mapping[str, Any]) -> None:
+        """Raises Locked while AWS is still at updating that replica."""
+        statuses = {replica["Region"]: replica.get("Status") for replica in told.get("ReplicationStatus", ())}
+        if statuses.get(region) == "InProgress":
+            problem = f"AWS has not updated the replica in {region} yet"
+            raise Locked(FORGET, self._named(remote), problem, "It is tried again by itself")
+
+    def _words(self, region: str, there: Mapping[str, Any], versions: Labels) -> Iterator[str]:
+        """What a region that does not follow keeps, for people."""
+        why = "its replication failed" if self._is_replica(there) else "it is a secret of its own there"
+        for version, labels in versions.items():
+            yield f"version {named(version, region)} {'is served' if CURRENT in labels else GIVEN}: {why}"
+
+    def _left(self, remote: str) -> tuple[str, ...]:
+        """Former replicas, which nobody erases with the secret: they have become secrets of their own."""
+        straying = [found for found in self._straying(remote, "", ERASE) if not self._is_replica(found[1])]
+        return tuple(f"version {named(_served_by(told), region)} is served there" for region, told in straying)
+
+    def _is_replica(self, told: Mapping[str, Any]) -> bool:
+        return bool(told.get("PrimaryRegion") == self._region)
+
+    def _describe(self, client: "SecretsManagerClient", remote: str, doing: str) -> Mapping[str, Any]:
+        with translated(doing, self._named(remote)):
+            answer = client.describe_secret(SecretId=remote)
+        field(answer, "Name", doing, self._named(remote))
+        return answer
+
+    def _named(self, remote: str) -> str:
+        return f"{self._store}:{remote}"
+
+
+def served(versions: Labels) -> str:
+    """The id of the version that AWS gives to whoever names none; empty where there is none."""
+    return next((version for version, labels in versions.items() if CURRENT in labels), "")
+
+
+def named(version: str, region: str) -> str:
+    """The name of a version in a region other than the store's."""
+    return f"{version} in {region}"
+
+
+def _served_by(told: Mapping[str, Any]) -> str:
+    return served(told.get("VersionIdsToStages") or {})
+
+
+def _marked(told: Mapping[str, Any]) -> bool:
+    return Marks.from_tags({tag["Key"]: tag["Value"] for tag in told.get("Tags", ())}) is not None

@@ -1,0 +1,271 @@
+"""Single keys in secrets of AWS Secrets Manager and parameters of Parameter Store that others own.
+
+Secrets Manager can't refuse a new version because another one was faster, but it refuses to move AWSCURRENT from a
+version that does not carry it. So a new version is made aside, under a staging label of Keyturn's, and made current in
+the place of the one that was seen. Parameter Store numbers its versions: one that was made in between shows by the
+number, and the change is laid over that. Source: "PutSecretValue", "UpdateSecretVersionStage" and "PutParameter" in the
+API references.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from keyturn.core.errors import Conflict, Invalid, Locked
+from keyturn.core.names import AWS_SECRETS_MANAGER, Limits, too_large
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.shared import NOTE, Change, Shared
+from keyturn.core.stores import MANAGED_BY, Copy, Marks
+from keyturn.providers.aws.client import field, translated
+from keyturn.providers.limits import StoreLimits
+from keyturn.providers.sharing import MERGE, checked_text, shared_text
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_ssm.type_defs import PutParameterRequestTypeDef, TagTypeDef
+
+CURRENT: Final = "AWSCURRENT"
+ASIDE: Final = "keyturn-merging"
+"""The staging label of a version that is to be made current next."""
+PAGE: Final = 50
+ATTEMPTS: Final = 4
+PARTS: Final = "keyturn-parts"
+"""The tag by which parameters are found that have notes: a listing filters by whole keys alone."""
+
+
+class SharedSecrets:
+    """:class:`keyturn.core.shared.Shares` in one region; ``settings`` are what new secrets get."""
+
+    atomic = False
+
+    def __init__(self, name: str, client: "SecretsManagerClient", region: str, settings: Mapping[str, Any]) -> None:
+        self.name = name
+        self._client = client
+        self._region = region
+        self._settings: Any = settings
+        self._limits = StoreLimits(AWS_SECRETS_MANAGER, name)
+
+    def look(self, remote: str) -> Shared | None:
+        """Described and read: one that is scheduled for deletion is refused, one without a version serves nothing."""
+        self._limits.check_name(remote, MERGE)
+        wrong = self._client.exceptions
+        with translated(MERGE, self._named(remote)):
+            try:
+                told: Mapping[str, Any] = self._client.describe_secret(SecretId=remote)
+            except wrong.ResourceNotFoundException:
+                return None
+            if "DeletedDate" in told:
+                hint = "Let its owner restore it, or choose another name; nothing was written"
+                raise Invalid(MERGE, self._named(remote), "it is scheduled for deletion", hint)
+            tags = {tag["Key"]: tag["Value"] for tag in told.get("Tags", ())}
+            stages = told.get("VersionIdsToStages") or {}
+            current = next((version for version, labels in stages.items() if CURRENT in labels), "")
+            answer: Mapping[str, Any] = (
+                self._client.get_secret_value(SecretId=remote, VersionId=current) if current else {}
+            )
+        if "SecretBinary" in answer:
+            raise Invalid(MERGE, self._named(remote), "it holds binary data, no object", "Nothing was written")
+        text = Sensitive(field(answer, "SecretString", MERGE, self._named(remote))) if current else None
+        return shared_text(self._named(remote), remote, current, text, tags, Marks.from_tags(tags))
+
+    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+        """Tags first, then the version beside the current one, then AWSCURRENT, which only the one seen gives up."""
+        text = checked_text(self._named(remote), partial(too_large, AWS_SECRETS_MANAGER), change, seen)
+        with translated(MERGE, self._named(remote)):
+            if seen is None:
+                self._client.create_secret(
+                    Name=remote,
+                    ClientRequestToken=str(uuid.uuid4()),
+                    SecretString=text.reveal(),
+                    Tags=[{"Key": key, "Value": value} for key, value in change.laid.items()],
+                    **self._settings,
+                )
+                return
+            if change.laid:
+                tags = [{"Key": key, "Value": value} for key, value in change.laid.items()]
+                self._client.tag_resource(SecretId=remote, Tags=tags)  # type: ignore[arg-type]
+            if change:
+                self._serve(remote, text, seen.version_id)
+            if change.removed:
+                self._client.untag_resource(SecretId=remote, TagKeys=change.removed)
+
+    def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """AWS filters by the beginning of a tag's key."""
+        pages = self._client.get_paginator("list_secrets").paginate(
+            Filters=[{"Key": "tag-key", "Values": [NOTE]}], IncludePlannedDeletion=False
+        )
+        with translated("list", self._named("*")):
+            for page in pages:
+                for entry in field(page, "SecretList", "list", self._named("*")):
+                    tags = {tag["Key"]: tag["Value"] for tag in entry.get("Tags", ())}
+                    if entry.get("PrimaryRegion", self._region) == self._region and any(
+                        key.startswith(NOTE) for key in tags
+                    ):
+                        yield entry["Name"], tags
+
+    def tidy(self, remote: str) -> None:
+        """Take the label from what was made aside and never became current, so that AWS may delete it."""
+        wrong = self._client.exceptions
+        with translated("forget old versions of", self._named(remote)):
+            try:
+                stages: Mapping[str, Any] = self._client.describe_secret(SecretId=remote).get("VersionIdsToStages", {})
+            except wrong.ResourceNotFoundException:
+                return
+            for version in [version for version, labels in stages.items() if ASIDE in labels]:
+                self._unlabel(remote, version)
+
+    def _serve(self, remote: str, text: Sensitive, current: str) -> None:
+        token, value = str(uuid.uuid4()), text.reveal()
+        if not current:
+            self._client.put_secret_value(SecretId=remote, ClientRequestToken=token, SecretString=value)
+            return
+        self._client.put_secret_value(
+            SecretId=remote, ClientRequestToken=token, SecretString=value, VersionStages=[ASIDE]
+        )
+        wrong = self._client.exceptions
+        try:
+            self._client.update_secret_version_stage(
+                SecretId=remote, VersionStage=CURRENT, MoveToVersionId=token, RemoveFromVersionId=current
+            )
+        except (wrong.InvalidParameterException, wrong.InvalidRequestException):
+            problem = "somebody else has given it another version meanwhile"
+            raise Conflict(MERGE, self._named(remote), problem, "Run it again") from None
+        finally:
+            self._unlabel(remote, token)
+
+    def _unlabel(self, remote: str, version: str) -> None:
+        try:
+            self._client.update_secret_version_stage(SecretId=remote, VersionStage=ASIDE, RemoveFromVersionId=version)
+        except self._client.exceptions.InvalidParameterException:
+            return  # another write of Keyturn's has it by now
+
+    def _named(self, remote: str) -> str:
+        return f"{self.name}:{remote}"
+
+
+class SharedParameters:
+    """:class:`keyturn.core.shared.Shares` in Parameter Store; ``new`` are the settings of parameters made here."""
+
+    atomic = False
+
+    def __init__(
+        self,
+        name: str,
+        client: "SSMClient",
+        find: Callable[[str], Copy | None],
+        new: Mapping[str, str],
+        limits: Limits,
+    ) -> None:
+        self.name = name
+        self._client = client
+        self._find = find
+        self._new: Any = new
+        self._limits = limits
+
+    def look(self, remote: str) -> Shared | None:
+        """Described, read and asked for its tags: three calls."""
+        found = self._find(remote)
+        if found is None:
+            return None
+        name = self._named(remote)
+        with translated(MERGE, name):
+            told = self._described(remote)
+            try:
+                answer = self._client.get_parameter(Name=remote, WithDecryption=True)
+            except self._client.exceptions.ParameterNotFound:
+                return None
+            tags = self._tags(remote)
+        parameter: Mapping[str, Any] = field(answer, "Parameter", MERGE, name)
+        if parameter.get("Type") == "StringList":
+            raise Invalid(MERGE, name, "it is a list of texts, no object", "Nothing was written")
+        version, text = str(field(parameter, "Version", MERGE, name)), Sensitive(field(parameter, "Value", MERGE, name))
+        return shared_text(name, remote, version, text, tags, found.marks, seen=told)
+
+    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+        """Tags first, then the value; where a version lies between, the change is laid over that one."""
+        checked_text(self._named(remote), self._limits.refuses_size, change, seen)
+        with translated(MERGE, self._named(remote)):
+            if seen is None:
+                self._create(remote, change)
+                return
+            if change.laid:
+                self._client.add_tags_to_resource(ResourceType="Parameter", ResourceId=remote, Tags=_noted(change))
+            if change:
+                self._update(remote, change, seen)
+            if change.removed:
+                self._client.remove_tags_from_resource(
+                    ResourceType="Parameter", ResourceId=remote, TagKeys=change.removed
+                )
+
+    def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Those that carry the tag for it, each asked for its tags: the listing shows none."""
+        only: Any = [{"Key": f"tag:{PARTS}", "Values": [MANAGED_BY]}]
+        pages = self._client.get_paginator("describe_parameters").paginate(
+            ParameterFilters=only, PaginationConfig={"PageSize": PAGE}
+        )
+        with translated("list", self._named("*")):
+            names = [told["Name"] for page in pages for told in field(page, "Parameters", "list", self._named("*"))]
+            for name in names:
+                tags = self._tags(name)
+                if any(key.startswith(NOTE) for key in tags):
+                    yield name, tags
+
+    def tidy(self, remote: str) -> None:
+        """A write is one call: it leaves nothing half done."""
+
+    def _create(self, remote: str, change: Change) -> None:
+        text = checked_text(self._named(remote), self._limits.refuses_size, change, None)
+        self._client.put_parameter(**{**self._new, "Name": remote, "Value": text.reveal(), "Tags": _noted(change)})
+
+    def _update(self, remote: str, change: Change, seen: Shared) -> None:
+        before, expected = seen, int(seen.version_id) + 1
+        for _ in range(ATTEMPTS):
+            text = checked_text(self._named(remote), self._limits.refuses_size, change, before)
+            made = self._put(remote, text, seen.seen)
+            if made == expected:
+                return
+            if made < expected:
+                problem = "somebody has deleted it meanwhile, and it has been made again with what it held before"
+                raise Conflict(MERGE, self._named(remote), problem, "Delete it again, if nobody needs it")
+            before, expected = self._version(remote, made - 1, seen), made + 1
+        raise Locked(MERGE, self._named(remote), "others keep writing it", "Find out who else writes the parameter")
+
+    def _put(self, remote: str, text: Sensitive, told: Mapping[str, Any]) -> int:
+        """Put it with all that its owner has set, since what is not said might be lost."""
+        kept = {
+            key: told[key] for key in ("Description", "KeyId", "AllowedPattern", "DataType", "Tier") if told.get(key)
+        }
+        if policies := [policy["PolicyText"] for policy in told.get("Policies") or () if policy.get("PolicyText")]:
+            kept["Policies"] = f"[{','.join(policies)}]"
+        request: PutParameterRequestTypeDef = {
+            **kept,  # type: ignore[typeddict-item]
+            "Name": remote,
+            "Value": text.reveal(),
+            "Type": told["Type"],
+            "Overwrite": True,
+        }
+        return int(field(self._client.put_parameter(**request), "Version", MERGE, self._named(remote)))
+
+    def _version(self, remote: str, number: int, seen: Shared) -> Shared:
+        answer = self._client.get_parameter(Name=f"{remote}:{number}", WithDecryption=True)
+        text = Sensitive(field(field(answer, "Parameter", MERGE, self._named(remote)), "Value", MERGE, remote))
+        return shared_text(self._named(remote), remote, str(number), text, seen.tags, None, seen=seen.seen)
+
+    def _described(self, remote: str) -> Mapping[str, Any]:
+        only = [{"Key": "Name", "Option": "Equals", "Values": [remote]}]
+        answer = self._client.describe_parameters(ParameterFilters=only)  # type: ignore[arg-type]
+        return next(iter(field(answer, "Parameters", MERGE, self._named(remote))), {})
+
+    def _tags(self, remote: str) -> dict[str, str]:
+        answer = self._client.list_tags_for_resource(ResourceType="Parameter", ResourceId=remote)
+        return {tag["Key"]: tag["Value"] for tag in answer.get("TagList", ())}
+
+    def _named(self, remote: str) -> str:
+        return f"{self.name}:{remote}"
+
+
+def _noted(change: Change) -> "list[TagTypeDef]":
+    """The tags of a parameter with notes."""
+    return [{"Key": key, "Value": value} for key, value in {**change.laid, PARTS: MANAGED_BY}.items()]

@@ -1,0 +1,1 @@
+"""Azure: Key Vault, and what Microsoft Graph and the Resource Manager honour."""

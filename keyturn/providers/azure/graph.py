@@ -1,0 +1,270 @@
+"""Microsoft Graph as a target: the client secrets of applications, tried at Entra ID's sign-in.
+
+Graph and the sign-in agree with each other only after a while: a secret that was just added is refused for some
+seconds, sometimes minutes, and reads lag behind writes. So what is missing or refused is asked for again before it
+is believed.
+"""
+
+import hmac
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import quote
+
+import requests
+from azure.core.credentials import TokenCredential
+
+from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.core.sensitive import Sensitive
+from keyturn.providers.azure import client as azure
+from keyturn.providers.azure.rest import Refused, Rest, document_of, retry_after, send
+
+PUBLIC: Final = "https://graph.microsoft.com"
+PUBLIC_SIGN_IN: Final = "https://login.microsoftonline.com"
+
+PERMISSION: Final = (
+    "Give Keyturn's identity the Graph application permission Application.ReadWrite.OwnedBy, with an administrator's "
+    "consent, and make it an owner of this application"
+)
+WHICH_ID: Final = "Name it by its application (client) id, not by its object id, and check the tenant"
+
+PERSONAL: Final = frozenset({"AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount"})
+MOST_PERSONAL: Final = 2
+MOST_ITEMS: Final = 1_000
+"""Secrets of an application that personal accounts may use, and items in all lists of any application. Source:
+"Validation differences by supported account types" (Microsoft identity platform)."""
+
+TOO_MANY: Final = frozenset({"TooManyAppPasswords", "Directory_ResourceSizeExceeded"})
+POLICY: Final = re.compile(r"Credential\w+AsPerAppPolicy")
+
+NOT_TAKEN: Final = 7000215
+"""AADSTS7000215: the secret is wrong, or too new for the sign-in to know it."""
+EXPIRED: Final = 7000222
+NO_PRINCIPAL: Final = frozenset({700016, 7000229})
+
+LOGIN_PAUSES: Final = (1, 2, 3, 5, 8, 13, 18)
+"""Seconds between attempts to sign in: less than a minute in all, after which another worker may take over."""
+ABSENCE_PAUSES: Final = (2, 5)
+"""Seconds between attempts to remove a secret that Graph does not know: it may be too new for that."""
+LONGEST_DELAY: Final = timedelta(hours=1)
+"""A secret that is older, and still refused, is wrong and not late."""
+
+
+@dataclass(frozen=True)
+class Password:
+    """One secret of an application, without its value; ``hint`` is the beginning of it."""
+
+    key_id: str
+    name: str
+    hint: str
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Application:
+    """An application's secrets, and how many more there is room for."""
+
+    passwords: tuple[Password, ...]
+    room: int
+
+
+class MicrosoftGraph:
+    """One directory. Applications are named by their application (client) id; errors by ``{target}:{application}``.
+
+    ``tenant`` is the directory's id or domain, by default that of AZURE_TENANT_ID. ``authority`` and ``endpoint`` are
+    other addresses for signing in and for Graph. ``login_pauses`` and ``absence_pauses`` are in seconds. Raises
+    Invalid where no tenant is known.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        endpoint: str = PUBLIC,
+        tenant: str | None = None,
+        authority: str | None = None,
+        ca_file: str | None = None,
+        credential: TokenCredential | None = None,
+        login_pauses: Sequence[float] = LOGIN_PAUSES,
+        absence_pauses: Sequence[float] = ABSENCE_PAUSES,
+    ) -> None:
+        tenant = tenant or os.environ.get(azure.OWN_SIGN_IN[0])
+        if not tenant:
+            hint = f"Write tenant into the target, or set {azure.OWN_SIGN_IN[0]}"
+            raise Invalid("open", name, "nothing says which directory to sign in to", hint)
+        self.name = name
+        self._rest = Rest(
+            name, endpoint, authority=authority, ca_file=ca_file, credential=credential, permission=PERMISSION
+        )
+        self._sign_in = f"{(authority or PUBLIC_SIGN_IN).rstrip('/')}/{quote(tenant, safe='')}/oauth2/v2.0/token"
+        self._login_pauses = tuple(login_pauses)
+        self._absence_pauses = tuple(absence_pauses)
+
+    def application(self, application: str) -> Application:
+        """The application as Graph sees it now. Raises NotFound, Denied."""
+        query = {"$select": "appId,signInAudience,passwordCredentials"}
+        try:
+            found = self._rest.call("GET", path_of(application), "read the secrets of", application, query=query)
+            return described(found)
+        except NotFound as error:
+            raise NotFound(error.doing, error.name, "the directory has no such application", WHICH_ID) from None
+        except (KeyError, TypeError, ValueError):
+            problem = "the description of the application can't be understood"
+            raise Unavailable("read the secrets of", f"{self.name}:{application}", problem) from None
+
+    def add_password(self, application: str, label: str, end: datetime) -> tuple[Password, Sensitive]:
+        """A new secret that lives until ``end``, and its value, which can't be had again. Raises Invalid where there is
+        no room for it, or the tenant's policy forbids it."""
+        doing, about = "add a secret to", application
+        wanted = {"displayName": label, "endDateTime": end.astimezone(UTC).isoformat().replace("+00:00", "Z")}
+        try:
+            made = self._rest.call(
+                "POST", f"{path_of(application)}/addPassword", doing, about, document={"passwordCredential": wanted}
+            )
+            return password_of(made), Sensitive(str(made["secretText"]))
+        except NotFound as error:
+            raise NotFound(error.doing, error.name, "the directory has no such application", WHICH_ID) from None
+        except Refused as error:
+            raise explained(error) from None
+        except (KeyError, TypeError, ValueError):
+            problem = "the new secret can't be found in the answer"
+            raise Unavailable(doing, f"{self.name}:{about}", problem, "It is removed by the next run") from None
+
+    def remove_password(self, application: str, key_id: str, *, fresh: bool = True) -> None:
+        """Remove one secret. Absent is success, once Graph has said so several times where it may be ``fresh``.
+
+        Raises NotFound where the application is gone: one that is restored has its secrets again.
+        """
+        path = f"{path_of(application)}/removePassword"
+        for pause in (*(self._absence_pauses if fresh else ()), None):
+            with suppress(NotFound, Refused):
+                self._rest.call("POST", path, "remove a secret of", application, document={"keyId": key_id})
+                return
+            if pause is not None:
+                time.sleep(pause)
+        if any(one.key_id == key_id for one in self.application(application).passwords):
+            problem = "Graph lists the secret and does not remove it"
+            raise Unavailable("remove a secret of", f"{self.name}:{application}", problem, "Run it again in a minute")
+
+    def check_login(self, application: str, key_id: str, secret: Sensitive, now: datetime) -> None:
+        """Sign in as the application with ``secret``, for as long as it may be too new to be known.
+
+        Raises CandidateRejected where the secret has expired, has been removed, is not the one of ``key_id``, or is
+        too old to be late; Unavailable while it may still come to be known.
+        """
+        if self._signs_in(application, secret):
+            return
+        self._check_worth_waiting(application, key_id, secret, now, late=False)
+        for pause in self._login_pauses:
+            time.sleep(pause)
+            if self._signs_in(application, secret):
+                return
+        self._check_worth_waiting(application, key_id, secret, now, late=True)
+        hint = "Run it again in some minutes: it goes on with the same secret"
+        raise Unavailable("sign in as", f"{self.name}:{application}", "the sign-in does not know the secret yet", hint)
+
+    def takes(self, application: str, secret: Sensitive) -> bool:
+        """Whether the sign-in takes ``secret`` as the application's now; one that has expired it does not take.
+
+        Raises what else keeps the application from signing in: that tells nothing about the secret.
+        """
+        try:
+            return self._signs_in(application, secret)
+        except CandidateRejected:
+            return False
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._rest.close()
+
+    def _signs_in(self, application: str, secret: Sensitive) -> bool:
+        """Whether Entra ID gives a token; False while it may not know the secret yet. Raises any other refusal."""
+        doing, name = "sign in as", f"{self.name}:{application}"
+        form = {"grant_type": "client_credentials", "client_id": application, "scope": self._rest.scope}
+        answer = send(
+            self._rest.session, doing, name, "POST", self._sign_in, data={**form, "client_secret": secret.reveal()}
+        )
+        if answer.status_code == 200 and "access_token" in document_of(answer, doing, name):
+            return True
+        numbers = reasons(answer, doing, name)
+        if NOT_TAKEN in numbers:
+            return False
+        raise login_refused(answer, numbers, doing, name)
+
+    def _check_worth_waiting(
+        self, application: str, key_id: str, secret: Sensitive, now: datetime, *, late: bool
+    ) -> None:
+        """Raise CandidateRejected where waiting is of no use; a secret that is not listed is missed when ``late``."""
+        found = next((one for one in self.application(application).passwords if one.key_id == key_id), None)
+        problem = None
+        if found is None:
+            problem = "the secret has been removed from the application" if late else None
+        elif not hmac.compare_digest(secret.reveal()[: len(found.hint)].encode(), found.hint.encode()):
+            problem = "the secret is not the one that belongs to its key id"
+        elif now - found.start > LONGEST_DELAY:
+            problem = f"the sign-in still refuses the secret, made more than {LONGEST_DELAY} ago"
+        if problem:
+            raise rejected(problem, f"{self.name}:{application}")
+
+
+def path_of(application: str) -> str:
+    """The application by its application (client) id."""
+    return f"v1.0/applications(appId='{quote(application, safe='')}')"
+
+
+def described(found: Mapping[str, Any]) -> Application:
+    """The answer as an application. Raises KeyError, TypeError, ValueError for one that is none."""
+    passwords = tuple(password_of(one) for one in found["passwordCredentials"])
+    most = MOST_PERSONAL if found["signInAudience"] in PERSONAL else MOST_ITEMS
+    return Application(passwords, max(most - len(passwords), 0))
+
+
+def password_of(found: Mapping[str, Any]) -> Password:
+    """The answer as a secret, without its value. Raises like :func:`described`."""
+    start, end = (datetime.fromisoformat(found[name]) for name in ("startDateTime", "endDateTime"))
+    return Password(found["keyId"], found.get("displayName") or "", found.get("hint") or "", start, end)
+
+
+def explained(error: Refused) -> Invalid:
+    """The refusal of a new secret, with its remedy."""
+    if error.code in TOO_MANY:
+        hint = "Remove secrets of the application that nobody uses"
+        return Invalid(error.doing, error.name, "the application can't hold one more secret", hint)
+    if POLICY.fullmatch(error.code):
+        hint = "Shorten life in the secret's rotation, or except the application from the tenant's policy"
+        return Invalid(error.doing, error.name, "the tenant's policy for credentials forbids this secret", hint)
+    return error
+
+
+def reasons(answer: requests.Response, doing: str, name: str) -> list[int]:
+    """The numbers after AADSTS, the reasons of a refused sign-in."""
+    if answer.status_code >= 500 or answer.status_code in (408, 429):
+        return []
+    codes = document_of(answer, doing, name).get("error_codes")
+    return [code for code in codes if isinstance(code, int)] if isinstance(codes, list) else []
+
+
+def login_refused(answer: requests.Response, numbers: Sequence[int], doing: str, name: str) -> KeyturnError:
+    """Our error for a sign-in that was refused for another reason than a secret that is not known."""
+    problem = f"Entra ID answered {answer.status_code}" + "".join(f" (AADSTS{number})" for number in numbers)
+    if answer.status_code == 429:
+        return Throttled(doing, name, problem, "Slow down", retry_after(answer))
+    if answer.status_code == 408 or answer.status_code >= 500:
+        return Unavailable(doing, name, problem)
+    if EXPIRED in numbers:
+        return rejected("the secret has expired (AADSTS7000222)", name)
+    if NO_PRINCIPAL & set(numbers):
+        hint = "Check the tenant, and that the application has a service principal: az ad sp create --id APPLICATION"
+        return Invalid(doing, name, f"{problem}: the application can't sign in to this directory", hint)
+    return Denied(doing, name, problem, "See what the sign-in logs say: a policy, or an application that is disabled")
+
+
+def rejected(problem: str, name: str) -> CandidateRejected:
+    """The refusal of the candidate itself."""
+    return CandidateRejected("sign in as", name, problem, "Run the rotation again: it makes another secret")

@@ -1,0 +1,391 @@
+"""Azure Key Vault as a store of secrets.
+
+Marks are tags. In Key Vault tags belong to a version, and one call sets value and tags together, so a copy never
+carries marks of another value. A version set by somebody else lacks the tags, which shows the change.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+import requests
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.pipeline.transport import RequestsTransport
+from azure.core.rest import HttpRequest
+from azure.keyvault.secrets import SecretClient
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+
+from keyturn.core.details import SHOWN
+from keyturn.core.errors import Conflict, Denied, Invalid, Locked, Taken, UnsupportedOperation
+from keyturn.core.names import AZURE_KEY_VAULT, illegal_name, too_large
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import NO_DETAILS, TAG_MANAGED_BY, Copy, Details, Lack, Marks, changed_tags, others
+from keyturn.providers.azure import client as azure
+from keyturn.providers.azure.key_vault_marks import FIRST_PAGE, Found, created, described, listed, page
+from keyturn.providers.azure.key_vault_versions import BEING_DELETED, DISABLED, AzureVersions
+from keyturn.providers.azure.shared import SharedAzure
+from keyturn.providers.limits import has_changed, insist_on_value, unfulfilled
+from keyturn.providers.side_by_side import read_side_by_side
+
+RECOVERABLE: Final = "ObjectIsDeletedButRecoverable"
+
+LOOK: Final = "Look at it before writing"
+
+NOT_IN_ROLE: Final = "ForbiddenByRbac"
+UPDATE: Final = "the data action secrets/update/action"
+ROLE_FILE: Final = "deployments/policies/azure-key-vault.json"
+
+ANY: Final = "*"
+"""Stands for the name where a call is about all of them."""
+
+MAX_TAGS: Final = 15
+MAX_TAG_LENGTH: Final = 256
+"""Source of both: "About Azure Key Vault secrets", secret tags."""
+
+CONNECTIONS: Final = 32
+"""Kept open for threads that call at once."""
+READERS: Final = 16
+"""Values read side by side: far below the 4,000 calls that a vault takes in 10 seconds."""
+
+PAUSES: Final = (0.1, 0.2, 0.5, 1, 1, 2, 2, 3, 3, 3)
+"""Seconds between attempts to write while a deletion, recovery or purge is under way; the service takes about 5."""
+
+
+class AzureKeyVault:
+    """One vault. Fulfils :class:`keyturn.core.stores.Store`.
+
+    ``credential`` signs in; without it Azure's own environment variables and managed identity do. ``authority`` is
+    the address of a private sign-in, which takes AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET;
+    ``ca_file`` holds the certificate authorities (PEM) that vault and sign-in are verified with, instead of the
+    public ones. ``content_type`` is what new copies get that are asked for none; ``deleted_name`` is what is done
+    with a deleted secret that still has the name of a new copy. Raises Invalid where these don't fit together.
+    """
+
+    lacks: frozenset[Lack] = frozenset()
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        vault_url: str,
+        ca_file: str | None = None,
+        authority: str | None = None,
+        credential: TokenCredential | None = None,
+        content_type: str | None = None,
+        deleted_name: Literal["recover", "purge"] = "recover",
+    ) -> None:
+        self.name = name
+        self._content_type = content_type
+        self._purges = deleted_name == "purge"
+        if urlsplit(vault_url).scheme != "https" or not urlsplit(vault_url).hostname:
+            raise Invalid("open", name, "its address is not an https:// URL", "Take the vault's URI from its overview")
+        # The environment is read once here, and not again for each request, which costs a sixth of one.
+        bundle = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        trust = {} if bundle is None else {"connection_verify": bundle}
+        self._own = None
+        if credential is None:
+            credential = self._own = azure.credential(name, authority, trust)
+        session = requests.Session()
+        session.trust_env = False
+        session.proxies = get_environ_proxies(vault_url)
+        session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
+        self._client = SecretClient(
+            vault_url,
+            credential,
+            # A private vault's name says nothing about the service that its tokens are for.
+            verify_challenge_resource=authority is None,
+            transport=RequestsTransport(session=session, **azure.SDK_SETTINGS, **trust),
+            user_agent="keyturn",
+            **azure.SDK_SETTINGS,
+        )
+        self._signing_in = threading.Lock()
+        self._signed_in = False
+        self._versions = AzureVersions(name, self._client, self._calling, PAUSES)
+        self.shared = SharedAzure(name, self._client, self._calling, self._entries, content_type)
+
+    def find(self, remote: str) -> Copy | None:
+        """Describe one secret; None where there is none.
+
+        Key Vault can't describe the current version without its value. Listing the versions can, but takes a call
+        for every 25 of them, in no order, with dates in whole seconds, so that the newest of two made in one second
+        is anybody's guess. So this gets the current version and drops the value unread. Only where that carries no
+        marks, or is disabled, the versions are listed: an older one of ours tells that somebody else changed it.
+        """
+        with self._calling("find", remote):
+            return self._find(remote)
+
+    def managed(self) -> Iterator[Copy]:
+        """Every copy that carries our marks, 25 to a call; without those that are deleted.
+
+        One that somebody else set lacks the marks, and so is left out.
+        """
+        ours = (entry for entry in self._entries() if TAG_MANAGED_BY in (entry.get("tags") or ()))
+        return (found for entry in ours if (found := listed(entry)).marks is not None)
+
+    def everything(self) -> Iterator[Copy]:
+        """Every secret that is not deleted, 25 to a call."""
+        return (listed(entry) for entry in self._entries())
+
+    def write(
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
+    ) -> Copy:
+        """Set value, marks and details in one call, and keep the tags and content type that others gave.
+
+        A deleted secret is recovered or purged first, which needs the permission to and can take seconds. Raises
+        Conflict where ``found`` is None and a deleted secret of somebody else has the name after all, and
+        UnsupportedOperation where it must be purged and the vault protects it.
+        """
+        self._check(remote, value, marks)
+        settled = found is not None and found.intact and found.marks == marks
+        with self._calling("write", remote):
+            if settled and (same := self._same(remote, value, marks)) is not None:
+                lacks = unfulfilled(details, same, SHOWN[AZURE_KEY_VAULT])
+                return self._label(same, marks, details) if lacks else same
+            known = found if found is None or isinstance(found, Found) else self._find(remote)
+            return self._set(remote, value, marks, known, details)
+
+    def create(self, remote: str, value: Sensitive, marks: Marks, *, details: Details = NO_DETAILS) -> Copy:
+        """Look, since Key Vault refuses only the names of deleted secrets; then set it. Raises Taken.
+
+        Key Vault answers with what it keeps, value and tags, and that is compared.
+        """
+        self._check(remote, value, marks)
+        with self._calling("write", remote):
+            if self._is_there(remote):
+                raise Taken("write", self._full(remote), "a secret of that name is there", LOOK)
+            try:
+                secret = self._client.set_secret(
+                    remote,
+                    value.reveal(),
+                    tags=self._tags(remote, None, marks, details),
+                    content_type=details.content_type or self._content_type,
+                    expires_on=details.expires_at,
+                )
+            except ResourceExistsError:
+                raise Taken("write", self._full(remote), "a deleted secret has that name", LOOK) from None
+        made = described(remote, secret.properties)
+        if made.marks != marks or not made.intact or secret.value != value.reveal():
+            raise Conflict("write", self._full(remote), "it serves something else than was written", LOOK)
+        return made
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Change the very version that was found, in one call. Raises Conflict where it is no longer the one served.
+
+        A version that somebody else sets meanwhile is another one, and stays without our tags.
+        """
+        insist_on_value(self._full(remote), found, marks)
+        with self._calling("label", remote):
+            known = found if isinstance(found, Found) and found.version else self._find(remote)
+            if known is None or known != found:
+                raise has_changed(self._full(remote))
+            return self._label(known, marks, details)
+
+    def read(self, remote: str) -> Sensitive:
+        """The value served now. Raises NotFound, also where the secret is disabled or deleted."""
+        with self._calling("read", remote):
+            return Sensitive(self._client.get_secret(remote).value or "")
+
+    def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
+        """The values served now, one call each, side by side; what is absent, disabled or deleted is left out."""
+        return read_side_by_side(self.read, remotes, READERS)
+
+    def delete(self, remote: str) -> None:
+        """Delete recoverably. Absent is success, and so is a deletion that is under way."""
+        with self._calling("delete", remote):
+            try:
+                self._client.begin_delete_secret(remote)
+            except ResourceNotFoundError:
+                return
+            except ResourceExistsError as error:
+                if azure.service_code(error) != BEING_DELETED:
+                    raise
+
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """The values of the enabled old versions, by version id; of what is deleted nothing can be read."""
+        return self._versions.past(remote)
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Disable every old version: Key Vault removes none by itself."""
+        return self._versions.forget(remote)
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Delete and purge it, or say until when the vault's purge protection keeps it. Absent is success."""
+        return self._versions.erase(remote)
+
+    def close(self) -> None:
+        """Close the connections, and the credential if it is our own."""
+        self._client.close()
+        if self._own is not None:
+            self._own.close()
+
+    def _entries(self) -> Iterator[Mapping[str, Any]]:
+        """What the listing's pages tell, which may be empty before the last."""
+        where = FIRST_PAGE
+        while where:
+            with self._calling("list", ANY):
+                entries, where = page(self._client, where)
+            yield from entries
+
+    def _same(self, remote: str, value: Sensitive, marks: Marks) -> Found | None:
+        """What is served now, if it is this value with these marks."""
+        try:
+            served = self._client.get_secret(remote)
+        except ResourceNotFoundError:
+            return None
+        except HttpResponseError as error:
+            if azure.service_code(error) != DISABLED:
+                raise
+            return None
+        copy = described(remote, served.properties)
+        return copy if copy.marks == marks and served.value == value.reveal() else None
+
+    def _is_there(self, remote: str) -> bool:
+        """Whether anything has the name, disabled or not; a deleted secret is refused by the service itself."""
+        answer = self._client.send_request(HttpRequest("GET", f"/secrets/{remote}"))
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return False
+        try:
+            answer.raise_for_status()
+        except HttpResponseError as error:
+            if azure.service_code(error) != DISABLED:
+                raise
+        return True
+
+    def _find(self, remote: str) -> Found | None:
+        try:
+            properties = self._client.get_secret(remote).properties
+        except ResourceNotFoundError:
+            return self._find_deleted(remote)
+        except HttpResponseError as error:
+            if azure.service_code(error) != DISABLED:
+                raise
+            return self._find_in_versions(remote)
+        found = described(remote, properties)
+        # Who edits a version and leaves no marks on it has taken them off; whoever sets a value never saw them.
+        if found.marks is None and properties.updated_on == properties.created_on:
+            return self._find_in_versions(remote, found)
+        return found
+
+    def _find_deleted(self, remote: str) -> Found | None:
+        try:
+            deleted = self._client.get_deleted_secret(remote)
+        except ResourceNotFoundError:
+            return None
+        found = described(remote, deleted.properties, intact=False)
+        # What is purged leaves nothing that a new copy could take over.
+        return replace(found, tags={}, content_type=None) if self._purges else found
+
+    def _find_in_versions(self, remote: str, served: Found | None = None) -> Found | None:
+        """What is ``served`` (None: it can't be got), with the newest marks that any version carries."""
+        history = sorted(self._client.list_properties_of_secret_versions(remote), key=created)
+        if not history:
+            return served
+        served = served or described(remote, history[-1], intact=False)
+        for properties in reversed(history):
+            if (marks := Marks.from_tags(properties.tags or {})) is not None:
+                return replace(served, marks=marks, intact=False)
+        return served
+
+    def _set(self, remote: str, value: Sensitive, marks: Marks, known: Found | None, details: Details) -> Copy:
+        for pause in PAUSES:
+            tags = self._tags(remote, known, marks, details)
+            content_type = details.content_type or (known.content_type if known else None) or self._content_type
+            try:
+                secret = self._client.set_secret(
+                    remote, value.reveal(), tags=tags, content_type=content_type, expires_on=details.expires_at
+                )
+            except ResourceExistsError as error:
+                if azure.service_code(error) == RECOVERABLE:
+                    known = self._free(remote, known)
+                time.sleep(pause)
+            else:
+                return described(remote, secret.properties)
+        problem = "the deletion, recovery or purge of its name is still under way"
+        raise Locked("write", self._full(remote), problem, "Run it again in a minute")
+
+    def _label(self, known: Found, marks: Marks, details: Details) -> Copy:
+        """Change one version's tags, which are set whole, and what else is asked for; the rest of it stays."""
+        tags = self._tags(known.name, known, marks, details)
+        try:
+            changed = self._client.update_secret_properties(
+                known.name,
+                known.version,
+                tags=tags,
+                content_type=details.content_type or None,
+                expires_on=details.expires_at,
+            )
+        except HttpResponseError as error:
+            if azure.service_code(error) != NOT_IN_ROLE:
+                raise
+            problem, hint = "the identity may not change tags", f"Give its role {UPDATE}, as in {ROLE_FILE}"
+            raise Denied("label", self._full(known.name), problem, hint) from None
+        return described(known.name, changed)
+
+    def _free(self, remote: str, known: Found | None) -> Found | None:
+        """Begin to recover or purge the deleted secret of that name, unless nobody has seen it and it isn't ours."""
+        deleted = self._find_deleted(remote)
+        if deleted is None:  # somebody recovered or purged it just now
+            return known
+        if known is None and deleted.marks is None:
+            hint = "Adopt it in the catalogue, or purge it: az keyvault secret purge"
+            raise Conflict("write", self._full(remote), "somebody else's deleted secret has this name", hint)
+        # Somebody else is quicker, or it is under way.
+        with suppress(ResourceNotFoundError, ResourceExistsError):
+            if self._purges:
+                self._purge(deleted)
+            else:
+                self._client.begin_recover_deleted_secret(remote)
+        return known or deleted
+
+    def _purge(self, deleted: Found) -> None:
+        """Begin to remove a deleted secret for good."""
+        name = self._full(deleted.name)
+        if not deleted.purgeable:
+            problem = "a deleted secret has this name, and the vault's purge protection keeps it"
+            raise UnsupportedOperation("purge", name, problem, "Set deleted_name: recover")
+        try:
+            self._client.purge_deleted_secret(deleted.name)
+        except HttpResponseError as error:
+            if error.status_code != 403:
+                raise
+            hint = "Give the identity the permission to purge secrets, or set deleted_name: recover"
+            raise Denied("purge", name, "a deleted secret has this name", hint) from None
+
+    def _tags(self, remote: str, known: Found | None, marks: Marks, details: Details) -> dict[str, str]:
+        before = known.marks.tags if known and known.marks else ()
+        beside = changed_tags(others(known.tags if known else {}), details.tags, before)
+        tags = {**beside, **marks.to_tags()}
+        if len(tags) > MAX_TAGS:
+            theirs = len(beside.keys() - details.tags.keys())
+            problem = f"{theirs} tags of others and {len(tags) - theirs} of ours are over {MAX_TAGS}"
+            raise Invalid("write", self._full(remote), problem, "Remove tags that nobody needs")
+        return tags
+
+    def _check(self, remote: str, value: Sensitive, marks: Marks) -> None:
+        problem = illegal_name(AZURE_KEY_VAULT, remote) or too_large(AZURE_KEY_VAULT, len(value.reveal().encode()))
+        if problem is None and len(marks.source_tag) > MAX_TAG_LENGTH:
+            problem = f"the source's path makes a tag of more than {MAX_TAG_LENGTH} characters"
+        if problem is not None:
+            raise Invalid("write", self._full(remote), problem)
+
+    def _full(self, remote: str) -> str:
+        return f"{self.name}:{remote}"
+
+    @contextmanager
+    def _calling(self, doing: str, remote: str) -> Iterator[None]:
+        """Calls of the SDK go inside: its errors become ours, and the first call signs in alone."""
+        name = self._full(remote)
+        if remote != ANY and (problem := illegal_name(AZURE_KEY_VAULT, remote)):
+            raise Invalid(doing, name, problem)
+        # Threads that start together would each ask for a token; the SDK drops its own while it answers a challenge.
+        with nullcontext() if self._signed_in else self._signing_in, azure.translated(doing, name):
+            yield
+        self._signed_in = True

@@ -1,0 +1,262 @@
+"""Azure Resource Manager as a target: the two keys of storage accounts, tried at the account's own service.
+
+The service knows no conditional write: a key that is regenerated is gone, whatever it was. So a key is regenerated
+only directly after it was listed as what the caller takes it for, and not at all where more than a few seconds have
+passed since. How wide that window is, is told in the strategy's page.
+"""
+
+import base64
+import hmac
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import requests
+from azure.core.credentials import TokenCredential
+
+from keyturn.core.errors import (
+    CandidateRejected,
+    Denied,
+    Invalid,
+    KeyturnError,
+    NotFound,
+    TerminalError,
+    Throttled,
+    Unavailable,
+)
+from keyturn.core.sensitive import Sensitive
+from keyturn.providers.azure.rest import Rest, Signed, retry_after, send
+
+PUBLIC: Final = "https://management.azure.com"
+API_VERSION: Final = {"api-version": "2023-05-01"}
+"""Of the storage resource provider."""
+SERVICE_VERSION: Final = "2021-08-06"
+"""Of the storage services."""
+
+PERMISSION: Final = (
+    "Give Keyturn's identity the actions read, listkeys/action and regeneratekey/action of "
+    "Microsoft.Storage/storageAccounts on this account"
+)
+NO_SHARED_KEYS: Final = "Let its consumers sign in with Entra ID and drop this secret, or set allowSharedKeyAccess"
+FIREWALL: Final = "Let this machine's address through the storage account's firewall"
+
+WINDOW: Final = 5.0
+"""Seconds after which what was listed is no longer trusted."""
+
+PAUSES: Final = (1, 2, 3, 5, 8, 13)
+"""Seconds between attempts to sign in with a new key, which takes effect within about 30."""
+
+TRIED: Final = ("blob", "file")
+"""Services that list with the same request; every account that has keys has one of them, or queues and tables only."""
+
+
+@dataclass(frozen=True)
+class StorageKey:
+    """One of an account's keys; ``made`` is when, as the service tells it, empty where it doesn't."""
+
+    name: str
+    value: Sensitive
+    made: str
+
+
+@dataclass(frozen=True)
+class StorageAccount:
+    """Whether an account takes keys at all, and the addresses of its services, by name."""
+
+    shared_keys: bool
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+
+
+class AzureResourceManager:
+    """One subscription. Errors are named ``{target}:{account}``; ``pauses`` and ``window`` are in seconds."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        subscription: str,
+        endpoint: str = PUBLIC,
+        authority: str | None = None,
+        ca_file: str | None = None,
+        credential: TokenCredential | None = None,
+        pauses: Sequence[float] = PAUSES,
+        window: float = WINDOW,
+    ) -> None:
+        self.name = name
+        self._subscription = subscription
+        self._rest = Rest(
+            name, endpoint, authority=authority, ca_file=ca_file, credential=credential, permission=PERMISSION
+        )
+        self._pauses = tuple(pauses)
+        self._window = window
+
+    def storage_account(self, group: str, account: str) -> StorageAccount:
+        """The account as it is now. Raises NotFound, Denied."""
+        properties = self._call("GET", group, account, "", "look at").get("properties")
+        if not isinstance(properties, dict) or not isinstance(properties.get("primaryEndpoints", {}), dict):
+            problem = "the description of the account can't be understood"
+            raise Unavailable("look at", self._named(account), problem)
+        return StorageAccount(
+            properties.get("allowSharedKeyAccess") is not False, dict(properties.get("primaryEndpoints", {}))
+        )
+
+    def keys(self, group: str, account: str) -> tuple[StorageKey, ...]:
+        """The account's keys, key1 and key2. Raises NotFound, Denied."""
+        return self._keys(self._call("POST", group, account, "listKeys", "list the keys of"), account)
+
+    def regenerate_key(
+        self, group: str, account: str, key_name: str, still: Callable[[Sensitive], bool]
+    ) -> Sensitive | None:
+        """Regenerate the key and give its new value; None, and nothing done, unless ``still`` holds of its old one.
+
+        The old value is listed directly before. Raises Unavailable where more than the window passes in between.
+        """
+        since = Since(self._window)
+        listed = {key.name: key.value for key in self.keys(group, account)}
+        if key_name not in listed or not still(listed[key_name]):
+            return None
+
+        def at_once() -> None:
+            if since.over():
+                problem = f"more than {self._window:g} s have passed since its keys were listed"
+                raise Unavailable(doing, self._named(account), problem, "Run it again: nothing has been changed")
+
+        doing, wanted = f"regenerate {key_name} of", {"keyName": key_name}
+        answer = self._call("POST", group, account, "regenerateKey", doing, document=wanted, at_once=at_once)
+        made = {key.name: key.value for key in self._keys(answer, account)}
+        if key_name not in made:
+            raise Unavailable(doing, self._named(account), "the new key can't be found in the answer")
+        return made[key_name]
+
+    def check_key(self, group: str, account: str, key: Sensitive) -> None:
+        """List the account's containers with ``key``, for as long as it may be too new to be known.
+
+        Raises CandidateRejected where it is none of the account's keys, Unavailable while it may still come to be
+        known.
+        """
+        endpoint = self._endpoint(group, account)
+        if not self._lists(group, account, key):
+            hint = "Run the rotation again: it makes another key"
+            raise CandidateRejected("sign in to", self._named(account), "the key is none of the account's", hint)
+        for pause in (*self._pauses, None):
+            if self._takes(account, endpoint, key):
+                return
+            if pause is not None:
+                time.sleep(pause)
+        hint = "Run it again in a minute. If that does not help, check this machine's clock: 15 minutes are allowed"
+        raise Unavailable("sign in to", self._named(account), "the storage service does not know the key yet", hint)
+
+    def honours(self, group: str, account: str, key: Sensitive) -> bool:
+        """Whether the storage service takes ``key`` now, or Azure lists it where it can't be tried from here.
+
+        The service refuses a clock that is off in the same words, so a refusal of a key that Azure lists raises
+        Unavailable.
+        """
+        try:
+            if self._takes(account, self._endpoint(group, account), key):
+                return True
+        except TerminalError:
+            return self._lists(group, account, key)
+        if self._lists(group, account, key):
+            problem = "Azure lists the key and the service does not take it: it is too new, or this clock is off"
+            raise Unavailable("sign in to", self._named(account), problem, "Set this machine's clock, or try again")
+        return False
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._rest.close()
+
+    def _lists(self, group: str, account: str, key: Sensitive) -> bool:
+        return any(key == one.value for one in self.keys(group, account))
+
+    def _endpoint(self, group: str, account: str) -> str:
+        """Where a key can be tried. Raises Invalid where the account has no such service."""
+        described = self.storage_account(group, account)
+        endpoint = next((described.endpoints[kind] for kind in TRIED if kind in described.endpoints), None)
+        if endpoint is None or urlsplit(endpoint).scheme != "https":
+            problem = "it has no blob or file service that a key could be tried at"
+            raise Invalid("sign in to", self._named(account), problem, "Use an account that stores blobs or files")
+        return endpoint
+
+    def _takes(self, account: str, endpoint: str, key: Sensitive) -> bool:
+        """Whether the storage service answers; False where it does not know the key. Raises any other refusal."""
+        query = {"comp": "list", "maxresults": "1"}
+        headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": SERVICE_VERSION}
+        path = urlsplit(endpoint).path or "/"
+        signed = Signed(f"SharedKey {account}:{signature(key, string_to_sign(account, path, headers, query))}")
+        doing, name = "sign in to", self._named(account)
+        answer = send(self._rest.session, doing, name, "GET", endpoint, auth=signed, query=query, headers=headers)
+        if answer.status_code == 200:
+            return True
+        if answer.headers.get("x-ms-error-code") == "AuthenticationFailed":
+            return False
+        raise not_served(answer, doing, name)
+
+    def _call(self, method: str, group: str, account: str, action: str, doing: str, **more: Any) -> dict[str, Any]:
+        scope = f"subscriptions/{quote(self._subscription, safe='')}/resourceGroups/{quote(group, safe='')}"
+        path = f"{scope}/providers/Microsoft.Storage/storageAccounts/{quote(account, safe='')}/{action}".rstrip("/")
+        try:
+            return self._rest.call(method, path, doing, account, query=API_VERSION, **more)
+        except NotFound as error:
+            hint = "Check account, resource_group, and the target's subscription"
+            raise NotFound(error.doing, error.name, "the subscription has no such storage account", hint) from None
+
+    def _keys(self, answer: Mapping[str, Any], account: str) -> tuple[StorageKey, ...]:
+        try:
+            return tuple(
+                StorageKey(one["keyName"], Sensitive(one["value"]), one.get("creationTime") or "")
+                for one in answer["keys"]
+            )
+        except (KeyError, TypeError):
+            problem = "the listing of its keys can't be understood"
+            raise Unavailable("list the keys of", self._named(account), problem) from None
+
+    def _named(self, account: str) -> str:
+        return f"{self.name}:{account}"
+
+
+class Since:
+    """Counts from now on. A machine that sleeps stops the one clock, somebody who sets it the other: both are asked."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._began = time.monotonic(), time.time()
+
+    def over(self) -> bool:
+        """Whether more than ``seconds`` have passed, by either clock."""
+        passed = time.monotonic() - self._began[0], time.time() - self._began[1]
+        return max(passed) > self._seconds
+
+
+def string_to_sign(account: str, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
+    """What a GET without conditions signs. Source: "Authorize with Shared Key", for the versions since 2015-02-21."""
+    standard = ["GET", *[""] * 11]
+    own = [f"{name}:{headers[name]}" for name in sorted(headers)]
+    asked = [f"{name}:{query[name]}" for name in sorted(query)]
+    return "\n".join([*standard, *own, f"/{account}{path}", *asked])
+
+
+def signature(key: Sensitive, message: str) -> str:
+    """HMAC-SHA256 with the key's bytes, in base64. Raises Invalid where the key is no base64."""
+    try:
+        digest = hmac.digest(base64.b64decode(key.reveal(), validate=True), message.encode(), "sha256")
+    except ValueError:
+        raise Invalid("sign with", "account_key", "it is no base64", "Copy it as the portal shows it") from None
+    return base64.b64encode(digest).decode()
+
+
+def not_served(answer: requests.Response, doing: str, name: str) -> KeyturnError:
+    """Our error for what a storage service refuses for another reason than a key that is not known."""
+    status, code = answer.status_code, answer.headers.get("x-ms-error-code", "")
+    problem = f"the storage service answered {status}" + (f" ({code})" if re.fullmatch(r"\w{1,80}", code) else "")
+    if status == 429:
+        return Throttled(doing, name, problem, "Slow down", retry_after(answer))
+    if status == 408 or status >= 500:
+        return Unavailable(doing, name, problem)
+    if code == "KeyBasedAuthenticationNotPermitted":
+        return Invalid(doing, name, "the account takes no keys (allowSharedKeyAccess is false)", NO_SHARED_KEYS)
+    return Denied(doing, name, problem, FIREWALL)

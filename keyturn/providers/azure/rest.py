@@ -1,0 +1,215 @@
+"""JSON calls to Azure's management services: a bearer token, each call once, errors in our words."""
+
+import re
+from collections.abc import Callable, Mapping
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Final
+
+import requests
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import AzureError
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, TransientError, Unavailable
+from keyturn.providers import answers
+from keyturn.providers.azure import client as azure
+
+TIMEOUT: Final = (5, 10)
+"""Seconds to connect, and for each wait for bytes."""
+
+CONNECTIONS: Final = 32
+"""Kept open for threads that call at once."""
+
+CODE: Final = re.compile(r"[A-Za-z_.]{1,80}")
+"""What a service's word for the reason looks like; anything else is not repeated."""
+
+SIGN_IN: Final = f"Check {', '.join(azure.OWN_SIGN_IN)}, or the managed identity"
+LOCKS: Final = frozenset({"ScopeLocked", "ReadOnlyDisabledSubscription"})
+
+
+def open_session(ca_file: str | None) -> requests.Session:
+    """A session that verifies certificates against ``ca_file``, or the public authorities, and keeps no cookies."""
+    session = requests.Session()
+    session.verify = ca_file or True
+    session.headers["User-Agent"] = "keyturn"
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
+    return session
+
+
+class Signed(AuthBase):
+    """An ``Authorization`` header, which ``.netrc`` can't replace."""
+
+    def __init__(self, header: str) -> None:
+        self._header = header
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = self._header
+        return request
+
+
+class Unsigned(AuthBase):
+    """No ``Authorization`` header, whatever ``.netrc`` holds."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+class Refused(Invalid):
+    """A service refused the request itself, and named the reason: its ``code``, which may be empty."""
+
+    def __init__(self, doing: str, name: str, problem: str, hint: str = "", code: str = "") -> None:
+        super().__init__(doing, name, problem, hint)
+        self.code = code
+
+
+class Rest:
+    """One service at ``endpoint``, signed in to as the environment says, or with ``credential``.
+
+    ``permission`` is the hint where the identity lacks one. Raises Invalid where nothing says how to sign in.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: str,
+        *,
+        authority: str | None,
+        ca_file: str | None,
+        credential: TokenCredential | None,
+        permission: str,
+    ) -> None:
+        self._name = name
+        self._endpoint = endpoint.rstrip("/")
+        self._permission = permission
+        trust = {} if ca_file is None else {"connection_verify": ca_file}
+        self._own = None
+        if credential is None:
+            credential = self._own = azure.credential(name, authority, trust)
+        self._credential = credential
+        self.scope = f"{self._endpoint}/.default"
+        self.session = open_session(ca_file)
+
+    def close(self) -> None:
+        """Close the connections, and the credential if it is our own."""
+        self.session.close()
+        if self._own is not None:
+            self._own.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        about: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        document: Mapping[str, object] | None = None,
+        at_once: Callable[[], None] | None = None,
+    ) -> dict[str, Any]:
+        """The answer's JSON object, empty where there is none. Errors are named ``{name}:{about}``.
+
+        ``at_once`` is asked when all is ready to be sent, and may refuse. The call is never sent twice.
+        """
+        name = f"{self._name}:{about}"
+        url = f"{self._endpoint}/{path}"
+        token = self._token(doing, name)
+        if at_once is not None:
+            at_once()
+        signed = Signed(f"Bearer {token}")
+        answer = send(self.session, doing, name, method, url, auth=signed, query=query, document=document)
+        if answer.status_code >= 300:
+            raise refusal(answer, doing, name, self._permission)
+        return document_of(answer, doing, name) if answer.content else {}
+
+    def _token(self, doing: str, name: str) -> str:
+        try:
+            return self._credential.get_token(self.scope).token
+        except AzureError as error:
+            told = azure.from_azure(error, doing, name)
+            passing = isinstance(told, TransientError)
+            raise told if passing else Denied(doing, name, "Entra ID gave no token", SIGN_IN) from None
+        except ValueError:
+            raise Invalid(doing, name, "Azure's SDK refuses the tenant's id or the authority", SIGN_IN) from None
+
+
+def send(
+    session: requests.Session,
+    doing: str,
+    name: str,
+    method: str,
+    url: str,
+    *,
+    auth: AuthBase | None = None,
+    query: Mapping[str, str] | None = None,
+    document: Mapping[str, object] | None = None,
+    data: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> requests.Response:
+    """One request, and whatever was answered. Raises Unavailable where nothing was, Invalid for a bad certificate."""
+    try:
+        return session.request(
+            method,
+            url,
+            params=query,
+            json=document,
+            data=data,
+            headers=headers,
+            auth=auth or Unsigned(),
+            timeout=TIMEOUT,
+            # What a session verifies with gives way to the environment's certificates; what a request does, does not.
+            verify=session.verify,
+            allow_redirects=False,
+        )
+    except requests.exceptions.SSLError:
+        hint = "Check the address, and ca_file in the catalogue"
+        raise Invalid(doing, name, "its certificate can't be verified", hint) from None
+    except requests.RequestException as error:
+        problem = f"no answer from Azure ({type(error).__name__})"
+        raise Unavailable(doing, name, problem, "Check the address, DNS, firewall and proxy") from None
+
+
+def document_of(answer: requests.Response, doing: str, name: str) -> dict[str, Any]:
+    """The JSON object of an answer. Raises Unavailable where it is none: something else answers there."""
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        problem = f"the answer ({answer.status_code}) is not from this service"
+        raise Unavailable(doing, name, problem, "Check the address, and what stands between: a proxy, a gateway")
+    return found
+
+
+def service_code(answer: requests.Response) -> str:
+    """The service's own word for the reason; empty where it gave none that can be repeated."""
+    try:
+        code = answer.json()["error"]["code"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return code if isinstance(code, str) and CODE.fullmatch(code) else ""
+
+
+def refusal(answer: requests.Response, doing: str, name: str, permission: str) -> KeyturnError:
+    """Our error for a refused call: our words and the service's code, none of its text."""
+    status, code = answer.status_code, service_code(answer)
+    problem = f"Azure answered {status}" + (f" ({code})" if code else "")
+    if status == 429:
+        return Throttled(doing, name, problem, "Slow down", retry_after(answer))
+    if status == 408 or status >= 500:
+        return Unavailable(doing, name, problem)
+    if status == 401:
+        return Denied(doing, name, problem, SIGN_IN)
+    if status == 403:
+        return Denied(doing, name, problem, permission)
+    if status == 404:
+        return NotFound(doing, name, f"it does not exist ({code})" if code else "it does not exist")
+    if status == 409 and code not in LOCKS:
+        return Locked(doing, name, f"another change is under way ({code or 'Conflict'})", "Run it again in a minute")
+    return Refused(doing, name, problem, "Remove the lock from the resource" if code in LOCKS else "", code)
+
+
+def retry_after(answer: requests.Response) -> float | None:
+    """How many seconds the service asks to wait; None where it does not say."""
+    return answers.retry_after(answer.headers.get("Retry-After", ""))

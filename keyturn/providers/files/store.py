@@ -1,0 +1,286 @@
+"""Files of this machine as a store: one file for each copy, readable by its owner alone.
+
+Beside NAME lies ``.NAME.keyturn.json`` with the marks and what tells a change of the file: its inode, size and time.
+It is written before the file is, about the file that is to come: what a crash leaves between the two is not intact.
+Everything happens below one open directory, and no symbolic link in it is followed.
+"""
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, Final, Literal
+
+from keyturn.core.dotenv import Dotenv, Reader
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
+from keyturn.core.names import FILE
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks
+from keyturn.providers.files.directory import content, draft_name, filled, identity, only_writer, replace
+from keyturn.providers.files_shared import SharedFiles
+from keyturn.providers.limits import StoreLimits, only_written_whole
+
+PAST: Final = "read old versions of"
+FORGET: Final = "forget old versions of"
+
+EVERYBODY: Final = "all"
+"""Stands in a note for no reader; lines of versions before that have none."""
+
+PRIVATE_DIRECTORY: Final = 0o700
+WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
+
+_TAGS: Final = tuple(Marks("", 0, "").to_tags())
+_DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_NO_FILE: Final = frozenset({errno.EISDIR, errno.ELOOP, errno.ENXIO})
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class Files:
+    """A :class:`keyturn.core.stores.Store` in one directory, which the first write makes (0700) where it is missing.
+
+    In the format ``dotenv`` a JSON object is written as lines KEY='value', so that ``reader`` gives them back; any
+    other text, and any text in the format ``json``, is written as it is. A file that was written for another reader is
+    outdated, so that it is written again. Deleting is for good.
+    """
+
+    lacks: frozenset[Lack] = frozenset()
+
+    def __init__(
+        self, name: str, *, directory: str, format: Literal["json", "dotenv"] = "json", reader: Reader | None = None
+    ) -> None:
+        self.name = name
+        self._limits = StoreLimits(FILE, name)
+        self._directory = directory
+        self._lines = format == "dotenv"
+        self._reader = reader
+        self.shared = SharedFiles(name, self._open, _marks, self._lines, reader)
+
+    def find(self, remote: str) -> Copy | None:
+        """Describe one file without reading it; what is no regular file is nobody's, and not intact."""
+        self._limits.check_name(remote, "find")
+        with self._opened("find", remote) as directory:
+            return None if directory is None else self._look(directory, remote)
+
+    def managed(self) -> Iterator[Copy]:
+        """Every file with Keyturn's marks."""
+        return (copy for copy in self.everything() if copy.marks)
+
+    def everything(self) -> Iterator[Copy]:
+        """Every regular file whose name begins with no dot."""
+        with self._opened("list", "*") as directory:
+            names = [] if directory is None else _names(directory)
+            found = [self._look(directory, name) for name in names] if directory is not None else []
+        return iter([copy for copy in found if copy is not None])
+
+    def write(
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
+    ) -> Copy:
+        """Replace the file whole, after the marks of what is to come; whoever reads sees the old text or the new."""
+        self._limits.check(remote, value)
+        if found == Copy(remote, found.version_id if found else "", marks):
+            return found
+        lines = self._as_lines(remote, value)
+        with self._opened("write", remote, make=True) as directory:
+            if directory is None:
+                raise NotFound("write", self._named(remote), "the directory was removed", "It is made again by itself")
+            _refuse_a_directory(directory, remote)
+            with only_writer(directory, remote) as descriptor:
+                written = filled(descriptor, lines.text if lines else value)
+                note = {**marks.to_tags(), **written, **(_told(lines) if lines else {})}
+                replace(directory, _note_name(remote), json.dumps(note))
+                os.rename(draft_name(remote), remote, src_dir_fd=directory, dst_dir_fd=directory)
+            os.fsync(directory)
+        return Copy(remote, _version(written), marks)
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Raises UnsupportedOperation: this store is written whole."""
+        raise only_written_whole(self._named(remote))
+
+    def read(self, remote: str) -> Sensitive:
+        """The text that was written, byte for byte; of a file that somebody else wrote, its content. NotFound."""
+        self._limits.check_name(remote, "read")
+        found = self._read(remote, remote, "read")
+        if found is None:
+            raise NotFound("read", self._named(remote), "there is no such file", "Push it again")
+        return found
+
+    def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
+        """The texts of those that are there."""
+        for remote in remotes:
+            self._limits.check_name(remote, "read")
+        found = ((remote, self._read(remote, remote, "read")) for remote in remotes)
+        return {remote: value for remote, value in found if value is not None}
+
+    def delete(self, remote: str) -> None:
+        """Remove the file, its marks, and what a killed write may have left, for good. Absent is success."""
+        self._limits.check_name(remote, "delete")
+        with self._opened("delete", remote) as directory:
+            if directory is None:
+                return
+            for name in (remote, draft_name(remote), _note_name(remote), f"{_note_name(remote)}.new"):
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=directory)
+            os.fsync(directory)
+
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """What a killed write may have left beside the file; nothing else is kept of older texts."""
+        self._limits.check_name(remote, PAST)
+        try:
+            left = self._read(remote, draft_name(remote), PAST)
+        except Invalid:
+            return {}  # a write that was cut off within a character
+        return {"unfinished": left} if left else {}
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Remove what a killed write may have left. Absent is success."""
+        self._limits.check_name(remote, FORGET)
+        with self._opened(FORGET, remote) as directory:
+            if directory is None or draft_name(remote) not in os.listdir(directory):
+                return ()
+            # Whoever is writing just now is waited for, and has made the draft the file itself then.
+            with only_writer(directory, remote):
+                os.unlink(draft_name(remote), dir_fd=directory)
+            os.fsync(directory)
+        return ()
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Remove the file, its marks, and what a killed write may have left, for good. Absent is success."""
+        self.delete(remote)
+        return ()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _read(self, remote: str, file: str, doing: str) -> Sensitive | None:
+        """The text of a file that the note beside ``remote`` may describe."""
+        with self._opened(doing, remote) as directory:
+            if directory is None:
+                return None
+            note = _note(directory, remote)
+            try:
+                text, seen = content(directory, file)
+            except FileNotFoundError:
+                return None
+            except UnicodeDecodeError:
+                raise Invalid(doing, self._named(remote), "it is not UTF-8 text", "Keyturn manages texts") from None
+        if "not_texts" not in note or not _describes(note, seen):
+            return text
+        return Dotenv(text, note["not_texts"], _reader(note)).joined()
+
+    def _as_lines(self, remote: str, value: Sensitive) -> Dotenv | None:
+        try:
+            return Dotenv.of(value, self._reader) if self._lines else None
+        except ValueError as error:
+            hint = "Nothing was written. Choose the format json, another reader, or other names for the fields"
+            raise Invalid("write", self._named(remote), str(error), hint) from None
+
+    def _look(self, directory: int, remote: str) -> Copy | None:
+        try:
+            seen = os.stat(remote, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISREG(seen.st_mode):
+            return Copy(remote, _version(identity(seen)), None, intact=False)
+        note = _note(directory, remote)
+        marks = Marks.from_tags(note)
+        intact = marks is None or _describes(note, seen)
+        return Copy(remote, _version(identity(seen)), marks, intact, outdated=self._outdated(note))
+
+    def _outdated(self, note: dict[str, Any]) -> bool:
+        """Whether the file's lines were written for somebody else than who is to read them."""
+        return self._lines and "not_texts" in note and note.get("reader") != _named(self._reader)
+
+    def _open(self, doing: str, remote: str, make: bool) -> AbstractContextManager[int | None]:
+        return self._opened(doing, remote, make=make)
+
+    @contextmanager
+    def _opened(self, doing: str, remote: str, *, make: bool = False) -> Iterator[int | None]:
+        """The directory's descriptor; None where there is none. Errors inside become Keyturn's own."""
+        descriptor = None
+        try:
+            if make:
+                os.makedirs(self._directory, PRIVATE_DIRECTORY, exist_ok=True)
+            with suppress(FileNotFoundError):
+                descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+            if make and descriptor is not None and os.fstat(descriptor).st_mode & WRITABLE_BY_OTHERS:
+                problem = f"others may write to {self._directory}"
+                raise Denied(doing, self._named(remote), problem, "Take their right to write there: chmod go-w")
+            yield descriptor
+        except OSError as error:
+            raise self._from_os(error, doing, remote) from None
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _from_os(self, error: OSError, doing: str, remote: str) -> KeyturnError:
+        name, said = self._named(remote), os.strerror(error.errno) if error.errno else "the system refuses it"
+        if error.errno in _FULL:
+            return Unavailable(doing, name, f"{self._directory}: {said}", "Make room on the disk; nothing was changed")
+        if error.errno in _DENIED:
+            return Denied(doing, name, f"{self._directory}: {said}", "Check owner and mode of the directory")
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):
+            return Invalid(doing, name, f"{self._directory} is no directory", "Correct the store's directory")
+        if error.errno in _NO_FILE:
+            return Invalid(doing, name, "what stands there is no regular file", "Remove it, or choose another name")
+        return Unavailable(doing, name, f"{self._directory}: {said}", "See the system's log")
+
+    def _named(self, remote: str) -> str:
+        return f"{self.name}:{remote}"
+
+
+def _marks(directory: int, remote: str) -> Marks | None:
+    """The marks of a copy that is the whole file; none where somebody else has put a file in its place."""
+    return Marks.from_tags(_note(directory, remote))
+
+
+def _told(lines: Dotenv) -> dict[str, Any]:
+    """What the note says of a file's lines."""
+    return {"not_texts": lines.not_texts, "reader": _named(lines.reader)}
+
+
+def _named(reader: Reader | None) -> str:
+    return reader.value if reader else EVERYBODY
+
+
+def _reader(note: dict[str, Any]) -> Reader | None:
+    """Whom a file's lines were written for; None for those of everybody, and of versions that did not say."""
+    return Reader(note["reader"]) if note.get("reader") in list(Reader) else None
+
+
+def _note_name(remote: str) -> str:
+    return f".{remote}.keyturn.json"
+
+
+def _names(directory: int) -> list[str]:
+    """Every regular file's name that begins with no dot."""
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in entries if entry.name[0] != "." and entry.is_file(follow_symlinks=False)]
+
+
+def _version(known: dict[str, int]) -> str:
+    return f"{known['inode']}-{known['size']}-{known['mtime_ns']}"
+
+
+def _describes(note: dict[str, Any], seen: os.stat_result) -> bool:
+    return {**note, **identity(seen)} == note
+
+
+def _refuse_a_directory(directory: int, remote: str) -> None:
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.stat(remote, dir_fd=directory, follow_symlinks=False).st_mode):
+            raise IsADirectoryError(errno.EISDIR, "a directory")
+
+
+def _note(directory: int, remote: str) -> dict[str, Any]:
+    """The marks beside a copy and what they say of the file; empty where there are none that can be understood."""
+    try:
+        note = json.loads(content(directory, _note_name(remote))[0].reveal())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+        return {}
+    return note if isinstance(note, dict) and all(isinstance(note.get(key), str) for key in _TAGS) else {}

@@ -1,0 +1,297 @@
+"""Google Cloud IAM as a target: keys of service accounts, as :class:`keyturn.core.cloud_keys.CloudKeys`.
+
+IAM's reads are eventually consistent, and a new key signs in some seconds after it was made. Source: "REST
+Resource: projects.serviceAccounts.keys" in the IAM API reference, "Using OAuth 2.0 for Server to Server
+Applications", and for uses "Monitor usage patterns for service accounts and keys": that metric tells of each
+sign-in to ten minutes, where Activity Analyzer tells the day of the last one.
+"""
+
+import base64
+import binascii
+import functools
+import ipaddress
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import google.auth
+import requests
+from google.auth import crypt
+from google.auth import exceptions as auth
+from google.auth.credentials import AnonymousCredentials
+from google.auth.transport import requests as transport
+from google.oauth2 import service_account
+
+from keyturn.core import errors
+from keyturn.core.cloud_keys import CREDENTIALS_JSON, NEVER, CloudKey, KeyUse
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.strategies import EXPIRES_AT
+from keyturn.providers.gcp.iam_errors import CHECK, from_google, refused
+
+IAM: Final = "https://iam.googleapis.com"
+MONITORING: Final = "https://monitoring.googleapis.com"
+METRIC: Final = "iam.googleapis.com/service_account/key/authn_events_count"
+SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
+SMALL_SCOPE: Final = "https://www.googleapis.com/auth/userinfo.email"
+"""What a new key is tried for: a token that opens next to nothing."""
+DEADLINE: Final = 10.0
+"""Seconds that one call may take. Nothing is repeated here: the flows retry."""
+PROBE: Final = b"keyturn"
+KEY_ID: Final = re.compile(r"\w+")
+"""What can stand in an address as a key's id and lead nowhere else."""
+
+AGAIN: Final = "Run the rotation again: it makes another key"
+NO_KEY: Final = "An account has ten keys at most, and an organization policy may forbid to make any"
+
+# At DEBUG it logs whole requests and answers, private keys included.
+logging.getLogger(transport.__name__).addFilter(lambda record: record.levelno > logging.DEBUG)
+
+
+class GcpIam:
+    """The service accounts of one project."""
+
+    def __init__(self, name: str, *, project: str, endpoint: str | None = None) -> None:
+        """Open it with application default credentials, or without any at ``endpoint``, a loopback host:port.
+
+        Raises Denied without credentials, and Invalid for an endpoint that isn't loopback.
+        """
+        if endpoint is not None and not _is_loopback(endpoint):
+            problem, hint = f"endpoint {endpoint!r} is not a loopback host:port", "Leave it out for Google Cloud"
+            raise errors.Invalid("open", name, problem, hint)
+        self.name = name
+        self._project = f"projects/{project}"
+        self._iam, self._monitoring = (IAM, MONITORING) if endpoint is None else (f"http://{endpoint}",) * 2
+        with self._translated("open", name):
+            self._session = transport.AuthorizedSession(_own_credentials(endpoint))  # type: ignore[no-untyped-call]
+        self._signing_in = requests.Session()
+        # Neither a token nor what a key has signed follows a redirect.
+        self._session.max_redirects = self._signing_in.max_redirects = 0
+        # On loopback, a proxy of the environment would see the keys.
+        self._session.trust_env = self._signing_in.trust_env = endpoint is None
+
+    def keys(self, account: str) -> Sequence[CloudKey]:
+        """The keys that people made, disabled ones too. Raises NotFound where there is no such account."""
+        listed = self._call("list the keys of", account, "GET", f"{self._path(account)}/keys?keyTypes=USER_MANAGED")
+        return [_listed(key) for key in listed.get("keys", [])]
+
+    def create(self, account: str) -> SecretFields:
+        """A new key file, and when it ends where it does. Raises Invalid where the account can have no more keys."""
+        doing = "make a key for"
+        try:
+            made = self._call(doing, account, "POST", f"{self._path(account)}/keys")
+        except errors.Invalid as error:
+            raise errors.Invalid(doing, self._named(account), error.problem, NO_KEY) from None
+        text = base64.b64decode(self._field(made, "privateKeyData", doing, account)).decode()
+        end = made.get("validBeforeTime", NEVER)
+        return SecretFields({CREDENTIALS_JSON: text} | ({} if end == NEVER else {EXPIRES_AT: end}))
+
+    def accepts(self, account: str, key: SecretFields) -> bool:
+        """Exchange what the key signs for a token.
+
+        Raises CandidateRejected, also for a private key that is not the named key's own: Google tries every key
+        of the account. Raises Invalid where the account is disabled.
+        """
+        credentials = self._credentials(account, key[CREDENTIALS_JSON])
+        granted = self._granted("verify", account, credentials)
+        if not self._is_own_pair("verify", account, credentials):
+            problem = "its private key is not the one that was made"
+            raise errors.CandidateRejected("verify", self._named(account), problem, AGAIN)
+        if not granted and self._disabled("verify", account):
+            problem, hint = "the service account is disabled", "Enable it, and rotate again: the same key is tried"
+            raise errors.Invalid("verify", self._named(account), problem, hint)
+        return granted
+
+    def honours(self, account: str, key: SecretFields) -> bool | None:
+        """Exchange what the key signs for a token, whoever's it is; None for what is no key file.
+
+        Google refuses a clock that is off in the same words, so a refusal counts where it has a cause in sight.
+        """
+        doing, credentials = "try a key of", read(key[CREDENTIALS_JSON])
+        if credentials is None:
+            return None
+        if self._granted(doing, account, credentials):
+            return True
+        if credentials.service_account_email == account and self._unexplained(doing, account, credentials):
+            problem = "Google lists the key as active and does not take it: it is too new, or this clock is off"
+            raise errors.Unavailable(doing, self._named(account), problem, "Set this machine's clock, or try again")
+        return False
+
+    def last_use(self, account: str, key_id: str, since: datetime) -> KeyUse | None:
+        """The latest sign-in after ``since``, which Google tells to ten minutes, some minutes to hours later.
+
+        None too where the caller may not read the project's metrics.
+        """
+        query = {
+            "filter": f'metric.type = "{METRIC}" AND metric.labels.key_id = "{key_id}"',
+            "interval.startTime": since.astimezone(UTC).isoformat(),
+            "interval.endTime": datetime.now(UTC).isoformat(),
+        }
+        address = f"{self._monitoring}/v3/{self._project}/timeSeries"
+        try:
+            told = self._call("look up the use of a key of", account, "GET", address, params=query)
+        except errors.Denied:
+            return None
+        points = [point for series in told.get("timeSeries", []) for point in series.get("points", [])]
+        return _latest(points, since)
+
+    def end(self, account: str, key_id: str) -> None:
+        """Disable the key, then delete it. Absent is success, and so is an id that no key can have."""
+        if not KEY_ID.fullmatch(key_id):
+            return
+        path = f"{self._path(account)}/keys/{key_id}"
+        with suppress(errors.NotFound):
+            self._call("end a key of", account, "POST", f"{path}:disable")
+            self._call("end a key of", account, "DELETE", path)
+
+    def cut(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
+        """The same, and what outlives it: deleting a key "does not revoke short-lived credentials" (keys.delete)."""
+        self.end(account, key_id)
+        lasting = "for up to an hour, or 12 hours where the organization allows longer ones"
+        return (f"access tokens that {account} has got, {lasting}: only disabling the account ends them sooner",)
+
+    def close(self) -> None:
+        """Let go of connections; the target can't be used afterwards."""
+        self._session.close()  # type: ignore[no-untyped-call]
+        self._signing_in.close()
+
+    def _granted(self, doing: str, account: str, credentials: service_account.Credentials) -> bool:
+        name = self._named(account)
+        with self._translated(doing, name):
+            try:
+                credentials.refresh(self._requests())  # type: ignore[no-untyped-call]
+            except auth.RefreshError as error:
+                if _says_invalid_grant(error):
+                    return False
+                problem = "Google did not answer the sign-in with the key"
+                raise errors.Unavailable(doing, name, problem, CHECK) from None
+        return True
+
+    def _unexplained(self, doing: str, account: str, credentials: service_account.Credentials) -> bool:
+        """Whether nothing that Google tells of a key that it refuses is a reason to."""
+        try:
+            active = [key.key_id for key in self.keys(account) if key.active]
+            disabled = self._disabled(doing, account)
+        except errors.NotFound:
+            return False
+        listed = credentials.signer.key_id in active
+        return listed and not disabled and self._is_own_pair(doing, account, credentials)
+
+    def _is_own_pair(self, doing: str, account: str, credentials: service_account.Credentials) -> bool:
+        """Whether the private key is the named key's own; a key that Google does not know counts as its own."""
+        certificate = self._certificate(doing, account, str(credentials.signer.key_id))
+        signed = credentials.signer.sign(PROBE)
+        return certificate is None or bool(crypt.verify_signature(PROBE, signed, certificate))  # type: ignore[no-untyped-call]
+
+    def _disabled(self, doing: str, account: str) -> bool:
+        return bool(self._call(doing, account, "GET", self._path(account)).get("disabled"))
+
+    def _certificate(self, doing: str, account: str, key_id: str) -> str | None:
+        """The public half of a key as Google has it; None where Google does not know the key."""
+        if not KEY_ID.fullmatch(key_id):
+            return None
+        address = f"{self._path(account)}/keys/{key_id}?publicKeyType=TYPE_X509_PEM_FILE"
+        try:
+            told = self._call(doing, account, "GET", address)
+        except errors.NotFound:
+            return None
+        return base64.b64decode(self._field(told, "publicKeyData", doing, account)).decode()
+
+    def _credentials(self, account: str, text: Sensitive) -> service_account.Credentials:
+        """What a client signs in with. Raises CandidateRejected for what is no key file of this account."""
+        name, made = self._named(account), read(text)
+        if made is None:
+            raise errors.CandidateRejected("verify", name, "it is no key file of a service account", AGAIN)
+        if made.service_account_email != account:
+            raise errors.CandidateRejected("verify", name, "the new key is another account's", AGAIN)
+        return made
+
+    def _requests(self) -> Any:
+        return functools.partial(transport.Request(self._signing_in), timeout=DEADLINE)
+
+    def _call(
+        self, doing: str, account: str, method: str, address: str, params: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        name = self._named(account)
+        with self._translated(doing, name):
+            answer: requests.Response = self._session.request(  # type: ignore[no-untyped-call]
+                method, address, params=params, timeout=DEADLINE
+            )
+            if not answer.ok:
+                raise refused(answer, doing, name)
+            try:
+                found = answer.json()
+            except requests.exceptions.JSONDecodeError:
+                found = None
+        if not isinstance(found, dict):
+            raise errors.Unavailable(doing, name, "the answer is not Google's", CHECK)
+        return found
+
+    def _field(self, found: Mapping[str, Any], name: str, doing: str, account: str) -> Any:
+        if name not in found:
+            raise errors.Unavailable(doing, self._named(account), f"the answer lacks {name}", CHECK)
+        return found[name]
+
+    def _path(self, account: str) -> str:
+        return f"{self._iam}/v1/{self._project}/serviceAccounts/{account}"
+
+    def _named(self, account: str) -> str:
+        return f"{self.name}:{account}"
+
+    @contextmanager
+    def _translated(self, doing: str, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (auth.GoogleAuthError, requests.RequestException, binascii.Error) as error:
+            raise from_google(error, doing, name) from None
+
+
+def read(text: Sensitive) -> service_account.Credentials | None:
+    """What a client signs in with; None for what is no key file of a service account."""
+    try:
+        made: service_account.Credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
+            json.loads(text.reveal()), scopes=[SMALL_SCOPE]
+        )
+    except (auth.GoogleAuthError, ValueError, TypeError, AttributeError):
+        return None
+    return made
+
+
+def _own_credentials(endpoint: str | None) -> Any:
+    if endpoint is not None:
+        return AnonymousCredentials()  # type: ignore[no-untyped-call]
+    return google.auth.default(scopes=[SCOPE])[0]
+
+
+def _is_loopback(endpoint: str) -> bool:
+    host, _, port = endpoint.rpartition(":")
+    try:
+        local = ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    return local and port.isdigit()
+
+
+def _listed(key: Mapping[str, Any]) -> CloudKey:
+    created = datetime.fromisoformat(key["validAfterTime"])
+    return CloudKey(key["name"].rpartition("/")[2], created, not key.get("disabled", False))
+
+
+def _says_invalid_grant(error: auth.RefreshError) -> bool:
+    told = error.args[1] if len(error.args) > 1 else None
+    return isinstance(told, dict) and told.get("error") == "invalid_grant"
+
+
+def _latest(points: Sequence[Mapping[str, Any]], since: datetime) -> KeyUse | None:
+    """The newest of the points that lie after ``since`` as a whole: one that began before may tell of older uses."""
+    found = []
+    for point in points:
+        begin, end = (datetime.fromisoformat(point["interval"][f"{name}Time"]) for name in ("start", "end"))
+        if begin >= since and (count := int(point["value"]["int64Value"])) > 0:
+            found.append((end, count))
+    if not found:
+        return None
+    return KeyUse(max(found)[0], f"{sum(count for _, count in found)} sign-ins since {since:%Y-%m-%d %H:%M}")

@@ -1,0 +1,383 @@
+"""Google Cloud Secret Manager as a store.
+
+Ownership is the label ``keyturn-managed-by``, by which the listing filters; source, fingerprint and the number of
+the version that Keyturn wrote last are annotations. Adding a version and annotating the secret are two calls, made
+in that order: whatever a crash leaves between them looks stale, to :meth:`GcpSecretManager.find` and to the listing.
+Labels and annotations that are asked for go with the marks. The end of a value is not shown: Google deletes a secret
+with all its versions when it expires.
+Versions older than the two newest are disabled after both; what a crash leaves enabled, the next new version mends.
+
+What the service can't do: a version that somebody else adds, disables or destroys leaves no trace on the secret, so
+:meth:`GcpSecretManager.managed` can't see it and :meth:`GcpSecretManager.find` can; and deletion is final.
+Quotas per project and minute: 90,000 accesses, 600 reads, 600 writes (source: "Quotas and limits").
+
+Regional secrets are another collection of the project: they are kept, and their values pass, in one location alone,
+which has an endpoint of its own and no replication (source: "Data residency and regional secrets").
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from itertools import islice
+from typing import Any, Final, Literal, TypeVar
+
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+from google.cloud.secretmanager_v1.types import Secret, SecretVersion
+
+from keyturn.core import errors
+from keyturn.core.details import SHOWN
+from keyturn.core.names import GCP_SECRET_MANAGER, illegal_name, too_large
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import (
+    MANAGED_BY,
+    NO_DETAILS,
+    TAG_FINGERPRINT,
+    TAG_MANAGED_BY,
+    TAG_VERSION,
+    TAGS_BESIDE,
+    Copy,
+    Details,
+    Lack,
+    Marks,
+    changed_tags,
+)
+from keyturn.providers.gcp import secret_manager_marks as gcp_copies
+from keyturn.providers.gcp.errors import from_gcp
+from keyturn.providers.gcp.secret_manager_marks import OURS, Seen, last, listed, seen
+from keyturn.providers.gcp.secret_manager_retention import DESTROY, ENABLED, NOT_DESTROYED, to_retire
+from keyturn.providers.gcp.secret_manager_versions import GcpPast
+from keyturn.providers.gcp.shared import SharedGcp
+from keyturn.providers.gcp.transport import crc32c, kept_at, open_client
+from keyturn.providers.limits import has_changed, insist_on_value, unfulfilled
+from keyturn.providers.side_by_side import read_side_by_side
+
+DEADLINE: Final = 10.0
+"""Seconds that one call may take. The SDK's own retries are off: the flows retry."""
+PAGE_SIZE: Final = 1000
+READERS: Final = 16
+"""Values read side by side."""
+MOST_RETIRED: Final = 10
+"""Old versions that one write disables or destroys, to spare the quota; the next write goes on."""
+TTLS: Final = (timedelta(minutes=1), timedelta(days=36_500))
+"""Source: "Set up an expiry for a secret"."""
+
+_T = TypeVar("_T")
+
+
+class GcpSecretManager:
+    """The global secrets of one project, or its regional ones, as a :class:`keyturn.core.stores.Store`.
+
+    With a ``location`` they are the regional ones of that location, reached at its own endpoint; new ones are encrypted
+    with the key ``kms_key_name``, which is of the same location, or with Google's. Without it, new ones are kept in the
+    locations of ``replication``, or where Google chooses. Every copy carries ``annotations`` besides Keyturn's own, and
+    Google deletes it ``ttl`` after its last write. ``old_versions`` says what becomes of versions that are older than
+    the two newest; a version that an alias stands for is left alone.
+    """
+
+    lacks: frozenset[Lack] = frozenset({Lack.LISTED_CHANGES})
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        project: str,
+        location: str | None = None,
+        endpoint: str | None = None,
+        replication: Sequence[str] = (),
+        kms_key_name: str | None = None,
+        annotations: Mapping[str, str] | None = None,
+        ttl: timedelta | None = None,
+        old_versions: Literal["keep", "disable", "destroy"] = "disable",
+        destroy_after: timedelta = timedelta(days=7),
+    ) -> None:
+        """Open it with application default credentials, or without any at ``endpoint``, a loopback host:port.
+
+        Raises Denied without credentials, and Invalid for an endpoint that isn't loopback or settings out of bounds.
+        """
+        self.name = name
+        self._parent = f"projects/{project}" + (f"/locations/{location}" if location else "")
+        self._kept = kept_at(replication, regional=location is not None, kms_key_name=kms_key_name)
+        self._annotations = dict(annotations or {})
+        self._expiry = {} if ttl is None else {"ttl": ttl}
+        self._retires = old_versions != "keep"
+        self._destroy_after = destroy_after if old_versions == "destroy" else None
+        problem = gcp_copies.wrong(self._annotations)
+        if ttl is not None and not TTLS[0] <= ttl <= TTLS[1]:
+            problem = "its ttl is not between one minute and 100 years"
+        if problem:
+            raise errors.Invalid("open", name, problem, "Correct the store's settings")
+        with self._translated("open"):
+            self._client = open_client(name, location, endpoint)
+        self._past = GcpPast(self._client, self._call, self._pages, self._path, self._access, self._named)
+        calls = self._client, self._call, self._pages, self._path, self._access
+        self.shared = SharedGcp(name, *calls, self._parent, self._kept)
+
+    def find(self, remote: str) -> Copy | None:
+        """Describe one secret in two calls at most; a disabled or destroyed latest version is not intact."""
+        return self._look(remote, "find")
+
+    def managed(self) -> Iterator[Copy]:
+        """Every copy with Keyturn's marks, as it was written; what changed versions since, only ``find`` can tell."""
+        return (copy for copy in self._list(OURS) if copy.marks)
+
+    def everything(self) -> Iterator[Copy]:
+        """Every secret; of those that are not ours, the listing tells no version."""
+        return self._list("")
+
+    def write(
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
+    ) -> Copy:
+        """Add a version unless the latest holds the value already, record the marks, and retire older versions.
+
+        Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster.
+        """
+        self._check(remote, value)
+        if found is not None and not isinstance(found, Seen):
+            # A copy from a listing may be old, and lacks the etag.
+            found = self._look(remote, "write")
+        before = found or self._create(remote, marks, details)
+        if before.intact and before.marks == marks and not unfulfilled(details, before, SHOWN[GCP_SECRET_MANAGER]):
+            return before
+        self._check_room(before, marks, details)
+        if self._serves(before, value, marks):
+            return self._record(before, marks, details, before.version_id)
+        added = self._add(remote, value)
+        written = self._record(before, marks, details, last(added.name))
+        self._retire(written, added)
+        return written
+
+    def create(self, remote: str, value: Sensitive, marks: Marks, *, details: Details = NO_DETAILS) -> Copy:
+        """Make the secret, which Google refuses where the name is taken; then its version, and the marks. Raises Taken.
+
+        Google says that it has compared the value with its checksum. Where it does not, the value is read back.
+        """
+        self._check(remote, value)
+        try:
+            made = self._make(remote, marks, details)
+        except errors.Conflict:
+            problem, hint = "a secret of that name is there", "Look at it before writing"
+            raise errors.Taken("write", self._named(remote), problem, hint) from None
+        self._check_room(made, marks, details)
+        added = self._add(remote, value)
+        number = last(added.name)
+        checked = added.client_specified_payload_checksum
+        if not checked and self._access(remote, number, "write") != value.reveal().encode():
+            raise errors.Conflict("write", self._named(remote), "it serves another value than was written")
+        return self._record(made, marks, details, number)
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Change labels and annotations in one call that Google refuses where the secret has changed.
+
+        Adding a version changes no etag; the number that the marks name stays, so that another's version shows.
+        Raises Conflict.
+        """
+        insist_on_value(self._named(remote), found, marks)
+        known = found if isinstance(found, Seen) else self._look(remote, "label")
+        if known is None or known != found:
+            raise has_changed(self._named(remote))
+        self._check_room(known, marks, details)
+        labelled = self._update(known, marks, details, known.version_id, "label")
+        return replace(seen(remote, labelled, None), version_id=known.version_id, intact=True)
+
+    def read(self, remote: str) -> Sensitive:
+        """The latest version's value, its checksum verified. NotFound also where that version isn't enabled."""
+        try:
+            return Sensitive(self._access(remote, "latest", "read").decode())
+        except errors.Conflict:
+            problem, hint = "its latest version is disabled or destroyed", "Enable it, or push the secret again"
+            raise errors.NotFound("read", self._named(remote), problem, hint) from None
+        except UnicodeDecodeError:
+            raise errors.Invalid("read", self._named(remote), "its value is not UTF-8 text") from None
+
+    def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
+        """The latest versions' values, one call each, side by side; what is absent or not enabled is left out."""
+        return read_side_by_side(self.read, remotes, READERS)
+
+    def delete(self, remote: str) -> None:
+        """Remove the secret with every version, for good: Google Cloud keeps nothing to recover. Absent is success."""
+        with suppress(errors.NotFound):
+            self._call("delete", remote, self._client.delete_secret, {"name": self._path(remote, "delete")})
+
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """The values of the enabled old versions, by number."""
+        return self._past.past(remote)
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Destroy every old version, whatever ``old_versions`` says and whether an alias stands for it."""
+        return self._past.forget(remote)
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Remove the secret with every version, for good. Absent is success."""
+        self.delete(remote)
+        return ()
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._client.transport.close()  # type: ignore[no-untyped-call]
+
+    def _look(self, remote: str, doing: str) -> Seen | None:
+        try:
+            secret = self._call(doing, remote, self._client.get_secret, {"name": self._path(remote, doing)})
+        except errors.NotFound:
+            return None
+        return seen(remote, secret, self._latest(remote, doing))
+
+    def _list(self, wanted: str) -> Iterator[Copy]:
+        request = {"parent": self._parent, "filter": wanted, "page_size": PAGE_SIZE}
+        for page in self._pages("list", None, self._client.list_secrets, request):
+            yield from map(listed, page.secrets)
+
+    def _pages(
+        self, doing: str, remote: str | None, rpc: Callable[..., Any], request: Mapping[str, Any]
+    ) -> Iterator[Any]:
+        """The bare messages of a listing's pages."""
+        pages = self._call(doing, remote, rpc, request).pages
+        while True:
+            with self._translated(doing, remote):
+                page = next(pages, None)
+            if page is None:
+                return
+            yield type(page).pb(page)
+
+    def _latest(self, remote: str, doing: str) -> SecretVersion | None:
+        name = f"{self._path(remote, doing)}/versions/latest"
+        try:
+            return self._call(doing, remote, self._client.get_secret_version, {"name": name})
+        except errors.NotFound:
+            return None
+
+    def _access(self, remote: str, version: str, doing: str) -> bytes:
+        name = f"{self._path(remote, doing)}/versions/{version}"
+        payload = self._call(doing, remote, self._client.access_secret_version, {"name": name}).payload
+        if crc32c(payload.data) != payload.data_crc32c:
+            raise errors.Unavailable(doing, self._named(remote), "the value arrived with a wrong checksum")
+        return payload.data
+
+    def _create(self, remote: str, marks: Marks, details: Details) -> Seen:
+        try:
+            return self._make(remote, marks, details)
+        except errors.Conflict:
+            # Perhaps our own, whose answer was lost.
+            there = self._look(remote, "write")
+            if there is None or there.marks is None or there.marks.source != marks.source:
+                raise
+            return there
+
+    def _make(self, remote: str, marks: Marks, details: Details) -> Seen:
+        """A secret without versions and without a fingerprint, so that it counts as stale until it is complete."""
+        ours = {key: text for key, text in marks.beside().items() if key != TAG_FINGERPRINT}
+        annotations = {**self._annotations, **details.annotations, **ours}
+        labels = {**details.tags, TAG_MANAGED_BY: MANAGED_BY}
+        secret = {**self._kept, "labels": labels, "annotations": annotations}
+        request = {"parent": self._parent, "secret_id": remote, "secret": secret | self._expiry}
+        return seen(remote, self._call("write", remote, self._client.create_secret, request), None)
+
+    def _serves(self, before: Seen, value: Sensitive, marks: Marks) -> bool:
+        """Whether the latest version is this value. It is read only where the marks can't tell."""
+        if before.intact and before.marks is not None:
+            return before.marks.fingerprint == marks.fingerprint
+        if not before.version_id:
+            return False
+        try:
+            return self._access(before.name, before.version_id, "write") == value.reveal().encode()
+        except errors.Conflict:
+            return False
+
+    def _add(self, remote: str, value: Sensitive) -> SecretVersion:
+        payload = {"data": value.reveal().encode(), "data_crc32c": crc32c(value.reveal().encode())}
+        request = {"parent": self._path(remote, "write"), "payload": payload}
+        return self._call("write", remote, self._client.add_secret_version, request)
+
+    def _record(self, before: Seen, marks: Marks, details: Details, number: str) -> Seen:
+        try:
+            secret = self._update(before, marks, details, number, "write")
+        except errors.Conflict:
+            self._disclaim(before.name, number)
+            raise
+        written = seen(before.name, secret, None)
+        return replace(written, version_id=number, intact=True)
+
+    def _update(self, before: Seen, marks: Marks, details: Details, number: str, doing: str) -> Secret:
+        """Lay marks and details beside the very secret that was seen."""
+        labels, annotations = self._labelled(before, details), self._annotated(before, marks, details, number)
+        return self._change(before, {"labels": labels, "annotations": annotations} | self._expiry, doing)
+
+    def _labelled(self, before: Seen, details: Details) -> dict[str, str]:
+        """Others' labels, those that are asked for, and our own."""
+        ours = before.marks.tags if before.marks else ()
+        return {**changed_tags(before.labels, details.tags, ours), TAG_MANAGED_BY: MANAGED_BY}
+
+    def _annotated(self, before: Seen, marks: Marks, details: Details, number: str) -> dict[str, str]:
+        """Others' annotations, the store's, those that are asked for, and our own."""
+        theirs = {key: text for key, text in before.annotations.items() if key not in TAGS_BESIDE}
+        asked = {**self._annotations, **details.annotations}
+        beside = changed_tags(theirs, asked, before.marks.annotations if before.marks else ())
+        return {**beside, **marks.beside(), TAG_VERSION: number}
+
+    def _check_room(self, before: Seen, marks: Marks, details: Details) -> None:
+        """Said before a version is added; its number has one digit more at most."""
+        annotations = self._annotated(before, marks, details, f"{before.version_id}0")
+        problem = gcp_copies.too_large(annotations) or gcp_copies.too_many(self._labelled(before, details))
+        if problem:
+            hint = "Remove labels and annotations that nobody needs"
+            raise errors.Invalid("write", self._named(before.name), problem, hint)
+
+    def _disclaim(self, remote: str, number: str) -> None:
+        """Let listings show the copy as stale when our version is the latest but the marks tell of another."""
+        now = self._look(remote, "write")
+        if now and now.marks and now.version_id == number and not now.intact:
+            annotations = {key: text for key, text in now.annotations.items() if key != TAG_VERSION}
+            self._change(now, {"annotations": annotations}, "write")
+
+    def _change(self, before: Seen, fields: Mapping[str, Any], doing: str) -> Secret:
+        """Give these fields of the very secret that was seen other values."""
+        secret = {"name": self._path(before.name, doing), "etag": before.etag, **fields}
+        request = {"secret": secret, "update_mask": {"paths": list(fields)}}
+        return self._call(doing, before.name, self._client.update_secret, request)
+
+    def _retire(self, written: Seen, added: SecretVersion) -> None:
+        """Disable or destroy older versions; one that somebody changes at the same time is left to the next write."""
+        if not self._retires or written.version_id == "1":
+            return
+        if (latest := self._latest(written.name, "write")) is None:
+            return
+        versions = self._old_versions(written.name)
+        steps = to_retire(versions, added, latest, written.aliased, self._destroy_after)
+        for step, version in islice(steps, MOST_RETIRED):
+            destroys = step == DESTROY
+            rpc = self._client.destroy_secret_version if destroys else self._client.disable_secret_version
+            with suppress(errors.Conflict, errors.NotFound):
+                self._call(f"{step} an old version of", written.name, rpc, {"name": version.name, "etag": version.etag})
+
+    def _old_versions(self, remote: str) -> Iterator[Any]:
+        wanted = ENABLED if self._destroy_after is None else NOT_DESTROYED
+        request = {"parent": self._path(remote, "write"), "filter": wanted}
+        doing = "list the versions of"
+        for page in self._pages(doing, remote, self._client.list_secret_versions, request):
+            yield from page.versions
+
+    def _check(self, remote: str, value: Sensitive) -> None:
+        self._path(remote, "write")
+        if problem := too_large(GCP_SECRET_MANAGER, len(value.reveal().encode())):
+            raise errors.Invalid("write", self._named(remote), problem)
+
+    def _named(self, remote: str) -> str:
+        return f"{self.name}:{remote}"
+
+    def _path(self, remote: str, doing: str) -> str:
+        if problem := illegal_name(GCP_SECRET_MANAGER, remote):
+            raise errors.Invalid(doing, self._named(remote), problem)
+        return f"{self._parent}/secrets/{remote}"
+
+    def _call(self, doing: str, remote: str | None, rpc: Callable[..., _T], request: Mapping[str, Any]) -> _T:
+        with self._translated(doing, remote):
+            return rpc(request=request, retry=None, timeout=DEADLINE)
+
+    @contextmanager
+    def _translated(self, doing: str, remote: str | None = None) -> Iterator[None]:
+        try:
+            yield
+        except (api.GoogleAPIError, auth.GoogleAuthError) as error:
+            raise from_gcp(error, doing, self.name if remote is None else self._named(remote)) from None

@@ -1,0 +1,104 @@
+"""Old versions of Google Cloud's secrets: reading those that are enabled, and destroying all of them.
+
+Destroying is for good and at once, unless the secret delays it (``version_destroy_ttl``): then the version is disabled,
+and whoever may enable it calls the destruction off. Source: "Destroy a secret version", "Delay destruction of secret
+versions". Deleting a secret takes every version with it at once, whatever the delay.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, Final
+
+from google.cloud.secretmanager_v1 import SecretManagerServiceClient
+from google.cloud.secretmanager_v1.types import SecretVersion
+
+from keyturn.core.errors import Conflict, Locked, NotFound
+from keyturn.core.sensitive import Sensitive
+from keyturn.providers.gcp.secret_manager_marks import last
+from keyturn.providers.side_by_side import read_side_by_side
+
+PAST: Final = "read old versions of"
+FORGET: Final = "forget old versions of"
+AT_ONCE: Final = 16
+"""Versions read or destroyed side by side."""
+
+State = SecretVersion.State
+
+Call = Callable[[str, str, Callable[..., Any], Mapping[str, Any]], Any]
+"""What is being done, to which secret, by which call of the SDK, with which request."""
+
+
+class GcpPast:
+    """The old versions of one project's secrets, asked for through ``call`` and ``pages``, whose errors are ours.
+
+    ``path`` makes a secret's resource name, ``named`` its name in errors, and ``access`` gives a version's payload.
+    """
+
+    def __init__(
+        self,
+        client: SecretManagerServiceClient,
+        call: Call,
+        pages: Callable[[str, str, Callable[..., Any], Mapping[str, Any]], Iterator[Any]],
+        path: Callable[[str, str], str],
+        access: Callable[[str, str, str], bytes],
+        named: Callable[[str], str],
+    ) -> None:
+        self._client = client
+        self._call = call
+        self._pages = pages
+        self._path = path
+        self._access = access
+        self._named = named
+
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """The values of the enabled versions but the one that is served, by number; what is no text is left out."""
+        old = [last(version.name) for version in self._old(remote, PAST) if version.state == State.ENABLED]
+        return read_side_by_side(lambda number: self._text(remote, number), old, AT_ONCE)
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Destroy every version but the one that is served. What is only scheduled to be destroyed is told."""
+        old = [version for version in self._old(remote, FORGET) if not version.HasField("scheduled_destroy_time")]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(lambda version: self._destroy(remote, version.name), old))
+        return tuple(self._words(remote, version) for version in self._old(remote, FORGET))
+
+    def _old(self, remote: str, doing: str) -> list[Any]:
+        """The bare messages of every version that is not destroyed, but the one that is served.
+
+        That is the newest one, if it is enabled. The listing tells it, since the alias "latest" may lag behind
+        (source: "Resource consistency"); a version that is newer than the listing is not in it.
+        """
+        request = {"parent": self._path(remote, doing)}
+        try:
+            pages = list(self._pages(doing, remote, self._client.list_secret_versions, request))
+        except NotFound:
+            return []
+        versions = [version for page in pages for version in page.versions]
+        newest = max((int(last(version.name)) for version in versions), default=0)
+        kept = (version for version in versions if version.state != State.DESTROYED)
+        return [version for version in kept if version.state != State.ENABLED or int(last(version.name)) != newest]
+
+    def _text(self, remote: str, number: str) -> Sensitive:
+        """Raises NotFound where it is disabled or destroyed meanwhile, or holds no text."""
+        try:
+            return Sensitive(self._access(remote, number, PAST).decode())
+        except (Conflict, UnicodeDecodeError):
+            raise NotFound(PAST, self._named(remote), f"version {number} holds no text any more") from None
+
+    def _destroy(self, remote: str, name: str) -> None:
+        # Somebody else may be quicker: what is left then, the listing tells.
+        with suppress(Conflict, NotFound):
+            self._call(FORGET, remote, self._client.destroy_secret_version, {"name": name})
+
+    def _words(self, remote: str, version: Any) -> str:
+        """Raises Locked for a version that somebody else has brought back meanwhile."""
+        number = last(version.name)
+        if not version.HasField("scheduled_destroy_time"):
+            problem = f"version {number} could not be destroyed"
+            raise Locked(FORGET, self._named(remote), problem, "It is tried again by itself")
+        ends = version.scheduled_destroy_time.ToDatetime()
+        return (
+            f"version {number} is disabled, and destroyed at {ends:%Y-%m-%d %H:%M} UTC:"
+            " until then whoever may enable versions can bring it back"
+        )

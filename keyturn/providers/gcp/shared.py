@@ -1,0 +1,134 @@
+"""Single keys in secrets of Google Cloud that others own.
+
+Adding a version is never refused because another one was added before, but versions are numbered: one that lies
+between shows by the number, and the change is laid over that one. The notes are annotations, written over exactly the
+secret that was seen (its etag).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+from google.cloud.secretmanager_v1 import SecretManagerServiceClient
+from google.cloud.secretmanager_v1.types import Secret, SecretVersion
+
+from keyturn.core.errors import Invalid, Locked, NotFound
+from keyturn.core.names import GCP_SECRET_MANAGER, too_large
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.shared import NOTE, Change, Shared
+from keyturn.providers.gcp import secret_manager_marks as gcp_copies
+from keyturn.providers.gcp.secret_manager_marks import last, marks_of
+from keyturn.providers.gcp.secret_manager_versions import Call
+from keyturn.providers.gcp.transport import crc32c
+from keyturn.providers.sharing import MERGE, NOTHING_WRITTEN, checked_text, shared_text
+
+ATTEMPTS: Final = 4
+SIZE: Final = partial(too_large, GCP_SECRET_MANAGER)
+
+State = SecretVersion.State
+
+
+class SharedGcp:
+    """:class:`keyturn.core.shared.Shares` in one project; the errors of ``call`` and ``pages`` are ours."""
+
+    atomic = False
+
+    def __init__(
+        self,
+        name: str,
+        client: SecretManagerServiceClient,
+        call: Call,
+        pages: Callable[[str, str | None, Callable[..., Any], Mapping[str, Any]], Iterator[Any]],
+        path: Callable[[str, str], str],
+        access: Callable[[str, str, str], bytes],
+        parent: str,
+        kept: Mapping[str, Any],
+    ) -> None:
+        self.name = name
+        self._client = client
+        self._call = call
+        self._pages = pages
+        self._path = path
+        self._access = access
+        self._parent = parent
+        self._kept = kept
+
+    def look(self, remote: str) -> Shared | None:
+        """The secret and its newest version, told by the listing of versions: "latest" may lag behind."""
+        try:
+            secret = self._call(MERGE, remote, self._client.get_secret, {"name": self._path(remote, MERGE)})
+        except NotFound:
+            return None
+        bare = Secret.pb(secret)
+        number = self._newest(remote)
+        text = self._text(remote, number) if number else None
+        tags = dict(bare.annotations)
+        return shared_text(self._named(remote), remote, number, text, tags, marks_of(bare), seen=bare.etag)
+
+    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+        """The notes, then the version; where one lies between, the change is laid over that one."""
+        checked_text(self._named(remote), SIZE, change, seen)
+        etag = self._note(remote, change.laid, seen)
+        if change or seen is None:
+            self._add(remote, change, seen)
+        if seen is not None and change.removed:
+            self._annotate(remote, {**seen.tags, **change.tags}, etag)
+
+    def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Every secret's annotations are looked at."""
+        request = {"parent": self._parent, "page_size": 1000}
+        for page in self._pages("list", None, self._client.list_secrets, request):
+            for secret in page.secrets:
+                if any(key.startswith(NOTE) for key in secret.annotations):
+                    yield last(secret.name), dict(secret.annotations)
+
+    def tidy(self, remote: str) -> None:
+        """A version is there or it is not: nothing is left."""
+
+    def _newest(self, remote: str) -> str:
+        """The number of the newest version; empty where there is none. Raises Invalid where it is not enabled."""
+        request = {"parent": self._path(remote, MERGE), "page_size": 1}
+        page = next(self._pages(MERGE, remote, self._client.list_secret_versions, request), None)
+        newest = page.versions[0] if page is not None and page.versions else None
+        if newest is not None and newest.state != State.ENABLED:
+            problem = "its newest version is disabled or destroyed"
+            raise Invalid(MERGE, self._named(remote), problem, "Let its owner enable it; nothing was written")
+        return last(newest.name) if newest is not None else ""
+
+    def _text(self, remote: str, number: str) -> Sensitive:
+        try:
+            return Sensitive(self._access(remote, number, MERGE).decode())
+        except UnicodeDecodeError:
+            raise Invalid(MERGE, self._named(remote), "it holds binary data, no object", NOTHING_WRITTEN) from None
+
+    def _note(self, remote: str, laid: Mapping[str, str], seen: Shared | None) -> str:
+        """Lay these annotations over the others, or make the secret with them; its etag then."""
+        if seen is not None:
+            return self._annotate(remote, {**seen.tags, **laid}, seen.seen) if laid else str(seen.seen)
+        secret = {**self._kept, "annotations": laid}
+        request = {"parent": self._parent, "secret_id": remote, "secret": secret}
+        return str(self._call(MERGE, remote, self._client.create_secret, request).etag)
+
+    def _annotate(self, remote: str, tags: Mapping[str, str | None], etag: str) -> str:
+        kept = {key: text for key, text in tags.items() if text is not None}
+        if problem := gcp_copies.too_large(kept):
+            raise Invalid(MERGE, self._named(remote), problem, "Remove annotations that nobody needs")
+        secret = {"name": self._path(remote, MERGE), "etag": etag, "annotations": kept}
+        request = {"secret": secret, "update_mask": {"paths": ["annotations"]}}
+        return str(self._call(MERGE, remote, self._client.update_secret, request).etag)
+
+    def _add(self, remote: str, change: Change, seen: Shared | None) -> None:
+        before, expected = seen, int(seen.version_id or 0) + 1 if seen else 1
+        for _ in range(ATTEMPTS):
+            data = checked_text(self._named(remote), SIZE, change, before).reveal().encode()
+            payload = {"data": data, "data_crc32c": crc32c(data)}
+            request = {"parent": self._path(remote, MERGE), "payload": payload}
+            made = int(last(self._call(MERGE, remote, self._client.add_secret_version, request).name))
+            if made == expected:
+                return
+            text, number = self._text(remote, str(made - 1)), str(made - 1)
+            before, expected = shared_text(self._named(remote), remote, number, text, {}, None), made + 1
+        raise Locked(MERGE, self._named(remote), "others keep writing it", "Find out who else writes the secret")
+
+    def _named(self, remote: str) -> str:
+        return f"{self.name}:{remote}"

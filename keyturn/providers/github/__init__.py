@@ -1,0 +1,1 @@
+"""GitHub Actions' secrets and variables as a store."""

@@ -1,0 +1,251 @@
+"""The Actions secrets of a GitHub repository, or of one of its environments, as a store: written, never read.
+
+The marks lie in an Actions variable beside the secret, KEYTURN_MARKS_NAME, with the time of the update that they
+belong to. A first write makes the variable before the secret, without a time, so that what a crash leaves is known
+as Keyturn's own; otherwise the variable is written after the secret. In between, the copy is not intact.
+
+GitHub tells that time in whole seconds, and two updates within one look the same. Keyturn therefore never writes in
+the second of the update before: its own updates always differ. Another's update in the same second as Keyturn's,
+and after it, can't be seen. Sources: "REST API endpoints for GitHub Actions Secrets", "... variables".
+"""
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from nacl.exceptions import CryptoError
+from nacl.public import PublicKey, SealedBox
+
+from keyturn.core.errors import Conflict, Invalid, NotFound, Unavailable, UnsupportedOperation
+from keyturn.core.names import GITHUB_ACTIONS
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks
+from keyturn.providers.github.client import GitHubCalls
+from keyturn.providers.limits import StoreLimits, only_written_whole
+
+MARKS_PREFIX: Final = "KEYTURN_MARKS_"
+UPDATED_AT: Final = "updated_at"
+SECRETS_PAGE: Final = 100
+VARIABLES_PAGE: Final = 30
+"""The most that GitHub gives in a page."""
+
+LONGEST_WAIT: Final = 2.0
+"""Seconds: one until GitHub's clock shows another, and one for clocks of GitHub's that differ."""
+
+Key = tuple[str, str]
+"""A public key's id, and the key in base64."""
+
+
+class GitHubActions:
+    """A :class:`keyturn.core.stores.Store`. Names fold case: GitHub keeps them in capitals. Deleting is for good."""
+
+    lacks: frozenset[Lack] = frozenset({Lack.READ})
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        repository: str,
+        token_file: str,
+        environment: str | None = None,
+        api_url: str = "https://api.github.com",
+        ca_file: str | None = None,
+    ) -> None:
+        self.name = name
+        self._limits = StoreLimits(GITHUB_ACTIONS, name)
+        inside = f"environments/{quote(environment, safe='')}" if environment else "actions"
+        self._place = f"repos/{repository}/{inside}"
+        self._calls = GitHubCalls(name, token_file=token_file, api_url=api_url, ca_file=ca_file)
+        self._lock = threading.Lock()
+        self._key: Key | None = None
+
+    def find(self, remote: str) -> Copy | None:
+        """Describe one secret. Raises NotFound where the token sees no such repository or environment."""
+        self._limits.check_name(remote, "find")
+        name = self._named(remote)
+        secret = self._calls.find("find", name, self._secret(remote))
+        if secret is None:
+            self._public_key("find", name)  # GitHub says the same of a place that is not there
+            return None
+        return _copy(remote, secret, self._calls.find("find", name, self._variable(remote)))
+
+    def managed(self) -> Iterator[Copy]:
+        """Every secret with Keyturn's marks."""
+        return (copy for copy in self.everything() if copy.marks)
+
+    def everything(self) -> Iterator[Copy]:
+        """Every secret, in two listings: one that is written meanwhile looks changed, and ``find`` knows better."""
+        name = self._named("*")
+        secrets = list(self._calls.pages("list", name, f"{self._place}/secrets", "secrets", SECRETS_PAGE))
+        variables = self._calls.pages("list", name, f"{self._place}/variables", "variables", VARIABLES_PAGE)
+        notes = {told["name"]: told for told in variables if told["name"].startswith(MARKS_PREFIX)}
+        for secret in secrets:
+            yield _copy(secret["name"], secret, notes.get(MARKS_PREFIX + secret["name"]))
+
+    def write(
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
+    ) -> Copy:
+        """Seal the value and put it there, unless it is there already, then note the marks."""
+        self._limits.check(remote, value)
+        if found == Copy(remote, found.version_id if found else "", marks):
+            return found
+        if found and found.intact and found.marks and found.marks.fingerprint == marks.fingerprint:
+            updated_at = found.version_id
+        else:
+            updated_at = self._update(remote, value, marks, found)
+        self._note(remote, marks, updated_at, there=found is None or found.marks is not None)
+        return Copy(remote, updated_at, marks)
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Raises UnsupportedOperation: this store is written whole."""
+        raise only_written_whole(self._named(remote))
+
+    def read(self, remote: str) -> Sensitive:
+        """Raises UnsupportedOperation: GitHub gives values to workflows alone."""
+        self._limits.check_name(remote, "read")
+        raise self._unreadable(self._named(remote))
+
+    def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
+        """Raises UnsupportedOperation like :meth:`read`."""
+        raise self._unreadable(self._named("*"))
+
+    def delete(self, remote: str) -> None:
+        """Delete the secret, then its marks. Absent is success."""
+        self._limits.check_name(remote, "delete")
+        name = self._named(remote)
+        for path in (self._secret(remote), self._variable(remote)):
+            try:
+                self._calls.send("delete", name, "DELETE", path)
+            except NotFound:
+                self._public_key("delete", name)
+
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """Nothing: GitHub keeps no old values."""
+        self._limits.check_name(remote, "read old versions of")
+        return {}
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Nothing is to be done: an update leaves nothing of the old value."""
+        self._limits.check_name(remote, "forget old versions of")
+        return ()
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Delete it with its marks, for good. A workflow that runs already has been given the value."""
+        self.delete(remote)
+        return ()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._calls.close()
+
+    def _update(self, remote: str, value: Sensitive, marks: Marks, found: Copy | None) -> str:
+        """Give the secret this value; when GitHub says that it was updated."""
+        if found is None:
+            self._note(remote, marks, None, there=False)
+        else:
+            self._wait_out(found.version_id)
+        self._put(remote, value)
+        told = self._calls.send("write", self._named(remote), "GET", self._secret(remote))
+        return str(told[UPDATED_AT])
+
+    def _wait_out(self, updated_at: str) -> None:
+        """Return when GitHub's clock is past the second of that update."""
+        over = datetime.fromisoformat(updated_at).timestamp() + 1
+        if (left := over - self._calls.not_before()) > 0:
+            time.sleep(min(left, LONGEST_WAIT))
+
+    def _put(self, remote: str, value: Sensitive) -> None:
+        name = self._named(remote)
+        key = self._public_key("write", name)
+        try:
+            self._send_sealed(remote, value, key)
+        except Invalid:
+            # GitHub takes what was sealed under an older key no more; the same key again means another reason.
+            with self._lock:
+                self._key = None
+            fresh = self._public_key("write", name)
+            if fresh == key:
+                raise
+            self._send_sealed(remote, value, fresh)
+
+    def _send_sealed(self, remote: str, value: Sensitive, key: Key) -> None:
+        key_id, public = key
+        try:
+            box = SealedBox(PublicKey(base64.b64decode(public)))
+            sealed = base64.b64encode(box.encrypt(value.reveal().encode())).decode()
+        except (CryptoError, TypeError, ValueError):
+            problem, hint = "GitHub's public key is none", "Check api_url, and what stands between"
+            raise Unavailable("write", self._named(remote), problem, hint) from None
+        body = {"encrypted_value": sealed, "key_id": key_id}
+        self._calls.send("write", self._named(remote), "PUT", self._secret(remote), body)
+
+    def _public_key(self, doing: str, name: str) -> Key:
+        """The key to seal with, asked for once. Raises NotFound where there is no such repository or environment."""
+        with self._lock:
+            if self._key is None:
+                told = self._calls.send(doing, name, "GET", f"{self._place}/secrets/public-key")
+                self._key = (str(told["key_id"]), str(told["key"]))
+            return self._key
+
+    def _note(self, remote: str, marks: Marks, updated_at: str | None, *, there: bool) -> None:
+        """Write the variable, which is probably there already, or not; either way is found out."""
+        text = json.dumps({**marks.to_tags(), UPDATED_AT: updated_at})
+        try:
+            self._change(remote, text) if there else self._create(remote, text)
+        except NotFound:
+            self._create(remote, text)
+        except Conflict:
+            self._change(remote, text)
+
+    def _create(self, remote: str, text: str) -> None:
+        body = {"name": MARKS_PREFIX + remote.upper(), "value": text}
+        self._calls.send("mark", self._named(remote), "POST", f"{self._place}/variables", body)
+
+    def _change(self, remote: str, text: str) -> None:
+        self._calls.send("mark", self._named(remote), "PATCH", self._variable(remote), {"value": text})
+
+    def _secret(self, remote: str) -> str:
+        return f"{self._place}/secrets/{remote.upper()}"
+
+    def _variable(self, remote: str) -> str:
+        return f"{self._place}/variables/{MARKS_PREFIX}{remote.upper()}"
+
+    def _unreadable(self, name: str) -> UnsupportedOperation:
+        return UnsupportedOperation("read", name, "GitHub gives values to workflows alone", "Compare by the marks")
+
+    def _named(self, remote: str) -> str:
+        return f"{self.name}:{remote}"
+
+
+def _copy(remote: str, secret: Mapping[str, Any], variable: Mapping[str, Any] | None) -> Copy:
+    """A secret as GitHub tells it, with what its variable says."""
+    note = _read_note(variable["value"]) if variable else {}
+    updated_at, marks = str(secret[UPDATED_AT]), Marks.from_tags(note)
+    return Copy(remote, updated_at, marks, intact=marks is None or _same(note.get(UPDATED_AT), updated_at))
+
+
+def _same(noted: str | None, updated_at: str) -> bool:
+    """Whether these are one moment, however they are written."""
+    try:
+        return noted is not None and _moment(noted) == _moment(updated_at)
+    except ValueError:
+        return False
+
+
+def _moment(text: str) -> datetime:
+    told = datetime.fromisoformat(text)
+    return told if told.tzinfo else told.replace(tzinfo=UTC)
+
+
+def _read_note(text: str) -> dict[str, str]:
+    """What a variable says; nothing where it is not Keyturn's."""
+    try:
+        note = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return {key: said for key, said in note.items() if isinstance(said, str)} if isinstance(note, dict) else {}

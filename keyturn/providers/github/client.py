@@ -1,0 +1,207 @@
+"""One request to GitHub's REST API, with the token of the moment; its refusals become Keyturn's own errors here."""
+
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from requests.utils import get_environ_proxies
+
+from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.providers.answers import retry_after
+from keyturn.providers.http.api_target import is_loopback
+
+TIMEOUT: Final = (5, 15)
+"""Seconds to connect, and for each wait for bytes."""
+
+CONNECTIONS: Final = 32
+API_VERSION: Final = "2022-11-28"
+SECONDARY: Final = re.compile(rb"secondary rate limit|abuse detection", re.IGNORECASE)
+"""What GitHub says of a limit that it names in no header ("Rate limits for the REST API")."""
+
+SECONDARY_WAIT: Final = 60.0
+"""Seconds to wait where it names none, by the same page."""
+
+TOKEN: Final = re.compile(r"[\x21-\x7e]+")
+
+
+class Bearer(AuthBase):
+    """The ``Authorization`` header, which ``.netrc`` can't replace."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class GitHubCalls:
+    """Requests below ``api_url``. The token is read from its file each time, so a renewed one is used at once."""
+
+    def __init__(self, name: str, *, token_file: str, api_url: str, ca_file: str | None) -> None:
+        """Raises Invalid for plain http to another machine."""
+        parts = urlsplit(api_url)
+        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+            raise Invalid("open", name, "plain http to another machine", "Use https")
+        self._name = name
+        self._url = api_url.rstrip("/")
+        self._token_file = token_file
+        self._session = _session(self._url, ca_file)
+        self._clock: tuple[float, float] | None = None
+
+    def find(self, doing: str, name: str, path: str) -> dict[str, Any] | None:
+        """Read; None when nothing is there, or nothing that the token may see."""
+        try:
+            return self.send(doing, name, "GET", path)
+        except NotFound:
+            return None
+
+    def pages(self, doing: str, name: str, path: str, key: str, size: int) -> Iterator[dict[str, Any]]:
+        """Every entry of a list, ``size`` in a page. Raises NotFound."""
+        number, seen = 1, 0
+        while True:
+            told = self.send(doing, name, "GET", f"{path}?per_page={size}&page={number}")
+            yield from told[key]
+            seen += len(told[key])
+            if not told[key] or seen >= told["total_count"]:
+                return
+            number += 1
+
+    def send(
+        self, doing: str, name: str, method: str, path: str, body: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """One request, sent once; the answer's JSON object, empty where there is none."""
+        try:
+            answer = self._session.request(
+                method,
+                f"{self._url}/{path}",
+                json=body,
+                auth=Bearer(self._token(doing, name)),
+                timeout=TIMEOUT,
+                allow_redirects=False,
+            )
+        except OSError as error:  # every error of requests is one
+            raise _unanswered(error, doing, name) from None
+        self._note_time(answer)
+        if answer.status_code >= 300:
+            raise refused(answer, doing, name)
+        return _document(answer, doing, name)
+
+    def not_before(self) -> float:
+        """The earliest that GitHub's clock can show now, in seconds since 1970; 0 where it never told the time."""
+        if self._clock is None:
+            return 0.0
+        told, heard = self._clock
+        return told + time.monotonic() - heard
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._session.close()
+
+    def _note_time(self, answer: requests.Response) -> None:
+        if told := _date(answer):
+            self._clock = (told.timestamp(), time.monotonic())
+
+    def _token(self, doing: str, name: str) -> str:
+        hint = "It should hold a token that may write the repository's secrets and variables"
+        try:
+            token = Path(self._token_file).read_text().strip()
+        except FileNotFoundError:
+            raise NotFound(doing, name, f"there is no file {self._token_file}", hint) from None
+        except (OSError, UnicodeDecodeError):
+            raise Denied(
+                doing, name, f"the file {self._token_file} can't be read", "Check its owner and mode"
+            ) from None
+        if not TOKEN.fullmatch(token):
+            raise Denied(doing, name, f"the file {self._token_file} holds no token", hint)
+        return token
+
+
+def _session(url: str, ca_file: str | None) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.proxies = get_environ_proxies(url)
+    session.verify = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or True
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    accept = {"accept": "application/vnd.github+json", "x-github-api-version": API_VERSION}
+    session.headers.update({"user-agent": "keyturn", **accept})
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
+    return session
+
+
+def _document(answer: requests.Response, doing: str, name: str) -> dict[str, Any]:
+    try:
+        found = answer.json() if answer.content else {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        problem = f"the answer ({answer.status_code}) is not GitHub's"
+        raise Unavailable(doing, name, problem, "Check api_url, and what stands between: a proxy, a gateway")
+    return found
+
+
+def refused(answer: requests.Response, doing: str, name: str) -> KeyturnError:
+    """What a refusal means; the body is read for its kind at most, and dropped."""
+    status = answer.status_code
+    said = f"GitHub answered {status}"
+    if status == 429 or (status == 403 and _is_pace(answer)):
+        return Throttled(doing, name, said, "It asks for a slower pace", _wait(answer))
+    if status == 401:
+        return Denied(doing, name, said, "The token is refused: it ended, or was revoked. Write a new one to its file")
+    if status == 403:
+        hint = "Give the token write access to Secrets, Variables and, for an environment, Environments"
+        return Denied(doing, name, said, hint)
+    if status == 404:
+        hint = "Check repository and environment; a token without access to them is told the same"
+        return NotFound(doing, name, said, hint)
+    if status == 409:
+        return Conflict(doing, name, "another write came first", "Run it again: it goes on from what is there now")
+    if status == 408 or status >= 500:
+        return Unavailable(doing, name, said, "See www.githubstatus.com, if it lasts")
+    if status < 400:
+        return Invalid(doing, name, f"{said}: the repository has another name now", "Correct it in the catalogue")
+    return Invalid(doing, name, f"{said}: it refuses the request", "Check the name, the size, and how many there are")
+
+
+def _is_pace(answer: requests.Response) -> bool:
+    headers = answer.headers
+    limit = "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0"
+    return limit or bool(SECONDARY.search(answer.content))
+
+
+def _wait(answer: requests.Response) -> float | None:
+    """Seconds to wait before the next request, by GitHub's own clock."""
+    now = _date(answer) or datetime.now(UTC)
+    asked = retry_after(answer.headers.get("retry-after", ""), now)
+    reset = answer.headers.get("x-ratelimit-reset", "")
+    if asked is None and answer.headers.get("x-ratelimit-remaining") == "0" and re.fullmatch(r"[0-9]{1,12}", reset):
+        return max(0.0, int(reset) - now.timestamp())
+    return SECONDARY_WAIT if asked is None else asked
+
+
+def _date(answer: requests.Response) -> datetime | None:
+    try:
+        told = parsedate_to_datetime(answer.headers.get("date", ""))
+    except ValueError:
+        return None
+    return told if told.tzinfo else None
+
+
+def _unanswered(error: OSError, doing: str, name: str) -> KeyturnError:
+    if isinstance(error, requests.exceptions.SSLError):
+        return Denied(doing, name, "its TLS certificate is not trusted", "Give the CA that signed it as ca_file")
+    if not isinstance(error, requests.RequestException):
+        return Invalid(doing, name, "its ca_file can't be read", "Correct the path, and who may read the file")
+    problem = f"GitHub does not answer ({type(error).__name__})"
+    return Unavailable(doing, name, problem, "Check api_url, DNS, firewall and proxy")

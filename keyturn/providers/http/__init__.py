@@ -1,0 +1,1 @@
+"""Any REST API as a target, and notices to applications."""

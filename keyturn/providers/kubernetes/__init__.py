@@ -1,0 +1,1 @@
+"""Secrets of a Kubernetes namespace as a store, and the workloads that use them."""

@@ -1,0 +1,231 @@
+"""What a Secret's metadata tells of it: whose it is, which keys it has, and who wrote each of them last.
+
+The API server keeps book of who set a field (``metadata.managedFields``): whoever gives a key of the data another
+value takes it from the manager that had it. So a key of ours that Keyturn's manager no longer has was changed by
+somebody else, and no value, nor a digest of one, is needed to see it. Source: "Server-Side Apply", field management.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from keyturn.core.details import KUBECTL_APPLIED
+from keyturn.core.fingerprint import shown
+from keyturn.core.shared import NOTE
+from keyturn.core.stores import (
+    MANAGED_BY,
+    NO_DETAILS,
+    TAG_MANAGED_BY,
+    TAGS_BESIDE,
+    Copy,
+    Details,
+    Marks,
+    others,
+    tag_changes,
+)
+from keyturn.providers.kubernetes.client import MANAGER
+
+KEYS: Final = "keyturn-keys"
+"""The annotation with the keys that are ours, as a JSON list."""
+JSON_KEYS: Final = "keyturn-json-keys"
+"""The annotation with those of them that hold JSON which is no string; absent where the text is kept whole."""
+RESTART_FOR: Final = "keyturn-restart-for"
+"""The annotation that says that workloads are still to be restarted, and what for."""
+MENDED: Final = "keyturn-mended"
+"""The annotation that tells a value that was put back from the same one before it: pods began with what was between."""
+TYPE: Final = "keyturn-type"
+"""The annotation with the type that the catalogue asks for: an answer of metadata alone does not tell the type."""
+ANNOTATIONS: Final = (*TAGS_BESIDE, KEYS, JSON_KEYS, RESTART_FOR, MENDED, TYPE)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen(Copy):
+    """A copy together with what a write of it needs; it equals the plain :class:`Copy`.
+
+    ``present`` are the keys of the data, ``kept`` those of ours that nobody else has changed or removed.
+    """
+
+    uid: str = field(default="", repr=False)
+    resource_version: str = field(default="", repr=False)
+    keys: frozenset[str] = field(default=frozenset(), repr=False)
+    kept: frozenset[str] = field(default=frozenset(), repr=False)
+    present: frozenset[str] = field(default=frozenset(), repr=False)
+    restart_for: str = field(default="", repr=False)
+    mended: str = field(default="", repr=False)
+    merged: bool = field(default=False, repr=False)
+
+    @property
+    def foreign(self) -> frozenset[str]:
+        """Keys that are not ours."""
+        return self.present - self.keys
+
+    @property
+    def content(self) -> str:
+        """What pods that begin now have of it: another text whenever they would have something else."""
+        return self.restart_for or (self.mended if self.mended.startswith(self._plain) else "") or self._plain
+
+    @property
+    def restarted(self) -> dict[str, Any]:
+        """The annotations that are left once its users are restarted."""
+        return {"annotations": {RESTART_FOR: None, MENDED: self.content if self.content != self._plain else None}}
+
+    @property
+    def _plain(self) -> str:
+        """What its marks say of the content; empty where keys of it alone are ours."""
+        return shown(self.marks.fingerprint) if self.marks else ""
+
+    @property
+    def served(self) -> bool:
+        """Whether the data is what Keyturn wrote last, as far as it is ours."""
+        return self.kept == self.keys and (self.merged or not self.foreign)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Copy):
+            return NotImplemented
+        mine = (self.name, self.version_id, self.marks, self.intact)
+        return mine == (other.name, other.version_id, other.marks, other.intact)
+
+    __hash__ = Copy.__hash__
+
+
+def seen(told: Mapping[str, Any], *, merged: bool) -> Seen:
+    """A Secret, of which only the metadata is looked at."""
+    metadata = told["metadata"]
+    annotations = metadata.get("annotations") or {}
+    marks = marks_in(metadata)
+    keys = listed(annotations.get(KEYS)) or frozenset()
+    kept, present = _keys(metadata.get("managedFields") or ())
+    found = Seen(
+        metadata["name"],
+        "",
+        marks,
+        details=details_in(metadata),
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        keys=keys,
+        kept=kept & keys,
+        present=present,
+        restart_for=annotations.get(RESTART_FOR, ""),
+        mended=annotations.get(MENDED, ""),
+        merged=merged,
+    )
+    intact = "deletionTimestamp" not in metadata and (marks is None or (bool(keys) and found.served))
+    return _completed(found, intact)
+
+
+def is_ours(told: Mapping[str, Any]) -> bool:
+    """Whether a Secret, of which only the metadata is looked at, is Keyturn's, or holds keys of Keyturn's."""
+    annotations = told["metadata"].get("annotations") or {}
+    return marks_in(told["metadata"]) is not None or any(key.startswith((NOTE, RESTART_FOR)) for key in annotations)
+
+
+def marks_in(metadata: Mapping[str, Any]) -> Marks | None:
+    """Keyturn's marks in a Secret's label and annotations."""
+    annotations = metadata.get("annotations") or {}
+    tags = {key: annotations.get(key, "") for key in TAGS_BESIDE}
+    return Marks.from_tags(tags | {TAG_MANAGED_BY: (metadata.get("labels") or {}).get(TAG_MANAGED_BY, "")})
+
+
+def details_in(metadata: Mapping[str, Any]) -> Details:
+    """What stands beside a Secret, but for what kubectl keeps there, which may hold values."""
+    there = metadata.get("annotations") or {}
+    annotations = {key: text for key, text in others(there).items() if key != KUBECTL_APPLIED}
+    return Details(others(metadata.get("labels") or {}), annotations, content_type=there.get(TYPE, ""))
+
+
+def labelled(marks: Marks, details: Details, known: Seen | None) -> dict[str, Any]:
+    """What is laid over the labels and annotations that are ``known``, for marks and details; None removes one."""
+    there, before = (known and known.details) or NO_DETAILS, (known and known.marks) or marks
+    return {
+        "labels": {**tag_changes(there.tags, details.tags, before.tags), TAG_MANAGED_BY: MANAGED_BY},
+        "annotations": {
+            **tag_changes(there.annotations, details.annotations, before.annotations),
+            **dict.fromkeys(TAGS_BESIDE),
+            **marks.beside(),
+        },
+    }
+
+
+def written(keys: Iterable[str], json_keys: Iterable[str] | None, restart_for: str, asked: str) -> dict[str, Any]:
+    """The annotations that tell of a write's data, and of the type that was ``asked`` for; None removes one."""
+    return {
+        **({TYPE: asked} if asked else {}),
+        KEYS: json.dumps(sorted(keys)),
+        JSON_KEYS: None if json_keys is None else json.dumps(sorted(json_keys)),
+        RESTART_FOR: restart_for or None,
+    }
+
+
+def unmarked(known: Seen) -> dict[str, Any]:
+    """The labels and annotations that take our marks off, and what we have set beside them."""
+    there, before = known.details or NO_DETAILS, known.marks
+    return {
+        "labels": {**(tag_changes(there.tags, {}, before.tags) if before else {}), TAG_MANAGED_BY: None},
+        "annotations": {
+            **(tag_changes(there.annotations, {}, before.annotations) if before else {}),
+            **dict.fromkeys(ANNOTATIONS),
+        },
+    }
+
+
+def kept(metadata: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of a Secret made anew: others' labels, annotations and owners stay, ours are set."""
+    made = {key: metadata[key] for key in ("name", "ownerReferences", "finalizers") if key in metadata}
+    for part in ("labels", "annotations"):
+        told = {**(metadata.get(part) or {}), **ours[part]}
+        made[part] = {key: text for key, text in told.items() if text is not None}
+    return made
+
+
+def manifest(metadata: Mapping[str, Any], kind: str, data: Mapping[str, str]) -> dict[str, Any]:
+    """A whole Secret of this type."""
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": dict(metadata), "type": kind, "data": dict(data)}
+
+
+def listed(annotation: str | None) -> frozenset[str] | None:
+    """The keys in an annotation of ours; None where it is absent or malformed."""
+    try:
+        told = json.loads(annotation or "")
+    except ValueError:
+        return None
+    return frozenset(told) if isinstance(told, list) and all(isinstance(key, str) for key in told) else None
+
+
+def _completed(found: Seen, intact: bool) -> Seen:
+    """With an id that changes with the data: of our marks while they are true, else of the whole object."""
+    told = found.resource_version
+    if found.marks and intact:
+        told = hashlib.sha256(f"{found.marks.source_tag}\n{found.marks.fingerprint}".encode()).hexdigest()[:16]
+    return replace(found, version_id=f"{found.uid}/{told}", intact=intact)
+
+
+def _keys(managed: Iterable[Mapping[str, Any]]) -> tuple[frozenset[str], frozenset[str]]:
+    """The keys of the data that Keyturn has, and all that there are."""
+    entries = list(managed)
+    others = [entry for entry in entries if entry.get("manager") != MANAGER]
+    ours = frozenset(key for entry in entries if entry.get("manager") == MANAGER for key in _owned(entry, "f:data"))
+    theirs = frozenset(key for entry in others for key in _owned(entry, "f:data"))
+    over = _applied_over(entries, others)
+    return ours - over, ours | theirs | over
+
+
+def _applied_over(entries: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Keys that others applied as stringData after our last write: that changes the data and takes no key from us.
+
+    Source: "Secrets", which warns of stringData with server-side apply.
+    """
+    times = [_time(entry) for entry in entries if entry.get("manager") == MANAGER]
+    after = [entry for entry in others if not times or _time(entry) > max(times)]
+    return frozenset(key for entry in after for key in _owned(entry, "f:stringData"))
+
+
+def _time(entry: Mapping[str, Any]) -> str:
+    """RFC 3339 in UTC and whole seconds, so that texts compare as times do."""
+    return str(entry.get("time") or "")
+
+
+def _owned(entry: Mapping[str, Any], of: str) -> Iterator[str]:
+    fields = (entry.get("fieldsV1") or {}).get(of) or {}
+    return (name.removeprefix("f:") for name in fields if name.startswith("f:"))

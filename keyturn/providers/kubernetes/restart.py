@@ -1,0 +1,295 @@
+"""Restarting the workloads whose pods use a Secret, as ``kubectl rollout restart`` does: by an annotation.
+
+Once for all that was written: the annotation is a digest of what every Secret of Keyturn's holds that the workload
+uses, so the same content restarts nobody twice. That a restart is owed stands beside the Secret, in the call that
+changed its data, and goes once all of its users have the annotation: a process that ends between the two loses nothing.
+
+Nobody waits for the pods here. How far they are is told by the workload's status, whenever somebody looks; that they
+were seen finished is noted at the workload, so that what others roll out later takes nothing of it back.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from keyturn.core.errors import Conflict, KeyturnError, NotFound
+from keyturn.core.rollouts import Rollout, RolloutState
+from keyturn.providers.kubernetes.client import MANAGER, MERGE, Doing, Namespace
+from keyturn.providers.kubernetes.marks import Seen
+from keyturn.providers.kubernetes.rollout import given_up, unfinished
+
+RESTARTED_FOR: Final = "keyturn.dev/restarted-for"
+"""The pod template's annotation: changing it starts a rollout."""
+RESTARTED_AT: Final = "keyturn.dev/restarted-at"
+"""Beside it: when that was, by the clock of who did it."""
+ROLLED_OUT: Final = "keyturn.dev/rolled-out"
+"""The workload's own annotation: for which of them it was seen finished."""
+
+KINDS: Final = (
+    ("deployment", "deployments", "deployment"),
+    ("stateful set", "statefulsets", "stateful_set"),
+    ("daemon set", "daemonsets", "daemon_set"),
+)
+"""What people call it, the resource in the API, and its word in the client's method names."""
+
+FEW: Final = 10
+"""So many Secrets are asked for by their names; for more a listing is cheaper."""
+
+ROUNDS: Final = 5
+"""How often a workload is looked at again that somebody has changed meanwhile: its status changes as it rolls."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One of them, as the API server told it."""
+
+    kind: str
+    resource: str
+    word: str
+    namespace: str
+    body: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.body["metadata"]["name"])
+
+    @property
+    def label(self) -> str:
+        """How it is named to people."""
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The names of the Secrets that its pods use."""
+        return frozenset(_secrets_of(self._template.get("spec") or {})) - {""}
+
+    @property
+    def restarted_for(self) -> str:
+        """What it was restarted for last; empty where it was not, or somebody has replaced its template since."""
+        return str(self._annotations.get(RESTARTED_FOR) or "")
+
+    @property
+    def restarted_at(self) -> datetime | None:
+        """When; None where that is not told."""
+        with suppress(ValueError):
+            told = datetime.fromisoformat(str(self._annotations.get(RESTARTED_AT) or ""))
+            return told if told.tzinfo else None
+        return None
+
+    @property
+    def noted(self) -> bool:
+        """Whether that restart was seen finished."""
+        annotations = self.body["metadata"].get("annotations") or {}
+        return bool(self.restarted_for) and annotations.get(ROLLED_OUT) == self.restarted_for
+
+    @property
+    def _template(self) -> Mapping[str, Any]:
+        template: Mapping[str, Any] = (self.body.get("spec") or {}).get("template") or {}
+        return template
+
+    @property
+    def _annotations(self) -> Mapping[str, Any]:
+        return (self._template.get("metadata") or {}).get("annotations") or {}
+
+
+@dataclass(frozen=True)
+class Restarter:
+    """The workloads of one namespace, for the ``store``.
+
+    ``ours`` lists the Secrets that hold anything of Keyturn's, by their names, ``look_for`` gives one. A rollout that
+    takes longer than ``limit`` has failed.
+    """
+
+    namespace: Namespace
+    store: str
+    ours: Callable[[], Mapping[str, Seen]]
+    look_for: Callable[[str], Seen | None]
+    limit: timedelta
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def owed(self, remotes: Collection[str]) -> list[str]:
+        """The Secrets that a restart is owed for."""
+        return sorted(name for name, secret in self._found(remotes).items() if secret.restart_for)
+
+    def restart(self, remotes: Collection[str]) -> list[Rollout]:
+        """Restart who uses a Secret that a restart is owed for. One that is refused stops no other, and is raised."""
+        # The workloads before the Secrets: who has changed a Secret since restarts the workload after this look at it.
+        workloads, contents = list(self._workloads("restart")), self.ours()
+        owed = [one for one in contents.values() if one.restart_for and one.name in remotes]
+        names = {one.name for one in owed}
+        restarted, refused = [], dict[str, KeyturnError]()
+        for workload in workloads:
+            if used := names & workload.secrets:
+                try:
+                    restarted += self._restarted(workload, contents)
+                except KeyturnError as error:
+                    refused |= dict.fromkeys(used, error)
+        for secret in owed:
+            if secret.name not in refused:
+                self._settle(secret)
+        if refused:
+            raise next(iter(refused.values()))
+        return restarted
+
+    def look(self, remotes: Collection[str], *, note: bool) -> list[Rollout]:
+        """Where everyone stands who uses these."""
+        # The Secrets before the workloads: what is owed for no more has its annotation by the time of the second look.
+        found = self._found(remotes)
+        names = frozenset(remotes)
+        owed = [Rollout("", RolloutState.OWED, remotes=(one.name,)) for one in found.values() if one.restart_for]
+        owed.sort(key=lambda one: one.remotes)
+        users = [one for one in self._workloads("look at") if names & one.secrets]
+        return [*owed, *(self._stands(one, names & one.secrets, note=note) for one in users)]
+
+    def _found(self, remotes: Collection[str]) -> Mapping[str, Seen]:
+        if len(remotes) > FEW:
+            return {name: one for name, one in self.ours().items() if name in remotes}
+        return {name: secret for name in remotes if (secret := self.look_for(name))}
+
+    def _workloads(self, doing: str, **selector: str) -> Iterator[Workload]:
+        for kind, resource, word in KINDS:
+            yield from self._of_kind(Doing(doing, f"{self.store}:*", "list", resource), kind, word, **selector)
+
+    def _of_kind(self, doing: Doing, kind: str, word: str, **selector: str) -> Iterator[Workload]:
+        listing = getattr(self.namespace.apps, f"list_namespaced_{word}")
+        for page in self.namespace.pages(doing, listing, **selector):
+            for body in page:
+                yield Workload(kind, doing.resource, word, self.namespace.name, body)
+
+    def _again(self, workload: Workload) -> Workload | None:
+        """The same by a listing, so that the right to list is enough."""
+        doing = Doing("restart", self._named(workload), "list", workload.resource)
+        selector = f"metadata.name={workload.name}"
+        return next(self._of_kind(doing, workload.kind, workload.word, field_selector=selector), None)
+
+    def _restarted(self, workload: Workload, contents: Mapping[str, Seen]) -> list[Rollout]:
+        """Restart it, unless it was for this very content already. Raises Conflict where others keep changing it."""
+        for _ in range(ROUNDS):
+            wanted = digest(contents[name] for name in workload.secrets if name in contents)
+            if workload.restarted_for == wanted:
+                return []
+            try:
+                body = self._patch(workload, "restart", exactly(workload, template(wanted, self.clock())))
+            except NotFound:
+                return []  # deleted meanwhile
+            except Conflict:
+                there = self._again(workload)
+                if there is None:
+                    return []
+                workload, contents = there, self.ours()
+                continue
+            return [self._stands(_with(workload, body), workload.secrets & contents.keys(), note=False)]
+        raise Conflict("restart", self._named(workload), "others keep changing it", "The next sync tries it again")
+
+    def _settle(self, secret: Seen) -> None:
+        """Take off the note that a restart is owed, unless somebody has written the Secret anew since."""
+        there: Seen | None = secret
+        for _ in range(ROUNDS):
+            if there is None or there.restart_for != secret.restart_for:
+                return
+            metadata = {**secret.restarted, "resourceVersion": there.resource_version}
+            doing = Doing("restart who uses", f"{self.store}:{secret.name}", "patch")
+            patch = self.namespace.core.patch_namespaced_secret
+            try:
+                self._call(doing, patch, secret.name, {"metadata": metadata})
+            except NotFound:
+                return
+            except Conflict:
+                there = self.look_for(secret.name)
+            else:
+                return
+
+    def _stands(self, workload: Workload, used: Iterable[str], *, note: bool) -> Rollout:
+        state, told = RolloutState.FINISHED, ""
+        if not workload.noted and (told := unfinished(workload.word, workload.body)):
+            state, told = self._judged(workload, told)
+        elif note and workload.restarted_for and not workload.noted:
+            self._note(workload)
+        return Rollout(workload.label, state, told, tuple(sorted(used)))
+
+    def _judged(self, workload: Workload, left: str) -> tuple[RolloutState, str]:
+        """Whether what is left is a failure of a restart of ours: others' rollouts are others' to watch."""
+        if not workload.restarted_for:
+            return RolloutState.ROLLING, left
+        if given_up(workload.body):
+            return RolloutState.FAILED, f"it makes no progress within its deadline: {left}"
+        at = workload.restarted_at
+        if at and self.clock() - at > self.limit:
+            return RolloutState.FAILED, f"it is not done after {minutes(self.limit)}: {left}"
+        return RolloutState.ROLLING, left
+
+    def _note(self, workload: Workload) -> None:
+        """Best effort: what is not noted is looked at again."""
+        with suppress(KeyturnError):
+            change = {"metadata": {"annotations": {ROLLED_OUT: workload.restarted_for}}}
+            self._patch(workload, "look at", exactly(workload, change))
+
+    def _patch(self, workload: Workload, what: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        doing = Doing(what, self._named(workload), "patch", workload.resource)
+        return self._call(doing, getattr(self.namespace.apps, f"patch_namespaced_{workload.word}"), workload.name, body)
+
+    def _call(self, doing: Doing, patch: Any, name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = self.namespace.call(
+            doing, patch, name=name, body=dict(body), field_manager=MANAGER, _content_type=MERGE
+        )
+        return answer
+
+    def _named(self, workload: Workload) -> str:
+        return f"{self.store}:{workload.word.replace('_', ' ')} {workload.name}"
+
+
+def digest(contents: Iterable[Seen]) -> str:
+    """What pods that begin now have of these Secrets, in 16 hex digits."""
+    lines = sorted(f"{secret.name} {secret.content}" for secret in contents)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def template(restarted_for: str, at: datetime) -> dict[str, Any]:
+    """What begins a rollout, which nobody has seen finished yet."""
+    annotations = {RESTARTED_FOR: restarted_for, RESTARTED_AT: at.isoformat(timespec="seconds")}
+    spec = {"template": {"metadata": {"annotations": annotations}}}
+    return {"metadata": {"annotations": {ROLLED_OUT: None}}, "spec": spec}
+
+
+def minutes(limit: timedelta) -> str:
+    """Such a limit, as it is told."""
+    whole, seconds = divmod(int(limit.total_seconds()), 60)
+    return f"{whole} min" if not seconds else f"{int(limit.total_seconds())} s"
+
+
+def exactly(workload: Workload, change: Mapping[str, Any]) -> dict[str, Any]:
+    """The change, of the very version that was seen."""
+    version = {"resourceVersion": workload.body["metadata"]["resourceVersion"]}
+    return {**change, "metadata": {**change.get("metadata", {}), **version}}
+
+
+def _with(workload: Workload, body: Mapping[str, Any]) -> Workload:
+    return Workload(workload.kind, workload.resource, workload.word, workload.namespace, body)
+
+
+def _secrets_of(pod: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the Secrets that pods of this specification refer to."""
+    for container in (*(pod.get("containers") or ()), *(pod.get("initContainers") or ())):
+        for variable in container.get("env") or ():
+            yield _named((variable.get("valueFrom") or {}).get("secretKeyRef"))
+        for source in container.get("envFrom") or ():
+            yield _named(source.get("secretRef"))
+    for volume in pod.get("volumes") or ():
+        yield from _secrets_of_volume(volume)
+    for pull in pod.get("imagePullSecrets") or ():
+        yield _named(pull)
+
+
+def _secrets_of_volume(volume: Mapping[str, Any]) -> Iterator[str]:
+    yield (volume.get("secret") or {}).get("secretName") or ""
+    yield _named((volume.get("csi") or {}).get("nodePublishSecretRef"))
+    for source in (volume.get("projected") or {}).get("sources") or ():
+        yield _named(source.get("secret"))
+
+
+def _named(reference: Mapping[str, Any] | None) -> str:
+    return (reference or {}).get("name") or ""

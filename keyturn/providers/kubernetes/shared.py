@@ -1,0 +1,125 @@
+"""Single keys in Secrets that others own: a patch of these keys and their note alone, of exactly what was seen."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.fingerprint import payload
+from keyturn.core.names import KUBERNETES, too_large
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.shared import NOTE, Change, Shared
+from keyturn.providers.kubernetes import client as calls
+from keyturn.providers.kubernetes.client import MANAGER, Doing, Namespace
+from keyturn.providers.kubernetes.marks import RESTART_FOR, manifest, marks_in
+from keyturn.providers.kubernetes.values import KEY, KEY_RULE, OPAQUE
+from keyturn.providers.limits import StoreLimits
+from keyturn.providers.sharing import MERGE
+
+NOT_OURS: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token", "helm.sh/release.v1")
+"""Types of Secrets that the cluster or Helm keeps for itself."""
+
+
+class SharedKubernetes:
+    """:class:`keyturn.core.shared.Shares` in one namespace; ``restarts`` says that its users are to be restarted."""
+
+    atomic = True
+
+    def __init__(
+        self, name: str, namespace: Namespace, restarts: bool, listed: Callable[[], Iterator[list[dict[str, Any]]]]
+    ) -> None:
+        self.name = name
+        self._namespace = namespace
+        self._restarts = restarts
+        self._pages = listed
+        self._limits = StoreLimits(KUBERNETES, name)
+
+    def look(self, remote: str) -> Shared | None:
+        """The whole Secret. Refused: one that is being deleted, can't be changed, or that the cluster keeps."""
+        self._limits.check_name(remote, MERGE)
+        doing, rpc = Doing(MERGE, self._named(remote), "get"), self._namespace.core.read_namespaced_secret
+        try:
+            told = self._namespace.call(doing, rpc, name=remote)
+        except NotFound:
+            return None
+        if problem := _refused(told):
+            raise Invalid(MERGE, self._named(remote), problem, "Choose another name; nothing was written")
+        metadata = told["metadata"]
+        tags = dict(metadata.get("annotations") or {})
+        members = {key: _decoded(text) for key, text in (told.get("data") or {}).items()}
+        return Shared(remote, metadata["resourceVersion"], members, None, tags, marks_in(metadata), texts=True)
+
+    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+        """Keys and note in one call, which the API server refuses where somebody was faster."""
+        self._check(remote, change, seen)
+        put = {key: _encoded(value) for key, value in change.put.items()}
+        restart_for = self._restart_for(change, seen)
+        annotations = {**change.tags, **({RESTART_FOR: restart_for} if restart_for else {})}
+        if seen is None:
+            metadata = {"name": remote, "annotations": {key: text for key, text in annotations.items() if text}}
+            self._post(remote, manifest(metadata, OPAQUE, put))
+        else:
+            data = {**put, **dict.fromkeys(change.take)}
+            self._patch(remote, {"metadata": {"annotations": annotations}, "data": data}, seen.version_id)
+
+    def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Every Secret's annotations are looked at, and no value travels."""
+        for page in self._pages():
+            for told in page:
+                tags = told["metadata"].get("annotations") or {}
+                if any(key.startswith(NOTE) for key in tags):
+                    yield told["metadata"]["name"], tags
+
+    def tidy(self, remote: str) -> None:
+        """A write is one call: nothing is left."""
+
+    def _restart_for(self, change: Change, seen: Shared | None) -> str:
+        """What workloads are to be restarted for; empty where their pods have these keys already."""
+        if not self._restarts or (seen is not None and not change):
+            return ""
+        return f"merged-{seen.version_id if seen else 0}"
+
+    def _check(self, remote: str, change: Change, seen: Shared | None) -> None:
+        """Raises Invalid for what a Secret can't hold."""
+        for illegal in (key for key in change.put if not KEY.fullmatch(key)):
+            said = f"a Secret can't have a key like {illegal!r}"
+            raise Invalid(MERGE, self._named(remote), said, f"Keys are {KEY_RULE}")
+        kept = {key: one for key, one in (seen.members if seen else {}).items() if key not in change.take}
+        size = len(payload(SecretFields({**kept, **change.put})).reveal().encode(errors="replace"))
+        if change and (problem := too_large(KUBERNETES, size)):
+            raise Invalid(MERGE, self._named(remote), f"{problem}, with the keys of others", "Nothing was written")
+
+    def _post(self, remote: str, body: Mapping[str, Any]) -> None:
+        doing, create = Doing(MERGE, self._named(remote), "create"), self._namespace.core.create_namespaced_secret
+        self._namespace.call(doing, create, body=dict(body), field_manager=MANAGER, accept=calls.ONE)
+
+    def _patch(self, remote: str, change: Mapping[str, Any], version: str) -> None:
+        """Merge it into exactly that version of the Secret."""
+        body = {**change, "metadata": {**change["metadata"], "resourceVersion": version}}
+        doing, patch = Doing(MERGE, self._named(remote), "patch"), self._namespace.core.patch_namespaced_secret
+        self._namespace.call(
+            doing, patch, name=remote, body=body, field_manager=MANAGER, accept=calls.ONE, _content_type=calls.MERGE
+        )
+
+    def _named(self, remote: str) -> str:
+        return f"{self.name}:{remote}"
+
+
+def _refused(told: Mapping[str, Any]) -> str:
+    """Why no key can be laid into a Secret; empty where it can."""
+    if "deletionTimestamp" in told["metadata"]:
+        return "it is being deleted"
+    if told.get("immutable"):
+        return "it is immutable"
+    return f"its type is {told['type']}, which the cluster or Helm keeps" if told.get("type") in NOT_OURS else ""
+
+
+def _decoded(encoded: str) -> str:
+    """The text of a value; what is no text is others', and only told from texts."""
+    return base64.b64decode(encoded).decode(errors="replace")
+
+
+def _encoded(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return base64.b64encode(text.encode()).decode()

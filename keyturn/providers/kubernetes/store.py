@@ -1,0 +1,386 @@
+"""Secrets of one Kubernetes namespace as a store.
+
+Keyturn's marks are the label ``keyturn-managed-by``, by which the listing filters, and annotations. Finding and
+listing ask the API server for metadata alone, so no value travels; whether a copy is what Keyturn wrote last is told
+by the API server's own book of who set which key. Every write names the version that it has seen, and whoever was
+faster makes it a Conflict.
+
+A Secret's type can't be changed. Where a text asks for another one, the Secret is deleted and created again, after
+the API server has said that it would take the new one: for that moment it is absent, and where the process ends
+there, keys that others had put into it are lost.
+
+Who uses a Secret is restarted by a call of its own, once for all that a run has written: see kubernetes_restart.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final
+
+from keyturn.core.details import SHOWN
+from keyturn.core.errors import Conflict, Invalid, NotFound, UnsupportedOperation
+from keyturn.core.fingerprint import shown
+from keyturn.core.names import KUBERNETES, too_large
+from keyturn.core.rollouts import Rollout
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.stores import MANAGED_BY, NO_DETAILS, TAG_MANAGED_BY, Copy, Detail, Details, Lack, Marks
+from keyturn.providers.kubernetes import values
+from keyturn.providers.kubernetes.client import APPLY, JSON, MANAGER, MANY, MERGE, ONE, Doing, Namespace, settings_for
+from keyturn.providers.kubernetes.marks import (
+    JSON_KEYS,
+    KEYS,
+    Seen,
+    is_ours,
+    kept,
+    labelled,
+    listed,
+    manifest,
+    marks_in,
+    seen,
+    unmarked,
+    written,
+)
+from keyturn.providers.kubernetes.restart import Restarter
+from keyturn.providers.kubernetes.shared import NOT_OURS, SharedKubernetes
+from keyturn.providers.kubernetes.versions import UNNOTED, finalizers, noted, outlived, past
+from keyturn.providers.limits import StoreLimits, has_changed, insist_on_value, unfulfilled
+from keyturn.providers.side_by_side import read_side_by_side
+
+TAKES: Final = SHOWN[KUBERNETES] | {Detail.CONTENT_TYPE}
+"""What stands beside a Secret, and its type."""
+READERS: Final = 8
+"""How many Secrets are read at once."""
+
+OURS: Final = f"{TAG_MANAGED_BY}={MANAGED_BY}"
+MANAGEABLE: Final = ",".join(f"type!={kind}" for kind in NOT_OURS)
+PAST: Final = "read old versions of"
+FORGET: Final = "forget old versions of"
+ERASE: Final = "erase"
+TYPED_KEYS: Final = frozenset({"tls.crt", "tls.key", ".dockerconfigjson"})
+
+
+@dataclass(frozen=True)
+class _Write:
+    """What one Secret is to become."""
+
+    entries: values.Entries
+    marks: Marks
+    beside: Mapping[str, Any]
+    restart_for: str
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Our labels and annotations."""
+        data = written(self.entries.data, self.entries.json_keys, self.restart_for, self.entries.asked)
+        return {**self.beside, "annotations": {**self.beside["annotations"], **data}}
+
+
+class Kubernetes:
+    """A :class:`keyturn.core.stores.Store` in one namespace.
+
+    With ``server``, signs in there with the token in ``token_file``, else by ``kubeconfig`` and ``context``, else as
+    the pod's own service account. A text that is a JSON object as Keyturn writes one becomes one key for each field,
+    any other text the single key ``value``. With ``merge``, keys that others have put beside ours stay; without it
+    they are drift, and a write removes them. With ``restart``, a write notes beside the Secret that the workloads that
+    use it are to be restarted, and it is a failure where that takes longer than ``restart_timeout``. Raises Invalid for
+    settings that can't work.
+    """
+
+    lacks: frozenset[Lack] = frozenset()
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: str,
+        server: str | None = None,
+        ca_file: str | None = None,
+        token_file: str | None = None,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        merge: bool = False,
+        restart: bool = False,
+        restart_timeout: timedelta = timedelta(minutes=30),
+    ) -> None:
+        self.name = name
+        self._limits = StoreLimits(KUBERNETES, name)
+        settings = settings_for(
+            name, server=server, ca_file=ca_file, token_file=token_file, kubeconfig=kubeconfig, context=context
+        )
+        self._namespace = Namespace(namespace, settings)
+        self._core = self._namespace.core
+        self._merge = merge
+        self.restarts = restart
+        self._restarter = Restarter(self._namespace, name, self._ours, self._look_for, restart_timeout)
+        self.shared = SharedKubernetes(name, self._namespace, restart, self._manageable)
+
+    def find(self, remote: str) -> Copy | None:
+        """Describe one Secret by its metadata; None where there is none."""
+        return self._look(remote, "find")
+
+    def managed(self) -> Iterator[Copy]:
+        """Every Secret with Keyturn's marks, by its metadata."""
+        return (copy for copy, _ in self._listed(label_selector=OURS) if copy.marks is not None)
+
+    def everything(self) -> Iterator[Copy]:
+        """Every Secret that is not being deleted, but for those that the cluster or Helm keeps for itself."""
+        return (copy for copy, leaving in self._listed(field_selector=MANAGEABLE) if not leaving)
+
+    def write(
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
+    ) -> Copy:
+        """Create the Secret or change its data, in one call with the marks and the note that its users are to restart.
+
+        Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. An expiry is not
+        shown: a Secret has no place for it.
+        """
+        known = self._fresh(remote, found)
+        entries = self._entries(remote, value, details.content_type or _asked_before(known))
+        settled = known is not None and known.intact and known.marks == marks
+        if known and settled and not unfulfilled(details, known, TAKES):
+            return known
+        plan = _Write(entries, marks, labelled(marks, details, known), self._restart_for(known, marks))
+        return self._create(remote, plan) if known is None else self._update(known, plan)
+
+    def owed(self, remotes: Collection[str]) -> Sequence[str]:
+        """The Secrets that a restart is owed for; see :class:`Restarts`."""
+        return self._restarter.owed(remotes)
+
+    def restart_users(self, remotes: Collection[str]) -> Sequence[Rollout]:
+        """Restart once each workload that uses a Secret that a restart is owed for; see :class:`Restarts`."""
+        return self._restarter.restart(remotes)
+
+    def rollouts(self, remotes: Collection[str], *, note: bool = False) -> Sequence[Rollout]:
+        """How far the workloads are that use these Secrets; see :class:`Restarts`."""
+        return self._restarter.look(remotes, note=note)
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Change labels and annotations of exactly what was found, in one call; no workload is restarted for it.
+
+        Raises Conflict where it has changed, and UnsupportedOperation for another type.
+        """
+        insist_on_value(self._named(remote), found, marks)
+        known = found if isinstance(found, Seen) else self._look(remote, "label")
+        if known is None or known != found:
+            raise has_changed(self._named(remote))
+        if details.content_type not in ("", _asked_before(known)):
+            hint = "Write it whole"
+            raise UnsupportedOperation("label", self._named(remote), "its type is told by a write alone", hint)
+        return self._patch(known, "label", {"metadata": labelled(marks, details, known)})
+
+    def read(self, remote: str) -> Sensitive:
+        """The value served now; with ``merge``, of our keys alone. Raises NotFound, and Invalid for binary data."""
+        told = self._get(remote, "read")
+        annotations = told["metadata"].get("annotations") or {}
+        keys = listed(annotations.get(KEYS)) if self._merge and marks_in(told["metadata"]) else None
+        data = {key: text for key, text in (told.get("data") or {}).items() if keys is None or key in keys}
+        if not data:
+            raise NotFound("read", self._named(remote), "it has none of Keyturn's keys", "Write it again")
+        try:
+            return values.text(data, listed(annotations.get(JSON_KEYS)))
+        except ValueError:
+            raise Invalid("read", self._named(remote), "it holds binary data, no text") from None
+
+    def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
+        """The values served now, a call each, several at once: the listing would bring everybody's values."""
+        return read_side_by_side(self.read, remotes, READERS)
+
+    def delete(self, remote: str) -> None:
+        """Remove the Secret for good; with ``merge``, only our keys where others have theirs. Absent is success."""
+        with suppress(NotFound):
+            # What is others' is told by the data itself here: the API server's book can be cleared.
+            told = self._get(remote, "delete", accept=JSON if self._merge else ONE)
+            known = self._seen(told)
+            if self._merge and (told.get("data") or {}).keys() - known.keys:
+                self._patch(known, "delete", {"metadata": unmarked(known), "data": dict.fromkeys(known.keys)})
+            else:
+                self._remove(known, "delete")
+
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """What ``kubectl apply`` has noted beside the data, where that differs: Kubernetes keeps no old versions."""
+        with suppress(NotFound):
+            return past(self._get(remote, PAST), merged=self._merge)
+        return {}
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Remove that note. Absent is success."""
+        with suppress(NotFound):
+            told = self._get(remote, FORGET)
+            if outlived(told, merged=self._merge):
+                self._patch(self._seen(told), FORGET, {"metadata": UNNOTED})
+        return ()
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Remove the Secret for good; with ``merge``, our keys alone. What its finalizers keep for now is said."""
+        with suppress(NotFound):
+            if self._merge and noted(told := self._get(remote, ERASE), merged=True):
+                self._patch(self._seen(told), ERASE, {"metadata": UNNOTED})
+            self.delete(remote)
+            if keep := finalizers(self._get(remote, ERASE, accept=ONE)):
+                return (f"it is served until its finalizers are removed: {', '.join(keep)}",)
+        return ()
+
+    def close(self) -> None:
+        """Let go of connections; the store can't be used afterwards."""
+        self._namespace.close()
+
+    def _look(self, remote: str, doing: str) -> Seen | None:
+        with suppress(NotFound):
+            return self._seen(self._get(remote, doing, accept=ONE))
+        return None
+
+    def _get(self, remote: str, doing: str, *, accept: str = JSON) -> dict[str, Any]:
+        self._limits.check_name(remote, doing)
+        told: dict[str, Any] = self._namespace.call(
+            Doing(doing, self._named(remote), "get"), self._core.read_namespaced_secret, name=remote, accept=accept
+        )
+        return told
+
+    def _seen(self, told: Mapping[str, Any]) -> Seen:
+        return seen(told, merged=self._merge)
+
+    def _listed(self, **selector: str) -> Iterator[tuple[Copy, bool]]:
+        """Plain copies, since what a listing says may be old when it is used; and whether each is being deleted."""
+        doing = Doing("list", self._named("*"), "list")
+        for page in self._namespace.pages(doing, self._core.list_namespaced_secret, accept=MANY, **selector):
+            for told in page:
+                copy = self._seen(told)
+                plain = Copy(copy.name, copy.version_id, copy.marks, copy.intact, details=copy.details)
+                yield plain, "deletionTimestamp" in told["metadata"]
+
+    def _manageable(self) -> Iterator[list[dict[str, Any]]]:
+        doing, rpc = Doing("list", self._named("*"), "list"), self._core.list_namespaced_secret
+        return self._namespace.pages(doing, rpc, accept=MANY, field_selector=MANAGEABLE)
+
+    def _ours(self) -> dict[str, Seen]:
+        """Every Secret that holds anything of Keyturn's, by its name."""
+        found = (self._seen(told) for page in self._manageable() for told in page if is_ours(told))
+        return {secret.name: secret for secret in found}
+
+    def _look_for(self, remote: str) -> Seen | None:
+        return self._look(remote, "restart who uses")
+
+    def _fresh(self, remote: str, found: Copy | None) -> Seen | None:
+        if found is None or isinstance(found, Seen):
+            return found
+        known = self._look(remote, "write")
+        if known is not None and found.marks is not None and known.marks is None:
+            raise Conflict("write", self._named(remote), "it lost Keyturn's marks meanwhile", "Run it again")
+        return known
+
+    def _restart_for(self, known: Seen | None, marks: Marks) -> str:
+        """What workloads are to be restarted for; empty where their pods have this value already."""
+        if not self.restarts:
+            return ""
+        plain = shown(marks.fingerprint)
+        if known is None or known.marks is None:
+            return plain
+        if known.served and known.marks.fingerprint == marks.fingerprint:
+            return known.restart_for
+        # Pods may have begun with what was there between, under the annotation that they are to get.
+        between = not known.served or known.restart_for
+        return f"{plain}-{known.resource_version}" if between else plain
+
+    def _create(self, remote: str, plan: _Write) -> Seen:
+        body = manifest(kept({"name": remote}, plan.metadata), plan.entries.type, plan.entries.data)
+        try:
+            return self._post(remote, body)
+        except Conflict:
+            # Perhaps our own, whose answer was lost.
+            there = self._look(remote, "write")
+            if there is None or there.marks != plan.marks or not there.served:
+                raise
+            return there
+
+    def _update(self, known: Seen, plan: _Write) -> Seen:
+        gone = (known.keys if self._merge else known.keys | known.present) - plan.entries.data.keys()
+        data: dict[str, str | None] = {**dict.fromkeys(gone), **plan.entries.data}
+        change = {"metadata": plan.metadata, "data": data, **self._type(known, plan)}
+        try:
+            written = self._patch(known, "write", change)
+        except Invalid:
+            told = self._get(known.name, "write")
+            if told.get("type") == plan.entries.type or told.get("immutable"):
+                raise
+            if plan.entries.asked:
+                raise self._of_another_type(known.name, told, plan.entries.asked) from None
+            return self._create_again(known, plan, told)
+        return written if written.served else self._take_over(written, plan)
+
+    def _type(self, known: Seen, plan: _Write) -> dict[str, str]:
+        """The type to insist on; none where the Secret is others' as well, and was not given one by our keys."""
+        shared = self._merge and known.foreign and not known.keys & TYPED_KEYS
+        return (
+            {}
+            if shared and not plan.entries.asked and plan.entries.type == values.OPAQUE
+            else {"type": plan.entries.type}
+        )
+
+    def _take_over(self, known: Seen, plan: _Write) -> Seen:
+        """Have the API server book our keys to us where somebody else has set them to these very values."""
+        metadata = {"name": known.name, "resourceVersion": known.resource_version}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": dict(plan.entries.data)}
+        return self._patched(known.name, "write", body, _content_type=APPLY, force=True)
+
+    def _create_again(self, known: Seen, plan: _Write, told: Mapping[str, Any]) -> Seen:
+        """Delete what was ``told`` and create it with another type, after a rehearsal."""
+        theirs = {key: text for key, text in (told.get("data") or {}).items() if self._merge and key not in known.keys}
+        data = {**theirs, **plan.entries.data}
+        body = manifest(kept(told["metadata"], plan.metadata), plan.entries.type, data)
+        self._post(known.name, {**body, "metadata": {"generateName": "keyturn-"}}, dry_run="All")
+        self._remove(known, "write")
+        return self._post(known.name, body)
+
+    def _post(self, remote: str, body: Mapping[str, Any], **given: str) -> Seen:
+        doing = Doing("write", self._named(remote), "create")
+        create = self._core.create_namespaced_secret
+        return self._seen(
+            self._namespace.call(doing, create, body=dict(body), field_manager=MANAGER, accept=ONE, **given)
+        )
+
+    def _patch(self, known: Seen, doing: str, change: Mapping[str, Any]) -> Seen:
+        """Merge ``change`` into exactly what was seen."""
+        metadata = {**change["metadata"], "resourceVersion": known.resource_version}
+        return self._patched(known.name, doing, {**change, "metadata": metadata}, _content_type=MERGE)
+
+    def _patched(self, remote: str, what: str, body: Mapping[str, Any], **given: Any) -> Seen:
+        doing = Doing(what, self._named(remote), "patch")
+        patch = self._core.patch_namespaced_secret
+        return self._seen(
+            self._namespace.call(doing, patch, name=remote, body=dict(body), field_manager=MANAGER, accept=ONE, **given)
+        )
+
+    def _remove(self, known: Seen, what: str) -> None:
+        """Delete exactly what was seen."""
+        doing = Doing(what, self._named(known.name), "delete")
+        exactly = {"preconditions": {"uid": known.uid, "resourceVersion": known.resource_version}}
+        self._namespace.call(doing, self._core.delete_namespaced_secret, name=known.name, body=exactly, accept=ONE)
+
+    def _of_another_type(self, remote: str, told: Mapping[str, Any], asked: str) -> Invalid:
+        """A Secret is not deleted for the sake of a type that somebody asks for."""
+        problem = f"it has the type {told.get('type')}, not {asked}, and a Secret's type can't be changed"
+        there = self._namespace.name
+        hint = f"Nothing was changed. `kubectl -n {there} delete secret {remote}`, and the next sync makes it so"
+        return Invalid("write", self._named(remote), problem, hint)
+
+    def _entries(self, remote: str, value: Sensitive, asked: str) -> values.Entries:
+        self._limits.check_name(remote, "write")
+        if problem := too_large(KUBERNETES, len(value.reveal().encode())):
+            raise Invalid("write", self._named(remote), problem)
+        entries = replace(values.entries(value), asked=asked)
+        if lacking := entries.lacking:
+            problem = f"a Secret of the type {asked} needs {' and '.join(lacking)}, which this value has not"
+            raise Invalid("write", self._named(remote), problem, "Name its fields so: `fields: {KEY: FIELD}`")
+        if entries.illegal_key is not None:
+            problem = f"a Secret can't have a key like {entries.illegal_key!r}"
+            raise Invalid("write", self._named(remote), problem, f"Keys are {values.KEY_RULE}")
+        return entries
+
+    def _named(self, remote: str) -> str:
+        return f"{self.name}:{remote}"
+
+
+def _asked_before(known: Seen | None) -> str:
+    """The type that was asked for when it was written; empty where none was."""
+    return known.details.content_type if known and known.details else ""

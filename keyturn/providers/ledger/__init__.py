@@ -1,0 +1,1 @@
+"""Where the ledger is kept, and where its entries are forwarded to."""

@@ -1,0 +1,35 @@
+"""The collectors that the environment names."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from keyturn.core.errors import Invalid
+from keyturn.ledger.formats import Format
+from keyturn.ledger.forwarding import Collector
+
+SYSLOG: Final = "KEYTURN_FORWARD_SYSLOG"
+HTTP: Final = "KEYTURN_FORWARD_HTTP"
+
+
+def collectors(env: Mapping[str, str]) -> list[Collector]:
+    """Those of KEYTURN_FORWARD_SYSLOG and KEYTURN_FORWARD_HTTP; none is no error. Raises Invalid; nothing is sent."""
+    found: list[Collector] = []
+    if address := env.get(SYSLOG):
+        from keyturn.providers.ledger.syslog import Syslog
+
+        found.append(Syslog(address, _form(env, SYSLOG), ca_file=env.get(f"{SYSLOG}_CA_FILE") or None))
+    if url := env.get(HTTP):
+        from keyturn.providers.ledger.http_collector import HttpCollector
+
+        token_file, ca_file = (env.get(f"{HTTP}_{what}_FILE") or None for what in ("TOKEN", "CA"))
+        found.append(HttpCollector(url, _form(env, HTTP), token_file=token_file, ca_file=ca_file))
+    return found
+
+
+def _form(env: Mapping[str, str], variable: str) -> Format:
+    said = env.get(f"{variable}_FORMAT") or Format.JSONL
+    try:
+        return Format(said)
+    except ValueError:
+        hint = f"It is one of {', '.join(Format)}"
+        raise Invalid("read", f"{variable}_FORMAT", "there is no such format", hint) from None

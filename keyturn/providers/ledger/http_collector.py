@@ -1,0 +1,150 @@
+"""Entries of the ledger to a collector over HTTP: a batch is one POST of lines, and a status of 2xx acknowledges it."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+import requests
+
+from keyturn.core.errors import Denied, Invalid, KeyturnError, Throttled, Unavailable
+from keyturn.ledger.formats import Format
+from keyturn.ledger.forwarding import Message
+from keyturn.providers.answers import retry_after, untrusted
+from keyturn.providers.http.api_target import is_loopback, session
+
+DOING: Final = "forward to"
+TIMEOUT: Final = 20.0
+"""Seconds to connect, and for each wait for bytes."""
+ANSWER_LIMIT: Final = 4096
+"""Bytes of an answer that are drained so that its connection can be used again; nobody looks at them."""
+PORTS: Final = {"http": 80, "https": 443}
+CONTENT_TYPES: Final = {
+    Format.JSONL: "application/x-ndjson",
+    Format.OCSF: "application/x-ndjson",
+    Format.CEF: "text/plain; charset=utf-8",
+}
+"""Each entry is a line."""
+
+
+class HttpCollector:
+    """A :class:`keyturn.ledger.forwarding.Collector` at an https URL; plain http goes to this machine alone.
+
+    ``token_file`` holds the token that it asks for, or the whole of an Authorization header: ``Splunk`` and a token.
+    Errors name the host alone, since some collectors have a token in the path. Raises Invalid.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        form: Format = Format.JSONL,
+        *,
+        token_file: str | None = None,
+        ca_file: str | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        parts = _parts(url)
+        self.name = _name(parts)
+        self.form = form
+        self._url = url
+        self._token_file = token_file
+        self._timeout = timeout
+        self._ca_file = ca_file
+
+    def deliver(self, ledger: str, messages: Sequence[Message]) -> None:
+        """Send these in one request, and return once it has been answered with 2xx.
+
+        The headers say which ledger they are of, and the numbers of the first and the last.
+        """
+        headers = {
+            "content-type": CONTENT_TYPES[self.form],
+            "keyturn-ledger": ledger,
+            "keyturn-sequences": f"{messages[0].sequence}-{messages[-1].sequence}",
+            **self._authorization(),
+        }
+        body = "".join(f"{message.text}\n" for message in messages).encode()
+        try:
+            with (
+                session(self._ca_file) as http,
+                http.post(
+                    self._url, data=body, headers=headers, timeout=self._timeout, allow_redirects=False, stream=True
+                ) as answer,
+            ):
+                next(answer.iter_content(ANSWER_LIMIT), None)
+        except OSError as error:
+            raise self._unanswered(error) from None
+        if not 200 <= answer.status_code < 300:
+            raise self._refused(answer)
+
+    def _authorization(self) -> dict[str, str]:
+        """Read for each batch, so that a new token counts at once."""
+        if self._token_file is None:
+            return {}
+        try:
+            token = Path(self._token_file).read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            token = ""
+        if not token or not token.isascii() or not token.isprintable():
+            hint = "Write it, on one line, to the file that KEYTURN_FORWARD_HTTP_TOKEN_FILE names"
+            raise Invalid(DOING, self.name, "its token can't be read", hint)
+        return {"authorization": token if " " in token else f"Bearer {token}"}
+
+    def _unanswered(self, error: OSError) -> KeyturnError:
+        """What no usable answer means; every error of requests is an OSError."""
+        if isinstance(error, requests.exceptions.SSLError) and untrusted(error):
+            hint = "Name the authority that signed it in KEYTURN_FORWARD_HTTP_CA_FILE, or renew the certificate"
+            return Denied(DOING, self.name, "its TLS certificate is not trusted", hint)
+        if isinstance(error, requests.Timeout):
+            return Unavailable(
+                DOING, self.name, f"no answer within {self._timeout:g} s", "See whether it is overloaded"
+            )
+        if not isinstance(error, requests.RequestException):
+            hint = "Name a file of PEM certificates in KEYTURN_FORWARD_HTTP_CA_FILE"
+            return Invalid(DOING, self.name, "its authority's certificate can't be read", hint)
+        hint = "See whether the collector runs; what it has not acknowledged is sent again"
+        return Unavailable(DOING, self.name, "the connection failed", hint)
+
+    def _refused(self, answer: requests.Response) -> KeyturnError:
+        """What a status other than 2xx means; the body is not looked at."""
+        status = answer.status_code
+        said = f"answered {status}"
+        asked = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
+        if status == 429 or (status == 503 and asked is not None):
+            return Throttled(DOING, self.name, said, "It asks for a slower pace", asked)
+        if status == 408 or status >= 500:
+            return Unavailable(DOING, self.name, said, "See the collector's own log, if it lasts")
+        if status in (401, 403):
+            return Denied(DOING, self.name, said, "Check the token in KEYTURN_FORWARD_HTTP_TOKEN_FILE")
+        if 300 <= status < 400:
+            return Invalid(DOING, self.name, f"{said}, a redirect, which is not followed", "Give its final URL")
+        hint = "Compare KEYTURN_FORWARD_HTTP and KEYTURN_FORWARD_HTTP_FORMAT with what the collector takes"
+        return Invalid(DOING, self.name, said, hint)
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in PORTS and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise _unusable("its address is not an https URL", "Write https://host/path")
+    if parts.username is not None or parts.query or parts.fragment:
+        hint = "Leave scheme, host, port and path, and put a token into KEYTURN_FORWARD_HTTP_TOKEN_FILE"
+        raise _unusable("its address holds a user, a query or a fragment", hint)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise _unusable("plain http to another machine", "Use https")
+    return parts
+
+
+def _unusable(problem: str, hint: str) -> Invalid:
+    return Invalid("open", "the HTTP collector", problem, hint)
+
+
+def _name(parts: SplitResult) -> str:
+    """The host, and what tells this path from others there without showing it."""
+    path = parts.path.strip("/")
+    apart = f"/{hashlib.sha256(path.encode()).hexdigest()[:8]}" if path else ""
+    return f"{parts.scheme}/{parts.hostname}:{parts.port or PORTS[parts.scheme]}{apart}"

@@ -1,0 +1,71 @@
+"""Keeping the ledger that the environment names: opening it, its spool, its key, and making checkpoints of it."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from keyturn.core.hub import Hub
+from keyturn.ledger.checkpointer import InHub, checkpoint
+from keyturn.ledger.checkpoints import Checkpoint
+from keyturn.ledger.ports import StoredLedger
+from keyturn.ledger.signed_notes import PublicKey
+from keyturn.ledger.spool import Lost, Spooled
+from keyturn.providers.ledger.address import PATIENCE, ledger_address, ledger_origin, open_ledger
+
+SIGNING_KEY: Final = "keyturn-ledger"
+"""The key of the hub's transit engine that signs checkpoints."""
+
+SPOOL: Final = "KEYTURN_LEDGER_SPOOL"
+
+
+HASTE: Final = 0.5
+"""Seconds that a revocation waits for a ledger that others hold, or whose server is gone."""
+
+
+def configured_ledger(env: Mapping[str, str], *, patience: float = PATIENCE) -> StoredLedger:
+    """The ledger that the environment names, by its name in checkpoints; nothing is touched yet. Raises Invalid."""
+    address = ledger_address(env)
+    return open_ledger(address, origin=ledger_origin(address, env), patience=patience)
+
+
+def spool_file(env: Mapping[str, str]) -> Path:
+    """Where entries wait that the ledger does not take at the moment; each machine has its own.
+
+    It is what KEYTURN_LEDGER_SPOOL says, else beside a SQLite ledger, else in the user's state directory.
+    """
+    if said := env.get(SPOOL):
+        return Path(said).expanduser().absolute()
+    address = ledger_address(env)
+    if "://" in address:
+        address = ledger_address({name: value for name, value in env.items() if name in ("XDG_STATE_HOME", "HOME")})
+    return Path(f"{address}.spool").expanduser().absolute()
+
+
+def spooled_ledger(env: Mapping[str, str], lost: Lost) -> Spooled:
+    """The same ledger for what must not be held up by it: what it does not take at the moment waits in the spool.
+
+    ``lost`` is told of entries that could be written nowhere. Raises Invalid.
+    """
+    return Spooled(configured_ledger(env, patience=HASTE), spool_file(env), lost)
+
+
+def public_key(hub: Hub, origin: str) -> PublicKey:
+    """The key that signs the checkpoints of the ledger of that name, as the hub tells it. Raises NotFound, Denied."""
+    return PublicKey(origin, hub.signer(SIGNING_KEY).public_key())
+
+
+def make_checkpoint(hub: Hub, ledger: StoredLedger, clock: Callable[[], datetime]) -> Checkpoint | None:
+    """Sign how the ledger stands, and keep that in it and in the hub; None when nothing is new since the last one.
+
+    It costs what is new, but once a day, when all entries are read.
+    Raises Rewritten when what the last one covers is not there any more, and what the hub and the ledger raise.
+    """
+    from keyturn.providers.ledger.ed25519 import verify_ed25519
+
+    kept, now = InHub(hub, ledger.origin), clock()
+    whole = kept.look_is_due(now)
+    made = checkpoint(ledger, hub.signer(SIGNING_KEY), kept, clock, verify_ed25519, thorough=whole)
+    if whole:
+        kept.looked_through(now)
+    return made

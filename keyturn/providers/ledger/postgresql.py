@@ -1,0 +1,308 @@
+"""The ledger in a PostgreSQL database, which several machines write.
+
+An append is one round trip and one transaction: an advisory lock puts all writers in a row, so that the newest number
+is read and the next ones are written with nobody between. Leaves are hashed when a checkpoint is made.
+"""
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from threading import RLock
+from typing import Any, Final
+
+import psycopg2
+from psycopg2.extensions import ISOLATION_LEVEL_READ_COMMITTED
+from psycopg2.extensions import connection as Connection
+from psycopg2.extras import execute_values
+
+from keyturn.core.errors import Conflict, Unavailable, Unrecorded
+from keyturn.core.ledger import Entry, NewestVersion
+from keyturn.ledger.entries import leaves_of, spelled
+from keyturn.ledger.group_commit import Together
+from keyturn.ledger.ports import Tiles
+from keyturn.ledger.versions import newest_by_secret
+from keyturn.providers.ledger.postgresql_schema import (
+    HAS_INDEX,
+    INDEXED,
+    LOCK,
+    OF_SECRET,
+    TELLS_VERSION,
+    NotOurs,
+    prepare,
+    translated,
+)
+
+SHORTEST: Final = 2
+"""Seconds: libpq waits no shorter for a connection."""
+
+PAGE: Final = 5_000
+"""Rows that are read at once."""
+
+LAST: Final = (1 << 63) - 1
+"""The largest number that a row can have."""
+
+SIZE: Final = "SELECT coalesce(max(sequence), 0) FROM keyturn_ledger.entries"
+TAILS: Final = """
+SELECT sequence, entry FROM keyturn_ledger.entries WHERE sequence BETWEEN %s AND %s ORDER BY sequence LIMIT %s
+"""
+CHECKPOINTS: Final = "SELECT note FROM keyturn_ledger.checkpoints ORDER BY number"
+NEWEST: Final = "SELECT note FROM keyturn_ledger.checkpoints ORDER BY number DESC LIMIT 1"
+TILE: Final = "SELECT hashes FROM keyturn_ledger.tiles WHERE level = %s AND number = %s"
+KEEP_TILES: Final = """
+INSERT INTO keyturn_ledger.tiles VALUES %s ON CONFLICT (level, number) DO UPDATE SET hashes = EXCLUDED.hashes
+"""
+KEEP_CHECKPOINT: Final = """
+INSERT INTO keyturn_ledger.checkpoints SELECT coalesce(max(number), 0) + 1, %s, %s FROM keyturn_ledger.checkpoints
+"""
+IN_A_ROW: Final = f"SELECT pg_advisory_xact_lock({LOCK});"
+APPEND: Final = """
+WITH newest AS (SELECT coalesce(max(sequence), 0) AS number FROM keyturn_ledger.entries),
+added AS (
+    INSERT INTO keyturn_ledger.entries
+    SELECT number + place, tail FROM newest, unnest(%(tails)s::text[]) WITH ORDINALITY AS given (tail, place)
+    RETURNING sequence
+)
+SELECT count(*), max(sequence) FROM added
+"""
+FIND: Final = """
+SELECT max(sequence) FROM keyturn_ledger.entries
+ WHERE sequence > %(seen)s AND entry = %(tail)s
+"""
+
+NEWEST_VERSIONS: Final = f"""
+SELECT found.entry FROM unnest(%s::text[]) AS wanted (path) CROSS JOIN LATERAL (
+    SELECT entry FROM keyturn_ledger.entries WHERE {TELLS_VERSION} AND {OF_SECRET} = wanted.path
+     ORDER BY sequence DESC LIMIT 1
+) AS found
+"""  # noqa: S608  made of constants alone
+
+SETTINGS: Final = """
+SELECT set_config('statement_timeout', %s, false);
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+"""
+
+FAILURES: Final = (psycopg2.Error, NotOurs)
+
+
+class PostgresqlLedger:
+    """A :class:`keyturn.ledger.ports.StoredLedger` in the schema ``keyturn_ledger``, which the first use makes.
+
+    ``patience`` is how long, in seconds, it waits for the server and for other writers. A connection that breaks is
+    made again; whether what was sent last had been written is looked up before it is sent again.
+    """
+
+    def __init__(self, address: str, origin: str, *, patience: float) -> None:
+        self.origin = origin
+        self._address = address
+        self._patience = patience
+        self._kept: _Session | None = None
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Write these in one transaction, perhaps with those of other threads, and wait for the server's disk."""
+        if entries:
+            self._session.together.add([spelled(entry) for entry in entries])
+
+    def size(self) -> int:
+        """The newest entry's number. Raises Unavailable where it can't be read, as all that reads."""
+        return int(self._session.rows(SIZE)[0][0])
+
+    def newest(self) -> str:
+        """The newest checkpoint; empty without one."""
+        return next((str(note) for (note,) in self._session.rows(NEWEST)), "")
+
+    def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
+        """What the last entry of each tells that tells of a version; the first call makes the index."""
+        names = sorted(set(secrets))
+        self._session.index()
+        batches = (names[begun : begun + PAGE] for begun in range(0, len(names), PAGE))
+        found = (row for batch in batches for row in self._session.rows(NEWEST_VERSIONS, batch))
+        return newest_by_secret(entry.encode() for (entry,) in found)
+
+    def tile(self, level: int, number: int) -> bytes:
+        """The hashes stored of a tile, empty where there are none."""
+        return next((bytes(hashes) for (hashes,) in self._session.rows(TILE, level, number)), b"")
+
+    def leaves(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Numbers and canonical bytes, page by page; to those that there were when the reading began."""
+        return leaves_of(self.tails(first, last))
+
+    def tails(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """The same, as it is stored."""
+        last = self.size() if last is None else last
+        while first <= last:
+            page = self._session.rows(TAILS, first, last, PAGE)
+            yield from ((number, entry.encode()) for number, entry in page)
+            if len(page) < PAGE:
+                return
+            first = page[-1][0] + 1
+
+    def checkpoints(self) -> Iterator[str]:
+        """The signed notes, oldest first."""
+        return (str(note) for (note,) in self._session.rows(CHECKPOINTS))
+
+    def keep(self, note: str, size: int, tiles: Tiles, *, after: str) -> None:
+        """Add a checkpoint and lay its tiles over those stored, unless another one came between."""
+        self._session.keep(note, size, tiles, after)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._kept:
+            self._session.close()
+
+    @property
+    def _session(self) -> "_Session":
+        # Two processes that write to one connection would mix up what they say.
+        if self._kept is None or self._kept.process != os.getpid():
+            self._kept = _Session(self._address, self._patience)
+        return self._kept
+
+
+class _Session:
+    """One process's connection, and whose turn it is to use it."""
+
+    def __init__(self, address: str, patience: float) -> None:
+        self.process = os.getpid()
+        self.together = Together(self._append)
+        self._address = address
+        self._patience = patience
+        self._turn = RLock()
+        self._connection: Connection | None = None
+        self._indexed = False
+        self._seen = -1
+        """The newest entry when it was last known; -1 before any connection."""
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """What the query gives; asked once more where a connection turned out to be broken."""
+        with self._turn:
+            kept = self._connection is not None
+            try:
+                return self._asked(query, values)
+            except FAILURES as error:
+                if not (kept and self._broken()):
+                    raise translated(Unavailable, error, "read", self._address) from None
+            try:
+                return self._asked(query, values)
+            except FAILURES as error:
+                raise translated(Unavailable, error, "read", self._address) from None
+
+    def index(self) -> None:
+        """Make the index where it is missing. Raises Unavailable where the role may not: reading all takes too long."""
+        if not self._indexed and self.rows(HAS_INDEX) == [(False,)]:
+            self.rows(f"{INDEXED}; SELECT true")
+        self._indexed = True
+
+    def keep(self, note: str, size: int, tiles: Tiles, after: str) -> None:
+        with self._in_a_row("keep a checkpoint in") as cursor:
+            cursor.execute(NEWEST)
+            if next((found for (found,) in cursor), "") != after:
+                raise Conflict("keep", "a checkpoint", "another one was made meanwhile", "Make it again")
+            rows = [(level, number, hashes) for (level, number), hashes in tiles.items()]
+            execute_values(cursor, KEEP_TILES, rows, page_size=PAGE)
+            cursor.execute(KEEP_CHECKPOINT, (size, note))
+
+    def close(self) -> None:
+        with self._turn:
+            self._drop()
+
+    def _append(self, tails: Sequence[str]) -> None:
+        given = {"tails": list(tails)}
+        with self._turn:
+            kept = self._connection is not None
+            try:
+                self._written(self._asked(IN_A_ROW + APPEND, given), len(tails))
+            except FAILURES as error:
+                if not (kept and self._broken()):
+                    raise translated(Unrecorded, error, "write to", self._address) from None
+            else:
+                return
+            self._append_unless_written(tails)
+
+    def _append_unless_written(self, tails: Sequence[str]) -> None:
+        """Write what was sent when the connection broke, unless it arrived."""
+        given = {"tails": list(tails), "tail": tails[0], "seen": self._seen}
+        with self._in_a_row("write to") as cursor:
+            cursor.execute(FIND, given)
+            if cursor.fetchall() == [(None,)]:
+                cursor.execute(APPEND, given)
+                self._written(cursor.fetchall(), len(tails))
+
+    def _written(self, told: list[Any], wanted: int) -> None:
+        """Raises NotOurs where something within the database let fewer entries in."""
+        ((count, newest),) = told
+        if count != wanted:
+            raise NotOurs("a rule or a trigger keeps entries out", "Remove it: nobody else writes to keyturn_ledger")
+        self._seen = newest
+
+    @contextmanager
+    def _in_a_row(self, doing: str) -> Iterator[Any]:
+        """A transaction that no other writer's overlaps; nothing of it stays after an error."""
+        with self._turn:
+            self._drop_if_broken()
+            try:
+                with self._opened().cursor() as cursor:
+                    cursor.execute(f"BEGIN;{IN_A_ROW}")
+                    yield cursor
+                    cursor.execute("COMMIT")
+            except FAILURES as error:
+                self._drop()
+                raise translated(Unrecorded, error, doing, self._address) from None
+            except BaseException:
+                self._drop()
+                raise
+
+    def _asked(self, query: str, values: Any) -> list[Any]:
+        with self._opened().cursor() as cursor:
+            cursor.execute(query, values)
+            return cursor.fetchall()
+
+    def _opened(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = None
+            connection = self._connect()
+            try:
+                prepare(connection)
+                with connection.cursor() as cursor:
+                    cursor.execute(SIZE)
+                    ((newest,),) = cursor.fetchall()
+            except BaseException:
+                connection.close()
+                raise
+            self._connection, self._seen = connection, newest if self._seen < 0 else self._seen
+        return self._connection
+
+    def _connect(self) -> Connection:
+        connection: Connection = psycopg2.connect(
+            self._address,
+            connect_timeout=max(SHORTEST, round(self._patience)),
+            # A server that vanished without a word is given up as soon as one that does not answer.
+            keepalives_idle=SHORTEST,
+            keepalives_interval=SHORTEST,
+            keepalives_count=3,
+            tcp_user_timeout=round(self._patience * 1000),
+            application_name="keyturn-ledger",
+            client_encoding="UTF8",
+        )
+        # A snapshot taken before the wait for the lock would show an older newest entry: each statement takes its own.
+        connection.set_session(isolation_level=ISOLATION_LEVEL_READ_COMMITTED, autocommit=True)
+        with connection.cursor() as cursor:
+            cursor.execute(SETTINGS, (str(round(self._patience * 1000)),))
+        return connection
+
+    def _broken(self) -> bool:
+        """Whether the connection is of no more use; it is let go then."""
+        broken = self._connection is None or bool(self._connection.closed)
+        if broken:
+            self._drop()
+        return broken
+
+    def _drop_if_broken(self) -> None:
+        with suppress(*FAILURES):
+            if self._connection is not None:
+                self._asked("SELECT 1", ())
+                return
+        self._drop()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection:
+            connection.close()

@@ -1,0 +1,111 @@
+"""The schema of a PostgreSQL ledger, and the server's errors in our words."""
+
+import re
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import psycopg2
+from psycopg2 import errors as pg
+from psycopg2.extensions import connection as Connection
+
+from keyturn.core.errors import KeyturnError
+from keyturn.ledger.versions import DONE, INDEX, SECRET_KEY
+
+LOCK: Final = int.from_bytes(b"ktledger")
+"""The advisory lock that writers take in turn; it holds within one database."""
+
+SCHEMA: Final = 1
+"""The schema's number."""
+
+OF_SECRET: Final = f"split_part(split_part(entry, '{SECRET_KEY}', 2), '\"', 1)"
+TELLS_VERSION: Final = "(" + " OR ".join(f"position('{done}' in entry) > 0" for done in DONE) + ")"
+INDEXED: Final = (
+    f"CREATE INDEX IF NOT EXISTS {INDEX} ON keyturn_ledger.entries (({OF_SECRET}), sequence) WHERE {TELLS_VERSION}"
+)
+HAS_INDEX: Final = f"SELECT to_regclass('keyturn_ledger.{INDEX}') IS NOT NULL"
+
+TABLES: Final = f"""
+CREATE SCHEMA IF NOT EXISTS keyturn_ledger;
+CREATE TABLE keyturn_ledger.entries (sequence bigint PRIMARY KEY, entry text NOT NULL);
+CREATE TABLE keyturn_ledger.checkpoints (number bigint PRIMARY KEY, size bigint NOT NULL, note text NOT NULL);
+CREATE TABLE keyturn_ledger.tiles (
+    level integer, number bigint, hashes bytea NOT NULL, PRIMARY KEY (level, number)
+);
+CREATE TABLE keyturn_ledger.about (schema integer NOT NULL);
+INSERT INTO keyturn_ledger.about VALUES (%(schema)s);
+{INDEXED};
+"""  # noqa: S608  made of constants alone
+
+LOGIN_REFUSED: Final = re.compile(r"password authentication failed|no password supplied|not permitted to log in")
+NO_DATABASE: Final = re.compile(r"database .* does not exist")
+
+
+class NotOurs(Exception):
+    """What lies there is no ledger that this version writes; its text says why, ``hint`` what to do."""
+
+    def __init__(self, problem: str, hint: str) -> None:
+        super().__init__(problem)
+        self.hint = hint
+
+
+def prepare(connection: Connection) -> None:
+    """Make the schema where it is missing, and look whether it is one that this version writes. Raises NotOurs."""
+    with connection.cursor() as cursor:
+        if not _there(cursor):
+            _make(cursor)
+        cursor.execute("SELECT max(schema) FROM keyturn_ledger.about")
+        ((schema,),) = cursor.fetchall()
+    if schema != SCHEMA:
+        hint = "Use the newest Keyturn that wrote it"
+        raise NotOurs(f"its schema {schema} is not the {SCHEMA} of this version", hint)
+
+
+def _there(cursor: Any) -> bool:
+    cursor.execute("SELECT to_regclass('keyturn_ledger.about') IS NOT NULL")
+    return bool(cursor.fetchall() == [(True,)])
+
+
+def _make(cursor: Any) -> None:
+    """All tables in one transaction, unless another process makes them at this moment."""
+    cursor.execute("SELECT current_setting('server_encoding')")
+    if cursor.fetchall() != [("UTF8",)]:
+        raise NotOurs("its database is not encoded in UTF-8", "Give the ledger a database with ENCODING 'UTF8'")
+    cursor.execute(f"BEGIN; SELECT pg_advisory_xact_lock({LOCK})")
+    if not _there(cursor):
+        cursor.execute(TABLES, {"schema": SCHEMA})
+    cursor.execute("COMMIT")
+
+
+def translated(kind: type[KeyturnError], error: Exception, doing: str, address: str) -> KeyturnError:
+    """The error as ``kind``, with place and remedy."""
+    problem, hint = _told(error)
+    return kind(doing, f"the ledger {_place(address)}", problem, hint)
+
+
+def _told(error: Exception) -> tuple[str, str]:
+    match error:
+        case NotOurs():
+            return str(error), error.hint
+        case pg.InsufficientPrivilege():
+            hint = "Let the role use the schema keyturn_ledger, and select from and insert into its tables"
+            return "the role may not do that", hint
+        case pg.ReadOnlySqlTransaction():
+            return "the server is read-only", "Point KEYTURN_LEDGER at the primary"
+        case pg.QueryCanceled() | pg.LockNotAvailable():
+            return "others have kept it locked for too long", "See pg_locks on the server for who holds it"
+        case pg.DiskFull():
+            return "the server's disk is full", "Make room on it"
+        case psycopg2.OperationalError() if LOGIN_REFUSED.search(str(error)):
+            return "the login is refused", "Give the role's password in PGPASSFILE or PGPASSWORD"
+        case psycopg2.OperationalError() if NO_DATABASE.search(str(error)):
+            return "there is no such database", "Make it, or correct KEYTURN_LEDGER"
+        case psycopg2.OperationalError() | psycopg2.InterfaceError():
+            return "the server does not answer", "Check KEYTURN_LEDGER, and that it runs"
+    code = error.pgcode if isinstance(error, psycopg2.Error) else None
+    return f"the server refuses it (SQLSTATE {code})", "See the server's log"
+
+
+def _place(address: str) -> str:
+    """Where the ledger is, without the role and what else the address says."""
+    url = urlsplit(address)
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"

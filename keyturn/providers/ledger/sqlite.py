@@ -1,0 +1,330 @@
+"""The ledger in a SQLite file of this machine, which many threads and processes write.
+
+An append inserts rows and nothing else: leaves are hashed when a checkpoint is made. The file is in WAL mode, and
+every commit waits for the disk.
+"""
+
+import os
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+from keyturn.core.errors import Conflict, Rewritten, Unavailable, Unrecorded
+from keyturn.core.ledger import Entry, NewestVersion
+from keyturn.ledger.entries import leaves_of, spelled
+from keyturn.ledger.group_commit import Together
+from keyturn.ledger.ports import Tiles
+from keyturn.ledger.versions import DONE, INDEX, SECRET_KEY, newest_by_secret
+from keyturn.providers.ledger.sqlite_file import (
+    UNREACHED,
+    NotOurs,
+    code_of,
+    connect,
+    connect_copy,
+    patiently,
+    translated,
+)
+
+INSERT_ONE: Final = "INSERT INTO entries (entry) VALUES (?)"
+ROWS: Final = 64
+INSERT_ROWS: Final = INSERT_ONE.replace("(?)", ", ".join(["(?)"] * ROWS))
+"""SQLite numbers the rows: one more than the largest number so far, and so on. Many at once take a fifth less."""
+
+SIZE: Final = "SELECT coalesce(max(sequence), 0) FROM entries"
+TAILS: Final = "SELECT sequence, entry FROM entries WHERE sequence BETWEEN ? AND ? ORDER BY sequence"
+CHECKPOINTS: Final = "SELECT note FROM checkpoints ORDER BY number"
+NEWEST: Final = "SELECT note FROM checkpoints ORDER BY number DESC LIMIT 1"
+TILE: Final = "SELECT hashes FROM tiles WHERE level = ? AND number = ?"
+KEEP_TILE: Final = "INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)"
+KEEP_CHECKPOINT: Final = "INSERT INTO checkpoints (size, note) VALUES (?, ?)"
+
+_PATH: Final = f"substr(entry, instr(entry, '{SECRET_KEY}') + {len(SECRET_KEY)})"
+OF_SECRET: Final = f"substr({_PATH}, 1, instr({_PATH}, '\"') - 1)"
+TELLS_VERSION: Final = "(" + " OR ".join(f"instr(entry, '{done}') > 0" for done in DONE) + ")"
+INDEXED: Final = f"CREATE INDEX IF NOT EXISTS {INDEX} ON entries ({OF_SECRET}) WHERE {TELLS_VERSION}"
+NEWEST_VERSION: Final = f"""
+SELECT entry FROM entries WHERE {TELLS_VERSION} AND {OF_SECRET} = ? ORDER BY sequence DESC LIMIT 1
+"""  # noqa: S608  made of constants alone
+"""Found by the index; without it, all entries are read."""
+
+FEW: Final = 1_000
+"""Rows that are read at once, without a connection of their own."""
+
+LAST: Final = (1 << 63) - 1
+"""The largest number that a row can have."""
+
+FAILURES: Final = (sqlite3.Error, OSError, NotOurs)
+
+
+class SqliteLedger:
+    """A :class:`keyturn.ledger.ports.StoredLedger` in one file, which the first use makes where it is missing (0600).
+
+    ``patience`` is how long, in seconds, a write waits for those of other processes.
+    """
+
+    def __init__(self, file: Path, origin: str, *, patience: float) -> None:
+        self.origin = origin
+        self._file = file
+        self._patience = patience
+        self._kept: _Session | None = None
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Write these in one transaction, perhaps with those of other threads, and wait for the disk."""
+        if entries:
+            self._session.together.add([spelled(entry) for entry in entries])
+
+    def size(self) -> int:
+        """The newest entry's number. Raises Unavailable where it can't be read, as all that reads."""
+        return int(self._session.one(SIZE) or 0)
+
+    def newest(self) -> str:
+        """The newest checkpoint; empty without one."""
+        return _text(self._session.one(NEWEST) or b"")
+
+    def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
+        """What the last entry of each tells that tells of a version; the first call makes the index."""
+        self._session.index()
+        names = sorted(set(secrets))
+        batches = (names[begun : begun + FEW] for begun in range(0, len(names), FEW))
+        return newest_by_secret(tail for batch in batches for (tail,) in self._session.each(NEWEST_VERSION, batch))
+
+    def tile(self, level: int, number: int) -> bytes:
+        """The hashes stored of a tile, empty where there are none."""
+        return bytes(self._session.one(TILE, level, number) or b"")
+
+    def leaves(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Numbers and canonical bytes, as they stood when the reading began."""
+        return leaves_of(self.tails(first, last))
+
+    def tails(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """The same, as it is stored."""
+        if last is not None and last - first < FEW:
+            yield from self._session.rows(TAILS, first, last)
+            return
+        with self._reading() as connection:
+            yield from connection.execute(TAILS, (first, LAST if last is None else last))
+
+    def checkpoints(self) -> Iterator[str]:
+        """The signed notes, oldest first."""
+        with self._reading() as connection:
+            yield from (_text(note) for (note,) in connection.execute(CHECKPOINTS))
+
+    def keep(self, note: str, size: int, tiles: Tiles, *, after: str) -> None:
+        """Add a checkpoint and lay its tiles over those stored, unless another one came between."""
+        self._session.keep(note, size, tiles, after)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._kept:
+            self._session.close()
+
+    @property
+    def _session(self) -> "_Session":
+        # SQLite's locks are not inherited: a child that used its parent's connection would damage the file.
+        if self._kept is None or self._kept.process != os.getpid():
+            self._kept = _Session(self._file, self._patience)
+        return self._kept
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own, so that a long reading holds up no append."""
+        connection = None
+        try:
+            connection = connect(self._file, self._patience)
+            yield connection
+        except FAILURES as error:
+            raise translated(Unavailable, error, "read", self._file) from None
+        finally:
+            if connection:
+                connection.close()
+
+
+class SqliteCopy:
+    """A :class:`keyturn.ledger.ports.Source`: a ledger's file, or a copy of one, that is read as it stands.
+
+    Nothing is written, and what others write meanwhile is not seen. It is a context manager, and serves one thread.
+    All that reads raises Rewritten where the file is damaged or no ledger, and Unavailable.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._connection: sqlite3.Connection | None = None
+        self._notices = False
+        self._stood = (0, 0, 0)
+
+    def __enter__(self) -> "SqliteCopy":
+        if not self._file.is_file():
+            raise Unavailable("read", f"the ledger {self._file}", "there is no such file", "Check its path")
+        with self._telling():
+            self._stood = _state(self._file)
+            self._connection, self._notices = connect_copy(self._file)
+            self._connection.execute("BEGIN")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection:
+            self._connection.close()
+
+    def leaves(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Numbers and canonical bytes."""
+        return leaves_of(self.tails(first, last))
+
+    def tails(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """The same, as it is stored."""
+        return self._rows(TAILS, first, LAST if last is None else last)
+
+    def checkpoints(self) -> Iterator[str]:
+        """The signed notes, oldest first."""
+        return (_text(note) for (note,) in self._rows(CHECKPOINTS))
+
+    def tile(self, level: int, number: int) -> bytes:
+        """The hashes stored of a tile, empty where there are none."""
+        found = next(self._rows(TILE, level, number), (b"",))[0]
+        return found if isinstance(found, bytes) else b""
+
+    def _rows(self, query: str, *values: int) -> Iterator[Any]:
+        with self._telling():
+            if self._connection is None:
+                raise Unavailable("read", f"the ledger {self._file}", "it is not open", "Open it in a with statement")
+            yield from self._connection.execute(query, values)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except FAILURES as error:
+            self._check_unchanged()
+            unread = isinstance(error, OSError) or (isinstance(error, sqlite3.Error) and code_of(error) in UNREACHED)
+            raise translated(Unavailable if unread else Rewritten, error, "read", self._file) from None
+        self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        """Raise Unavailable where somebody has written meanwhile what was read as if nobody could."""
+        if self._connection and not self._notices and self._stood != _state(self._file):
+            hint = "Read it again"
+            raise Unavailable("read", f"the ledger {self._file}", "it was written while it was read", hint) from None
+
+
+class _Session:
+    """One process's connection to the file, and whose turn it is to use it."""
+
+    def __init__(self, file: Path, patience: float) -> None:
+        self.process = os.getpid()
+        self.together = Together(self._append)
+        self._file = file
+        self._path = str(file)
+        self._patience = patience
+        self._turn = Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._identity = (0, 0)
+        self._indexed = False
+
+    def one(self, query: str, *values: int) -> Any:
+        """The first column of the first row, None without one."""
+        rows = self.rows(query, *values)
+        return rows[0][0] if rows else None
+
+    def rows(self, query: str, *values: int) -> list[Any]:
+        """All rows, which should be few."""
+        with self._turn:
+            try:
+                connection = self._opened()
+                return patiently(lambda: connection.execute(query, values).fetchall(), self._patience)
+            except FAILURES as error:
+                self._drop()
+                raise translated(Unavailable, error, "read", self._file) from None
+
+    def each(self, query: str, values: Sequence[str]) -> list[Any]:
+        """The rows of the query for each of the values."""
+        with self._turn:
+            try:
+                connection = self._opened()
+                return [row for value in values for row in connection.execute(query, (value,)).fetchall()]
+            except FAILURES as error:
+                self._drop()
+                raise translated(Unavailable, error, "read", self._file) from None
+
+    def index(self) -> None:
+        """Make the index where it is missing; where that can't be written, reading takes longer."""
+        if not self._indexed:
+            with suppress(Unrecorded), self._transaction("make an index in") as connection:
+                connection.execute(INDEXED)
+            self._indexed = True
+
+    def keep(self, note: str, size: int, tiles: Tiles, after: str) -> None:
+        with self._transaction("keep a checkpoint in") as connection:
+            newest = connection.execute(NEWEST).fetchone()
+            if _text(newest[0] if newest else b"") != after:
+                raise Conflict("keep", "a checkpoint", "another one was made meanwhile", "Make it again")
+            rows = [(level, number, hashes) for (level, number), hashes in tiles.items()]
+            connection.executemany(KEEP_TILE, rows)
+            connection.execute(KEEP_CHECKPOINT, (size, note))
+
+    def close(self) -> None:
+        with self._turn:
+            self._drop()
+
+    def _append(self, tails: Sequence[str]) -> None:
+        with self._transaction("write to") as connection:
+            first = connection.execute(SIZE).fetchone()[0] + 1
+            if first > LAST - len(tails):
+                raise NotOurs("somebody has used up its numbers", "Verify it, then bring the newest copy back")
+            whole = len(tails) // ROWS * ROWS
+            for begun in range(0, whole, ROWS):
+                connection.execute(INSERT_ROWS, tails[begun : begun + ROWS])
+            connection.executemany(INSERT_ONE, [(tail,) for tail in tails[whole:]])
+
+    @contextmanager
+    def _transaction(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """One that is committed at the end; after any error the file is let go, and nothing is written."""
+        with self._turn:
+            try:
+                connection = self._opened()
+                patiently(lambda: connection.execute("BEGIN IMMEDIATE"), self._patience)
+                yield connection
+                connection.execute("COMMIT")
+            except FAILURES as error:
+                self._drop()
+                raise translated(Unrecorded, error, doing, self._file) from None
+            except BaseException:
+                self._drop()
+                raise
+
+    def _opened(self) -> sqlite3.Connection:
+        """The connection, made again when the file is not the one that was opened."""
+        if self._connection and self._identity == _identity(self._path):
+            return self._connection
+        self._drop()
+        self._connection = connect(self._file, self._patience)
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        self._identity = _identity(self._path)
+        return self._connection
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection:
+            connection.close()
+
+
+def _state(file: Path) -> tuple[int, int, int]:
+    """What tells whether a file was written; zeros for an absent one."""
+    try:
+        seen = os.stat(file)
+    except FileNotFoundError:
+        return 0, 0, 0
+    return seen.st_ino, seen.st_size, seen.st_mtime_ns
+
+
+def _identity(file: str) -> tuple[int, int]:
+    try:
+        seen = os.stat(file)
+    except FileNotFoundError:
+        return 0, 0
+    return seen.st_dev, seen.st_ino
+
+
+def _text(note: Any) -> str:
+    return note.decode(errors="replace") if isinstance(note, bytes) else ""

@@ -1,0 +1,226 @@
+"""Entries of the ledger to a syslog collector, as RFC 5424 messages.
+
+Over TCP and TLS they are framed by RFC 6587 and RFC 5425; over UDP each is a datagram (RFC 5426). Syslog has no
+acknowledgement. Over TCP and TLS a batch counts as arrived when the collector has read it to its end and closed the
+connection in order, which is more than most senders ask for; over UDP it counts as soon as it is sent, and may be lost.
+"""
+
+import re
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from keyturn import __version__
+from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable
+from keyturn.ledger.formats import Format, Weight, weight
+from keyturn.ledger.forwarding import Message
+
+DOING: Final = "forward to"
+PORTS: Final = {"udp": 514, "tcp": 514, "tls": 6514}
+"""Where collectors listen by default; for TCP there is no number of syslog's own."""
+TIMEOUT: Final = 20.0
+"""Seconds to connect, and for each wait until the collector goes on reading or closes."""
+
+LOG_AUDIT: Final = 13
+SEVERITY: Final = {Weight.INFORMATIONAL: 6, Weight.MEDIUM: 4, Weight.HIGH: 3, Weight.CRITICAL: 2}
+"""Informational, warning, error, critical (RFC 5424, 6.2.1)."""
+LARGEST_SEQUENCE: Final = 2**31 - 1
+"""The meta element's sequenceId begins again at 1 after it (RFC 5424, 7.3.1)."""
+LARGEST_DATAGRAM: Final = 65_000
+"""Bytes that a datagram is cut to; what a UDP header can tell is 65,507."""
+
+UNPRINTABLE: Final = re.compile(r"[^!-~]+")
+
+ESTABLISHED, CLOSED = 1, 7
+"""TCP's states as Linux numbers them (include/net/tcp_states.h)."""
+PAUSE: Final = 0.002
+ENOUGH: Final = 65_536
+
+
+class Syslog:
+    """A :class:`keyturn.ledger.forwarding.Collector` at ``udp``, ``tcp`` or ``tls://host:port``. Raises Invalid.
+
+    A certificate is checked against ``ca_file``, or against the public authorities.
+    """
+
+    def __init__(
+        self, address: str, form: Format = Format.JSONL, *, ca_file: str | None = None, timeout: float = TIMEOUT
+    ) -> None:
+        parts = _parts(address)
+        self._host, self._port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+        self.name = f"syslog/{parts.scheme}/{self._host}:{self._port}"
+        self.form = form
+        self._ca_file = ca_file
+        self._timeout = timeout
+        senders = {"udp": self._over_udp, "tcp": self._over_tcp, "tls": self._over_tls}
+        self._send: Callable[[Sequence[bytes]], None] = senders[parts.scheme]
+
+    def deliver(self, ledger: str, messages: Sequence[Message]) -> None:
+        """Send these entries; see the top of this module for what their arrival means."""
+        try:
+            self._send([message_of(one) for one in messages])
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def _over_udp(self, messages: Sequence[bytes]) -> None:
+        with self._connected(socket.SOCK_DGRAM) as connection:
+            for message in messages:
+                connection.send(message[:LARGEST_DATAGRAM])
+
+    def _over_tcp(self, messages: Sequence[bytes]) -> None:
+        with self._connected(socket.SOCK_STREAM) as connection:
+            connection.sendall(framed(messages))
+            _insist_on_open(connection)
+            self._see_it_read(connection)
+
+    def _over_tls(self, messages: Sequence[bytes]) -> None:
+        context = self._context()
+        with self._connected(socket.SOCK_STREAM) as connection:
+            channel = _Tls(context, connection, self._host)
+            channel.send(framed(messages))
+            _insist_on_open(connection)
+            channel.end()
+            self._see_it_read(connection)
+
+    def _context(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=self._ca_file)
+        except OSError:
+            hint = "Name a file of PEM certificates in KEYTURN_FORWARD_SYSLOG_CA_FILE"
+            raise Invalid(DOING, self.name, "its authority's certificate can't be read", hint) from None
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
+
+    def _connected(self, kind: socket.SocketKind) -> socket.socket:
+        if kind is socket.SOCK_STREAM:
+            return socket.create_connection((self._host, self._port), self._timeout)
+        family, _, _, _, address = socket.getaddrinfo(self._host, self._port, type=kind)[0]
+        datagrams = socket.socket(family, kind)
+        datagrams.connect(address)
+        return datagrams
+
+    def _see_it_read(self, connection: socket.socket) -> None:
+        """End our half, and wait until the other side closes its own in order. Raises OSError.
+
+        A collector that dies, or closes before it has read everything, answers with a reset instead.
+        """
+        connection.shutdown(socket.SHUT_WR)
+        deadline = time.monotonic() + self._timeout
+        while connection.recv(ENOUGH):
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        while _state(connection) not in (None, CLOSED):
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            time.sleep(PAUSE)
+        if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise ConnectionResetError
+
+    def _failed(self, error: OSError) -> KeyturnError:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            hint = "Name the authority that signed it in KEYTURN_FORWARD_SYSLOG_CA_FILE, or renew the certificate"
+            return Denied(DOING, self.name, "its TLS certificate is not trusted", hint)
+        hint = "See whether the collector runs; what has not arrived is sent again"
+        if isinstance(error, ssl.SSLError):
+            return Unavailable(
+                DOING, self.name, "no TLS could be agreed on", "See whether it speaks TLS 1.2 or 1.3 there"
+            )
+        if isinstance(error, TimeoutError):
+            return Unavailable(DOING, self.name, f"nothing within {self._timeout:g} s", hint)
+        if isinstance(error, socket.gaierror):
+            return Unavailable(DOING, self.name, "its name can't be looked up", hint)
+        if isinstance(error, ConnectionRefusedError):
+            return Unavailable(DOING, self.name, "the connection was refused", hint)
+        return Unavailable(DOING, self.name, "the connection broke before everything was read", hint)
+
+
+def message_of(message: Message) -> bytes:
+    """The entry as one syslog message, in UTF-8 without a byte order mark: readers of JSON and CEF refuse one."""
+    entry = message.entry
+    priority = LOG_AUDIT * 8 + SEVERITY[weight(entry)]
+    moment = entry.time.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
+    host, run, action = _named(entry.host, 255), _named(entry.run, 128), _named(entry.action, 32)
+    sequence = (message.sequence - 1) % LARGEST_SEQUENCE + 1
+    said = f'[meta sequenceId="{sequence}"][origin software="keyturn" swVersion="{__version__}"]'
+    return f"<{priority}>1 {moment}Z {host} keyturn {run} {action} {said} {message.text}".encode()
+
+
+def framed(messages: Sequence[bytes]) -> bytes:
+    """The messages as octet counting has them (RFC 6587, 3.4.1): a message may hold any byte."""
+    return b"".join(b"%d %b" % (len(message), message) for message in messages)
+
+
+def _named(text: str, longest: int) -> str:
+    """A header's field: printable ASCII without spaces; ``-`` for none."""
+    return UNPRINTABLE.sub("-", text)[:longest] or "-"
+
+
+def _parts(address: str) -> SplitResult:
+    try:
+        parts = urlsplit(address)
+        sound = parts.scheme in PORTS and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or parts.path not in ("", "/") or parts.query or parts.username is not None:
+        hint = "Write tls://host:port, tcp://host:port or udp://host:port"
+        raise Invalid("open", "the syslog collector", "its address can't be used", hint)
+    return parts
+
+
+def _insist_on_open(connection: socket.socket) -> None:
+    """Raises ConnectionResetError where the other side has ended before us: that is no answer to our end."""
+    if _state(connection) not in (None, ESTABLISHED):
+        raise ConnectionResetError
+
+
+def _state(connection: socket.socket) -> int | None:
+    """The state of its TCP connection; None where the system does not tell."""
+    if sys.platform != "linux":
+        return None
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+
+
+class _Tls:
+    """TLS over a connection, whose end can be sent without waiting for the other side's, which many never send.
+
+    Raises OSError.
+    """
+
+    def __init__(self, context: ssl.SSLContext, connection: socket.socket, host: str) -> None:
+        self._connection = connection
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        while not self._shaken():
+            if not (told := connection.recv(ENOUGH)):
+                raise ConnectionResetError
+            self._incoming.write(told)
+
+    def send(self, content: bytes) -> None:
+        """Send all of it."""
+        self._tls.write(content)
+        self._flush()
+
+    def end(self) -> None:
+        """Say that nothing more comes."""
+        with suppress(ssl.SSLWantReadError):
+            self._tls.unwrap()
+        self._flush()
+
+    def _shaken(self) -> bool:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            # An alert that tells the other side what is wrong leaves, too.
+            self._flush()
+        return True
+
+    def _flush(self) -> None:
+        self._connection.sendall(self._outgoing.read())

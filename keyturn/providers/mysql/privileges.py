@@ -1,0 +1,138 @@
+"""What one MySQL or MariaDB user may do and another may not, in force: granted to it, or to a role that is active."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from keyturn.providers.accounts import Missing
+from keyturn.providers.mysql.grants import ALL, NOTHING, Grant, Grants
+
+EVERYWHERE: Final = "*.*"
+GRANT_OPTION: Final = "GRANT OPTION"
+
+_COLUMNS: Final = re.compile(r"(?P<privilege>[A-Z ]+?) \((?P<columns>.*)\)")
+_DATABASE: Final = re.compile(r"`(?P<database>(?:[^`]|``)*)`\.\*")
+_WITHIN: Final = re.compile(r"(?:[A-Z ]+ )?`(?P<database>(?:[^`]|``)*)`\.")
+
+
+@dataclass(frozen=True)
+class Right:
+    """One privilege on something; ``columns`` are empty where it is on all of them."""
+
+    privilege: str
+    scope: str
+    columns: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return f"{self.stated} on {self.scope}"
+
+    @property
+    def stated(self) -> str:
+        """The privilege as a statement names it."""
+        return f"{self.privilege} ({', '.join(sorted(self.columns))})" if self.columns else self.privilege
+
+    def covers(self, other: "Right") -> bool:
+        """Whether whoever has this one has the other, too."""
+        everything = self.privilege == ALL and other.privilege != GRANT_OPTION
+        if not (everything or self.privilege == other.privilege) or not reaches(self.scope, other.scope):
+            return False
+        return not self.columns or (bool(other.columns) and other.columns <= self.columns)
+
+
+def reaches(wide: str, narrow: str) -> bool:
+    """Whether a grant on ``wide`` is one on ``narrow``: the same, all of its database, or everything."""
+    if wide in (narrow, EVERYWHERE):
+        return True
+    whole, part = _DATABASE.fullmatch(wide), _WITHIN.match(narrow)
+    if whole is None or part is None or _DATABASE.fullmatch(narrow):
+        return False
+    return like(whole["database"], part["database"])
+
+
+def like(pattern: str, name: str) -> bool:
+    """Whether the database's name fits, as in ``LIKE``: a grant's database may hold % and _."""
+    parts = re.findall(r"\\.|.", pattern, re.DOTALL)
+    wild = {"%": ".*", "_": "."}
+    return re.fullmatch("".join(wild.get(part) or re.escape(part[-1]) for part in parts), name, re.DOTALL) is not None
+
+
+def rights(grants: Iterable[Grant]) -> Iterator[Right]:
+    """Each right on its own."""
+    for grant in grants:
+        if grant.scope is None:
+            continue
+        for privilege in grant.privileges:
+            found = _COLUMNS.fullmatch(privilege)
+            if found:
+                columns = frozenset(column.strip() for column in found["columns"].split(","))
+                yield Right(found["privilege"], grant.scope, columns)
+            elif privilege != NOTHING:
+                yield Right(privilege, grant.scope)
+        if grant.passed_on:
+            yield Right(GRANT_OPTION, grant.scope)
+
+
+@dataclass(frozen=True)
+class Account:
+    """One user with what its roles give it; ``look`` tells what a role was granted."""
+
+    grants: Grants
+    look: Callable[[str], Grants]
+
+    @cached_property
+    def active(self) -> frozenset[str]:
+        """The roles in force from login on, and those that they have."""
+        return self._closure(self.grants.default_roles)
+
+    @cached_property
+    def roles(self) -> frozenset[str]:
+        """Every role that it may take on."""
+        return self._closure(self.grants.roles)
+
+    @cached_property
+    def rights(self) -> frozenset[Right]:
+        """All that is in force from login on."""
+        return frozenset(rights(self.grants.granted)) | self.given_by(self.active)
+
+    def given_by(self, roles: Iterable[str]) -> frozenset[Right]:
+        """What these roles were granted themselves."""
+        return frozenset(right for role in roles for right in rights(self.look(role).granted))
+
+    def lacks(self, wanted: Iterable[Right]) -> list[Right]:
+        """Those that nothing of what is in force covers."""
+        return sorted((one for one in wanted if not any(held.covers(one) for held in self.rights)), key=str)
+
+    def _closure(self, roles: Iterable[str]) -> frozenset[str]:
+        found: set[str] = set()
+        waiting = list(roles)
+        while waiting:
+            role = waiting.pop()
+            if role not in found:
+                found.add(role)
+                waiting += self.look(role).roles
+        return frozenset(found)
+
+
+def missing(account: Account, model: Account, grantee: str) -> list[Missing]:
+    """What ``model`` may do and ``account`` may not; ``grantee`` is who the statements give it to.
+
+    A role that the model has and the account has not is named where it gives something: in force by itself, or once
+    it is asked for.
+    """
+    found = [
+        Missing(f"the default role {role}", f"GRANT {role} TO {grantee}")
+        for role in sorted(model.active - account.active)
+        if account.lacks(model.given_by([role]))
+    ]
+    found += [
+        Missing(str(right), f"GRANT {right.stated} ON {right.scope} TO {grantee}")
+        for right in account.lacks(rights(model.grants.granted))
+    ]
+    further = sorted(model.roles - model.active - account.roles)
+    return found + [
+        Missing(f"the role {role}", f"GRANT {role} TO {grantee}")
+        for role in further
+        if account.lacks(model.given_by([role]))
+    ]

@@ -1,0 +1,231 @@
+"""Connections to a MySQL or MariaDB server, and what its errors mean."""
+
+import ssl
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pymysql
+from pymysql import err
+
+from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, Unavailable
+from keyturn.core.sensitive import Sensitive
+from keyturn.providers.mysql.grants import User
+from keyturn.providers.mysql.password_hashes import NATIVE, SHA2
+
+TIMEOUT: Final = 10
+"""Seconds to connect, and for each answer."""
+
+IDLE: Final = 60
+"""Seconds after which the server drops a silent session, and the locks that it holds."""
+
+SESSION: Final = (
+    "SET SESSION sql_mode = 'STRICT_TRANS_TABLES', "
+    f"wait_timeout = {IDLE}, lock_wait_timeout = {TIMEOUT}, innodb_lock_wait_timeout = {TIMEOUT}"
+)
+
+# MySQL, "Server Error Message Reference"; MariaDB, "Error Codes". Numbers from 2000 to 2999 are the client's.
+REFUSED_LOGIN: Final = frozenset({1045, 1130, 1698, 1820, 1862, 3118, 4151})
+"""Wrong name, host or password; a password that has expired; a locked account (MySQL's number, MariaDB's)."""
+
+EXPIRED: Final = frozenset({1820, 1862})
+"""The password is the right one, and good for nothing but to set another."""
+
+ELSEWHERE: Final = 1130
+"""Nobody may log in from this machine, which says nothing of others."""
+
+NO_PRIVILEGE: Final = frozenset({1044, 1045, 1095, 1142, 1143, 1227, 1370, 1410, 1698})
+"""A database, everything, a session, a table, a column, the server, a routine, accounts, a role."""
+
+AWAY: Final = frozenset(
+    {0, 1040, 1053, 1129, 1203, 1205, 1213, 1226, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031}
+)
+"""Not reached, too busy, shutting down, waited too long, or cut off."""
+
+CANNOT_USER: Final = 1396
+"""A statement about an account has failed; why is told only among the warnings."""
+
+PREVENTED: Final = 1290
+"""By one of the server's options, which the text names."""
+
+HASHES_PREVENTED: Final = "strict-password-validation"
+NOT_REACHED: Final = frozenset({2003, 2026})
+UNTRUSTED: Final = "CERTIFICATE_VERIFY_FAILED"
+NO_TLS: Final = 2026
+NO_DATABASE_PRIVILEGE: Final = 1044
+NO_DATABASE: Final = 1049
+NO_TABLE: Final = 1146
+NO_SUCH_THREAD: Final = 1094
+NOT_YOUR_THREAD: Final = 1095
+UNKNOWN_PLUGIN: Final = 2059
+
+Meaning = tuple[type[KeyturnError], str, str]
+
+READ_ONLY: Final[Meaning] = (Unavailable, "the server is read-only", "Point the target at the primary")
+NO_ROLE: Final[Meaning] = (Invalid, "a role that the catalogue names does not exist", "Create the owner role first")
+MEANINGS: Final[dict[int, Meaning]] = {
+    NO_TLS: (
+        Invalid,
+        "the server offers no TLS",
+        "Give it a certificate; `tls: disable` sends names and data in clear",
+    ),
+    NO_DATABASE: (Invalid, "there is no such database", "Correct the target's database"),
+    UNKNOWN_PLUGIN: (
+        Invalid,
+        "its authentication plugin is none that Keyturn can use",
+        f"Alter the account to {NATIVE} on MariaDB, or to {SHA2} on MySQL",
+    ),
+    1524: (Invalid, "its authentication plugin is not loaded", "Load it, or give the account another plugin"),
+    1792: READ_ONLY,
+    1836: READ_ONLY,
+    PREVENTED: READ_ONLY,
+    1959: NO_ROLE,
+    3523: NO_ROLE,
+    1819: (
+        CandidateRejected,
+        "the server's password policy refuses it",
+        "Make the secret's password settings stricter",
+    ),
+}
+
+
+class ServerError(Exception):
+    """What the server answered; ``needs`` is the statement that would allow what it has refused."""
+
+    def __init__(self, code: int, text: str, needs: str = "") -> None:
+        super().__init__(code)
+        self.code = code
+        self.text = text
+        self.needs = needs
+
+
+class Session:
+    """One connection. After an error it is closed, since nobody knows what a half-read answer leaves."""
+
+    def __init__(self, connection: "pymysql.Connection[Any]") -> None:
+        self._connection = connection
+        # A password that has expired lets in, and no further than to here.
+        self.version = str(self.first("SELECT VERSION()"))
+        self.mariadb = "MariaDB" in self.version
+
+    def run(self, statement: str, *values: Any, needs: str = "") -> list[tuple[Any, ...]]:
+        """The rows that one statement answers with. Raises ServerError.
+
+        ``needs`` is the grant that it takes, with ``{admin}`` for the user of this session.
+        """
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(statement, values or None)
+                return list(cursor.fetchall())
+        except err.Error as error:
+            raise self._told(error, needs) from None
+
+    def first(self, statement: str, *values: Any, needs: str = "") -> Any:
+        """The first value of the first row; None without one."""
+        rows = self.run(statement, *values, needs=needs)
+        return rows[0][0] if rows else None
+
+    def usable(self) -> bool:
+        """Whether it still reaches the server."""
+        try:
+            self._connection.ping(reconnect=False)
+        except err.Error:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go of it; what it locked is free as soon as the server notices."""
+        if self._connection.open:
+            self._connection.close()
+
+    def _told(self, error: err.Error, needs: str) -> ServerError:
+        told = server_error(error)
+        if told.code == CANNOT_USER:
+            causes = [row for row in self.run("SHOW WARNINGS") if row[0] == "Error" and row[1] != CANNOT_USER]
+            return ServerError(int(causes[0][1]), str(causes[0][2])) if causes else told
+        if needs and told.code in NO_PRIVILEGE:
+            name, _, host = str(self.first("SELECT CURRENT_USER()")).rpartition("@")
+            return ServerError(told.code, told.text, needs.replace("{admin}", User(name, host).quoted))
+        return told
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the target is, and what it means when it refuses."""
+
+    name: str
+    host: str
+    port: int
+    database: str
+    tls: str
+    ca_file: str | None
+
+    def log_in(self, account: str, password: Sensitive, database: str | None = None) -> Session:
+        """A new session. Raises ServerError, Invalid."""
+        try:
+            connection = self._connection(account, password, database)
+        except err.Error as error:
+            raise server_error(error) from None
+        except RuntimeError:
+            # PyMySQL says so where it lacks the package that the account's authentication plugin needs.
+            raise ServerError(UNKNOWN_PLUGIN, "") from None
+        try:
+            return Session(connection)
+        except ServerError:
+            connection.close()
+            raise
+
+    def translated(self, error: ServerError, doing: str, place: str) -> KeyturnError:
+        """The same in Keyturn's words."""
+        if error.code in NO_PRIVILEGE:
+            return Denied(doing, place, "the admin account may not do that", f"Let an administrator run: {error.needs}")
+        kind, problem, hint = self._meaning(error)
+        return kind(doing, place, problem, hint)
+
+    def _meaning(self, error: ServerError) -> Meaning:
+        if error.code in NOT_REACHED and UNTRUSTED in error.text:
+            hint = "Give the CA's certificate in the target's ca_file, or name the host as the certificate does"
+            return Invalid, "the server's certificate is not one to trust", hint
+        if error.code == PREVENTED and HASHES_PREVENTED in error.text:
+            hint = "Set strict_password_validation=OFF there: a password in clear would stand in its logs"
+            return Invalid, "the server takes no hashed password while it checks passwords", hint
+        if error.code in MEANINGS:
+            return MEANINGS[error.code]
+        if error.code in AWAY:
+            return Unavailable, "the server does not answer", "Check the target's host and port"
+        return Invalid, f"the server refuses it (error {error.code})", "See the server's log"
+
+    def _connection(self, account: str, password: Sensitive, database: str | None) -> "pymysql.Connection[Any]":
+        return pymysql.connect(
+            host=self.host,
+            port=self.port,
+            user=account,
+            password=password.reveal(),
+            database=database,
+            charset="utf8mb4",
+            connect_timeout=TIMEOUT,
+            read_timeout=TIMEOUT,
+            write_timeout=TIMEOUT,
+            autocommit=True,
+            init_command=SESSION,
+            program_name="keyturn",
+            ssl=self._trust(),
+            ssl_disabled=self.tls == "disable",
+        )
+
+    def _trust(self) -> ssl.SSLContext | None:
+        if self.tls == "disable":
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except (OSError, ssl.SSLError):
+            hint = "Correct the target's ca_file: a PEM file that Keyturn may read"
+            raise Invalid("log in to", self.name, f"there is no CA certificate in {self.ca_file}", hint) from None
+        if self.tls == "require":
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+
+
+def server_error(error: err.Error) -> ServerError:
+    """The number and the text of one of PyMySQL's errors; 0 for a connection that it gave up."""
+    code, text = (*error.args, "", "")[:2]
+    return ServerError(code if isinstance(code, int) else 0, str(text))

@@ -1,0 +1,86 @@
+"""The sessions of a MySQL or MariaDB account: how many there are, and ending them so that none slips through.
+
+A connection that is logging in stands in the list under no name, and the server has looked its account up before
+it asks for the password. So whoever was being asked when logins began to fail is waited for a moment, and ended
+where he takes longer, whoever he is: he has to log in again.
+"""
+
+import time
+from typing import Final
+
+from keyturn.core.errors import Unavailable
+from keyturn.providers.mysql.server import NO_SUCH_THREAD, ServerError, Session
+
+PAUSE: Final = 0.01
+"""Seconds between two looks."""
+
+PATIENCE: Final = 5.0
+"""Seconds until sessions that do not end are an error."""
+
+LOGGING_IN: Final = 0.5
+"""Seconds that a login takes at most, unless somebody draws it out; and the cleaning up of a session that was ended,
+which runs no statement any more."""
+
+NOBODY: Final = "unauthenticated user"
+ENDED: Final = "Killed"
+
+NEEDS_LIST: Final = "GRANT PROCESS ON *.* TO {admin}"
+NEEDS_KILL: Final = "GRANT CONNECTION_ADMIN ON *.* TO {admin}"
+NEEDS_KILL_MARIADB: Final = "GRANT CONNECTION ADMIN ON *.* TO {admin}"
+
+LISTED: Final = (
+    "SELECT id, user, command FROM information_schema.processlist WHERE user IN (%s, %s) AND id <> CONNECTION_ID()"
+)
+
+
+def insist_on_all(session: Session) -> None:
+    """Raises ServerError without PROCESS, where the list silently shows one's own sessions alone."""
+    session.run("SELECT COUNT(*) FROM information_schema.innodb_trx", needs=NEEDS_LIST)
+
+
+def count(session: Session, account: str) -> int:
+    """How many sessions the account has open now, on this server."""
+    insist_on_all(session)
+    return int(session.first("SELECT COUNT(*) FROM information_schema.processlist WHERE user = %s", account))
+
+
+def end(session: Session, account: str, name: str) -> int:
+    """End every session of the account, whose logins must be refused by now: how many. Raises Unavailable."""
+    insist_on_all(session)
+    began = time.monotonic()
+    ended: set[int] = set()
+    waiting: set[int] | None = None
+    while True:
+        listed = [(int(one), user, command) for one, user, command in session.run(LISTED, account, NOBODY)]
+        mine = {one for one, user, _ in listed if user == account}
+        alive = {one for one, user, command in listed if user == account and command != ENDED}
+        asked = {one for one, user, _ in listed if user != account}
+        waiting = asked if waiting is None else waiting & asked
+        late = time.monotonic() - began > LOGGING_IN
+        _kill(session, account, alive)
+        _kill_each(session, waiting if late else set())
+        ended |= mine
+        if not (alive or waiting) and (late or not mine):
+            return len(ended)
+        if time.monotonic() - began > PATIENCE:
+            problem = f"{len(alive)} of its {len(ended)} sessions do not end"
+            raise Unavailable("end the sessions of", name, problem, "It is tried again; see SHOW PROCESSLIST there")
+        time.sleep(PAUSE)
+
+
+def _kill(session: Session, account: str, alive: set[int]) -> None:
+    """MariaDB ends all of an account's sessions at a word."""
+    if alive and session.mariadb:
+        session.run("KILL USER %s", account, needs=NEEDS_KILL_MARIADB)
+    else:
+        _kill_each(session, alive)
+
+
+def _kill_each(session: Session, ids: set[int]) -> None:
+    needs = NEEDS_KILL_MARIADB if session.mariadb else NEEDS_KILL
+    for one in sorted(ids):
+        try:
+            session.run("KILL %s", one, needs=needs)
+        except ServerError as error:
+            if error.code != NO_SUCH_THREAD:
+                raise

@@ -1,0 +1,247 @@
+"""MySQL and MariaDB as a target: accounts are users, an application's rights are a role's, and each write is fenced.
+
+An account is every entry of its name, whatever the host. How a write is fenced: :mod:`keyturn.providers.mysql.fence`.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from keyturn.core.connections import Connection, keyword_pairs, url
+from keyturn.core.errors import CandidateRejected, KeyturnError, Locked, UnsupportedOperation
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.providers.accounts import (
+    Idle,
+    Missing,
+    admin_refused,
+    insist_on_another,
+    lacking,
+    login_refused,
+    superseded,
+)
+from keyturn.providers.mysql import accounts, sessions
+from keyturn.providers.mysql.fence import Written, highest, locked, write, written
+from keyturn.providers.mysql.server import (
+    ELSEWHERE,
+    EXPIRED,
+    IDLE,
+    NO_DATABASE_PRIVILEGE,
+    REFUSED_LOGIN,
+    Server,
+    ServerError,
+    Session,
+)
+
+KEEPS_OLD: Final = (8, 0, 14)
+"""Since when MySQL keeps the current password beside a new one (MySQL 8.0, "Dual Password Support")."""
+
+PORT: Final = 3306
+SCHEMES: Final = r"(?:mysql|mariadb)(?:\+\w+)?"
+
+EMERGENCY: Final = 0.3
+"""Seconds that another writer is given where an account is cut: a change takes a hundredth of one. MySQL, which counts
+whole seconds, gives none."""
+
+
+class MySQL:
+    """An :class:`keyturn.core.strategies.AccountTarget` on MySQL 8.0 or newer, or MariaDB 10.6 or newer.
+
+    ``admin`` gives username and password of a user that may alter the accounts; it is asked again for each new
+    connection, so that the admin's own password can be rotated.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        host: str,
+        port: int,
+        database: str,
+        admin: Callable[[], SecretFields],
+        tls: str = "verify",
+        ca_file: str | None = None,
+    ) -> None:
+        self.name = name
+        self._server = Server(name, host, port, database, tls, ca_file)
+        self._admin = admin
+        self._idle = Idle(self._connect_admin, Session.usable)
+
+    def set_password(
+        self,
+        account: str,
+        password: Sensitive,
+        *,
+        sequence: int,
+        like: str | None = None,
+        member_of: str | None = None,
+        keep_old: bool = False,
+    ) -> None:
+        """Let ``account`` log in with ``password``; only what the server keeps of it travels, so no log can hold it."""
+        with self._fenced("set the password of", account, sequence) as (session, stands):
+            self._insist(session, account, keep_old)
+            found = accounts.entries(session, account)
+            accounts.insist_on_plugins(found)
+            making = stands.making or not found
+            write(session, account, sequence, making=making)
+            if making:
+                accounts.make(session, account, like)
+            if member_of:
+                accounts.act_as(session, account, member_of)
+            accounts.identify(session, account, password, keep_old=keep_old and not making)
+            if making:
+                write(session, account, sequence, making=False)
+
+    def discard_old(self, account: str, *, sequence: int) -> None:
+        """Refuse the password that ``keep_old`` kept. Absent is success."""
+        with self._fenced("discard the old password of", account, sequence) as (session, stands):
+            write(session, account, sequence, making=stands.making)
+            if keeps_old(session):
+                accounts.discard_old(session, account)
+
+    def disable(self, account: str, *, sequence: int) -> None:
+        """Refuse every login of ``account`` and forget its passwords; what it made stays. Absent is success."""
+        self._shut("disable", account, sequence)
+
+    def cut(self, account: str, *, sequence: int) -> int:
+        """Refuse every login of ``account``, forget its passwords, and end its sessions: how many were ended."""
+        insist_on_another(self._named(account), account, self._admin())
+        return self.end_sessions(account, lambda: self._shut("cut", account, sequence, EMERGENCY))
+
+    def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
+        """End the sessions of ``account``, on this server, once ``refuse`` has made logins fail."""
+        refuse()
+        with self._translating("end the sessions of", account), self._administrator() as session:
+            return sessions.end(session, account, self._named(account))
+
+    def last_sequence(self, accounts: Collection[str]) -> int:
+        """The highest number in the table of one of these."""
+        named = ", ".join(sorted(accounts))
+        with self._translating("read the number of", named), self._administrator() as session:
+            return highest(session, accounts)
+
+    def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
+        """Log in on a new connection and compare the account's rights with those of ``like``."""
+        try:
+            session = self._server.log_in(account, password, self._server.database)
+        except ServerError as error:
+            raise self._login_failure(error, account) from None
+        session.close()
+        if like and like != account and (missing := self._missing(account, like)):
+            raise lacking(self._named(account), missing)
+
+    def read_connection(self, text: Sensitive) -> Connection | None:
+        """Whose login a URL is, or a keyword string of ODBC and ADO.NET; None for any other text."""
+        found = url(text.reveal(), SCHEMES, PORT) or keyword_pairs(text.reveal(), PORT)
+        here = found is not None and found.leads_to(self._server.host, self._server.port)
+        return found.within(self._server.database) if found and here else None
+
+    def accepts(self, account: str, password: Sensitive) -> bool:
+        """Whether the server lets ``account`` in from here, also if only to change a password that has expired."""
+        try:
+            self._server.log_in(account, password).close()
+        except ServerError as error:
+            if error.code in EXPIRED:
+                return True
+            if error.code in REFUSED_LOGIN - {ELSEWHERE}:
+                return False
+            raise self._server.translated(error, "log in as", self._named(account)) from None
+        return True
+
+    def lets_in(self, account: str) -> bool:
+        """Whether any of the account's entries is not locked."""
+        with self._translating("look at", account), self._administrator() as session:
+            return any(not accounts.is_locked(session, entry.user) for entry in accounts.entries(session, account))
+
+    def sessions(self, account: str) -> int:
+        """How many sessions ``account`` has open now, on this server."""
+        with self._translating("count the sessions of", account), self._administrator() as session:
+            return sessions.count(session, account)
+
+    def close(self) -> None:
+        """Let go of the admin's connections."""
+        self._idle.close()
+
+    def _missing(self, account: str, like: str) -> list[Missing]:
+        with self._translating("compare the privileges of", account), self._administrator() as session:
+            return accounts.missing(session, account, like)
+
+    def _insist(self, session: Session, account: str, keep_old: bool) -> None:
+        if keep_old and not keeps_old(session):
+            problem = "this server can't keep the old password beside a new one"
+            hint = "That takes MySQL 8.0.14 or newer: say accepts_gap, or use alternating-users"
+            raise UnsupportedOperation("set the password of", self._named(account), problem, hint)
+
+    def _shut(self, doing: str, account: str, sequence: int, patience: float | None = None) -> None:
+        with self._fenced(doing, account, sequence, patience) as (session, stands):
+            write(session, account, sequence, making=stands.making)
+            accounts.shut(session, account)
+            if keeps_old(session):
+                accounts.discard_old(session, account)
+
+    @contextmanager
+    def _fenced(
+        self, doing: str, account: str, sequence: int, patience: float | None = None
+    ) -> Iterator[tuple[Session, Written]]:
+        """A session that alone may change the account, and refuses to go back in sequence."""
+        with self._translating(doing, account), self._administrator() as session:
+            # Asked before as well, so that an older run does not end a newer one's connection.
+            self._check_sequence(written(session, account), doing, account, sequence)
+            with locked(session, account, patience) as alone:
+                if not alone:
+                    problem = f"another admin account's session holds it, for {IDLE} s at most"
+                    raise Locked(doing, self._named(account), problem, "It is tried again")
+                stands = written(session, account)
+                self._check_sequence(stands, doing, account, sequence)
+                yield session, stands
+
+    def _check_sequence(self, stands: Written, doing: str, account: str, sequence: int) -> None:
+        if stands.sequence > sequence:
+            raise superseded(doing, self._named(account), stands=stands.sequence, sequence=sequence)
+
+    @contextmanager
+    def _translating(self, doing: str, account: str) -> Iterator[None]:
+        try:
+            yield
+        except ServerError as error:
+            raise self._server.translated(error, doing, self._named(account)) from None
+
+    @contextmanager
+    def _administrator(self) -> Iterator[Session]:
+        """An idle session, or a new one; after an error it is closed, which frees what it locked."""
+        with self._idle.lent() as session:
+            try:
+                yield session
+            except BaseException:
+                session.close()
+                raise
+
+    def _connect_admin(self) -> Session:
+        admin = self._admin()
+        account = admin["username"].reveal()
+        try:
+            return self._server.log_in(account, admin["password"])
+        except ServerError as error:
+            if error.code in REFUSED_LOGIN:
+                raise admin_refused(self.name, f"the admin account {account} is refused") from None
+            raise self._server.translated(error, "log in to", self._named(account)) from None
+
+    def _login_failure(self, error: ServerError, account: str) -> KeyturnError:
+        if error.code in REFUSED_LOGIN:
+            return login_refused(self._named(account))
+        if error.code == NO_DATABASE_PRIVILEGE:
+            hint = "Grant the owner role something in it, or correct the target's database"
+            problem = f"it may not use the database {self._server.database}"
+            return CandidateRejected("log in as", self._named(account), problem, hint)
+        return self._server.translated(error, "log in as", self._named(account))
+
+    def _named(self, account: str) -> str:
+        return f"{self.name}:{account}"
+
+
+def keeps_old(session: Session) -> bool:
+    """Whether the server can keep an account's password beside a newer one."""
+    if session.mariadb:
+        return False
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", session.version)
+    return found is not None and tuple(map(int, found.groups())) >= KEEPS_OLD

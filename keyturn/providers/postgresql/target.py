@@ -1,0 +1,318 @@
+"""PostgreSQL as a target: accounts are login roles, and every write to one is fenced.
+
+The sequence number of the rotation that wrote last stands in the role's comment, written in the same
+transaction as the password and under an advisory lock, so that a worker that was suspended can't set an
+old password on an account that has moved on. Advisory locks are per database: all workers use the same one.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, Final
+
+import psycopg2
+from psycopg2 import errors as pg
+from psycopg2.extensions import connection as PgConnection
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extensions import parse_dsn
+
+from keyturn.core.connections import Connection, keyword_pairs, percent_decoded, url
+from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, UnsupportedOperation
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.together import both
+from keyturn.providers.accounts import (
+    Idle,
+    Missing,
+    admin_refused,
+    insist_on_another,
+    lacking,
+    login_refused,
+    superseded,
+)
+from keyturn.providers.postgresql import accounts, privileges, sessions
+from keyturn.providers.postgresql.accounts import highest
+from keyturn.providers.postgresql.scram import verifier
+
+TIMEOUT: Final = 10
+"""Seconds for a connection and for each statement."""
+
+PORT: Final = 5432
+SCHEME: Final = re.compile(r"\Apostgres(?:ql)?(?:\+\w+)?://")
+"""How URLs for libpq begin; SQLAlchemy names the driver too, and reads the rest in the same way."""
+
+STILL: Final = 5
+"""Seconds that a session may stand still within a transaction. A worker that is suspended there holds the account's
+lock: the server ends its session, before whoever waits for the lock gives up."""
+
+LOGIN_REFUSED: Final = ("28P01", "28000")
+"""SQLSTATE invalid_password and invalid_authorization_specification."""
+
+REFUSALS: Final = re.compile(
+    r"FATAL: .*(password authentication failed|not permitted to log in|no password assigned|role .* does not exist)"
+)
+"""The same in the server's words."""
+
+KEPT_OUT: Final = re.compile(r"FATAL: .*permission denied for database")
+"""What the server says to whom it has let in, and who may not use this one database."""
+
+NO_DATABASE: Final = re.compile(r"FATAL: .*database .* does not exist")
+
+
+class PostgreSQL:
+    """An :class:`keyturn.core.strategies.AccountTarget` on PostgreSQL 12 or newer.
+
+    ``admin`` gives username and password of a role with CREATEROLE and ADMIN OPTION on the accounts; it is
+    asked again for each new connection, so that the admin's own password can be rotated.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        host: str,
+        port: int,
+        database: str,
+        admin: Callable[[], SecretFields],
+        sslmode: str = "prefer",
+        ca_file: str | None = None,
+    ) -> None:
+        self.name = name
+        self._where: dict[str, Any] = {"host": host, "port": port, "dbname": database, "sslmode": sslmode}
+        self._where |= {"sslrootcert": ca_file} if ca_file else {}
+        self._admin = admin
+        self._idle = Idle(self._connect_admin, usable)
+
+    def set_password(
+        self,
+        account: str,
+        password: Sensitive,
+        *,
+        sequence: int,
+        like: str | None = None,
+        member_of: str | None = None,
+        keep_old: bool = False,
+    ) -> None:
+        """Let ``account`` log in with ``password``; only its SCRAM verifier travels, so no log can hold it."""
+        if keep_old:
+            problem, hint = "a role has one password", "Say accepts_gap, or use alternating-users"
+            raise UnsupportedOperation("set the password of", self._named(account), problem, hint)
+        with self._fenced("set the password of", account, sequence) as (cursor, exists):
+            if not exists:
+                accounts.create_role(cursor, account, like, member_of)
+            if member_of:
+                accounts.act_as(cursor, account, member_of)
+            accounts.let_in(cursor, account, verifier(cursor.connection, account, password))
+
+    def discard_old(self, account: str, *, sequence: int) -> None:
+        """Nothing: a role has one password, and none is kept beside it."""
+
+    def last_sequence(self, accounts: Collection[str]) -> int:
+        """The highest number in the comment of one of these roles."""
+        with self._transaction("read the number of", ", ".join(sorted(accounts))) as cursor:
+            return highest(cursor, accounts)
+
+    def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
+        """Log in on a new connection and compare what the account may do there with what ``like`` may."""
+        if like is None or like == account:
+            self._logged_in(account, password)
+            return
+        acts_as, (expected, missing) = both(
+            lambda: self._logged_in(account, password), lambda: self._missing_privileges(account, like)
+        )
+        if acts_as != expected:
+            _, missing = self._missing_privileges(account, like, acts_as)
+        if missing:
+            raise lacking(self._named(account), missing)
+
+    def _logged_in(self, account: str, password: Sensitive) -> str:
+        """Log in on a new connection; the role that such a session acts as. Raises CandidateRejected."""
+        try:
+            connection = self._connect(account, password)
+        except psycopg2.OperationalError as error:
+            raise self._login_failure(error, account) from None
+        try:
+            with closing(connection), connection.cursor() as cursor:
+                cursor.execute("SELECT current_user")
+                return str(accounts.first(cursor))
+        except psycopg2.Error as error:
+            raise self._translated(error, "log in as", account) from None
+
+    def _missing_privileges(self, account: str, like: str, acts_as: str = "") -> tuple[str, Sequence[Missing]]:
+        """What ``like`` may do and ``account`` may not, and the role that this one acts as: by its settings, else told.
+
+        The admin's session knows the catalogs already.
+        """
+        with self._transaction("compare the privileges of", account) as cursor:
+            acting = acts_as or privileges.acting(cursor, account)
+            return acting, privileges.missing(cursor, account, acting, like)
+
+    def read_connection(self, text: Sensitive) -> Connection | None:
+        """Whose login a connection string is, as libpq reads it, or as JDBC, ODBC and ADO.NET do; None for others."""
+        found = read_connection(text)
+        here = found is not None and found.leads_to(self._where["host"], self._where["port"])
+        return found.within(self._where["dbname"]) if found and here else None
+
+    def accepts(self, account: str, password: Sensitive) -> bool:
+        """Whether the server lets ``account`` in, whatever it may do in this database."""
+        try:
+            self._connect(account, password).close()
+        except psycopg2.OperationalError as error:
+            if refused_login(error):
+                return False
+            if KEPT_OUT.search(str(error)):
+                return True
+            raise self._translated(error, "log in as", account) from None
+        return True
+
+    def lets_in(self, account: str) -> bool:
+        """Whether the role may log in; it is told by the role itself, so another server's login rules don't count."""
+        with self._transaction("look at", account) as cursor:
+            cursor.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", (account,))
+            row = cursor.fetchone()
+        return bool(row and row[0])
+
+    def sessions(self, account: str) -> int:
+        """How many sessions ``account`` has open now, on all databases of the server."""
+        with self._transaction("count the sessions of", account) as cursor:
+            return sessions.count(cursor, account)
+
+    def disable(self, account: str, *, sequence: int) -> None:
+        """Refuse every login of ``account`` and forget its password. Absent is success."""
+        with self._fenced("disable", account, sequence) as (cursor, exists):
+            if exists:
+                accounts.shut(cursor, account)
+
+    def cut(self, account: str, *, sequence: int) -> int:
+        """Refuse every login of ``account``, forget its password, and end its sessions: how many were ended."""
+        insist_on_another(self._named(account), account, self._admin())
+        return self.end_sessions(account, lambda: self.disable(account, sequence=sequence))
+
+    def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
+        """End the sessions of ``account``, on all databases of the server, once ``refuse`` has made logins fail."""
+        doing = "end the sessions of"
+        with self._transaction(doing, account) as cursor:
+            oid = sessions.number(cursor, account)
+        refuse()
+        if oid is None:
+            return 0
+        return sessions.end(lambda: self._transaction(doing, account), oid, self._named(account))
+
+    def close(self) -> None:
+        """Let go of the admin's connections."""
+        self._idle.close()
+
+    @contextmanager
+    def _transaction(self, doing: str, account: str) -> Iterator[Cursor]:
+        """A transaction of the admin's; whatever the server refuses in it is told in our words."""
+        try:
+            with self._idle.lent() as connection, connection, connection.cursor() as cursor:
+                yield cursor
+        except psycopg2.Error as error:
+            raise self._translated(error, doing, account) from None
+
+    @contextmanager
+    def _fenced(self, doing: str, account: str, sequence: int) -> Iterator[tuple[Cursor, bool]]:
+        """A transaction that holds the account's lock and refuses to go back in sequence."""
+        with self._transaction(doing, account) as cursor:
+            found = accounts.lock_account(cursor, account)
+            self._check_sequence(found, doing, account, sequence)
+            yield cursor, found is not None
+            if found is not None or accounts.role_exists(cursor, account):
+                accounts.mark(cursor, account, found or "", sequence)
+
+    def _check_sequence(self, comment: str | None, doing: str, account: str, sequence: int) -> None:
+        stands = accounts.marked(comment)
+        if stands is not None and stands > sequence:
+            raise superseded(doing, self._named(account), stands=stands, sequence=sequence)
+
+    def _connect_admin(self) -> PgConnection:
+        admin = self._admin()
+        account = admin["username"].reveal()
+        try:
+            return self._connect(account, admin["password"])
+        except psycopg2.OperationalError as error:
+            if refused_login(error):
+                raise admin_refused(self.name, f"the admin account {account} is refused") from None
+            raise self._translated(error, "log in to", account) from None
+
+    def _connect(self, account: str, password: Sensitive) -> PgConnection:
+        connection: PgConnection = psycopg2.connect(
+            **self._where,
+            user=account,
+            password=password.reveal(),
+            connect_timeout=TIMEOUT,
+            # No limit of the server's holds once it has vanished without a word, as in a fail-over after a power cut.
+            keepalives_idle=TIMEOUT,
+            keepalives_interval=2,
+            keepalives_count=3,
+            tcp_user_timeout=TIMEOUT * 1000,
+            application_name="keyturn",
+            options=f"-c statement_timeout={TIMEOUT}s -c idle_in_transaction_session_timeout={STILL}s",
+        )
+        return connection
+
+    def _login_failure(self, error: psycopg2.OperationalError, account: str) -> KeyturnError:
+        if refused_login(error) or KEPT_OUT.search(str(error)):
+            return login_refused(self._named(account))
+        return self._translated(error, "log in as", account)
+
+    def _translated(self, error: psycopg2.Error, doing: str, account: str) -> KeyturnError:
+        name = self._named(account)
+        match error:
+            case pg.InsufficientPrivilege():
+                hint = f"Give the admin role CREATEROLE, and `GRANT {account} TO <admin> WITH ADMIN OPTION`"
+                return Denied(doing, name, "the admin role may not do that", hint)
+            case pg.UndefinedObject() | pg.InvalidGrantOperation():
+                return Invalid(
+                    doing, name, "a role that the catalogue names does not exist", "Create the owner role first"
+                )
+            case psycopg2.OperationalError() if NO_DATABASE.search(str(error)):
+                problem = f"there is no database {self._where['dbname']}"
+                return Invalid(doing, name, problem, "Correct the target's database")
+            case pg.QueryCanceled():
+                problem = f"it was not done within {TIMEOUT} s"
+                return Unavailable(doing, name, problem, "See pg_locks on the server for who holds the account")
+            case pg.ReadOnlySqlTransaction():
+                return Unavailable(doing, name, "the server is read-only", "Point the target at the primary")
+            case psycopg2.OperationalError() | psycopg2.InterfaceError():
+                return Unavailable(doing, name, "the server does not answer", "Check the target's host and port")
+            case _:
+                return Invalid(doing, name, f"the server refuses it (SQLSTATE {error.pgcode})", "See the server's log")
+
+    def _named(self, account: str) -> str:
+        return f"{self.name}:{account}"
+
+
+def read_connection(text: Sensitive) -> Connection | None:
+    """The login that a connection string for PostgreSQL is; None where it is none."""
+    plain = text.reveal()
+    if plain.startswith("jdbc:"):
+        return url(plain, "postgresql", PORT)
+    try:
+        told = parse_dsn(SCHEME.sub("postgresql://", plain))
+    except psycopg2.ProgrammingError:
+        return keyword_pairs(plain, PORT, bare_odbc=percent_decoded)
+    if not {"host", "user", "password"} <= set(told):
+        return keyword_pairs(plain, PORT, bare_odbc=percent_decoded)
+    hosts = str(told["host"]).split(",")
+    ports = [int(port) if port.isdecimal() else PORT for port in str(told.get("port", PORT)).split(",")]
+    places = zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=False)
+    return Connection(told["user"], Sensitive(told["password"]), tuple(places), told.get("dbname", told["user"]))
+
+
+def refused_login(error: psycopg2.OperationalError) -> bool:
+    """Whether the server itself refused the login; libpq gives no SQLSTATE for a failed connection."""
+    return error.pgcode in LOGIN_REFUSED or REFUSALS.search(str(error)) is not None
+
+
+def usable(connection: PgConnection) -> bool:
+    """Whether an idle connection still reaches the server; asking costs a tenth of logging in."""
+    try:
+        # Without a transaction around it, which would be two questions more.
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        connection.autocommit = False
+    except psycopg2.Error:
+        return False
+    return True

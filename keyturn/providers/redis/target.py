@@ -1,0 +1,265 @@
+"""Redis as a target: ACL users, each with several passwords, and every change of them is fenced.
+
+Redis keeps a password as its SHA-256, and takes a SHA-256 as well: no password travels here but in a login.
+The sequence number of the rotation that wrote last stands among the user's passwords, as a SHA-256 that no text
+has. Every change removes the mark that it has seen and adds another. Redis refuses a whole ACL SETUSER when a
+password that it removes is not there, so nobody writes over what he has not seen, and mark and passwords share
+a line of the ACL file. Redis copies users to no other node: each is changed by itself.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Final
+
+from redis.connection import parse_url
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+
+from keyturn.core.connections import Connection
+from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.providers.accounts import admin_refused, insist_on_another, login_refused, superseded
+from keyturn.providers.redis.node import Node, Server, translated
+
+MARK: Final = b"keyturn".hex()
+"""How a mark begins. 16 digits of the sequence number follow, and random ones: 64 together, like any SHA-256."""
+
+RANDOM: Final = (64 - len(MARK) - 16) // 2
+"""Bytes that tell one mark from another of the same number."""
+
+PORT: Final = 6379
+_parse_url: Any = parse_url
+SCHEMES: Final = ("redis://", "rediss://")
+
+ATTEMPTS: Final = 10
+"""How often a change starts over because somebody else changed the user meanwhile."""
+
+CHANGE: Final = "change the passwords of"
+
+Edit = Callable[[frozenset[str]], frozenset[str]]
+"""From the passwords that a user has, as their SHA-256, to those that it shall have."""
+
+
+class Redis:
+    """The users of a Redis 6.2 or newer, or a Valkey, on one node or several.
+
+    ``admin`` gives username and password of Keyturn's own user on every node; it is asked again for each
+    connection. ``nodes`` are further ones, as host:port. Errors are named ``{target}:{user}``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        host: str,
+        port: int,
+        admin: Callable[[], SecretFields],
+        tls: bool = True,
+        ca_file: str | None = None,
+        nodes: Sequence[str] = (),
+    ) -> None:
+        self.name = name
+        self._nodes = tuple(Node(*place, tls, ca_file) for place in ((host, port), *map(address, nodes)))
+        self._admin = admin
+        self._tls = tls
+
+    def check_user(self, user: str) -> None:
+        """Raises Invalid where the user can't be rotated: absent, off, without a password, or Keyturn's own."""
+        if user == self._admin()["username"].reveal():
+            problem, hint = "it is the user that Keyturn itself logs in with", "Rotate another one"
+            raise Invalid("rotate", self._named(user), problem, hint)
+        for node in self._nodes:
+            with self._administrator(node, "rotate", user) as server:
+                if said := flaw(user, server.user(user), node):
+                    raise Invalid("rotate", self._named(user), *said)
+                self._check_nodes(server.nodes(), node)
+
+    def change_passwords(self, user: str, edit: Edit, *, sequence: int, missing_ok: bool = False) -> None:
+        """Let ``edit`` decide on every node which passwords the user has, and keep that over a restart.
+
+        Raises Superseded where a higher sequence has been written, and changes nothing there; Invalid where the
+        user takes any password, or is not there (which is success where it is ``missing_ok``).
+        """
+        for node in self._nodes:
+            with self._administrator(node, CHANGE, user) as server:
+                if server.user(user) is None and missing_ok:
+                    continue
+                self._change(server, node, user, edit, sequence)
+                server.save()
+
+    def check_login(self, user: str, password: Sensitive) -> None:
+        """Log in on a new connection (10 s) to every node. Raises CandidateRejected when it is refused."""
+        for node in self._nodes:
+            try:
+                with node.session(user, password):
+                    pass
+            except AuthenticationError:
+                raise login_refused(self._named(user), by=node) from None
+            except RedisError as error:
+                raise translated(error, "log in as", self._named(user), node) from None
+
+    def read_connection(self, text: Sensitive) -> Connection | None:
+        """Whose login at one of the nodes a URL is, as redis-py reads it; None for any other text."""
+        plain = text.reveal()
+        if not plain.startswith(SCHEMES):
+            return None
+        try:
+            told = _parse_url(plain)
+        except (ValueError, TypeError):
+            return None
+        wrong = f"it begins with {SCHEMES[not self._tls]}, and the target with {SCHEMES[self._tls]}"
+        place, account = (told.get("host", ""), told.get("port", PORT)), told.get("username") or "default"
+        fits = plain.startswith(SCHEMES[self._tls])
+        found = Connection(account, Sensitive(told.get("password") or ""), (place,), flaw="" if fits else wrong)
+        return found if any(found.leads_to(node.host, node.port) for node in self._nodes) else None
+
+    def accepts(self, user: str, password: Sensitive) -> bool:
+        """Whether any node lets the user in. Raises TransientError where one does not answer and none does."""
+        silent: KeyturnError | None = None
+        for node in self._nodes:
+            try:
+                with node.session(user, password):
+                    return True
+            except AuthenticationError:
+                continue
+            except RedisError as error:
+                silent = translated(error, "log in as", self._named(user), node)
+        if silent:
+            raise silent
+        return False
+
+    def cut(self, user: str, password: str, *, sequence: int) -> int:
+        """Take one password away, and end the user's sessions, on every node that can be reached: how many ended.
+
+        Raises an error when the other nodes have been done. A user that is not there is success.
+        """
+        insist_on_another(self._named(user), user, self._admin())
+        with ThreadPoolExecutor(len(self._nodes)) as pool:
+            # A node that does not answer must not hold up the others.
+            cuts = [pool.submit(self._cut, node, user, password, sequence) for node in self._nodes]
+        return sum(cut.result() for cut in cuts)
+
+    def _cut(self, node: Node, user: str, password: str, sequence: int) -> int:
+        with self._administrator(node, "cut", user) as server:
+            if server.user(user) is None:
+                return 0
+            self._change(server, node, user, lambda there: there - {password}, sequence)
+            try:
+                return server.end_sessions(user)
+            finally:
+                server.save()
+
+    def last_sequence(self, user: str) -> int:
+        """The highest number that the user carries on any node; 0 where none, or there is no such user."""
+        return max(self._number(node, user) for node in self._nodes)
+
+    def _number(self, node: Node, user: str) -> int:
+        with self._administrator(node, "read the number of", user) as server:
+            there = server.user(user)
+            return max(map(number, filter(is_mark, there["passwords"])), default=0) if there else 0
+
+    def passwords(self, user: str) -> frozenset[str]:
+        """The SHA-256 of every password that a node takes of the user. Raises Invalid where one takes any password."""
+        found: set[str] = set()
+        for node in self._nodes:
+            with self._administrator(node, "look at the passwords of", user) as server:
+                if (there := server.user(user)) is None:
+                    continue
+                if said := unchangeable(user, there, node):
+                    raise Invalid("look at the passwords of", self._named(user), *said)
+                found.update(password for password in there["passwords"] if not is_mark(password))
+        return frozenset(found)
+
+    def sessions(self, user: str) -> Sequence[tuple[str, timedelta]]:
+        """Every session of the user: where it comes from, and how long it has been open at least."""
+        found = []
+        for node in self._nodes:
+            with self._administrator(node, "list the sessions of", user) as server:
+                found += server.sessions(user)
+        return found
+
+    def _change(self, server: Server, node: Node, user: str, edit: Edit, sequence: int) -> None:
+        for _ in range(ATTEMPTS):
+            there = server.user(user)
+            if said := unchangeable(user, there, node):
+                raise Invalid(CHANGE, self._named(user), *said)
+            passwords = frozenset(there["passwords"] if there else ())
+            marks = frozenset(filter(is_mark, passwords))
+            self._check_sequence(marks, user, sequence)
+            # A user without a mark gets one first: only its removal proves that nobody has written since.
+            wanted = edit(passwords - marks) | {mark(sequence)} if marks else passwords | {mark(0)}
+            if server.set_passwords(user, passwords - wanted, wanted - passwords) and marks:
+                return
+        raise Locked(CHANGE, self._named(user), "somebody else changes it all the time", "Try again")
+
+    def _check_sequence(self, marks: frozenset[str], user: str, sequence: int) -> None:
+        newest = max(marks, key=number, default=mark(0))
+        if number(newest) > sequence:
+            raise superseded(CHANGE, self._named(user), stands=number(newest), sequence=sequence)
+
+    def _check_nodes(self, known: int, node: Node) -> None:
+        """Raises Invalid when the node belongs with others that the catalogue doesn't name."""
+        if known > len(self._nodes):
+            problem = f"{node} is one of {known} nodes, and the catalogue names {len(self._nodes)}"
+            hint = "Redis copies users to no other node: list every replica and cluster node in the target's nodes"
+            raise Invalid("rotate at", self.name, problem, hint)
+
+    @contextmanager
+    def _administrator(self, node: Node, doing: str, user: str) -> Iterator[Server]:
+        """A session of Keyturn's own user; whatever the server refuses in it is told in our words."""
+        admin = self._admin()
+        account, server = admin["username"].reveal(), None
+        try:
+            with node.session(account, admin["password"]) as server:
+                yield server
+        except AuthenticationError:
+            raise admin_refused(self.name, f"{node} refuses the admin user {account}") from None
+        except NoPermissionError:
+            hint = f"Run there: ACL SETUSER {account} {server.rule if server else ''}"
+            raise Denied(doing, self._named(user), f"{node} forbids it to the admin user {account}", hint) from None
+        except RedisError as error:
+            raise translated(error, doing, self._named(user), node) from None
+
+    def _named(self, user: str) -> str:
+        return f"{self.name}:{user}"
+
+
+def address(text: str) -> tuple[str, int]:
+    """host:port taken apart; an IPv6 address stands in brackets."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def unchangeable(user: str, there: Mapping[str, Any] | None, node: Node) -> tuple[str, str] | None:
+    """Why a user's passwords can't be changed, and the remedy; None when they can."""
+    if there is None:
+        hint = f"Make it there with its rules, such as: ACL SETUSER {user} on ~{user}:* +@read +@write"
+        return f"there is no such user on {node}", hint
+    if "nopass" in there["flags"]:
+        # A first password, a mark even, would end that, and lock out whoever relies on it.
+        return f"it takes any password on {node}", f"Give it one, which ends that: ACL SETUSER {user} >password"
+    return None
+
+
+def flaw(user: str, there: Mapping[str, Any] | None, node: Node) -> tuple[str, str] | None:
+    """Why a user can't be rotated, and the remedy; None when it can."""
+    off = there is not None and "off" in there["flags"]
+    said = (f"it is off on {node}", f"Run there: ACL SETUSER {user} on") if off else None
+    return unchangeable(user, there, node) or said
+
+
+def mark(sequence: int) -> str:
+    """A mark of this number, unlike every other."""
+    return f"{MARK}{sequence:016x}{secrets.token_hex(RANDOM)}"
+
+
+def is_mark(password: str) -> bool:
+    """Whether one of a user's passwords is a mark."""
+    return password.startswith(MARK)
+
+
+def number(marked: str) -> int:
+    """The sequence number in a mark."""
+    return int(marked[len(MARK) :][:16], 16)

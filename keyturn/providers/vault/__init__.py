@@ -1,0 +1,1 @@
+"""Vault or OpenBao: the hub, its engines, and a second one as a store."""

@@ -1,0 +1,163 @@
+"""One request to the hub, with the login it needs; its refusals become Keyturn's own errors here."""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import hvac
+import requests
+from hvac import exceptions as vault
+
+from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.providers.answers import untrusted
+from keyturn.providers.vault.login import HubSettings, Session
+from keyturn.providers.vault.tls import Redirected
+
+ABSENT: Final = re.compile(
+    r"invalid lease|lease not found|unknown role|no static role found|cannot fetch sysview|"
+    r"unable to find PKI issuer|certificate with serial \S+ not found"
+)
+"""What the engines say of what is not there, under statuses that mean something else elsewhere."""
+
+
+BEHIND: Final = timedelta(seconds=5)
+"""So far back the date of an answer is what cutting to the second, or another node, makes of it; the clock was set."""
+
+
+class Calls:
+    """Requests as the hub's login. ``doing`` and ``name`` stand in errors, ``path`` begins with the mount."""
+
+    def __init__(self, settings: HubSettings) -> None:
+        self._session = Session(settings)
+        self._heard: tuple[datetime, float] | None = None
+        self._date = ""
+
+    def get(self, doing: str, name: str, path: str, token: str | None = None) -> requests.Response:
+        """Read, as ``token`` where one is given. Raises NotFound."""
+        return self._must(doing, name, "get", path, token=token)
+
+    def find(
+        self, doing: str, name: str, path: str, params: Mapping[str, Any] | None = None
+    ) -> requests.Response | None:
+        """Read; None when nothing is there."""
+        return self._call(doing, name, "get", path, params=params)
+
+    def list(self, name: str, path: str) -> list[str]:
+        """The names below a path; none when nothing is there."""
+        found = self._call("list", name, "list", path)
+        return list(found.json()["data"]["keys"]) if found is not None else []
+
+    def post(
+        self, doing: str, name: str, path: str, body: Mapping[str, Any], token: str | None = None
+    ) -> requests.Response:
+        """Write, as ``token`` where one is given. Raises NotFound where the path leads nowhere."""
+        return self._must(doing, name, "post", path, token=token, json=body)
+
+    def patch(self, doing: str, name: str, path: str, body: Mapping[str, Any]) -> requests.Response:
+        """Lay ``body`` over what is there. Raises NotFound."""
+        headers = {"Content-Type": "application/merge-patch+json"}
+        return self._must(doing, name, "patch", path, headers=headers, json=body)
+
+    def delete(self, doing: str, name: str, path: str) -> None:
+        """Remove. Absent is success."""
+        self._call(doing, name, "delete", path)
+
+    def now(self) -> datetime | None:
+        """The time by the server's clock, as its last answer told it; None before there was one."""
+        if self._heard is None:
+            return None
+        told, at = self._heard
+        return told + timedelta(seconds=elapsed() - at)
+
+    def _hear(self, said: str) -> None:
+        """Note the date of an answer. It is cut to the second, so one that seems earlier is none, unless by much."""
+        if said == self._date:
+            return
+        self._date, told, known = said, parsedate_to_datetime(said), self.now()
+        if known is None or not known - BEHIND < told <= known:
+            self._heard = told, elapsed()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._session.close()
+
+    def _must(self, doing: str, name: str, method: str, path: str, **given: Any) -> requests.Response:
+        answer = self._call(doing, name, method, path, **given)
+        if answer is None:
+            raise NotFound(doing, name, "the hub has nothing there", "Check the path and the mount") from None
+        return answer
+
+    def _call(
+        self, doing: str, name: str, method: str, path: str, token: str | None = None, **given: Any
+    ) -> requests.Response | None:
+        def ask(client: hvac.Client) -> requests.Response:
+            answer: requests.Response = client.adapter.request(method, f"/v1/{path}", **given)
+            if said := answer.headers.get("Date"):
+                self._hear(said)
+            return answer
+
+        try:
+            return ask(self._session.as_token(token)) if token else self._logged_in(ask)
+        except vault.InvalidPath:
+            return None
+        except (vault.VaultError, requests.RequestException) as error:
+            raise from_vault(error, doing, name, path) from None
+
+    def _logged_in(self, ask: Callable[[hvac.Client], requests.Response]) -> requests.Response:
+        """Ask, logging in anew once where the token was ended."""
+        try:
+            return ask(self._session.client())
+        except vault.Forbidden:
+            if not self._session.login_again():
+                raise
+            return ask(self._session.client())
+
+
+def elapsed() -> float:
+    """Seconds since some moment, those too in which the machine slept."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnError:
+    """The hub's refusal in our words; the response's body is read for its kind and then dropped."""
+    match error:
+        case vault.InvalidRequest() if "check-and-set" in str(error.args):
+            return Conflict(doing, name, "another write came first", "Run it again: it goes on from what is there now")
+        case vault.InvalidRequest() | vault.InternalServerError() if ABSENT.search(str(error.args)):
+            return NotFound(doing, name, "the hub has nothing there", "Check the path, mount and role")
+        case vault.InvalidRequest() if "unavailable for a brief period" in str(error.args):
+            return Unavailable(doing, name, "the hub is still preparing the mount", "It is tried again by itself")
+        case vault.InvalidRequest():
+            return Invalid(doing, name, "the hub refuses the request as malformed", "Check the path, mount and role")
+        case vault.Forbidden() | vault.Unauthorized():
+            hint = f"Give this identity's policy the path {path} (see deployments/policies), or renew its login"
+            return Denied(doing, name, "the hub denies it", hint)
+        case vault.RateLimitExceeded():
+            return Throttled(doing, name, "the hub asks for a slower pace", "It is tried again by itself")
+        case vault.VaultDown() | vault.VaultNotInitialized():
+            return Unavailable(doing, name, "the hub is sealed or not active", "Unseal it, or wait for the fail-over")
+        case Redirected():
+            hint = "Set VAULT_ADDR to the address of the hub itself; standby nodes have to forward requests"
+            return Denied(doing, name, "the hub answers with a redirect, which is not followed", hint)
+        case requests.exceptions.SSLError():
+            return _untrusted(error, doing, name)
+        case requests.RequestException():
+            return Unavailable(doing, name, "the hub does not answer", "Check VAULT_ADDR and that the hub runs")
+        case _:
+            return Unavailable(
+                doing, name, "the hub failed inside", "See the hub's own log; it is tried again by itself"
+            )
+
+
+def _untrusted(error: requests.exceptions.SSLError, doing: str, name: str) -> KeyturnError:
+    """What is wrong between the hub's certificate and what is trusted, and the setting that mends it."""
+    if not untrusted(error):
+        hint = "Check VAULT_ADDR; where it asks for a client's certificate, set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"
+        return Denied(doing, name, "the hub refuses the TLS connection, or speaks no TLS", hint)
+    if "mismatch" in str(error):
+        hint = "Set VAULT_ADDR to a name that the certificate has, or VAULT_TLS_SERVER_NAME to that name"
+        return Denied(doing, name, "the hub's certificate is another name's", hint)
+    return Denied(doing, name, "the hub's certificate is not trusted", "Set VAULT_CACERT to its CA file")

@@ -1,0 +1,150 @@
+"""The hub's database engine: leases of accounts that it makes, and static roles whose passwords it changes."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import requests
+
+from keyturn.core.engines import Lease, LeaseStanding, StaticRole, Terms
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.leases import revoke_lease
+
+OWNER: Final = "keyturn-secret"
+"""The metadata of a token that was made to ask for a lease: the path of the secret that it is for."""
+THREADS: Final = 16
+"""Tokens that are looked up at once."""
+
+
+class VaultDatabase:
+    """A :class:`keyturn.core.engines.DatabaseEngine` at ``mount``; ``owners`` keeps whose a token is, which stays so.
+
+    A lease ends with the token that asked for it, so leases are asked for with an orphan token of ``token_role``
+    (auth/token/roles); without one, with the worker's own.
+    """
+
+    def __init__(self, calls: Calls, mount: str, token_role: str | None, owners: dict[str, str] | None = None) -> None:
+        self.mount = mount
+        self._owners = {} if owners is None else owners
+        self._calls = calls
+        self._token_role = token_role
+
+    def terms(self, role: str) -> Terms:
+        """The role's TTLs; where it says none, and at most, those of the mount."""
+        name = f"{self.mount}/roles/{role}"
+        told = data(self._calls.get("read", name, name))
+        tune = f"sys/mounts/{self.mount}/tune"
+        mount = data(self._calls.get("read", tune, tune))
+        longest = min(told["max_ttl"] or mount["max_lease_ttl"], mount["max_lease_ttl"])
+        default = min(told["default_ttl"] or mount["default_lease_ttl"], longest)
+        return Terms(timedelta(seconds=default), timedelta(seconds=longest))
+
+    def issue(self, role: str, owner: str = "") -> Lease:
+        """A new account. Where none is given, the token that asked for it is given back."""
+        terms, (token, life, accessor) = self.terms(role), self._asker(owner)
+        name = f"{self.mount}/creds/{role}"
+        try:
+            told = self._calls.get("issue", name, name, token=token).json()
+        except KeyturnError:
+            if token:
+                self._calls.post("give back", f"the token for {name}", "auth/token/revoke-self", {}, token=token)
+            raise
+        limit = life or terms.longest
+        given = Terms(min(timedelta(seconds=told["lease_duration"]), limit), min(terms.longest, limit))
+        return Lease(told["lease_id"], SecretFields(told["data"]), given, accessor)
+
+    def leases(self, role: str) -> list[str]:
+        """The ids of a role's leases; the policy needs `list` and `sudo` on sys/leases/lookup."""
+        prefix = f"{self.mount}/creds/{role}/"
+        return [prefix + key for key in self._calls.list(prefix, f"sys/leases/lookup/{prefix}")]
+
+    def lease(self, lease_id: str) -> LeaseStanding | None:
+        """What is left of a lease, by the hub's clock."""
+        try:
+            told = data(self._calls.post("look up", lease_id, "sys/leases/lookup", {"lease_id": lease_id}))
+        except NotFound:
+            return None
+        since = told["last_renewal"] or told["issue_time"]
+        granted = datetime.fromisoformat(told["expire_time"]) - datetime.fromisoformat(since)
+        return LeaseStanding(timedelta(seconds=told["ttl"]), timedelta(seconds=round(granted.total_seconds())))
+
+    def renew(self, lease_id: str) -> None:
+        """Let a lease last for its role's default again, as far as its longest life allows."""
+        self._calls.post("renew", lease_id, "sys/leases/renew", {"lease_id": lease_id})
+
+    def revoke(self, lease_id: str) -> None:
+        """End a lease and its account, before this returns. Absent is success."""
+        revoke_lease(self._calls, lease_id)
+
+    def static_role(self, role: str) -> StaticRole | None:
+        """A static role; None when there is none of that name."""
+        name = f"{self.mount}/static-roles/{role}"
+        found = self._calls.find("read", name, name)
+        if found is None:
+            return None
+        told = data(found)
+        # Vault, and not OpenBao, also knows roles that a calendar rotates.
+        period = None if told.get("rotation_schedule") else timedelta(seconds=told["rotation_period"])
+        return StaticRole(told["username"], period)
+
+    def static_credential(self, role: str) -> SecretFields:
+        """Username and password as the engine knows them now."""
+        name = f"{self.mount}/static-creds/{role}"
+        told = data(self._calls.get("read", name, name))
+        return SecretFields({"username": told["username"], "password": told["password"]})
+
+    def rotate_static(self, role: str) -> None:
+        """Give the account a new password at the database, before this returns."""
+        name = f"{self.mount}/rotate-role/{role}"
+        self._calls.post("rotate", name, name, {})
+
+    def tokens(self, owner: str) -> list[str]:
+        """The accessors of the tokens that tell this ``owner``: each that the hub has is looked up, once."""
+        accessors = self._calls.list("the hub's tokens", "auth/token/accessors")
+        unknown = [accessor for accessor in accessors if accessor not in self._owners]
+        with ThreadPoolExecutor(THREADS) as pool:
+            self._owners.update(zip(unknown, pool.map(self._owner, unknown), strict=True))
+        return [accessor for accessor in accessors if self._owners[accessor] == owner]
+
+    def end_token(self, accessor: str) -> None:
+        """End a token by its accessor. Absent is success."""
+        try:
+            self._calls.post("end", f"the token {accessor}", "auth/token/revoke-accessor", {"accessor": accessor})
+        except (NotFound, Invalid):
+            return  # the hub's word for an accessor that it does not know
+
+    def _owner(self, accessor: str) -> str:
+        try:
+            body = {"accessor": accessor}
+            told = data(self._calls.post("look up", f"the token {accessor}", "auth/token/lookup-accessor", body))
+        except (NotFound, Invalid):
+            return ""  # it has ended since
+        except Denied:
+            # The same may be said of one that has ended since: only what is there still is denied.
+            if accessor in self._calls.list("the hub's tokens", "auth/token/accessors"):
+                raise
+            return ""
+        return str((told.get("meta") or {}).get(OWNER, ""))
+
+    def _asker(self, owner: str) -> tuple[str | None, timedelta | None, str]:
+        """The token to ask for a lease with, None for our own, how long it lives, None for always, and its accessor."""
+        if self._token_role is None:
+            own = data(self._calls.get("look up", "the hub's login", "auth/token/lookup-self"))
+            return None, lasting(own["ttl"]), ""
+        name = f"auth/token/create/{self._token_role}"
+        made = self._calls.post("create", name, name, {"meta": {OWNER: owner}} if owner else {}).json()["auth"]
+        return made["client_token"], lasting(made["lease_duration"]), made["accessor"]
+
+
+def lasting(seconds: float) -> timedelta | None:
+    """A token's life; 0 stands for one that never ends."""
+    return timedelta(seconds=seconds) if seconds else None
+
+
+def data(answer: requests.Response) -> Mapping[str, Any]:
+    """What an answer is about."""
+    told: Mapping[str, Any] = answer.json()["data"]
+    return told

@@ -1,0 +1,290 @@
+"""The hub over hvac: KV v2 for secrets, a KV v2 mount of Keyturn's own for its state, and the hub's engines."""
+
+import copy
+import secrets
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from keyturn.core.engines import Authority
+from keyturn.core.errors import Conflict, Invalid, NotFound, Unavailable
+from keyturn.core.exact import changed
+from keyturn.core.hub import HubSecret, Right, SecretInfo, State, VersionInfo
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.database_engine import VaultDatabase
+from keyturn.providers.vault.leases import leases_below, revoke_lease
+from keyturn.providers.vault.listing import VaultListing
+from keyturn.providers.vault.login import HubSettings
+from keyturn.providers.vault.mounts import KvMounts, insist_on_apart
+from keyturn.providers.vault.store_versions import version_state
+from keyturn.providers.vault.transit_signer import VaultSigner
+
+FINGERPRINT_KEY = "fingerprint-key"
+PATHS: Final = 500
+"""Asked for in one request; OpenBao takes at most 1,000 strings in one."""
+THREADS: Final = 16
+"""Reads that are under way at once."""
+
+
+class VaultHub:
+    """A :class:`keyturn.core.hub.Hub` on Vault 1.12 or newer, or OpenBao 2."""
+
+    def __init__(self, settings: HubSettings) -> None:
+        self.settings = settings
+        self.mount, self.state_mount = settings.mount, settings.state_mount
+        self._calls = Calls(settings)
+        self._kv = KvMounts(self._calls, settings.mount, {})
+        self._fingerprint_key: Sensitive | None = None
+        self._owners: dict[str, str] = {}
+
+    @property
+    def mounts(self) -> Mapping[str, str]:
+        """The other KV mounts of secrets, by their names."""
+        return self._kv.others
+
+    def mounted(self, mounts: Mapping[str, str]) -> "VaultHub":
+        """The same hub, over the same connections, with these other mounts. Raises Invalid where two are one."""
+        insist_on_apart(self.mount, self.state_mount, mounts)
+        made = copy.copy(self)
+        made._kv = KvMounts(self._calls, self.mount, mounts)
+        return made
+
+    def address(self, kind: str, path: str) -> str:
+        """Where a secret is in the hub's API, its mount first."""
+        mount, within = self._kv.look_at(path)
+        return mount.url(kind, within)
+
+    def read(self, path: str, version: int | None = None) -> HubSecret | None:
+        """The newest version, or the one named; None when absent, deleted or destroyed."""
+        body = self._look("data", path, {"version": version} if version else None)
+        if body is None:
+            return None
+        return HubSecret(
+            path,
+            body["metadata"]["version"],
+            SecretFields(body["data"]),
+            body["metadata"]["custom_metadata"] or {},
+            datetime.fromisoformat(body["metadata"]["created_time"]),
+        )
+
+    def read_many(self, paths: Sequence[str]) -> dict[str, HubSecret]:
+        """The newest versions of these, side by side; what is absent or deleted is left out."""
+        unique = list(dict.fromkeys(paths))
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = zip(unique, pool.map(self.read, unique), strict=True)
+            return {path: secret for path, secret in found if secret is not None}
+
+    def describe(self, path: str) -> SecretInfo | None:
+        """Versions and custom metadata of a secret, without values."""
+        body = self._look("metadata", path)
+        return None if body is None else _info(path, body)
+
+    def describe_below(self, prefix: str = "") -> Iterator[SecretInfo]:
+        """Every secret below ``prefix`` in its mount: a page of many at a time on OpenBao, one by one on Vault."""
+        return (_info(path, told) for path, told in self._kv.below(prefix))
+
+    def describe_many(self, paths: Collection[str]) -> dict[str, SecretInfo]:
+        """The same of these alone: neighbours by one page on OpenBao, one by one on Vault."""
+        return {path: _info(path, told) for path, told in self._kv.of(paths).items()}
+
+    def write(self, path: str, fields: SecretFields, *, cas: int) -> int:
+        """Write the whole secret and return its new version. Raises Conflict when ``cas`` is not the newest.
+
+        Raises Invalid for what the hub would not give back as it was, and nothing is written.
+        """
+        return self._put(self._address("data", path), path, fields.reveal(), cas)
+
+    def annotate(self, path: str, custom: Mapping[str, str | None]) -> None:
+        """Lay ``custom`` over the secret's custom metadata; None removes a key, other keys stay."""
+        body = {"custom_metadata": dict(custom)}
+        self._calls.patch("annotate", path, self._address("metadata", path), body)
+
+    def read_state(self, path: str) -> State | None:
+        """An entry in Keyturn's own mount; its age is told by the hub's clock alone."""
+        response = self._calls.find("read", self._state_name(path), self._state_url("data", path))
+        if response is None:
+            return None
+        body = response.json()["data"]
+        now = parsedate_to_datetime(response.headers["Date"])
+        age = (now - datetime.fromisoformat(body["metadata"]["created_time"])).total_seconds()
+        return State(body["data"], body["metadata"]["version"], max(0.0, age))
+
+    def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
+        """Write such an entry; only the newest version is kept, so that no old candidate stays readable.
+
+        One that somebody has deleted is none, and is written with ``cas`` 0, while the hub goes on counting.
+        """
+        try:
+            return self._create_state(path, data) if cas == 0 else self._put_state(path, data, cas)
+        except Conflict:
+            if cas or not (gone := self._last_deleted(path)):
+                raise
+            return self._put_state(path, data, gone)
+
+    def newest_states(self, prefix: str) -> Mapping[str, VersionInfo] | None:
+        """The newest version of every entry below ``prefix``; None on Vault, whose listings tell names alone."""
+        listed = VaultListing(self._calls, self.state_mount, self._state_name(prefix)).told_below(prefix)
+        if listed is None:
+            return None
+        # One without a version was only prepared to be written.
+        return {path: _newest(told) for path, told in listed.items() if told["current_version"]}
+
+    def list_state(self, prefix: str) -> Iterator[str]:
+        """Every entry's path below ``prefix``."""
+        for key in self._calls.list(self._state_name(prefix), self._state_url("metadata", prefix)):
+            if key.endswith("/"):
+                yield from self.list_state(f"{prefix}/{key[:-1]}")
+            else:
+                yield f"{prefix}/{key}"
+
+    def now(self) -> datetime:
+        """The time by the hub's own clock, to the second. Asks nothing where it has answered before."""
+        if (at := self._calls.now()) is None:
+            self.fingerprint_key()
+            at = self._calls.now()
+        if at is None:
+            hint = "Let the proxy before it pass the header Date on"
+            raise Unavailable("ask for the time of", "the hub", "its answers tell none", hint)
+        return at
+
+    def fingerprint_key(self) -> Sensitive:
+        """The key of all fingerprints: 256 random bits, made at the first call on a new hub."""
+        if self._fingerprint_key is None:
+            self._fingerprint_key = self._read_fingerprint_key() or self._make_fingerprint_key()
+        return self._fingerprint_key
+
+    def delete(self, path: str, versions: Collection[int]) -> None:
+        """Let nobody read these versions until they are undeleted. Absent, deleted and destroyed ones stay so."""
+        if versions:
+            self._calls.post("delete", path, self._address("delete", path), {"versions": sorted(versions)})
+
+    def undelete(self, path: str, versions: Collection[int]) -> None:
+        """Make what was deleted of these versions readable again. Absent and destroyed ones stay as they are."""
+        if versions:
+            self._calls.post("undelete", path, self._address("undelete", path), {"versions": sorted(versions)})
+
+    def destroy(self, path: str, versions: Collection[int]) -> None:
+        """Remove the values of these versions for good, deleted ones too. Absent and destroyed before are success."""
+        if versions:
+            self._calls.post("destroy", path, self._address("destroy", path), {"versions": sorted(versions)})
+
+    def lacking(self, wanted: Collection[Right]) -> list[Right]:
+        """Those of ``wanted`` that the login in use does not have, asked for many at a time."""
+        paths, told = list(dict.fromkeys(right.path for right in wanted)), dict[str, Any]()
+        for start in range(0, len(paths), PATHS):
+            body = {"paths": paths[start : start + PATHS]}
+            answer = self._calls.post("ask for the rights on", "the hub", "sys/capabilities-self", body)
+            told |= answer.json()["data"]
+        return [right for right in wanted if not _allows(told.get(right.path) or (), right.capability)]
+
+    def leases(self, prefix: str) -> list[str]:
+        """The ids of all leases below ``prefix``, in order; none is no error."""
+        return leases_below(self._calls, prefix)
+
+    def revoke_lease(self, lease_id: str) -> None:
+        """End a lease, and what it gave, before this returns. Absent is success."""
+        revoke_lease(self._calls, lease_id)
+
+    def signer(self, key: str) -> VaultSigner:
+        """The newest version of that key in the transit engine. Raises NotFound, Denied, Invalid."""
+        return VaultSigner(self._calls, self.settings.transit_mount, key)
+
+    def database(self, mount: str) -> VaultDatabase:
+        """The database engine at ``mount``."""
+        return VaultDatabase(self._calls, mount, self.settings.lease_token_role, self._owners)
+
+    def authority(self, mount: str, role: str, issuer: str | None = None) -> Authority:
+        """A role of a PKI engine. Raises Invalid, naming the extra, where the package cryptography is missing."""
+        try:
+            from keyturn.providers.vault.pki_engine import VaultAuthority
+        except ModuleNotFoundError as error:
+            problem = f"the package {error.name} is missing"
+            raise Invalid("open", mount, problem, "Install keyturn[certificates]") from None
+        return VaultAuthority(self._calls, mount, role, issuer)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._calls.close()
+
+    def _create_state(self, path: str, data: Mapping[str, Any]) -> int:
+        url = self._state_url("metadata", path)
+        self._calls.post("prepare", self._state_name(path), url, {"max_versions": 1})
+        return self._put_state(path, data, 0)
+
+    def _put_state(self, path: str, data: Mapping[str, Any], cas: int) -> int:
+        return self._put(self._state_url("data", path), self._state_name(path), data, cas)
+
+    def _last_deleted(self, path: str) -> int:
+        """The number of an entry's newest version, where that was deleted or destroyed; else 0."""
+        body = self._get(self._state_url("metadata", path), self._state_name(path))
+        info = _info(path, body) if body else None
+        return info.version if info and not info.served else 0
+
+    def _read_fingerprint_key(self) -> Sensitive | None:
+        state = self.read_state(FINGERPRINT_KEY)
+        return Sensitive(state.data["key"]) if state else None
+
+    def _make_fingerprint_key(self) -> Sensitive:
+        key = secrets.token_hex(32)
+        try:
+            self._create_state(FINGERPRINT_KEY, {"key": key})
+        except Conflict:
+            if made := self._read_fingerprint_key():  # another worker made it
+                return made
+            problem = "the key of all fingerprints was deleted: no copy could be told from another any more"
+            hint = f"Give it back: `vault kv undelete -mount={self.state_mount} -versions=1 {FINGERPRINT_KEY}`"
+            raise NotFound("read", self._state_name(FINGERPRINT_KEY), problem, f"{hint}, or from a snapshot") from None
+        return Sensitive(key)
+
+    def _address(self, kind: str, path: str) -> str:
+        """The same for what changes it. Raises Invalid for a path in a mount that nothing declares."""
+        mount, within = self._kv.at(path)
+        return mount.url(kind, within)
+
+    def _look(self, kind: str, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        """What a secret's mount tells of it; None where the secret is absent."""
+        mount, within = self._kv.look_at(path)
+        body = self._get(mount.url(kind, within), path, params)
+        if body is None:
+            self._kv.absent(path, mount)
+        return body
+
+    def _state_url(self, kind: str, path: str) -> str:
+        return f"{self.settings.state_mount}/{kind}/{path}"
+
+    def _state_name(self, path: str) -> str:
+        return f"{self.settings.state_mount}/{path}"
+
+    def _get(self, url: str, name: str, params: Mapping[str, Any] | None = None) -> Any:
+        response = self._calls.find("read", name, url, params)
+        return None if response is None else response.json()["data"]
+
+    def _put(self, url: str, name: str, data: Mapping[str, Any], cas: int) -> int:
+        if why := changed(dict(data)):
+            hint = "Nothing was written. Write such a number or text as a text of its own, in quotes or in base64"
+            raise Invalid("write", name, why, hint)
+        response = self._calls.post("write", name, url, {"options": {"cas": cas}, "data": dict(data)})
+        return int(response.json()["data"]["version"])
+
+
+def _allows(capabilities: Collection[str], wanted: str) -> bool:
+    """Whether a path's capabilities hold this one: ``root`` stands for all of them, and ``deny`` for none."""
+    return "deny" not in capabilities and ("root" in capabilities or wanted in capabilities)
+
+
+def _info(path: str, told: Mapping[str, Any]) -> SecretInfo:
+    versions = (_version(int(number), version) for number, version in told["versions"].items())
+    ordered = tuple(sorted(versions, key=lambda version: version.version))
+    return SecretInfo(path, told["current_version"], ordered, told["custom_metadata"] or {})
+
+
+def _newest(told: Mapping[str, Any]) -> VersionInfo:
+    number = int(told["current_version"])
+    return _version(number, told["versions"][str(number)])
+
+
+def _version(number: int, told: Mapping[str, Any]) -> VersionInfo:
+    return VersionInfo(number, datetime.fromisoformat(told["created_time"]), version_state(told))

@@ -1,0 +1,63 @@
+"""Leases of the hub's engines, whichever engine gave them: listing them, and ending them.
+
+Source: "/sys/leases" in the API of Vault and of OpenBao. Listing needs ``list`` and ``sudo`` on sys/leases/lookup.
+"""
+
+import re
+from typing import Final
+
+from keyturn.core.errors import Invalid, NotFound, Unavailable
+from keyturn.providers.vault.client import Calls
+
+LOGINS: Final = ("auth", "sys")
+"""Below these are people's and machines' logins, Keyturn's own among them, and the hub's own: no engine's leases."""
+
+PART: Final = re.compile(r"[A-Za-z0-9_.@=+:~-]+")
+"""What stands between two slashes of a lease's prefix: nothing that an address would be cut, resolved or decoded at."""
+
+
+def lease_prefix(given: str) -> str:
+    """The prefix as the hub lists leases by, without slashes around it.
+
+    Raises Invalid for one that is not plainly below an engine's mount: ending what is below ``auth/`` would log out
+    everybody, and Keyturn in the middle of it.
+    """
+    parts = [part for part in given.strip().split("/") if part]
+    if not parts:
+        raise _no_prefix(
+            given, "it names no engine", "Name an engine's mount at least, such as database/creds/ml-reader"
+        )
+    if any(not PART.fullmatch(part) or set(part) == {"."} for part in parts):
+        raise _no_prefix(
+            given, "it is no path of the hub as it stands", "Write it out, without dots, escapes and blanks"
+        )
+    if parts[0].lower() in LOGINS:
+        hint = f"Leases below {parts[0]}/ are logins and the hub's own: end one with the hub's own command"
+        raise _no_prefix(given, f"it lies below {parts[0]}/", hint)
+    return "/".join(parts)
+
+
+def _no_prefix(given: str, problem: str, hint: str) -> Invalid:
+    return Invalid("find leases below", repr(given[:100]), problem, hint)
+
+
+def leases_below(calls: Calls, prefix: str) -> list[str]:
+    """The ids of all leases below a prefix, in its folders too; none is no error. Raises Invalid."""
+    folders, found = [f"{lease_prefix(prefix)}/"], list[str]()
+    while folders:
+        folder = folders.pop()
+        for name in calls.list(folder, f"sys/leases/lookup/{folder}"):
+            (folders if name.endswith("/") else found).append(folder + name)
+    return sorted(found)
+
+
+def revoke_lease(calls: Calls, lease_id: str) -> None:
+    """End a lease and what it gave, before this returns. Absent is success. Raises Unavailable where it goes on."""
+    try:
+        calls.post("revoke", lease_id, "sys/leases/revoke", {"lease_id": lease_id, "sync": True})
+    except NotFound:
+        return
+    except Invalid:
+        # Whatever the target answers the engine, or that it does not, comes as this.
+        hint = "See the hub's log: the target must answer, and the role's revocation_statements must work"
+        raise Unavailable("revoke", lease_id, "the engine could not end what it gave", hint) from None

@@ -1,0 +1,163 @@
+"""What a KV v2 mount tells of all its secrets, without values, in as few requests as the server allows.
+
+OpenBao lists names together with their metadata (LIST detailed-metadata, a page at a time). Vault has no such
+path, and answers 404 to it, or 403 where no policy names it: there every secret's metadata is read by itself, side
+by side. Source: "KV secrets engine version 2 (API)" of OpenBao and of Vault.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from keyturn.core.errors import Denied
+from keyturn.providers.vault.client import Calls
+
+PAGE: Final = 1000
+"""Entries in one answer: few requests, and an answer of about half a megabyte."""
+
+THREADS: Final = 8
+"""Metadata reads that are under way at once, where the server has no listing that tells it."""
+
+FEW: Final = 3
+"""So many secrets of one folder are read one by one, and no listing is asked for."""
+
+SPARE: Final = 5
+"""So many others may stand between some secrets that one page tells of; the server reads each entry of a page."""
+
+Described = tuple[str, Mapping[str, Any]]
+"""A secret's path in its mount, and the metadata that the server keeps of it, as it tells it."""
+
+
+class VaultListing:
+    """The secrets of one mount. ``name`` stands in errors; which way the server lists is found out once."""
+
+    def __init__(self, calls: Calls, mount: str, name: str) -> None:
+        self._calls = calls
+        self._mount = mount
+        self._name = name
+        self._tells_metadata = True
+
+    def below(self, prefix: str = "") -> Iterator[Described]:
+        """Every secret below ``prefix``, in its folders too; nothing there is no error. Raises Denied."""
+        folders = [f"{prefix.strip('/')}/" if prefix.strip("/") else ""]
+        while folders:
+            folder = folders.pop()
+            for path, told in self._entries(folder):
+                if path.endswith("/"):
+                    folders.append(path)
+                elif told is not None:
+                    yield path, told
+
+    def told_below(self, prefix: str) -> dict[str, Mapping[str, Any]] | None:
+        """The metadata of all that stands below ``prefix``, by the path within it, as listings alone tell it.
+
+        None where any of them does not: what could not be listed is not taken for absent.
+        """
+        begin, folders, found = f"{prefix.strip('/')}/", [""], dict[str, Mapping[str, Any]]()
+        with ThreadPoolExecutor(THREADS) as pool:
+            while folders:
+                pages = list(pool.map(lambda folder: self._pages(begin + folder), folders))
+                if None in pages:
+                    return None
+                told = {
+                    folder + name: one for folder, page in zip(folders, pages, strict=True) for name, one in page or ()
+                }
+                folders = [path for path in told if path.endswith("/")]
+                found |= {path: one for path, one in told.items() if one is not None}
+        return found
+
+    def _pages(self, folder: str) -> list[tuple[str, Mapping[str, Any] | None]] | None:
+        """All pages of a folder; folders in it tell nothing. None where the first can't be had."""
+        found, page = list[tuple[str, Mapping[str, Any] | None]](), self._page(folder, "")
+        if page is None:
+            return None
+        while page is not None:
+            names, known = page["keys"], page.get("key_info") or {}
+            found += [(name, None if name.endswith("/") else known.get(name)) for name in names]
+            page = self._page(folder, names[-1]) if len(names) >= PAGE else None
+        return found
+
+    def of(self, paths: Collection[str]) -> Iterator[Described]:
+        """These secrets alone; what is absent is left out. Neighbours are told by one page. Raises Denied."""
+        unknown = []
+        for folder, names in _by_folder(paths).items():
+            told = self._neighbours(folder, names)
+            yield from ((folder + name, known) for name in names if (known := told.get(name)))
+            unknown += [folder + name for name in names if name not in told]
+        yield from self._read_all(unknown)
+
+    def _neighbours(self, folder: str, names: Sequence[str]) -> Mapping[str, Mapping[str, Any] | None]:
+        """What one page from the first of these ``names``, which are sorted, tells of them; None for an absent one."""
+        if len(names) <= FEW or not self._tells_metadata:
+            return {}
+        limit = len(names) + SPARE
+        try:
+            page = self._page(folder, names[0][:-1], limit)
+        except Denied:
+            return {}  # what has no right to the names either is denied there
+        if page is None:
+            told = {path.removeprefix(folder): known for path, known in self._read_all([folder + n for n in names])}
+            # An empty folder looks the same either way; this one is not, so the server has no listing that tells more.
+            self._tells_metadata = not told
+            return {name: told.get(name) for name in names}
+        there, known = page["keys"], page.get("key_info") or {}
+        return {name: known.get(name) for name in names if len(there) < limit or name <= there[-1]}
+
+    def _read_all(self, paths: Sequence[str]) -> Iterator[Described]:
+        with ThreadPoolExecutor(THREADS) as pool:
+            for path, told in zip(paths, pool.map(self._read, paths), strict=True):
+                if told is not None:
+                    yield path, told
+
+    def _entries(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+        """What stands directly in a folder; folders themselves end with a slash and tell nothing."""
+        page = self._page(folder, "") if self._tells_metadata else None
+        if page is None:
+            yield from self._one_by_one(folder)
+        while page is not None:
+            names, known = page["keys"], page.get("key_info") or {}
+            for name in names:
+                # Deleted since the names were taken: the server leaves it without metadata.
+                yield folder + name, None if name.endswith("/") else known.get(name)
+            page = self._page(folder, names[-1]) if len(names) >= PAGE else None
+
+    def _page(self, folder: str, after: str, limit: int = PAGE) -> dict[str, Any] | None:
+        """One page of names with their metadata; None where there is none, or this way is closed."""
+        asked = {"list": "true", "limit": limit, **({"after": after} if after else {})}
+        try:
+            answer = self._calls.find("list", self._name, f"{self._mount}/detailed-metadata/{folder}", asked)
+        except Denied:
+            if after:
+                raise
+            return None  # what has no right to the names either is denied there
+        return None if answer is None else dict(answer.json()["data"])
+
+    def _one_by_one(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+        names = self._calls.list(self._name, f"{self._mount}/metadata/{folder}")
+        if names:
+            # An empty folder looks the same either way; this one is not, so the server has no listing that tells more.
+            self._tells_metadata = False
+        paths = [folder + name for name in names]
+        with ThreadPoolExecutor(THREADS) as pool:
+            yield from zip(paths, pool.map(self._read, paths), strict=True)
+
+    def _read(self, path: str) -> Mapping[str, Any] | None:
+        if path.endswith("/"):
+            return None
+        answer = self._calls.find("list", self._name, f"{self._mount}/metadata/{path}")
+        return None if answer is None else dict(answer.json()["data"])
+
+
+def describe_below(calls: Calls, mount: str, prefix: str = "") -> Iterator[Described]:
+    """Every secret below ``prefix`` of a mount with its metadata, listed once."""
+    return VaultListing(calls, mount, f"{mount}/{prefix}").below(prefix)
+
+
+def _by_folder(paths: Collection[str]) -> dict[str, list[str]]:
+    """The names in each folder, sorted as the server sorts them."""
+    folders: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(set(paths)):
+        folder, slash, name = path.rpartition("/")
+        folders[folder + slash].append(name)
+    return folders

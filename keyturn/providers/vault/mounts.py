@@ -1,0 +1,137 @@
+"""The KV mounts of the hub that hold secrets: which of them a name is in, and that it is what it should be."""
+
+import time
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final
+
+from keyturn.core.errors import Denied, Invalid
+from keyturn.core.mounts import DEFAULT, join, split, undeclared
+from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.listing import VaultListing, describe_below
+
+LASTS: Final = 5.0
+"""Seconds for which a mount that was seen to be KV v2 is taken for one, though nothing is found in it."""
+
+
+class KvMount:
+    """The mount at ``path``, whose secrets' names begin with ``name`` and a colon where that is not empty.
+
+    A mount that is gone, or is KV v1, answers as an empty one does. With ``guarded`` the hub is asked what it is before
+    anything else, and again where nothing is found: then Invalid or Denied is raised.
+    """
+
+    def __init__(self, calls: Calls, path: str, name: str = "", *, guarded: bool = False) -> None:
+        self.path = path
+        self.name = name
+        self._calls = calls
+        self._listing = VaultListing(calls, path, path)
+        self._sound_until = float("-inf") if guarded else float("inf")
+        self._asked = not guarded
+
+    def url(self, kind: str, path: str) -> str:
+        """Where a secret of this mount is; ``path`` is the one within it."""
+        return f"{self.path}/{kind}/{path}"
+
+    def opened(self) -> "KvMount":
+        """This mount, once it was seen to be KV v2."""
+        if not self._asked:
+            self._insist()
+        return self
+
+    def nothing_found(self) -> None:
+        """Nothing was found here: that it is absent holds for a mount that is one alone."""
+        if time.monotonic() >= self._sound_until:
+            self._insist()
+
+    def below(self, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Every secret below a prefix within this mount, by its whole name, with its metadata."""
+        found = False
+        for path, told in describe_below(self._calls, self.path, prefix):
+            found = True
+            yield join(self.name, path), told
+        if not found:
+            self.nothing_found()
+
+    def of(self, paths: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """The metadata of these secrets alone, by their whole names; ``paths`` are those within this mount."""
+        found = {join(self.name, path): told for path, told in self._listing.of(paths)}
+        if len(found) < len(set(paths)):
+            self.nothing_found()
+        return found
+
+    def _insist(self) -> None:
+        """That it is there, and KV v2. Raises Invalid, Denied."""
+        called = f"mount {self.name or DEFAULT} ({self.path})"
+        try:
+            answer = self._calls.find("use", called, f"sys/internal/ui/mounts/{self.path}")
+        except Denied:
+            problem = "the hub has no such mount, or lets this login do nothing in it"
+            raise Denied("use", called, problem, self._remedy) from None
+        told = answer.json()["data"] if answer is not None else {}
+        if (found := str(told.get("path", "")).strip("/")) != self.path.strip("/"):
+            problem = f"it is a folder of the mount {found}" if found else "the hub has no such mount"
+            raise Invalid(
+                "use", called, problem, "Name the mount itself under mounts, as `vault secrets list` shows it"
+            )
+        if told.get("type") not in ("kv", "generic") or (told.get("options") or {}).get("version") != "2":
+            what = "it is KV version 1" if told.get("type") == "kv" else "it is no KV mount"
+            hint = f"Upgrade it with `vault kv enable-versioning {self.path}`, or name another under mounts"
+            raise Invalid("use", called, f"{what}, and Keyturn needs version 2", hint)
+        self._asked, self._sound_until = True, time.monotonic() + LASTS
+
+    @property
+    def _remedy(self) -> str:
+        """What lets a login work there."""
+        return (
+            f"Check its path under mounts, and give this identity's policy {self.path}/data/* and"
+            f" {self.path}/metadata/* (see deployments/policies)"
+        )
+
+
+class KvMounts:
+    """All of them by their names; the default one's is empty."""
+
+    def __init__(self, calls: Calls, default: str, others: Mapping[str, str]) -> None:
+        self.others = dict(others)
+        self._of = {"": KvMount(calls, default, guarded=bool(others))}
+        self._of |= {name: KvMount(calls, path, name, guarded=True) for name, path in others.items()}
+
+    def at(self, path: str) -> tuple[KvMount, str]:
+        """The mount of a secret, and its path in it. Raises Invalid for one that nothing declares."""
+        mount, within = split(path)
+        if mount not in self._of:
+            raise undeclared(mount, self.others, path)
+        return self._of[mount].opened(), within
+
+    def look_at(self, path: str) -> tuple[KvMount, str]:
+        """The same for reading: in the default mount something may have such a name."""
+        mount, within = split(path, self.others)
+        return self._of[mount].opened(), within
+
+    def absent(self, path: str, mount: KvMount) -> None:
+        """Nothing was read at ``path``. Raises where that does not tell that the secret is absent."""
+        mount.nothing_found()
+        self.at(path)
+
+    def below(self, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Every secret below a prefix, by its whole name; what only looks like one of another mount is left out."""
+        mount, within = self.at(prefix)
+        named = mount.below(within)
+        yield from named if mount.name else ((path, told) for path, told in named if not split(path, self.others)[0])
+
+    def of(self, paths: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """The metadata of these secrets alone, by their names."""
+        groups: dict[KvMount, list[str]] = {}
+        for path in paths:
+            mount, within = self.look_at(path)
+            groups.setdefault(mount, []).append(within)
+        return {path: told for mount, within in groups.items() for path, told in mount.of(within).items()}
+
+
+def insist_on_apart(default: str, state: str, others: Mapping[str, str]) -> None:
+    """No mount has two names, and Keyturn's own state has one to itself. Raises Invalid."""
+    taken = {default.strip("/"): "is the default mount already", state.strip("/"): "holds Keyturn's own state"}
+    for name, path in others.items():
+        if why := taken.get(path.strip("/")):
+            raise Invalid("use", f"mount {name}", f"{path} {why}", "Name another under mounts, or remove it there")
+        taken[path.strip("/")] = f"is the mount {name} already"

@@ -1,0 +1,105 @@
+"""The hub's PKI engine: it signs requests, tells what it has issued, and revokes."""
+
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from keyturn.core.engines import Certificate, CertificateRole, Issued, Names
+from keyturn.core.errors import CandidateRejected, Invalid, NotFound
+from keyturn.core.sensitive import Sensitive
+from keyturn.providers.accounts import GIVEN_UP
+from keyturn.providers.keys import x509
+from keyturn.providers.vault.client import Calls
+
+SERIAL: Final = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2})+")
+"""A serial number as the hub spells it; ``cert/ca`` and ``cert/crl`` are something else."""
+
+
+class VaultAuthority:
+    """A :class:`keyturn.core.engines.Authority`: a ``role`` of the engine at ``mount``."""
+
+    def __init__(self, calls: Calls, mount: str, role: str, issuer: str | None) -> None:
+        self.name = f"{mount}/roles/{role}"
+        self._calls = calls
+        self.mount = mount
+        self._role = role
+        self._issuer = issuer
+
+    def allows(self) -> CertificateRole:
+        """What the role allows. Raises NotFound."""
+        told = self._read_role()
+        longest = timedelta(seconds=told["max_ttl"]) if told["max_ttl"] else None
+        stores, leases = not told["no_store"], bool(told.get("generate_lease"))
+        return CertificateRole(longest, told["key_type"], told["key_bits"], stores, leases)
+
+    def sign(self, private_key: Sensitive, names: Names, ttl: timedelta) -> Issued:
+        """A certificate for the key. The names stand in the request and beside it: the role says which it takes."""
+        through = f"{self.mount}/issuer/{self._issuer}" if self._issuer else self.mount
+        body = {
+            "csr": x509.signing_request(private_key, names),
+            "common_name": names.common_name,
+            "alt_names": ",".join(sorted(names.dns)),
+            "ip_sans": ",".join(sorted(names.addresses)),
+            "ttl": f"{int(ttl.total_seconds())}s",
+        }
+        try:
+            told = self._calls.post("sign", self.name, f"{through}/sign/{self._role}", body).json()["data"]
+        except Invalid:
+            problem = "the authority refuses the request"
+            hint = "See the role's allowed_domains, allow_bare_domains, allow_subdomains, allow_ip_sans and key_type"
+            raise Invalid("sign", self.name, problem, f"{hint}, and how long the authority itself lasts") from None
+        chain = "".join(map(_line, told.get("ca_chain") or [told["issuing_ca"]]))
+        return Issued(_line(told["certificate"]), chain, x509.told(told["certificate"]))
+
+    def examine(self, pem: str, chain: str, private_key: Sensitive, now: datetime) -> Certificate:
+        """What the certificate says, once all of it is proven. Raises CandidateRejected."""
+        try:
+            certificate = x509.told(pem)
+            if not x509.belongs(pem, private_key):
+                raise self._rejected("the certificate is not the private key's")
+            if x509.broken(pem, chain, self._anchor(), now):
+                raise self._rejected("no valid chain leads from the certificate to the hub's authority")
+        except Invalid as error:
+            raise self._rejected(error.problem) from None
+        return certificate
+
+    def find(self, serial: str) -> Certificate | None:
+        """A certificate that the hub keeps; None when it knows none of that serial."""
+        if not SERIAL.fullmatch(serial):
+            return None
+        name = f"{self.mount}/cert/{serial}"
+        found = self._calls.find("read", name, name)
+        if found is None:
+            return None
+        told = found.json()["data"]
+        return replace(x509.told(told["certificate"]), revoked=bool(told.get("revocation_time")))
+
+    def revoke(self, serial: str) -> None:
+        """Revoke by serial. Absent is success; the hub itself passes over what has expired."""
+        if not SERIAL.fullmatch(serial):
+            return
+        name = f"{self.mount}/cert/{serial}"
+        try:
+            self._calls.post("revoke", name, f"{self.mount}/revoke", {"serial_number": serial})
+        except NotFound:
+            # Certificates that have expired are tidied away, and a mount that is gone honours none.
+            return
+
+    def _anchor(self) -> str:
+        """The topmost authority that the hub knows above the issuer."""
+        issuer = self._issuer or self._read_role().get("issuer_ref") or "default"
+        name = f"{self.mount}/issuer/{issuer}/json"
+        told = self._calls.get("read", name, name).json()["data"]
+        return str((told["ca_chain"] or [told["certificate"]])[-1])
+
+    def _read_role(self) -> Any:
+        return self._calls.get("read", self.name, self.name).json()["data"]
+
+    def _rejected(self, problem: str) -> CandidateRejected:
+        return CandidateRejected("verify", self.name, problem, GIVEN_UP)
+
+
+def _line(pem: str) -> str:
+    """PEM that another may follow."""
+    return pem.strip() + "\n"

@@ -1,0 +1,98 @@
+"""Single fields of secrets that others own in a KV v2 mount, written over exactly the version that was seen."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from keyturn.core.errors import Invalid
+from keyturn.core.fingerprint import payload
+from keyturn.core.names import VAULT, too_large
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.shared import NOTE, Change, Shared
+from keyturn.core.stores import Marks
+from keyturn.providers.limits import StoreLimits
+from keyturn.providers.sharing import MERGE
+from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.listing import VaultListing
+from keyturn.providers.vault.store_versions import is_readable
+
+
+class SharedVault:
+    """:class:`keyturn.core.shared.Shares` in one mount; ``told`` lets errors speak of the store."""
+
+    atomic = False
+
+    def __init__(
+        self,
+        name: str,
+        calls: Calls,
+        mount: str,
+        listing: VaultListing,
+        told: Callable[[str, str], AbstractContextManager[None]],
+    ) -> None:
+        self.name = name
+        self._calls = calls
+        self._mount = mount
+        self._listing = listing
+        self._told = told
+        self._limits = StoreLimits(VAULT, name)
+
+    def look(self, remote: str) -> Shared | None:
+        """Metadata and the newest version, which has to be there: one that is deleted is refused."""
+        self._limits.check_name(remote, MERGE)
+        with self._told(MERGE, remote):
+            answer = self._calls.find(MERGE, self._named(remote), f"{self._mount}/metadata/{remote}")
+            if answer is None:
+                return None
+            told = answer.json()["data"]
+            number, tags = told["current_version"], dict(told.get("custom_metadata") or {})
+            newest = (told.get("versions") or {}).get(str(number))
+            if number and (newest is None or not is_readable(newest)):
+                hint = "Let its owner undelete it, or choose another name; nothing was written"
+                raise Invalid(MERGE, self._named(remote), "its newest version is deleted or destroyed", hint)
+            fields = self._fields(remote, number) if number else {}
+        return Shared(remote, str(number or ""), fields, None, tags, Marks.from_tags(tags))
+
+    def put(self, remote: str, change: Change, seen: Shared | None) -> None:
+        """The notes, then a version that the server refuses where another one came between; then what of them goes."""
+        members = dict(seen.members) if seen else {}
+        fields = {**{key: value for key, value in members.items() if key not in change.take}, **change.put}
+        if problem := self._problem(fields):
+            raise Invalid(MERGE, self._named(remote), f"{problem}, with the keys of others", "Nothing was written")
+        with self._told(MERGE, remote):
+            if change.laid:
+                self._note(remote, change.laid, seen)
+            if change or seen is None:
+                body = {"options": {"cas": int(seen.version_id or 0) if seen else 0}, "data": fields}
+                self._calls.post(MERGE, self._named(remote), f"{self._mount}/data/{remote}", body)
+            if change.removed:
+                self._note(remote, dict.fromkeys(change.removed), seen)
+
+    def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Every secret's metadata is read."""
+        with self._told("list", "*"):
+            for path, told in self._listing.below():
+                tags = told.get("custom_metadata") or {}
+                if any(key.startswith(NOTE) for key in tags):
+                    yield path, tags
+
+    def tidy(self, remote: str) -> None:
+        """What is seen is written over at once, or not at all: nothing is left."""
+
+    def _note(self, remote: str, tags: Mapping[str, str | None], seen: Shared | None) -> None:
+        call = self._calls.post if seen is None else self._calls.patch
+        call(MERGE, self._named(remote), f"{self._mount}/metadata/{remote}", {"custom_metadata": dict(tags)})
+
+    def _fields(self, remote: str, number: int) -> Mapping[str, Any]:
+        path = f"{self._mount}/data/{remote}"
+        answer = self._calls.find(MERGE, self._named(remote), path, {"version": number})
+        return {} if answer is None else dict(answer.json()["data"]["data"] or {})
+
+    def _problem(self, fields: Mapping[str, Any]) -> str | None:
+        try:
+            return too_large(VAULT, len(payload(SecretFields(fields)).reveal().encode()))
+        except UnicodeEncodeError:
+            return "it holds what is no character"
+
+    def _named(self, remote: str) -> str:
+        return f"{self.name}:{remote}"

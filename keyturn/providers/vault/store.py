@@ -1,0 +1,391 @@
+"""A second Vault or OpenBao as a store: a KV v2 mount of another server than the hub.
+
+A JSON object becomes the secret's fields, so that applications there read it like any other secret; any other text
+stands in the one field ``value``. The marks lie in the custom metadata beside the number of the version that they
+belong to, so another version, written by whomever, shows without a value being read. Tags that are asked for lie
+beside them, and are no one's version. The value is written first and the marks after it: what a crash leaves between
+the two is not intact, and the next write only adds the marks.
+Source: "KV secrets engine version 2 (API)" of Vault 1.12 and OpenBao 2.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from keyturn.core.details import SHOWN
+from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound
+from keyturn.core.fingerprint import payload
+from keyturn.core.hub import EXPIRES_AT
+from keyturn.core.names import VAULT, too_large
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.stores import (
+    NO_DETAILS,
+    TAG_TAGS,
+    TAG_VERSION,
+    Copy,
+    Details,
+    Lack,
+    Marks,
+    others,
+    tag_changes,
+)
+from keyturn.providers.limits import StoreLimits, insist_on_value, unfulfilled
+from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.listing import VaultListing
+from keyturn.providers.vault.login import HubSettings
+from keyturn.providers.vault.shared import SharedVault
+from keyturn.providers.vault.store_versions import VaultPast, is_readable
+
+TEXT_FIELD: Final = "value"
+"""Where a text stands that is no JSON object."""
+
+TAG_FORM: Final = "keyturn-form"
+FIELDS: Final = "fields"
+"""Says that an object whose only field is ``value`` was written as an object: its text looks the same otherwise."""
+
+TAG_LET_GO: Final = "keyturn-deleted"
+"""The version that Keyturn deleted: whoever writes another one after it owns the secret."""
+
+LARGEST_WHOLE: Final = 2**53
+"""Beyond it, numbers change on their way through the server, which keeps them as 64-bit floats."""
+
+LONGEST_MARK: Final = 512
+"""Bytes in one value of the custom metadata."""
+
+THREADS: Final = 8
+
+PAST: Final = "read old versions of"
+FORGET: Final = "forget old versions of"
+ERASE: Final = "erase"
+
+
+class VaultStore:
+    """A :class:`keyturn.core.stores.Store`. Logs in with the token in ``token_file``, or with an AppRole's two files.
+
+    Deleting is soft: the newest version can be undeleted, and is Keyturn's until somebody writes another one.
+    """
+
+    lacks: frozenset[Lack] = frozenset()
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        address: str,
+        mount: str = "secret",
+        namespace: str | None = None,
+        ca_file: str | None = None,
+        token_file: str | None = None,
+        role_id_file: str | None = None,
+        secret_id_file: str | None = None,
+    ) -> None:
+        self.name = name
+        self._limits = StoreLimits(VAULT, name)
+        self._mount = mount
+        self._calls = Calls(
+            HubSettings(
+                address,
+                mount=mount,
+                namespace=namespace,
+                ca_file=ca_file,
+                token_file=token_file,
+                role_id_file=role_id_file,
+                secret_id_file=secret_id_file,
+            )
+        )
+        self._listing = VaultListing(self._calls, mount, self._named("*"))
+        self._past = VaultPast(self._calls, mount, self._named, self._metadata)
+        self.shared = SharedVault(name, self._calls, mount, self._listing, self._told)
+
+    def find(self, remote: str) -> Copy | None:
+        """Describe one secret by its metadata alone; one whose newest version is deleted is not intact."""
+        self._limits.check_name(remote, "find")
+        told = self._metadata(remote, "find")
+        return None if told is None else _copy(remote, told)
+
+    def managed(self) -> Iterator[Copy]:
+        """Every secret with Keyturn's marks that is served."""
+        return (copy for copy in self.everything() if copy.marks)
+
+    def everything(self) -> Iterator[Copy]:
+        """Every secret whose newest version is served."""
+        with self._told("list", "*"):
+            for path, told in self._listing.below():
+                if _served(told):
+                    yield _copy(path, told)
+
+    def write(
+        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
+    ) -> Copy:
+        """A new version unless the newest is this value, then the marks. Raises Conflict when another was faster."""
+        self._check(remote, value, marks)
+        as_it_is = found is not None and found == Copy(remote, found.version_id, marks)
+        if found and as_it_is and not unfulfilled(details, found, SHOWN[VAULT]):
+            return found
+        with self._told("write", remote):
+            fields = fields_of(value)
+            version = self._serving(remote, fields, marks, found) or self._put(remote, fields, marks, found)
+            ends = {EXPIRES_AT: _shown(details.expires_at)}
+            self._mark(remote, {**_beside(found, details), **_tags(marks, version, fields, value), **ends})
+        return Copy(remote, str(version), marks, details=_laid(found, details))
+
+    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+        """Lay marks and details over the custom metadata in one call, which makes no version.
+
+        Only what differs is sent: the server compares nothing here, and whoever writes a version meanwhile keeps the
+        marks of that.
+        """
+        self._limits.check_name(remote, "label")
+        insist_on_value(self._named(remote), found, marks)
+        ends = {EXPIRES_AT: _shown(details.expires_at)} if details.expires_at else {}
+        with self._told("label", remote):
+            self._mark(remote, {**_beside(found, details), **_changed(found.marks, marks), **ends})
+        return Copy(remote, found.version_id, marks, details=_laid(found, details))
+
+    def read(self, remote: str) -> Sensitive:
+        """The newest version's text. Raises NotFound, also where that version is deleted or destroyed."""
+        self._limits.check_name(remote, "read")
+        found = self._read(remote)
+        if found is None:
+            raise NotFound("read", self._named(remote), "there is none, or it is deleted", "Push it again")
+        return found
+
+    def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
+        """The newest versions' texts, read side by side: the server gives one in each answer."""
+        for remote in remotes:
+            self._limits.check_name(remote, "read")
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = zip(remotes, pool.map(self._read, remotes), strict=True)
+            return {remote: value for remote, value in found if value is not None}
+
+    def delete(self, remote: str) -> None:
+        """Delete the newest version, recoverably, and say that it was Keyturn. Absent is success."""
+        self._limits.check_name(remote, "delete")
+        told = self._metadata(remote, "delete")
+        if told is None:
+            return
+        version = told["current_version"]
+        with self._told("delete", remote):
+            if _served(told):
+                path = f"{self._mount}/delete/{remote}"
+                self._calls.post("delete", self._named(remote), path, {"versions": [version]})
+            if Marks.from_tags(_custom(told)):
+                self._mark(remote, {TAG_LET_GO: str(version)})
+
+    def past(self, remote: str) -> dict[str, Sensitive]:
+        """The old versions that are neither deleted nor destroyed, by number; see :func:`readings`."""
+        self._limits.check_name(remote, PAST)
+        with self._told(PAST, remote):
+            found = self._past.readable(remote, PAST)
+        return {name: value for number, data in found.items() for name, value in readings(number, data["data"]).items()}
+
+    def forget(self, remote: str) -> tuple[str, ...]:
+        """Destroy every old version, deleted ones too, and the newest where it is deleted. Nothing of them stays."""
+        self._limits.check_name(remote, FORGET)
+        with self._told(FORGET, remote):
+            self._past.destroy(remote, FORGET)
+        return ()
+
+    def erase(self, remote: str) -> tuple[str, ...]:
+        """Remove the secret with its metadata and every version, for good. Absent is success."""
+        self._limits.check_name(remote, ERASE)
+        with self._told(ERASE, remote):
+            self._past.remove(remote, ERASE)
+        return ()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._calls.close()
+
+    def _serving(self, remote: str, fields: Mapping[str, Any], marks: Marks, found: Copy | None) -> int | None:
+        """The newest version's number, where it is this value already. It is read only where marks can't tell."""
+        if found is None:
+            return None
+        if found.intact:
+            same = found.marks is not None and found.marks.fingerprint == marks.fingerprint
+            return int(found.version_id) if same else None
+        served = self._data(remote)
+        same = served is not None and payload(SecretFields(served["data"])) == payload(SecretFields(fields))
+        return int(served["metadata"]["version"]) if served and same else None
+
+    def _put(self, remote: str, fields: Mapping[str, Any], marks: Marks, found: Copy | None) -> int:
+        if found is None:
+            self._claim(remote, marks)
+        cas = int(found.version_id or 0) if found else 0
+        body = {"options": {"cas": cas}, "data": dict(fields)}
+        try:
+            answer = self._calls.post("write", self._named(remote), f"{self._mount}/data/{remote}", body)
+        except Conflict:
+            if found is None:
+                self._mark(remote, dict.fromkeys(marks.to_tags()))
+            raise
+        return int(answer.json()["data"]["version"])
+
+    def _claim(self, remote: str, marks: Marks) -> None:
+        """Marks without a version, so that what a crash leaves of a first write is known as Keyturn's own."""
+        body = {"custom_metadata": marks.to_tags()}
+        self._calls.post("write", self._named(remote), f"{self._mount}/metadata/{remote}", body)
+
+    def _mark(self, remote: str, custom: Mapping[str, str | None]) -> None:
+        """Lay these over the custom metadata; None removes one, and other people's stay."""
+        body = {"custom_metadata": dict(custom)}
+        self._calls.patch("mark", self._named(remote), f"{self._mount}/metadata/{remote}", body)
+
+    def _metadata(self, remote: str, doing: str) -> Mapping[str, Any] | None:
+        with self._told(doing, remote):
+            answer = self._calls.find(doing, self._named(remote), f"{self._mount}/metadata/{remote}")
+        return None if answer is None else dict(answer.json()["data"])
+
+    def _data(self, remote: str) -> Mapping[str, Any] | None:
+        answer = self._calls.find("read", self._named(remote), f"{self._mount}/data/{remote}")
+        return None if answer is None else dict(answer.json()["data"])
+
+    def _read(self, remote: str) -> Sensitive | None:
+        with self._told("read", remote):
+            served = self._data(remote)
+        return None if served is None else text_of(served["data"], served["metadata"])
+
+    def _named(self, remote: str) -> str:
+        return f"{self.name}:{remote}"
+
+    @contextmanager
+    def _told(self, doing: str, remote: str) -> Iterator[None]:
+        """Errors speak of this store, and not of the hub, whose client it shares."""
+        try:
+            yield
+        except KeyturnError as error:
+            problem, hint = (_in_catalogue(text) for text in (error.problem, error.hint))
+            about = "" if error.name == self._named(remote) else f"{error.doing} {error.name}: "
+            raise type(error)(doing, self._named(remote), about.replace("the hub", "it") + problem, hint) from None
+
+    def _check(self, remote: str, value: Sensitive, marks: Marks) -> None:
+        self._limits.check_name(remote, "write")
+        try:
+            problem = too_large(VAULT, len(value.reveal().encode()))
+        except UnicodeEncodeError:
+            problem = "it holds what is no character"
+        if len(marks.source_tag.encode()) > LONGEST_MARK:
+            problem = f"the path {marks.source} does not fit in custom metadata"
+        if problem:
+            raise Invalid("write", self._named(remote), problem, "Nothing was written")
+
+
+IN_CATALOGUE: Final = {
+    "the hub": "this Vault",
+    "VAULT_CACERT (ca_file)": "ca_file",
+    "VAULT_CACERT to": "ca_file in the catalogue to",
+    ", or VAULT_TLS_SERVER_NAME to that name": "",
+    "; where it asks for a client's certificate, set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY": "",
+    "VAULT_ADDR": "address",
+}
+"""What the hub's client says, and what it is called here."""
+
+
+def _in_catalogue(text: str) -> str:
+    for of_hub, of_store in IN_CATALOGUE.items():
+        text = text.replace(of_hub, of_store)
+    return text
+
+
+def fields_of(value: Sensitive) -> dict[str, Any]:
+    """The fields to store: those of a JSON object that reads back the same to the byte, else the text in one field."""
+    try:
+        told = json.loads(value.reveal())
+    except (ValueError, RecursionError):
+        told = None
+    if isinstance(told, dict) and told and _unchanging(told) and payload(SecretFields(told)) == value:
+        return told
+    return {TEXT_FIELD: value.reveal()}
+
+
+def text_of(fields: Mapping[str, Any], metadata: Mapping[str, Any]) -> Sensitive:
+    """The text that was stored as these fields; ``metadata`` tells which of two it was where both look the same."""
+    custom = metadata.get("custom_metadata") or {}
+    marked_here = custom.get(TAG_VERSION) == str(metadata["version"])
+    as_object = marked_here and custom.get(TAG_FORM) == FIELDS
+    if _looks_like_text(fields) and not as_object:
+        return Sensitive(fields[TEXT_FIELD])
+    return payload(SecretFields(fields))
+
+
+def readings(number: int, fields: Mapping[str, Any]) -> dict[str, Sensitive]:
+    """What an old version may stand for, by name: only the newest says whether its one field ``value`` is an object."""
+    as_object = payload(SecretFields(fields))
+    if not _looks_like_text(fields):
+        return {str(number): as_object}
+    return {str(number): Sensitive(fields[TEXT_FIELD]), f"{number} as an object": as_object}
+
+
+def _unchanging(told: Any) -> bool:
+    """Whether the server gives this back as it was: 1.0 would come back as 1, and large numbers rounded."""
+    if isinstance(told, dict):
+        return all(map(_unchanging, told.values()))
+    if isinstance(told, list):
+        return all(map(_unchanging, told))
+    if isinstance(told, float):
+        return not told.is_integer() and abs(told) < LARGEST_WHOLE
+    return not isinstance(told, int) or abs(told) <= LARGEST_WHOLE
+
+
+def _tags(marks: Marks, version: int, fields: Mapping[str, Any], value: Sensitive) -> dict[str, str | None]:
+    """The custom metadata of this version; what an earlier one said and this one does not, goes."""
+    as_object = _looks_like_text(fields) and payload(SecretFields(fields)) == value
+    form = FIELDS if as_object else None
+    return {TAG_TAGS: None, **marks.to_tags(), TAG_VERSION: str(version), TAG_LET_GO: None, TAG_FORM: form}
+
+
+def _beside(found: Copy | None, details: Details) -> dict[str, str | None]:
+    """What is laid over the tags that were found; None removes one, and other people's stay."""
+    there = found.details.tags if found and found.details else {}
+    return tag_changes(there, details.tags, found.marks.tags if found and found.marks else ())
+
+
+def _changed(before: Marks | None, marks: Marks) -> dict[str, str | None]:
+    """The marks that are others than before; None removes one."""
+    there, wanted = before.to_tags() if before else {}, marks.to_tags()
+    gone = dict.fromkeys(there.keys() - wanted.keys())
+    return {**gone, **{name: text for name, text in wanted.items() if there.get(name) != text}}
+
+
+def _laid(found: Copy | None, details: Details) -> Details:
+    """What stands there then."""
+    return details.laid_over((found and found.details) or NO_DETAILS, found.marks if found else None)
+
+
+def _looks_like_text(fields: Mapping[str, Any]) -> bool:
+    return list(fields) == [TEXT_FIELD] and isinstance(fields[TEXT_FIELD], str)
+
+
+def _shown(moment: datetime | None) -> str | None:
+    return moment.astimezone(UTC).isoformat() if moment else None
+
+
+def _moment(shown: str | None) -> datetime | None:
+    """The moment that was shown so; None where somebody has put something else there."""
+    try:
+        moment = datetime.fromisoformat(shown or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+def _custom(told: Mapping[str, Any]) -> dict[str, str]:
+    return told.get("custom_metadata") or {}
+
+
+def _served(told: Mapping[str, Any]) -> bool:
+    """Whether the newest version is there, neither deleted nor destroyed."""
+    newest = told["versions"].get(str(told["current_version"]))
+    return newest is not None and is_readable(newest)
+
+
+def _copy(path: str, told: Mapping[str, Any]) -> Copy:
+    custom, version = _custom(told), str(told["current_version"])
+    let_go = TAG_LET_GO in custom and custom[TAG_LET_GO] != version
+    marks = None if let_go else Marks.from_tags(custom)
+    intact = _served(told) and (marks is None or custom.get(TAG_VERSION) == version)
+    details = Details(others(custom), expires_at=_moment(custom.get(EXPIRES_AT)))
+    return Copy(path, version, marks, intact, details=details)

@@ -1,0 +1,74 @@
+"""Old versions of a KV v2 mount's secrets: reading those that are neither deleted nor destroyed, and destroying all.
+
+A deleted version can be undeleted, and counts as old until it is destroyed. Source: "KV secrets engine version 2
+(API)" of Vault 1.12 and OpenBao 2.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from keyturn.core.hub import VersionState
+from keyturn.providers.vault.client import Calls
+
+THREADS: Final = 8
+"""Versions read side by side."""
+
+Found = Callable[[str, str], Mapping[str, Any] | None]
+"""The metadata of a secret, None where there is none; the second is what is being done."""
+
+
+class VaultPast:
+    """The old versions in one mount. ``name`` gives a secret's name in errors."""
+
+    def __init__(self, calls: Calls, mount: str, name: Callable[[str], str], metadata: Found) -> None:
+        self._calls = calls
+        self._mount = mount
+        self._name = name
+        self._metadata = metadata
+
+    def readable(self, remote: str, doing: str) -> dict[int, Mapping[str, Any]]:
+        """The old versions that can be read, by number, with their fields and metadata as the server tells them."""
+        told = self._metadata(remote, doing)
+        numbers = [number for number, version in old_versions(told or {}) if is_readable(version)]
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = zip(numbers, pool.map(lambda number: self._read(remote, doing, number), numbers), strict=True)
+            return {number: data for number, data in found if data is not None}
+
+    def destroy(self, remote: str, doing: str) -> None:
+        """Destroy every old version in one call. Nothing old is success."""
+        told = self._metadata(remote, doing)
+        if numbers := [number for number, version in old_versions(told or {}) if not version["destroyed"]]:
+            path = f"{self._mount}/destroy/{remote}"
+            self._calls.post(doing, self._name(remote), path, {"versions": numbers})
+
+    def remove(self, remote: str, doing: str) -> None:
+        """Remove the secret with its metadata and every version. Absent is success."""
+        self._calls.delete(doing, self._name(remote), f"{self._mount}/metadata/{remote}")
+
+    def _read(self, remote: str, doing: str, number: int) -> Mapping[str, Any] | None:
+        path = f"{self._mount}/data/{remote}"
+        answer = self._calls.find(doing, self._name(remote), path, {"version": number})
+        return None if answer is None else dict(answer.json()["data"])
+
+
+def old_versions(told: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Every version in a secret's metadata but the newest, and that one too where it is not served."""
+    for number, version in (told.get("versions") or {}).items():
+        if int(number) != told["current_version"] or not is_readable(version):
+            yield int(number), version
+
+
+def is_readable(version: Mapping[str, Any]) -> bool:
+    """Whether a version is there, neither deleted nor destroyed."""
+    return version_state(version) is VersionState.READABLE
+
+
+def version_state(version: Mapping[str, Any]) -> VersionState:
+    """What has become of a version; one whose deletion lies ahead (``delete_version_after``) is readable until then."""
+    if version["destroyed"]:
+        return VersionState.DESTROYED
+    ends = version["deletion_time"]
+    deleted = bool(ends) and datetime.fromisoformat(ends) <= datetime.now(UTC)
+    return VersionState.DELETED if deleted else VersionState.READABLE

@@ -1,0 +1,140 @@
+"""Connections to a Vault or OpenBao: whom they trust, by which name, and that they follow nobody elsewhere.
+
+Everything that speaks to the hub or to a second Vault goes over a session from here. What the names of Vault's own
+command line mean is from "Vault CLI: environment variables".
+"""
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import requests
+from hvac.adapters import RawAdapter
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+
+from keyturn.core.errors import Invalid
+from keyturn.providers.vault.session import DirectSession
+
+CONNECTIONS: Final = 32
+
+FALSE: Final = frozenset({"", "0", "f", "false"})
+"""What Go's strconv.ParseBool takes for no, in any case, and what is not set."""
+
+
+@dataclass(frozen=True)
+class TlsSettings:
+    """How a server proves who it is, and how its client does.
+
+    ``ca_file`` holds the authorities (PEM) that are trusted instead of the public ones. ``client_cert_file`` and
+    ``client_key_file`` are shown to the server; ``server_name`` is the name in its certificate, where its address has
+    another one.
+    """
+
+    ca_file: str | None = None
+    client_cert_file: str | None = None
+    client_key_file: str | None = None
+    server_name: str | None = None
+
+
+def tls_from_environment(env: Mapping[str, str]) -> TlsSettings:
+    """Vault's own variables. Raises Invalid for those that would be left out silently."""
+    refuse_unread(env)
+    return TlsSettings(
+        env.get("VAULT_CACERT") or None,
+        env.get("VAULT_CLIENT_CERT") or None,
+        env.get("VAULT_CLIENT_KEY") or None,
+        env.get("VAULT_TLS_SERVER_NAME") or None,
+    )
+
+
+def refuse_unread(env: Mapping[str, str]) -> None:
+    """Raises Invalid for variables of Vault's command line that would change whom we trust, and are not read here."""
+    if env.get("VAULT_SKIP_VERIFY", "").lower() not in FALSE:
+        problem = "VAULT_SKIP_VERIFY is set, and the hub's certificate is always checked"
+        raise _refused(problem, "Unset it, and name the file with the CA of the hub in VAULT_CACERT")
+    for name in ("VAULT_CAPATH", "VAULT_CACERT_BYTES"):
+        # Where VAULT_CACERT is set, Vault's own command does not look at these either.
+        if env.get(name) and not env.get("VAULT_CACERT"):
+            problem = f"{name} is set, which is not read"
+            raise _refused(problem, "Put the authorities' certificates into one file, and name it in VAULT_CACERT")
+
+
+def insist_on_files(settings: TlsSettings) -> None:
+    """The files hold what they should. Raises Invalid, naming the setting; else each request would fail obscurely."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if settings.ca_file:
+        try:
+            context.load_verify_locations(cafile=settings.ca_file)
+        except OSError as error:
+            raise _unusable("VAULT_CACERT (ca_file)", settings.ca_file, "certificate", error) from None
+    if bool(settings.client_cert_file) != bool(settings.client_key_file):
+        problem = "of VAULT_CLIENT_CERT and VAULT_CLIENT_KEY one alone is set"
+        raise _refused(problem, "Set both (client_cert_file and client_key_file), or neither")
+    if settings.client_cert_file and settings.client_key_file:
+        try:
+            # A key with a passphrase would ask for it at the terminal.
+            context.load_cert_chain(settings.client_cert_file, settings.client_key_file, password="")
+        except OSError as error:
+            both = f"{settings.client_cert_file} and {settings.client_key_file}"
+            what = "certificate with its own key, unencrypted,"
+            raise _unusable("VAULT_CLIENT_CERT and VAULT_CLIENT_KEY", both, what, error) from None
+
+
+def open_session(address: str, settings: TlsSettings) -> requests.Session:
+    """Connections to the server at this address, for many threads. Files are read when the first one is made."""
+    made = DirectSession()
+    # The environment is read once here, and not again for each request, which costs as much as a small one.
+    made.trust_env = False
+    made.proxies = get_environ_proxies(address)
+    # The SDK drops what it is told to trust where it is given a session: the session has to know.
+    made.verify = settings.ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or True
+    if settings.client_cert_file and settings.client_key_file:
+        made.cert = (settings.client_cert_file, settings.client_key_file)
+    for scheme in ("http://", "https://"):
+        made.mount(scheme, _NamedAdapter(settings.server_name))
+    return made
+
+
+class Redirected(requests.RequestException):
+    """The server sends its client elsewhere. A token and a value must not travel there, so it ends here."""
+
+
+class NoRedirects(RawAdapter):  # type: ignore[misc]
+    """The SDK's requests, none of which is sent on to another server."""
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **{**given, "allow_redirects": False})
+
+    def request(self, *args: Any, **given: Any) -> requests.Response:
+        """One request. Raises Redirected where the answer is another address."""
+        answer: requests.Response = super().request(*args, **given)
+        if 300 <= answer.status_code < 400:
+            raise Redirected
+        return answer
+
+
+class _NamedAdapter(HTTPAdapter):
+    """Connections that ask for a server by this name, and look for it in its certificate; by their address if None."""
+
+    def __init__(self, server_name: str | None) -> None:
+        self._names = {"server_hostname": server_name} if server_name else {}
+        super().__init__(pool_connections=4, pool_maxsize=CONNECTIONS)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **given: Any) -> None:
+        super().init_poolmanager(connections, maxsize, block, **given, **self._names)
+
+    def proxy_manager_for(self, proxy: str, **given: Any) -> Any:
+        return super().proxy_manager_for(proxy, **given, **self._names)
+
+
+def _unusable(setting: str, file: str, what: str, error: OSError) -> Invalid:
+    """What a file lacks: OpenSSL's errors are OSErrors too, and say nothing that helps."""
+    reason = f": {error.strerror}" if not isinstance(error, ssl.SSLError) and error.strerror else ""
+    return _refused(f"{setting} names {file}, where no {what} can be read{reason}", "Correct it, or mend the file")
+
+
+def _refused(problem: str, hint: str) -> Invalid:
+    return Invalid("trust", "the hub", problem, hint)

@@ -1,0 +1,61 @@
+"""An Ed25519 key in the hub's transit engine. Source: "Transit secrets engine (API)" of Vault and OpenBao."""
+
+import base64
+from typing import Any, Final
+
+from keyturn.core.errors import Invalid, Unavailable
+from keyturn.providers.vault.client import Calls
+
+ED25519: Final = "ed25519"
+PUBLIC_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
+"""Source of both: RFC 8032, section 5.1."""
+
+
+class VaultSigner:
+    """A :class:`keyturn.core.ledger.Signer`: the newest version that the key had when this was made, and no later one.
+
+    Raises NotFound without such a key, Denied, and Invalid for a key of another kind.
+    """
+
+    def __init__(self, calls: Calls, mount: str, key: str) -> None:
+        self._calls = calls
+        self._name = f"{mount}/keys/{key}"
+        self._sign = f"{mount}/sign/{key}"
+        told = calls.get("read", self._name, self._name).json()["data"]
+        self._refuse_other_kinds(told)
+        self._version = int(told["latest_version"])
+        public = told["keys"][str(self._version)]["public_key"]
+        self._public = self._decoded(public, PUBLIC_BYTES)
+
+    def public_key(self) -> bytes:
+        """Its public half, 32 bytes."""
+        return self._public
+
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes, by the private half of :meth:`public_key`, also after the key has been rotated."""
+        body = {"input": base64.b64encode(message).decode(), "key_version": self._version}
+        told = self._calls.post("sign with", self._name, self._sign, body).json()["data"]["signature"]
+        version, _, signature = str(told).removeprefix("vault:").partition(":")
+        if version != f"v{self._version}":
+            raise self._unexpected() from None
+        return self._decoded(signature, SIGNATURE_BYTES)
+
+    def _refuse_other_kinds(self, told: dict[str, Any]) -> None:
+        if told["type"] != ED25519 or told.get("derived"):
+            problem = f"the key is {'derived ' if told.get('derived') else ''}{told['type']}"
+            hint = f"Make one of type {ED25519} that is not derived, under another name"
+            raise Invalid("sign with", self._name, problem, hint) from None
+
+    def _decoded(self, text: str, size: int) -> bytes:
+        try:
+            raw = base64.b64decode(text, validate=True)
+        except ValueError:
+            raw = b""
+        if len(raw) != size:
+            raise self._unexpected() from None
+        return raw
+
+    def _unexpected(self) -> Unavailable:
+        problem = "the hub's answer is not what its transit engine gives"
+        return Unavailable("sign with", self._name, problem, "Check VAULT_ADDR, and what stands between")

@@ -1,0 +1,94 @@
+"""What an incident's report tells besides the incident: who read the secrets, and where it stands in the ledger.
+
+It needs no Prefect: the command line makes reports too.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from keyturn.access_log.hub_log import HubAuditLog
+from keyturn.access_log.readers import Readers, gather
+from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.ledger.checkpoints import read_checkpoint
+from keyturn.ledger.entries import read
+from keyturn.ledger.ports import StoredLedger
+from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint
+from keyturn.revocation.incident import Incident, Standing
+from keyturn.revocation.report import LedgerFacts
+from keyturn.rotation.context import Keyturn
+from keyturn.settings.durations import parse
+
+AUDIT_FILE: Final = "KEYTURN_HUB_AUDIT_FILE"
+"""The hub's audit file, where this machine has it; rotated ones beside it are read too."""
+LOOK_BACK: Final = "KEYTURN_LOOK_BACK"
+"""How far back readers are looked for, from the moment when somebody asked for the revocation."""
+LONG: Final = "30d"
+
+OWN: Final = ("keyturn-worker", "keyturn-revoker")
+"""The roles that Keyturn logs in with."""
+
+WINDOW: Final = 4096
+"""Entries of the ledger that are read at once, from its end on."""
+
+
+def readers_of(keyturn: Keyturn, standing: Standing, env: Mapping[str, str] = os.environ) -> Readers:
+    """Who read the incident's secrets in the look-back period, as far as the logs at hand tell. Raises Invalid."""
+    now = datetime.now(UTC)
+    incident = standing.incident
+    file, hub = env.get(AUDIT_FILE), keyturn.hub
+    logs = [HubAuditLog(Path(file), hub.mount, env.get("VAULT_NAMESPACE", ""), hub.mounts)] if file else []
+    return gather(logs, incident.paths, incident.triggered_at - look_back(env), incident.closed_at or now, OWN)
+
+
+def look_back(env: Mapping[str, str]) -> timedelta:
+    """How far back. Raises Invalid for what is no duration."""
+    try:
+        return parse(env.get(LOOK_BACK) or LONG)
+    except ValueError as error:
+        raise Invalid("read", LOOK_BACK, f"it {error}", "Write a duration such as 30d") from None
+
+
+def ledger_facts(standing: Standing, env: Mapping[str, str] = os.environ) -> LedgerFacts:
+    """The incident's own entries, and the newest checkpoint where it covers them; nothing of a ledger that is away."""
+    try:
+        with closing(configured_ledger(env)) as ledger:
+            return facts_in(ledger, standing.incident)
+    except KeyturnError:
+        return LedgerFacts()
+
+
+def sign_ledger(keyturn: Keyturn, env: Mapping[str, str] = os.environ) -> None:
+    """A checkpoint of the ledger as it is now, so that an incident is covered by one. Raises Rewritten, Unavailable."""
+    with closing(configured_ledger(env)) as ledger:
+        make_checkpoint(keyturn.hub, ledger, keyturn.clock)
+
+
+def facts_in(ledger: StoredLedger, incident: Incident) -> LedgerFacts:
+    """The same of an open ledger. Raises Unavailable."""
+    found = tuple(sorted(of_incident(ledger, incident)))
+    newest = ledger.newest()
+    covers = bool(newest and found) and read_checkpoint(newest).size >= found[-1]
+    return LedgerFacts(found, newest if covers else "")
+
+
+def of_incident(ledger: StoredLedger, incident: Incident) -> Iterator[int]:
+    """The numbers of the entries whose note names the incident, read from the end until it was not there yet."""
+    last, name = ledger.size(), incident.id
+    while last > 0:
+        first = max(1, last - WINDOW + 1)
+        leaves = list(ledger.leaves(first, last))
+        for sequence, leaf in leaves:
+            if name.encode() in leaf and named(read(leaf).entry.note, name):
+                yield sequence
+        if not leaves or read(leaves[0][1]).entry.time < incident.triggered_at:
+            return
+        last = first - 1
+
+
+def named(note: str, incident: str) -> bool:
+    """Whether a note begins with the incident's name."""
+    return note == incident or note.startswith((f"{incident}:", f"{incident};"))

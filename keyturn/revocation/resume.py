@@ -1,0 +1,80 @@
+"""For runs that come back to an incident: what it was about, and whether people are to be reminded of it."""
+
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from keyturn.core.errors import Invalid
+from keyturn.revocation.incident import Incident, Standing, Step
+from keyturn.revocation.incident_store import change, find
+from keyturn.revocation.selector import Selection, Selector, select
+from keyturn.rotation.context import Keyturn
+
+REMINDED: Final = timedelta(hours=1)
+"""How often people are told of an incident that stays open."""
+
+AT_ONCE: Final = 3
+"""So many tries in vain are made at every run."""
+FIRST: Final = timedelta(minutes=9)
+LONGEST: Final = timedelta(minutes=59)
+"""After those the pauses double, from two turns of the schedule to an hour."""
+
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""An incident's name is part of a path in the hub, and the name of its report's files."""
+
+
+def chosen(keyturn: Keyturn, incident: str, selector: Selector) -> Selection:
+    """What an incident is about, where the same was asked for before; else what ``selector`` chooses now.
+
+    What was found by a fingerprint or a lease may be gone by then. Raises Invalid for a name that no incident can
+    have, and what :func:`select` raises.
+    """
+    if not NAME.fullmatch(incident):
+        hint = "Use letters, digits, dots, dashes and underscores, 64 at most, such as INC-1"
+        raise Invalid("open", "the incident", "its name can't be one", hint)
+    known = find(keyturn, incident)
+    if known and known.selector == selector.words:
+        return Selection(known.paths, known.leases)
+    return select(keyturn, selector)
+
+
+def its_turn(standing: Standing, now: datetime) -> bool:
+    """Whether to try again what is left: at each run while a credential may work still, else less and less often."""
+    incident = standing.incident
+    may_work = any(Step.CUT not in one.done for one in standing.secrets)
+    if may_work or incident.tries < AT_ONCE or incident.tried_at is None:
+        return True
+    pause = min(FIRST * 2 ** (incident.tries - AT_ONCE), LONGEST)
+    return not timedelta(0) <= now - incident.tried_at < pause
+
+
+def note_try(keyturn: Keyturn, before: Standing, after: Standing) -> None:
+    """Keep that finish-incidents has tried, and whether it came further."""
+    if after.open:
+        tries = before.incident.tries + 1 if same(before, after) else 0
+        change(keyturn, after.incident.id, lambda known: replace(known, tries=tries, tried_at=keyturn.clock()))
+
+
+def same(before: Standing, after: Standing) -> bool:
+    """Whether an incident stands as it stood."""
+    return how_far(before) == how_far(after)
+
+
+def how_far(standing: Standing) -> tuple[object, ...]:
+    """What is done and what is left, of all its secrets."""
+    return standing.open, standing.incident.left, [(one.path, one.done, one.left) for one in standing.secrets]
+
+
+def remind(keyturn: Keyturn, incident: str) -> bool:
+    """Whether to remind people of it now: true for one of all who ask within an hour, and never once it is closed."""
+    now, told = keyturn.clock(), []
+
+    def note(one: Incident) -> Incident:
+        passed = now - (one.reminded_at or one.opened_at)  # less than none where a clock was ahead
+        told.append(one.closed_at is None and not timedelta(0) <= passed < REMINDED)
+        return replace(one, reminded_at=now) if told[-1] else one
+
+    change(keyturn, incident, note)
+    return told[-1]

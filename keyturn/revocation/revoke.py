@@ -1,0 +1,265 @@
+"""Ending every credential of a secret at its target: what an intruder notices first."""
+
+from collections.abc import Hashable, Iterable, Iterator
+from functools import partial
+
+from keyturn.core.errors import KeyturnError, Superseded, TransientError
+from keyturn.core.hub import HubSecret
+from keyturn.core.record import Record
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.strategies import Cut, Strategy
+from keyturn.revocation.incident import Incident, Old, Progress, Step
+from keyturn.revocation.incident_store import advance, load, progress
+from keyturn.revocation.leaked_versions import last_old, old_of
+from keyturn.revocation.lock import (
+    NOTE,
+    Held,
+    here,
+    insist_on_holding,
+    interrupted,
+    move_on,
+    own,
+    release,
+    seize,
+    token_of,
+)
+from keyturn.revocation.looking import EVERY, Sight, look, remembered, unseen_before
+from keyturn.revocation.lost import end_lost
+from keyturn.revocation.placing import Ended, end_by_place, end_by_place_again
+from keyturn.revocation.rest import rest_of
+from keyturn.revocation.step_result import Done
+from keyturn.rotation import records
+from keyturn.rotation.context import Keyturn
+from keyturn.rotation.recorded import recorded
+from keyturn.strategies.accounts import username
+
+
+def cut(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
+    """End all that the secret's versions, and a candidate, let anybody do, CURRENT first; then all else of it by place.
+
+    From here on no rotation of the secret goes on but the revocation's own. Raises what hinders it while the target
+    takes CURRENT still: then the secret stays in the revocation's hands. Where only sessions could not be ended, the
+    secret is free to be replaced, and they are tried again.
+    """
+    path, place = known.path, place_of(keyturn, known.path)
+    record = seize(keyturn, incident, known)
+    held = record.rotation is not None and record.rotation.token == token_of(incident.id, path)
+    if not held and known.cut_at is None:
+        return ended_by_another(keyturn, incident, known, record, done)
+    with recorded(keyturn, "cut", path, place=place, note=incident.id) as doing:
+        ended = end_all(keyturn, path, record) if held else end_again(keyturn, known)
+        if held:
+            note_down(keyturn, incident, known, ended.record or record, ended)
+        doing.note = "; ".join((incident.id, *(error.problem for error in ended.errors)))
+    for error in ended.errors:
+        done.failed(place, error)
+    for said in ended.overtaken:
+        done.stays(place, f"sessions of the old credential can't be told from those of the new one: {said}")
+    outlives = (said for one in ended.cuts for said in one.outlives)
+    done.changes = {"sessions": known.sessions + ended.sessions, "outlives": unique(*known.outlives, *outlives)}
+    return done.did(
+        place, f"every credential of it is ended{f', {ended.sessions} sessions too' if ended.sessions else ''}"
+    )
+
+
+def note_down(keyturn: Keyturn, incident: Incident, known: Progress, record: Record, ended: "Ended") -> None:
+    """Keep what was ended, and let go of the secret.
+
+    Raises what hindered it, while the target takes CURRENT still, or what nobody could try again once it is let go.
+    """
+    path, cut_at, refused = known.path, keyturn.clock(), refuses(keyturn, known.path)
+    if ended.errors and (not refused or ended.lost):
+        raise ended.errors[0]
+    sight = look(keyturn, path, EVERY)
+    last, unseen = sight.last, unseen_before(keyturn, path, record, sight)
+    if any(one.version == 0 for one in unseen):
+        held = Held(keyturn, path, record)
+        unseen, record = (*unseen, *end_lost(held, ended, sight)), held.record
+    facts = {
+        "token": token_of(incident.id, path),
+        "sequence": record.rotation.sequence if record.rotation else 0,
+        "old": (*known_values(keyturn, path, record, sight), *remembered(record, unseen)),
+        "unseen": unseen,
+        "placed": ended.placed,
+        "leftover": tuple(ended.leftover),
+        "placeless": ended.placeless,
+        "cut_at": cut_at,
+        "cut_version": last,
+        "refused_at": keyturn.clock() if refused else None,
+    }
+    # The values are looked for later by what is noted here, so it is noted before the secret is let go. What another
+    # run has noted before stands: by now there may be newer versions, and older ones may be gone.
+    advance(keyturn, incident, path, lambda one: one if one.cut_at else one.having(**facts))
+    release(keyturn, path, record, last, None if sight.served else rest_of(keyturn, path, sight.versions))
+
+
+def ended_by_another(keyturn: Keyturn, incident: Incident, known: Progress, record: Record, done: Done) -> None:
+    """Another incident took the secret before this one had noted its cut: finish that one's, which is about the same.
+
+    Raises what hinders it.
+    """
+    path, place = known.path, place_of(keyturn, known.path)
+    mine = own(record, token_of(incident.id, path))
+    other = load(keyturn, mine.note.removeprefix(NOTE) if mine else record.frozen)
+    theirs, doing = progress(keyturn, other, path), Done(keyturn, Step.CUT)
+    if Step.CUT not in theirs.done:
+        cut(keyturn, other, theirs, doing)
+        theirs = advance(keyturn, other, path, doing.onto)
+    if Step.CUT not in theirs.done:
+        done.misses(place, f"incident {other.id}, which took it over, is not done with it", "It goes on with that one")
+    noted = ("sequence", "old", "cut_at", "cut_version", "refused_at", "unseen", "placed", "leftover", "placeless")
+    kept = (*noted, "sessions", "outlives")
+    done.changes = {"token": token_of(incident.id, path), **{name: getattr(theirs, name) for name in kept}}
+    done.did(place, f"every credential of it is ended by incident {other.id}, which took it over")
+
+
+def unique(*said: str) -> tuple[str, ...]:
+    """Each once, in their order."""
+    return tuple(dict.fromkeys(said))
+
+
+def refuses(keyturn: Keyturn, path: str) -> bool:
+    """Whether the target is seen to refuse what CURRENT holds; it is asked again before anything is destroyed."""
+    current = keyturn.hub.read(path)
+    try:
+        return current is not None and keyturn.open_strategy(path).honours(current.fields) is False
+    except KeyturnError:
+        return False
+
+
+def place_of(keyturn: Keyturn, path: str) -> str:
+    """The target's name in the catalogue; empty for a secret without one."""
+    return str(getattr(keyturn.secret(path).rotation, "target", ""))
+
+
+# --- at the target -----------------------------------------------------------------------------------------
+
+
+def end_all(keyturn: Keyturn, path: str, record: Record) -> Ended:
+    """End every credential that the hub knows of, and what only the interrupted rotation knew of."""
+    ended, strategy, held = Ended(), keyturn.open_strategy(path), Held(keyturn, path, record)
+    if record.rotation is None:
+        return ended
+
+    def end(fields: SecretFields) -> Cut:
+        return held.above(fields, lambda sequence: strategy.cut(fields, sequence))
+
+    for fields in distinct(strategy, doomed(keyturn, path, record, ended)):
+        ended.trying(partial(end, fields))
+    failed = len(ended.errors)
+    ended.trying(lambda: end_interrupted(keyturn, path, held))
+    ended.lost = len(ended.errors) > failed or (failed > 0 and takes(strategy, record.candidate))
+    if interrupted(record, path):
+        move_on(keyturn, path)
+    end_by_place(held, ended)
+    ended.record = held.record
+    return ended
+
+
+def takes(strategy: Strategy, candidate: SecretFields | None) -> bool:
+    """Whether the target may take a candidate still; where nobody can tell it may."""
+    try:
+        return candidate is not None and strategy.honours(candidate) is not False
+    except KeyturnError:
+        return True
+
+
+def end_again(keyturn: Keyturn, known: Progress) -> Ended:
+    """Once more what could not be ended wholly, such as sessions: of versions that the cut was about, not of newer.
+
+    An account that the replacement has is left alone: not every target can tell an old number from a new one.
+    """
+    ended, strategy, last = Ended(), keyturn.open_strategy(known.path), last_old(known)
+    sight = look(keyturn, known.path, last)
+    current = sight.current
+    fresh = name_of(strategy, current.fields) if current and current.version > last else ()
+    old = [one.fields for one in sight.versions if one.version <= last]
+    end_by_place_again(keyturn, known, ended)
+    if not old and ended.placeless:
+        ended.overtaken.append("the hub keeps no old version by which they could be looked for")
+    for fields in distinct(strategy, old):
+        if fresh and name_of(strategy, fields) == fresh:
+            ended.overtaken.append("its account has a new credential")
+        else:
+            ended.trying(lambda fields=fields: strategy.cut(fields, known.sequence))  # type: ignore[misc]
+    ended.overtaken += [error.problem for error in ended.errors if isinstance(error, Superseded)]
+    ended.errors = [error for error in ended.errors if not isinstance(error, Superseded)]
+    return ended
+
+
+def end_late(keyturn: Keyturn, version: HubSecret) -> bool:
+    """End what the target accepts of an old version: somebody has let it in again, or had put it in force by hand.
+
+    Whether that was done: an account that CURRENT has too is left alone.
+    """
+    path, strategy = version.path, keyturn.open_strategy(version.path)
+    record, current = records.load(keyturn, path), keyturn.hub.read(path)
+    fresh = name_of(strategy, current.fields) if current and current.version != version.version else ()
+    if name_of(strategy, version.fields) in ((), fresh):
+        return False
+    # Not the number of a rotation at work: what that one has installed must be told from what is ended here.
+    over = (*record.history, *([record.retiring] if record.retiring else []))
+    with recorded(keyturn, "cut", path, place=place_of(keyturn, path), note=f"version {version.version}"):
+        try:
+            strategy.cut(version.fields, max((past.sequence for past in over), default=0))
+        except Superseded:
+            if record.open:
+                raise
+            # Written under another record, such as one from before a restore: nothing is at work on it now.
+            strategy.cut(version.fields, strategy.last_sequence([version.fields]))
+    return True
+
+
+def end_interrupted(keyturn: Keyturn, path: str, held: Held) -> Cut:
+    """End what only the rotation that was interrupted knew of: the credential before it, a mint nobody saved."""
+    record, strategy = held.record, keyturn.open_strategy(path)
+    stood, ends = interrupted(record, path), record.rotation.ends if record.rotation else {}
+    if ends:
+        held.above(SecretFields(ends), lambda sequence: strategy.revoke(ends, sequence))
+    if stood and not here(keyturn, path, stood):
+        place = stood.target or "its target"
+        return Cut(outlives=(f"what rotation {stood.token} has made at {place}, where the catalogue leads no more",))
+    if stood and stood.version is None and record.candidate is None and strategy.mints_at_target:
+        strategy.sweep(stood.before, ())
+    return Cut()
+
+
+def doomed(keyturn: Keyturn, path: str, record: Record, ended: Ended) -> Iterator[SecretFields]:
+    """What every version holds, CURRENT first, and the candidate that nobody has had yet.
+
+    The versions are read before the record is read again, so what a later run has put in force is not among them.
+    Raises Locked where one has. Where the hub does not give them now, the rest is ended all the same.
+    """
+    try:
+        found = look(keyturn, path, EVERY).versions
+    except TransientError as error:
+        ended.errors.append(error)
+        found = ()
+    insist_on_holding(keyturn, path, record)
+    yield from (version.fields for version in found)
+    if record.candidate:
+        yield record.candidate
+
+
+def distinct(strategy: Strategy, found: Iterable[SecretFields]) -> Iterator[SecretFields]:
+    """One of each credential as its target names it, else the newest of each account; what has no name at all, all."""
+    seen: set[Hashable] = set()
+    for fields in found:
+        name = name_of(strategy, fields) or len(seen)
+        if name not in seen:
+            seen.add(name)
+            yield fields
+
+
+def name_of(strategy: Strategy, fields: SecretFields) -> Hashable:
+    """How the target names the credential that these fields hold; empty where it has no name."""
+    return tuple(sorted(strategy.ends(fields).items())) or username(fields) or ()
+
+
+def known_values(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> tuple[Old, ...]:
+    """The fingerprints of all that was ended, by which it is looked for afterwards."""
+    found = [old_of(keyturn, one, sight.versions) for one in sight.versions]
+    if record.candidate:
+        whole = (sight.current.fields if sight.current else SecretFields({})).merged(record.candidate)
+        found.append(old_of(keyturn, HubSecret(path, 0, whole)))
+    return tuple(found)

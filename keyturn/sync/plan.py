@@ -1,0 +1,503 @@
+"""A plan: for each copy, what stands, what should, and what is to be done about it."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cache
+from itertools import chain
+from typing import Final
+
+from keyturn.catalogue.destinations import Destination, Update
+from keyturn.catalogue.freezes import apart, covers
+from keyturn.catalogue.models import DEFAULT_ID
+from keyturn.catalogue.stores.base import Deletion, System
+from keyturn.core.errors import KeyturnError, NotFound, unexpected
+from keyturn.core.hub import HubSecret, SecretInfo, Survey
+from keyturn.core.lineage import KnownVersion
+from keyturn.core.mounts import DEFAULT
+from keyturn.core.names import Limits
+from keyturn.core.plan import SLOT, Action, HubListing, Item, Plan
+from keyturn.core.shared import Note, sharing
+from keyturn.core.stores import Copy, Marks
+from keyturn.core.suggest import advice
+from keyturn.rotation.ahead import ledger_versions, remedy, told
+from keyturn.rotation.beside import left_out, marked_version, with_previous
+from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.labels import asks, digest_of, over, wrong_beside
+from keyturn.rotation.missing import missing
+from keyturn.rotation.parts import parts_in
+from keyturn.rotation.records import load
+from keyturn.rotation.sync import (
+    CopyState,
+    drifted,
+    marked,
+    ours,
+    refusal_of,
+    refusal_of_whole,
+    stripped,
+    text_of,
+    theirs,
+)
+from keyturn.sync import observe
+from keyturn.sync.behind import lost_versions
+from keyturn.sync.observe import Holdings
+from keyturn.sync.store_status import left_stores, tombstones
+
+AT_ONCE: Final = 16
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One copy that the catalogue wants; ``rival`` is another secret that wants the same place."""
+
+    path: str
+    place: Destination
+    rival: str = ""
+
+
+def plan(keyturn: Keyturn, patterns: Sequence[str] = (), *, deep: bool = False, unseen: bool = False) -> Plan:
+    """What is to be done for the secrets that fit ``patterns``, or for all. Nothing is written.
+
+    Raises NotFound for a pattern that fits nothing. ``deep`` asks for each copy by itself. ``unseen`` is for plans
+    that are carried out at once: what new copies will hold is not looked at, so they have no fingerprint yet, and
+    what hinders them shows when they are made.
+    """
+    paths, asked_at = chosen(keyturn, patterns), keyturn.hub_now()
+    secrets = observe.hub_secrets(keyturn, paths)
+    wanted = list(wants(keyturn, paths if paths is not None else known(keyturn, secrets)))
+    by_store: dict[str, observe.Places] = defaultdict(list)
+    if paths is None:
+        by_store |= {store: [] for store in keyturn.catalogue.stores}
+    for one in wanted:
+        by_store[one.place.store].append((one.path, one.place))
+    listed = paths is None or len(wanted) > observe.FEW
+    holdings = observe.stores(keyturn, by_store, listed=listed, deep=deep)
+    ledger = ledger_versions(keyturn, {one.path for one in wanted})
+    lost = lost_versions(keyturn, {one.path for one in wanted}, secrets, holdings, ledger.of)
+    items = [failing(one, 0, error) for one in wanted if (error := secrets.error(one.path))]
+    seen = [one for one in wanted if not secrets.error(one.path)]
+    stopped, rest = [one for one in seen if one.path in lost], [one for one in seen if one.path not in lost]
+    items += [behind(one, secrets[one.path], holdings[one.place.store], lost[one.path]) for one in stopped]
+    items += decided(keyturn, rest, secrets, holdings, unseen=unseen, deep=deep)
+    if paths is None:
+        left = (one for store in sorted(holdings) for one in left_over(keyturn, store, holdings[store], wanted))
+        items += [one for one in left if not secrets.error(one.path)]  # unreadable is not undeclared
+    ordered = tuple(sorted(items, key=lambda item: (item.path, item.label)))
+    remarks = (*unread(secrets), *remarked(keyturn, ledger.error, whole=paths is None))
+    listing = HubListing(asked_at, secrets)
+    return Plan(keyturn.clock(), tuple(patterns), ordered, deep, remarks, listing)
+
+
+def unread(secrets: Survey) -> Iterator[str]:
+    """What is not told of because a mount of the hub can't be read."""
+    for mount, error in secrets.unread.items():
+        yield (
+            f"nothing is done about the secrets of the mount {mount or DEFAULT}, nor about copies of them that only"
+            f" patterns push: {error}"
+        )
+
+
+def remarked(keyturn: Keyturn, error: KeyturnError | None, *, whole: bool) -> Iterator[str]:
+    """What a person should know besides the plan."""
+    if error:
+        yield f"nothing could be compared with the ledger, which would tell that the hub has lost versions: {error}"
+    try:
+        yield from (one.told for one in (left_stores(keyturn) if whole else ()))
+    except KeyturnError as error:
+        yield f"nobody could tell whether a store has left the catalogue with copies in it: {error}"
+
+
+def behind(one: Wanted, info: SecretInfo, holdings: Holdings, newer: KnownVersion) -> Item:
+    """A copy of a secret whose newest version the hub has lost: nothing is written."""
+    why = f"{told(one.path, info.version, newer)}. {remedy(one.path)}"
+    return replace(item_of(one, Action.AHEAD, info.version, holdings.of(one.path, one.place), why), kind="Ahead")
+
+
+def known(keyturn: Keyturn, secrets: Mapping[str, SecretInfo]) -> list[str]:
+    """Every secret of the catalogue, and those of the hub that fit the paths of a sync."""
+    mounts, syncs = keyturn.catalogue.mounts, keyturn.catalogue.syncs.values()
+    fitting = (path for path in secrets if any(sync.covers(path, None, mounts) for sync in syncs))
+    return sorted({*keyturn.catalogue.secrets, *fitting})
+
+
+def chosen(keyturn: Keyturn, patterns: Sequence[str]) -> list[str] | None:
+    """The secrets that fit; None for all. Raises NotFound."""
+    if not patterns:
+        return None
+    plain = [pattern for pattern in patterns if "*" not in pattern]
+    paths = set(plain)
+    if len(plain) < len(patterns):
+        secrets = observe.hub_secrets(keyturn, None)
+        everything = known(keyturn, secrets)
+        for pattern in set(patterns) - paths:
+            fitting = {path for path in everything if covers(pattern, path, keyturn.catalogue.mounts)}
+            if not fitting and (error := secrets.unread.get(apart(pattern)[0])):
+                raise error
+            if not fitting:
+                raise NotFound("plan", pattern, "no secret fits it", advice(pattern, everything, "See the catalogue."))
+            paths |= fitting
+    for path in plain:
+        if not keyturn.catalogue.destinations(path):
+            keyturn.secret(path)  # raises for one that nothing declares
+    return sorted(paths)
+
+
+def wants(keyturn: Keyturn, paths: Iterable[str]) -> Iterator[Wanted]:
+    """Every copy of these secrets; a place that two of all secrets want has both of them."""
+    claimed: dict[Hashable, str] = {}
+
+    @cache
+    def store(name: str) -> tuple[System, Limits]:
+        settings = keyturn.catalogue.store(name)
+        return settings.system, settings.limits
+
+    for path in paths:
+        for place in keyturn.catalogue.destinations(path):
+            system, limits = store(place.store)
+            spot = (system, limits.same(place.name))
+            rivals = (other for key in barred(spot, path, place) if (other := claimed.get(key)))
+            yield Wanted(path, place, next(rivals, ""))
+            for key in taken(spot, path, place):
+                claimed.setdefault(key, path)
+
+
+def taken(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
+    """What a copy claims of a spot: the whole of it, or each of its keys."""
+    return [(spot, "merged"), (spot, path), *((spot, "", key) for key in place.keys)] if place.merge else [(spot, "")]
+
+
+def barred(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
+    """What must not be claimed there for a copy: by a whole one anything, by keys the whole and these very keys."""
+    keys = [(spot, path), *((spot, "", key) for key in place.keys)] if place.merge else [(spot, "merged")]
+    return [(spot, ""), *keys]
+
+
+def decided(
+    keyturn: Keyturn,
+    wanted: Sequence[Wanted],
+    secrets: Mapping[str, SecretInfo],
+    holdings: Mapping[str, Holdings],
+    *,
+    unseen: bool,
+    deep: bool,
+) -> list[Item]:
+    """An item for each; values are read only where marks don't tell that a copy is in step, or for a ``deep`` plan."""
+    items: list[Item] = []
+    unsure: dict[str, list[Wanted]] = defaultdict(list)
+    beside = versions_beside(keyturn, wanted, secrets)
+    for one in wanted:
+        info, before = secrets.get(one.path), beside.get(one.path, 0)
+        item = by_marks(keyturn, one, info, holdings[one.place.store], before, deep=deep)
+        if item is None and unseen and holdings[one.place.store].of(one.path, one.place) is None:
+            item = item_of(one, Action.CREATE, secrets[one.path].version, None)
+        if item is None:
+            unsure[one.path].append(one)
+        else:
+            items.append(item)
+    looked = side_by_side(lambda same: by_value(keyturn, same, holdings), unsure.values(), AT_ONCE)
+    return [*items, *chain.from_iterable(looked)]
+
+
+def versions_beside(
+    keyturn: Keyturn, wanted: Sequence[Wanted], secrets: Mapping[str, SecretInfo]
+) -> dict[str, int | KeyturnError | None]:
+    """The version before that copies are to give beside CURRENT, of the secrets that have such copies.
+
+    0 for none, None where values have to tell, and what hinders a look.
+    """
+
+    def one(path: str) -> int | KeyturnError | None:
+        try:
+            return marked_version(keyturn, secrets[path])
+        except KeyturnError as error:
+            return error
+
+    paths = sorted({one.path for one in wanted if one.path in secrets and one.place.shape.tells_previous})
+    return dict(zip(paths, side_by_side(one, paths, AT_ONCE), strict=True))
+
+
+def by_marks(
+    keyturn: Keyturn,
+    one: Wanted,
+    info: SecretInfo | None,
+    holdings: Holdings,
+    before: int | KeyturnError | None = 0,
+    *,
+    deep: bool,
+) -> Item | None:
+    """What names, versions and marks decide; None where the value has to be seen.
+
+    ``before`` is the version that a copy gives beside CURRENT, where its shape says so.
+    """
+    path, place = one.path, one.place
+    version = info.version if info and info.served else 0
+    copy = holdings.of(path, place)
+    if one.rival:
+        return item_of(one, Action.CONFLICT, version, copy, f"{one.rival} is pushed to the same place")
+    if error := holdings.failure(path, place):
+        return failing(one, version, error)
+    if said := holdings.limits.refuses_name(place.name):
+        return replace(item_of(one, Action.BLOCKED, version, copy, said), kind="Invalid")
+    if not version or info is None:
+        return without_source(keyturn, one, copy)
+    if said := keyturn.catalogue.forbids(path, place.store):
+        return replace(item_of(one, Action.BLOCKED, version, copy, said), kind="Invalid")
+    if isinstance(before, KeyturnError) and place.shape.tells_previous:
+        return failing(one, version, before)
+    if copy and copy.marks and copy.marks.source == path and copy.intact and owned(keyturn, copy):
+        held = copy.marks
+        # A mark that somebody has taken off is put back. A deep plan trusts no number: it compares fingerprints.
+        tells = isinstance(before, int) or not place.shape.tells_previous
+        same_shape = tells and held.shape == place.shape.marked(before if isinstance(before, int) else 0)
+        named = same_shape and made_of(held, info) and held.fingerprint and not copy.outdated
+        if named and not deep:
+            return in_step(keyturn, one, info, copy, holdings)
+        if place.update is Update.CREATE_ONLY:
+            return item_of(one, Action.IN_SYNC, version, copy, "create-only: it keeps what it has")
+    return None
+
+
+def in_step(
+    keyturn: Keyturn, one: Wanted, wanted: HubSecret | SecretInfo, copy: Copy, holdings: Holdings, digest: str = ""
+) -> Item:
+    """A copy that holds the value: in sync, or to be labelled where something else stands beside it than is wanted."""
+    place, version = one.place, wanted.version
+    if holdings.untold and copy.details is None and asks(keyturn, place, copy):
+        return failing(one, version, holdings.untold)
+    try:
+        why = wrong_beside(keyturn, place, copy, wanted)
+    except KeyturnError as error:  # a moment in the secret's metadata that is none
+        return failing(one, version, error)
+    if not why:
+        return item_of(one, Action.IN_SYNC, version, copy)
+    if said := over(keyturn, place, wanted):
+        return replace(item_of(one, Action.BLOCKED, version, copy, said), kind="Invalid")
+    held = copy.marks.fingerprint if copy.marks else ""
+    item = item_of(one, Action.UPDATE, version, copy, why)
+    return replace(item, fingerprint=digest or held, beside=digest_of(keyturn, place, wanted))
+
+
+def owned(keyturn: Keyturn, copy: Copy) -> bool:
+    """Whether this catalogue has made the copy, with every key that it wants."""
+    return copy.marks is not None and ours(keyturn, copy.marks) and not theirs(copy)
+
+
+def made_of(held: Marks, info: SecretInfo) -> bool:
+    """Whether marks name the newest version: by its number, and by when it was made, since numbers are used again."""
+    newest = info.newest
+    same = held.created_at is None or newest is None or held.created_at == newest.created_at
+    return held.version == info.version and same
+
+
+def by_value(keyturn: Keyturn, same: Sequence[Wanted], holdings: Mapping[str, Holdings]) -> list[Item]:
+    """What is to be done about copies of one secret, with CURRENT's value seen once and forgotten."""
+    try:
+        secret = keyturn.hub.read(same[0].path)
+        secret = secret and with_previous(keyturn, secret, [one.place for one in same])
+    except KeyturnError as error:
+        return [failing(one, 0, error) for one in same]
+    return [judged(keyturn, one, secret, holdings[one.place.store]) for one in same]
+
+
+def judged(keyturn: Keyturn, one: Wanted, secret: HubSecret | None, holdings: Holdings) -> Item:
+    """What is to be done about one copy of what the hub holds; what hinders it is in the item."""
+    copy = holdings.of(one.path, one.place)
+    try:
+        return compared(keyturn, one, secret, copy, holdings) if secret else without_source(keyturn, one, copy)
+    except KeyturnError as error:
+        return failing(one, secret.version if secret else 0, error)
+    except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other copy
+        return failing(one, secret.version if secret else 0, unexpected(error))
+
+
+def compared(keyturn: Keyturn, one: Wanted, secret: HubSecret, copy: Copy | None, holdings: Holdings) -> Item:
+    """What is to be done about one copy, told from its marks and CURRENT."""
+    place, text = one.place, text_of(secret, one.place)
+    marks = marked(keyturn, secret, place, text)
+    if said := refusal_of(keyturn, place, text) or refusal_of_whole(keyturn, one.path, place, text):
+        return replace(item_of(one, Action.BLOCKED, secret.version, copy, said), kind="Invalid")
+    action, why, hands_off = verdict(keyturn, one, copy, marks.fingerprint)
+    if action is Action.IN_SYNC and copy:
+        return in_step(keyturn, one, secret, copy, holdings, marks.fingerprint)
+    why = why or left_out(keyturn, secret, place)
+    if action is not Action.CONFLICT and not hands_off and (said := over(keyturn, place, secret)):
+        return replace(item_of(one, Action.BLOCKED, secret.version, copy, said), kind="Invalid")
+    wanted = "" if action in (Action.IN_SYNC, Action.CONFLICT) else marks.fingerprint
+    item = replace(item_of(one, action, secret.version, copy, why), fingerprint=wanted, hands_off=hands_off)
+    return replace(item, beside=digest_of(keyturn, place, secret)) if wanted else item
+
+
+def verdict(keyturn: Keyturn, one: Wanted, copy: Copy | None, digest: str) -> tuple[Action, str, bool]:
+    """The action, why, and whether the catalogue wants hands off."""
+    place = one.place
+    hands_off = drifted(place) is CopyState.DRIFTED
+    if copy is None:
+        return Action.CREATE, f"the key {', '.join(place.keys)} of others' secret" if place.merge else "", False
+    if keys := theirs(copy):
+        why = f"somebody else has put the key {', '.join(keys)} there"
+        return (Action.ADOPT, why, False) if place.adopt else unadopted(keyturn, one, copy, digest, why)
+    if copy.marks is None:
+        return unmarked(keyturn, one, digest, hands_off)
+    if (source := copy.marks.source) != one.path:
+        adopts = place.adopt and not pushed_to(keyturn, place, source)
+        return (Action.ADOPT if adopts else Action.CONFLICT), f"it is the copy of {source}", False
+    if not ours(keyturn, copy.marks):
+        why = f"the catalogue {copy.marks.catalogue} has made it"
+        return (Action.ADOPT if place.adopt else Action.CONFLICT), why, False
+    if not copy.intact:
+        return Action.DRIFTED, "somebody else has changed, disabled or deleted it", hands_off
+    if copy.marks.fingerprint == digest and not copy.outdated:
+        return Action.IN_SYNC, "", False
+    return Action.UPDATE, "it was written for another reader" if copy.outdated else "", False
+
+
+def pushed_to(keyturn: Keyturn, place: Destination, path: str) -> bool:
+    """Whether the secret at ``path`` is pushed there still: two that adopt one copy would take it from each other."""
+    store = keyturn.catalogue.store(place.store)
+    there = (store.system, store.limits.same(place.name))
+    named = ((keyturn.catalogue.store(one.store), one.name) for one in keyturn.catalogue.destinations(path))
+    if there not in [(other.system, other.limits.same(name)) for other, name in named]:
+        return False
+    info = keyturn.hub.describe(path)
+    return bool(info and info.versions and info.versions[-1].readable)
+
+
+def unadopted(keyturn: Keyturn, one: Wanted, copy: Copy, digest: str, why: str) -> tuple[Action, str, bool]:
+    """What is to be done about keys that somebody else has put where the catalogue merges others or the same."""
+    if copy.marks is None and stripped(keyturn, one.path, one.place, digest):
+        return Action.DRIFTED, "the note of whose its keys are is gone", drifted(one.place) is CopyState.DRIFTED
+    return Action.CONFLICT, f"{why}: say `adopt: true` to take it over, or name the key otherwise", False
+
+
+def unmarked(keyturn: Keyturn, one: Wanted, digest: str, hands_off: bool) -> tuple[Action, str, bool]:
+    """What is to be done about a secret without marks under the wanted name."""
+    if one.place.adopt:
+        return Action.ADOPT, "Keyturn has not made it", False
+    if stripped(keyturn, one.path, one.place, digest):
+        return Action.DRIFTED, "its marks are gone", hands_off
+    return Action.CONFLICT, "Keyturn has not made it: say `adopt: true` to take it over, or choose another name", False
+
+
+def without_source(keyturn: Keyturn, one: Wanted, copy: Copy | None) -> Item:
+    """The hub has no version of the secret: there is nothing to push, and perhaps something to delete.
+
+    Where one that the catalogue rotates was there and can't be read, its copies may be all that works: they stay.
+    """
+    if gone := missing_here(keyturn, one.path):
+        return replace(item_of(one, Action.BLOCKED, 0, copy, f"{gone}; its copies are left alone"), kind="Missing")
+    if copy is None or copy.marks is None or copy.marks.source != one.path:
+        why = "the hub has no version of it: rotate it once, or write its first version"
+        return replace(item_of(one, Action.BLOCKED, 0, copy, why), kind="NotFound")
+    settings = keyturn.catalogue.store(one.place.store)
+    if copy.marks.adopted:
+        return item_of(one, Action.IN_SYNC, 0, copy, "the hub has it no more; it was adopted, so it is let go")
+    if (one.place.deletion or settings.deletion) is Deletion.DELETE and made_here(keyturn, copy.marks):
+        return deletion(keyturn, one, copy, tombstones(keyturn, one.place.store), "the hub has it no more")
+    return item_of(one, Action.IN_SYNC, 0, copy, "the hub has it no more; the copy is kept")
+
+
+def missing_here(keyturn: Keyturn, path: str) -> str:
+    """What has become of CURRENT of a secret that the catalogue rotates; empty where it never had one."""
+    if path not in keyturn.catalogue.secrets:
+        return ""
+    return missing(keyturn.hub.describe(path), load(keyturn, path))
+
+
+def left_over(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
+    """Copies that this catalogue has made and that nothing declares any more, where the settings delete such ones.
+
+    Of several stores that are one system all have to say so, and the first of them does it.
+    """
+    system = keyturn.catalogue.store(store).system
+    if not deletes(keyturn, store):
+        return []
+    mine = {
+        holdings.limits.same(one.place.name)
+        for one in wanted
+        if keyturn.catalogue.store(one.place.store).system == system
+    }
+    marked_copies = ((name, copy, copy.marks) for name, copy in holdings.copies.items() if copy.marks and copy.intact)
+    orphans = [copy for name, copy, marks in marked_copies if name not in mine and deletable(keyturn, marks)]
+    since = tombstones(keyturn, store) if orphans else {}
+    places = [(copy, Destination(store=store, name=copy.name)) for copy in orphans]
+    return left_over_parts(keyturn, store, holdings, wanted) + [
+        deletion(keyturn, Wanted(copy.marks.source, place), copy, since, "nothing declares it any more")
+        for copy, place in places
+        if copy.marks
+    ]
+
+
+def deletes(keyturn: Keyturn, store: str) -> bool:
+    """Whether what nothing declares any more is deleted in this store's system, and this is the one that does it."""
+    system = keyturn.catalogue.store(store).system
+    twins = {name: other for name, other in keyturn.catalogue.stores.items() if other.system == system}
+    return store == min(twins) and all(other.deletion is Deletion.DELETE for other in twins.values())
+
+
+def left_over_parts(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
+    """The same of keys in secrets that others own. They are looked for where some are declared, or wait to go."""
+    system = keyturn.catalogue.store(store).system
+    there = [one for one in wanted if one.place.merge and keyturn.catalogue.store(one.place.store).system == system]
+    since = tombstones(keyturn, store)
+    shares = sharing(keyturn.open_store(store))
+    if shares is None or not (there or any(SLOT in name for name in since)):
+        return []
+    mine = {(one.path, holdings.limits.same(one.place.name)) for one in there}
+    items = []
+    for name, note in parts_in(shares):
+        path = note.marks.source
+        if (path, holdings.limits.same(name)) in mine or not deletable(keyturn, note.marks):
+            continue
+        try:
+            copy = keyturn.open_part(path, store).find(name)
+        except KeyturnError as error:
+            items.append(failing(Wanted(path, part_place(store, name, note)), 0, error))
+            continue
+        if copy and copy.marks and copy.intact:
+            one = Wanted(path, part_place(store, name, note))
+            items.append(deletion(keyturn, one, copy, since, "nothing declares its keys any more"))
+    return items
+
+
+def part_place(store: str, name: str, note: Note) -> Destination:
+    """The place that a note tells of."""
+    return Destination(store=store, name=name, merge=True, fields=note.keys)
+
+
+def made_here(keyturn: Keyturn, marks: Marks) -> bool:
+    """Whether this very catalogue has made the copy; what has no id is that of the catalogue without one."""
+    return (marks.catalogue or DEFAULT_ID) == keyturn.catalogue.id
+
+
+def deletable(keyturn: Keyturn, marks: Marks) -> bool:
+    """Whether a copy may be deleted here: what was adopted is somebody else's, and is let go."""
+    return made_here(keyturn, marks) and not marks.adopted
+
+
+def deletion(keyturn: Keyturn, one: Wanted, copy: Copy, since: Mapping[str, datetime], why: str) -> Item:
+    """A deletion, with the moment before which it is not done."""
+    settings = keyturn.catalogue.store(one.place.store)
+    item = item_of(one, Action.DELETE, 0, copy, why)
+    due = since.get(item.slot, keyturn.clock()) + settings.delete_after
+    return replace(item, due=due.isoformat())
+
+
+def due(item: Item, now: datetime) -> bool:
+    """Whether a deletion's delay is over."""
+    return not item.due or datetime.fromisoformat(item.due) <= now
+
+
+def failing(one: Wanted, version: int, error: KeyturnError) -> Item:
+    """A copy that nothing can be told of now."""
+    place, kind = one.place, type(error).__name__
+    return Item(
+        Action.BLOCKED, one.path, place.store, place.name, version, why=str(error), kind=kind, merged=place.merge
+    )
+
+
+def item_of(one: Wanted, action: Action, version: int, copy: Copy | None, why: str = "") -> Item:
+    """An item on one copy as it was found."""
+    holds = copy.marks.version if copy and copy.marks else 0
+    place, found = one.place, copy.version_id if copy else ""
+    return Item(action, one.path, place.store, place.name, version, holds, found, why=why, merged=place.merge)

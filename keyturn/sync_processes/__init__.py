@@ -1,0 +1,1 @@
+"""A sync of many copies, spread over processes."""

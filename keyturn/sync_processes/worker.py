@@ -1,0 +1,68 @@
+"""A process that applies items of a plan: it is told which on its standard input, and answers on its output.
+
+First comes one pickle of how to open the workspace, made by the parent process; then a line of JSON for each batch of
+items of one store. It says ``ready``, and then a line of JSON for each result. Names travel here, no value does.
+"""
+
+import json
+import pickle
+import sys
+import threading
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from keyturn.catalogue import Catalogue
+from keyturn.core.acting import Acting, acting
+from keyturn.core.plan import Action, Item
+from keyturn.providers.registry import open_keyturn
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.providers.vault.login import HubSettings
+from keyturn.sync.apply import Applier, Result
+from keyturn.sync.threads import Crew
+
+READY: Final = "ready"
+
+
+@dataclass(frozen=True)
+class Order:
+    """How to open the workspace, which part of each store's quota is this process's own, and who has asked."""
+
+    catalogue: Catalogue
+    hub: HubSettings
+    share: float
+    acting: Acting | None = None
+
+
+def line_of(items: list[Item]) -> bytes:
+    """A batch as a line."""
+    return json.dumps([{key: said for key, said in asdict(item).items() if said} for item in items]).encode() + b"\n"
+
+
+def items_of(line: bytes) -> list[Item]:
+    """The batch in a line."""
+    return [Item(**{**said, "action": Action(said["action"])}) for said in json.loads(line)]
+
+
+def main() -> None:
+    """Work until the input ends."""
+    order: Order = pickle.load(sys.stdin.buffer)  # noqa: S301  it comes from the process that started this one
+    acting.set(order.acting)
+    applier = Applier(open_keyturn(order.catalogue, VaultHub(order.hub)), order.share)
+    lock = threading.Lock()
+
+    def say(line: str) -> None:
+        with lock:
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+
+    def report(result: Result) -> None:
+        say(json.dumps(asdict(result)))
+
+    say(READY)
+    with Crew(applier) as crew:
+        for line in sys.stdin.buffer:
+            crew.take(items_of(line), report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,311 @@
+"""How commands end: exit codes, one line for every error, and what they cost and need."""
+
+import resource
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_httpserver import HTTPServer
+
+from keyturn.cli.failures import BEHIND, FAILED, HELD
+from keyturn.cli.output import span
+from keyturn.cli.reports import Copies, Retirements, outcome_of
+from keyturn.cli.watch import Run
+from keyturn.core.errors import Locked, TransientError
+from keyturn.rotation.run import State, unsettled
+from tests.cli.command import SCRIPT, one_generated_secret, one_line, run_keyturn, run_python, surroundings
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Path:
+    """One generated secret, a/b."""
+    return one_generated_secret(tmp_path / "catalogue")
+
+
+def test_without_a_hub_the_remedy_names_the_stack(catalogue: Path, tmp_path: Path) -> None:
+    one_line(run_keyturn("status", env=surroundings(tmp_path / "no")), "VAULT_ADDR is not set", "keyturn up")
+
+
+def test_a_hub_that_does_not_answer_is_one_line(catalogue: Path, tmp_path: Path) -> None:
+    env = surroundings(
+        tmp_path / "no", VAULT_ADDR="http://127.0.0.1:1", VAULT_TOKEN="t", KEYTURN_CATALOGUE=str(catalogue)
+    )
+    for command in (
+        ["status"],
+        ["due"],
+        ["history", "a/b"],
+        ["rotate", "a/b", "--local"],
+        ["plan"],
+        ["apply", "--auto"],
+        ["scan"],
+        ["sync", "--local"],
+        ["retire", "--local"],
+    ):
+        one_line(run_keyturn(*command, env=env), "the hub does not answer", "Check VAULT_ADDR")
+
+
+def test_without_a_catalogue_the_remedy_tells_how_to_give_one(tmp_path: Path) -> None:
+    env = surroundings(tmp_path / "no", VAULT_ADDR="http://127.0.0.1:1")
+    one_line(run_keyturn("history", "a/b", env=env, cwd=tmp_path), "no directory deployments/catalogue", "--catalogue")
+
+
+def test_a_broken_catalogue_is_one_line_that_leads_to_all_its_problems(catalogue: Path, tmp_path: Path) -> None:
+    (catalogue / "more.yaml").write_text("secrets: {a/c: {}}\n")
+    env = surroundings(tmp_path / "no", VAULT_ADDR="http://127.0.0.1:1", KEYTURN_CATALOGUE=str(catalogue))
+    one_line(
+        run_keyturn("history", "a/b", env=env), "problems, the first is", f"keyturn catalogue validate {catalogue}"
+    )
+
+
+def test_a_prefect_server_that_does_not_answer_leads_to_local(tmp_path: Path) -> None:
+    api = {"PREFECT_API_URL": "http://127.0.0.1:1/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    env = surroundings(tmp_path / "no", **api)
+    one_line(run_keyturn("rotate", "a/b", env=env, cwd=tmp_path), "the Prefect server does not answer", "--local")
+
+
+def test_without_a_prefect_server_none_is_made_up(tmp_path: Path) -> None:
+    env = surroundings(tmp_path / "no")
+    one_line(run_keyturn("rotate", "a/b", env=env, cwd=tmp_path), "PREFECT_API_URL is not set", "--local")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["no-such-command"],
+        ["rotate"],
+        ["rotate", "a/b", "--no-such-option"],
+        ["rotate", "a/b", "--timeout", "soon"],
+        ["retire", "--force"],
+        ["retire", "a/b", "--force", "--early"],
+        ["rotate", "a/b", "--force", "--compromised"],
+        ["rotate", "a/b", "--now", "--compromised"],
+        ["rotate", "a/b", "--end-previous", "--yes"],
+        ["rotate", "a/b", "--now", "--end-previous"],
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments: list[str], tmp_path: Path) -> None:
+    done = run_keyturn(*arguments, env=surroundings(tmp_path / "no"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Usage: " in done.stderr
+
+
+def test_the_exit_codes_stand_in_the_help(tmp_path: Path) -> None:
+    for arguments in (["--help"], ["rotate", "--help"], ["catalogue", "validate", "--help"]):
+        said = run_keyturn(*arguments, env=surroundings(tmp_path / "no", COLUMNS="80")).stdout
+        assert all(f"    {code}  " in said for code in (0, 1, 2, 3, 4, 130))
+        assert max(map(len, said.splitlines())) <= 80
+
+
+# --- what a command needs
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["catalogue", "validate"], ["catalogue", "schema"]])
+def test_what_needs_no_server_imports_neither_prefect_nor_an_sdk(arguments: list[str], catalogue: Path) -> None:
+    sdks = ("prefect", "httpx", "hvac", "boto3", "azure", "google", "grpc", "psycopg2", "requests")
+    program = (
+        "import sys\nfrom keyturn.cli.app import app\n"
+        f"try:\n    app({arguments!r})\nexcept SystemExit as ended:\n    assert ended.code == 0, ended.code\n"
+        f"print('loaded', [name for name in {sdks!r} if name in sys.modules])"
+    )
+    done = run_python(program, env=surroundings(catalogue.parent / "no", KEYTURN_CATALOGUE=str(catalogue)))
+    assert done.stdout.splitlines()[-1] == "loaded []", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments", "extra"), [("typer", ["--help"], "flows"), ("prefect", ["rotate", "a/b"], "flows")]
+)
+def test_a_missing_package_is_one_line_with_the_extra_that_brings_it(
+    package: str, arguments: list[str], extra: str, tmp_path: Path
+) -> None:
+    program = (
+        f"import sys\nsys.modules[{package!r}] = None\nsys.argv = ['keyturn', *{arguments!r}]\n"
+        "from keyturn.cli import main\nmain()"
+    )
+    done = run_python(program, env=surroundings(tmp_path / "no"), cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"the package {package} is missing" in done.stderr
+    assert f"Install keyturn[{extra}]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- the system's refusals
+
+
+def test_a_full_disk_under_stdout_is_one_line(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with open("/dev/full", "w") as full:
+        done = run_keyturn("catalogue", "schema", env=surroundings(tmp_path / "no"), stdout=full)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: use standard output: No space left on device\nremedy: ")
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    program = f"{' '.join(SCRIPT)} catalogue schema | true"
+    done = subprocess.run(["bash", "-c", program], env=surroundings(tmp_path / "no"), capture_output=True, check=True)
+    assert done.stderr == b""
+
+
+def test_a_file_that_can_not_grow_is_named(tmp_path: Path) -> None:
+    def nothing_may_be_written() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    home = tmp_path / "home"
+    done = run_keyturn("up", env=surroundings(home), preexec_fn=nothing_may_be_written)
+    one_line(done, f"use {home}: File too large")
+
+
+def test_a_home_that_can_not_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run_keyturn("up", env=surroundings(tmp_path / "file" / "home"))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: use {tmp_path}/file/home: Not a directory")
+
+
+def test_a_damaged_stack_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text("{")
+    one_line(run_keyturn("env", env=surroundings(tmp_path)), "stack.json: it is damaged")
+
+
+def test_an_error_that_nobody_foresaw_tells_its_class_and_place_but_not_its_text(
+    catalogue: Path, tmp_path: Path, httpserver: HTTPServer
+) -> None:
+    login = {"data": {"ttl": 0, "renewable": False}}
+    httpserver.expect_request("/v1/auth/token/lookup-self").respond_with_json(login)
+    httpserver.expect_request("/v1/keyturn/data/rotations/a/b").respond_with_data("not there", status=404)
+    strange = {"data": {"current_version": 1, "custom_metadata": {}, "versions": {"correct-horse": {}}}}
+    httpserver.expect_request("/v1/secret/metadata/a/b").respond_with_json(strange)
+    given = {"VAULT_ADDR": httpserver.url_for("").rstrip("/"), "VAULT_TOKEN": "t", "KEYTURN_CATALOGUE": str(catalogue)}
+    done = run_keyturn("history", "a/b", env=surroundings(tmp_path / "no", **given))
+    one_line(done, "unexpected ValueError in ", "vault.py:", "Please report this line")
+    assert "horse" not in done.stderr
+
+
+@pytest.fixture
+def silent_hub() -> Iterator[str]:
+    """An address where connections are taken and nothing is answered."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_an_interrupt_is_quiet_and_ends_with_130(catalogue: Path, tmp_path: Path, silent_hub: str) -> None:
+    env = surroundings(tmp_path / "no", VAULT_ADDR=silent_hub, VAULT_TOKEN="t", KEYTURN_CATALOGUE=str(catalogue))
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*SCRIPT, "history", "a/b"], env=env, **pipes) as command:
+        assert command.stderr is not None
+        assert command.stderr.readline().startswith("using the hub")
+        time.sleep(1)
+        command.send_signal(signal.SIGINT)
+        said = command.communicate(timeout=30)
+    assert (command.returncode, said) == (130, ("", ""))
+
+
+def test_names_that_the_terminal_can_not_show_do_no_harm(catalogue: Path, tmp_path: Path) -> None:
+    (catalogue / "more.yaml").write_text("secrets: {Schl\u00fcssel: {}}\n", encoding="utf-8")
+    env = surroundings(tmp_path / "no", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    done = run_keyturn("catalogue", "validate", str(catalogue), env=env)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "Schl\\xfcssel" in done.stdout
+
+
+# --- runs through Prefect, as they are told afterwards
+
+
+def run(state: str = "COMPLETED", **more: Any) -> Run:
+    """A run that is over."""
+    return Run("id", "http://127.0.0.1/runs/id", "a-run", state, more.pop("message", ""), **more)
+
+
+ROW = {"secret": "a/b", "what": "secret", "name": "a/b", "state": "rotated"}
+ROWS = (
+    {"secret": "a/b", "what": "destination", "name": "aws:x:y", "state": "updated"},
+    {"secret": "", "what": "consumer", "name": "app", "state": "acknowledged"},
+)
+DESCRIPTION = "a/b: version 7, fingerprint 0123456789ab"
+
+
+def test_a_run_that_rotated_is_told_by_its_table() -> None:
+    done = outcome_of("a/b", run(rows=(ROW, *ROWS), description=DESCRIPTION))
+    assert (done.state, done.version, done.fingerprint) == (State.ROTATED, 7, "0123456789ab")
+    assert (done.destinations[0].store, done.destinations[0].name) == ("aws", "x:y")
+    assert unsettled(done) is None
+
+
+def test_a_run_whose_table_shows_who_was_not_reached_is_behind() -> None:
+    rows = (
+        {**ROW, "state": "settled"},
+        {**ROWS[0], "state": "AWS did not answer"},
+        {**ROWS[1], "state": "answered 503"},
+    )
+    done = outcome_of("a/b", run("FAILED", rows=rows, description=DESCRIPTION))
+    assert done.state is State.SETTLED
+    error = unsettled(done)
+    assert error is not None
+    assert "AWS did not answer" in error.problem
+    assert "answered 503" in error.problem
+
+
+def test_a_run_that_took_the_rotation_back_says_why() -> None:
+    description = f"{DESCRIPTION}, the canary is not well: app (answered 503)"
+    done = outcome_of("a/b", run("FAILED", rows=({**ROW, "state": "reverted"}, *ROWS), description=description))
+    error = unsettled(done)
+    assert error is not None
+    assert error.problem == "the canary is not well: app (answered 503); version 7 holds the previous value again"
+
+
+def test_a_run_that_ended_well_after_a_failed_step_was_held() -> None:
+    done = outcome_of("a/b", run(steps={"FAILED": {"stage"}}, failures={"stage": "held by process 1"}))
+    assert (done.state, done.message) == (State.HELD, "held by process 1")
+    assert outcome_of("a/b", run()).state is State.NOT_DUE
+
+
+def test_a_run_that_failed_or_was_cancelled_raises_what_it_said() -> None:
+    with pytest.raises(TransientError, match="refused") as failed:
+        outcome_of("a/b", run("FAILED", message="a/b, verify: the target refused it"))
+    assert "http://127.0.0.1/runs/id" in failed.value.hint
+    with pytest.raises(Locked):
+        Copies.of(run("CANCELLED"))
+    with pytest.raises(TransientError, match="Nothing is lost"):
+        Retirements.of(run("CRASHED"))
+
+
+def test_reports_of_several_secrets_tell_how_to_end() -> None:
+    kept = {"secret": "a/b", "state": "kept", "held by": "its grace lasts"}
+    done = {"secret": "a/c", "state": "retired", "held by": ""}
+    broken = {"secret": "a/d", "state": "failed", "held by": "the target does not answer"}
+    codes = [Retirements.of(run(rows=rows)).failure() for rows in ((), (done,), (kept, done), (kept,), (kept, broken))]
+    assert [found[1] if found else None for found in codes] == [None, None, None, HELD, FAILED]
+
+
+SYNCED = (
+    {"secret": "a/b", "copy": "aws:b", "action": "create", "version": 1, "state": "push to aws:b: no answer"},
+    {"secret": "a/c", "copy": "aws:c", "action": "conflict", "version": 1, "state": "Keyturn has not made it"},
+    {"secret": "a/d", "copy": "aws:d", "action": "delete", "version": "", "state": "nothing declares it any more"},
+    {"secret": "a/e", "copy": "aws:e", "action": "update", "version": 2, "state": "updated"},
+)
+
+
+def test_a_report_of_copies_tells_what_is_behind_and_counts_the_rest() -> None:
+    said = "1 conflict, 1 delete, 1 failed, 90 in step, 1 updated"
+    report = Copies.of(run("FAILED", rows=SYNCED, description=said))
+    states = ["failed", "failed", "nothing declares it any more", "updated"]
+    assert [place["state"] for place in report.to_data()["copies"]] == states
+    assert report.counts["in step"] == 90
+    behind = report.failure()
+    assert behind is not None
+    assert (behind[0].name, behind[1]) == ("2 of 94 copies", BEHIND)
+    assert Copies.of(run(rows=SYNCED[2:])).failure() is None
+    with pytest.raises(TransientError):
+        Copies.of(run("FAILED", rows=SYNCED[2:]))
+
+
+def test_a_duration_is_told_in_its_two_largest_units() -> None:
+    told = [span(timedelta(seconds=s)) for s in (0, 59, 61, 3600, 86_400 * 3 + 3600 * 4 + 59)]
+    assert told == ["0 s", "59 s", "1 min 1 s", "1 h", "3 d 4 h"]

@@ -1,0 +1,99 @@
+"""``keyturn recover``, and what plan, status, due and sync say of a hub that has lost versions."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from keyturn.cli.app import app
+from tests.support.lab import Declared, Lab
+from tests.support.world import World
+
+runner = CliRunner()
+
+
+def run(*arguments: str) -> Result:
+    """One command."""
+    return runner.invoke(app, arguments)
+
+
+@pytest.fixture
+def shop(lab: Lab, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Declared:
+    """A generated secret at version 3, with a copy in a file; then the hub is at version 1 of before."""
+    for name in [name for name in os.environ if name.startswith(("VAULT_", "PREFECT_", "KEYTURN_HUB_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("VAULT_ADDR", world.hub_address)
+    monkeypatch.setenv("VAULT_TOKEN", world.hub_token)
+    monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "no-stack"))
+    monkeypatch.setenv("KEYTURN_CATALOGUE", str(tmp_path / "catalogue"))
+    monkeypatch.setenv("COLUMNS", "200")
+    secret = lab.generated()
+    copies = {"kind": "file", "directory": str(tmp_path / "copies")}
+    declared = {**secret.data, "destinations": [{"store": "files", "name": "shop"}]}
+    data: dict[str, Any] = {"stores": {"files": copies}, "secrets": {secret.path: declared}}
+    (tmp_path / "catalogue").mkdir()
+    (tmp_path / "catalogue" / "all.yaml").write_text(yaml.safe_dump(data))
+    for _ in range(2):
+        assert run("rotate", secret.path, "--force", "--local").exit_code == 0
+    lab.root.secrets.kv.v2.delete_metadata_and_all_versions(secret.path)
+    lab.root.secrets.kv.v2.create_or_update_secret(secret.path, secret.first)
+    return secret
+
+
+def told(done: Result) -> str:
+    """All that a command said, without line breaks."""
+    return " ".join((done.stdout + done.stderr).split())
+
+
+def test_every_command_names_what_is_ahead_and_recover_puts_it_right(shop: Declared, tmp_path: Path, lab: Lab) -> None:
+    path, copy = shop.path, tmp_path / "copies" / "shop"
+    kept = copy.read_text()
+    for command in (("plan",), ("sync", "--local"), ("status",), ("due", "--check"), ("rotate", path, "--local")):
+        done = run(*command)
+        if command[0] not in ("status", "rotate"):
+            assert done.exit_code in (1, 3), (command, told(done))
+        if command[0] != "rotate":
+            assert f"the hub is at version 1 of {path}" in told(done), command
+            assert f"keyturn recover {path}" in told(done), command
+    assert copy.read_text() == kept
+
+    done = run("recover", "--dry-run")
+    assert done.exit_code == 1
+    assert "nobody can tell by a login" in told(done)
+    assert "--untested" in told(done)
+    done = run("recover", path, "--dry-run", "--untested", "--json")
+    rows = json.loads(done.stdout)["secrets"][0]["values"]
+    assert [(row["place"], row["version"], row["works"]) for row in rows] == [
+        ("the hub", 1, None),
+        ("files:shop", 3, None),
+    ] or [(row["place"], row["version"]) for row in rows] == [("files:shop", 3), ("the hub", 1)]
+    assert copy.read_text() == kept
+
+
+def test_recover_asks_at_a_terminal_alone(shop: Declared) -> None:
+    done = run("recover", shop.path)
+    assert done.exit_code == 2
+    assert "give --yes, or --dry-run" in told(done)
+
+
+def test_recover_brings_a_lost_value_back_and_the_ledger_tells_of_it(shop: Declared, tmp_path: Path, lab: Lab) -> None:
+    kept = (tmp_path / "copies" / "shop").read_text()
+    # Restored rather than written anew: the copy is of a later moment than what the hub has.
+    note = tmp_path / "copies" / ".shop.keyturn.json"
+    marks = json.loads(note.read_text())
+    version, _, made = marks["keyturn-source"].rpartition(":")
+    marks["keyturn-source"] = f"{version}:{int(made[:4]) + 1}{made[4:]}"
+    note.write_text(json.dumps(marks))
+    done = run("recover", "--yes", "--untested")
+    assert done.exit_code == 0, told(done)
+    assert "version 2 holds what files:shop held of version 3" in told(done)
+    assert lab.current(shop) == json.loads(kept)
+    assert "in sync" in told(run("plan"))
+    assert run("plan").exit_code == 0
+    assert "nothing is to be recovered" in told(run("recover", shop.path, "--yes", "--untested"))
+    shown = run("ledger", "show", "--last", "20")
+    assert "recover" in shown.stdout

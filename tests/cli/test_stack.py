@@ -1,0 +1,128 @@
+"""The command line and the local stack: used where it runs, shown where it does not, started and deleted whole."""
+
+import json
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deployments.local.home import Stack, opened_or_made
+from deployments.local.prepare import WORKER, Hub, write_login
+from deployments.local.services import SERVICES
+from keyturn.cli.failures import HELD
+from tests.cli.command import SCRIPT, one_generated_secret, one_line, run_keyturn, surroundings
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Path:
+    """One generated secret, a/b."""
+    return one_generated_secret(tmp_path / "catalogue")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of which only the hub runs."""
+    home = tmp_path_factory.mktemp("stack") / "home"
+    home.mkdir()
+    made = opened_or_made(home, [service.name for service in SERVICES if service.listens])
+    with made.hub:
+        hub = Hub(made.hub.address, made.hub.root_token)
+        hub.mounts()
+        hub.roles()
+        write_login(made.login_files(WORKER), *hub.login_of(WORKER))
+        yield made
+
+
+def test_a_running_stack_is_used_by_itself_and_the_command_says_so(stack: Stack, catalogue: Path) -> None:
+    env = surroundings(stack.home, KEYTURN_CATALOGUE=str(catalogue), AWS_PROFILE="production")
+    done = run_keyturn("status", "--json", env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == f"using the local stack in {stack.home}: hub {stack.hub.address}\n"
+    status = json.loads(done.stdout)
+    running = {service["name"]: service["running"] for service in status["stack"]["services"]}
+    assert running == {service.name: service.name == "openbao" for service in SERVICES}
+    assert [(one["path"], one["due"]) for one in status["secrets"]] == [("a/b", "NeverMade")]
+    table = run_keyturn("status", env={**env, "COLUMNS": "80"}).stdout
+    assert "openbao          running" in table
+    assert "no version yet" in table
+
+
+def test_a_login_lies_in_files_that_their_owner_alone_reads(stack: Stack) -> None:
+    files = stack.login_files(WORKER)
+    assert [stat.S_IMODE(file.stat().st_mode) for file in (files.role_id, files.secret_id)] == [0o400, 0o400]
+
+
+def test_a_secret_is_made_on_a_stack_with_the_workers_own_login(stack: Stack, catalogue: Path) -> None:
+    env = surroundings(stack.home, KEYTURN_CATALOGUE=str(catalogue))
+    done = run_keyturn("rotate", "a/b", "--local", "--json", env=env)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["version"] == 1
+
+
+def test_another_hub_that_is_named_is_used_instead_of_the_stack(stack: Stack, catalogue: Path) -> None:
+    given = {"VAULT_ADDR": "http://127.0.0.1:1", "VAULT_TOKEN": "t", "KEYTURN_CATALOGUE": str(catalogue)}
+    done = run_keyturn("history", "a/b", env=surroundings(stack.home, **given))
+    one_line(done, "using the hub http://127.0.0.1:1", "the hub does not answer")
+
+
+def test_env_leads_a_shell_to_the_stack_and_away_from_other_clouds(stack: Stack) -> None:
+    env = surroundings(stack.home, AWS_PROFILE="production", VAULT_TOKEN="other", PATH=os.environ["PATH"])
+    script = f'eval "$({" ".join(SCRIPT)} env)"; env'
+    shell = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=True)
+    there = dict(line.split("=", 1) for line in shell.stdout.splitlines() if "=" in line)
+    assert there["VAULT_ADDR"] == stack.hub.address
+    assert Path(there["KEYTURN_HUB_ROLE_ID_FILE"]).exists()
+    assert not {"AWS_PROFILE", "VAULT_TOKEN"} & there.keys()
+    data = json.loads(run_keyturn("env", "--json", env=env).stdout)
+    assert data["unset"] == ["AWS_PROFILE", "VAULT_TOKEN"]
+    assert data["export"]["VAULT_ADDR"] == stack.hub.address
+    assert stack.hub.root_token not in json.dumps(data)
+
+
+def test_a_stack_that_does_not_run_is_shown_and_its_hub_not_asked(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "lock").touch()
+    opened_or_made(home, [service.name for service in SERVICES if service.listens])
+    env = surroundings(home)
+    done = run_keyturn("status", "--json", env=env)
+    assert done.returncode == 0
+    assert "keyturn up" in done.stderr
+    assert not any(service["running"] for service in json.loads(done.stdout)["stack"]["services"])
+    one_line(run_keyturn("history", "a/b", env=env), "does not run", "keyturn up")
+    assert run_keyturn("down", "--delete", env=env).returncode == 0
+    assert not home.exists()
+
+
+@pytest.mark.slow
+def test_the_whole_stack_comes_up_rotates_through_prefect_and_is_deleted(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    env = surroundings(home, COLUMNS="80")
+    try:
+        up = run_keyturn("up", "--json", env=env, cwd=tmp_path)
+        assert up.returncode == 0, up.stderr
+        assert all(service["running"] for service in json.loads(up.stdout)["stack"]["services"])
+        done = run_keyturn("rotate", "ml-training/database", "--force", "--json", env=env, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)
+        assert (report["state"], report["version"]) == ("rotated", 2)
+        assert {copy["state"] for copy in report["destinations"]} == {"updated"}
+        assert report["run"]["id"] in report["run"]["url"]
+        assert [line.split()[0] for line in done.stderr.splitlines()[3:9]] == [
+            "decide",
+            "guard",
+            "stage",
+            "install",
+            "verify",
+            "promote",
+        ]
+        held = run_keyturn("retire", env=env, cwd=tmp_path)
+        assert held.returncode == HELD
+        assert "kept" in held.stdout
+    finally:
+        down = run_keyturn("down", "--delete", env=env, cwd=tmp_path)
+    assert (down.returncode, down.stdout) == (0, "")
+    assert not home.exists()

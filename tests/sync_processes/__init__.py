@@ -1,0 +1,1 @@
+"""Tests of syncs over several processes."""
