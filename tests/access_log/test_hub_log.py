@@ -22,6 +22,7 @@ from keyturn.access_log.hub_log import HubAuditLog
 from keyturn.access_log.readers import gather
 from keyturn.core.access import Access, AccessLog
 from keyturn.core.errors import Unavailable
+from tests.support.mounts import make_kv
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 LONG_AHEAD = datetime(2100, 1, 1, tzinfo=UTC)
@@ -198,7 +199,7 @@ def test_other_mounts_and_namespaces_are_left_out(hub: Hub) -> None:
     hub.root.write_data("sys/namespaces/team", data={})
     team = hvac.Client(url=hub.server.address, token=hub.server.root_token, namespace="team")
     for client, mount in ((hub.root, "other"), (team, "secret")):
-        client.sys.enable_secrets_engine("kv", path=mount, options={"version": "2"})
+        make_kv(client, mount)
         client.secrets.kv.v2.create_or_update_secret("x", {"a": "b"}, mount_point=mount)
 
     def work() -> None:

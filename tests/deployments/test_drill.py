@@ -88,7 +88,7 @@ def test_no_copy_leads_to_where_the_real_one_is(stack: Stack) -> None:
     assert len(found.copies) == len(found.stores) == len(AT_THE_STACK)
     assert found.differs == ("its copy vault6:real-name has no stand-in: the local stack has no vault",)
     # What says how a copy is kept is the real store's, and the whole is a catalogue again.
-    assert found.stores["aws0"]["replicas"] == ["eu-west-1"]
+    assert found.stores["aws0"]["replicas"] == [{"region": "eu-west-1"}]
     again = Catalogue.model_validate({"stores": found.stores})
     assert all(again.store(name).system != real.store(name).system for name in found.stores)
 

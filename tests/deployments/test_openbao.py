@@ -10,6 +10,7 @@ import pytest
 
 from deployments.local.openbao import OpenBao
 from deployments.local.support.ports import free_port
+from tests.support.mounts import make_kv
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def client(server: OpenBao) -> hvac.Client:
 
 
 def test_what_was_written_is_there_after_a_restart_that_unseals_itself(durable: OpenBao) -> None:
-    client(durable).sys.enable_secrets_engine("kv", path="kept", options={"version": "2"})
+    make_kv(client(durable), "kept")
     client(durable).secrets.kv.v2.create_or_update_secret("a", {"k": "v"}, mount_point="kept")
     token = durable.root_token
     durable.stop()

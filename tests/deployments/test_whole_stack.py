@@ -23,6 +23,7 @@ from keyturn.providers.azure.key_vault import AzureKeyVault
 from keyturn.providers.gcp.secret_manager import GcpSecretManager
 from keyturn.providers.kubernetes.store import Kubernetes
 from tests.deployments.stand_ins import serving
+from tests.support.mounts import make_kv
 
 pytestmark = pytest.mark.slow
 
@@ -132,7 +133,7 @@ def test_no_secret_is_on_a_command_line_or_in_the_record(stack: Stack) -> None:
 
 def test_what_the_hub_holds_survives_a_restart_of_the_stack(stack: Stack) -> None:
     client = hvac.Client(url=stack.hub.address, token=stack.hub.root_token)
-    client.sys.enable_secrets_engine("kv", path="kept", options={"version": "2"})
+    make_kv(client, "kept")
     down(stack.home, services=with_stand_ins())
     assert not any(each.running for each in status(stack.home))
     again = up(stack.home, lambda stack: None, services=with_stand_ins())

@@ -33,6 +33,7 @@ from tests.providers.azure.test_key_vault import CLIENT_SECRET, DIRECTORY, crede
 from tests.providers.kubernetes.test_store import api as kubernetes_api
 from tests.providers.vault.test_store import REVOKER, STORE, token_with
 from tests.support import local_aws
+from tests.support.mounts import make_kv
 
 REGION: Final = "eu-central-1"
 PROJECT: Final = "keyturn-revocation"
@@ -258,7 +259,7 @@ def second_vault(openbao: OpenBao, directory: Path) -> Iterator[Place]:
     """A mount of its own, used with the rights of the policies that are shipped and no others."""
     client: Any = hvac.Client(url=openbao.address, token=openbao.root_token)
     mount, kv = f"kv-{secrets.token_hex(4)}", client.secrets.kv.v2
-    client.sys.enable_secrets_engine("kv", path=mount, options={"version": "2"})
+    make_kv(client, mount)
 
     def ask(name: str) -> Given:
         try:

@@ -29,6 +29,7 @@ from keyturn.sync.audit_file import AuditFile, Position
 from keyturn.sync.changes import EVERYTHING, AuditLines, Polling, Seen, Source
 from keyturn.sync.follow import Follower
 from tests.support.lab import Lab
+from tests.support.mounts import make_kv
 from tests.support.world import World
 from tests.sync.site import Site
 
@@ -375,7 +376,7 @@ def test_another_mount_in_a_namespace_is_followed_there_alone() -> None:
 def test_openbao_and_namespaces_write_what_is_read_here(bao: OpenBao, root: hvac.Client) -> None:
     root.sys.create_namespace("team")
     inside = hvac.Client(url=bao.address, token=bao.root_token, namespace="team")
-    inside.sys.enable_secrets_engine("kv", path="secret", options={"version": "2"})
+    make_kv(inside, "secret")
     until(lambda: inside.secrets.kv.v2.create_or_update_secret("in/namespace", {"x": "1"}))
     written = bao.audit_log.read_bytes().splitlines()
     assert "in/namespace" in map(AuditLines("secret", "team").changed, written)

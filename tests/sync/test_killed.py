@@ -33,6 +33,7 @@ from tests.deployments.emulators.test_gcp_secret_manager import connected, runni
 from tests.support import local_aws
 from tests.support.hooks import Once
 from tests.support.lab import Lab, fresh
+from tests.support.mounts import make_kv
 
 ROOT = Path(__file__).parents[2]
 SECRETS = 40
@@ -59,7 +60,7 @@ def to_vault(lab: Lab, directory: Path) -> Iterator[Pushed]:
     """Another mount of the hub's own server, where every copy is looked at first."""
     name, token = f"copies-{fresh()[-8:]}", directory / "token"
     token.write_text(lab.world.hub_token)
-    lab.root.sys.enable_secrets_engine("kv", path=name, options={"version": "2"})
+    make_kv(lab.root, name)
     kv = lab.root.secrets.kv.v2
     settings = {"kind": "vault", "address": lab.world.hub_address, "mount": name, "token_file": str(token)}
     yield Pushed(settings, lambda copy: len(kv.read_secret_metadata(copy, mount_point=name)["data"]["versions"]))

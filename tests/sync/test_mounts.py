@@ -34,6 +34,7 @@ from tests.support.clock import Clock
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
+from tests.support.mounts import make_kv
 from tests.sync.site import SETTINGS
 
 REFUSAL = Denied("list", "payments", "the hub denies it", "Give this login the rights")
@@ -44,7 +45,7 @@ ROTATION = {"strategy": "generated", "interval": "30d", "grace": "0s"}
 def mount(lab: Lab) -> Iterator[str]:
     """A second KV v2 mount."""
     made = f"kv-{secrets.token_hex(4)}"
-    lab.root.sys.enable_secrets_engine("kv", path=made, options={"version": "2"})
+    make_kv(lab.root, made)
     assert eventually(lambda: ready(lab, made))
     yield made
     lab.root.sys.disable_secrets_engine(made)

@@ -25,6 +25,7 @@ from keyturn.providers.vault.login import HubSettings
 from tests.contracts.hub import HubContract, Leased, assert_silent, secret_text, verifies
 from tests.support.engines import OverPostgreSQL, worker_hub
 from tests.support.lab import Lab, fresh
+from tests.support.mounts import make_kv
 from tests.support.world import TOKEN_VARIABLE, World
 
 KEY, SIGNATURE = base64.b64encode(bytes(32)).decode(), base64.b64encode(bytes(64)).decode()
@@ -78,7 +79,7 @@ class TestVaultHub(HubContract):
     @pytest.fixture
     def new_hub(self, world: World, lab: Lab) -> Iterator[Callable[[], Hub]]:
         mount = fresh()
-        lab.root.sys.enable_secrets_engine("kv", path=mount, options={"version": "2"})
+        make_kv(lab.root, mount)
         opened: list[VaultHub] = []
 
         def open_hub() -> Hub:
@@ -498,7 +499,7 @@ def test_everything_happens_inside_the_namespace(world: World, lab: Lab) -> None
     lab.root.sys.create_namespace(namespace)
     inside = hvac.Client(url=world.hub_address, token=world.hub_token, namespace=namespace)
     for mount in ("secret", "keyturn"):
-        inside.sys.enable_secrets_engine("kv", path=mount, options={"version": "2"})
+        make_kv(inside, mount)
     path = f"ns/{secrets.token_hex(4)}"
     settings = HubSettings(world.hub_address, namespace=namespace, token_env=TOKEN_VARIABLE)
     with closing(VaultHub(settings)) as hub:

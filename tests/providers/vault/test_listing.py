@@ -16,6 +16,7 @@ from keyturn.core.errors import Denied
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.listing import PAGE, VaultListing, describe_below
 from keyturn.providers.vault.login import HubSettings
+from tests.support.mounts import make_kv
 
 VARIABLE = "KEYTURN_TEST_LISTING_TOKEN"
 HOP = frozenset({"connection", "content-length", "host", "transfer-encoding", "accept-encoding"})
@@ -82,7 +83,7 @@ def raw(openbao: OpenBao) -> hvac.Client:
 @pytest.fixture
 def mount(raw: hvac.Client) -> Iterator[str]:
     name = f"list-{secrets.token_hex(4)}"
-    raw.sys.enable_secrets_engine("kv", path=name, options={"version": "2"})
+    make_kv(raw, name)
     yield name
     raw.sys.disable_secrets_engine(name)
 

@@ -14,13 +14,14 @@ from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
+from tests.support.mounts import make_kv
 
 
 @pytest.fixture(scope="module")
 def name(lab: Lab) -> Iterator[str]:
     """A second KV v2 mount in the hub, called so, and beside it a KV v1 one with ``-old`` behind its name."""
     made = f"m{secrets.token_hex(4)}"
-    lab.root.sys.enable_secrets_engine("kv", path=f"hub-{made}", options={"version": "2"})
+    make_kv(lab.root, f"hub-{made}")
     lab.root.sys.enable_secrets_engine("kv", path=f"hub-{made}-old", options={"version": "1"})
     assert eventually(lambda: answers(lab, made))
     yield made
@@ -130,7 +131,7 @@ def test_a_mount_that_is_none_is_told_at_its_first_use_and_stops_no_other(
 def test_a_mount_that_goes_away_is_not_taken_for_an_empty_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keyturn.providers.vault.mounts.LASTS", 0.0)
     name = f"m{secrets.token_hex(4)}"
-    lab.root.sys.enable_secrets_engine("kv", path=f"hub-{name}", options={"version": "2"})
+    make_kv(lab.root, f"hub-{name}")
     assert eventually(lambda: answers(lab, name))
     hub = lab.hub.mounted({name: f"hub-{name}"})
     hub.write(f"{name}:app", SecretFields({"x": "1"}), cas=0)

@@ -22,6 +22,7 @@ from keyturn.providers.vault.store import VaultStore
 from tests.contracts.merging import MergingCases, Owner
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.providers.vault.test_listing import LikeVault
+from tests.support.mounts import make_kv
 
 STORE, REVOKER = "keyturn-vault-store", "keyturn-vault-store-revoker"
 POLICIES = Path(__file__).parents[3] / "deployments" / "policies"
@@ -37,7 +38,7 @@ def raw(openbao: OpenBao) -> hvac.Client:
 def mount(raw: hvac.Client) -> Iterator[str]:
     """A KV v2 mount of the test's own."""
     name = f"kv-{secrets.token_hex(4)}"
-    raw.sys.enable_secrets_engine("kv", path=name, options={"version": "2"})
+    make_kv(raw, name)
     yield name
     raw.sys.disable_secrets_engine(name)
 
@@ -438,7 +439,7 @@ class TestVaultStore(MergingCases, VaultContract):
         namespace = f"ns-{secrets.token_hex(4)}"
         raw.adapter.request("post", f"/v1/sys/namespaces/{namespace}")
         inside = hvac.Client(url=openbao.address, token=openbao.root_token, namespace=namespace)
-        inside.sys.enable_secrets_engine("kv", path="kv", options={"version": "2"})
+        make_kv(inside, "kv")
         (tmp_path / "token").write_text(openbao.root_token)
         given = {"address": openbao.address, "mount": "kv", "token_file": str(tmp_path / "token")}
         with closing(VaultStore("inside", namespace=namespace, **given)) as store:

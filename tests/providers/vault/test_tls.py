@@ -22,6 +22,7 @@ from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
 from keyturn.providers.vault.store import VaultStore
 from tests.contracts.store import fresh_value, marks_for
+from tests.support.mounts import make_kv
 
 ELSEWHERE = "hub.internal"
 """A name that the address of the server is not."""
@@ -78,7 +79,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 def bao(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OverTls]:
     with OverTls(tmp_path_factory.mktemp("bao"), files) as server:
         root = hvac.Client(url=server.address, token=server.root_token)
-        root.sys.enable_secrets_engine("kv", path="keyturn", options={"version": "2"})
+        make_kv(root, "keyturn")
         root.sys.enable_secrets_engine("transit")
         root.secrets.transit.create_key("ledger", key_type="ed25519")
         root.sys.enable_auth_method("approle")

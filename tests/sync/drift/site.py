@@ -20,6 +20,7 @@ from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh
+from tests.support.mounts import make_kv
 from tests.support.world import TOKEN_VARIABLE
 
 STORE = "real"
@@ -68,7 +69,7 @@ class RealSite:
     def __enter__(self) -> Self:
         self.store: Any = Watched(open_store(STORE, self.catalogue.store(STORE)))
         self.mount = f"hub-{self.folder}"
-        self.lab.root.sys.enable_secrets_engine("kv", path=self.mount, options={"version": "2"})
+        make_kv(self.lab.root, self.mount)
         self.hub = VaultHub(HubSettings(self.lab.world.hub_address, mount=self.mount, token_env=TOKEN_VARIABLE))
         assert eventually(self.mounted)
         return self

@@ -14,6 +14,7 @@ from deployments.local.openbao import OpenBao
 from keyturn.core.plan import Action
 from keyturn.core.stores import TAG_FINGERPRINT
 from tests.providers.vault.test_store import POLICIES, STORE
+from tests.support.mounts import make_kv
 from tests.sync.drift.site import RealSite
 from tests.sync.drift.suite import CHANGED, ERASED, OURS, STRIPPED, TAKEN, Act, DriftContract, many
 
@@ -86,7 +87,7 @@ class TestVaultStore(DriftContract):
     @pytest.fixture
     def hands(self, openbao: OpenBao) -> Iterator[VaultCli]:
         client, mount = hvac.Client(url=openbao.address, token=openbao.root_token), f"kv-{secrets.token_hex(4)}"
-        client.sys.enable_secrets_engine("kv", path=mount, options={"version": "2"})
+        make_kv(client, mount)
         yield VaultCli(client, mount)
         client.sys.disable_secrets_engine(mount)
 
