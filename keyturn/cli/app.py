@@ -1,6 +1,6 @@
 """The commands, put together."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -26,12 +26,23 @@ from keyturn.cli import (
 )
 from keyturn.cli.actor import me
 from keyturn.cli.failures import EXIT_CODES, told
+from keyturn.cli.guide import GROUPS, ending
 from keyturn.cli.output import write
 from keyturn.core.acting import acting
 
+SHORT: Final = 66
+"""Characters of what each command is said to do."""
 
-class Told(TyperGroup):
-    """A group whose commands end with an exit code and one line, whatever they raise."""
+
+class Commands(TyperGroup):
+    """The commands in their groups; each ends with an exit code and one line, whatever it raises."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Each group under its own heading, in the order of :data:`GROUPS`."""
+        for heading, names in GROUPS.items():
+            commands = [(name, self.commands[name]) for name in names]
+            with formatter.section(heading):
+                formatter.write_dl([(name, command.get_short_help_str(SHORT)) for name, command in commands])
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
@@ -40,10 +51,9 @@ class Told(TyperGroup):
 
 
 app = typer.Typer(
-    cls=Told,
+    cls=Commands,
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -93,7 +103,7 @@ for command in (
     whois.whois,
     incidents.incidents,
 ):
-    app.command(epilog=EXIT_CODES)(command)
-app.command("import", epilog=EXIT_CODES)(scan.bring)
+    app.command(epilog=ending(command.__name__))(command)
+app.command("import", epilog=ending("import"))(scan.bring)
 app.add_typer(catalogue.commands, name="catalogue")
 app.add_typer(ledger.commands, name="ledger")

@@ -1,0 +1,61 @@
+"""How the commands are laid out for people: in groups, and each with examples."""
+
+from typing import Final
+
+from keyturn.cli.failures import EXIT_CODES
+
+GROUPS: Final = {
+    "Secrets": ("status", "due", "rotate", "retire", "history", "rename", "forget", "recover", "get"),
+    "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
+    "Emergencies": ("revoke", "whois", "incidents"),
+    "Catalogue and ledger": ("catalogue", "ledger", "bootstrap"),
+    "Local stack": ("up", "down", "env"),
+}
+"""The commands by what they are about, in the order in which help shows them."""
+
+EXAMPLES: Final = {
+    "status": ("keyturn status", "keyturn status --json"),
+    "due": ("keyturn due", "keyturn due ml-training/database", "keyturn due --check"),
+    "rotate": (
+        "keyturn rotate ml-training/database --now",
+        "keyturn rotate ml-training/database --compromised",
+        "keyturn rotate ml-training/database --from 7",
+    ),
+    "retire": ("keyturn retire", "keyturn retire ml-training/database --early"),
+    "history": ("keyturn history ml-training/database", "keyturn history ml-training/database --json"),
+    "rename": ("keyturn rename ml-training/database ml/database",),
+    "forget": ("keyturn forget ml-training/database", "keyturn forget ml-training/database --end-previous"),
+    "recover": ("keyturn recover --dry-run", "keyturn recover ml-training/database"),
+    "get": (
+        "keyturn get ml-training/database inference/api-key",
+        "keyturn get ml-training/database --from aws",
+        "keyturn get ml-training/database --field password --reveal",
+    ),
+    "plan": ("keyturn plan", "keyturn plan 'ml-training/**' --deep", "keyturn plan -o plan.json"),
+    "apply": ("keyturn apply plan.json", "keyturn apply --auto 'ml-training/**'"),
+    "sync": ("keyturn sync", "keyturn sync ml-training/database --local"),
+    "follow": ("keyturn follow", "keyturn follow --audit-file /var/log/openbao/audit.log"),
+    "scan": ("keyturn scan", "keyturn scan --store aws --json"),
+    "import": (
+        "keyturn import aws legacy/db --owner shop@example.com",
+        "keyturn import aws --all --to legacy --dry-run",
+    ),
+    "revoke": (
+        "keyturn revoke ml-training/database --reason 'leaked in a log'",
+        "keyturn revoke --owner shop@example.com --preview",
+        "keyturn revoke --resume INC-1",
+    ),
+    "whois": ("keyturn whois --stdin", "keyturn whois 3f9a1c"),
+    "incidents": ("keyturn incidents --open", "keyturn incidents INC-1 --report ./report"),
+    "bootstrap": ("keyturn bootstrap", "keyturn bootstrap --failure-url 'slack://TokenA/TokenB/TokenC'"),
+    "up": ("keyturn up", "keyturn up --catalogue ./catalogue"),
+    "down": ("keyturn down", "keyturn down --delete"),
+    "env": ('eval "$(keyturn env)"', "keyturn env --json"),
+}
+"""What each command is called like, most often first."""
+
+
+def ending(command: str) -> str:
+    """What a command's help ends with: examples, and what its exit codes mean."""
+    lines = "\n".join(f"  {line}" for line in EXAMPLES[command])
+    return f"\b\nExamples:\n{lines}\n\n{EXIT_CODES}"

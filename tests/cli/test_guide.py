@@ -1,0 +1,34 @@
+"""Help shows every command once, in its group, and its examples are commands that there are."""
+
+import shlex
+
+import pytest
+from typer.main import get_command
+
+from keyturn.cli.app import app
+from keyturn.cli.guide import EXAMPLES, GROUPS
+from tests.cli.command import run_keyturn
+
+COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
+
+
+def test_every_command_is_in_one_group() -> None:
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(COMMANDS)
+
+
+def test_every_command_has_examples() -> None:
+    assert set(EXAMPLES) == set(COMMANDS) - {"catalogue", "ledger"}
+
+
+@pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines if line.startswith("keyturn")])
+def test_an_example_is_a_command_that_there_is(line: str) -> None:
+    _, name, *arguments = shlex.split(line)
+    assert line in EXAMPLES[name]
+    assert COMMANDS[name].make_context(name, arguments).args == []
+
+
+def test_help_shows_groups_and_examples() -> None:
+    shown = run_keyturn("--help").stdout
+    places = [shown.index(f"{heading}:") for heading in GROUPS]
+    assert places == sorted(places)
+    assert all(f"\n    {line}\n" in run_keyturn("due", "--help").stdout for line in EXAMPLES["due"])
