@@ -270,8 +270,9 @@ def _sync(entry: Entry, world: World) -> Found:
         settings = world.stores.get(members(world.groups, store)[0]) if isinstance(store, str) else None
         if sync and settings and (said := beside.refused(sync, settings)):
             yield entry.problem(beside.key(sync), f"the store {store} refuses it: {said}", beside.REMEDY)
-            if sync and sync.merge and world.kind(store) in WITHOUT_MERGE:
-                yield entry.problem(("stores", index), *_no_merge(store))
+        for one in members(world.groups, store) if sync and isinstance(store, str) else ():
+            if sync and sync.merge and world.kind(one) in WITHOUT_MERGE:
+                yield entry.problem(("stores", index), *_no_merge(one))
     chosen = (
         [(secret.name, sync.destinations(secret.name, about(secret))) for secret in _secrets(world)] if sync else []
     )
