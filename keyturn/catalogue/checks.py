@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from keyturn.catalogue import account_names, beside, previous, readers, rule_checks, times
-from keyturn.catalogue.destinations import SyncSettings
+from keyturn.catalogue.destinations import SyncSettings, Update
 from keyturn.catalogue.environment import references
 from keyturn.catalogue.freezes import apart, covers, illegal_pattern
 from keyturn.catalogue.groups import Groups, members
@@ -34,7 +34,7 @@ STRATEGIES: Final[Mapping[str, type[StrategySettings]]] = {
     if issubclass(model, StrategySettings)
     for tag in get_args(model.model_fields["strategy"].annotation)
 }
-WITHOUT_MERGE: Final = frozenset({GITHUB_ACTIONS})
+UNREADABLE: Final = frozenset({GITHUB_ACTIONS})
 """Kinds of stores that give no value back."""
 TARGET_KINDS: Final = {
     tag for model in models(TargetSettings) for tag in get_args(model.model_fields["kind"].annotation)
@@ -191,16 +191,26 @@ def legal_remote_names(entry: Entry, world: World) -> Found:
             yield entry.problem(path, f"the store {store} refuses this name: {said}", "Rename it.")
 
 
-def stores_that_merge(entry: Entry, world: World) -> Found:
-    """Single keys are laid into secrets that can be read alone."""
+def stores_that_can_be_read(entry: Entry, world: World) -> Found:
+    """Single keys are laid into secrets, and fields added to copies, that can be read alone."""
     for index, group, _ in destinations(entry):
-        for store in members(world.groups, group) if merged_keys(entry, index) is not None else ():
-            if world.kind(store) in WITHOUT_MERGE:
+        place = at(entry.data, ("destinations",))[index]
+        for store in members(world.groups, group):
+            if world.kind(store) not in UNREADABLE:
+                continue
+            if merged_keys(entry, index) is not None:
                 yield entry.problem(("destinations", index, "merge"), *_no_merge(store))
+            if at(place, ("update",)) == Update.ADD_FIELDS:
+                yield entry.problem(("destinations", index, "update"), *_no_addition(store))
 
 
 def _no_merge(store: str) -> tuple[str, str]:
     return f"the store {store} gives no value back, so nothing can be merged there", "Leave merge out."
+
+
+def _no_addition(store: str) -> tuple[str, str]:
+    said = f"the store {store} gives no value back, so nobody can tell which fields a copy lacks there"
+    return said, "Say create-only, or leave update out."
 
 
 EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
@@ -214,7 +224,7 @@ EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
     known_consumers,
     canary_among_consumers,
     legal_remote_names,
-    stores_that_merge,
+    stores_that_can_be_read,
     *times.CHECKS,
     *readers.CHECKS,
     *beside.CHECKS,
@@ -271,8 +281,10 @@ def _sync(entry: Entry, world: World) -> Found:
         if sync and settings and (said := beside.refused(sync, settings)):
             yield entry.problem(beside.key(sync), f"the store {store} refuses it: {said}", beside.REMEDY)
         for one in members(world.groups, store) if sync and isinstance(store, str) else ():
-            if sync and sync.merge and world.kind(one) in WITHOUT_MERGE:
+            if sync and sync.merge and world.kind(one) in UNREADABLE:
                 yield entry.problem(("stores", index), *_no_merge(one))
+            if sync and sync.update is Update.ADD_FIELDS and world.kind(one) in UNREADABLE:
+                yield entry.problem(("stores", index), *_no_addition(one))
     chosen = (
         [(secret.name, sync.destinations(secret.name, about(secret))) for secret in _secrets(world)] if sync else []
     )

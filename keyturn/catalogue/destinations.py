@@ -24,6 +24,8 @@ class Update(StrEnum):
 
     REPLACE = "replace"
     CREATE_ONLY = "create-only"
+    ADD_FIELDS = "add-fields"
+    """What the copy holds stays; a field that it lacks is added."""
 
 
 class Drift(StrEnum):
@@ -99,7 +101,8 @@ class Copying(Model):
     adopt: bool = False
     """Take over, and overwrite, a secret of that name that Keyturn has not made."""
     update: Update = Update.REPLACE
-    """What a newer value does to the copy: replace, or nothing (create-only)."""
+    """What a newer value does to the copy: replace it, nothing (create-only), or add-fields: what it has stays, and
+    fields that it lacks are added."""
     drift: Drift = Drift.REPAIR
     """What is done when somebody else has changed the copy: repair, or only report."""
     deletion: Deletion | None = None
@@ -173,6 +176,21 @@ class Copying(Model):
         return self
 
     @model_validator(mode="after")
+    def _fields_to_add(self) -> Self:
+        if self.update is not Update.ADD_FIELDS:
+            return self
+        one_text = self.field is not None or self.each_field or self.template or self.encoding is not Encoding.TEXT
+        if one_text:
+            said = "this copy is one text, and no field can be added to it"
+            raise refused(said, "Say create-only, or let the copy hold fields.", "update")
+        if self.merge:
+            raise refused("what is merged is replaced key by key", "Leave update out, or merge.", "update")
+        if self.expires_after:
+            said = "what the copy keeps is older than what it gets, so no one end is true of it"
+            raise refused(said, "Leave it out, or say create-only.", "expires_after")
+        return self
+
+    @model_validator(mode="after")
     def _sound_names(self) -> Self:
         if not self._mapped and self.join is None:
             return self
@@ -182,7 +200,7 @@ class Copying(Model):
         if shape.references and all(map(names_previous, shape.references)):
             remedy = "Put the field itself beside it, such as [key, previous.key]."
             raise refused(ONLY_PREVIOUS, remedy, "field" if self.field else self._list)
-        if shape.tells_previous and self.update is Update.CREATE_ONLY:
+        if shape.tells_previous and self.update is not Update.REPLACE:
             said = "what is never written again would give the version before for ever"
             raise refused(said, "Leave update out, or previous.", "update")
         if self.join is not None and not _holds_several(shape):

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from string import Formatter
@@ -22,6 +23,7 @@ from keyturn.core.fingerprint import payload
 from keyturn.core.references import ABSENT, Unfit, Values, names_previous
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.spelling import Case, respelled
+from keyturn.core.stores import GROWN
 
 
 class Escape(StrEnum):
@@ -96,6 +98,11 @@ class Shape:
     def marked(self, previous: int) -> str:
         """The mark of a copy that gives version ``previous`` beside CURRENT; 0 where it gives none."""
         return f"{self.mark}-{previous}" if previous and self.tells_previous else self.mark
+
+    def added_from(self, version: int, created_at: datetime | None) -> str:
+        """The mark of a copy that keeps what it has, and has every field of this version: see :attr:`Marks.grown`."""
+        told = hashlib.sha256(f"{version} {created_at}".encode()).hexdigest()[:8]
+        return f"{self.mark}-{GROWN}{told}"
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -188,6 +195,26 @@ class Shape:
 
 WHOLE: Final = Shape()
 """All fields as one JSON object."""
+
+
+def with_missing(held: Sensitive, newer: Sensitive) -> tuple[Sensitive, tuple[str, ...]]:
+    """A copy's text with the fields that it lacks of ``newer``, and their names; what it holds stays as it is.
+
+    Raises Unfit where one of the two is no JSON object.
+    """
+    there, wanted = _object(held), _object(newer)
+    lacking = tuple(sorted(wanted.keys() - there.keys()))
+    return (payload(SecretFields({**wanted, **there})) if lacking else held), lacking
+
+
+def _object(text: Sensitive) -> dict[str, Any]:
+    try:
+        found = json.loads(text.reveal())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Unfit("it is no JSON object, so no field can be added to it")
+    return found
 
 
 def default_escape(template: str) -> Escape:

@@ -26,6 +26,9 @@ ANNOTATION = "@"
 
 ADOPTED = "adopted"
 
+GROWN = "a"
+"""Begins what follows the hyphen in the shape of a copy that keeps what it has; a version's number begins otherwise."""
+
 
 class Detail(StrEnum):
     """What a store may be able to show beside a copy, as people call it."""
@@ -148,6 +151,14 @@ class Marks:
         made = f":{self.created_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z" if self.created_at else ""
         shape = f"+{self.shape}" if self.shape else ""
         return f"{self.source}@{self.version}{made}{shape}{f'+{ADOPTED}' if self.adopted else ''}"
+
+    @property
+    def grown(self) -> bool:
+        """Whether the copy keeps what it has, and may hold fields of later versions beside those of ``version``.
+
+        ``fingerprint`` is that of all of them together, and ``shape`` tells up to which version it was compared.
+        """
+        return self.shape.partition("-")[2].startswith(GROWN)
 
     @staticmethod
     def from_tags(tags: dict[str, str]) -> "Marks | None":

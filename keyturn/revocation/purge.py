@@ -127,8 +127,8 @@ def clear_place(
     if incident.mode is Mode.REPLACE:
         digest = serves_old(keyturn, known, store, place, found)
         if digest and digest != fresh:
-            asked = "Its destination says create-only: write it there by hand"
-            hint = asked if place.update is Update.CREATE_ONLY else ""
+            asked = f"Its destination says {place.update}: write it there by hand"
+            hint = asked if place.update is not Update.REPLACE else ""
             return done.misses(place.label, f"{serving(known, place, digest)} still", hint)
     said = removed(keyturn, incident, known, store, place, found)
     for words in said:

@@ -45,7 +45,9 @@ def strays(
         if one is None or copy.marks is None or declared(keyturn, one.path, store, copy.name, merged=merged):
             continue
         leaked = {digest for old in one.old for digest in old.digests}
-        unseen = {copy.marks.fingerprint} if one.unseen and marked_before(one, copy.marks) else set()
+        # One that fields were added to is like no single version: it holds what its marks' version held.
+        unclear = (one.unseen or copy.marks.grown) and marked_before(one, copy.marks)
+        unseen = {copy.marks.fingerprint} if unclear else set()
         if copy.marks.fingerprint in leaked or serves(keyturn, view, copy, leaked | unseen):
             yield view, copy, True
         elif unseen:

@@ -24,6 +24,7 @@ from keyturn.core.lineage import KnownVersion
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Copy, Creates, Lack, Marks
+from keyturn.rotation.adding import Grown, grown, keeps
 from keyturn.rotation.ahead import copy_version, insist_on_newest, ledger_versions, overtake
 from keyturn.rotation.beside import still_beside, with_previous
 from keyturn.rotation.context import Keyturn, side_by_side
@@ -159,8 +160,10 @@ def converge(
             if stands.state is CopyState.LABELLED and current_version(keyturn, path) != wanted.version:
                 continue
         if stands.state is CopyState.STALE:
+            more = grown_copy(keyturn, destination, found, text, marks)
+            text, marks = (more.text, more.marks) if more else (text, marks)
             marks = replace(marks, adopted=taken_over(keyturn, destination, found, path))
-            stands = write(keyturn, wanted, destination, text, marks, found)
+            stands = replace(write(keyturn, wanted, destination, text, marks, found), version=wanted.version)
             serves = read_back(keyturn, destination, marks)
             if current_version(keyturn, path) != wanted.version:
                 overtaken = wanted.version
@@ -275,7 +278,26 @@ def standing(destination: Destination, found: Copy | None, marks: Marks) -> Copy
         return drifted(destination)
     if found.marks.fingerprint == marks.fingerprint and not found.outdated:
         return CopyState.IN_STEP
-    return CopyState.KEPT if destination.update is Update.CREATE_ONLY else CopyState.STALE
+    kept = destination.update is Update.CREATE_ONLY or keeps(destination, found, marks.version, marks.created_at)
+    return CopyState.KEPT if kept else CopyState.STALE
+
+
+def grown_copy(
+    keyturn: Keyturn, destination: Destination, found: Copy | None, text: Sensitive, marks: Marks, source: str = ""
+) -> Grown | None:
+    """What is to stand there once the fields that a copy lacks are added; None where it is to be made of CURRENT alone.
+
+    That is one of another policy, one that is not there, or is somebody else's and adopted, or that has drifted; and
+    one that holds CURRENT as it is. ``source`` is the name that the copy bears, where it is to bear another.
+    """
+    if destination.update is not Update.ADD_FIELDS or found is None or found.marks is None or not found.intact:
+        return None
+    held = found.marks
+    if held.source != (source or marks.source) or not ours(keyturn, held) or theirs(found):
+        return None
+    if held.fingerprint == marks.fingerprint and not found.outdated:
+        return None
+    return grown(keyturn, destination, found, text, marks)
 
 
 def drifted(destination: Destination) -> CopyState:
@@ -381,7 +403,10 @@ def write(
     """Give the destination the new value."""
     store = keyturn.open_copy(wanted.path, destination)
     check_fits(keyturn, destination, value, wanted)
-    store.write(destination.name, value, marks, found, details=details_of(keyturn, destination, wanted))
+    details = details_of(keyturn, destination, wanted)
+    if marks.grown:
+        details = replace(details, expires_at=None)  # what it keeps may end before CURRENT does
+    store.write(destination.name, value, marks, found, details=details)
     return outcome(destination, CopyState.UPDATED if found else CopyState.CREATED, marks)
 
 
@@ -393,6 +418,8 @@ def take_over_copy(keyturn: Keyturn, old: str, new: str, destination: Destinatio
         marks = marked(keyturn, wanted, destination, text)
         found = keyturn.open_copy(new, destination).find(destination.name)
         if found and found.marks and found.marks.source == old:
+            more = grown_copy(keyturn, destination, found, text, marks, old)
+            text, marks = (more.text, more.under_a_new_name) if more else (text, marks)
             with recorded(keyturn, "push", new, place=destination.label, note=f"it was the copy of {old}"):
                 return write(keyturn, wanted, destination, text, marks, found)
     except KeyturnError as error:

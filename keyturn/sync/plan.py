@@ -21,6 +21,7 @@ from keyturn.core.plan import SLOT, Action, HubListing, Item, Plan
 from keyturn.core.shared import Note, sharing
 from keyturn.core.stores import Copy, Marks
 from keyturn.core.suggest import advice
+from keyturn.rotation.adding import KEEPS, Grown, keeps
 from keyturn.rotation.ahead import ledger_versions, remedy, told
 from keyturn.rotation.beside import left_out, marked_version, with_previous
 from keyturn.rotation.context import Keyturn, side_by_side
@@ -31,6 +32,7 @@ from keyturn.rotation.records import load
 from keyturn.rotation.sync import (
     CopyState,
     drifted,
+    grown_copy,
     marked,
     ours,
     refusal_of,
@@ -255,6 +257,8 @@ def by_marks(
             return in_step(keyturn, one, info, copy, holdings)
         if place.update is Update.CREATE_ONLY:
             return item_of(one, Action.IN_SYNC, version, copy, "create-only: it keeps what it has")
+        if not deep and keeps(place, copy, version, info.newest.created_at if info.newest else None):
+            return item_of(one, Action.IN_SYNC, version, copy, KEEPS)
     return None
 
 
@@ -315,8 +319,12 @@ def compared(keyturn: Keyturn, one: Wanted, secret: HubSecret, copy: Copy | None
     """What is to be done about one copy, told from its marks and CURRENT."""
     place, text = one.place, text_of(secret, one.place)
     marks = marked(keyturn, secret, place, text)
+    more = grown_copy(keyturn, place, copy, text, marks)
+    text = more.text if more else text
     if said := refusal_of(keyturn, place, text) or refusal_of_whole(keyturn, one.path, place, text):
         return replace(item_of(one, Action.BLOCKED, secret.version, copy, said), kind="Invalid")
+    if more and copy:
+        return addition(keyturn, one, secret, copy, more)
     action, why, hands_off = verdict(keyturn, one, copy, marks.fingerprint)
     if action is Action.IN_SYNC and copy:
         return in_step(keyturn, one, secret, copy, holdings, marks.fingerprint)
@@ -326,6 +334,14 @@ def compared(keyturn: Keyturn, one: Wanted, secret: HubSecret, copy: Copy | None
     wanted = "" if action in (Action.IN_SYNC, Action.CONFLICT) else marks.fingerprint
     item = replace(item_of(one, action, secret.version, copy, why), fingerprint=wanted, hands_off=hands_off)
     return replace(item, beside=digest_of(keyturn, place, secret)) if wanted else item
+
+
+def addition(keyturn: Keyturn, one: Wanted, secret: HubSecret, copy: Copy, more: Grown) -> Item:
+    """What is to be done about a copy that keeps what it has: fields are added, or its marks alone are behind."""
+    if copy.marks and copy.marks.shape == more.marks.shape and not (more.added or copy.outdated):
+        return item_of(one, Action.IN_SYNC, secret.version, copy, KEEPS)
+    item = item_of(one, Action.UPDATE, secret.version, copy, more.why)
+    return replace(item, fingerprint=more.marks.fingerprint, beside=digest_of(keyturn, one.place, secret))
 
 
 def verdict(keyturn: Keyturn, one: Wanted, copy: Copy | None, digest: str) -> tuple[Action, str, bool]:

@@ -17,6 +17,7 @@ from keyturn.revocation.resume import remind
 from keyturn.revocation.run import advance
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.sync import sync
 from tests.revocation.scene import KINDS, Scene
 from tests.revocation.site import Site
 from tests.support.fault_proxy import FaultProxy, Faults
@@ -297,3 +298,28 @@ def test_a_copy_that_the_catalogue_wants_left_as_it_is_keeps_the_incident_open_a
     assert any("Its destination says create-only: write it there by hand" in said for said in stands.left)
     scene.store.delete(scene.path)
     scene.assert_over()
+
+
+@pytest.mark.parametrize("mode", [Mode.REPLACE, Mode.REVOKE_ONLY])
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_leaked_value_in_a_copy_that_fields_were_added_to_is_found_there(
+    lab: Lab, mode: Mode, declared: bool
+) -> None:
+    """Its text is that of no version: what it keeps is told from the version in its marks."""
+    scene = Scene.of(lab, "generated")
+    places = [{"store": "memory", "name": scene.path, "update": "add-fields"}]
+    scene.site = scene.site.declaring(places)
+    scene.write(value="another", note="a field more")
+    sync(scene.keyturn, scene.path)
+    assert scene.leaked[0]["value"] in scene.store.read(scene.path).reveal()
+    assert "a field more" in scene.store.read(scene.path).reveal()
+    if not declared:
+        scene.site = scene.site.declaring([])
+    stands = scene.revoke(mode)
+    if mode is Mode.REPLACE and declared:
+        assert any("Its destination says add-fields: write it there by hand" in said for said in stands.left)
+        scene.store.delete(scene.path)
+        stands = run.finish(scene.keyturn, scene.site.incident)
+    assert not [text for text in scene.in_store() if scene.leaked[0]["value"] in text or "another" in text]
+    if mode is Mode.REPLACE:
+        scene.assert_over(stands)

@@ -19,6 +19,7 @@ from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.sync import CopyState, sync
 from keyturn.sync.plan import plan
 from tests.revocation import eight
 from tests.revocation.eight import Eight, Place
@@ -220,3 +221,17 @@ def test_a_copy_that_could_not_be_written_at_first_keeps_nothing_of_the_old_valu
         site = Everywhere(lab, stores, "generated")
         assert site.revoke(REPLACE, site.breaking(store, THROTTLED, "write", "create")).open
         site.assert_proven(run.finish(site.keyturn, site.incident), REPLACE)
+
+
+def test_copies_that_keep_what_they_have_get_what_they_lack_and_are_removed_with_it(lab: Lab, stores: Eight) -> None:
+    readable = Eight(tuple(one for one in stores.places if one.name != "github"))
+    scene = Everywhere(lab, readable, "generated", older=2, shape={"update": "add-fields"})
+    current = lab.hub.read(scene.path)
+    assert current
+    lab.hub.write(scene.path, current.fields.merged({"note": "a field more"}), cas=current.version)
+    assert [one for one in sync(scene.keyturn, scene.path) if one.state is not CopyState.UPDATED] == []
+    for place, given in readable.given(scene.path).items():
+        assert (place, scene.leaked[1] in given[""], "a field more" in given[""]) == (place, True, True)
+    for deep in (False, True):
+        assert {one.action for one in plan(scene.keyturn, [scene.path], deep=deep).items} == {Action.IN_SYNC}
+    scene.assert_proven(scene.revoke(REVOKE_ONLY), REVOKE_ONLY)

@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Invalid, NotFound, Unavailable
+from keyturn.core.mapping import with_missing
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
-from keyturn.core.sensitive import SecretFields
+from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.rotation.forget import forget, remains
 from keyturn.rotation.records import load
 from keyturn.rotation.rename import rename
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import State, rotate
+from keyturn.rotation.sync import sync
 from keyturn.rotation.undeclared import left_open
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Hooked, eventually
@@ -154,6 +156,28 @@ def test_a_secret_goes_on_under_its_new_name_with_its_rotation_its_versions_and_
     assert secret.path not in [one.path for one in left_open(edited)]
     assert goes_on(lab, edited, new)
     assert rename(edited, secret.path, new.path).version == load_version(lab, new)
+
+
+def test_a_copy_that_keeps_what_it_has_keeps_it_under_the_new_name_too(lab: Lab) -> None:
+    """Versions are numbered anew there: a greater number in its marks could tell that the hub has lost some."""
+    secret = lab.generated()
+    secret = secret.having(destinations=[{"store": "memory", "name": remote(secret), "update": "add-fields"}])
+    opened = lab.open(secret)
+    for _ in range(3):
+        rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    held, new = opened.store.read(remote(secret)), named_otherwise(secret)
+    assert lab.current(secret)["value"] not in held.reveal()
+    lab.hub.destroy(secret.path, [1, 2, 3])
+    edited = again(lab, opened, new).keyturn
+    assert [copy.in_step for copy in rename(edited, secret.path, new.path).copies] == [True]
+    assert opened.store.read(remote(secret)).reveal() == held.reveal()
+    copy = opened.store.find(remote(secret))
+    assert copy is not None
+    assert copy.marks is not None
+    assert (copy.marks.source, copy.marks.version, copy.marks.grown) == (new.path, 1, True)
+    lab.hub.write(new.path, SecretFields({**lab.current(new), "note": "n"}), cas=load_version(lab, new))
+    assert [copy.in_step for copy in sync(edited, new.path)] == [True]
+    assert opened.store.read(remote(secret)).reveal() == with_missing(held, Sensitive('{"note":"n"}'))[0].reveal()
 
 
 def load_version(lab: Lab, secret: Declared) -> int:
