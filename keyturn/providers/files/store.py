@@ -19,7 +19,7 @@ from keyturn.core.names import FILE
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks
 from keyturn.providers.files.directory import content, draft_name, filled, identity, only_writer, replace
-from keyturn.providers.files_shared import SharedFiles
+from keyturn.providers.files.shared import SharedFiles
 from keyturn.providers.limits import StoreLimits, only_written_whole
 
 PAST: Final = "read old versions of"
