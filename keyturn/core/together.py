@@ -1,27 +1,27 @@
 """Two waits at the same time."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextvars import copy_context
-from typing import Final, TypeVar
+from threading import Thread
+from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_THREADS: Final = ThreadPoolExecutor(16, "keyturn-both")
-"""They are kept: to begin one costs as much as a request to a hub near by."""
-
 
 def both(first: Callable[[], T], second: Callable[[], R]) -> tuple[T, R]:
-    """The results of the two; where a thread is free the second runs there meanwhile, else here afterwards.
+    """The results of the two, of which the second runs in a thread; of two errors the first one's is raised.
 
-    Of two errors the first one's is raised.
+    An error of the first, such as an interrupt, does not wait for the second, which should change nothing.
     """
-    other = _THREADS.submit(copy_context().run, second)
-    try:
-        done = first()
-    except BaseException:
-        if not other.cancel():
-            other.exception()
-        raise
-    return done, second() if other.cancel() else other.result()
+    other: Future[R] = Future()
+
+    def run() -> None:
+        try:
+            other.set_result(second())
+        except BaseException as error:  # noqa: BLE001  it is raised by whoever asks for the result
+            other.set_exception(error)
+
+    Thread(target=copy_context().run, args=(run,), daemon=True).start()
+    return first(), other.result()

@@ -177,7 +177,7 @@ def test_one_named_secret_is_ended_replaced_and_proven_without_a_question(shop: 
     assert not shop.lab.logs_in(shop.database.first)
     assert shop.lab.logs_in(after)
     assert copy_of(shop, shop.database) == after
-    assert shop.consumer.versions(path) == [2]
+    assert shop.consumer.versions(path)[-1:] == [2], "of the first one they may have heard by the sync"
     assert shop.lab.current(shop.keys) == shop.keys.first
     with pytest.raises(psycopg2.OperationalError), session.cursor() as cursor:
         cursor.execute("SELECT 1")
@@ -351,7 +351,7 @@ def test_a_store_that_is_away_keeps_the_incident_open_until_it_is_resumed(
     assert done["state"] == "open"
     assert any(left.startswith(f"{path}: push: memory:") for left in done["left"])
     assert not shop.lab.logs_in(shop.database.first)
-    assert shop.consumer.versions(path) == [2]
+    assert shop.consumer.versions(path)[-1:] == [2], "of the first one they may have heard by the sync"
     assert "INC-8" in {one["id"] for one in told("incidents", "--open")["incidents"]}
     said = keyturn("revoke", "--resume", "INC-8", "--local")
     assert (said.exit_code, said.stderr.count("error: ")) == (3, 1)

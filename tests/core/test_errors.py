@@ -19,7 +19,9 @@ from keyturn.core.errors import (
 LEAVES = [
     kind
     for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, KeyturnError) and not kind.__subclasses__()
+    if isinstance(kind, type)
+    and issubclass(kind, KeyturnError)
+    and not any(below.__module__ == errors.__name__ for below in kind.__subclasses__())
 ]
 
 
