@@ -176,6 +176,8 @@ class Record:
     frozen: str = ""
     rest: SecretFields | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    read: tuple[tuple[Rotation, ...], str] | None = field(default=None, repr=False, compare=False)
+    """A history, and the text that the hub keeps of it, which is written again as long as that history stands."""
 
     @property
     def open(self) -> Rotation | None:
@@ -238,10 +240,15 @@ class Record:
             "format": FORMAT,
             "rotation": self.rotation.to_data() if self.rotation else None,
             "candidate": self.candidate.reveal() if self.candidate else None,
-            "history": json.dumps([past.to_data() for past in self.history]),
+            "history": self._history(),
             "frozen": self.frozen,
             "rest": self.rest.reveal() if self.rest else None,
         }
+
+    def _history(self) -> str:
+        if self.read and self.read[0] is self.history:
+            return self.read[1]
+        return json.dumps([past.to_data() for past in self.history])
 
     @staticmethod
     def from_data(data: Mapping[str, Any], version: int, age: float) -> "Record":
@@ -251,16 +258,18 @@ class Record:
         """
         if (form := _insist(int, data.get("format", FORMAT))) > FORMAT:
             raise Newer(form)
-        history = json.loads(_insist(str, data.get("history", "[]")))
+        text = _insist(str, data.get("history", "[]"))
+        history = tuple(Rotation.from_data(_insist(dict, past)) for past in _insist(list, json.loads(text)))
         return Record(
             Rotation.from_data(_insist(dict, data["rotation"])) if data.get("rotation") else None,
             SecretFields(_insist(dict, data["candidate"])) if data.get("candidate") else None,
-            tuple(Rotation.from_data(_insist(dict, past)) for past in _insist(list, history)),
+            history,
             version,
             age,
             _insist(str, data.get("frozen", "")),
             SecretFields(_insist(dict, data["rest"])) if data.get("rest") else None,
             {name: value for name, value in data.items() if name not in RECORD_FIELDS},
+            (history, text),
         )
 
 

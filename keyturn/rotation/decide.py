@@ -8,7 +8,6 @@ from keyturn.core.errors import CandidateRejected, CertainRefusal, Missing
 from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT, TOKEN, WANTED_AT, SecretInfo
 from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due
 from keyturn.core.record import Record, Stage
-from keyturn.core.together import both
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.grace import pause_after
 from keyturn.rotation.missing import insist_on_current, missing
@@ -177,12 +176,9 @@ def freezes(keyturn: Keyturn, path: str) -> Sequence[Freeze]:
 
 def look_up(keyturn: Keyturn, path: str, listed: Listing | None = None) -> Standing:
     """The secret's metadata and its record, of one moment as far as it matters."""
-    if listed:
-        info = listed.info(path)
-        # A secret that serves no value may need to know what its record tells of it.
-        record = listed.load(path, whole=info is None or not info.served)
-    else:
-        info, record = both(lambda: keyturn.hub.describe(path), lambda: load(keyturn, path))
+    info = listed.info(path) if listed else keyturn.hub.describe(path)
+    # A secret that serves no value may need to know what its record tells of it.
+    record = listed.load(path, whole=info is None or not info.served) if listed else load(keyturn, path)
     return Standing(keyturn.hub.describe(path) if outdated(info, record) else info, record)
 
 

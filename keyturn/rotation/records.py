@@ -87,13 +87,14 @@ def take_over(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -
         raise held(path, rotation) from None
 
 
-def renumbered(keyturn: Keyturn, path: str, record: Record, stands: int, *, fresh: bool = False) -> Record:
-    """The record, its open rotation's number raised where the target, which ``stands`` there, has gone past it.
+def renumbered(keyturn: Keyturn, path: str, record: Record, *, fresh: bool = False) -> Record:
+    """The record, its open rotation's number raised where the target has gone past it.
 
     As where the hub was restored, or the record lost. One that is ``fresh`` has written nothing there yet, so that its
     own number there is somebody else's too. Raises Locked when another worker was quicker.
     """
     rotation = record.open
+    stands = stands_at(keyturn, path) if rotation else 0
     if rotation is None or stands < rotation.sequence or (stands == rotation.sequence and not fresh):
         return record
     try:

@@ -11,7 +11,7 @@ from keyturn.rotation.context import Keyturn
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target
 from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import load, open_by, renumbered, save, stands_at
+from keyturn.rotation.records import load, open_by, renumbered, save
 from keyturn.rotation.steps import told_of
 
 
@@ -85,7 +85,7 @@ def put_back(keyturn: Keyturn, path: str, record: Record, before: HubSecret) -> 
     try:
         strategy.put_back(Change(path, rotation.sequence, current.fields, before.fields))
     except Superseded:
-        higher = renumbered(keyturn, path, record, stands_at(keyturn, path))
+        higher = renumbered(keyturn, path, record)
         if higher.version == record.version:
             raise
         return put_back(keyturn, path, higher, before)

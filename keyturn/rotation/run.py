@@ -7,10 +7,8 @@ from typing import Any, Final
 from keyturn.core.errors import CandidateRejected, KeyturnError, Locked, TerminalError, TransientError
 from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Trigger
-from keyturn.core.record import Rotation, Stage
-from keyturn.core.together import both
+from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation import steps
-from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import UNFINISHED, Decision, decide_again, decide_on
 from keyturn.rotation.grace import all_in_step
@@ -79,7 +77,7 @@ def rotate(
     with written_together(keyturn):
         if ground is not None:
             lay_ground(keyturn, path, ground, end_previous=end_previous)
-        (decision, record), current = both(lambda: decide_on(keyturn, path, trigger), lambda: keyturn.hub.read(path))
+        decision, record = decide_on(keyturn, path, trigger)
         decision = replace(decision, changes_account=change_account)
         try:
             if decision.reverting and (rotation := reverting(keyturn, path)):
@@ -88,13 +86,13 @@ def rotate(
                 return finish(keyturn, path, decision)
         except Locked as held:
             return Outcome(path, State.HELD, str(held))
-        return replaced(keyturn, path, trigger, decision, Attempt(path, record, current), end_previous=end_previous)
+        return replaced(keyturn, path, trigger, decision, record, end_previous=end_previous)
 
 
 def replaced(
-    keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, seen: Attempt, *, end_previous: bool
+    keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, record: Record, *, end_previous: bool
 ) -> Outcome:
-    """From the decision on what was ``seen`` to the consumers; one entry of the ledger announces the steps."""
+    """From the decision on that record to the consumers; one entry of the ledger announces the steps."""
     ended: Retirement | None = None
     why = decision.reason.message if decision.reason else ""
     note = f"{why}: {announced(keyturn, path)}"
@@ -104,7 +102,7 @@ def replaced(
                 guard_destinations(keyturn, path, urgent=decision.urgent, by_hand=decision.by_hand)
             if decision.unsettled:
                 ended = make_way(keyturn, path, trigger, decision.unsettled, end_previous=end_previous)
-            rotation = replace_credential(keyturn, path, trigger, decision, seen)
+            rotation = replace_credential(keyturn, path, trigger, decision, record)
         except Locked as held:
             doing.note = f"held: {held.problem}"
             return Outcome(path, State.HELD, str(held))
@@ -146,22 +144,22 @@ def reverting(keyturn: Keyturn, path: str) -> Rotation | None:
 
 
 def replace_credential(
-    keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, seen: Attempt | None
+    keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, record: Record | None
 ) -> Rotation:
-    """From the decision on what was ``seen`` to the promotion: candidates, until one is taken. Raises Locked."""
+    """From the decision on that record to the promotion: candidates, until the target takes one. Raises Locked."""
     while True:
         try:
-            return candidate_in_force(keyturn, path, decision, seen)
+            return candidate_in_force(keyturn, path, decision, record)
         except CandidateRejected:
             again = decide_again(keyturn, path, trigger, decision)
             if again is None:
                 raise
-            decision, seen = again, None
+            decision, record = again, None
 
 
-def candidate_in_force(keyturn: Keyturn, path: str, decision: Decision, seen: Attempt | None = None) -> Rotation:
-    """One candidate's way, on what was ``seen``. Raises CandidateRejected, when it has been given up."""
-    attempt = steps.stage(keyturn, path, decision, seen)
+def candidate_in_force(keyturn: Keyturn, path: str, decision: Decision, record: Record | None = None) -> Rotation:
+    """One candidate's way, on the record as it was decided on. Raises CandidateRejected, when it has been given up."""
+    attempt = steps.stage(keyturn, path, decision, record)
     steps.install(keyturn, attempt)
     steps.verify(keyturn, attempt)
     return steps.promote(keyturn, attempt).rotation

@@ -11,7 +11,6 @@ from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.core.strategies import Change
-from keyturn.core.together import both
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.ahead import ahead, lost_by_hub
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
@@ -31,7 +30,6 @@ from keyturn.rotation.records import (
     promoted_last,
     renumbered,
     save,
-    stands_at,
 )
 from keyturn.rotation.rendered import check_rendered
 from keyturn.rotation.undeclared import former_owner
@@ -43,18 +41,17 @@ def resume(keyturn: Keyturn, path: str, token: str) -> Attempt:
     return Attempt(path, record, read_current(keyturn, path, record))
 
 
-def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Attempt | None = None) -> Attempt:
+def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Record | None = None) -> Attempt:
     """Save a candidate as PENDING, or go on with the one that an earlier run left.
 
-    ``seen`` is what stood there when it was decided. A record with nothing open is not read again: to open a rotation
-    is to write over that very version. Nor is the version that the decision names.
+    ``seen`` is the record as it was decided on. One with nothing open is not read again: to open a rotation is to write
+    over that very version.
 
     One that can't go on is abandoned first. Raises Locked when another run holds the rotation, or has just
     done it, CandidateRejected when that one was the last of too many that the target has refused in a row.
     """
-    record = seen.record if seen and not seen.record.rotation else claim(keyturn, path, load(keyturn, path))
-    current = seen.current if seen and seen.current and seen.current.version == decision.seen else None
-    attempt = Attempt(path, record, current or read_current(keyturn, path, record))
+    record = seen if seen and not seen.rotation else claim(keyturn, path, load(keyturn, path))
+    attempt = Attempt(path, record, read_current(keyturn, path, record))
     insist_on_lineage(keyturn, attempt, by_hand=decision.by_hand)
     astray = strayed(keyturn, attempt) if decision.by_hand else None
     if record.open and not astray:
@@ -85,7 +82,7 @@ def overtaking(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     """The attempt with a number that the target does not refuse, while it has something to do there."""
     if attempt.record.candidate and attempt.in_force:
         return attempt
-    return replace(attempt, record=renumbered(keyturn, attempt.path, attempt.record, stands_at(keyturn, attempt.path)))
+    return replace(attempt, record=renumbered(keyturn, attempt.path, attempt.record))
 
 
 def insist_on_lineage(keyturn: Keyturn, attempt: Attempt, *, by_hand: bool) -> None:
@@ -150,10 +147,11 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
         catalogue=keyturn.catalogue.id,
         changes_account=decision.changes_account,
     )
-    candidate = None if strategy.mints_at_target else minted(keyturn, attempt, rotation)
-    opened, stands = both(lambda: take(keyturn, attempt, rotation, candidate), lambda: stands_at(keyturn, path))
-    taken = replace(attempt, record=renumbered(keyturn, path, opened, stands, fresh=True))
-    return mint(keyturn, taken) if strategy.mints_at_target else taken
+    if strategy.mints_at_target:
+        opened = take(keyturn, attempt, rotation, None)
+        return mint(keyturn, replace(attempt, record=renumbered(keyturn, path, opened, fresh=True)))
+    opened = take(keyturn, attempt, rotation, minted(keyturn, attempt, rotation))
+    return replace(attempt, record=renumbered(keyturn, path, opened, fresh=True))
 
 
 def insist_on_new(keyturn: Keyturn, path: str) -> None:
