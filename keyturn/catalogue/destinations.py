@@ -339,8 +339,9 @@ class SyncSettings(Copying, Choice):
         if self.each_field:
             names = {new: self.remote(path, mounts, new) for new, _ in self.each}
             return tuple(one for place in self._places for one in place.spread(names))
-        named = {"name": self.remote(path, mounts)}
-        return tuple(place.model_copy(update=named) for place in self._places)
+        name = self.remote(path, mounts)
+        # All copies have one shape, which works out once what it needs.
+        return tuple(place.model_copy(update={"name": name, "shape": place.shape}) for place in self._places)
 
     @cached_property
     def _places(self) -> tuple[Destination, ...]:
