@@ -131,8 +131,11 @@ def _share(server: Program) -> Path:
 
 
 def _command(server: Program, data: Path) -> list[str]:
-    """The server over this data, deaf to the settings of any other one on the machine."""
-    command = [str(server.path), "--no-defaults", f"--datadir={data}"]
+    """The server over this data, deaf to the settings of any other one on the machine.
+
+    Its temporary tables lie with the data: one that starts removes those that it finds, which may be another's.
+    """
+    command = [str(server.path), "--no-defaults", f"--datadir={data}", f"--tmpdir={data}"]
     command += ["--skip-name-resolve", "--innodb-log-file-size=16M"]
     return command if server.root is None else [*command, *_places(server)]
 
