@@ -196,8 +196,7 @@ def test_the_library_knows_nothing_of_prefect() -> None:
 
 def test_the_core_has_no_input_output_and_no_clock() -> None:
     forbidden = {"os", "socket", "subprocess", "threading", "time", "pathlib", "pydantic", "yaml", "logging"}
-    found = [one for one in imports("keyturn/core") if one.module.partition(".")[0] in forbidden]
-    assert [(one.importer, one.module) for one in found] == [("keyturn.core.together", "threading")]
+    assert [str(found) for found in imports("keyturn/core") if found.module.partition(".")[0] in forbidden] == []
 
 
 def test_nothing_imports_the_tests() -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
 
-from keyturn.catalogue.destinations import Copying, Destination, SyncSettings
+from keyturn.catalogue.destinations import KEYS_BESIDE, Copying, Destination, SyncSettings
 from keyturn.catalogue.groups import Groups, members
 from keyturn.catalogue.plain import about, at, destinations, duration
 from keyturn.catalogue.problems import Path, Problem
@@ -15,9 +15,6 @@ from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.times import Turn
 from keyturn.core.stores import NO_DETAILS, Details
 from keyturn.settings.durations import show
-
-KEYS: Final = ("tags", "annotations", "description", "content_type", "expires_after")
-"""The keys of destinations and syncs that ask for something beside a copy."""
 
 SOME_DAY: Final = datetime(2100, 1, 1, tzinfo=UTC)
 """Stands for an expiry whose moment only a version of the hub tells."""
@@ -112,7 +109,7 @@ def refuses_own(store: StoreSettings) -> str | None:
 
 def key(place: Copying) -> Path:
     """The key meant, where a place asks for one thing alone."""
-    said = [key for key in KEYS if getattr(place, key)]
+    said = [key for key in KEYS_BESIDE if getattr(place, key)]
     return (said[0],) if len(said) == 1 else ()
 
 
@@ -127,7 +124,7 @@ def _expiring(entry: Entry, world: World) -> Iterator[tuple[Path, Copying, str]]
 
 def _place(data: Any) -> Destination | None:
     """The destination, where it asks for anything; None also where it is broken, which is reported elsewhere."""
-    if not isinstance(data, dict) or not data.keys() & set(KEYS):
+    if not isinstance(data, dict) or not data.keys() & set(KEYS_BESIDE):
         return None
     try:
         return Destination.model_validate(data)

@@ -78,6 +78,9 @@ FieldNames = Annotated[str | tuple[str, ...], BeforeValidator(_names), WithJsonS
 
 NAME_PARTS: Final = ("path", "folder", "name", "mount")
 
+KEYS_BESIDE: Final = ("tags", "annotations", "description", "content_type", "expires_after")
+"""The keys of destinations and syncs that ask for something beside a copy."""
+
 EACH: Final = "{field}"
 """Where the field's name goes in the names of copies of which there is one for each field."""
 
@@ -170,7 +173,7 @@ class Copying(Model):
             return self
         if (self.fields is None and self.templates is None) or self.encoding is not Encoding.TEXT:
             raise refused("what is merged is keys of an object", "Name them with fields, without encoding.", "merge")
-        for key in ("tags", "annotations", "description", "content_type", "expires_after"):
+        for key in KEYS_BESIDE:
             if getattr(self, key):
                 raise refused("nothing is laid beside what others own", "Leave it out, or leave merge out.", key)
         return self

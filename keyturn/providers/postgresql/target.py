@@ -19,7 +19,6 @@ from psycopg2.extensions import parse_dsn
 from keyturn.core.connections import Connection, keyword_pairs, percent_decoded, url
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.together import both
 from keyturn.providers.accounts import (
     Idle,
     Missing,
@@ -32,6 +31,7 @@ from keyturn.providers.accounts import (
 from keyturn.providers.postgresql import accounts, privileges, sessions
 from keyturn.providers.postgresql.accounts import highest
 from keyturn.providers.postgresql.scram import verifier
+from keyturn.providers.side_by_side import both
 
 TIMEOUT: Final = 10
 """Seconds for a connection and for each statement."""
