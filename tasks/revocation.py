@@ -13,9 +13,7 @@ from keyturn.core import errors
 from keyturn.core.errors import TerminalError, TransientError
 from keyturn.core.ledger import Entry
 from keyturn.providers.ledger.opening import spooled_ledger
-from keyturn.revocation import incident_store as state
-from keyturn.revocation import outbox, recheck, run
-from keyturn.revocation import resume as returning
+from keyturn.revocation import incident_store, outbox, recheck, resume, run
 from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Result, Standing, Step
 from keyturn.revocation.preview import Preview
 from keyturn.revocation.preview import preview as previewed
@@ -61,7 +59,7 @@ def preview(selector: Selector, mode: Mode) -> Preview:
 @step("begin")
 def begin(incident: str, selector: Selector, reason: str, mode: Mode, triggered_at: datetime, actor: str) -> Incident:
     """Write the incident down, and end every chosen credential. Raises Denied where the login may not do all of it."""
-    selection = returning.chosen(keyturn(), incident, selector)
+    selection = resume.chosen(keyturn(), incident, selector)
     return run.begin(
         keyturn(),
         selection,
@@ -77,7 +75,7 @@ def begin(incident: str, selector: Selector, reason: str, mode: Mode, triggered_
 @step("find")
 def find(incident: str) -> Incident:
     """An incident as the hub has it. Raises NotFound."""
-    return state.load(keyturn(), incident)
+    return incident_store.load(keyturn(), incident)
 
 
 @step("find open")
@@ -89,20 +87,20 @@ def find_open() -> list[Incident]:
 @step("look")
 def standing(incident: str) -> Standing:
     """How an incident stands."""
-    return state.standing(keyturn(), incident)
+    return incident_store.standing(keyturn(), incident)
 
 
 @step("look")
 def its_turn(standing: Standing) -> bool:
     """Whether to try again what is left of it."""
-    return returning.its_turn(standing, keyturn().clock())
+    return resume.its_turn(standing, keyturn().clock())
 
 
 @step("look")
 def note_try(before: Standing, after: Standing) -> bool:
     """Keep that what is left was tried; whether it came further."""
-    returning.note_try(keyturn(), before, after)
-    return not returning.same(before, after)
+    resume.note_try(keyturn(), before, after)
+    return not resume.same(before, after)
 
 
 @step("find to look at")
@@ -148,7 +146,7 @@ def insist(progress: Progress, steps: tuple[Step, ...]) -> Progress:
 @step("conclude")
 def conclude(incident: str) -> Standing:
     """Leases, copies that nothing declares now, and the proof of all; closes the incident where nothing is left."""
-    return run.conclude(keyturn(), state.load(keyturn(), incident))
+    return run.conclude(keyturn(), incident_store.load(keyturn(), incident))
 
 
 @step("checkpoint")
@@ -160,14 +158,14 @@ def checkpoint(incident: str) -> None:
 @step("report")
 def make_report(incident: str) -> str:
     """All that is known of an incident, in names alone, as Markdown."""
-    standing = state.standing(keyturn(), incident)
+    standing = incident_store.standing(keyturn(), incident)
     return to_markdown(standing, readers_of(keyturn(), standing), ledger_facts(standing))
 
 
 @step("remind")
 def remind(incident: str) -> bool:
     """Whether people are to be reminded of this open incident now: once an hour, whichever run asks."""
-    return returning.remind(keyturn(), incident)
+    return resume.remind(keyturn(), incident)
 
 
 @step("tell", retries=AT_ONCE)

@@ -65,9 +65,9 @@ def given_up(keyturn: "Keyturn", incident: str, reason: str) -> None:
 def show_all(keyturn: "Keyturn", only_open: bool, as_json: bool) -> None:
     """One line for each."""
     from keyturn.cli import incident_tables as tables
-    from keyturn.revocation import incident_store as state
+    from keyturn.revocation import incident_store
 
-    found = state.unfinished(keyturn) if only_open else state.incidents(keyturn)
+    found = incident_store.unfinished(keyturn) if only_open else incident_store.incidents(keyturn)
     if as_json:
         return write_json({"incidents": [tables.incident_data(one) for one in found]})
     if not found:

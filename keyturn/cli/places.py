@@ -12,7 +12,7 @@ from keyturn.core.fingerprint import shown
 from keyturn.core.plan import TROUBLE, Action, Item, Plan
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.sync import CopyState
-from keyturn.sync import store_status as standing
+from keyturn.sync import store_status
 from keyturn.sync.plan import Wanted, failing, plan
 from keyturn.sync.restarts import remarks
 from keyturn.sync.store_status import Failing
@@ -122,7 +122,7 @@ def standings(keyturn: Keyturn, stores: Sequence[str]) -> dict[str, Mapping[str,
 
     def one(store: str) -> Mapping[str, Failing]:
         try:
-            return standing.load(keyturn, store)[0].failing
+            return store_status.load(keyturn, store)[0].failing
         except KeyturnError:
             return {}
 

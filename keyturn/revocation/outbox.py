@@ -9,7 +9,7 @@ from typing import Final
 
 from keyturn.core.channel import Channel
 from keyturn.core.errors import KeyturnError
-from keyturn.revocation import incident_store as state
+from keyturn.revocation import incident_store
 from keyturn.revocation.incident import Incident, Message
 from keyturn.revocation.news import announcement, free, unsent, waiting
 from keyturn.rotation.context import Keyturn
@@ -19,7 +19,7 @@ NOBODY: Final = "no failure channel is set: set KEYTURN_FAILURE_URL here, or giv
 
 def unfinished(keyturn: Keyturn) -> list[Incident]:
     """The incidents that are open, or of which people have not been told everything yet."""
-    found = state.incidents(keyturn)
+    found = incident_store.incidents(keyturn)
     return [one for one in found if one.closed_at is None or waiting(one, keyturn.clock())]
 
 
@@ -30,7 +30,7 @@ def tell_people(keyturn: Keyturn, incident: str) -> str:
     """
     try:
         if keyturn.channel is None:
-            return NOBODY if unsent(state.load(keyturn, incident)) else ""
+            return NOBODY if unsent(incident_store.load(keyturn, incident)) else ""
         while message := claim(keyturn, incident):
             if problem := deliver(keyturn, keyturn.channel, incident, message):
                 return problem
@@ -41,7 +41,7 @@ def tell_people(keyturn: Keyturn, incident: str) -> str:
 
 def claim(keyturn: Keyturn, incident: str) -> Message | None:
     """The next message, which is this process's to send; None where none waits, or another process sends it."""
-    if not unsent(state.load(keyturn, incident)):
+    if not unsent(incident_store.load(keyturn, incident)):
         return None
     mine: list[Message] = []
 
@@ -53,14 +53,14 @@ def claim(keyturn: Keyturn, incident: str) -> Message | None:
         mine.append(replace(waits[0], claimed_at=now, claimed_by=keyturn.holder))
         return with_message(known, mine[0])
 
-    state.change(keyturn, incident, lay)
+    incident_store.change(keyturn, incident, lay)
     return mine[0] if mine else None
 
 
 def deliver(keyturn: Keyturn, channel: Channel, incident: str, message: Message) -> str:
     """Send a claimed message, and mark it; why it was not taken, empty where it was. A claim that failed is let go."""
     try:
-        channel.send(announcement(state.standing(keyturn, incident), message))
+        channel.send(announcement(incident_store.standing(keyturn, incident), message))
     except KeyturnError as error:
         mark(keyturn, incident, replace(message, claimed_at=None, claimed_by=""))
         return str(error)
@@ -70,7 +70,7 @@ def deliver(keyturn: Keyturn, channel: Channel, incident: str, message: Message)
 
 def mark(keyturn: Keyturn, incident: str, message: Message) -> None:
     """Write down what became of a message, whoever else writes the incident."""
-    state.change(keyturn, incident, lambda known: with_message(known, message))
+    incident_store.change(keyturn, incident, lambda known: with_message(known, message))
 
 
 def with_message(incident: Incident, message: Message) -> Incident:

@@ -12,7 +12,7 @@ from typing import Final
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, TransientError
 from keyturn.core.hub import Right
 from keyturn.core.ledger import Outcome
-from keyturn.revocation import incident_store as state
+from keyturn.revocation import incident_store
 from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Standing, Step
 from keyturn.revocation.purge import clear_hub, clear_stores
 from keyturn.revocation.replace import push_everywhere, replace_credential, tell_everyone
@@ -67,9 +67,9 @@ def opened_as(keyturn: Keyturn, asked: Incident) -> Incident:
     """The incident as the hub has it: new, or the same one that an earlier run opened. Raises Invalid."""
     with recorded(keyturn, "open incident", note=f"{asked.id}: {asked.reason} ({asked.selector}, {asked.mode})"):
         try:
-            return state.create(keyturn, asked)
+            return incident_store.create(keyturn, asked)
         except (Conflict, TransientError):  # also where the hub's answer alone was lost
-            found = state.find(keyturn, asked.id)
+            found = incident_store.find(keyturn, asked.id)
             if found is None:
                 raise
             known = found
@@ -131,7 +131,7 @@ def advance(keyturn: Keyturn, incident: Incident, path: str, step: Step) -> Prog
     """One step of one secret; what goes wrong is part of the progress, and not raised. Done before is success."""
     known, done = Progress(path, ""), Done(keyturn, step)
     with done.at(""):
-        known = state.progress(keyturn, incident, path)
+        known = incident_store.progress(keyturn, incident, path)
         if step in known.done:
             return known
         if path not in keyturn.catalogue.secrets:
@@ -152,7 +152,7 @@ def advance(keyturn: Keyturn, incident: Incident, path: str, step: Step) -> Prog
 def kept(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> Progress:
     """The progress with what a step has done, in the hub; where that can't be written, the step is left to be done."""
     try:
-        return state.advance(keyturn, incident, known.path, done.onto)
+        return incident_store.advance(keyturn, incident, known.path, done.onto)
     except KeyturnError as error:
         done.failed("", error)
         return done.onto(known)
@@ -199,9 +199,9 @@ def finish(keyturn: Keyturn, incident: str) -> Standing:
 
 def tried(keyturn: Keyturn, incident: str) -> Standing:
     """How an incident stands once all that is left of it was tried; one that is closed is left alone."""
-    found = state.load(keyturn, incident)
+    found = incident_store.load(keyturn, incident)
     if found.closed_at:
-        return state.standing(keyturn, incident)
+        return incident_store.standing(keyturn, incident)
     cut_all(keyturn, found)
     side_by_side(lambda path: go_on(keyturn, found, path), found.paths, SIDE_BY_SIDE)
     return conclude(keyturn, found)
@@ -212,7 +212,7 @@ def conclude(keyturn: Keyturn, incident: Incident) -> Standing:
     done = Done(keyturn, Step.PROVE)
     for lease in incident.leases:
         done.trying(lease, lambda lease=lease: end_lease(keyturn, lease))  # type: ignore[misc]
-    stands = state.standing(keyturn, incident.id)
+    stands = incident_store.standing(keyturn, incident.id)
     side_by_side(lambda store: clear_strays(keyturn, stands, store, done), sorted(keyturn.catalogue.stores), AT_ONCE)
     over = not done.left and all(set(STEPS[incident.mode]) <= set(one.done) for one in stands.secrets)
     closed_at = keyturn.clock() if over else None
@@ -225,7 +225,7 @@ def conclude(keyturn: Keyturn, incident: Incident) -> Standing:
         )
 
     with recorded(keyturn, "close incident" if over else "look at incident", note=incident.id) as doing:
-        changed = state.change(keyturn, incident.id, lay)
+        changed = incident_store.change(keyturn, incident.id, lay)
         doing.note = "; ".join((incident.id, *done.left))
     return Standing(changed, stands.secrets)
 

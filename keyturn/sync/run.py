@@ -9,7 +9,7 @@ from keyturn.core.plan import Action, Item, Plan, moved
 from keyturn.rotation.ahead import overtake
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import CopyState
-from keyturn.sync import store_status as standing
+from keyturn.sync import store_status
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.journal import Written
 from keyturn.sync.plan import due, plan
@@ -102,7 +102,7 @@ def carry_out(
 def remember(keyturn: Keyturn, planned: Plan, results: Sequence[Result]) -> None:
     """Keep each store's standing, for `keyturn status` and for the delay of deletions; note what was brought back."""
     for store, change in changes(planned, results).items():
-        standing.record(keyturn, store, change)
+        store_status.record(keyturn, store, change)
     for path, version in caught_up(planned).items():
         if current := keyturn.hub.read(path):
             overtake(keyturn, current, version)

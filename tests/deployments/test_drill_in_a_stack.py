@@ -32,7 +32,7 @@ from keyturn.ledger.entries import read
 from keyturn.providers.registry import open_keyturn
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
-from keyturn.revocation import incident_store as state
+from keyturn.revocation import incident_store
 from keyturn.revocation import run as engine
 from keyturn.revocation.incident import Mode, Standing
 from keyturn.rotation.context import Keyturn
@@ -194,8 +194,8 @@ def test_nobody_finds_the_incident_open_while_it_is(site: Site, monkeypatch: pyt
     seen = list[list[Any]]()
 
     def looked_at(keyturn: Keyturn, incident: str) -> Standing:
-        seen.append([state.unfinished(site.keyturn), list(site.keyturn.hub.list_state("incidents"))])
-        assert [one.id for one in state.unfinished(keyturn)] == [incident]
+        seen.append([incident_store.unfinished(site.keyturn), list(site.keyturn.hub.list_state("incidents"))])
+        assert [one.id for one in incident_store.unfinished(keyturn)] == [incident]
         return engine.finish(keyturn, incident)
 
     monkeypatch.setattr(run, "finish", looked_at)

@@ -11,7 +11,7 @@ from deployments.local.emulators.aws import LocalAws
 from deployments.local.pager import Pager
 from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import Sensitive
-from keyturn.revocation import incident_store as state
+from keyturn.revocation import incident_store
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed, install
 from tests.flows.site import Architect, Site
@@ -93,8 +93,8 @@ def build(prefect: PrefectServer, architect: Architect, monkeypatch: pytest.Monk
 def nothing_open(lab: Lab) -> None:
     """No incident is open that another test has left."""
     keyturn = lab.open().keyturn
-    for one in state.unfinished(keyturn):
-        state.change(keyturn, one.id, lambda found: replace(found, closed_at=datetime.now(UTC)))
+    for one in incident_store.unfinished(keyturn):
+        incident_store.change(keyturn, one.id, lambda found: replace(found, closed_at=datetime.now(UTC)))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from flows.sync import sync
 from keyturn.core.errors import TransientError
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.heard import keep_look
-from keyturn.sync import store_status as standing
+from keyturn.sync import store_status
 from tests.flows.runs import TERMINAL, Installed, completed, ended, error
 from tests.flows.site import Site
 from tests.support.consumer import Consumer
@@ -87,11 +87,11 @@ def test_a_store_that_fails_stops_no_other_and_what_is_wrong_is_named_and_rememb
     assert isinstance(failed, TransientError)
     assert str(failed).startswith(f"sync 1 of 2 copies: one:{site.place(secret, 'one').name} of {secret.path} (")
     assert site.served(secret, "two") == secret.first
-    kept = standing.load(site.keyturn, "one")[0].failing
+    kept = store_status.load(site.keyturn, "one")[0].failing
     assert [one.path for one in kept.values()] == [secret.path]
     (tmp_path / "one").unlink()
     assert completed(sync) == {"created": 1, "in step": 1}
-    assert not standing.load(site.keyturn, "one")[0].failing
+    assert not store_status.load(site.keyturn, "one")[0].failing
 
 
 def test_one_secret_alone_is_pushed_when_asked_for(build: Build, lab: Lab, tmp_path: Path) -> None:

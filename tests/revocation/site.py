@@ -15,8 +15,7 @@ from keyturn.ledger.entries import read
 from keyturn.ledger.spool import Spooled
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
-from keyturn.revocation import incident_store as state
-from keyturn.revocation import run
+from keyturn.revocation import incident_store, run
 from keyturn.revocation.incident import Incident, Mode, Progress, Standing
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
@@ -126,7 +125,7 @@ class Site:
 
     def progress(self) -> Progress:
         """How far it is."""
-        return state.standing(self.keyturn, self.incident).secrets[0]
+        return incident_store.standing(self.keyturn, self.incident).secrets[0]
 
     def record(self) -> Record:
         """The secret's record."""

@@ -9,8 +9,7 @@ import pytest
 
 from keyturn.core.errors import CandidateRejected, KeyturnError, TransientError, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.revocation import incident_store as state
-from keyturn.revocation import run
+from keyturn.revocation import incident_store, run
 from keyturn.revocation.incident import STEPS, Mode, Standing, Step
 from keyturn.revocation.incident_store import load as load_incident
 from keyturn.revocation.resume import remind
@@ -81,7 +80,7 @@ def test_a_hub_that_fails_for_one_secret_keeps_no_other_from_being_ended(lab: La
         triggered_at=keyturn.clock(),
         actor="tester",
     )
-    cut = {one.path for one in state.standing(keyturn, incident).secrets if one.cut_at}
+    cut = {one.path for one in incident_store.standing(keyturn, incident).secrets if one.cut_at}
     assert cut == {one.path for one in secrets[2:]}
     run.finish(keyturn, incident)
     stands = run.finish(replace(keyturn, hub=lab.hub), incident)

@@ -7,8 +7,7 @@ import pytest
 
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.policy import Trigger
-from keyturn.revocation import incident_store as state
-from keyturn.revocation import run
+from keyturn.revocation import incident_store, run
 from keyturn.revocation.giving_up import give_up
 from keyturn.revocation.incident import Mode, News, Step
 from keyturn.revocation.news import in_short
@@ -40,13 +39,13 @@ def test_what_is_left_of_an_incident_that_was_given_up_stays_listed_and_is_never
     lab: Lab, mode: Mode
 ) -> None:
     scene = stuck(lab, mode)
-    left = state.standing(scene.keyturn, scene.site.incident).left
+    left = incident_store.standing(scene.keyturn, scene.site.incident).left
     stands = give_up(scene.keyturn, scene.site.incident, "looked by hand, ticket 4711", "ana")
     assert (stands.open, stands.left, left != ()) == (False, left, True)
     assert "given up" in in_short(stands)
     assert "not proven" in in_short(stands)
     assert [message.news for message in stands.incident.outbox][-1] is News.GIVEN_UP
-    assert stands.incident.id not in [one.id for one in state.unfinished(scene.keyturn)]
+    assert stands.incident.id not in [one.id for one in incident_store.unfinished(scene.keyturn)]
     noted = [entry.note for entry in scene.site.entries() if entry.action == "give up incident"]
     assert all("looked by hand, ticket 4711" in note for note in noted)
     assert noted
@@ -156,11 +155,11 @@ def test_an_incident_that_can_not_be_read_is_one_row_and_hides_no_other(lab: Lab
     scene = stuck(lab)
     lab.hub.write_state("incidents/INC-damaged/head", {"incident": "{"}, cas=0)
     try:
-        found = {one.id: one for one in state.incidents(scene.keyturn)}
+        found = {one.id: one for one in incident_store.incidents(scene.keyturn)}
         assert scene.site.incident in found
         assert "incidents/INC-damaged/head" in found["INC-damaged"].unread
         with pytest.raises(Invalid, match="malformed"):
-            state.load(scene.keyturn, "INC-damaged")
+            incident_store.load(scene.keyturn, "INC-damaged")
     finally:
         lab.root.secrets.kv.v2.delete_metadata_and_all_versions("incidents/INC-damaged/head", mount_point="keyturn")
 
@@ -169,6 +168,6 @@ def test_a_secret_of_an_incident_that_can_not_be_read_is_told_and_hides_no_other
     scene = stuck(lab)
     entry = f"incidents/{scene.site.incident}/secrets/{scene.path}"
     lab.keep(entry, {"incident": '{"path": 1, "nobody": 2}'})
-    stands = state.standing(scene.keyturn, scene.site.incident)
+    stands = incident_store.standing(scene.keyturn, scene.site.incident)
     assert f"the entry {entry} of Keyturn's state is malformed" in stands.left[0]
     assert run.finish(scene.keyturn, scene.site.incident).open

@@ -13,8 +13,7 @@ from keyturn.core.heard import Heard
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.revocation import incident_store as state
-from keyturn.revocation import run
+from keyturn.revocation import incident_store, run
 from keyturn.revocation.incident import STEPS, Mode, Progress, Standing, Step
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn, _stands
@@ -239,7 +238,7 @@ class Pair:
         return run.finish(self.keyturn, incident)
 
     def progress(self, incident: str) -> Progress:
-        return state.standing(self.keyturn, incident).secrets[0]
+        return incident_store.standing(self.keyturn, incident).secrets[0]
 
     def assert_over(self, stands: Standing) -> None:
         """It is closed, and the old value is nowhere."""

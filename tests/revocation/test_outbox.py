@@ -14,8 +14,7 @@ from keyturn.core.channel import Announcement
 from keyturn.core.errors import Unavailable
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.apprise_channel import URL_FILE, AppriseChannel, configured_channel
-from keyturn.revocation import incident_store as state
-from keyturn.revocation import outbox, run
+from keyturn.revocation import incident_store, outbox, run
 from keyturn.revocation import resume as returning
 from keyturn.revocation.incident import Message, News
 from keyturn.revocation.news import CLAIMED, unsent
@@ -101,7 +100,7 @@ def test_what_can_not_be_sent_stays_in_the_outbox_and_is_sent_once_when_the_chan
     assert "the service did not take it" in outbox.tell_people(broken, site.incident)
     run.finish(broken, site.incident)
     assert "the service did not take it" in outbox.tell_people(broken, site.incident)
-    waits = state.load(broken, site.incident)
+    waits = incident_store.load(broken, site.incident)
     assert [message.news for message in unsent(waits)] == [News.OPENED, News.CLOSED]
     assert site.incident in [one.id for one in outbox.unfinished(broken)]
     mended = calling(site.keyturn, pager)
@@ -114,7 +113,7 @@ def test_what_can_not_be_sent_stays_in_the_outbox_and_is_sent_once_when_the_chan
 def test_without_a_channel_that_is_said_and_nothing_is_claimed(site: Site) -> None:
     site.begin()
     assert outbox.tell_people(site.keyturn, site.incident) == outbox.NOBODY
-    (message,) = unsent(state.load(site.keyturn, site.incident))
+    (message,) = unsent(incident_store.load(site.keyturn, site.incident))
     assert message.claimed_at is None
 
 
@@ -150,7 +149,7 @@ def test_a_message_whose_sender_died_is_sent_again_under_the_same_id(site: Site)
 def announcement_of(keyturn: Keyturn, site: Site, message: Message) -> Announcement:
     from keyturn.revocation.news import announcement
 
-    return announcement(state.standing(keyturn, site.incident), message)
+    return announcement(incident_store.standing(keyturn, site.incident), message)
 
 
 def test_a_reminder_that_waits_is_not_doubled_and_an_incident_opened_again_is_told(site: Site) -> None:
@@ -159,12 +158,12 @@ def test_a_reminder_that_waits_is_not_doubled_and_an_incident_opened_again_is_to
         assert returning.remind(site.at(timedelta(hours=hours)), site.incident)
     assert news(site) == [News.OPENED, News.STAYS_OPEN]
     run.finish(site.keyturn, site.incident)
-    state.change(site.keyturn, site.incident, lambda known: replace(known, closed_at=None))
+    incident_store.change(site.keyturn, site.incident, lambda known: replace(known, closed_at=None))
     assert news(site) == [News.OPENED, News.STAYS_OPEN, News.CLOSED, News.REOPENED]
 
 
 def news(site: Site) -> list[News]:
-    return [message.news for message in unsent(state.load(site.keyturn, site.incident))]
+    return [message.news for message in unsent(incident_store.load(site.keyturn, site.incident))]
 
 
 def test_an_address_in_a_file_that_can_not_be_read_stops_no_revocation(site: Site, tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Cut
-from keyturn.revocation import incident_store as state
-from keyturn.revocation import run
+from keyturn.revocation import incident_store, run
 from keyturn.revocation.incident import Mode, Result, Step
 from keyturn.rotation import steps
 from keyturn.rotation.decide import decide
@@ -212,7 +211,7 @@ def test_a_caller_without_the_rights_changes_nothing_and_is_written_down(lab: La
     assert f"secret/destroy/{site.secret.path}" in str(refused.value)
     assert lab.logs_in(SecretFields(site.secret.first))
     assert site.record() == before
-    assert [one.id for one in state.incidents(site.keyturn) if one.id == site.incident] == []
+    assert [one.id for one in incident_store.incidents(site.keyturn) if one.id == site.incident] == []
     assert [(one.action, one.outcome) for one in site.entries()][-1] == ("revoke", "denied")
 
 

@@ -6,7 +6,7 @@ from keyturn.core.errors import Denied, NotFound
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Marks
-from keyturn.sync import store_status as standing
+from keyturn.sync import store_status
 from tests.sync.site import Site
 
 
@@ -65,7 +65,7 @@ def test_a_changed_copy_has_drifted_and_is_repaired_unless_only_reported(site: S
     assert (item.action, item.work) == (Action.DRIFTED, drift == "repair")
     site.run()
     assert site.served("one") == {path: '{"x":"1"}' if drift == "repair" else "changed"}
-    kept = standing.load(site.keyturn, "one")[0].failing
+    kept = store_status.load(site.keyturn, "one")[0].failing
     assert [one.kind for one in kept.values()] == ([] if drift == "repair" else ["drifted"])
 
 

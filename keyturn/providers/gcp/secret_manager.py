@@ -43,7 +43,7 @@ from keyturn.core.stores import (
     Marks,
     changed_tags,
 )
-from keyturn.providers.gcp import secret_manager_marks as gcp_copies
+from keyturn.providers.gcp import secret_manager_marks
 from keyturn.providers.gcp.errors import from_gcp
 from keyturn.providers.gcp.secret_manager_marks import OURS, Seen, last, listed, seen
 from keyturn.providers.gcp.secret_manager_retention import DESTROY, ENABLED, NOT_DESTROYED, to_retire
@@ -103,7 +103,7 @@ class GcpSecretManager:
         self._expiry = {} if ttl is None else {"ttl": ttl}
         self._retires = old_versions != "keep"
         self._destroy_after = destroy_after if old_versions == "destroy" else None
-        problem = gcp_copies.wrong(self._annotations)
+        problem = secret_manager_marks.wrong(self._annotations)
         if ttl is not None and not TTLS[0] <= ttl <= TTLS[1]:
             problem = "its ttl is not between one minute and 100 years"
         if problem:
@@ -319,7 +319,9 @@ class GcpSecretManager:
     def _check_room(self, before: Seen, marks: Marks, details: Details) -> None:
         """Said before a version is added; its number has one digit more at most."""
         annotations = self._annotated(before, marks, details, f"{before.version_id}0")
-        problem = gcp_copies.too_large(annotations) or gcp_copies.too_many(self._labelled(before, details))
+        problem = secret_manager_marks.too_large(annotations) or secret_manager_marks.too_many(
+            self._labelled(before, details)
+        )
         if problem:
             hint = "Remove labels and annotations that nobody needs"
             raise errors.Invalid("write", self._named(before.name), problem, hint)

@@ -16,7 +16,7 @@ from keyturn.core.errors import Invalid, Locked, NotFound
 from keyturn.core.names import GCP_SECRET_MANAGER, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import NOTE, Change, Shared
-from keyturn.providers.gcp import secret_manager_marks as gcp_copies
+from keyturn.providers.gcp import secret_manager_marks
 from keyturn.providers.gcp.secret_manager_marks import last, marks_of
 from keyturn.providers.gcp.secret_manager_versions import Call
 from keyturn.providers.gcp.transport import crc32c
@@ -111,7 +111,7 @@ class SharedGcp:
 
     def _annotate(self, remote: str, tags: Mapping[str, str | None], etag: str) -> str:
         kept = {key: text for key, text in tags.items() if text is not None}
-        if problem := gcp_copies.too_large(kept):
+        if problem := secret_manager_marks.too_large(kept):
             raise Invalid(MERGE, self._named(remote), problem, "Remove annotations that nobody needs")
         secret = {"name": self._path(remote, MERGE), "etag": etag, "annotations": kept}
         request = {"secret": secret, "update_mask": {"paths": ["annotations"]}}
