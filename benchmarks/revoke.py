@@ -39,8 +39,8 @@ from keyturn.catalogue import load
 from keyturn.providers.registry import open_keyturn
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.revocation import run
-from keyturn.revocation.incident import Mode, Standing
-from keyturn.revocation.selector import Selection, Selector, select
+from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.selector import Selection, Selector, select_secrets
 from keyturn.rotation.context import Keyturn
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
@@ -145,7 +145,7 @@ class Intruder:
         return self.shut_out_at
 
 
-def revoke(keyturn: Keyturn, selection: Selection, name: str) -> Standing:
+def revoke(keyturn: Keyturn, selection: Selection, name: str) -> IncidentStatus:
     """One incident from its trigger to its proof."""
     now = datetime.now(UTC)
     run.begin(
@@ -224,7 +224,7 @@ def main() -> None:
         site = Site(Path(directory), stack, given.secrets)
         refused, closed = plain(site, given.runs)
         by_command = command(site, given.commands) if given.commands else []
-        selection = select(site.keyturn, Selector(paths=("revoke/*",)))
+        selection = select_secrets(site.keyturn, Selector(paths=("revoke/*",)))
         began = time.perf_counter()
         stands = revoke(site.keyturn, selection, "MANY")
         many = time.perf_counter() - began

@@ -14,8 +14,8 @@ from flows.incidents import OPENED, over, see_through, tell
 from flows.report import preview_rows, table
 from keyturn.core.acting import acting
 from keyturn.core.errors import Invalid
-from keyturn.revocation.incident import Incident, Mode, Standing
-from keyturn.revocation.incident_store import new_id
+from keyturn.revocation.incident import Incident, IncidentStatus, Mode
+from keyturn.revocation.incident_store import new_incident_id
 from keyturn.revocation.selector import Selector
 from tasks import revocation as tasks
 
@@ -80,7 +80,7 @@ async def emergency_revoke(
     only_show_what_would_happen: Annotated[
         bool, form("Only show what would happen", "Nothing is ended and nothing is changed.")
     ] = False,
-) -> Standing | None:
+) -> IncidentStatus | None:
     """End what has leaked at once: all the fields that you fill in choose together. Safe to run again.
 
     Whoever uses the credential is cut off within seconds; in mode replace they read the new one as they always do.
@@ -102,7 +102,7 @@ async def emergency_revoke(
     return over(standing)
 
 
-async def show(selector: Selector, mode: Mode) -> Standing | None:
+async def show(selector: Selector, mode: Mode) -> IncidentStatus | None:
     """Leave a table of what would end, and change nothing."""
     seen = await tasks.preview(selector, mode)
     await table("emergency-preview", preview_rows(seen), f"what a revocation of {selector.words} would end")
@@ -128,5 +128,5 @@ def own_id() -> str:
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     if run is None:
-        return new_id(datetime.now(UTC))
+        return new_incident_id(datetime.now(UTC))
     return f"INC-{run.created or datetime.now(UTC):%Y%m%d-%H%M%S}-{run.id.hex[-4:]}"

@@ -8,8 +8,8 @@ from datetime import timedelta
 from flows.common import begins, runbook, well
 from flows.incidents import REOPENED, STAYS_OPEN, see_through, still_open, tell
 from keyturn.core.errors import Invalid, KeyturnError
-from keyturn.revocation.incident import Incident, Standing
-from keyturn.revocation.news import in_short
+from keyturn.revocation.incident import Incident, IncidentStatus
+from keyturn.revocation.news import summarise_incident
 from tasks import revocation as tasks
 from tasks.step import look
 
@@ -34,7 +34,7 @@ async def finish_incidents() -> int:
         raise still_open(unheard)
     if unread:
         raise unreadable(unread)
-    return well("; ".join(map(in_short, standings)) or "no incident is open", len(still))
+    return well("; ".join(map(summarise_incident, standings)) or "no incident is open", len(still))
 
 
 def parted(incidents: Sequence[Incident]) -> tuple[list[Incident], list[Incident]]:
@@ -53,16 +53,16 @@ async def looked_at_again(incident: Incident) -> None:
     with suppress(KeyturnError):  # the task shows it, and the next run looks again
         standing = await tasks.look_again(incident.id)
         if standing.open:
-            tell(REOPENED, standing.incident, in_short(standing))
+            tell(REOPENED, standing.incident, summarise_incident(standing))
 
 
-async def reminded(standing: Standing) -> bool:
+async def reminded(standing: IncidentStatus) -> bool:
     """Tell that an incident stays open; whether somebody has heard it."""
-    tell(STAYS_OPEN, standing.incident, in_short(standing))
+    tell(STAYS_OPEN, standing.incident, summarise_incident(standing))
     return not await tasks.tell_people.fn(standing.incident.id)
 
 
-async def gone_on_with(incident: Incident) -> Standing:
+async def gone_on_with(incident: Incident) -> IncidentStatus:
     """One incident after one more try, where it is its turn; what stops it is no obstacle to the next."""
     try:
         before = await look(tasks.standing, incident.id)
@@ -72,5 +72,5 @@ async def gone_on_with(incident: Incident) -> Standing:
         after = await see_through(incident, pauses=(), before=before)
         await look(tasks.note_try, before, after)
     except KeyturnError as error:
-        return Standing(replace(incident, left=(*incident.left, str(error))), ())
+        return IncidentStatus(replace(incident, left=(*incident.left, str(error))), ())
     return after

@@ -12,9 +12,9 @@ from flows.common import each, well
 from flows.report import incident_rows, slug, table
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.workspaces import HOUSE, INCIDENT
-from keyturn.revocation.incident import STEPS, Incident, Standing, Step
-from keyturn.revocation.news import in_short
-from keyturn.revocation.resume import same
+from keyturn.revocation.incident import STEPS, Incident, IncidentStatus, Step
+from keyturn.revocation.news import summarise_incident
+from keyturn.revocation.resume import same_status
 from tasks import revocation as tasks
 from tasks.workspace import names
 
@@ -29,7 +29,9 @@ REOPENED = "keyturn.incident.reopened"
 Steps = tuple[Step, ...]
 
 
-async def see_through(incident: Incident, pauses: Sequence[float], before: Standing | None = None) -> Standing:
+async def see_through(
+    incident: Incident, pauses: Sequence[float], before: IncidentStatus | None = None
+) -> IncidentStatus:
     """Every step of every secret, again after each pause where it failed; then the proof and the report.
 
     Where it is known how the incident stood ``before``, what was done then is passed over, and a try that came no
@@ -41,16 +43,16 @@ async def see_through(incident: Incident, pauses: Sequence[float], before: Stand
         if not (left := await tried(incident, left)):
             break
     standing = await tasks.conclude(incident.id)
-    if before is None or not same(before, standing):
+    if before is None or not same_status(before, standing):
         await sign_ledger(standing)
         await leave_report(standing)
     if not standing.open and incident.closed_at is None:
-        tell(CLOSED, standing.incident, in_short(standing))
+        tell(CLOSED, standing.incident, summarise_incident(standing))
     await tasks.tell_people.fn(incident.id)
     return standing
 
 
-def steps_left(incident: Incident, before: Standing | None) -> dict[str, Steps]:
+def steps_left(incident: Incident, before: IncidentStatus | None) -> dict[str, Steps]:
     """The steps that each secret needs still, as far as is known."""
     done = {one.path: one.done for one in before.secrets} if before else {}
     steps = STEPS[incident.mode]
@@ -91,32 +93,32 @@ async def in_one_task(incident: Incident, path: str, steps: Steps) -> Steps:
     return ()
 
 
-async def sign_ledger(standing: Standing) -> None:
+async def sign_ledger(standing: IncidentStatus) -> None:
     """A checkpoint of the ledger that covers the incident; one that can't be made is a failed task, and no more."""
     with suppress(KeyturnError):
         await tasks.checkpoint(standing.incident.id)
 
 
-async def leave_report(standing: Standing) -> None:
+async def leave_report(standing: IncidentStatus) -> None:
     """The table and the report in the Prefect UI; a report that can't be made takes nothing back."""
     incident = standing.incident
-    await table(f"incident-{incident.id}", incident_rows(standing), in_short(standing))
+    await table(f"incident-{incident.id}", incident_rows(standing), summarise_incident(standing))
     try:
         said = await tasks.make_report(incident.id)
     except KeyturnError as error:
         said = f"The report can't be made: {error}"
     key = slug(names().artifact(f"report-{incident.id}"))
-    await acreate_markdown_artifact(said, key=key, description=in_short(standing))
+    await acreate_markdown_artifact(said, key=key, description=summarise_incident(standing))
 
 
-def over(standing: Standing) -> Standing:
+def over(standing: IncidentStatus) -> IncidentStatus:
     """How the run ends: well once the incident is closed. Raises TransientError with what is left of an open one."""
     if standing.open:
         raise still_open([standing])
-    return well(in_short(standing), standing)
+    return well(summarise_incident(standing), standing)
 
 
-def still_open(standings: Sequence[Standing]) -> TransientError:
+def still_open(standings: Sequence[IncidentStatus]) -> TransientError:
     """What is left of these incidents, for people."""
     names = ", ".join(one.incident.id for one in standings)
     said = "; ".join(left for one in standings for left in one.left) or "its proof is not complete"

@@ -11,7 +11,7 @@ from flows.fleet import Stopped
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
 from keyturn.core.plan import Action, Plan
-from keyturn.revocation.incident import Standing, Step
+from keyturn.revocation.incident import IncidentStatus, Step
 from keyturn.revocation.preview import Preview
 from keyturn.rotation.previous import Retirement
 from keyturn.rotation.rollout import Told
@@ -147,7 +147,7 @@ def preview_rows(preview: Preview) -> list[Row]:
     return rows + [{"secret": lease, "ends": "the lease"} for lease in preview.leases]
 
 
-def incident_rows(standing: Standing) -> list[Row]:
+def incident_rows(standing: IncidentStatus) -> list[Row]:
     """How far each secret of an incident is."""
     began = standing.incident.triggered_at
     return [

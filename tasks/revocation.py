@@ -14,12 +14,12 @@ from keyturn.core.errors import TerminalError, TransientError
 from keyturn.core.ledger import Entry
 from keyturn.providers.ledger.opening import spooled_ledger
 from keyturn.revocation import incident_store, outbox, recheck, resume, run
-from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Result, Standing, Step
+from keyturn.revocation.incident import STEPS, Incident, IncidentStatus, Mode, Progress, Result, Step
 from keyturn.revocation.preview import Preview
-from keyturn.revocation.preview import preview as previewed
+from keyturn.revocation.preview import preview_revocation as previewed
 from keyturn.revocation.report import to_markdown
 from keyturn.revocation.report.facts import ledger_facts, readers_of, sign_ledger
-from keyturn.revocation.selector import Selector, select
+from keyturn.revocation.selector import Selector, select_secrets
 from keyturn.rotation.context import Keyturn
 from tasks.step import step
 from tasks.workspace import named, names, opened
@@ -53,13 +53,13 @@ def keyturn() -> Keyturn:
 @step("preview")
 def preview(selector: Selector, mode: Mode) -> Preview:
     """What a revocation would end and change; nothing is done."""
-    return previewed(keyturn(), select(keyturn(), selector), mode)
+    return previewed(keyturn(), select_secrets(keyturn(), selector), mode)
 
 
 @step("begin")
 def begin(incident: str, selector: Selector, reason: str, mode: Mode, triggered_at: datetime, actor: str) -> Incident:
     """Write the incident down, and end every chosen credential. Raises Denied where the login may not do all of it."""
-    selection = resume.chosen(keyturn(), incident, selector)
+    selection = resume.select_again(keyturn(), incident, selector)
     return run.begin(
         keyturn(),
         selection,
@@ -75,50 +75,50 @@ def begin(incident: str, selector: Selector, reason: str, mode: Mode, triggered_
 @step("find")
 def find(incident: str) -> Incident:
     """An incident as the hub has it. Raises NotFound."""
-    return incident_store.load(keyturn(), incident)
+    return incident_store.load_incident(keyturn(), incident)
 
 
 @step("find open")
 def find_open() -> list[Incident]:
     """Every incident that is not closed, or of which people have not been told everything."""
-    return outbox.unfinished(keyturn())
+    return outbox.list_unfinished(keyturn())
 
 
 @step("look")
-def standing(incident: str) -> Standing:
+def standing(incident: str) -> IncidentStatus:
     """How an incident stands."""
-    return incident_store.standing(keyturn(), incident)
+    return incident_store.load_status(keyturn(), incident)
 
 
 @step("look")
-def its_turn(standing: Standing) -> bool:
+def its_turn(standing: IncidentStatus) -> bool:
     """Whether to try again what is left of it."""
-    return resume.its_turn(standing, keyturn().clock())
+    return resume.is_turn(standing, keyturn().clock())
 
 
 @step("look")
-def note_try(before: Standing, after: Standing) -> bool:
+def note_try(before: IncidentStatus, after: IncidentStatus) -> bool:
     """Keep that what is left was tried; whether it came further."""
-    resume.note_try(keyturn(), before, after)
-    return not resume.same(before, after)
+    resume.record_try(keyturn(), before, after)
+    return not resume.same_status(before, after)
 
 
 @step("find to look at")
 def find_to_look_at() -> list[Incident]:
     """Every closed incident that is to be looked at once more now."""
-    return recheck.to_look_at(keyturn())
+    return recheck.list_due(keyturn())
 
 
 @step("look again")
-def look_again(incident: str) -> Standing:
+def look_again(incident: str) -> IncidentStatus:
     """Prove a closed incident once more; what is found opens it again."""
-    return recheck.look_again(keyturn(), incident)
+    return recheck.recheck_incident(keyturn(), incident)
 
 
 @step("advance", retries=AT_ONCE)
 def advance(path: str, incident: Incident, wanted: Step) -> Progress:
     """One step of one secret. Raises TransientError with what is left of it, so that it shows as failed."""
-    return insist(run.advance(keyturn(), incident, path, wanted), (wanted,))
+    return insist(run.take_step(keyturn(), incident, path, wanted), (wanted,))
 
 
 @step("revoke", retries=AT_ONCE)
@@ -126,7 +126,7 @@ def advance_all(path: str, incident: Incident) -> Progress:
     """Every step of one secret in one task, for incidents with many. Raises TransientError with what is left."""
     steps = STEPS[incident.mode]
     for wanted in steps:
-        progress = run.advance(keyturn(), incident, path, wanted)
+        progress = run.take_step(keyturn(), incident, path, wanted)
     return insist(progress, steps)
 
 
@@ -144,9 +144,9 @@ def insist(progress: Progress, steps: tuple[Step, ...]) -> Progress:
 
 
 @step("conclude")
-def conclude(incident: str) -> Standing:
+def conclude(incident: str) -> IncidentStatus:
     """Leases, copies that nothing declares now, and the proof of all; closes the incident where nothing is left."""
-    return run.conclude(keyturn(), incident_store.load(keyturn(), incident))
+    return run.conclude_incident(keyturn(), incident_store.load_incident(keyturn(), incident))
 
 
 @step("checkpoint")
@@ -158,14 +158,14 @@ def checkpoint(incident: str) -> None:
 @step("report")
 def make_report(incident: str) -> str:
     """All that is known of an incident, in names alone, as Markdown."""
-    standing = incident_store.standing(keyturn(), incident)
+    standing = incident_store.load_status(keyturn(), incident)
     return to_markdown(standing, readers_of(keyturn(), standing), ledger_facts(standing))
 
 
 @step("remind")
 def remind(incident: str) -> bool:
     """Whether people are to be reminded of this open incident now: once an hour, whichever run asks."""
-    return resume.remind(keyturn(), incident)
+    return resume.claim_reminder(keyturn(), incident)
 
 
 @step("tell", retries=AT_ONCE)

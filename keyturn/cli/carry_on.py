@@ -11,7 +11,7 @@ from keyturn.cli.failures import BEHIND, FAILED, end, of_the_system, say
 from keyturn.cli.output import note, table, write_json
 from keyturn.core.errors import KeyturnError, TransientError, Unavailable
 from keyturn.core.workspaces import Workspace
-from keyturn.revocation.incident import Standing, Step
+from keyturn.revocation.incident import IncidentStatus, Step
 
 if TYPE_CHECKING:
     from keyturn.cli.watch import Run
@@ -34,7 +34,7 @@ otherwise, and takes 5 to 16 more until a run begins.
 class Carried:
     """An incident as it stands now, and the Prefect run that worked at it; None where it was done here."""
 
-    standing: Standing
+    standing: IncidentStatus
     run: "Run | None" = None
 
 
@@ -49,7 +49,7 @@ class Through:
 
 def carry_on(keyturn: "Keyturn", incident: str, through: Through) -> Carried:
     """Everything after the cut. Where Prefect can't do it, it is done here, and said."""
-    from keyturn.revocation.incident_store import standing
+    from keyturn.revocation.incident_store import load_status
 
     if through.local:
         note("running in this process, without Prefect")
@@ -59,7 +59,7 @@ def carry_on(keyturn: "Keyturn", incident: str, through: Through) -> Carried:
     except KeyturnError as error:
         note(f"going on in this process, without Prefect: {error.problem}")
         return here(keyturn, incident)
-    return Carried(standing(keyturn, incident), run)
+    return Carried(load_status(keyturn, incident), run)
 
 
 def here(keyturn: "Keyturn", incident: str) -> Carried:
@@ -141,7 +141,7 @@ def show(keyturn: "Keyturn", carried: Carried, directory: Path | None, as_json: 
     note(over(standing))
 
 
-def over(standing: Standing) -> str:
+def over(standing: IncidentStatus) -> str:
     """How an incident ended that is open no more."""
     incident = standing.incident
     if incident.given_up:
@@ -160,7 +160,7 @@ def signed(keyturn: "Keyturn") -> None:
         say(error)
 
 
-def reported(keyturn: "Keyturn", standing: Standing, directory: Path | None) -> list[Path]:
+def reported(keyturn: "Keyturn", standing: IncidentStatus, directory: Path | None) -> list[Path]:
     """The report's files; one that can't be written takes nothing back, and is told."""
     from keyturn.cli.incident_files import written
 
@@ -179,7 +179,7 @@ def tell_files(files: list[Path]) -> None:
         note("\n".join(["report:", *(f"  {file}" for file in files)]))
 
 
-def tell(standing: Standing) -> None:
+def tell(standing: IncidentStatus) -> None:
     """Each secret, and whatever is left or remains, for people."""
     from keyturn.cli import incident_tables as tables
 
@@ -191,7 +191,7 @@ def tell(standing: Standing) -> None:
         table(tables.MORE_COLUMNS, more, whole=("what",))
 
 
-def failing(standing: Standing) -> tuple[KeyturnError, int] | None:
+def failing(standing: IncidentStatus) -> tuple[KeyturnError, int] | None:
     """The error to end with while an incident is open, and its exit code: 3 only where every credential has ended."""
     if not standing.open:
         return None

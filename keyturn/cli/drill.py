@@ -135,10 +135,10 @@ def in_short(drilled: "Drilled", said: str) -> str:
 
 def copies(drilled: "Drilled") -> "list[Place]":
     """The hub and every copy, each with its times."""
-    from keyturn.revocation.report.build import places
+    from keyturn.revocation.report.build import place_reports
 
     (one,) = drilled.standing.secrets
-    return list(places(drilled.standing.incident, one))
+    return list(place_reports(drilled.standing.incident, one))
 
 
 def after(seconds: float | None) -> str:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from keyturn.revocation.incident import Standing
+    from keyturn.revocation.incident import IncidentStatus
     from keyturn.rotation.context import Keyturn
 
 
-def written(keyturn: "Keyturn", standing: "Standing", directory: Path | None) -> list[Path]:
+def written(keyturn: "Keyturn", standing: "IncidentStatus", directory: Path | None) -> list[Path]:
     """The report as it is now, in every form; the files of an earlier one are replaced. Raises Unavailable, OSError."""
     from keyturn.providers.ledger.address import state_directory
     from keyturn.revocation.report import write_report

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from keyturn.cli.output import stamp, when
 from keyturn.core.fingerprint import shown
-from keyturn.revocation.incident import Event, Incident, Progress, Result, Standing, Step
+from keyturn.revocation.incident import Event, Incident, IncidentStatus, Progress, Result, Step
 from keyturn.revocation.news import unsent
-from keyturn.revocation.preview import Blast, Preview
+from keyturn.revocation.preview import Preview, SecretPreview
 from keyturn.revocation.selector import Match
 
 Row = tuple[object, ...]
@@ -34,7 +34,7 @@ def preview_rows(preview: Preview) -> Iterator[Row]:
     yield from ((lease, "lease", "ends with what it gave") for lease in preview.leases)
 
 
-def told(one: Blast) -> dict[str, Sequence[str]]:
+def told(one: SecretPreview) -> dict[str, Sequence[str]]:
     """What a preview tells of one secret, each under its word."""
     return {
         "ends": one.names,
@@ -141,7 +141,7 @@ def consumers(one: Progress) -> str:
     return f"{told} of {len(heard)} told" if heard else "-"
 
 
-def more_rows(standing: Standing) -> Iterator[Row]:
+def more_rows(standing: IncidentStatus) -> Iterator[Row]:
     """What the first table has no place for: what is left, what can't be removed, what works on."""
     for one in standing.secrets:
         unseen = tuple(f"nobody could look at {unseen.words}" for unseen in one.unseen)
@@ -151,7 +151,7 @@ def more_rows(standing: Standing) -> Iterator[Row]:
     yield from ((standing.incident.id, "left", line) for line in standing.incident.left)
 
 
-def event_rows(standing: Standing) -> Iterator[Row]:
+def event_rows(standing: IncidentStatus) -> Iterator[Row]:
     """Everything that was done, in the order of time."""
     found = [(event, one.path) for one in standing.secrets for event in one.events]
     found += [(event, "") for event in standing.incident.events]
@@ -181,7 +181,7 @@ def incident_data(incident: Incident) -> dict[str, Any]:
     }
 
 
-def standing_data(standing: Standing) -> dict[str, Any]:
+def standing_data(standing: IncidentStatus) -> dict[str, Any]:
     """One in full, for scripts."""
     return {
         **incident_data(standing.incident),

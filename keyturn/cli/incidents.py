@@ -11,7 +11,7 @@ from keyturn.cli.surroundings import opened_keyturn
 from keyturn.revocation.incident import Mode
 
 if TYPE_CHECKING:
-    from keyturn.revocation.incident import Standing
+    from keyturn.revocation.incident import IncidentStatus
     from keyturn.rotation.context import Keyturn
 
 IncidentArgument = Annotated[str | None, typer.Argument(metavar="ID", help="One incident; without it, all of them.")]
@@ -51,10 +51,10 @@ def given_up(keyturn: "Keyturn", incident: str, reason: str) -> None:
     """Close it with what is left, tell people, and say what its secrets need now."""
     from keyturn.cli.carry_on import tell_on_call
     from keyturn.core.acting import acting
-    from keyturn.revocation.giving_up import give_up
+    from keyturn.revocation.give_up import give_up_incident
 
     who = acting.get()
-    standing = give_up(keyturn, incident, reason, who.actor if who else "")
+    standing = give_up_incident(keyturn, incident, reason, who.actor if who else "")
     tell_on_call(keyturn, incident)
     note(f"{incident} is given up, and not proven: {len(standing.left)} things stay listed as left")
     for one in standing.secrets:
@@ -67,7 +67,7 @@ def show_all(keyturn: "Keyturn", only_open: bool, as_json: bool) -> None:
     from keyturn.cli import incident_tables as tables
     from keyturn.revocation import incident_store
 
-    found = incident_store.unfinished(keyturn) if only_open else incident_store.incidents(keyturn)
+    found = incident_store.list_open(keyturn) if only_open else incident_store.list_incidents(keyturn)
     if as_json:
         return write_json({"incidents": [tables.incident_data(one) for one in found]})
     if not found:
@@ -80,9 +80,9 @@ def show_one(keyturn: "Keyturn", incident: str, directory: Path | None, as_json:
     from keyturn.cli.carry_on import tell_files
     from keyturn.cli.incident_files import written
     from keyturn.cli.incident_tables import standing_data
-    from keyturn.revocation.incident_store import standing
+    from keyturn.revocation.incident_store import load_status
 
-    found = standing(keyturn, incident)
+    found = load_status(keyturn, incident)
     files = written(keyturn, found, directory) if directory else []
     if as_json:
         return write_json({**standing_data(found), "reports": [str(file) for file in files]})
@@ -90,7 +90,7 @@ def show_one(keyturn: "Keyturn", incident: str, directory: Path | None, as_json:
     return tell_files(files)
 
 
-def tell(found: "Standing") -> None:
+def tell(found: "IncidentStatus") -> None:
     """For people."""
     from keyturn.cli import carry_on
     from keyturn.cli import incident_tables as tables

@@ -148,10 +148,10 @@ def may_go_unasked(selector: "Selector") -> bool:
 def show_preview(keyturn: "Keyturn", asked: Asked, as_json: bool) -> None:
     """What would happen; nothing does."""
     from keyturn.cli.incident_tables import preview_data
-    from keyturn.revocation.preview import preview
-    from keyturn.revocation.selector import select
+    from keyturn.revocation.preview import preview_revocation
+    from keyturn.revocation.selector import select_secrets
 
-    seen = preview(keyturn, select(keyturn, asked.selector), asked.mode)
+    seen = preview_revocation(keyturn, select_secrets(keyturn, asked.selector), asked.mode)
     if as_json:
         return write_json(preview_data(seen))
     return tell_preview(seen, "this would end; nothing was changed")
@@ -170,12 +170,12 @@ def tell_preview(seen: "Preview", said: str) -> None:
 
 def revoked(keyturn: "Keyturn", asked: Asked, yes: bool, through: Through) -> Carried:
     """Ask where somebody is there to answer, cut, and see it through."""
-    from keyturn.revocation.incident_store import new_id
-    from keyturn.revocation.resume import chosen
-    from keyturn.revocation.run import begin, bring_back
+    from keyturn.revocation.incident_store import new_incident_id
+    from keyturn.revocation.resume import select_again
+    from keyturn.revocation.run import begin, restore_service
 
-    incident = asked.incident or new_id(asked.since)
-    selection, triggered_at = chosen(keyturn, incident, asked.selector), asked.since
+    incident = asked.incident or new_incident_id(asked.since)
+    selection, triggered_at = select_again(keyturn, incident, asked.selector), asked.since
     answered = not yes and sys.stdin.isatty()
     if answered:
         confirm(keyturn, selection, asked.mode)
@@ -193,7 +193,7 @@ def revoked(keyturn: "Keyturn", asked: Asked, yes: bool, through: Through) -> Ca
             actor=who.actor if who else "",
         )
         tell_cut(keyturn, opened)
-        bring_back(keyturn, opened)
+        restore_service(keyturn, opened)
         tell_back(keyturn, opened)
         beforehand = nullcontext() if answered else told_beside(keyturn, selection, asked.mode)
         with beforehand, beside(lambda: tell_on_call(keyturn, opened.id)):
@@ -204,9 +204,9 @@ def revoked(keyturn: "Keyturn", asked: Asked, yes: bool, through: Through) -> Ca
 
 def resumed(keyturn: "Keyturn", incident: str, through: Through) -> Carried:
     """Go on with an open incident; a closed one is only shown. Raises NotFound."""
-    from keyturn.revocation.incident_store import standing
+    from keyturn.revocation.incident_store import load_status
 
-    known = standing(keyturn, incident)
+    known = load_status(keyturn, incident)
     if not known.open:
         note(f"{incident} is closed: nothing is left to do")
         tell_on_call(keyturn, incident)
@@ -219,17 +219,17 @@ def resumed(keyturn: "Keyturn", incident: str, through: Through) -> Carried:
 
 def confirm(keyturn: "Keyturn", selection: "Selection", mode: Mode) -> None:
     """Show what would end, and ask. Ends with 1 where the answer is no."""
-    from keyturn.revocation.preview import preview
+    from keyturn.revocation.preview import preview_revocation
 
-    tell_preview(preview(keyturn, selection, mode), "this ends now, and whoever uses it is cut off")
+    tell_preview(preview_revocation(keyturn, selection, mode), "this ends now, and whoever uses it is cut off")
     typer.confirm("Revoke?", abort=True, err=True)
 
 
 def tell_cut(keyturn: "Keyturn", incident: "Incident") -> None:
     """Say at once what is over, and what is not."""
-    from keyturn.revocation.incident_store import standing
+    from keyturn.revocation.incident_store import load_status
 
-    for one in standing(keyturn, incident.id).secrets:
+    for one in load_status(keyturn, incident.id).secrets:
         if Step.CUT not in one.done:
             note(f"NOT ENDED YET {one.path}: {'; '.join(one.left) or 'nothing was done'}")
         elif seen := one.refused_at or one.cut_at:
@@ -240,9 +240,9 @@ def tell_cut(keyturn: "Keyturn", incident: "Incident") -> None:
 
 def tell_back(keyturn: "Keyturn", incident: "Incident") -> None:
     """Say what has taken its place, and who has it by now."""
-    from keyturn.revocation.incident_store import standing
+    from keyturn.revocation.incident_store import load_status
 
-    for one in standing(keyturn, incident.id).secrets:
+    for one in load_status(keyturn, incident.id).secrets:
         for step in (Step.PUSH, Step.NOTIFY):
             if said := [left.removeprefix(f"{step}: ") for left in one.left if left.startswith(f"{step}: ")]:
                 note(f"{one.path}: {step}: {'; '.join(said)}")
@@ -265,10 +265,10 @@ def told_beside(keyturn: "Keyturn", selection: "Selection", mode: Mode) -> Abstr
 
     def tell() -> None:
         from keyturn.cli.incident_tables import preview_rows, preview_summary
-        from keyturn.revocation.preview import preview
+        from keyturn.revocation.preview import preview_revocation
 
         try:
-            seen = preview(keyturn, selection, mode)
+            seen = preview_revocation(keyturn, selection, mode)
         except KeyturnError as error:
             return say(error)
         lines = [f"  {path:<28} {what:<10} {said}".rstrip() for path, what, said in preview_rows(seen)]

@@ -47,9 +47,9 @@ def whois(
         raise typer.BadParameter("give a FINGERPRINT, or --stdin for a leaked value")
     insist_on_fingerprint(fingerprint)
     with opened_keyturn(catalogue) as keyturn:
-        from keyturn.revocation import selector as selecting
+        from keyturn.revocation import selector
 
-        found = selecting.whois(keyturn, fingerprint) if fingerprint else selecting.whois_value(keyturn, given())
+        found = selector.whois(keyturn, fingerprint) if fingerprint else selector.whois_value(keyturn, given())
     show(found, as_json)
 
 

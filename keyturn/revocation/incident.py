@@ -64,7 +64,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Old:
+class LeakedVersion:
     """One version whose value others may know; ``version`` is the hub's, 0 for a candidate that was never in force.
 
     ``fingerprints`` has that of the whole secret under the empty name, and that of each copy under ``store:name``.
@@ -121,7 +121,7 @@ class Progress:
     classification: str = ""
     token: str = ""
     sequence: int = 0
-    old: tuple[Old, ...] = ()
+    old: tuple[LeakedVersion, ...] = ()
     done: tuple[Step, ...] = ()
     version: int = 0
     fingerprint: str = ""
@@ -153,7 +153,7 @@ class Progress:
         read = dict(data)
         for name in ("cut_at", "refused_at", "clear_at"):
             read[name] = _moment(read.get(name))
-        read["old"] = tuple(Old(**one) for one in read.get("old", ()))
+        read["old"] = tuple(LeakedVersion(**one) for one in read.get("old", ()))
         read["done"] = tuple(map(Step, read.get("done", ())))
         read["events"] = tuple(_event(one) for one in read.get("events", ()))
         read["unseen"] = tuple(Unseen(**one) for one in read.get("unseen", ()))
@@ -244,7 +244,7 @@ class Incident:
 
 
 @dataclass(frozen=True)
-class Standing:
+class IncidentStatus:
     """An incident with the progress of each of its secrets: what reports are made of."""
 
     incident: Incident

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Invalid, NotFound
-from keyturn.revocation.incident import Incident, Mode, Progress, Standing
+from keyturn.revocation.incident import Incident, IncidentStatus, Mode, Progress
 from keyturn.revocation.news import with_news
 from keyturn.rotation.context import Keyturn, side_by_side
 
@@ -18,12 +18,12 @@ AT_ONCE: Final = 16
 TRIES: Final = 10
 
 
-def new_id(now: datetime) -> str:
+def new_incident_id(now: datetime) -> str:
     """A name for an incident that nobody has named: ``INC-20261125-153012-7f3a``, in UTC."""
     return f"INC-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
-def find(keyturn: Keyturn, incident: str) -> Incident | None:
+def find_incident(keyturn: Keyturn, incident: str) -> Incident | None:
     """An incident, without its secrets; None where there is none of that name. Raises Invalid for a malformed entry."""
     state = keyturn.hub.read_state(_head(incident))
     if state is None:
@@ -32,64 +32,64 @@ def find(keyturn: Keyturn, incident: str) -> Incident | None:
         return Incident.from_data(_opened(state.data), state.version)
 
 
-def load(keyturn: Keyturn, incident: str) -> Incident:
+def load_incident(keyturn: Keyturn, incident: str) -> Incident:
     """An incident, without its secrets. Raises NotFound."""
-    if found := find(keyturn, incident):
+    if found := find_incident(keyturn, incident):
         return found
     hint = "See `keyturn incidents` for those there are"
     raise NotFound("find", f"incident {incident}", "the hub has none of that name", hint)
 
 
-def standing(keyturn: Keyturn, incident: str) -> Standing:
+def load_status(keyturn: Keyturn, incident: str) -> IncidentStatus:
     """An incident with the progress of each of its secrets; one that can't be read says so. Raises NotFound."""
-    found = load(keyturn, incident)
-    told = side_by_side(lambda path: progress_or_why(keyturn, found, path), found.paths, AT_ONCE)
-    return Standing(found, tuple(told))
+    found = load_incident(keyturn, incident)
+    told = side_by_side(lambda path: progress_or_unread(keyturn, found, path), found.paths, AT_ONCE)
+    return IncidentStatus(found, tuple(told))
 
 
-def incidents(keyturn: Keyturn) -> list[Incident]:
+def list_incidents(keyturn: Keyturn) -> list[Incident]:
     """Every incident, the newest first, after those whose entry can't be read: they tell their name, and why."""
     names = {entry.split("/")[1] for entry in keyturn.hub.list_state(INCIDENTS) if entry.endswith("/head")}
-    found = side_by_side(lambda name: find_or_why(keyturn, name), sorted(names), AT_ONCE)
+    found = side_by_side(lambda name: find_or_unread(keyturn, name), sorted(names), AT_ONCE)
     return sorted((one for one in found if one), key=lambda one: (bool(one.unread), one.opened_at), reverse=True)
 
 
-def find_or_why(keyturn: Keyturn, incident: str) -> Incident | None:
+def find_or_unread(keyturn: Keyturn, incident: str) -> Incident | None:
     """An incident; in the place of one that can't be read, its name and why."""
     try:
-        return find(keyturn, incident)
+        return find_incident(keyturn, incident)
     except Invalid as error:
         now, told = keyturn.clock(), f"{error.problem}. {error.hint}"
         return Incident(incident, error.problem, Mode.REVOKE_ONLY, "", "", now, now, (), left=(told,), unread=told)
 
 
-def progress_or_why(keyturn: Keyturn, incident: Incident, path: str) -> Progress:
+def progress_or_unread(keyturn: Keyturn, incident: Incident, path: str) -> Progress:
     """How far one secret is; where its entry can't be read, why."""
     try:
-        return progress(keyturn, incident, path)
+        return load_progress(keyturn, incident, path)
     except Invalid as error:
         return Progress(path, "", left=(f"{error.problem}. {error.hint}",))
 
 
-def unfinished(keyturn: Keyturn) -> list[Incident]:
+def list_open(keyturn: Keyturn) -> list[Incident]:
     """Those that are not closed."""
-    return [one for one in incidents(keyturn) if one.closed_at is None]
+    return [one for one in list_incidents(keyturn) if one.closed_at is None]
 
 
-def create(keyturn: Keyturn, incident: Incident) -> Incident:
+def create_incident(keyturn: Keyturn, incident: Incident) -> Incident:
     """Write a new one, with word of it in its outbox. Raises Conflict where another of its name was written first."""
     incident = with_news(None, incident, keyturn.clock())
     version = keyturn.hub.write_state(_head(incident.id), _sealed(incident.to_data()), cas=0)
     return replace(incident, version=version)
 
 
-def change(keyturn: Keyturn, incident: str, lay: Callable[[Incident], Incident]) -> Incident:
+def update_incident(keyturn: Keyturn, incident: str, lay: Callable[[Incident], Incident]) -> Incident:
     """Lay a change over an incident, whoever else writes it; what people are to hear goes into its outbox.
 
     Raises NotFound.
     """
     for _ in range(TRIES):
-        found = load(keyturn, incident)
+        found = load_incident(keyturn, incident)
         changed = with_news(found, lay(found), keyturn.clock())
         if changed == found:
             return found
@@ -101,12 +101,12 @@ def change(keyturn: Keyturn, incident: str, lay: Callable[[Incident], Incident])
     raise Conflict("keep", f"incident {incident}", "others keep writing it", "It goes on with the next run")
 
 
-def progress(keyturn: Keyturn, incident: Incident, path: str) -> Progress:
+def load_progress(keyturn: Keyturn, incident: Incident, path: str) -> Progress:
     """How far one secret is; one that nothing was done for has only what the catalogue says of it."""
     return _progress(keyturn, incident, path)[0]
 
 
-def advance(keyturn: Keyturn, incident: Incident, path: str, lay: Callable[[Progress], Progress]) -> Progress:
+def update_progress(keyturn: Keyturn, incident: Incident, path: str, lay: Callable[[Progress], Progress]) -> Progress:
     """Lay a change over one secret's progress, whoever else writes it."""
     for _ in range(TRIES):
         found, version = _progress(keyturn, incident, path)

@@ -9,47 +9,49 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Copy, Lack, Marks, Store
 from keyturn.core.strategies import NO_CREDENTIAL
-from keyturn.revocation.incident import Incident, Mode, Old, Progress
-from keyturn.revocation.selector import beside, fingerprints
+from keyturn.revocation.incident import Incident, LeakedVersion, Mode, Progress
+from keyturn.revocation.selector import digests_beside, version_fingerprints
 from keyturn.rotation.context import Keyturn
 
 UNKNOWN: Final = "unknown"
 """What stands for the fingerprint of a copy that nobody can read, and whose marks don't tell what it serves."""
 
 
-def credential_of(keyturn: Keyturn, secret: HubSecret) -> str:
+def credential_digest(keyturn: Keyturn, secret: HubSecret) -> str:
     """The fingerprint of what a rotation replaces in a version, whatever stands beside it; empty without any."""
     makes = set(keyturn.open_strategy(secret.path).makes) - NO_CREDENTIAL
     held = {name: value for name, value in secret.fields.reveal().items() if name in makes}
     return keyturn.fingerprint(SecretFields(held)) if held else ""
 
 
-def old_of(keyturn: Keyturn, secret: HubSecret, older: Sequence[HubSecret] = ()) -> Old:
+def leaked_version(keyturn: Keyturn, secret: HubSecret, older: Sequence[HubSecret] = ()) -> LeakedVersion:
     """What a leaked version is known by afterwards, also in copies that gave one of the ``older`` beside it."""
     told: dict[str, tuple[str, ...]] = {}
-    for place, digest in beside(keyturn, secret, older):
+    for place, digest in digests_beside(keyturn, secret, older):
         told[place] = (*told.get(place, ()), digest)
-    return Old(secret.version, fingerprints(keyturn, secret), credential_of(keyturn, secret), told)
+    return LeakedVersion(
+        secret.version, version_fingerprints(keyturn, secret), credential_digest(keyturn, secret), told
+    )
 
 
-def last_old(known: Progress) -> int:
+def last_leaked(known: Progress) -> int:
     """The newest of the hub's versions that the cut was about."""
     return known.cut_version or max((one.version for one in known.old), default=0)
 
 
-def gives_old(keyturn: Keyturn, known: Progress, version: HubSecret) -> bool:
+def holds_leaked(keyturn: Keyturn, known: Progress, version: HubSecret) -> bool:
     """Whether a version holds a value that has leaked, or the credential of one among other fields."""
     whole = {one.fingerprints.get("", "") for one in known.old}
     credentials = {one.credential for one in known.old} - {""}
-    return keyturn.fingerprint(version.fields) in whole or credential_of(keyturn, version) in credentials
+    return keyturn.fingerprint(version.fields) in whole or credential_digest(keyturn, version) in credentials
 
 
 def last_ended(incident: Incident, known: Progress) -> int:
     """The newest version that is old by its number: what somebody wrote before the replacement was replaced too."""
-    return max(last_old(known), known.version - 1 if incident.mode is Mode.REPLACE else 0)
+    return max(last_leaked(known), known.version - 1 if incident.mode is Mode.REPLACE else 0)
 
 
-def is_old(keyturn: Keyturn, incident: Incident, known: Progress, version: HubSecret, newest: int) -> bool:
+def has_leaked(keyturn: Keyturn, incident: Incident, known: Progress, version: HubSecret, newest: int) -> bool:
     """Whether a version is one of those that were ended, or holds what one of them held. ``newest`` is the hub's.
 
     Whatever somebody wrote between the cut and the replacement is old too: it was replaced.
@@ -57,10 +59,10 @@ def is_old(keyturn: Keyturn, incident: Incident, known: Progress, version: HubSe
     last = last_ended(incident, known)
     # What was noted then is known by its value. Of a secret that was removed and made anew the numbers begin again.
     noted = version.version in {one.version for one in known.old}
-    return gives_old(keyturn, known, version) or (not noted and version.version <= last <= newest)
+    return holds_leaked(keyturn, known, version) or (not noted and version.version <= last <= newest)
 
 
-def digests(known: Progress, place: Destination) -> set[str]:
+def leaked_digests(known: Progress, place: Destination) -> set[str]:
     """The fingerprints by which a leaked value is known in this place."""
     alone = {one.fingerprints.get(place.label, "") for one in known.old} - {""}
     return alone | {digest for one in known.old for digest in one.beside.get(place.label, ())}
@@ -68,10 +70,12 @@ def digests(known: Progress, place: Destination) -> set[str]:
 
 def marked_before(known: Progress, marks: Marks) -> bool:
     """Whether a copy is of a version from before the cut; where the hub's history was removed, any may be."""
-    return marks.version <= last_old(known) or any(one.version == 0 for one in known.unseen)
+    return marks.version <= last_leaked(known) or any(one.version == 0 for one in known.unseen)
 
 
-def serves_old(keyturn: Keyturn, known: Progress, store: Store, place: Destination, found: Copy | None) -> str:
+def leaked_digest_served(
+    keyturn: Keyturn, known: Progress, store: Store, place: Destination, found: Copy | None
+) -> str:
     """The fingerprint of the leaked value that a copy serves, or may serve; empty for any other.
 
     What the hub had forgotten before the cut is known by the marks alone. Where a version could not be looked at, any
@@ -79,9 +83,9 @@ def serves_old(keyturn: Keyturn, known: Progress, store: Store, place: Destinati
     """
     marks = found.marks if found and found.marks and found.marks.source == known.path else None
     before = marks is not None and marked_before(known, marks)
-    leaks = digests(known, place) | ({marks.fingerprint} if marks and before else set())
+    leaks = leaked_digests(known, place) | ({marks.fingerprint} if marks and before else set())
     if Lack.READ in store.lacks:
-        return unread(found, marks, leaks)
+        return digest_by_marks(found, marks, leaks)
     try:
         digest = keyturn.fingerprint_of(store.read(place.name))
     except NotFound:
@@ -90,7 +94,7 @@ def serves_old(keyturn: Keyturn, known: Progress, store: Store, place: Destinati
     return digest if digest in leaks or (known.unseen and not newer) else ""
 
 
-def unread(found: Copy | None, marks: Marks | None, leaks: set[str]) -> str:
+def digest_by_marks(found: Copy | None, marks: Marks | None, leaks: set[str]) -> str:
     """The same of a copy that nobody can read: Keyturn's marks tell, unless somebody else has written since."""
     if found is None:
         return ""

@@ -26,7 +26,7 @@ UNENDED: Final = frozenset({*IN_FORCE, Stage.CUTTING})
 """The stages in which a rotation may name a credential that waits for its end."""
 
 
-def token_of(incident: str, path: str) -> str:
+def cut_token(incident: str, path: str) -> str:
     """The token of an incident's cut of a secret."""
     return str(uuid.uuid5(CUTS, f"{incident}\n{path}"))
 
@@ -36,41 +36,41 @@ def is_cut(rotation: Rotation) -> bool:
     return uuid.UUID(rotation.token).version == CUTS.version
 
 
-def own(record: Record, token: str) -> Rotation | None:
+def closed_cut(record: Record, token: str) -> Rotation | None:
     """The cut of this token, where it is closed."""
     return next((past for past in reversed(record.history) if past.token == token), None)
 
 
-def seize(keyturn: Keyturn, incident: Incident, known: Progress) -> Record:
+def seize_record(keyturn: Keyturn, incident: Incident, known: Progress) -> Record:
     """Take the secret's record, whoever holds it: from here on every other run is refused. Taken before is success.
 
     One that can't be read is written over: a revocation is refused by no bookkeeping.
     """
-    path, token = known.path, token_of(incident.id, known.path)
+    path, token = known.path, cut_token(incident.id, known.path)
     while True:
         record = load_whatever(keyturn, path)
         mine = record.rotation is not None and record.rotation.token == token
         # What has been cut is never taken again: by now a new credential may be in force.
-        if known.cut_at or mine or own(record, token):
+        if known.cut_at or mine or closed_cut(record, token):
             return record
         try:
-            return rewrite(keyturn, path, record.seized(cutting(keyturn, incident, path, record), incident.id))
+            return rewrite(keyturn, path, record.seized(cut_rotation(keyturn, incident, path, record), incident.id))
         except Conflict:
             continue  # the other run's last word is part of what is ended
 
 
-def cutting(keyturn: Keyturn, incident: Incident, path: str, record: Record) -> Rotation:
+def cut_rotation(keyturn: Keyturn, incident: Incident, path: str, record: Record) -> Rotation:
     """What stands in the record while credentials are ended; its number is above every earlier rotation's."""
-    stood = here(keyturn, path, record.rotation)
+    stood = at_same_target(keyturn, path, record.rotation)
     return Rotation(
-        token=token_of(incident.id, path),
+        token=cut_token(incident.id, path),
         sequence=record.next_sequence(),
         stage=Stage.CUTTING,
         strategy=keyturn.secret(path).rotation.strategy,
         reason="Revoked",
         holder=keyturn.holder,
         opened_at=keyturn.clock(),
-        base_version=newest(keyturn, path),
+        base_version=newest_version(keyturn, path),
         ends=stood.ends if stood and stood.stage in UNENDED else {},
         note=f"{NOTE}{incident.id}",
         target=keyturn.target(path),
@@ -78,19 +78,19 @@ def cutting(keyturn: Keyturn, incident: Incident, path: str, record: Record) -> 
     )
 
 
-def here(keyturn: Keyturn, path: str, rotation: Rotation | None) -> Rotation | None:
+def at_same_target(keyturn: Keyturn, path: str, rotation: Rotation | None) -> Rotation | None:
     """The rotation, where the catalogue still leads to the target that it worked at."""
     return rotation if rotation and not moved(keyturn, path, rotation) else None
 
 
-def newest(keyturn: Keyturn, path: str) -> int:
+def newest_version(keyturn: Keyturn, path: str) -> int:
     """The number of the hub's newest version, 0 where there is none."""
     info = keyturn.hub.describe(path)
     return info.version if info else 0
 
 
 @dataclass
-class Held:
+class HeldRecord:
     """A secret's record in the hands of a revocation; its number rises above what the target knows."""
 
     keyturn: Keyturn
@@ -124,11 +124,11 @@ class Held:
         return True
 
 
-def interrupted(record: Record, path: str) -> Rotation | None:
+def interrupted_rotation(record: Record, path: str) -> Rotation | None:
     """The rotation that stood in the record when it was taken; where that was a cut, what it had taken itself."""
     taker = record.rotation
     for past in reversed(record.history):
-        if taker is None or past.stage is not Stage.CUT or token_of(past.note.removeprefix(NOTE), path) != taker.token:
+        if taker is None or past.stage is not Stage.CUT or cut_token(past.note.removeprefix(NOTE), path) != taker.token:
             return None
         if not is_cut(past):
             return past
@@ -136,14 +136,14 @@ def interrupted(record: Record, path: str) -> Rotation | None:
     return None
 
 
-def insist_on_holding(keyturn: Keyturn, path: str, record: Record) -> None:
+def insist_unchanged(keyturn: Keyturn, path: str, record: Record) -> None:
     """Read the record again, before anything is ended: what a later run puts in force must not be. Raises Locked."""
     if load(keyturn, path).version != record.version:
         hint = "Nothing to do: it goes on by itself"
         raise Locked("end", path, "another run has ended its credentials meanwhile", hint)
 
 
-def move_on(keyturn: Keyturn, path: str) -> None:
+def rewrite_current(keyturn: Keyturn, path: str) -> None:
     """Write CURRENT again unchanged: whoever was about to write over what is there now is refused."""
     while current := keyturn.hub.read(path):
         with suppress(Conflict):
@@ -151,7 +151,7 @@ def move_on(keyturn: Keyturn, path: str) -> None:
             return
 
 
-def release(keyturn: Keyturn, path: str, record: Record, last: int, rest: SecretFields | None = None) -> None:
+def release_record(keyturn: Keyturn, path: str, record: Record, last: int, rest: SecretFields | None = None) -> None:
     """Let the record say that all is ended, up to the hub's version ``last``. Released before is success.
 
     ``rest`` is what the next candidate is laid over, where the newest version can't be read.

@@ -6,10 +6,10 @@ from typing import Final
 
 from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import SecretFields
+from keyturn.revocation.by_place import Ended
 from keyturn.revocation.incident import Unseen
-from keyturn.revocation.lock import Held
-from keyturn.revocation.looking import Sight, set_back
-from keyturn.revocation.placing import Ended
+from keyturn.revocation.lock import HeldRecord
+from keyturn.revocation.sight import Sight, hub_set_back
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.living import Value
 from keyturn.rotation.living import held as held_by
@@ -18,24 +18,24 @@ from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 FORGOTTEN: Final = "accounts that the hub's engine gave before it was set back, and has forgotten: nobody can list them"
 
 
-def end_lost(held: Held, ended: Ended, sight: Sight) -> tuple[Unseen, ...]:
+def end_lost(held: HeldRecord, ended: Ended, sight: Sight) -> tuple[Unseen, ...]:
     """End what only copies tell of, where the hub has lost versions; what the target takes, or may take, all the same.
 
     It is tried here and now: the copy that tells of it gets the replacement.
     """
     strategy, left = held.keyturn.open_strategy(held.path), []
-    for value in lost_values(held.keyturn, held.path, sight):
+    for value in lost_credentials(held.keyturn, held.path, sight):
         ended.trying(partial(held.above, value.fields, partial(strategy.cut, value.fields)))
-        if why := accepted(held.keyturn, held.path, value.fields):
+        if why := why_accepted(held.keyturn, held.path, value.fields):
             what = f"the credential that {value.place} held, of version {value.version}, which the hub has lost"
             left.append(Unseen(0, f"{what}: {why}", accepted=True))
     leased = isinstance(held.keyturn.secret(held.path).rotation, VaultDynamicSettings)
-    if leased and set_back(held.keyturn, held.path, held.record, sight):
+    if leased and hub_set_back(held.keyturn, held.path, held.record, sight):
         left.append(Unseen(0, FORGOTTEN, accepted=True))
     return tuple(left)
 
 
-def lost_values(keyturn: Keyturn, path: str, sight: Sight) -> Iterator[Value]:
+def lost_credentials(keyturn: Keyturn, path: str, sight: Sight) -> Iterator[Value]:
     """What copies hold that no version of the hub does."""
     known = {keyturn.fingerprint(one.fields) for one in sight.versions}
     for place in keyturn.catalogue.destinations(path):
@@ -44,7 +44,7 @@ def lost_values(keyturn: Keyturn, path: str, sight: Sight) -> Iterator[Value]:
             yield value
 
 
-def accepted(keyturn: Keyturn, path: str, credential: SecretFields) -> str:
+def why_accepted(keyturn: Keyturn, path: str, credential: SecretFields) -> str:
     """Why the target may let somebody in with it; empty where it refuses, and where there is no target to ask."""
     try:
         return "the target accepts it" if keyturn.open_strategy(path).honours(credential) else ""

@@ -10,7 +10,7 @@ from typing import Final
 
 from keyturn.core.channel import Announcement
 from keyturn.core.notices import message_id
-from keyturn.revocation.incident import Incident, Message, News, Standing
+from keyturn.revocation.incident import Incident, IncidentStatus, Message, News
 
 SENT_KEPT: Final = 10
 """So many messages that were sent stay in the entry."""
@@ -27,15 +27,17 @@ SHOWN: Final = 20
 
 def with_news(before: Incident | None, after: Incident, now: datetime) -> Incident:
     """The incident, with a message for what has changed; a reminder that waits still is not doubled."""
-    fresh = [news for news in changes(before, after) if news is not News.STAYS_OPEN or not waits_already(after, news)]
+    fresh = [
+        news for news in news_of_change(before, after) if news is not News.STAYS_OPEN or not waits_already(after, news)
+    ]
     if not fresh:
         return after
     last = max((message.number for message in after.outbox), default=0)
     added = [Message(last + count, news, now) for count, news in enumerate(fresh, 1)]
-    return replace(after, outbox=kept((*after.outbox, *added)))
+    return replace(after, outbox=trim_outbox((*after.outbox, *added)))
 
 
-def changes(before: Incident | None, after: Incident) -> Iterator[News]:
+def news_of_change(before: Incident | None, after: Incident) -> Iterator[News]:
     """What people want to hear of this change."""
     if before is None:
         yield News.OPENED
@@ -57,18 +59,18 @@ def unsent(incident: Incident) -> tuple[Message, ...]:
     return tuple(message for message in incident.outbox if message.sent_at is None)
 
 
-def kept(outbox: tuple[Message, ...]) -> tuple[Message, ...]:
+def trim_outbox(outbox: tuple[Message, ...]) -> tuple[Message, ...]:
     """Everything that is not sent, and the last of what is."""
     sent = [message.number for message in outbox if message.sent_at is not None][-SENT_KEPT:]
     return tuple(message for message in outbox if message.sent_at is None or message.number in sent)
 
 
-def waiting(incident: Incident, now: datetime) -> bool:
+def has_waiting(incident: Incident, now: datetime) -> bool:
     """Whether somebody should send what is in the outbox."""
     return any(incident.closed_at is None or now - message.at < WORTH_TELLING for message in unsent(incident))
 
 
-def free(message: Message, now: datetime) -> bool:
+def is_free(message: Message, now: datetime) -> bool:
     """Whether nobody is sending it; a claim in the future is that of a clock which was ahead."""
     return message.claimed_at is None or not timedelta(0) <= now - message.claimed_at < CLAIMED
 
@@ -76,13 +78,13 @@ def free(message: Message, now: datetime) -> bool:
 # --- in words
 
 
-def announcement(standing: Standing, message: Message) -> Announcement:
+def announcement(standing: IncidentStatus, message: Message) -> Announcement:
     """A message for people: what has happened, how the incident stands by now, and where to read on."""
     incident = standing.incident
-    lines = [f"{incident.reason}: {incident.selector}", in_short(standing), ""]
+    lines = [f"{incident.reason}: {incident.selector}", summarise_incident(standing), ""]
     lines += [f"Given up by {incident.given_up_by}: {incident.given_up}"] if incident.given_up else []
-    lines += [f"Left: {left}" for left in shortened(standing.left)] if standing.open or incident.given_up else []
-    lines += [f"Secrets: {', '.join(shortened(incident.paths))}"] if incident.paths else []
+    lines += [f"Left: {left}" for left in shorten(standing.left)] if standing.open or incident.given_up else []
+    lines += [f"Secrets: {', '.join(shorten(incident.paths))}"] if incident.paths else []
     lines += [f"Mode: {incident.mode}", f"When: {message.at:%Y-%m-%d %H:%M:%S} UTC"]
     lines += [f"Report: `keyturn incidents {incident.id}`, and the artifacts of the run in Prefect."]
     lines += [f"To go on now: `keyturn revoke --resume {incident.id}`"] if standing.open else []
@@ -90,12 +92,12 @@ def announcement(standing: Standing, message: Message) -> Announcement:
     return Announcement(name, f"Keyturn: {incident.id} is {message.news}", "\n".join(lines))
 
 
-def shortened(names: tuple[str, ...]) -> list[str]:
+def shorten(names: tuple[str, ...]) -> list[str]:
     """The first of them, and how many there are besides."""
     return [*names[:SHOWN], *([f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else [])]
 
 
-def in_short(standing: Standing) -> str:
+def summarise_incident(standing: IncidentStatus) -> str:
     """An incident in one line."""
     incident, secrets = standing.incident, standing.secrets
     ended = [one.cut_at for one in secrets if one.cut_at]

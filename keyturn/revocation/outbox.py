@@ -11,16 +11,16 @@ from keyturn.core.channel import Channel
 from keyturn.core.errors import KeyturnError
 from keyturn.revocation import incident_store
 from keyturn.revocation.incident import Incident, Message
-from keyturn.revocation.news import announcement, free, unsent, waiting
+from keyturn.revocation.news import announcement, has_waiting, is_free, unsent
 from keyturn.rotation.context import Keyturn
 
 NOBODY: Final = "no failure channel is set: set KEYTURN_FAILURE_URL here, or give `keyturn bootstrap` one"
 
 
-def unfinished(keyturn: Keyturn) -> list[Incident]:
+def list_unfinished(keyturn: Keyturn) -> list[Incident]:
     """The incidents that are open, or of which people have not been told everything yet."""
-    found = incident_store.incidents(keyturn)
-    return [one for one in found if one.closed_at is None or waiting(one, keyturn.clock())]
+    found = incident_store.list_incidents(keyturn)
+    return [one for one in found if one.closed_at is None or has_waiting(one, keyturn.clock())]
 
 
 def tell_people(keyturn: Keyturn, incident: str) -> str:
@@ -30,47 +30,47 @@ def tell_people(keyturn: Keyturn, incident: str) -> str:
     """
     try:
         if keyturn.channel is None:
-            return NOBODY if unsent(incident_store.load(keyturn, incident)) else ""
-        while message := claim(keyturn, incident):
-            if problem := deliver(keyturn, keyturn.channel, incident, message):
+            return NOBODY if unsent(incident_store.load_incident(keyturn, incident)) else ""
+        while message := claim_message(keyturn, incident):
+            if problem := deliver_message(keyturn, keyturn.channel, incident, message):
                 return problem
     except KeyturnError as error:
         return str(error)
     return ""
 
 
-def claim(keyturn: Keyturn, incident: str) -> Message | None:
+def claim_message(keyturn: Keyturn, incident: str) -> Message | None:
     """The next message, which is this process's to send; None where none waits, or another process sends it."""
-    if not unsent(incident_store.load(keyturn, incident)):
+    if not unsent(incident_store.load_incident(keyturn, incident)):
         return None
     mine: list[Message] = []
 
     def lay(known: Incident) -> Incident:
         mine.clear()
         waits, now = unsent(known), keyturn.clock()
-        if not waits or not free(waits[0], now):
+        if not waits or not is_free(waits[0], now):
             return known
         mine.append(replace(waits[0], claimed_at=now, claimed_by=keyturn.holder))
         return with_message(known, mine[0])
 
-    incident_store.change(keyturn, incident, lay)
+    incident_store.update_incident(keyturn, incident, lay)
     return mine[0] if mine else None
 
 
-def deliver(keyturn: Keyturn, channel: Channel, incident: str, message: Message) -> str:
+def deliver_message(keyturn: Keyturn, channel: Channel, incident: str, message: Message) -> str:
     """Send a claimed message, and mark it; why it was not taken, empty where it was. A claim that failed is let go."""
     try:
-        channel.send(announcement(incident_store.standing(keyturn, incident), message))
+        channel.send(announcement(incident_store.load_status(keyturn, incident), message))
     except KeyturnError as error:
-        mark(keyturn, incident, replace(message, claimed_at=None, claimed_by=""))
+        mark_message(keyturn, incident, replace(message, claimed_at=None, claimed_by=""))
         return str(error)
-    mark(keyturn, incident, replace(message, sent_at=keyturn.clock()))
+    mark_message(keyturn, incident, replace(message, sent_at=keyturn.clock()))
     return ""
 
 
-def mark(keyturn: Keyturn, incident: str, message: Message) -> None:
+def mark_message(keyturn: Keyturn, incident: str, message: Message) -> None:
     """Write down what became of a message, whoever else writes the incident."""
-    incident_store.change(keyturn, incident, lambda known: with_message(known, message))
+    incident_store.update_incident(keyturn, incident, lambda known: with_message(known, message))
 
 
 def with_message(incident: Incident, message: Message) -> Incident:

@@ -7,8 +7,8 @@ from keyturn.core.errors import KeyturnError, TransientError, unexpected
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record
 from keyturn.revocation.incident import Mode
-from keyturn.revocation.looking import unread
-from keyturn.revocation.selector import Selection, versions
+from keyturn.revocation.selector import Selection, readable_versions
+from keyturn.revocation.sight import describe_unreadable
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.naming import names_of
 from keyturn.rotation.records import load
@@ -18,7 +18,7 @@ AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class Blast:
+class SecretPreview:
     """One secret. ``names`` are the accounts and keys that end, ``uses`` what is known of their use now, in words."""
 
     path: str
@@ -38,23 +38,23 @@ class Preview:
     """All that was chosen."""
 
     mode: Mode
-    secrets: tuple[Blast, ...]
+    secrets: tuple[SecretPreview, ...]
     leases: tuple[str, ...] = ()
 
 
-def preview(keyturn: Keyturn, selection: Selection, mode: Mode) -> Preview:
+def preview_revocation(keyturn: Keyturn, selection: Selection, mode: Mode) -> Preview:
     """What would be ended, and who would notice. Nothing is changed; what can't be told is a warning.
 
     Raises TransientError where the hub can't be asked.
     """
-    found = side_by_side(lambda path: blast_or_warning(keyturn, path, mode), selection.paths, AT_ONCE)
+    found = side_by_side(lambda path: preview_or_warning(keyturn, path, mode), selection.paths, AT_ONCE)
     return Preview(mode, tuple(found), selection.leases)
 
 
-def blast_or_warning(keyturn: Keyturn, path: str, mode: Mode) -> Blast:
+def preview_or_warning(keyturn: Keyturn, path: str, mode: Mode) -> SecretPreview:
     """One secret's part of it; where its state can't be read, what the catalogue says, so that it hides no other."""
     try:
-        return blast(keyturn, path, mode)
+        return preview_secret(keyturn, path, mode)
     except TransientError:
         raise
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
@@ -62,15 +62,15 @@ def blast_or_warning(keyturn: Keyturn, path: str, mode: Mode) -> Blast:
         secret, said = keyturn.secret(path), (f"nothing more can be told of it: {told.problem}",)
         copies = tuple(place.label for place in keyturn.catalogue.destinations(path))
         about = (secret.rotation.strategy, secret.owner, str(secret.classification))
-        return Blast(path, *about, 0, copies, tuple(secret.consumers), warnings=said)
+        return SecretPreview(path, *about, 0, copies, tuple(secret.consumers), warnings=said)
 
 
-def blast(keyturn: Keyturn, path: str, mode: Mode) -> Blast:
+def preview_secret(keyturn: Keyturn, path: str, mode: Mode) -> SecretPreview:
     """One secret's part of it."""
     secret, record = keyturn.secret(path), load(keyturn, path)
-    known = list(versions(keyturn, path))
-    named = dict.fromkeys(name for version in known for name in names(keyturn, version))
-    return Blast(
+    known = list(readable_versions(keyturn, path))
+    named = dict.fromkeys(name for version in known for name in credential_names(keyturn, version))
+    return SecretPreview(
         path,
         secret.rotation.strategy,
         secret.owner,
@@ -79,12 +79,12 @@ def blast(keyturn: Keyturn, path: str, mode: Mode) -> Blast:
         tuple(place.label for place in keyturn.catalogue.destinations(path)),
         tuple(secret.consumers),
         tuple(named),
-        tuple(dict.fromkeys(said for version in known for said in uses(keyturn, version))),
-        tuple(warnings(keyturn, path, mode, record, known)),
+        tuple(dict.fromkeys(said for version in known for said in describe_uses(keyturn, version))),
+        tuple(preview_warnings(keyturn, path, mode, record, known)),
     )
 
 
-def names(keyturn: Keyturn, version: HubSecret) -> Iterator[str]:
+def credential_names(keyturn: Keyturn, version: HubSecret) -> Iterator[str]:
     """The account or key that a version is, as its target names it."""
     ends = keyturn.open_strategy(version.path).ends(version.fields)
     known = names_of(keyturn.catalogue, keyturn.hub, version.path)
@@ -94,7 +94,7 @@ def names(keyturn: Keyturn, version: HubSecret) -> Iterator[str]:
         yield f"username {known.shown('username', version.fields['username'].reveal())}"
 
 
-def uses(keyturn: Keyturn, version: HubSecret) -> list[str]:
+def describe_uses(keyturn: Keyturn, version: HubSecret) -> list[str]:
     """What shows that a version is in use now."""
     strategy = keyturn.open_strategy(version.path)
     try:
@@ -103,12 +103,12 @@ def uses(keyturn: Keyturn, version: HubSecret) -> list[str]:
         return [f"nobody can tell whether it is used: {error.problem}"]
 
 
-def warnings(keyturn: Keyturn, path: str, mode: Mode, record: Record, known: list[HubSecret]) -> Iterator[str]:
+def preview_warnings(keyturn: Keyturn, path: str, mode: Mode, record: Record, known: list[HubSecret]) -> Iterator[str]:
     """What a person should know beforehand."""
     secret = keyturn.secret(path)
     if not known:
         yield "the hub has no version of it that can be read"
-    for said in unread(keyturn.hub.describe(path)):
+    for said in describe_unreadable(keyturn.hub.describe(path)):
         yield f"{said}: it is ended as far as its target tells of it, and undeleted to be looked at where it can be"
     if record.open:
         yield f"a rotation is {record.open.stage}: it is cut off too"

@@ -9,18 +9,25 @@ from keyturn.core.fingerprint import shown
 from keyturn.core.hub import HubSecret
 from keyturn.core.stores import Copy, Lack, Store
 from keyturn.revocation.incident import Incident, Mode, Progress, Step
-from keyturn.revocation.leaked_versions import UNKNOWN, digests, is_old, last_ended, old_of, serves_old
-from keyturn.revocation.looking import Sight, look
-from keyturn.revocation.rest import rest_of
+from keyturn.revocation.leaked_versions import (
+    UNKNOWN,
+    has_leaked,
+    last_ended,
+    leaked_digest_served,
+    leaked_digests,
+    leaked_version,
+)
+from keyturn.revocation.other_fields import fields_beside
 from keyturn.revocation.revoke import end_late
-from keyturn.revocation.selector import fingerprints
-from keyturn.revocation.step_result import Done
+from keyturn.revocation.selector import version_fingerprints
+from keyturn.revocation.sight import Sight, read_versions
+from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.beside import with_previous
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.records import load, rewrite
 
 
-def clear_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
+def clear_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
     """Destroy every version that has leaked, each once the target is seen to refuse it.
 
     What the target still takes is ended once more, and kept while that fails: only its holder can try it again. What
@@ -31,37 +38,37 @@ def clear_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: Done)
     if incident.mode is Mode.REPLACE and Step.REPLACE not in known.done:
         return done.misses("", "the hub still serves the old value, since there is no new one")
     bound = last_ended(incident, known)
-    sight = look(keyturn, known.path, bound)
+    sight = read_versions(keyturn, known.path, bound)
     last = sight.last
-    old = [one for one in sight.versions if is_old(keyturn, incident, known, one, last)]
+    old = [one for one in sight.versions if has_leaked(keyturn, incident, known, one, last)]
     if incident.mode is Mode.REPLACE:
         old = [one for one in old if one.version != last]
-    asked = {one.version: accepted(keyturn, one, done) for one in old}
+    asked = {one.version: still_accepted(keyturn, one, done) for one in old}
     doomed = [version for version, taken in asked.items() if not taken]
     if last in doomed and not keep_rest(keyturn, known.path):
         done.misses("", f"version {last} is kept until the rotation that is at work is over", "It goes on by itself")
         doomed.remove(last)
-    doomed += blindly(keyturn, known, sight, bound, done)
+    doomed += destroyable_unseen(keyturn, known, sight, bound, done)
     keyturn.hub.destroy(known.path, doomed)
     if doomed:
         done.did("", f"destroyed version{'s' if len(doomed) > 1 else ''} {', '.join(map(str, sorted(doomed)))}")
-    done.changes = seen_since(keyturn, known, sight)
+    done.changes = seen_since_cut(keyturn, known, sight)
     if False in asked.values() and not done.left:
         done.changes |= {"refused_at": known.refused_at or keyturn.clock()}
     return None
 
 
-def seen_since(keyturn: Keyturn, known: Progress, sight: Sight) -> dict[str, Any]:
+def seen_since_cut(keyturn: Keyturn, known: Progress, sight: Sight) -> dict[str, Any]:
     """What is known more of versions that nobody could look at when all was cut, and that can be read by now."""
     hidden = {one.version for one in known.unseen}
     found = {one.version: one for one in sight.versions if one.version in hidden}
     if not found:
         return {}
-    old = (old_of(keyturn, one, sight.versions) for one in found.values())
+    old = (leaked_version(keyturn, one, sight.versions) for one in found.values())
     return {"old": (*known.old, *old), "unseen": tuple(one for one in known.unseen if one.version not in found)}
 
 
-def blindly(keyturn: Keyturn, known: Progress, sight: Sight, bound: int, done: Done) -> list[int]:
+def destroyable_unseen(keyturn: Keyturn, known: Progress, sight: Sight, bound: int, done: StepResult) -> list[int]:
     """Old versions that can't be looked at: destroyed where all was ended by its place, else kept, and told."""
     hidden = [one for one in sight.unseen if one.version <= bound and not one.destroyed]
     if not known.placeless:
@@ -71,7 +78,7 @@ def blindly(keyturn: Keyturn, known: Progress, sight: Sight, bound: int, done: D
     return []
 
 
-def accepted(keyturn: Keyturn, version: HubSecret, done: Done) -> bool | None:
+def still_accepted(keyturn: Keyturn, version: HubSecret, done: StepResult) -> bool | None:
     """Whether the target still takes a version, which is told, or may take it; None where nobody can tell."""
     strategy = keyturn.open_strategy(version.path)
     try:
@@ -92,7 +99,7 @@ def keep_rest(keyturn: Keyturn, path: str) -> bool:
     False while a rotation, by a person's wish, is at work on what is to be destroyed.
     """
     current, record = keyturn.hub.read(path), load(keyturn, path)
-    rest = rest_of(keyturn, path, [current]) if current else None
+    rest = fields_beside(keyturn, path, [current]) if current else None
     if rest is None:
         return True
     if rest and record.open is None and record.rest is None:
@@ -100,12 +107,12 @@ def keep_rest(keyturn: Keyturn, path: str) -> bool:
     return record.open is None
 
 
-def clear_stores(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
+def clear_stores(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
     """Remove old versions in every store; without a replacement, the copies too. What can't be removed is told."""
     places = keyturn.catalogue.destinations(known.path)
     current = keyturn.hub.read(known.path) if incident.mode is Mode.REPLACE else None
     current = current and with_previous(keyturn, current, places)
-    fresh = fingerprints(keyturn, current) if current else {}
+    fresh = version_fingerprints(keyturn, current) if current else {}
 
     def one(place: Destination) -> None:
         with done.at(place.label):
@@ -115,7 +122,7 @@ def clear_stores(keyturn: Keyturn, incident: Incident, known: Progress, done: Do
 
 
 def clear_place(
-    keyturn: Keyturn, incident: Incident, known: Progress, place: Destination, fresh: str, done: Done
+    keyturn: Keyturn, incident: Incident, known: Progress, place: Destination, fresh: str, done: StepResult
 ) -> None:
     """Clear one copy; one that is to get the new value has to have it first, since the old one is old only then."""
     store = keyturn.open_copy(known.path, place)
@@ -125,33 +132,33 @@ def clear_place(
     if found is not None and (found.marks is None or found.marks.source != known.path):
         return done.did(place.label, "it is somebody else's, and left alone")
     if incident.mode is Mode.REPLACE:
-        digest = serves_old(keyturn, known, store, place, found)
+        digest = leaked_digest_served(keyturn, known, store, place, found)
         if digest and digest != fresh:
             asked = f"Its destination says {place.update}: write it there by hand"
             hint = asked if place.update is not Update.REPLACE else ""
-            return done.misses(place.label, f"{serving(known, place, digest)} still", hint)
-    said = removed(keyturn, incident, known, store, place, found)
+            return done.misses(place.label, f"{describe_served(known, place, digest)} still", hint)
+    said = remove_copy(keyturn, incident, known, store, place, found)
     for words in said:
         done.stays(place.label, words)
     return done.did(place.label, "old versions are removed" if not said else "removed what the service can remove")
 
 
-def removed(
+def remove_copy(
     keyturn: Keyturn, incident: Incident, known: Progress, store: Store, place: Destination, found: Copy | None
 ) -> tuple[str, ...]:
     """What stays of one copy, in words. Where nothing is served, what was may be restored."""
     if incident.mode is Mode.REPLACE:
         return store.forget(place.name)
-    if found is None or serves_old(keyturn, known, store, place, found) or not serves_any(store, place):
+    if found is None or leaked_digest_served(keyturn, known, store, place, found) or not serves_any(store, place):
         return store.erase(place.name)
     return store.forget(place.name)
 
 
-def serving(known: Progress, place: Destination, digest: str) -> str:
+def describe_served(known: Progress, place: Destination, digest: str) -> str:
     """What a copy serves, in words: the old value, or what could not be compared with it."""
     if digest == UNKNOWN:
         return "it may serve the old value: the store gives none back, and somebody else has written there"
-    if digest in digests(known, place) or not known.unseen:
+    if digest in leaked_digests(known, place) or not known.unseen:
         return f"it serves the old value (fingerprint {shown(digest)})"
     return f"it may serve an old value, which nobody could look at in the hub (fingerprint {shown(digest)})"
 

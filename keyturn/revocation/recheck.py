@@ -5,11 +5,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from keyturn.revocation.incident import Event, Incident, Progress, Result, Standing, Step
-from keyturn.revocation.incident_store import advance, change, incidents, load, progress, standing
-from keyturn.revocation.step_result import Done
-from keyturn.revocation.strays import strays
-from keyturn.revocation.verify import prove
+from keyturn.revocation.incident import Event, Incident, IncidentStatus, Progress, Result, Step
+from keyturn.revocation.incident_store import (
+    list_incidents,
+    load_incident,
+    load_progress,
+    load_status,
+    update_incident,
+    update_progress,
+)
+from keyturn.revocation.step_result import StepResult
+from keyturn.revocation.strays import find_strays
+from keyturn.revocation.verify import prove_secret
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.recorded import recorded
 
@@ -22,76 +29,76 @@ LATEST: Final = timedelta(days=7)
 AT_ONCE: Final = 8
 
 
-def due(incident: Incident, now: datetime) -> bool:
+def is_due(incident: Incident, now: datetime) -> bool:
     """Whether an incident that was proven is to be looked at now."""
     if incident.closed_at is None or incident.given_up or len(incident.looked_at) >= len(LOOKS):
         return False
     return LOOKS[len(incident.looked_at)] <= now - incident.closed_at < LATEST
 
 
-def to_look_at(keyturn: Keyturn) -> list[Incident]:
+def list_due(keyturn: Keyturn) -> list[Incident]:
     """The closed incidents whose next look is due."""
-    return [one for one in incidents(keyturn) if due(one, keyturn.clock())]
+    return [one for one in list_incidents(keyturn) if is_due(one, keyturn.clock())]
 
 
-def look_again(keyturn: Keyturn, incident: str) -> Standing:
+def recheck_incident(keyturn: Keyturn, incident: str) -> IncidentStatus:
     """Prove a closed incident once more. What is found opens it again, and is told like a new one.
 
     What could not be looked at now is looked at with the next run.
     """
-    known = load(keyturn, incident)
-    if not due(known, keyturn.clock()):
-        return standing(keyturn, incident)
+    known = load_incident(keyturn, incident)
+    if not is_due(known, keyturn.clock()):
+        return load_status(keyturn, incident)
     with recorded(keyturn, "look at incident", note=f"{incident}, once more") as doing:
-        looks = side_by_side(lambda path: look_at(keyturn, known, path), known.paths, AT_ONCE)
-        beside = look_at_strays(keyturn, incident)
+        looks = side_by_side(lambda path: recheck_secret(keyturn, known, path), known.paths, AT_ONCE)
+        beside = recheck_strays(keyturn, incident)
         found = [event.said for look in (*looks, beside) for event in findings(look)]
         doing.note = "; ".join((f"{incident}, once more", *found))
         if found:
-            reopen(keyturn, known, looks, beside)
+            reopen_incident(keyturn, known, looks, beside)
         elif not any(look.left for look in (*looks, beside)):
-            change(keyturn, incident, lambda one: replace(one, looked_at=(*known.looked_at, keyturn.clock())))
-    return standing(keyturn, incident)
+            update_incident(keyturn, incident, lambda one: replace(one, looked_at=(*known.looked_at, keyturn.clock())))
+    return load_status(keyturn, incident)
 
 
-def look_at(keyturn: Keyturn, incident: Incident, path: str) -> Done:
+def recheck_secret(keyturn: Keyturn, incident: Incident, path: str) -> StepResult:
     """What the proof says of one secret now; nothing of one that the catalogue declares no more."""
-    done = Done(keyturn, Step.PROVE)
+    done = StepResult(keyturn, Step.PROVE)
     if path in keyturn.catalogue.secrets:
         with done.at(""):
-            prove(keyturn, incident, progress(keyturn, incident, path), done)
+            prove_secret(keyturn, incident, load_progress(keyturn, incident, path), done)
     return done
 
 
-def look_at_strays(keyturn: Keyturn, incident: str) -> Done:
+def recheck_strays(keyturn: Keyturn, incident: str) -> StepResult:
     """Copies of leaked values, or of what nobody could look at, that have come since where nothing declares them."""
-    done = Done(keyturn, Step.PROVE)
-    known = {one.path: one for one in standing(keyturn, incident).secrets}
+    done = StepResult(keyturn, Step.PROVE)
+    known = {one.path: one for one in load_status(keyturn, incident).secrets}
 
     def look(store: str) -> None:
         with done.at(store):
-            for _, copy, _ in strays(keyturn, known, store, keyturn.open_store(store)):
+            for _, copy, _ in find_strays(keyturn, known, store, keyturn.open_store(store)):
                 done.misses(f"{store}:{copy.name}", "a copy that nothing declares gives the old value")
 
     side_by_side(look, sorted(keyturn.catalogue.stores), AT_ONCE)
     return done
 
 
-def findings(look: Done) -> Iterator[Event]:
+def findings(look: StepResult) -> Iterator[Event]:
     """What was seen to be wrong; that something could not be seen is an error with a kind."""
     return (event for event in look.events if event.result is Result.FAILED and not event.kind)
 
 
-def reopen(keyturn: Keyturn, incident: Incident, looks: list[Done], beside: Done) -> None:
+def reopen_incident(keyturn: Keyturn, incident: Incident, looks: list[StepResult], beside: StepResult) -> None:
     """Open a closed incident again with what was found; its steps go on where that leads."""
     for path, look in zip(incident.paths, looks, strict=True):
         if any(findings(look)):
-            advance(keyturn, incident, path, lambda one, look=look: look.onto(unproven(one)))  # type: ignore[misc]
+            update_progress(keyturn, incident, path, lambda one, look=look: look.onto(without_proof(one)))  # type: ignore[misc]
     events = (*incident.events, *beside.events)
     opened = {"closed_at": None, "looked_at": (), "events": events, "left": tuple(beside.left)}
-    change(keyturn, incident.id, lambda one: replace(one, **opened))  # type: ignore[arg-type]
+    update_incident(keyturn, incident.id, lambda one: replace(one, **opened))  # type: ignore[arg-type]
 
 
-def unproven(one: Progress) -> Progress:
+def without_proof(one: Progress) -> Progress:
     """The progress without its proof."""
     return one.having(done=tuple(step for step in one.done if step is not Step.PROVE), clear_at=None)

@@ -9,10 +9,10 @@ from keyturn.core.notices import SECRET_REVOKED
 from keyturn.core.policy import Reason
 from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
 from keyturn.revocation.incident import Incident, Mode, Progress, Result, Step
-from keyturn.revocation.incident_store import load as load_incident
-from keyturn.revocation.leaked_versions import gives_old, last_old
-from keyturn.revocation.lock import newest, own, token_of
-from keyturn.revocation.step_result import Done, since_replaced
+from keyturn.revocation.incident_store import load_incident
+from keyturn.revocation.leaked_versions import holds_leaked, last_leaked
+from keyturn.revocation.lock import closed_cut, cut_token, newest_version
+from keyturn.revocation.step_result import StepResult, events_since_replacement
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import CANDIDATES, Decision
 from keyturn.rotation.heard import change_part, part_of
@@ -24,33 +24,33 @@ from keyturn.rotation.sync import push
 from keyturn.strategies.manual import ManualSettings
 
 
-def replace_credential(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
+def replace_leaked(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
     """Put a new credential in force, with no grace for the one before. In force already is success."""
     path = known.path
     if isinstance(keyturn.secret(path).rotation, ManualSettings):
         return await_a_person(keyturn, known, done)
-    if other := left_without(keyturn, incident, path):
+    if other := left_without_value(keyturn, incident, path):
         problem = f"incident {other} wants it left without a new value"
         return done.misses("", problem, f"Rotate it once that is over: `keyturn rotate {path} --now`")
-    if bare(keyturn, known):
+    if nothing_beside(keyturn, known):
         hint = f"Write that to the hub at {path} as its next version, without a credential, and it goes on with it"
         return done.misses("", "nothing tells what stood beside the credential, such as host and port", hint)
     rotation = put_in_force(keyturn, incident, known)
-    settle_at_once(keyturn, incident, known, rotation)
+    close_at_once(keyturn, incident, known, rotation)
     current = keyturn.hub.read(path)
     done.changes = {"version": rotation.version or 0, "fingerprint": rotation.fingerprint}
-    if current and not gives_old(keyturn, known, current):
+    if current and not holds_leaked(keyturn, known, current):
         done.changes = {"version": current.version, "fingerprint": keyturn.fingerprint(current.fields)}
     return done.did("", f"version {done.changes['version']} is in force")
 
 
-def bare(keyturn: Keyturn, known: Progress) -> bool:
+def nothing_beside(keyturn: Keyturn, known: Progress) -> bool:
     """Whether nobody could look at any version, so that a new one would hold a credential and nothing else."""
     path = known.path
     return bool(known.unseen) and keyturn.hub.read(path) is None and load(keyturn, path).rest is None
 
 
-def left_without(keyturn: Keyturn, incident: Incident, path: str) -> str:
+def left_without_value(keyturn: Keyturn, incident: Incident, path: str) -> str:
     """A later incident that wants nothing new in the secret's place until a person rotates it; empty for none."""
     other = load(keyturn, path).frozen
     if other in ("", incident.id):
@@ -58,28 +58,28 @@ def left_without(keyturn: Keyturn, incident: Incident, path: str) -> str:
     return other if load_incident(keyturn, other).mode is Mode.REVOKE_ONLY else ""
 
 
-def overwritten(keyturn: Keyturn, known: Progress) -> bool:
+def is_overwritten(keyturn: Keyturn, known: Progress) -> bool:
     """Whether somebody has written a leaked value over what was put in force."""
     current = keyturn.hub.read(known.path)
-    return current is not None and gives_old(keyturn, known, current)
+    return current is not None and holds_leaked(keyturn, known, current)
 
 
-def await_a_person(keyturn: Keyturn, known: Progress, done: Done) -> None:
+def await_a_person(keyturn: Keyturn, known: Progress, done: StepResult) -> None:
     """A value that a person replaces counts once the hub has a newer version, which is not one that leaked."""
     path, current = known.path, keyturn.hub.read(known.path)
-    if current is None or current.version <= last_old(known):
+    if current is None or current.version <= last_leaked(known):
         hint = f"End it where it is honoured, and write the new value to the hub at {path}"
         return done.misses("", "a person replaces it", hint)
-    if gives_old(keyturn, known, current):
+    if holds_leaked(keyturn, known, current):
         hint = f"Write a new value to the hub at {path}"
         return done.misses("", f"version {current.version}, which somebody has written, is the value that leaked", hint)
     done.changes = {"version": current.version, "fingerprint": keyturn.fingerprint(current.fields)}
     return done.did("", f"somebody has written version {current.version}")
 
 
-def made(record: Record, token: str) -> Rotation | None:
+def replacement_of(record: Record, token: str) -> Rotation | None:
     """The rotation that has put a new credential in force since the cut ``token``; None where none has."""
-    cut = own(record, token)
+    cut = closed_cut(record, token)
     later = (*record.history, *([record.rotation] if record.rotation else []))
     return next(
         (
@@ -99,9 +99,9 @@ def put_in_force(keyturn: Keyturn, incident: Incident, known: Progress) -> Rotat
     path, reason, refused = known.path, Reason("Revoked", f"incident {incident.id}"), 0
     while True:
         # Asked for before the record: what another run puts in force meanwhile is not replaced once more.
-        seen = newest(keyturn, path)
-        rotation = made(load(keyturn, path), token_of(incident.id, path))
-        if rotation and not overwritten(keyturn, known):
+        seen = newest_version(keyturn, path)
+        rotation = replacement_of(load(keyturn, path), cut_token(incident.id, path))
+        if rotation and not is_overwritten(keyturn, known):
             return rotation
         try:
             return candidate_in_force(keyturn, path, Decision(reason, seen, urgent=True, by_hand=True))
@@ -113,7 +113,7 @@ def put_in_force(keyturn: Keyturn, incident: Incident, known: Progress) -> Rotat
                 raise
 
 
-def settle_at_once(keyturn: Keyturn, incident: Incident, known: Progress, rotation: Rotation) -> None:
+def close_at_once(keyturn: Keyturn, incident: Incident, known: Progress, rotation: Rotation) -> None:
     """Close the rotation without a grace where what was before it has ended already. Closed before is success.
 
     What somebody has put in force by hand since the cut works still: that is retired as usual.
@@ -122,13 +122,13 @@ def settle_at_once(keyturn: Keyturn, incident: Incident, known: Progress, rotati
     if record.retiring is None or record.retiring.token != rotation.token:
         return
     before = None if record.dead(rotation.base_version) else keyturn.hub.read(path, rotation.base_version)
-    if before is not None and not gives_old(keyturn, known, before):
+    if before is not None and not holds_leaked(keyturn, known, before):
         return
     tidy(keyturn, path)
     close(keyturn, path, record, record.retiring, f"the credential before it was ended by incident {incident.id}")
 
 
-def push_everywhere(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
+def push_everywhere(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
     """Bring every copy to the new value, side by side; one that fails stops no other."""
     if Step.REPLACE not in known.done:
         return done.misses("", "there is no new value yet")
@@ -142,7 +142,7 @@ def push_everywhere(keyturn: Keyturn, incident: Incident, known: Progress, done:
     return restart_everyone(keyturn, known.path, done)
 
 
-def restart_everyone(keyturn: Keyturn, path: str, done: Done) -> None:
+def restart_everyone(keyturn: Keyturn, path: str, done: StepResult) -> None:
     """Restart who uses the copies; nobody waits for the pods, and the cut has waited for nothing of this."""
     for store, names in restarting(keyturn, keyturn.secret(path).destinations).items():
         with done.at(store):
@@ -150,25 +150,25 @@ def restart_everyone(keyturn: Keyturn, path: str, done: Done) -> None:
                 done.did(store, f"restarted {listed(workloads)}")
 
 
-def tell_everyone(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
+def tell_everyone(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
     """Tell every consumer at once that the value before is ended; those that have acknowledged are left in peace."""
-    events = since_replaced(known.events)
+    events = events_since_replacement(known.events)
     heard = {event.place for event in events if (event.step, event.result) == (Step.NOTIFY, Result.DONE)}
     silent = [one for one in keyturn.secret(known.path).consumers if one not in heard]
     version = known.version or max((one.version for one in known.old), default=0)
     if silent and not version:
         return done.did("", "there is no version to tell of")
-    side_by_side(lambda one: done.trying(one, lambda: told(keyturn, known, version, one)), silent)
+    side_by_side(lambda one: done.trying(one, lambda: notify_consumer(keyturn, known, version, one)), silent)
     heard |= {event.place for event in done.events if event.result is Result.DONE}
     if isinstance(keyturn.secret(known.path).rotation, ManualSettings) and Step.REPLACE in known.done:
-        return keep_written(keyturn, incident, known, heard)
-    return keep_heard(keyturn, incident, known.path, heard)
+        return record_written(keyturn, incident, known, heard)
+    return record_acknowledged(keyturn, incident, known.path, heard)
 
 
-def keep_heard(keyturn: Keyturn, incident: Incident, path: str, heard: Collection[str]) -> None:
+def record_acknowledged(keyturn: Keyturn, incident: Incident, path: str, heard: Collection[str]) -> None:
     """Keep in the record who has acknowledged the replacement, as after every rotation; without one there is none."""
     record = load(keyturn, path)
-    rotation = made(record, token_of(incident.id, path))
+    rotation = replacement_of(record, cut_token(incident.id, path))
     if rotation is None or set(rotation.acknowledged) >= set(heard):
         return
     noted = replace(rotation, acknowledged=tuple(sorted({*rotation.acknowledged, *heard})))
@@ -176,10 +176,10 @@ def keep_heard(keyturn: Keyturn, incident: Incident, path: str, heard: Collectio
     try:
         rewrite(keyturn, path, replace(record, history=history))
     except Conflict:
-        keep_heard(keyturn, incident, path, heard)
+        record_acknowledged(keyturn, incident, path, heard)
 
 
-def keep_written(keyturn: Keyturn, incident: Incident, known: Progress, heard: Collection[str]) -> None:
+def record_written(keyturn: Keyturn, incident: Incident, known: Progress, heard: Collection[str]) -> None:
     """Keep who has heard of the value that a person wrote, so that nobody tells it again; and let go of the secret.
 
     A rotation that promotes does both. What the incident has ended stays dead, by its version and by its value.
@@ -195,10 +195,10 @@ def keep_written(keyturn: Keyturn, incident: Incident, known: Progress, heard: C
     try:
         rewrite(keyturn, path, replace(record, frozen=""))
     except Conflict:
-        keep_written(keyturn, incident, known, heard)
+        record_written(keyturn, incident, known, heard)
 
 
-def told(keyturn: Keyturn, known: Progress, version: int, consumer: str) -> str:
+def notify_consumer(keyturn: Keyturn, known: Progress, version: int, consumer: str) -> str:
     """Tell one consumer, and return once it has acknowledged. Raises its refusal."""
     at = known.cut_at or keyturn.clock()
     try:

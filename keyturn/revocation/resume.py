@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from keyturn.core.errors import Invalid
-from keyturn.revocation.incident import Incident, Standing, Step
-from keyturn.revocation.incident_store import change, find
-from keyturn.revocation.selector import Selection, Selector, select
+from keyturn.revocation.incident import Incident, IncidentStatus, Step
+from keyturn.revocation.incident_store import find_incident, update_incident
+from keyturn.revocation.selector import Selection, Selector, select_secrets
 from keyturn.rotation.context import Keyturn
 
 REMINDED: Final = timedelta(hours=1)
@@ -25,22 +25,22 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """An incident's name is part of a path in the hub, and the name of its report's files."""
 
 
-def chosen(keyturn: Keyturn, incident: str, selector: Selector) -> Selection:
+def select_again(keyturn: Keyturn, incident: str, selector: Selector) -> Selection:
     """What an incident is about, where the same was asked for before; else what ``selector`` chooses now.
 
     What was found by a fingerprint or a lease may be gone by then. Raises Invalid for a name that no incident can
-    have, and what :func:`select` raises.
+    have, and what :func:`select_secrets` raises.
     """
     if not NAME.fullmatch(incident):
         hint = "Use letters, digits, dots, dashes and underscores, 64 at most, such as INC-1"
         raise Invalid("open", "the incident", "its name can't be one", hint)
-    known = find(keyturn, incident)
+    known = find_incident(keyturn, incident)
     if known and known.selector == selector.words:
         return Selection(known.paths, known.leases)
-    return select(keyturn, selector)
+    return select_secrets(keyturn, selector)
 
 
-def its_turn(standing: Standing, now: datetime) -> bool:
+def is_turn(standing: IncidentStatus, now: datetime) -> bool:
     """Whether to try again what is left: at each run while a credential may work still, else less and less often."""
     incident = standing.incident
     may_work = any(Step.CUT not in one.done for one in standing.secrets)
@@ -50,24 +50,24 @@ def its_turn(standing: Standing, now: datetime) -> bool:
     return not timedelta(0) <= now - incident.tried_at < pause
 
 
-def note_try(keyturn: Keyturn, before: Standing, after: Standing) -> None:
+def record_try(keyturn: Keyturn, before: IncidentStatus, after: IncidentStatus) -> None:
     """Keep that finish-incidents has tried, and whether it came further."""
     if after.open:
-        tries = before.incident.tries + 1 if same(before, after) else 0
-        change(keyturn, after.incident.id, lambda known: replace(known, tries=tries, tried_at=keyturn.clock()))
+        tries = before.incident.tries + 1 if same_status(before, after) else 0
+        update_incident(keyturn, after.incident.id, lambda known: replace(known, tries=tries, tried_at=keyturn.clock()))
 
 
-def same(before: Standing, after: Standing) -> bool:
+def same_status(before: IncidentStatus, after: IncidentStatus) -> bool:
     """Whether an incident stands as it stood."""
     return how_far(before) == how_far(after)
 
 
-def how_far(standing: Standing) -> tuple[object, ...]:
+def how_far(standing: IncidentStatus) -> tuple[object, ...]:
     """What is done and what is left, of all its secrets."""
     return standing.open, standing.incident.left, [(one.path, one.done, one.left) for one in standing.secrets]
 
 
-def remind(keyturn: Keyturn, incident: str) -> bool:
+def claim_reminder(keyturn: Keyturn, incident: str) -> bool:
     """Whether to remind people of it now: true for one of all who ask within an hour, and never once it is closed."""
     now, told = keyturn.clock(), []
 
@@ -76,5 +76,5 @@ def remind(keyturn: Keyturn, incident: str) -> bool:
         told.append(one.closed_at is None and not timedelta(0) <= passed < REMINDED)
         return replace(one, reminded_at=now) if told[-1] else one
 
-    change(keyturn, incident, note)
+    update_incident(keyturn, incident, note)
     return told[-1]

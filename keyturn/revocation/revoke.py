@@ -8,77 +8,77 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Cut, Strategy
-from keyturn.revocation.incident import Incident, Old, Progress, Step
-from keyturn.revocation.incident_store import advance, load, progress
-from keyturn.revocation.leaked_versions import last_old, old_of
+from keyturn.revocation.by_place import Ended, end_by_place, end_by_place_again
+from keyturn.revocation.incident import Incident, LeakedVersion, Progress, Step
+from keyturn.revocation.incident_store import load_incident, load_progress, update_progress
+from keyturn.revocation.leaked_versions import last_leaked, leaked_version
 from keyturn.revocation.lock import (
     NOTE,
-    Held,
-    here,
-    insist_on_holding,
-    interrupted,
-    move_on,
-    own,
-    release,
-    seize,
-    token_of,
+    HeldRecord,
+    at_same_target,
+    closed_cut,
+    cut_token,
+    insist_unchanged,
+    interrupted_rotation,
+    release_record,
+    rewrite_current,
+    seize_record,
 )
-from keyturn.revocation.looking import EVERY, Sight, look, remembered, unseen_before
 from keyturn.revocation.lost import end_lost
-from keyturn.revocation.placing import Ended, end_by_place, end_by_place_again
-from keyturn.revocation.rest import rest_of
-from keyturn.revocation.step_result import Done
+from keyturn.revocation.other_fields import fields_beside
+from keyturn.revocation.sight import EVERY, Sight, read_versions, remembered_versions, unseen_versions
+from keyturn.revocation.step_result import StepResult
 from keyturn.rotation import records
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.recorded import recorded
 from keyturn.strategies.accounts import username
 
 
-def cut(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
+def cut_credentials(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
     """End all that the secret's versions, and a candidate, let anybody do, CURRENT first; then all else of it by place.
 
     From here on no rotation of the secret goes on but the revocation's own. Raises what hinders it while the target
     takes CURRENT still: then the secret stays in the revocation's hands. Where only sessions could not be ended, the
     secret is free to be replaced, and they are tried again.
     """
-    path, place = known.path, place_of(keyturn, known.path)
-    record = seize(keyturn, incident, known)
-    held = record.rotation is not None and record.rotation.token == token_of(incident.id, path)
+    path, place = known.path, target_name(keyturn, known.path)
+    record = seize_record(keyturn, incident, known)
+    held = record.rotation is not None and record.rotation.token == cut_token(incident.id, path)
     if not held and known.cut_at is None:
-        return ended_by_another(keyturn, incident, known, record, done)
+        return finish_other_cut(keyturn, incident, known, record, done)
     with recorded(keyturn, "cut", path, place=place, note=incident.id) as doing:
-        ended = end_all(keyturn, path, record) if held else end_again(keyturn, known)
+        ended = end_all_credentials(keyturn, path, record) if held else end_again(keyturn, known)
         if held:
-            note_down(keyturn, incident, known, ended.record or record, ended)
+            record_cut(keyturn, incident, known, ended.record or record, ended)
         doing.note = "; ".join((incident.id, *(error.problem for error in ended.errors)))
     for error in ended.errors:
         done.failed(place, error)
     for said in ended.overtaken:
         done.stays(place, f"sessions of the old credential can't be told from those of the new one: {said}")
     outlives = (said for one in ended.cuts for said in one.outlives)
-    done.changes = {"sessions": known.sessions + ended.sessions, "outlives": unique(*known.outlives, *outlives)}
+    done.changes = {"sessions": known.sessions + ended.sessions, "outlives": _unique(*known.outlives, *outlives)}
     return done.did(
         place, f"every credential of it is ended{f', {ended.sessions} sessions too' if ended.sessions else ''}"
     )
 
 
-def note_down(keyturn: Keyturn, incident: Incident, known: Progress, record: Record, ended: "Ended") -> None:
+def record_cut(keyturn: Keyturn, incident: Incident, known: Progress, record: Record, ended: "Ended") -> None:
     """Keep what was ended, and let go of the secret.
 
     Raises what hindered it, while the target takes CURRENT still, or what nobody could try again once it is let go.
     """
-    path, cut_at, refused = known.path, keyturn.clock(), refuses(keyturn, known.path)
+    path, cut_at, refused = known.path, keyturn.clock(), refuses_current(keyturn, known.path)
     if ended.errors and (not refused or ended.lost):
         raise ended.errors[0]
-    sight = look(keyturn, path, EVERY)
-    last, unseen = sight.last, unseen_before(keyturn, path, record, sight)
+    sight = read_versions(keyturn, path, EVERY)
+    last, unseen = sight.last, unseen_versions(keyturn, path, record, sight)
     if any(one.version == 0 for one in unseen):
-        held = Held(keyturn, path, record)
+        held = HeldRecord(keyturn, path, record)
         unseen, record = (*unseen, *end_lost(held, ended, sight)), held.record
     facts = {
-        "token": token_of(incident.id, path),
+        "token": cut_token(incident.id, path),
         "sequence": record.rotation.sequence if record.rotation else 0,
-        "old": (*known_values(keyturn, path, record, sight), *remembered(record, unseen)),
+        "old": (*leaked_values(keyturn, path, record, sight), *remembered_versions(record, unseen)),
         "unseen": unseen,
         "placed": ended.placed,
         "leftover": tuple(ended.leftover),
@@ -89,36 +89,36 @@ def note_down(keyturn: Keyturn, incident: Incident, known: Progress, record: Rec
     }
     # The values are looked for later by what is noted here, so it is noted before the secret is let go. What another
     # run has noted before stands: by now there may be newer versions, and older ones may be gone.
-    advance(keyturn, incident, path, lambda one: one if one.cut_at else one.having(**facts))
-    release(keyturn, path, record, last, None if sight.served else rest_of(keyturn, path, sight.versions))
+    update_progress(keyturn, incident, path, lambda one: one if one.cut_at else one.having(**facts))
+    release_record(keyturn, path, record, last, None if sight.served else fields_beside(keyturn, path, sight.versions))
 
 
-def ended_by_another(keyturn: Keyturn, incident: Incident, known: Progress, record: Record, done: Done) -> None:
+def finish_other_cut(keyturn: Keyturn, incident: Incident, known: Progress, record: Record, done: StepResult) -> None:
     """Another incident took the secret before this one had noted its cut: finish that one's, which is about the same.
 
     Raises what hinders it.
     """
-    path, place = known.path, place_of(keyturn, known.path)
-    mine = own(record, token_of(incident.id, path))
-    other = load(keyturn, mine.note.removeprefix(NOTE) if mine else record.frozen)
-    theirs, doing = progress(keyturn, other, path), Done(keyturn, Step.CUT)
+    path, place = known.path, target_name(keyturn, known.path)
+    mine = closed_cut(record, cut_token(incident.id, path))
+    other = load_incident(keyturn, mine.note.removeprefix(NOTE) if mine else record.frozen)
+    theirs, doing = load_progress(keyturn, other, path), StepResult(keyturn, Step.CUT)
     if Step.CUT not in theirs.done:
-        cut(keyturn, other, theirs, doing)
-        theirs = advance(keyturn, other, path, doing.onto)
+        cut_credentials(keyturn, other, theirs, doing)
+        theirs = update_progress(keyturn, other, path, doing.onto)
     if Step.CUT not in theirs.done:
         done.misses(place, f"incident {other.id}, which took it over, is not done with it", "It goes on with that one")
     noted = ("sequence", "old", "cut_at", "cut_version", "refused_at", "unseen", "placed", "leftover", "placeless")
     kept = (*noted, "sessions", "outlives")
-    done.changes = {"token": token_of(incident.id, path), **{name: getattr(theirs, name) for name in kept}}
+    done.changes = {"token": cut_token(incident.id, path), **{name: getattr(theirs, name) for name in kept}}
     done.did(place, f"every credential of it is ended by incident {other.id}, which took it over")
 
 
-def unique(*said: str) -> tuple[str, ...]:
+def _unique(*said: str) -> tuple[str, ...]:
     """Each once, in their order."""
     return tuple(dict.fromkeys(said))
 
 
-def refuses(keyturn: Keyturn, path: str) -> bool:
+def refuses_current(keyturn: Keyturn, path: str) -> bool:
     """Whether the target is seen to refuse what CURRENT holds; it is asked again before anything is destroyed."""
     current = keyturn.hub.read(path)
     try:
@@ -127,7 +127,7 @@ def refuses(keyturn: Keyturn, path: str) -> bool:
         return False
 
 
-def place_of(keyturn: Keyturn, path: str) -> str:
+def target_name(keyturn: Keyturn, path: str) -> str:
     """The target's name in the catalogue; empty for a secret without one."""
     return str(getattr(keyturn.secret(path).rotation, "target", ""))
 
@@ -135,28 +135,28 @@ def place_of(keyturn: Keyturn, path: str) -> str:
 # --- at the target -----------------------------------------------------------------------------------------
 
 
-def end_all(keyturn: Keyturn, path: str, record: Record) -> Ended:
+def end_all_credentials(keyturn: Keyturn, path: str, record: Record) -> Ended:
     """End every credential that the hub knows of, and what only the interrupted rotation knew of."""
-    ended, strategy, held = Ended(), keyturn.open_strategy(path), Held(keyturn, path, record)
+    ended, strategy, held = Ended(), keyturn.open_strategy(path), HeldRecord(keyturn, path, record)
     if record.rotation is None:
         return ended
 
     def end(fields: SecretFields) -> Cut:
         return held.above(fields, lambda sequence: strategy.cut(fields, sequence))
 
-    for fields in distinct(strategy, doomed(keyturn, path, record, ended)):
+    for fields in distinct_credentials(strategy, fields_to_end(keyturn, path, record, ended)):
         ended.trying(partial(end, fields))
     failed = len(ended.errors)
     ended.trying(lambda: end_interrupted(keyturn, path, held))
-    ended.lost = len(ended.errors) > failed or (failed > 0 and takes(strategy, record.candidate))
-    if interrupted(record, path):
-        move_on(keyturn, path)
+    ended.lost = len(ended.errors) > failed or (failed > 0 and may_accept(strategy, record.candidate))
+    if interrupted_rotation(record, path):
+        rewrite_current(keyturn, path)
     end_by_place(held, ended)
     ended.record = held.record
     return ended
 
 
-def takes(strategy: Strategy, candidate: SecretFields | None) -> bool:
+def may_accept(strategy: Strategy, candidate: SecretFields | None) -> bool:
     """Whether the target may take a candidate still; where nobody can tell it may."""
     try:
         return candidate is not None and strategy.honours(candidate) is not False
@@ -169,16 +169,16 @@ def end_again(keyturn: Keyturn, known: Progress) -> Ended:
 
     An account that the replacement has is left alone: not every target can tell an old number from a new one.
     """
-    ended, strategy, last = Ended(), keyturn.open_strategy(known.path), last_old(known)
-    sight = look(keyturn, known.path, last)
+    ended, strategy, last = Ended(), keyturn.open_strategy(known.path), last_leaked(known)
+    sight = read_versions(keyturn, known.path, last)
     current = sight.current
-    fresh = name_of(strategy, current.fields) if current and current.version > last else ()
+    fresh = credential_name(strategy, current.fields) if current and current.version > last else ()
     old = [one.fields for one in sight.versions if one.version <= last]
     end_by_place_again(keyturn, known, ended)
     if not old and ended.placeless:
         ended.overtaken.append("the hub keeps no old version by which they could be looked for")
-    for fields in distinct(strategy, old):
-        if fresh and name_of(strategy, fields) == fresh:
+    for fields in distinct_credentials(strategy, old):
+        if fresh and credential_name(strategy, fields) == fresh:
             ended.overtaken.append("its account has a new credential")
         else:
             ended.trying(lambda fields=fields: strategy.cut(fields, known.sequence))  # type: ignore[misc]
@@ -194,12 +194,12 @@ def end_late(keyturn: Keyturn, version: HubSecret) -> bool:
     """
     path, strategy = version.path, keyturn.open_strategy(version.path)
     record, current = records.load(keyturn, path), keyturn.hub.read(path)
-    fresh = name_of(strategy, current.fields) if current and current.version != version.version else ()
-    if name_of(strategy, version.fields) in ((), fresh):
+    fresh = credential_name(strategy, current.fields) if current and current.version != version.version else ()
+    if credential_name(strategy, version.fields) in ((), fresh):
         return False
     # Not the number of a rotation at work: what that one has installed must be told from what is ended here.
     over = (*record.history, *([record.retiring] if record.retiring else []))
-    with recorded(keyturn, "cut", path, place=place_of(keyturn, path), note=f"version {version.version}"):
+    with recorded(keyturn, "cut", path, place=target_name(keyturn, path), note=f"version {version.version}"):
         try:
             strategy.cut(version.fields, max((past.sequence for past in over), default=0))
         except Superseded:
@@ -210,13 +210,13 @@ def end_late(keyturn: Keyturn, version: HubSecret) -> bool:
     return True
 
 
-def end_interrupted(keyturn: Keyturn, path: str, held: Held) -> Cut:
+def end_interrupted(keyturn: Keyturn, path: str, held: HeldRecord) -> Cut:
     """End what only the rotation that was interrupted knew of: the credential before it, a mint nobody saved."""
     record, strategy = held.record, keyturn.open_strategy(path)
-    stood, ends = interrupted(record, path), record.rotation.ends if record.rotation else {}
+    stood, ends = interrupted_rotation(record, path), record.rotation.ends if record.rotation else {}
     if ends:
         held.above(SecretFields(ends), lambda sequence: strategy.revoke(ends, sequence))
-    if stood and not here(keyturn, path, stood):
+    if stood and not at_same_target(keyturn, path, stood):
         place = stood.target or "its target"
         return Cut(outlives=(f"what rotation {stood.token} has made at {place}, where the catalogue leads no more",))
     if stood and stood.version is None and record.candidate is None and strategy.mints_at_target:
@@ -224,42 +224,42 @@ def end_interrupted(keyturn: Keyturn, path: str, held: Held) -> Cut:
     return Cut()
 
 
-def doomed(keyturn: Keyturn, path: str, record: Record, ended: Ended) -> Iterator[SecretFields]:
+def fields_to_end(keyturn: Keyturn, path: str, record: Record, ended: Ended) -> Iterator[SecretFields]:
     """What every version holds, CURRENT first, and the candidate that nobody has had yet.
 
     The versions are read before the record is read again, so what a later run has put in force is not among them.
     Raises Locked where one has. Where the hub does not give them now, the rest is ended all the same.
     """
     try:
-        found = look(keyturn, path, EVERY).versions
+        found = read_versions(keyturn, path, EVERY).versions
     except TransientError as error:
         ended.errors.append(error)
         found = ()
-    insist_on_holding(keyturn, path, record)
+    insist_unchanged(keyturn, path, record)
     yield from (version.fields for version in found)
     if record.candidate:
         yield record.candidate
 
 
-def distinct(strategy: Strategy, found: Iterable[SecretFields]) -> Iterator[SecretFields]:
+def distinct_credentials(strategy: Strategy, found: Iterable[SecretFields]) -> Iterator[SecretFields]:
     """One of each credential as its target names it, else the newest of each account; what has no name at all, all."""
     seen: set[Hashable] = set()
     for fields in found:
-        name = name_of(strategy, fields) or len(seen)
+        name = credential_name(strategy, fields) or len(seen)
         if name not in seen:
             seen.add(name)
             yield fields
 
 
-def name_of(strategy: Strategy, fields: SecretFields) -> Hashable:
+def credential_name(strategy: Strategy, fields: SecretFields) -> Hashable:
     """How the target names the credential that these fields hold; empty where it has no name."""
     return tuple(sorted(strategy.ends(fields).items())) or username(fields) or ()
 
 
-def known_values(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> tuple[Old, ...]:
+def leaked_values(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> tuple[LeakedVersion, ...]:
     """The fingerprints of all that was ended, by which it is looked for afterwards."""
-    found = [old_of(keyturn, one, sight.versions) for one in sight.versions]
+    found = [leaked_version(keyturn, one, sight.versions) for one in sight.versions]
     if record.candidate:
         whole = (sight.current.fields if sight.current else SecretFields({})).merged(record.candidate)
-        found.append(old_of(keyturn, HubSecret(path, 0, whole)))
+        found.append(leaked_version(keyturn, HubSecret(path, 0, whole)))
     return tuple(found)

@@ -13,14 +13,14 @@ from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Transie
 from keyturn.core.hub import Right
 from keyturn.core.ledger import Outcome
 from keyturn.revocation import incident_store
-from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Standing, Step
+from keyturn.revocation.incident import STEPS, Incident, IncidentStatus, Mode, Progress, Step
 from keyturn.revocation.purge import clear_hub, clear_stores
-from keyturn.revocation.replace import push_everywhere, replace_credential, tell_everyone
-from keyturn.revocation.revoke import cut
+from keyturn.revocation.replace import push_everywhere, replace_leaked, tell_everyone
+from keyturn.revocation.revoke import cut_credentials
 from keyturn.revocation.selector import Selection
-from keyturn.revocation.step_result import Doer, Done, repeated
+from keyturn.revocation.step_result import StepFunction, StepResult, is_repeated
 from keyturn.revocation.strays import clear_strays
-from keyturn.revocation.verify import prove
+from keyturn.revocation.verify import prove_secret
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.recorded import entry, note_down, recorded
 
@@ -58,18 +58,18 @@ def begin(
     asked = Incident(
         incident, reason, mode, selector, actor, triggered_at, keyturn.clock(), selection.paths, selection.leases
     )
-    opened = opened_as(keyturn, asked)
+    opened = create_or_find(keyturn, asked)
     cut_all(keyturn, opened)
     return opened
 
 
-def opened_as(keyturn: Keyturn, asked: Incident) -> Incident:
+def create_or_find(keyturn: Keyturn, asked: Incident) -> Incident:
     """The incident as the hub has it: new, or the same one that an earlier run opened. Raises Invalid."""
     with recorded(keyturn, "open incident", note=f"{asked.id}: {asked.reason} ({asked.selector}, {asked.mode})"):
         try:
-            return incident_store.create(keyturn, asked)
+            return incident_store.create_incident(keyturn, asked)
         except (Conflict, TransientError):  # also where the hub's answer alone was lost
-            found = incident_store.find(keyturn, asked.id)
+            found = incident_store.find_incident(keyturn, asked.id)
             if found is None:
                 raise
             known = found
@@ -84,7 +84,7 @@ def opened_as(keyturn: Keyturn, asked: Incident) -> Incident:
 
 def insist_on_rights(keyturn: Keyturn, selection: Selection, incident: str) -> None:
     """Whether the hub lets this login do all of it; asked before anything is changed. Raises Denied, and records it."""
-    lacking = keyturn.hub.lacking(list(rights(keyturn, selection.paths, incident)))
+    lacking = keyturn.hub.lacking(list(rights_needed(keyturn, selection.paths, incident)))
     if not lacking:
         return
     told = ", ".join(f"{right.capability} on {right.path}" for right in lacking[:5])
@@ -97,7 +97,7 @@ def insist_on_rights(keyturn: Keyturn, selection: Selection, incident: str) -> N
     raise Denied("revoke", f"{len(selection.paths)} secrets", f"this login to the hub lacks {told}{more}", hint)
 
 
-def rights(keyturn: Keyturn, paths: Collection[str], incident: str) -> Iterator[Right]:
+def rights_needed(keyturn: Keyturn, paths: Collection[str], incident: str) -> Iterator[Right]:
     """What the hub has to allow."""
     hub = keyturn.hub
     yield Right("create", f"{hub.state_mount}/data/incidents/{incident}/head")
@@ -110,28 +110,28 @@ def rights(keyturn: Keyturn, paths: Collection[str], incident: str) -> Iterator[
 
 def cut_all(keyturn: Keyturn, incident: Incident) -> None:
     """End every credential of the incident, side by side; one that fails stops no other."""
-    side_by_side(lambda path: advance(keyturn, incident, path, Step.CUT), incident.paths, AT_ONCE)
+    side_by_side(lambda path: take_step(keyturn, incident, path, Step.CUT), incident.paths, AT_ONCE)
 
 
 # --- one step of one secret --------------------------------------------------------------------------------
 
 
-DOERS: Final[dict[Step, Doer]] = {
-    Step.CUT: cut,
-    Step.REPLACE: replace_credential,
+DOERS: Final[dict[Step, StepFunction]] = {
+    Step.CUT: cut_credentials,
+    Step.REPLACE: replace_leaked,
     Step.PUSH: push_everywhere,
     Step.NOTIFY: tell_everyone,
     Step.HUB: clear_hub,
     Step.FORGET: clear_stores,
-    Step.PROVE: prove,
+    Step.PROVE: prove_secret,
 }
 
 
-def advance(keyturn: Keyturn, incident: Incident, path: str, step: Step) -> Progress:
+def take_step(keyturn: Keyturn, incident: Incident, path: str, step: Step) -> Progress:
     """One step of one secret; what goes wrong is part of the progress, and not raised. Done before is success."""
-    known, done = Progress(path, ""), Done(keyturn, step)
+    known, done = Progress(path, ""), StepResult(keyturn, step)
     with done.at(""):
-        known = incident_store.progress(keyturn, incident, path)
+        known = incident_store.load_progress(keyturn, incident, path)
         if step in known.done:
             return known
         if path not in keyturn.catalogue.secrets:
@@ -146,39 +146,39 @@ def advance(keyturn: Keyturn, incident: Incident, path: str, step: Step) -> Prog
                 doing.version = done.changes.get("version", known.version)
                 doing.fingerprint = done.changes.get("fingerprint", known.fingerprint)
                 doing.note = "; ".join((incident.id, *done.left))
-    return kept(keyturn, incident, known, done)
+    return save_progress(keyturn, incident, known, done)
 
 
-def kept(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> Progress:
+def save_progress(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> Progress:
     """The progress with what a step has done, in the hub; where that can't be written, the step is left to be done."""
     try:
-        return incident_store.advance(keyturn, incident, known.path, done.onto)
+        return incident_store.update_progress(keyturn, incident, known.path, done.onto)
     except KeyturnError as error:
         done.failed("", error)
         return done.onto(known)
 
 
-def bring_back(keyturn: Keyturn, incident: Incident) -> None:
+def restore_service(keyturn: Keyturn, incident: Incident) -> None:
     """Replace, push and tell: until then whoever uses the secrets is cut off. The rest hurries less."""
 
     def one(path: str) -> None:
         for step in STEPS[incident.mode]:
             if step in SERVING:
-                advance(keyturn, incident, path, step)
+                take_step(keyturn, incident, path, step)
 
     side_by_side(one, incident.paths, SIDE_BY_SIDE)
 
 
-def go_on(keyturn: Keyturn, incident: Incident, path: str) -> None:
+def take_steps(keyturn: Keyturn, incident: Incident, path: str) -> None:
     """Every step of one secret that is not done yet, in order."""
     for step in STEPS[incident.mode]:
-        advance(keyturn, incident, path, step)
+        take_step(keyturn, incident, path, step)
 
 
 # --- the incident as a whole -------------------------------------------------------------------------------
 
 
-def finish(keyturn: Keyturn, incident: str) -> Standing:
+def finish(keyturn: Keyturn, incident: str) -> IncidentStatus:
     """Go on with an incident until nothing is left, a few times over what may pass by itself.
 
     Raises NotFound, and TransientError where the hub can't be asked to the end.
@@ -186,7 +186,7 @@ def finish(keyturn: Keyturn, incident: str) -> Standing:
     for attempt in range(TRIES):
         last = attempt == TRIES - 1
         try:
-            stands = tried(keyturn, incident)
+            stands = try_all(keyturn, incident)
         except TransientError:
             if last:
                 raise
@@ -197,37 +197,37 @@ def finish(keyturn: Keyturn, incident: str) -> Standing:
     raise AssertionError("unreachable")
 
 
-def tried(keyturn: Keyturn, incident: str) -> Standing:
+def try_all(keyturn: Keyturn, incident: str) -> IncidentStatus:
     """How an incident stands once all that is left of it was tried; one that is closed is left alone."""
-    found = incident_store.load(keyturn, incident)
+    found = incident_store.load_incident(keyturn, incident)
     if found.closed_at:
-        return incident_store.standing(keyturn, incident)
+        return incident_store.load_status(keyturn, incident)
     cut_all(keyturn, found)
-    side_by_side(lambda path: go_on(keyturn, found, path), found.paths, SIDE_BY_SIDE)
-    return conclude(keyturn, found)
+    side_by_side(lambda path: take_steps(keyturn, found, path), found.paths, SIDE_BY_SIDE)
+    return conclude_incident(keyturn, found)
 
 
-def conclude(keyturn: Keyturn, incident: Incident) -> Standing:
+def conclude_incident(keyturn: Keyturn, incident: Incident) -> IncidentStatus:
     """End the leases, remove copies that nothing declares now, and close the incident where nothing is left."""
-    done = Done(keyturn, Step.PROVE)
+    done = StepResult(keyturn, Step.PROVE)
     for lease in incident.leases:
         done.trying(lease, lambda lease=lease: end_lease(keyturn, lease))  # type: ignore[misc]
-    stands = incident_store.standing(keyturn, incident.id)
+    stands = incident_store.load_status(keyturn, incident.id)
     side_by_side(lambda store: clear_strays(keyturn, stands, store, done), sorted(keyturn.catalogue.stores), AT_ONCE)
     over = not done.left and all(set(STEPS[incident.mode]) <= set(one.done) for one in stands.secrets)
     closed_at = keyturn.clock() if over else None
 
     def lay(known: Incident) -> Incident:
-        fresh = [event for event in done.events if not repeated(event, known.events)]
+        fresh = [event for event in done.events if not is_repeated(event, known.events)]
         events = (*known.events, *fresh)
         return replace(
             known, events=events, left=tuple(dict.fromkeys(done.left)), closed_at=known.closed_at or closed_at
         )
 
     with recorded(keyturn, "close incident" if over else "look at incident", note=incident.id) as doing:
-        changed = incident_store.change(keyturn, incident.id, lay)
+        changed = incident_store.update_incident(keyturn, incident.id, lay)
         doing.note = "; ".join((incident.id, *done.left))
-    return Standing(changed, stands.secrets)
+    return IncidentStatus(changed, stands.secrets)
 
 
 def end_lease(keyturn: Keyturn, lease: str) -> str:

@@ -12,7 +12,7 @@ from keyturn.core.errors import Invalid, NotFound, TerminalError
 from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.suggest import advice
-from keyturn.revocation.looking import look, remembered, unread
+from keyturn.revocation.sight import describe_unreadable, read_versions, remembered_versions
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.records import load
 from keyturn.rotation.sync import text_of
@@ -72,7 +72,7 @@ class Match:
     unseen: str = ""
 
 
-def select(keyturn: Keyturn, selector: Selector) -> Selection:
+def select_secrets(keyturn: Keyturn, selector: Selector) -> Selection:
     """The secrets and leases that fit. Raises Invalid for a selector that names nothing, NotFound for no match."""
     if selector == Selector():
         hint = (
@@ -88,10 +88,10 @@ def select(keyturn: Keyturn, selector: Selector) -> Selection:
 
 
 def _fitting(keyturn: Keyturn, selector: Selector, leases: Sequence[str]) -> set[str]:
-    found = _named(keyturn, selector.paths) if selector.paths else set(keyturn.catalogue.secrets)
+    found = _by_name(keyturn, selector.paths) if selector.paths else set(keyturn.catalogue.secrets)
     for name in ("owner", "classification", "target", "store"):
         if wanted := getattr(selector, name):
-            found = {path for path in found if wanted in _told(keyturn, path, name)}
+            found = {path for path in found if wanted in _catalogue_values(keyturn, path, name)}
     if selector.lease_prefix:
         found = {path for path in found if _has_one_of(keyturn, path, leases)}
     if selector.fingerprint:
@@ -99,7 +99,7 @@ def _fitting(keyturn: Keyturn, selector: Selector, leases: Sequence[str]) -> set
     return found
 
 
-def _named(keyturn: Keyturn, names: Sequence[str]) -> set[str]:
+def _by_name(keyturn: Keyturn, names: Sequence[str]) -> set[str]:
     """The secrets that these names and patterns mean. Raises NotFound for one that means none."""
     known, found = keyturn.catalogue.secrets, set[str]()
     for name in names:
@@ -111,7 +111,7 @@ def _named(keyturn: Keyturn, names: Sequence[str]) -> set[str]:
     return found
 
 
-def _told(keyturn: Keyturn, path: str, name: str) -> tuple[str, ...]:
+def _catalogue_values(keyturn: Keyturn, path: str, name: str) -> tuple[str, ...]:
     """What the catalogue says of the secret under one of the selector's names."""
     secret = keyturn.secret(path)
     match name:
@@ -127,16 +127,16 @@ def _told(keyturn: Keyturn, path: str, name: str) -> tuple[str, ...]:
 
 def _has_one_of(keyturn: Keyturn, path: str, leases: Sequence[str]) -> bool:
     """Whether the secret's versions hold one of these leases; of one that can't be read, the role tells."""
-    held = {one.fields["lease_id"].reveal() for one in versions(keyturn, path) if "lease_id" in one.fields}
+    held = {one.fields["lease_id"].reveal() for one in readable_versions(keyturn, path) if "lease_id" in one.fields}
     if held & set(leases):
         return True
     rotation = keyturn.secret(path).rotation
-    if not isinstance(rotation, VaultDynamicSettings) or not unread(keyturn.hub.describe(path)):
+    if not isinstance(rotation, VaultDynamicSettings) or not describe_unreadable(keyturn.hub.describe(path)):
         return False
     return any(lease.startswith(f"{rotation.mount}/creds/{rotation.role}/") for lease in leases)
 
 
-def versions(keyturn: Keyturn, path: str) -> Iterator[HubSecret]:
+def readable_versions(keyturn: Keyturn, path: str) -> Iterator[HubSecret]:
     """Every version of a secret that the hub still gives, the newest first; each is read when it is asked for."""
     info = keyturn.hub.describe(path)
     for version in reversed(info.versions if info else ()):
@@ -153,13 +153,13 @@ def whois(keyturn: Keyturn, fingerprint: str, *, every: bool = False) -> list[Ma
     if not LEAST_DIGITS <= len(wanted) <= WHOLE or set(wanted) - set("0123456789abcdef"):
         problem = f"a fingerprint is {LEAST_DIGITS} to {WHOLE} hexadecimal digits"
         raise Invalid("look for", "the fingerprint", problem, "Take the digits that `keyturn status` or a report shows")
-    return _searched(keyturn, lambda path: _kept(keyturn, path, lambda digest: digest.startswith(wanted)), every)
+    return _search(keyturn, lambda path: _matches(keyturn, path, lambda digest: digest.startswith(wanted)), every)
 
 
 def whois_value(keyturn: Keyturn, value: Sensitive) -> list[Match]:
     """Every version and copy that holds this text: as a whole, as a copy has it, or in one field."""
     digests = _digests(keyturn, value)
-    return _searched(keyturn, lambda path: _kept(keyturn, path, lambda other: other in digests, by_field=True))
+    return _search(keyturn, lambda path: _matches(keyturn, path, lambda other: other in digests, by_field=True))
 
 
 def _digests(keyturn: Keyturn, value: Sensitive) -> set[str]:
@@ -171,7 +171,7 @@ def _digests(keyturn: Keyturn, value: Sensitive) -> set[str]:
     return found
 
 
-def _searched(keyturn: Keyturn, look: Callable[[str], Iterator[Match]], every: bool = False) -> list[Match]:
+def _search(keyturn: Keyturn, look: Callable[[str], Iterator[Match]], every: bool = False) -> list[Match]:
     def one(path: str) -> list[Match]:
         try:
             return list(dict.fromkeys(look(path)))
@@ -183,25 +183,25 @@ def _searched(keyturn: Keyturn, look: Callable[[str], Iterator[Match]], every: b
     return [match for some in side_by_side(one, sorted(keyturn.catalogue.secrets), AT_ONCE) for match in some]
 
 
-def _kept(keyturn: Keyturn, path: str, wanted: Callable[[str], bool], *, by_field: bool = False) -> Iterator[Match]:
+def _matches(keyturn: Keyturn, path: str, wanted: Callable[[str], bool], *, by_field: bool = False) -> Iterator[Match]:
     """The versions and copies of one secret whose fingerprint is ``wanted``."""
-    sight = look(keyturn, path)
+    sight = read_versions(keyturn, path)
     yield from (Match(path, one.version, unseen=one.why) for one in sight.unseen if not one.destroyed)
-    for old in remembered(load(keyturn, path), sight.unseen):
+    for old in remembered_versions(load(keyturn, path), sight.unseen):
         if wanted(old.fingerprints[""]):
             yield Match(path, old.version)
     for version in sight.versions:
-        for place, digest in fingerprints(keyturn, version).items():
+        for place, digest in version_fingerprints(keyturn, version).items():
             if wanted(digest):
                 yield Match(path, version.version, place)
-        for place, digest in beside(keyturn, version, sight.versions):
+        for place, digest in digests_beside(keyturn, version, sight.versions):
             if wanted(digest):
                 yield Match(path, version.version, place)
         if by_field and any(wanted(keyturn.fingerprint_of(text)) for text in version.fields.values()):
             yield Match(path, version.version)
 
 
-def beside(keyturn: Keyturn, secret: HubSecret, older: Iterable[HubSecret]) -> Iterator[tuple[str, str]]:
+def digests_beside(keyturn: Keyturn, secret: HubSecret, older: Iterable[HubSecret]) -> Iterator[tuple[str, str]]:
     """The fingerprints under ``store:name`` of copies that gave one of the older versions beside this one."""
     places = [place for place in keyturn.catalogue.destinations(secret.path) if place.shape.tells_previous]
     near = islice((one for one in older if one.version < secret.version), NEAR) if places else ()
@@ -211,7 +211,7 @@ def beside(keyturn: Keyturn, secret: HubSecret, older: Iterable[HubSecret]) -> I
                 yield place.label, keyturn.fingerprint_of(text_of(replace(secret, previous=previous), place))
 
 
-def fingerprints(keyturn: Keyturn, secret: HubSecret) -> dict[str, str]:
+def version_fingerprints(keyturn: Keyturn, secret: HubSecret) -> dict[str, str]:
     """The fingerprint of a whole version under the empty name, and those of its copies under ``store:name``."""
     made = {"": keyturn.fingerprint(secret.fields)}
     for place in keyturn.catalogue.destinations(secret.path):

@@ -11,7 +11,7 @@ from keyturn.rotation.context import Keyturn
 
 
 @dataclass
-class Done:
+class StepResult:
     """Fills up while a step is at work; ``changes`` are those of the progress. Nothing ``left`` ends the step.
 
     ``again`` are earlier steps whose work somebody has undone since.
@@ -67,8 +67,8 @@ class Done:
         Where another run has done the step meanwhile, only what happened is added; what happens again and again while
         an incident stays open is told once.
         """
-        before = since_replaced(known.events)
-        events = (*known.events, *(event for event in self.events if not repeated(event, before)))
+        before = events_since_replacement(known.events)
+        events = (*known.events, *(event for event in self.events if not is_repeated(event, before)))
         if self.step in known.done:
             return known.having(events=events)
         others = tuple(said for said in known.left if not said.startswith(f"{self.step}: "))
@@ -83,17 +83,17 @@ class Done:
         )
 
 
-def since_replaced(events: Sequence[Event]) -> Sequence[Event]:
+def events_since_replacement(events: Sequence[Event]) -> Sequence[Event]:
     """The events since the newest replacement, itself among them; all where there is none."""
     made = [at for at, event in enumerate(events) if (event.step, event.result) == (Step.REPLACE, Result.DONE)]
     return events[made[-1] :] if made else events
 
 
-def repeated(event: Event, known: Sequence[Event]) -> bool:
+def is_repeated(event: Event, known: Sequence[Event]) -> bool:
     """Whether the same stands there already: what is looked at again and again is told once."""
     said = (event.step, event.place, event.result, event.said)
     return any(said == (one.step, one.place, one.result, one.said) for one in known)
 
 
-Doer = Callable[[Keyturn, Incident, Progress, Done], None]
+StepFunction = Callable[[Keyturn, Incident, Progress, StepResult], None]
 """One step of one secret, on its progress so far. What it can't foresee may be raised as a KeyturnError."""

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from keyturn.core.errors import NotFound
 from keyturn.core.shared import sharing
 from keyturn.core.stores import Copy, Lack, Store
-from keyturn.revocation.incident import Progress, Standing
+from keyturn.revocation.incident import IncidentStatus, Progress
 from keyturn.revocation.leaked_versions import marked_before
-from keyturn.revocation.step_result import Done
+from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.parts import parts_in
 from keyturn.rotation.recorded import recorded
@@ -15,14 +15,14 @@ from keyturn.rotation.recorded import recorded
 UNCLEAR = "a copy that nothing declares may give an old value, which nobody could look at in the hub"
 
 
-def clear_strays(keyturn: Keyturn, stands: Standing, store: str, done: Done) -> None:
+def clear_strays(keyturn: Keyturn, stands: IncidentStatus, store: str, done: StepResult) -> None:
     """Remove from one store the copies of leaked values that the catalogue has no place for any more."""
     known = {one.path: one for one in stands.secrets}
     if not known:
         return
     with done.at(store):
         opened = keyturn.open_store(store)
-        for view, copy, leaked in list(strays(keyturn, known, store, opened)):
+        for view, copy, leaked in list(find_strays(keyturn, known, store, opened)):
             place = f"{store}:{copy.name}"
             if not leaked:
                 done.misses(place, UNCLEAR, "Remove it there by hand, or let Keyturn's login read it")
@@ -32,7 +32,7 @@ def clear_strays(keyturn: Keyturn, stands: Standing, store: str, done: Done) -> 
             done.did(place, "; ".join(("a copy that nothing declares any more is removed", *said)))
 
 
-def strays(
+def find_strays(
     keyturn: Keyturn, known: Mapping[str, Progress], store: str, opened: Store
 ) -> Iterator[tuple[Store, Copy, bool]]:
     """Copies with Keyturn's marks of these secrets, where the catalogue does not push them, that leaked.
@@ -42,13 +42,13 @@ def strays(
     """
     for view, copy, merged in marked_copies(keyturn, store, opened):
         one = known.get(copy.marks.source) if copy.marks else None
-        if one is None or copy.marks is None or declared(keyturn, one.path, store, copy.name, merged=merged):
+        if one is None or copy.marks is None or is_declared(keyturn, one.path, store, copy.name, merged=merged):
             continue
         leaked = {digest for old in one.old for digest in old.digests}
         # One that fields were added to is like no single version: it holds what its marks' version held.
         unclear = (one.unseen or copy.marks.grown) and marked_before(one, copy.marks)
         unseen = {copy.marks.fingerprint} if unclear else set()
-        if copy.marks.fingerprint in leaked or serves(keyturn, view, copy, leaked | unseen):
+        if copy.marks.fingerprint in leaked or serves_leaked(keyturn, view, copy, leaked | unseen):
             yield view, copy, True
         elif unseen:
             yield view, copy, False
@@ -62,7 +62,7 @@ def marked_copies(keyturn: Keyturn, store: str, opened: Store) -> Iterator[tuple
             yield keyturn.open_part(note.marks.source, store), Copy(name, "", note.marks), True
 
 
-def declared(keyturn: Keyturn, path: str, store: str, name: str, *, merged: bool) -> bool:
+def is_declared(keyturn: Keyturn, path: str, store: str, name: str, *, merged: bool) -> bool:
     """Whether the catalogue pushes the secret there, whole or merged."""
     limits, system = keyturn.catalogue.store(store).limits, keyturn.catalogue.store(store).system
     places = [place for place in keyturn.catalogue.destinations(path) if place.merge is merged]
@@ -70,7 +70,7 @@ def declared(keyturn: Keyturn, path: str, store: str, name: str, *, merged: bool
     return limits.same(name) in mine
 
 
-def serves(keyturn: Keyturn, store: Store, copy: Copy, leaked: set[str]) -> bool:
+def serves_leaked(keyturn: Keyturn, store: Store, copy: Copy, leaked: set[str]) -> bool:
     """Whether a copy gives a leaked value."""
     try:
         return Lack.READ not in store.lacks and keyturn.fingerprint_of(store.read(copy.name)) in leaked

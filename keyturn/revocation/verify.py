@@ -6,18 +6,24 @@ from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import NotFound, UnsupportedOperation
 from keyturn.core.hub import HubSecret
 from keyturn.core.stores import Copy, Lack, Store
+from keyturn.revocation.by_place import find_reopened
 from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Step
-from keyturn.revocation.leaked_versions import digests, gives_old, is_old, last_ended, serves_old
-from keyturn.revocation.looking import Sight, look
-from keyturn.revocation.placing import found_again
-from keyturn.revocation.purge import serving
-from keyturn.revocation.selector import fingerprints
-from keyturn.revocation.step_result import Done
+from keyturn.revocation.leaked_versions import (
+    has_leaked,
+    holds_leaked,
+    last_ended,
+    leaked_digest_served,
+    leaked_digests,
+)
+from keyturn.revocation.purge import describe_served
+from keyturn.revocation.selector import version_fingerprints
+from keyturn.revocation.sight import Sight, read_versions
+from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.beside import with_previous
 from keyturn.rotation.context import Keyturn, side_by_side
 
 
-def prove(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> None:
+def prove_secret(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
     """Look everywhere once more: the hub gives no leaked version, and no store the value of one.
 
     What somebody has brought back since is removed anew: the steps that do so begin again.
@@ -28,11 +34,11 @@ def prove(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> 
     places = keyturn.catalogue.destinations(known.path)
     current = prove_hub(keyturn, incident, known, done)
     current = current and with_previous(keyturn, current, places)
-    fresh = fingerprints(keyturn, current) if current else {}
+    fresh = version_fingerprints(keyturn, current) if current else {}
 
     def one(place: Destination) -> None:
         with done.at(place.label):
-            for fault in faults(keyturn, known, place, fresh.get(place.label, "")):
+            for fault in copy_faults(keyturn, known, place, fresh.get(place.label, "")):
                 done.misses(place.label, fault, "It is tried again")
                 done.again |= {Step.PUSH, Step.FORGET}
 
@@ -44,12 +50,12 @@ def prove(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> 
         done.did("", "the old value is refused, and found nowhere that it could be removed from")
 
 
-def prove_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: Done) -> HubSecret | None:
+def prove_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> HubSecret | None:
     """What is in force; None where nothing is, or what has leaked."""
-    sight = look(keyturn, known.path, last_ended(incident, known))
+    sight = read_versions(keyturn, known.path, last_ended(incident, known))
     last, found = sight.last, sight.versions
     prove_sight(incident, known, sight, done)
-    old = [one for one in found if is_old(keyturn, incident, known, one, last)]
+    old = [one for one in found if has_leaked(keyturn, incident, known, one, last)]
     if old:
         numbers = ", ".join(str(one.version) for one in old)
         done.misses("", f"the hub still gives version {numbers}", "It is tried again")
@@ -57,7 +63,7 @@ def prove_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: Done)
     current = next((one for one in found if one.version == last and one not in old), None)
     if incident.mode is not Mode.REPLACE:
         return current
-    if any(one.version == last and gives_old(keyturn, known, one) for one in old):
+    if any(one.version == last and holds_leaked(keyturn, known, one) for one in old):
         done.misses("", f"somebody has written the old value to the hub again, as version {last}")
         done.again |= {step for step in STEPS[incident.mode] if step is not Step.CUT}
     elif current and keyturn.open_strategy(known.path).honours(current.fields) is False:
@@ -66,7 +72,7 @@ def prove_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: Done)
     return current
 
 
-def prove_target(keyturn: Keyturn, known: Progress, done: Done) -> None:
+def prove_target(keyturn: Keyturn, known: Progress, done: StepResult) -> None:
     """Whether all that nobody could look at has ended by its place, and stays so."""
     if known.unseen and known.placeless:
         said = "; ".join(one.words for one in known.unseen)
@@ -76,12 +82,12 @@ def prove_target(keyturn: Keyturn, known: Progress, done: Done) -> None:
         hint = "End it there by hand, then give the incident up, with that as the reason"
         done.misses("", f"not proven: {one.words}", hint)
     with done.at(""):
-        for name in found_again(keyturn, known):
+        for name in find_reopened(keyturn, known):
             done.misses("", f"the target lets somebody in by {name}, though all was ended", "It is ended again")
             done.again |= {Step.CUT, Step.HUB}
 
 
-def prove_sight(incident: Incident, known: Progress, sight: Sight, done: Done) -> None:
+def prove_sight(incident: Incident, known: Progress, sight: Sight, done: StepResult) -> None:
     """Whether all that the hub has could be looked at, and something is in force where something is to be."""
     for one in sight.unseen:
         if not one.destroyed:
@@ -92,7 +98,7 @@ def prove_sight(incident: Incident, known: Progress, sight: Sight, done: Done) -
         done.misses("", f"nothing is in force in the hub: {what}", f"See `keyturn rotate {known.path}`")
 
 
-def faults(keyturn: Keyturn, known: Progress, place: Destination, fresh: str) -> Iterator[str]:
+def copy_faults(keyturn: Keyturn, known: Progress, place: Destination, fresh: str) -> Iterator[str]:
     """What is wrong with one copy: it serves a leaked value, or an old version of it that was not told to stay is one.
 
     ``fresh`` is the fingerprint it should have. A copy of what no rotation changes, such as a host's name, is the same
@@ -100,20 +106,25 @@ def faults(keyturn: Keyturn, known: Progress, place: Destination, fresh: str) ->
     """
     store = keyturn.open_copy(known.path, place)
     found = store.find(place.name)
-    digest = serves_old(keyturn, known, store, place, found)
+    digest = leaked_digest_served(keyturn, known, store, place, found)
     if digest and digest != fresh:
         ours = found is None or found.marks is not None
         whose = "" if ours else ", and Keyturn has not made it: remove it there by hand"
-        yield f"{serving(known, place, digest)}{whose}"
-    elif found and fresh and place.shape.tells_previous and serves(keyturn, store, place, found) not in ("", fresh):
+        yield f"{describe_served(known, place, digest)}{whose}"
+    elif (
+        found
+        and fresh
+        and place.shape.tells_previous
+        and digest_served(keyturn, store, place, found) not in ("", fresh)
+    ):
         yield "it may give the old value beside the new one: it serves another text than it should"
-    for version in holds(keyturn, store, place, digests(known, place) - {fresh}):
+    for version in leaking_versions(keyturn, store, place, leaked_digests(known, place) - {fresh}):
         # What the service can't remove was told.
         if not any(said.startswith(f"{place.label}: version {version} ") for said in known.remains):
             yield f"version {version} still gives the old value"
 
 
-def serves(keyturn: Keyturn, store: Store, place: Destination, found: Copy) -> str:
+def digest_served(keyturn: Keyturn, store: Store, place: Destination, found: Copy) -> str:
     """The fingerprint of what a copy serves; by its marks where the store gives nothing back."""
     if Lack.READ in store.lacks:
         return found.marks.fingerprint if found.marks and found.intact else ""
@@ -123,7 +134,7 @@ def serves(keyturn: Keyturn, store: Store, place: Destination, found: Copy) -> s
         return ""
 
 
-def holds(keyturn: Keyturn, store: Store, place: Destination, leaks: set[str]) -> Iterator[str]:
+def leaking_versions(keyturn: Keyturn, store: Store, place: Destination, leaks: set[str]) -> Iterator[str]:
     """The old versions of a copy that give a leaked value, by the store's own names of them."""
     try:
         past = store.past(place.name)

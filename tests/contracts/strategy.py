@@ -366,7 +366,7 @@ class StrategyContract:
 
     # and what comes after
 
-    def test_giving_up_what_was_open_before_a_cut_revives_nothing(self, case: Case) -> None:
+    def test_give_up_what_was_open_before_a_cut_revives_nothing(self, case: Case) -> None:
         change = case.installed(5)
         old = [case.current, case.current.merged(change.candidate)]
         for version in old:
@@ -374,7 +374,7 @@ class StrategyContract:
         case.strategy.abandon(Change(change.path, 6, change.candidate, None))
         assert not (self.has_target and any(map(case.works, old)))
 
-    def test_giving_up_a_replacement_revives_nothing(self, case: Case) -> None:
+    def test_give_up_a_replacement_revives_nothing(self, case: Case) -> None:
         case.strategy.cut(case.current, 6)
         case.strategy.abandon(case.replacement())
         assert not (self.has_target and case.works(case.current))

@@ -79,7 +79,7 @@ class Refused(Alternating):
         return secret
 
 
-def test_giving_up_refused_candidates_can_be_killed_anywhere_and_the_next_run_finishes_that(site: Site) -> None:
+def test_give_up_refused_candidates_can_be_killed_anywhere_and_the_next_run_finishes_that(site: Site) -> None:
     with Row(site, Refused()) as row:
         lane = row.lanes[0]
         ended = lane.zygote.run(lane.job(Refused().make(site)))

@@ -34,7 +34,7 @@ from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
 from keyturn.revocation import incident_store
 from keyturn.revocation import run as engine
-from keyturn.revocation.incident import Mode, Standing
+from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import sync
 from tests.cli.command import SCRIPT, one_line, run_keyturn, surroundings
@@ -193,9 +193,9 @@ def test_the_ledger_tells_of_it_like_of_any_incident(site: Site) -> None:
 def test_nobody_finds_the_incident_open_while_it_is(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = list[list[Any]]()
 
-    def looked_at(keyturn: Keyturn, incident: str) -> Standing:
-        seen.append([incident_store.unfinished(site.keyturn), list(site.keyturn.hub.list_state("incidents"))])
-        assert [one.id for one in incident_store.unfinished(keyturn)] == [incident]
+    def looked_at(keyturn: Keyturn, incident: str) -> IncidentStatus:
+        seen.append([incident_store.list_open(site.keyturn), list(site.keyturn.hub.list_state("incidents"))])
+        assert [one.id for one in incident_store.list_open(keyturn)] == [incident]
         return engine.finish(keyturn, incident)
 
     monkeypatch.setattr(run, "finish", looked_at)

@@ -19,7 +19,7 @@ from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
 from keyturn.revocation import run
-from keyturn.revocation.incident import Mode, Standing
+from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.living import values
@@ -188,7 +188,7 @@ class Case:
         """What the schedules do, and all that they say is wrong."""
         return "\n".join(filter(None, (self.sync(), self.rotate(Trigger.SCHEDULE), self.retire())))
 
-    def revoke(self, mode: Mode = Mode.REPLACE, incident: str = "") -> Standing:
+    def revoke(self, mode: Mode = Mode.REPLACE, incident: str = "") -> IncidentStatus:
         """All of it; a closed incident claims that what was known before is over."""
         self.note()
         doomed, keyturn = list(self.known), replace(self.keyturn, sleep=lambda seconds: None)

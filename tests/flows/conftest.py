@@ -93,8 +93,8 @@ def build(prefect: PrefectServer, architect: Architect, monkeypatch: pytest.Monk
 def nothing_open(lab: Lab) -> None:
     """No incident is open that another test has left."""
     keyturn = lab.open().keyturn
-    for one in incident_store.unfinished(keyturn):
-        incident_store.change(keyturn, one.id, lambda found: replace(found, closed_at=datetime.now(UTC)))
+    for one in incident_store.list_open(keyturn):
+        incident_store.update_incident(keyturn, one.id, lambda found: replace(found, closed_at=datetime.now(UTC)))
 
 
 @pytest.fixture

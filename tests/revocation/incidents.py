@@ -7,7 +7,7 @@ from typing import Final
 
 from keyturn.access_log.readers import LogRead, PathReaders, Reader, Readers, Related
 from keyturn.core.access import Coverage
-from keyturn.revocation.incident import Event, Incident, Mode, Old, Progress, Result, Standing, Step
+from keyturn.revocation.incident import Event, Incident, IncidentStatus, LeakedVersion, Mode, Progress, Result, Step
 
 TRIGGER: Final = datetime(2026, 11, 25, 3, 12, 4, 120_000, tzinfo=UTC)
 PATH: Final = "ml-training/database"
@@ -26,9 +26,9 @@ def digest(of: object) -> str:
 
 
 OLD: Final = (
-    Old(7, {"": digest(7), AWS: digest("aws 7"), AZURE: digest("azure 7")}),
-    Old(6, {"": digest(6)}),
-    Old(0, {"": digest(0)}),
+    LeakedVersion(7, {"": digest(7), AWS: digest("aws 7"), AZURE: digest("azure 7")}),
+    LeakedVersion(6, {"": digest(6)}),
+    LeakedVersion(0, {"": digest(0)}),
 )
 
 EVENTS: Final = (
@@ -73,7 +73,7 @@ def proven(path: str = PATH) -> Progress:
     return replace(stuck(path), done=tuple(Step), clear_at=after(4.9), left=(), events=EVENTS + later)
 
 
-def standing(*secrets: Progress, **changes: object) -> Standing:
+def standing(*secrets: Progress, **changes: object) -> IncidentStatus:
     """An incident of these secrets; closed where nothing of them is left."""
     over = not any(one.left for one in secrets)
     incident = Incident(
@@ -87,7 +87,7 @@ def standing(*secrets: Progress, **changes: object) -> Standing:
         paths=tuple(one.path for one in secrets),
         closed_at=after(5) if over else None,
     )
-    return Standing(replace(incident, **changes), secrets)  # type: ignore[arg-type]
+    return IncidentStatus(replace(incident, **changes), secrets)  # type: ignore[arg-type]
 
 
 def readers(*paths: str) -> Readers:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
-from keyturn.revocation.incident import Mode, Standing
+from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.run import rotate
 from tests.revocation.site import Site
@@ -59,7 +59,7 @@ class Scene:
     def secret_of(self, fields: dict[str, Any]) -> str:
         return str(fields.get("password") or fields["value"])
 
-    def revoke(self, mode: Mode = Mode.REPLACE, keyturn: Keyturn | None = None) -> Standing:
+    def revoke(self, mode: Mode = Mode.REPLACE, keyturn: Keyturn | None = None) -> IncidentStatus:
         opened = keyturn or self.keyturn
         self.site.begin(mode, opened)
         return run.finish(opened, self.site.incident)
@@ -71,7 +71,7 @@ class Scene:
         fields = current.fields.reveal() if current else self.leaked[-1]
         return self.lab.hub.write(self.path, SecretFields({**fields, **changes}), cas=info.version if info else 0)
 
-    def assert_over(self, stands: Standing | None = None) -> None:
+    def assert_over(self, stands: IncidentStatus | None = None) -> None:
         """It is closed and bears a look: nothing that leaked is taken, or given by the hub or the store."""
         stands = stands or run.finish(self.keyturn, self.site.incident)
         assert (stands.left, stands.open) == ((), False)

@@ -16,7 +16,7 @@ from keyturn.ledger.spool import Spooled
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
 from keyturn.revocation import incident_store, run
-from keyturn.revocation.incident import Incident, Mode, Progress, Standing
+from keyturn.revocation.incident import Incident, IncidentStatus, Mode, Progress
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load
@@ -112,7 +112,7 @@ class Site:
             actor="tester",
         )
 
-    def revoke(self, mode: Mode = Mode.REPLACE) -> Standing:
+    def revoke(self, mode: Mode = Mode.REPLACE) -> IncidentStatus:
         """All of it."""
         self.begin(mode)
         return run.finish(self.keyturn, self.incident)
@@ -125,7 +125,7 @@ class Site:
 
     def progress(self) -> Progress:
         """How far it is."""
-        return incident_store.standing(self.keyturn, self.incident).secrets[0]
+        return incident_store.load_status(self.keyturn, self.incident).secrets[0]
 
     def record(self) -> Record:
         """The secret's record."""

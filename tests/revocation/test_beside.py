@@ -10,9 +10,9 @@ from keyturn.core.errors import Denied
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import Sensitive
 from keyturn.revocation import run
-from keyturn.revocation.incident import Mode, Standing
-from keyturn.revocation.selector import fingerprints, whois
-from keyturn.revocation.verify import faults
+from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.selector import version_fingerprints, whois
+from keyturn.revocation.verify import copy_faults
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import sync
 from tests.revocation.scene import Scene
@@ -38,11 +38,13 @@ def served(scene: Scene) -> list[str]:
     return list(json.loads(scene.store.read(scene.path).reveal()))
 
 
-def faults_of(scene: Scene, stands: Standing) -> list[str]:
+def faults_of(scene: Scene, stands: IncidentStatus) -> list[str]:
     """What a proof would say of the copy now."""
     place, current = scene.keyturn.catalogue.destinations(scene.path)[0], scene.lab.hub.read(scene.path)
     assert current is not None
-    return list(faults(scene.keyturn, stands.secrets[0], place, fingerprints(scene.keyturn, current)[place.label]))
+    return list(
+        copy_faults(scene.keyturn, stands.secrets[0], place, version_fingerprints(scene.keyturn, current)[place.label])
+    )
 
 
 def test_a_revocation_takes_out_both_values_and_every_old_copy_of_them(scene: Scene) -> None:
@@ -58,7 +60,7 @@ def test_old_copies_of_both_values_that_a_service_keeps_are_found_and_told(scene
     assert [said for said in faults_of(scene, replace_remains(scene)) if "still gives the old value" in said]
 
 
-def replace_remains(scene: Scene) -> Standing:
+def replace_remains(scene: Scene) -> IncidentStatus:
     """The incident without what was told to stay."""
     stands = run.finish(scene.keyturn, scene.site.incident)
     return replace(stands, secrets=(replace(stands.secrets[0], remains=()),))

@@ -10,10 +10,10 @@ import pytest
 from keyturn.core.errors import CandidateRejected, KeyturnError, TransientError, Unavailable
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import incident_store, run
-from keyturn.revocation.incident import STEPS, Mode, Standing, Step
-from keyturn.revocation.incident_store import load as load_incident
-from keyturn.revocation.resume import remind
-from keyturn.revocation.run import advance
+from keyturn.revocation.incident import STEPS, IncidentStatus, Mode, Step
+from keyturn.revocation.incident_store import load_incident as load_incident
+from keyturn.revocation.resume import claim_reminder
+from keyturn.revocation.run import take_step
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import sync
@@ -51,7 +51,7 @@ def test_the_hubs_answers_may_be_lost_after_any_of_its_writes(lab: Lab, kind: st
     assert lost > 30
 
 
-def in_spite_of_it(scene: Scene, keyturn: Keyturn, mode: Mode) -> Standing:
+def in_spite_of_it(scene: Scene, keyturn: Keyturn, mode: Mode) -> IncidentStatus:
     """As a person does it: where the command failed, the same command again."""
     try:
         return scene.revoke(mode, keyturn)
@@ -80,7 +80,7 @@ def test_a_hub_that_fails_for_one_secret_keeps_no_other_from_being_ended(lab: La
         triggered_at=keyturn.clock(),
         actor="tester",
     )
-    cut = {one.path for one in incident_store.standing(keyturn, incident).secrets if one.cut_at}
+    cut = {one.path for one in incident_store.load_status(keyturn, incident).secrets if one.cut_at}
     assert cut == {one.path for one in secrets[2:]}
     run.finish(keyturn, incident)
     stands = run.finish(replace(keyturn, hub=lab.hub), incident)
@@ -124,7 +124,7 @@ def test_a_leaked_value_that_somebody_writes_to_the_hub_again_after_any_step_is_
     scene = Scene.of(lab, kind)
     incident = scene.site.begin(mode)
     for done in STEPS[mode]:
-        advance(scene.keyturn, incident, scene.path, done)
+        take_step(scene.keyturn, incident, scene.path, done)
         if done is step:
             scene.write(**scene.leaked[0])
     stands = run.finish(scene.keyturn, scene.site.incident)
@@ -144,7 +144,7 @@ def test_a_leaked_value_that_somebody_restores_in_a_store_before_the_proof_is_re
     for done in STEPS[mode]:
         if done is Step.PROVE:
             break
-        advance(scene.keyturn, incident, scene.path, done)
+        take_step(scene.keyturn, incident, scene.path, done)
         if done is step:
             scene.store.put_by_hand(scene.path, copy)
     if mode is Mode.REVOKE_ONLY and step is Step.FORGET:
@@ -182,7 +182,7 @@ def test_a_secret_that_was_removed_and_made_anew_meanwhile_is_not_taken_for_the_
     scene = Scene.of(lab, "generated", rotated=1)
     incident = scene.site.begin(mode)
     for step in (Step.REPLACE, Step.PUSH) if mode is Mode.REPLACE else ():
-        advance(scene.keyturn, incident, scene.path, step)
+        take_step(scene.keyturn, incident, scene.path, step)
     lab.root.secrets.kv.v2.delete_metadata_and_all_versions(scene.path)
     values = ["one", "two"]
     for cas, value in enumerate(values):
@@ -210,10 +210,10 @@ def test_old_versions_that_the_hub_drops_by_itself_meanwhile_are_looked_for_all_
         scene.write(note=str(number))
     keyturn = scene.keyturn
     for step in (Step.REPLACE, Step.HUB):
-        advance(keyturn, incident, scene.path, step)
+        take_step(keyturn, incident, scene.path, step)
     # The store was not pushed to yet, and still serves what the hub has long forgotten.
     assert scene.secret_of(scene.leaked[-1]) in scene.store.read(scene.path).reveal()
-    assert any("serves the old value" in said for said in advance(keyturn, incident, scene.path, Step.PROVE).left)
+    assert any("serves the old value" in said for said in take_step(keyturn, incident, scene.path, Step.PROVE).left)
     scene.assert_over()
     scene.assert_works()
 
@@ -233,9 +233,9 @@ def test_people_are_reminded_though_the_clock_was_far_ahead_when_they_were_last(
     scene.store.down = Unavailable("reach", "memory", "it does not answer")
     scene.revoke()
     ahead = scene.site.at(timedelta(days=3))
-    assert remind(ahead, scene.site.incident)
-    assert remind(scene.site.at(timedelta(hours=2)), scene.site.incident)
-    assert not remind(scene.site.at(timedelta(hours=2)), scene.site.incident)
+    assert claim_reminder(ahead, scene.site.incident)
+    assert claim_reminder(scene.site.at(timedelta(hours=2)), scene.site.incident)
+    assert not claim_reminder(scene.site.at(timedelta(hours=2)), scene.site.incident)
     assert load_incident(scene.keyturn, scene.site.incident).closed_at is None
 
 

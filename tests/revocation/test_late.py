@@ -13,8 +13,8 @@ import pytest
 from keyturn.core.errors import CandidateRejected, Conflict, Locked, NotFound, Superseded
 from keyturn.core.policy import Trigger
 from keyturn.revocation import run
-from keyturn.revocation.incident import Mode, Standing
-from keyturn.revocation.incident_store import find
+from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.incident_store import find_incident
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.revert import revert
@@ -65,7 +65,7 @@ def at_its_calls(
 def through(scene: Scene, mode: Mode, incident: str = "") -> None:
     """The whole revocation, by a process that is not late."""
     named = replace(scene.site, incident=incident or scene.site.incident)
-    if find(scene.keyturn, named.incident) is None:
+    if find_incident(scene.keyturn, named.incident) is None:
         named.begin(mode)
     scene.assert_over(run.finish(scene.keyturn, named.incident))
 
@@ -205,7 +205,7 @@ def test_two_processes_that_finish_one_incident_at_the_same_time(lab: Lab, kind:
         together = threading.Barrier(2)
         runs = [replace(scene.keyturn, holder=f"host-{number}/1/1", patience=0.0) for number in (1, 2)]
 
-        def finish(keyturn: Keyturn, scene: Scene = scene, together: threading.Barrier = together) -> Standing:
+        def finish(keyturn: Keyturn, scene: Scene = scene, together: threading.Barrier = together) -> IncidentStatus:
             together.wait(30)
             return run.finish(keyturn, scene.site.incident)
 

@@ -14,7 +14,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import incident_store, run
-from keyturn.revocation.incident import STEPS, Mode, Progress, Standing, Step
+from keyturn.revocation.incident import STEPS, IncidentStatus, Mode, Progress, Step
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn, _stands
 from keyturn.rotation.heard import load_heard
@@ -87,7 +87,7 @@ class Crowd:
     def begin(self, keyturn: Keyturn, *secrets: Declared, incident: str = "") -> None:
         begin(keyturn, incident or self.incident, Mode.REPLACE, *(one.path for one in secrets))
 
-    def left(self, stands: Standing, secret: Declared) -> tuple[str, ...]:
+    def left(self, stands: IncidentStatus, secret: Declared) -> tuple[str, ...]:
         (one,) = (one for one in stands.secrets if one.path == secret.path)
         return one.left
 
@@ -140,7 +140,7 @@ def test_what_troubles_one_secret_is_told_of_it_in_plain_words_and_all_else_is_d
     assert run.finish(crowd.keyturn, other).left == ()
 
 
-def assert_all_done(crowd: Crowd, stands: Standing, *secrets: Declared) -> None:
+def assert_all_done(crowd: Crowd, stands: IncidentStatus, *secrets: Declared) -> None:
     """Every step of these is done, the hub gives one version alone, and the store that one."""
     for secret in secrets:
         (one,) = (one for one in stands.secrets if one.path == secret.path)
@@ -234,13 +234,13 @@ class Pair:
     def begin(self, incident: str, mode: Mode) -> None:
         begin(self.keyturn, incident, mode, self.site.secret.path)
 
-    def finish(self, incident: str) -> Standing:
+    def finish(self, incident: str) -> IncidentStatus:
         return run.finish(self.keyturn, incident)
 
     def progress(self, incident: str) -> Progress:
-        return incident_store.standing(self.keyturn, incident).secrets[0]
+        return incident_store.load_status(self.keyturn, incident).secrets[0]
 
-    def assert_over(self, stands: Standing) -> None:
+    def assert_over(self, stands: IncidentStatus) -> None:
         """It is closed, and the old value is nowhere."""
         assert (stands.left, stands.open) == ((), False)
         lab, secret = self.site.lab, self.site.secret
@@ -386,7 +386,7 @@ def test_two_incidents_at_the_very_same_time_end_proven(lab: Lab, kind: str) -> 
         pair = Pair.of(lab, kind)
         holders = [replace(pair.keyturn, holder=f"host-{number}/1/1", patience=0.0) for number in (1, 2)]
 
-        def whole(number: int, pair: Pair = pair, holders: list[Keyturn] = holders) -> Standing:
+        def whole(number: int, pair: Pair = pair, holders: list[Keyturn] = holders) -> IncidentStatus:
             incident = (pair.first, pair.second)[number]
             begin(holders[number], incident, Mode.REPLACE, pair.site.secret.path)
             return run.finish(holders[number], incident)

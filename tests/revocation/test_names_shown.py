@@ -17,7 +17,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Cut
 from keyturn.revocation import run
 from keyturn.revocation.incident import Mode
-from keyturn.revocation.preview import preview
+from keyturn.revocation.preview import preview_revocation
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
@@ -58,7 +58,7 @@ def test_a_password_in_the_username_is_in_no_message_record_report_or_ledger(
     hearings = Hearings.load(site.keyturn)
     doing(lambda: standing(site.keyturn, secret.path, None, hearings))
     doing(lambda: standing(site.keyturn, secret.path, None, hearings).to_data())
-    doing(lambda: preview(site.keyturn, Selection((secret.path,)), Mode.REPLACE))
+    doing(lambda: preview_revocation(site.keyturn, Selection((secret.path,)), Mode.REPLACE))
     doing(lambda: site.begin(Mode.REPLACE, site.impatient()))
     doing(lambda: run.finish(site.impatient(), site.incident))
     doing(site.progress)

@@ -14,8 +14,7 @@ from keyturn.core.channel import Announcement
 from keyturn.core.errors import Unavailable
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.apprise_channel import URL_FILE, AppriseChannel, configured_channel
-from keyturn.revocation import incident_store, outbox, run
-from keyturn.revocation import resume as returning
+from keyturn.revocation import incident_store, outbox, resume, run
 from keyturn.revocation.incident import Message, News
 from keyturn.revocation.news import CLAIMED, unsent
 from keyturn.rotation.context import Keyturn
@@ -78,7 +77,7 @@ def test_an_incident_is_told_when_it_is_opened_stays_open_and_is_closed(site: Si
     assert outbox.tell_people(keyturn, site.incident) == ""
     for hours, due in ((2, True), (2.5, False), (3.5, True)):
         later = replace(keyturn, clock=site.at(timedelta(hours=hours)).clock)
-        assert returning.remind(later, site.incident) == due
+        assert resume.claim_reminder(later, site.incident) == due
         assert outbox.tell_people(later, site.incident) == ""
     run.finish(keyturn, site.incident)
     assert outbox.tell_people(keyturn, site.incident) == ""
@@ -100,20 +99,20 @@ def test_what_can_not_be_sent_stays_in_the_outbox_and_is_sent_once_when_the_chan
     assert "the service did not take it" in outbox.tell_people(broken, site.incident)
     run.finish(broken, site.incident)
     assert "the service did not take it" in outbox.tell_people(broken, site.incident)
-    waits = incident_store.load(broken, site.incident)
+    waits = incident_store.load_incident(broken, site.incident)
     assert [message.news for message in unsent(waits)] == [News.OPENED, News.CLOSED]
-    assert site.incident in [one.id for one in outbox.unfinished(broken)]
+    assert site.incident in [one.id for one in outbox.list_unfinished(broken)]
     mended = calling(site.keyturn, pager)
     assert outbox.tell_people(mended, site.incident) == ""
     assert outbox.tell_people(mended, site.incident) == ""
     assert first_lines(pager, site) == ["opened", "closed"]
-    assert site.incident not in [one.id for one in outbox.unfinished(mended)]
+    assert site.incident not in [one.id for one in outbox.list_unfinished(mended)]
 
 
 def test_without_a_channel_that_is_said_and_nothing_is_claimed(site: Site) -> None:
     site.begin()
     assert outbox.tell_people(site.keyturn, site.incident) == outbox.NOBODY
-    (message,) = unsent(incident_store.load(site.keyturn, site.incident))
+    (message,) = unsent(incident_store.load_incident(site.keyturn, site.incident))
     assert message.claimed_at is None
 
 
@@ -135,7 +134,7 @@ def test_a_message_whose_sender_died_is_sent_again_under_the_same_id(site: Site)
     channel.free.set()
     keyturn = replace(site.keyturn, channel=channel)
     site.begin(keyturn=keyturn)
-    message = outbox.claim(keyturn, site.incident)
+    message = outbox.claim_message(keyturn, site.incident)
     assert message is not None
     channel.send(announcement_of(keyturn, site, message))  # and then it dies
     assert outbox.tell_people(keyturn, site.incident) == ""
@@ -149,21 +148,21 @@ def test_a_message_whose_sender_died_is_sent_again_under_the_same_id(site: Site)
 def announcement_of(keyturn: Keyturn, site: Site, message: Message) -> Announcement:
     from keyturn.revocation.news import announcement
 
-    return announcement(incident_store.standing(keyturn, site.incident), message)
+    return announcement(incident_store.load_status(keyturn, site.incident), message)
 
 
 def test_a_reminder_that_waits_is_not_doubled_and_an_incident_opened_again_is_told(site: Site) -> None:
     site.begin()
     for hours in (2, 4, 6):
-        assert returning.remind(site.at(timedelta(hours=hours)), site.incident)
+        assert resume.claim_reminder(site.at(timedelta(hours=hours)), site.incident)
     assert news(site) == [News.OPENED, News.STAYS_OPEN]
     run.finish(site.keyturn, site.incident)
-    incident_store.change(site.keyturn, site.incident, lambda known: replace(known, closed_at=None))
+    incident_store.update_incident(site.keyturn, site.incident, lambda known: replace(known, closed_at=None))
     assert news(site) == [News.OPENED, News.STAYS_OPEN, News.CLOSED, News.REOPENED]
 
 
 def news(site: Site) -> list[News]:
-    return [message.news for message in unsent(incident_store.load(site.keyturn, site.incident))]
+    return [message.news for message in unsent(incident_store.load_incident(site.keyturn, site.incident))]
 
 
 def test_an_address_in_a_file_that_can_not_be_read_stops_no_revocation(site: Site, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from markdown_it.token import Token
 
 from keyturn.access_log.readers import LogRead, PathReaders, Reader, Readers, Related
 from keyturn.core.errors import Unavailable
-from keyturn.revocation.incident import Event, Mode, Old, Progress, Result, Standing, Step
+from keyturn.revocation.incident import Event, IncidentStatus, LeakedVersion, Mode, Progress, Result, Step
 from keyturn.revocation.report import LedgerFacts, model, to_data, to_html, to_markdown, write_report
 from keyturn.revocation.report.words import lasted, ranges, visible
 from tests.revocation.incidents import (
@@ -338,7 +338,7 @@ def test_a_secret_that_nothing_is_known_of_has_its_place() -> None:
         assert PATH.replace("/", "") in made.replace("<wbr>", "").replace("/", "")
 
 
-def hundred() -> Standing:
+def hundred() -> IncidentStatus:
     return standing(
         *(stuck(f"ml/{number:03}") if number % 10 == 0 else proven(f"ml/{number:03}") for number in range(100))
     )
@@ -395,14 +395,14 @@ HOSTILE = (
 )
 
 
-def poisoned(text: str) -> tuple[Standing, Readers]:
+def poisoned(text: str) -> tuple[IncidentStatus, Readers]:
     """An incident in which everything that somebody else may choose is this text."""
     known = replace(
         proven(text),
         strategy=text,
         owner=text,
         classification=text,
-        old=(*OLD, Old(5, {"": text, text: text})),
+        old=(*OLD, LeakedVersion(5, {"": text, text: text})),
         fingerprint=text,
         outlives=(text,),
         remains=(text,),
@@ -509,7 +509,7 @@ def test_every_part_of_the_data_has_exactly_the_keys_of_the_model() -> None:
                 if part and one is not None:
                     compare(one, part)
 
-    compare(to_data(standing(proven(), stuck()), readers(PATH), FACTS), keys_of(model.Report))
+    compare(to_data(standing(proven(), stuck()), readers(PATH), FACTS), keys_of(model.IncidentReport))
 
 
 def test_the_keys_of_the_data_are_those_that_the_documentation_promises() -> None:
@@ -518,7 +518,7 @@ def test_the_keys_of_the_data_are_those_that_the_documentation_promises() -> Non
     def names(keys: dict[str, Any]) -> set[str]:
         return set(keys) | {name for part in keys.values() if part for name in names(part)}
 
-    assert names(keys_of(model.Report)) <= said
+    assert names(keys_of(model.IncidentReport)) <= said
     assert model.SCHEMA in DOCUMENT.read_text()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from keyturn.core.policy import Trigger
 from keyturn.revocation import run
-from keyturn.revocation.incident import Mode, Standing, Step
+from keyturn.revocation.incident import IncidentStatus, Mode, Step
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import remote, with_copy
@@ -21,7 +21,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield made
 
 
-def revoked(opened: Opened, path: str) -> Standing:
+def revoked(opened: Opened, path: str) -> IncidentStatus:
     keyturn, incident = dataclasses.replace(opened.keyturn, sleep=lambda seconds: None), f"INC-{fresh()}"
     run.begin(
         keyturn,

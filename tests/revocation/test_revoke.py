@@ -211,7 +211,7 @@ def test_a_caller_without_the_rights_changes_nothing_and_is_written_down(lab: La
     assert f"secret/destroy/{site.secret.path}" in str(refused.value)
     assert lab.logs_in(SecretFields(site.secret.first))
     assert site.record() == before
-    assert [one.id for one in incident_store.incidents(site.keyturn) if one.id == site.incident] == []
+    assert [one.id for one in incident_store.list_incidents(site.keyturn) if one.id == site.incident] == []
     assert [(one.action, one.outcome) for one in site.entries()][-1] == ("revoke", "denied")
 
 

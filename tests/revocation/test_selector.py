@@ -5,8 +5,8 @@ import pytest
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation.incident import Mode
-from keyturn.revocation.preview import preview
-from keyturn.revocation.selector import Match, Selection, Selector, select, whois, whois_value
+from keyturn.revocation.preview import preview_revocation
+from keyturn.revocation.selector import Match, Selection, Selector, select_secrets, whois, whois_value
 from keyturn.rotation.sync import sync
 from tests.revocation.site import Site
 from tests.support.lab import Lab
@@ -29,7 +29,7 @@ def site(lab: Lab) -> Site:
 
 
 def chosen(site: Site, **by: object) -> tuple[str, ...]:
-    return select(site.keyturn, Selector(**by)).paths  # type: ignore[arg-type]
+    return select_secrets(site.keyturn, Selector(**by)).paths  # type: ignore[arg-type]
 
 
 def test_by_path_and_by_pattern(site: Site) -> None:
@@ -78,7 +78,7 @@ def test_by_owner_classification_target_and_store_all_of_which_must_fit(site: Si
 def test_a_lease_prefix_that_is_not_plainly_below_an_engine_is_refused(site: Site, prefix: str) -> None:
     token = site.lab.root.auth.token.create(ttl="1h", policies=["default"])["auth"]["client_token"]
     with pytest.raises(Invalid, match="find leases below"):
-        select(site.keyturn, Selector(lease_prefix=prefix))
+        select_secrets(site.keyturn, Selector(lease_prefix=prefix))
     assert site.lab.root.auth.token.lookup(token)
 
 
@@ -86,24 +86,24 @@ def test_a_lease_prefix_may_have_slashes_around_it(site: Site) -> None:
     third = site.others[1]
     prefix = third.first["lease_id"].rpartition("/")[0]
     for given in (f"/{prefix}/", prefix.replace("/", "//"), f" {prefix} "):
-        assert select(site.keyturn, Selector(lease_prefix=given)).leases == (third.first["lease_id"],)
+        assert select_secrets(site.keyturn, Selector(lease_prefix=given)).leases == (third.first["lease_id"],)
 
 
 def test_nothing_chosen_and_nothing_that_fits_are_errors(site: Site) -> None:
     with pytest.raises(Invalid):
-        select(site.keyturn, Selector())
+        select_secrets(site.keyturn, Selector())
     with pytest.raises(NotFound):
-        select(site.keyturn, Selector(owner="nobody@example.com"))
+        select_secrets(site.keyturn, Selector(owner="nobody@example.com"))
     with pytest.raises(NotFound):
-        select(site.keyturn, Selector(paths=("nowhere/*",)))
+        select_secrets(site.keyturn, Selector(paths=("nowhere/*",)))
     with pytest.raises(NotFound):
-        select(site.keyturn, Selector(paths=("tests/absent",)))
+        select_secrets(site.keyturn, Selector(paths=("tests/absent",)))
 
 
 def test_by_a_prefix_of_leases_with_the_secret_that_holds_one(site: Site) -> None:
     third = site.others[1]
     prefix = third.first["lease_id"].rpartition("/")[0]
-    found = select(site.keyturn, Selector(lease_prefix=prefix))
+    found = select_secrets(site.keyturn, Selector(lease_prefix=prefix))
     assert found == Selection((third.path,), (third.first["lease_id"],))
 
 
@@ -133,7 +133,9 @@ def test_by_a_value_that_was_found_somewhere(site: Site) -> None:
 def test_a_preview_names_what_ends_and_who_is_cut_off_and_changes_nothing(site: Site, lab: Lab) -> None:
     before = site.record()
     with lab.opened(SecretFields(site.secret.first)) as works:
-        seen = preview(site.keyturn, select(site.keyturn, Selector(paths=(site.secret.path,))), Mode.REVOKE_ONLY)
+        seen = preview_revocation(
+            site.keyturn, select_secrets(site.keyturn, Selector(paths=(site.secret.path,))), Mode.REVOKE_ONLY
+        )
         assert works()
     (one,) = seen.secrets
     assert one.names == (f"username {site.secret.users[0]}",)

@@ -14,7 +14,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
 from keyturn.revocation import run
-from keyturn.revocation.incident import Mode, Standing, Step
+from keyturn.revocation.incident import IncidentStatus, Mode, Step
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.retire import Waive, retire
@@ -73,7 +73,7 @@ class Everywhere:
 
         return replace(self.keyturn, open_store=opened)
 
-    def revoke(self, mode: Mode, keyturn: Keyturn | None = None) -> Standing:
+    def revoke(self, mode: Mode, keyturn: Keyturn | None = None) -> IncidentStatus:
         """From the trigger on, as far as it goes."""
         opened = keyturn or self.keyturn
         run.begin(
@@ -93,20 +93,20 @@ class Everywhere:
         given = place.ask(place.remote(self.path))
         return {version for version, text in given.items() if any(value in text for value in self.leaked)}
 
-    def told(self, stands: Standing, place: Place) -> set[str]:
+    def told(self, stands: IncidentStatus, place: Place) -> set[str]:
         """Which versions of the copy are said to stay."""
         label = f"{place.name}:{place.remote(self.path)}: version "
         (one,) = stands.secrets
         return {said.removeprefix(label).split()[0] for said in one.remains if said.startswith(label)}
 
-    def assert_proven(self, stands: Standing, mode: Mode) -> None:
+    def assert_proven(self, stands: IncidentStatus, mode: Mode) -> None:
         """The incident is over, and every store bears it out."""
         assert (stands.left, stands.open) == ((), False)
         for place in self.stores.places:
             self.assert_clean(stands, place, mode)
         self.assert_ended()
 
-    def assert_clean(self, stands: Standing, place: Place, mode: Mode) -> None:
+    def assert_clean(self, stands: IncidentStatus, place: Place, mode: Mode) -> None:
         """No version gives what has leaked but those that are told, and what is served is new or gone."""
         given, leaks, told = place.ask(place.remote(self.path)), self.leaks(place), self.told(stands, place)
         if mode is REVOKE_ONLY:

@@ -13,8 +13,8 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation import run
 from keyturn.revocation.incident import Mode
-from keyturn.revocation.preview import preview
-from keyturn.revocation.selector import Selection, Selector, select, whois, whois_value
+from keyturn.revocation.preview import preview_revocation
+from keyturn.revocation.selector import Selection, Selector, select_secrets, whois, whois_value
 from keyturn.rotation.run import rotate
 from tests.revocation.scene import KINDS, Scene
 from tests.support.lab import Lab
@@ -149,7 +149,7 @@ def test_whois_finds_a_value_in_a_deleted_version_and_leaves_it_deleted(lab: Lab
     for found in (whois(keyturn, whole), whois_value(keyturn, Sensitive(secret))):
         assert [(one.path, one.version) for one in found if not one.place] == [(scene.path, 1)]
     assert [one.state for one in lab.hub.describe(scene.path).versions] == [VersionState.DELETED]  # type: ignore[union-attr]
-    assert select(keyturn, Selector(fingerprint=whole)) == Selection((scene.path,))
+    assert select_secrets(keyturn, Selector(fingerprint=whole)) == Selection((scene.path,))
 
 
 def test_who_may_not_look_at_a_deleted_version_is_told_of_it_by_whois_and_never_proves_it(lab: Lab) -> None:
@@ -177,7 +177,7 @@ def test_who_may_not_look_at_a_deleted_version_is_told_of_it_by_whois_and_never_
 def test_a_lease_prefix_chooses_the_secret_whose_version_was_deleted(lab: Lab) -> None:
     scene = Scene.of(lab, "dynamic")
     delete(scene)
-    chosen = select(scene.keyturn, Selector(lease_prefix=f"database/creds/{scene.site.secret.role}"))
+    chosen = select_secrets(scene.keyturn, Selector(lease_prefix=f"database/creds/{scene.site.secret.role}"))
     assert chosen.paths == (scene.path,)
 
 
@@ -185,7 +185,7 @@ def test_a_preview_tells_what_can_not_be_read_and_changes_nothing(lab: Lab) -> N
     scene = Scene.of(lab, "alternating", rotated=1)
     destroy(scene, 1)
     delete(scene)
-    (blast,) = preview(scene.keyturn, Selection((scene.path,)), Mode.REPLACE).secrets
+    (blast,) = preview_revocation(scene.keyturn, Selection((scene.path,)), Mode.REPLACE).secrets
     told = " ".join(blast.warnings)
     assert "version 1 is destroyed" in told
     assert "version 2 is deleted" in told
@@ -209,7 +209,7 @@ def test_a_late_run_of_the_revocation_ends_nothing_that_was_put_in_force_since(l
 def test_a_user_that_a_person_lets_in_again_before_the_proof_is_ended_again(lab: Lab) -> None:
     scene = Scene.of(lab, "alternating", rotated=1, grace="1d")
     incident = scene.site.begin()
-    run.bring_back(scene.keyturn, incident)
+    run.restore_service(scene.keyturn, incident)
     serving = lab.current(scene.site.secret)["username"]
     (other,) = set(scene.site.secret.users) - {serving}
     lab.sql(f"ALTER ROLE {other} LOGIN PASSWORD 'by-hand'")

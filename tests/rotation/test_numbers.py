@@ -13,7 +13,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run as incidents
-from keyturn.revocation.incident import Mode, Standing
+from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
 from keyturn.rotation import steps
 from keyturn.rotation.context import Keyturn
@@ -82,7 +82,7 @@ class Site:
             assert not retire(self.keyturn(), self.secret.path).held_by
         assert self.works(self.current())
 
-    def revoke(self) -> Standing:
+    def revoke(self) -> IncidentStatus:
         """All of it, and what is left."""
         keyturn = replace(self.keyturn(), sleep=lambda seconds: None)
         incident = f"INC-{fresh()}"
@@ -306,7 +306,7 @@ def test_a_cut_lies_between_what_was_before_it_and_its_replacement(site: Site) -
     assert numbers(renewed.record()) == sorted(set(numbers(renewed.record())))
 
 
-def test_giving_up_a_candidate_bears_a_greater_number_than_its_install(lab: Lab) -> None:
+def test_give_up_a_candidate_bears_a_greater_number_than_its_install(lab: Lab) -> None:
     secret = lab.alternating()
     lab.sql(f"CREATE TABLE {secret.owner}_table (n int)")
     lab.sql(f"GRANT SELECT ON {secret.owner}_table TO {secret.users[0]}")

@@ -4,14 +4,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from keyturn.revocation import run
-from keyturn.revocation.incident import Mode, Standing
+from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
 from tests.contracts.strategy import Case
 from tests.support.lab import Lab, fresh
 
 
-def revoked(keyturn: Keyturn, path: str, mode: Mode = Mode.REPLACE) -> Standing:
+def revoked(keyturn: Keyturn, path: str, mode: Mode = Mode.REPLACE) -> IncidentStatus:
     """How an incident about this secret stands once every step of it has been tried."""
     incident = run.begin(
         keyturn,

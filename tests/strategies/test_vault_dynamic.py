@@ -294,7 +294,7 @@ def test_what_another_role_issued_is_never_swept(hub: VaultHub, over_postgresql:
     assert not over_postgresql.logs_in(orphan)
 
 
-def test_giving_up_a_candidate_ends_its_account_though_current_has_been_changed(
+def test_give_up_a_candidate_ends_its_account_though_current_has_been_changed(
     hub: VaultHub, over_postgresql: OverPostgreSQL
 ) -> None:
     made = strategy(hub, over_postgresql, over_postgresql.dynamic())

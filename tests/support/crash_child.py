@@ -29,8 +29,8 @@ from keyturn.catalogue.stores import AwsSecretsManagerSettings
 from keyturn.core.errors import KeyturnError
 from keyturn.core.policy import Trigger
 from keyturn.providers.registry import open_keyturn, open_store
-from keyturn.revocation.incident import Mode, Standing
-from keyturn.revocation.incident_store import find
+from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.incident_store import find_incident
 from keyturn.revocation.run import begin, finish
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
@@ -231,9 +231,9 @@ def work(world: World, job: Job, stores: Callable[[str], Any] | None, waiting: i
     return Ended(0, state=outcome.state, boundaries=boundaries.names)
 
 
-def revoke(keyturn: Keyturn, path: str, incident: str, mode: Mode) -> Standing:
+def revoke(keyturn: Keyturn, path: str, incident: str, mode: Mode) -> IncidentStatus:
     """A whole revocation of one secret, or what is left of it."""
-    known = find(keyturn, incident)
+    known = find_incident(keyturn, incident)
     if known and known.closed_at:
         return finish(keyturn, incident)
     begin(

@@ -10,7 +10,7 @@ from keyturn.core.errors import NotFound
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
-from keyturn.revocation.selector import Selector, select
+from keyturn.revocation.selector import Selector, select_secrets
 from keyturn.rotation.context import Keyturn
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
@@ -130,7 +130,7 @@ def test_plans_runs_and_scans_name_each_store_by_itself(places: Places) -> None:
         ("aws/us-east-1", ("nobodys",)),
     ]
     for store in ("aws", "aws/us-east-1"):
-        assert select(keyturn, Selector(store=store)).paths == (places.path,)
+        assert select_secrets(keyturn, Selector(store=store)).paths == (places.path,)
     with pytest.raises(NotFound, match="aws/eu-central-1, aws/us-east-1"):
         keyturn.catalogue.store("aws")
 

@@ -15,7 +15,7 @@ from keyturn.core.plan import Action, Plan
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.registry import open_keyturn
-from keyturn.revocation.selector import Selector, select, whois_value
+from keyturn.revocation.selector import Selector, select_secrets, whois_value
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import sight
 from keyturn.rotation.quiet import FEW, listed
@@ -256,7 +256,7 @@ def test_a_search_for_a_leaked_value_tells_what_it_could_not_look_at(two: Two) -
     assert [(match.path, match.version) for match in found if not match.unseen] == [(two.here, 1)]
     assert [(match.path, match.unseen) for match in found if match.unseen] == [(two.there, "the hub denies it")]
     with pytest.raises(Denied):
-        select(two.keyturn, Selector(fingerprint="0" * 12))
+        select_secrets(two.keyturn, Selector(fingerprint="0" * 12))
 
 
 def test_an_import_goes_to_the_mount_that_the_prefix_names(two: Two) -> None:

@@ -7,7 +7,7 @@ from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation.incident import Progress
-from keyturn.revocation.selector import fingerprints, versions
+from keyturn.revocation.selector import readable_versions, version_fingerprints
 from keyturn.rotation.context import Keyturn
 
 
@@ -17,13 +17,13 @@ def found(
     """Where a leaked value still is, or is accepted, in words. What the engine has told to remain is not told again."""
     values = {keyturn.fingerprint(version.fields) for version in leaked}
     yield from (f"version {one.version} is not seen to be refused" for one in leaked if tries(one.fields) is not False)
-    for one in versions(keyturn, known.path):
+    for one in readable_versions(keyturn, known.path):
         if keyturn.fingerprint(one.fields) in values:
             yield f"the hub still gives a leaked value, as version {one.version}"
     current = keyturn.hub.read(known.path)
-    fresh = fingerprints(keyturn, current) if current else {}
+    fresh = version_fingerprints(keyturn, current) if current else {}
     for place in keyturn.catalogue.destinations(known.path):
-        leaks = {fingerprints(keyturn, version).get(place.label, "") for version in leaked}
+        leaks = {version_fingerprints(keyturn, version).get(place.label, "") for version in leaked}
         try:
             yield from in_place(keyturn, known, place, leaks - {"", fresh.get(place.label, "")})
         except KeyturnError as error:

@@ -27,9 +27,9 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.registry import open_keyturn
 from keyturn.providers.vault.login import HubSettings
-from keyturn.revocation.incident import Mode, Result, Standing, Step
+from keyturn.revocation.incident import IncidentStatus, Mode, Result, Step
 from keyturn.revocation.run import begin, finish
-from keyturn.revocation.selector import Selection, versions
+from keyturn.revocation.selector import Selection, readable_versions
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.recorded import recorded
 from keyturn.rotation.run import rotate
@@ -60,7 +60,7 @@ class Drilled:
     path: str
     names: Names
     strategy: str
-    standing: Standing
+    standing: IncidentStatus
     refused_at: datetime | None
     session_ended_at: datetime | None
     held: bool
@@ -199,7 +199,7 @@ def revoked(
 ) -> Drilled:
     """The revocation itself, while somebody tries what has leaked and holds a session open."""
     path = names.secret
-    leaked = tuple(versions(copy, path))
+    leaked = tuple(readable_versions(copy, path))
     newest = leaked[0].fields
     with ExitStack() as closing:
         session = None

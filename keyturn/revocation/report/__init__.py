@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.access_log.readers import Readers
-from keyturn.revocation.incident import Standing
-from keyturn.revocation.report.build import report
+from keyturn.revocation.incident import IncidentStatus
+from keyturn.revocation.report.build import build_report
 from keyturn.revocation.report.files import file_name, json_text, write_private
 from keyturn.revocation.report.html import html
 from keyturn.revocation.report.markdown import markdown
-from keyturn.revocation.report.model import LedgerFacts, Report
+from keyturn.revocation.report.model import IncidentReport, LedgerFacts
 
 __all__ = ["LedgerFacts", "to_data", "to_html", "to_markdown", "write_report"]
 
@@ -22,26 +22,28 @@ NO_FACTS = LedgerFacts()
 
 
 def to_data(
-    standing: Standing, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
+    standing: IncidentStatus, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
 ) -> dict[str, Any]:
     """The report as JSON-ready data, its keys those of docs/incident-report.md. ``at`` is the time of writing."""
-    return dict(plain(asdict(_made(standing, readers, ledger, at))))
+    return dict(to_plain(asdict(_made(standing, readers, ledger, at))))
 
 
-def to_html(standing: Standing, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None) -> str:
+def to_html(
+    standing: IncidentStatus, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
+) -> str:
     """The report as one HTML page that needs nothing else."""
     return html(_made(standing, readers, ledger, at))
 
 
 def to_markdown(
-    standing: Standing, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
+    standing: IncidentStatus, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
 ) -> str:
     """The report as CommonMark with tables; long tables are cut, and say so."""
     return markdown(_made(standing, readers, ledger, at))
 
 
 def write_report(
-    standing: Standing,
+    standing: IncidentStatus,
     readers: Readers,
     directory: Path,
     ledger: LedgerFacts = NO_FACTS,
@@ -53,20 +55,20 @@ def write_report(
     """
     made = _made(standing, readers, ledger, at)
     stem = file_name(standing.incident.id)
-    texts = {f"{stem}.html": html(made), f"{stem}.json": json_text(plain(asdict(made)))}
+    texts = {f"{stem}.html": html(made), f"{stem}.json": json_text(to_plain(asdict(made)))}
     return [write_private(directory / name, text) for name, text in texts.items()]
 
 
-def _made(standing: Standing, readers: Readers, ledger: LedgerFacts, at: datetime | None) -> Report:
-    return report(standing, readers, ledger, at or datetime.now(UTC))
+def _made(standing: IncidentStatus, readers: Readers, ledger: LedgerFacts, at: datetime | None) -> IncidentReport:
+    return build_report(standing, readers, ledger, at or datetime.now(UTC))
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """With moments as RFC 3339 in UTC, to the millisecond."""
     if isinstance(value, dict):
-        return {name: plain(one) for name, one in value.items()}
+        return {name: to_plain(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
+        return [to_plain(one) for one in value]
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return value

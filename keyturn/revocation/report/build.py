@@ -6,11 +6,12 @@ from typing import Final
 
 from keyturn.access_log.readers import LogRead, Reader, Readers
 from keyturn.core.fingerprint import shown
-from keyturn.revocation.incident import STEPS, Event, Incident, Progress, Result, Standing, Step
+from keyturn.revocation.incident import STEPS, Event, Incident, IncidentStatus, Progress, Result, Step
 from keyturn.revocation.report.model import (
     SCHEMA,
     About,
     Counted,
+    IncidentReport,
     LedgerFacts,
     LedgerReport,
     LogReport,
@@ -19,25 +20,26 @@ from keyturn.revocation.report.model import (
     ReaderReport,
     ReadersReport,
     RelatedReport,
-    Report,
     SecretReport,
     TimeToRevoke,
     Version,
 )
-from keyturn.revocation.report.summary import headline, left, proof, summary
+from keyturn.revocation.report.summary import headline, proof, summary, things_left
 
 HUB: Final = "hub"
 VERIFY: Final = "keyturn ledger verify"
 
 
-def report(standing: Standing, readers: Readers, ledger: LedgerFacts, written_at: datetime) -> Report:
+def build_report(
+    standing: IncidentStatus, readers: Readers, ledger: LedgerFacts, written_at: datetime
+) -> IncidentReport:
     """Everything that is known, in the order in which it matters."""
     incident = standing.incident
     secrets = tuple(secret_report(incident, one) for one in standing.secrets)
     told = readers_report(readers)
     times = time_to_revoke(secrets)
-    to_do = left(standing, secrets)
-    return Report(
+    to_do = things_left(standing, secrets)
+    return IncidentReport(
         schema=SCHEMA,
         state="open" if standing.open else "given up" if incident.given_up else "closed",
         headline=headline(standing, to_do),
@@ -91,27 +93,27 @@ def secret_report(incident: Incident, one: Progress) -> SecretReport:
         versions=tuple(Version(old.version, shown(old.fingerprints.get("", ""))) for old in one.old),
         replacement=Version(one.version, shown(one.fingerprint)) if one.version else None,
         cut_at=one.cut_at,
-        cut_seconds=since(trigger, one.cut_at),
+        cut_seconds=seconds_since(trigger, one.cut_at),
         refused_at=one.refused_at,
-        refused_seconds=since(trigger, one.refused_at),
+        refused_seconds=seconds_since(trigger, one.refused_at),
         clear_at=one.clear_at,
-        clear_seconds=since(trigger, one.clear_at),
+        clear_seconds=seconds_since(trigger, one.clear_at),
         sessions_ended=one.sessions,
         outlives=one.outlives,
         remains=one.remains,
         left=one.left,
         steps_done=tuple(map(str, done)),
         steps_missing=tuple(str(step) for step in STEPS[incident.mode] if step not in done),
-        places=tuple(places(incident, one)),
+        places=tuple(place_reports(incident, one)),
     )
 
 
-def since(trigger: datetime, moment: datetime | None) -> float | None:
+def seconds_since(trigger: datetime, moment: datetime | None) -> float | None:
     """Seconds between the two, to the millisecond."""
     return round((moment - trigger).total_seconds(), 3) if moment else None
 
 
-def places(incident: Incident, one: Progress) -> Iterator[Place]:
+def place_reports(incident: Incident, one: Progress) -> Iterator[Place]:
     """The hub, then every copy by name."""
     copies = {name for old in one.old for name in old.fingerprints if name}
     copies |= {event.place for event in one.events if event.step in (Step.PUSH, Step.FORGET) and event.place}
@@ -119,25 +121,25 @@ def places(incident: Incident, one: Progress) -> Iterator[Place]:
         event for event in one.events if event.step is Step.HUB or (event.step, event.place) == (Step.REPLACE, "")
     ]
     if one.old or at_hub:
-        yield place(incident, one, HUB, at_hub)
+        yield place_report(incident, one, HUB, at_hub)
     for name in sorted(copies):
-        yield place(incident, one, name, [event for event in one.events if event.place == name])
+        yield place_report(incident, one, name, [event for event in one.events if event.place == name])
 
 
-def place(incident: Incident, one: Progress, name: str, events: list[Event]) -> Place:
+def place_report(incident: Incident, one: Progress, name: str, events: list[Event]) -> Place:
     """What became of the value in one place, by the events there."""
     replaced = last_done(events, {Step.REPLACE, Step.PUSH})
     removed = last_done(events, {Step.HUB, Step.FORGET})
     newest = max(one.old, key=lambda old: old.version, default=None)
     digest = newest.fingerprints.get("" if name == HUB else name, "") if newest else ""
-    state, said = state_of(one, name, events, removed)
+    state, said = place_state(one, name, events, removed)
     return Place(
         place=name,
         fingerprint=shown(digest),
         replaced_at=replaced,
-        replaced_seconds=since(incident.triggered_at, replaced),
+        replaced_seconds=seconds_since(incident.triggered_at, replaced),
         removed_at=removed,
-        removed_seconds=since(incident.triggered_at, removed),
+        removed_seconds=seconds_since(incident.triggered_at, removed),
         state=state,
         said=said,
     )
@@ -149,7 +151,7 @@ def last_done(events: list[Event], steps: set[Step]) -> datetime | None:
     return found[-1].at if found and found[-1].result is Result.DONE else None
 
 
-def state_of(one: Progress, name: str, events: list[Event], removed: datetime | None) -> tuple[str, str]:
+def place_state(one: Progress, name: str, events: list[Event], removed: datetime | None) -> tuple[str, str]:
     """How it stands there, and why."""
     stays = [said for said in one.remains if said.startswith(f"{name}: ")]
     if stays and (one.clear_at or removed):
@@ -161,7 +163,7 @@ def state_of(one: Progress, name: str, events: list[Event], removed: datetime | 
     return ("removed", "") if removed else ("waiting", "")
 
 
-def timeline(standing: Standing) -> list[Moment]:
+def timeline(standing: IncidentStatus) -> list[Moment]:
     """Every action, and what began and ended the incident, by time."""
     incident = standing.incident
     marks = [Event(incident.triggered_at, Step.CUT, Result.DONE, said=f"asked for by {incident.actor}")]
@@ -169,15 +171,17 @@ def timeline(standing: Standing) -> list[Moment]:
     if incident.closed_at:
         said = f"the incident is {'given up' if incident.given_up else 'closed'}"
         marks.append(Event(incident.closed_at, Step.CUT, Result.DONE, said=said))
-    told = [moment(incident, "", event, "incident") for event in marks]
-    told += [moment(incident, "", event, str(event.step)) for event in incident.events]
-    told += [moment(incident, one.path, event, str(event.step)) for one in standing.secrets for event in one.events]
+    told = [moment_report(incident, "", event, "incident") for event in marks]
+    told += [moment_report(incident, "", event, str(event.step)) for event in incident.events]
+    told += [
+        moment_report(incident, one.path, event, str(event.step)) for one in standing.secrets for event in one.events
+    ]
     return sorted(told, key=lambda one: one.at)
 
 
-def moment(incident: Incident, secret: str, event: Event, step: str) -> Moment:
+def moment_report(incident: Incident, secret: str, event: Event, step: str) -> Moment:
     """One line of the timeline."""
-    passed = since(incident.triggered_at, event.at) or 0.0
+    passed = seconds_since(incident.triggered_at, event.at) or 0.0
     return Moment(event.at, passed, secret, step, event.place, str(event.result), event.said, event.kind)
 
 
@@ -213,13 +217,13 @@ def reader_report(path: str, one: Reader) -> ReaderReport:
         refused=one.refused,
         first=one.first,
         last=one.last,
-        sources=counted(one.sources),
-        logins=counted(one.logins),
+        sources=count_pairs(one.sources),
+        logins=count_pairs(one.logins),
         versions=one.versions,
         own=one.own,
     )
 
 
-def counted(pairs: Iterable[tuple[str, int]]) -> tuple[Counted, ...]:
+def count_pairs(pairs: Iterable[tuple[str, int]]) -> tuple[Counted, ...]:
     """Names with their numbers."""
     return tuple(Counted(name, number) for name, number in pairs)

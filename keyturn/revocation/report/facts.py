@@ -17,7 +17,7 @@ from keyturn.ledger.checkpoints import read_checkpoint
 from keyturn.ledger.entries import read
 from keyturn.ledger.ports import StoredLedger
 from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint
-from keyturn.revocation.incident import Incident, Standing
+from keyturn.revocation.incident import Incident, IncidentStatus
 from keyturn.revocation.report import LedgerFacts
 from keyturn.rotation.context import Keyturn
 from keyturn.settings.durations import parse
@@ -35,7 +35,7 @@ WINDOW: Final = 4096
 """Entries of the ledger that are read at once, from its end on."""
 
 
-def readers_of(keyturn: Keyturn, standing: Standing, env: Mapping[str, str] = os.environ) -> Readers:
+def readers_of(keyturn: Keyturn, standing: IncidentStatus, env: Mapping[str, str] = os.environ) -> Readers:
     """Who read the incident's secrets in the look-back period, as far as the logs at hand tell. Raises Invalid."""
     now = datetime.now(UTC)
     incident = standing.incident
@@ -52,7 +52,7 @@ def look_back(env: Mapping[str, str]) -> timedelta:
         raise Invalid("read", LOOK_BACK, f"it {error}", "Write a duration such as 30d") from None
 
 
-def ledger_facts(standing: Standing, env: Mapping[str, str] = os.environ) -> LedgerFacts:
+def ledger_facts(standing: IncidentStatus, env: Mapping[str, str] = os.environ) -> LedgerFacts:
     """The incident's own entries, and the newest checkpoint where it covers them; nothing of a ledger that is away."""
     try:
         with closing(configured_ledger(env)) as ledger:
@@ -69,26 +69,26 @@ def sign_ledger(keyturn: Keyturn, env: Mapping[str, str] = os.environ) -> None:
 
 def facts_in(ledger: StoredLedger, incident: Incident) -> LedgerFacts:
     """The same of an open ledger. Raises Unavailable."""
-    found = tuple(sorted(of_incident(ledger, incident)))
+    found = tuple(sorted(entries_of(ledger, incident)))
     newest = ledger.newest()
     covers = bool(newest and found) and read_checkpoint(newest).size >= found[-1]
     return LedgerFacts(found, newest if covers else "")
 
 
-def of_incident(ledger: StoredLedger, incident: Incident) -> Iterator[int]:
+def entries_of(ledger: StoredLedger, incident: Incident) -> Iterator[int]:
     """The numbers of the entries whose note names the incident, read from the end until it was not there yet."""
     last, name = ledger.size(), incident.id
     while last > 0:
         first = max(1, last - WINDOW + 1)
         leaves = list(ledger.leaves(first, last))
         for sequence, leaf in leaves:
-            if name.encode() in leaf and named(read(leaf).entry.note, name):
+            if name.encode() in leaf and names_incident(read(leaf).entry.note, name):
                 yield sequence
         if not leaves or read(leaves[0][1]).entry.time < incident.triggered_at:
             return
         last = first - 1
 
 
-def named(note: str, incident: str) -> bool:
+def names_incident(note: str, incident: str) -> bool:
     """Whether a note begins with the incident's name."""
     return note == incident or note.startswith((f"{incident}:", f"{incident};"))

@@ -5,7 +5,7 @@ from typing import Final
 
 from keyturn.revocation.report.html_readers import readers
 from keyturn.revocation.report.markup import Column, items, name, table, text, time
-from keyturn.revocation.report.model import Moment, Place, Report, SecretReport, TimeToRevoke
+from keyturn.revocation.report.model import IncidentReport, Moment, Place, SecretReport, TimeToRevoke
 from keyturn.revocation.report.style import CSS
 from keyturn.revocation.report.words import RESULTS, STATES, STEPS, lasted, ranges, stamp
 
@@ -23,7 +23,7 @@ PARTS: Final = {
 """The sections that the page leads to from its top."""
 
 
-def html(report: Report) -> str:
+def html(report: IncidentReport) -> str:
     """All of it, as one page."""
     body = "\n".join(_body(report))
     return f"""<!DOCTYPE html>
@@ -43,7 +43,7 @@ def html(report: Report) -> str:
 """
 
 
-def _body(report: Report) -> Iterator[str]:
+def _body(report: IncidentReport) -> Iterator[str]:
     about = report.incident
     yield f"""<header>
 <p class="what">Incident report, emergency revocation</p>
@@ -67,7 +67,7 @@ def _body(report: Report) -> Iterator[str]:
 first 12 digits are shown; Keyturn writes no secret value into a report.</footer>"""
 
 
-def _first(report: Report) -> Iterator[str]:
+def _first(report: IncidentReport) -> Iterator[str]:
     yield f'<section class="box {report.state}"><h2>{text(report.headline)}</h2>'
     if report.left:
         yield items(report.left)
@@ -77,7 +77,7 @@ def _first(report: Report) -> Iterator[str]:
     yield f"<nav>{links}</nav>"
 
 
-def _facts(report: Report) -> Iterator[str]:
+def _facts(report: IncidentReport) -> Iterator[str]:
     about = report.incident
     facts = [
         ("Reason", name(about.reason)),
@@ -95,7 +95,7 @@ def _facts(report: Report) -> Iterator[str]:
     yield f"<dl>{''.join(f'<dt>{term}</dt><dd>{said}</dd>' for term, said in facts)}</dl>"
 
 
-def _times(report: Report) -> Iterator[str]:
+def _times(report: IncidentReport) -> Iterator[str]:
     times = report.time_to_revoke
     if not times.secrets:
         return
@@ -124,7 +124,7 @@ def _times(report: Report) -> Iterator[str]:
         )
 
 
-def _tiles(report: Report, times: TimeToRevoke) -> str:
+def _tiles(report: IncidentReport, times: TimeToRevoke) -> str:
     sessions = sum(one.sessions_ended for one in report.secrets)
     stays = ", but for what a service can't remove" if report.remains else ""
     refused, clear = f"{times.refused:,} of {times.secrets:,}", f"{times.clear:,} of {times.secrets:,}"
@@ -186,14 +186,14 @@ def _places(places: Sequence[Place]) -> Iterator[str]:
     )
 
 
-def _stays(report: Report) -> Iterator[str]:
+def _stays(report: IncidentReport) -> Iterator[str]:
     if report.outlives:
         yield f"<h2>What works on although the credential is ended</h2>{items(report.outlives)}"
     if report.remains:
         yield f"<h2>What a service can't remove</h2>{items(report.remains)}"
 
 
-def _timeline(report: Report) -> Iterator[str]:
+def _timeline(report: IncidentReport) -> Iterator[str]:
     yield '<h2 id="timeline">Timeline</h2>'
     yield from table(
         (
@@ -223,7 +223,7 @@ def _moment(one: Moment, alone: bool) -> tuple[str, ...]:
     )
 
 
-def _ledger(report: Report) -> Iterator[str]:
+def _ledger(report: IncidentReport) -> Iterator[str]:
     ledger = report.ledger
     yield '<h2 id="ledger">How to check this against the ledger</h2>'
     yield f"<p>Run <code>{ledger.verify}</code>: it needs the ledger and its public key, and trusts nothing else.</p>"

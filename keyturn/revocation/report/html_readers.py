@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from keyturn.revocation.report.markup import Column, counted, items, name, table, time
-from keyturn.revocation.report.model import ReaderReport, RelatedReport, Report
-from keyturn.revocation.report.words import UNREAD, clock, count, listed, ranges
+from keyturn.revocation.report.model import IncidentReport, ReaderReport, RelatedReport
+from keyturn.revocation.report.words import UNREAD, clock, count_noun, list_names, ranges
 
 
-def readers(report: Report) -> Iterator[str]:
+def readers(report: IncidentReport) -> Iterator[str]:
     """Every log with its gaps, every principal; Keyturn's own apart, then what else they read."""
     told, alone = report.readers, len(report.secrets) == 1
     own = [one for one in told.principals if one.own]
@@ -15,14 +15,14 @@ def readers(report: Report) -> Iterator[str]:
     yield from _logs(report)
     yield from _who([one for one in told.principals if not one.own], alone)
     if told.unread and any(not log.failed for log in told.logs):
-        yield f"<p>The logs name nobody who read: {name(listed(told.unread, UNREAD))}</p>"
+        yield f"<p>The logs name nobody who read: {name(list_names(told.unread, UNREAD))}</p>"
     if own:
         yield "<h3>Keyturn's own logins</h3>"
         yield "<p>Expected here. An address that is not Keyturn's means that its login was stolen.</p>"
         yield from _who(own, alone)
     yield from _related(told.related)
     if told.own_related:
-        yield f"<p>Keyturn's own logins read {count(told.own_related, 'other secret')} in that time.</p>"
+        yield f"<p>Keyturn's own logins read {count_noun(told.own_related, 'other secret')} in that time.</p>"
 
 
 def _related(related: Sequence[RelatedReport]) -> Iterator[str]:
@@ -44,7 +44,7 @@ def _related(related: Sequence[RelatedReport]) -> Iterator[str]:
     )
 
 
-def _logs(report: Report) -> Iterator[str]:
+def _logs(report: IncidentReport) -> Iterator[str]:
     if not report.readers.logs:
         yield '<p class="gap">No access log was given: this does not mean that nobody read it.</p>'
     for log in report.readers.logs:
@@ -52,7 +52,7 @@ def _logs(report: Report) -> Iterator[str]:
             yield f'<p class="gap">{name(log.name)} could not be read: {name(log.failed)}</p>'
             continue
         period = f", from {clock(log.first)} to {clock(log.last)}" if log.first else ""
-        yield f'<p class="soft">{name(log.name)}: {count(log.lines, "line")}{period}</p>'
+        yield f'<p class="soft">{name(log.name)}: {count_noun(log.lines, "line")}{period}</p>'
         if log.gaps:
             yield f'<div class="gap">{items(f"Gap: {gap}" for gap in log.gaps)}</div>'
 

@@ -4,20 +4,20 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from keyturn.revocation.report.model import Counted, ReaderReport, Report
+from keyturn.revocation.report.model import Counted, IncidentReport, ReaderReport
 from keyturn.revocation.report.words import (
     RESULTS,
     STATES,
     STEPS,
     UNREAD,
     clock,
-    count,
-    filled,
+    count_noun,
     lasted,
-    listed,
+    list_names,
     ranges,
     stamp,
     visible,
+    without_empty,
 )
 
 MOST: Final = 200
@@ -33,7 +33,7 @@ MARKUP: Final = re.compile(
 """Every character that a backslash makes plain (CommonMark 0.31, 2.4), where it may mean something."""
 
 
-def markdown(report: Report) -> str:
+def markdown(report: IncidentReport) -> str:
     """All of it; long tables are cut, and say so."""
     return "\n".join(line for block in _blocks(report) for line in (*block, "")).rstrip() + "\n"
 
@@ -47,7 +47,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], most: int = MOST)
     """A table of cells that are text already, without columns that hold nothing; empty without rows."""
     if not rows:
         return []
-    used, cells = filled(heads, rows)
+    used, cells = without_empty(heads, rows)
     lines = [_row(used), _row(["---"] * len(used)), *map(_row, cells[:most])]
     more = [] if len(rows) <= most else ["", f"and {len(rows) - most:,} more, in the HTML and JSON files"]
     return [*lines, *more]
@@ -63,7 +63,7 @@ def _items(said: Iterable[str], most: int = MOST) -> list[str]:
     return [f"- {text(one)}" for one in told[:most]] + more
 
 
-def _blocks(report: Report) -> Iterator[list[str]]:
+def _blocks(report: IncidentReport) -> Iterator[list[str]]:
     yield [f"# Incident {text(report.incident.id)}"]
     yield [f"**{text(report.headline)}**"]
     yield ["## What is left to do"]
@@ -83,7 +83,7 @@ def _blocks(report: Report) -> Iterator[list[str]]:
     yield [f"Written {stamp(report.written_at)}. All times are UTC. Keyturn writes no secret value into a report."]
 
 
-def _facts(report: Report) -> list[str]:
+def _facts(report: IncidentReport) -> list[str]:
     about = report.incident
     facts = [
         ("Reason", text(about.reason)),
@@ -101,7 +101,7 @@ def _facts(report: Report) -> list[str]:
     return table(("", ""), facts)
 
 
-def _times(report: Report) -> Iterator[list[str]]:
+def _times(report: IncidentReport) -> Iterator[list[str]]:
     if not report.secrets:
         return
     yield ["## Time to revoke, from the trigger"]
@@ -121,7 +121,7 @@ def _times(report: Report) -> Iterator[list[str]]:
     )
 
 
-def _details(report: Report) -> Iterator[list[str]]:
+def _details(report: IncidentReport) -> Iterator[list[str]]:
     if not report.secrets:
         return
     alone = len(report.secrets) == 1
@@ -144,7 +144,7 @@ def _details(report: Report) -> Iterator[list[str]]:
     yield from _versions(report)
 
 
-def _versions(report: Report) -> Iterator[list[str]]:
+def _versions(report: IncidentReport) -> Iterator[list[str]]:
     yield ["## Versions"]
     yield table(
         ("Secret", "Kind", "Ended", "Now in force"),
@@ -161,7 +161,7 @@ def _versions(report: Report) -> Iterator[list[str]]:
     )
 
 
-def _stays(report: Report) -> Iterator[list[str]]:
+def _stays(report: IncidentReport) -> Iterator[list[str]]:
     if report.outlives:
         yield ["## What works on although the credential is ended"]
         yield _items(report.outlives)
@@ -170,7 +170,7 @@ def _stays(report: Report) -> Iterator[list[str]]:
         yield _items(report.remains)
 
 
-def _readers(report: Report) -> Iterator[list[str]]:
+def _readers(report: IncidentReport) -> Iterator[list[str]]:
     told, alone = report.readers, len(report.secrets) == 1
     yield ["## Who read it"]
     yield [f"From {clock(told.since)} to {clock(told.until)}."]
@@ -178,7 +178,7 @@ def _readers(report: Report) -> Iterator[list[str]]:
     heads = ("Secret", "Who", "Reads", "Got nothing", "From where", "First", "Last", "Versions", "Logins")
     yield table(heads, [_reader(one, alone) for one in told.principals if not one.own])
     if told.unread and any(not log.failed for log in told.logs):
-        yield [f"The logs name nobody who read: {text(listed(told.unread, UNREAD))}"]
+        yield [f"The logs name nobody who read: {text(list_names(told.unread, UNREAD))}"]
     if own := [_reader(one, alone) for one in told.principals if one.own]:
         yield ["### Keyturn's own logins"]
         yield ["Expected here. An address that is not Keyturn's means that its login was stolen."]
@@ -193,17 +193,17 @@ def _readers(report: Report) -> Iterator[list[str]]:
             ],
         )
     if told.own_related:
-        yield [f"Keyturn's own logins read {count(told.own_related, 'other secret')} in that time."]
+        yield [f"Keyturn's own logins read {count_noun(told.own_related, 'other secret')} in that time."]
 
 
-def _logs(report: Report) -> list[str]:
+def _logs(report: IncidentReport) -> list[str]:
     lines = []
     for log in report.readers.logs:
         if log.failed:
             lines.append(f"- {text(log.name)}: **could not be read**: {text(log.failed)}")
             continue
         period = f" from {clock(log.first)} to {clock(log.last)}" if log.first else ""
-        lines.append(f"- {text(log.name)}: {count(log.lines, 'line')}{period}")
+        lines.append(f"- {text(log.name)}: {count_noun(log.lines, 'line')}{period}")
         lines += [f"- {text(log.name)}: **gap**: {text(gap)}" for gap in log.gaps]
     return lines or ["No access log was given: this does not mean that nobody read it."]
 
@@ -227,7 +227,7 @@ def _counted(found: Sequence[Counted]) -> str:
     return ", ".join(f"{text(one.name)} ({one.count:,})" for one in found[:FEW]) + more
 
 
-def _timeline(report: Report) -> Iterator[list[str]]:
+def _timeline(report: IncidentReport) -> Iterator[list[str]]:
     alone = len(report.secrets) == 1
     yield ["## Timeline"]
     yield table(
@@ -247,7 +247,7 @@ def _timeline(report: Report) -> Iterator[list[str]]:
     )
 
 
-def _ledger(report: Report) -> Iterator[list[str]]:
+def _ledger(report: IncidentReport) -> Iterator[list[str]]:
     ledger = report.ledger
     yield ["## How to check this against the ledger"]
     yield [f"Run `{ledger.verify}`: it needs the ledger and its public key, and trusts nothing else."]

@@ -6,7 +6,7 @@ from html import escape
 from typing import Final
 
 from keyturn.revocation.report.model import Counted
-from keyturn.revocation.report.words import filled, visible
+from keyturn.revocation.report.words import visible, without_empty
 
 MOST: Final = 5_000
 """Rows of one table; what is beyond stands in the JSON file."""
@@ -45,7 +45,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], kinds: Seque
     """
     if not rows:
         return
-    used, filling = filled(columns, rows)
+    used, filling = without_empty(columns, rows)
     heads = "".join(f'<th scope="col"{css(one.kind)}>{text(one.head)}</th>' for one in used)
     yield f"<table><thead><tr>{heads}</tr></thead><tbody>"
     for place, row in enumerate(filling[:MOST]):

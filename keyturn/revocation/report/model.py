@@ -184,7 +184,7 @@ class LedgerReport:
 
 
 @dataclass(frozen=True)
-class Report:
+class IncidentReport:
     """All of it, what matters first."""
 
     schema: str

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from keyturn.revocation.incident import Mode, Standing
+from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.report.model import ReadersReport, SecretReport
-from keyturn.revocation.report.words import STEPS, clock, count, lasted, listed, ranges, stamp
+from keyturn.revocation.report.words import STEPS, clock, count_noun, lasted, list_names, ranges, stamp
 
 METHOD: Final = (
     "A login with the old credential has to be refused by its target. The hub must give none of the old versions. "
@@ -14,18 +14,18 @@ METHOD: Final = (
 )
 
 
-def headline(standing: Standing, to_do: Sequence[str]) -> str:
+def headline(standing: IncidentStatus, to_do: Sequence[str]) -> str:
     """Whether it is over, in one line."""
     if standing.incident.given_up:
-        return f"Given up, and not proven: {count(len(to_do), 'thing is', 'things are')} left."
+        return f"Given up, and not proven: {count_noun(len(to_do), 'thing is', 'things are')} left."
     if not standing.open:
         return "Closed: nothing is left to do."
     where = sum(bool(one.left) for one in standing.secrets)
     spread = f", in {where:,} of {len(standing.secrets):,} secrets" if len(standing.secrets) > 1 and where else ""
-    return f"Open: {count(len(to_do), 'thing is', 'things are')} left to do{spread}."
+    return f"Open: {count_noun(len(to_do), 'thing is', 'things are')} left to do{spread}."
 
 
-def left(standing: Standing, secrets: Sequence[SecretReport]) -> tuple[str, ...]:
+def things_left(standing: IncidentStatus, secrets: Sequence[SecretReport]) -> tuple[str, ...]:
     """What is yet to be done; where nothing has failed, the steps that have not had their turn."""
     incident = standing.incident
     told = (*incident.left, *(f"{one.path}: {in_words(said)}" for one in secrets for said in one.left))
@@ -45,7 +45,7 @@ def in_words(said: str) -> str:
     return f"{STEPS[step]}: {rest}" if colon and step in STEPS else said
 
 
-def summary(standing: Standing, secrets: Sequence[SecretReport], readers: ReadersReport) -> tuple[str, ...]:
+def summary(standing: IncidentStatus, secrets: Sequence[SecretReport], readers: ReadersReport) -> tuple[str, ...]:
     """Who is out, what works again, which copies are clear, and who had it."""
     told = (*_access(secrets), *_replaced(standing, secrets), *_copies(secrets), *_readers(secrets, readers))
     return tuple(told)
@@ -57,7 +57,7 @@ def _access(secrets: Sequence[SecretReport]) -> Iterator[str]:
         return
     valid = [one.path for one in secrets if "cut" in one.steps_missing]
     if valid:
-        yield f"STILL VALID: the old credential of {listed(valid)} is not ended yet."
+        yield f"STILL VALID: the old credential of {list_names(valid)} is not ended yet."
     ended = [one for one in secrets if "cut" in one.steps_done]
     seen = [one for one in ended if one.refused_seconds is not None]
     if seen:
@@ -65,11 +65,11 @@ def _access(secrets: Sequence[SecretReport]) -> Iterator[str]:
         whose = f"of {_whole(seen, secrets)}"
         yield f"The target has refused the old credential {whose} since {slowest} after the trigger."
     if unseen := [one.path for one in ended if one.refused_seconds is None]:
-        yield f"Not seen to be refused by a target (there is none, or it could not be asked): {listed(unseen)}."
+        yield f"Not seen to be refused by a target (there is none, or it could not be asked): {list_names(unseen)}."
     if sessions := sum(one.sessions_ended for one in secrets):
-        yield f"{count(sessions, 'session was', 'sessions were')} ended."
+        yield f"{count_noun(sessions, 'session was', 'sessions were')} ended."
     if outliving := [one.path for one in secrets if one.outlives]:
-        yield f"Something that was given out on the old credential works on: {listed(outliving)}."
+        yield f"Something that was given out on the old credential works on: {list_names(outliving)}."
 
 
 def _whole(some: Sequence[SecretReport], secrets: Sequence[SecretReport]) -> str:
@@ -80,7 +80,7 @@ def _whole(some: Sequence[SecretReport], secrets: Sequence[SecretReport]) -> str
     )
 
 
-def _replaced(standing: Standing, secrets: Sequence[SecretReport]) -> Iterator[str]:
+def _replaced(standing: IncidentStatus, secrets: Sequence[SecretReport]) -> Iterator[str]:
     if not secrets:
         return
     if standing.incident.mode is Mode.REVOKE_ONLY:
@@ -91,7 +91,7 @@ def _replaced(standing: Standing, secrets: Sequence[SecretReport]) -> Iterator[s
         yield f"A new credential is in force for {_whole(fresh, secrets)}."
     else:
         lacking = [one.path for one in secrets if not one.replacement]
-        yield f"No new credential yet, so who needs it is cut off: {listed(lacking)}."
+        yield f"No new credential yet, so who needs it is cut off: {list_names(lacking)}."
 
 
 def _copies(secrets: Sequence[SecretReport]) -> Iterator[str]:
@@ -105,7 +105,7 @@ def _copies(secrets: Sequence[SecretReport]) -> Iterator[str]:
         some = f": only for {_whole(clear, secrets)}" if clear else ""
         yield f"It is not proven yet that every copy is clear{some}."
     if remaining := [one.path for one in secrets if one.remains]:
-        yield f"An old value remains where the service can't remove it: {listed(remaining)}."
+        yield f"An old value remains where the service can't remove it: {list_names(remaining)}."
 
 
 def _readers(secrets: Sequence[SecretReport], readers: ReadersReport) -> Iterator[str]:
@@ -121,12 +121,12 @@ def _readers(secrets: Sequence[SecretReport], readers: ReadersReport) -> Iterato
     also = f", and {len(tried):,} more tried" if tried else ""
     has = "principal beside Keyturn's own logins has", "principals beside Keyturn's own logins have"
     what = "it" if len(secrets) == 1 else "at least one of them"
-    yield f"{count(len(others), *has)} read {what} {period}{also}."
+    yield f"{count_noun(len(others), *has)} read {what} {period}{also}."
     if any(log.gaps or log.failed for log in readers.logs):
         yield "The logs have gaps, which are listed below: there may be more readers."
 
 
-def proof(standing: Standing, secrets: Sequence[SecretReport]) -> tuple[str, ...]:
+def proof(standing: IncidentStatus, secrets: Sequence[SecretReport]) -> tuple[str, ...]:
     """How it is known of each secret, or that it is not."""
     return (METHOD, *(_proven(one) for one in secrets))
 

@@ -67,19 +67,19 @@ def clock(moment: datetime | None) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if moment else ""
 
 
-def count(number: int, one: str, many: str = "") -> str:
+def count_noun(number: int, one: str, many: str = "") -> str:
     """A number with its noun."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
-def listed(names: Sequence[str], most: int = 3) -> str:
+def list_names(names: Sequence[str], most: int = 3) -> str:
     """Names in a sentence, the first few of many."""
     if len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[:most])} and {len(names) - most:,} more"
 
 
-def filled(columns: Sequence[T], rows: Sequence[Sequence[str]]) -> tuple[list[T], list[list[str]]]:
+def without_empty(columns: Sequence[T], rows: Sequence[Sequence[str]]) -> tuple[list[T], list[list[str]]]:
     """The columns that have anything in any row, and the rows without the others."""
     places = [place for place in range(len(columns)) if any(row[place] for row in rows)]
     return [columns[place] for place in places], [[row[place] for place in places] for row in rows]

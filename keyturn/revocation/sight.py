@@ -8,8 +8,8 @@ from typing import Final
 from keyturn.core.errors import TerminalError
 from keyturn.core.hub import HubSecret, Right, SecretInfo, VersionInfo, VersionState
 from keyturn.core.record import Record, Rotation, Stage
-from keyturn.revocation.incident import Old, Unseen
-from keyturn.revocation.lock import NOTE, token_of
+from keyturn.revocation.incident import LeakedVersion, Unseen
+from keyturn.revocation.lock import NOTE, cut_token
 from keyturn.rotation.ahead import ledger_versions, lost_by_hub
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.missing import last_known
@@ -37,7 +37,7 @@ class Sight:
         return next((one for one in self.versions if one.version == self.last), None)
 
 
-def look(keyturn: Keyturn, path: str, lasting: int = 0) -> Sight:
+def read_versions(keyturn: Keyturn, path: str, lasting: int = 0) -> Sight:
     """Read every version. What is deleted is undeleted for it, and deleted again where it is newer than ``lasting``.
 
     Raises TransientError where the hub does not answer; what it denies is unseen.
@@ -46,8 +46,8 @@ def look(keyturn: Keyturn, path: str, lasting: int = 0) -> Sight:
     if info is None:
         return Sight()
     deleted = [one.version for one in info.versions if one.state is VersionState.DELETED]
-    with lifted(keyturn, path, deleted, lasting) as refusal:
-        found = [seen(keyturn, path, one, refusal) for one in reversed(info.versions)]
+    with undeleted(keyturn, path, deleted, lasting) as refusal:
+        found = [read_version(keyturn, path, one, refusal) for one in reversed(info.versions)]
     return Sight(
         tuple(one for one in found if isinstance(one, HubSecret)),
         tuple(one for one in found if isinstance(one, Unseen)),
@@ -57,7 +57,7 @@ def look(keyturn: Keyturn, path: str, lasting: int = 0) -> Sight:
 
 
 @contextmanager
-def lifted(keyturn: Keyturn, path: str, deleted: Collection[int], lasting: int) -> Iterator[str]:
+def undeleted(keyturn: Keyturn, path: str, deleted: Collection[int], lasting: int) -> Iterator[str]:
     """Let deleted versions be read for a while, and those up to ``lasting`` for good; why not, where that is denied."""
     again = [version for version in deleted if version > lasting]
     verbs = ("undelete", "delete") if again else ("undelete",) if deleted else ()
@@ -72,7 +72,7 @@ def lifted(keyturn: Keyturn, path: str, deleted: Collection[int], lasting: int) 
         keyturn.hub.delete(path, again)
 
 
-def seen(keyturn: Keyturn, path: str, info: VersionInfo, refusal: str) -> HubSecret | Unseen:
+def read_version(keyturn: Keyturn, path: str, info: VersionInfo, refusal: str) -> HubSecret | Unseen:
     """One version, or why nobody could look at it."""
     if info.state is VersionState.DESTROYED:
         return Unseen(info.version, "it is destroyed", destroyed=True)
@@ -85,11 +85,11 @@ def seen(keyturn: Keyturn, path: str, info: VersionInfo, refusal: str) -> HubSec
     return found or Unseen(info.version, "it was deleted while it was looked at")
 
 
-def unseen_before(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> tuple[Unseen, ...]:
+def unseen_versions(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> tuple[Unseen, ...]:
     """What could not be looked at, and has not been ended by a revocation before; the newest first."""
-    ended = max((past.base_version for past in record.history if by_revocation(past, path)), default=0)
+    ended = max((past.base_version for past in record.history if is_finished_cut(past, path)), default=0)
     found = tuple(one for one in sight.unseen if one.version > ended)
-    lost = history_lost(keyturn, record, sight) or set_back(keyturn, path, record, sight)
+    lost = history_lost(keyturn, record, sight) or hub_set_back(keyturn, path, record, sight)
     return (*found, Unseen(0, lost)) if lost else found
 
 
@@ -110,7 +110,7 @@ def history_lost(keyturn: Keyturn, record: Record, sight: Sight) -> str:
     return ""
 
 
-def set_back(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> str:
+def hub_set_back(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> str:
     """What the ledger knows, and neither the hub's versions nor its record: the hub was restored; else empty.
 
     The ledger lies outside the hub. What `keyturn recover` has settled since is no loss any more.
@@ -123,19 +123,19 @@ def set_back(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> str:
     return f"the hub was set back: {known.where} knows version {known.version}, and the hub has {sight.last or 'none'}"
 
 
-def by_revocation(past: Rotation, path: str) -> bool:
+def is_finished_cut(past: Rotation, path: str) -> bool:
     """Whether it is a revocation's cut that went to its end: all up to a version was ended. No other took it over."""
-    return past.stage is Stage.CUT and past.token == token_of(past.note.removeprefix(NOTE), path)
+    return past.stage is Stage.CUT and past.token == cut_token(past.note.removeprefix(NOTE), path)
 
 
-def remembered(record: Record, unseen: Collection[Unseen]) -> Iterator[Old]:
+def remembered_versions(record: Record, unseen: Collection[Unseen]) -> Iterator[LeakedVersion]:
     """What is known of versions that nobody could look at: the fingerprint, where a rotation has made them."""
     versions = {one.version for one in unseen}
     for past in (*record.history, record.rotation):
         if past and past.version in versions and past.fingerprint:
-            yield Old(past.version or 0, {"": past.fingerprint})
+            yield LeakedVersion(past.version or 0, {"": past.fingerprint})
 
 
-def unread(info: SecretInfo | None) -> tuple[str, ...]:
+def describe_unreadable(info: SecretInfo | None) -> tuple[str, ...]:
     """The versions that are deleted or destroyed, in words; nothing is changed to look at them."""
     return tuple(f"version {one.version} is {one.state}" for one in (info.versions if info else ()) if not one.readable)

@@ -10,9 +10,9 @@ from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Cut, Strategy
 from keyturn.revocation.incident import Progress
-from keyturn.revocation.leaked_versions import last_old
-from keyturn.revocation.lock import Held, insist_on_holding
-from keyturn.revocation.looking import look
+from keyturn.revocation.leaked_versions import last_leaked
+from keyturn.revocation.lock import HeldRecord, insist_unchanged
+from keyturn.revocation.sight import read_versions
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load
 
@@ -67,11 +67,11 @@ class Ended:
         return found
 
 
-def end_by_place(held: Held, ended: Ended) -> None:
+def end_by_place(held: HeldRecord, ended: Ended) -> None:
     """End whatever is at the target. Raises Locked, once that is known, where something may be in force by now."""
     strategy = held.keyturn.open_strategy(held.path)
     found = ended.finding(strategy)
-    insist_on_holding(held.keyturn, held.path, held.record)
+    insist_unchanged(held.keyturn, held.path, held.record)
     end_found(found, ended, lambda name: held.above(NOTHING, partial(strategy.cut_found, name)))
     ended.leftover = ended.finding(strategy)
     ended.placed = not ended.placeless
@@ -80,7 +80,7 @@ def end_by_place(held: Held, ended: Ended) -> None:
 def end_by_place_again(keyturn: Keyturn, known: Progress, ended: Ended) -> None:
     """The same once a replacement may be in force: what came since the cut is spared."""
     strategy = keyturn.open_strategy(known.path)
-    end_found(strangers(keyturn, known, ended), ended, lambda name: strategy.cut_found(name, known.sequence))
+    end_found(find_strangers(keyturn, known, ended), ended, lambda name: strategy.cut_found(name, known.sequence))
 
 
 def end_found(found: Iterable[str], ended: Ended, end: Callable[[str], Cut]) -> None:
@@ -89,7 +89,7 @@ def end_found(found: Iterable[str], ended: Ended, end: Callable[[str], Cut]) -> 
         ended.trying(partial(end, name))
 
 
-def strangers(keyturn: Keyturn, known: Progress, ended: Ended) -> list[str]:
+def find_strangers(keyturn: Keyturn, known: Progress, ended: Ended) -> list[str]:
     """What is at the target and in nothing that came since the cut.
 
     What is there is asked before what came since: whatever a rotation makes meanwhile is not among it.
@@ -99,7 +99,7 @@ def strangers(keyturn: Keyturn, known: Progress, ended: Ended) -> list[str]:
     if not there:
         return []
     try:
-        spared = since_cut(keyturn, known)
+        spared = fields_since_cut(keyturn, known)
     except KeyturnError as error:
         ended.errors.append(error)
         return []
@@ -107,20 +107,22 @@ def strangers(keyturn: Keyturn, known: Progress, ended: Ended) -> list[str]:
     return [name for name in there if name in found]
 
 
-def since_cut(keyturn: Keyturn, known: Progress) -> list[SecretFields]:
+def fields_since_cut(keyturn: Keyturn, known: Progress) -> list[SecretFields]:
     """All that may be in force since the cut: newer versions, and a candidate. Raises Locked while one is made."""
     record = load(keyturn, known.path)
     if record.open and record.open.stage is Stage.MINTING:
         hint = "Nothing to do: it goes on by itself"
         raise Locked("look at", known.path, "a rotation makes a new credential at this moment", hint)
-    newer = [one.fields for one in look(keyturn, known.path).versions if one.version > last_old(known)]
+    newer = [one.fields for one in read_versions(keyturn, known.path).versions if one.version > last_leaked(known)]
     return newer + ([record.candidate] if record.candidate else [])
 
 
-def found_again(keyturn: Keyturn, known: Progress) -> list[str]:
+def find_reopened(keyturn: Keyturn, known: Progress) -> list[str]:
     """What lets somebody in again, since the cut has ended all. Raises what keeps it from being looked at."""
     ended = Ended()
-    found = [name for name in strangers(keyturn, known, ended) if name not in known.leftover] if known.placed else []
+    found = (
+        [name for name in find_strangers(keyturn, known, ended) if name not in known.leftover] if known.placed else []
+    )
     if ended.errors:
         raise ended.errors[0]
     return found

@@ -5,9 +5,9 @@ from typing import Final
 
 from keyturn.core.errors import Conflict, Invalid, KeyturnError
 from keyturn.core.record import Stage
-from keyturn.revocation.incident import Incident, Mode, Standing
-from keyturn.revocation.incident_store import change, load, standing
-from keyturn.revocation.lock import newest, token_of
+from keyturn.revocation.incident import Incident, IncidentStatus, Mode
+from keyturn.revocation.incident_store import load_incident, load_status, update_incident
+from keyturn.revocation.lock import cut_token, newest_version
 from keyturn.rotation import records
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.recorded import recorded
@@ -15,13 +15,13 @@ from keyturn.rotation.recorded import recorded
 TRIES: Final = 10
 
 
-def give_up(keyturn: Keyturn, incident: str, reason: str, actor: str) -> Standing:
+def give_up_incident(keyturn: Keyturn, incident: str, reason: str, actor: str) -> IncidentStatus:
     """Close an open incident with what is left of it, which is never called proven; its secrets are let go.
 
     Raises Invalid without a reason, or for one that is closed, NotFound, and what keeps a secret from being let go:
     then the incident stays open, and the same may be asked for again.
     """
-    known = load(keyturn, incident)
+    known = load_incident(keyturn, incident)
     if known.closed_at:
         stands = "given up" if known.given_up else "closed, and proven"
         raise Invalid("give up", f"incident {incident}", f"it is {stands}", "Nothing is to be done")
@@ -31,13 +31,13 @@ def give_up(keyturn: Keyturn, incident: str, reason: str, actor: str) -> Standin
     with recorded(keyturn, "give up incident", note=f"{incident}: {reason.strip()}"):
         for path in known.paths:
             with recorded(keyturn, "let go", path, note=incident):
-                let_go(keyturn, known, path)
+                release_secret(keyturn, known, path)
         given = {"given_up": reason.strip(), "given_up_by": actor, "closed_at": keyturn.clock()}
-        change(keyturn, incident, lambda one: one if one.closed_at else replace(one, **given))  # type: ignore[arg-type]
-    return standing(keyturn, incident)
+        update_incident(keyturn, incident, lambda one: one if one.closed_at else replace(one, **given))  # type: ignore[arg-type]
+    return load_status(keyturn, incident)
 
 
-def let_go(keyturn: Keyturn, incident: Incident, path: str) -> None:
+def release_secret(keyturn: Keyturn, incident: Incident, path: str) -> None:
     """Let rotations have a secret again that the incident holds or keeps the schedule from.
 
     Whatever it has, or would have, ended stays dead: only a new credential is put in force. Of a secret that was to be
@@ -46,8 +46,8 @@ def let_go(keyturn: Keyturn, incident: Incident, path: str) -> None:
     for _ in range(TRIES):
         record = records.load(keyturn, path)
         over, rotation = record, record.rotation
-        if rotation and rotation.stage is Stage.CUTTING and rotation.token == token_of(incident.id, path):
-            last = newest(keyturn, path)
+        if rotation and rotation.stage is Stage.CUTTING and rotation.token == cut_token(incident.id, path):
+            last = newest_version(keyturn, path)
             over = record.having(rotation.to(Stage.CUT, closed_at=keyturn.clock(), base_version=last))
         if record.frozen == incident.id and incident.mode is Mode.REPLACE:
             over = replace(over, frozen="")

@@ -8,10 +8,10 @@ import pytest
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.revocation import incident_store, run
-from keyturn.revocation.giving_up import give_up
+from keyturn.revocation.give_up import give_up_incident
 from keyturn.revocation.incident import Mode, News, Step
-from keyturn.revocation.news import in_short
-from keyturn.revocation.recheck import look_again, to_look_at
+from keyturn.revocation.news import summarise_incident
+from keyturn.revocation.recheck import list_due, recheck_incident
 from keyturn.rotation.records import load
 from keyturn.rotation.run import State, rotate
 from tests.revocation.scene import Scene
@@ -39,13 +39,13 @@ def test_what_is_left_of_an_incident_that_was_given_up_stays_listed_and_is_never
     lab: Lab, mode: Mode
 ) -> None:
     scene = stuck(lab, mode)
-    left = incident_store.standing(scene.keyturn, scene.site.incident).left
-    stands = give_up(scene.keyturn, scene.site.incident, "looked by hand, ticket 4711", "ana")
+    left = incident_store.load_status(scene.keyturn, scene.site.incident).left
+    stands = give_up_incident(scene.keyturn, scene.site.incident, "looked by hand, ticket 4711", "ana")
     assert (stands.open, stands.left, left != ()) == (False, left, True)
-    assert "given up" in in_short(stands)
-    assert "not proven" in in_short(stands)
+    assert "given up" in summarise_incident(stands)
+    assert "not proven" in summarise_incident(stands)
     assert [message.news for message in stands.incident.outbox][-1] is News.GIVEN_UP
-    assert stands.incident.id not in [one.id for one in incident_store.unfinished(scene.keyturn)]
+    assert stands.incident.id not in [one.id for one in incident_store.list_open(scene.keyturn)]
     noted = [entry.note for entry in scene.site.entries() if entry.action == "give up incident"]
     assert all("looked by hand, ticket 4711" in note for note in noted)
     assert noted
@@ -54,7 +54,7 @@ def test_what_is_left_of_an_incident_that_was_given_up_stays_listed_and_is_never
 @MODES
 def test_a_secret_that_an_incident_let_go_can_be_rotated_and_nothing_dead_comes_back(lab: Lab, mode: Mode) -> None:
     scene = stuck(lab, mode)
-    give_up(scene.keyturn, scene.site.incident, "looked by hand", "ana")
+    give_up_incident(scene.keyturn, scene.site.incident, "looked by hand", "ana")
     record = load(scene.keyturn, scene.path)
     assert record.open is None
     assert record.frozen == ("" if mode is Mode.REPLACE else scene.site.incident)
@@ -69,7 +69,7 @@ def test_a_secret_that_could_not_even_be_cut_is_let_go_as_well(lab: Lab) -> None
     plain = scene.keyturn
     failing = replace(plain, open_strategy=lambda path: Hooked(plain.open_strategy(path), cut=down, cut_found=down))
     scene.site.begin(keyturn=failing)
-    stands = give_up(failing, scene.site.incident, "the database is gone for good", "ana")
+    stands = give_up_incident(failing, scene.site.incident, "the database is gone for good", "ana")
     assert any("cut: " in said for said in stands.left)
     assert load(scene.keyturn, scene.path).open is None
     assert rotate(scene.keyturn, scene.path, Trigger.FORCE).state is State.ROTATED
@@ -79,10 +79,10 @@ def test_a_secret_that_could_not_even_be_cut_is_let_go_as_well(lab: Lab) -> None
 def test_only_an_open_incident_is_given_up_and_only_with_a_reason(lab: Lab) -> None:
     scene = stuck(lab)
     with pytest.raises(Invalid, match="no reason is given"):
-        give_up(scene.keyturn, scene.site.incident, "  ", "ana")
-    give_up(scene.keyturn, scene.site.incident, "looked by hand", "ana")
+        give_up_incident(scene.keyturn, scene.site.incident, "  ", "ana")
+    give_up_incident(scene.keyturn, scene.site.incident, "looked by hand", "ana")
     with pytest.raises(Invalid, match="it is given up"):
-        give_up(scene.keyturn, scene.site.incident, "again", "ana")
+        give_up_incident(scene.keyturn, scene.site.incident, "again", "ana")
     assert not run.finish(scene.keyturn, scene.site.incident).open
 
 
@@ -96,16 +96,16 @@ def closed(lab: Lab, kind: str, mode: Mode = Mode.REPLACE) -> Scene:
 
 
 def mine(scene: Scene, later: timedelta) -> bool:
-    return scene.site.incident in [one.id for one in to_look_at(scene.site.at(later))]
+    return scene.site.incident in [one.id for one in list_due(scene.site.at(later))]
 
 
 def test_a_closed_incident_is_looked_at_after_an_hour_and_after_a_day_and_no_more(lab: Lab) -> None:
     scene = closed(lab, "alternating")
     assert [mine(scene, later) for later in (HOUR / 2, 2 * HOUR)] == [False, True]
-    stands = look_again(scene.site.at(2 * HOUR), scene.site.incident)
+    stands = recheck_incident(scene.site.at(2 * HOUR), scene.site.incident)
     assert (stands.open, len(stands.incident.looked_at)) == (False, 1)
     assert [mine(scene, later) for later in (2 * HOUR, DAY + HOUR)] == [False, True]
-    stands = look_again(scene.site.at(DAY + HOUR), scene.site.incident)
+    stands = recheck_incident(scene.site.at(DAY + HOUR), scene.site.incident)
     assert (stands.open, len(stands.incident.looked_at)) == (False, 2)
     assert not mine(scene, 3 * DAY)
 
@@ -115,7 +115,7 @@ def test_a_closed_incident_is_looked_at_after_an_hour_and_after_a_day_and_no_mor
 def test_a_late_writer_is_found_opens_the_incident_again_and_is_removed(lab: Lab, kind: str, mode: Mode) -> None:
     scene = closed(lab, kind, mode)
     scene.write(**scene.leaked[0])
-    stands = look_again(scene.site.at(2 * HOUR), scene.site.incident)
+    stands = recheck_incident(scene.site.at(2 * HOUR), scene.site.incident)
     assert (stands.open, stands.secrets[0].clear_at) == (True, None)
     assert Step.PROVE not in stands.secrets[0].done
     assert stands.incident.outbox[-1].news is News.REOPENED
@@ -126,7 +126,7 @@ def test_a_late_writer_is_found_opens_the_incident_again_and_is_removed(lab: Lab
 def test_an_old_value_that_comes_back_to_a_store_is_found(lab: Lab) -> None:
     scene = closed(lab, "generated")
     scene.store.put_by_hand(scene.path, scene.site.leaked_copy)
-    assert look_again(scene.site.at(2 * HOUR), scene.site.incident).open
+    assert recheck_incident(scene.site.at(2 * HOUR), scene.site.incident).open
     scene.assert_over()
 
 
@@ -135,7 +135,7 @@ def test_a_user_that_is_let_in_again_is_found_and_ended(lab: Lab) -> None:
     scene.assert_over(scene.revoke())
     (other,) = set(scene.site.secret.users) - {lab.current(scene.site.secret)["username"]}
     lab.sql(f"ALTER ROLE {other} LOGIN PASSWORD 'by-hand'")
-    stands = look_again(scene.site.at(2 * HOUR), scene.site.incident)
+    stands = recheck_incident(scene.site.at(2 * HOUR), scene.site.incident)
     assert any(f"the target lets somebody in by {other}" in said for said in stands.left)
     scene.assert_over()
     assert not lab.logs_in({"username": other, "password": "by-hand"})
@@ -145,7 +145,7 @@ def test_a_user_that_is_let_in_again_is_found_and_ended(lab: Lab) -> None:
 def test_what_a_later_rotation_has_put_in_force_is_no_finding(lab: Lab) -> None:
     scene = closed(lab, "alternating")
     rotate(scene.keyturn, scene.path, Trigger.FORCE)
-    assert not look_again(scene.site.at(2 * HOUR), scene.site.incident).open
+    assert not recheck_incident(scene.site.at(2 * HOUR), scene.site.incident).open
 
 
 # --- incidents that nobody can read
@@ -155,11 +155,11 @@ def test_an_incident_that_can_not_be_read_is_one_row_and_hides_no_other(lab: Lab
     scene = stuck(lab)
     lab.hub.write_state("incidents/INC-damaged/head", {"incident": "{"}, cas=0)
     try:
-        found = {one.id: one for one in incident_store.incidents(scene.keyturn)}
+        found = {one.id: one for one in incident_store.list_incidents(scene.keyturn)}
         assert scene.site.incident in found
         assert "incidents/INC-damaged/head" in found["INC-damaged"].unread
         with pytest.raises(Invalid, match="malformed"):
-            incident_store.load(scene.keyturn, "INC-damaged")
+            incident_store.load_incident(scene.keyturn, "INC-damaged")
     finally:
         lab.root.secrets.kv.v2.delete_metadata_and_all_versions("incidents/INC-damaged/head", mount_point="keyturn")
 
@@ -168,6 +168,6 @@ def test_a_secret_of_an_incident_that_can_not_be_read_is_told_and_hides_no_other
     scene = stuck(lab)
     entry = f"incidents/{scene.site.incident}/secrets/{scene.path}"
     lab.keep(entry, {"incident": '{"path": 1, "nobody": 2}'})
-    stands = incident_store.standing(scene.keyturn, scene.site.incident)
+    stands = incident_store.load_status(scene.keyturn, scene.site.incident)
     assert f"the entry {entry} of Keyturn's state is malformed" in stands.left[0]
     assert run.finish(scene.keyturn, scene.site.incident).open

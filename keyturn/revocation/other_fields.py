@@ -8,7 +8,7 @@ from keyturn.rotation.context import Keyturn
 from keyturn.strategies.manual import ManualSettings
 
 
-def rest_of(keyturn: Keyturn, path: str, versions: Sequence[HubSecret]) -> SecretFields | None:
+def fields_beside(keyturn: Keyturn, path: str, versions: Sequence[HubSecret]) -> SecretFields | None:
     """The fields of the newest of ``versions``, which comes first, that are no part of the credential; None for none.
 
     Nothing is kept of what a person replaces, since nobody knows which of its fields are secret.
