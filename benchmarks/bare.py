@@ -37,7 +37,7 @@ from hvac.exceptions import InvalidPath
 from requests.adapters import HTTPAdapter
 
 from benchmarks.processes import memory
-from keyturn.providers.gcp.transport import crc32c
+from keyturn.providers.gcp.client import crc32c
 
 THREADS: Final = 16
 BATCH: Final = 50

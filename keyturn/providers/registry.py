@@ -38,12 +38,12 @@ T = TypeVar("T")
 
 STORES: Final = {
     AWS_SECRETS_MANAGER: ("aws.secrets_manager", "AwsSecretsManager", "aws"),
-    AZURE_KEY_VAULT: ("azure.key_vault", "AzureKeyVault", "azure"),
-    GCP_SECRET_MANAGER: ("gcp.secret_manager", "GcpSecretManager", "gcp"),
+    AZURE_KEY_VAULT: ("azure.store", "AzureKeyVault", "azure"),
+    GCP_SECRET_MANAGER: ("gcp.store", "GcpSecretManager", "gcp"),
     AWS_PARAMETER_STORE: ("aws.parameter_store", "AwsParameterStore", "aws"),
     KUBERNETES: ("kubernetes.store", "Kubernetes", "kubernetes"),
     VAULT: ("vault.store", "VaultStore", ""),
-    GITHUB_ACTIONS: ("github.actions_store", "GitHubActions", "github"),
+    GITHUB_ACTIONS: ("github.store", "GitHubActions", "github"),
     FILE: ("files.store", "Files", ""),
 }
 """For each kind of store: its module, its adapter, and the extra that brings the SDK."""

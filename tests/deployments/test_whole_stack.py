@@ -19,8 +19,8 @@ from deployments.local.stack import down, environment, remove, status, up
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Marks
 from keyturn.providers.aws.parameter_store import AwsParameterStore
-from keyturn.providers.azure.key_vault import AzureKeyVault
-from keyturn.providers.gcp.secret_manager import GcpSecretManager
+from keyturn.providers.azure.store import AzureKeyVault
+from keyturn.providers.gcp.store import GcpSecretManager
 from keyturn.providers.kubernetes.store import Kubernetes
 from tests.deployments.stand_ins import serving
 from tests.support.mounts import make_kv

@@ -15,8 +15,8 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from keyturn.core.errors import KeyturnError
-from keyturn.providers.azure.key_vault import AzureKeyVault
 from keyturn.providers.azure.resource_manager import AzureResourceManager
+from keyturn.providers.azure.store import AzureKeyVault
 from keyturn.providers.gcp.iam import GcpIam
 from keyturn.providers.kubernetes.store import Kubernetes
 from tests.contracts.store import fresh_value, marks_for

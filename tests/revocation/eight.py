@@ -29,7 +29,7 @@ from deployments.local.emulators.github import LocalGitHub
 from deployments.local.openbao import OpenBao
 from deployments.local.support.ports import free_port
 from tests.deployments.emulators.test_gcp_secret_manager import connected, running
-from tests.providers.azure.test_key_vault import CLIENT_SECRET, DIRECTORY, credential_for
+from tests.providers.azure.test_store import CLIENT_SECRET, DIRECTORY, credential_for
 from tests.providers.kubernetes.test_store import api as kubernetes_api
 from tests.providers.vault.test_store import REVOKER, STORE, token_with
 from tests.support import local_aws

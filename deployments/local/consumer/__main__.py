@@ -99,12 +99,12 @@ def _aws(settings: argparse.Namespace) -> Source:
     import boto3
 
     from deployments.local.consumer.aws_source import AwsSource
-    from keyturn.providers.aws.client import SDK_CONFIG, translated
+    from keyturn.providers.aws.client import SDK_CONFIG, translate_aws_errors
 
     pairs = [text.rpartition("=") for text in settings.aws_secret]
     names = {path or settings.secret: name for path, _, name in pairs}
     endpoint = os.environ.get("KEYTURN_AWS_ENDPOINT")
-    with translated("open", "aws"):
+    with translate_aws_errors("open", "aws"):
         client = boto3.client("secretsmanager", endpoint_url=endpoint, config=SDK_CONFIG)
     return AwsSource(client, names)
 

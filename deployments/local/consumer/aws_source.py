@@ -8,7 +8,7 @@ from deployments.local.consumer.sources import Credential
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Marks
-from keyturn.providers.aws.client import translated
+from keyturn.providers.aws.client import translate_aws_errors
 from keyturn.providers.aws.secrets_manager import version_id
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class AwsSource:
     def read(self, path: str) -> Credential:
         """The copy, with its hub version where the marks beside it belong to this very value."""
         name = self._names.get(path, path)
-        with translated("read", f"aws:{name}"):
+        with translate_aws_errors("read", f"aws:{name}"):
             described = self._client.describe_secret(SecretId=name)
             served = self._client.get_secret_value(SecretId=name)
         fields = _fields(served, name)

@@ -181,19 +181,19 @@ class _AssumedRole(CredentialProvider):
         sts = self._source.client(
             "sts", region_name=settings.region, endpoint_url=settings.endpoint_url, config=SDK_CONFIG
         )
-        told = sts.assume_role(RoleArn=settings.role_arn or "", RoleSessionName="keyturn")["Credentials"]
+        credentials = sts.assume_role(RoleArn=settings.role_arn or "", RoleSessionName="keyturn")["Credentials"]
         return {
-            "access_key": told["AccessKeyId"],
-            "secret_key": told["SecretAccessKey"],
-            "token": told["SessionToken"],
-            "expiry_time": told["Expiration"].isoformat(),
+            "access_key": credentials["AccessKeyId"],
+            "secret_key": credentials["SecretAccessKey"],
+            "token": credentials["SessionToken"],
+            "expiry_time": credentials["Expiration"].isoformat(),
         }
 
 
 @contextmanager
 def opening(name: str, settings: AwsSettings) -> Iterator[boto3.Session]:
     """The session to make the store's client with; whatever can't work leaves as Invalid or Denied."""
-    with translated("open", name):
+    with translate_aws_errors("open", name):
         try:
             yield open_session(settings)
         except ValueError:
@@ -202,7 +202,7 @@ def opening(name: str, settings: AwsSettings) -> Iterator[boto3.Session]:
 
 
 @contextmanager
-def translated(doing: str, name: str) -> Iterator[None]:
+def translate_aws_errors(doing: str, name: str) -> Iterator[None]:
     """Whatever the SDK raises inside leaves as one of ours."""
     try:
         yield

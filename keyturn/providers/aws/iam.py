@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 from keyturn.core.cloud_keys import CloudKey, KeyUse
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound, TerminalError
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, open_session, translated
+from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, open_session, translate_aws_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
@@ -62,7 +62,7 @@ class AwsIam:
         self._region = region
         self._endpoint_url = endpoint_url
         self._lock = threading.Lock()
-        with translated("open", name):
+        with translate_aws_errors("open", name):
             self._session = open_session(AwsSettings(region, endpoint_url, profile, role_arn))
             self._iam = self._open(SDK_CONFIG)
             self._making = self._open(ONE_TRY)
@@ -70,7 +70,7 @@ class AwsIam:
     def keys(self, account: str) -> Sequence[CloudKey]:
         """The user's access keys, active or not. Raises NotFound where there is no such user."""
         name = self._named(account)
-        with translated("list the keys of", name):
+        with translate_aws_errors("list the keys of", name):
             pages = self._iam.get_paginator("list_access_keys").paginate(UserName=account)
             try:
                 listed = [key for page in pages for key in field(page, "AccessKeyMetadata", "list the keys of", name)]
@@ -82,7 +82,7 @@ class AwsIam:
     def create(self, account: str) -> SecretFields:
         """A new access key. Raises Invalid where the user has two already."""
         name = self._named(account)
-        with translated("make a key for", name):
+        with translate_aws_errors("make a key for", name):
             try:
                 answer = self._making.create_access_key(UserName=account)
             except self._making.exceptions.LimitExceededException:
@@ -94,7 +94,7 @@ class AwsIam:
     def accepts(self, account: str, key: SecretFields) -> bool:
         """Ask STS who signs in with the key. Raises CandidateRejected for a wrong secret or another identity."""
         name = self._named(account)
-        with translated("verify", name), closing(self._as(key)) as sts:
+        with translate_aws_errors("verify", name), closing(self._as(key)) as sts:
             try:
                 caller = field(sts.get_caller_identity(), "Arn", "verify", name)
             except ClientError as error:
@@ -113,16 +113,16 @@ class AwsIam:
         # AWS refuses to tell of a key that is gone, in words that sound like a missing permission.
         if not self._lists(account, key_id):
             return None
-        with translated("look up the use of a key of", self._named(account)):
-            told = self._iam.get_access_key_last_used(AccessKeyId=key_id).get("AccessKeyLastUsed", {})
-        at = told.get("LastUsedDate")
+        with translate_aws_errors("look up the use of a key of", self._named(account)):
+            use = self._iam.get_access_key_last_used(AccessKeyId=key_id).get("AccessKeyLastUsed", {})
+        at = use.get("LastUsedDate")
         if at is None or at <= since:
             return None
-        return KeyUse(at, f"{told.get('ServiceName', 'N/A')} in {told.get('Region', 'N/A')}")
+        return KeyUse(at, f"{use.get('ServiceName', 'N/A')} in {use.get('Region', 'N/A')}")
 
     def honours(self, account: str, key: SecretFields) -> bool:
         """Ask STS who signs in with the key. A refusal counts where Keyturn's own key is taken at the same place."""
-        with translated("try a key of", self._named(account)):
+        with translate_aws_errors("try a key of", self._named(account)):
             with closing(self._as(key)) as sts:
                 try:
                     sts.get_caller_identity()
@@ -166,15 +166,15 @@ class AwsIam:
         """When the key was deactivated, by AWS's clock; None where the user has no such key."""
         if not KEY_ID.fullmatch(key_id):
             return None
-        with translated("end a key of", self._named(account)):
+        with translate_aws_errors("end a key of", self._named(account)):
             try:
-                told = self._iam.update_access_key(UserName=account, AccessKeyId=key_id, Status="Inactive")
+                answer = self._iam.update_access_key(UserName=account, AccessKeyId=key_id, Status="Inactive")
             except self._iam.exceptions.NoSuchEntityException:
                 return None
-        return answered_at(told)
+        return answered_at(answer)
 
     def _delete(self, account: str, key_id: str) -> None:
-        with translated("end a key of", self._named(account)):
+        with translate_aws_errors("end a key of", self._named(account)):
             try:
                 self._iam.delete_access_key(UserName=account, AccessKeyId=key_id)
             except self._iam.exceptions.NoSuchEntityException:
@@ -187,7 +187,7 @@ class AwsIam:
         """
         doing, name = "revoke the sessions of", self._named(account)
         try:
-            with translated(doing, name):
+            with translate_aws_errors(doing, name):
                 if since or self._revoked(account) < sequence:
                     policy = revoking((since or datetime.now(UTC)) + ARRIVAL, sequence)
                     self._iam.put_user_policy(UserName=account, PolicyName=REVOKED, PolicyDocument=json.dumps(policy))
@@ -201,11 +201,11 @@ class AwsIam:
     def _revoked(self, account: str) -> int:
         """The number of the cut that revoked the user's sessions last; 0 where none did."""
         try:
-            told = self._iam.get_user_policy(UserName=account, PolicyName=REVOKED)
+            policy = self._iam.get_user_policy(UserName=account, PolicyName=REVOKED)
         except self._iam.exceptions.NoSuchEntityException:
             return 0
-        found = re.search(r'"KeyturnCut([0-9]{1,12})"', json.dumps(told["PolicyDocument"]))
-        return int(found[1]) if found else 0
+        match = re.search(r'"KeyturnCut([0-9]{1,12})"', json.dumps(policy["PolicyDocument"]))
+        return int(match[1]) if match else 0
 
     def _lists(self, account: str, key_id: str) -> bool:
         try:
@@ -234,10 +234,10 @@ class AwsIam:
             )
 
 
-def answered_at(told: Any) -> datetime:
+def answered_at(answer: Any) -> datetime:
     """When AWS answered, by its own clock; by this machine's where it does not say."""
     try:
-        return parsedate_to_datetime(told["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     except (KeyError, ValueError):
         return datetime.now(UTC)
 

@@ -29,7 +29,7 @@ from keyturn.core.stores import (
     Lack,
     Marks,
 )
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, opening, translated
+from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, opening, translate_aws_errors
 from keyturn.providers.aws.parameter_tags import ParameterTags, Tagging, as_tags
 from keyturn.providers.aws.shared import SharedParameters
 
@@ -127,7 +127,7 @@ class AwsParameterStore:
         self._check(remote, value, marks)
         if found and found.intact and found.marks and replace(found.marks, tags=marks.tags) == marks:
             return self._labelled(found, marks, details, found)
-        with translated("write", self._named(remote)):
+        with translate_aws_errors("write", self._named(remote)):
             if found is None:
                 return self._create(remote, value, marks, details)
             if found.marks is None:
@@ -147,7 +147,7 @@ class AwsParameterStore:
     def read(self, remote: str) -> Sensitive:
         """The value served now. Raises NotFound."""
         self._check_name(remote, "read")
-        with translated("read", self._named(remote)):
+        with translate_aws_errors("read", self._named(remote)):
             answer = self._client.get_parameter(Name=remote, WithDecryption=True)
         return self._value(field(answer, "Parameter", "read", self._named(remote)))
 
@@ -157,12 +157,12 @@ class AwsParameterStore:
         for remote in names:
             self._check_name(remote, "read")
         batches = (names[start : start + BATCH] for start in range(0, len(names), BATCH))
-        return {told["Name"]: self._value(told) for batch in batches for told in self._batch(batch)}
+        return {parameter["Name"]: self._value(parameter) for batch in batches for parameter in self._batch(batch)}
 
     def delete(self, remote: str) -> None:
         """Delete it for good, with all its versions: Parameter Store restores nothing. Absent is success."""
         self._check_name(remote, "delete")
-        with translated("delete", self._named(remote)):
+        with translate_aws_errors("delete", self._named(remote)):
             try:
                 self._client.delete_parameter(Name=remote)
             except self._client.exceptions.ParameterNotFound:
@@ -171,13 +171,13 @@ class AwsParameterStore:
     def past(self, remote: str) -> dict[str, Sensitive]:
         """The values of its history, by version number; Parameter Store keeps the newest 100 versions."""
         history = self._history(remote, "read old versions of", decrypted=True)
-        return {str(told["Version"]): self._value(told) for told in history}
+        return {str(parameter["Version"]): self._value(parameter) for parameter in history}
 
     def forget(self, remote: str) -> tuple[str, ...]:
         """Nothing is removed: only deleting a parameter takes its history. Says so of every old version."""
         history = self._history(remote, "forget old versions of", decrypted=False)
         hint = "Parameter Store removes it only with the whole parameter, or after 100 newer ones"
-        return tuple(f"version {told['Version']} stays in the history: {hint}" for told in history)
+        return tuple(f"version {parameter['Version']} stays in the history: {hint}" for parameter in history)
 
     def erase(self, remote: str) -> tuple[str, ...]:
         """Delete it for good, with its history. Absent is success."""
@@ -189,11 +189,11 @@ class AwsParameterStore:
         self._tagging.close()
         self._client.close()
 
-    def _labelled(self, written: Copy, marks: Marks, details: Details, found: Copy) -> Copy:
+    def _labelled(self, written: Copy, marks: Marks, details: Details, current: Copy) -> Copy:
         """With its tags, where any are asked for or known to be Keyturn's: else nobody is asked."""
-        if not details.tags and not (found.marks and found.marks.tags):
+        if not details.tags and not (current.marks and current.marks.tags):
             return replace(written, marks=marks)
-        return self._tags.lay(replace(written, marks=found.marks, details=found.details), marks, details)
+        return self._tags.lay(replace(written, marks=current.marks, details=current.details), marks, details)
 
     def _create(self, remote: str, value: Sensitive, marks: Marks, details: Details) -> Copy:
         named = {TAG_TAGS: " ".join(marks.tags)} if marks.tags else {}
@@ -236,26 +236,26 @@ class AwsParameterStore:
         pages = self._client.get_paginator("describe_parameters").paginate(
             ParameterFilters=filters, PaginationConfig={"PageSize": PAGE}
         )
-        with translated(doing, self._named(remote)):
+        with translate_aws_errors(doing, self._named(remote)):
             for page in pages:
-                for told in field(page, "Parameters", doing, self._named(remote)):
-                    yield self._copy(told)
+                for parameter in field(page, "Parameters", doing, self._named(remote)):
+                    yield self._copy(parameter)
 
-    def _copy(self, told: Mapping[str, Any]) -> Copy:
+    def _copy(self, parameter: Mapping[str, Any]) -> Copy:
         """A parameter as DescribeParameters tells it."""
-        name = field(told, "Name", "find", self._named("*"))
-        version = str(field(told, "Version", "find", self._named(name)))
-        found = DESCRIPTION.fullmatch(told.get("Description", ""))
-        if not found:
+        name = field(parameter, "Name", "find", self._named("*"))
+        version = str(field(parameter, "Version", "find", self._named(name)))
+        match = DESCRIPTION.fullmatch(parameter.get("Description", ""))
+        if not match:
             return Copy(name, version, None)
-        written_as, digest, catalogue, source = found.groups(default="")
+        written_as, digest, catalogue, source = match.groups(default="")
         tags = {TAG_FINGERPRINT: digest, TAG_CATALOGUE: catalogue, TAG_SOURCE: source}
         marks = Marks.from_tags({TAG_MANAGED_BY: MANAGED_BY, **tags})
-        as_written = written_as == version and told.get("Type") == self._type
+        as_written = written_as == version and parameter.get("Type") == self._type
         return Copy(name, version, marks, intact=marks is None or as_written)
 
     def _batch(self, remotes: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-        with translated("read", self._named("*")):
+        with translate_aws_errors("read", self._named("*")):
             answer = self._client.get_parameters(Names=remotes, WithDecryption=True)
         yield from field(answer, "Parameters", "read", self._named("*"))
 
@@ -264,16 +264,16 @@ class AwsParameterStore:
         self._check_name(remote, doing)
         name = self._named(remote)
         pages = self._client.get_paginator("get_parameter_history").paginate(Name=remote, WithDecryption=decrypted)
-        with translated(doing, name):
+        with translate_aws_errors(doing, name):
             try:
-                history = [told for page in pages for told in field(page, "Parameters", doing, name)]
+                history = [parameter for page in pages for parameter in field(page, "Parameters", doing, name)]
             except self._client.exceptions.ParameterNotFound:
                 return []
-        newest = max((field(told, "Version", doing, name) for told in history), default=0)
-        return [told for told in history if told["Version"] != newest]
+        newest = max((field(parameter, "Version", doing, name) for parameter in history), default=0)
+        return [parameter for parameter in history if parameter["Version"] != newest]
 
-    def _value(self, told: Mapping[str, Any]) -> Sensitive:
-        return Sensitive(field(told, "Value", "read", self._named(told.get("Name", "*"))))
+    def _value(self, parameter: Mapping[str, Any]) -> Sensitive:
+        return Sensitive(field(parameter, "Value", "read", self._named(parameter.get("Name", "*"))))
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.core.stores import TAG_MANAGED_BY, TAG_TAGS, Copy, Details, Marks, others, tag_changes
-from keyturn.providers.aws.client import SDK_CONFIG, field, translated
+from keyturn.providers.aws.client import SDK_CONFIG, field, translate_aws_errors
 
 if TYPE_CHECKING:
     import boto3
@@ -42,7 +42,7 @@ class Tagging:
 
     def __call__(self) -> Any:
         """The client. Raises Invalid where there can be none."""
-        with self._lock, translated("open", self._store):
+        with self._lock, translate_aws_errors("open", self._store):
             self._client = self._client or self._open()
             return self._client
 
@@ -68,30 +68,30 @@ class ParameterTags:
             listed |= zip(map(_key, missing), pool.map(self._tags_of, missing), strict=True)
         return [_tagged(copy, listed[_key(copy.name)]) for copy in copies]
 
-    def lay(self, found: Copy, marks: Marks, details: Details) -> Copy:
+    def lay(self, current: Copy, marks: Marks, details: Details) -> Copy:
         """Remove what nobody asks for any more, then set what is asked for and what it is called."""
-        if found.details is None:
-            [found] = self.described([found])
-        before = found.marks.tags if found.marks else ()
-        there = found.details or Details()
+        if current.details is None:
+            [current] = self.described([current])
+        before = current.marks.tags if current.marks else ()
+        there = current.details or Details()
         changes = tag_changes(there.tags, details.tags, before)
         gone = [name for name, text in changes.items() if text is None]
         laid = {name: text for name, text in changes.items() if text is not None}
         named = {TAG_TAGS: " ".join(marks.tags)} if marks.tags and marks.tags != before else {}
-        with translated("label", f"{self._store}:{found.name}"):
+        with translate_aws_errors("label", f"{self._store}:{current.name}"):
             if gone or (before and not marks.tags):
-                self._remove(found.name, [*gone, *([] if marks.tags else [TAG_TAGS])])
+                self._remove(current.name, [*gone, *([] if marks.tags else [TAG_TAGS])])
             if laid or named:
                 self._client.add_tags_to_resource(
-                    ResourceType="Parameter", ResourceId=found.name, Tags=as_tags({**laid, **named})
+                    ResourceType="Parameter", ResourceId=current.name, Tags=as_tags({**laid, **named})
                 )
-        return replace(found, marks=marks, details=details.laid_over(there, found.marks))
+        return replace(current, marks=marks, details=details.laid_over(there, current.marks))
 
     def _remove(self, name: str, tags: Sequence[str]) -> None:
         self._client.remove_tags_from_resource(ResourceType="Parameter", ResourceId=name, TagKeys=tags)
 
     def _tags_of(self, name: str) -> dict[str, str]:
-        with translated(LIST, f"{self._store}:{name}"):
+        with translate_aws_errors(LIST, f"{self._store}:{name}"):
             answer = self._client.list_tags_for_resource(ResourceType="Parameter", ResourceId=name)
         return _read(field(answer, "TagList", LIST, f"{self._store}:{name}"))
 
@@ -100,12 +100,12 @@ class ParameterTags:
         name = f"{self._store}:*"
         wanted = {"ResourceTypeFilters": ["ssm:parameter"], "TagFilters": [{"Key": TAG_MANAGED_BY}]}
         listed: dict[str, dict[str, str]] = {}
-        with translated(LIST, name):
+        with translate_aws_errors(LIST, name):
             pages = self._tagging().get_paginator("get_resources").paginate(**wanted, ResourcesPerPage=PAGE)
             for page in pages:
-                for told in field(page, "ResourceTagMappingList", LIST, name):
-                    arn = str(field(told, "ResourceARN", LIST, name))
-                    listed[_key(arn.partition(":parameter/")[2])] = _read(told.get("Tags", ()))
+                for resource in field(page, "ResourceTagMappingList", LIST, name):
+                    arn = str(field(resource, "ResourceARN", LIST, name))
+                    listed[_key(arn.partition(":parameter/")[2])] = _read(resource.get("Tags", ()))
         return listed
 
 
@@ -119,8 +119,8 @@ def _key(name: str) -> str:
     return name.lstrip("/")
 
 
-def _read(told: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in told}
+def _read(pairs: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in pairs}
 
 
 def _tagged(copy: Copy, tags: Mapping[str, str]) -> Copy:

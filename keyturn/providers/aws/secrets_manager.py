@@ -26,7 +26,7 @@ from keyturn.core.stores import (
     others,
     tag_changes,
 )
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, from_code, opening, translated
+from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, from_code, opening, translate_aws_errors
 from keyturn.providers.aws.secrets_manager_versions import ERASE, FORGET, PAST, AwsVersions, RegionalClients
 from keyturn.providers.aws.shared import SharedSecrets
 from keyturn.providers.limits import StoreLimits
@@ -102,8 +102,12 @@ class AwsSecretsManager:
         self._limits = StoreLimits(AWS_SECRETS_MANAGER, name)
         self._region = region
         self._kms_key_id = kms_key_id
-        self._keys = {one.region: one.kms_key_id for one in replicas if not isinstance(one, str) and one.kms_key_id}
-        self._replicas = tuple(one if isinstance(one, str) else one.region for one in replicas)
+        self._keys = {
+            replica.region: replica.kms_key_id
+            for replica in replicas
+            if not isinstance(replica, str) and replica.kms_key_id
+        }
+        self._replicas = tuple(replica if isinstance(replica, str) else replica.region for replica in replicas)
         self._recovery_days = recovery_window.days
         with opening(name, AwsSettings(region, endpoint_url, profile, role_arn)) as session:
             self._client: SecretsManagerClient = session.client(
@@ -142,7 +146,7 @@ class AwsSecretsManager:
         written = Copy(remote, version_id(marks), marks)
         if found == written:
             return self.relabel(remote, marks, details, found)
-        with translated("write", self._named(remote)):
+        with translate_aws_errors("write", self._named(remote)):
             if found is None:
                 self._create(written, value, marks, details)
             else:
@@ -157,7 +161,7 @@ class AwsSecretsManager:
         """
         self._check(remote, value, marks)
         written, wrong = Copy(remote, version_id(marks), marks), self._client.exceptions
-        with translated("write", self._named(remote)):
+        with translate_aws_errors("write", self._named(remote)):
             try:
                 answer = self._client.create_secret(**self._new(written, value, marks, details))
             except (wrong.ResourceExistsException, wrong.InvalidRequestException):
@@ -171,7 +175,7 @@ class AwsSecretsManager:
         """Untag what nobody asks for any more, tag, then describe: AWS makes no version of any of it."""
         self._limits.check_name(remote, "label")
         renamed = found.marks is None or found.marks.tags != marks.tags
-        with translated("label", self._named(remote)):
+        with translate_aws_errors("label", self._named(remote)):
             self._lay(remote, {TAG_TAGS: " ".join(marks.tags)} if renamed and marks.tags else {}, marks, details, found)
         return _with(details, replace(found, marks=marks), found)
 
@@ -179,7 +183,7 @@ class AwsSecretsManager:
         """The value served now. Raises NotFound, also where the secret is scheduled for deletion."""
         self._limits.check_name(remote, "read")
         name = self._named(remote)
-        with translated("read", name):
+        with translate_aws_errors("read", name):
             try:
                 answer = self._client.get_secret_value(SecretId=remote)
             except self._client.exceptions.InvalidRequestException:
@@ -192,22 +196,24 @@ class AwsSecretsManager:
         for remote in names:
             self._limits.check_name(remote, "read")
         batches = (names[start : start + BATCH] for start in range(0, len(names), BATCH))
-        return {told["Name"]: self._text(told["Name"], told) for batch in batches for told in self._batch(batch)}
+        return {
+            secret["Name"]: self._text(secret["Name"], secret) for batch in batches for secret in self._batch(batch)
+        }
 
     def delete(self, remote: str) -> None:
         """Schedule it for deletion after the recovery window, its replicas at once. Absent is success."""
         self._limits.check_name(remote, "delete")
         wrong = self._client.exceptions
-        with translated("delete", self._named(remote)):
+        with translate_aws_errors("delete", self._named(remote)):
             try:
                 self._schedule_deletion(remote)
             except wrong.ResourceNotFoundException:
                 return
             except (wrong.InvalidParameterException, wrong.InvalidRequestException):
-                told = self._describe(remote, "delete")
-                if "DeletedDate" in told:
+                description = self._describe(remote, "delete")
+                if "DeletedDate" in description:
                     return
-                if not (regions := [replica["Region"] for replica in told.get("ReplicationStatus", ())]):
+                if not (regions := [replica["Region"] for replica in description.get("ReplicationStatus", ())]):
                     raise
                 self._client.remove_regions_from_replication(SecretId=remote, RemoveReplicaRegions=regions)
                 self._schedule_deletion(remote)
@@ -258,23 +264,23 @@ class AwsSecretsManager:
         key = {"KmsKeyId": self._kms_key_id} if self._kms_key_id else {}
         return {**key, **({"AddReplicaRegions": self._in_regions(self._replicas)} if self._replicas else {})}
 
-    def _update(self, written: Copy, value: Sensitive, marks: Marks, found: Copy) -> None:
+    def _update(self, written: Copy, value: Sensitive, marks: Marks, current: Copy) -> None:
         remote = written.name
-        if not found.intact and "DeletedDate" in self._describe(remote, "write"):
+        if not current.intact and "DeletedDate" in self._describe(remote, "write"):
             self._client.restore_secret(SecretId=remote)
         answer = self._client.put_secret_value(
             SecretId=remote, ClientRequestToken=written.version_id, SecretString=value.reveal()
         )
         field(answer, "VersionId", "write", self._named(remote))
         # AWS does nothing when the version is there already, and that one need not be the current one.
-        if not found.intact or CURRENT not in answer.get("VersionStages", ()):
+        if not current.intact or CURRENT not in answer.get("VersionStages", ()):
             self._make_current(written)
         if lacking := self._regions_without(remote):
             self._replicate(remote, lacking)
 
-    def _lay(self, remote: str, own: Mapping[str, str], marks: Marks, details: Details, found: Copy) -> None:
+    def _lay(self, remote: str, own: Mapping[str, str], marks: Marks, details: Details, current: Copy) -> None:
         """The tags that differ together with ``own``, and the description; as few calls as that takes."""
-        shown, before = found.details or NO_DETAILS, found.marks.tags if found.marks else ()
+        shown, before = current.details or NO_DETAILS, current.marks.tags if current.marks else ()
         changes = tag_changes(shown.tags, details.tags, before)
         gone = [name for name, text in changes.items() if text is None]
         if gone or (before and not marks.tags):
@@ -314,7 +320,7 @@ class AwsSecretsManager:
         pages = self._client.get_paginator("list_secrets").paginate(
             Filters=filters, IncludePlannedDeletion=False, PaginationConfig={"PageSize": 100}
         )
-        with translated("list", self._named("*")):
+        with translate_aws_errors("list", self._named("*")):
             for page in pages:
                 for entry in field(page, "SecretList", "list", self._named("*")):
                     if entry.get("PrimaryRegion", self._region) == self._region:
@@ -324,7 +330,7 @@ class AwsSecretsManager:
         """What AWS gives of these secrets; raises the first error that isn't absence."""
         request: BatchGetSecretValueRequestTypeDef = {"SecretIdList": remotes}
         while True:
-            with translated("read", self._named("*")):
+            with translate_aws_errors("read", self._named("*")):
                 answer = self._client.batch_get_secret_value(**request)
             for error in answer.get("Errors", ()):
                 if (code := error.get("ErrorCode", "")) not in NOT_SERVED:
@@ -350,7 +356,7 @@ class AwsSecretsManager:
         )
 
     def _describe(self, remote: str, doing: str) -> Mapping[str, Any]:
-        with translated(doing, self._named(remote)):
+        with translate_aws_errors(doing, self._named(remote)):
             answer = self._client.describe_secret(SecretId=remote)
         field(answer, "Name", doing, self._named(remote))
         return answer
@@ -367,26 +373,26 @@ class AwsSecretsManager:
             raise Invalid("write", self._named(remote), problem, "Tags take 256 letters, digits, spaces and _.:/=+-@")
 
 
-def _copy(told: Mapping[str, Any]) -> Copy:
+def _copy(secret: Mapping[str, Any]) -> Copy:
     """A secret as DescribeSecret or ListSecrets tells it."""
-    tags = {tag["Key"]: tag["Value"] for tag in told.get("Tags", ())}
-    marks, theirs, description = Marks.from_tags(tags), others(tags), told.get("Description", "")
+    tags = {tag["Key"]: tag["Value"] for tag in secret.get("Tags", ())}
+    marks, theirs, description = Marks.from_tags(tags), others(tags), secret.get("Description", "")
     details = Details(theirs, description=description) if theirs or description else NO_DETAILS
-    current = _current(told)
-    served = bool(current) and "DeletedDate" not in told
+    current = _current(secret)
+    served = bool(current) and "DeletedDate" not in secret
     intact = served and (marks is None or current == version_id(marks))
-    return Copy(told["Name"], current, marks, intact, details=details)
+    return Copy(secret["Name"], current, marks, intact, details=details)
 
 
-def _with(details: Details, copy: Copy, found: Copy | None) -> Copy:
+def _with(details: Details, copy: Copy, current: Copy | None) -> Copy:
     """The copy with these details laid over those that were found."""
-    there = (found.details if found else None) or NO_DETAILS
-    return replace(copy, details=details.laid_over(there, found.marks if found else None))
+    there = (current.details if current else None) or NO_DETAILS
+    return replace(copy, details=details.laid_over(there, current.marks if current else None))
 
 
-def _current(told: Mapping[str, Any]) -> str:
+def _current(description: Mapping[str, Any]) -> str:
     """The id of the version that AWS serves; empty where none is."""
-    stages = told.get("VersionIdsToStages") or told.get("SecretVersionsToStages") or {}
+    stages = description.get("VersionIdsToStages") or description.get("SecretVersionsToStages") or {}
     return next((version for version, labels in stages.items() if CURRENT in labels), "")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from keyturn.core.errors import Locked, NotFound
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Marks
-from keyturn.providers.aws.client import SDK_CONFIG, field, translated
+from keyturn.providers.aws.client import SDK_CONFIG, field, translate_aws_errors
 from keyturn.providers.side_by_side import read_side_by_side
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class RegionalClients:
 
     def __call__(self, region: str) -> "SecretsManagerClient":
         """The client of that region. Raises Invalid where there can be none."""
-        with self._lock, translated("open", self._store):
+        with self._lock, translate_aws_errors("open", self._store):
             if region not in self._clients:
                 self._clients[region] = self._session.client(
                     "secretsmanager", region_name=region, endpoint_url=self._endpoint_url, config=SDK_CONFIG
@@ -86,38 +86,38 @@ class AwsVersions:
         for region, _ in self._straying(remote, current, PAST):
             there = self._kept_in(region, remote, current, PAST)
             values = self._values(self._elsewhere(region), remote, list(there))
-            past |= {named(version, region): value for version, value in values.items()}
+            past |= {name_in_region(version, region): value for version, value in values.items()}
         return past
 
     def forget(self, remote: str) -> tuple[str, ...]:
         """Take every label from all versions but the current one. All of them stay until AWS deletes them."""
         try:
-            told = self._describe(self._client, remote, FORGET)
+            description = self._describe(self._client, remote, FORGET)
         except NotFound:
             return ()
         versions = self._versions(self._client, remote, FORGET)
         current = served(versions)
         old = [version for version in versions if version != current]
-        if "DeletedDate" in told:
+        if "DeletedDate" in description:
             return tuple(f"version {version} comes back where the secret is restored" for version in versions)
-        with translated(FORGET, self._named(remote)):
+        with translate_aws_errors(FORGET, self._named(remote)):
             for version in old:
                 self._take_labels(remote, version, versions[version])
         stays = [f"version {version} {GIVEN}, until AWS deletes it" for version in old]
         for region, there in self._straying(remote, current, FORGET):
-            self._refuse_unsettled(remote, region, told)
+            self._refuse_unsettled(remote, region, description)
             stays += self._words(region, there, self._kept_in(region, remote, current, FORGET))
         return tuple(stays)
 
     def erase(self, remote: str) -> tuple[str, ...]:
         """Remove replicas, then the secret at once with all versions; what other regions serve of their own is told."""
         try:
-            told = self._describe(self._client, remote, ERASE)
+            description = self._describe(self._client, remote, ERASE)
         except NotFound:
             return self._left(remote)
-        regions = [replica["Region"] for replica in told.get("ReplicationStatus", ())]
+        regions = [replica["Region"] for replica in description.get("ReplicationStatus", ())]
         wrong = self._client.exceptions
-        with translated(ERASE, self._named(remote)):
+        with translate_aws_errors(ERASE, self._named(remote)):
             if regions:
                 self._client.remove_regions_from_replication(SecretId=remote, RemoveReplicaRegions=regions)
             try:
@@ -134,7 +134,7 @@ class AwsVersions:
         request: ListSecretVersionIdsRequestTypeDef = {"SecretId": remote, "IncludeDeprecated": True}
         versions: dict[str, Sequence[str]] = {}
         name = self._named(remote)
-        with translated(doing, name):
+        with translate_aws_errors(doing, name):
             while True:
                 try:
                     page = client.list_secret_version_ids(**request)
@@ -152,7 +152,7 @@ class AwsVersions:
     def _value(self, client: "SecretsManagerClient", remote: str, version: str) -> Sensitive:
         """What one version holds. Raises NotFound where it can't be read at all, or is no text."""
         name = self._named(remote)
-        with translated(PAST, name):
+        with translate_aws_errors(PAST, name):
             try:
                 answer = client.get_secret_value(SecretId=remote, VersionId=version)
             except client.exceptions.InvalidRequestException:
@@ -176,20 +176,20 @@ class AwsVersions:
         """What other regions tell of the secret where they serve another version: replicas, and former ones of ours."""
         for region in self._replicas:
             try:
-                told = self._describe(self._elsewhere(region), remote, doing)
+                description = self._describe(self._elsewhere(region), remote, doing)
             except NotFound:
                 continue
-            if _served_by(told) not in ("", current) and (self._is_replica(told) or _marked(told)):
-                yield region, told
+            if _served_by(description) not in ("", current) and (self._is_replica(description) or _marked(description)):
+                yield region, description
 
     def _kept_in(self, region: str, remote: str, current: str, doing: str) -> Labels:
         """The versions that a region keeps besides the one that is current in the primary."""
         versions = self._versions(self._elsewhere(region), remote, doing)
         return {version: labels for version, labels in versions.items() if version != current}
 
-    def _refuse_unsettled(self, remote: str, region: str, told: Mapping[str, Any]) -> None:
+    def _refuse_unsettled(self, remote: str, region: str, description: Mapping[str, Any]) -> None:
         """Raises Locked while AWS is still at updating that replica."""
-        statuses = {replica["Region"]: replica.get("Status") for replica in told.get("ReplicationStatus", ())}
+        statuses = {replica["Region"]: replica.get("Status") for replica in description.get("ReplicationStatus", ())}
         if statuses.get(region) == "InProgress":
             problem = f"AWS has not updated the replica in {region} yet"
             raise Locked(FORGET, self._named(remote), problem, "It is tried again by itself")
@@ -198,18 +198,21 @@ class AwsVersions:
         """What a region that does not follow keeps, for people."""
         why = "its replication failed" if self._is_replica(there) else "it is a secret of its own there"
         for version, labels in versions.items():
-            yield f"version {named(version, region)} {'is served' if CURRENT in labels else GIVEN}: {why}"
+            yield f"version {name_in_region(version, region)} {'is served' if CURRENT in labels else GIVEN}: {why}"
 
     def _left(self, remote: str) -> tuple[str, ...]:
         """Former replicas, which nobody erases with the secret: they have become secrets of their own."""
-        straying = [found for found in self._straying(remote, "", ERASE) if not self._is_replica(found[1])]
-        return tuple(f"version {named(_served_by(told), region)} is served there" for region, told in straying)
+        straying = [stray for stray in self._straying(remote, "", ERASE) if not self._is_replica(stray[1])]
+        return tuple(
+            f"version {name_in_region(_served_by(description), region)} is served there"
+            for region, description in straying
+        )
 
-    def _is_replica(self, told: Mapping[str, Any]) -> bool:
-        return bool(told.get("PrimaryRegion") == self._region)
+    def _is_replica(self, description: Mapping[str, Any]) -> bool:
+        return bool(description.get("PrimaryRegion") == self._region)
 
     def _describe(self, client: "SecretsManagerClient", remote: str, doing: str) -> Mapping[str, Any]:
-        with translated(doing, self._named(remote)):
+        with translate_aws_errors(doing, self._named(remote)):
             answer = client.describe_secret(SecretId=remote)
         field(answer, "Name", doing, self._named(remote))
         return answer
@@ -223,14 +226,14 @@ def served(versions: Labels) -> str:
     return next((version for version, labels in versions.items() if CURRENT in labels), "")
 
 
-def named(version: str, region: str) -> str:
+def name_in_region(version: str, region: str) -> str:
     """The name of a version in a region other than the store's."""
     return f"{version} in {region}"
 
 
-def _served_by(told: Mapping[str, Any]) -> str:
-    return served(told.get("VersionIdsToStages") or {})
+def _served_by(description: Mapping[str, Any]) -> str:
+    return served(description.get("VersionIdsToStages") or {})
 
 
-def _marked(told: Mapping[str, Any]) -> bool:
-    return Marks.from_tags({tag["Key"]: tag["Value"] for tag in told.get("Tags", ())}) is not None
+def _marked(description: Mapping[str, Any]) -> bool:
+    return Marks.from_tags({tag["Key"]: tag["Value"] for tag in description.get("Tags", ())}) is not None

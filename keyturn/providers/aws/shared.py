@@ -17,7 +17,7 @@ from keyturn.core.names import AWS_SECRETS_MANAGER, Limits, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import NOTE, Change, Shared
 from keyturn.core.stores import MANAGED_BY, Copy, Marks
-from keyturn.providers.aws.client import field, translated
+from keyturn.providers.aws.client import field, translate_aws_errors
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE, checked_text, shared_text
 
@@ -51,16 +51,16 @@ class SharedSecrets:
         """Described and read: one that is scheduled for deletion is refused, one without a version serves nothing."""
         self._limits.check_name(remote, MERGE)
         wrong = self._client.exceptions
-        with translated(MERGE, self._named(remote)):
+        with translate_aws_errors(MERGE, self._named(remote)):
             try:
-                told: Mapping[str, Any] = self._client.describe_secret(SecretId=remote)
+                description: Mapping[str, Any] = self._client.describe_secret(SecretId=remote)
             except wrong.ResourceNotFoundException:
                 return None
-            if "DeletedDate" in told:
+            if "DeletedDate" in description:
                 hint = "Let its owner restore it, or choose another name; nothing was written"
                 raise Invalid(MERGE, self._named(remote), "it is scheduled for deletion", hint)
-            tags = {tag["Key"]: tag["Value"] for tag in told.get("Tags", ())}
-            stages = told.get("VersionIdsToStages") or {}
+            tags = {tag["Key"]: tag["Value"] for tag in description.get("Tags", ())}
+            stages = description.get("VersionIdsToStages") or {}
             current = next((version for version, labels in stages.items() if CURRENT in labels), "")
             answer: Mapping[str, Any] = (
                 self._client.get_secret_value(SecretId=remote, VersionId=current) if current else {}
@@ -73,7 +73,7 @@ class SharedSecrets:
     def put(self, remote: str, change: Change, seen: Shared | None) -> None:
         """Tags first, then the version beside the current one, then AWSCURRENT, which only the one seen gives up."""
         text = checked_text(self._named(remote), partial(too_large, AWS_SECRETS_MANAGER), change, seen)
-        with translated(MERGE, self._named(remote)):
+        with translate_aws_errors(MERGE, self._named(remote)):
             if seen is None:
                 self._client.create_secret(
                     Name=remote,
@@ -96,7 +96,7 @@ class SharedSecrets:
         pages = self._client.get_paginator("list_secrets").paginate(
             Filters=[{"Key": "tag-key", "Values": [NOTE]}], IncludePlannedDeletion=False
         )
-        with translated("list", self._named("*")):
+        with translate_aws_errors("list", self._named("*")):
             for page in pages:
                 for entry in field(page, "SecretList", "list", self._named("*")):
                     tags = {tag["Key"]: tag["Value"] for tag in entry.get("Tags", ())}
@@ -108,7 +108,7 @@ class SharedSecrets:
     def tidy(self, remote: str) -> None:
         """Take the label from what was made aside and never became current, so that AWS may delete it."""
         wrong = self._client.exceptions
-        with translated("forget old versions of", self._named(remote)):
+        with translate_aws_errors("forget old versions of", self._named(remote)):
             try:
                 stages: Mapping[str, Any] = self._client.describe_secret(SecretId=remote).get("VersionIdsToStages", {})
             except wrong.ResourceNotFoundException:
@@ -166,12 +166,12 @@ class SharedParameters:
 
     def look(self, remote: str) -> Shared | None:
         """Described, read and asked for its tags: three calls."""
-        found = self._find(remote)
-        if found is None:
+        copy = self._find(remote)
+        if copy is None:
             return None
         name = self._named(remote)
-        with translated(MERGE, name):
-            told = self._described(remote)
+        with translate_aws_errors(MERGE, name):
+            description = self._described(remote)
             try:
                 answer = self._client.get_parameter(Name=remote, WithDecryption=True)
             except self._client.exceptions.ParameterNotFound:
@@ -181,12 +181,12 @@ class SharedParameters:
         if parameter.get("Type") == "StringList":
             raise Invalid(MERGE, name, "it is a list of texts, no object", "Nothing was written")
         version, text = str(field(parameter, "Version", MERGE, name)), Sensitive(field(parameter, "Value", MERGE, name))
-        return shared_text(name, remote, version, text, tags, found.marks, seen=told)
+        return shared_text(name, remote, version, text, tags, copy.marks, seen=description)
 
     def put(self, remote: str, change: Change, seen: Shared | None) -> None:
         """Tags first, then the value; where a version lies between, the change is laid over that one."""
         checked_text(self._named(remote), self._limits.refuses_size, change, seen)
-        with translated(MERGE, self._named(remote)):
+        with translate_aws_errors(MERGE, self._named(remote)):
             if seen is None:
                 self._create(remote, change)
                 return
@@ -205,8 +205,10 @@ class SharedParameters:
         pages = self._client.get_paginator("describe_parameters").paginate(
             ParameterFilters=only, PaginationConfig={"PageSize": PAGE}
         )
-        with translated("list", self._named("*")):
-            names = [told["Name"] for page in pages for told in field(page, "Parameters", "list", self._named("*"))]
+        with translate_aws_errors("list", self._named("*")):
+            names = [
+                parameter["Name"] for page in pages for parameter in field(page, "Parameters", "list", self._named("*"))
+            ]
             for name in names:
                 tags = self._tags(name)
                 if any(key.startswith(NOTE) for key in tags):
@@ -219,39 +221,43 @@ class SharedParameters:
         text = checked_text(self._named(remote), self._limits.refuses_size, change, None)
         self._client.put_parameter(**{**self._new, "Name": remote, "Value": text.reveal(), "Tags": _noted(change)})
 
-    def _update(self, remote: str, change: Change, seen: Shared) -> None:
-        before, expected = seen, int(seen.version_id) + 1
+    def _update(self, remote: str, change: Change, current: Shared) -> None:
+        before, expected = current, int(current.version_id) + 1
         for _ in range(ATTEMPTS):
             text = checked_text(self._named(remote), self._limits.refuses_size, change, before)
-            made = self._put(remote, text, seen.seen)
+            made = self._put(remote, text, current.seen)
             if made == expected:
                 return
             if made < expected:
                 problem = "somebody has deleted it meanwhile, and it has been made again with what it held before"
                 raise Conflict(MERGE, self._named(remote), problem, "Delete it again, if nobody needs it")
-            before, expected = self._version(remote, made - 1, seen), made + 1
+            before, expected = self._version(remote, made - 1, current), made + 1
         raise Locked(MERGE, self._named(remote), "others keep writing it", "Find out who else writes the parameter")
 
-    def _put(self, remote: str, text: Sensitive, told: Mapping[str, Any]) -> int:
+    def _put(self, remote: str, text: Sensitive, description: Mapping[str, Any]) -> int:
         """Put it with all that its owner has set, since what is not said might be lost."""
-        kept = {
-            key: told[key] for key in ("Description", "KeyId", "AllowedPattern", "DataType", "Tier") if told.get(key)
+        settings = {
+            key: description[key]
+            for key in ("Description", "KeyId", "AllowedPattern", "DataType", "Tier")
+            if description.get(key)
         }
-        if policies := [policy["PolicyText"] for policy in told.get("Policies") or () if policy.get("PolicyText")]:
-            kept["Policies"] = f"[{','.join(policies)}]"
+        if policies := [
+            policy["PolicyText"] for policy in description.get("Policies") or () if policy.get("PolicyText")
+        ]:
+            settings["Policies"] = f"[{','.join(policies)}]"
         request: PutParameterRequestTypeDef = {
-            **kept,  # type: ignore[typeddict-item]
+            **settings,  # type: ignore[typeddict-item]
             "Name": remote,
             "Value": text.reveal(),
-            "Type": told["Type"],
+            "Type": description["Type"],
             "Overwrite": True,
         }
         return int(field(self._client.put_parameter(**request), "Version", MERGE, self._named(remote)))
 
-    def _version(self, remote: str, number: int, seen: Shared) -> Shared:
+    def _version(self, remote: str, number: int, current: Shared) -> Shared:
         answer = self._client.get_parameter(Name=f"{remote}:{number}", WithDecryption=True)
         text = Sensitive(field(field(answer, "Parameter", MERGE, self._named(remote)), "Value", MERGE, remote))
-        return shared_text(self._named(remote), remote, str(number), text, seen.tags, None, seen=seen.seen)
+        return shared_text(self._named(remote), remote, str(number), text, current.tags, None, seen=current.seen)
 
     def _described(self, remote: str) -> Mapping[str, Any]:
         only = [{"Key": "Name", "Option": "Equals", "Values": [remote]}]

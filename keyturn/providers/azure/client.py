@@ -58,7 +58,7 @@ def credential(
 
 
 @contextmanager
-def translated(doing: str, name: str) -> Iterator[None]:
+def translate_azure_errors(doing: str, name: str) -> Iterator[None]:
     """Raise our error for whatever the SDK raises inside."""
     try:
         yield
@@ -83,9 +83,9 @@ def from_azure(error: AzureError, doing: str, name: str) -> KeyturnError:
 
 def service_code(error: HttpResponseError) -> str:
     """The service's own word for the reason, the innermost; empty where it gave none."""
-    told = error.error
-    inner = told.innererror if told else None
-    code = (inner.get("code") if isinstance(inner, dict) else None) or (told.code if told else None)
+    detail = error.error
+    inner = detail.innererror if detail else None
+    code = (inner.get("code") if isinstance(inner, dict) else None) or (detail.code if detail else None)
     return code if isinstance(code, str) and code.isalnum() else ""
 
 

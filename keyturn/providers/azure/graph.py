@@ -110,8 +110,10 @@ class MicrosoftGraph:
         """The application as Graph sees it now. Raises NotFound, Denied."""
         query = {"$select": "appId,signInAudience,passwordCredentials"}
         try:
-            found = self._rest.call("GET", path_of(application), "read the secrets of", application, query=query)
-            return described(found)
+            answer = self._rest.call(
+                "GET", application_path(application), "read the secrets of", application, query=query
+            )
+            return parse_application(answer)
         except NotFound as error:
             raise NotFound(error.doing, error.name, "the directory has no such application", WHICH_ID) from None
         except (KeyError, TypeError, ValueError):
@@ -125,9 +127,13 @@ class MicrosoftGraph:
         wanted = {"displayName": label, "endDateTime": end.astimezone(UTC).isoformat().replace("+00:00", "Z")}
         try:
             made = self._rest.call(
-                "POST", f"{path_of(application)}/addPassword", doing, about, document={"passwordCredential": wanted}
+                "POST",
+                f"{application_path(application)}/addPassword",
+                doing,
+                about,
+                document={"passwordCredential": wanted},
             )
-            return password_of(made), Sensitive(str(made["secretText"]))
+            return parse_password(made), Sensitive(str(made["secretText"]))
         except NotFound as error:
             raise NotFound(error.doing, error.name, "the directory has no such application", WHICH_ID) from None
         except Refused as error:
@@ -141,14 +147,14 @@ class MicrosoftGraph:
 
         Raises NotFound where the application is gone: one that is restored has its secrets again.
         """
-        path = f"{path_of(application)}/removePassword"
+        path = f"{application_path(application)}/removePassword"
         for pause in (*(self._absence_pauses if fresh else ()), None):
             with suppress(NotFound, Refused):
                 self._rest.call("POST", path, "remove a secret of", application, document={"keyId": key_id})
                 return
             if pause is not None:
                 time.sleep(pause)
-        if any(one.key_id == key_id for one in self.application(application).passwords):
+        if any(password.key_id == key_id for password in self.application(application).passwords):
             problem = "Graph lists the secret and does not remove it"
             raise Unavailable("remove a secret of", f"{self.name}:{application}", problem, "Run it again in a minute")
 
@@ -201,34 +207,34 @@ class MicrosoftGraph:
         self, application: str, key_id: str, secret: Sensitive, now: datetime, *, late: bool
     ) -> None:
         """Raise CandidateRejected where waiting is of no use; a secret that is not listed is missed when ``late``."""
-        found = next((one for one in self.application(application).passwords if one.key_id == key_id), None)
+        password = next((listed for listed in self.application(application).passwords if listed.key_id == key_id), None)
         problem = None
-        if found is None:
+        if password is None:
             problem = "the secret has been removed from the application" if late else None
-        elif not hmac.compare_digest(secret.reveal()[: len(found.hint)].encode(), found.hint.encode()):
+        elif not hmac.compare_digest(secret.reveal()[: len(password.hint)].encode(), password.hint.encode()):
             problem = "the secret is not the one that belongs to its key id"
-        elif now - found.start > LONGEST_DELAY:
+        elif now - password.start > LONGEST_DELAY:
             problem = f"the sign-in still refuses the secret, made more than {LONGEST_DELAY} ago"
         if problem:
             raise rejected(problem, f"{self.name}:{application}")
 
 
-def path_of(application: str) -> str:
+def application_path(application: str) -> str:
     """The application by its application (client) id."""
     return f"v1.0/applications(appId='{quote(application, safe='')}')"
 
 
-def described(found: Mapping[str, Any]) -> Application:
+def parse_application(answer: Mapping[str, Any]) -> Application:
     """The answer as an application. Raises KeyError, TypeError, ValueError for one that is none."""
-    passwords = tuple(password_of(one) for one in found["passwordCredentials"])
-    most = MOST_PERSONAL if found["signInAudience"] in PERSONAL else MOST_ITEMS
+    passwords = tuple(parse_password(entry) for entry in answer["passwordCredentials"])
+    most = MOST_PERSONAL if answer["signInAudience"] in PERSONAL else MOST_ITEMS
     return Application(passwords, max(most - len(passwords), 0))
 
 
-def password_of(found: Mapping[str, Any]) -> Password:
+def parse_password(entry: Mapping[str, Any]) -> Password:
     """The answer as a secret, without its value. Raises like :func:`described`."""
-    start, end = (datetime.fromisoformat(found[name]) for name in ("startDateTime", "endDateTime"))
-    return Password(found["keyId"], found.get("displayName") or "", found.get("hint") or "", start, end)
+    start, end = (datetime.fromisoformat(entry[name]) for name in ("startDateTime", "endDateTime"))
+    return Password(entry["keyId"], entry.get("displayName") or "", entry.get("hint") or "", start, end)
 
 
 def explained(error: Refused) -> Invalid:

@@ -171,7 +171,7 @@ class AzureResourceManager:
         self._rest.close()
 
     def _lists(self, group: str, account: str, key: Sensitive) -> bool:
-        return any(key == one.value for one in self.keys(group, account))
+        return any(key == listed.value for listed in self.keys(group, account))
 
     def _endpoint(self, group: str, account: str) -> str:
         """Where a key can be tried. Raises Invalid where the account has no such service."""
@@ -208,8 +208,8 @@ class AzureResourceManager:
     def _keys(self, answer: Mapping[str, Any], account: str) -> tuple[StorageKey, ...]:
         try:
             return tuple(
-                StorageKey(one["keyName"], Sensitive(one["value"]), one.get("creationTime") or "")
-                for one in answer["keys"]
+                StorageKey(entry["keyName"], Sensitive(entry["value"]), entry.get("creationTime") or "")
+                for entry in answer["keys"]
             )
         except (KeyError, TypeError):
             problem = "the listing of its keys can't be understood"
@@ -236,8 +236,8 @@ def string_to_sign(account: str, path: str, headers: Mapping[str, str], query: M
     """What a GET without conditions signs. Source: "Authorize with Shared Key", for the versions since 2015-02-21."""
     standard = ["GET", *[""] * 11]
     own = [f"{name}:{headers[name]}" for name in sorted(headers)]
-    asked = [f"{name}:{query[name]}" for name in sorted(query)]
-    return "\n".join([*standard, *own, f"/{account}{path}", *asked])
+    parameters = [f"{name}:{query[name]}" for name in sorted(query)]
+    return "\n".join([*standard, *own, f"/{account}{path}", *parameters])
 
 
 def signature(key: Sensitive, message: str) -> str:

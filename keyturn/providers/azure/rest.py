@@ -28,7 +28,7 @@ SIGN_IN: Final = f"Check {', '.join(azure.OWN_SIGN_IN)}, or the managed identity
 LOCKS: Final = frozenset({"ScopeLocked", "ReadOnlyDisabledSubscription"})
 
 
-def open_session(ca_file: str | None) -> requests.Session:
+def open_rest_session(ca_file: str | None) -> requests.Session:
     """A session that verifies certificates against ``ca_file``, or the public authorities, and keeps no cookies."""
     session = requests.Session()
     session.verify = ca_file or True
@@ -89,7 +89,7 @@ class Rest:
             credential = self._own = azure.credential(name, authority, trust)
         self._credential = credential
         self.scope = f"{self._endpoint}/.default"
-        self.session = open_session(ca_file)
+        self.session = open_rest_session(ca_file)
 
     def close(self) -> None:
         """Close the connections, and the credential if it is our own."""
@@ -120,16 +120,16 @@ class Rest:
         signed = Signed(f"Bearer {token}")
         answer = send(self.session, doing, name, method, url, auth=signed, query=query, document=document)
         if answer.status_code >= 300:
-            raise refusal(answer, doing, name, self._permission)
+            raise translate_refusal(answer, doing, name, self._permission)
         return document_of(answer, doing, name) if answer.content else {}
 
     def _token(self, doing: str, name: str) -> str:
         try:
             return self._credential.get_token(self.scope).token
         except AzureError as error:
-            told = azure.from_azure(error, doing, name)
-            passing = isinstance(told, TransientError)
-            raise told if passing else Denied(doing, name, "Entra ID gave no token", SIGN_IN) from None
+            translated = azure.from_azure(error, doing, name)
+            passing = isinstance(translated, TransientError)
+            raise translated if passing else Denied(doing, name, "Entra ID gave no token", SIGN_IN) from None
         except ValueError:
             raise Invalid(doing, name, "Azure's SDK refuses the tenant's id or the authority", SIGN_IN) from None
 
@@ -173,13 +173,13 @@ def send(
 def document_of(answer: requests.Response, doing: str, name: str) -> dict[str, Any]:
     """The JSON object of an answer. Raises Unavailable where it is none: something else answers there."""
     try:
-        found = answer.json()
+        document = answer.json()
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        document = None
+    if not isinstance(document, dict):
         problem = f"the answer ({answer.status_code}) is not from this service"
         raise Unavailable(doing, name, problem, "Check the address, and what stands between: a proxy, a gateway")
-    return found
+    return document
 
 
 def service_code(answer: requests.Response) -> str:
@@ -191,7 +191,7 @@ def service_code(answer: requests.Response) -> str:
     return code if isinstance(code, str) and CODE.fullmatch(code) else ""
 
 
-def refusal(answer: requests.Response, doing: str, name: str, permission: str) -> KeyturnError:
+def translate_refusal(answer: requests.Response, doing: str, name: str, permission: str) -> KeyturnError:
     """Our error for a refused call: our words and the service's code, none of its text."""
     status, code = answer.status_code, service_code(answer)
     problem = f"Azure answered {status}" + (f" ({code})" if code else "")

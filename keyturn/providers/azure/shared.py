@@ -20,8 +20,8 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import NOTE, Change, Shared
 from keyturn.core.stores import Marks
 from keyturn.providers.azure import client as azure
-from keyturn.providers.azure.key_vault_marks import created
-from keyturn.providers.azure.key_vault_versions import DISABLED
+from keyturn.providers.azure.marks import created
+from keyturn.providers.azure.versions import DISABLED
 from keyturn.providers.sharing import MERGE, checked_text, shared_text
 
 ATTEMPTS: Final = 4
@@ -54,7 +54,7 @@ class SharedAzure:
     def look(self, remote: str) -> Shared | None:
         """The current version, with the notes of the newest version that carries any."""
         with self._calling(MERGE, remote):
-            known = {version.version for version in self._versions(remote)}
+            versions = {version.version for version in self._versions(remote)}
             served = self._served(remote)
             if served is None:
                 self._refuse_deleted(remote)
@@ -64,7 +64,7 @@ class SharedAzure:
                 tags |= self._noted_before(remote)
         version, text = served.properties.version or "", Sensitive(served.value or "")
         marks = Marks.from_tags(tags)
-        return shared_text(self._named(remote), remote, version, text, tags, marks, seen=(served.properties, known))
+        return shared_text(self._named(remote), remote, version, text, tags, marks, seen=(served.properties, versions))
 
     def put(self, remote: str, change: Change, seen: Shared | None) -> None:
         """Value and notes in one call; where a version lies between, the change is laid over that one."""
@@ -82,9 +82,9 @@ class SharedAzure:
     def tidy(self, remote: str) -> None:
         """A write is one call: nothing is left."""
 
-    def _set(self, remote: str, change: Change, seen: Shared | None) -> None:
-        properties, known = seen.seen if seen else (None, set())
-        before, mine, passed = seen, set(), known | ({properties.version} if properties else set())
+    def _set(self, remote: str, change: Change, current: Shared | None) -> None:
+        properties, versions = current.seen if current else (None, set())
+        before, mine, passed = current, set(), versions | ({properties.version} if properties else set())
         for _ in range(ATTEMPTS):
             text = checked_text(self._named(remote), SIZE, change, before)
             made = self._client.set_secret(
@@ -96,11 +96,11 @@ class SharedAzure:
                 not_before=properties.not_before if properties else None,
             )
             mine.add(made.properties.version)
-            between = [one for one in self._versions(remote) if one.version not in passed | mine]
+            between = [version for version in self._versions(remote) if version.version not in passed | mine]
             if not between or self._current(remote) not in mine:
                 return  # nobody was between, or somebody has written since, over what we wrote
             newest = max(between, key=created)
-            passed |= {one.version for one in between}
+            passed |= {version.version for version in between}
             before = self._version(remote, newest, before)
         raise Locked(MERGE, self._named(remote), "others keep writing it", "Find out who else writes the secret")
 

@@ -30,7 +30,7 @@ from keyturn.core import errors
 from keyturn.core.cloud_keys import CREDENTIALS_JSON, NEVER, CloudKey, KeyUse
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import EXPIRES_AT
-from keyturn.providers.gcp.iam_errors import CHECK, from_google, refused
+from keyturn.providers.gcp.iam_errors import CHECK, from_google, translate_refusal
 
 IAM: Final = "https://iam.googleapis.com"
 MONITORING: Final = "https://monitoring.googleapis.com"
@@ -110,7 +110,7 @@ class GcpIam:
 
         Google refuses a clock that is off in the same words, so a refusal counts where it has a cause in sight.
         """
-        doing, credentials = "try a key of", read(key[CREDENTIALS_JSON])
+        doing, credentials = "try a key of", read_key_file(key[CREDENTIALS_JSON])
         if credentials is None:
             return None
         if self._granted(doing, account, credentials):
@@ -132,10 +132,10 @@ class GcpIam:
         }
         address = f"{self._monitoring}/v3/{self._project}/timeSeries"
         try:
-            told = self._call("look up the use of a key of", account, "GET", address, params=query)
+            answer = self._call("look up the use of a key of", account, "GET", address, params=query)
         except errors.Denied:
             return None
-        points = [point for series in told.get("timeSeries", []) for point in series.get("points", [])]
+        points = [point for series in answer.get("timeSeries", []) for point in series.get("points", [])]
         return _latest(points, since)
 
     def end(self, account: str, key_id: str) -> None:
@@ -195,14 +195,14 @@ class GcpIam:
             return None
         address = f"{self._path(account)}/keys/{key_id}?publicKeyType=TYPE_X509_PEM_FILE"
         try:
-            told = self._call(doing, account, "GET", address)
+            key = self._call(doing, account, "GET", address)
         except errors.NotFound:
             return None
-        return base64.b64decode(self._field(told, "publicKeyData", doing, account)).decode()
+        return base64.b64decode(self._field(key, "publicKeyData", doing, account)).decode()
 
     def _credentials(self, account: str, text: Sensitive) -> service_account.Credentials:
         """What a client signs in with. Raises CandidateRejected for what is no key file of this account."""
-        name, made = self._named(account), read(text)
+        name, made = self._named(account), read_key_file(text)
         if made is None:
             raise errors.CandidateRejected("verify", name, "it is no key file of a service account", AGAIN)
         if made.service_account_email != account:
@@ -221,19 +221,19 @@ class GcpIam:
                 method, address, params=params, timeout=DEADLINE
             )
             if not answer.ok:
-                raise refused(answer, doing, name)
+                raise translate_refusal(answer, doing, name)
             try:
-                found = answer.json()
+                document = answer.json()
             except requests.exceptions.JSONDecodeError:
-                found = None
-        if not isinstance(found, dict):
+                document = None
+        if not isinstance(document, dict):
             raise errors.Unavailable(doing, name, "the answer is not Google's", CHECK)
-        return found
+        return document
 
-    def _field(self, found: Mapping[str, Any], name: str, doing: str, account: str) -> Any:
-        if name not in found:
+    def _field(self, document: Mapping[str, Any], name: str, doing: str, account: str) -> Any:
+        if name not in document:
             raise errors.Unavailable(doing, self._named(account), f"the answer lacks {name}", CHECK)
-        return found[name]
+        return document[name]
 
     def _path(self, account: str) -> str:
         return f"{self._iam}/v1/{self._project}/serviceAccounts/{account}"
@@ -249,7 +249,7 @@ class GcpIam:
             raise from_google(error, doing, name) from None
 
 
-def read(text: Sensitive) -> service_account.Credentials | None:
+def read_key_file(text: Sensitive) -> service_account.Credentials | None:
     """What a client signs in with; None for what is no key file of a service account."""
     try:
         made: service_account.Credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
@@ -281,17 +281,17 @@ def _listed(key: Mapping[str, Any]) -> CloudKey:
 
 
 def _says_invalid_grant(error: auth.RefreshError) -> bool:
-    told = error.args[1] if len(error.args) > 1 else None
-    return isinstance(told, dict) and told.get("error") == "invalid_grant"
+    detail = error.args[1] if len(error.args) > 1 else None
+    return isinstance(detail, dict) and detail.get("error") == "invalid_grant"
 
 
 def _latest(points: Sequence[Mapping[str, Any]], since: datetime) -> KeyUse | None:
     """The newest of the points that lie after ``since`` as a whole: one that began before may tell of older uses."""
-    found = []
+    moments = []
     for point in points:
         begin, end = (datetime.fromisoformat(point["interval"][f"{name}Time"]) for name in ("start", "end"))
         if begin >= since and (count := int(point["value"]["int64Value"])) > 0:
-            found.append((end, count))
-    if not found:
+            moments.append((end, count))
+    if not moments:
         return None
-    return KeyUse(max(found)[0], f"{sum(count for _, count in found)} sign-ins since {since:%Y-%m-%d %H:%M}")
+    return KeyUse(max(moments)[0], f"{sum(count for _, count in moments)} sign-ins since {since:%Y-%m-%d %H:%M}")

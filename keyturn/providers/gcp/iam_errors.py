@@ -14,7 +14,7 @@ GRANT: Final = "Grant roles/iam.serviceAccountKeyAdmin on the service account to
 NO_ACCOUNT: Final = "Correct the service account in the secret's rotation, or the project of the target"
 
 
-def refused(answer: requests.Response, doing: str, name: str) -> errors.KeyturnError:
+def translate_refusal(answer: requests.Response, doing: str, name: str) -> errors.KeyturnError:
     """Our error for a refusal of Google's: its status, and nothing of its text. Source: AIP-193."""
     status = answer.status_code
     problem = f"Google answered {status}"

@@ -10,22 +10,20 @@ from functools import partial
 from typing import Any, Final
 
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient
-from google.cloud.secretmanager_v1.types import Secret, SecretVersion
+from google.cloud.secretmanager_v1.types import Secret
 
 from keyturn.core.errors import Invalid, Locked, NotFound
 from keyturn.core.names import GCP_SECRET_MANAGER, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import NOTE, Change, Shared
-from keyturn.providers.gcp import secret_manager_marks
-from keyturn.providers.gcp.secret_manager_marks import last, marks_of
-from keyturn.providers.gcp.secret_manager_versions import Call
-from keyturn.providers.gcp.transport import crc32c
+from keyturn.providers.gcp import marks as secret_marks
+from keyturn.providers.gcp.client import crc32c
+from keyturn.providers.gcp.marks import last, marks_of
+from keyturn.providers.gcp.versions import Call, State
 from keyturn.providers.sharing import MERGE, NOTHING_WRITTEN, checked_text, shared_text
 
 ATTEMPTS: Final = 4
 SIZE: Final = partial(too_large, GCP_SECRET_MANAGER)
-
-State = SecretVersion.State
 
 
 class SharedGcp:
@@ -42,7 +40,7 @@ class SharedGcp:
         path: Callable[[str, str], str],
         access: Callable[[str, str, str], bytes],
         parent: str,
-        kept: Mapping[str, Any],
+        placement: Mapping[str, Any],
     ) -> None:
         self.name = name
         self._client = client
@@ -51,7 +49,7 @@ class SharedGcp:
         self._path = path
         self._access = access
         self._parent = parent
-        self._kept = kept
+        self._kept = placement
 
     def look(self, remote: str) -> Shared | None:
         """The secret and its newest version, told by the listing of versions: "latest" may lag behind."""
@@ -101,24 +99,24 @@ class SharedGcp:
         except UnicodeDecodeError:
             raise Invalid(MERGE, self._named(remote), "it holds binary data, no object", NOTHING_WRITTEN) from None
 
-    def _note(self, remote: str, laid: Mapping[str, str], seen: Shared | None) -> str:
+    def _note(self, remote: str, laid: Mapping[str, str], current: Shared | None) -> str:
         """Lay these annotations over the others, or make the secret with them; its etag then."""
-        if seen is not None:
-            return self._annotate(remote, {**seen.tags, **laid}, seen.seen) if laid else str(seen.seen)
+        if current is not None:
+            return self._annotate(remote, {**current.tags, **laid}, current.seen) if laid else str(current.seen)
         secret = {**self._kept, "annotations": laid}
         request = {"parent": self._parent, "secret_id": remote, "secret": secret}
         return str(self._call(MERGE, remote, self._client.create_secret, request).etag)
 
     def _annotate(self, remote: str, tags: Mapping[str, str | None], etag: str) -> str:
-        kept = {key: text for key, text in tags.items() if text is not None}
-        if problem := secret_manager_marks.too_large(kept):
+        annotations = {key: text for key, text in tags.items() if text is not None}
+        if problem := secret_marks.too_large(annotations):
             raise Invalid(MERGE, self._named(remote), problem, "Remove annotations that nobody needs")
-        secret = {"name": self._path(remote, MERGE), "etag": etag, "annotations": kept}
+        secret = {"name": self._path(remote, MERGE), "etag": etag, "annotations": annotations}
         request = {"secret": secret, "update_mask": {"paths": ["annotations"]}}
         return str(self._call(MERGE, remote, self._client.update_secret, request).etag)
 
-    def _add(self, remote: str, change: Change, seen: Shared | None) -> None:
-        before, expected = seen, int(seen.version_id or 0) + 1 if seen else 1
+    def _add(self, remote: str, change: Change, current: Shared | None) -> None:
+        before, expected = current, int(current.version_id or 0) + 1 if current else 1
         for _ in range(ATTEMPTS):
             data = checked_text(self._named(remote), SIZE, change, before).reveal().encode()
             payload = {"data": data, "data_crc32c": crc32c(data)}

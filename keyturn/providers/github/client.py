@@ -68,12 +68,12 @@ class GitHubCalls:
 
     def pages(self, doing: str, name: str, path: str, key: str, size: int) -> Iterator[dict[str, Any]]:
         """Every entry of a list, ``size`` in a page. Raises NotFound."""
-        number, seen = 1, 0
+        number, count = 1, 0
         while True:
-            told = self.send(doing, name, "GET", f"{path}?per_page={size}&page={number}")
-            yield from told[key]
-            seen += len(told[key])
-            if not told[key] or seen >= told["total_count"]:
+            page = self.send(doing, name, "GET", f"{path}?per_page={size}&page={number}")
+            yield from page[key]
+            count += len(page[key])
+            if not page[key] or count >= page["total_count"]:
                 return
             number += 1
 
@@ -94,23 +94,23 @@ class GitHubCalls:
             raise _unanswered(error, doing, name) from None
         self._note_time(answer)
         if answer.status_code >= 300:
-            raise refused(answer, doing, name)
+            raise translate_answer(answer, doing, name)
         return _document(answer, doing, name)
 
     def not_before(self) -> float:
         """The earliest that GitHub's clock can show now, in seconds since 1970; 0 where it never told the time."""
         if self._clock is None:
             return 0.0
-        told, heard = self._clock
-        return told + time.monotonic() - heard
+        shown, heard = self._clock
+        return shown + time.monotonic() - heard
 
     def close(self) -> None:
         """Let go of the connections."""
         self._session.close()
 
     def _note_time(self, answer: requests.Response) -> None:
-        if told := _date(answer):
-            self._clock = (told.timestamp(), time.monotonic())
+        if date := _date(answer):
+            self._clock = (date.timestamp(), time.monotonic())
 
     def _token(self, doing: str, name: str) -> str:
         hint = "It should hold a token that may write the repository's secrets and variables"
@@ -142,36 +142,40 @@ def _session(url: str, ca_file: str | None) -> requests.Session:
 
 def _document(answer: requests.Response, doing: str, name: str) -> dict[str, Any]:
     try:
-        found = answer.json() if answer.content else {}
+        document = answer.json() if answer.content else {}
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        document = None
+    if not isinstance(document, dict):
         problem = f"the answer ({answer.status_code}) is not GitHub's"
         raise Unavailable(doing, name, problem, "Check api_url, and what stands between: a proxy, a gateway")
-    return found
+    return document
 
 
-def refused(answer: requests.Response, doing: str, name: str) -> KeyturnError:
+def translate_answer(answer: requests.Response, doing: str, name: str) -> KeyturnError:
     """What a refusal means; the body is read for its kind at most, and dropped."""
     status = answer.status_code
-    said = f"GitHub answered {status}"
+    problem = f"GitHub answered {status}"
     if status == 429 or (status == 403 and _is_pace(answer)):
-        return Throttled(doing, name, said, "It asks for a slower pace", _wait(answer))
+        return Throttled(doing, name, problem, "It asks for a slower pace", _wait(answer))
     if status == 401:
-        return Denied(doing, name, said, "The token is refused: it ended, or was revoked. Write a new one to its file")
+        return Denied(
+            doing, name, problem, "The token is refused: it ended, or was revoked. Write a new one to its file"
+        )
     if status == 403:
         hint = "Give the token write access to Secrets, Variables and, for an environment, Environments"
-        return Denied(doing, name, said, hint)
+        return Denied(doing, name, problem, hint)
     if status == 404:
         hint = "Check repository and environment; a token without access to them is told the same"
-        return NotFound(doing, name, said, hint)
+        return NotFound(doing, name, problem, hint)
     if status == 409:
         return Conflict(doing, name, "another write came first", "Run it again: it goes on from what is there now")
     if status == 408 or status >= 500:
-        return Unavailable(doing, name, said, "See www.githubstatus.com, if it lasts")
+        return Unavailable(doing, name, problem, "See www.githubstatus.com, if it lasts")
     if status < 400:
-        return Invalid(doing, name, f"{said}: the repository has another name now", "Correct it in the catalogue")
-    return Invalid(doing, name, f"{said}: it refuses the request", "Check the name, the size, and how many there are")
+        return Invalid(doing, name, f"{problem}: the repository has another name now", "Correct it in the catalogue")
+    return Invalid(
+        doing, name, f"{problem}: it refuses the request", "Check the name, the size, and how many there are"
+    )
 
 
 def _is_pace(answer: requests.Response) -> bool:
@@ -183,19 +187,19 @@ def _is_pace(answer: requests.Response) -> bool:
 def _wait(answer: requests.Response) -> float | None:
     """Seconds to wait before the next request, by GitHub's own clock."""
     now = _date(answer) or datetime.now(UTC)
-    asked = retry_after(answer.headers.get("retry-after", ""), now)
+    wanted = retry_after(answer.headers.get("retry-after", ""), now)
     reset = answer.headers.get("x-ratelimit-reset", "")
-    if asked is None and answer.headers.get("x-ratelimit-remaining") == "0" and re.fullmatch(r"[0-9]{1,12}", reset):
+    if wanted is None and answer.headers.get("x-ratelimit-remaining") == "0" and re.fullmatch(r"[0-9]{1,12}", reset):
         return max(0.0, int(reset) - now.timestamp())
-    return SECONDARY_WAIT if asked is None else asked
+    return SECONDARY_WAIT if wanted is None else wanted
 
 
 def _date(answer: requests.Response) -> datetime | None:
     try:
-        told = parsedate_to_datetime(answer.headers.get("date", ""))
+        date = parsedate_to_datetime(answer.headers.get("date", ""))
     except ValueError:
         return None
-    return told if told.tzinfo else None
+    return date if date.tzinfo else None
 
 
 def _unanswered(error: OSError, doing: str, name: str) -> KeyturnError:

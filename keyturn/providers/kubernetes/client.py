@@ -65,12 +65,12 @@ class Namespace:
         self.core = client.CoreV1Api(self._api)
         self.apps = client.AppsV1Api(self._api)
 
-    def call(self, doing: Doing, rpc: Callable[..., Any], *, accept: str = JSON, **given: Any) -> Any:
+    def call(self, doing: Doing, rpc: Callable[..., Any], *, accept: str = JSON, **arguments: Any) -> Any:
         """What the API server answers. Raises our errors, which hold nothing of the answer but its reason."""
         headers = {"Accept": f"{accept},{JSON}"}
         with self._translated(doing):
             answer = rpc(
-                namespace=self.name, _preload_content=False, _request_timeout=TIMEOUT, _headers=headers, **given
+                namespace=self.name, _preload_content=False, _request_timeout=TIMEOUT, _headers=headers, **arguments
             )
             raw = answer.data
         try:
@@ -78,11 +78,11 @@ class Namespace:
         except ValueError:
             raise Unavailable(doing.what, doing.name, "what answered is no Kubernetes API", NO_ANSWER) from None
 
-    def pages(self, doing: Doing, rpc: Callable[..., Any], **given: Any) -> Iterator[list[dict[str, Any]]]:
+    def pages(self, doing: Doing, rpc: Callable[..., Any], **arguments: Any) -> Iterator[list[dict[str, Any]]]:
         """The items of a listing, page after page."""
         more: dict[str, str] = {}
         while True:
-            page = self.call(doing, rpc, limit=PAGE_SIZE, **more, **given)
+            page = self.call(doing, rpc, limit=PAGE_SIZE, **more, **arguments)
             yield page.get("items") or []
             if not (token := page.get("metadata", {}).get("continue")):
                 return
@@ -182,8 +182,8 @@ def _unanswered(error: HTTPError, doing: Doing) -> KeyturnError:
 
 def _untrusted(error: BaseException | None, doing: Doing) -> KeyturnError:
     """Only what OpenSSL itself objects to is a matter of trust; the rest is a connection that broke."""
-    told = [part for part in (error.args if error else ()) if isinstance(part, ssl.SSLError)]
-    if any(part.errno == ssl.SSL_ERROR_SSL for part in told):
+    causes = [part for part in (error.args if error else ()) if isinstance(part, ssl.SSLError)]
+    if any(part.errno == ssl.SSL_ERROR_SSL for part in causes):
         problem = "TLS with the API server failed: its certificate is not trusted, or it is not for this address"
         return Denied(doing.what, doing.name, problem, "Check ca_file and server")
     return Unavailable(doing.what, doing.name, "the TLS connection to the API server broke off", NO_ANSWER)
@@ -219,8 +219,8 @@ def _permission_hint(status: int, doing: Doing, namespace: str) -> str:
 def _reason(error: ApiException) -> str:
     """The one word that the API server has for it, such as AlreadyExists; empty where it gave none."""
     try:
-        told: Mapping[str, Any] = json.loads(error.body or "{}")
-        reason = str(told.get("reason") or "")
+        status: Mapping[str, Any] = json.loads(error.body or "{}")
+        reason = str(status.get("reason") or "")
     except (ValueError, AttributeError):
         return ""
     return reason if re.fullmatch(r"[A-Za-z]{1,40}", reason) else ""

@@ -41,7 +41,7 @@ ANNOTATIONS: Final = (*TAGS_BESIDE, KEYS, JSON_KEYS, RESTART_FOR, MENDED, TYPE)
 
 
 @dataclass(frozen=True, eq=False)
-class Seen(Copy):
+class KubernetesSecret(Copy):
     """A copy together with what a write of it needs; it equals the plain :class:`Copy`.
 
     ``present`` are the keys of the data, ``kept`` those of ours that nobody else has changed or removed.
@@ -90,14 +90,14 @@ class Seen(Copy):
     __hash__ = Copy.__hash__
 
 
-def seen(told: Mapping[str, Any], *, merged: bool) -> Seen:
+def describe_manifest(manifest: Mapping[str, Any], *, merged: bool) -> KubernetesSecret:
     """A Secret, of which only the metadata is looked at."""
-    metadata = told["metadata"]
+    metadata = manifest["metadata"]
     annotations = metadata.get("annotations") or {}
     marks = marks_in(metadata)
-    keys = listed(annotations.get(KEYS)) or frozenset()
-    kept, present = _keys(metadata.get("managedFields") or ())
-    found = Seen(
+    keys = parse_names(annotations.get(KEYS)) or frozenset()
+    unchanged, present = _keys(metadata.get("managedFields") or ())
+    secret = KubernetesSecret(
         metadata["name"],
         "",
         marks,
@@ -105,20 +105,20 @@ def seen(told: Mapping[str, Any], *, merged: bool) -> Seen:
         uid=metadata["uid"],
         resource_version=metadata["resourceVersion"],
         keys=keys,
-        kept=kept & keys,
+        kept=unchanged & keys,
         present=present,
         restart_for=annotations.get(RESTART_FOR, ""),
         mended=annotations.get(MENDED, ""),
         merged=merged,
     )
-    intact = "deletionTimestamp" not in metadata and (marks is None or (bool(keys) and found.served))
-    return _completed(found, intact)
+    intact = "deletionTimestamp" not in metadata and (marks is None or (bool(keys) and secret.served))
+    return _completed(secret, intact)
 
 
-def is_ours(told: Mapping[str, Any]) -> bool:
+def is_ours(manifest: Mapping[str, Any]) -> bool:
     """Whether a Secret, of which only the metadata is looked at, is Keyturn's, or holds keys of Keyturn's."""
-    annotations = told["metadata"].get("annotations") or {}
-    return marks_in(told["metadata"]) is not None or any(key.startswith((NOTE, RESTART_FOR)) for key in annotations)
+    annotations = manifest["metadata"].get("annotations") or {}
+    return marks_in(manifest["metadata"]) is not None or any(key.startswith((NOTE, RESTART_FOR)) for key in annotations)
 
 
 def marks_in(metadata: Mapping[str, Any]) -> Marks | None:
@@ -135,9 +135,9 @@ def details_in(metadata: Mapping[str, Any]) -> Details:
     return Details(others(metadata.get("labels") or {}), annotations, content_type=there.get(TYPE, ""))
 
 
-def labelled(marks: Marks, details: Details, known: Seen | None) -> dict[str, Any]:
+def labelled(marks: Marks, details: Details, current: KubernetesSecret | None) -> dict[str, Any]:
     """What is laid over the labels and annotations that are ``known``, for marks and details; None removes one."""
-    there, before = (known and known.details) or NO_DETAILS, (known and known.marks) or marks
+    there, before = (current and current.details) or NO_DETAILS, (current and current.marks) or marks
     return {
         "labels": {**tag_changes(there.tags, details.tags, before.tags), TAG_MANAGED_BY: MANAGED_BY},
         "annotations": {
@@ -148,19 +148,21 @@ def labelled(marks: Marks, details: Details, known: Seen | None) -> dict[str, An
     }
 
 
-def written(keys: Iterable[str], json_keys: Iterable[str] | None, restart_for: str, asked: str) -> dict[str, Any]:
-    """The annotations that tell of a write's data, and of the type that was ``asked`` for; None removes one."""
+def key_annotations(
+    keys: Iterable[str], json_keys: Iterable[str] | None, restart_for: str, type_asked: str
+) -> dict[str, Any]:
+    """The annotations that tell of a write's data, and of the type that was asked for; None removes one."""
     return {
-        **({TYPE: asked} if asked else {}),
+        **({TYPE: type_asked} if type_asked else {}),
         KEYS: json.dumps(sorted(keys)),
         JSON_KEYS: None if json_keys is None else json.dumps(sorted(json_keys)),
         RESTART_FOR: restart_for or None,
     }
 
 
-def unmarked(known: Seen) -> dict[str, Any]:
+def unmarked(current: KubernetesSecret) -> dict[str, Any]:
     """The labels and annotations that take our marks off, and what we have set beside them."""
-    there, before = known.details or NO_DETAILS, known.marks
+    there, before = current.details or NO_DETAILS, current.marks
     return {
         "labels": {**(tag_changes(there.tags, {}, before.tags) if before else {}), TAG_MANAGED_BY: None},
         "annotations": {
@@ -170,35 +172,35 @@ def unmarked(known: Seen) -> dict[str, Any]:
     }
 
 
-def kept(metadata: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+def merge_metadata(metadata: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata of a Secret made anew: others' labels, annotations and owners stay, ours are set."""
     made = {key: metadata[key] for key in ("name", "ownerReferences", "finalizers") if key in metadata}
     for part in ("labels", "annotations"):
-        told = {**(metadata.get(part) or {}), **ours[part]}
-        made[part] = {key: text for key, text in told.items() if text is not None}
+        texts = {**(metadata.get(part) or {}), **ours[part]}
+        made[part] = {key: text for key, text in texts.items() if text is not None}
     return made
 
 
-def manifest(metadata: Mapping[str, Any], kind: str, data: Mapping[str, str]) -> dict[str, Any]:
+def new_secret(metadata: Mapping[str, Any], kind: str, data: Mapping[str, str]) -> dict[str, Any]:
     """A whole Secret of this type."""
     return {"apiVersion": "v1", "kind": "Secret", "metadata": dict(metadata), "type": kind, "data": dict(data)}
 
 
-def listed(annotation: str | None) -> frozenset[str] | None:
+def parse_names(annotation: str | None) -> frozenset[str] | None:
     """The keys in an annotation of ours; None where it is absent or malformed."""
     try:
-        told = json.loads(annotation or "")
+        names = json.loads(annotation or "")
     except ValueError:
         return None
-    return frozenset(told) if isinstance(told, list) and all(isinstance(key, str) for key in told) else None
+    return frozenset(names) if isinstance(names, list) and all(isinstance(key, str) for key in names) else None
 
 
-def _completed(found: Seen, intact: bool) -> Seen:
+def _completed(secret: KubernetesSecret, intact: bool) -> KubernetesSecret:
     """With an id that changes with the data: of our marks while they are true, else of the whole object."""
-    told = found.resource_version
-    if found.marks and intact:
-        told = hashlib.sha256(f"{found.marks.source_tag}\n{found.marks.fingerprint}".encode()).hexdigest()[:16]
-    return replace(found, version_id=f"{found.uid}/{told}", intact=intact)
+    version = secret.resource_version
+    if secret.marks and intact:
+        version = hashlib.sha256(f"{secret.marks.source_tag}\n{secret.marks.fingerprint}".encode()).hexdigest()[:16]
+    return replace(secret, version_id=f"{secret.uid}/{version}", intact=intact)
 
 
 def _keys(managed: Iterable[Mapping[str, Any]]) -> tuple[frozenset[str], frozenset[str]]:

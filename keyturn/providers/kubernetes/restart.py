@@ -18,8 +18,8 @@ from typing import Any, Final
 from keyturn.core.errors import Conflict, KeyturnError, NotFound
 from keyturn.core.rollouts import Rollout, RolloutState
 from keyturn.providers.kubernetes.client import MANAGER, MERGE, Doing, Namespace
-from keyturn.providers.kubernetes.marks import Seen
-from keyturn.providers.kubernetes.rollout import given_up, unfinished
+from keyturn.providers.kubernetes.marks import KubernetesSecret
+from keyturn.providers.kubernetes.rollout import describe_unfinished, has_timed_out
 
 RESTARTED_FOR: Final = "keyturn.dev/restarted-for"
 """The pod template's annotation: changing it starts a rollout."""
@@ -76,8 +76,8 @@ class Workload:
     def restarted_at(self) -> datetime | None:
         """When; None where that is not told."""
         with suppress(ValueError):
-            told = datetime.fromisoformat(str(self._annotations.get(RESTARTED_AT) or ""))
-            return told if told.tzinfo else None
+            moment = datetime.fromisoformat(str(self._annotations.get(RESTARTED_AT) or ""))
+            return moment if moment.tzinfo else None
         return None
 
     @property
@@ -106,8 +106,8 @@ class Restarter:
 
     namespace: Namespace
     store: str
-    ours: Callable[[], Mapping[str, Seen]]
-    look_for: Callable[[str], Seen | None]
+    ours: Callable[[], Mapping[str, KubernetesSecret]]
+    look_for: Callable[[str], KubernetesSecret | None]
     limit: timedelta
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -119,8 +119,8 @@ class Restarter:
         """Restart who uses a Secret that a restart is owed for. One that is refused stops no other, and is raised."""
         # The workloads before the Secrets: who has changed a Secret since restarts the workload after this look at it.
         workloads, contents = list(self._workloads("restart")), self.ours()
-        owed = [one for one in contents.values() if one.restart_for and one.name in remotes]
-        names = {one.name for one in owed}
+        owed = [content for content in contents.values() if content.restart_for and content.name in remotes]
+        names = {content.name for content in owed}
         restarted, refused = [], dict[str, KeyturnError]()
         for workload in workloads:
             if used := names & workload.secrets:
@@ -138,16 +138,18 @@ class Restarter:
     def look(self, remotes: Collection[str], *, note: bool) -> list[Rollout]:
         """Where everyone stands who uses these."""
         # The Secrets before the workloads: what is owed for no more has its annotation by the time of the second look.
-        found = self._found(remotes)
+        secrets = self._found(remotes)
         names = frozenset(remotes)
-        owed = [Rollout("", RolloutState.OWED, remotes=(one.name,)) for one in found.values() if one.restart_for]
-        owed.sort(key=lambda one: one.remotes)
-        users = [one for one in self._workloads("look at") if names & one.secrets]
-        return [*owed, *(self._stands(one, names & one.secrets, note=note) for one in users)]
+        owed = [
+            Rollout("", RolloutState.OWED, remotes=(secret.name,)) for secret in secrets.values() if secret.restart_for
+        ]
+        owed.sort(key=lambda rollout: rollout.remotes)
+        users = [user for user in self._workloads("look at") if names & user.secrets]
+        return [*owed, *(self._stands(user, names & user.secrets, note=note) for user in users)]
 
-    def _found(self, remotes: Collection[str]) -> Mapping[str, Seen]:
+    def _found(self, remotes: Collection[str]) -> Mapping[str, KubernetesSecret]:
         if len(remotes) > FEW:
-            return {name: one for name, one in self.ours().items() if name in remotes}
+            return {name: content for name, content in self.ours().items() if name in remotes}
         return {name: secret for name in remotes if (secret := self.look_for(name))}
 
     def _workloads(self, doing: str, **selector: str) -> Iterator[Workload]:
@@ -166,10 +168,10 @@ class Restarter:
         selector = f"metadata.name={workload.name}"
         return next(self._of_kind(doing, workload.kind, workload.word, field_selector=selector), None)
 
-    def _restarted(self, workload: Workload, contents: Mapping[str, Seen]) -> list[Rollout]:
+    def _restarted(self, workload: Workload, contents: Mapping[str, KubernetesSecret]) -> list[Rollout]:
         """Restart it, unless it was for this very content already. Raises Conflict where others keep changing it."""
         for _ in range(ROUNDS):
-            wanted = digest(contents[name] for name in workload.secrets if name in contents)
+            wanted = content_digest(contents[name] for name in workload.secrets if name in contents)
             if workload.restarted_for == wanted:
                 return []
             try:
@@ -185,9 +187,9 @@ class Restarter:
             return [self._stands(_with(workload, body), workload.secrets & contents.keys(), note=False)]
         raise Conflict("restart", self._named(workload), "others keep changing it", "The next sync tries it again")
 
-    def _settle(self, secret: Seen) -> None:
+    def _settle(self, secret: KubernetesSecret) -> None:
         """Take off the note that a restart is owed, unless somebody has written the Secret anew since."""
-        there: Seen | None = secret
+        there: KubernetesSecret | None = secret
         for _ in range(ROUNDS):
             if there is None or there.restart_for != secret.restart_for:
                 return
@@ -204,18 +206,18 @@ class Restarter:
                 return
 
     def _stands(self, workload: Workload, used: Iterable[str], *, note: bool) -> Rollout:
-        state, told = RolloutState.FINISHED, ""
-        if not workload.noted and (told := unfinished(workload.word, workload.body)):
-            state, told = self._judged(workload, told)
+        state, reason = RolloutState.FINISHED, ""
+        if not workload.noted and (reason := describe_unfinished(workload.word, workload.body)):
+            state, reason = self._judged(workload, reason)
         elif note and workload.restarted_for and not workload.noted:
             self._note(workload)
-        return Rollout(workload.label, state, told, tuple(sorted(used)))
+        return Rollout(workload.label, state, reason, tuple(sorted(used)))
 
     def _judged(self, workload: Workload, left: str) -> tuple[RolloutState, str]:
         """Whether what is left is a failure of a restart of ours: others' rollouts are others' to watch."""
         if not workload.restarted_for:
             return RolloutState.ROLLING, left
-        if given_up(workload.body):
+        if has_timed_out(workload.body):
             return RolloutState.FAILED, f"it makes no progress within its deadline: {left}"
         at = workload.restarted_at
         if at and self.clock() - at > self.limit:
@@ -242,7 +244,7 @@ class Restarter:
         return f"{self.store}:{workload.word.replace('_', ' ')} {workload.name}"
 
 
-def digest(contents: Iterable[Seen]) -> str:
+def content_digest(contents: Iterable[KubernetesSecret]) -> str:
     """What pods that begin now have of these Secrets, in 16 hex digits."""
     lines = sorted(f"{secret.name} {secret.content}" for secret in contents)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

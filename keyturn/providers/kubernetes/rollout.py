@@ -14,20 +14,22 @@ TIMED_OUT: Final = "ProgressDeadlineExceeded"
 UNSEEN: Final = "its controller has not seen the restart yet"
 
 
-def unfinished(word: str, workload: Workload) -> str:
+def describe_unfinished(word: str, workload: Workload) -> str:
     """What is left of the rollout of a deployment, stateful_set or daemon_set; empty where it is finished."""
     status = workload.get("status") or {}
-    seen = int(status.get("observedGeneration") or 0)
-    if seen < int(workload["metadata"].get("generation") or 1):
+    observed = int(status.get("observedGeneration") or 0)
+    if observed < int(workload["metadata"].get("generation") or 1):
         return _halted(word, workload) or UNSEEN
     left = _nodes(workload, status) if word == "daemon_set" else _replicas(word, workload, status)
     return f"{left}{_because(word, workload)}" if left else ""
 
 
-def given_up(workload: Workload) -> bool:
+def has_timed_out(workload: Workload) -> bool:
     """Whether the cluster says that the rollout makes no progress: only Deployments have a deadline for that."""
     conditions = (workload.get("status") or {}).get("conditions") or ()
-    return any((one.get("type"), one.get("reason")) == ("Progressing", TIMED_OUT) for one in conditions)
+    return any(
+        (condition.get("type"), condition.get("reason")) == ("Progressing", TIMED_OUT) for condition in conditions
+    )
 
 
 def _replicas(word: str, workload: Workload, status: Mapping[str, Any]) -> str:
@@ -64,8 +66,8 @@ def _halted(word: str, workload: Workload) -> str:
         return "it is paused: `kubectl rollout resume` lets it go on" if spec.get("paused") else ""
     if strategy.get("type") == "OnDelete":
         return "its update strategy is OnDelete: it waits for whoever deletes its pods"
-    if kept := int((strategy.get("rollingUpdate") or {}).get("partition") or 0):
-        return f"its partition keeps the first {kept} as they are: set that to 0"
+    if held_back := int((strategy.get("rollingUpdate") or {}).get("partition") or 0):
+        return f"its partition keeps the first {held_back} as they are: set that to 0"
     return ""
 
 

@@ -12,7 +12,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.shared import NOTE, Change, Shared
 from keyturn.providers.kubernetes import client as calls
 from keyturn.providers.kubernetes.client import MANAGER, Doing, Namespace
-from keyturn.providers.kubernetes.marks import RESTART_FOR, manifest, marks_in
+from keyturn.providers.kubernetes.marks import RESTART_FOR, marks_in, new_secret
 from keyturn.providers.kubernetes.values import KEY, KEY_RULE, OPAQUE
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE
@@ -40,14 +40,14 @@ class SharedKubernetes:
         self._limits.check_name(remote, MERGE)
         doing, rpc = Doing(MERGE, self._named(remote), "get"), self._namespace.core.read_namespaced_secret
         try:
-            told = self._namespace.call(doing, rpc, name=remote)
+            manifest = self._namespace.call(doing, rpc, name=remote)
         except NotFound:
             return None
-        if problem := _refused(told):
+        if problem := _refused(manifest):
             raise Invalid(MERGE, self._named(remote), problem, "Choose another name; nothing was written")
-        metadata = told["metadata"]
+        metadata = manifest["metadata"]
         tags = dict(metadata.get("annotations") or {})
-        members = {key: _decoded(text) for key, text in (told.get("data") or {}).items()}
+        members = {key: _decoded(text) for key, text in (manifest.get("data") or {}).items()}
         return Shared(remote, metadata["resourceVersion"], members, None, tags, marks_in(metadata), texts=True)
 
     def put(self, remote: str, change: Change, seen: Shared | None) -> None:
@@ -58,7 +58,7 @@ class SharedKubernetes:
         annotations = {**change.tags, **({RESTART_FOR: restart_for} if restart_for else {})}
         if seen is None:
             metadata = {"name": remote, "annotations": {key: text for key, text in annotations.items() if text}}
-            self._post(remote, manifest(metadata, OPAQUE, put))
+            self._post(remote, new_secret(metadata, OPAQUE, put))
         else:
             data = {**put, **dict.fromkeys(change.take)}
             self._patch(remote, {"metadata": {"annotations": annotations}, "data": data}, seen.version_id)
@@ -66,27 +66,29 @@ class SharedKubernetes:
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
         """Every Secret's annotations are looked at, and no value travels."""
         for page in self._pages():
-            for told in page:
-                tags = told["metadata"].get("annotations") or {}
+            for manifest in page:
+                tags = manifest["metadata"].get("annotations") or {}
                 if any(key.startswith(NOTE) for key in tags):
-                    yield told["metadata"]["name"], tags
+                    yield manifest["metadata"]["name"], tags
 
     def tidy(self, remote: str) -> None:
         """A write is one call: nothing is left."""
 
-    def _restart_for(self, change: Change, seen: Shared | None) -> str:
+    def _restart_for(self, change: Change, current: Shared | None) -> str:
         """What workloads are to be restarted for; empty where their pods have these keys already."""
-        if not self._restarts or (seen is not None and not change):
+        if not self._restarts or (current is not None and not change):
             return ""
-        return f"merged-{seen.version_id if seen else 0}"
+        return f"merged-{current.version_id if current else 0}"
 
-    def _check(self, remote: str, change: Change, seen: Shared | None) -> None:
+    def _check(self, remote: str, change: Change, current: Shared | None) -> None:
         """Raises Invalid for what a Secret can't hold."""
         for illegal in (key for key in change.put if not KEY.fullmatch(key)):
-            said = f"a Secret can't have a key like {illegal!r}"
-            raise Invalid(MERGE, self._named(remote), said, f"Keys are {KEY_RULE}")
-        kept = {key: one for key, one in (seen.members if seen else {}).items() if key not in change.take}
-        size = len(payload(SecretFields({**kept, **change.put})).reveal().encode(errors="replace"))
+            message = f"a Secret can't have a key like {illegal!r}"
+            raise Invalid(MERGE, self._named(remote), message, f"Keys are {KEY_RULE}")
+        members = {
+            key: member for key, member in (current.members if current else {}).items() if key not in change.take
+        }
+        size = len(payload(SecretFields({**members, **change.put})).reveal().encode(errors="replace"))
         if change and (problem := too_large(KUBERNETES, size)):
             raise Invalid(MERGE, self._named(remote), f"{problem}, with the keys of others", "Nothing was written")
 
@@ -106,13 +108,15 @@ class SharedKubernetes:
         return f"{self.name}:{remote}"
 
 
-def _refused(told: Mapping[str, Any]) -> str:
+def _refused(manifest: Mapping[str, Any]) -> str:
     """Why no key can be laid into a Secret; empty where it can."""
-    if "deletionTimestamp" in told["metadata"]:
+    if "deletionTimestamp" in manifest["metadata"]:
         return "it is being deleted"
-    if told.get("immutable"):
+    if manifest.get("immutable"):
         return "it is immutable"
-    return f"its type is {told['type']}, which the cluster or Helm keeps" if told.get("type") in NOT_OURS else ""
+    return (
+        f"its type is {manifest['type']}, which the cluster or Helm keeps" if manifest.get("type") in NOT_OURS else ""
+    )
 
 
 def _decoded(encoded: str) -> str:

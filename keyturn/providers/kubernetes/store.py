@@ -30,16 +30,16 @@ from keyturn.providers.kubernetes.client import APPLY, JSON, MANAGER, MANY, MERG
 from keyturn.providers.kubernetes.marks import (
     JSON_KEYS,
     KEYS,
-    Seen,
+    KubernetesSecret,
+    describe_manifest,
     is_ours,
-    kept,
+    key_annotations,
     labelled,
-    listed,
-    manifest,
     marks_in,
-    seen,
+    merge_metadata,
+    new_secret,
+    parse_names,
     unmarked,
-    written,
 )
 from keyturn.providers.kubernetes.restart import Restarter
 from keyturn.providers.kubernetes.shared import NOT_OURS, SharedKubernetes
@@ -72,7 +72,7 @@ class _Write:
     @property
     def metadata(self) -> dict[str, Any]:
         """Our labels and annotations."""
-        data = written(self.entries.data, self.entries.json_keys, self.restart_for, self.entries.asked)
+        data = key_annotations(self.entries.data, self.entries.json_keys, self.restart_for, self.entries.asked)
         return {**self.beside, "annotations": {**self.beside["annotations"], **data}}
 
 
@@ -135,13 +135,13 @@ class Kubernetes:
         Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. An expiry is not
         shown: a Secret has no place for it.
         """
-        known = self._fresh(remote, found)
-        entries = self._entries(remote, value, details.content_type or _asked_before(known))
-        settled = known is not None and known.intact and known.marks == marks
-        if known and settled and not unfulfilled(details, known, TAKES):
-            return known
-        plan = _Write(entries, marks, labelled(marks, details, known), self._restart_for(known, marks))
-        return self._create(remote, plan) if known is None else self._update(known, plan)
+        secret = self._fresh(remote, found)
+        entries = self._entries(remote, value, details.content_type or _asked_before(secret))
+        settled = secret is not None and secret.intact and secret.marks == marks
+        if secret and settled and not unfulfilled(details, secret, TAKES):
+            return secret
+        plan = _Write(entries, marks, labelled(marks, details, secret), self._restart_for(secret, marks))
+        return self._create(remote, plan) if secret is None else self._update(secret, plan)
 
     def owed(self, remotes: Collection[str]) -> Sequence[str]:
         """The Secrets that a restart is owed for; see :class:`Restarts`."""
@@ -161,24 +161,24 @@ class Kubernetes:
         Raises Conflict where it has changed, and UnsupportedOperation for another type.
         """
         insist_on_value(self._named(remote), found, marks)
-        known = found if isinstance(found, Seen) else self._look(remote, "label")
-        if known is None or known != found:
+        secret = found if isinstance(found, KubernetesSecret) else self._look(remote, "label")
+        if secret is None or secret != found:
             raise has_changed(self._named(remote))
-        if details.content_type not in ("", _asked_before(known)):
+        if details.content_type not in ("", _asked_before(secret)):
             hint = "Write it whole"
             raise UnsupportedOperation("label", self._named(remote), "its type is told by a write alone", hint)
-        return self._patch(known, "label", {"metadata": labelled(marks, details, known)})
+        return self._patch(secret, "label", {"metadata": labelled(marks, details, secret)})
 
     def read(self, remote: str) -> Sensitive:
         """The value served now; with ``merge``, of our keys alone. Raises NotFound, and Invalid for binary data."""
-        told = self._get(remote, "read")
-        annotations = told["metadata"].get("annotations") or {}
-        keys = listed(annotations.get(KEYS)) if self._merge and marks_in(told["metadata"]) else None
-        data = {key: text for key, text in (told.get("data") or {}).items() if keys is None or key in keys}
+        manifest = self._get(remote, "read")
+        annotations = manifest["metadata"].get("annotations") or {}
+        keys = parse_names(annotations.get(KEYS)) if self._merge and marks_in(manifest["metadata"]) else None
+        data = {key: text for key, text in (manifest.get("data") or {}).items() if keys is None or key in keys}
         if not data:
             raise NotFound("read", self._named(remote), "it has none of Keyturn's keys", "Write it again")
         try:
-            return values.text(data, listed(annotations.get(JSON_KEYS)))
+            return values.entries_text(data, parse_names(annotations.get(JSON_KEYS)))
         except ValueError:
             raise Invalid("read", self._named(remote), "it holds binary data, no text") from None
 
@@ -190,12 +190,12 @@ class Kubernetes:
         """Remove the Secret for good; with ``merge``, only our keys where others have theirs. Absent is success."""
         with suppress(NotFound):
             # What is others' is told by the data itself here: the API server's book can be cleared.
-            told = self._get(remote, "delete", accept=JSON if self._merge else ONE)
-            known = self._seen(told)
-            if self._merge and (told.get("data") or {}).keys() - known.keys:
-                self._patch(known, "delete", {"metadata": unmarked(known), "data": dict.fromkeys(known.keys)})
+            manifest = self._get(remote, "delete", accept=JSON if self._merge else ONE)
+            secret = self._seen(manifest)
+            if self._merge and (manifest.get("data") or {}).keys() - secret.keys:
+                self._patch(secret, "delete", {"metadata": unmarked(secret), "data": dict.fromkeys(secret.keys)})
             else:
-                self._remove(known, "delete")
+                self._remove(secret, "delete")
 
     def past(self, remote: str) -> dict[str, Sensitive]:
         """What ``kubectl apply`` has noted beside the data, where that differs: Kubernetes keeps no old versions."""
@@ -206,16 +206,16 @@ class Kubernetes:
     def forget(self, remote: str) -> tuple[str, ...]:
         """Remove that note. Absent is success."""
         with suppress(NotFound):
-            told = self._get(remote, FORGET)
-            if outlived(told, merged=self._merge):
-                self._patch(self._seen(told), FORGET, {"metadata": UNNOTED})
+            manifest = self._get(remote, FORGET)
+            if outlived(manifest, merged=self._merge):
+                self._patch(self._seen(manifest), FORGET, {"metadata": UNNOTED})
         return ()
 
     def erase(self, remote: str) -> tuple[str, ...]:
         """Remove the Secret for good; with ``merge``, our keys alone. What its finalizers keep for now is said."""
         with suppress(NotFound):
-            if self._merge and noted(told := self._get(remote, ERASE), merged=True):
-                self._patch(self._seen(told), ERASE, {"metadata": UNNOTED})
+            if self._merge and noted(manifest := self._get(remote, ERASE), merged=True):
+                self._patch(self._seen(manifest), ERASE, {"metadata": UNNOTED})
             self.delete(remote)
             if keep := finalizers(self._get(remote, ERASE, accept=ONE)):
                 return (f"it is served until its finalizers are removed: {', '.join(keep)}",)
@@ -225,65 +225,65 @@ class Kubernetes:
         """Let go of connections; the store can't be used afterwards."""
         self._namespace.close()
 
-    def _look(self, remote: str, doing: str) -> Seen | None:
+    def _look(self, remote: str, doing: str) -> KubernetesSecret | None:
         with suppress(NotFound):
             return self._seen(self._get(remote, doing, accept=ONE))
         return None
 
     def _get(self, remote: str, doing: str, *, accept: str = JSON) -> dict[str, Any]:
         self._limits.check_name(remote, doing)
-        told: dict[str, Any] = self._namespace.call(
+        manifest: dict[str, Any] = self._namespace.call(
             Doing(doing, self._named(remote), "get"), self._core.read_namespaced_secret, name=remote, accept=accept
         )
-        return told
+        return manifest
 
-    def _seen(self, told: Mapping[str, Any]) -> Seen:
-        return seen(told, merged=self._merge)
+    def _seen(self, manifest: Mapping[str, Any]) -> KubernetesSecret:
+        return describe_manifest(manifest, merged=self._merge)
 
     def _listed(self, **selector: str) -> Iterator[tuple[Copy, bool]]:
         """Plain copies, since what a listing says may be old when it is used; and whether each is being deleted."""
         doing = Doing("list", self._named("*"), "list")
         for page in self._namespace.pages(doing, self._core.list_namespaced_secret, accept=MANY, **selector):
-            for told in page:
-                copy = self._seen(told)
+            for manifest in page:
+                copy = self._seen(manifest)
                 plain = Copy(copy.name, copy.version_id, copy.marks, copy.intact, details=copy.details)
-                yield plain, "deletionTimestamp" in told["metadata"]
+                yield plain, "deletionTimestamp" in manifest["metadata"]
 
     def _manageable(self) -> Iterator[list[dict[str, Any]]]:
         doing, rpc = Doing("list", self._named("*"), "list"), self._core.list_namespaced_secret
         return self._namespace.pages(doing, rpc, accept=MANY, field_selector=MANAGEABLE)
 
-    def _ours(self) -> dict[str, Seen]:
+    def _ours(self) -> dict[str, KubernetesSecret]:
         """Every Secret that holds anything of Keyturn's, by its name."""
-        found = (self._seen(told) for page in self._manageable() for told in page if is_ours(told))
-        return {secret.name: secret for secret in found}
+        secrets = (self._seen(manifest) for page in self._manageable() for manifest in page if is_ours(manifest))
+        return {secret.name: secret for secret in secrets}
 
-    def _look_for(self, remote: str) -> Seen | None:
+    def _look_for(self, remote: str) -> KubernetesSecret | None:
         return self._look(remote, "restart who uses")
 
-    def _fresh(self, remote: str, found: Copy | None) -> Seen | None:
-        if found is None or isinstance(found, Seen):
-            return found
-        known = self._look(remote, "write")
-        if known is not None and found.marks is not None and known.marks is None:
+    def _fresh(self, remote: str, current: Copy | None) -> KubernetesSecret | None:
+        if current is None or isinstance(current, KubernetesSecret):
+            return current
+        secret = self._look(remote, "write")
+        if secret is not None and current.marks is not None and secret.marks is None:
             raise Conflict("write", self._named(remote), "it lost Keyturn's marks meanwhile", "Run it again")
-        return known
+        return secret
 
-    def _restart_for(self, known: Seen | None, marks: Marks) -> str:
+    def _restart_for(self, secret: KubernetesSecret | None, marks: Marks) -> str:
         """What workloads are to be restarted for; empty where their pods have this value already."""
         if not self.restarts:
             return ""
         plain = shown(marks.fingerprint)
-        if known is None or known.marks is None:
+        if secret is None or secret.marks is None:
             return plain
-        if known.served and known.marks.fingerprint == marks.fingerprint:
-            return known.restart_for
+        if secret.served and secret.marks.fingerprint == marks.fingerprint:
+            return secret.restart_for
         # Pods may have begun with what was there between, under the annotation that they are to get.
-        between = not known.served or known.restart_for
-        return f"{plain}-{known.resource_version}" if between else plain
+        between = not secret.served or secret.restart_for
+        return f"{plain}-{secret.resource_version}" if between else plain
 
-    def _create(self, remote: str, plan: _Write) -> Seen:
-        body = manifest(kept({"name": remote}, plan.metadata), plan.entries.type, plan.entries.data)
+    def _create(self, remote: str, plan: _Write) -> KubernetesSecret:
+        body = new_secret(merge_metadata({"name": remote}, plan.metadata), plan.entries.type, plan.entries.data)
         try:
             return self._post(remote, body)
         except Conflict:
@@ -293,84 +293,88 @@ class Kubernetes:
                 raise
             return there
 
-    def _update(self, known: Seen, plan: _Write) -> Seen:
-        gone = (known.keys if self._merge else known.keys | known.present) - plan.entries.data.keys()
+    def _update(self, secret: KubernetesSecret, plan: _Write) -> KubernetesSecret:
+        gone = (secret.keys if self._merge else secret.keys | secret.present) - plan.entries.data.keys()
         data: dict[str, str | None] = {**dict.fromkeys(gone), **plan.entries.data}
-        change = {"metadata": plan.metadata, "data": data, **self._type(known, plan)}
+        change = {"metadata": plan.metadata, "data": data, **self._type(secret, plan)}
         try:
-            written = self._patch(known, "write", change)
+            written = self._patch(secret, "write", change)
         except Invalid:
-            told = self._get(known.name, "write")
-            if told.get("type") == plan.entries.type or told.get("immutable"):
+            manifest = self._get(secret.name, "write")
+            if manifest.get("type") == plan.entries.type or manifest.get("immutable"):
                 raise
             if plan.entries.asked:
-                raise self._of_another_type(known.name, told, plan.entries.asked) from None
-            return self._create_again(known, plan, told)
+                raise self._of_another_type(secret.name, manifest, plan.entries.asked) from None
+            return self._create_again(secret, plan, manifest)
         return written if written.served else self._take_over(written, plan)
 
-    def _type(self, known: Seen, plan: _Write) -> dict[str, str]:
+    def _type(self, secret: KubernetesSecret, plan: _Write) -> dict[str, str]:
         """The type to insist on; none where the Secret is others' as well, and was not given one by our keys."""
-        shared = self._merge and known.foreign and not known.keys & TYPED_KEYS
+        shared = self._merge and secret.foreign and not secret.keys & TYPED_KEYS
         return (
             {}
             if shared and not plan.entries.asked and plan.entries.type == values.OPAQUE
             else {"type": plan.entries.type}
         )
 
-    def _take_over(self, known: Seen, plan: _Write) -> Seen:
+    def _take_over(self, secret: KubernetesSecret, plan: _Write) -> KubernetesSecret:
         """Have the API server book our keys to us where somebody else has set them to these very values."""
-        metadata = {"name": known.name, "resourceVersion": known.resource_version}
+        metadata = {"name": secret.name, "resourceVersion": secret.resource_version}
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": dict(plan.entries.data)}
-        return self._patched(known.name, "write", body, _content_type=APPLY, force=True)
+        return self._patched(secret.name, "write", body, _content_type=APPLY, force=True)
 
-    def _create_again(self, known: Seen, plan: _Write, told: Mapping[str, Any]) -> Seen:
+    def _create_again(self, secret: KubernetesSecret, plan: _Write, there: Mapping[str, Any]) -> KubernetesSecret:
         """Delete what was ``told`` and create it with another type, after a rehearsal."""
-        theirs = {key: text for key, text in (told.get("data") or {}).items() if self._merge and key not in known.keys}
+        theirs = {
+            key: text for key, text in (there.get("data") or {}).items() if self._merge and key not in secret.keys
+        }
         data = {**theirs, **plan.entries.data}
-        body = manifest(kept(told["metadata"], plan.metadata), plan.entries.type, data)
-        self._post(known.name, {**body, "metadata": {"generateName": "keyturn-"}}, dry_run="All")
-        self._remove(known, "write")
-        return self._post(known.name, body)
+        body = new_secret(merge_metadata(there["metadata"], plan.metadata), plan.entries.type, data)
+        self._post(secret.name, {**body, "metadata": {"generateName": "keyturn-"}}, dry_run="All")
+        self._remove(secret, "write")
+        return self._post(secret.name, body)
 
-    def _post(self, remote: str, body: Mapping[str, Any], **given: str) -> Seen:
+    def _post(self, remote: str, body: Mapping[str, Any], **arguments: str) -> KubernetesSecret:
         doing = Doing("write", self._named(remote), "create")
         create = self._core.create_namespaced_secret
         return self._seen(
-            self._namespace.call(doing, create, body=dict(body), field_manager=MANAGER, accept=ONE, **given)
+            self._namespace.call(doing, create, body=dict(body), field_manager=MANAGER, accept=ONE, **arguments)
         )
 
-    def _patch(self, known: Seen, doing: str, change: Mapping[str, Any]) -> Seen:
+    def _patch(self, secret: KubernetesSecret, doing: str, change: Mapping[str, Any]) -> KubernetesSecret:
         """Merge ``change`` into exactly what was seen."""
-        metadata = {**change["metadata"], "resourceVersion": known.resource_version}
-        return self._patched(known.name, doing, {**change, "metadata": metadata}, _content_type=MERGE)
+        metadata = {**change["metadata"], "resourceVersion": secret.resource_version}
+        return self._patched(secret.name, doing, {**change, "metadata": metadata}, _content_type=MERGE)
 
-    def _patched(self, remote: str, what: str, body: Mapping[str, Any], **given: Any) -> Seen:
+    def _patched(self, remote: str, what: str, body: Mapping[str, Any], **arguments: Any) -> KubernetesSecret:
         doing = Doing(what, self._named(remote), "patch")
         patch = self._core.patch_namespaced_secret
         return self._seen(
-            self._namespace.call(doing, patch, name=remote, body=dict(body), field_manager=MANAGER, accept=ONE, **given)
+            self._namespace.call(
+                doing, patch, name=remote, body=dict(body), field_manager=MANAGER, accept=ONE, **arguments
+            )
         )
 
-    def _remove(self, known: Seen, what: str) -> None:
+    def _remove(self, secret: KubernetesSecret, what: str) -> None:
         """Delete exactly what was seen."""
-        doing = Doing(what, self._named(known.name), "delete")
-        exactly = {"preconditions": {"uid": known.uid, "resourceVersion": known.resource_version}}
-        self._namespace.call(doing, self._core.delete_namespaced_secret, name=known.name, body=exactly, accept=ONE)
+        doing = Doing(what, self._named(secret.name), "delete")
+        exactly = {"preconditions": {"uid": secret.uid, "resourceVersion": secret.resource_version}}
+        self._namespace.call(doing, self._core.delete_namespaced_secret, name=secret.name, body=exactly, accept=ONE)
 
-    def _of_another_type(self, remote: str, told: Mapping[str, Any], asked: str) -> Invalid:
+    def _of_another_type(self, remote: str, existing: Mapping[str, Any], wanted: str) -> Invalid:
         """A Secret is not deleted for the sake of a type that somebody asks for."""
-        problem = f"it has the type {told.get('type')}, not {asked}, and a Secret's type can't be changed"
+        problem = f"it has the type {existing.get('type')}, not {wanted}, and a Secret's type can't be changed"
         there = self._namespace.name
         hint = f"Nothing was changed. `kubectl -n {there} delete secret {remote}`, and the next sync makes it so"
         return Invalid("write", self._named(remote), problem, hint)
 
-    def _entries(self, remote: str, value: Sensitive, asked: str) -> values.Entries:
+    def _entries(self, remote: str, value: Sensitive, wanted: str) -> values.Entries:
         self._limits.check_name(remote, "write")
         if problem := too_large(KUBERNETES, len(value.reveal().encode())):
             raise Invalid("write", self._named(remote), problem)
-        entries = replace(values.entries(value), asked=asked)
+        entries = replace(values.entries(value), asked=wanted)
         if lacking := entries.lacking:
-            problem = f"a Secret of the type {asked} needs {' and '.join(lacking)}, which this value has not"
+            problem = f"a Secret of the type {wanted} needs {' and '.join(lacking)}, which this value has not"
             raise Invalid("write", self._named(remote), problem, "Name its fields so: `fields: {KEY: FIELD}`")
         if entries.illegal_key is not None:
             problem = f"a Secret can't have a key like {entries.illegal_key!r}"
@@ -381,6 +385,6 @@ class Kubernetes:
         return f"{self.name}:{remote}"
 
 
-def _asked_before(known: Seen | None) -> str:
+def _asked_before(secret: KubernetesSecret | None) -> str:
     """The type that was asked for when it was written; empty where none was."""
-    return known.details.content_type if known and known.details else ""
+    return secret.details.content_type if secret and secret.details else ""

@@ -70,27 +70,27 @@ def entries(value: Sensitive) -> Entries:
     return Entries(data, tuple(key for key, member in fields.items() if not isinstance(member, str)))
 
 
-def text(data: Mapping[str, str], json_keys: Collection[str] | None) -> Sensitive:
+def entries_text(data: Mapping[str, str], json_keys: Collection[str] | None) -> Sensitive:
     """The text that :func:`entries` made this of. Raises ValueError where a value is no UTF-8 text."""
     texts = {key: base64.b64decode(encoded).decode() for key, encoded in data.items()}
     if json_keys is None and texts.keys() == {ONLY_KEY}:
         return Sensitive(texts[ONLY_KEY])
-    told = {key: _member(member) if key in (json_keys or ()) else member for key, member in texts.items()}
-    return payload(SecretFields(told))
+    members = {key: _member(member) if key in (json_keys or ()) else member for key, member in texts.items()}
+    return payload(SecretFields(members))
 
 
 def _fields(value: Sensitive) -> dict[str, Any] | None:
     """The fields of a text that :func:`keyturn.core.fingerprint.payload` could have made; None of any other."""
     try:
-        told = json.loads(value.reveal())
-        canonical = isinstance(told, dict) and bool(told) and _canonical(told) == value.reveal()
+        fields = json.loads(value.reveal())
+        canonical = isinstance(fields, dict) and bool(fields) and _canonical(fields) == value.reveal()
     except (ValueError, RecursionError):
         return None
-    return told if canonical else None
+    return fields if canonical else None
 
 
-def _canonical(told: Any) -> str:
-    return json.dumps(told, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+def _canonical(document: Any) -> str:
+    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def _member(member: str) -> Any:

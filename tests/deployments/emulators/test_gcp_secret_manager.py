@@ -20,7 +20,7 @@ from google.cloud.secretmanager_v1.types import Secret, SecretVersion
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
 
 from deployments.local.support.ports import free_port
-from keyturn.providers.gcp.transport import crc32c
+from keyturn.providers.gcp.client import crc32c
 
 PROJECT = "keyturn-tests"
 PARENT = f"projects/{PROJECT}"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.providers.kubernetes.rollout import given_up, unfinished
+from keyturn.providers.kubernetes.rollout import describe_unfinished, has_timed_out
 
 DEPLOYED = {"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}
 SET = {"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "readyReplicas": 3}
@@ -13,7 +13,7 @@ UNSEEN = "its controller has not seen the restart yet"
 
 
 def told(word: str, spec: dict[str, Any], status: dict[str, Any]) -> str:
-    return unfinished(word, {"metadata": {"generation": 2}, "spec": {"replicas": 3, **spec}, "status": status})
+    return describe_unfinished(word, {"metadata": {"generation": 2}, "spec": {"replicas": 3, **spec}, "status": status})
 
 
 @pytest.mark.parametrize(
@@ -92,4 +92,4 @@ def test_a_daemon_set(strategy: dict[str, Any], changes: dict[str, Any], left: s
     ],
 )
 def test_a_deployment_that_makes_no_progress_is_given_up(conditions: Any, expected: bool) -> None:
-    assert given_up({"status": {"conditions": conditions}}) is expected
+    assert has_timed_out({"status": {"conditions": conditions}}) is expected

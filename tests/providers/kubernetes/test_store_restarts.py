@@ -186,7 +186,7 @@ def test_pods_that_may_have_begun_with_another_value_are_restarted_for_the_same_
     put(store, name, value, version=3)
     store.restart_users([name])
     assert cluster.restarts(name) == 2
-    assert kubernetes_restart.digest([store._ours()[name]]) == cluster.restarted_for(name)
+    assert kubernetes_restart.content_digest([store._ours()[name]]) == cluster.restarted_for(name)
 
 
 def test_a_setting_that_is_off_restarts_nobody(cluster: Cluster, name: str) -> None:

@@ -14,9 +14,9 @@ from deployments.local.emulators.azure_key_vault import Emulator, Server
 from keyturn.core.plan import Action
 from keyturn.core.stores import TAG_FINGERPRINT
 from keyturn.providers.azure import client as azure
-from keyturn.providers.azure.key_vault import DISABLED
+from keyturn.providers.azure.store import DISABLED
 from keyturn.rotation.sync import CopyState
-from tests.providers.azure.test_key_vault import CLIENT_SECRET, DIRECTORY, TENANT, Clock, credential_for
+from tests.providers.azure.test_store import CLIENT_SECRET, DIRECTORY, TENANT, Clock, credential_for
 from tests.sync.drift.site import RealSite
 from tests.sync.drift.suite import CHANGED, ERASED, OURS, STRIPPED, TAKEN, Act, FoldingContract, many
 

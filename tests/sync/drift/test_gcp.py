@@ -13,7 +13,7 @@ from deployments.local.support.ports import free_port
 from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.stores import TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_VERSION
-from keyturn.providers.gcp.secret_manager import GcpSecretManager
+from keyturn.providers.gcp.store import GcpSecretManager
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here

@@ -12,8 +12,8 @@ import pytest
 from deployments.local.emulators.github import LocalGitHub
 from deployments.local.support.ports import free_port
 from keyturn.core.plan import Action
-from keyturn.providers.github.actions_store import MARKS_PREFIX
-from tests.providers.github.test_actions_store import Raws
+from keyturn.providers.github.store import MARKS_PREFIX
+from tests.providers.github.test_store import Raws
 from tests.sync.drift.suite import CHANGED, ERASED, STRIPPED, TAKEN, Act, FoldingContract
 
 REPOSITORIES = tuple(f"octo/app-{number}" for number in range(40))

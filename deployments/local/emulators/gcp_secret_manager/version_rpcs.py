@@ -20,7 +20,7 @@ from deployments.local.emulators.gcp_secret_manager.paging import LARGEST_PAGE, 
 from deployments.local.emulators.gcp_secret_manager.resource_names import read_secret, read_version
 from deployments.local.emulators.gcp_secret_manager.secret_rpcs import check_etag
 from deployments.local.emulators.gcp_secret_manager.state import State, StoredSecret, StoredVersion
-from keyturn.providers.gcp.transport import crc32c
+from keyturn.providers.gcp.client import crc32c
 
 
 def add_secret_version(state: State, request: Pb) -> Pb:

@@ -40,7 +40,7 @@ from keyturn.core.stores import (
     Store,
 )
 from keyturn.providers.gcp.errors import from_gcp
-from keyturn.providers.gcp.secret_manager import MOST_RETIRED, GcpSecretManager
+from keyturn.providers.gcp.store import MOST_RETIRED, GcpSecretManager
 from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.deployments.emulators.test_gcp_secret_manager import connected, running

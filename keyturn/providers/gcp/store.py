@@ -43,13 +43,13 @@ from keyturn.core.stores import (
     Marks,
     changed_tags,
 )
-from keyturn.providers.gcp import secret_manager_marks
+from keyturn.providers.gcp import marks as secret_marks
+from keyturn.providers.gcp.client import crc32c, kept_at, open_client
 from keyturn.providers.gcp.errors import from_gcp
-from keyturn.providers.gcp.secret_manager_marks import OURS, Seen, last, listed, seen
-from keyturn.providers.gcp.secret_manager_retention import DESTROY, ENABLED, NOT_DESTROYED, to_retire
-from keyturn.providers.gcp.secret_manager_versions import GcpPast
+from keyturn.providers.gcp.marks import OURS, GcpSecret, describe_entry, describe_secret, last
+from keyturn.providers.gcp.retention import DESTROY, ENABLED, NOT_DESTROYED, to_retire
 from keyturn.providers.gcp.shared import SharedGcp
-from keyturn.providers.gcp.transport import crc32c, kept_at, open_client
+from keyturn.providers.gcp.versions import GcpPast
 from keyturn.providers.limits import has_changed, insist_on_value, unfulfilled
 from keyturn.providers.side_by_side import read_side_by_side
 
@@ -103,7 +103,7 @@ class GcpSecretManager:
         self._expiry = {} if ttl is None else {"ttl": ttl}
         self._retires = old_versions != "keep"
         self._destroy_after = destroy_after if old_versions == "destroy" else None
-        problem = secret_manager_marks.wrong(self._annotations)
+        problem = secret_marks.wrong(self._annotations)
         if ttl is not None and not TTLS[0] <= ttl <= TTLS[1]:
             problem = "its ttl is not between one minute and 100 years"
         if problem:
@@ -134,7 +134,7 @@ class GcpSecretManager:
         Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster.
         """
         self._check(remote, value)
-        if found is not None and not isinstance(found, Seen):
+        if found is not None and not isinstance(found, GcpSecret):
             # A copy from a listing may be old, and lacks the etag.
             found = self._look(remote, "write")
         before = found or self._create(remote, marks, details)
@@ -174,12 +174,12 @@ class GcpSecretManager:
         Raises Conflict.
         """
         insist_on_value(self._named(remote), found, marks)
-        known = found if isinstance(found, Seen) else self._look(remote, "label")
-        if known is None or known != found:
+        existing = found if isinstance(found, GcpSecret) else self._look(remote, "label")
+        if existing is None or existing != found:
             raise has_changed(self._named(remote))
-        self._check_room(known, marks, details)
-        labelled = self._update(known, marks, details, known.version_id, "label")
-        return replace(seen(remote, labelled, None), version_id=known.version_id, intact=True)
+        self._check_room(existing, marks, details)
+        labelled = self._update(existing, marks, details, existing.version_id, "label")
+        return replace(describe_secret(remote, labelled, None), version_id=existing.version_id, intact=True)
 
     def read(self, remote: str) -> Sensitive:
         """The latest version's value, its checksum verified. NotFound also where that version isn't enabled."""
@@ -217,17 +217,17 @@ class GcpSecretManager:
         """Close the channel."""
         self._client.transport.close()  # type: ignore[no-untyped-call]
 
-    def _look(self, remote: str, doing: str) -> Seen | None:
+    def _look(self, remote: str, doing: str) -> GcpSecret | None:
         try:
             secret = self._call(doing, remote, self._client.get_secret, {"name": self._path(remote, doing)})
         except errors.NotFound:
             return None
-        return seen(remote, secret, self._latest(remote, doing))
+        return describe_secret(remote, secret, self._latest(remote, doing))
 
     def _list(self, wanted: str) -> Iterator[Copy]:
         request = {"parent": self._parent, "filter": wanted, "page_size": PAGE_SIZE}
         for page in self._pages("list", None, self._client.list_secrets, request):
-            yield from map(listed, page.secrets)
+            yield from map(describe_entry, page.secrets)
 
     def _pages(
         self, doing: str, remote: str | None, rpc: Callable[..., Any], request: Mapping[str, Any]
@@ -255,7 +255,7 @@ class GcpSecretManager:
             raise errors.Unavailable(doing, self._named(remote), "the value arrived with a wrong checksum")
         return payload.data
 
-    def _create(self, remote: str, marks: Marks, details: Details) -> Seen:
+    def _create(self, remote: str, marks: Marks, details: Details) -> GcpSecret:
         try:
             return self._make(remote, marks, details)
         except errors.Conflict:
@@ -265,16 +265,16 @@ class GcpSecretManager:
                 raise
             return there
 
-    def _make(self, remote: str, marks: Marks, details: Details) -> Seen:
+    def _make(self, remote: str, marks: Marks, details: Details) -> GcpSecret:
         """A secret without versions and without a fingerprint, so that it counts as stale until it is complete."""
         ours = {key: text for key, text in marks.beside().items() if key != TAG_FINGERPRINT}
         annotations = {**self._annotations, **details.annotations, **ours}
         labels = {**details.tags, TAG_MANAGED_BY: MANAGED_BY}
         secret = {**self._kept, "labels": labels, "annotations": annotations}
         request = {"parent": self._parent, "secret_id": remote, "secret": secret | self._expiry}
-        return seen(remote, self._call("write", remote, self._client.create_secret, request), None)
+        return describe_secret(remote, self._call("write", remote, self._client.create_secret, request), None)
 
-    def _serves(self, before: Seen, value: Sensitive, marks: Marks) -> bool:
+    def _serves(self, before: GcpSecret, value: Sensitive, marks: Marks) -> bool:
         """Whether the latest version is this value. It is read only where the marks can't tell."""
         if before.intact and before.marks is not None:
             return before.marks.fingerprint == marks.fingerprint
@@ -290,38 +290,36 @@ class GcpSecretManager:
         request = {"parent": self._path(remote, "write"), "payload": payload}
         return self._call("write", remote, self._client.add_secret_version, request)
 
-    def _record(self, before: Seen, marks: Marks, details: Details, number: str) -> Seen:
+    def _record(self, before: GcpSecret, marks: Marks, details: Details, number: str) -> GcpSecret:
         try:
             secret = self._update(before, marks, details, number, "write")
         except errors.Conflict:
             self._disclaim(before.name, number)
             raise
-        written = seen(before.name, secret, None)
+        written = describe_secret(before.name, secret, None)
         return replace(written, version_id=number, intact=True)
 
-    def _update(self, before: Seen, marks: Marks, details: Details, number: str, doing: str) -> Secret:
+    def _update(self, before: GcpSecret, marks: Marks, details: Details, number: str, doing: str) -> Secret:
         """Lay marks and details beside the very secret that was seen."""
         labels, annotations = self._labelled(before, details), self._annotated(before, marks, details, number)
         return self._change(before, {"labels": labels, "annotations": annotations} | self._expiry, doing)
 
-    def _labelled(self, before: Seen, details: Details) -> dict[str, str]:
+    def _labelled(self, before: GcpSecret, details: Details) -> dict[str, str]:
         """Others' labels, those that are asked for, and our own."""
         ours = before.marks.tags if before.marks else ()
         return {**changed_tags(before.labels, details.tags, ours), TAG_MANAGED_BY: MANAGED_BY}
 
-    def _annotated(self, before: Seen, marks: Marks, details: Details, number: str) -> dict[str, str]:
+    def _annotated(self, before: GcpSecret, marks: Marks, details: Details, number: str) -> dict[str, str]:
         """Others' annotations, the store's, those that are asked for, and our own."""
         theirs = {key: text for key, text in before.annotations.items() if key not in TAGS_BESIDE}
-        asked = {**self._annotations, **details.annotations}
-        beside = changed_tags(theirs, asked, before.marks.annotations if before.marks else ())
+        wanted = {**self._annotations, **details.annotations}
+        beside = changed_tags(theirs, wanted, before.marks.annotations if before.marks else ())
         return {**beside, **marks.beside(), TAG_VERSION: number}
 
-    def _check_room(self, before: Seen, marks: Marks, details: Details) -> None:
+    def _check_room(self, before: GcpSecret, marks: Marks, details: Details) -> None:
         """Said before a version is added; its number has one digit more at most."""
         annotations = self._annotated(before, marks, details, f"{before.version_id}0")
-        problem = secret_manager_marks.too_large(annotations) or secret_manager_marks.too_many(
-            self._labelled(before, details)
-        )
+        problem = secret_marks.too_large(annotations) or secret_marks.too_many(self._labelled(before, details))
         if problem:
             hint = "Remove labels and annotations that nobody needs"
             raise errors.Invalid("write", self._named(before.name), problem, hint)
@@ -333,13 +331,13 @@ class GcpSecretManager:
             annotations = {key: text for key, text in now.annotations.items() if key != TAG_VERSION}
             self._change(now, {"annotations": annotations}, "write")
 
-    def _change(self, before: Seen, fields: Mapping[str, Any], doing: str) -> Secret:
+    def _change(self, before: GcpSecret, fields: Mapping[str, Any], doing: str) -> Secret:
         """Give these fields of the very secret that was seen other values."""
         secret = {"name": self._path(before.name, doing), "etag": before.etag, **fields}
         request = {"secret": secret, "update_mask": {"paths": list(fields)}}
         return self._call(doing, before.name, self._client.update_secret, request)
 
-    def _retire(self, written: Seen, added: SecretVersion) -> None:
+    def _retire(self, written: GcpSecret, added: SecretVersion) -> None:
         """Disable or destroy older versions; one that somebody changes at the same time is left to the next write."""
         if not self._retires or written.version_id == "1":
             return

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from google.cloud.secretmanager_v1.types import SecretVersion
 
-from keyturn.providers.gcp.secret_manager_marks import last
+from keyturn.providers.gcp.marks import last
 
 ENABLED: Final = "state:ENABLED"
 NOT_DESTROYED: Final = "NOT state:DESTROYED"

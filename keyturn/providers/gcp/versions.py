@@ -15,7 +15,7 @@ from google.cloud.secretmanager_v1.types import SecretVersion
 
 from keyturn.core.errors import Conflict, Locked, NotFound
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.gcp.secret_manager_marks import last
+from keyturn.providers.gcp.marks import last
 from keyturn.providers.side_by_side import read_side_by_side
 
 PAST: Final = "read old versions of"
@@ -76,8 +76,10 @@ class GcpPast:
             return []
         versions = [version for page in pages for version in page.versions]
         newest = max((int(last(version.name)) for version in versions), default=0)
-        kept = (version for version in versions if version.state != State.DESTROYED)
-        return [version for version in kept if version.state != State.ENABLED or int(last(version.name)) != newest]
+        undestroyed = (version for version in versions if version.state != State.DESTROYED)
+        return [
+            version for version in undestroyed if version.state != State.ENABLED or int(last(version.name)) != newest
+        ]
 
     def _text(self, remote: str, number: str) -> Sensitive:
         """Raises NotFound where it is disabled or destroyed meanwhile, or holds no text."""

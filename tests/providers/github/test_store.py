@@ -35,7 +35,7 @@ from keyturn.core.errors import (
 from keyturn.core.names import GITHUB_ACTIONS
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Copy, Marks, Store
-from keyturn.providers.github.actions_store import GitHubActions
+from keyturn.providers.github.store import GitHubActions
 from tests.contracts.store import Raw, StoreContract, assert_silent, eventually, fresh_value, marks_for, put
 
 CLOUD_REPOSITORY = os.environ.get("KEYTURN_TEST_GITHUB_REPOSITORY", "")

@@ -17,7 +17,7 @@ from azure.keyvault.secrets import DeletedSecret, SecretClient, SecretProperties
 from keyturn.core.errors import Denied, Locked
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.azure import client as azure
-from keyturn.providers.azure.key_vault_marks import PURGEABLE
+from keyturn.providers.azure.marks import PURGEABLE
 from keyturn.providers.side_by_side import read_side_by_side
 
 DISABLED: Final = "SecretDisabled"
@@ -53,7 +53,12 @@ class AzureVersions:
             old = self._old(remote)
         deleted = None if old else self._deleted(remote, FORGET)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda version: self._disable(remote, version), (one for one in old if one.enabled)))
+            list(
+                pool.map(
+                    lambda version: self._disable(remote, version),
+                    (properties for properties in old if properties.enabled),
+                )
+            )
         stays = "is disabled, not removed: whoever may update secrets can enable it again"
         words = tuple(f"version {version.version} {stays}" for version in old)
         return words if deleted is None else (f"all versions can be recovered with the secret {_until(deleted)}",)

@@ -31,7 +31,7 @@ ROOM: Final = "x" * 640
 
 
 @dataclass(frozen=True, eq=False)
-class Seen(Copy):
+class GcpSecret(Copy):
     """A copy together with what a write needs; it equals the plain :class:`Copy`.
 
     ``aliased`` are the versions that an alias other than "latest" stands for.
@@ -51,7 +51,7 @@ class Seen(Copy):
     __hash__ = Copy.__hash__
 
 
-def seen(remote: str, secret: Secret, latest: SecretVersion | None) -> Seen:
+def describe_secret(remote: str, secret: Secret, latest: SecretVersion | None) -> GcpSecret:
     """The copy that a secret and its latest version make."""
     number = last(latest.name) if latest else ""
     served = latest is not None and latest.state == SecretVersion.State.ENABLED
@@ -59,7 +59,7 @@ def seen(remote: str, secret: Secret, latest: SecretVersion | None) -> Seen:
     marks = marks_of(bare)
     intact = served and (marks is None or bare.annotations.get(TAG_VERSION) == number)
     aliased = frozenset(bare.version_aliases.values())
-    return Seen(
+    return GcpSecret(
         remote,
         number,
         marks,
@@ -72,7 +72,7 @@ def seen(remote: str, secret: Secret, latest: SecretVersion | None) -> Seen:
     )
 
 
-def listed(secret: Any) -> Copy:
+def describe_entry(secret: Any) -> Copy:
     """The copy that a bare secret of a listing makes: what we wrote, if it is ours; it tells nothing of versions."""
     marks = marks_of(secret)
     version = secret.annotations.get(TAG_VERSION, "") if marks else ""

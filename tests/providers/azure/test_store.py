@@ -51,8 +51,8 @@ from keyturn.core.errors import (
 from keyturn.core.names import AZURE_KEY_VAULT
 from keyturn.core.stores import Copy, Details, Marks
 from keyturn.providers.azure import client as azure
-from keyturn.providers.azure import key_vault as azure_key_vault
-from keyturn.providers.azure.key_vault import AzureKeyVault
+from keyturn.providers.azure import store as azure_key_vault
+from keyturn.providers.azure.store import AzureKeyVault
 from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract, assert_gone, assert_silent, fresh_value, marks_for, put
 
@@ -889,7 +889,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
     def test_a_public_sign_in_out_of_reach_is_unavailable(self, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AZURE_AUTHORITY_HOST", f"https://localhost:{free_port()}")
         credential = azure.credential("azure", None, {})
-        with pytest.raises(Unavailable), azure.translated("find", "azure:x"):
+        with pytest.raises(Unavailable), azure.translate_azure_errors("find", "azure:x"):
             credential.get_token("https://vault.azure.net/.default")
         credential.close()
 

@@ -83,7 +83,7 @@ class GitHubActions:
         name = self._named("*")
         secrets = list(self._calls.pages("list", name, f"{self._place}/secrets", "secrets", SECRETS_PAGE))
         variables = self._calls.pages("list", name, f"{self._place}/variables", "variables", VARIABLES_PAGE)
-        notes = {told["name"]: told for told in variables if told["name"].startswith(MARKS_PREFIX)}
+        notes = {variable["name"]: variable for variable in variables if variable["name"].startswith(MARKS_PREFIX)}
         for secret in secrets:
             yield _copy(secret["name"], secret, notes.get(MARKS_PREFIX + secret["name"]))
 
@@ -143,15 +143,15 @@ class GitHubActions:
         """Let go of the connections."""
         self._calls.close()
 
-    def _update(self, remote: str, value: Sensitive, marks: Marks, found: Copy | None) -> str:
+    def _update(self, remote: str, value: Sensitive, marks: Marks, current: Copy | None) -> str:
         """Give the secret this value; when GitHub says that it was updated."""
-        if found is None:
+        if current is None:
             self._note(remote, marks, None, there=False)
         else:
-            self._wait_out(found.version_id)
+            self._wait_out(current.version_id)
         self._put(remote, value)
-        told = self._calls.send("write", self._named(remote), "GET", self._secret(remote))
-        return str(told[UPDATED_AT])
+        answer = self._calls.send("write", self._named(remote), "GET", self._secret(remote))
+        return str(answer[UPDATED_AT])
 
     def _wait_out(self, updated_at: str) -> None:
         """Return when GitHub's clock is past the second of that update."""
@@ -188,8 +188,8 @@ class GitHubActions:
         """The key to seal with, asked for once. Raises NotFound where there is no such repository or environment."""
         with self._lock:
             if self._key is None:
-                told = self._calls.send(doing, name, "GET", f"{self._place}/secrets/public-key")
-                self._key = (str(told["key_id"]), str(told["key"]))
+                answer = self._calls.send(doing, name, "GET", f"{self._place}/secrets/public-key")
+                self._key = (str(answer["key_id"]), str(answer["key"]))
             return self._key
 
     def _note(self, remote: str, marks: Marks, updated_at: str | None, *, there: bool) -> None:
@@ -238,8 +238,8 @@ def _same(noted: str | None, updated_at: str) -> bool:
 
 
 def _moment(text: str) -> datetime:
-    told = datetime.fromisoformat(text)
-    return told if told.tzinfo else told.replace(tzinfo=UTC)
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _read_note(text: str) -> dict[str, str]:
@@ -248,4 +248,4 @@ def _read_note(text: str) -> dict[str, str]:
         note = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return {key: said for key, said in note.items() if isinstance(said, str)} if isinstance(note, dict) else {}
+    return {key: value for key, value in note.items() if isinstance(value, str)} if isinstance(note, dict) else {}

@@ -21,7 +21,7 @@ PURGEABLE: Final = "Purgeable"
 
 
 @dataclass(frozen=True, eq=False)
-class Found(Copy):
+class AzureSecret(Copy):
     """A copy with what the next version has to take over; it equals the plain :class:`Copy`.
 
     ``version`` is the service's own name for the version; empty where a listing told it.
@@ -39,16 +39,16 @@ class Found(Copy):
         return hash(_compared(self))
 
 
-def described(remote: str, properties: SecretProperties, *, intact: bool = True) -> Found:
+def describe_properties(remote: str, properties: SecretProperties, *, intact: bool = True) -> AzureSecret:
     """The copy that the SDK describes."""
     enabled = intact and properties.enabled is not False
     tags, content_type, expires_at = properties.tags or {}, properties.content_type, properties.expires_on
-    found = _found(remote, created(properties), tags, content_type, expires_at, enabled)
+    secret = _found(remote, created(properties), tags, content_type, expires_at, enabled)
     purgeable = PURGEABLE in (properties.recovery_level or PURGEABLE)
-    return replace(found, version=properties.version or "", purgeable=purgeable)
+    return replace(secret, version=properties.version or "", purgeable=purgeable)
 
 
-def listed(entry: Mapping[str, Any]) -> Found:
+def describe_entry(entry: Mapping[str, Any]) -> AzureSecret:
     """The copy that an entry of a listing describes."""
     attributes = entry.get("attributes") or {}
     enabled = attributes.get("enabled") is not False
@@ -65,12 +65,12 @@ def page(client: SecretClient, where: str) -> tuple[Sequence[Mapping[str, Any]],
     answer = client.send_request(HttpRequest("GET", where))
     answer.raise_for_status()
     try:
-        told = answer.json()
+        document = answer.json()
     except ValueError:
-        told = None
-    if not isinstance(told, dict) or not isinstance(told.get("value"), list):
+        document = None
+    if not isinstance(document, dict) or not isinstance(document.get("value"), list):
         raise ServiceResponseError("the answer is not a page of Key Vault's")
-    return told["value"], told.get("nextLink") or ""
+    return document["value"], document.get("nextLink") or ""
 
 
 def created(properties: SecretProperties) -> float:
@@ -94,10 +94,10 @@ def _found(
     content_type: str | None,
     expires_at: datetime | None,
     intact: bool,
-) -> Found:
+) -> AzureSecret:
     marks = Marks.from_tags(tags)
     version = f"{made:.0f}"
     if marks is not None:
         version += f"-{marks.version}-{marks.fingerprint[:12]}"
     details = Details(others(tags), content_type=content_type or "", expires_at=expires_at)
-    return Found(remote, version, marks, intact, details=details, tags=tags, content_type=content_type)
+    return AzureSecret(remote, version, marks, intact, details=details, tags=tags, content_type=content_type)

@@ -29,9 +29,16 @@ from keyturn.core.names import AZURE_KEY_VAULT, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import NO_DETAILS, TAG_MANAGED_BY, Copy, Details, Lack, Marks, changed_tags, others
 from keyturn.providers.azure import client as azure
-from keyturn.providers.azure.key_vault_marks import FIRST_PAGE, Found, created, described, listed, page
-from keyturn.providers.azure.key_vault_versions import BEING_DELETED, DISABLED, AzureVersions
+from keyturn.providers.azure.marks import (
+    FIRST_PAGE,
+    AzureSecret,
+    created,
+    describe_entry,
+    describe_properties,
+    page,
+)
 from keyturn.providers.azure.shared import SharedAzure
+from keyturn.providers.azure.versions import BEING_DELETED, DISABLED, AzureVersions
 from keyturn.providers.limits import has_changed, insist_on_value, unfulfilled
 from keyturn.providers.side_by_side import read_side_by_side
 
@@ -128,11 +135,11 @@ class AzureKeyVault:
         One that somebody else set lacks the marks, and so is left out.
         """
         ours = (entry for entry in self._entries() if TAG_MANAGED_BY in (entry.get("tags") or ()))
-        return (found for entry in ours if (found := listed(entry)).marks is not None)
+        return (copy for entry in ours if (copy := describe_entry(entry)).marks is not None)
 
     def everything(self) -> Iterator[Copy]:
         """Every secret that is not deleted, 25 to a call."""
-        return (listed(entry) for entry in self._entries())
+        return (describe_entry(entry) for entry in self._entries())
 
     def write(
         self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
@@ -149,8 +156,8 @@ class AzureKeyVault:
             if settled and (same := self._same(remote, value, marks)) is not None:
                 lacks = unfulfilled(details, same, SHOWN[AZURE_KEY_VAULT])
                 return self._label(same, marks, details) if lacks else same
-            known = found if found is None or isinstance(found, Found) else self._find(remote)
-            return self._set(remote, value, marks, known, details)
+            existing = found if found is None or isinstance(found, AzureSecret) else self._find(remote)
+            return self._set(remote, value, marks, existing, details)
 
     def create(self, remote: str, value: Sensitive, marks: Marks, *, details: Details = NO_DETAILS) -> Copy:
         """Look, since Key Vault refuses only the names of deleted secrets; then set it. Raises Taken.
@@ -171,7 +178,7 @@ class AzureKeyVault:
                 )
             except ResourceExistsError:
                 raise Taken("write", self._full(remote), "a deleted secret has that name", LOOK) from None
-        made = described(remote, secret.properties)
+        made = describe_properties(remote, secret.properties)
         if made.marks != marks or not made.intact or secret.value != value.reveal():
             raise Conflict("write", self._full(remote), "it serves something else than was written", LOOK)
         return made
@@ -183,10 +190,10 @@ class AzureKeyVault:
         """
         insist_on_value(self._full(remote), found, marks)
         with self._calling("label", remote):
-            known = found if isinstance(found, Found) and found.version else self._find(remote)
-            if known is None or known != found:
+            existing = found if isinstance(found, AzureSecret) and found.version else self._find(remote)
+            if existing is None or existing != found:
                 raise has_changed(self._full(remote))
-            return self._label(known, marks, details)
+            return self._label(existing, marks, details)
 
     def read(self, remote: str) -> Sensitive:
         """The value served now. Raises NotFound, also where the secret is disabled or deleted."""
@@ -234,7 +241,7 @@ class AzureKeyVault:
                 entries, where = page(self._client, where)
             yield from entries
 
-    def _same(self, remote: str, value: Sensitive, marks: Marks) -> Found | None:
+    def _same(self, remote: str, value: Sensitive, marks: Marks) -> AzureSecret | None:
         """What is served now, if it is this value with these marks."""
         try:
             served = self._client.get_secret(remote)
@@ -244,7 +251,7 @@ class AzureKeyVault:
             if azure.service_code(error) != DISABLED:
                 raise
             return None
-        copy = described(remote, served.properties)
+        copy = describe_properties(remote, served.properties)
         return copy if copy.marks == marks and served.value == value.reveal() else None
 
     def _is_there(self, remote: str) -> bool:
@@ -259,7 +266,7 @@ class AzureKeyVault:
                 raise
         return True
 
-    def _find(self, remote: str) -> Found | None:
+    def _find(self, remote: str) -> AzureSecret | None:
         try:
             properties = self._client.get_secret(remote).properties
         except ResourceNotFoundError:
@@ -268,56 +275,56 @@ class AzureKeyVault:
             if azure.service_code(error) != DISABLED:
                 raise
             return self._find_in_versions(remote)
-        found = described(remote, properties)
+        secret = describe_properties(remote, properties)
         # Who edits a version and leaves no marks on it has taken them off; whoever sets a value never saw them.
-        if found.marks is None and properties.updated_on == properties.created_on:
-            return self._find_in_versions(remote, found)
-        return found
+        if secret.marks is None and properties.updated_on == properties.created_on:
+            return self._find_in_versions(remote, secret)
+        return secret
 
-    def _find_deleted(self, remote: str) -> Found | None:
+    def _find_deleted(self, remote: str) -> AzureSecret | None:
         try:
             deleted = self._client.get_deleted_secret(remote)
         except ResourceNotFoundError:
             return None
-        found = described(remote, deleted.properties, intact=False)
+        secret = describe_properties(remote, deleted.properties, intact=False)
         # What is purged leaves nothing that a new copy could take over.
-        return replace(found, tags={}, content_type=None) if self._purges else found
+        return replace(secret, tags={}, content_type=None) if self._purges else secret
 
-    def _find_in_versions(self, remote: str, served: Found | None = None) -> Found | None:
+    def _find_in_versions(self, remote: str, served: AzureSecret | None = None) -> AzureSecret | None:
         """What is ``served`` (None: it can't be got), with the newest marks that any version carries."""
         history = sorted(self._client.list_properties_of_secret_versions(remote), key=created)
         if not history:
             return served
-        served = served or described(remote, history[-1], intact=False)
+        served = served or describe_properties(remote, history[-1], intact=False)
         for properties in reversed(history):
             if (marks := Marks.from_tags(properties.tags or {})) is not None:
                 return replace(served, marks=marks, intact=False)
         return served
 
-    def _set(self, remote: str, value: Sensitive, marks: Marks, known: Found | None, details: Details) -> Copy:
+    def _set(self, remote: str, value: Sensitive, marks: Marks, existing: AzureSecret | None, details: Details) -> Copy:
         for pause in PAUSES:
-            tags = self._tags(remote, known, marks, details)
-            content_type = details.content_type or (known.content_type if known else None) or self._content_type
+            tags = self._tags(remote, existing, marks, details)
+            content_type = details.content_type or (existing.content_type if existing else None) or self._content_type
             try:
                 secret = self._client.set_secret(
                     remote, value.reveal(), tags=tags, content_type=content_type, expires_on=details.expires_at
                 )
             except ResourceExistsError as error:
                 if azure.service_code(error) == RECOVERABLE:
-                    known = self._free(remote, known)
+                    existing = self._free(remote, existing)
                 time.sleep(pause)
             else:
-                return described(remote, secret.properties)
+                return describe_properties(remote, secret.properties)
         problem = "the deletion, recovery or purge of its name is still under way"
         raise Locked("write", self._full(remote), problem, "Run it again in a minute")
 
-    def _label(self, known: Found, marks: Marks, details: Details) -> Copy:
+    def _label(self, existing: AzureSecret, marks: Marks, details: Details) -> Copy:
         """Change one version's tags, which are set whole, and what else is asked for; the rest of it stays."""
-        tags = self._tags(known.name, known, marks, details)
+        tags = self._tags(existing.name, existing, marks, details)
         try:
             changed = self._client.update_secret_properties(
-                known.name,
-                known.version,
+                existing.name,
+                existing.version,
                 tags=tags,
                 content_type=details.content_type or None,
                 expires_on=details.expires_at,
@@ -326,15 +333,15 @@ class AzureKeyVault:
             if azure.service_code(error) != NOT_IN_ROLE:
                 raise
             problem, hint = "the identity may not change tags", f"Give its role {UPDATE}, as in {ROLE_FILE}"
-            raise Denied("label", self._full(known.name), problem, hint) from None
-        return described(known.name, changed)
+            raise Denied("label", self._full(existing.name), problem, hint) from None
+        return describe_properties(existing.name, changed)
 
-    def _free(self, remote: str, known: Found | None) -> Found | None:
+    def _free(self, remote: str, existing: AzureSecret | None) -> AzureSecret | None:
         """Begin to recover or purge the deleted secret of that name, unless nobody has seen it and it isn't ours."""
         deleted = self._find_deleted(remote)
         if deleted is None:  # somebody recovered or purged it just now
-            return known
-        if known is None and deleted.marks is None:
+            return existing
+        if existing is None and deleted.marks is None:
             hint = "Adopt it in the catalogue, or purge it: az keyvault secret purge"
             raise Conflict("write", self._full(remote), "somebody else's deleted secret has this name", hint)
         # Somebody else is quicker, or it is under way.
@@ -343,9 +350,9 @@ class AzureKeyVault:
                 self._purge(deleted)
             else:
                 self._client.begin_recover_deleted_secret(remote)
-        return known or deleted
+        return existing or deleted
 
-    def _purge(self, deleted: Found) -> None:
+    def _purge(self, deleted: AzureSecret) -> None:
         """Begin to remove a deleted secret for good."""
         name = self._full(deleted.name)
         if not deleted.purgeable:
@@ -359,9 +366,9 @@ class AzureKeyVault:
             hint = "Give the identity the permission to purge secrets, or set deleted_name: recover"
             raise Denied("purge", name, "a deleted secret has this name", hint) from None
 
-    def _tags(self, remote: str, known: Found | None, marks: Marks, details: Details) -> dict[str, str]:
-        before = known.marks.tags if known and known.marks else ()
-        beside = changed_tags(others(known.tags if known else {}), details.tags, before)
+    def _tags(self, remote: str, existing: AzureSecret | None, marks: Marks, details: Details) -> dict[str, str]:
+        before = existing.marks.tags if existing and existing.marks else ()
+        beside = changed_tags(others(existing.tags if existing else {}), details.tags, before)
         tags = {**beside, **marks.to_tags()}
         if len(tags) > MAX_TAGS:
             theirs = len(beside.keys() - details.tags.keys())
@@ -386,6 +393,6 @@ class AzureKeyVault:
         if remote != ANY and (problem := illegal_name(AZURE_KEY_VAULT, remote)):
             raise Invalid(doing, name, problem)
         # Threads that start together would each ask for a token; the SDK drops its own while it answers a challenge.
-        with nullcontext() if self._signed_in else self._signing_in, azure.translated(doing, name):
+        with nullcontext() if self._signed_in else self._signing_in, azure.translate_azure_errors(doing, name):
             yield
         self._signed_in = True
