@@ -52,14 +52,14 @@ def quoted(text: str) -> str:
     return text if plain else json.dumps(text, ensure_ascii=False)
 
 
-def file_in(directory: Path, given: Path) -> Path:
+def file_in(directory: Path, name: Path) -> Path:
     """The file meant: a bare name lies in the catalogue's directory. Raises Invalid for one that is not read there."""
-    file = directory / given if given.parent == Path() else given
+    file = directory / name if name.parent == Path() else name
     if file.parent.resolve() != directory.resolve():
-        raise Invalid("write", str(given), f"it does not lie in the catalogue's directory {directory}", ANOTHER)
+        raise Invalid("write", str(name), f"it does not lie in the catalogue's directory {directory}", ANOTHER)
     if file.suffix != ".yaml" or file.name.startswith("."):
         raise Invalid(
-            "write", str(given), "the catalogue reads only files that end in .yaml, and no hidden ones", ANOTHER
+            "write", str(name), "the catalogue reads only files that end in .yaml, and no hidden ones", ANOTHER
         )
     return file
 
@@ -113,8 +113,8 @@ def insist_on_sound(directory: Path, file: Path, text: str, env: Mapping[str, st
         problems = find_problems(copy, env)
     if problems:
         first = problems[0]
-        said = ": ".join(part for part in (first.where, first.message) if part)
-        raise Invalid("add to", str(file), said, first.remedy.replace(f"{copy}/", ""))
+        message = ": ".join(part for part in (first.where, first.message) if part)
+        raise Invalid("add to", str(file), message, first.remedy.replace(f"{copy}/", ""))
 
 
 def write(file: Path, text: str, mode: int | None = None) -> None:

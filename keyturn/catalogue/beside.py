@@ -46,8 +46,8 @@ def asks(place: Copying, store: StoreSettings) -> bool:
 
 def says(place: Copying) -> bool:
     """Whether a destination or sync itself asks for anything. Told key by key: it is asked of every copy there is."""
-    said = place.tags or place.annotations or place.description or place.content_type or place.expires_after
-    return bool(said)
+    anything = place.tags or place.annotations or place.description or place.content_type or place.expires_after
+    return bool(anything)
 
 
 def details(
@@ -77,8 +77,8 @@ def taken_by_their_stores(entry: Entry, world: World) -> Iterator[Problem]:
             world.stores.get(members(world.groups, name)[0]),
             _place(at(entry.data, ("destinations",))[index]),
         )
-        if store and place and (said := refused(place, store)):
-            yield entry.problem(("destinations", index, *key(place)), f"the store {name} refuses it: {said}", REMEDY)
+        if store and place and (refusal := refused(place, store)):
+            yield entry.problem(("destinations", index, *key(place)), f"the store {name} refuses it: {refusal}", REMEDY)
 
 
 def expiring_after_the_rotation(entry: Entry, world: World) -> Iterator[Problem]:
@@ -93,8 +93,8 @@ def expiring_after_the_rotation(entry: Entry, world: World) -> Iterator[Problem]
     )
     for path, place, whose in _expiring(entry, world):
         if place.expires_after and place.expires_after < least:
-            said = f"expires_after ({show(place.expires_after)}){whose} is shorter than {together} ({show(least)})"
-            yield entry.problem(path, said, LENGTHEN)
+            message = f"expires_after ({show(place.expires_after)}){whose} is shorter than {together} ({show(least)})"
+            yield entry.problem(path, message, LENGTHEN)
 
 
 def refused(place: Copying, store: StoreSettings) -> str | None:
@@ -109,8 +109,8 @@ def refuses_own(store: StoreSettings) -> str | None:
 
 def key(place: Copying) -> Path:
     """The key meant, where a place asks for one thing alone."""
-    said = [key for key in KEYS_BESIDE if getattr(place, key)]
-    return (said[0],) if len(said) == 1 else ()
+    keys = [key for key in KEYS_BESIDE if getattr(place, key)]
+    return (keys[0],) if len(keys) == 1 else ()
 
 
 def _expiring(entry: Entry, world: World) -> Iterator[tuple[Path, Copying, str]]:

@@ -62,7 +62,7 @@ class World:
 
     def named(self, section: str) -> list[str]:
         """Every name of that section, those of the stores that a group stands for too."""
-        members = (one for several in self.groups.values() for one in several) if section == "stores" else ()
+        members = (member for several in self.groups.values() for member in several) if section == "stores" else ()
         return [*self.entries[section], *members]
 
     def unsound(self, group: str) -> bool:
@@ -84,18 +84,18 @@ Claim = tuple[Any, Entry, Path, str]
 def find(world: World) -> list[Problem]:
     """Everything that is wrong between the entries."""
     secrets = list(world.entries["secrets"].values())
-    found = [problem for check in EACH for entry in secrets for problem in check(entry, world)]
-    found += [problem for entry in _labelled(world) for problem in _legal_label(entry)]
-    found += [problem for entry in world.entries["freezes"].values() for problem in _freeze(entry, world)]
-    found += [problem for entry in world.entries["syncs"].values() for problem in _sync(entry, world)]
-    found += [problem for entry in world.entries["rules"].values() for problem in _rule(entry, world)]
+    problems = [problem for check in EACH for entry in secrets for problem in check(entry, world)]
+    problems += [problem for entry in _labelled(world) for problem in _legal_label(entry)]
+    problems += [problem for entry in world.entries["freezes"].values() for problem in _freeze(entry, world)]
+    problems += [problem for entry in world.entries["syncs"].values() for problem in _sync(entry, world)]
+    problems += [problem for entry in world.entries["rules"].values() for problem in _rule(entry, world)]
     mounts = world.entries["mounts"]
-    found += [problem for entry in mounts.values() for problem in _mount(entry, mounts)]
-    found += [problem for entry in world.entries["stores"].values() for problem in _own_tags(entry, world)]
-    found += [problem for claims in CLAIMS for problem in _claimed_twice(claims, secrets, world)]
-    found += _lists_of_several(secrets, world)
-    found += _whole_and_merged(secrets, world)
-    return found
+    problems += [problem for entry in mounts.values() for problem in _mount(entry, mounts)]
+    problems += [problem for entry in world.entries["stores"].values() for problem in _own_tags(entry, world)]
+    problems += [problem for claims in CLAIMS for problem in _claimed_twice(claims, secrets, world)]
+    problems += _lists_of_several(secrets, world)
+    problems += _whole_and_merged(secrets, world)
+    return problems
 
 
 # --- one secret --------------------------------------------------------------------------------------------
@@ -103,8 +103,8 @@ def find(world: World) -> list[Problem]:
 
 def legal_hub_path(entry: Entry, _: World) -> Found:
     """The name of a secret is a path in the hub."""
-    if said := illegal_secret(entry.name):
-        yield entry.problem((), *said)
+    if flaw := illegal_secret(entry.name):
+        yield entry.problem((), *flaw)
 
 
 def known_mount(entry: Entry, world: World) -> Found:
@@ -149,46 +149,48 @@ def fitting_target(entry: Entry, world: World) -> Found:
     kind = text(other, "kind") if other else None
     if model and model.targets and kind and kind not in model.targets and kind in TARGET_KINDS:
         strategy, fitting = text(entry, "rotation", "strategy"), ", ".join(sorted(model.targets))
-        said = f"{strategy} does not work at {name}, which is of the kind {kind}"
-        yield entry.problem(("rotation", "target"), said, f"Name a target of the kind {fitting}.")
+        message = f"{strategy} does not work at {name}, which is of the kind {kind}"
+        yield entry.problem(("rotation", "target"), message, f"Name a target of the kind {fitting}.")
 
 
 def known_consumers(entry: Entry, world: World) -> Found:
     """Every consumer is declared, and named once."""
     consumers = at(entry.data, ("consumers",))
-    seen: set[str] = set()
+    before: set[str] = set()
     for index, name in enumerate(consumers if isinstance(consumers, list) else ()):
         if not isinstance(name, str):
             continue
-        if name in seen:
+        if name in before:
             yield entry.problem(("consumers", index), f"the consumer {name} is named twice", "Name it once.")
-        seen.add(name)
+        before.add(name)
         yield from _declared(entry, ("consumers", index), "consumers", name, world)
 
 
 def canary_among_consumers(entry: Entry, _: World) -> Found:
     """Who is told first is among those who are told, and the old value can be put back."""
     canary, consumers = at(entry.data, ("rollout", "canary")), at(entry.data, ("consumers",))
-    told = consumers if isinstance(consumers, list) else []
+    listed = consumers if isinstance(consumers, list) else []
     for index, name in enumerate(canary if isinstance(canary, list) else ()):
-        if isinstance(name, str) and name not in told:
+        if isinstance(name, str) and name not in listed:
             path = ("rollout", "canary", index)
             yield entry.problem(
-                path, f"{name} is not among the secret's consumers", advice(name, map(str, told), "Name it there too.")
+                path,
+                f"{name} is not among the secret's consumers",
+                advice(name, map(str, listed), "Name it there too."),
             )
     model = _strategy(entry)
     if canary is not None and model and not model.takes_back:
-        said = f"with {text(entry, 'rotation', 'strategy')} the previous value can't be put in force again"
-        yield entry.problem(("rollout",), said, "Leave rollout out, or use another strategy.")
+        message = f"with {text(entry, 'rotation', 'strategy')} the previous value can't be put in force again"
+        yield entry.problem(("rollout",), message, "Leave rollout out, or use another strategy.")
 
 
 def legal_remote_names(entry: Entry, world: World) -> Found:
     """Every destination's name is one that its store allows."""
     for index, store, name in names(entry):
         kind = world.kind(store)
-        if kind and name and (said := illegal_name(kind, name)):
+        if kind and name and (flaw := illegal_name(kind, name)):
             path = ("destinations", index, "name")
-            yield entry.problem(path, f"the store {store} refuses this name: {said}", "Rename it.")
+            yield entry.problem(path, f"the store {store} refuses this name: {flaw}", "Rename it.")
 
 
 def stores_that_can_be_read(entry: Entry, world: World) -> Found:
@@ -209,8 +211,8 @@ def _no_merge(store: str) -> tuple[str, str]:
 
 
 def _no_addition(store: str) -> tuple[str, str]:
-    said = f"the store {store} gives no value back, so nobody can tell which fields a copy lacks there"
-    return said, "Say create-only, or leave update out."
+    message = f"the store {store} gives no value back, so nobody can tell which fields a copy lacks there"
+    return message, "Say create-only, or leave update out."
 
 
 EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
@@ -235,11 +237,11 @@ EACH: Final[tuple[Callable[[Entry, World], Found], ...]] = (
 
 
 def _declared(entry: Entry, path: Path, section: str, name: str, world: World) -> Found:
-    known = world.named(section)
+    declared = world.named(section)
     if section == "stores" and world.unsound(name.partition("/")[0]):
         return
-    if name not in known and (world.complete or likely(name, known)):
-        remedy = advice(name, known, f"Declare it under {section}.")
+    if name not in declared and (world.complete or likely(name, declared)):
+        remedy = advice(name, declared, f"Declare it under {section}.")
         yield entry.problem(path, f"no {section.removesuffix('s')} is called {name}", remedy)
 
 
@@ -278,13 +280,13 @@ def _sync(entry: Entry, world: World) -> Found:
         if isinstance(store, str):
             yield from _declared(entry, ("stores", index), "stores", store, world)
         settings = world.stores.get(members(world.groups, store)[0]) if isinstance(store, str) else None
-        if sync and settings and (said := beside.refused(sync, settings)):
-            yield entry.problem(beside.key(sync), f"the store {store} refuses it: {said}", beside.REMEDY)
-        for one in members(world.groups, store) if sync and isinstance(store, str) else ():
-            if sync and sync.merge and world.kind(one) in UNREADABLE:
-                yield entry.problem(("stores", index), *_no_merge(one))
-            if sync and sync.update is Update.ADD_FIELDS and world.kind(one) in UNREADABLE:
-                yield entry.problem(("stores", index), *_no_addition(one))
+        if sync and settings and (flaw := beside.refused(sync, settings)):
+            yield entry.problem(beside.key(sync), f"the store {store} refuses it: {flaw}", beside.REMEDY)
+        for member in members(world.groups, store) if sync and isinstance(store, str) else ():
+            if sync and sync.merge and world.kind(member) in UNREADABLE:
+                yield entry.problem(("stores", index), *_no_merge(member))
+            if sync and sync.update is Update.ADD_FIELDS and world.kind(member) in UNREADABLE:
+                yield entry.problem(("stores", index), *_no_addition(member))
     chosen = (
         [(secret.name, sync.destinations(secret.name, about(secret))) for secret in _secrets(world)] if sync else []
     )
@@ -292,8 +294,8 @@ def _sync(entry: Entry, world: World) -> Found:
         yield entry.problem((), "it chooses no secret", _nobody(sync, world))
     for path, place in ((path, place) for path, made in chosen for place in made):
         kind = world.kind(place.store)
-        if kind and (said := illegal_name(kind, place.name)):
-            refusal = f"the store {place.store} refuses the name {place.name} of {path}: {said}"
+        if kind and (flaw := illegal_name(kind, place.name)):
+            refusal = f"the store {place.store} refuses the name {place.name} of {path}: {flaw}"
             yield entry.problem(("name",), refusal, "Change the name, or say a separator.")
             return
 
@@ -312,10 +314,10 @@ def _rule(entry: Entry, world: World) -> Found:
 
 def _nobody(sync: SyncSettings, world: World) -> str:
     """What to do about a sync whose conditions no declared secret fulfils."""
-    known = {about(secret).owner for secret in _secrets(world)} - {""}
-    strange = [owner for owner in sync.owners if owner not in known]
+    owners = {about(secret).owner for secret in _secrets(world)} - {""}
+    strange = [owner for owner in sync.owners if owner not in owners]
     otherwise = "No declared secret fulfils all that it asks for: correct it, or remove it."
-    return advice(strange[0], known, otherwise) if strange else otherwise
+    return advice(strange[0], owners, otherwise) if strange else otherwise
 
 
 def _secrets(world: World) -> Iterable[Entry]:
@@ -347,8 +349,8 @@ def _mount(entry: Entry, others: Mapping[str, Entry]) -> Found:
 def _own_tags(entry: Entry, world: World) -> Found:
     """A store can give its own tags to its copies."""
     store = world.stores.get(members(world.groups, entry.name)[0])
-    if store and (said := beside.refuses_own(store)):
-        yield entry.problem(("tags",), said, beside.REMEDY)
+    if store and (refusal := beside.refuses_own(store)):
+        yield entry.problem(("tags",), refusal, beside.REMEDY)
 
 
 # --- what only one secret may have -------------------------------------------------------------------------
@@ -368,11 +370,11 @@ def places(entry: Entry, world: World) -> Iterator[Claim]:
 def _spots(entry: Entry, world: World) -> Iterator[tuple[Path, tuple[System, str], str, Sequence[str] | None]]:
     """Where the secret is pushed to, what tells the place from others, its name; the keys of a merged copy."""
     own = ((("destinations", index), store, name, merged_keys(entry, index)) for index, store, name in names(entry))
-    told = about(entry)
+    facts = about(entry)
     made = (
-        ((), one.store, one.name, one.keys if one.merge else None)
+        ((), destination.store, destination.name, destination.keys if destination.merge else None)
         for sync in world.syncs.values()
-        for one in sync.destinations(entry.name, told)
+        for destination in sync.destinations(entry.name, facts)
     )
     spread = ((path, store, name, keys) for path, group, name, keys in own for store in members(world.groups, group))
     for path, store, name, keys in (*spread, *made):
@@ -402,7 +404,9 @@ def accounts(entry: Entry, world: World) -> Iterator[Claim]:
     for key in model.claims if target and model else ():
         value = at(entry.data, ("rotation", key))
         listed = (
-            [((key, index), one) for index, one in enumerate(value)] if isinstance(value, list) else [((key,), value)]
+            [((key, index), account) for index, account in enumerate(value)]
+            if isinstance(value, list)
+            else [((key,), value)]
         )
         for path, name in listed:
             if isinstance(name, str) and name:
@@ -428,25 +432,29 @@ def _lists_of_several(secrets: list[Entry], world: World) -> Found:
         target, path = text(entry, "rotation", "target"), text(entry, "rotation", "list", "path")
         if target and path and text(entry, "rotation", "strategy") == "http-api-key":
             where = at(entry.data, ("rotation", "list", "where"))
-            told = sorted(f"{key} {said}" for key, said in where.items()) if isinstance(where, dict) else []
-            lists.setdefault((world.system("targets", target), path), []).append((entry, told))
+            conditions = sorted(f"{key} {value}" for key, value in where.items()) if isinstance(where, dict) else []
+            lists.setdefault((world.system("targets", target), path), []).append((entry, conditions))
     for several in lists.values():
         yield from _not_told_apart(several)
 
 
 def _not_told_apart(several: list[tuple[Entry, list[str]]]) -> Found:
-    if all("{{path}}" in str(told) for _, told in several):
+    if all("{{path}}" in str(conditions) for _, conditions in several):
         return
-    for entry, told in several:
-        others = (one for one, theirs in several if one is not entry and not _told_apart(told, theirs))
+    for entry, conditions in several:
+        others = (
+            other_entry
+            for other_entry, theirs in several
+            if other_entry is not entry and not _told_apart(conditions, theirs)
+        )
         if other := next(others, None):
-            said = f"the keys of {other.name} are in this list too, and may be taken for this secret's own"
+            message = f"the keys of {other.name} are in this list too, and may be taken for this secret's own"
             remedy = f"Tell them apart by a name with {{{{path}}}}, under where, here and at {other.file}:{other.line}."
-            yield entry.problem(("rotation", "list"), said, remedy)
+            yield entry.problem(("rotation", "list"), message, remedy)
 
 
 def _told_apart(mine: list[str], theirs: list[str]) -> bool:
-    by_path = ["{{path}}" in str(told) for told in (mine, theirs)]
+    by_path = ["{{path}}" in str(conditions) for conditions in (mine, theirs)]
     return all(by_path) or (bool(mine and theirs) and not any(by_path) and mine != theirs)
 
 

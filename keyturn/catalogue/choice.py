@@ -93,8 +93,8 @@ class Choice(Model):
         """
         return (
             self._fits(about)
-            and any(covers(one, path, mounts) for one in self.paths or (EVERYTHING,))
-            and not any(covers(one, path, mounts) for one in self.without)
+            and any(covers(pattern, path, mounts) for pattern in self.paths or (EVERYTHING,))
+            and not any(covers(pattern, path, mounts) for pattern in self.without)
         )
 
     def _fits(self, about: About | None) -> bool:

@@ -36,10 +36,10 @@ class Drift(StrEnum):
 
 
 def _template(template: str) -> str:
-    if (said := mapping.flaw(template)) == ONLY_PREVIOUS:
-        raise refused(said, "Put the field itself beside it, such as {key,previous.key}.")
-    if said:
-        raise refused(said, "Write {field} where a field goes, and {{ or }} for a brace.")
+    if (flaw := mapping.flaw(template)) == ONLY_PREVIOUS:
+        raise refused(flaw, "Put the field itself beside it, such as {key,previous.key}.")
+    if flaw:
+        raise refused(flaw, "Write {field} where a field goes, and {{ or }} for a brace.")
     return template
 
 
@@ -55,15 +55,15 @@ class Part(Model):
     """How values are written in it; without it, as the copy's escape says."""
 
 
-def _part(said: Any) -> Any:
-    return {"template": said} if isinstance(said, str) else said
+def _part(data: Any) -> Any:
+    return {"template": data} if isinstance(data, str) else data
 
 
-def _names(said: Any) -> Any:
-    listed = said if isinstance(said, list | tuple) else [said]
+def _names(data: Any) -> Any:
+    listed = data if isinstance(data, list | tuple) else [data]
     if not listed or not all(isinstance(name, str) and name.strip() and name.isprintable() for name in listed):
         raise refused("must be a field's name, or a list of them", "Write name, or [name, previous.name].")
-    return said if isinstance(said, str) else tuple(listed)
+    return data if isinstance(data, str) else tuple(listed)
 
 
 _NAMES_SCHEMA: Final = {
@@ -145,9 +145,9 @@ class Copying(Model):
     @model_validator(mode="after")
     def _one_shape(self) -> Self:
         keys = ("field", "fields", "each_field", "template", "templates")
-        said = [key for key in keys if getattr(self, key) is not None]
-        if len(said) > 1 and said != ["fields", "templates"]:
-            raise refused(f"{said[0]} and {said[1]} exclude each other", "Keep one of the two.", said[1])
+        present = [key for key in keys if getattr(self, key) is not None]
+        if len(present) > 1 and present != ["fields", "templates"]:
+            raise refused(f"{present[0]} and {present[1]} exclude each other", "Keep one of the two.", present[1])
         for key in ("fields", "templates"):
             if getattr(self, key) is not None and not getattr(self, key):
                 raise refused("names no field", "Name one, or leave it out for all of them.", key)
@@ -158,7 +158,7 @@ class Copying(Model):
         new = [name for name, _ in self.each]
         if twice := next((name for name in new if new.count(name) > 1), None):
             raise refused(f"two of its fields would be called {twice}", "Leave one of them out.", "each_field")
-        if any(names_previous(one) for _, one in self.each):
+        if any(names_previous(field) for _, field in self.each):
             raise refused(ONLY_PREVIOUS, "Say field: [key, previous.key] in a destination of its own.", "each_field")
         return self
 
@@ -184,13 +184,13 @@ class Copying(Model):
             return self
         one_text = self.field is not None or self.each_field or self.template or self.encoding is not Encoding.TEXT
         if one_text:
-            said = "this copy is one text, and no field can be added to it"
-            raise refused(said, "Say create-only, or let the copy hold fields.", "update")
+            message = "this copy is one text, and no field can be added to it"
+            raise refused(message, "Say create-only, or let the copy hold fields.", "update")
         if self.merge:
             raise refused("what is merged is replaced key by key", "Leave update out, or merge.", "update")
         if self.expires_after:
-            said = "what the copy keeps is older than what it gets, so no one end is true of it"
-            raise refused(said, "Leave it out, or say create-only.", "expires_after")
+            message = "what the copy keeps is older than what it gets, so no one end is true of it"
+            raise refused(message, "Leave it out, or say create-only.", "expires_after")
         return self
 
     @model_validator(mode="after")
@@ -204,8 +204,8 @@ class Copying(Model):
             remedy = "Put the field itself beside it, such as [key, previous.key]."
             raise refused(ONLY_PREVIOUS, remedy, "field" if self.field else self._list)
         if shape.tells_previous and self.update is not Update.REPLACE:
-            said = "what is never written again would give the version before for ever"
-            raise refused(said, "Leave update out, or previous.", "update")
+            message = "what is never written again would give the version before for ever"
+            raise refused(message, "Leave update out, or previous.", "update")
         if self.join is not None and not _holds_several(shape):
             raise refused("there are no several values to stand between", "Leave it out.", "join")
         return self
@@ -213,7 +213,7 @@ class Copying(Model):
     @property
     def _mapped(self) -> bool:
         """Whether the copy is anything else than all fields of the secret."""
-        return any(said is not None for said in (self.field, self.fields, self.template, self.templates))
+        return any(value is not None for value in (self.field, self.fields, self.template, self.templates))
 
     @property
     def _list(self) -> str:
@@ -224,12 +224,12 @@ class Copying(Model):
         """The names in the copy, and what stands under them."""
         if isinstance(self.fields, dict):
             return list(self.fields.items())
-        return [(new, one) for new, one in self._spelled(self.fields or (), "fields")]
+        return [(new, field) for new, field in self._spelled(self.fields or (), "fields")]
 
     def _spelled(self, names: Iterable[str], key: str) -> list[tuple[str, str]]:
         """Each name as it is spelled in the copies, and as it is."""
         try:
-            return [(spelled(one, self.case), one) for one in names]
+            return [(spelled(name, self.case), name) for name in names]
         except Unfit as error:
             raise refused(str(error), "Name it by a mapping, such as fields: {NAME: field}.", key) from None
 
@@ -258,8 +258,8 @@ def _holds_several(shape: Shape) -> bool:
     """Whether there is a place for several values in it."""
     texts = [shape.template, *(template for _, template, _ in shape.templates)]
     places = [place for text in texts for _, place, _, _ in Formatter().parse(text) if place]
-    listed = [shape.field, *(one for _, one in shape.fields)]
-    return any("," in place for place in places) or any(isinstance(one, tuple) for one in listed)
+    listed = [shape.field, *(source for _, source in shape.fields)]
+    return any("," in place for place in places) or any(isinstance(source, tuple) for source in listed)
 
 
 class Destination(Copying):
@@ -284,7 +284,7 @@ class Destination(Copying):
         if not self.each_field:
             return (self,)
         named = names or {new: self.name.replace(EACH, new) for new, _ in self.each}
-        return tuple(self._alone(named[new], one) for new, one in self.each)
+        return tuple(self._alone(named[new], field) for new, field in self.each)
 
     def _alone(self, name: str, field: str) -> "Destination":
         """The place of one field's copy."""
@@ -317,12 +317,12 @@ class SyncSettings(Copying, Choice):
     @model_validator(mode="after")
     def _name_of_each(self) -> Self:
         if bool(self.each_field) != (EACH in self.name):
-            said = (
+            message = (
                 "copies of several fields need several names"
                 if self.each_field
                 else "there are no copies of each field"
             )
-            raise refused(said, "Put {field} into name, and the fields into each_field.", "name")
+            raise refused(message, "Put {field} into name, and the fields into each_field.", "name")
         return self
 
     def remote(self, path: str, mounts: Collection[str] | None = None, field: str = "") -> str:
@@ -341,7 +341,7 @@ class SyncSettings(Copying, Choice):
         # What is said here was checked when it was read; the store's own limits say which names it takes.
         if self.each_field:
             names = {new: self.remote(path, mounts, new) for new, _ in self.each}
-            return tuple(one for place in self._places for one in place.spread(names))
+            return tuple(destination for place in self._places for destination in place.spread(names))
         name = self.remote(path, mounts)
         # All copies have one shape, which works out once what it needs.
         return tuple(place.model_copy(update={"name": name, "shape": place.shape}) for place in self._places)
@@ -349,5 +349,7 @@ class SyncSettings(Copying, Choice):
     @cached_property
     def _places(self) -> tuple[Destination, ...]:
         """A place in each store, still without its name."""
-        said = {key: getattr(self, key) for key in Copying.model_fields}
-        return tuple(Destination(store=store, name=EACH if self.each_field else "-", **said) for store in self.stores)
+        settings = {key: getattr(self, key) for key in Copying.model_fields}
+        return tuple(
+            Destination(store=store, name=EACH if self.each_field else "-", **settings) for store in self.stores
+        )

@@ -35,7 +35,7 @@ def expand(entry: Entry, env: Mapping[str, str]) -> Expanded:
 
 def variables(entry: Entry) -> set[str]:
     """The variables that an entry refers to."""
-    return {found[1] for _, text in _texts(entry.data, ()) for found in REFERENCE.finditer(text)}
+    return {reference[1] for _, text in _texts(entry.data, ()) for reference in REFERENCE.finditer(text)}
 
 
 def references(entry: Entry) -> list[Problem]:
@@ -51,7 +51,7 @@ def _texts(data: Any, path: Path) -> list[tuple[Path, str]]:
     if isinstance(data, str):
         return [(path, data)]
     children = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    return [found for key, value in children for found in _texts(value, (*path, key))]
+    return [text for key, value in children for text in _texts(value, (*path, key))]
 
 
 def _filled(data: Any, path: Path, env: Mapping[str, str], done: Expanded) -> Any:
@@ -64,14 +64,14 @@ def _filled(data: Any, path: Path, env: Mapping[str, str], done: Expanded) -> An
 
 
 def _text(text: str, path: Path, env: Mapping[str, str], done: Expanded) -> str:
-    found = list(REFERENCE.finditer(text))
-    missing = [ref[1] for ref in found if ref[1] not in env and ref[2] is None]
-    if len(found) != text.count("${"):
+    references = list(REFERENCE.finditer(text))
+    missing = [ref[1] for ref in references if ref[1] not in env and ref[2] is None]
+    if len(references) != text.count("${"):
         remedy = "Write ${NAME} or ${NAME:-default}; names are letters, digits and underscores."
         done.problems.append(done.entry.problem(path, "an environment reference that can't be read", remedy))
     for name in missing:
         done.problems.append(done.entry.problem(path, f"the environment variable {name} is not set", _how(name)))
-    if missing or len(found) != text.count("${"):
+    if missing or len(references) != text.count("${"):
         done.unresolved.add(path)
         return ""
     filled = REFERENCE.sub(lambda ref: env.get(ref[1]) or ref[2] or "", text)

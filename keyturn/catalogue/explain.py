@@ -72,8 +72,8 @@ def check(expanded: Expanded) -> tuple[Model | None, list[Problem]]:
     try:
         return _ADAPTERS[entry.section].validate_python(entry.data), []
     except ValidationError as error:
-        found = [_problem(expanded, details) for details in error.errors(include_url=False)]
-        return None, [problem for problem in found if problem]
+        problems = [_problem(expanded, details) for details in error.errors(include_url=False)]
+        return None, [problem for problem in problems if problem]
 
 
 def _problem(expanded: Expanded, error: ErrorDetails) -> Problem | None:
@@ -131,7 +131,7 @@ def _missing(path: Path, shape: Any, data: Any) -> Said:
 def _bounded(error: ErrorDetails) -> Said:
     """The errors that carry a limit or a choice."""
     context = error.get("ctx", {})
-    said: dict[str, Callable[[], Said]] = {
+    sayings: dict[str, Callable[[], Said]] = {
         "greater_than_equal": lambda: ("is too small", f"The least is {context['ge']:g}."),
         "less_than_equal": lambda: ("is too large", f"The most is {context['le']:g}."),
         "too_short": lambda: ("is empty", "Write at least one."),
@@ -140,12 +140,12 @@ def _bounded(error: ErrorDetails) -> Said:
         "enum": lambda: _choice(context["expected"], error["input"]),
         "union_tag_invalid": lambda: _choice(context["expected_tags"], context["tag"]),
     }
-    return said[error["type"]]() if error["type"] in said else ("can't be used here", "See docs/catalogue.md.")
+    return sayings[error["type"]]() if error["type"] in sayings else ("can't be used here", "See docs/catalogue.md.")
 
 
-def _choice(expected: str, given: Any) -> Said:
+def _choice(expected: str, value: Any) -> Said:
     words = re.findall(r"'([^']*)'", expected)
-    near = likely(given, words) if isinstance(given, str) else None
+    near = likely(value, words) if isinstance(value, str) else None
     choice = f"one of {', '.join(words)}" if len(words) > 1 else words[0]
     return f"must be {choice}", f"Did you mean {near}?" if near else "Write it as it stands here."
 
@@ -175,4 +175,4 @@ def _fits(model: type[Model], data: Any) -> bool:
 def _value_of_dict(shape: Any) -> Any:
     if get_origin(shape) is dict:
         return get_args(shape)[1]
-    return next((found for inner in get_args(shape) if (found := _value_of_dict(inner)) is not None), None)
+    return next((value for inner in get_args(shape) if (value := _value_of_dict(inner)) is not None), None)

@@ -37,8 +37,8 @@ def illegal_pattern(pattern: str) -> tuple[str, str] | None:
 
 
 def _pattern(pattern: str) -> str:
-    if said := illegal_pattern(pattern):
-        raise refused(*said)
+    if flaw := illegal_pattern(pattern):
+        raise refused(*flaw)
     return pattern
 
 
@@ -103,8 +103,8 @@ def apart(pattern: str) -> tuple[str, str]:
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
     *folders, last = pattern.split("/")
-    said = ["(?:[^/]+/)*" if part == "**" else f"{_part(part)}/" for part in folders]
-    return re.compile("".join([*said, ".+" if last == "**" else _part(last)]))
+    parts = ["(?:[^/]+/)*" if part == "**" else f"{_part(part)}/" for part in folders]
+    return re.compile("".join([*parts, ".+" if last == "**" else _part(last)]))
 
 
 def _part(part: str) -> str:

@@ -39,4 +39,6 @@ def spread_sync(sync: SyncSettings, groups: Groups) -> SyncSettings:
     """The same sync, which names every store by itself."""
     if groups.keys().isdisjoint(sync.stores):
         return sync
-    return sync.model_copy(update={"stores": tuple(one for store in sync.stores for one in members(groups, store))})
+    return sync.model_copy(
+        update={"stores": tuple(member for store in sync.stores for member in members(groups, store))}
+    )

@@ -70,18 +70,18 @@ class Index:
         if self._file is None:
             return
         names = sorted(variables)
-        told = {"of": self._digest, "variables": names, "values": _values(names, self._env), "declared": declared}
+        content = {"of": self._digest, "variables": names, "values": _values(names, self._env), "declared": declared}
         with suppress(OSError):
             self._file.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
             _insist_on_own(os.stat(self._file.parent, follow_symlinks=False), stat.S_IFDIR)
-            _replace(self._file, _sealed(told))
+            _replace(self._file, _sealed(content))
             _clear(self._file)
 
-    def _sound(self, told: Any) -> Declared | None:
+    def _sound(self, content: Any) -> Declared | None:
         """What an index tells, where it is of these very files and of variables with these values."""
-        if told["of"] != self._digest or told["values"] != _values(told["variables"], self._env):
+        if content["of"] != self._digest or content["values"] != _values(content["variables"], self._env):
             return None
-        declared: Declared = told["declared"]
+        declared: Declared = content["declared"]
         return declared
 
 
@@ -97,7 +97,7 @@ def cache_directory(env: Mapping[str, str]) -> Path | None:
 def digest(content: Content, env: Mapping[str, str]) -> str:
     """What tells these files, with the values that they seem to refer to and by this code, from all others."""
     texts = [raw.decode(errors="replace") for raw in content.values() if b"${" in raw]
-    names = sorted({found[1] for text in texts for found in REFERENCE.finditer(text)})
+    names = sorted({reference[1] for text in texts for reference in REFERENCE.finditer(text)})
     files = [(name, hashlib.sha256(raw).hexdigest()) for name, raw in sorted(content.items())]
     return hashlib.sha256(json.dumps([code_stamp(), files, _values(names, env)]).encode()).hexdigest()
 
@@ -112,13 +112,13 @@ def code_stamp() -> str:
     """What tells the code that checks from that of another release, or of a moment ago."""
     house = Path(__file__).parent.parent
     files = sorted(file for package in DECIDING for file in (house / package).rglob("*.py"))
-    told = [(str(file.relative_to(house)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return json.dumps([sys.version, pydantic.VERSION, told])
+    stamps = [(str(file.relative_to(house)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return json.dumps([sys.version, pydantic.VERSION, stamps])
 
 
-def _sealed(told: Any) -> bytes:
+def _sealed(content: Any) -> bytes:
     """An index's content: a digest, and what it is a digest of."""
-    body = json.dumps(told).encode()
+    body = json.dumps(content).encode()
     return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
 
 
@@ -155,7 +155,7 @@ def _replace(file: Path, content: bytes) -> None:
 def _clear(file: Path) -> None:
     """Remove what is kept of the same directory, but for the newest few."""
     begin = file.name.partition("-")[0]
-    same = [found for found in file.parent.glob(f"{begin}-*.json") if found != file]
+    same = [index for index in file.parent.glob(f"{begin}-*.json") if index != file]
     for old in sorted(same, key=_written_at, reverse=True)[KEPT - 1 :]:
         old.unlink(missing_ok=True)
 

@@ -108,8 +108,8 @@ def _examine(read: source.Source, env: Mapping[str, str]) -> tuple[dict[str, dic
     for section, named in read.entries.items():
         for name, entry in named.items():
             expanded = expand(entry, env) if section in EXPANDED else Expanded(entry)
-            model, found = check(expanded)
-            problems += expanded.problems + found
+            model, more = check(expanded)
+            problems += expanded.problems + more
             entries[section][name] = expanded.entry
             if model is not None:
                 made[section][name] = model

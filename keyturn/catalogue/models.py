@@ -41,14 +41,14 @@ class Rollout(Model):
     @model_validator(mode="after")
     def _pause_within_a_run(self) -> Self:
         if self.pause > PAUSE_LIMIT:
-            said = f"pause ({show(self.pause)}) is longer than {show(PAUSE_LIMIT)}"
-            raise refused(said, "Shorten it: the run that watches the canary ends after four hours.", "pause")
+            message = f"pause ({show(self.pause)}) is longer than {show(PAUSE_LIMIT)}"
+            raise refused(message, "Shorten it: the run that watches the canary ends after four hours.", "pause")
         return self
 
 
 def _spread(places: tuple[Destination, ...]) -> tuple[Destination, ...]:
     """The places with those of each field's copy one by one."""
-    return tuple(one for place in places for one in place.spread())
+    return tuple(destination for place in places for destination in place.spread())
 
 
 class SecretDeclaration(Model):
@@ -114,7 +114,9 @@ class Catalogue(Model):
         """The places that the secret at ``path`` is pushed to; one that is not declared may fit a sync's paths too."""
         if path in self.secrets:
             return self.secrets[path].destinations
-        return tuple(one for sync in self.syncs.values() for one in sync.destinations(path, None, self.mounts))
+        return tuple(
+            destination for sync in self.syncs.values() for destination in sync.destinations(path, None, self.mounts)
+        )
 
     def forbids(self, path: str, store: str) -> str:
         """Why a rule keeps the copies of a secret out of a store; empty where none does.
@@ -124,8 +126,8 @@ class Catalogue(Model):
         if not self.rules or path in self.secrets:
             return ""
         ruling = ((name, rule) for name, rule in self.rules.items() if rule.covers(path, None, self.mounts))
-        said = ((name, rule.refuses(store, self.store(store))) for name, rule in ruling)
-        return next((f"the rule {name} {why[0]}" for name, why in said if why), "")
+        refusals = ((name, rule.refuses(store, self.store(store))) for name, rule in ruling)
+        return next((f"the rule {name} {why[0]}" for name, why in refusals if why), "")
 
     def freezes_of(self, path: str) -> tuple[Freeze, ...]:
         """The freezes that hold the secret at ``path``, past ones too."""
@@ -153,12 +155,12 @@ class Catalogue(Model):
 Found = TypeVar("Found")
 
 
-def _found(what: str, name: str, known: Mapping[str, Found]) -> Found:
-    return known[_known(what, name, known)]
+def _found(what: str, name: str, entries: Mapping[str, Found]) -> Found:
+    return entries[_known(what, name, entries)]
 
 
-def _known(what: str, name: str, known: Mapping[str, object]) -> str:
-    if name in known:
+def _known(what: str, name: str, entries: Mapping[str, object]) -> str:
+    if name in entries:
         return name
-    hint = advice(name, known, f"The catalogue declares no {what} at all.")
+    hint = advice(name, entries, f"The catalogue declares no {what} at all.")
     raise NotFound("find", f"{what} {name}", "the catalogue does not declare it", hint)

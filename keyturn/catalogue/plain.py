@@ -22,8 +22,8 @@ def at(data: Any, path: Path) -> Any:
 
 def text(entry: Entry, *path: str) -> str | None:
     """The text at ``path`` of an entry."""
-    said = at(entry.data, path)
-    return said if isinstance(said, str) else None
+    value = at(entry.data, path)
+    return value if isinstance(value, str) else None
 
 
 def about(entry: Entry) -> About:
@@ -33,7 +33,7 @@ def about(entry: Entry) -> About:
     return About(
         owner if isinstance(owner, str) else "",
         classification if isinstance(classification, str) else "",
-        {key: said for key, said in labels.items() if isinstance(said, str)} if isinstance(labels, dict) else {},
+        {key: value for key, value in labels.items() if isinstance(value, str)} if isinstance(labels, dict) else {},
     )
 
 
@@ -48,10 +48,10 @@ def duration(entry: Entry, key: str, section: str = "rotation") -> timedelta | N
 def merged_keys(entry: Entry, index: int) -> list[str] | None:
     """The keys of others' secret that a destination is merged into; None where it is a whole copy."""
     listed = at(entry.data, ("destinations",))
-    said = listed[index]
-    if at(said, ("merge",)) is not True:
+    destination = listed[index]
+    if at(destination, ("merge",)) is not True:
         return None
-    fields, templates, case = at(said, ("fields",)), at(said, ("templates",)), at(said, ("case",))
+    fields, templates, case = at(destination, ("fields",)), at(destination, ("templates",)), at(destination, ("case",))
     named = [key for key in fields if isinstance(key, str)] if isinstance(fields, dict | list) else []
     if isinstance(fields, list) and case in list(Case):
         with suppress(Unfit):

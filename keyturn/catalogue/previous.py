@@ -36,8 +36,8 @@ def given_for_a_grace(entry: Entry, world: World) -> Iterator[Problem]:
     if grace or (grace is None and strategy != BY_HAND):
         return  # a grace that is missing, or can't be read, is told elsewhere
     for path, whose, _ in telling(entry, world):
-        said = f"{whose} gives the version before, and the secret has no grace for which that is kept"
-        yield entry.problem(path, said, "Set grace under rotation, or leave previous out.")
+        message = f"{whose} gives the version before, and the secret has no grace for which that is kept"
+        yield entry.problem(path, message, "Set grace under rotation, or leave previous out.")
 
 
 def whole_credentials(entry: Entry, world: World) -> Iterator[Problem]:
@@ -45,8 +45,8 @@ def whole_credentials(entry: Entry, world: World) -> Iterator[Problem]:
     name, secret = TIED.get(text(entry, "rotation", "strategy") or "", ("", ""))
     for path, whose, shape in telling(entry, world) if name else ():
         if f"{PREVIOUS}{secret}" in shape.references and f"{PREVIOUS}{name}" not in shape.references:
-            said = f"{whose} gives {PREVIOUS}{secret} without the {name} that it belongs to"
-            yield entry.problem(path, said, f"Put {PREVIOUS}{name} beside it.")
+            message = f"{whose} gives {PREVIOUS}{secret} without the {name} that it belongs to"
+            yield entry.problem(path, message, f"Put {PREVIOUS}{name} beside it.")
 
 
 def telling(entry: Entry, world: World) -> Iterator[tuple[Path, str, Shape]]:

@@ -61,5 +61,5 @@ class CatalogueInvalid(Invalid):
 
 def dotted(path: Path) -> str:
     """A path as people read it: ``secrets.app/db.rotation.users[1]``."""
-    said = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return said.removeprefix(".")
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")

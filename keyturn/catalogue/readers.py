@@ -39,14 +39,14 @@ def carried_by_their_readers(entry: Entry, world: World) -> Iterator[Problem]:
     for index, store, _ in destinations(entry):
         shape = at(entry.data, ("destinations",))[index]
         if at(shape, ("fields",)) or not any(at(shape, (key,)) for key in TEXTS):
-            for said in _refused(entry, store, at(shape, ("fields",)), world):
-                yield entry.problem(("destinations", index, "store"), said, REMEDY)
+            for message in _refused(entry, store, at(shape, ("fields",)), world):
+                yield entry.problem(("destinations", index, "store"), message, REMEDY)
     for name, sync in world.syncs.items():
         stores = [store for store in sync.stores if _lines(world, store)]
         lines = sync.fields or not any(getattr(sync, key) for key in TEXTS)
         if stores and lines and sync.covers(entry.name, about(entry)):
-            for said in (said for store in stores for said in _refused(entry, store, sync.fields, world)):
-                yield entry.problem(("rotation",), f"{said}, where the sync {name} pushes it", REMEDY)
+            for message in (message for store in stores for message in _refused(entry, store, sync.fields, world)):
+                yield entry.problem(("rotation",), f"{message}, where the sync {name} pushes it", REMEDY)
 
 
 def _lines(world: World, store: str) -> Entry | None:
@@ -58,10 +58,10 @@ def _lines(world: World, store: str) -> Entry | None:
 def _refused(entry: Entry, store: str, chosen: Any, world: World) -> Iterator[str]:
     file = _lines(world, store)
     listed = chosen.values() if isinstance(chosen, dict) else chosen or ()
-    named = {str(name) for one in listed for name in (one if isinstance(one, list | tuple) else (one,))} or None
-    for field, said in _values(entry, _reader(file)) if file else ():
-        if said and (named is None or field in named):
-            yield f"the field {field} may hold {said} (the store {store})"
+    named = {str(name) for names in listed for name in (names if isinstance(names, list | tuple) else (names,))} or None
+    for field, refusal in _values(entry, _reader(file)) if file else ():
+        if refusal and (named is None or field in named):
+            yield f"the field {field} may hold {refusal} (the store {store})"
 
 
 def _values(entry: Entry, reader: Reader | None) -> Iterator[tuple[str, str | None]]:
@@ -84,13 +84,13 @@ def _values(entry: Entry, reader: Reader | None) -> Iterator[tuple[str, str | No
 def _alphabet(alphabet: str, reader: Reader | None) -> str | None:
     """What the reader would take for something else in a text of these characters: two of them tell."""
     signs = [sign for sign in alphabet if not sign.isalnum()]
-    texts = (f"{one}{other}{one}" for one in signs for other in signs)
-    return next((said for one in texts if (said := refuses_text(one, reader))), None)
+    texts = (f"{first}{other}{first}" for first in signs for other in signs)
+    return next((refusal for text in texts if (refusal := refuses_text(text, reader))), None)
 
 
 def _reader(file: Entry) -> Reader | None:
-    said = text(file, "reader")
-    return Reader(said) if said in list(Reader) else None
+    name = text(file, "reader")
+    return Reader(name) if name in list(Reader) else None
 
 
 CHECKS: Final = (carried_by_their_readers,)

@@ -40,8 +40,8 @@ class World(Protocol):
 
 def copied_as_the_rules_say(entry: Entry, world: World) -> Iterator[Problem]:
     """No copy lies where a rule forbids it, and none is missing that a rule wants."""
-    said = about(entry)
-    ruling = [(name, rule) for name, rule in world.rules.items() if rule.covers(entry.name, said)]
+    facts = about(entry)
+    ruling = [(name, rule) for name, rule in world.rules.items() if rule.covers(entry.name, facts)]
     if not ruling:
         return
     copies = list(_copies(entry, world))
@@ -67,8 +67,8 @@ def _copies(entry: Entry, world: World) -> Iterator[Copied]:
                 yield (), place.store, name
 
 
-def _problem(entry: Entry, path: Path, name: str, world: World, said: str, remedy: str) -> Problem:
+def _problem(entry: Entry, path: Path, name: str, world: World, message: str, remedy: str) -> Problem:
     rule = world.entries["rules"][name]
     reason = world.rules[name].reason
     why = f" ({reason})" if reason else ""
-    return entry.problem(path, f"the rule {name} {said}", f"{remedy} The rule is at {rule.file}:{rule.line}{why}.")
+    return entry.problem(path, f"the rule {name} {message}", f"{remedy} The rule is at {rule.file}:{rule.line}{why}.")

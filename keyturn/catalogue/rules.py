@@ -73,7 +73,7 @@ class Where(Model):
     @property
     def words(self) -> str:
         """What is asked for, as people read it."""
-        return " and ".join(" or ".join(said) for said in (self.stores, self.kinds, self.places) if said)
+        return " and ".join(" or ".join(choices) for choices in (self.stores, self.kinds, self.places) if choices)
 
 
 class RuleSettings(Choice):
@@ -107,9 +107,9 @@ class RuleSettings(Choice):
             return None
         if never.untold(settings):
             return _untold(store, settings)
-        if never.places and not (found := never.within(settings)):
+        if never.places and not (places := never.within(settings)):
             return None
-        at = f", and {store} keeps them in {found[0]}" if never.places else ""
+        at = f", and {store} keeps them in {places[0]}" if never.places else ""
         return f"forbids copies in {never.words}{at}", "Push it elsewhere."
 
     def lacks(self, copies: Mapping[str, StoreBase]) -> Iterator[str]:
@@ -123,8 +123,8 @@ class RuleSettings(Choice):
             yield always.words
 
     def _suffices(self, always: Where, store: str, settings: StoreBase) -> bool:
-        told = not always.untold(settings) and not always.outside(settings)
-        return always.names(store, settings) and told
+        certain = not always.untold(settings) and not always.outside(settings)
+        return always.names(store, settings) and certain
 
 
 def _untold(store: str, settings: StoreBase) -> Said:
@@ -133,10 +133,10 @@ def _untold(store: str, settings: StoreBase) -> Said:
 
 def spread_rule(rule: RuleSettings, groups: Groups) -> RuleSettings:
     """The same rule, which names every store by itself."""
-    said: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     for key in ("only", "never", "always"):
         where: Where | None = getattr(rule, key)
         if where and not groups.keys().isdisjoint(where.stores):
-            stores = tuple(one for store in where.stores for one in members(groups, store))
-            said[key] = where.model_copy(update={"stores": stores})
-    return rule.model_copy(update=said) if said else rule
+            stores = tuple(member for store in where.stores for member in members(groups, store))
+            changes[key] = where.model_copy(update={"stores": stores})
+    return rule.model_copy(update=changes) if changes else rule

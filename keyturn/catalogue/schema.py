@@ -83,5 +83,5 @@ def _or_reference(value: dict[str, Any]) -> dict[str, Any]:
     if "const" in value:
         return value
     about: dict[str, Any] = {key: value[key] for key in ("description", "default") if key in value}
-    rest = {key: said for key, said in value.items() if key not in about}
+    rest = {key: part for key, part in value.items() if key not in about}
     return {**about, "anyOf": [*rest.pop("anyOf", [rest]), {"type": "string", "pattern": REFERENCE.pattern}]}

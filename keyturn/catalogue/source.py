@@ -93,16 +93,16 @@ class Source:
         else:
             self.entries[entry.section][entry.name] = entry
 
-    def name(self, said: Any, file: str, line: int) -> None:
+    def name(self, name: Any, file: str, line: int) -> None:
         """Take the catalogue's id in; one that is malformed, or a second one, is a problem."""
-        if not isinstance(said, str) or not re.fullmatch(CATALOGUE_ID, said):
+        if not isinstance(name, str) or not re.fullmatch(CATALOGUE_ID, name):
             remedy = "Write up to 32 small letters, digits and - between them, such as `id: shop`."
             self.problems.append(Problem(file, line, ID, "is no id of a catalogue", remedy))
-        elif self.id not in ("", said):
+        elif self.id not in ("", name):
             remedy = f"Another file says {self.id}: keep one of the two."
             self.problems.append(Problem(file, line, ID, "the catalogue has two ids", remedy))
         else:
-            self.id = said
+            self.id = name
 
 
 @dataclass
@@ -115,8 +115,8 @@ class Gathered:
     @property
     def content(self) -> dict[str, bytes]:
         """The bytes by the files' names; nothing at all where anything is wrong already."""
-        told = {file.name: raw for file, raw in self.files.items() if isinstance(raw, bytes)}
-        return told if len(told) == len(self.files) and not self.problems else {}
+        content = {file.name: raw for file, raw in self.files.items() if isinstance(raw, bytes)}
+        return content if len(content) == len(self.files) and not self.problems else {}
 
 
 def gather(directory: FilePath) -> Gathered:
@@ -147,14 +147,14 @@ def parse(gathered: Gathered) -> Source:
 
 def _files(directory: FilePath, problems: list[Problem]) -> list[FilePath]:
     try:
-        found = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+        paths = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
     except OSError as error:
         remedy = "Give the directory that holds the catalogue's *.yaml files."
         problems.append(_whole(directory, f"the directory can't be read ({error.strerror})", remedy))
         return []
-    said = "only files that end in .yaml are read"
-    problems.extend(_whole(path, said, f"Rename it to {path.stem}.yaml.") for path in found if path.suffix == ".yml")
-    files = [path for path in found if path.suffix == ".yaml"]
+    message = "only files that end in .yaml are read"
+    problems.extend(_whole(path, message, f"Rename it to {path.stem}.yaml.") for path in paths if path.suffix == ".yml")
+    files = [path for path in paths if path.suffix == ".yaml"]
     if not files:
         problems.append(_whole(directory, "the directory has no *.yaml file", "Write one: see docs/catalogue.md."))
     return files
@@ -177,8 +177,10 @@ def _parse_file(path: FilePath, raw: bytes | OSError | NotYaml, source: Source) 
     if root is None or data is None:
         source.problems.append(_whole(path, "the file is empty", "Declare something in it, or delete it."))
     elif not isinstance(root, MappingNode):
-        said = "the file is not a mapping"
-        source.problems.append(Problem(str(path), _line(root), "", said, f"Begin with one of: {', '.join(SECTIONS)}."))
+        message = "the file is not a mapping"
+        source.problems.append(
+            Problem(str(path), _line(root), "", message, f"Begin with one of: {', '.join(SECTIONS)}.")
+        )
     else:
         _take_sections(str(path), root, data, source)
 
@@ -194,25 +196,27 @@ def _unreadable(path: FilePath, error: OSError | NotYaml | RecursionError) -> Pr
 
 def _take_sections(file: str, root: MappingNode, data: dict[str, Any], source: Source) -> None:
     for key, node in _first_of_each(root):
-        name, said = key.value, data.get(key.value)
+        name, content = key.value, data.get(key.value)
         if name == ID:
-            source.name(said, file, _line(key))
+            source.name(content, file, _line(key))
         elif name not in SECTIONS:
             remedy = advice(name, (*SECTIONS, ID), "")
             source.problems.append(Problem(file, _line(key), name, "unknown key", remedy))
         elif isinstance(node, MappingNode):
             for inner, value in _first_of_each(node):
-                source.add(Entry(name, inner.value, file, _line(inner), value, said[inner.value] if said else None))
-        elif said is not None:
+                source.add(
+                    Entry(name, inner.value, file, _line(inner), value, content[inner.value] if content else None)
+                )
+        elif content is not None:
             remedy = "Write one indented `name:` for each, with its settings below."
             source.problems.append(Problem(file, _line(key), name, "must be a mapping of names", remedy))
 
 
 def _first_of_each(node: MappingNode) -> Iterator[tuple[ScalarNode, Node]]:
-    seen: set[str] = set()
+    names: set[str] = set()
     for key, value in node.value:
-        if isinstance(key, ScalarNode) and key.value not in seen:
-            seen.add(key.value)
+        if isinstance(key, ScalarNode) and key.value not in names:
+            names.add(key.value)
             yield key, value
 
 

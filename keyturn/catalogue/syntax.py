@@ -112,9 +112,9 @@ class _Sizes:
         children = [part for pair in node.value for part in pair] if isinstance(node, MappingNode) else node.value
         parts = [self.of(child, depth + 1) for child in children]
         self.written += 1
-        found = 1 + sum(size for size, _ in parts), 1 + max((levels for _, levels in parts), default=0)
-        self._known[id(node)] = found
-        return found
+        measured = 1 + sum(size for size, _ in parts), 1 + max((levels for _, levels in parts), default=0)
+        self._known[id(node)] = measured
+        return measured
 
 
 def _decoded(raw: bytes) -> str:
@@ -123,9 +123,9 @@ def _decoded(raw: bytes) -> str:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise NotYaml(line, "the file is not UTF-8", "Save it with the encoding UTF-8.") from None
-    if found := _UNPRINTABLE.search(text):
-        line = text[: found.start()].count("\n") + 1
-        raise NotYaml(line, f"a control character (U+{ord(found[0]):04X})", "Remove it.")
+    if control := _UNPRINTABLE.search(text):
+        line = text[: control.start()].count("\n") + 1
+        raise NotYaml(line, f"a control character (U+{ord(control[0]):04X})", "Remove it.")
     return text
 
 
@@ -136,8 +136,8 @@ def _explained(error: yaml.MarkedYAMLError, text: str) -> NotYaml:
     lines = text.splitlines()
     if line < len(lines) and "\t" in lines[line][: len(lines[line]) - len(lines[line].lstrip())]:
         return NotYaml(line + 1, "a tab in the indentation", "Indent with spaces: YAML allows no tabs there.")
-    said = f"{error.problem} {error.context}"
+    complaint = f"{error.problem} {error.context}"
     for part, message, remedy in SAYINGS:
-        if part in said:
+        if part in complaint:
             return NotYaml(line + 1, message, remedy)
     return NotYaml(line + 1, "this is not YAML", "Check the line and the one above: colons, quotes, indentation.")

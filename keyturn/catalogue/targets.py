@@ -29,8 +29,8 @@ def _of_the_admin(headers: dict[str, str]) -> dict[str, str]:
     for header, text in headers.items():
         for name in templates.names(text):
             if not name.startswith("admin."):
-                said = f"the header {header} asks for {{{{{name}}}}}, which is not known there"
-                raise refused(said, "Write {{admin.FIELD}}, a field at the target's admin path.")
+                message = f"the header {header} asks for {{{{{name}}}}}, which is not known there"
+                raise refused(message, "Write {{admin.FIELD}}, a field at the target's admin path.")
     return headers
 
 
@@ -163,8 +163,8 @@ class MicrosoftGraphSettings(Model):
     @property
     def system(self) -> System:
         """The directory, as far as it is told here."""
-        told = (self.endpoint.rstrip("/"), (self.authority or "").rstrip("/"), self.tenant or "")
-        return (self.kind, *(part.casefold() for part in told))
+        parts = (self.endpoint.rstrip("/"), (self.authority or "").rstrip("/"), self.tenant or "")
+        return (self.kind, *(part.casefold() for part in parts))
 
 
 class AzureResourceManagerSettings(Model):
@@ -230,8 +230,8 @@ class HttpApiSettings(Model):
     @property
     def admin_fields(self) -> frozenset[str]:
         """The fields that the admin credential must have for these headers."""
-        asked = {name for text in self.headers.values() for name in templates.names(text)}
-        return frozenset(name.removeprefix("admin.") for name in asked)
+        names = {name for text in self.headers.values() for name in templates.names(text)}
+        return frozenset(name.removeprefix("admin.") for name in names)
 
     @property
     def system(self) -> System:

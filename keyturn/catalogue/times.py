@@ -37,27 +37,27 @@ def grace_within_interval(entry: Entry, _: object) -> Iterator[Problem]:
     """The previous value is gone before the next rotation needs its place."""
     turn, grace = Turn.of(entry), duration(entry, "grace")
     if turn and grace is not None and grace >= turn.shortest:
-        said = f"grace ({show(grace)}) is not shorter than the {shortest(turn)}"
-        yield entry.problem(("rotation", "grace"), said, f"Shorten grace or {turn.remedy}: two values live at most.")
+        message = f"grace ({show(grace)}) is not shorter than the {shortest(turn)}"
+        yield entry.problem(("rotation", "grace"), message, f"Shorten grace or {turn.remedy}: two values live at most.")
 
 
 def max_grace_between(entry: Entry, _: object) -> Iterator[Problem]:
     """The end that nothing delays comes after the grace, and no later than the next rotation."""
     turn, grace, limit = Turn.of(entry), duration(entry, "grace"), duration(entry, "max_grace")
     if limit and grace is not None and limit < grace:
-        said = f"max_grace ({show(limit)}) is shorter than grace ({show(grace)})"
-        yield entry.problem(("rotation", "max_grace"), said, f"Set it to {show(grace)} or more.")
+        message = f"max_grace ({show(limit)}) is shorter than grace ({show(grace)})"
+        yield entry.problem(("rotation", "max_grace"), message, f"Set it to {show(grace)} or more.")
     if limit and turn and limit > turn.shortest:
-        said = f"max_grace ({show(limit)}) is longer than the {shortest(turn)}"
-        yield entry.problem(("rotation", "max_grace"), said, f"Set it to {show(turn.shortest)} or less.")
+        message = f"max_grace ({show(limit)}) is longer than the {shortest(turn)}"
+        yield entry.problem(("rotation", "max_grace"), message, f"Set it to {show(turn.shortest)} or less.")
 
 
 def jitter_within_half(entry: Entry, _: object) -> Iterator[Problem]:
     """Spreading never doubles the distance between two rotations."""
     turn, jitter = Turn.of(entry), duration(entry, "jitter")
     if turn and jitter and jitter > turn.shortest / 2:
-        said = f"jitter ({show(jitter)}) is more than half the {shortest(turn)}"
-        yield entry.problem(("rotation", "jitter"), said, f"Set it to {show(turn.shortest / 2)} or less.")
+        message = f"jitter ({show(jitter)}) is more than half the {shortest(turn)}"
+        yield entry.problem(("rotation", "jitter"), message, f"Set it to {show(turn.shortest / 2)} or less.")
 
 
 def maximum_age_above_interval(entry: Entry, _: object) -> Iterator[Problem]:
@@ -67,18 +67,18 @@ def maximum_age_above_interval(entry: Entry, _: object) -> Iterator[Problem]:
     if turn and limit and limit <= turn.longest + jitter:
         name = turn.name if turn.shortest == turn.longest else f"the longest {turn.name}"
         after = f"{name}{' and jitter together' if jitter else ''} ({show(turn.longest + jitter)})"
-        said = f"maximum_age ({show(limit)}) is not longer than {after}"
+        message = f"maximum_age ({show(limit)}) is not longer than {after}"
         remedy = "Lengthen it: the alarm would sound for a punctual secret."
-        yield entry.problem(("rotation", "maximum_age"), said, remedy)
+        yield entry.problem(("rotation", "maximum_age"), message, remedy)
 
 
 def watch_within_grace(entry: Entry, _: object) -> Iterator[Problem]:
     """While the canary is watched, the value that it may be put back to still works."""
     grace, watch = duration(entry, "grace"), duration(entry, "pause", "rollout")
     if watch and grace is not None and watch > grace:
-        said = f"pause ({show(watch)}) is longer than grace ({show(grace)})"
+        message = f"pause ({show(watch)}) is longer than grace ({show(grace)})"
         remedy = "Lengthen grace or shorten the pause: what the canary may be put back to must still work."
-        yield entry.problem(("rollout", "pause"), said, remedy)
+        yield entry.problem(("rollout", "pause"), message, remedy)
 
 
 def shortest(turn: Turn) -> str:

@@ -174,10 +174,10 @@ def destination(keyturn: Keyturn, item: Item) -> Destination:
 def delete(keyturn: Keyturn, item: Item) -> None:
     """Delete a copy that is proven to be this Keyturn's own, and as it was when it was planned. Raises otherwise."""
     store = opened(keyturn, item)
-    found = store.find(item.name)
-    if found is None:
+    copy = store.find(item.name)
+    if copy is None:
         return
-    check_ours(keyturn, item, found)
+    check_ours(keyturn, item, copy)
     store.delete(item.name)
 
 
@@ -186,21 +186,21 @@ def opened(keyturn: Keyturn, item: Item) -> Store:
     return keyturn.open_part(item.path, item.store) if item.merged else keyturn.open_store(item.store)
 
 
-def check_ours(keyturn: Keyturn, item: Item, found: Copy) -> None:
+def check_ours(keyturn: Keyturn, item: Item, copy: Copy) -> None:
     """Marks can be copied, or be another Keyturn's: only who has this hub's key can have made the fingerprint."""
     hint = "Delete it by hand, if nobody needs it"
-    if found.marks is None or found.marks.source != item.path or not found.intact:
+    if copy.marks is None or copy.marks.source != item.path or not copy.intact:
         raise NotOwned("delete", item.label, "it is no longer Keyturn's own", hint)
-    if item.found and found.version_id != item.found:
+    if item.found and copy.version_id != item.found:
         raise Conflict("delete", item.label, "it has changed since it was planned", "Make the plan anew")
-    if not made_here(keyturn, found.marks):
-        raise NotOwned("delete", item.label, f"the catalogue {found.marks.catalogue or DEFAULT_ID} has made it", hint)
-    if found.marks.adopted:
+    if not made_here(keyturn, copy.marks):
+        raise NotOwned("delete", item.label, f"the catalogue {copy.marks.catalogue or DEFAULT_ID} has made it", hint)
+    if copy.marks.adopted:
         raise NotOwned("delete", item.label, "somebody else had made it before it was adopted", hint)
     store = opened(keyturn, item)
     if Lack.READ in store.lacks:
         raise NotOwned("delete", item.label, "its values can't be read, so nothing proves whose it is", hint)
-    if keyturn.fingerprint_of(store.read(item.name)) != found.marks.fingerprint:
+    if keyturn.fingerprint_of(store.read(item.name)) != copy.marks.fingerprint:
         raise NotOwned("delete", item.label, "its fingerprint was made with another hub's key", hint)
 
 
@@ -211,5 +211,5 @@ def settled(item: Item, pushed: Pushed) -> Result:
 
 def result(item: Item, state: str, error: KeyturnError | None = None) -> Result:
     """What became of an item."""
-    said = (str(error), type(error).__name__) if error else ("", "")
-    return Result(str(item.action), item.path, item.store, item.name, state, *said, slot=item.slot)
+    failure = (str(error), type(error).__name__) if error else ("", "")
+    return Result(str(item.action), item.path, item.store, item.name, state, *failure, slot=item.slot)

@@ -43,8 +43,8 @@ class Position:
     def read(file: Path) -> "Position | None":
         """The one kept there; None where there is none that makes sense."""
         try:
-            said = json.loads(file.read_text())
-            return Position(**{**said, "pending": tuple(said["pending"])})
+            data = json.loads(file.read_text())
+            return Position(**{**data, "pending": tuple(data["pending"])})
         except (OSError, ValueError, TypeError, KeyError):
             return None  # the caller takes it as lost, and looks at everything
 
@@ -109,19 +109,19 @@ class AuditFile:
 
     def _begin(self) -> Seen:
         """Open the file where it was left, or at its end."""
-        file, kept = self._path.open("rb"), Position.read(self._kept)
+        file, position = self._path.open("rb"), Position.read(self._kept)
         self._file = file
-        if kept and self._is(file, kept):
-            self._start(file, kept.offset)
-            return Seen(frozenset(kept.pending), more=True)
+        if position and self._is(file, position):
+            self._start(file, position.offset)
+            return Seen(frozenset(position.pending), more=True)
         self._start(file, os.fstat(file.fileno()).st_size)
         return Seen(frozenset({EVERYTHING}))
 
-    def _is(self, file: BinaryIO, kept: Position) -> bool:
+    def _is(self, file: BinaryIO, position: Position) -> bool:
         """Whether this is the file of the position, and no shorter than it was."""
         stands = os.fstat(file.fileno())
-        fits = stands.st_ino == kept.inode and stands.st_size >= kept.offset
-        return fits and digest(file, kept.head_size) == kept.head
+        fits = stands.st_ino == position.inode and stands.st_size >= position.offset
+        return fits and digest(file, position.head_size) == position.head
 
     def _start(self, file: BinaryIO, offset: int) -> None:
         self._offset, self._partial = offset, b""
@@ -139,16 +139,16 @@ class AuditFile:
             # What stood between the last look and the cut can't be told any more.
             self._start(file, 0)
             return Seen(frozenset({EVERYTHING}), more=True)
-        seen = self._read(file)
-        if seen.more or not self._is_replaced(file):
-            return seen
+        news = self._read(file)
+        if news.more or not self._is_replaced(file):
+            return news
         # The new file holds something, so the hub has let go of the old one: what is left there is the last of it.
         rest = self._read(file)
         if rest.more:
-            return Seen(seen.paths | rest.paths, seen.unreadable + rest.unreadable, more=True)
+            return Seen(news.paths | rest.paths, news.unreadable + rest.unreadable, more=True)
         self._move_on()
         missed = {EVERYTHING} if lapsed else set()
-        return Seen(seen.paths | rest.paths | missed, seen.unreadable + rest.unreadable, more=True)
+        return Seen(news.paths | rest.paths | missed, news.unreadable + rest.unreadable, more=True)
 
     def _is_cut(self, file: BinaryIO) -> bool:
         """Whether the file was truncated in place, as logrotate's copytruncate does."""

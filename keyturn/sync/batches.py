@@ -37,9 +37,9 @@ class Outcome:
         """The secrets that are not in step everywhere, and the class of the error; of several, one that passes."""
         if self.error:
             return dict.fromkeys(batch, type(self.error).__name__)
-        ordered = sorted(self.failing.values(), key=lambda one: transient(one.kind))
+        ordered = sorted(self.failing.values(), key=lambda failure: transient(failure.kind))
         unknown = {path: type(error).__name__ for path, error in self.owing.errors.items()}
-        return unknown | {one.path: one.kind for one in ordered}
+        return unknown | {failure.path: failure.kind for failure in ordered}
 
 
 def bring(keyturn: Keyturn, paths: list[str], patient: frozenset[str]) -> Outcome:
@@ -75,8 +75,8 @@ def tell(keyturn: Keyturn, paths: list[str]) -> Notices:
     try:
         return tell_written(keyturn, paths)
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
-        known = error if isinstance(error, KeyturnError) else unexpected(error)
-        return Notices(errors=dict.fromkeys(paths, known))
+        ours = error if isinstance(error, KeyturnError) else unexpected(error)
+        return Notices(errors=dict.fromkeys(paths, ours))
 
 
 def concerns(catalogue: Catalogue, path: str) -> bool:
@@ -102,5 +102,5 @@ def rotating(keyturn: Keyturn, path: str) -> bool:
 
 def transient(kind: str) -> bool:
     """Whether errors of this class pass by themselves."""
-    known = getattr(errors, kind, None)
-    return isinstance(known, type) and issubclass(known, TransientError)
+    error = getattr(errors, kind, None)
+    return isinstance(error, type) and issubclass(error, TransientError)

@@ -29,11 +29,11 @@ def lost_versions(
     """
     wanted = {path: secrets[path] for path in paths if path in secrets}
     suspected: dict[str, list[KnownVersion]] = defaultdict(list)
-    for path, known in chain(ledger.items(), newer_copies(keyturn, wanted, holdings)):
-        if path in wanted and known.ahead_of(wanted[path]):
-            suspected[path].append(known)
-    found = side_by_side(lambda path: newer_version(keyturn, path, suspected[path]), suspected, AT_ONCE)
-    return {path: newer for path, newer in zip(suspected, found, strict=True) if newer}
+    for path, version in chain(ledger.items(), newer_copies(keyturn, wanted, holdings)):
+        if path in wanted and version.ahead_of(wanted[path]):
+            suspected[path].append(version)
+    newest = side_by_side(lambda path: newer_version(keyturn, path, suspected[path]), suspected, AT_ONCE)
+    return {path: newer for path, newer in zip(suspected, newest, strict=True) if newer}
 
 
 def newer_copies(
@@ -46,8 +46,8 @@ def newer_copies(
             info = secrets.get(marks.source) if marks else None
             if marks is None or info is None or not later(marks, info) or not ours(keyturn, marks):
                 continue
-            if known := copy_version(copy, info.path, f"{store}:{copy.name}"):
-                yield info.path, known
+            if version := copy_version(copy, info.path, f"{store}:{copy.name}"):
+                yield info.path, version
 
 
 def later(marks: Marks, info: SecretInfo) -> bool:

@@ -60,9 +60,9 @@ class AuditLines(AuditMount):
 
     def changed(self, line: bytes) -> str | None:
         """The secret that the line tells a change of; None for any other line. Raises ValueError for no such line."""
-        said = entry(line)
-        request = said.get("request")
-        if said["type"] != "response" or said.get("error") or not isinstance(request, dict):
+        data = entry(line)
+        request = data.get("request")
+        if data["type"] != "response" or data.get("error") or not isinstance(request, dict):
             return None
         kind, path = self.place(request) or ("", "")
         return path if request.get("operation") in CHANGING.get(kind, ()) else None
@@ -81,10 +81,10 @@ class Polling:
 
     def look(self) -> Seen:
         """Every secret whose version, or whether that can be read, differs from the last look; those gone too."""
-        told = survey(self._hub())
-        now = {path: standing(info) for path, info in told.items()}
-        before, errors = self._known, tuple(told.unread.values())
-        self._known = now | {path: stood for path, stood in (before or {}).items() if told.error(path)}
+        secrets = survey(self._hub())
+        now = {path: standing(info) for path, info in secrets.items()}
+        before, errors = self._known, tuple(secrets.unread.values())
+        self._known = now | {path: state for path, state in (before or {}).items() if secrets.error(path)}
         if before is None:
             return Seen(frozenset({EVERYTHING}), errors=errors)
         paths = self._known.keys() | before.keys()

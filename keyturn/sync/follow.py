@@ -99,15 +99,15 @@ class Follower:
         if now < self._look_at:
             return
         try:
-            seen = self.source.look()
-            self._note(seen.paths)
-            self._count(seen.unreadable)
+            news = self.source.look()
+            self._note(news.paths)
+            self._count(news.unreadable)
             self.source.keep(self._pending())
         except KeyturnError as error:
             self._in_trouble(error)
         else:
-            self._look_at = now if seen.more else now + self.source.pause
-            self._out_of_trouble(seen.errors)
+            self._look_at = now if news.more else now + self.source.pause
+            self._out_of_trouble(news.errors)
             self.beat()
 
     def _in_trouble(self, error: KeyturnError) -> None:
@@ -143,11 +143,11 @@ class Follower:
         if not wanted:
             return
         now = self.clock()
-        gathering = [one.until for one in self._waiting.values() if not one.tries and one.until > now]
+        gathering = [waiting.until for waiting in self._waiting.values() if not waiting.tries and waiting.until > now]
         until = min([now + GATHER, *gathering])
         for path in wanted:
-            one = self._waiting.setdefault(path, Waiting(now, until))
-            one.until = min(one.until, until)
+            waiting = self._waiting.setdefault(path, Waiting(now, until))
+            waiting.until = min(waiting.until, until)
 
     def _wanted(self, paths: Iterable[str]) -> list[str]:
         listed = list(paths)
@@ -157,11 +157,11 @@ class Follower:
     def _begin(self, pool: ThreadPoolExecutor) -> None:
         """Start on what has waited long enough and is not at work."""
         now, busy = self.clock(), {path for batch in self._at_work.values() for path in batch}
-        ready = [path for path, one in self._waiting.items() if one.until <= now and path not in busy]
+        ready = [path for path, waiting in self._waiting.items() if waiting.until <= now and path not in busy]
         for paths in ([EVERYTHING], [path for path in ready if path != EVERYTHING]):
             if paths and len(self._at_work) < AT_ONCE and set(paths) <= set(ready):
                 batch = {path: self._waiting.pop(path) for path in paths}
-                patient = frozenset(path for path, one in batch.items() if now - one.since < PATIENCE)
+                patient = frozenset(path for path, waiting in batch.items() if now - waiting.since < PATIENCE)
                 self._at_work[pool.submit(bring, self.keyturn(), sorted(batch), patient)] = batch
 
     def _collect(self, tellers: Executor | None) -> None:
@@ -187,15 +187,15 @@ class Follower:
         for line in told(outcome, fates):
             self.say(line)
 
-    def _recheck(self, path: str, one: Waiting, patience: float = float("inf")) -> None:
+    def _recheck(self, path: str, waiting: Waiting, patience: float = float("inf")) -> None:
         """Look again in a moment, unless it has waited for too long: then it is left to the schedule."""
         now = self.clock()
-        if now - one.since < patience:
-            self._wait_again(path, Waiting(one.since, now + RECHECK, one.tries))
+        if now - waiting.since < patience:
+            self._wait_again(path, Waiting(waiting.since, now + RECHECK, waiting.tries))
 
     def _tell(self, tellers: Executor | None, batch: dict[str, Waiting]) -> None:
         if tellers is None:
-            return self._waiting.update({path: self._waiting.get(path, one) for path, one in batch.items()})
+            return self._waiting.update({path: self._waiting.get(path, waiting) for path, waiting in batch.items()})
         self._telling[tellers.submit(tell, self.keyturn(), sorted(batch))] = batch
         return None
 
@@ -207,10 +207,12 @@ class Follower:
             until = self.clock() + seconds
             self._wait_again(path, Waiting(until, until))
         kinds = {path: type(error).__name__ for path, error in notices.errors.items()}
-        silent = sorted((one for one in notices.told if one.error), key=lambda one: transient(one.kind))
+        silent = sorted(
+            (notified for notified in notices.told if notified.error), key=lambda notified: transient(notified.kind)
+        )
         fates = {
             path: self._fate(path, batch.get(path), kind)
-            for path, kind in (kinds | {one.path: one.kind for one in silent}).items()
+            for path, kind in (kinds | {notified.path: notified.kind for notified in silent}).items()
         }
         for line in heard(notices, fates):
             self.say(line)
@@ -224,8 +226,8 @@ class Follower:
         return f"tried again in {wait_after(tries):g} s"
 
     def _wait_again(self, path: str, wait: Waiting) -> None:
-        known = self._waiting.setdefault(path, wait)  # it may have changed meanwhile
-        known.tries = wait.tries
+        waiting = self._waiting.setdefault(path, wait)  # it may have changed meanwhile
+        waiting.tries = wait.tries
 
 
 def wait_after(failures: int) -> float:

@@ -103,8 +103,8 @@ def look(keyturn: Keyturn, store: str, names: Sequence[str], prefix: str = "") -
 def check_path(label: str, path: str, claims: int) -> None:
     """The path is legal, and wanted once. Raises Invalid."""
     hint = "Import it by itself, with another --to"
-    if said := illegal_pattern(path):
-        raise Invalid("import", label, f"{path}: {said[0]}", hint)
+    if flaw := illegal_pattern(path):
+        raise Invalid("import", label, f"{path}: {flaw[0]}", hint)
     if claims > 1:
         raise Invalid("import", label, f"{claims} of the names given would all become {path}", hint)
 

@@ -31,8 +31,8 @@ class Written:
         self._known = {(item.store, item.slot): item for item in self.items}
         if self._known:
             stores = sorted({store for store, _ in self._known})
-            said = f"{len(self._known)} copies at {', '.join(stores)}"
-            note_down(self.keyturn, [entry(self.keyturn, "sync", Outcome.BEGUN, note=said)])
+            note = f"{len(self._known)} copies at {', '.join(stores)}"
+            note_down(self.keyturn, [entry(self.keyturn, "sync", Outcome.BEGUN, note=note)])
         return self
 
     def __exit__(
@@ -43,7 +43,7 @@ class Written:
     def settled(self, result: Result) -> None:
         """Note what became of one copy."""
         item = self._known.get((result.store, result.slot))
-        told = entry(
+        line = entry(
             self.keyturn,
             "delete" if result.state == DELETED else "push",
             Outcome.FAILED if result.error else Outcome.DONE,
@@ -54,7 +54,7 @@ class Written:
             note=f"{result.kind}: {result.error}" if result.error else result.state,
         )
         with self._lock:
-            self._waiting.append(told)
+            self._waiting.append(line)
             late = time.monotonic() - self._wrote_at >= OFTEN
         if late:
             self._write()

@@ -16,9 +16,11 @@ SHOWN: Final = 5
 
 def told(outcome: Outcome, fates: dict[str, str]) -> list[str]:
     """What became of a batch, a line for each copy that was written; of many that fail the first."""
-    done = [one for one in outcome.results if not one.error and one.state != CopyState.IN_STEP]
-    lines = [f"{one.path}: {one.label} {one.state}" for one in done]
-    failed = [f"error: {one_line(one.error)} ({one.path}: {fates[one.path]})" for one in outcome.failing.values()]
+    done = [result for result in outcome.results if not result.error and result.state != CopyState.IN_STEP]
+    lines = [f"{result.path}: {result.label} {result.state}" for result in done]
+    failed = [
+        f"error: {one_line(result.error)} ({result.path}: {fates[result.path]})" for result in outcome.failing.values()
+    ]
     more = [f"error: {len(failed) - SHOWN} more copies are not in step"] if len(failed) > SHOWN else []
     whole = [f"error: {one_line(str(outcome.error))} ({named(fates)})"] if outcome.error else []
     return lines + failed[:SHOWN] + more + whole + hindered(outcome.owing.errors, fates)
@@ -26,11 +28,15 @@ def told(outcome: Outcome, fates: dict[str, str]) -> list[str]:
 
 def heard(notices: Notices, fates: dict[str, str]) -> list[str]:
     """Whom a batch has reached, a line for each; of many who do not answer the first."""
-    lines = [f"{one.path}: told {one.consumer} of version {one.version}" for one in notices.told if not one.error]
-    silent = [one for one in notices.told if one.error]
-    said = [f"error: {one_line(one.error)} ({one.path}: {fates[one.path]})" for one in silent]
-    more = [f"error: {len(said) - SHOWN} more consumers have not acknowledged"] if len(said) > SHOWN else []
-    return lines + said[:SHOWN] + more + hindered(notices.errors, fates)
+    lines = [
+        f"{notified.path}: told {notified.consumer} of version {notified.version}"
+        for notified in notices.told
+        if not notified.error
+    ]
+    silent = [notified for notified in notices.told if notified.error]
+    errors = [f"error: {one_line(notified.error)} ({notified.path}: {fates[notified.path]})" for notified in silent]
+    more = [f"error: {len(errors) - SHOWN} more consumers have not acknowledged"] if len(errors) > SHOWN else []
+    return lines + errors[:SHOWN] + more + hindered(notices.errors, fates)
 
 
 def hindered(errors: Mapping[str, KeyturnError], fates: dict[str, str]) -> list[str]:

@@ -67,7 +67,9 @@ class Wave:
 
 def unheard(notices: Notices) -> KeyturnError | None:
     """The error to end with where a consumer has not acknowledged, or where nobody could tell whom to tell."""
-    silent = [f"{one.consumer} of {one.path} ({one.error})" for one in notices.told if one.error]
+    silent = [
+        f"{notified.consumer} of {notified.path} ({notified.error})" for notified in notices.told if notified.error
+    ]
     silent += [f"{path} ({error})" for path, error in sorted(notices.errors.items())]
     if not silent:
         return None
@@ -88,11 +90,11 @@ def tell_part(keyturn: Keyturn, part: int, paths: Sequence[str]) -> Notices:
     return together([tell_batch(keyturn, part, batch) for batch in batches])
 
 
-def together(found: Iterable[Notices]) -> Notices:
+def together(several: Iterable[Notices]) -> Notices:
     """All of these as one."""
-    listed = list(found)
+    listed = list(several)
     return Notices(
-        tuple(one for part in listed for one in part.told),
+        tuple(notified for part in listed for notified in part.told),
         frozenset().union(*(part.held for part in listed)),
         {path: left for part in listed for path, left in part.later.items()},
         {path: error for part in listed for path, error in part.errors.items()},
@@ -104,17 +106,17 @@ def tell_batch(keyturn: Keyturn, part: int, paths: Sequence[str]) -> Notices:
     claim = str(uuid.uuid4())
     try:
         owed = claim_owed(keyturn, part, paths, claim)
-        mine = {path: one for path, one in owed.items() if one.claim == claim}
+        mine = {path: heard for path, heard in owed.items() if heard.claim == claim}
         waves = side_by_side(lambda path: wave(keyturn, path, mine[path]), mine)
         keep(keyturn, part, dict(zip(mine, waves, strict=True)))
     except KeyturnError as error:
         return Notices(errors=dict.fromkeys(paths, error))
-    told = dict(zip(mine, waves, strict=True))
+    by_path = dict(zip(mine, waves, strict=True))
     return Notices(
-        tuple(one for some in waves for one in some.told),
+        tuple(notified for some in waves for notified in some.told),
         frozenset(owed.keys() - mine.keys()),
-        {path: some.later for path, some in told.items() if some.later},
-        {path: some.error for path, some in told.items() if some.error},
+        {path: some.later for path, some in by_path.items() if some.later},
+        {path: some.error for path, some in by_path.items() if some.error},
     )
 
 
@@ -122,9 +124,9 @@ def claim_owed(keyturn: Keyturn, part: int, paths: Sequence[str], claim: str) ->
     """What is kept of those that are owed something; those that are ours to tell bear the ``claim``."""
     now = keyturn.hub_now()
 
-    def lay(kept: dict[str, Heard]) -> Told:
-        free = [path for path in paths if path in kept and kept[path].waiting and not taken(kept[path], now)]
-        return {**kept, **{path: kept[path].held(keyturn.holder, claim, now.isoformat()) for path in free}}
+    def lay(records: dict[str, Heard]) -> Told:
+        free = [path for path in paths if path in records and records[path].waiting and not taken(records[path], now)]
+        return {**records, **{path: records[path].held(keyturn.holder, claim, now.isoformat()) for path in free}}
 
     after = change_part(keyturn, part, lay)
     return {path: after[path] for path in paths if path in after and after[path].waiting}
@@ -140,9 +142,11 @@ def taken(heard: Heard, now: datetime) -> bool:
 def keep(keyturn: Keyturn, part: int, waves: Mapping[str, Wave]) -> None:
     """Keep who was told, and let go of the secrets; one that another run has gone on with stays as it is."""
 
-    def lay(kept: dict[str, Heard]) -> Told:
-        mine = {path: one for path, one in waves.items() if path in kept and kept[path].claim == one.heard.claim}
-        return {**kept, **{path: one.heard.released() for path, one in mine.items()}}
+    def lay(records: dict[str, Heard]) -> Told:
+        mine = {
+            path: wave for path, wave in waves.items() if path in records and records[path].claim == wave.heard.claim
+        }
+        return {**records, **{path: wave.heard.released() for path, wave in mine.items()}}
 
     if waves:
         change_part(keyturn, part, lay)
@@ -163,16 +167,16 @@ def tell_secret(keyturn: Keyturn, path: str, heard: Heard) -> Wave:
     rollout = keyturn.secret(path).rollout
     if rollout is None or heard.canary_well:
         return tell(keyturn, path, heard, heard.waiting)
-    first = tell(keyturn, path, heard, [one for one in rollout.canary if one in heard.waiting])
+    first = tell(keyturn, path, heard, [consumer for consumer in rollout.canary if consumer in heard.waiting])
     now = keyturn.hub_now()
-    if any(one.error for one in first.told):
+    if any(notice.error for notice in first.told):
         return first
     since = datetime.fromisoformat(first.heard.canary_told_at) if first.heard.canary_told_at else now
     watched = replace(first, heard=replace(first.heard, canary_told_at=since.isoformat()))
     if (left := (since + rollout.pause - now).total_seconds()) > 0:
         return replace(watched, later=left)
     if why := unwell(keyturn, rollout.canary) if rollout.health else "":
-        ailing = [Notified(path, one, heard.version, why, Unavailable.__name__) for one in rollout.canary[:1]]
+        ailing = [Notified(path, consumer, heard.version, why, Unavailable.__name__) for consumer in rollout.canary[:1]]
         return replace(watched, told=(*watched.told, *ailing))
     well = replace(watched.heard, canary_well=True)
     rest = tell(keyturn, path, well, well.waiting)
@@ -182,9 +186,9 @@ def tell_secret(keyturn: Keyturn, path: str, heard: Heard) -> Wave:
 def tell(keyturn: Keyturn, path: str, heard: Heard, consumers: Iterable[str]) -> Wave:
     """Tell these, side by side."""
     listed = list(consumers)
-    told = side_by_side(lambda consumer: notified(keyturn, path, heard, consumer), listed)
-    answers = {one.consumer: Silence("", one.kind, one.error) if one.error else None for one in told}
-    return Wave(heard.after(answers, keyturn.hub_now().isoformat()), tuple(told))
+    notices = side_by_side(lambda consumer: notified(keyturn, path, heard, consumer), listed)
+    answers = {notice.consumer: Silence("", notice.kind, notice.error) if notice.error else None for notice in notices}
+    return Wave(heard.after(answers, keyturn.hub_now().isoformat()), tuple(notices))
 
 
 def notified(keyturn: Keyturn, path: str, heard: Heard, consumer: str) -> Notified:
@@ -194,5 +198,5 @@ def notified(keyturn: Keyturn, path: str, heard: Heard, consumer: str) -> Notifi
         error = deliver(keyturn, consumer, path, heard.version, heard.fingerprint, at, made=True)
     except Exception as unforeseen:  # noqa: BLE001  one that is not foreseen stops no other consumer
         error = unexpected(unforeseen)
-    said = (str(error), type(error).__name__) if error else ("", "")
-    return Notified(path, consumer, heard.version, *said)
+    failure = (str(error), type(error).__name__) if error else ("", "")
+    return Notified(path, consumer, heard.version, *failure)

@@ -63,13 +63,13 @@ def hub_secrets(keyturn: Keyturn, paths: Iterable[str] | None) -> Survey:
     """
     if paths is None:
         return survey(keyturn.hub)
-    asked = sorted(paths)
-    described = side_by_side(lambda path: _described(keyturn, path), asked, AT_ONCE)
-    told = dict(zip(asked, described, strict=True))
-    refused = {path: one for path, one in told.items() if isinstance(one, KeyturnError)}
-    if refused and (len(refused) == len(told) or not keyturn.hub.mounts):
+    ordered = sorted(paths)
+    described = side_by_side(lambda path: _described(keyturn, path), ordered, AT_ONCE)
+    answers = dict(zip(ordered, described, strict=True))
+    refused = {path: answer for path, answer in answers.items() if isinstance(answer, KeyturnError)}
+    if refused and (len(refused) == len(answers) or not keyturn.hub.mounts):
         raise next(iter(refused.values()))
-    return Survey({path: one for path, one in told.items() if isinstance(one, SecretInfo)}, refused=refused)
+    return Survey({path: answer for path, answer in answers.items() if isinstance(answer, SecretInfo)}, refused=refused)
 
 
 def _described(keyturn: Keyturn, path: str) -> SecretInfo | KeyturnError | None:
@@ -98,7 +98,7 @@ def stores(keyturn: Keyturn, wanted: Mapping[str, Places], *, listed: bool, deep
             if listed or names:
                 _fill(keyturn, store, names, holdings, listed=listed, deep=deep)
             _describe(keyturn, store, [place for _, place in wanted[store] if not place.merge], holdings, deep=deep)
-            _look_at_parts(keyturn, [one for one in wanted[store] if one[1].merge], holdings)
+            _look_at_parts(keyturn, [want for want in wanted[store] if want[1].merge], holdings)
         except KeyturnError as error:
             holdings.error = error
         except Exception as error:  # noqa: BLE001  what one store suffers from stops no other
@@ -112,20 +112,20 @@ def stores(keyturn: Keyturn, wanted: Mapping[str, Places], *, listed: bool, deep
 def _look_at_parts(keyturn: Keyturn, wanted: Places, holdings: Holdings) -> None:
     """Each by itself, with its value: what others do to their keys shows in no listing. One stops no other."""
 
-    def look(one: tuple[str, Destination]) -> Copy | KeyturnError | None:
-        path, place = one
+    def look(placement: tuple[str, Destination]) -> Copy | KeyturnError | None:
+        path, place = placement
         try:
             return keyturn.open_copy(path, place).find(place.name)
         except KeyturnError as error:
             return error
 
-    legal = [one for one in wanted if not holdings.limits.refuses_name(one[1].name)]
-    for (path, place), found in zip(legal, side_by_side(look, legal, AT_ONCE), strict=True):
+    legal = [placement for placement in wanted if not holdings.limits.refuses_name(placement[1].name)]
+    for (path, place), answer in zip(legal, side_by_side(look, legal, AT_ONCE), strict=True):
         key = path, holdings.limits.same(place.name)
-        if isinstance(found, KeyturnError):
-            holdings.refused[key] = found
-        elif found is not None:
-            holdings.parts[key] = found
+        if isinstance(answer, KeyturnError):
+            holdings.refused[key] = answer
+        elif answer is not None:
+            holdings.parts[key] = answer
 
 
 def _fill(keyturn: Keyturn, store: str, names: list[str], holdings: Holdings, *, listed: bool, deep: bool) -> None:
@@ -136,9 +136,9 @@ def _fill(keyturn: Keyturn, store: str, names: list[str], holdings: Holdings, *,
     missing = legal if deep else [name for name in legal if holdings.copy(name) is None]
     if len(missing) > FEW and not deep:
         # One listing of names costs less than asking for each; those that are nobody's show in it.
-        known = Holdings(holdings.limits)
-        known.take(adapter.everything())
-        missing = [name for name in missing if known.copy(name)]
+        everything = Holdings(holdings.limits)
+        everything.take(adapter.everything())
+        missing = [name for name in missing if everything.copy(name)]
     find: Callable[[str], Copy | None] = adapter.find
     holdings.take(copy for copy in side_by_side(find, missing, AT_ONCE) if copy)
 
@@ -149,8 +149,8 @@ def _describe(keyturn: Keyturn, store: str, places: list[Destination], holdings:
     ``deep`` asks for all of Keyturn's own: it may be that the catalogue has wanted something there before.
     """
     copies = ((place, copy) for place in places if (copy := holdings.copy(place.name)) and copy.details is None)
-    asked = [copy for place, copy in copies if asks(keyturn, place, copy) or (deep and copy.marks)]
+    undescribed = [copy for place, copy in copies if asks(keyturn, place, copy) or (deep and copy.marks)]
     try:
-        holdings.take(described(keyturn, store, asked) if asked else ())
+        holdings.take(described(keyturn, store, undescribed) if undescribed else ())
     except KeyturnError as error:
         holdings.untold = error

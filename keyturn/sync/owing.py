@@ -56,7 +56,7 @@ def consumed(keyturn: Keyturn, patterns: Sequence[str]) -> list[str]:
     secrets = keyturn.catalogue.secrets
     wild = [pattern for pattern in patterns if "*" in pattern]
     fitting = {path for path in patterns if path in secrets} if patterns else {*secrets}
-    fitting |= {path for path in secrets if any(covers(one, path) for one in wild)} if wild else set()
+    fitting |= {path for path in secrets if any(covers(glob, path) for glob in wild)} if wild else set()
     return sorted(path for path in fitting if secrets[path].consumers)
 
 
@@ -73,16 +73,16 @@ def owing(keyturn: Keyturn, planned: Plan, results: Sequence[Result]) -> Owing:
     infos = looked_up(keyturn, planned, results, paths)
     looked, whole = looked_at(keyturn), not planned.paths
     parts = by_part(paths)
-    found = side_by_side(
+    answers = side_by_side(
         lambda part: owing_part(keyturn, part, parts.get(part, []), infos, arrived, looked, whole=whole),
         range(PARTS) if whole else parts,
     )
-    if whole and planned.listing and not (planned.listing.secrets.unread or any(one.errors for one in found)):
+    if whole and planned.listing and not (planned.listing.secrets.unread or any(answer.errors for answer in answers)):
         keep_look(keyturn, planned.listing.at)
     return Owing(
-        tuple(sorted(path for one in found for path in one.paths)),
-        frozenset().union(*(one.held for one in found)),
-        {path: error for one in found for path, error in one.errors.items()},
+        tuple(sorted(path for answer in answers for path in answer.paths)),
+        frozenset().union(*(answer.held for answer in answers)),
+        {path: error for answer in answers for path, error in answer.errors.items()},
     )
 
 
@@ -107,13 +107,13 @@ def looked_up(
     keyturn: Keyturn, planned: Plan, results: Sequence[Result], paths: Iterable[str]
 ) -> Mapping[str, SecretInfo]:
     """What the hub tells of these secrets: the plan's listing, and a new look at those that were worked at since."""
-    known: Mapping[str, SecretInfo] = planned.listing.secrets if planned.listing else {}
+    listed: Mapping[str, SecretInfo] = planned.listing.secrets if planned.listing else {}
     touched = {result.path for result in results}
     anew = {path for path in paths if path in touched or planned.listing is None}
     if not anew:
-        return known
+        return listed
     # One mount that can't be read stops no other.
-    return {**known, **(observe.hub_secrets(keyturn, anew) if keyturn.hub.mounts else keyturn.hub.describe_many(anew))}
+    return {**listed, **(observe.hub_secrets(keyturn, anew) if keyturn.hub.mounts else keyturn.hub.describe_many(anew))}
 
 
 def owing_part(
@@ -132,13 +132,13 @@ def owing_part(
         before, _ = load_part(keyturn, part)
         verdicts = verdicts_of(keyturn, paths, infos, before, looked, arrived)
 
-        def lay(kept: dict[str, Heard]) -> Told:
+        def lay(records: dict[str, Heard]) -> Told:
             # What another run has kept meanwhile is as good, and may tell who was told.
-            news = {path: one for path, one in verdicts.items() if kept.get(path) == before.get(path)}
-            kept |= {path: one.heard for path, one in news.items() if one.heard}
+            news = {path: verdict for path, verdict in verdicts.items() if records.get(path) == before.get(path)}
+            records |= {path: verdict.heard for path, verdict in news.items() if verdict.heard}
             return {
-                path: one.owing(declared[path]) if path in declared else one
-                for path, one in kept.items()
+                path: heard.owing(declared[path]) if path in declared else heard
+                for path, heard in records.items()
                 if path in declared or not whole
             }
 
@@ -149,8 +149,8 @@ def owing_part(
         return Owing(errors=dict.fromkeys(paths, error))
     return Owing(
         tuple(ready),
-        frozenset(path for path, one in verdicts.items() if one.held),
-        {path: one.error for path, one in verdicts.items() if one.error},
+        frozenset(path for path, verdict in verdicts.items() if verdict.held),
+        {path: verdict.error for path, verdict in verdicts.items() if verdict.error},
     )
 
 
@@ -164,8 +164,10 @@ def verdicts_of(
 ) -> dict[str, Verdict]:
     """What is to be kept of each secret whose newest version is another one than what is kept tells of."""
     news = [path for path in paths if path in infos and news_of(before.get(path), infos[path])]
-    found = side_by_side(lambda path: verdict(keyturn, infos[path], before.get(path), looked, arrived), news, AT_ONCE)
-    return dict(zip(news, found, strict=True))
+    verdicts = side_by_side(
+        lambda path: verdict(keyturn, infos[path], before.get(path), looked, arrived), news, AT_ONCE
+    )
+    return dict(zip(news, verdicts, strict=True))
 
 
 def to_be_told(heard: Heard, info: SecretInfo | None, arrived: Mapping[str, int]) -> bool:
@@ -197,12 +199,12 @@ def verdict(
     if arrived.get(path, info.version) != info.version:
         return Verdict(waits)
     try:
-        found = judged(keyturn, path, before or UNHEARD)
+        judgement = judged(keyturn, path, before or UNHEARD)
     except KeyturnError as error:
         return Verdict(waits, error=error)
     except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other secret
         return Verdict(waits, error=unexpected(error))
-    return replace(found, heard=found.heard or waits)
+    return replace(judgement, heard=judgement.heard or waits)
 
 
 def judged(keyturn: Keyturn, path: str, before: Heard) -> Verdict:
@@ -227,9 +229,9 @@ def judged(keyturn: Keyturn, path: str, before: Heard) -> Verdict:
     digest = keyturn.fingerprint(current.fields)
     if last and (last.version, last.fingerprint) == (info.version, digest):
         return Verdict(of_rotation(last, info))  # as where a candidate was recovered
-    known = latest(before, last, info)
-    if same_value(keyturn, known, info, current, digest):
-        return Verdict(replace(known, version=info.version, made_at=made_at(info), fingerprint=digest))
+    last_heard = latest(before, last, info)
+    if same_value(keyturn, last_heard, info, current, digest):
+        return Verdict(replace(last_heard, version=info.version, made_at=made_at(info), fingerprint=digest))
     waiting = dict.fromkeys(keyturn.secret(path).consumers)
     return Verdict(Heard(info.version, made_at(info), digest, waiting=waiting))
 
@@ -243,7 +245,7 @@ def latest(before: Heard, last: Rotation | None, info: SecretInfo) -> Heard:
     """What consumers have heard of last: what is kept, or what a rotation has told of since that was."""
     if last is None or not last.version or info.custom.get(TOKEN) != last.token:
         return before
-    made = next((one.created_at.isoformat() for one in info.versions if one.version == last.version), "")
+    made = next((version.created_at.isoformat() for version in info.versions if version.version == last.version), "")
     if not made or not before.version < last.version < info.version:
         return before
     return Heard(last.version, made, last.fingerprint, rotated=True)
@@ -257,15 +259,17 @@ def same_value(keyturn: Keyturn, before: Heard, info: SecretInfo, current: HubSe
     """
     if not before.version:
         return False
-    made = {one.version: one.created_at.isoformat() for one in info.versions}
+    made = {version.version: version.created_at.isoformat() for version in info.versions}
     old = keyturn.hub.read(info.path, before.version) if made.get(before.version) == before.made_at else None
     if digest != before.fingerprint and not (old and carries_on(keyturn, info.path, before, old, current)):
         return False
-    between = [one for one in info.versions if (before.version if old else 0) < one.version < info.version]
+    between = [version for version in info.versions if (before.version if old else 0) < version.version < info.version]
     if len(between) > BETWEEN:
         return False
-    found = [keyturn.hub.read(info.path, one.version) for one in between if one.readable]
-    return all(one is None or one.fields in (current.fields, *([old.fields] if old else [])) for one in found)
+    values = [keyturn.hub.read(info.path, version.version) for version in between if version.readable]
+    return all(
+        version is None or version.fields in (current.fields, *([old.fields] if old else [])) for version in values
+    )
 
 
 def carries_on(keyturn: Keyturn, path: str, before: Heard, old: HubSecret, current: HubSecret) -> bool:

@@ -71,20 +71,23 @@ def plan(keyturn: Keyturn, patterns: Sequence[str] = (), *, deep: bool = False, 
     by_store: dict[str, observe.Places] = defaultdict(list)
     if paths is None:
         by_store |= {store: [] for store in keyturn.catalogue.stores}
-    for one in wanted:
-        by_store[one.place.store].append((one.path, one.place))
+    for want in wanted:
+        by_store[want.place.store].append((want.path, want.place))
     listed = paths is None or len(wanted) > observe.FEW
     holdings = observe.stores(keyturn, by_store, listed=listed, deep=deep)
-    ledger = ledger_versions(keyturn, {one.path for one in wanted})
-    lost = lost_versions(keyturn, {one.path for one in wanted}, secrets, holdings, ledger.of)
-    items = [failing(one, 0, error) for one in wanted if (error := secrets.error(one.path))]
-    seen = [one for one in wanted if not secrets.error(one.path)]
-    stopped, rest = [one for one in seen if one.path in lost], [one for one in seen if one.path not in lost]
-    items += [behind(one, secrets[one.path], holdings[one.place.store], lost[one.path]) for one in stopped]
+    ledger = ledger_versions(keyturn, {want.path for want in wanted})
+    lost = lost_versions(keyturn, {want.path for want in wanted}, secrets, holdings, ledger.of)
+    items = [failing(want, 0, error) for want in wanted if (error := secrets.error(want.path))]
+    readable = [want for want in wanted if not secrets.error(want.path)]
+    stopped, rest = (
+        [want for want in readable if want.path in lost],
+        [want for want in readable if want.path not in lost],
+    )
+    items += [behind(want, secrets[want.path], holdings[want.place.store], lost[want.path]) for want in stopped]
     items += decided(keyturn, rest, secrets, holdings, unseen=unseen, deep=deep)
     if paths is None:
-        left = (one for store in sorted(holdings) for one in left_over(keyturn, store, holdings[store], wanted))
-        items += [one for one in left if not secrets.error(one.path)]  # unreadable is not undeclared
+        left = (want for store in sorted(holdings) for want in left_over(keyturn, store, holdings[store], wanted))
+        items += [want for want in left if not secrets.error(want.path)]  # unreadable is not undeclared
     ordered = tuple(sorted(items, key=lambda item: (item.path, item.label)))
     remarks = (*unread(secrets), *remarked(keyturn, ledger.error, whole=paths is None))
     listing = HubListing(asked_at, secrets)
@@ -105,15 +108,15 @@ def remarked(keyturn: Keyturn, error: KeyturnError | None, *, whole: bool) -> It
     if error:
         yield f"nothing could be compared with the ledger, which would tell that the hub has lost versions: {error}"
     try:
-        yield from (one.told for one in (left_stores(keyturn) if whole else ()))
+        yield from (store.told for store in (left_stores(keyturn) if whole else ()))
     except KeyturnError as error:
         yield f"nobody could tell whether a store has left the catalogue with copies in it: {error}"
 
 
-def behind(one: Wanted, info: SecretInfo, holdings: Holdings, newer: KnownVersion) -> Item:
+def behind(want: Wanted, info: SecretInfo, holdings: Holdings, newer: KnownVersion) -> Item:
     """A copy of a secret whose newest version the hub has lost: nothing is written."""
-    why = f"{told(one.path, info.version, newer)}. {remedy(one.path)}"
-    return replace(item_of(one, Action.AHEAD, info.version, holdings.of(one.path, one.place), why), kind="Ahead")
+    why = f"{told(want.path, info.version, newer)}. {remedy(want.path)}"
+    return replace(item_of(want, Action.AHEAD, info.version, holdings.of(want.path, want.place), why), kind="Ahead")
 
 
 def known(keyturn: Keyturn, secrets: Mapping[str, SecretInfo]) -> list[str]:
@@ -188,13 +191,13 @@ def decided(
     items: list[Item] = []
     unsure: dict[str, list[Wanted]] = defaultdict(list)
     beside = versions_beside(keyturn, wanted, secrets)
-    for one in wanted:
-        info, before = secrets.get(one.path), beside.get(one.path, 0)
-        item = by_marks(keyturn, one, info, holdings[one.place.store], before, deep=deep)
-        if item is None and unseen and holdings[one.place.store].of(one.path, one.place) is None:
-            item = item_of(one, Action.CREATE, secrets[one.path].version, None)
+    for want in wanted:
+        info, before = secrets.get(want.path), beside.get(want.path, 0)
+        item = by_marks(keyturn, want, info, holdings[want.place.store], before, deep=deep)
+        if item is None and unseen and holdings[want.place.store].of(want.path, want.place) is None:
+            item = item_of(want, Action.CREATE, secrets[want.path].version, None)
         if item is None:
-            unsure[one.path].append(one)
+            unsure[want.path].append(want)
         else:
             items.append(item)
     looked = side_by_side(lambda same: by_value(keyturn, same, holdings), unsure.values(), AT_ONCE)
@@ -209,19 +212,19 @@ def versions_beside(
     0 for none, None where values have to tell, and what hinders a look.
     """
 
-    def one(path: str) -> int | KeyturnError | None:
+    def version(path: str) -> int | KeyturnError | None:
         try:
             return marked_version(keyturn, secrets[path])
         except KeyturnError as error:
             return error
 
-    paths = sorted({one.path for one in wanted if one.path in secrets and one.place.shape.tells_previous})
-    return dict(zip(paths, side_by_side(one, paths, AT_ONCE), strict=True))
+    paths = sorted({want.path for want in wanted if want.path in secrets and want.place.shape.tells_previous})
+    return dict(zip(paths, side_by_side(version, paths, AT_ONCE), strict=True))
 
 
 def by_marks(
     keyturn: Keyturn,
-    one: Wanted,
+    want: Wanted,
     info: SecretInfo | None,
     holdings: Holdings,
     before: int | KeyturnError | None = 0,
@@ -232,21 +235,21 @@ def by_marks(
 
     ``before`` is the version that a copy gives beside CURRENT, where its shape says so.
     """
-    path, place = one.path, one.place
+    path, place = want.path, want.place
     version = info.version if info and info.served else 0
     copy = holdings.of(path, place)
-    if one.rival:
-        return item_of(one, Action.CONFLICT, version, copy, f"{one.rival} is pushed to the same place")
+    if want.rival:
+        return item_of(want, Action.CONFLICT, version, copy, f"{want.rival} is pushed to the same place")
     if error := holdings.failure(path, place):
-        return failing(one, version, error)
-    if said := holdings.limits.refuses_name(place.name):
-        return replace(item_of(one, Action.BLOCKED, version, copy, said), kind="Invalid")
+        return failing(want, version, error)
+    if refusal := holdings.limits.refuses_name(place.name):
+        return replace(item_of(want, Action.BLOCKED, version, copy, refusal), kind="Invalid")
     if not version or info is None:
-        return without_source(keyturn, one, copy)
-    if said := keyturn.catalogue.forbids(path, place.store):
-        return replace(item_of(one, Action.BLOCKED, version, copy, said), kind="Invalid")
+        return without_source(keyturn, want, copy)
+    if refusal := keyturn.catalogue.forbids(path, place.store):
+        return replace(item_of(want, Action.BLOCKED, version, copy, refusal), kind="Invalid")
     if isinstance(before, KeyturnError) and place.shape.tells_previous:
-        return failing(one, version, before)
+        return failing(want, version, before)
     if copy and copy.marks and copy.marks.source == path and copy.intact and owned(keyturn, copy):
         held = copy.marks
         # A mark that somebody has taken off is put back. A deep plan trusts no number: it compares fingerprints.
@@ -254,31 +257,31 @@ def by_marks(
         same_shape = tells and held.shape == place.shape.marked(before if isinstance(before, int) else 0)
         named = same_shape and made_of(held, info) and held.fingerprint and not copy.outdated
         if named and not deep:
-            return in_step(keyturn, one, info, copy, holdings)
+            return in_step(keyturn, want, info, copy, holdings)
         if place.update is Update.CREATE_ONLY:
-            return item_of(one, Action.IN_SYNC, version, copy, "create-only: it keeps what it has")
+            return item_of(want, Action.IN_SYNC, version, copy, "create-only: it keeps what it has")
         if not deep and keeps(place, copy, version, info.newest.created_at if info.newest else None):
-            return item_of(one, Action.IN_SYNC, version, copy, KEEPS)
+            return item_of(want, Action.IN_SYNC, version, copy, KEEPS)
     return None
 
 
 def in_step(
-    keyturn: Keyturn, one: Wanted, wanted: HubSecret | SecretInfo, copy: Copy, holdings: Holdings, digest: str = ""
+    keyturn: Keyturn, want: Wanted, wanted: HubSecret | SecretInfo, copy: Copy, holdings: Holdings, digest: str = ""
 ) -> Item:
     """A copy that holds the value: in sync, or to be labelled where something else stands beside it than is wanted."""
-    place, version = one.place, wanted.version
+    place, version = want.place, wanted.version
     if holdings.untold and copy.details is None and asks(keyturn, place, copy):
-        return failing(one, version, holdings.untold)
+        return failing(want, version, holdings.untold)
     try:
         why = wrong_beside(keyturn, place, copy, wanted)
     except KeyturnError as error:  # a moment in the secret's metadata that is none
-        return failing(one, version, error)
+        return failing(want, version, error)
     if not why:
-        return item_of(one, Action.IN_SYNC, version, copy)
-    if said := over(keyturn, place, wanted):
-        return replace(item_of(one, Action.BLOCKED, version, copy, said), kind="Invalid")
+        return item_of(want, Action.IN_SYNC, version, copy)
+    if refusal := over(keyturn, place, wanted):
+        return replace(item_of(want, Action.BLOCKED, version, copy, refusal), kind="Invalid")
     held = copy.marks.fingerprint if copy.marks else ""
-    item = item_of(one, Action.UPDATE, version, copy, why)
+    item = item_of(want, Action.UPDATE, version, copy, why)
     return replace(item, fingerprint=digest or held, beside=digest_of(keyturn, place, wanted))
 
 
@@ -298,64 +301,64 @@ def by_value(keyturn: Keyturn, same: Sequence[Wanted], holdings: Mapping[str, Ho
     """What is to be done about copies of one secret, with CURRENT's value seen once and forgotten."""
     try:
         secret = keyturn.hub.read(same[0].path)
-        secret = secret and with_previous(keyturn, secret, [one.place for one in same])
+        secret = secret and with_previous(keyturn, secret, [want.place for want in same])
     except KeyturnError as error:
-        return [failing(one, 0, error) for one in same]
-    return [judged(keyturn, one, secret, holdings[one.place.store]) for one in same]
+        return [failing(want, 0, error) for want in same]
+    return [judged(keyturn, want, secret, holdings[want.place.store]) for want in same]
 
 
-def judged(keyturn: Keyturn, one: Wanted, secret: HubSecret | None, holdings: Holdings) -> Item:
+def judged(keyturn: Keyturn, want: Wanted, secret: HubSecret | None, holdings: Holdings) -> Item:
     """What is to be done about one copy of what the hub holds; what hinders it is in the item."""
-    copy = holdings.of(one.path, one.place)
+    copy = holdings.of(want.path, want.place)
     try:
-        return compared(keyturn, one, secret, copy, holdings) if secret else without_source(keyturn, one, copy)
+        return compared(keyturn, want, secret, copy, holdings) if secret else without_source(keyturn, want, copy)
     except KeyturnError as error:
-        return failing(one, secret.version if secret else 0, error)
+        return failing(want, secret.version if secret else 0, error)
     except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other copy
-        return failing(one, secret.version if secret else 0, unexpected(error))
+        return failing(want, secret.version if secret else 0, unexpected(error))
 
 
-def compared(keyturn: Keyturn, one: Wanted, secret: HubSecret, copy: Copy | None, holdings: Holdings) -> Item:
+def compared(keyturn: Keyturn, want: Wanted, secret: HubSecret, copy: Copy | None, holdings: Holdings) -> Item:
     """What is to be done about one copy, told from its marks and CURRENT."""
-    place, text = one.place, text_of(secret, one.place)
+    place, text = want.place, text_of(secret, want.place)
     marks = marked(keyturn, secret, place, text)
     more = grown_copy(keyturn, place, copy, text, marks)
     text = more.text if more else text
-    if said := refusal_of(keyturn, place, text) or refusal_of_whole(keyturn, one.path, place, text):
-        return replace(item_of(one, Action.BLOCKED, secret.version, copy, said), kind="Invalid")
+    if refusal := refusal_of(keyturn, place, text) or refusal_of_whole(keyturn, want.path, place, text):
+        return replace(item_of(want, Action.BLOCKED, secret.version, copy, refusal), kind="Invalid")
     if more and copy:
-        return addition(keyturn, one, secret, copy, more)
-    action, why, hands_off = verdict(keyturn, one, copy, marks.fingerprint)
+        return addition(keyturn, want, secret, copy, more)
+    action, why, hands_off = verdict(keyturn, want, copy, marks.fingerprint)
     if action is Action.IN_SYNC and copy:
-        return in_step(keyturn, one, secret, copy, holdings, marks.fingerprint)
+        return in_step(keyturn, want, secret, copy, holdings, marks.fingerprint)
     why = why or left_out(keyturn, secret, place)
-    if action is not Action.CONFLICT and not hands_off and (said := over(keyturn, place, secret)):
-        return replace(item_of(one, Action.BLOCKED, secret.version, copy, said), kind="Invalid")
+    if action is not Action.CONFLICT and not hands_off and (refusal := over(keyturn, place, secret)):
+        return replace(item_of(want, Action.BLOCKED, secret.version, copy, refusal), kind="Invalid")
     wanted = "" if action in (Action.IN_SYNC, Action.CONFLICT) else marks.fingerprint
-    item = replace(item_of(one, action, secret.version, copy, why), fingerprint=wanted, hands_off=hands_off)
+    item = replace(item_of(want, action, secret.version, copy, why), fingerprint=wanted, hands_off=hands_off)
     return replace(item, beside=digest_of(keyturn, place, secret)) if wanted else item
 
 
-def addition(keyturn: Keyturn, one: Wanted, secret: HubSecret, copy: Copy, more: Grown) -> Item:
+def addition(keyturn: Keyturn, want: Wanted, secret: HubSecret, copy: Copy, more: Grown) -> Item:
     """What is to be done about a copy that keeps what it has: fields are added, or its marks alone are behind."""
     if copy.marks and copy.marks.shape == more.marks.shape and not (more.added or copy.outdated):
-        return item_of(one, Action.IN_SYNC, secret.version, copy, KEEPS)
-    item = item_of(one, Action.UPDATE, secret.version, copy, more.why)
-    return replace(item, fingerprint=more.marks.fingerprint, beside=digest_of(keyturn, one.place, secret))
+        return item_of(want, Action.IN_SYNC, secret.version, copy, KEEPS)
+    item = item_of(want, Action.UPDATE, secret.version, copy, more.why)
+    return replace(item, fingerprint=more.marks.fingerprint, beside=digest_of(keyturn, want.place, secret))
 
 
-def verdict(keyturn: Keyturn, one: Wanted, copy: Copy | None, digest: str) -> tuple[Action, str, bool]:
+def verdict(keyturn: Keyturn, want: Wanted, copy: Copy | None, digest: str) -> tuple[Action, str, bool]:
     """The action, why, and whether the catalogue wants hands off."""
-    place = one.place
+    place = want.place
     hands_off = drifted(place) is CopyState.DRIFTED
     if copy is None:
         return Action.CREATE, f"the key {', '.join(place.keys)} of others' secret" if place.merge else "", False
     if keys := theirs(copy):
         why = f"somebody else has put the key {', '.join(keys)} there"
-        return (Action.ADOPT, why, False) if place.adopt else unadopted(keyturn, one, copy, digest, why)
+        return (Action.ADOPT, why, False) if place.adopt else unadopted(keyturn, want, copy, digest, why)
     if copy.marks is None:
-        return unmarked(keyturn, one, digest, hands_off)
-    if (source := copy.marks.source) != one.path:
+        return unmarked(keyturn, want, digest, hands_off)
+    if (source := copy.marks.source) != want.path:
         adopts = place.adopt and not pushed_to(keyturn, place, source)
         return (Action.ADOPT if adopts else Action.CONFLICT), f"it is the copy of {source}", False
     if not ours(keyturn, copy.marks):
@@ -372,45 +375,48 @@ def pushed_to(keyturn: Keyturn, place: Destination, path: str) -> bool:
     """Whether the secret at ``path`` is pushed there still: two that adopt one copy would take it from each other."""
     store = keyturn.catalogue.store(place.store)
     there = (store.system, store.limits.same(place.name))
-    named = ((keyturn.catalogue.store(one.store), one.name) for one in keyturn.catalogue.destinations(path))
+    named = (
+        (keyturn.catalogue.store(destination.store), destination.name)
+        for destination in keyturn.catalogue.destinations(path)
+    )
     if there not in [(other.system, other.limits.same(name)) for other, name in named]:
         return False
     info = keyturn.hub.describe(path)
     return bool(info and info.versions and info.versions[-1].readable)
 
 
-def unadopted(keyturn: Keyturn, one: Wanted, copy: Copy, digest: str, why: str) -> tuple[Action, str, bool]:
+def unadopted(keyturn: Keyturn, want: Wanted, copy: Copy, digest: str, why: str) -> tuple[Action, str, bool]:
     """What is to be done about keys that somebody else has put where the catalogue merges others or the same."""
-    if copy.marks is None and stripped(keyturn, one.path, one.place, digest):
-        return Action.DRIFTED, "the note of whose its keys are is gone", drifted(one.place) is CopyState.DRIFTED
+    if copy.marks is None and stripped(keyturn, want.path, want.place, digest):
+        return Action.DRIFTED, "the note of whose its keys are is gone", drifted(want.place) is CopyState.DRIFTED
     return Action.CONFLICT, f"{why}: say `adopt: true` to take it over, or name the key otherwise", False
 
 
-def unmarked(keyturn: Keyturn, one: Wanted, digest: str, hands_off: bool) -> tuple[Action, str, bool]:
+def unmarked(keyturn: Keyturn, want: Wanted, digest: str, hands_off: bool) -> tuple[Action, str, bool]:
     """What is to be done about a secret without marks under the wanted name."""
-    if one.place.adopt:
+    if want.place.adopt:
         return Action.ADOPT, "Keyturn has not made it", False
-    if stripped(keyturn, one.path, one.place, digest):
+    if stripped(keyturn, want.path, want.place, digest):
         return Action.DRIFTED, "its marks are gone", hands_off
     return Action.CONFLICT, "Keyturn has not made it: say `adopt: true` to take it over, or choose another name", False
 
 
-def without_source(keyturn: Keyturn, one: Wanted, copy: Copy | None) -> Item:
+def without_source(keyturn: Keyturn, want: Wanted, copy: Copy | None) -> Item:
     """The hub has no version of the secret: there is nothing to push, and perhaps something to delete.
 
     Where one that the catalogue rotates was there and can't be read, its copies may be all that works: they stay.
     """
-    if gone := missing_here(keyturn, one.path):
-        return replace(item_of(one, Action.BLOCKED, 0, copy, f"{gone}; its copies are left alone"), kind="Missing")
-    if copy is None or copy.marks is None or copy.marks.source != one.path:
+    if gone := missing_here(keyturn, want.path):
+        return replace(item_of(want, Action.BLOCKED, 0, copy, f"{gone}; its copies are left alone"), kind="Missing")
+    if copy is None or copy.marks is None or copy.marks.source != want.path:
         why = "the hub has no version of it: rotate it once, or write its first version"
-        return replace(item_of(one, Action.BLOCKED, 0, copy, why), kind="NotFound")
-    settings = keyturn.catalogue.store(one.place.store)
+        return replace(item_of(want, Action.BLOCKED, 0, copy, why), kind="NotFound")
+    settings = keyturn.catalogue.store(want.place.store)
     if copy.marks.adopted:
-        return item_of(one, Action.IN_SYNC, 0, copy, "the hub has it no more; it was adopted, so it is let go")
-    if (one.place.deletion or settings.deletion) is Deletion.DELETE and made_here(keyturn, copy.marks):
-        return deletion(keyturn, one, copy, tombstones(keyturn, one.place.store), "the hub has it no more")
-    return item_of(one, Action.IN_SYNC, 0, copy, "the hub has it no more; the copy is kept")
+        return item_of(want, Action.IN_SYNC, 0, copy, "the hub has it no more; it was adopted, so it is let go")
+    if (want.place.deletion or settings.deletion) is Deletion.DELETE and made_here(keyturn, copy.marks):
+        return deletion(keyturn, want, copy, tombstones(keyturn, want.place.store), "the hub has it no more")
+    return item_of(want, Action.IN_SYNC, 0, copy, "the hub has it no more; the copy is kept")
 
 
 def missing_here(keyturn: Keyturn, path: str) -> str:
@@ -429,9 +435,9 @@ def left_over(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Sequence
     if not deletes(keyturn, store):
         return []
     mine = {
-        holdings.limits.same(one.place.name)
-        for one in wanted
-        if keyturn.catalogue.store(one.place.store).system == system
+        holdings.limits.same(want.place.name)
+        for want in wanted
+        if keyturn.catalogue.store(want.place.store).system == system
     }
     marked_copies = ((name, copy, copy.marks) for name, copy in holdings.copies.items() if copy.marks and copy.intact)
     orphans = [copy for name, copy, marks in marked_copies if name not in mine and deletable(keyturn, marks)]
@@ -454,12 +460,12 @@ def deletes(keyturn: Keyturn, store: str) -> bool:
 def left_over_parts(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
     """The same of keys in secrets that others own. They are looked for where some are declared, or wait to go."""
     system = keyturn.catalogue.store(store).system
-    there = [one for one in wanted if one.place.merge and keyturn.catalogue.store(one.place.store).system == system]
+    there = [want for want in wanted if want.place.merge and keyturn.catalogue.store(want.place.store).system == system]
     since = tombstones(keyturn, store)
     shares = sharing(keyturn.open_store(store))
     if shares is None or not (there or any(SLOT in name for name in since)):
         return []
-    mine = {(one.path, holdings.limits.same(one.place.name)) for one in there}
+    mine = {(want.path, holdings.limits.same(want.place.name)) for want in there}
     items = []
     for name, note in parts_in(shares):
         path = note.marks.source
@@ -471,8 +477,8 @@ def left_over_parts(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Se
             items.append(failing(Wanted(path, part_place(store, name, note)), 0, error))
             continue
         if copy and copy.marks and copy.intact:
-            one = Wanted(path, part_place(store, name, note))
-            items.append(deletion(keyturn, one, copy, since, "nothing declares its keys any more"))
+            want = Wanted(path, part_place(store, name, note))
+            items.append(deletion(keyturn, want, copy, since, "nothing declares its keys any more"))
     return items
 
 
@@ -491,10 +497,10 @@ def deletable(keyturn: Keyturn, marks: Marks) -> bool:
     return made_here(keyturn, marks) and not marks.adopted
 
 
-def deletion(keyturn: Keyturn, one: Wanted, copy: Copy, since: Mapping[str, datetime], why: str) -> Item:
+def deletion(keyturn: Keyturn, want: Wanted, copy: Copy, since: Mapping[str, datetime], why: str) -> Item:
     """A deletion, with the moment before which it is not done."""
-    settings = keyturn.catalogue.store(one.place.store)
-    item = item_of(one, Action.DELETE, 0, copy, why)
+    settings = keyturn.catalogue.store(want.place.store)
+    item = item_of(want, Action.DELETE, 0, copy, why)
     due = since.get(item.slot, keyturn.clock()) + settings.delete_after
     return replace(item, due=due.isoformat())
 
@@ -504,16 +510,16 @@ def due(item: Item, now: datetime) -> bool:
     return not item.due or datetime.fromisoformat(item.due) <= now
 
 
-def failing(one: Wanted, version: int, error: KeyturnError) -> Item:
+def failing(want: Wanted, version: int, error: KeyturnError) -> Item:
     """A copy that nothing can be told of now."""
-    place, kind = one.place, type(error).__name__
+    place, kind = want.place, type(error).__name__
     return Item(
-        Action.BLOCKED, one.path, place.store, place.name, version, why=str(error), kind=kind, merged=place.merge
+        Action.BLOCKED, want.path, place.store, place.name, version, why=str(error), kind=kind, merged=place.merge
     )
 
 
-def item_of(one: Wanted, action: Action, version: int, copy: Copy | None, why: str = "") -> Item:
+def item_of(want: Wanted, action: Action, version: int, copy: Copy | None, why: str = "") -> Item:
     """An item on one copy as it was found."""
     holds = copy.marks.version if copy and copy.marks else 0
-    place, found = one.place, copy.version_id if copy else ""
-    return Item(action, one.path, place.store, place.name, version, holds, found, why=why, merged=place.merge)
+    place, version_id = want.place, copy.version_id if copy else ""
+    return Item(action, want.path, place.store, place.name, version, holds, version_id, why=why, merged=place.merge)

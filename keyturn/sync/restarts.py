@@ -51,12 +51,18 @@ def restart_all(keyturn: Keyturn, planned: Plan, written: Iterable[Result] | Non
     """
     wanted, paths = scope(keyturn, planned), {(item.store, item.name): item.path for item in planned.items}
     if written is not None:
-        made = [one for one in written if one.state in (CopyState.CREATED, CopyState.UPDATED)]
-        wanted = {store: names for store in wanted if (names := {one.name for one in made if one.store == store})}
+        made = [result for result in written if result.state in (CopyState.CREATED, CopyState.UPDATED)]
+        wanted = {
+            store: names for store in wanted if (names := {result.name for result in made if result.store == store})
+        }
     refused = restart_users(keyturn, wanted)
-    failed = [one for store in refused for one in unrestarted(keyturn, planned, store, wanted[store], refused[store])]
-    seen = (one for store in wanted if store not in refused for one in looked_at(keyturn, store, wanted, paths))
-    return [*failed, *seen]
+    failed = [
+        result for store in refused for result in unrestarted(keyturn, planned, store, wanted[store], refused[store])
+    ]
+    rollouts = (
+        result for store in wanted if store not in refused for result in looked_at(keyturn, store, wanted, paths)
+    )
+    return [*failed, *rollouts]
 
 
 def unrestarted(keyturn: Keyturn, planned: Plan, store: str, names: Names, error: KeyturnError) -> list[Result]:
@@ -66,10 +72,10 @@ def unrestarted(keyturn: Keyturn, planned: Plan, store: str, names: Names, error
         owed = workloads.owed(names) if workloads else ()
     except KeyturnError:
         owed = ()
-    said = f"who uses it is not restarted: {error}"
+    message = f"who uses it is not restarted: {error}"
     copies = [item for item in planned.items if item.store == store and item.name in owed]
-    found = [failing(item.path, store, item.name, said, error, item.slot) for item in copies]
-    return found or [failing("", store, WORKLOADS, said, error)]
+    failures = [failing(item.path, store, item.name, message, error, item.slot) for item in copies]
+    return failures or [failing("", store, WORKLOADS, message, error)]
 
 
 def looked_at(keyturn: Keyturn, store: str, wanted: Mapping[str, Names], paths: Paths) -> list[Result]:
@@ -78,12 +84,20 @@ def looked_at(keyturn: Keyturn, store: str, wanted: Mapping[str, Names], paths: 
     try:
         rollouts = workloads.rollouts(wanted[store], note=True) if workloads else ()
     except KeyturnError as error:
-        said = f"nobody can tell whether workloads are restarted: {error}"
-        return [failing("", store, WORKLOADS, said, error)]
-    broken = [one for one in rollouts if one.state is RolloutState.FAILED]
+        message = f"nobody can tell whether workloads are restarted: {error}"
+        return [failing("", store, WORKLOADS, message, error)]
+    broken = [rollout for rollout in rollouts if rollout.state is RolloutState.FAILED]
     return [
-        Result(RESTART, path_of(one.remotes, store, paths), store, one.name, str(CopyState.FAILED), told(one), FAILED)
-        for one in broken
+        Result(
+            RESTART,
+            path_of(rollout.remotes, store, paths),
+            store,
+            rollout.name,
+            str(CopyState.FAILED),
+            told(rollout),
+            FAILED,
+        )
+        for rollout in broken
     ]
 
 
@@ -92,22 +106,22 @@ def path_of(remotes: Collection[str], store: str, paths: Paths) -> str:
     return next((paths[store, name] for name in remotes if (store, name) in paths), "")
 
 
-def failing(path: str, store: str, name: str, said: str, error: KeyturnError, slot: str = "") -> Result:
+def failing(path: str, store: str, name: str, message: str, error: KeyturnError, slot: str = "") -> Result:
     """What could not be done."""
-    return Result(RESTART, path, store, name, str(CopyState.FAILED), said, type(error).__name__, slot=slot)
+    return Result(RESTART, path, store, name, str(CopyState.FAILED), message, type(error).__name__, slot=slot)
 
 
 def remarks(keyturn: Keyturn, planned: Plan) -> list[str]:
     """What a person should know of who uses the copies of a plan: who is not restarted, or not done with it."""
-    said = []
+    lines = []
     for store, names in sorted(scope(keyturn, planned).items()):
         workloads = restarts(keyturn, store)
         try:
             rollouts = workloads.rollouts(names) if workloads else ()
-            said += [f"{store}: {told(one)}" for one in rollouts if told(one)]
+            lines += [f"{store}: {told(rollout)}" for rollout in rollouts if told(rollout)]
         except KeyturnError as error:
-            said.append(f"{store}: nobody can tell whether workloads are restarted: {error}")
-    return said
+            lines.append(f"{store}: nobody can tell whether workloads are restarted: {error}")
+    return lines
 
 
 def told(rollout: Rollout) -> str:

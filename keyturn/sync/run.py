@@ -58,20 +58,20 @@ def work_of(keyturn: Keyturn, planned: Plan) -> list[Item]:
 def insist_on(keyturn: Keyturn, planned: Plan) -> Plan:
     """The plan as it would be made now. Raises Conflict where that is not the same work."""
     now = plan(keyturn, planned.paths, deep=planned.deep)
-    if said := [
+    if changes := [
         *moved(planned.work, now.items),
         *(f"{item.label} has become {item.action}" for item in new(planned, now)),
     ]:
-        more = f", and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
-        problem = "; ".join(said[:SHOWN]) + more
+        more = f", and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
+        problem = "; ".join(changes[:SHOWN]) + more
         raise Conflict("apply", "the plan", problem, "Nothing was done. Look at a new one: keyturn plan -o FILE")
     return planned
 
 
 def new(planned: Plan, now: Plan) -> list[Item]:
     """Work that a plan did not have."""
-    known = {(item.store, item.slot) for item in planned.work}
-    return [item for item in now.work if (item.store, item.slot) not in known]
+    spots = {(item.store, item.slot) for item in planned.work}
+    return [item for item in now.work if (item.store, item.slot) not in spots]
 
 
 def carry_out(
@@ -123,7 +123,7 @@ def changes(planned: Plan, results: Sequence[Result]) -> dict[str, Change]:
     done = {(result.store, result.slot): result for result in results}
     learnt: dict[str, Change] = {}
     for store, items in by_store(planned.items).items():
-        broken = {item.slot: one for item in items if (one := failing_of(item, done.get((store, item.slot))))}
+        broken = {item.slot: failure for item in items if (failure := failing_of(item, done.get((store, item.slot))))}
         doomed = {item.slot for item in items if item.action is Action.DELETE and (store, item.slot) not in done}
         in_step = {item.slot for item in items} - broken.keys() - doomed
         broken |= workloads.get(store, {})
@@ -133,11 +133,11 @@ def changes(planned: Plan, results: Sequence[Result]) -> dict[str, Change]:
 
 def of_workloads(planned: Plan, results: Iterable[Result]) -> dict[str, dict[str, Failing]]:
     """What of restarts has failed that is no copy's failure, by store and by the workload's name."""
-    copies, found = {(item.store, item.name) for item in planned.items}, defaultdict[str, dict[str, Failing]](dict)
-    for one in results:
-        if one.action == RESTART and (one.store, one.name) not in copies:
-            found[one.store][one.name] = Failing(one.path, one.kind, one.error, "")
-    return found
+    copies, failures = {(item.store, item.name) for item in planned.items}, defaultdict[str, dict[str, Failing]](dict)
+    for result in results:
+        if result.action == RESTART and (result.store, result.name) not in copies:
+            failures[result.store][result.name] = Failing(result.path, result.kind, result.error, "")
+    return failures
 
 
 def failing(planned: Plan, results: Sequence[Result]) -> dict[str, Failing]:
@@ -147,10 +147,10 @@ def failing(planned: Plan, results: Sequence[Result]) -> dict[str, Failing]:
     """
     done = {(result.store, result.slot): result for result in results}
     ours = [item for item in planned.items if not item.hands_off]
-    told = {f"{item.store}:{item.slot}": failing_of(item, done.get((item.store, item.slot))) for item in ours}
+    failures = {f"{item.store}:{item.slot}": failing_of(item, done.get((item.store, item.slot))) for item in ours}
     workloads = of_workloads(planned, results).items()
-    restarts = {f"{store}:{name}": one for store, broken in workloads for name, one in broken.items()}
-    return {label: one for label, one in told.items() if one} | restarts
+    restarts = {f"{store}:{name}": failure for store, broken in workloads for name, failure in broken.items()}
+    return {label: failure for label, failure in failures.items() if failure} | restarts
 
 
 def failing_of(item: Item, done: Result | None) -> Failing | None:

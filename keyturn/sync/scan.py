@@ -67,22 +67,23 @@ def scan(keyturn: Keyturn, stores: Sequence[str] = ()) -> Scan:
         return unlisted(keyturn, chosen, None if stores else HubScan((), str(error), type(error).__name__), error)
     paths = known(keyturn, secrets)
     declared = pushed_names(keyturn, paths)
-    found = [
-        known_only(one, secrets) for one in side_by_side(lambda store: one_store(keyturn, store, declared), chosen)
+    scans = [
+        known_only(answer, secrets)
+        for answer in side_by_side(lambda store: one_store(keyturn, store, declared), chosen)
     ]
-    return Scan(tuple(found), None if stores else hub_scan(secrets, paths))
+    return Scan(tuple(scans), None if stores else hub_scan(secrets, paths))
 
 
-def known_only(found: StoreScan, secrets: Survey) -> StoreScan:
+def known_only(scanned: StoreScan, secrets: Survey) -> StoreScan:
     """The same without copies of secrets in a mount that can't be read: a pattern may declare them."""
-    return replace(found, undeclared=tuple(one for one in found.undeclared if not secrets.error(one.source)))
+    return replace(scanned, undeclared=tuple(copy for copy in scanned.undeclared if not secrets.error(copy.source)))
 
 
 def hub_scan(secrets: Survey, managed: Collection[str]) -> HubScan:
     """The hub, as far as its mounts could be read."""
     errors = list(secrets.unread.values())
-    told = ("; ".join(map(str, errors)), type(errors[0]).__name__) if errors else ("", "")
-    return HubScan(nobodys(secrets, managed), *told)
+    failure = ("; ".join(map(str, errors)), type(errors[0]).__name__) if errors else ("", "")
+    return HubScan(nobodys(secrets, managed), *failure)
 
 
 def unlisted(keyturn: Keyturn, chosen: Sequence[str], hub: HubScan | None, error: Denied) -> Scan:
@@ -97,8 +98,8 @@ def unlisted(keyturn: Keyturn, chosen: Sequence[str], hub: HubScan | None, error
 def nobodys(secrets: Mapping[str, SecretInfo], managed: Collection[str]) -> tuple[str, ...]:
     """The hub's paths that are not among the ``managed`` ones; what a store keeps in the same mount is a copy."""
     mine = frozenset(managed)
-    found = (path for path, info in secrets.items() if info.custom.get(TAG_MANAGED_BY) != MANAGED_BY)
-    return tuple(sorted(path for path in found if path not in mine))
+    unmarked = (path for path, info in secrets.items() if info.custom.get(TAG_MANAGED_BY) != MANAGED_BY)
+    return tuple(sorted(path for path in unmarked if path not in mine))
 
 
 def places(keyturn: Keyturn) -> Mapping[System, frozenset[str]]:
@@ -108,11 +109,11 @@ def places(keyturn: Keyturn) -> Mapping[System, frozenset[str]]:
 
 def pushed_names(keyturn: Keyturn, paths: Iterable[str]) -> Mapping[System, frozenset[str]]:
     """The names that these secrets are pushed to, by system."""
-    found: dict[System, set[str]] = {}
+    by_system: dict[System, set[str]] = {}
     for place in (place for path in paths for place in keyturn.catalogue.destinations(path)):
         store = keyturn.catalogue.store(place.store)
-        found.setdefault(store.system, set()).add(store.limits.same(place.name))
-    return {system: frozenset(names) for system, names in found.items()}
+        by_system.setdefault(store.system, set()).add(store.limits.same(place.name))
+    return {system: frozenset(names) for system, names in by_system.items()}
 
 
 def one_store(keyturn: Keyturn, store: str, declared: Mapping[System, frozenset[str]]) -> StoreScan:
@@ -124,7 +125,7 @@ def one_store(keyturn: Keyturn, store: str, declared: Mapping[System, frozenset[
         return StoreScan(store, error=str(error), kind=type(error).__name__)
     unmanaged = sorted(copy.name for copy in others if copy.marks is None)
     left = [Undeclared(copy.name, copy.marks.source, copy.marks.version) for copy in (*others, *parts) if copy.marks]
-    return StoreScan(store, tuple(unmanaged), tuple(sorted(left, key=lambda one: one.name)))
+    return StoreScan(store, tuple(unmanaged), tuple(sorted(left, key=lambda copy: copy.name)))
 
 
 def undeclared(keyturn: Keyturn, store: str, declared: Mapping[System, frozenset[str]]) -> list[Copy]:
@@ -137,10 +138,10 @@ def undeclared(keyturn: Keyturn, store: str, declared: Mapping[System, frozenset
 def undeclared_parts(keyturn: Keyturn, store: str) -> list[Copy]:
     """Keys of others' secrets that are a copy of a secret which the catalogue does not push there."""
     settings, shares = keyturn.catalogue.store(store), sharing(keyturn.open_store(store))
-    found = []
+    copies = []
     for name, note in parts_in(shares) if shares else ():
         places = [place for place in keyturn.catalogue.destinations(note.marks.source) if place.merge]
         there = [place.name for place in places if keyturn.catalogue.store(place.store).system == settings.system]
         if settings.limits.same(name) not in map(settings.limits.same, there):
-            found.append(Copy(f"{name} ({', '.join(note.keys)})", "", note.marks))
-    return found
+            copies.append(Copy(f"{name} ({', '.join(note.keys)})", "", note.marks))
+    return copies

@@ -42,13 +42,13 @@ class Standing:
 
     def to_data(self) -> dict[str, Any]:
         """As the hub keeps it."""
-        failing = {name: vars(one) for name, one in self.failing.items()}
+        failing = {name: vars(failure) for name, failure in self.failing.items()}
         return {**vars(self), "failing": failing}
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> "Standing":
         """From what the hub keeps."""
-        failing = {name: Failing(**one) for name, one in data["failing"].items()}
+        failing = {name: Failing(**failure) for name, failure in data["failing"].items()}
         return Standing(**{**data, "failing": failing})
 
 
@@ -80,16 +80,16 @@ def path_of(keyturn: Keyturn, store: str) -> str:
 def left_stores(keyturn: Keyturn) -> list[LeftStore]:
     """The stores that have left the catalogue with copies in them."""
     beginning = path_of(keyturn, "")
-    kept = [path.removeprefix(beginning) for path in keyturn.hub.list_state(beginning.rstrip("/"))]
-    names = {name.replace(".", "/") for name in kept if "/" not in name}
+    stored = [path.removeprefix(beginning) for path in keyturn.hub.list_state(beginning.rstrip("/"))]
+    names = {name.replace(".", "/") for name in stored if "/" not in name}
     # One that has become a group has its copies in the stores of that.
     gone = sorted(names - keyturn.catalogue.stores.keys() - keyturn.catalogue.groups.keys())
     counted = ((name, load(keyturn, name)[0]) for name in gone)
     mount = keyturn.hub.state_mount
     return [
-        LeftStore(name, found, f"{mount}/{path_of(keyturn, name)}")
-        for name, stood in counted
-        if (found := stood.in_step + len(stood.failing) + stood.uncounted)
+        LeftStore(name, copies, f"{mount}/{path_of(keyturn, name)}")
+        for name, status in counted
+        if (copies := status.in_step + len(status.failing) + status.uncounted)
     ]
 
 
@@ -132,18 +132,20 @@ class Change:
     def apply(self, standing: Standing, now: str) -> None:
         """Lay it over what was kept before; what still fails keeps its beginning."""
         before = standing.failing
-        kept = {} if self.whole else {name: one for name, one in before.items() if name not in self.in_step}
-        for name, one in self.failing.items():
-            kept[name] = Failing(one.path, one.kind, one.error, before[name].since if name in before else now)
-        standing.failing = dict(sorted(kept.items())[:KEPT])
-        standing.uncounted = max(0, len(kept) - KEPT)
+        failures = {} if self.whole else {name: failure for name, failure in before.items() if name not in self.in_step}
+        for name, failure in self.failing.items():
+            failures[name] = Failing(
+                failure.path, failure.kind, failure.error, before[name].since if name in before else now
+            )
+        standing.failing = dict(sorted(failures.items())[:KEPT])
+        standing.uncounted = max(0, len(failures) - KEPT)
         standing.checked_at = now
         standing.in_step = len(self.in_step) if self.whole else standing.in_step
         standing.tombstones = self._tombstones(standing.tombstones, now)
 
     def _tombstones(self, before: Mapping[str, str], now: str) -> dict[str, str]:
-        kept = {} if self.whole else dict(before)
+        tombstones = {} if self.whole else dict(before)
         alive: Iterable[str] = () if self.whole else self.in_step
         for name in alive:
-            kept.pop(name, None)
-        return {**kept, **{name: before.get(name, now) for name in self.doomed}}
+            tombstones.pop(name, None)
+        return {**tombstones, **{name: before.get(name, now) for name in self.doomed}}

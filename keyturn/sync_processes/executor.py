@@ -96,9 +96,9 @@ class Child:
                 continue
             done = Result(**json.loads(line))
             with self._lock:
-                asked = self._open.pop((done.store, done.name), None)
-            if asked:  # else it was answered for already
-                asked[1](done)
+                request = self._open.pop((done.store, done.name), None)
+            if request:  # else it was answered for already
+                request[1](done)
         with self._lock:
             self._give_up()
 

@@ -55,20 +55,20 @@ class Dealer:
 
 def spread(workers: Sequence[Worker], items: Sequence[Item], report: Report) -> None:
     """Have all items applied, and report each from this thread."""
-    dealer, told = Dealer(items, len(workers)), SimpleQueue[tuple[int, Result | None]]()
+    dealer, answers = Dealer(items, len(workers)), SimpleQueue[tuple[int, Result | None]]()
     open_ones: Counter[tuple[int, str]] = Counter()
 
     def feed(number: int, store: str) -> None:
         worker = workers[number]
         while worker.alive and (batch := dealer.next(number, store, open_ones[number, store])):
             open_ones[number, store] += len(batch)
-            worker.give(batch, lambda result: told.put((number, result)))
+            worker.give(batch, lambda result: answers.put((number, result)))
 
     for number, worker in enumerate(workers):
-        worker.when_ready(lambda number=number: told.put((number, None)))  # type: ignore[misc]
+        worker.when_ready(lambda number=number: answers.put((number, None)))  # type: ignore[misc]
     left = len(items)
     while left:
-        number, result = told.get()
+        number, result = answers.get()
         for store in dealer.stores if result is None else [result.store]:
             open_ones[number, store] -= result is not None
             feed(number, store)

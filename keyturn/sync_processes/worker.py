@@ -35,12 +35,12 @@ class Order:
 
 def line_of(items: list[Item]) -> bytes:
     """A batch as a line."""
-    return json.dumps([{key: said for key, said in asdict(item).items() if said} for item in items]).encode() + b"\n"
+    return json.dumps([{key: value for key, value in asdict(item).items() if value} for item in items]).encode() + b"\n"
 
 
 def items_of(line: bytes) -> list[Item]:
     """The batch in a line."""
-    return [Item(**{**said, "action": Action(said["action"])}) for said in json.loads(line)]
+    return [Item(**{**data, "action": Action(data["action"])}) for data in json.loads(line)]
 
 
 def main() -> None:

@@ -72,8 +72,8 @@ class Replica(Model):
         return self
 
 
-def _replica(told: Any) -> Any:
-    return {"region": told} if isinstance(told, str) else told
+def _replica(data: Any) -> Any:
+    return {"region": data} if isinstance(data, str) else data
 
 
 ReplicaRegion = Annotated[Replica, BeforeValidator(_replica, json_schema_input_type=Region | Replica)]
@@ -156,9 +156,9 @@ class AwsSettings(StoreBase):
         """A store for each region and account; itself, where it says one of each."""
         if not self.regions and not self.role_arns:
             return {name: self}
-        said = self.model_dump(by_alias=True, exclude_unset=True, exclude={"regions", "role_arns"})
+        settings = self.model_dump(by_alias=True, exclude_unset=True, exclude={"regions", "role_arns"})
         return {
-            "/".join([name, *account, *region]): type(self).model_validate({**said, **own})
+            "/".join([name, *account, *region]): type(self).model_validate({**settings, **own})
             for account, region, own in self._differences()
         }
 
@@ -167,8 +167,8 @@ class AwsSettings(StoreBase):
         for role in self.role_arns or (None,):
             for region in self.regions or (None,):
                 own = {"role_arn": role, "region": region}
-                told = [_account(role)] if role else [], [region] if region else []
-                yield *told, {key: value for key, value in own.items() if value}
+                names = [_account(role)] if role else [], [region] if region else []
+                yield *names, {key: value for key, value in own.items() if value}
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -185,8 +185,8 @@ class AwsSettings(StoreBase):
     def refuses_details(self, details: Details) -> str | None:
         """What AWS lacks, or has no room for."""
         kind = str(getattr(self, "kind", ""))
-        if said := super().refuses_details(details):
-            return said
+        if refusal := super().refuses_details(details):
+            return refusal
         if len(details.description) > AWS_MAX_DESCRIPTION:
             return f"{kind} allows a description of {AWS_MAX_DESCRIPTION} characters at most"
         return AWS_TAGS.refuses(kind, details.tags) or refuses_names(kind, details, AWS_MAX_TAG)

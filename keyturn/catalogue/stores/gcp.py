@@ -79,8 +79,8 @@ class GcpSecretManagerSettings(StoreBase):
         if self.kms_key_name and not self.location:
             raise refused("only regional secrets take a key here", "Say location too, or leave it out.", "kms_key_name")
         if self.kms_key_name and self.kms_key_name.split("/")[3] != self.location:
-            said = "the key is of another location than the secrets"
-            raise refused(said, f"Name one in {self.location}: Google takes no other.", "kms_key_name")
+            message = "the key is of another location than the secrets"
+            raise refused(message, f"Name one in {self.location}: Google takes no other.", "kms_key_name")
         return self
 
     @property
