@@ -169,15 +169,15 @@ class Site:
         """Drop what was kept of earlier openings."""
         shutil.rmtree(self.directory / "cache", ignore_errors=True)
 
-    def command(self, *given: str) -> None:
+    def command(self, *arguments: str) -> None:
         """A command in a process of its own. SystemExit where it fails."""
         env = {**os.environ, "KEYTURN_CATALOGUE": str(self.catalogue), "PYTHONPYCACHEPREFIX": str(self.directory / "c")}
         # A command starts as an installed one does: compiled before.
         env.pop("PYTHONDONTWRITEBYTECODE", None)
-        asked = [sys.executable, "-m", "keyturn.cli", *given]
-        done = subprocess.run(asked, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+        line = [sys.executable, "-m", "keyturn.cli", *arguments]
+        done = subprocess.run(line, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise SystemExit(f"{' '.join(given)} failed: {done.stderr[-2000:]}")
+            raise SystemExit(f"{' '.join(arguments)} failed: {done.stderr[-2000:]}")
 
     def refused(self, fields: dict[str, Any]) -> bool:
         """Whether the database refuses this login."""
@@ -194,8 +194,8 @@ def look_for_due(site: Site) -> None:
     keyturn = site.open()
     paths = sorted(keyturn.catalogue.secrets)
     with listed(keyturn, len(paths)) as listing:
-        found = side_by_side(lambda path: sight(keyturn, path, listing), paths, AT_ONCE)
-    if any(one.work for one in found):
+        sightings = side_by_side(lambda path: sight(keyturn, path, listing), paths, AT_ONCE)
+    if any(sighting.work for sighting in sightings):
         raise SystemExit("nothing should be due")
 
 
@@ -204,19 +204,19 @@ def look_for_unretired(site: Site) -> None:
     keyturn = site.open()
     paths = sorted(keyturn.catalogue.secrets)
     with listed_records(keyturn, len(paths)) as record:
-        if any(one.retiring for one in side_by_side(record, paths, AT_ONCE)):
+        if any(secret_record.retiring for secret_record in side_by_side(record, paths, AT_ONCE)):
             raise SystemExit("nothing should wait for its end")
 
 
 def shut_out(site: Site, incident: str, catalogue: Path) -> float:
     """Seconds from the start of `keyturn revoke`, with that catalogue, until an outside login is refused."""
-    found = VaultHub(HubSettings.from_environment()).read(path_of(0))
-    fields = found.fields.reveal() if found else {}
-    given = [path_of(0), "--reason", "benchmark", "--incident", incident, "--yes", "--local"]
-    given += ["--catalogue", str(catalogue)]
+    secret = VaultHub(HubSettings.from_environment()).read(path_of(0))
+    fields = secret.fields.reveal() if secret else {}
+    arguments = [path_of(0), "--reason", "benchmark", "--incident", incident, "--yes", "--local"]
+    arguments += ["--catalogue", str(catalogue)]
     with ThreadPoolExecutor(1) as pool:
         began = time.perf_counter()
-        running = pool.submit(site.command, "revoke", *given)
+        running = pool.submit(site.command, "revoke", *arguments)
         while not site.refused(fields):
             time.sleep(0.002)
         taken = time.perf_counter() - began
@@ -242,7 +242,7 @@ def measure(work: Callable[[], object]) -> Taken:
 def cpu() -> float:
     """Seconds of CPU so far."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def measured(site: Site, runs: int) -> Iterator[tuple[str, Taken]]:
@@ -259,7 +259,7 @@ def measured(site: Site, runs: int) -> Iterator[tuple[str, Taken]]:
     site.forget()
     yield "open, first", measure(site.open)
     for name, work in repeated.items():
-        yield name, min((measure(work) for _ in range(runs)), key=lambda one: one.wall)
+        yield name, min((measure(work) for _ in range(runs)), key=lambda result: result.wall)
     alone = site.declare_one()
     shut_out(site, "B-0", alone)
     sides: dict[str, list[float]] = {"keyturn revoke: refused": [], "the same with one secret": []}
@@ -270,7 +270,7 @@ def measured(site: Site, runs: int) -> Iterator[tuple[str, Taken]]:
         yield name, Taken(min(taken), 0.0)
     yield (
         "keyturn --help",
-        min((measure(lambda: site.command("--help")) for _ in range(runs)), key=lambda one: one.wall),
+        min((measure(lambda: site.command("--help")) for _ in range(runs)), key=lambda result: result.wall),
     )
 
 
@@ -279,17 +279,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--secrets", type=int, nargs="+", default=[1000, 5000, 10000], help="sizes of the catalogue")
     parser.add_argument("--runs", type=int, default=3, help="of each row the least of so many counts (default 3)")
-    given = parser.parse_args()
+    options = parser.parse_args()
     logging.disable(logging.WARNING)
     end_in_order()
-    for secrets in given.secrets:
+    for secrets in options.secrets:
         with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
             site = Site(Path(directory), stack, secrets)
             print(f"\n{f'{secrets:,} secrets, seconds':32}{'wall':>8}{'CPU':>8}", flush=True)
-            for name, taken in measured(site, given.runs):
+            for name, taken in measured(site, options.runs):
                 goal = GOALS.get(name)
-                said = f"   goal {goal:g}: {'met' if taken.wall <= goal else 'MISSED'}" if goal else ""
-                print(f"{name:32}{taken.wall:8.2f}{taken.cpu:8.2f}{said}", flush=True)
+                verdict = f"   goal {goal:g}: {'met' if taken.wall <= goal else 'MISSED'}" if goal else ""
+                print(f"{name:32}{taken.wall:8.2f}{taken.cpu:8.2f}{verdict}", flush=True)
             print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
 
 

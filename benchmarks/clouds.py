@@ -146,8 +146,8 @@ class Clouds:
     def _catalogue(self) -> Catalogue:
         directory = self.directory / "catalogue"
         directory.mkdir()
-        said = CATALOGUE.format(region=REGION, folder=FOLDER, project=PROJECT, ca=self.tls.authority, **self.ports)
-        (directory / "benchmark.yaml").write_text(said)
+        text = CATALOGUE.format(region=REGION, folder=FOLDER, project=PROJECT, ca=self.tls.authority, **self.ports)
+        (directory / "benchmark.yaml").write_text(text)
         return load(directory, os.environ)
 
 

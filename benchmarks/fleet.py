@@ -182,29 +182,29 @@ def main() -> None:
     parser.add_argument("--secrets", type=int, default=200, help="how many are due (default 200)")
     parser.add_argument("--side-by-side", type=int, default=8, help="at work at once on each side (default 8)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of both sides (default 5)")
-    given = parser.parse_args()
+    options = parser.parse_args()
     logging.disable(logging.WARNING)
     end_in_order()
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
-        servers = Servers(Path(directory), stack, given.secrets)
+        servers = Servers(Path(directory), stack, options.secrets)
         keyturn = open_keyturn(load(servers.catalogue, os.environ), VaultHub(servers.settings))
         paths = sorted(keyturn.catalogue.secrets)
         server = stack.enter_context(prefect_server(Path(directory) / "prefect"))
         register(servers, keyturn.catalogue)
         work: dict[str, Callable[[], int]] = {
-            "plain functions": lambda: plain(keyturn, paths, given.side_by_side),
-            "the flow rotate-due": lambda: through_prefect(given.side_by_side),
+            "plain functions": lambda: plain(keyturn, paths, options.side_by_side),
+            "the flow rotate-due": lambda: through_prefect(options.side_by_side),
         }
         sides: dict[str, list[Taken]] = {name: [] for name in work}
-        for number in range(-1, given.rounds):
+        for number in range(-1, options.rounds):
             for name in sorted(work, reverse=number % 2 == 0):
-                with ThreadPoolExecutor(given.side_by_side) as pool:
+                with ThreadPoolExecutor(options.side_by_side) as pool:
                     list(pool.map(lambda path: make_due(keyturn, path), paths))
-                taken = measure(work[name], given.secrets, servers.processes, server)
+                taken = measure(work[name], options.secrets, servers.processes, server)
                 # The first round opens connections and imports what is needed.
                 if number >= 0:
                     sides[name].append(taken)
-        report(sides, given.secrets)
+        report(sides, options.secrets)
 
 
 if __name__ == "__main__":

@@ -110,8 +110,8 @@ class Installation:
 
     def run(self, deployment: str, parameters: dict[str, Any]) -> None:
         """One run, to its end."""
-        asked = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
-        run = self.server.post(f"deployments/{deployment}/create_flow_run", **asked)["id"]
+        body = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
+        run = self.server.post(f"deployments/{deployment}/create_flow_run", **body)["id"]
         over = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
         wait_for(lambda: self.server.get(f"flow_runs/{run}")["state_type"] in over, 120)
 
@@ -133,15 +133,15 @@ def a_day(cron: str) -> int:
 
 def measured(installation: Installation, runs: int) -> Iterator[tuple[str, int, Sizes]]:
     """For each scheduled deployment: its name, its runs a day, and what each has added."""
-    for deployment in sorted(installation.server.all("deployments"), key=lambda one: str(one["name"])):
+    for deployment in sorted(installation.server.all("deployments"), key=lambda listed: str(listed["name"])):
         crons = [schedule["schedule"]["cron"] for schedule in deployment["schedules"]]
         if not crons:
             continue
-        given = deployment["schedules"][0]["parameters"]
-        installation.run(deployment["id"], given)  # the first finds what the last flow has left
+        parameters = deployment["schedules"][0]["parameters"]
+        installation.run(deployment["id"], parameters)  # the first finds what the last flow has left
         before = installation.sizes()
         for _ in range(runs):
-            installation.run(deployment["id"], given)
+            installation.run(deployment["id"], parameters)
         yield deployment["name"], sum(map(a_day, crons)), installation.sizes().since(before, runs)
 
 
@@ -155,13 +155,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--secrets", type=int, default=20)
     parser.add_argument("--runs", type=int, default=5)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
-        installation = Installation(Path(directory), stack, asked.secrets)
+        installation = Installation(Path(directory), stack, options.secrets)
         installation.install(stack)
         totals = [0, 0, 0]
         print(f"{'flow':<18} {'a day':>6} {'Prefect':>10} {'audit log':>10} {'ledger':>10}   (each run)")
-        for name, often, sizes in measured(installation, asked.runs):
+        for name, often, sizes in measured(installation, options.runs):
             each = (sizes.prefect, sizes.audit, sizes.ledger)
             totals = [total + often * size for total, size in zip(totals, each, strict=True)]
             print(f"{name:<18} {often:>6} {' '.join(f'{shown(size):>10}' for size in each)}", flush=True)

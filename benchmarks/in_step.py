@@ -48,9 +48,9 @@ def _into_aws(directory: Path, copies: Copies) -> None:
     now = int(time.time())
     for name, text, marks in copies:
         version = version_id(marks)
-        told = {"secret_string": text, "createdate": now, "version_id": version, "version_stages": ["AWSCURRENT"]}
+        fields = {"secret_string": text, "createdate": now, "version_id": version, "version_stages": ["AWSCURRENT"]}
         tags = [{"Key": key, "Value": value} for key, value in marks.to_tags().items()]
-        held[name] = FakeSecret(DEFAULT_ACCOUNT_ID, REGION, name, told, version, text, tags=tags, created_date=now)
+        held[name] = FakeSecret(DEFAULT_ACCOUNT_ID, REGION, name, fields, version, text, tags=tags, created_date=now)
     aws_state.save(private_directory(directory) / "secrets.json")
 
 

@@ -113,8 +113,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--delay-ms", type=float, required=True)
     parser.add_argument("pairs", nargs="+", metavar="LISTEN:BEHIND")
-    given = parser.parse_args()
-    asyncio.run(serve(given.pairs, given.delay_ms / 1000))
+    options = parser.parse_args()
+    asyncio.run(serve(options.pairs, options.delay_ms / 1000))
 
 
 if __name__ == "__main__":

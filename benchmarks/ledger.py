@@ -108,9 +108,9 @@ def appending(directory: Path, batch: int, rounds: int) -> tuple[list[float], li
         closing(plain(directory / f"bare-{batch}.db")) as connection,
     ):
         for turn in range(rounds + 5):
-            given = entries(batch, turn * batch)
-            rows = list(enumerate([spelled(one) for one in given], turn * batch + 1))
-            sides = [(ours, partial(ledger.append, given)), (bare, partial(commit, connection, rows))]
+            added = entries(batch, turn * batch)
+            rows = list(enumerate([spelled(entry) for entry in added], turn * batch + 1))
+            sides = [(ours, partial(ledger.append, added)), (bare, partial(commit, connection, rows))]
             for taken, write in sides if turn % 2 else reversed(sides):
                 taken.append(timed(write))
     return ours[5:], bare[5:]
@@ -187,9 +187,9 @@ def report_verifying(file: Path, count: int, key: Key) -> None:
 def verified(file: Path, count: int, keys: Sequence[PublicKey], note: str) -> None:
     """Read and verify the file, as ``keyturn ledger verify`` does."""
     with SqliteCopy(file) as source:
-        found = verify(source, keys, verify_ed25519, known=[note])
-    if not found.whole or found.vouched != count:
-        raise SystemExit(f"it does not verify: {found.problem}")
+        report = verify(source, keys, verify_ed25519, known=[note])
+    if not report.whole or report.vouched != count:
+        raise SystemExit(f"it does not verify: {report.problem}")
 
 
 def chained(file: Path) -> float:
@@ -227,21 +227,21 @@ def report_sharing(directory: Path, key: Key) -> None:
         command = [sys.executable, str(Path(__file__)), "--write", str(file), "--batch", str(batch)]
         began = time.perf_counter()
         writers = [subprocess.Popen([*command, "--first", str(number * each)]) for number in range(PROCESSES)]
-        codes = [one.wait() for one in writers]
+        codes = [process.wait() for process in writers]
         if any(codes):
             raise SystemExit("a process failed")
         taken = time.perf_counter() - began
         with closing(open_ledger(str(file), origin=ORIGIN)) as ledger:
             assert_whole(ledger, key)
-        said = f"{PROCESSES} processes, {batch} at once"
-        print(f"{said:32}{taken:10.1f} s for {SHARED:,} entries: no gap, no double, proofs hold")
+        label = f"{PROCESSES} processes, {batch} at once"
+        print(f"{label:32}{taken:10.1f} s for {SHARED:,} entries: no gap, no double, proofs hold")
 
 
 def assert_whole(ledger: StoredLedger, key: Key) -> None:
     """Every number once, every entry once, and proofs for some."""
-    expected = {spelled(one) for one in entries(SHARED)}
-    found = [(number, tail.decode()) for number, tail in ledger.tails()]
-    if [number for number, _ in found] != list(range(1, SHARED + 1)) or {tail for _, tail in found} != expected:
+    expected = {spelled(entry) for entry in entries(SHARED)}
+    stored = [(number, tail.decode()) for number, tail in ledger.tails()]
+    if [number for number, _ in stored] != list(range(1, SHARED + 1)) or {tail for _, tail in stored} != expected:
         raise SystemExit("an entry is missing, or there twice")
     key.write("", cas=0)
     sign(ledger, key, thorough=True)
@@ -264,17 +264,17 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=1_000_000, help="entries of the large ledger")
     for name, kind in (("--write", Path), ("--first", int), ("--batch", int)):
         parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
-    said = parser.parse_args()
-    if said.write:
-        return write(said.write, said.first, said.batch)
+    options = parser.parse_args()
+    if options.write:
+        return write(options.write, options.first, options.batch)
     with tempfile.TemporaryDirectory() as directory:
-        here, key = Path(directory), Key()
-        report_appending(here, said.rounds)
-        file = large(here, said.entries, key)
-        report_proving(file, said.entries, key)
-        report_verifying(file, said.entries, key)
+        folder, key = Path(directory), Key()
+        report_appending(folder, options.rounds)
+        file = large(folder, options.entries, key)
+        report_proving(file, options.entries, key)
+        report_verifying(file, options.entries, key)
         print()
-        report_sharing(here, Key())
+        report_sharing(folder, Key())
     return None
 
 

@@ -17,7 +17,7 @@ CALM = 0.04
 def cpu(*processes: Process) -> float:
     """Seconds of CPU that these and their descendants have used, those that have ended included."""
     children = by_parent()
-    return sum(sum(ticks(pid)) / TICK for one in processes for pid in descendants(one.pid or 0, children))
+    return sum(sum(ticks(pid)) / TICK for process in processes for pid in descendants(process.pid or 0, children))
 
 
 def end_in_order() -> None:
@@ -44,10 +44,10 @@ def at_rest(*processes: Process) -> None:
 def ticks(pid: int) -> list[int]:
     """Used by the process and by its children that have ended; nothing for a process that is gone."""
     try:
-        told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []
-    return [int(field) for field in told[11:15]]
+    return [int(field) for field in fields[11:15]]
 
 
 def by_parent() -> dict[int, list[int]]:

@@ -110,10 +110,10 @@ class Site:
 
     def fields(self, name: str) -> dict[str, Any]:
         """What the hub serves now."""
-        found = self.keyturn.hub.read(f"revoke/{name}")
-        if found is None:
+        secret = self.keyturn.hub.read(f"revoke/{name}")
+        if secret is None:
             raise SystemExit(f"the hub has no version of {name}")
-        return found.fields.reveal()
+        return secret.fields.reveal()
 
     def refused(self, fields: dict[str, Any]) -> bool:
         """Whether the database refuses this login."""
@@ -192,10 +192,18 @@ def command(site: Site, runs: int) -> list[float]:
     taken = []
     for number in range(runs + 1):
         intruder = Intruder(site, site.fields(site.names[0]))
-        given = [f"revoke/{site.names[0]}", "--reason", "benchmark", "--incident", f"C-{number}", "--yes", "--local"]
+        arguments = [
+            f"revoke/{site.names[0]}",
+            "--reason",
+            "benchmark",
+            "--incident",
+            f"C-{number}",
+            "--yes",
+            "--local",
+        ]
         began = time.perf_counter()
-        asked = [sys.executable, "-m", "keyturn.cli", "revoke", *given]
-        done = subprocess.run(asked, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+        line = [sys.executable, "-m", "keyturn.cli", "revoke", *arguments]
+        done = subprocess.run(line, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"the command failed: {done.stderr}")
         taken.append(intruder.wait() - began)
@@ -217,18 +225,18 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=50, help="revocations of one secret (default 50)")
     parser.add_argument("--secrets", type=int, default=100, help="secrets in the one large incident (default 100)")
     parser.add_argument("--commands", type=int, default=5, help="revocations by the command line (default 5)")
-    given = parser.parse_args()
+    options = parser.parse_args()
     logging.disable(logging.WARNING)
     end_in_order()
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
-        site = Site(Path(directory), stack, given.secrets)
-        refused, closed = plain(site, given.runs)
-        by_command = command(site, given.commands) if given.commands else []
+        site = Site(Path(directory), stack, options.secrets)
+        refused, closed = plain(site, options.runs)
+        by_command = command(site, options.commands) if options.commands else []
         selection = select_secrets(site.keyturn, Selector(paths=("revoke/*",)))
         began = time.perf_counter()
         stands = revoke(site.keyturn, selection, "MANY")
         many = time.perf_counter() - began
-        slowest = max((one.refused_at or one.cut_at or datetime.now(UTC)) for one in stands.secrets)
+        slowest = max((secret.refused_at or secret.cut_at or datetime.now(UTC)) for secret in stands.secrets)
         print(f"{'seconds':52}{'least':>8}{'median':>9}{'95 in 100':>9}{'most':>9}")
         row("one secret: the old login is refused", refused, GOAL_ONE)
         row("one secret: every copy gone, and proven", closed)

@@ -101,10 +101,10 @@ class Client(threading.Thread):
             connection.close()
 
     def _read(self) -> HubSecret:
-        found = self._hub.read(self._path)
-        if found is None:
+        secret = self._hub.read(self._path)
+        if secret is None:
             raise LookupError(self._path)
-        return found
+        return secret
 
 
 @contextmanager
@@ -177,13 +177,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rotations", type=int, default=1000, help="how many (default 1000, at least 20)")
     parser.add_argument("--clients", type=int, default=8, help="applications at work meanwhile (default 8)")
-    given = parser.parse_args()
-    if given.rotations < 2 * SETTLED_AT:
+    options = parser.parse_args()
+    if options.rotations < 2 * SETTLED_AT:
         parser.error(f"--rotations: at least {2 * SETTLED_AT}")
     logging.disable(logging.WARNING)
     end_in_order()
     with servers() as (lab, aws):
-        return soak(lab, aws, given.rotations, given.clients)
+        return soak(lab, aws, options.rotations, options.clients)
 
 
 def soak(lab: Lab, aws: LocalAws, rotations: int, count: int) -> int:
@@ -232,8 +232,8 @@ def report(
         print(f"{what:34}{early[what]:8}{count:8}")
     early_memory = f"memory of this process, MB, at {max(SETTLED_AT, rotations // 10)}"
     print(f"{early_memory} and at the end: {held:.0f}, {memory(os.getpid()):.0f}")
-    kept = "rotations in the record"
-    grew = [what for what, count in late.items() if count > (HISTORY_KEPT if what == kept else early[what])]
+    record = "rotations in the record"
+    grew = [what for what, count in late.items() if count > (HISTORY_KEPT if what == record else early[what])]
     for what in grew:
         print(f"grew: {what}")
     return 1 if failures or errors or grew else 0

@@ -69,7 +69,7 @@ def push(clouds: Any) -> Told:
     with executor(keyturn, len(planned.work)) as execute:
         results = carry_out(keyturn, planned, execute)
     taken = time.perf_counter() - began
-    insist(sum(one.state == "created" for one in results), 3 * len(clouds.names), "copies were created")
+    insist(sum(result.state == "created" for result in results), 3 * len(clouds.names), "copies were created")
     return {"seconds": taken}
 
 
@@ -88,17 +88,17 @@ def bare(clouds: Any, mode: str) -> Told:
     began = time.perf_counter()
     size = -(-len(clouds.names) // PROCESSES)
     shares = [clouds.names[number * size : (number + 1) * size] for number in range(PROCESSES)]
-    running = [start("bare", mode, clouds.said, given=share) for share in shares]
-    for one in running:
-        answer(one)
+    running = [start("bare", mode, clouds.said, lines=share) for share in shares]
+    for process in running:
+        answer(process)
     return {"seconds": time.perf_counter() - began}
 
 
 def naive(clouds: Any) -> Told:
     """The naive loop over a sample, scaled to all of the secrets."""
     sample = clouds.names[:SAMPLE]
-    told = answer(start("bare", "naive", clouds.said, given=sample))
-    return {"seconds": told["seconds"] / len(sample) * len(clouds.names)}
+    result = answer(start("bare", "naive", clouds.said, lines=sample))
+    return {"seconds": result["seconds"] / len(sample) * len(clouds.names)}
 
 
 def reconcile(clouds: Any) -> Told:
@@ -127,28 +127,28 @@ def reconcile_here(directory: Path, port: int, secrets: int) -> None:
     print(json.dumps({"seconds": taken, "peak_mb": memory(os.getpid(), "VmHWM")}))
 
 
-def start(module: str, *arguments: str, given: Sequence[str] = ()) -> "subprocess.Popen[str]":
+def start(module: str, *arguments: str, lines: Sequence[str] = ()) -> "subprocess.Popen[str]":
     """A side, or part of one, as a process that has its names."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     with cast(IO[str], process.stdin) as names:
-        names.write("\n".join(given))
+        names.write("\n".join(lines))
     return process
 
 
 def answer(process: "subprocess.Popen[str]") -> Told:
     """What it tells at its end, which must be a good one."""
-    said = cast(IO[str], process.stdout).read()
+    text = cast(IO[str], process.stdout).read()
     if process.wait():
         raise SystemExit("one side did not get through")
-    told: Told = json.loads(said)
-    return told
+    result: Told = json.loads(text)
+    return result
 
 
-def insist(found: int, wanted: int, what: str) -> None:
+def insist(count: int, wanted: int, what: str) -> None:
     """A side that did not do all of the work has no time."""
-    if found != wanted:
-        raise SystemExit(f"{found} of {wanted} {what}")
+    if count != wanted:
+        raise SystemExit(f"{count} of {wanted} {what}")
 
 
 def spent(clouds: Any) -> float:
@@ -161,9 +161,9 @@ def report(sides: dict[str, list[Told]], secrets: int, goal: str) -> None:
     (slow, slow_rounds), (fast, fast_rounds), *others = sides.items()
     print(f"{'':44}{'seconds':>9}{'secrets/s':>11}{'CPU s':>9}{'peak MB':>9}")
     for name, rounds in sides.items():
-        seconds = statistics.median(told["seconds"] for told in rounds)
-        processor = statistics.median(told["cpu"] for told in rounds)
-        peak = max(told.get("peak_mb", 0) for told in rounds)
+        seconds = statistics.median(result["seconds"] for result in rounds)
+        processor = statistics.median(result["cpu"] for result in rounds)
+        peak = max(result.get("peak_mb", 0) for result in rounds)
         print(f"{name:44}{seconds:9.2f}{secrets / seconds:11.0f}{processor:9.2f}{f'{peak:9.0f}' if peak else ''}")
     print(f"\n{slow} to {fast}: {ratio(slow_rounds, fast_rounds)}, goal {goal}")
     for other, rounds in others:
@@ -177,37 +177,37 @@ def report(sides: dict[str, list[Told]], secrets: int, goal: str) -> None:
 def ratio(slow: list[Told], fast: list[Told]) -> str:
     """The median of the rounds' ratios, and all of them."""
     ratios = [a["seconds"] / b["seconds"] for a, b in zip(slow, fast, strict=True)]
-    return f"{statistics.median(ratios):.2f} ({', '.join(f'{one:.2f}' for one in ratios)})"
+    return f"{statistics.median(ratios):.2f} ({', '.join(f'{value:.2f}' for value in ratios)})"
 
 
-def measure(given: argparse.Namespace, clouds: Any) -> None:
+def measure(options: argparse.Namespace, clouds: Any) -> None:
     """Both sides in turns, each on servers that are at rest."""
     from benchmarks import in_step
 
     work: dict[str, Callable[[Any], Told]]
-    if given.unchanged:
+    if options.unchanged:
         in_step.lay(clouds)
         clouds.start()
         work, goal = {"Keyturn, everything in step": reconcile, "bare listings": listing}, GOALS["list"]
-    elif given.delay_ms:
+    elif options.delay_ms:
         work = {f"naive loop, measured on {SAMPLE} and scaled": naive, "Keyturn, full push": push, FLOOR: floor}
         goal = GOALS["naive"]
     else:
         work, goal = {"Keyturn, full push": push, "bare calls, 2 processes of 16 threads": bare_push}, GOALS["push"]
     sides: dict[str, list[Told]] = {name: [] for name in work}
-    for number in range(-1, given.rounds):
+    for number in range(-1, options.rounds):
         for name in sorted(work, reverse=number % 2 == 0):
-            if not given.unchanged:
+            if not options.unchanged:
                 clouds.empty()
             at_rest(*clouds.processes)
             before = spent(clouds)
-            told = work[name](clouds)
-            told["cpu"] = spent(clouds) - before
+            result = work[name](clouds)
+            result["cpu"] = spent(clouds) - before
             # The first round imports what is needed, and fills the caches of the disk.
             if number >= 0:
-                sides[name].append(told)
-                print(f"  {name}: {told['seconds']:.2f} s", file=sys.stderr)
-    report(sides, given.secrets, goal)
+                sides[name].append(result)
+                print(f"  {name}: {result['seconds']:.2f} s", file=sys.stderr)
+    report(sides, options.secrets, goal)
 
 
 def main() -> None:
@@ -219,12 +219,12 @@ def main() -> None:
     parser.add_argument("--delay-ms", type=float, default=0, help="how much longer each request takes (default 0)")
     parser.add_argument("--unchanged", action="store_true", help="everything is in step already")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of both sides (default 5)")
-    given = parser.parse_args()
+    options = parser.parse_args()
     logging.disable(logging.WARNING)
     end_in_order()
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
-        names = [f"s{number:05}" for number in range(given.secrets)]
-        measure(given, Clouds(Path(directory), stack, names, given.delay_ms))
+        names = [f"s{number:05}" for number in range(options.secrets)]
+        measure(options, Clouds(Path(directory), stack, names, options.delay_ms))
 
 
 if __name__ == "__main__":

@@ -64,8 +64,8 @@ class KeyturnWorkspace(Block):
         A worker whose environment names a login of its own uses that: what may revoke is not for every worker.
         """
         refuse_unread(os.environ)
-        given = self.model_dump(include=set(HubSettings.__dataclass_fields__)) | own_login(os.environ)
-        return open_keyturn(load(Path(self.catalogue), os.environ), VaultHub(HubSettings(**given)))
+        settings = self.model_dump(include=set(HubSettings.__dataclass_fields__)) | own_login(os.environ)
+        return open_keyturn(load(Path(self.catalogue), os.environ), VaultHub(HubSettings(**settings)))
 
 
 def own_login(environment: Mapping[str, str]) -> dict[str, str | None]:

@@ -28,9 +28,9 @@ async def check_logins(path: str | None = None, everything: bool = False) -> dic
     sound_alarms({path: check.alarm(now) for path, check in tried.items()})
     wrong = {path: check for path, check in tried.items() if check.result in (Login.REFUSED, Login.UNTRIED)}
     counts = summary(list(tried.values()))
-    said = ", ".join(f"{count} {result}" for result, count in counts.items() if count) or "nothing was due"
-    await table("check-logins", [row(*one) for one in sorted(wrong.items())], said)
-    return well(said, counts)
+    text = ", ".join(f"{count} {result}" for result, count in counts.items() if count) or "nothing was due"
+    await table("check-logins", [row(*entry) for entry in sorted(wrong.items())], text)
+    return well(text, counts)
 
 
 def row(path: str, check: LoginCheck) -> Row:

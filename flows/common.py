@@ -106,7 +106,7 @@ def runbook(
 
         @functools.wraps(body)
         async def run(*args: P.args, **kwargs: P.kwargs) -> Any:
-            asked, path = acting.set(at_work()), named(*args, **kwargs)
+            token, path = acting.set(at_work()), named(*args, **kwargs)
             try:
                 opened = await asyncio.to_thread(opens)
                 with heartbeats(), told_of(opened, name, path, looks=looks and not path):
@@ -116,7 +116,7 @@ def runbook(
             except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
                 return ended(unexpected(error).during(name, path or "the catalogue"))
             finally:
-                acting.reset(asked)
+                acting.reset(token)
 
         return decorated(run)
 

@@ -30,9 +30,9 @@ def form(title: str, description: str, **more: Any) -> Any:
 
 def named() -> str:
     """The run's name: the incident or the secret that it was asked for."""
-    given = runtime.flow_run.parameters
-    show = "preview" if given.get("only_show_what_would_happen") else "revoke"
-    return f"{show}-{given.get('incident') or given.get('path') or 'selected'}"
+    parameters = runtime.flow_run.parameters
+    show = "preview" if parameters.get("only_show_what_would_happen") else "revoke"
+    return f"{show}-{parameters.get('incident') or parameters.get('path') or 'selected'}"
 
 
 @runbook("emergency-revoke", named, timeout=timedelta(minutes=30), opens=tasks.keyturn)
@@ -104,10 +104,10 @@ async def emergency_revoke(
 
 async def show(selector: Selector, mode: Mode) -> IncidentStatus | None:
     """Leave a table of what would end, and change nothing."""
-    seen = await tasks.preview(selector, mode)
-    await table("emergency-preview", preview_rows(seen), f"what a revocation of {selector.words} would end")
-    said = f"only shown: {len(seen.secrets)} secrets, {len(seen.leases)} leases; nothing was changed"
-    return well(said, None)
+    radius = await tasks.preview(selector, mode)
+    await table("emergency-preview", preview_rows(radius), f"what a revocation of {selector.words} would end")
+    text = f"only shown: {len(radius.secrets)} secrets, {len(radius.leases)} leases; nothing was changed"
+    return well(text, None)
 
 
 async def take_up(incident: str, selector: Selector, reason: str, mode: Mode) -> Incident:
@@ -117,8 +117,10 @@ async def take_up(incident: str, selector: Selector, reason: str, mode: Mode) ->
     if not reason:
         hint = "Say in a few words what has happened: it stands in the report and in the ledger"
         raise Invalid("revoke", selector.words or "nothing", "no reason is given", hint)
-    asked, who = runtime.flow_run.scheduled_start_time or datetime.now(UTC), acting.get()
-    opened = await tasks.begin(incident or own_id(), selector, reason, mode, asked, who.actor if who else "Prefect")
+    triggered_at, who = runtime.flow_run.scheduled_start_time or datetime.now(UTC), acting.get()
+    opened = await tasks.begin(
+        incident or own_id(), selector, reason, mode, triggered_at, who.actor if who else "Prefect"
+    )
     tell(OPENED, opened, f"{opened.reason}: {opened.selector}")
     return opened
 

@@ -24,11 +24,11 @@ async def finish_incidents() -> int:
         begins()
         await looked_at_again(closed)
     unfinished = await look(tasks.find_open)
-    unread, found = parted(unfinished)
-    standings = [await gone_on_with(incident) for incident in found if incident.closed_at is None]
-    still = [one for one in standings if one.open]
-    unheard = [one for one in still if await tasks.remind.fn(one.incident.id) and not await reminded(one)]
-    for incident in found:
+    unread, readable = parted(unfinished)
+    standings = [await gone_on_with(incident) for incident in readable if incident.closed_at is None]
+    still = [status for status in standings if status.open]
+    unheard = [status for status in still if await tasks.remind.fn(status.incident.id) and not await reminded(status)]
+    for incident in readable:
         await tasks.tell_people.fn(incident.id)
     if unheard:
         raise still_open(unheard)
@@ -39,13 +39,15 @@ async def finish_incidents() -> int:
 
 def parted(incidents: Sequence[Incident]) -> tuple[list[Incident], list[Incident]]:
     """Those whose entries can't be read, and those that can be gone on with."""
-    return [one for one in incidents if one.unread], [one for one in incidents if not one.unread]
+    unread = [incident for incident in incidents if incident.unread]
+    return unread, [incident for incident in incidents if not incident.unread]
 
 
 def unreadable(incidents: Sequence[Incident]) -> Invalid:
     """What the run says of incidents that nobody can read; all others were gone on with."""
-    names = ", ".join(one.id for one in incidents)
-    return Invalid("read", names, "; ".join(one.reason for one in incidents), incidents[0].unread.rpartition(". ")[2])
+    names = ", ".join(incident.id for incident in incidents)
+    problem = "; ".join(incident.reason for incident in incidents)
+    return Invalid("read", names, problem, incidents[0].unread.rpartition(". ")[2])
 
 
 async def looked_at_again(incident: Incident) -> None:

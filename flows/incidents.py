@@ -54,7 +54,7 @@ async def see_through(
 
 def steps_left(incident: Incident, before: IncidentStatus | None) -> dict[str, Steps]:
     """The steps that each secret needs still, as far as is known."""
-    done = {one.path: one.done for one in before.secrets} if before else {}
+    done = {secret.path: secret.done for secret in before.secrets} if before else {}
     steps = STEPS[incident.mode]
     left = {path: tuple(step for step in steps if step not in done.get(path, ())) for path in incident.paths}
     return {path: wanted for path, wanted in left.items() if wanted}
@@ -104,11 +104,11 @@ async def leave_report(standing: IncidentStatus) -> None:
     incident = standing.incident
     await table(f"incident-{incident.id}", incident_rows(standing), summarise_incident(standing))
     try:
-        said = await tasks.make_report(incident.id)
+        text = await tasks.make_report(incident.id)
     except KeyturnError as error:
-        said = f"The report can't be made: {error}"
+        text = f"The report can't be made: {error}"
     key = slug(names().artifact(f"report-{incident.id}"))
-    await acreate_markdown_artifact(said, key=key, description=summarise_incident(standing))
+    await acreate_markdown_artifact(text, key=key, description=summarise_incident(standing))
 
 
 def over(standing: IncidentStatus) -> IncidentStatus:
@@ -120,10 +120,10 @@ def over(standing: IncidentStatus) -> IncidentStatus:
 
 def still_open(standings: Sequence[IncidentStatus]) -> TransientError:
     """What is left of these incidents, for people."""
-    names = ", ".join(one.incident.id for one in standings)
-    said = "; ".join(left for one in standings for left in one.left) or "its proof is not complete"
+    names = ", ".join(status.incident.id for status in standings)
+    text = "; ".join(left for status in standings for left in status.left) or "its proof is not complete"
     hint = f"It is tried again every five minutes. Mend the cause; `keyturn revoke --resume {names}` tries at once"
-    return TransientError("close", names, f"something is left: {said}", hint)
+    return TransientError("close", names, f"something is left: {text}", hint)
 
 
 def tell(event: str, incident: Incident, why: str) -> None:

@@ -46,20 +46,20 @@ async def keep_ledger() -> Kept:
     drained = await look(tasks.drain, name)
     signed = await checkpointed(name)
     forwarded = await asyncio.gather(*(tasks.forward_to.fn(collector) for collector in tasks.collector_names()))
-    kept = Kept(name, drained, signed if isinstance(signed, tasks.Signed) else tasks.Signed(0), tuple(forwarded))
-    tell_behind(kept)
-    if remarkable(kept, signed):
-        await table("keep-ledger", rows(kept, signed), described(kept))
+    result = Kept(name, drained, signed if isinstance(signed, tasks.Signed) else tasks.Signed(0), tuple(forwarded))
+    tell_behind(result)
+    if remarkable(result, signed):
+        await table("keep-ledger", rows(result, signed), described(result))
     if isinstance(signed, KeyturnError):
         raise signed
-    return well(", ".join(f"{row['what']}: {row['state']}" for row in rows(kept, signed)), kept)
+    return well(", ".join(f"{row['what']}: {row['state']}" for row in rows(result, signed)), result)
 
 
-def remarkable(kept: Kept, signed: tasks.Signed | KeyturnError) -> bool:
+def remarkable(result: Kept, signed: tasks.Signed | KeyturnError) -> bool:
     """Whether something but the runs of this flow was new, or something is wrong: else no table is left."""
-    if isinstance(signed, KeyturnError) or kept.drained.entries or kept.drained.torn:
+    if isinstance(signed, KeyturnError) or result.drained.entries or result.drained.torn:
         return True
-    return signed.fresh > OWN or any(one.error for one in kept.forwarded)
+    return signed.fresh > OWN or any(forwarded.error for forwarded in result.forwarded)
 
 
 async def checkpointed(name: str) -> tasks.Signed | KeyturnError:
@@ -72,13 +72,13 @@ async def checkpointed(name: str) -> tasks.Signed | KeyturnError:
         return error
 
 
-def tell_behind(kept: Kept) -> None:
+def tell_behind(result: Kept) -> None:
     """Tell Prefect of every collector that something did not reach; an automation passes it on."""
-    for one in kept.forwarded:
-        if one.error:
-            why = f"{waiting(one)}: {one.error}"
-            payload = {"ledger": kept.name, "collector": one.collector, "why": why}
-            emit_event(BEHIND, resource=resource(f"{kept.name}/{one.collector}"), payload=payload)
+    for forwarded in result.forwarded:
+        if forwarded.error:
+            why = f"{waiting(forwarded)}: {forwarded.error}"
+            payload = {"ledger": result.name, "collector": forwarded.collector, "why": why}
+            emit_event(BEHIND, resource=resource(f"{result.name}/{forwarded.collector}"), payload=payload)
 
 
 def resource(name: str) -> dict[str, str]:
@@ -86,12 +86,14 @@ def resource(name: str) -> dict[str, str]:
     return {"prefect.resource.id": names().resource(LEDGER, name)}
 
 
-def rows(kept: Kept, signed: tasks.Signed | KeyturnError) -> list[Row]:
+def rows(result: Kept, signed: tasks.Signed | KeyturnError) -> list[Row]:
     """What was done, a line each."""
-    drained = f"{kept.drained.entries} entries that had waited were appended" if kept.drained.entries else "empty"
-    found: list[Row] = [{"what": "spool", "state": "; ".join((drained, *kept.drained.torn))}]
-    found.append({"what": "checkpoint", "state": checkpoint_state(signed)})
-    return found + [{"what": one.collector, "state": collector_state(one)} for one in kept.forwarded]
+    drained = f"{result.drained.entries} entries that had waited were appended" if result.drained.entries else "empty"
+    lines: list[Row] = [{"what": "spool", "state": "; ".join((drained, *result.drained.torn))}]
+    lines.append({"what": "checkpoint", "state": checkpoint_state(signed)})
+    return lines + [
+        {"what": forwarded.collector, "state": collector_state(forwarded)} for forwarded in result.forwarded
+    ]
 
 
 def checkpoint_state(signed: tasks.Signed | KeyturnError) -> str:
@@ -104,19 +106,20 @@ def checkpoint_state(signed: tasks.Signed | KeyturnError) -> str:
     )
 
 
-def collector_state(one: Forwarded) -> str:
+def collector_state(forwarded: Forwarded) -> str:
     """How far a collector is."""
-    sent = f"{one.sent} entries sent" if one.sent else "nothing sent" if one.error else "has everything"
-    return f"{sent}, {waiting(one)}: {one.error}" if one.error else sent
+    idle = "nothing sent" if forwarded.error else "has everything"
+    sent = f"{forwarded.sent} entries sent" if forwarded.sent else idle
+    return f"{sent}, {waiting(forwarded)}: {forwarded.error}" if forwarded.error else sent
 
 
-def waiting(one: Forwarded) -> str:
+def waiting(forwarded: Forwarded) -> str:
     """How much a collector lacks, and since when."""
-    since = f" since {one.oldest:%Y-%m-%d %H:%M} UTC" if one.oldest else ""
-    return f"{one.waiting} entries wait{since}"
+    since = f" since {forwarded.oldest:%Y-%m-%d %H:%M} UTC" if forwarded.oldest else ""
+    return f"{forwarded.waiting} entries wait{since}"
 
 
-def described(kept: Kept) -> str:
+def described(result: Kept) -> str:
     """The signed checkpoint, which is one more copy that whoever changes the ledger would have to change."""
-    note = kept.signed.note
-    return f"{kept.name}\n\n```\n{note}```" if note else kept.name
+    note = result.signed.note
+    return f"{result.name}\n\n```\n{note}```" if note else result.name

@@ -30,8 +30,8 @@ class Progress:
     async def begin(self) -> None:
         """Show that it has begun."""
         if self.total > self.few:
-            said, key = f"{self.total} {self.things}", names().artifact(self.key)
-            self.artifact = await acreate_progress_artifact(progress=0.0, key=key, description=said)
+            text, key = f"{self.total} {self.things}", names().artifact(self.key)
+            self.artifact = await acreate_progress_artifact(progress=0.0, key=key, description=text)
 
     async def add(self, count: int = 1) -> None:
         """So many more are done."""
@@ -52,7 +52,7 @@ class Progress:
         at = datetime.now(UTC) + timedelta(seconds=left)
         return f"{self.done} of {self.total} {self.things}, all at about {at:%H:%M:%S} UTC"
 
-    async def _report(self, said: str) -> None:
+    async def _report(self, text: str) -> None:
         if self.artifact is not None:
             share = 100 * self.done / self.total
-            await aupdate_progress_artifact(self.artifact, progress=share, description=said)
+            await aupdate_progress_artifact(self.artifact, progress=share, description=text)

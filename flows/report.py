@@ -45,7 +45,7 @@ async def rotation_table(outcome: Outcome) -> None:
     """Where one rotation has arrived."""
     rows: list[Row] = [{"secret": outcome.path, "what": "secret", "name": outcome.path, "state": str(outcome.state)}]
     rows += [push_row(outcome.path, place) for place in outcome.destinations]
-    rows += [tell_row(told) for told in outcome.consumers]
+    rows += [tell_row(consumer) for consumer in outcome.consumers]
     if outcome.previous:
         rows.append({"secret": outcome.path, "what": PREVIOUS, "name": outcome.path, "state": outcome.previous})
     title = f"{outcome.path}: version {outcome.version}, fingerprint {shown(outcome.fingerprint)}"
@@ -89,10 +89,10 @@ def sync_rows(planned: Plan, results: Sequence[Result]) -> list[Row]:
 def workload_rows(planned: Plan, results: Sequence[Result]) -> list[Row]:
     """Every restart that has failed."""
     stores = of_workloads(planned, results).items()
-    broken = [(f"{store}:{name}", one) for store, found in stores for name, one in found.items()]
+    broken = [(f"{store}:{name}", failure) for store, workloads in stores for name, failure in workloads.items()]
     return [
-        {"secret": one.path, "copy": label, "action": RESTART, "version": "", "state": one.error}
-        for label, one in broken[:SHOWN]
+        {"secret": failure.path, "copy": label, "action": RESTART, "version": "", "state": failure.error}
+        for label, failure in broken[:SHOWN]
     ]
 
 
@@ -100,19 +100,19 @@ def notice_rows(notices: Notices) -> list[Row]:
     """Whom a sync has told of what somebody wrote; a consumer stands where a copy does."""
     return [
         {
-            "secret": one.path,
-            "copy": one.consumer,
+            "secret": notice.path,
+            "copy": notice.consumer,
             "action": NOTIFY,
-            "version": one.version,
-            "state": one.error or "acknowledged",
+            "version": notice.version,
+            "state": notice.error or "acknowledged",
         }
-        for one in sorted(notices.told, key=lambda one: (not one.error, one.path, one.consumer))[:SHOWN]
+        for notice in sorted(notices.told, key=lambda notice: (not notice.error, notice.path, notice.consumer))[:SHOWN]
     ]
 
 
-def tell_row(told: Told) -> Row:
+def tell_row(consumer: Told) -> Row:
     """One consumer."""
-    return {"secret": "", "what": "consumer", "name": told.consumer, "state": told.error or "acknowledged"}
+    return {"secret": "", "what": "consumer", "name": consumer.consumer, "state": consumer.error or "acknowledged"}
 
 
 def outcome_row(path: str, outcome: Outcome | KeyturnError) -> Row:
@@ -135,14 +135,14 @@ def preview_rows(preview: Preview) -> list[Row]:
     """What a revocation would end and change."""
     rows: list[Row] = [
         {
-            "secret": one.path,
-            "ends": ", ".join(one.names),
-            "in use": ", ".join(one.uses),
-            "copies": ", ".join(one.destinations),
-            "consumers": ", ".join(one.consumers),
-            "mind": "; ".join(one.warnings),
+            "secret": secret.path,
+            "ends": ", ".join(secret.names),
+            "in use": ", ".join(secret.uses),
+            "copies": ", ".join(secret.destinations),
+            "consumers": ", ".join(secret.consumers),
+            "mind": "; ".join(secret.warnings),
         }
-        for one in preview.secrets
+        for secret in preview.secrets
     ]
     return rows + [{"secret": lease, "ends": "the lease"} for lease in preview.leases]
 
@@ -152,14 +152,15 @@ def incident_rows(standing: IncidentStatus) -> list[Row]:
     began = standing.incident.triggered_at
     return [
         {
-            "secret": one.path,
-            "refused after": after(began, one.refused_at) or ("ended" if Step.CUT in one.done else "NOT ENDED YET"),
-            "clear after": after(began, one.clear_at),
-            "version": one.version or "",
-            "remains": "; ".join(one.remains),
-            "left": "; ".join(one.left),
+            "secret": secret.path,
+            "refused after": after(began, secret.refused_at)
+            or ("ended" if Step.CUT in secret.done else "NOT ENDED YET"),
+            "clear after": after(began, secret.clear_at),
+            "version": secret.version or "",
+            "remains": "; ".join(secret.remains),
+            "left": "; ".join(secret.left),
         }
-        for one in standing.secrets
+        for secret in standing.secrets
     ]
 
 

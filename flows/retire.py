@@ -18,12 +18,12 @@ async def retire(path: str | None = None, waive: Waive = Waive.NOTHING, quiet: b
     With ``quiet``, as on schedule, those that nothing but their grace holds are looked at, and not shown.
     """
     opened = await workspace()
-    found = await look(tasks.find_unretired, chosen(opened, path))
-    shown = [secret for secret, waits in found.items() if not (quiet and waits)]
+    unretired = await look(tasks.find_unretired, chosen(opened, path))
+    shown = [secret for secret, waits in unretired.items() if not (quiet and waits)]
     if shown:
         begins()
     results = await each(shown, lambda secret: tasks.retire_one(secret, waive))
-    results |= await looked_at([secret for secret in found if secret not in results], waive)
+    results |= await looked_at([secret for secret in unretired if secret not in results], waive)
     await table("retire", [retirement_row(*row) for row in results.items()], f"{len(results)} old credentials")
     raise_failures("retire", results)
     return [result for result in results.values() if isinstance(result, Retirement)]

@@ -101,11 +101,11 @@ async def settle(
     """
     path, token = secret.path, rotation.token
     destinations = await restarted(secret, await asyncio.gather(*(push(path, place) for place in secret.destinations)))
-    told, refused = await tell_all(secret, rotation, bool(destinations) and all_in_step(destinations))
+    notified, refused = await tell_all(secret, rotation, bool(destinations) and all_in_step(destinations))
     if refused and rotation.stage is Stage.PROMOTED:
         return await settle(secret, await tasks.take_back(path, token, refused), State.REVERTED, ended)
     state, message = ending(rotation, state)
-    opened, arrived = await workspace(), (tuple(destinations), tuple(told))
+    opened, arrived = await workspace(), (tuple(destinations), tuple(notified))
     previous = state_of_previous(opened, path, rotation, in_step=all_in_step(destinations))
     outcome = Outcome(path, state, message, rotation.version, rotation.fingerprint, *arrived, previous)
     if urgent and unsettled(outcome) is None:
@@ -122,26 +122,26 @@ async def tell_all(secret: Secret, rotation: Rotation, in_step: bool) -> tuple[l
 
     That all copies are ``in_step`` is kept with who acknowledged: the grace counts from here.
     """
-    path, token, first, told = secret.path, rotation.token, canary(secret, rotation), []
+    path, token, first, notified = secret.path, rotation.token, canary(secret, rotation), []
     if first and secret.rollout:
-        told = await tell_wave(path, token, first, in_step)
-        if refused := silent(told):
-            return told, refused
+        notified = await tell_wave(path, token, first, in_step)
+        if refused := silent(notified):
+            return notified, refused
         await asyncio.sleep(secret.rollout.pause.total_seconds())
         if secret.rollout.health and (refused := await tasks.ask_health(path, list(first))):
-            return told, refused
+            return notified, refused
         await tasks.let_rest_follow(path, token)
     rest = [consumer for consumer in secret.consumers if consumer not in first]
-    return [*told, *await tell_wave(path, token, rest, in_step and not first)], ""
+    return [*notified, *await tell_wave(path, token, rest, in_step and not first)], ""
 
 
 async def tell_wave(path: str, token: str, consumers: Sequence[str], in_step: bool) -> list[Told]:
     """Tell these side by side, and keep who acknowledged."""
-    told = await asyncio.gather(*(tell(path, token, consumer) for consumer in consumers))
-    heard = [one.consumer for one in told if not one.error]
+    answers = await asyncio.gather(*(tell(path, token, consumer) for consumer in consumers))
+    heard = [answer.consumer for answer in answers if not answer.error]
     if heard or in_step:
         await tasks.conclude(path, token, heard, in_step)
-    return told
+    return answers
 
 
 async def push(path: str, destination: Destination) -> Pushed:

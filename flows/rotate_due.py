@@ -39,9 +39,9 @@ async def rotate_due(stop_at: float = STOP_AT, side_by_side: int = SIDE_BY_SIDE)
     """
     opened = await workspace()
     paths = chosen(opened, None)
-    seen = await look(tasks.find_due, paths)
-    sound_alarms(seen)
-    if due := [one.path for one in seen if one.work]:
+    sightings = await look(tasks.find_due, paths)
+    sound_alarms(sightings)
+    if due := [sighting.path for sighting in sightings if sighting.work]:
         begins()
     fleet = await turn(opened, due, stop_at, side_by_side)
     fleet.results |= await renewed(opened, paths)
@@ -116,12 +116,12 @@ async def renewed(opened: Keyturn, paths: list[str]) -> dict[str, Outcome | Keyt
     needing = [path for path in paths if opened.secret(path).rotation.renews]
     faults = [await look(tasks.renew, batch) for batch in in_batches(needing, BATCH)]
     hint = "It is renewed again with the next run"
-    return {path: TransientError("renew", path, said, hint) for batch in faults for path, said in batch.items()}
+    return {path: TransientError("renew", path, error, hint) for batch in faults for path, error in batch.items()}
 
 
-def sound_alarms(seen: list[Sighting]) -> None:
+def sound_alarms(sightings: list[Sighting]) -> None:
     """Tell Prefect of every secret that is later than its policy allows; an automation passes it on."""
-    for one in seen:
-        if one.alarm:
-            resource = {"prefect.resource.id": names().resource(SECRET, one.path)}
-            emit_event(LATE, resource=resource, payload={"path": one.path, "why": one.alarm})
+    for sighting in sightings:
+        if sighting.alarm:
+            resource = {"prefect.resource.id": names().resource(SECRET, sighting.path)}
+            emit_event(LATE, resource=resource, payload={"path": sighting.path, "why": sighting.alarm})

@@ -41,8 +41,8 @@ async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
     counts = summary(planned, results)
     await look(tasks.remember, planned, results)
     notices = await told(planned, results)
-    said = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-    await table("sync", [*notice_rows(notices), *sync_rows(planned, results)], said)
+    text = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    await table("sync", [*notice_rows(notices), *sync_rows(planned, results)], text)
     raise_behind(planned, results)
     if silent := unheard(notices):
         raise silent
@@ -101,5 +101,5 @@ def raise_behind(planned: Plan, results: Sequence[Result]) -> None:
     behind = failing(planned, results)
     if behind:
         hint = "All the others are in step; the next run heals only these"
-        said = "; ".join(f"{label} of {one.path} ({one.error})" for label, one in behind.items())
-        raise TransientError("sync", f"{len(behind)} of {len(planned.items)} copies", said, hint)
+        text = "; ".join(f"{label} of {failure.path} ({failure.error})" for label, failure in behind.items())
+        raise TransientError("sync", f"{len(behind)} of {len(planned.items)} copies", text, hint)

@@ -76,14 +76,14 @@ def checkpoint(ledger: str) -> Signed:
         before = stored.newest()
         made = make_checkpoint(keyturn().hub, stored, keyturn().clock)
         note = made.note if made else before
-    told = read_checkpoint(note) if note else None
+    newest = read_checkpoint(note) if note else None
     covered = read_checkpoint(before).size if before else 0
-    return Signed(told.size, note, made is not None, told.size - covered) if told else Signed(0)
+    return Signed(newest.size, note, made is not None, newest.size - covered) if newest else Signed(0)
 
 
 @step("forward", retries=ITSELF)
 def forward_to(collector: str) -> Forwarded:
     """Send the collector what it has not got yet; what stops it is part of the answer."""
-    (found,) = (one for one in collectors(os.environ) if one.name == collector)
+    (receiver,) = (candidate for candidate in collectors(os.environ) if candidate.name == collector)
     with closing(configured_ledger(os.environ)) as stored:
-        return forward(stored, keyturn().hub, found)
+        return forward(stored, keyturn().hub, receiver)

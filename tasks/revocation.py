@@ -34,9 +34,9 @@ def spooled(name: str) -> Keyturn:
 
     People are told through the channel that the environment names, or through the one that bootstrap was given.
     """
-    given = opened(name)
-    channel = given.channel or BlockChannel(names().name)
-    return replace(given, ledger=spooled_ledger(os.environ, lost), channel=channel)
+    workspace = opened(name)
+    channel = workspace.channel or BlockChannel(names().name)
+    return replace(workspace, ledger=spooled_ledger(os.environ, lost), channel=channel)
 
 
 def lost(entries: Sequence[Entry], why: str) -> None:
@@ -137,8 +137,8 @@ def insist(progress: Progress, steps: tuple[Step, ...]) -> Progress:
         return progress
     kinds = {event.kind for event in progress.events if event.step in missing and event.result is Result.FAILED}
     mends = any(issubclass(getattr(errors, kind, TransientError), TransientError) for kind in kinds or {""})
-    said = [left for left in progress.left if left.partition(":")[0] in missing]
-    problem = "; ".join(said) or f"{', '.join(missing)} not done"
+    faults = [left for left in progress.left if left.partition(":")[0] in missing]
+    problem = "; ".join(faults) or f"{', '.join(missing)} not done"
     hint = "It keeps the incident open, and is tried again with it"
     raise (TransientError if mends else TerminalError)("revoke", progress.path, problem, hint)
 

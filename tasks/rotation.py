@@ -88,7 +88,7 @@ def push_to(path: str, store: str, name: str) -> Pushed:
 @step("restart")
 def restart(path: str, store: str) -> None:
     """Restart who uses the secret's copies in this store, where that is owed. Returns before their pods have begun."""
-    names = [one.name for one in keyturn().secret(path).destinations if one.store == store]
+    names = [destination.name for destination in keyturn().secret(path).destinations if destination.store == store]
     restarts.restart(keyturn(), store, names, path)
 
 
@@ -188,7 +188,11 @@ def find_due(paths: list[str]) -> list[Sighting]:
     """Which of these secrets are due, left half done, or late, told from metadata alone."""
     with listed(keyturn(), len(paths)) as listing:
         sightings = looked_at(paths, lambda path: deciding.sight(keyturn(), path, listing))
-    return [one or Sighting(path, work=True) for path, one in sightings.items() if one is None or one.work or one.alarm]
+    return [
+        sighting or Sighting(path, work=True)
+        for path, sighting in sightings.items()
+        if sighting is None or sighting.work or sighting.alarm
+    ]
 
 
 @step("find unretired")
@@ -196,8 +200,8 @@ def find_unretired(paths: list[str]) -> dict[str, bool]:
     """Which of these secrets have an old credential that still lives, and whether nothing but its grace holds it."""
     with listed_records(keyturn(), len(paths)) as record:
         records = looked_at(paths, record)
-    found = [path for path, record in records.items() if record is None or record.retiring]
-    return {path: in_grace(keyturn(), path, records[path]) for path in found}
+    unretired = [path for path, record in records.items() if record is None or record.retiring]
+    return {path: in_grace(keyturn(), path, records[path]) for path in unretired}
 
 
 def looked_at(paths: list[str], look: Callable[[str], T]) -> dict[str, T | None]:

@@ -59,9 +59,9 @@ app = typer.Typer(
 )
 
 
-def tell_version(asked: bool) -> None:
+def tell_version(wanted: bool) -> None:
     """Print the version and end."""
-    if asked:
+    if wanted:
         write(f"keyturn {__version__}")
         raise typer.Exit
 

@@ -84,8 +84,8 @@ def tell_on_call(keyturn: "Keyturn", incident: str) -> None:
 
 def through_prefect(incident: str, timeout: float, workspace: Workspace) -> "Run | None":
     """Have the worker do it, and watch; None where the watching ended first. Raises what keeps it from being done."""
-    if given := os.environ.get("PREFECT_API_URL"):
-        insist_on_answer(given)
+    if address := os.environ.get("PREFECT_API_URL"):
+        insist_on_answer(address)
     from keyturn.cli.watch import StillRuns, run_deployment
 
     try:
@@ -131,8 +131,8 @@ def show(keyturn: "Keyturn", carried: Carried, directory: Path | None, as_json: 
     standing, run = carried.standing, carried.run
     files = reported(keyturn, standing, directory)
     if as_json:
-        told = {"reports": [str(file) for file in files], "run": run.to_data() if run else None}
-        write_json({**tables.standing_data(standing), **told})
+        extra = {"reports": [str(file) for file in files], "run": run.to_data() if run else None}
+        write_json({**tables.standing_data(standing), **extra})
     else:
         tell(standing)
         tell_files(files)
@@ -185,7 +185,7 @@ def tell(standing: IncidentStatus) -> None:
 
     incident = standing.incident
     if standing.secrets:
-        rows = [tables.secret_row(incident, one) for one in standing.secrets]
+        rows = [tables.secret_row(incident, secret) for secret in standing.secrets]
         table(tables.SECRET_COLUMNS, rows, whole=("refused after", "clear after", "version"))
     if more := list(tables.more_rows(standing)):
         table(tables.MORE_COLUMNS, more, whole=("what",))
@@ -196,10 +196,11 @@ def failing(standing: IncidentStatus) -> tuple[KeyturnError, int] | None:
     if not standing.open:
         return None
     name, hint = f"incident {standing.incident.id}", f"Mend the cause; {resume_hint(standing.incident.id)}"
-    works = [one.path for one in standing.secrets if Step.CUT not in one.done]
+    works = [secret.path for secret in standing.secrets if Step.CUT not in secret.done]
     if works:
         problem = f"NOT ENDED at the target yet: {', '.join(works)}"
         return TransientError("close", name, problem, hint), FAILED
     left = standing.left
-    said = left[0] if len(left) == 1 else f"{len(left)} things are left, the first is {left[0]}" if left else "no proof"
-    return TransientError("close", name, f"every credential has ended, but it stays open: {said}", hint), BEHIND
+    many = f"{len(left)} things are left, the first is {left[0]}" if left else "no proof"
+    remainder = left[0] if len(left) == 1 else many
+    return TransientError("close", name, f"every credential has ended, but it stays open: {remainder}", hint), BEHIND

@@ -39,8 +39,8 @@ def validate(directory: DirectoryArgument = None, as_json: JsonOption = False) -
     counts = {section: len(getattr(catalogue, section)) for section in SECTIONS}
     if as_json:
         return write_json({"catalogue": str(chosen), "valid": True, "problems": [], **counts})
-    said = ", ".join(f"{count} {section}" for section, count in counts.items())
-    return write(f"{chosen} is valid: {said}")
+    summary = ", ".join(f"{count} {section}" for section, count in counts.items())
+    return write(f"{chosen} is valid: {summary}")
 
 
 def tell_problems(directory: Path, invalid: Any, as_json: bool) -> None:

@@ -115,30 +115,30 @@ def copy_rows(drilled: "Drilled") -> Iterator[tuple[str, str, str]]:
 
 def more_rows(drilled: "Drilled") -> Iterator[tuple[str, str]]:
     """What is left, what a service can't remove, and what is otherwise with the real secret."""
-    (one,) = drilled.standing.secrets
-    told = {
+    (secret,) = drilled.standing.secrets
+    sections = {
         "left": drilled.standing.left,
         "found": drilled.found,
         "kept": drilled.kept,
-        "remains": one.remains,
-        "outlives": one.outlives,
+        "remains": secret.remains,
+        "outlives": secret.outlives,
         "differs": drilled.differs,
     }
-    for what, lines in told.items():
+    for what, lines in sections.items():
         yield from ((what, in_short(drilled, line)) for line in lines)
 
 
-def in_short(drilled: "Drilled", said: str) -> str:
+def in_short(drilled: "Drilled", text: str) -> str:
     """The same without what all names of the drill have in common."""
-    return said.replace(drilled.names.role, "...")
+    return text.replace(drilled.names.role, "...")
 
 
 def copies(drilled: "Drilled") -> "list[Place]":
     """The hub and every copy, each with its times."""
     from keyturn.revocation.report.build import place_reports
 
-    (one,) = drilled.standing.secrets
-    return list(place_reports(drilled.standing.incident, one))
+    (secret,) = drilled.standing.secrets
+    return list(place_reports(drilled.standing.incident, secret))
 
 
 def after(seconds: float | None) -> str:
@@ -148,7 +148,7 @@ def after(seconds: float | None) -> str:
 
 def data(drilled: "Drilled") -> dict[str, Any]:
     """For scripts."""
-    (one,) = drilled.standing.secrets
+    (secret,) = drilled.standing.secrets
     return {
         "id": drilled.standing.incident.id,
         "path": drilled.path,
@@ -157,7 +157,7 @@ def data(drilled: "Drilled") -> dict[str, Any]:
         "proven": drilled.proven,
         "seconds": drilled.seconds,
         "tried": drilled.tried,
-        "sessions": one.sessions,
+        "sessions": secret.sessions,
         "copies": [
             {"place": place.place, "replaced": place.replaced_seconds, "removed": place.removed_seconds}
             for place in copies(drilled)
@@ -165,7 +165,7 @@ def data(drilled: "Drilled") -> dict[str, Any]:
         "left": list(drilled.standing.left),
         "found": list(drilled.found),
         "kept": list(drilled.kept),
-        "remains": list(one.remains),
-        "outlives": list(one.outlives),
+        "remains": list(secret.remains),
+        "outlives": list(secret.outlives),
         "differs": list(drilled.differs),
     }

@@ -41,16 +41,16 @@ def due(
     with opened_keyturn(catalogue) as keyturn:
         from keyturn.rotation.undeclared import left_open
 
-        found = prospects(keyturn, [keyturn.secret(path).path] if path else sorted(keyturn.catalogue.secrets))
+        rows = prospects(keyturn, [keyturn.secret(path).path] if path else sorted(keyturn.catalogue.secrets))
         undeclared = [] if path else left_open(keyturn)
     if as_json:
-        others = [{"path": one.path, "left": one.message} for one in undeclared]
-        write_json({"secrets": [prospect.to_data() for prospect in found], "undeclared": others})
+        others = [{"path": secret.path, "left": secret.message} for secret in undeclared]
+        write_json({"secrets": [prospect.to_data() for prospect in rows], "undeclared": others})
     else:
         note_undeclared(undeclared)
-        table(COLUMNS, (prospect.row() for prospect in found), whole=("when (UTC)",))
+        table(COLUMNS, (prospect.row() for prospect in rows), whole=("when (UTC)",))
     if check:
-        insist_on_punctual(found)
+        insist_on_punctual(rows)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Prospect:
         """For people."""
         next_one = "now" if self.at == self.now else minute(self.at) if self.at else "unknown" if self.error else "-"
         times = [("next", next_one), ("rotated", minute(self.rotated_at)), ("ends", minute(self.expires_at))]
-        return self.path, "\n".join(f"{name:<8} {said}" for name, said in times if said), "\n".join(self.lines())
+        return self.path, "\n".join(f"{name:<8} {moment}" for name, moment in times if moment), "\n".join(self.lines())
 
     def lines(self) -> list[str]:
         """Why, in words."""
@@ -137,10 +137,13 @@ def prospects(keyturn: "Keyturn", paths: Sequence[str]) -> list[Prospect]:
 
     now = keyturn.clock()
     still = replace(keyturn, clock=lambda: now)
-    logins, known = load_checks(keyturn, paths), ledger_versions(keyturn, paths).of
+    logins, versions = load_checks(keyturn, paths), ledger_versions(keyturn, paths).of
     with listed(keyturn, len(paths)) as listing:
-        found = of_each(paths, lambda path: prospect(still, path, logins, known.get(path), listing))
-    rows = (Prospect(p, now, error=str(one)) if isinstance(one, KeyturnError) else one for p, one in found.items())
+        outcomes = of_each(paths, lambda path: prospect(still, path, logins, versions.get(path), listing))
+    rows = (
+        Prospect(p, now, error=str(outcome)) if isinstance(outcome, KeyturnError) else outcome
+        for p, outcome in outcomes.items()
+    )
     return sorted(rows, key=lambda row: row.order)
 
 
@@ -159,19 +162,19 @@ def prospect(
 
     stands = look_up(keyturn, path, listing)
     check = None if stands.record.open or stands.record.frozen else current_check(logins, path, stands.version)
-    known = facts(keyturn, path, policy.Trigger.SCHEDULE, stands)
+    secret_facts = facts(keyturn, path, policy.Trigger.SCHEDULE, stands)
     return Prospect(
         path,
-        known.now,
-        policy.outlook(known),
-        policy.due(known),
-        policy.alarm(known),
+        secret_facts.now,
+        policy.outlook(secret_facts),
+        policy.due(secret_facts),
+        policy.alarm(secret_facts),
         stands.record.open,
         missing(stands.info, stands.record)
         or lost(keyturn, path, stands.version, outside)
         or given_up(path, stands.record),
-        known.rotated_at,
-        known.expires_at,
+        secret_facts.rotated_at,
+        secret_facts.expires_at,
         check=check,
     )
 
@@ -197,12 +200,14 @@ def given_up(path: str, record: "Record") -> str:
     return ""
 
 
-def insist_on_punctual(found: Sequence[Prospect]) -> None:
+def insist_on_punctual(prospects: Sequence[Prospect]) -> None:
     """End with 1 where a secret is late, where the schedule has given it up, or where it can't be told of."""
-    wrong = [one for one in found if one.alarm or one.blocked or one.error or one.login]
+    wrong = [
+        prospect for prospect in prospects if prospect.alarm or prospect.blocked or prospect.error or prospect.login
+    ]
     if wrong:
         first = wrong[0]
-        name = first.path if len(wrong) == 1 else f"{len(wrong)} of {len(found)} secrets, first {first.path}"
+        name = first.path if len(wrong) == 1 else f"{len(wrong)} of {len(prospects)} secrets, first {first.path}"
         problem = first.alarm.message if first.alarm else first.login or first.blocked or first.error
         remedy = f"See what holds it, then rotate it now: `keyturn rotate {first.path} --now`"
         end(TerminalError("check", name, problem, remedy), FAILED)

@@ -93,11 +93,11 @@ def in_short(error: KeyturnError) -> KeyturnError:
         return error
     first, directory = problems[0], error.name.removeprefix("catalogue ")
     place = f"{first.file}:{first.line}" if first.line else first.file
-    said = ": ".join(part for part in (place, first.where, first.message) if part)
+    text = ": ".join(part for part in (place, first.where, first.message) if part)
     if len(problems) == 1:
-        return Invalid(error.doing, error.name, said, first.remedy)
+        return Invalid(error.doing, error.name, text, first.remedy)
     remedy = f"Run `keyturn catalogue validate {directory}`: it shows them all with their remedies"
-    return Invalid(error.doing, error.name, f"{len(problems)} problems, the first is {said}", remedy)
+    return Invalid(error.doing, error.name, f"{len(problems)} problems, the first is {text}", remedy)
 
 
 def missing(package: str) -> KeyturnError:

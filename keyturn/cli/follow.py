@@ -101,12 +101,12 @@ def source_of(latest: "Latest", audit_file: Path | None, position: Path | None, 
     if audit_file is None:
         return Polling(latest.hub, every)
     settings = HubSettings.from_environment()
-    kept = position or audit_file.with_name(f"{audit_file.name}.keyturn")
+    position_file = position or audit_file.with_name(f"{audit_file.name}.keyturn")
 
     def changed(line: bytes) -> str | None:
         return AuditLines(settings.mount, settings.namespace or "", latest.hub().mounts).changed(line)
 
-    return AuditFile(audit_file, kept, changed)
+    return AuditFile(audit_file, position_file, changed)
 
 
 def beat_of(file: Path | None) -> Callable[[], None]:
@@ -133,10 +133,10 @@ def ended_by_signals() -> "Iterator[threading.Event]":
 class Latest:
     """A Keyturn whose catalogue is read again when its files have changed; a broken one is told and not taken."""
 
-    def __init__(self, keyturn: "Keyturn", given: Path | None) -> None:
+    def __init__(self, keyturn: "Keyturn", catalogue: Path | None) -> None:
         self._keyturn = keyturn
-        self._given = given
-        self._directory = catalogue_directory(given)
+        self._catalogue = catalogue
+        self._directory = catalogue_directory(catalogue)
         self._stamp = self._look()
 
     def __call__(self) -> "Keyturn":
@@ -155,7 +155,7 @@ class Latest:
         from keyturn.providers.registry import open_keyturn
 
         try:
-            self._keyturn = open_keyturn(load_catalogue(self._given), self._keyturn.hub)
+            self._keyturn = open_keyturn(load_catalogue(self._catalogue), self._keyturn.hub)
         except KeyturnError as error:
             note("the catalogue has changed and can't be used; the one before is kept")
             return say(error)
@@ -163,7 +163,7 @@ class Latest:
 
     def _look(self) -> list[tuple[str, int, int]]:
         try:
-            found = sorted(os.scandir(self._directory), key=lambda file: file.name)
-            return [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in found]
+            files = sorted(os.scandir(self._directory), key=lambda file: file.name)
+            return [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
         except OSError:
             return []  # reading it tells what is wrong

@@ -48,8 +48,8 @@ class Told:
     def to_data(self, reveal: bool) -> dict[str, Any]:
         """For scripts; with the value where that was asked for."""
         names = ("path", "place", "version", "fingerprint")
-        said = {name: getattr(self, name) for name in names}
-        return {**said, "value": self.text.reveal()} if reveal else said
+        data = {name: getattr(self, name) for name in names}
+        return {**data, "value": self.text.reveal()} if reveal else data
 
 
 Read = tuple[list[Told], list[KeyturnError]]
@@ -71,17 +71,17 @@ def get(
     if reveal and len(set(paths)) > 1 and not as_json:
         raise typer.BadParameter("several values need --json", param_hint="--reveal")
     with opened_keyturn(catalogue) as keyturn:
-        found, failed = from_store(keyturn, paths, store, field) if store else from_hub(keyturn, paths, field)
+        values, failed = from_store(keyturn, paths, store, field) if store else from_hub(keyturn, paths, field)
         if reveal:
-            note_reveal(keyturn, found, field)
-    show(found, failed, reveal, as_json)
+            note_reveal(keyturn, values, field)
+    show(values, failed, reveal, as_json)
     for error in failed:
         say(error)
     if failed:
         raise typer.Exit(FAILED)
 
 
-def note_reveal(keyturn: "Keyturn", found: Sequence[Told], field: str | None) -> None:
+def note_reveal(keyturn: "Keyturn", values: Sequence[Told], field: str | None) -> None:
     """Write which values are about to be shown, in one write that is durable first. Raises Unrecorded."""
     from keyturn.core.ledger import Outcome
     from keyturn.rotation.recorded import entry, note_down
@@ -94,27 +94,27 @@ def note_reveal(keyturn: "Keyturn", found: Sequence[Told], field: str | None) ->
                 keyturn,
                 "reveal",
                 Outcome.DONE,
-                one.path,
-                version=one.version or 0,
-                fingerprint=keyturn.fingerprint_of(one.text),
-                place="" if one.place == HUB else one.place,
+                value.path,
+                version=value.version or 0,
+                fingerprint=keyturn.fingerprint_of(value.text),
+                place="" if value.place == HUB else value.place,
                 note=what,
             )
-            for one in found
+            for value in values
         ],
     )
 
 
-def show(found: list[Told], failed: list[KeyturnError], reveal: bool, as_json: bool) -> None:
+def show(values: list[Told], failed: list[KeyturnError], reveal: bool, as_json: bool) -> None:
     """A table, one bare value, or JSON."""
     if as_json:
         errors = [{"name": error.name, "error": type(error).__name__, "message": str(error)} for error in failed]
-        write_json({"secrets": [one.to_data(reveal) for one in found], "errors": errors})
+        write_json({"secrets": [value.to_data(reveal) for value in values], "errors": errors})
     elif reveal:
-        for one in found:
-            write(one.text.reveal())
-    elif found:
-        table(COLUMNS, (one.row() for one in found), whole=("version", "fingerprint"))
+        for value in values:
+            write(value.text.reveal())
+    elif values:
+        table(COLUMNS, (value.row() for value in values), whole=("version", "fingerprint"))
 
 
 def from_hub(keyturn: "Keyturn", paths: Sequence[str], field: str | None) -> Read:
@@ -124,15 +124,15 @@ def from_hub(keyturn: "Keyturn", paths: Sequence[str], field: str | None) -> Rea
 
     hub = cast("Reader[HubSecret]", keyturn.hub)
     bulk = read_many({HUB: hub}, [(HUB, path) for path in paths])
-    found, failed = [], list(bulk.errors.values())
+    values, failed = [], list(bulk.errors.values())
     for secret in bulk.values.values():
         try:
             text = field_of(secret.path, secret.fields, field) if field else payload(secret.fields)
         except KeyturnError as error:
             failed.append(error)
         else:
-            found.append(Told(secret.path, HUB, secret.version, shown(keyturn, text), text))
-    return found, failed
+            values.append(Told(secret.path, HUB, secret.version, shown(keyturn, text), text))
+    return values, failed
 
 
 def from_store(keyturn: "Keyturn", paths: Sequence[str], store: str, field: str | None) -> Read:
@@ -147,23 +147,24 @@ def from_store(keyturn: "Keyturn", paths: Sequence[str], store: str, field: str 
     bulk = read_many({store: keyturn.open_store(store)}, [(store, name) for name in names])
     failed += bulk.errors.values()
 
-    def one(name: str) -> Told | KeyturnError:
+    def of_copy(name: str) -> Told | KeyturnError:
         text = bulk.values[store, name]
         try:
-            told = Told(names[name], f"{store}:{name}", version_of(keyturn, store, name, text), "", text)
+            value = Told(names[name], f"{store}:{name}", version_of(keyturn, store, name, text), "", text)
         except KeyturnError as error:
             return error
-        return chosen(told)
+        return chosen(value)
 
-    def chosen(told: Told) -> Told | KeyturnError:
+    def chosen(value: Told) -> Told | KeyturnError:
         try:
-            text = field_of(told.path, fields_of(told), field) if field else told.text
+            text = field_of(value.path, fields_of(value), field) if field else value.text
         except KeyturnError as error:
             return error
-        return replace(told, fingerprint=shown(keyturn, text), text=text)
+        return replace(value, fingerprint=shown(keyturn, text), text=text)
 
-    done = [*side_by_side(one, [name for _, name in bulk.values], 8), *map(chosen, parts)]
-    return [told for told in done if isinstance(told, Told)], failed + [e for e in done if isinstance(e, KeyturnError)]
+    done = [*side_by_side(of_copy, [name for _, name in bulk.values], 8), *map(chosen, parts)]
+    failed += [error for error in done if isinstance(error, KeyturnError)]
+    return [value for value in done if isinstance(value, Told)], failed
 
 
 def placed(keyturn: "Keyturn", paths: Sequence[str], store: str) -> tuple[dict[str, str], list[KeyturnError]]:
@@ -181,7 +182,7 @@ def placed(keyturn: "Keyturn", paths: Sequence[str], store: str) -> tuple[dict[s
 
 def merged(keyturn: "Keyturn", paths: Sequence[str], store: str) -> Read:
     """What stands in secrets of others under the keys that are these secrets' copies, and nothing of the others."""
-    found: list[Told] = []
+    values: list[Told] = []
     failed: list[KeyturnError] = []
     pairs = ((path, place) for path in dict.fromkeys(paths) for place in keyturn.catalogue.destinations(path))
     for path, place in ((path, place) for path, place in pairs if place.store == store and place.merge):
@@ -192,27 +193,27 @@ def merged(keyturn: "Keyturn", paths: Sequence[str], store: str) -> Read:
             failed.append(error)
         else:
             version = copy.marks.version if copy and copy.marks and copy.intact else None
-            found.append(Told(path, place.label, version, "", text))
-    return found, failed
+            values.append(Told(path, place.label, version, "", text))
+    return values, failed
 
 
 def version_of(keyturn: "Keyturn", store: str, name: str, text: "Sensitive") -> int | None:
     """The hub's version that the copy holds by its marks; None where they are not of this value."""
-    found = keyturn.open_store(store).find(name)
-    marks = found.marks if found else None
+    copy = keyturn.open_store(store).find(name)
+    marks = copy.marks if copy else None
     return marks.version if marks and marks.fingerprint == keyturn.fingerprint_of(text) else None
 
 
-def fields_of(told: Told) -> "SecretFields":
+def fields_of(value: Told) -> "SecretFields":
     """The fields of a copy that holds a JSON object. Raises Invalid."""
     from keyturn.core.sensitive import SecretFields
 
     try:
-        data = json.loads(told.text.reveal())
+        data = json.loads(value.text.reveal())
     except ValueError:
         data = None
     if not isinstance(data, dict):
-        raise Invalid("read", told.place, "it is one text without fields", "Leave --field out")
+        raise Invalid("read", value.place, "it is one text without fields", "Leave --field out")
     return SecretFields(data)
 
 

@@ -79,15 +79,15 @@ class Hearings:
             return Hearings(dict.fromkeys(paths, error))
 
     def of(
-        self, keyturn: Keyturn, path: str, info: SecretInfo | None, record: Record, told: Acknowledged | None
+        self, keyturn: Keyturn, path: str, info: SecretInfo | None, record: Record, acknowledged: Acknowledged | None
     ) -> tuple[Hearing, ...]:
-        """Every consumer of one secret; ``told`` is who acknowledged its last rotation."""
+        """Every consumer of one secret; ``acknowledged`` is who acknowledged its last rotation."""
         consumers = keyturn.secret(path).consumers
         heard = self.heard.get(path)
         if info is None or info.newest is None:
             return everyone(consumers, Answer.WAITS)
-        if by_rotation(info, told, heard):
-            return tuple(rotated(name, told) for name in consumers)
+        if by_rotation(info, acknowledged, heard):
+            return tuple(rotated(name, acknowledged) for name in consumers)
         if isinstance(heard, KeyturnError):
             why = Silence("", type(heard).__name__, str(heard))
             return tuple(Hearing(name, Answer.UNKNOWN, why) for name in consumers)
@@ -104,18 +104,18 @@ def everyone(consumers: tuple[str, ...], answer: Answer) -> tuple[Hearing, ...]:
     return tuple(Hearing(name, answer) for name in consumers)
 
 
-def by_rotation(info: SecretInfo, told: Acknowledged | None, heard: Heard | KeyturnError | None) -> bool:
+def by_rotation(info: SecretInfo, acknowledged: Acknowledged | None, heard: Heard | KeyturnError | None) -> bool:
     """Whether CURRENT is what the last rotation has put in force, as its record and the secret's metadata say."""
-    if told and told.version == info.version and info.promoted_by != "-":
+    if acknowledged and acknowledged.version == info.version and info.promoted_by != "-":
         return True
     return isinstance(heard, Heard) and heard.rotated and heard.of(info)
 
 
-def rotated(name: str, told: Acknowledged | None) -> Hearing:
+def rotated(name: str, acknowledged: Acknowledged | None) -> Hearing:
     """A consumer, by the rotation's record."""
-    if told is None:
+    if acknowledged is None:
         return Hearing(name, Answer.NEXT)
-    return Hearing(name, Answer.TOLD if name in told.consumers else Answer.SILENT)
+    return Hearing(name, Answer.TOLD if name in acknowledged.consumers else Answer.SILENT)
 
 
 def written(name: str, heard: Heard) -> Hearing:

@@ -26,31 +26,31 @@ MATCH_COLUMNS: Final = ("secret", "version", "where")
 
 def preview_rows(preview: Preview) -> Iterator[Row]:
     """Each secret with what ends, who uses it, its copies and its consumers; then leases."""
-    for one in preview.secrets:
-        first = f"{one.strategy}, version {one.version}, {one.classification}, of {one.owner}"
-        yield one.path, "is", first
-        for what, said in told(one).items():
-            yield from (("", what if at == 0 else "", line) for at, line in enumerate(said))
+    for blast in preview.secrets:
+        first = f"{blast.strategy}, version {blast.version}, {blast.classification}, of {blast.owner}"
+        yield blast.path, "is", first
+        for what, lines in told(blast).items():
+            yield from (("", what if at == 0 else "", line) for at, line in enumerate(lines))
     yield from ((lease, "lease", "ends with what it gave") for lease in preview.leases)
 
 
-def told(one: SecretPreview) -> dict[str, Sequence[str]]:
+def told(blast: SecretPreview) -> dict[str, Sequence[str]]:
     """What a preview tells of one secret, each under its word."""
     return {
-        "ends": one.names,
-        "in use": one.uses,
-        "copies": one.destinations,
-        "consumers": one.consumers,
-        "mind": one.warnings,
+        "ends": blast.names,
+        "in use": blast.uses,
+        "copies": blast.destinations,
+        "consumers": blast.consumers,
+        "mind": blast.warnings,
     }
 
 
 def preview_summary(preview: Preview) -> str:
     """How much would be touched, in one line."""
-    copies = sum(len(one.destinations) for one in preview.secrets)
-    consumers = {name for one in preview.secrets for name in one.consumers}
-    said = [counted(len(preview.secrets), "secret"), counted(copies, "copy"), counted(len(consumers), "consumer")]
-    return ", ".join(said + ([counted(len(preview.leases), "lease")] if preview.leases else []))
+    copies = sum(len(blast.destinations) for blast in preview.secrets)
+    consumers = {name for blast in preview.secrets for name in blast.consumers}
+    counts = [counted(len(preview.secrets), "secret"), counted(copies, "copy"), counted(len(consumers), "consumer")]
+    return ", ".join(counts + ([counted(len(preview.leases), "lease")] if preview.leases else []))
 
 
 def counted(number: int, word: str) -> str:
@@ -65,18 +65,18 @@ def preview_data(preview: Preview) -> dict[str, Any]:
         "mode": str(preview.mode),
         "secrets": [
             {
-                "path": one.path,
-                "strategy": one.strategy,
-                "owner": one.owner,
-                "classification": one.classification,
-                "version": one.version,
-                "ends": list(one.names),
-                "in_use": list(one.uses),
-                "destinations": list(one.destinations),
-                "consumers": list(one.consumers),
-                "warnings": list(one.warnings),
+                "path": blast.path,
+                "strategy": blast.strategy,
+                "owner": blast.owner,
+                "classification": blast.classification,
+                "version": blast.version,
+                "ends": list(blast.names),
+                "in_use": list(blast.uses),
+                "destinations": list(blast.destinations),
+                "consumers": list(blast.consumers),
+                "warnings": list(blast.warnings),
             }
-            for one in preview.secrets
+            for blast in preview.secrets
         ],
         "leases": list(preview.leases),
     }
@@ -116,17 +116,17 @@ def list_row(incident: Incident) -> Row:
     return incident.id, opened, state_of(incident), len(incident.paths) or "-", incident.reason
 
 
-def secret_row(incident: Incident, one: Progress) -> Row:
+def secret_row(incident: Incident, progress: Progress) -> Row:
     """One secret for people."""
-    clear = after(incident, one.clear_at) or "not yet"
-    return one.path, refused(incident, one), clear, consumers(one), one.version or "-"
+    clear = after(incident, progress.clear_at) or "not yet"
+    return progress.path, refused(incident, progress), clear, consumers(progress), progress.version or "-"
 
 
-def refused(incident: Incident, one: Progress) -> str:
+def refused(incident: Incident, progress: Progress) -> str:
     """When its target was seen to refuse it; where nobody can see that, when it was told."""
-    if Step.CUT not in one.done:
+    if Step.CUT not in progress.done:
         return "NOT ENDED YET"
-    return after(incident, one.refused_at) or f"ended {after(incident, one.cut_at)}"
+    return after(incident, progress.refused_at) or f"ended {after(incident, progress.cut_at)}"
 
 
 def after(incident: Incident, moment: datetime | None) -> str:
@@ -134,30 +134,35 @@ def after(incident: Incident, moment: datetime | None) -> str:
     return f"{(moment - incident.triggered_at).total_seconds():.2f} s" if moment else ""
 
 
-def consumers(one: Progress) -> str:
+def consumers(progress: Progress) -> str:
     """How many consumers have acknowledged."""
-    heard = {event.place: event.result for event in one.events if event.step is Step.NOTIFY and event.place}
-    told = sum(result is Result.DONE for result in heard.values())
-    return f"{told} of {len(heard)} told" if heard else "-"
+    heard = {event.place: event.result for event in progress.events if event.step is Step.NOTIFY and event.place}
+    acknowledged = sum(result is Result.DONE for result in heard.values())
+    return f"{acknowledged} of {len(heard)} told" if heard else "-"
 
 
 def more_rows(standing: IncidentStatus) -> Iterator[Row]:
     """What the first table has no place for: what is left, what can't be removed, what works on."""
-    for one in standing.secrets:
-        unseen = tuple(f"nobody could look at {unseen.words}" for unseen in one.unseen)
-        told = (("left", one.left), ("remains", one.remains), ("outlives", one.outlives), ("unseen", unseen))
-        for what, said in told:
-            yield from ((one.path, what, line) for line in said)
+    for progress in standing.secrets:
+        unseen = tuple(f"nobody could look at {unseen.words}" for unseen in progress.unseen)
+        sections = (
+            ("left", progress.left),
+            ("remains", progress.remains),
+            ("outlives", progress.outlives),
+            ("unseen", unseen),
+        )
+        for what, lines in sections:
+            yield from ((progress.path, what, line) for line in lines)
     yield from ((standing.incident.id, "left", line) for line in standing.incident.left)
 
 
 def event_rows(standing: IncidentStatus) -> Iterator[Row]:
     """Everything that was done, in the order of time."""
-    found = [(event, one.path) for one in standing.secrets for event in one.events]
-    found += [(event, "") for event in standing.incident.events]
-    for event, path in sorted(found, key=lambda pair: pair[0].at):
-        said = ": ".join(part for part in (path, event.place, event.said) if part)
-        yield f"{event.at:%H:%M:%S.%f}"[:-3], event.step, event.result, said
+    events = [(event, progress.path) for progress in standing.secrets for event in progress.events]
+    events += [(event, "") for event in standing.incident.events]
+    for event, path in sorted(events, key=lambda pair: pair[0].at):
+        text = ": ".join(part for part in (path, event.place, event.said) if part)
+        yield f"{event.at:%H:%M:%S.%f}"[:-3], event.step, event.result, text
 
 
 def incident_data(incident: Incident) -> dict[str, Any]:
@@ -186,34 +191,34 @@ def standing_data(standing: IncidentStatus) -> dict[str, Any]:
     return {
         **incident_data(standing.incident),
         "left": list(standing.left),
-        "secrets": [secret_data(standing.incident, one) for one in standing.secrets],
+        "secrets": [secret_data(standing.incident, progress) for progress in standing.secrets],
         "events": [event_data(event) for event in standing.incident.events],
     }
 
 
-def secret_data(incident: Incident, one: Progress) -> dict[str, Any]:
+def secret_data(incident: Incident, progress: Progress) -> dict[str, Any]:
     """One secret of an incident, for scripts."""
     seconds = {
         name: (moment - incident.triggered_at).total_seconds() if moment else None
-        for name, moment in (("ended", one.cut_at), ("refused", one.refused_at), ("clear", one.clear_at))
+        for name, moment in (("ended", progress.cut_at), ("refused", progress.refused_at), ("clear", progress.clear_at))
     }
     return {
-        "path": one.path,
-        "strategy": one.strategy,
-        "done": [str(step) for step in one.done],
-        "version": one.version,
-        "fingerprint": shown(one.fingerprint),
-        "old_versions": [old.version for old in one.old],
-        "ended_at": stamp(one.cut_at),
-        "refused_at": stamp(one.refused_at),
-        "clear_at": stamp(one.clear_at),
+        "path": progress.path,
+        "strategy": progress.strategy,
+        "done": [str(step) for step in progress.done],
+        "version": progress.version,
+        "fingerprint": shown(progress.fingerprint),
+        "old_versions": [old.version for old in progress.old],
+        "ended_at": stamp(progress.cut_at),
+        "refused_at": stamp(progress.refused_at),
+        "clear_at": stamp(progress.clear_at),
         "seconds": seconds,
-        "sessions": one.sessions,
-        "outlives": list(one.outlives),
-        "remains": list(one.remains),
-        "unseen": [unseen.words for unseen in one.unseen],
-        "left": list(one.left),
-        "events": [event_data(event) for event in one.events],
+        "sessions": progress.sessions,
+        "outlives": list(progress.outlives),
+        "remains": list(progress.remains),
+        "unseen": [unseen.words for unseen in progress.unseen],
+        "left": list(progress.left),
+        "events": [event_data(event) for event in progress.events],
     }
 
 

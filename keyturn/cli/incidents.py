@@ -57,9 +57,9 @@ def given_up(keyturn: "Keyturn", incident: str, reason: str) -> None:
     standing = give_up_incident(keyturn, incident, reason, who.actor if who else "")
     tell_on_call(keyturn, incident)
     note(f"{incident} is given up, and not proven: {len(standing.left)} things stay listed as left")
-    for one in standing.secrets:
-        if not one.version and standing.incident.mode is Mode.REPLACE:
-            note(f"{one.path} has no new credential yet: run `keyturn rotate {one.path} --now`")
+    for secret in standing.secrets:
+        if not secret.version and standing.incident.mode is Mode.REPLACE:
+            note(f"{secret.path} has no new credential yet: run `keyturn rotate {secret.path} --now`")
 
 
 def show_all(keyturn: "Keyturn", only_open: bool, as_json: bool) -> None:
@@ -67,12 +67,12 @@ def show_all(keyturn: "Keyturn", only_open: bool, as_json: bool) -> None:
     from keyturn.cli import incident_tables as tables
     from keyturn.revocation import incident_store
 
-    found = incident_store.list_open(keyturn) if only_open else incident_store.list_incidents(keyturn)
+    incidents = incident_store.list_open(keyturn) if only_open else incident_store.list_incidents(keyturn)
     if as_json:
-        return write_json({"incidents": [tables.incident_data(one) for one in found]})
-    if not found:
+        return write_json({"incidents": [tables.incident_data(incident) for incident in incidents]})
+    if not incidents:
         return note("no incident is open" if only_open else "there was no incident")
-    return table(tables.LIST_COLUMNS, map(tables.list_row, found), whole=("opened (UTC)", "state", "secrets"))
+    return table(tables.LIST_COLUMNS, map(tables.list_row, incidents), whole=("opened (UTC)", "state", "secrets"))
 
 
 def show_one(keyturn: "Keyturn", incident: str, directory: Path | None, as_json: bool) -> None:
@@ -82,23 +82,23 @@ def show_one(keyturn: "Keyturn", incident: str, directory: Path | None, as_json:
     from keyturn.cli.incident_tables import standing_data
     from keyturn.revocation.incident_store import load_status
 
-    found = load_status(keyturn, incident)
-    files = written(keyturn, found, directory) if directory else []
+    status = load_status(keyturn, incident)
+    files = written(keyturn, status, directory) if directory else []
     if as_json:
-        return write_json({**standing_data(found), "reports": [str(file) for file in files]})
-    tell(found)
+        return write_json({**standing_data(status), "reports": [str(file) for file in files]})
+    tell(status)
     return tell_files(files)
 
 
-def tell(found: "IncidentStatus") -> None:
+def tell(status: "IncidentStatus") -> None:
     """For people."""
     from keyturn.cli import carry_on
     from keyturn.cli import incident_tables as tables
 
-    one = found.incident
-    table(("incident", one.id), tables.about_rows(one))
+    incident = status.incident
+    table(("incident", incident.id), tables.about_rows(incident))
     write("")
-    carry_on.tell(found)
-    if rows := list(tables.event_rows(found)):
+    carry_on.tell(status)
+    if rows := list(tables.event_rows(status)):
         write("")
         table(tables.EVENT_COLUMNS, rows, whole=("when (UTC)", "step", "result"))

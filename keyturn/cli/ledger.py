@@ -51,12 +51,12 @@ def show(
     """Show the newest entries, in their order. It needs no hub, and believes what it reads: `verify` does not."""
     sources.settle_ledger()
     with sources.read_only() as source:
-        found = list(fitting(source, secret or "*", action or "*", last))
+        entries = list(fitting(source, secret or "*", action or "*", last))
     if as_json:
-        return write_json({"entries": [tables.entry_data(leaf) for _, leaf in found]})
-    if not found:
+        return write_json({"entries": [tables.entry_data(leaf) for _, leaf in entries]})
+    if not entries:
         return note("the ledger has no such entry" if secret or action else "the ledger is empty")
-    return table(tables.ENTRY_COLUMNS, (tables.entry_row(one) for one, _ in found), whole=("entry", "when (UTC)"))
+    return table(tables.ENTRY_COLUMNS, (tables.entry_row(entry) for entry, _ in entries), whole=("entry", "when (UTC)"))
 
 
 def fitting(source: "Source", secret: str, action: str, last: int) -> "Iterator[tuple[Numbered, bytes]]":
@@ -65,11 +65,11 @@ def fitting(source: "Source", secret: str, action: str, last: int) -> "Iterator[
 
     # Reading an entry takes ten times as long as looking at its bytes.
     texts = [beginning("secret", secret), beginning("action", action)]
-    found: deque[tuple[int, bytes]] = deque(maxlen=last)
+    matches: deque[tuple[int, bytes]] = deque(maxlen=last)
     for sequence, leaf in source.leaves():
         if all(text in leaf for text in texts) and (secret == action == "*" or fits(leaf, secret, action)):
-            found.append((sequence, leaf))
-    return ((sequenced(sequence, leaf), leaf) for sequence, leaf in found)
+            matches.append((sequence, leaf))
+    return ((sequenced(sequence, leaf), leaf) for sequence, leaf in matches)
 
 
 def beginning(key: str, pattern: str) -> bytes:

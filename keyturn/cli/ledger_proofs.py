@@ -59,7 +59,7 @@ def verify(
     checkpoints: CheckpointsOption = None,
     public_key: KeyOption = None,
     public_key_file: KeyFileOption = None,
-    known: KnownOption = None,
+    known_checkpoints: KnownOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find out whether the ledger is as it was written: nothing changed, taken out, put in or cut off.
@@ -74,7 +74,7 @@ def verify(
 
     insist_on_one(file, export, checkpoints)
     keys = sources.given_keys(public_key or [], public_key_file)
-    held = [checkpoint_in(one) for one in known or []]
+    held = [checkpoint_in(path) for path in known_checkpoints or []]
     sources.settle_ledger()
     copied = bool(file or export)
     with opened_source(file, export, checkpoints) as source:
@@ -200,14 +200,14 @@ def show_entry(proof: "Proof", keys: "Sequence[PublicKey]", as_json: bool) -> No
     from keyturn.ledger.proofs import check
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
-    told = read_checkpoint(proof.checkpoint)
-    trust = sources.trust(keys, lambda: told.origin)
-    found = check(proof, trust.keys, verify_ed25519)
+    checkpoint = read_checkpoint(proof.checkpoint)
+    trust = sources.trust(keys, lambda: checkpoint.origin)
+    entry = check(proof, trust.keys, verify_ed25519)
     if as_json:
-        data = tables.checkpoint_data(told, datetime.now(UTC))
-        return write_json({"ledger": told.origin, "entry": tables.entry_data(proof.leaf), "checkpoint": data})
-    table(tables.ENTRY_COLUMNS, [tables.entry_row(found)], whole=("entry", "when (UTC)"))
-    return note(f"proved: it is entry {found.sequence} of {told.origin}, by {signed_at(told)}")
+        data = tables.checkpoint_data(checkpoint, datetime.now(UTC))
+        return write_json({"ledger": checkpoint.origin, "entry": tables.entry_data(proof.leaf), "checkpoint": data})
+    table(tables.ENTRY_COLUMNS, [tables.entry_row(entry)], whole=("entry", "when (UTC)"))
+    return note(f"proved: it is entry {entry.sequence} of {checkpoint.origin}, by {signed_at(checkpoint)}")
 
 
 def show_growth(proof: "Growth", keys: "Sequence[PublicKey]", as_json: bool) -> None:

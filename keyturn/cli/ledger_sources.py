@@ -97,9 +97,9 @@ def trust(keys: "Sequence[PublicKey]", origin: Callable[[], str]) -> Trust:
         from keyturn.providers.ledger.opening import public_key
 
         name = origin()
-        kept, _ = InHub(hub, name).read()
+        newest, _ = InHub(hub, name).read()
         note("the hub tells the key and the newest checkpoint; with --public-key nothing but that key is believed")
-        return Trust([public_key(hub, name)], [kept] if kept else [])
+        return Trust([public_key(hub, name)], [newest] if newest else [])
 
 
 def origin_of(source: "Source") -> str:

@@ -63,7 +63,7 @@ def _made(checkpoint: "Checkpoint", now: datetime) -> str:
 
 def report_data(name: str, report: "Report", now: datetime) -> dict[str, Any]:
     """What was found, for scripts."""
-    problems = [{"what": one.what, "first": one.first, "last": one.last} for one in report.problems]
+    problems = [{"what": problem.what, "first": problem.first, "last": problem.last} for problem in report.problems]
     return {
         "ledger": name,
         "whole": report.whole and report.newest is not None,

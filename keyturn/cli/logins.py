@@ -15,8 +15,8 @@ def login_lines(check: LoginCheck | None) -> list[str]:
         return ["DOES NOT LOG IN", f"since {when(check.since)}"]
     if check.result is Login.UNTRIED:
         return ["login can't be tried", f"since {when(check.since)}"]
-    said = "logs in" if check.result is Login.ACCEPTED else "nobody can tell if it logs in"
-    return [said, f"last tried {when(check.tried_at)}"]
+    verdict = "logs in" if check.result is Login.ACCEPTED else "nobody can tell if it logs in"
+    return [verdict, f"last tried {when(check.tried_at)}"]
 
 
 def trouble(check: LoginCheck | None, now: datetime) -> str:

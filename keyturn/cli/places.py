@@ -91,7 +91,7 @@ class Places:
     def beside(self, paths: Iterable[str]) -> list[Place]:
         """What is not in sync of all other secrets, which only patterns push or nothing declares any more."""
         others = sorted(self.of.keys() - set(paths))
-        return [one for path in others for one in self.of[path] if one.item.action is not Action.IN_SYNC]
+        return [copy for path in others for copy in self.of[path] if copy.item.action is not Action.IN_SYNC]
 
 
 def look(keyturn: Keyturn) -> Places:
@@ -100,13 +100,13 @@ def look(keyturn: Keyturn) -> Places:
         planned = plan(keyturn)
     except KeyturnError as error:
         planned = untold(keyturn, error)
-    kept = standings(keyturn, sorted({item.store for item in planned.items}))
-    found: dict[str, list[Place]] = defaultdict(list)
+    failures = standings(keyturn, sorted({item.store for item in planned.items}))
+    by_secret: dict[str, list[Place]] = defaultdict(list)
     for item in planned.items:
-        failed = None if item.action is Action.IN_SYNC else kept[item.store].get(item.name)
-        found[item.path].append(Place(item, failed))
-    said = (*planned.remarks, *remarks(keyturn, planned))
-    return Places({path: tuple(places) for path, places in found.items()}, planned.counts(), said)
+        failed = None if item.action is Action.IN_SYNC else failures[item.store].get(item.name)
+        by_secret[item.path].append(Place(item, failed))
+    notes = (*planned.remarks, *remarks(keyturn, planned))
+    return Places({path: tuple(places) for path, places in by_secret.items()}, planned.counts(), notes)
 
 
 def untold(keyturn: Keyturn, error: KeyturnError) -> Plan:
@@ -114,16 +114,16 @@ def untold(keyturn: Keyturn, error: KeyturnError) -> Plan:
     wanted = [
         Wanted(path, place) for path, secret in keyturn.catalogue.secrets.items() for place in secret.destinations
     ]
-    return Plan(keyturn.clock(), (), tuple(failing(one, 0, error) for one in wanted))
+    return Plan(keyturn.clock(), (), tuple(failing(copy, 0, error) for copy in wanted))
 
 
 def standings(keyturn: Keyturn, stores: Sequence[str]) -> dict[str, Mapping[str, Failing]]:
     """The copies of each store that fail, as the last runs left it; none where that can't be read."""
 
-    def one(store: str) -> Mapping[str, Failing]:
+    def failing_in(store: str) -> Mapping[str, Failing]:
         try:
             return store_status.load(keyturn, store)[0].failing
         except KeyturnError:
             return {}
 
-    return dict(zip(stores, side_by_side(one, stores, AT_ONCE), strict=True))
+    return dict(zip(stores, side_by_side(failing_in, stores, AT_ONCE), strict=True))

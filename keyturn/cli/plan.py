@@ -87,7 +87,7 @@ def insist_on_no_trouble(planned: "Plan") -> None:
 
 
 def apply(
-    given: Given = None,
+    arguments: Given = None,
     auto: AutoOption = False,
     deep: DeepOption = False,
     catalogue: CatalogueOption = None,
@@ -97,24 +97,24 @@ def apply(
 
     Or, with --auto, make a plan and do it. Ends with 1 where a copy is not in step afterwards.
     """
-    file = plan_file(given or [], auto)
+    file = plan_file(arguments or [], auto)
     with opened_keyturn(catalogue) as keyturn:
         from keyturn.cli.planned import Applied
         from keyturn.cli.progress import carried_out, told_of
 
-        planned = made(keyturn, given or [], deep, unseen=True) if file is None else kept(keyturn, file)
+        planned = made(keyturn, arguments or [], deep, unseen=True) if file is None else kept(keyturn, file)
         results = carried_out(keyturn, planned)
         done = Applied.after(keyturn, planned, results, told_of(keyturn, planned, results))
     show(done, as_json)
 
 
-def plan_file(given: list[str], auto: bool) -> Path | None:
+def plan_file(arguments: list[str], auto: bool) -> Path | None:
     """The file with the plan; None with --auto. Wrong usage where it is not clear which of the two is meant."""
-    if not auto and len(given) != 1:
+    if not auto and len(arguments) != 1:
         raise typer.BadParameter("give the FILE of one plan, or --auto to plan and apply in one")
-    if auto and any(Path(one).is_file() for one in given):
+    if auto and any(Path(argument).is_file() for argument in arguments):
         raise typer.BadParameter("give the FILE of a plan, or --auto with secrets, not both")
-    return None if auto else Path(given[0])
+    return None if auto else Path(arguments[0])
 
 
 def kept(keyturn: "Keyturn", file: Path) -> "Plan":

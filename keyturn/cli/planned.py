@@ -42,10 +42,10 @@ def versions(item: Item) -> str:
 
 def why(item: Item) -> str:
     """The plan's reason, and what else decides about it."""
-    said = [item.why] if item.why else []
-    said += ["only reported"] if item.hands_off else []
-    said += [f"not before {when(datetime.fromisoformat(item.due))} UTC"] if item.due else []
-    return "; ".join(said)
+    reasons = [item.why] if item.why else []
+    reasons += ["only reported"] if item.hands_off else []
+    reasons += [f"not before {when(datetime.fromisoformat(item.due))} UTC"] if item.due else []
+    return "; ".join(reasons)
 
 
 def item_data(item: Item) -> dict[str, Any]:
@@ -116,15 +116,15 @@ class Applied:
         yield from ((result.state, result.path, result.label) for result in well[:SHOWN])
         if len(well) > SHOWN:
             yield "...", f"{len(well) - SHOWN} more, all of them with --json", ""
-        yield from (("failed", one.path, label) for label, one in self.failing.items())
+        yield from (("failed", failure.path, label) for label, failure in self.failing.items())
 
     def details(self) -> list[str]:
         """What the table has no place for: how many there are, what failed, and what waits."""
         counts = Counter("failed" if result.error else result.state for result in self.results)
         done = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "nothing was to be done"
-        behind = [f"{label} of {one.path}: {one.error}" for label, one in self.failing.items()]
-        told = notice_lines(self.notices)
-        return [done, *(behind if len(behind) > 1 else []), *told, *self.waiting(), *self.planned.remarks]
+        behind = [f"{label} of {failure.path}: {failure.error}" for label, failure in self.failing.items()]
+        notices = notice_lines(self.notices)
+        return [done, *(behind if len(behind) > 1 else []), *notices, *self.waiting(), *self.planned.remarks]
 
     def waiting(self) -> Iterator[str]:
         """Deletions that are not done yet, and when they are."""
@@ -140,8 +140,8 @@ class Applied:
             "counts": run.summary(self.planned, self.results),
             "results": [{"secret": r.path, **{k: v for k, v in vars(r).items() if k != "path"}} for r in self.results],
             "failing": [
-                {"copy": label, "secret": one.path, "kind": one.kind, "error": one.error}
-                for label, one in self.failing.items()
+                {"copy": label, "secret": failure.path, "kind": failure.kind, "error": failure.error}
+                for label, failure in self.failing.items()
             ],
             "waiting": [
                 {"secret": i.path, "store": i.store, "name": i.name, "due": i.due or None, "by": by}

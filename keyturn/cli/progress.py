@@ -58,14 +58,14 @@ def told_of(keyturn: Keyturn, planned: Plan, results: Sequence[Result]) -> "Noti
     from keyturn.sync.owing import owing
 
     owed = owing(keyturn, planned, results)
-    told = tell_written(keyturn, owed.paths) if owed.paths else Notices()
-    return replace(told, errors={**owed.errors, **told.errors})
+    notices = tell_written(keyturn, owed.paths) if owed.paths else Notices()
+    return replace(notices, errors={**owed.errors, **notices.errors})
 
 
 def notice_lines(notices: "Notices") -> list[str]:
     """Who has heard of which version, for people."""
-    well = [one for one in notices.told if not one.error]
-    lines = [f"told {one.consumer} of version {one.version} of {one.path}" for one in well[:SHOWN]]
+    well = [notice for notice in notices.told if not notice.error]
+    lines = [f"told {notice.consumer} of version {notice.version} of {notice.path}" for notice in well[:SHOWN]]
     return lines + ([f"told {len(well) - SHOWN} more"] if len(well) > SHOWN else [])
 
 

@@ -43,7 +43,9 @@ def recover(
         raise typer.BadParameter("there is no terminal to ask on: give --yes, or --dry-run")
     with opened_keyturn(catalogue) as keyturn:
         paths = [path] if path else behind(keyturn)
-        done = [recovered(keyturn, one, dry_run=dry_run, yes=yes, untested=untested, quiet=as_json) for one in paths]
+        done = [
+            recovered(keyturn, secret, dry_run=dry_run, yes=yes, untested=untested, quiet=as_json) for secret in paths
+        ]
     if as_json:
         write_json({"secrets": [data for data, _ in done]})
     if not done:
@@ -73,15 +75,15 @@ def recovered(
 
     data: dict[str, Any] = {"secret": path, "values": [], "recovered": None, "error": ""}
     try:
-        found = values(keyturn, path)
-        data["values"] = [value_data(one) for one in found.found]
+        candidates = values(keyturn, path)
+        data["values"] = [value_data(value) for value in candidates.found]
         if not quiet:
-            show(found)
-        chosen = choose(found, untested=untested)
-        if needless(found, chosen):
+            show(candidates)
+        chosen = choose(candidates, untested=untested)
+        if needless(candidates, chosen):
             note(f"{path}: CURRENT is the newest value that works: nothing is to be recovered")
-        elif not dry_run and (yes or asked(found, chosen)):
-            came = recover(keyturn, found, chosen)
+        elif not dry_run and (yes or asked(candidates, chosen)):
+            came = recover(keyturn, candidates, chosen)
             data["recovered"] = recovery_data(came)
             note(f"{path}: version {came.version} holds what {came.place} held of version {came.held}")
             return data, left_behind(came)
@@ -91,11 +93,15 @@ def recovered(
     return data, None
 
 
-def show(found: "Values") -> None:
+def show(candidates: "Values") -> None:
     """Who holds which value, and what a login has said."""
-    rows = [(one.place, str(one.version), when(one.created_at) or "unknown", verdict(one)) for one in found.found]
-    rows += [(one.place, "-", "-", f"not taken: {one.why}") for one in found.useless]
-    note(f"{found.path}: the hub is at version {found.hub_version}, the newest that is known is {found.newest_known}")
+    rows = [
+        (value.place, str(value.version), when(value.created_at) or "unknown", verdict(value))
+        for value in candidates.found
+    ]
+    rows += [(value.place, "-", "-", f"not taken: {value.why}") for value in candidates.useless]
+    hub, newest = candidates.hub_version, candidates.newest_known
+    note(f"{candidates.path}: the hub is at version {hub}, the newest that is known is {newest}")
     table(COLUMNS, rows, whole=("version",))
 
 
@@ -106,27 +112,27 @@ def verdict(value: "Value") -> str:
     return {True: "it works", False: "it is refused", None: "nobody can tell"}[value.lives]
 
 
-def needless(found: "Values", chosen: "Value") -> bool:
+def needless(candidates: "Values", chosen: "Value") -> bool:
     """Whether CURRENT is the value, and nothing that is known is newer."""
     from keyturn.core.hub import overtaken
     from keyturn.rotation.living import HUB
 
-    settled = max(found.hub_version, overtaken(found.current.custom) if found.current else 0)
-    return chosen.place == HUB and found.newest_known <= settled
+    settled = max(candidates.hub_version, overtaken(candidates.current.custom) if candidates.current else 0)
+    return chosen.place == HUB and candidates.newest_known <= settled
 
 
-def asked(found: "Values", chosen: "Value") -> bool:
+def asked(candidates: "Values", chosen: "Value") -> bool:
     """Whether the person says yes. Raises Abort where not."""
     from keyturn.rotation.living import HUB
 
     works = "which works" if chosen.lives else "of which nobody can tell whether it works"
     what = "Keep CURRENT" if chosen.place == HUB else f"Make what {chosen.place} holds CURRENT"
-    return typer.confirm(f"{what}, {works}, and bring every copy of {found.path} in step with it?", abort=True)
+    return typer.confirm(f"{what}, {works}, and bring every copy of {candidates.path} in step with it?", abort=True)
 
 
 def left_behind(came: "Recovery") -> KeyturnError | None:
     """The error to end with where a copy could not be brought in step."""
-    late = [f"{one.store}:{one.name} ({one.error or one.state})" for one in came.copies if not one.in_step]
+    late = [f"{copy.store}:{copy.name} ({copy.error or copy.state})" for copy in came.copies if not copy.in_step]
     if not late:
         return None
     problem = f"version {came.version} is in force, but not in step: {', '.join(late)}"
@@ -154,6 +160,6 @@ def recovery_data(came: "Recovery") -> dict[str, Any]:
         "fingerprint": came.fingerprint[:12],
         "tried": came.tried,
         "copies": [
-            {"copy": f"{one.store}:{one.name}", "state": str(one.state), "error": one.error} for one in came.copies
+            {"copy": f"{copy.store}:{copy.name}", "state": str(copy.state), "error": copy.error} for copy in came.copies
         ],
     }

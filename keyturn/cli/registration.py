@@ -21,7 +21,7 @@ def bootstrap(
     catalogue's targets, or to Keyturn's version. With --workspace all of it has that name, and what other
     workspaces have on the server stays as it is.
     """
-    asked = Workspace(workspace)
+    names = Workspace(workspace)
     insist_on_hub()
     api = insist_on_prefect()
     declared = load_catalogue(catalogue)
@@ -37,4 +37,4 @@ def bootstrap(
         catalogue_directory(catalogue).absolute(), HubSettings.from_environment(os.environ)
     )
     note(f"registering with Prefect at {api}")
-    asyncio.run(register(block, declared, failure_url, lambda step: note(f"  {step}"), asked))
+    asyncio.run(register(block, declared, failure_url, lambda step: note(f"  {step}"), names))

@@ -38,9 +38,9 @@ def rename(old: Old, new: New, catalogue: CatalogueOption = None, as_json: JsonO
         write_json({"old": old, "new": new, "version": done.version, "copies": copies})
     else:
         rows: list[tuple[object, ...]] = [("secret", new, f"version {done.version}")]
-        table(COLUMNS, [*rows, *(("copy", f"{one.store}:{one.name}", one.state) for one in done.copies)])
+        table(COLUMNS, [*rows, *(("copy", f"{copy.store}:{copy.name}", copy.state) for copy in done.copies)])
     note(f"{old} stays in the hub for whoever reads it still; remove it there once nobody does")
-    if behind := [f"{one.store}:{one.name} ({one.error or one.state})" for one in done.copies if not one.in_step]:
+    if behind := [f"{copy.store}:{copy.name} ({copy.error or copy.state})" for copy in done.copies if not copy.in_step]:
         problem, hint = f"not in step: {', '.join(behind)}", "Mend the cause and run it again: it does the rest"
         end(TransientError("rename", old, problem, hint), BEHIND)
 

@@ -49,20 +49,20 @@ def outcome_of(path: str, run: Run) -> Outcome:
 
 def settled(path: str, run: Run) -> Outcome:
     """A promoted rotation, as its table tells it."""
-    found = re.search(r"version (\d+), fingerprint ([0-9a-f]+)(?:, (.*))?", run.description)
-    version, fingerprint, message = (int(found[1]), found[2], found[3] or "") if found else (None, "", "")
-    state, previous, copies, told = State.ROTATED, "", [], []
+    match = re.search(r"version (\d+), fingerprint ([0-9a-f]+)(?:, (.*))?", run.description)
+    version, fingerprint, message = (int(match[1]), match[2], match[3] or "") if match else (None, "", "")
+    state, previous, copies, consumers = State.ROTATED, "", [], []
     for row in run.rows:
         if row["what"] == "secret":
             state = State(row["state"])
         elif row["what"] == "credential before":
             previous = row["state"]
         elif row["what"] == "consumer":
-            told.append(Told(row["name"], "" if row["state"] == "acknowledged" else row["state"]))
+            consumers.append(Told(row["name"], "" if row["state"] == "acknowledged" else row["state"]))
         else:
             copies.append(pushed(row, version or 0, fingerprint))
     message = CHECKED if state is State.SETTLED else message
-    return Outcome(path, state, message, version, fingerprint, tuple(copies), tuple(told), previous)
+    return Outcome(path, state, message, version, fingerprint, tuple(copies), tuple(consumers), previous)
 
 
 def pushed(row: dict[str, Any], version: int = 0, fingerprint: str = "") -> Pushed:
@@ -92,7 +92,7 @@ def outcome_data(outcome: Outcome, run: Run | None) -> dict[str, Any]:
         "version": outcome.version,
         "fingerprint": shown(outcome.fingerprint),
         "destinations": [copy_data(copy) for copy in outcome.destinations],
-        "consumers": [{"consumer": told.consumer, "error": told.error} for told in outcome.consumers],
+        "consumers": [{"consumer": consumer.consumer, "error": consumer.error} for consumer in outcome.consumers],
         "run": run.to_data() if run else None,
     }
 
@@ -141,12 +141,12 @@ class Copies:
     def of(run: Run) -> "Copies":
         """What a run of sync did. Raises the error that it ended with, where that left no table."""
         places = tuple(Place.of(row) for row in run.rows if row["action"] != NOTIFY)
-        told = tuple(notified(row) for row in run.rows if row["action"] == NOTIFY)
-        failed = [place.error for place in places] + [one.error for one in told]
+        notices = tuple(notified(row) for row in run.rows if row["action"] == NOTIFY)
+        failed = [place.error for place in places] + [notice.error for notice in notices]
         if not run.completed and not any(failed):
             raise run.error("sync", "the copies")
         counts = {state: int(count) for count, state in re.findall(r"(\d+) ([^,]+)", run.description)}
-        return Copies(places, counts, run, Notices(told))
+        return Copies(places, counts, run, Notices(notices))
 
     @staticmethod
     def after(planned: Plan, results: Sequence[Result], notices: Notices) -> "Copies":
@@ -158,12 +158,12 @@ class Copies:
             result, behind = done.get((item.store, item.name)), broken.get(item.label)
             if item.action is not Action.IN_SYNC or behind:
                 state = str(CopyState.FAILED) if behind else result.state if result else item.why or str(item.action)
-                said = (behind.error, behind.kind) if behind else ("", "")
-                places.append(Place(item.path, item.store, item.name, str(item.action), state, *said))
+                problem = (behind.error, behind.kind) if behind else ("", "")
+                places.append(Place(item.path, item.store, item.name, str(item.action), state, *problem))
         for store, workloads in of_workloads(planned, results).items():
             places += [
-                Place(one.path, store, name, RESTART, str(CopyState.FAILED), one.error, one.kind)
-                for name, one in workloads.items()
+                Place(failure.path, store, name, RESTART, str(CopyState.FAILED), failure.error, failure.kind)
+                for name, failure in workloads.items()
             ]
         return Copies(tuple(places), summary(planned, results), notices=notices)
 
@@ -195,8 +195,8 @@ class Copies:
     def details(self) -> list[str]:
         """What the table has no place for."""
         behind = self.behind()
-        said = [self.summary()] if self.places and self.counts else []
-        return [*said, *(behind if len(behind) > 1 else []), *notice_lines(self.notices)]
+        lines = [self.summary()] if self.places and self.counts else []
+        return [*lines, *(behind if len(behind) > 1 else []), *notice_lines(self.notices)]
 
     def behind(self) -> list[str]:
         """Each copy that is not in step, and why."""

@@ -104,37 +104,37 @@ def revoke(
 
     since = datetime.now(UTC)
     selector = Selector(tuple(paths or ()), owner, classification, target, store, lease_prefix, fingerprint)
-    asked = Asked(selector, mode, reason.strip(), incident.strip(), since)
+    request = Asked(selector, mode, reason.strip(), incident.strip(), since)
     if drill:
-        insist_on_a_drill(asked, resume, preview)
-        return rehearse(selector.paths[0], mode, asked.reason, catalogue, report, as_json=as_json)
-    insist_on_sense(asked, resume, preview=preview, asks=not (yes or may_go_unasked(selector)))
+        insist_on_a_drill(request, resume, preview)
+        return rehearse(selector.paths[0], mode, request.reason, catalogue, report, as_json=as_json)
+    insist_on_sense(request, resume, preview=preview, asks=not (yes or may_go_unasked(selector)))
     with opened_keyturn(catalogue, revoking=True) as keyturn:
         if preview:
-            return show_preview(keyturn, asked, as_json)
+            return show_preview(keyturn, request, as_json)
         through = Through(local, timeout, workspace)
-        carried = resumed(keyturn, resume, through) if resume else revoked(keyturn, asked, yes, through)
+        carried = resumed(keyturn, resume, through) if resume else revoked(keyturn, request, yes, through)
         return show(keyturn, carried, report, as_json)
 
 
-def insist_on_sense(asked: Asked, resume: str, *, preview: bool, asks: bool) -> None:
+def insist_on_sense(request: Asked, resume: str, *, preview: bool, asks: bool) -> None:
     """Wrong usage where what is asked for makes no sense, or would end much without anybody to be asked."""
     from keyturn.revocation.selector import Selector
 
-    chooses = asked.selector != Selector()
-    if resume and (chooses or asked.reason or asked.incident or preview):
+    chooses = request.selector != Selector()
+    if resume and (chooses or request.reason or request.incident or preview):
         raise typer.BadParameter("--resume ID stands alone: the incident knows its secrets and its reason")
     if resume or preview:
         return
-    if not asked.reason:
+    if not request.reason:
         raise typer.BadParameter("say with --reason what has happened: it stands in the report and in the ledger")
     if asks and not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal to ask on: give --yes, or name one secret alone")
 
 
-def insist_on_a_drill(asked: Asked, resume: str, preview: bool) -> None:
+def insist_on_a_drill(request: Asked, resume: str, preview: bool) -> None:
     """Wrong usage unless one secret is named, for an incident of its own."""
-    if not may_go_unasked(asked.selector) or resume or preview or asked.incident:
+    if not may_go_unasked(request.selector) or resume or preview or request.incident:
         raise typer.BadParameter("--drill is for one PATH, which it leaves alone: nothing else can be chosen with it")
 
 
@@ -145,40 +145,40 @@ def may_go_unasked(selector: "Selector") -> bool:
     return len(selector.paths) == 1 and "*" not in selector.paths[0] and selector == Selector(paths=selector.paths)
 
 
-def show_preview(keyturn: "Keyturn", asked: Asked, as_json: bool) -> None:
+def show_preview(keyturn: "Keyturn", request: Asked, as_json: bool) -> None:
     """What would happen; nothing does."""
     from keyturn.cli.incident_tables import preview_data
     from keyturn.revocation.preview import preview_revocation
     from keyturn.revocation.selector import select_secrets
 
-    seen = preview_revocation(keyturn, select_secrets(keyturn, asked.selector), asked.mode)
+    radius = preview_revocation(keyturn, select_secrets(keyturn, request.selector), request.mode)
     if as_json:
-        return write_json(preview_data(seen))
-    return tell_preview(seen, "this would end; nothing was changed")
+        return write_json(preview_data(radius))
+    return tell_preview(radius, "this would end; nothing was changed")
 
 
-def tell_preview(seen: "Preview", said: str) -> None:
+def tell_preview(radius: "Preview", remark: str) -> None:
     """The blast radius, for people."""
     from keyturn.cli.incident_tables import PREVIEW_COLUMNS, preview_rows, preview_summary
 
-    table(PREVIEW_COLUMNS, preview_rows(seen), whole=("what",))
-    note(f"{preview_summary(seen)}: {said}")
+    table(PREVIEW_COLUMNS, preview_rows(radius), whole=("what",))
+    note(f"{preview_summary(radius)}: {remark}")
 
 
 # --- revoking
 
 
-def revoked(keyturn: "Keyturn", asked: Asked, yes: bool, through: Through) -> Carried:
+def revoked(keyturn: "Keyturn", request: Asked, yes: bool, through: Through) -> Carried:
     """Ask where somebody is there to answer, cut, and see it through."""
     from keyturn.revocation.incident_store import new_incident_id
     from keyturn.revocation.resume import select_again
     from keyturn.revocation.run import begin, restore_service
 
-    incident = asked.incident or new_incident_id(asked.since)
-    selection, triggered_at = select_again(keyturn, incident, asked.selector), asked.since
+    incident = request.incident or new_incident_id(request.since)
+    selection, triggered_at = select_again(keyturn, incident, request.selector), request.since
     answered = not yes and sys.stdin.isatty()
     if answered:
-        confirm(keyturn, selection, asked.mode)
+        confirm(keyturn, selection, request.mode)
         triggered_at = datetime.now(UTC)
     who = acting.get()
     with goes_on_later(incident):
@@ -186,16 +186,16 @@ def revoked(keyturn: "Keyturn", asked: Asked, yes: bool, through: Through) -> Ca
             keyturn,
             selection,
             incident=incident,
-            reason=asked.reason,
-            mode=asked.mode,
-            selector=asked.selector.words,
+            reason=request.reason,
+            mode=request.mode,
+            selector=request.selector.words,
             triggered_at=triggered_at,
             actor=who.actor if who else "",
         )
         tell_cut(keyturn, opened)
         restore_service(keyturn, opened)
         tell_back(keyturn, opened)
-        beforehand = nullcontext() if answered else told_beside(keyturn, selection, asked.mode)
+        beforehand = nullcontext() if answered else told_beside(keyturn, selection, request.mode)
         with beforehand, beside(lambda: tell_on_call(keyturn, opened.id)):
             carried = carry_on(keyturn, opened.id, through)
     tell_on_call(keyturn, opened.id)
@@ -206,11 +206,11 @@ def resumed(keyturn: "Keyturn", incident: str, through: Through) -> Carried:
     """Go on with an open incident; a closed one is only shown. Raises NotFound."""
     from keyturn.revocation.incident_store import load_status
 
-    known = load_status(keyturn, incident)
-    if not known.open:
+    status = load_status(keyturn, incident)
+    if not status.open:
         note(f"{incident} is closed: nothing is left to do")
         tell_on_call(keyturn, incident)
-        return Carried(known)
+        return Carried(status)
     with goes_on_later(incident):
         carried = carry_on(keyturn, incident, through)
     tell_on_call(keyturn, incident)
@@ -229,26 +229,26 @@ def tell_cut(keyturn: "Keyturn", incident: "Incident") -> None:
     """Say at once what is over, and what is not."""
     from keyturn.revocation.incident_store import load_status
 
-    for one in load_status(keyturn, incident.id).secrets:
-        if Step.CUT not in one.done:
-            note(f"NOT ENDED YET {one.path}: {'; '.join(one.left) or 'nothing was done'}")
-        elif seen := one.refused_at or one.cut_at:
-            what = "its target refuses it" if one.refused_at else "ended"
-            sessions = f"; sessions ended: {one.sessions}" if one.sessions else ""
-            note(f"{one.path}: {what} after {(seen - incident.triggered_at).total_seconds():.2f} s{sessions}")
+    for secret in load_status(keyturn, incident.id).secrets:
+        if Step.CUT not in secret.done:
+            note(f"NOT ENDED YET {secret.path}: {'; '.join(secret.left) or 'nothing was done'}")
+        elif moment := secret.refused_at or secret.cut_at:
+            what = "its target refuses it" if secret.refused_at else "ended"
+            sessions = f"; sessions ended: {secret.sessions}" if secret.sessions else ""
+            note(f"{secret.path}: {what} after {(moment - incident.triggered_at).total_seconds():.2f} s{sessions}")
 
 
 def tell_back(keyturn: "Keyturn", incident: "Incident") -> None:
     """Say what has taken its place, and who has it by now."""
     from keyturn.revocation.incident_store import load_status
 
-    for one in load_status(keyturn, incident.id).secrets:
+    for secret in load_status(keyturn, incident.id).secrets:
         for step in (Step.PUSH, Step.NOTIFY):
-            if said := [left.removeprefix(f"{step}: ") for left in one.left if left.startswith(f"{step}: ")]:
-                note(f"{one.path}: {step}: {'; '.join(said)}")
-        if Step.REPLACE in one.done:
+            if faults := [left.removeprefix(f"{step}: ") for left in secret.left if left.startswith(f"{step}: ")]:
+                note(f"{secret.path}: {step}: {'; '.join(faults)}")
+        if Step.REPLACE in secret.done:
             taken = (keyturn.clock() - incident.triggered_at).total_seconds()
-            note(f"{one.path}: version {one.version} is in force, pushed and told after {taken:.2f} s")
+            note(f"{secret.path}: version {secret.version} is in force, pushed and told after {taken:.2f} s")
 
 
 @contextmanager
@@ -268,11 +268,11 @@ def told_beside(keyturn: "Keyturn", selection: "Selection", mode: Mode) -> Abstr
         from keyturn.revocation.preview import preview_revocation
 
         try:
-            seen = preview_revocation(keyturn, selection, mode)
+            radius = preview_revocation(keyturn, selection, mode)
         except KeyturnError as error:
             return say(error)
-        lines = [f"  {path:<28} {what:<10} {said}".rstrip() for path, what, said in preview_rows(seen)]
-        return note("\n".join([f"what this is about: {preview_summary(seen)}", *lines]))
+        lines = [f"  {path:<28} {what:<10} {text}".rstrip() for path, what, text in preview_rows(radius)]
+        return note("\n".join([f"what this is about: {preview_summary(radius)}", *lines]))
 
     return beside(tell)
 

@@ -78,14 +78,16 @@ def rotate(
     before the last rotation is not ended while somebody may need it: then nothing is done, and what holds it is named.
     Nor is anything made over a CURRENT that was deleted: --from says which version's fields are right.
     """
-    asked = trigger(now or (ground is not None and not compromised), compromised, end_previous or change_account)
+    chosen_trigger = trigger(
+        now or (ground is not None and not compromised), compromised, end_previous or change_account
+    )
     if end_previous and not yes:
         confirm_end(path, catalogue)
-    given: dict[str, Any] = {"path": path, "trigger": asked}
-    given |= {"end_previous": end_previous, "ground": ground, "change_account": change_account}
+    parameters: dict[str, Any] = {"path": path, "trigger": chosen_trigger}
+    parameters |= {"end_previous": end_previous, "ground": ground, "change_account": change_account}
     if local:
-        return show_outcome(rotate_here(given, catalogue), None, as_json)
-    run = run_through_prefect("rotate-secret", given, catalogue, timeout, workspace)
+        return show_outcome(rotate_here(parameters, catalogue), None, as_json)
+    run = run_through_prefect("rotate-secret", parameters, catalogue, timeout, workspace)
 
     from keyturn.cli.reports import outcome_of
 
@@ -122,14 +124,14 @@ def confirm_end(path: str, catalogue: Path | None) -> None:
     return None
 
 
-def rotate_here(given: "dict[str, Any]", catalogue: Path | None) -> "Outcome":
+def rotate_here(parameters: "dict[str, Any]", catalogue: Path | None) -> "Outcome":
     """The whole protocol in this process."""
     with opened_keyturn(catalogue) as keyturn:
         from keyturn.rotation import run
 
         here()
-        insist_on_strategy(keyturn.secret(given["path"]))
-        return run.rotate(keyturn, **given)
+        insist_on_strategy(keyturn.secret(parameters["path"]))
+        return run.rotate(keyturn, **parameters)
 
 
 def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
@@ -168,8 +170,8 @@ def sync(
     if local:
         report = sync_here(path, deep, catalogue)
     else:
-        given = {"path": path, "deep": deep}
-        report = Copies.of(run_through_prefect("sync", given, catalogue, timeout, workspace))
+        parameters = {"path": path, "deep": deep}
+        report = Copies.of(run_through_prefect("sync", parameters, catalogue, timeout, workspace))
     show_report(report, COPY_COLUMNS, as_json, report.summary() or "there is no copy to bring in step")
 
 
@@ -212,8 +214,8 @@ def retire(
     if local:
         report = retire_here(path, waive, catalogue)
     else:
-        given = {"path": path, "waive": waive}
-        report = Retirements.of(run_through_prefect("retire", given, catalogue, timeout, workspace))
+        parameters = {"path": path, "waive": waive}
+        report = Retirements.of(run_through_prefect("retire", parameters, catalogue, timeout, workspace))
     show_report(report, RETIREMENT_COLUMNS, as_json, "there is no old credential to retire")
 
 

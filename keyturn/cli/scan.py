@@ -60,69 +60,69 @@ def scan(store: StoreOption = None, catalogue: CatalogueOption = None, as_json: 
     from keyturn.sync.scan import scan as library
 
     with opened_keyturn(catalogue) as keyturn:
-        found = library(keyturn, store or [])
-    rows = [*hub_rows(found.hub), *(row for one in found.stores for row in scan_rows(one))]
+        result = library(keyturn, store or [])
+    rows = [*hub_rows(result.hub), *(row for store_scan in result.stores for row in scan_rows(store_scan))]
     if as_json:
-        write_json({"stores": [scan_data(one) for one in found.stores], "hub": hub_data(found.hub)})
+        write_json({"stores": [scan_data(store_scan) for store_scan in result.stores], "hub": hub_data(result.hub)})
     elif rows:
         table(SCAN_COLUMNS, rows)
-    note(scan_summary(found))
-    if broken := unread(found):
+    note(scan_summary(result))
+    if broken := unread(result):
         name, error = next(iter(broken.items()))
-        name = name if len(broken) == 1 else f"{len(broken)} of {len(found.stores) + bool(found.hub)} places"
+        name = name if len(broken) == 1 else f"{len(broken)} of {len(result.stores) + bool(result.hub)} places"
         end(TransientError("scan", name, error, "The others are shown"), FAILED)
 
 
-def unread(found: "Scan") -> dict[str, str]:
+def unread(result: "Scan") -> dict[str, str]:
     """What could not be read, by its name, and why."""
-    hub = {"the hub": found.hub.error} if found.hub and found.hub.error else {}
-    return hub | {one.store: one.error for one in found.stores if one.error}
+    hub = {"the hub": result.hub.error} if result.hub and result.hub.error else {}
+    return hub | {store_scan.store: store_scan.error for store_scan in result.stores if store_scan.error}
 
 
-def hub_rows(found: "HubScan | None") -> Iterator[tuple[str, ...]]:
+def hub_rows(hub: "HubScan | None") -> Iterator[tuple[str, ...]]:
     """The hub for people."""
-    if found is None:
+    if hub is None:
         return
-    if found.error:
-        yield "hub", "-", f"can't be listed: {found.error}"
-    yield from (("hub", path, "no entry declares it, and no pattern covers it") for path in found.unmanaged[:SHOWN])
-    if len(found.unmanaged) > SHOWN:
-        yield "hub", "...", f"{len(found.unmanaged) - SHOWN} more, all of them with --json"
+    if hub.error:
+        yield "hub", "-", f"can't be listed: {hub.error}"
+    yield from (("hub", path, "no entry declares it, and no pattern covers it") for path in hub.unmanaged[:SHOWN])
+    if len(hub.unmanaged) > SHOWN:
+        yield "hub", "...", f"{len(hub.unmanaged) - SHOWN} more, all of them with --json"
 
 
-def hub_data(found: "HubScan | None") -> dict[str, Any] | None:
+def hub_data(hub: "HubScan | None") -> dict[str, Any] | None:
     """The hub for scripts; None where it was not asked for."""
-    return {"unmanaged": list(found.unmanaged), "error": found.error, "kind": found.kind} if found else None
+    return {"unmanaged": list(hub.unmanaged), "error": hub.error, "kind": hub.kind} if hub else None
 
 
-def scan_rows(found: "StoreScan") -> Iterator[tuple[str, ...]]:
+def scan_rows(store_scan: "StoreScan") -> Iterator[tuple[str, ...]]:
     """One store for people."""
-    if found.error:
-        yield found.store, "-", f"can't be read: {found.error}"
-    yield from ((found.store, name, "nobody manages it") for name in found.unmanaged)
-    for copy in found.undeclared:
-        yield found.store, copy.name, f"a copy of {copy.source}, version {copy.version}, that nothing declares"
+    if store_scan.error:
+        yield store_scan.store, "-", f"can't be read: {store_scan.error}"
+    yield from ((store_scan.store, name, "nobody manages it") for name in store_scan.unmanaged)
+    for copy in store_scan.undeclared:
+        yield store_scan.store, copy.name, f"a copy of {copy.source}, version {copy.version}, that nothing declares"
 
 
-def scan_data(found: "StoreScan") -> dict[str, Any]:
+def scan_data(store_scan: "StoreScan") -> dict[str, Any]:
     """One store for scripts."""
-    undeclared = [{"name": copy.name, "secret": copy.source, "version": copy.version} for copy in found.undeclared]
+    undeclared = [{"name": copy.name, "secret": copy.source, "version": copy.version} for copy in store_scan.undeclared]
     return {
-        "store": found.store,
-        "unmanaged": list(found.unmanaged),
+        "store": store_scan.store,
+        "unmanaged": list(store_scan.unmanaged),
         "undeclared": undeclared,
-        "error": found.error,
-        "kind": found.kind,
+        "error": store_scan.error,
+        "kind": store_scan.kind,
     }
 
 
-def scan_summary(found: "Scan") -> str:
+def scan_summary(result: "Scan") -> str:
     """How much was found, and what can be done about it."""
-    unmanaged = sum(len(one.unmanaged) for one in found.stores)
-    left = sum(len(one.undeclared) for one in found.stores)
-    paths = f", {len(found.hub.unmanaged)} paths of the hub that the catalogue does not name" if found.hub else ""
-    said = f"{unmanaged} that nobody manages, {left} that nothing declares any more{paths}"
-    return f"{said}; take one over with: keyturn import STORE NAME" if unmanaged else said
+    unmanaged = sum(len(store_scan.unmanaged) for store_scan in result.stores)
+    left = sum(len(store_scan.undeclared) for store_scan in result.stores)
+    paths = f", {len(result.hub.unmanaged)} paths of the hub that the catalogue does not name" if result.hub else ""
+    summary = f"{unmanaged} that nobody manages, {left} that nothing declares any more{paths}"
+    return f"{summary}; take one over with: keyturn import STORE NAME" if unmanaged else summary
 
 
 # --- import
@@ -150,10 +150,10 @@ def bring(
 
         importing.insist_on_readable(keyturn, store)
         chosen = importing.importable(keyturn, store) if everything else names or []
-        seen = importing.look(keyturn, store, chosen, to)
+        imports = importing.look(keyturn, store, chosen, to)
         declared = Declaring(keyturn, catalogue, file, owner or "nobody yet", classification)
-        declared.check(seen)
-        done = seen if dry_run else importing.bring(keyturn, seen)
+        declared.check(imports)
+        done = imports if dry_run else importing.bring(keyturn, imports)
         notes = declared.notes(done, "would declare") if dry_run else declared.write(done)
     show_imports(done, notes, as_json)
 
@@ -177,7 +177,7 @@ class Declaring:
         self._catalogue = keyturn.catalogue
         self._directory = catalogue_directory(catalogue)
         self._file = file_in(self._directory, file)
-        self._said = (owner, classification)
+        self._owned = (owner, classification)
 
     def check(self, wanted: Sequence["Import"]) -> None:
         """The catalogue would be valid with all of them. Raises Invalid, before anything is written."""
@@ -194,20 +194,20 @@ class Declaring:
 
     def notes(self, done: Sequence["Import"], verb: str = "declares") -> list[str]:
         """Where they are declared, and what is left to a person."""
-        new = [one for one in done if self._missing(one)]
-        said = [f"{self._file}: {verb} {', '.join(one.path for one in new)}"] if new else []
-        if respelled := [one.path for one in done if one.respelled and not one.error]:
-            said.append(f"{', '.join(respelled)}: {RESPELLED}")
-        return said + [line for one in done if (line := self._left(one))]
+        new = [imported for imported in done if self._missing(imported)]
+        lines = [f"{self._file}: {verb} {', '.join(imported.path for imported in new)}"] if new else []
+        if respelled := [imported.path for imported in done if imported.respelled and not imported.error]:
+            lines.append(f"{', '.join(respelled)}: {RESPELLED}")
+        return lines + [line for imported in done if (line := self._left(imported))]
 
     def _text(self, wanted: Sequence["Import"]) -> str:
         from keyturn.catalogue import append as declaring
 
-        owner, classification = self._said
+        owner, classification = self._owned
         new = [
-            declaring.Declaration(one.path, owner, classification, one.store, one.name, one.field)
-            for one in wanted
-            if self._missing(one)
+            declaring.Declaration(imported.path, owner, classification, imported.store, imported.name, imported.field)
+            for imported in wanted
+            if self._missing(imported)
         ]
         if not new:
             return ""
@@ -215,41 +215,41 @@ class Declaring:
         declaring.insist_on_sound(self._directory, self._file, text, os.environ)
         return text
 
-    def _missing(self, one: "Import") -> bool:
+    def _missing(self, imported: "Import") -> bool:
         """Whether the catalogue knows neither the secret nor this copy of it."""
-        return not one.error and one.path not in self._catalogue.secrets and not self._pushed(one)
+        return not imported.error and imported.path not in self._catalogue.secrets and not self._pushed(imported)
 
-    def _pushed(self, one: "Import") -> bool:
-        places = self._catalogue.destinations(one.path)
-        return any((place.store, place.name) == (one.store, one.name) for place in places)
+    def _pushed(self, imported: "Import") -> bool:
+        places = self._catalogue.destinations(imported.path)
+        return any((place.store, place.name) == (imported.store, imported.name) for place in places)
 
-    def _left(self, one: "Import") -> str:
+    def _left(self, imported: "Import") -> str:
         """What a person has to add to what is declared already."""
-        if one.error or self._missing(one):
+        if imported.error or self._missing(imported):
             return ""
-        adopted = [place for place in self._catalogue.destinations(one.path) if place.adopt]
-        if any((place.store, place.name) == (one.store, one.name) for place in adopted):
+        adopted = [place for place in self._catalogue.destinations(imported.path) if place.adopt]
+        if any((place.store, place.name) == (imported.store, imported.name) for place in adopted):
             return ""
-        what = "say `adopt: true` where it is pushed to" if self._pushed(one) else "add the destination"
-        return f"{one.path} is declared already: {what} {one.label} yourself"
+        what = "say `adopt: true` where it is pushed to" if self._pushed(imported) else "add the destination"
+        return f"{imported.path} is declared already: {what} {imported.label} yourself"
 
 
 def show_imports(done: Sequence["Import"], notes: Sequence[str], as_json: bool) -> None:
     """What came of it, and the exit code that belongs to it."""
     if as_json:
-        write_json({"imports": [import_data(one) for one in done], "notes": list(notes)})
+        write_json({"imports": [import_data(imported) for imported in done], "notes": list(notes)})
     elif done:
-        table(IMPORT_COLUMNS, ((str(one.state), one.label, one.path) for one in done))
+        table(IMPORT_COLUMNS, ((str(imported.state), imported.label, imported.path) for imported in done))
     else:
         note("there is nothing that nobody manages")
-    broken = [one for one in done if one.error]
-    for line in [*notes, *(one.error for one in broken if len(broken) > 1)]:
+    broken = [imported for imported in done if imported.error]
+    for line in [*notes, *(imported.error for imported in broken if len(broken) > 1)]:
         note(line)
     if broken:
         name = broken[0].label if len(broken) == 1 else f"{len(broken)} of {len(done)} secrets"
         end(TerminalError("import", name, broken[0].error, "The others are not affected"), FAILED)
 
 
-def import_data(one: "Import") -> dict[str, Any]:
+def import_data(imported: "Import") -> dict[str, Any]:
     """One secret for scripts."""
-    return {**vars(one), "state": str(one.state)}
+    return {**vars(imported), "state": str(imported.state)}

@@ -130,31 +130,31 @@ def show_secrets(
             show(stack, services, Told(), as_json)
         raise
     others = copies.beside(secret.path for secret in secrets)
-    known = Told(secrets, others, dict(copies.counts), undeclared, copies.remarks)
-    return show(stack, services, known, as_json)
+    overview = Told(secrets, others, dict(copies.counts), undeclared, copies.remarks)
+    return show(stack, services, overview, as_json)
 
 
-def show(stack: "Stack | None", services: list["local.ServiceStatus"], told: Told, as_json: bool) -> None:
+def show(stack: "Stack | None", services: list["local.ServiceStatus"], overview: Told, as_json: bool) -> None:
     """Both tables, or one JSON object."""
     if as_json:
         return write_json(
             {
                 "stack": stack_data(stack, services) if stack else None,
                 "hub": os.environ.get("VAULT_ADDR"),
-                "secrets": [secret.to_data() for secret in told.secrets],
-                "others": [{"secret": place.item.path, **place.to_data()} for place in told.others],
-                "copies": told.counts,
-                "logins": login_counts(told.secrets),
-                "undeclared": [{"path": one.path, "left": one.message} for one in told.undeclared],
-                "remarks": list(told.remarks),
+                "secrets": [secret.to_data() for secret in overview.secrets],
+                "others": [{"secret": place.item.path, **place.to_data()} for place in overview.others],
+                "copies": overview.counts,
+                "logins": login_counts(overview.secrets),
+                "undeclared": [{"path": left.path, "left": left.message} for left in overview.undeclared],
+                "remarks": list(overview.remarks),
             }
         )
     if services:
         table(SERVICE_COLUMNS, map(service_row, services))
-    if services and told.secrets:
+    if services and overview.secrets:
         write("")
-    if told.secrets:
-        show_standings(told)
+    if overview.secrets:
+        show_standings(overview)
     return None
 
 
@@ -165,39 +165,39 @@ def login_counts(secrets: Sequence["Standing"]) -> dict[str, int]:
     return summary([secret.login for secret in secrets if secret.rotated_at and not secret.ended_by])
 
 
-def show_standings(told: Told) -> None:
+def show_standings(overview: Told) -> None:
     """The secrets' table; what is wrong with copies stands on stderr, as it is long."""
     from keyturn.cli.standing import COLUMNS
 
-    table(COLUMNS, (secret.row() for secret in told.secrets))
-    listed = [(secret.path, copy) for secret in told.secrets for copy in secret.copies if copy.error]
-    for path, copy in listed + [(other.item.path, other) for other in told.others[:SHOWN]]:
+    table(COLUMNS, (secret.row() for secret in overview.secrets))
+    listed = [(secret.path, copy) for secret in overview.secrets for copy in secret.copies if copy.error]
+    for path, copy in listed + [(other.item.path, other) for other in overview.others[:SHOWN]]:
         since = f" (since {when(copy.since)} UTC)" if copy.since else ""
         note(f"{copy.item.label} of {path}: {copy.error or copy.state}{since}")
-    note_silent(told.secrets)
-    if len(told.others) > SHOWN:
-        note(f"and {len(told.others) - SHOWN} more copies of secrets that only patterns push: see `keyturn plan`")
-    note_undeclared(told.undeclared)
-    for remark in told.remarks:
+    note_silent(overview.secrets)
+    if len(overview.others) > SHOWN:
+        note(f"and {len(overview.others) - SHOWN} more copies of secrets that only patterns push: see `keyturn plan`")
+    note_undeclared(overview.undeclared)
+    for remark in overview.remarks:
         note(remark)
-    if told.counts:
-        note(f"copies: {', '.join(f'{count} {action}' for action, count in told.counts.items())}")
+    if overview.counts:
+        note(f"copies: {', '.join(f'{count} {action}' for action, count in overview.counts.items())}")
 
 
 def note_silent(secrets: Sequence["Standing"]) -> None:
     """Why consumers have not heard of what somebody wrote, on stderr."""
-    listed = [(secret.path, one) for secret in secrets for one in secret.consumers if one.silence]
-    for path, one in listed[:SHOWN]:
-        since = f" (since {when(one.since)} UTC)" if one.since else ""
-        note(f"{one.consumer} of {path}: {one.silence.error if one.silence else ''}{since}")
+    listed = [(secret.path, hearing) for secret in secrets for hearing in secret.consumers if hearing.silence]
+    for path, hearing in listed[:SHOWN]:
+        since = f" (since {when(hearing.since)} UTC)" if hearing.since else ""
+        note(f"{hearing.consumer} of {path}: {hearing.silence.error if hearing.silence else ''}{since}")
     if len(listed) > SHOWN:
         note(f"and {len(listed) - SHOWN} more consumers")
 
 
 def note_undeclared(undeclared: Sequence["Undeclared"]) -> None:
     """What is open of secrets that the catalogue declares no more, on stderr."""
-    for one in undeclared[:SHOWN]:
-        note(f"NOT DECLARED {one.path}: {one.message}")
+    for secret in undeclared[:SHOWN]:
+        note(f"NOT DECLARED {secret.path}: {secret.message}")
     if len(undeclared) > SHOWN:
         note(f"and {len(undeclared) - SHOWN} more that nothing declares")
 
@@ -231,9 +231,10 @@ def env(as_json: JsonOption = False) -> None:
     from deployments.local.home import opened
 
     stack = opened(home_directory())
-    given = stack_environment(stack)
-    unset = [name for name in leading_elsewhere() if name not in given]
+    variables = stack_environment(stack)
+    unset = [name for name in leading_elsewhere() if name not in variables]
     if as_json:
-        return write_json({"export": given, "unset": unset})
+        return write_json({"export": variables, "unset": unset})
     lines = [f"unset {name}" for name in unset]
-    return write("\n".join(lines + [f"export {name}={shlex.quote(value)}" for name, value in sorted(given.items())]))
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items())]
+    return write("\n".join(lines))

@@ -59,7 +59,7 @@ class Standing:
     def row(self) -> tuple[str, str, str, str]:
         """For people."""
         copies = "\n".join(line for copy in self.copies for line in copy.lines())
-        consumers = "\n".join(line for one in self.consumers for line in one.lines())
+        consumers = "\n".join(line for hearing in self.consumers for line in hearing.lines())
         return self.path, "\n".join(self.lines()), copies or "-", consumers or "-"
 
     def lines(self) -> list[str]:
@@ -108,7 +108,7 @@ class Standing:
             "rotation": rotation_data(self.rotation) if self.rotation else None,
             "ended_by": self.ended_by,
             "destinations": [copy.to_data() for copy in self.copies],
-            "consumers": [one.to_data() for one in self.consumers],
+            "consumers": [hearing.to_data() for hearing in self.consumers],
             "login": login_data(self.login, self.now),
             "error": self.error,
             "missing": self.missing,
@@ -119,13 +119,14 @@ def standings(keyturn: Keyturn, places: Callable[[Keyturn], Places]) -> tuple[li
     """Every secret of the catalogue, looked at side by side, and every copy. Raises where no secret could be told."""
     hearings = Hearings.load(keyturn)
     with listed(keyturn, len(keyturn.catalogue.secrets)) as listing:
-        found = of_each(sorted(keyturn.catalogue.secrets), lambda path: standing(keyturn, path, listing, hearings))
-    now, copies, logins = keyturn.clock(), places(keyturn), load_checks(keyturn, found)
-    told = [
-        Standing(path, now, error=str(one)) if isinstance(one, KeyturnError) else one for path, one in found.items()
+        outcomes = of_each(sorted(keyturn.catalogue.secrets), lambda path: standing(keyturn, path, listing, hearings))
+    now, copies, logins = keyturn.clock(), places(keyturn), load_checks(keyturn, outcomes)
+    statuses = [
+        Standing(path, now, error=str(outcome)) if isinstance(outcome, KeyturnError) else outcome
+        for path, outcome in outcomes.items()
     ]
-    told = [one if one.occupied else replace(one, login=current_check(logins, one.path, one.version)) for one in told]
-    return [replace(one, copies=copies.of.get(one.path, ()) if one.rotated_at else ()) for one in told], copies
+    statuses = [s if s.occupied else replace(s, login=current_check(logins, s.path, s.version)) for s in statuses]
+    return [replace(s, copies=copies.of.get(s.path, ()) if s.rotated_at else ()) for s in statuses], copies
 
 
 def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | KeyturnError]:
@@ -137,27 +138,27 @@ def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | Key
         except KeyturnError as error:
             return error
 
-    found = side_by_side(attempt, paths, SIDE_BY_SIDE)
-    errors = [one for one in found if isinstance(one, KeyturnError)]
-    if errors and len(errors) == len(found):
+    outcomes = side_by_side(attempt, paths, SIDE_BY_SIDE)
+    errors = [outcome for outcome in outcomes if isinstance(outcome, KeyturnError)]
+    if errors and len(errors) == len(outcomes):
         raise errors[0]
-    return dict(zip(paths, found, strict=True))
+    return dict(zip(paths, outcomes, strict=True))
 
 
 def standing(keyturn: Keyturn, path: str, listing: Listing | None, hearings: Hearings) -> Standing:
     """One secret without its copies, told without reading its value."""
     stands = look_up(keyturn, path, listing)
-    record, known = stands.record, facts(keyturn, path, Trigger.SCHEDULE, stands)
+    record, secret_facts = stands.record, facts(keyturn, path, Trigger.SCHEDULE, stands)
     heard = listing.acknowledged(path, record) if listing else acknowledged(record)
     over = grace_over(keyturn, path, record.retiring) if record.retiring else None
     return Standing(
         path,
-        known.now,
+        secret_facts.now,
         stands.version,
-        known.rotated_at,
-        due_at(known),
-        due(known),
-        outlook(known),
+        secret_facts.rotated_at,
+        due_at(secret_facts),
+        due(secret_facts),
+        outlook(secret_facts),
         record.rotation,
         record.frozen,
         by_this_clock(keyturn, over) if over else None,

@@ -53,10 +53,10 @@ def known_stack() -> "Stack | None":
 
 def adopt(stack: "Stack", *, revoking: bool = False) -> None:
     """Set the stack's environment in this process, and drop what would lead to somebody's real hub or cloud."""
-    given = stack_environment(stack, revoking=revoking)
+    variables = stack_environment(stack, revoking=revoking)
     for name in leading_elsewhere():
         del os.environ[name]
-    os.environ.update(given)
+    os.environ.update(variables)
 
 
 def stack_environment(stack: "Stack", *, revoking: bool = False) -> dict[str, str]:
@@ -67,22 +67,22 @@ def stack_environment(stack: "Stack", *, revoking: bool = False) -> dict[str, st
     return revoker(stack) if revoking else worker(stack)
 
 
-def settle_catalogue(given: Path | None) -> None:
+def settle_catalogue(directory: Path | None) -> None:
     """Set KEYTURN_CATALOGUE to the catalogue asked for, or to the one here; the stack has an example besides."""
-    if given is None and CATALOGUE_VARIABLE in os.environ:
-        given = Path(os.environ[CATALOGUE_VARIABLE])
-    if given is None and DEFAULT_CATALOGUE.is_dir():
-        given = DEFAULT_CATALOGUE
-    if given is not None:
-        os.environ[CATALOGUE_VARIABLE] = str(given.absolute())
+    if directory is None and CATALOGUE_VARIABLE in os.environ:
+        directory = Path(os.environ[CATALOGUE_VARIABLE])
+    if directory is None and DEFAULT_CATALOGUE.is_dir():
+        directory = DEFAULT_CATALOGUE
+    if directory is not None:
+        os.environ[CATALOGUE_VARIABLE] = str(directory.absolute())
 
 
 def leading_elsewhere() -> list[str]:
     """The variables set here that could lead to another hub, cloud or Prefect server than the stack's."""
     from deployments.local.environment import FOREIGN
 
-    kept = tuple(name for name in os.environ if name.startswith("KEYTURN_") and not name.startswith("KEYTURN_HUB_"))
-    return sorted(name for name in os.environ if name.startswith(FOREIGN) and name not in kept)
+    own = tuple(name for name in os.environ if name.startswith("KEYTURN_") and not name.startswith("KEYTURN_HUB_"))
+    return sorted(name for name in os.environ if name.startswith(FOREIGN) and name not in own)
 
 
 def insist_on_hub(*, revoking: bool = False) -> None:
@@ -98,21 +98,21 @@ def insist_on_hub(*, revoking: bool = False) -> None:
     raise Invalid("find", "the hub", "VAULT_ADDR is not set, and there is no local stack", remedy)
 
 
-def catalogue_directory(given: Path | None) -> Path:
+def catalogue_directory(directory: Path | None) -> Path:
     """The catalogue asked for, or the one here. Raises Invalid."""
-    if given is None and (named := os.environ.get(CATALOGUE_VARIABLE)):
+    if directory is None and (named := os.environ.get(CATALOGUE_VARIABLE)):
         return Path(named)
-    if given is not None or DEFAULT_CATALOGUE.is_dir():
-        return given or DEFAULT_CATALOGUE
+    if directory is not None or DEFAULT_CATALOGUE.is_dir():
+        return directory or DEFAULT_CATALOGUE
     remedy = f"Give --catalogue DIR, or set {CATALOGUE_VARIABLE}"
     raise Invalid("find", "the catalogue", f"there is no directory {DEFAULT_CATALOGUE} here", remedy)
 
 
-def load_catalogue(given: Path | None) -> "Catalogue":
+def load_catalogue(directory: Path | None) -> "Catalogue":
     """The catalogue, checked. Raises Invalid."""
     from keyturn.catalogue import load
 
-    return load(catalogue_directory(given), os.environ)
+    return load(catalogue_directory(directory), os.environ)
 
 
 @contextmanager

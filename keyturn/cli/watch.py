@@ -125,25 +125,25 @@ class Watcher:
     def _until_over(self, client: Any, started: Any, url: str) -> Any:
         began = time.monotonic()
         while True:
-            seen = client.read_flow_run(started.id)
+            current = client.read_flow_run(started.id)
             self._steps(client, started.id)
-            if seen.state and seen.state.is_final():
-                return seen
+            if current.state and current.state.is_final():
+                return current
             waited = time.monotonic() - began
             if waited > self._timeout:
                 problem = f"the run {started.name} has not ended within {self._timeout:g} s"
                 raise StillRuns("wait for", self._deployment, problem, f"It goes on; see {url or 'the Prefect UI'}")
-            if waited > self._begun_within and seen.start_time is None:
+            if waited > self._begun_within and current.start_time is None:
                 problem = f"no worker has begun the run {started.name} within {self._begun_within:g} s"
                 raise NotBegun("wait for", self._deployment, problem, "See that a worker of its queue runs")
-            if waited > PATIENCE and seen.start_time is None:
-                self._remark(seen)
+            if waited > PATIENCE and current.start_time is None:
+                self._remark(current)
             time.sleep(POLL)
 
-    def _remark(self, seen: Any) -> None:
+    def _remark(self, run: Any) -> None:
         if not self._remarked:
             self._remarked = True
-            state = seen.state.name.lower() if seen.state else "unknown"
+            state = run.state.name.lower() if run.state else "unknown"
             note(f"  nobody has begun the run yet (it is {state}): does a worker of the pool {self._pool} run?")
 
     def _steps(self, client: Any, run: UUID) -> list[Any]:
@@ -162,12 +162,12 @@ class Watcher:
         return list(tasks)
 
     def _late_steps(self, client: Any, run: UUID) -> list[Any]:
-        unchanged, known, deadline = 0, -1, time.monotonic() + LAGGING
+        unchanged, count, deadline = 0, -1, time.monotonic() + LAGGING
         while True:
             tasks = self._steps(client, run)
-            unchanged = unchanged + 1 if len(self._ended) == known else 0
-            known = len(self._ended)
-            settled = unchanged >= STABLE and known == len(tasks) > 0
+            unchanged = unchanged + 1 if len(self._ended) == count else 0
+            count = len(self._ended)
+            settled = unchanged >= STABLE and count == len(tasks) > 0
             if settled or time.monotonic() > deadline:
                 return tasks
             time.sleep(POLL)
@@ -201,9 +201,9 @@ def table_of(client: Any, run: UUID) -> tuple[tuple[dict[str, Any], ...], str]:
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
-    found = [artifact for artifact in client.read_artifacts(artifact_filter=wanted) if artifact.type == "table"]
-    if not found:
+    tables = [artifact for artifact in client.read_artifacts(artifact_filter=wanted) if artifact.type == "table"]
+    if not tables:
         return (), ""
-    data = found[-1].data
+    data = tables[-1].data
     rows = json.loads(data) if isinstance(data, str) else data or []
-    return tuple(rows), found[-1].description or ""
+    return tuple(rows), tables[-1].description or ""

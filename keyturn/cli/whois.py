@@ -49,8 +49,8 @@ def whois(
     with opened_keyturn(catalogue) as keyturn:
         from keyturn.revocation import selector
 
-        found = selector.whois(keyturn, fingerprint) if fingerprint else selector.whois_value(keyturn, given())
-    show(found, as_json)
+        matches = selector.whois(keyturn, fingerprint) if fingerprint else selector.whois_value(keyturn, given())
+    show(matches, as_json)
 
 
 def insist_on_fingerprint(fingerprint: str | None) -> None:
@@ -96,23 +96,23 @@ def typed() -> str:
             termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
-def show(found: "list[Match]", as_json: bool) -> None:
+def show(matches: "list[Match]", as_json: bool) -> None:
     """Where it is, and how to end it; ends with 1 where it is nowhere."""
     from keyturn.cli import incident_tables as tables
 
-    unseen, found = [one for one in found if one.unseen], [one for one in found if not one.unseen]
-    for one in unseen:
-        what = f"version {one.version} of {one.path}" if one.version else one.path
-        note(f"could not look at {what}, which may have it too: {one.unseen}")
+    unseen, matches = [place for place in matches if place.unseen], [place for place in matches if not place.unseen]
+    for place in unseen:
+        what = f"version {place.version} of {place.path}" if place.version else place.path
+        note(f"could not look at {what}, which may have it too: {place.unseen}")
     if as_json:
-        unread = [{"path": one.path, "version": one.version, "why": one.unseen} for one in unseen]
-        write_json({"matches": [tables.match_data(match) for match in found], "unseen": unread})
-    elif found:
-        table(tables.MATCH_COLUMNS, map(tables.match_row, found), whole=("version",))
-    if not found:
+        unread = [{"path": place.path, "version": place.version, "why": place.unseen} for place in unseen]
+        write_json({"matches": [tables.match_data(match) for match in matches], "unseen": unread})
+    elif matches:
+        table(tables.MATCH_COLUMNS, map(tables.match_row, matches), whole=("version",))
+    if not matches:
         looked = "no version in the hub that could be looked at" if unseen else "no version in the hub"
         problem = f"{looked} has it, nor what was pushed of one"
         hint = "It may be older than the versions that the hub keeps, or of another hub"
         end(NotFound("look for", "it", problem, hint))
-    paths = " ".join(sorted({match.path for match in found}))
+    paths = " ".join(sorted({match.path for match in matches}))
     note(f"to end it everywhere: keyturn revoke {paths} --reason TEXT")

@@ -33,8 +33,8 @@ LOADED: Final[dict[str, ModuleType]] = {}
 
 def root() -> Path:
     """The directory that holds the folders, and ``prefect.yaml`` beside them."""
-    here = Path(__file__).resolve().parent
-    return here if (here / "prefect.yaml").exists() else here.parents[1]
+    folder = Path(__file__).resolve().parent
+    return folder if (folder / "prefect.yaml").exists() else folder.parents[1]
 
 
 def enter() -> None:

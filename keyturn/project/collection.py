@@ -13,8 +13,8 @@ from keyturn import project
 
 def load(name: str) -> ModuleType:
     """One module of the folder, under a name of its own here; it is executed once in a process."""
-    if (known := sys.modules.get(name)) and str(known.__file__).startswith(str(project.root())):
-        return known
+    if (loaded := sys.modules.get(name)) and str(loaded.__file__).startswith(str(project.root())):
+        return loaded
     own, file = f"{project.__name__}.{name}", project.root().joinpath(*name.split(".")).with_suffix(".py")
     spec = spec_from_file_location(own, file)
     if spec is None or spec.loader is None:
