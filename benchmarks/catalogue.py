@@ -44,7 +44,7 @@ from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import sight
-from keyturn.rotation.quiet import listed, listed_records
+from keyturn.rotation.quiet import list_secrets, listed_records
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
@@ -193,7 +193,7 @@ def look_for_due(site: Site) -> None:
     """What a run of rotate-due looks at."""
     keyturn = site.open()
     paths = sorted(keyturn.catalogue.secrets)
-    with listed(keyturn, len(paths)) as listing:
+    with list_secrets(keyturn, len(paths)) as listing:
         sightings = side_by_side(lambda path: sight(keyturn, path, listing), paths, AT_ONCE)
     if any(sighting.work for sighting in sightings):
         raise SystemExit("nothing should be due")

@@ -39,7 +39,7 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.policy import Trigger
 from keyturn.core.record import HISTORY_KEPT
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import Outcome, State, rotate, unsettled
 from tests.support import local_aws
@@ -159,7 +159,7 @@ def sizes(lab: Lab, secret: Declared, name: str, endpoint: str) -> dict[str, int
         "accounts in the database": len(lab.sql("SELECT 1 FROM pg_roles WHERE rolname LIKE %s", like)),
         "leases in the hub": leases(lab),
         "entries of Keyturn's own state": len(list(lab.hub.list_state("rotations"))),
-        "rotations in the record": min(len(load(lab.open(secret).keyturn, secret.path).history), HISTORY_KEPT),
+        "rotations in the record": min(len(load_record(lab.open(secret).keyturn, secret.path).history), HISTORY_KEPT),
     }
 
 

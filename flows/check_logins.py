@@ -8,7 +8,7 @@ from prefect.events import emit_event
 from flows.common import chosen, runbook, well, workspace
 from flows.report import Row, table
 from keyturn.core.workspaces import SECRET
-from keyturn.rotation.logins import Login, LoginCheck, summary
+from keyturn.rotation.logins import Login, LoginCheck, count_results
 from tasks import logins as tasks
 from tasks.step import look
 from tasks.workspace import names
@@ -27,7 +27,7 @@ async def check_logins(path: str | None = None, everything: bool = False) -> dic
     now = opened.clock()
     sound_alarms({path: check.alarm(now) for path, check in tried.items()})
     wrong = {path: check for path, check in tried.items() if check.result in (Login.REFUSED, Login.UNTRIED)}
-    counts = summary(list(tried.values()))
+    counts = count_results(list(tried.values()))
     text = ", ".join(f"{count} {result}" for result, count in counts.items() if count) or "nothing was due"
     await table("check-logins", [row(*entry) for entry in sorted(wrong.items())], text)
     return well(text, counts)

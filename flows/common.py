@@ -21,7 +21,7 @@ from flows.heartbeat import heartbeats
 from keyturn.core.acting import Acting, acting
 from keyturn.core.errors import KeyturnError, NotFound, TerminalError, Unrecorded, unexpected
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.recorded import recorded
+from keyturn.rotation.journal import record_action
 from tasks.workspace import keyturn, names
 
 SIDE_BY_SIDE: Final = 8
@@ -57,7 +57,7 @@ def told_of(opened: Keyturn, name: str, path: str, *, looks: bool) -> Iterator[N
 
         def begin() -> None:
             if not begun:
-                stack.enter_context(recorded(opened, f"flow {name}", path))
+                stack.enter_context(record_action(opened, f"flow {name}", path))
                 begun.append(True)
 
         if not looks:

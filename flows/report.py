@@ -14,7 +14,7 @@ from keyturn.core.plan import Action, Plan
 from keyturn.revocation.incident import IncidentStatus, Step
 from keyturn.revocation.preview import Preview
 from keyturn.rotation.previous import Retirement
-from keyturn.rotation.rollout import Told
+from keyturn.rotation.rollout import Acknowledgement
 from keyturn.rotation.run import Outcome
 from keyturn.rotation.sync import Pushed
 from keyturn.sync.apply import Result
@@ -110,7 +110,7 @@ def notice_rows(notices: Notices) -> list[Row]:
     ]
 
 
-def tell_row(consumer: Told) -> Row:
+def tell_row(consumer: Acknowledgement) -> Row:
     """One consumer."""
     return {"secret": "", "what": "consumer", "name": consumer.consumer, "state": consumer.error or "acknowledged"}
 

@@ -17,7 +17,7 @@ from keyturn.rotation.grace import all_in_step
 from keyturn.rotation.previous import Retirement, state_of_previous
 from keyturn.rotation.restarts import restarting
 from keyturn.rotation.retire import Waive
-from keyturn.rotation.rollout import Told, canary, silent
+from keyturn.rotation.rollout import Acknowledgement, canary, silent
 from keyturn.rotation.run import Outcome, State, after, ending, told_again, unsettled
 from keyturn.rotation.sync import Pushed, failed, unless_refused
 from tasks import rotation as tasks
@@ -117,7 +117,7 @@ async def settle(
     return outcome
 
 
-async def tell_all(secret: Secret, rotation: Rotation, in_step: bool) -> tuple[list[Told], str]:
+async def tell_all(secret: Secret, rotation: Rotation, in_step: bool) -> tuple[list[Acknowledgement], str]:
     """Tell the canary, watch it, and tell the rest; or why the canary is not well.
 
     That all copies are ``in_step`` is kept with who acknowledged: the grace counts from here.
@@ -135,7 +135,7 @@ async def tell_all(secret: Secret, rotation: Rotation, in_step: bool) -> tuple[l
     return [*notified, *await tell_wave(path, token, rest, in_step and not first)], ""
 
 
-async def tell_wave(path: str, token: str, consumers: Sequence[str], in_step: bool) -> list[Told]:
+async def tell_wave(path: str, token: str, consumers: Sequence[str], in_step: bool) -> list[Acknowledgement]:
     """Tell these side by side, and keep who acknowledged."""
     answers = await asyncio.gather(*(tell(path, token, consumer) for consumer in consumers))
     heard = [answer.consumer for answer in answers if not answer.error]
@@ -163,9 +163,9 @@ async def restarted(secret: Secret, pushed: Sequence[Pushed]) -> Sequence[Pushed
     return unless_refused(pushed, refused)
 
 
-async def tell(path: str, token: str, consumer: str) -> Told:
+async def tell(path: str, token: str, consumer: str) -> Acknowledgement:
     """One consumer; its silence stays its own."""
     try:
         return await tasks.tell(path, token, consumer)
     except KeyturnError as error:
-        return Told(consumer, str(error))
+        return Acknowledgement(consumer, str(error))

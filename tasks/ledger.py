@@ -16,7 +16,7 @@ from keyturn.ledger.spool import Spooled
 from keyturn.providers.ledger.address import ledger_address, ledger_origin
 from keyturn.providers.ledger.collectors import collectors
 from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint, spool_file
-from keyturn.rotation.recorded import entry, note_down
+from keyturn.rotation.journal import entry, note_down
 from tasks.step import step
 from tasks.workspace import keyturn
 

@@ -14,12 +14,12 @@ from keyturn.rotation.decide import Decision, Sighting
 from keyturn.rotation.guard import guard_destinations
 from keyturn.rotation.missing import lay_ground
 from keyturn.rotation.previous import Retirement
-from keyturn.rotation.quiet import listed, listed_records
-from keyturn.rotation.records import load
-from keyturn.rotation.renew import keep_alive
+from keyturn.rotation.quiet import list_secrets, listed_records
+from keyturn.rotation.records import load_record
+from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import Waive, in_grace, retire
-from keyturn.rotation.revert import revert
-from keyturn.rotation.rollout import Told, acknowledge, notify, pass_canary
+from keyturn.rotation.rollback import rollback
+from keyturn.rotation.rollout import Acknowledgement, acknowledge, notify_consumer, pass_canary
 from keyturn.rotation.run import Outcome
 from keyturn.rotation.sync import Pushed, carry
 from tasks.step import step
@@ -103,16 +103,16 @@ def restart_together(paths: list[str]) -> None:
 @step("look for shared workloads")
 def sharing(paths: list[str]) -> list[frozenset[str]]:
     """Which of these secrets are restarted for together."""
-    return restarts.sharing(keyturn(), paths)
+    return restarts.restarted_together(keyturn(), paths)
 
 
 @step("notify")
-def tell(path: str, token: str, consumer: str) -> Told:
+def tell(path: str, token: str, consumer: str) -> Acknowledgement:
     """Tell one consumer, until it acknowledges or is out of tries."""
-    rotation = load(keyturn(), path).retiring
+    rotation = load_record(keyturn(), path).retiring
     if rotation is None or rotation.token != token:
-        return Told(consumer)
-    return notify(keyturn(), path, rotation, consumer)
+        return Acknowledgement(consumer)
+    return notify_consumer(keyturn(), path, rotation, consumer)
 
 
 @step("health")
@@ -130,7 +130,7 @@ def let_rest_follow(path: str, token: str) -> None:
 @step("revert")
 def take_back(path: str, token: str, why: str) -> Rotation:
     """Put the previous value in force again; the rotation as it stands then, in names."""
-    return revert(keyturn(), path, token, why)
+    return rollback(keyturn(), path, token, why)
 
 
 @step("revert")
@@ -142,7 +142,7 @@ def finish_reverting(path: str) -> Rotation | None:
 @step("renew")
 def renew(paths: list[str]) -> dict[str, str]:
     """Keep alive what would end by itself; what is wrong with which secret."""
-    return keep_alive(keyturn(), paths)
+    return renew_credentials(keyturn(), paths)
 
 
 @step("conclude")
@@ -152,7 +152,7 @@ def conclude(path: str, token: str, consumers: list[str], in_step: bool = False)
     The rotation as it stands, in names. Raises Superseded.
     """
     acknowledge(keyturn(), path, token, consumers, in_step)
-    rotation = load(keyturn(), path).retiring
+    rotation = load_record(keyturn(), path).retiring
     if rotation is None or rotation.token != token:
         raise Superseded("conclude", path, f"rotation {token} is over", "A newer run is in charge: see its own report")
     return rotation
@@ -186,7 +186,7 @@ def rotate_whole(path: str, trigger: Trigger, restart_later: bool = False) -> Ou
 @step("find due")
 def find_due(paths: list[str]) -> list[Sighting]:
     """Which of these secrets are due, left half done, or late, told from metadata alone."""
-    with listed(keyturn(), len(paths)) as listing:
+    with list_secrets(keyturn(), len(paths)) as listing:
         sightings = looked_at(paths, lambda path: deciding.sight(keyturn(), path, listing))
     return [
         sighting or Sighting(path, work=True)

@@ -158,11 +158,11 @@ class Demo:
 
     def copies(self, path: str) -> Iterator[str]:
         """Where each copy stands, asked of the stores themselves."""
-        from keyturn.rotation.sync import look
+        from keyturn.rotation.sync import look_at_copy
         from tasks.workspace import keyturn
 
         for destination in keyturn().secret(path).destinations:
-            yield f"{destination.store}:{destination.name} {look(keyturn(), path, destination).state}"
+            yield f"{destination.store}:{destination.name} {look_at_copy(keyturn(), path, destination).state}"
 
     def verdict(self, earlier: dict[str, dict[str, Any]], *, refused: bool, told: bool) -> bool:
         """What the applications and the database say of it all."""

@@ -133,12 +133,12 @@ def prospects(keyturn: "Keyturn", paths: Sequence[str]) -> list[Prospect]:
     from keyturn.cli.standing import of_each
     from keyturn.rotation.ahead import ledger_versions
     from keyturn.rotation.logins import load_checks
-    from keyturn.rotation.quiet import listed
+    from keyturn.rotation.quiet import list_secrets
 
     now = keyturn.clock()
     still = replace(keyturn, clock=lambda: now)
     logins, versions = load_checks(keyturn, paths), ledger_versions(keyturn, paths).of
-    with listed(keyturn, len(paths)) as listing:
+    with list_secrets(keyturn, len(paths)) as listing:
         outcomes = of_each(paths, lambda path: prospect(still, path, logins, versions.get(path), listing))
     rows = (
         Prospect(p, now, error=str(outcome)) if isinstance(outcome, KeyturnError) else outcome
@@ -158,7 +158,7 @@ def prospect(
     from keyturn.core import policy
     from keyturn.rotation.decide import facts, look_up
     from keyturn.rotation.logins import current_check
-    from keyturn.rotation.missing import missing
+    from keyturn.rotation.missing import describe_missing
 
     stands = look_up(keyturn, path, listing)
     check = None if stands.record.open or stands.record.frozen else current_check(logins, path, stands.version)
@@ -170,7 +170,7 @@ def prospect(
         policy.due(secret_facts),
         policy.alarm(secret_facts),
         stands.record.open,
-        missing(stands.info, stands.record)
+        describe_missing(stands.info, stands.record)
         or lost(keyturn, path, stands.version, outside)
         or given_up(path, stands.record),
         secret_facts.rotated_at,
@@ -181,10 +181,10 @@ def prospect(
 
 def lost(keyturn: "Keyturn", path: str, version: int, outside: "KnownVersion | None") -> str:
     """Why nothing is rotated: the hub has lost the newest version; empty where it has not."""
-    from keyturn.rotation.ahead import newer_version, remedy, told
+    from keyturn.rotation.ahead import describe_ahead, newer_version, remedy
 
     newer = newer_version(keyturn, path, [outside]) if outside and outside.version > version else None
-    return f"{told(path, version, newer)}. {remedy(path)}" if newer else ""
+    return f"{describe_ahead(path, version, newer)}. {remedy(path)}" if newer else ""
 
 
 def given_up(path: str, record: "Record") -> str:

@@ -84,7 +84,7 @@ def get(
 def note_reveal(keyturn: "Keyturn", values: Sequence[Told], field: str | None) -> None:
     """Write which values are about to be shown, in one write that is durable first. Raises Unrecorded."""
     from keyturn.core.ledger import Outcome
-    from keyturn.rotation.recorded import entry, note_down
+    from keyturn.rotation.journal import entry, note_down
 
     what = f"field {field}" if field else ""
     note_down(

@@ -12,7 +12,7 @@ from keyturn.core.heard import Heard, Silence
 from keyturn.core.hub import SecretInfo
 from keyturn.core.record import Record
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.heard import load_heard, looked_at, was_there
+from keyturn.rotation.heard import last_look, load_heard, was_there
 from keyturn.rotation.quiet import Acknowledged
 
 
@@ -74,7 +74,7 @@ class Hearings:
         """Of all secrets with consumers: a few reads, and none where there are none."""
         paths = [path for path, secret in keyturn.catalogue.secrets.items() if secret.consumers]
         try:
-            return Hearings(load_heard(keyturn, paths), looked_at(keyturn)) if paths else Hearings()
+            return Hearings(load_heard(keyturn, paths), last_look(keyturn)) if paths else Hearings()
         except KeyturnError as error:
             return Hearings(dict.fromkeys(paths, error))
 

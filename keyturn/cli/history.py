@@ -36,9 +36,9 @@ def history(path: PathArgument, catalogue: CatalogueOption = None, as_json: Json
 
 def remembered(keyturn: "Keyturn", path: str) -> "tuple[list[Rotation], SecretInfo | None]":
     """The record's rotations, the newest first, and the hub's versions. Raises NotFound where there is neither."""
-    from keyturn.rotation.records import load
+    from keyturn.rotation.records import load_record
 
-    record, info = load(keyturn, path), keyturn.hub.describe(path)
+    record, info = load_record(keyturn, path), keyturn.hub.describe(path)
     rotations = [*([record.rotation] if record.rotation else []), *reversed(record.history)]
     if not rotations and info is None:
         keyturn.secret(path)

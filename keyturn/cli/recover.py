@@ -13,7 +13,7 @@ from keyturn.core.errors import KeyturnError, TransientError
 
 if TYPE_CHECKING:
     from keyturn.rotation.context import Keyturn
-    from keyturn.rotation.living import Value, Values
+    from keyturn.rotation.living import HeldValues, Value
     from keyturn.rotation.recover import Recovery
 
 COLUMNS: Final = ("who holds it", "version", "made (UTC)", "a login says")
@@ -93,7 +93,7 @@ def recovered(
     return data, None
 
 
-def show(candidates: "Values") -> None:
+def show(candidates: "HeldValues") -> None:
     """Who holds which value, and what a login has said."""
     rows = [
         (value.place, str(value.version), when(value.created_at) or "unknown", verdict(value))
@@ -112,7 +112,7 @@ def verdict(value: "Value") -> str:
     return {True: "it works", False: "it is refused", None: "nobody can tell"}[value.lives]
 
 
-def needless(candidates: "Values", chosen: "Value") -> bool:
+def needless(candidates: "HeldValues", chosen: "Value") -> bool:
     """Whether CURRENT is the value, and nothing that is known is newer."""
     from keyturn.core.hub import overtaken
     from keyturn.rotation.living import HUB
@@ -121,7 +121,7 @@ def needless(candidates: "Values", chosen: "Value") -> bool:
     return chosen.place == HUB and candidates.newest_known <= settled
 
 
-def asked(candidates: "Values", chosen: "Value") -> bool:
+def asked(candidates: "HeldValues", chosen: "Value") -> bool:
     """Whether the person says yes. Raises Abort where not."""
     from keyturn.rotation.living import HUB
 

@@ -13,7 +13,7 @@ from keyturn.core.errors import KeyturnError, Locked, TransientError
 from keyturn.core.fingerprint import shown
 from keyturn.core.plan import TROUBLE, Action, Plan
 from keyturn.rotation.previous import Retirement
-from keyturn.rotation.rollout import Told
+from keyturn.rotation.rollout import Acknowledgement
 from keyturn.rotation.run import Outcome, State
 from keyturn.rotation.sync import CopyState, Pushed
 from keyturn.sync.apply import Result
@@ -58,7 +58,7 @@ def settled(path: str, run: Run) -> Outcome:
         elif row["what"] == "credential before":
             previous = row["state"]
         elif row["what"] == "consumer":
-            consumers.append(Told(row["name"], "" if row["state"] == "acknowledged" else row["state"]))
+            consumers.append(Acknowledgement(row["name"], "" if row["state"] == "acknowledged" else row["state"]))
         else:
             copies.append(pushed(row, version or 0, fingerprint))
     message = CHECKED if state is State.SETTLED else message

@@ -236,12 +236,12 @@ def retire_here(path: str | None, waive: "Waive", catalogue: Path | None) -> "Re
     from keyturn.cli.reports import Old, Retirements
     from keyturn.core.errors import KeyturnError
     from keyturn.rotation.context import side_by_side
-    from keyturn.rotation.records import load
+    from keyturn.rotation.records import load_record
     from keyturn.rotation.retire import retire
 
     def one(secret: str) -> Old | None:
         try:
-            return Old.of(secret, retire(keyturn, secret, waive)) if load(keyturn, secret).retiring else None
+            return Old.of(secret, retire(keyturn, secret, waive)) if load_record(keyturn, secret).retiring else None
         except KeyturnError as error:
             return Old.of(secret, error)
 
@@ -308,10 +308,10 @@ def insist_on_declared(path: str, catalogue: Path | None, *, rotates: bool) -> N
 
 def insist_on_strategy(secret: "Secret") -> None:
     """Raises UnsupportedOperation for a secret that a person replaces: before anything is written down about it."""
-    from keyturn.strategies.manual import ManualSettings, refusal
+    from keyturn.strategies.manual import ManualSettings, refusal_of_manual
 
     if isinstance(secret.rotation, ManualSettings):
-        raise refusal(secret.path)
+        raise refusal_of_manual(secret.path)
 
 
 def here() -> None:

@@ -160,9 +160,9 @@ def show(stack: "Stack | None", services: list["local.ServiceStatus"], overview:
 
 def login_counts(secrets: Sequence["Standing"]) -> dict[str, int]:
     """How many secrets' CURRENT came to what when it was last tried: numbers for a monitor."""
-    from keyturn.rotation.logins import summary
+    from keyturn.rotation.logins import count_results
 
-    return summary([secret.login for secret in secrets if secret.rotated_at and not secret.ended_by])
+    return count_results([secret.login for secret in secrets if secret.rotated_at and not secret.ended_by])
 
 
 def show_standings(overview: Told) -> None:

@@ -17,8 +17,8 @@ from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import facts, look_up
 from keyturn.rotation.grace import by_this_clock, grace_over
 from keyturn.rotation.logins import LoginCheck, current_check, load_checks
-from keyturn.rotation.missing import missing
-from keyturn.rotation.quiet import Listing, acknowledged, listed
+from keyturn.rotation.missing import describe_missing
+from keyturn.rotation.quiet import Listing, acknowledged, list_secrets
 from keyturn.rotation.sync import Pushed
 
 T = TypeVar("T")
@@ -118,7 +118,7 @@ class Standing:
 def standings(keyturn: Keyturn, places: Callable[[Keyturn], Places]) -> tuple[list[Standing], Places]:
     """Every secret of the catalogue, looked at side by side, and every copy. Raises where no secret could be told."""
     hearings = Hearings.load(keyturn)
-    with listed(keyturn, len(keyturn.catalogue.secrets)) as listing:
+    with list_secrets(keyturn, len(keyturn.catalogue.secrets)) as listing:
         outcomes = of_each(sorted(keyturn.catalogue.secrets), lambda path: standing(keyturn, path, listing, hearings))
     now, copies, logins = keyturn.clock(), places(keyturn), load_checks(keyturn, outcomes)
     statuses = [
@@ -163,7 +163,7 @@ def standing(keyturn: Keyturn, path: str, listing: Listing | None, hearings: Hea
         record.frozen,
         by_this_clock(keyturn, over) if over else None,
         consumers=hearings.of(keyturn, path, stands.info, record, heard),
-        missing=missing(stands.info, record),
+        missing=describe_missing(stands.info, record),
     )
 
 

@@ -14,7 +14,7 @@ from keyturn.revocation.leaked_versions import last_leaked
 from keyturn.revocation.lock import HeldRecord, insist_unchanged
 from keyturn.revocation.sight import read_versions
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 
 NOTHING: Final = SecretFields({})
 MOST: Final = 1000
@@ -109,7 +109,7 @@ def find_strangers(keyturn: Keyturn, known: Progress, ended: Ended) -> list[str]
 
 def fields_since_cut(keyturn: Keyturn, known: Progress) -> list[SecretFields]:
     """All that may be in force since the cut: newer versions, and a candidate. Raises Locked while one is made."""
-    record = load(keyturn, known.path)
+    record = load_record(keyturn, known.path)
     if record.open and record.open.stage is Stage.MINTING:
         hint = "Nothing to do: it goes on by itself"
         raise Locked("look at", known.path, "a rotation makes a new credential at this moment", hint)

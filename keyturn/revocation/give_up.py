@@ -10,7 +10,7 @@ from keyturn.revocation.incident_store import load_incident, load_status, update
 from keyturn.revocation.lock import cut_token, newest_version
 from keyturn.rotation import records
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.recorded import recorded
+from keyturn.rotation.journal import record_action
 
 TRIES: Final = 10
 
@@ -28,9 +28,9 @@ def give_up_incident(keyturn: Keyturn, incident: str, reason: str, actor: str) -
     if not reason.strip():
         hint = "Say who has looked, and what they saw: it stands in the report and in the ledger"
         raise Invalid("give up", f"incident {incident}", "no reason is given", hint)
-    with recorded(keyturn, "give up incident", note=f"{incident}: {reason.strip()}"):
+    with record_action(keyturn, "give up incident", note=f"{incident}: {reason.strip()}"):
         for path in known.paths:
-            with recorded(keyturn, "let go", path, note=incident):
+            with record_action(keyturn, "let go", path, note=incident):
                 release_secret(keyturn, known, path)
         given = {"given_up": reason.strip(), "given_up_by": actor, "closed_at": keyturn.clock()}
         update_incident(keyturn, incident, lambda one: one if one.closed_at else replace(one, **given))  # type: ignore[arg-type]
@@ -44,7 +44,7 @@ def release_secret(keyturn: Keyturn, incident: Incident, path: str) -> None:
     left without one, a person's rotation alone makes it.
     """
     for _ in range(TRIES):
-        record = records.load(keyturn, path)
+        record = records.load_record(keyturn, path)
         over, rotation = record, record.rotation
         if rotation and rotation.stage is Stage.CUTTING and rotation.token == cut_token(incident.id, path):
             last = newest_version(keyturn, path)

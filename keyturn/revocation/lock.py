@@ -11,8 +11,8 @@ from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation.incident import Incident, Progress
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.guard import moved
-from keyturn.rotation.records import load, load_whatever, rewrite
+from keyturn.rotation.guard import describe_move
+from keyturn.rotation.records import load_record, load_whatever, rewrite
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ def cut_rotation(keyturn: Keyturn, incident: Incident, path: str, record: Record
 
 def at_same_target(keyturn: Keyturn, path: str, rotation: Rotation | None) -> Rotation | None:
     """The rotation, where the catalogue still leads to the target that it worked at."""
-    return rotation if rotation and not moved(keyturn, path, rotation) else None
+    return rotation if rotation and not describe_move(keyturn, path, rotation) else None
 
 
 def newest_version(keyturn: Keyturn, path: str) -> int:
@@ -138,7 +138,7 @@ def interrupted_rotation(record: Record, path: str) -> Rotation | None:
 
 def insist_unchanged(keyturn: Keyturn, path: str, record: Record) -> None:
     """Read the record again, before anything is ended: what a later run puts in force must not be. Raises Locked."""
-    if load(keyturn, path).version != record.version:
+    if load_record(keyturn, path).version != record.version:
         hint = "Nothing to do: it goes on by itself"
         raise Locked("end", path, "another run has ended its credentials meanwhile", hint)
 

@@ -12,7 +12,7 @@ from keyturn.revocation.lock import HeldRecord
 from keyturn.revocation.sight import Sight, hub_set_back
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.living import Value
-from keyturn.rotation.living import held as held_by
+from keyturn.rotation.living import held_value as held_by
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 
 FORGOTTEN: Final = "accounts that the hub's engine gave before it was set back, and has forgotten: nobody can list them"

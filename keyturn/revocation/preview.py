@@ -11,7 +11,7 @@ from keyturn.revocation.selector import Selection, readable_versions
 from keyturn.revocation.sight import describe_unreadable
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.naming import names_of
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.strategies.manual import ManualSettings
 
 AT_ONCE = 16
@@ -67,7 +67,7 @@ def preview_or_warning(keyturn: Keyturn, path: str, mode: Mode) -> SecretPreview
 
 def preview_secret(keyturn: Keyturn, path: str, mode: Mode) -> SecretPreview:
     """One secret's part of it."""
-    secret, record = keyturn.secret(path), load(keyturn, path)
+    secret, record = keyturn.secret(path), load_record(keyturn, path)
     known = list(readable_versions(keyturn, path))
     named = dict.fromkeys(name for version in known for name in credential_names(keyturn, version))
     return SecretPreview(

@@ -24,7 +24,7 @@ from keyturn.revocation.sight import Sight, read_versions
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.beside import with_previous
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.records import load, rewrite
+from keyturn.rotation.records import load_record, rewrite
 
 
 def clear_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
@@ -98,7 +98,7 @@ def keep_rest(keyturn: Keyturn, path: str) -> bool:
 
     False while a rotation, by a person's wish, is at work on what is to be destroyed.
     """
-    current, record = keyturn.hub.read(path), load(keyturn, path)
+    current, record = keyturn.hub.read(path), load_record(keyturn, path)
     rest = fields_beside(keyturn, path, [current]) if current else None
     if rest is None:
         return True

@@ -18,7 +18,7 @@ from keyturn.revocation.step_result import StepResult
 from keyturn.revocation.strays import find_strays
 from keyturn.revocation.verify import prove_secret
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.recorded import recorded
+from keyturn.rotation.journal import record_action
 
 LOOKS: Final = (timedelta(hours=1), timedelta(days=1))
 """How long after its end an incident is looked at again."""
@@ -49,7 +49,7 @@ def recheck_incident(keyturn: Keyturn, incident: str) -> IncidentStatus:
     known = load_incident(keyturn, incident)
     if not is_due(known, keyturn.clock()):
         return load_status(keyturn, incident)
-    with recorded(keyturn, "look at incident", note=f"{incident}, once more") as doing:
+    with record_action(keyturn, "look at incident", note=f"{incident}, once more") as doing:
         looks = side_by_side(lambda path: recheck_secret(keyturn, known, path), known.paths, AT_ONCE)
         beside = recheck_strays(keyturn, incident)
         found = [event.said for look in (*looks, beside) for event in findings(look)]

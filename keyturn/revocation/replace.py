@@ -16,11 +16,11 @@ from keyturn.revocation.step_result import StepResult, events_since_replacement
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import CANDIDATES, Decision
 from keyturn.rotation.heard import change_part, part_of
-from keyturn.rotation.records import load, rewrite
-from keyturn.rotation.restarts import listed, restart, restarting
-from keyturn.rotation.retire import close, tidy
+from keyturn.rotation.records import load_record, rewrite
+from keyturn.rotation.restarts import list_names, restart, restarting
+from keyturn.rotation.retire import close_retired, tidy
 from keyturn.rotation.run import candidate_in_force
-from keyturn.rotation.sync import push
+from keyturn.rotation.sync import push_destination
 from keyturn.strategies.manual import ManualSettings
 
 
@@ -47,12 +47,12 @@ def replace_leaked(keyturn: Keyturn, incident: Incident, known: Progress, done: 
 def nothing_beside(keyturn: Keyturn, known: Progress) -> bool:
     """Whether nobody could look at any version, so that a new one would hold a credential and nothing else."""
     path = known.path
-    return bool(known.unseen) and keyturn.hub.read(path) is None and load(keyturn, path).rest is None
+    return bool(known.unseen) and keyturn.hub.read(path) is None and load_record(keyturn, path).rest is None
 
 
 def left_without_value(keyturn: Keyturn, incident: Incident, path: str) -> str:
     """A later incident that wants nothing new in the secret's place until a person rotates it; empty for none."""
-    other = load(keyturn, path).frozen
+    other = load_record(keyturn, path).frozen
     if other in ("", incident.id):
         return ""
     return other if load_incident(keyturn, other).mode is Mode.REVOKE_ONLY else ""
@@ -100,7 +100,7 @@ def put_in_force(keyturn: Keyturn, incident: Incident, known: Progress) -> Rotat
     while True:
         # Asked for before the record: what another run puts in force meanwhile is not replaced once more.
         seen = newest_version(keyturn, path)
-        rotation = replacement_of(load(keyturn, path), cut_token(incident.id, path))
+        rotation = replacement_of(load_record(keyturn, path), cut_token(incident.id, path))
         if rotation and not is_overwritten(keyturn, known):
             return rotation
         try:
@@ -118,14 +118,15 @@ def close_at_once(keyturn: Keyturn, incident: Incident, known: Progress, rotatio
 
     What somebody has put in force by hand since the cut works still: that is retired as usual.
     """
-    path, record = known.path, load(keyturn, known.path)
+    path, record = known.path, load_record(keyturn, known.path)
     if record.retiring is None or record.retiring.token != rotation.token:
         return
     before = None if record.dead(rotation.base_version) else keyturn.hub.read(path, rotation.base_version)
     if before is not None and not holds_leaked(keyturn, known, before):
         return
     tidy(keyturn, path)
-    close(keyturn, path, record, record.retiring, f"the credential before it was ended by incident {incident.id}")
+    why = f"the credential before it was ended by incident {incident.id}"
+    close_retired(keyturn, path, record, record.retiring, why)
 
 
 def push_everywhere(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
@@ -133,7 +134,7 @@ def push_everywhere(keyturn: Keyturn, incident: Incident, known: Progress, done:
     if Step.REPLACE not in known.done:
         return done.misses("", "there is no new value yet")
     places = keyturn.secret(known.path).destinations
-    for pushed in side_by_side(lambda place: push(keyturn, known.path, place), places):
+    for pushed in side_by_side(lambda place: push_destination(keyturn, known.path, place), places):
         label = f"{pushed.store}:{pushed.name}"
         if pushed.in_step:
             done.did(label, f"{pushed.state}, version {pushed.version}")
@@ -147,7 +148,7 @@ def restart_everyone(keyturn: Keyturn, path: str, done: StepResult) -> None:
     for store, names in restarting(keyturn, keyturn.secret(path).destinations).items():
         with done.at(store):
             if workloads := restart(keyturn, store, names, path):
-                done.did(store, f"restarted {listed(workloads)}")
+                done.did(store, f"restarted {list_names(workloads)}")
 
 
 def tell_everyone(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
@@ -167,7 +168,7 @@ def tell_everyone(keyturn: Keyturn, incident: Incident, known: Progress, done: S
 
 def record_acknowledged(keyturn: Keyturn, incident: Incident, path: str, heard: Collection[str]) -> None:
     """Keep in the record who has acknowledged the replacement, as after every rotation; without one there is none."""
-    record = load(keyturn, path)
+    record = load_record(keyturn, path)
     rotation = replacement_of(record, cut_token(incident.id, path))
     if rotation is None or set(rotation.acknowledged) >= set(heard):
         return
@@ -189,7 +190,7 @@ def record_written(keyturn: Keyturn, incident: Incident, known: Progress, heard:
         return
     told = Heard(info.version, made_at(info), known.fingerprint, told=tuple(sorted(heard)))
     change_part(keyturn, part_of(path), lambda kept: {**kept, path: told})
-    record = load(keyturn, path)
+    record = load_record(keyturn, path)
     if record.frozen != incident.id or record.open:
         return
     try:

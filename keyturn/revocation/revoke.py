@@ -30,7 +30,7 @@ from keyturn.revocation.sight import EVERY, Sight, read_versions, remembered_ver
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation import records
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.recorded import recorded
+from keyturn.rotation.journal import record_action
 from keyturn.strategies.accounts import username
 
 
@@ -46,7 +46,7 @@ def cut_credentials(keyturn: Keyturn, incident: Incident, known: Progress, done:
     held = record.rotation is not None and record.rotation.token == cut_token(incident.id, path)
     if not held and known.cut_at is None:
         return finish_other_cut(keyturn, incident, known, record, done)
-    with recorded(keyturn, "cut", path, place=place, note=incident.id) as doing:
+    with record_action(keyturn, "cut", path, place=place, note=incident.id) as doing:
         ended = end_all_credentials(keyturn, path, record) if held else end_again(keyturn, known)
         if held:
             record_cut(keyturn, incident, known, ended.record or record, ended)
@@ -193,13 +193,13 @@ def end_late(keyturn: Keyturn, version: HubSecret) -> bool:
     Whether that was done: an account that CURRENT has too is left alone.
     """
     path, strategy = version.path, keyturn.open_strategy(version.path)
-    record, current = records.load(keyturn, path), keyturn.hub.read(path)
+    record, current = records.load_record(keyturn, path), keyturn.hub.read(path)
     fresh = credential_name(strategy, current.fields) if current and current.version != version.version else ()
     if credential_name(strategy, version.fields) in ((), fresh):
         return False
     # Not the number of a rotation at work: what that one has installed must be told from what is ended here.
     over = (*record.history, *([record.retiring] if record.retiring else []))
-    with recorded(keyturn, "cut", path, place=target_name(keyturn, path), note=f"version {version.version}"):
+    with record_action(keyturn, "cut", path, place=target_name(keyturn, path), note=f"version {version.version}"):
         try:
             strategy.cut(version.fields, max((past.sequence for past in over), default=0))
         except Superseded:

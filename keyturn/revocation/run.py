@@ -22,7 +22,7 @@ from keyturn.revocation.step_result import StepFunction, StepResult, is_repeated
 from keyturn.revocation.strays import clear_strays
 from keyturn.revocation.verify import prove_secret
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.recorded import entry, note_down, recorded
+from keyturn.rotation.journal import entry, note_down, record_action
 
 AT_ONCE: Final = 16
 """Secrets that are cut at once: before anything else is done."""
@@ -65,7 +65,7 @@ def begin(
 
 def create_or_find(keyturn: Keyturn, asked: Incident) -> Incident:
     """The incident as the hub has it: new, or the same one that an earlier run opened. Raises Invalid."""
-    with recorded(keyturn, "open incident", note=f"{asked.id}: {asked.reason} ({asked.selector}, {asked.mode})"):
+    with record_action(keyturn, "open incident", note=f"{asked.id}: {asked.reason} ({asked.selector}, {asked.mode})"):
         try:
             return incident_store.create_incident(keyturn, asked)
         except (Conflict, TransientError):  # also where the hub's answer alone was lost
@@ -141,7 +141,7 @@ def take_step(keyturn: Keyturn, incident: Incident, path: str, step: Step) -> Pr
         elif step is Step.CUT:  # it records itself, once the secret is in its hands
             DOERS[step](keyturn, incident, known, done)
         else:
-            with recorded(keyturn, f"revoke: {step}", path, note=incident.id) as doing:
+            with record_action(keyturn, f"revoke: {step}", path, note=incident.id) as doing:
                 DOERS[step](keyturn, incident, known, done)
                 doing.version = done.changes.get("version", known.version)
                 doing.fingerprint = done.changes.get("fingerprint", known.fingerprint)
@@ -224,7 +224,7 @@ def conclude_incident(keyturn: Keyturn, incident: Incident) -> IncidentStatus:
             known, events=events, left=tuple(dict.fromkeys(done.left)), closed_at=known.closed_at or closed_at
         )
 
-    with recorded(keyturn, "close incident" if over else "look at incident", note=incident.id) as doing:
+    with record_action(keyturn, "close incident" if over else "look at incident", note=incident.id) as doing:
         changed = incident_store.update_incident(keyturn, incident.id, lay)
         doing.note = "; ".join((incident.id, *done.left))
     return IncidentStatus(changed, stands.secrets)
@@ -232,6 +232,6 @@ def conclude_incident(keyturn: Keyturn, incident: Incident) -> IncidentStatus:
 
 def end_lease(keyturn: Keyturn, lease: str) -> str:
     """End a lease that was chosen by its prefix. Absent is success."""
-    with recorded(keyturn, "revoke lease", place=lease):
+    with record_action(keyturn, "revoke lease", place=lease):
         keyturn.hub.revoke_lease(lease)
     return "the lease is ended"

@@ -14,7 +14,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.suggest import advice
 from keyturn.revocation.sight import describe_unreadable, read_versions, remembered_versions
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.sync import text_of
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 
@@ -187,7 +187,7 @@ def _matches(keyturn: Keyturn, path: str, wanted: Callable[[str], bool], *, by_f
     """The versions and copies of one secret whose fingerprint is ``wanted``."""
     sight = read_versions(keyturn, path)
     yield from (Match(path, one.version, unseen=one.why) for one in sight.unseen if not one.destroyed)
-    for old in remembered_versions(load(keyturn, path), sight.unseen):
+    for old in remembered_versions(load_record(keyturn, path), sight.unseen):
         if wanted(old.fingerprints[""]):
             yield Match(path, old.version)
     for version in sight.versions:

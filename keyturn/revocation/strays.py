@@ -9,8 +9,8 @@ from keyturn.revocation.incident import IncidentStatus, Progress
 from keyturn.revocation.leaked_versions import marked_before
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.journal import record_action
 from keyturn.rotation.parts import parts_in
-from keyturn.rotation.recorded import recorded
 
 UNCLEAR = "a copy that nothing declares may give an old value, which nobody could look at in the hub"
 
@@ -27,7 +27,7 @@ def clear_strays(keyturn: Keyturn, stands: IncidentStatus, store: str, done: Ste
             if not leaked:
                 done.misses(place, UNCLEAR, "Remove it there by hand, or let Keyturn's login read it")
                 continue
-            with recorded(keyturn, "erase", copy.marks.source if copy.marks else "", place=place):
+            with record_action(keyturn, "erase", copy.marks.source if copy.marks else "", place=place):
                 said = view.erase(copy.name)
             done.did(place, "; ".join(("a copy that nothing declares any more is removed", *said)))
 

@@ -7,9 +7,9 @@ from keyturn.core.hub import ROTATED_AT, HubSecret
 from keyturn.core.record import Stage
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.guard import moved
+from keyturn.rotation.guard import describe_move
+from keyturn.rotation.journal import record_action
 from keyturn.rotation.owners import another_owner
-from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import save
 
 
@@ -19,11 +19,11 @@ def abandon(keyturn: Keyturn, attempt: Attempt, why: str, *, refused: bool = Fal
     First the record says so, which stops every other worker; then CURRENT's version moves on; the target
     comes last, and may be told again after a crash; one that the catalogue no longer leads to is not told.
     """
-    with recorded(keyturn, "abandon", attempt.path, note=why):
-        return given_up(keyturn, attempt, why, refused=refused, certain=certain)
+    with record_action(keyturn, "abandon", attempt.path, note=why):
+        return _given_up(keyturn, attempt, why, refused=refused, certain=certain)
 
 
-def given_up(keyturn: Keyturn, attempt: Attempt, why: str, *, refused: bool, certain: bool) -> Attempt:
+def _given_up(keyturn: Keyturn, attempt: Attempt, why: str, *, refused: bool, certain: bool) -> Attempt:
     """The same, unrecorded."""
     path, rotation = attempt.path, attempt.rotation
     if rotation.stage is not Stage.ABANDONING:
@@ -32,7 +32,7 @@ def given_up(keyturn: Keyturn, attempt: Attempt, why: str, *, refused: bool, cer
         doomed = rotation.to(Stage.ABANDONING, note=why, refused=refused, certain=certain, sequence=number)
         attempt = replace(attempt, record=save(keyturn, path, attempt.record, doomed, attempt.candidate))
     attempt = fence(keyturn, attempt)
-    if not (attempt.in_force or moved(keyturn, path, attempt.rotation) or given_away(keyturn, attempt)):
+    if not (attempt.in_force or describe_move(keyturn, path, attempt.rotation) or given_away(keyturn, attempt)):
         change = replace(attempt.change(), current=attempt.serving)
         keyturn.open_strategy(path).abandon(change)
     closed = attempt.rotation.to(Stage.ABANDONED, closed_at=keyturn.clock())

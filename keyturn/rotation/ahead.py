@@ -13,8 +13,8 @@ from keyturn.core.hub import OVERTAKEN, TOKEN, HubSecret, SecretInfo, overtaken
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.stores import Copy
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.recorded import write_waiting
-from keyturn.rotation.records import load, promoted_last
+from keyturn.rotation.journal import write_waiting
+from keyturn.rotation.records import load_record, promoted_last
 
 LEDGER: Final = "the ledger"
 
@@ -72,7 +72,7 @@ def newer_version(keyturn: Keyturn, path: str, known: Iterable[KnownVersion]) ->
 
 def tested_since(keyturn: Keyturn, info: SecretInfo, ahead: Iterable[KnownVersion]) -> bool:
     """Whether CURRENT is what a rotation has logged in with and promoted later than all that is known outside."""
-    promoted, newest = promoted_last(load(keyturn, info.path)), info.newest
+    promoted, newest = promoted_last(load_record(keyturn, info.path)), info.newest
     if promoted is None or newest is None or promoted.version != info.version:
         return False
     later = all(one.created_at is not None and one.created_at < newest.created_at for one in ahead)
@@ -103,10 +103,10 @@ def insist_on_newest(keyturn: Keyturn, path: str, known: Iterable[KnownVersion],
 def ahead(keyturn: Keyturn, path: str, newer: KnownVersion, doing: str = "push") -> Ahead:
     """The word to whoever would write what may be dead."""
     info = keyturn.hub.describe(path)
-    return Ahead(doing, path, told(path, info.version if info else 0, newer), remedy(path))
+    return Ahead(doing, path, describe_ahead(path, info.version if info else 0, newer), remedy(path))
 
 
-def told(path: str, version: int, newer: KnownVersion) -> str:
+def describe_ahead(path: str, version: int, newer: KnownVersion) -> str:
     """What has happened, in words for people."""
     at = f"{newer.version}, made {newer.created_at:%Y-%m-%d %H:%M:%S %Z}" if newer.created_at else str(newer.version)
     knows = f"{newer.where} knows" if newer.where == LEDGER else f"the copy {newer.where} was made of"

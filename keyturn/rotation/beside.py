@@ -15,7 +15,7 @@ from keyturn.core.record import Record, Stage
 from keyturn.core.references import PREVIOUS, Unfit, names_previous, value_of
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 
 LOOKED_AT: Final = 10
 """So many versions that a person has replaced are looked at."""
@@ -71,7 +71,7 @@ def by_hand(keyturn: Keyturn, path: str) -> bool:
 
 def before(keyturn: Keyturn, path: str, current: int) -> int:
     """The version that the last rotation replaced, while its grace lasts; 0 for none."""
-    record = load(keyturn, path) if path in keyturn.catalogue.secrets else Record()
+    record = load_record(keyturn, path) if path in keyturn.catalogue.secrets else Record()
     rotation = record.rotation
     if rotation is None or rotation.stage is not Stage.PROMOTED or rotation.urgent:
         return 0
@@ -84,7 +84,7 @@ def replaced_lately(keyturn: Keyturn, info: SecretInfo) -> Iterator[int]:
     grace: timedelta = keyturn.secret(info.path).rotation.grace
     if not grace or len(info.versions) < 2:
         return
-    now, record = keyturn.hub_now(), load(keyturn, info.path)
+    now, record = keyturn.hub_now(), load_record(keyturn, info.path)
     pairs = list(zip(info.versions, info.versions[1:], strict=False))[-LOOKED_AT:]
     for old, newer in reversed(pairs):
         if newer.created_at + grace <= now:

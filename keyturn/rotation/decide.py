@@ -10,10 +10,10 @@ from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due
 from keyturn.core.record import Record, Stage
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.grace import pause_after
-from keyturn.rotation.missing import insist_on_current, missing
+from keyturn.rotation.journal import record_action
+from keyturn.rotation.missing import describe_missing, insist_on_current
 from keyturn.rotation.quiet import Listing
-from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import load, promoted_last
+from keyturn.rotation.records import load_record, promoted_last
 
 UNFINISHED: Final = Reason("Unfinished", "an earlier run was interrupted")
 
@@ -63,7 +63,7 @@ class Sighting:
 
 
 @dataclass(frozen=True)
-class Standing:
+class SecretStatus:
     """What the hub tells of a secret without its values."""
 
     info: SecretInfo | None
@@ -86,7 +86,7 @@ def decide(keyturn: Keyturn, path: str, trigger: Trigger) -> Decision:
 
 def decide_on(keyturn: Keyturn, path: str, trigger: Trigger) -> tuple[Decision, Record]:
     """The same, and the record that it was decided on."""
-    with recorded(keyturn, "decide", path, changes=False) as doing:
+    with record_action(keyturn, "decide", path, changes=False) as doing:
         stands = look_up(keyturn, path)
         decision = decided(keyturn, path, trigger, stands)
         doing.version = decision.seen
@@ -94,15 +94,15 @@ def decide_on(keyturn: Keyturn, path: str, trigger: Trigger) -> tuple[Decision, 
     return decision, stands.record
 
 
-def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> Decision:
+def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: SecretStatus) -> Decision:
     """The decision, on what has been looked up."""
-    if held(stands.record, trigger):
+    if _held(stands.record, trigger):
         return Decision(None, stands.version)
     insist_on_current(path, stands.info, stands.record)
     if stands.record.open:
         reverting = stands.record.open.stage is Stage.REVERTING
         return Decision(UNFINISHED, stands.version, reverting=reverting, by_hand=trigger in BY_HAND)
-    stands = remember(keyturn, path, trigger, stands)
+    stands = _remember(keyturn, path, trigger, stands)
     asked = facts(keyturn, path, trigger, stands)
     reason, retiring = due(asked), stands.record.retiring
     if reason and trigger not in BY_HAND:
@@ -118,7 +118,7 @@ def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> 
     )
 
 
-def held(record: Record, trigger: Trigger) -> bool:
+def _held(record: Record, trigger: Trigger) -> bool:
     """Whether a revocation is at the secret, or wants it left without a new value until a person rotates it."""
     cutting = record.open is not None and record.open.stage is Stage.CUTTING
     return cutting or (bool(record.frozen) and record.open is None and trigger not in BY_HAND)
@@ -131,7 +131,7 @@ def sight(keyturn: Keyturn, path: str, listed: Listing | None = None) -> Sightin
     """
     stands = look_up(keyturn, path, listed)
     late = alarm(facts(keyturn, path, Trigger.SCHEDULE, stands))
-    gone = missing(stands.info, stands.record)
+    gone = describe_missing(stands.info, stands.record)
     try:
         work = decided(keyturn, path, Trigger.SCHEDULE, stands).work
     except (CandidateRejected, Missing):
@@ -141,7 +141,7 @@ def sight(keyturn: Keyturn, path: str, listed: Listing | None = None) -> Sightin
 
 def decide_again(keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision) -> Decision | None:
     """After a candidate was refused: the decision for another one, None once there were enough, or none would do."""
-    record = load(keyturn, path)
+    record = load_record(keyturn, path)
     if record.refused_for_certain or record.refusals >= decision.refusals:
         return None
     again = decide(keyturn, path, trigger)
@@ -150,7 +150,7 @@ def decide_again(keyturn: Keyturn, path: str, trigger: Trigger, decision: Decisi
     )
 
 
-def facts(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> Facts:
+def facts(keyturn: Keyturn, path: str, trigger: Trigger, stands: SecretStatus) -> Facts:
     """All that decides about one secret."""
     info, retiring = stands.info, stands.record.retiring
     taken_back = retiring if retiring and retiring.stage is Stage.REVERTED else None
@@ -174,12 +174,12 @@ def freezes(keyturn: Keyturn, path: str) -> Sequence[Freeze]:
     return keyturn.catalogue.freezes_of(path)
 
 
-def look_up(keyturn: Keyturn, path: str, listed: Listing | None = None) -> Standing:
+def look_up(keyturn: Keyturn, path: str, listed: Listing | None = None) -> SecretStatus:
     """The secret's metadata and its record, of one moment as far as it matters."""
     info = listed.info(path) if listed else keyturn.hub.describe(path)
     # A secret that serves no value may need to know what its record tells of it.
-    record = listed.load(path, whole=info is None or not info.served) if listed else load(keyturn, path)
-    return Standing(keyturn.hub.describe(path) if outdated(info, record) else info, record)
+    record = listed.load(path, whole=info is None or not info.served) if listed else load_record(keyturn, path)
+    return SecretStatus(keyturn.hub.describe(path) if outdated(info, record) else info, record)
 
 
 def outdated(info: SecretInfo | None, record: Record) -> bool:
@@ -190,7 +190,7 @@ def outdated(info: SecretInfo | None, record: Record) -> bool:
     return info is None or (info.version <= last.version and info.custom.get(TOKEN) != last.token)
 
 
-def remember(keyturn: Keyturn, path: str, trigger: Trigger, stands: Standing) -> Standing:
+def _remember(keyturn: Keyturn, path: str, trigger: Trigger, stands: SecretStatus) -> SecretStatus:
     """Write down that somebody wants this credential replaced, unless that stands there already."""
     name, info = MARKS.get(trigger), stands.info
     by_hand = keyturn.secret(path).rotation.schedule.by_hand

@@ -6,10 +6,10 @@ from keyturn.core.errors import NotFound
 from keyturn.core.record import Record, Rotation
 from keyturn.core.strategies import Strategy
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.journal import record_action
 from keyturn.rotation.owners import claimed
-from keyturn.rotation.previous import named
-from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import claim, load, rewrite
+from keyturn.rotation.previous import credential_names
+from keyturn.rotation.records import claim, load_record, rewrite
 from keyturn.rotation.undeclared import leaves
 
 
@@ -26,7 +26,7 @@ class Forgotten:
 
 def remains(keyturn: Keyturn, path: str) -> str:
     """What giving up the record of ``path`` would leave at its target. Raises NotFound where there is no record."""
-    record = load(keyturn, path)
+    record = load_record(keyturn, path)
     if not record.version or record == Record(version=record.version, age=record.age):
         raise NotFound("forget", path, "the hub has no record of it", "`keyturn status` shows what is open")
     return leaves(record.rotation) if record.rotation else "nothing of it is open"
@@ -38,18 +38,18 @@ def forget(keyturn: Keyturn, path: str, *, end_previous: bool = False) -> Forgot
     The hub's secret and its copies stay as they are. Raises NotFound, and Locked while somebody is at work on it.
     """
     left = remains(keyturn, path)
-    with recorded(keyturn, "forget", path, note=left) as doing:
-        record = claim(keyturn, path, load(keyturn, path))
+    with record_action(keyturn, "forget", path, note=left) as doing:
+        record = claim(keyturn, path, load_record(keyturn, path))
         rotation, why, ended = record.rotation, "", ""
         if end_previous and rotation:
-            why = end(keyturn, path, rotation)
-            ended = "" if why else f"the credential {named(keyturn, path, rotation.ends)}"
+            why = end_forgotten(keyturn, path, rotation)
+            ended = "" if why else f"the credential {credential_names(keyturn, path, rotation.ends)}"
         rewrite(keyturn, path, Record(version=record.version))
         doing.note = f"{left}; ended: {ended or why or 'nothing'}"
     return Forgotten(path, "" if ended else left, ended, why)
 
 
-def end(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
+def end_forgotten(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
     """End the credential that a rotation was to retire; why that was left, empty where it was not."""
     if not rotation.ends or rotation.version is None:
         return "no old credential waits for its end"

@@ -21,7 +21,7 @@ def all_in_step(copies: Sequence[Pushed]) -> bool:
     return all(copy.in_step for copy in copies)
 
 
-def counted(keyturn: Keyturn, rotation: Rotation, copies: Sequence[Pushed]) -> Rotation:
+def count_grace(keyturn: Keyturn, rotation: Rotation, copies: Sequence[Pushed]) -> Rotation:
     """The rotation as these ``copies`` are seen: its grace begins once all are in step, and anew after one was not.
 
     A copy that can't be looked at now changes nothing.

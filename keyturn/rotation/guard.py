@@ -11,8 +11,8 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.ahead import ahead, lost_by_hub
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.journal import record_action
 from keyturn.rotation.living import living_elsewhere
-from keyturn.rotation.recorded import recorded
 from keyturn.rotation.rendered import guard_rendered
 from keyturn.rotation.sync import check_owned, compare, refusal_of, refusal_of_whole, text_of
 
@@ -27,14 +27,16 @@ def guard_destinations(keyturn: Keyturn, path: str, *, urgent: bool, by_hand: bo
     """
     if not keyturn.secret(path).destinations:
         return
-    with recorded(keyturn, "guard", path, changes=False):
+    with record_action(keyturn, "guard", path, changes=False):
         insist_on_destinations(keyturn, path, urgent=urgent, by_hand=by_hand)
 
 
 def insist_on_destinations(keyturn: Keyturn, path: str, *, urgent: bool, by_hand: bool) -> None:
     """Raises the first error that speaks against it, one that does not pass before others."""
     current = keyturn.hub.read(path)
-    found = side_by_side(lambda place: refusal(keyturn, path, place, current), keyturn.secret(path).destinations)
+    found = side_by_side(
+        lambda place: refusal_by_destination(keyturn, path, place, current), keyturn.secret(path).destinations
+    )
     errors = [error for error in found if error and not (urgent and isinstance(error, TransientError))]
     if lost := lost_by_hub(keyturn, path, current.version if current else 0):
         errors.append(ahead(keyturn, path, lost, "rotate"))
@@ -79,7 +81,7 @@ def check_target(keyturn: Keyturn, path: str, rotation: Rotation) -> None:
     raise Invalid("go on with", path, problem, f"{hint}, or let --now leave behind what it has made there")
 
 
-def moved(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
+def describe_move(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
     """Why nothing of it can be ended at its target: the catalogue leads to another one now; empty where it does not."""
     try:
         check_target(keyturn, path, rotation)
@@ -88,7 +90,9 @@ def moved(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
     return ""
 
 
-def refusal(keyturn: Keyturn, path: str, destination: Destination, current: HubSecret | None) -> KeyturnError | None:
+def refusal_by_destination(
+    keyturn: Keyturn, path: str, destination: Destination, current: HubSecret | None
+) -> KeyturnError | None:
     """Why a destination could not take a new copy; None when it can."""
     for flaw in flaws(keyturn, destination, current.fields if current else None):
         return Invalid("push to", destination.label, flaw, HINT)

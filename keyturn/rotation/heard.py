@@ -29,7 +29,7 @@ PARTS: Final = 16
 TRIES: Final = 10
 FORMAT: Final = 1
 
-Told = Mapping[str, Heard]
+HeardByPath = Mapping[str, Heard]
 """One part: what is kept of each secret, by its path."""
 
 
@@ -88,7 +88,7 @@ def load_heard(keyturn: Keyturn, paths: Iterable[str]) -> dict[str, Heard | Keyt
     return {path: kept[path] for part, kept in zip(parts, loaded, strict=True) for path in parts[part] if path in kept}
 
 
-def change_part(keyturn: Keyturn, part: int, change: Callable[[dict[str, Heard]], Told]) -> Told:
+def change_part(keyturn: Keyturn, part: int, change: Callable[[dict[str, Heard]], HeardByPath]) -> HeardByPath:
     """Lay a change over one part, whoever else writes; one that changes nothing writes nothing. What is kept then.
 
     Raises Conflict when others keep writing it.
@@ -107,7 +107,7 @@ def change_part(keyturn: Keyturn, part: int, change: Callable[[dict[str, Heard]]
     raise Conflict("keep", place_of(keyturn, str(part)), "others keep writing it", "Run it again")
 
 
-def looked_at(keyturn: Keyturn) -> datetime | None:
+def last_look(keyturn: Keyturn) -> datetime | None:
     """When all secrets were looked at last, by the hub's clock; None where they never were.
 
     A version made before that, of a secret that nothing is kept of, is none that anybody waits to hear of.
@@ -123,7 +123,7 @@ def keep_look(keyturn: Keyturn, at: datetime) -> None:
     """Keep that all secrets were looked at then; a later look that another run has kept stays."""
     for _ in range(TRIES):
         state = keyturn.hub.read_state(place_of(keyturn, LOOKED))
-        before = looked_at(keyturn) if state else None
+        before = last_look(keyturn) if state else None
         if before and before >= at:
             return
         try:

@@ -39,7 +39,7 @@ def made_at(wanted: HubSecret | SecretInfo) -> datetime | None:
     return newest.created_at if newest else None
 
 
-def described(keyturn: Keyturn, store: str, copies: Sequence[Copy]) -> list[Copy]:
+def describe_copies(keyturn: Keyturn, store: str, copies: Sequence[Copy]) -> list[Copy]:
     """Copies with what stands beside them, asked for where no look has told it. Raises what hinders that."""
     describing = describer(keyturn.open_store(store))
     if describing is None or all(copy.details for copy in copies):
@@ -78,7 +78,7 @@ def digest_of(keyturn: Keyturn, destination: Destination, wanted: HubSecret | Se
     return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
-def over(keyturn: Keyturn, destination: Destination, wanted: HubSecret | SecretInfo) -> str:
+def outlives_copy(keyturn: Keyturn, destination: Destination, wanted: HubSecret | SecretInfo) -> str:
     """That a copy of this version would be shown as expired from the first moment, by ``expires_after``; else empty."""
     end = beside.expiry(destination, made_at(wanted), None)
     if end is None or end > keyturn.clock():

@@ -45,7 +45,7 @@ class Useless:
 
 
 @dataclass(frozen=True)
-class Values:
+class HeldValues:
     """All that is there of a secret, the newest first, each value once. ``newest_known`` is the greatest number."""
 
     path: str
@@ -66,21 +66,21 @@ class Values:
         return next((one for one in self.found if one.tried and one.lives is None), None)
 
 
-def values(keyturn: Keyturn, path: str) -> Values:
+def values(keyturn: Keyturn, path: str) -> HeldValues:
     """Gather and try them: logins are tried from the newest on, until one is let in. Nothing is written.
 
     Raises NotFound for a secret that nothing declares, and what the hub or the target raises when they don't answer.
     """
     places = keyturn.catalogue.destinations(path) or keyturn.secret(path).destinations
     current, info = keyturn.hub.read(path), keyturn.hub.describe(path)
-    looked = side_by_side(lambda place: held(keyturn, path, place, current), places)
+    looked = side_by_side(lambda place: held_value(keyturn, path, place, current), places)
     held_by_hub = [of_hub(keyturn, current)] if current else []
     found = sorted([*held_by_hub, *(one for one in looked if isinstance(one, Value))], key=lambda one: one.order)
     useless = tuple(one for one in looked if isinstance(one, Useless))
     known = ledger_versions(keyturn, [path]).of.get(path)
     numbers = [one.version for one in found] + ([known.version] if known else [])
     tried = tuple(try_in_turn(keyturn, path, each_once(reversed(found), held_by_hub)))
-    return Values(path, current, info.version if info else 0, tried, useless, max(numbers, default=0))
+    return HeldValues(path, current, info.version if info else 0, tried, useless, max(numbers, default=0))
 
 
 def of_hub(keyturn: Keyturn, current: HubSecret) -> Value:
@@ -88,7 +88,7 @@ def of_hub(keyturn: Keyturn, current: HubSecret) -> Value:
     return Value(HUB, current.version, current.created_at, current.fields, keyturn.fingerprint(current.fields))
 
 
-def held(keyturn: Keyturn, path: str, place: Destination, current: HubSecret | None) -> Value | Useless | None:
+def held_value(keyturn: Keyturn, path: str, place: Destination, current: HubSecret | None) -> Value | Useless | None:
     """What the copy at one place holds; None where there is none."""
     store = keyturn.open_copy(path, place)
     try:

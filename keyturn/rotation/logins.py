@@ -16,8 +16,8 @@ from keyturn.core.facts import delay
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.core.record import Record
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.recorded import entry, note_down
-from keyturn.rotation.records import load
+from keyturn.rotation.journal import entry, note_down
+from keyturn.rotation.records import load_record
 
 LOGINS: Final = "logins"
 """Where they are kept in the hub's state: an entry for each hour, with the secrets whose turn is in it."""
@@ -126,7 +126,7 @@ def check_logins(keyturn: Keyturn, paths: Iterable[str], *, whose_turn: bool = T
     wanted = [path for path in paths if not whose_turn or due(known.get(path), path, now)]
     found = side_by_side(lambda path: check_login(keyturn, path, known.get(path)), wanted, AT_ONCE)
     tried = {path: check for path, check in zip(wanted, found, strict=True) if check is not None}
-    keep(keyturn, tried)
+    keep_checks(keyturn, tried)
     note_changes(keyturn, known, tried)
     return tried
 
@@ -134,7 +134,7 @@ def check_logins(keyturn: Keyturn, paths: Iterable[str], *, whose_turn: bool = T
 def check_login(keyturn: Keyturn, path: str, known: LoginCheck | None) -> LoginCheck | None:
     """What CURRENT's holder would find now; None where a rotation or a revocation is at it, or there is nothing yet."""
     try:
-        return tried(keyturn, path, known)
+        return _tried(keyturn, path, known)
     except KeyturnError as error:
         return since(known, LoginCheck(Login.UNTRIED, 0, keyturn.clock(), keyturn.clock(), why=str(error)))
     except Exception as error:  # noqa: BLE001  what one secret suffers from stops no other, and could hold a value
@@ -142,9 +142,9 @@ def check_login(keyturn: Keyturn, path: str, known: LoginCheck | None) -> LoginC
         return since(known, LoginCheck(Login.UNTRIED, 0, keyturn.clock(), keyturn.clock(), why=why))
 
 
-def tried(keyturn: Keyturn, path: str, known: LoginCheck | None) -> LoginCheck | None:
+def _tried(keyturn: Keyturn, path: str, known: LoginCheck | None) -> LoginCheck | None:
     """Log in as the holder of CURRENT would; a refusal counts where nothing has moved meanwhile."""
-    before = load(keyturn, path)
+    before = load_record(keyturn, path)
     if occupied(before):
         return None
     current, now = keyturn.hub.read(path), keyturn.clock()
@@ -153,7 +153,7 @@ def tried(keyturn: Keyturn, path: str, known: LoginCheck | None) -> LoginCheck |
         why = f"the hub does not give version {info.version}" if info and info.version else ""
         return since(known, LoginCheck(Login.UNTRIED, info.version, now, now, why=why)) if info and why else None
     accepted = keyturn.open_strategy(path).honours(current.fields)
-    if accepted is False and moved(keyturn, path, before, current.version):
+    if accepted is False and _moved(keyturn, path, before, current.version):
         return None
     result = Login.UNKNOWN if accepted is None else Login.ACCEPTED if accepted else Login.REFUSED
     return since(known, LoginCheck(result, current.version, now, now))
@@ -164,9 +164,9 @@ def occupied(record: Record) -> bool:
     return bool(record.frozen) or record.open is not None
 
 
-def moved(keyturn: Keyturn, path: str, before: Record, version: int) -> bool:
+def _moved(keyturn: Keyturn, path: str, before: Record, version: int) -> bool:
     """Whether the secret is another one by now than when its value was read."""
-    after, info = load(keyturn, path), keyturn.hub.describe(path)
+    after, info = load_record(keyturn, path), keyturn.hub.describe(path)
     return occupied(after) or after.version != before.version or info is None or info.version != version
 
 
@@ -217,7 +217,7 @@ def current_check(checks: Checks, path: str, version: int) -> LoginCheck | None:
     return check.of(version) if check else None
 
 
-def keep(keyturn: Keyturn, tried: Checks) -> None:
+def keep_checks(keyturn: Keyturn, tried: Checks) -> None:
     """Write down what came of the tries, an entry for each hour."""
     hours = {hour: [path for path in tried if hour_of(path) == hour] for hour in {hour_of(path) for path in tried}}
     side_by_side(lambda hour: _lay(keyturn, hour, {path: tried[path] for path in hours[hour]}), sorted(hours), AT_ONCE)
@@ -249,7 +249,7 @@ def _read(keyturn: Keyturn, hour: int) -> tuple[Checks, int]:
         return {}, state.version
 
 
-def summary(checks: Sequence[LoginCheck | None]) -> dict[str, int]:
+def count_results(checks: Sequence[LoginCheck | None]) -> dict[str, int]:
     """How many secrets came to what; those that were never tried are among the untried."""
     found = [check.result if check else Login.UNTRIED for check in checks]
     return {str(result): found.count(result) for result in Login}

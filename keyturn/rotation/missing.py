@@ -12,13 +12,13 @@ from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.attempt import still_named
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import claim, load, rewrite
+from keyturn.rotation.journal import record_action
+from keyturn.rotation.records import claim, load_record, rewrite
 
 GONE: Final = "gone"
 
 
-def missing(info: SecretInfo | None, record: Record) -> str:
+def describe_missing(info: SecretInfo | None, record: Record) -> str:
     """What has become of CURRENT, in words, where it was there and can't be read; else empty."""
     if record.frozen or record.rest is not None or (info is not None and info.served):
         return ""
@@ -39,7 +39,7 @@ def last_known(record: Record) -> int:
 
 def insist_on_current(path: str, info: SecretInfo | None, record: Record) -> None:
     """Refuse to make anything over what is missing. Raises Missing, with the ways back."""
-    if why := missing(info, record):
+    if why := describe_missing(info, record):
         raise Missing("rotate", path, why, remedies(path, info))
 
 
@@ -78,9 +78,9 @@ def lay_ground(keyturn: Keyturn, path: str, version: int, *, end_previous: bool 
     The newest one, undeleted, is CURRENT again. Any other stays what it is, and its fields wait in the record. Raises
     what speaks against it.
     """
-    info, record = keyturn.hub.describe(path), load(keyturn, path)
+    info, record = keyturn.hub.describe(path), load_record(keyturn, path)
     chosen = insist_on_choice(path, info, record, version)
-    with recorded(keyturn, "undelete", path, note=f"version {version} was chosen as the ground") as doing:
+    with record_action(keyturn, "undelete", path, note=f"version {version} was chosen as the ground") as doing:
         doing.version = version
         if chosen.state is VersionState.DELETED:
             keyturn.hub.undelete(path, [version])
@@ -96,7 +96,7 @@ def lay_ground(keyturn: Keyturn, path: str, version: int, *, end_previous: bool 
 
 def insist_on_choice(path: str, info: SecretInfo | None, record: Record, version: int) -> VersionInfo:
     """The version that was chosen. Raises Invalid where CURRENT needs none, NotFound where nothing is left of it."""
-    if not missing(info, record):
+    if not describe_missing(info, record):
         raise Invalid("rotate", path, "its CURRENT is not missing", "Leave --from out: that is for one that is")
     versions = info.versions if info else ()
     chosen = next((one for one in versions if one.version == version), None)

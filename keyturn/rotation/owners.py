@@ -17,10 +17,10 @@ def another_owner(keyturn: Keyturn, path: str, ends: Mapping[str, str]) -> str:
     named, mine = set(ends.values()), claimed(keyturn, path)
     if not named or mine is None or named & mine:
         return ""
-    for other in beside(keyturn, path):
+    for other in credentials_beside(keyturn, path):
         if accounts := named & (claimed(keyturn, other) or set()):
             return f"the catalogue gives {', '.join(sorted(accounts))} to {other} now"
-    serving = side_by_side(lambda other: serves(keyturn, other, ends), beside(keyturn, path), AT_ONCE)
+    serving = side_by_side(lambda other: _serves(keyturn, other, ends), credentials_beside(keyturn, path), AT_ONCE)
     return next((f"CURRENT of {other} names it now" for other in serving if other), "")
 
 
@@ -41,13 +41,13 @@ def texts(values: Iterable[object]) -> Iterator[str]:
             yield from texts(value)
 
 
-def beside(keyturn: Keyturn, path: str) -> list[str]:
+def credentials_beside(keyturn: Keyturn, path: str) -> list[str]:
     """The other secrets that work at the same target."""
     target = keyturn.target(path)
     return [other for other in keyturn.catalogue.secrets if other != path and keyturn.target(other) == target]
 
 
-def serves(keyturn: Keyturn, path: str, ends: Mapping[str, str]) -> str:
+def _serves(keyturn: Keyturn, path: str, ends: Mapping[str, str]) -> str:
     """The path of a secret whose CURRENT names the same account; empty where it does not, or can't be read."""
     try:
         current = keyturn.hub.read(path)

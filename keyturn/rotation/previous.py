@@ -42,7 +42,7 @@ class Retirement:
         return f"{whose} was not ended: {self.left}" if self.left else "; ".join(self.held_by)
 
 
-def named(keyturn: Keyturn, path: str, ends: Mapping[str, str]) -> str:
+def credential_names(keyturn: Keyturn, path: str, ends: Mapping[str, str]) -> str:
     """What names a credential at its target, such as ``username ml_trainer_a``, as far as that may be shown."""
     return names_of(keyturn.catalogue, keyturn.hub, path).told(ends)
 
@@ -57,21 +57,22 @@ def state_of_previous(
     if retirement and (retirement.retired or retirement.left):
         return retirement.message
     if retirement and retirement.version is None:
-        whose = f"the credential before it ({named(keyturn, path, rotation.ends)})"
+        whose = f"the credential before it ({credential_names(keyturn, path, rotation.ends)})"
         return f"{whose} is no longer this run's to end: see `keyturn history`"
     if not keyturn.open_strategy(path).overlaps:
         which = "what was taken back" if rotation.stage is Stage.REVERTED else "the credential before it"
         return f"{which} was changed in place: it is refused since then"
     if rotation.stage is Stage.REVERTED:
-        until = ending(keyturn, path, rotation, in_step=in_step)
-        return f"what was taken back ({named(keyturn, path, rotation.ends)}) still works; {until}"
+        until = _ending(keyturn, path, rotation, in_step=in_step)
+        return f"what was taken back ({credential_names(keyturn, path, rotation.ends)}) still works; {until}"
     if not rotation.ends:
         return unended(rotation)
     held_by = "; ".join(retirement.held_by) if retirement else ""
-    known = ", though others may know it" if rotation.urgent else ""
-    until = f"held by: {held_by}" if held_by else ending(keyturn, path, rotation, in_step=in_step)
-    remedy = f". End it at once: `keyturn retire {path} --force`" if known and held_by else ""
-    return f"the credential before it ({named(keyturn, path, rotation.ends)}) still works{known}; {until}{remedy}"
+    suspected = ", though others may know it" if rotation.urgent else ""
+    until = f"held by: {held_by}" if held_by else _ending(keyturn, path, rotation, in_step=in_step)
+    remedy = f". End it at once: `keyturn retire {path} --force`" if suspected and held_by else ""
+    whose = f"the credential before it ({credential_names(keyturn, path, rotation.ends)})"
+    return f"{whose} still works{suspected}; {until}{remedy}"
 
 
 def unended(rotation: Rotation) -> str:
@@ -81,7 +82,7 @@ def unended(rotation: Rotation) -> str:
     return "no target knows the value before it: whoever compares it decides how long it works"
 
 
-def ending(keyturn: Keyturn, path: str, rotation: Rotation, *, in_step: bool) -> str:
+def _ending(keyturn: Keyturn, path: str, rotation: Rotation, *, in_step: bool) -> str:
     """When the old credential ends, as far as it can be told."""
     timing, since = keyturn.secret(path).rotation, rotation.in_force_at or rotation.promoted_at
     acknowledged = "every consumer has acknowledged"

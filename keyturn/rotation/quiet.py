@@ -19,7 +19,7 @@ from keyturn.core.errors import KeyturnError
 from keyturn.core.hub import SecretInfo, Survey, VersionInfo, survey
 from keyturn.core.record import Record, Stage
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.records import ROTATIONS, load
+from keyturn.rotation.records import ROTATIONS, load_record
 
 QUIET: Final = "quiet"
 """Where it is remembered in the hub's state: a few entries, each with a part of all secrets."""
@@ -44,12 +44,12 @@ class Acknowledged:
     consumers: tuple[str, ...]
 
 
-Kept = tuple[int, str, Acknowledged | None]
+Remembered = tuple[int, str, Acknowledged | None]
 """A record's version, when it was written, and who acknowledged the last rotation; None where there was none."""
 
 
 @contextmanager
-def listed(keyturn: Keyturn, secrets: int) -> Iterator["Listing | None"]:
+def list_secrets(keyturn: Keyturn, secrets: int) -> Iterator["Listing | None"]:
     """The hub's listings, for a look at that many ``secrets``; None for a few, which are asked for one by one.
 
     Which records were seen to be quiet is remembered at the end.
@@ -66,7 +66,7 @@ def listed(keyturn: Keyturn, secrets: int) -> Iterator["Listing | None"]:
 def listed_records(keyturn: Keyturn, secrets: int) -> Iterator[Callable[[str], Record]]:
     """What gives the record of each of so many ``secrets``, for a look that asks for nothing else."""
     if secrets <= FEW:
-        yield lambda path: load(keyturn, path)
+        yield lambda path: load_record(keyturn, path)
         return
     listing = Listing(keyturn, Survey())
     yield listing.load
@@ -82,7 +82,7 @@ class Listing:
         self._newest = keyturn.hub.newest_states(ROTATIONS)
         self._days = {part: _day(keyturn.clock(), part) for part in range(PARTS)}
         self._before = self._remembered() if self._newest else {}
-        self._now: dict[str, Kept] = {}
+        self._now: dict[str, Remembered] = {}
 
     def info(self, path: str) -> SecretInfo | None:
         """What the hub tells of a secret; None where it is absent. Raises why its mount can't be read."""
@@ -96,7 +96,7 @@ class Listing:
         The ``whole`` record is read in any case.
         """
         if self._newest is None:
-            return load(self._keyturn, path)
+            return load_record(self._keyturn, path)
         newest = self._newest.get(path)
         if newest is None:
             return Record()
@@ -104,8 +104,8 @@ class Listing:
         if kept and kept[:2] == _stamp(newest) and newest.readable and not whole:
             self._now[path] = kept
             return Record(version=newest.version)
-        record = load(self._keyturn, path)
-        if quiet(record) and record.version == newest.version:
+        record = load_record(self._keyturn, path)
+        if is_quiet(record) and record.version == newest.version:
             self._now[path] = (*_stamp(newest), acknowledged(record))
         return record
 
@@ -121,7 +121,7 @@ class Listing:
             changed = [part for part in range(PARTS) if before[part] != now[part]]
             side_by_side(lambda part: self._keep(part, now[part]), changed, AT_ONCE)
 
-    def _keep(self, part: int, kept: Mapping[str, Kept]) -> None:
+    def _keep(self, part: int, kept: Mapping[str, Remembered]) -> None:
         hub, place = self._keyturn.hub, f"{QUIET}/{part}"
         try:
             state = hub.read_state(place)
@@ -131,11 +131,11 @@ class Listing:
         except KeyturnError:
             return
 
-    def _remembered(self) -> dict[str, Kept]:
+    def _remembered(self) -> dict[str, Remembered]:
         parts = side_by_side(self._read, range(PARTS), AT_ONCE)
         return {path: kept for part in parts for path, kept in part.items()}
 
-    def _read(self, part: int) -> dict[str, Kept]:
+    def _read(self, part: int) -> dict[str, Remembered]:
         """What one part holds of today; nothing where it is older, or can't be read."""
         try:
             state = self._keyturn.hub.read_state(f"{QUIET}/{part}")
@@ -146,7 +146,7 @@ class Listing:
             return {}
 
 
-def quiet(record: Record) -> bool:
+def is_quiet(record: Record) -> bool:
     """Whether all that a look asks of the record is who acknowledged."""
     return record.rotation is None and not record.frozen and record.rest is None and not record.refusals
 
@@ -161,12 +161,12 @@ def _stamp(newest: VersionInfo) -> tuple[int, str]:
     return newest.version, newest.created_at.isoformat()
 
 
-def _plain(kept: Kept) -> list[Any]:
+def _plain(kept: Remembered) -> list[Any]:
     version, written, heard = kept
     return [version, written, [heard.version, *heard.consumers] if heard else None]
 
 
-def _kept(told: Any) -> Kept:
+def _kept(told: Any) -> Remembered:
     """The reverse. Raises ValueError, TypeError for what it can't be, as where an older release has kept it."""
     version, written, heard = told
     if heard is None:
@@ -175,8 +175,8 @@ def _kept(told: Any) -> Kept:
     return int(version), str(written), Acknowledged(int(of), tuple(map(str, consumers)))
 
 
-def _parted(kept: Mapping[str, Kept]) -> dict[int, dict[str, Kept]]:
-    parts: dict[int, dict[str, Kept]] = defaultdict(dict)
+def _parted(kept: Mapping[str, Remembered]) -> dict[int, dict[str, Remembered]]:
+    parts: dict[int, dict[str, Remembered]] = defaultdict(dict)
     for path, one in kept.items():
         parts[zlib.crc32(path.encode()) % PARTS][path] = one
     return parts

@@ -12,22 +12,22 @@ from keyturn.rotation.context import Keyturn, alive
 ROTATIONS: Final = "rotations"
 
 
-def load(keyturn: Keyturn, path: str) -> Record:
+def load_record(keyturn: Keyturn, path: str) -> Record:
     """The secret's record; an empty one when it has never been rotated. Raises Invalid for one that can't be read."""
     state = keyturn.hub.read_state(f"{ROTATIONS}/{path}")
-    return read(keyturn, path, state) if state else Record()
+    return read_record(keyturn, path, state) if state else Record()
 
 
 def load_whatever(keyturn: Keyturn, path: str) -> Record:
     """The record; where it can't be read an empty one of its version, which a revocation may write over."""
     state = keyturn.hub.read_state(f"{ROTATIONS}/{path}")
     try:
-        return read(keyturn, path, state) if state else Record()
+        return read_record(keyturn, path, state) if state else Record()
     except Invalid:
         return Record(version=state.version if state else 0)
 
 
-def read(keyturn: Keyturn, path: str, state: State) -> Record:
+def read_record(keyturn: Keyturn, path: str, state: State) -> Record:
     """The record that this entry of the hub's is. Raises Invalid, naming no more of it than its place."""
     place = f"{keyturn.hub.state_mount}/{ROTATIONS}/{path}"
     try:
@@ -80,11 +80,11 @@ def take_over(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -
         return record
     living = alive(rotation.holder)
     if living or (living is None and record.age < keyturn.patience):
-        raise held(path, rotation)
+        raise held_by_another(path, rotation)
     try:
         return save(keyturn, path, record, replace(rotation, holder=keyturn.holder), record.candidate)
     except Conflict:
-        raise held(path, rotation) from None
+        raise held_by_another(path, rotation) from None
 
 
 def renumbered(keyturn: Keyturn, path: str, record: Record, *, fresh: bool = False) -> Record:
@@ -100,7 +100,7 @@ def renumbered(keyturn: Keyturn, path: str, record: Record, *, fresh: bool = Fal
     try:
         return save(keyturn, path, record, replace(rotation, sequence=record.next_sequence(stands)), record.candidate)
     except Conflict:
-        raise held(path, rotation) from None
+        raise held_by_another(path, rotation) from None
 
 
 def stands_at(keyturn: Keyturn, path: str) -> int:
@@ -116,13 +116,13 @@ def insist_on_holding(keyturn: Keyturn, path: str, record: Record) -> None:
 
     Raises Locked when another worker has gone on from it.
     """
-    newest = load(keyturn, path)
+    newest = load_record(keyturn, path)
     if newest.version != record.version:
         rotation = newest.rotation or record.rotation
-        raise held(path, rotation) if rotation else Locked("rotate", path, "another run has finished it")
+        raise held_by_another(path, rotation) if rotation else Locked("rotate", path, "another run has finished it")
 
 
-def held(path: str, rotation: Rotation) -> Locked:
+def held_by_another(path: str, rotation: Rotation) -> Locked:
     """The word to whoever comes second."""
     host, _, process = rotation.holder.partition("/")
     pid = process.partition("/")[0]
@@ -132,7 +132,7 @@ def held(path: str, rotation: Rotation) -> Locked:
 
 def open_by(keyturn: Keyturn, path: str, token: str) -> Record:
     """The record, for a step of the rotation ``token``. Raises Superseded when that is no longer the newest."""
-    record = load(keyturn, path)
+    record = load_record(keyturn, path)
     if record.rotation is None or record.rotation.token != token:
         hint = "Nothing is lost: see `keyturn history` for what the newer run did"
         raise Superseded("go on with", path, f"rotation {token} is over", hint)

@@ -11,10 +11,10 @@ from keyturn.rotation.abandon import abandon
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.grace import counted_from_now
-from keyturn.rotation.living import HUB, Value, Values
-from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import claim, load, save
-from keyturn.rotation.sync import Pushed, push, restarted
+from keyturn.rotation.journal import record_action
+from keyturn.rotation.living import HUB, HeldValues, Value
+from keyturn.rotation.records import claim, load_record, save
+from keyturn.rotation.sync import Pushed, push_destination, restart_after_push
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Recovery:
     copies: tuple[Pushed, ...] = ()
 
 
-def choose(found: Values, *, untested: bool = False) -> Value:
+def choose(found: HeldValues, *, untested: bool = False) -> Value:
     """The newest value that works; with ``untested``, the newest of which nobody can tell.
 
     Raises NotFound where nothing works, Ahead where nobody can tell, and what is not tried was not asked for.
@@ -50,35 +50,35 @@ def choose(found: Values, *, untested: bool = False) -> Value:
     raise NotFound("recover", found.path, problem, hint)
 
 
-def recover(keyturn: Keyturn, found: Values, chosen: Value) -> Recovery:
+def recover(keyturn: Keyturn, found: HeldValues, chosen: Value) -> Recovery:
     """Make ``chosen`` CURRENT, close what the old record left open, and bring every copy in step.
 
     Safe to repeat. Raises Conflict when the secret has changed since it was looked at, and Locked while a rotation or a
     revocation holds it.
     """
     path = found.path
-    with recorded(keyturn, "recover", path, place=chosen.place, note=f"it was version {chosen.version}") as doing:
+    with record_action(keyturn, "recover", path, place=chosen.place, note=f"it was version {chosen.version}") as doing:
         record = insist_on_free(keyturn, path)
         current = in_force(keyturn, found, chosen)
         settle_record(keyturn, path, record, current, chosen.place)
         doing.version, doing.fingerprint = newest(keyturn, current), keyturn.fingerprint(current.fields)
         doing.note += ", and logs in" if chosen.lives else ", untried"
     places = keyturn.catalogue.destinations(path)
-    pushed = side_by_side(lambda place: push(keyturn, path, place), places)
-    copies = tuple(restarted(keyturn, path, pushed, places))
+    pushed = side_by_side(lambda place: push_destination(keyturn, path, place), places)
+    copies = tuple(restart_after_push(keyturn, path, pushed, places))
     return Recovery(path, chosen.place, chosen.version, doing.version, doing.fingerprint, bool(chosen.lives), copies)
 
 
 def insist_on_free(keyturn: Keyturn, path: str) -> Record:
     """The record, held by nobody else. Raises Locked."""
-    record = claim(keyturn, path, load(keyturn, path))
+    record = claim(keyturn, path, load_record(keyturn, path))
     if record.frozen:
         hint = f"See `keyturn incidents`: it replaces the secret, or `keyturn rotate {path} --now` does"
         raise Locked("recover", path, f"the incident {record.frozen} has ended its credential", hint)
     return record
 
 
-def in_force(keyturn: Keyturn, found: Values, chosen: Value) -> HubSecret:
+def in_force(keyturn: Keyturn, found: HeldValues, chosen: Value) -> HubSecret:
     """Write the value by compare-and-set, unless it is CURRENT; and say in the metadata what it overtakes."""
     path, current = found.path, found.current
     if chosen.place == HUB and current is not None:
@@ -90,11 +90,11 @@ def in_force(keyturn: Keyturn, found: Values, chosen: Value) -> HubSecret:
             hint = f"Look again: keyturn recover {path}"
             raise Conflict("recover", path, "the hub's secret has changed since it was looked at", hint) from None
         written = HubSecret(path, version, chosen.fields)
-    keyturn.hub.annotate(path, told_of(keyturn, found, written))
+    keyturn.hub.annotate(path, _metadata_of(keyturn, found, written))
     return written
 
 
-def told_of(keyturn: Keyturn, found: Values, written: HubSecret) -> dict[str, str | None]:
+def _metadata_of(keyturn: Keyturn, found: HeldValues, written: HubSecret) -> dict[str, str | None]:
     """What the secret's metadata tells of the value: its age, its end, and which lost versions no longer count."""
     plain = written.fields.reveal()
     lost: dict[str, str | None] = {}
@@ -119,7 +119,7 @@ def settle_record(keyturn: Keyturn, path: str, record: Record, current: HubSecre
     elif rotation.stage is Stage.MINTING:
         save(keyturn, path, record, rotation.to(Stage.ABANDONED, closed_at=keyturn.clock(), note=why))
     else:
-        close(keyturn, path, record, rotation, f"not ended: {why}")
+        close_recovery(keyturn, path, record, rotation, f"not ended: {why}")
 
 
 def promoted_then(keyturn: Keyturn, path: str, rotation: Rotation, current: HubSecret) -> Rotation:
@@ -134,12 +134,12 @@ def give_up(keyturn: Keyturn, attempt: Attempt, why: str) -> None:
     try:
         abandon(keyturn, attempt, why)
     except Superseded:
-        left = load(keyturn, attempt.path)
+        left = load_record(keyturn, attempt.path)
         if left.rotation and left.rotation.stage is Stage.ABANDONING:
             save(keyturn, attempt.path, left, left.rotation.to(Stage.ABANDONED, closed_at=keyturn.clock(), note=why))
 
 
-def close(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note: str) -> None:
+def close_recovery(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note: str) -> None:
     """Move a promoted rotation, or one that was being taken back, into the history without ending anything."""
     if rotation.stage is Stage.REVERTING:
         rotation = rotation.to(Stage.REVERTED)

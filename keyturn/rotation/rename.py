@@ -12,9 +12,9 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record, Rotation
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.guard import check_target
-from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import claim, load, rewrite
-from keyturn.rotation.sync import Pushed, restarted, take_over_copy
+from keyturn.rotation.journal import record_action
+from keyturn.rotation.records import claim, load_record, rewrite
+from keyturn.rotation.sync import Pushed, restart_after_push, take_over_copy
 
 HINT = "Nothing was changed"
 
@@ -38,14 +38,14 @@ def rename(keyturn: Keyturn, old: str, new: str) -> Renamed:
     secret = keyturn.secret(new)
     if old in keyturn.catalogue.secrets:
         raise Invalid("rename", old, "the catalogue declares it still", f"Take it out there, where {new} replaces it")
-    with recorded(keyturn, "rename", new, note=f"from {old}") as doing:
-        before, there = claim(keyturn, old, load(keyturn, old)), load(keyturn, new)
+    with record_action(keyturn, "rename", new, note=f"from {old}") as doing:
+        before, there = claim(keyturn, old, load_record(keyturn, old)), load_record(keyturn, new)
         if not carried(before, there):
             insist_on_one_life(keyturn, new, before, there)
             moved = carry_versions(keyturn, old, new, before)
             carry_record(keyturn, new, before, there, moved)
         pushed = side_by_side(lambda place: take_over_copy(keyturn, old, new, place), secret.destinations)
-        copies = restarted(keyturn, new, pushed, secret.destinations)
+        copies = restart_after_push(keyturn, new, pushed, secret.destinations)
         if tokens(before):
             rewrite(keyturn, old, Record(version=before.version))
         info = keyturn.hub.describe(new)
@@ -132,10 +132,10 @@ def carry_record(keyturn: Keyturn, new: str, before: Record, there: Record, move
 
 def renumbered(keyturn: Keyturn, rotation: Rotation, moved: Sequence[int]) -> Rotation:
     """The rotation with the numbers that its versions have now: each counts those that went before it."""
-    version = rotation.version and number(rotation.version, moved)
-    return replace(rotation, base_version=number(rotation.base_version, moved), version=version, holder=keyturn.holder)
+    version = rotation.version and _number(rotation.version, moved)
+    return replace(rotation, base_version=_number(rotation.base_version, moved), version=version, holder=keyturn.holder)
 
 
-def number(version: int, moved: Sequence[int]) -> int:
+def _number(version: int, moved: Sequence[int]) -> int:
     """What a version of the old name is under the new one; 0 for those before all that went along."""
     return sum(one <= version for one in moved)

@@ -61,7 +61,7 @@ def connections(keyturn: Keyturn, attempt: Attempt) -> Iterator[tuple[Destinatio
     whole = (attempt.ground or SecretFields({})).merged(attempt.candidate)
     for destination in keyturn.secret(attempt.path).destinations:
         for shape, previous in strings(destination, attempt.serving):
-            probe, text = written(shape, whole.merged({"password": PROBE}), previous), written(shape, whole, previous)
+            probe, text = _written(shape, whole.merged({"password": PROBE}), previous), _written(shape, whole, previous)
             if probe and text and reader.read_connection(probe):
                 yield destination, reader.read_connection(text)
 
@@ -77,7 +77,7 @@ def strings(destination: Destination, serving: SecretFields | None) -> Iterator[
             yield shape, serving
 
 
-def written(shape: Shape, fields: SecretFields, previous: SecretFields | None) -> Sensitive | None:
+def _written(shape: Shape, fields: SecretFields, previous: SecretFields | None) -> Sensitive | None:
     """The text of such a template, before the copy is encoded; None where none can be made."""
     try:
         return shape.render(fields, previous)

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Stage
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import load
+from keyturn.rotation.journal import record_action
+from keyturn.rotation.records import load_record
 
 AT_ONCE = 8
 
 
-def keep_alive(keyturn: Keyturn, paths: Iterable[str]) -> dict[str, str]:
+def renew_credentials(keyturn: Keyturn, paths: Iterable[str]) -> dict[str, str]:
     """Renew what CURRENT holds, and what waits for its end; what is wrong, by the paths where something is."""
     renewed = [path for path in paths if keyturn.secret(path).rotation.renews]
     said = side_by_side(lambda path: fault(keyturn, path), renewed, AT_ONCE)
@@ -21,7 +21,7 @@ def keep_alive(keyturn: Keyturn, paths: Iterable[str]) -> dict[str, str]:
 def fault(keyturn: Keyturn, path: str) -> str:
     """Why one secret's credentials could not be renewed; empty when they were."""
     try:
-        with recorded(keyturn, "renew", path, place=keyturn.target(path)):
+        with record_action(keyturn, "renew", path, place=keyturn.target(path)):
             renew(keyturn, path)
     except KeyturnError as error:
         return str(error)
@@ -30,7 +30,7 @@ def fault(keyturn: Keyturn, path: str) -> str:
 
 def renew(keyturn: Keyturn, path: str) -> None:
     """Renew one secret's credentials. Raises what stands in the way. What a revocation holds is left to end."""
-    record = load(keyturn, path)
+    record = load_record(keyturn, path)
     if record.frozen:
         return
     strategy, current = keyturn.open_strategy(path), keyturn.hub.read(path)

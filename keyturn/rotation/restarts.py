@@ -14,7 +14,7 @@ from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import KeyturnError
 from keyturn.core.rollouts import Restarts, restarter
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.recorded import recorded
+from keyturn.rotation.journal import record_action
 
 SHOWN: Final = 5
 """So many workloads are named in one entry of the ledger."""
@@ -71,19 +71,21 @@ def restart(keyturn: Keyturn, store: str, names: Collection[str], path: str = ""
     owed = workloads.owed(names) if workloads else ()
     if not workloads or not owed:
         return []
-    with recorded(keyturn, "restart", path, place=store, note=f"who uses {listed(owed)}") as doing:
+    with record_action(keyturn, "restart", path, place=store, note=f"who uses {list_names(owed)}") as doing:
         restarted = [one.workload for one in workloads.restart_users(owed)]
-        doing.note = listed(restarted) or f"nobody who uses {listed(owed)} has to be"
+        doing.note = list_names(restarted) or f"nobody who uses {list_names(owed)} has to be"
     return restarted
 
 
-def listed(names: Collection[str]) -> str:
+def list_names(names: Collection[str]) -> str:
     """The names, no more of them than anybody reads."""
     shown = sorted(names)[:SHOWN]
     return ", ".join(shown) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
-def unfinished(keyturn: Keyturn, places: Iterable[Destination], version: int | None, *, note: bool) -> list[str]:
+def unfinished_rollouts(
+    keyturn: Keyturn, places: Iterable[Destination], version: int | None, *, note: bool
+) -> list[str]:
     """Why some pods may not have ``version`` yet, in words; what could not be looked at is said to be unknown.
 
     With ``note`` what is finished is noted at the workload.
@@ -94,13 +96,13 @@ def unfinished(keyturn: Keyturn, places: Iterable[Destination], version: int | N
         try:
             rollouts = workloads.rollouts(names, note=note) if workloads else ()
         except KeyturnError as error:
-            found.append(f"nobody can tell whether the workloads that use {listed(names)} are restarted: {error}")
+            found.append(f"nobody can tell whether the workloads that use {list_names(names)} are restarted: {error}")
             continue
         found += [why for one in rollouts if (why := one.obstacle(version))]
     return found
 
 
-def sharing(keyturn: Keyturn, paths: Iterable[str]) -> list[frozenset[str]]:
+def restarted_together(keyturn: Keyturn, paths: Iterable[str]) -> list[frozenset[str]]:
     """Which of these secrets are to be restarted for together, since some workload uses copies of several of them.
 
     Those that share with no other are left out, and so are all where that can't be looked at.
@@ -112,7 +114,7 @@ def sharing(keyturn: Keyturn, paths: Iterable[str]) -> list[frozenset[str]]:
                 by_store[place.store][place.name] = path
     several = {store: names for store, names in by_store.items() if len(names) > 1}
     used = [group for store, names in several.items() for group in used_together(keyturn, store, names)]
-    return [group for group in joined(used) if len(group) > 1]
+    return [group for group in join_groups(used) if len(group) > 1]
 
 
 def used_together(keyturn: Keyturn, store: str, paths: Mapping[str, str]) -> list[frozenset[str]]:
@@ -125,7 +127,7 @@ def used_together(keyturn: Keyturn, store: str, paths: Mapping[str, str]) -> lis
     return [frozenset(paths[name] for name in one.remotes if name in paths) for one in rollouts]
 
 
-def joined(groups: Iterable[frozenset[str]]) -> list[frozenset[str]]:
+def join_groups(groups: Iterable[frozenset[str]]) -> list[frozenset[str]]:
     """The same with groups that share a member made one."""
     found: list[frozenset[str]] = []
     for group in groups:

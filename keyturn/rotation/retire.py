@@ -7,21 +7,21 @@ from typing import Final
 
 from keyturn.core.errors import Conflict, KeyturnError, Locked, Superseded
 from keyturn.core.record import Record, Rotation, Stage
-from keyturn.rotation.ahead import lost_by_hub, told
+from keyturn.rotation.ahead import describe_ahead, lost_by_hub
 from keyturn.rotation.attempt import still_named
 from keyturn.rotation.beside import told_anywhere
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import freezes
-from keyturn.rotation.grace import beyond_max_grace, counted, grace_over
-from keyturn.rotation.guard import moved
-from keyturn.rotation.missing import missing
+from keyturn.rotation.grace import beyond_max_grace, count_grace, grace_over
+from keyturn.rotation.guard import describe_move
+from keyturn.rotation.journal import record_action
+from keyturn.rotation.missing import describe_missing
 from keyturn.rotation.owners import another_owner
-from keyturn.rotation.previous import Retirement, named
-from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import insist_on_holding, load, save, take_over
-from keyturn.rotation.restarts import unfinished
-from keyturn.rotation.rollout import canary, tell
-from keyturn.rotation.sync import CopyState, Pushed, look, sync
+from keyturn.rotation.previous import Retirement, credential_names
+from keyturn.rotation.records import insist_on_holding, load_record, save, take_over
+from keyturn.rotation.restarts import unfinished_rollouts
+from keyturn.rotation.rollout import canary, notify_wave
+from keyturn.rotation.sync import CopyState, Pushed, look_at_copy, sync_destinations
 
 ROUNDS: Final = 5
 """How often a retirement begins again because others wrote the record meanwhile."""
@@ -50,10 +50,10 @@ def retire(keyturn: Keyturn, path: str, waive: Waive = Waive.NOTHING, token: str
     rotation is ended. One whose end was begun is ended, without evidence again. That another run is at it holds
     it back here.
     """
-    waiting = load(keyturn, path).retiring
+    waiting = load_record(keyturn, path).retiring
     if waiting and waive is not Waive.EVERYTHING and waiting.stage is not Stage.RETIRING:
         secret = keyturn.secret(path)
-        tell(keyturn, path, waiting, canary(secret, waiting) or secret.consumers)
+        notify_wave(keyturn, path, waiting, canary(secret, waiting) or secret.consumers)
     for _ in range(ROUNDS):
         try:
             return retired(keyturn, path, waive, token)
@@ -77,32 +77,32 @@ def in_grace(keyturn: Keyturn, path: str, record: Record | None) -> bool:
 
 def retired(keyturn: Keyturn, path: str, waive: Waive, token: str | None) -> Retirement:
     """The same, on what the record says now. Raises Overtaken, Locked, and what the target says."""
-    record = load(keyturn, path)
+    record = load_record(keyturn, path)
     rotation = record.retiring
     if rotation is None or token not in (None, rotation.token):
         return Retirement(path, None, retired=False)
     if serves_again(keyturn, path, rotation):
         return spared(keyturn, path, record, rotation, SERVES_AGAIN)
-    if elsewhere := moved(keyturn, path, rotation):
+    if elsewhere := describe_move(keyturn, path, rotation):
         return leave(keyturn, path, record, rotation, elsewhere, waive)
     if lost := lost_by_hub(keyturn, path, rotation.version or 0):
-        return leave(keyturn, path, record, rotation, told(path, rotation.version or 0, lost), waive)
+        return leave(keyturn, path, record, rotation, describe_ahead(path, rotation.version or 0, lost), waive)
     if others := another_owner(keyturn, path, rotation.ends):
         return spared(keyturn, path, record, rotation, others)
     if rotation.stage is Stage.RETIRING:
-        return end(keyturn, path, take_over(keyturn, path, record, rotation))
+        return end_credential(keyturn, path, take_over(keyturn, path, record, rotation))
     forced = waived(keyturn, path, rotation, waive)
     if waive is Waive.EVERYTHING:
         bring_copies_along(keyturn, path)
-    copies = side_by_side(lambda place: look(keyturn, path, place), keyturn.secret(path).destinations)
+    copies = side_by_side(lambda place: look_at_copy(keyturn, path, place), keyturn.secret(path).destinations)
     record, rotation = noted(keyturn, path, record, rotation, copies)
     held_by = tuple(obstacles(keyturn, path, rotation, waive, copies))
     if held_by and not forced:
         return Retirement(
-            path, rotation.version, retired=False, held_by=held_by, names=named(keyturn, path, rotation.ends)
+            path, rotation.version, retired=False, held_by=held_by, names=credential_names(keyturn, path, rotation.ends)
         )
     note = f"{forced}: {'; '.join(held_by)}" if held_by else ""
-    return replace(end(keyturn, path, ending(keyturn, path, record, rotation, note)), cut_off=held_by)
+    return replace(end_credential(keyturn, path, save_retiring(keyturn, path, record, rotation, note)), cut_off=held_by)
 
 
 TRIES: Final = 3
@@ -111,11 +111,11 @@ TRIES: Final = 3
 
 def bring_copies_along(keyturn: Keyturn, path: str) -> list[Pushed]:
     """Push to every copy, before what it may serve is ended: one whose answer was lost is tried again."""
-    copies = sync(keyturn, path)
+    copies = sync_destinations(keyturn, path)
     for _ in range(TRIES - 1):
         if all(copy.state is not CopyState.FAILED for copy in copies):
             break
-        copies = sync(keyturn, path)
+        copies = sync_destinations(keyturn, path)
     return copies
 
 
@@ -123,7 +123,7 @@ def noted(
     keyturn: Keyturn, path: str, record: Record, rotation: Rotation, copies: Sequence[Pushed]
 ) -> tuple[Record, Rotation]:
     """Keep since when all copies are in step, or that one is not any more. Raises Overtaken."""
-    seen = counted(keyturn, rotation, copies)
+    seen = count_grace(keyturn, rotation, copies)
     if seen == rotation:
         return record, rotation
     try:
@@ -137,17 +137,19 @@ SERVES_AGAIN: Final = "CURRENT names the old credential again"
 
 def spared(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: str) -> Retirement:
     """Close the rotation without ending anything. Raises Overtaken."""
-    close(keyturn, path, record, rotation, f"not ended: {why}")
+    close_retired(keyturn, path, record, rotation, f"not ended: {why}")
     if told_anywhere(keyturn, path):
-        sync(keyturn, path)
-    return Retirement(path, rotation.version, retired=False, names=named(keyturn, path, rotation.ends), left=why)
+        sync_destinations(keyturn, path)
+    return Retirement(
+        path, rotation.version, retired=False, names=credential_names(keyturn, path, rotation.ends), left=why
+    )
 
 
 def leave(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: str, waive: Waive) -> Retirement:
     """Keep waiting; a person who waives everything closes the rotation, and ends the credential by hand."""
     if waive is not Waive.EVERYTHING:
         return Retirement(
-            path, rotation.version, retired=False, held_by=(why,), names=named(keyturn, path, rotation.ends)
+            path, rotation.version, retired=False, held_by=(why,), names=credential_names(keyturn, path, rotation.ends)
         )
     return spared(keyturn, path, record, rotation, why)
 
@@ -159,7 +161,7 @@ def waived(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive) -> str
     return "max_grace is over" if beyond_max_grace(keyturn, path, rotation) else ""
 
 
-def ending(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note: str) -> Record:
+def save_retiring(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note: str) -> Record:
     """Save that the old credential is being ended, before the target is told: from here on nothing puts it back.
 
     Raises Overtaken where another run, such as a rollback, was quicker.
@@ -171,7 +173,7 @@ def ending(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note
         raise Overtaken(path) from None
 
 
-def end(keyturn: Keyturn, path: str, record: Record) -> Retirement:
+def end_credential(keyturn: Keyturn, path: str, record: Record) -> Retirement:
     """Let the target forget the old credential, take what is left of it out of CURRENT, and close the rotation.
 
     What a person has put in force again meanwhile is spared, and so is what a newer rotation has written at the target.
@@ -180,16 +182,16 @@ def end(keyturn: Keyturn, path: str, record: Record) -> Retirement:
     rotation = record.retiring
     if rotation is None:
         return Retirement(path, None, retired=False)
-    with recorded(keyturn, "retire", path, place=keyturn.target(path), note=rotation.note) as doing:
+    with record_action(keyturn, "retire", path, place=keyturn.target(path), note=rotation.note) as doing:
         doing.version, doing.fingerprint = rotation.version or 0, rotation.fingerprint
         if why := not_ended(keyturn, path, record, rotation):
             doing.note = f"not ended: {why}"
             return spared(keyturn, path, record, rotation, why)
         changed = tidy(keyturn, path)
-    close(keyturn, path, record, rotation, rotation.note)
+    close_retired(keyturn, path, record, rotation, rotation.note)
     if changed or told_anywhere(keyturn, path):
-        sync(keyturn, path)
-    return Retirement(path, rotation.version, retired=True, names=named(keyturn, path, rotation.ends))
+        sync_destinations(keyturn, path)
+    return Retirement(path, rotation.version, retired=True, names=credential_names(keyturn, path, rotation.ends))
 
 
 def not_ended(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -> str:
@@ -202,7 +204,7 @@ def not_ended(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -
     try:
         keyturn.open_strategy(path).revoke(rotation.ends, rotation.sequence)
     except Superseded as superseded:
-        if load(keyturn, path).version != record.version:
+        if load_record(keyturn, path).version != record.version:
             raise
         return superseded.problem  # as after a restored backup: what was to be ended has been replaced there
     return ""
@@ -231,7 +233,7 @@ def obstacles(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive, cop
     """Everything that speaks against ending the old credential now, in words for the person reading."""
     secret = keyturn.secret(path)
     found = []
-    if gone := missing(keyturn.hub.describe(path), Record(rotation)):
+    if gone := describe_missing(keyturn.hub.describe(path), Record(rotation)):
         found.append(f"{gone}: what is old may be all that works")
     over = grace_over(keyturn, path, rotation)
     if not (waive is Waive.GRACE or rotation.urgent) and over and keyturn.hub_now() < over:
@@ -239,7 +241,7 @@ def obstacles(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive, cop
     found += frozen(keyturn, path, rotation)
     found += [f"{c.store}:{c.name} is not in step: {c.error or c.state}" for c in copies if not c.in_step]
     if not rotation.urgent:
-        found += unfinished(keyturn, secret.destinations, rotation.version, note=waive is not Waive.EVERYTHING)
+        found += unfinished_rollouts(keyturn, secret.destinations, rotation.version, note=waive is not Waive.EVERYTHING)
     silent = sorted(set(secret.consumers) - set(rotation.acknowledged))
     found += [f"{consumer} has not acknowledged version {rotation.version}" for consumer in silent]
     if waive is Waive.EVERYTHING:
@@ -251,15 +253,21 @@ def obstacles(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive, cop
 
 def on_it(keyturn: Keyturn, path: str) -> Retirement | None:
     """What ending the old credential now would cut off, with nothing changed; None where none waits for its end."""
-    rotation = load(keyturn, path).retiring
+    rotation = load_record(keyturn, path).retiring
     if rotation is None:
         return None
-    if why := moved(keyturn, path, rotation):
-        return Retirement(path, rotation.version, retired=False, names=named(keyturn, path, rotation.ends), left=why)
-    copies = side_by_side(lambda place: look(keyturn, path, place), keyturn.secret(path).destinations)
+    if why := describe_move(keyturn, path, rotation):
+        return Retirement(
+            path, rotation.version, retired=False, names=credential_names(keyturn, path, rotation.ends), left=why
+        )
+    copies = side_by_side(lambda place: look_at_copy(keyturn, path, place), keyturn.secret(path).destinations)
     speaks_against = tuple(obstacles(keyturn, path, rotation, Waive.EVERYTHING, copies))
     return Retirement(
-        path, rotation.version, retired=False, held_by=speaks_against, names=named(keyturn, path, rotation.ends)
+        path,
+        rotation.version,
+        retired=False,
+        held_by=speaks_against,
+        names=credential_names(keyturn, path, rotation.ends),
     )
 
 
@@ -283,7 +291,7 @@ def uses(keyturn: Keyturn, path: str, rotation: Rotation) -> Sequence[str]:
         return (f"nobody can tell whether it is used: {error}",)
 
 
-def close(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note: str) -> None:
+def close_retired(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note: str) -> None:
     """Move the rotation into the history; another worker having done so is success.
 
     Raises Overtaken where it stands in another stage by now, such as taken back.
@@ -291,9 +299,9 @@ def close(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note:
     try:
         save(keyturn, path, record, rotation.to(Stage.RETIRED, closed_at=keyturn.clock(), note=note))
     except Conflict:
-        newer = load(keyturn, path)
+        newer = load_record(keyturn, path)
         if newer.retiring is None or newer.retiring.token != rotation.token:
             return
         if newer.retiring.stage is not rotation.stage:
             raise Overtaken(path) from None
-        close(keyturn, path, newer, newer.retiring, note)
+        close_retired(keyturn, path, newer, newer.retiring, note)

@@ -8,12 +8,12 @@ from keyturn.catalogue.models import Secret
 from keyturn.core.errors import Conflict, KeyturnError
 from keyturn.core.record import Rotation, Stage
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.recorded import recorded, write_waiting
-from keyturn.rotation.records import load, save
+from keyturn.rotation.journal import record_action, write_waiting
+from keyturn.rotation.records import load_record, save
 
 
 @dataclass(frozen=True)
-class Told:
+class Acknowledgement:
     """One consumer after it was told; ``error`` is empty when it acknowledged."""
 
     consumer: str
@@ -24,7 +24,7 @@ class Told:
 class Rollout:
     """Everyone who was told. ``refused`` says why the canary is not well, and is empty when it is."""
 
-    told: tuple[Told, ...]
+    told: tuple[Acknowledgement, ...]
     refused: str = ""
 
 
@@ -34,14 +34,14 @@ def tell_all(keyturn: Keyturn, path: str, rotation: Rotation, in_step: bool = Fa
     That all copies are ``in_step`` is kept with who acknowledged: the grace counts from here.
     """
     secret = keyturn.secret(path)
-    told: tuple[Told, ...] = ()
+    told: tuple[Acknowledgement, ...] = ()
     if first := canary(secret, rotation):
-        told = tell(keyturn, path, rotation, first, in_step)
+        told = notify_wave(keyturn, path, rotation, first, in_step)
         if refused := silent(told) or ailing(keyturn, path):
             return Rollout(told, refused)
         pass_canary(keyturn, path, rotation.token)
     rest = [consumer for consumer in secret.consumers if consumer not in first]
-    return Rollout((*told, *tell(keyturn, path, rotation, rest, in_step)))
+    return Rollout((*told, *notify_wave(keyturn, path, rotation, rest, in_step)))
 
 
 def canary(secret: Secret, rotation: Rotation) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ def canary(secret: Secret, rotation: Rotation) -> tuple[str, ...]:
     return rollout.canary
 
 
-def silent(told: Iterable[Told]) -> str:
+def silent(told: Iterable[Acknowledgement]) -> str:
     """Who of the canary did not acknowledge, in words for people; empty when all did."""
     failed = [f"{one.consumer} ({one.error})" for one in told if one.error]
     return f"the canary did not take it: {', '.join(failed)}" if failed else ""
@@ -80,30 +80,30 @@ def unwell(keyturn: Keyturn, consumers: Iterable[str]) -> str:
 def health(keyturn: Keyturn, consumer: str) -> str:
     """What is wrong with a consumer; empty when it is well."""
     try:
-        with recorded(keyturn, "health", place=consumer, changes=False):
+        with record_action(keyturn, "health", place=consumer, changes=False):
             keyturn.sender.check_health(consumer)
     except KeyturnError as error:
         return f"{consumer} ({error})"
     return ""
 
 
-def tell(
+def notify_wave(
     keyturn: Keyturn, path: str, rotation: Rotation, consumers: Iterable[str], in_step: bool = False
-) -> tuple[Told, ...]:
+) -> tuple[Acknowledgement, ...]:
     """Tell these, side by side, and keep who acknowledged."""
-    told = tuple(side_by_side(lambda consumer: notify(keyturn, path, rotation, consumer), consumers))
+    told = tuple(side_by_side(lambda consumer: notify_consumer(keyturn, path, rotation, consumer), consumers))
     acknowledge(keyturn, path, rotation.token, [one.consumer for one in told if not one.error], in_step)
     return told
 
 
-def notify(keyturn: Keyturn, path: str, rotation: Rotation, consumer: str) -> Told:
+def notify_consumer(keyturn: Keyturn, path: str, rotation: Rotation, consumer: str) -> Acknowledgement:
     """Tell one consumer; silence is part of the answer, not raised. Acknowledged before is success."""
     if consumer in rotation.acknowledged:
-        return Told(consumer)
+        return Acknowledgement(consumer)
     if rotation.version is None or rotation.promoted_at is None:
-        return Told(consumer, "the rotation is not promoted yet")
+        return Acknowledgement(consumer, "the rotation is not promoted yet")
     error = deliver(keyturn, consumer, path, rotation.version, rotation.fingerprint, rotation.promoted_at)
-    return Told(consumer, str(error) if error else "")
+    return Acknowledgement(consumer, str(error) if error else "")
 
 
 def deliver(
@@ -114,7 +114,7 @@ def deliver(
     See :class:`keyturn.rotation.context.Sender`.
     """
     try:
-        with recorded(keyturn, "notify", path, place=consumer, changes=False) as doing:
+        with record_action(keyturn, "notify", path, place=consumer, changes=False) as doing:
             doing.version, doing.fingerprint = version, fingerprint
             keyturn.sender.deliver(consumer, path, version, at, made=made)
     except KeyturnError as error:
@@ -146,7 +146,7 @@ def pass_canary(keyturn: Keyturn, path: str, token: str) -> None:
 def note(keyturn: Keyturn, path: str, token: str, change: Callable[[Rotation], Rotation]) -> None:
     """Lay a change over the record of rotation ``token``, whoever else writes; one that is over stays as it is."""
     while True:
-        record = load(keyturn, path)
+        record = load_record(keyturn, path)
         rotation = record.retiring
         if rotation is None or rotation.token != token or change(rotation) == rotation:
             return

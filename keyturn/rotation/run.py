@@ -12,15 +12,15 @@ from keyturn.rotation import steps
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import UNFINISHED, Decision, decide_again, decide_on
 from keyturn.rotation.grace import all_in_step
-from keyturn.rotation.guard import guard_destinations, moved
+from keyturn.rotation.guard import describe_move, guard_destinations
+from keyturn.rotation.journal import record_action, written_together
 from keyturn.rotation.missing import lay_ground
 from keyturn.rotation.previous import Retirement, state_of_previous
-from keyturn.rotation.recorded import recorded, written_together
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.revert import revert
-from keyturn.rotation.rollout import Told, tell_all
-from keyturn.rotation.sync import Pushed, sync
+from keyturn.rotation.rollback import rollback
+from keyturn.rotation.rollout import Acknowledgement, tell_all
+from keyturn.rotation.sync import Pushed, sync_destinations
 
 ANNOUNCED: Final = ("stage", "install", "promote", "push")
 """The steps of a rotation that change something, which one entry of the ledger announces."""
@@ -46,7 +46,7 @@ class Outcome:
     version: int | None = None
     fingerprint: str = ""
     destinations: tuple[Pushed, ...] = ()
-    consumers: tuple[Told, ...] = ()
+    consumers: tuple[Acknowledgement, ...] = ()
     previous: str = ""
     """What has become of the credential before it, and of what had to make way: whether it works, and until when."""
 
@@ -96,7 +96,7 @@ def replaced(
     ended: Retirement | None = None
     why = decision.reason.message if decision.reason else ""
     note = f"{why}: {announced(keyturn, path)}"
-    with recorded(keyturn, "rotate", path, note=note, announcing=ANNOUNCED) as doing:
+    with record_action(keyturn, "rotate", path, note=note, announcing=ANNOUNCED) as doing:
         try:
             if decision.reason != UNFINISHED:
                 guard_destinations(keyturn, path, urgent=decision.urgent, by_hand=decision.by_hand)
@@ -137,10 +137,10 @@ def announced(keyturn: Keyturn, path: str) -> str:
 
 def reverting(keyturn: Keyturn, path: str) -> Rotation | None:
     """The rotation that a run died in taking back, once it is taken back; None where there is none."""
-    rotation = load(keyturn, path).open
+    rotation = load_record(keyturn, path).open
     if rotation is None or rotation.stage is not Stage.REVERTING:
         return None
-    return revert(keyturn, path, rotation.token, rotation.note)
+    return rollback(keyturn, path, rotation.token, rotation.note)
 
 
 def replace_credential(
@@ -187,13 +187,13 @@ def make_way(
 
 def ends_nothing(keyturn: Keyturn, path: str) -> bool:
     """Whether nobody can be cut off: no target knows what was before, or the catalogue leads to another one now."""
-    rotation = load(keyturn, path).retiring
-    return rotation is not None and (not rotation.ends or bool(moved(keyturn, path, rotation)))
+    rotation = load_record(keyturn, path).retiring
+    return rotation is not None and (not rotation.ends or bool(describe_move(keyturn, path, rotation)))
 
 
 def finish(keyturn: Keyturn, path: str, decision: Decision) -> Outcome:
     """What is left of a promoted rotation whose run was interrupted; otherwise nothing is due."""
-    rotation = load(keyturn, path).retiring if decision.unsettled else None
+    rotation = load_record(keyturn, path).retiring if decision.unsettled else None
     if rotation is None:
         return Outcome(path, State.NOT_DUE, "nothing to do", decision.seen)
     return settle(keyturn, path, rotation, State.SETTLED, "not due; copies and consumers checked")
@@ -204,10 +204,10 @@ def settle(keyturn: Keyturn, path: str, rotation: Rotation, state: State, messag
 
     Where the canary is not well the previous value is put back, and carried everywhere instead.
     """
-    destinations = sync(keyturn, path)
+    destinations = sync_destinations(keyturn, path)
     rollout = tell_all(keyturn, path, rotation, bool(destinations) and all_in_step(destinations))
     if rollout.refused and rotation.stage is Stage.PROMOTED:
-        return settle(keyturn, path, revert(keyturn, path, rotation.token, rollout.refused), State.REVERTED)
+        return settle(keyturn, path, rollback(keyturn, path, rotation.token, rollout.refused), State.REVERTED)
     state, message = ending(rotation, state, message)
     previous = state_of_previous(keyturn, path, rotation, in_step=all_in_step(destinations))
     arrived = (tuple(destinations), tuple(rollout.told))

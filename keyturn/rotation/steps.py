@@ -17,15 +17,15 @@ from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
 from keyturn.rotation.context import Keyturn, T
 from keyturn.rotation.decide import UNFINISHED, Decision, insist_on_room
 from keyturn.rotation.grace import counted_from_now
-from keyturn.rotation.guard import check_target, guard_candidate, moved
+from keyturn.rotation.guard import check_target, describe_move, guard_candidate
+from keyturn.rotation.journal import record_action
 from keyturn.rotation.living import living_elsewhere
 from keyturn.rotation.missing import insist_on_current, read_current
-from keyturn.rotation.recorded import recorded
 from keyturn.rotation.records import (
     claim,
-    held,
+    held_by_another,
     insist_on_holding,
-    load,
+    load_record,
     open_by,
     promoted_last,
     renumbered,
@@ -50,7 +50,7 @@ def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Record | None =
     One that can't go on is abandoned first. Raises Locked when another run holds the rotation, or has just
     done it, CandidateRejected when that one was the last of too many that the target has refused in a row.
     """
-    record = seen if seen and not seen.rotation else claim(keyturn, path, load(keyturn, path))
+    record = seen if seen and not seen.rotation else claim(keyturn, path, load_record(keyturn, path))
     attempt = Attempt(path, record, read_current(keyturn, path, record))
     insist_on_lineage(keyturn, attempt, by_hand=decision.by_hand)
     astray = strayed(keyturn, attempt) if decision.by_hand else None
@@ -65,13 +65,13 @@ def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Record | None =
         again = Reason("Abandoned", f"the candidate before it was given up: {why}")
         return stage(keyturn, path, replace(decision, reason=again, seen=newest_version(keyturn, closed)))
     if record.open is None:
-        with recorded(keyturn, "stage", path, note=decision.reason.message if decision.reason else ""):
+        with record_action(keyturn, "stage", path, note=decision.reason.message if decision.reason else ""):
             return open_rotation(keyturn, attempt, decision)
     if record.open.stage is Stage.REVERTING:
         raise unretired(path, record.open)
     if record.open.stage is Stage.MINTING:
         known = [attempt.current.fields] if attempt.current else []
-        with recorded(keyturn, "stage", path, note="an earlier run died while it made a candidate"):
+        with record_action(keyturn, "stage", path, note="an earlier run died while it made a candidate"):
             insist_on_holding(keyturn, attempt.path, attempt.record)
             keyturn.open_strategy(path).sweep(record.open.before, known)
             return mint(keyturn, attempt)
@@ -103,7 +103,7 @@ def strayed(keyturn: Keyturn, attempt: Attempt) -> str | None:
     rotation = attempt.record.open
     if rotation is None or rotation.stage not in (Stage.PENDING, Stage.ABANDONING) or attempt.in_force:
         return None
-    return moved(keyturn, attempt.path, rotation) or None
+    return describe_move(keyturn, attempt.path, rotation) or None
 
 
 def spoiled(keyturn: Keyturn, attempt: Attempt) -> str | None:
@@ -167,8 +167,8 @@ def take(keyturn: Keyturn, attempt: Attempt, rotation: Rotation, candidate: Secr
     try:
         return save(keyturn, attempt.path, attempt.record, rotation, candidate)
     except Conflict:
-        winner = load(keyturn, attempt.path).rotation
-        raise held(attempt.path, winner or rotation) from None
+        winner = load_record(keyturn, attempt.path).rotation
+        raise held_by_another(attempt.path, winner or rotation) from None
 
 
 def mint(keyturn: Keyturn, attempt: Attempt) -> Attempt:
@@ -183,7 +183,7 @@ def mint(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     except Conflict:
         unsaved = Change(attempt.path, attempt.rotation.sequence, candidate, attempt.serving)
         keyturn.open_strategy(attempt.path).abandon(unsaved)
-        raise held(attempt.path, load(keyturn, attempt.path).rotation or attempt.rotation) from None
+        raise held_by_another(attempt.path, load_record(keyturn, attempt.path).rotation or attempt.rotation) from None
 
 
 def minted(keyturn: Keyturn, attempt: Attempt, rotation: Rotation) -> SecretFields:
@@ -196,7 +196,7 @@ def minted(keyturn: Keyturn, attempt: Attempt, rotation: Rotation) -> SecretFiel
 def install(keyturn: Keyturn, attempt: Attempt) -> None:
     """Make the target accept the candidate. Already accepted or promoted is success. Raises CandidateRejected."""
     if attempt.record.open and not attempt.in_force:
-        with recorded(keyturn, "install", attempt.path, place=keyturn.target(attempt.path)):
+        with record_action(keyturn, "install", attempt.path, place=keyturn.target(attempt.path)):
             trying(keyturn, attempt, lambda _: guard_candidate(keyturn, attempt))
             trying(keyturn, attempt, keyturn.open_strategy(attempt.path).install)
 
@@ -207,7 +207,7 @@ def verify(keyturn: Keyturn, attempt: Attempt) -> None:
     Already promoted is success. Raises CandidateRejected.
     """
     if attempt.record.open and not attempt.in_force:
-        with recorded(keyturn, "verify", attempt.path, place=keyturn.target(attempt.path), changes=False) as doing:
+        with record_action(keyturn, "verify", attempt.path, place=keyturn.target(attempt.path), changes=False) as doing:
             trying(keyturn, attempt, keyturn.open_strategy(attempt.path).verify)
             doing.note = trying(keyturn, attempt, lambda _: check_rendered(keyturn, attempt))
 
@@ -227,7 +227,7 @@ def promote(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     """Make the candidate CURRENT: the one point of no return. Already CURRENT is success."""
     if attempt.record.open is None:
         return attempt
-    with recorded(keyturn, "promote", attempt.path) as doing:
+    with record_action(keyturn, "promote", attempt.path) as doing:
         after = in_force(keyturn, attempt)
         doing.version, doing.fingerprint = after.rotation.version or 0, after.rotation.fingerprint
     return after
@@ -237,7 +237,7 @@ def in_force(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     """Write the candidate as CURRENT, and the record after it. Raises Superseded, Conflict."""
     path, rotation = attempt.path, going_on(attempt).rotation
     current = write_current(keyturn, attempt)
-    keyturn.hub.annotate(path, told_of(keyturn, path, attempt.candidate, rotation))
+    keyturn.hub.annotate(path, metadata_of(keyturn, path, attempt.candidate, rotation))
     promoted = rotation.to(
         Stage.PROMOTED,
         version=current.version,
@@ -252,7 +252,7 @@ def in_force(keyturn: Keyturn, attempt: Attempt) -> Attempt:
         raise
 
 
-def told_of(keyturn: Keyturn, path: str, fields: SecretFields, rotation: Rotation) -> dict[str, str | None]:
+def metadata_of(keyturn: Keyturn, path: str, fields: SecretFields, rotation: Rotation) -> dict[str, str | None]:
     """What the secret's metadata tells of ``fields``, which ``rotation`` put in force, or again in force."""
     plain = fields.reveal()
     made = plain.get("rotated_at") or written_before(keyturn, path, rotation)
@@ -271,13 +271,13 @@ def written_before(keyturn: Keyturn, path: str, rotation: Rotation) -> str | Non
 def tell_again(keyturn: Keyturn, path: str) -> None:
     """Let the metadata tell of CURRENT again: a worker that came too late has just told of an older version."""
     while True:
-        record, current = load(keyturn, path), keyturn.hub.read(path)
+        record, current = load_record(keyturn, path), keyturn.hub.read(path)
         in_force = current and record.candidate and current.fields.holds(record.candidate)
         newest = record.open if in_force else promoted_last(record)
         if newest is None or current is None:
             return
-        keyturn.hub.annotate(path, told_of(keyturn, path, current.fields, newest))
-        if (load(keyturn, path).version, keyturn.hub.read(path)) == (record.version, current):
+        keyturn.hub.annotate(path, metadata_of(keyturn, path, current.fields, newest))
+        if (load_record(keyturn, path).version, keyturn.hub.read(path)) == (record.version, current):
             return
 
 

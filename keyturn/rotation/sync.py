@@ -28,11 +28,11 @@ from keyturn.rotation.adding import Grown, grown, keeps
 from keyturn.rotation.ahead import copy_version, insist_on_newest, ledger_versions, overtake
 from keyturn.rotation.beside import still_beside, with_previous
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.labels import asks, described, details_of, over, wrong_beside
-from keyturn.rotation.missing import missing, remedies
+from keyturn.rotation.journal import record_action
+from keyturn.rotation.labels import asks, describe_copies, details_of, outlives_copy, wrong_beside
+from keyturn.rotation.missing import describe_missing, remedies
 from keyturn.rotation.parts import Parts, SeenPart
-from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.restarts import restart_users, restarting
 
 UNCLAIMED: Final = ("", DEFAULT_ID)
@@ -76,14 +76,16 @@ class Pushed:
         return self.state not in (CopyState.STALE, CopyState.DRIFTED, CopyState.FAILED)
 
 
-def sync(keyturn: Keyturn, path: str) -> list[Pushed]:
+def sync_destinations(keyturn: Keyturn, path: str) -> list[Pushed]:
     """Bring every destination to CURRENT, side by side, and restart who uses what; one that fails stops no other."""
     places = keyturn.secret(path).destinations
-    pushed = side_by_side(lambda destination: push(keyturn, path, destination), places)
-    return restarted(keyturn, path, pushed, places)
+    pushed = side_by_side(lambda destination: push_destination(keyturn, path, destination), places)
+    return restart_after_push(keyturn, path, pushed, places)
 
 
-def restarted(keyturn: Keyturn, path: str, pushed: Sequence[Pushed], places: Iterable[Destination]) -> list[Pushed]:
+def restart_after_push(
+    keyturn: Keyturn, path: str, pushed: Sequence[Pushed], places: Iterable[Destination]
+) -> list[Pushed]:
     """What was ``pushed``, once the workloads that use it are restarted; where that is refused, the copy has failed."""
     return unless_refused(pushed, restart_users(keyturn, restarting(keyturn, places), path))
 
@@ -100,7 +102,7 @@ def unrestarted(pushed: Pushed, error: KeyturnError) -> Pushed:
     )
 
 
-def push(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
+def push_destination(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
     """Bring one destination to CURRENT; an error is part of the answer, not raised."""
     try:
         return carry(keyturn, path, destination)
@@ -110,13 +112,13 @@ def push(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
 
 def carry(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
     """The same, written down, and raising what stands in the way."""
-    with recorded(keyturn, "push", path, place=destination.label) as doing:
+    with record_action(keyturn, "push", path, place=destination.label) as doing:
         pushed = converge(keyturn, path, destination, known=ledger_versions(keyturn, [path]).of.get(path))
         doing.version, doing.fingerprint, doing.note = pushed.version, pushed.fingerprint, str(pushed.state)
     return pushed
 
 
-def look(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
+def look_at_copy(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
     """Where one destination stands, without writing; an error is part of the answer."""
     try:
         return compare(keyturn, current(keyturn, path), destination)[0]
@@ -163,7 +165,7 @@ def converge(
             more = grown_copy(keyturn, destination, found, text, marks)
             text, marks = (more.text, more.marks) if more else (text, marks)
             marks = replace(marks, adopted=taken_over(keyturn, destination, found, path))
-            stands = replace(write(keyturn, wanted, destination, text, marks, found), version=wanted.version)
+            stands = replace(write_copy(keyturn, wanted, destination, text, marks, found), version=wanted.version)
             serves = read_back(keyturn, destination, marks)
             if current_version(keyturn, path) != wanted.version:
                 overtaken = wanted.version
@@ -183,7 +185,7 @@ def take_back(keyturn: Keyturn, path: str, destination: Destination, version: in
 
     The revocation may have looked there already, and found nothing.
     """
-    if not version or not load(keyturn, path).dead(version):
+    if not version or not load_record(keyturn, path).dead(version):
         return
     store = keyturn.open_copy(path, destination)
     found = store.find(destination.name)
@@ -199,7 +201,7 @@ def take_back(keyturn: Keyturn, path: str, destination: Destination, version: in
         raise
 
 
-def create(keyturn: Keyturn, wanted: HubSecret, destination: Destination, making: Creates) -> Pushed:
+def create_copy(keyturn: Keyturn, wanted: HubSecret, destination: Destination, making: Creates) -> Pushed:
     """Make a copy where none was seen, without a look. Raises Taken where there is one after all, and what hinders it.
 
     Whether ``wanted`` is CURRENT still is for the caller to compare afterwards, which is done once for many copies.
@@ -222,7 +224,7 @@ def current(keyturn: Keyturn, path: str) -> HubSecret:
 def nothing_to_push(keyturn: Keyturn, path: str) -> NotFound:
     """Why there is none: there never was one, or what was there can't be read, and its copies stay as they are."""
     info = keyturn.hub.describe(path)
-    if gone := missing(info, load(keyturn, path)):
+    if gone := describe_missing(info, load_record(keyturn, path)):
         return Missing("push", path, f"{gone}; its copies are left alone", remedies(path, info))
     return NotFound("push", path, "the hub has no version of it", "Rotate it once, or write its first version")
 
@@ -247,7 +249,7 @@ def compare_by(keyturn: Keyturn, marks: Marks, destination: Destination) -> tupl
     check_owned(keyturn, destination, found, marks.source)
     if found and newer_than(found, marks):
         insist_on_newest(keyturn, marks.source, known_by(keyturn, found, marks.source, destination.label))
-    return outcome(destination, standing(destination, found, marks), marks), found
+    return outcome(destination, _standing(destination, found, marks), marks), found
 
 
 def newer_than(found: Copy, marks: Marks) -> bool:
@@ -268,7 +270,7 @@ def known_by(keyturn: Keyturn, found: Copy, path: str, label: str) -> list[Known
     return [known] if known and found.marks and ours(keyturn, found.marks) else []
 
 
-def standing(destination: Destination, found: Copy | None, marks: Marks) -> CopyState:
+def _standing(destination: Destination, found: Copy | None, marks: Marks) -> CopyState:
     """What is to be said of a copy, by its marks and the catalogue's policies."""
     if found is None or found.marks is None or found.marks.source != marks.source:
         return CopyState.STALE
@@ -345,7 +347,7 @@ def marked(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: 
 
 def label(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: Sensitive, found: Copy) -> Pushed:
     """Lay what the catalogue asks for beside a copy that is in step; written again where the store can't else."""
-    [shown] = described(keyturn, destination.store, [found])
+    [shown] = describe_copies(keyturn, destination.store, [found])
     if shown.marks is None or not wrong_beside(keyturn, destination, shown, wanted):
         return outcome(destination, CopyState.IN_STEP, marked(keyturn, wanted, destination, text))
     check_fits(keyturn, destination, text, wanted)
@@ -397,7 +399,7 @@ def check_owned(keyturn: Keyturn, destination: Destination, found: Copy | None, 
         raise NotOwned("push to", name, problem, hint)
 
 
-def write(
+def write_copy(
     keyturn: Keyturn, wanted: HubSecret, destination: Destination, value: Sensitive, marks: Marks, found: Copy | None
 ) -> Pushed:
     """Give the destination the new value."""
@@ -420,18 +422,18 @@ def take_over_copy(keyturn: Keyturn, old: str, new: str, destination: Destinatio
         if found and found.marks and found.marks.source == old:
             more = grown_copy(keyturn, destination, found, text, marks, old)
             text, marks = (more.text, more.under_a_new_name) if more else (text, marks)
-            with recorded(keyturn, "push", new, place=destination.label, note=f"it was the copy of {old}"):
-                return write(keyturn, wanted, destination, text, marks, found)
+            with record_action(keyturn, "push", new, place=destination.label, note=f"it was the copy of {old}"):
+                return write_copy(keyturn, wanted, destination, text, marks, found)
     except KeyturnError as error:
         return failed(destination, error)
-    return push(keyturn, new, destination)
+    return push_destination(keyturn, new, destination)
 
 
 def check_fits(keyturn: Keyturn, destination: Destination, value: Sensitive, wanted: HubSecret) -> None:
     """The store allows the name and the size, and the copy is not over. Raises Invalid, naming the limit."""
     if said := refusal_of(keyturn, destination, value) or refusal_of_whole(keyturn, wanted.path, destination, value):
         raise Invalid("push to", destination.label, said, "Change the name or the value; nothing was written")
-    if said := over(keyturn, destination, wanted):
+    if said := outlives_copy(keyturn, destination, wanted):
         raise Invalid("push to", destination.label, said, "Rotate it, or lengthen expires_after; nothing was written")
 
 

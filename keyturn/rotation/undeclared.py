@@ -9,7 +9,7 @@ from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.owners import claimed
-from keyturn.rotation.records import ROTATIONS, load
+from keyturn.rotation.records import ROTATIONS, load_record
 
 AT_ONCE: Final = 8
 
@@ -49,7 +49,7 @@ def leaves(rotation: Rotation) -> str:
 
 def left_open(keyturn: Keyturn) -> list[Undeclared]:
     """Those of them of which something is not over: for a person to carry on, or to give up."""
-    return [one for one in undeclared(keyturn) if one.open and whose(one) in ("", keyturn.catalogue.id)]
+    return [one for one in list_undeclared(keyturn) if one.open and whose(one) in ("", keyturn.catalogue.id)]
 
 
 def whose(one: Undeclared) -> str:
@@ -57,12 +57,12 @@ def whose(one: Undeclared) -> str:
     return one.record.rotation.catalogue if one.record.rotation else ""
 
 
-def undeclared(keyturn: Keyturn) -> list[Undeclared]:
+def list_undeclared(keyturn: Keyturn) -> list[Undeclared]:
     """Every record of a secret that the catalogue does not declare, whether or not something of it is open."""
     newest = keyturn.hub.newest_states(ROTATIONS)
     listed = newest if newest is not None else within(keyturn)
     paths = sorted(path for path in listed if path not in keyturn.catalogue.secrets)
-    return side_by_side(lambda path: look(keyturn, path), paths, AT_ONCE)
+    return side_by_side(lambda path: _look(keyturn, path), paths, AT_ONCE)
 
 
 def within(keyturn: Keyturn) -> Iterator[str]:
@@ -70,10 +70,10 @@ def within(keyturn: Keyturn) -> Iterator[str]:
     return (path.removeprefix(f"{ROTATIONS}/") for path in keyturn.hub.list_state(f"{ROTATIONS}/"))
 
 
-def look(keyturn: Keyturn, path: str) -> Undeclared:
+def _look(keyturn: Keyturn, path: str) -> Undeclared:
     """One of them; why its record can't be read is part of the answer."""
     try:
-        return Undeclared(path, load(keyturn, path))
+        return Undeclared(path, load_record(keyturn, path))
     except KeyturnError as error:
         return Undeclared(path, Record(), str(error))
 
@@ -86,7 +86,7 @@ def former_owner(keyturn: Keyturn, path: str) -> str:
     accounts = claimed(keyturn, path)
     if not accounts:
         return ""
-    return next((one.path for one in undeclared(keyturn) if accounts & accounts_of(keyturn, path, one)), "")
+    return next((one.path for one in list_undeclared(keyturn) if accounts & accounts_of(keyturn, path, one)), "")
 
 
 def accounts_of(keyturn: Keyturn, path: str, one: Undeclared) -> set[str]:

@@ -205,7 +205,7 @@ def _different(users: tuple[str, str]) -> tuple[str, str]:
     return users
 
 
-def accepted(value: Any) -> bool:
+def is_true(value: Any) -> bool:
     """Refuse anything but true, for a setting that admits a gap."""
     if value is True:
         return True
@@ -253,7 +253,7 @@ class SingleUserSettings(StrategySettings):
     """The name of the target that the user logs in to."""
     user: RoleName
     """The login role. No other secret may rotate it."""
-    accepts_gap: Annotated[Literal[True] | None, BeforeValidator(accepted)] = None
+    accepts_gap: Annotated[Literal[True] | None, BeforeValidator(is_true)] = None
     """True, once it is accepted that logins are refused from the change until the consumer has read the new value."""
     keeps_old_password: bool = False
     """Whether the server keeps the old password beside the new one, so that there is no gap: MySQL 8.0.14 or newer."""

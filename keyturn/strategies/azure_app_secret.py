@@ -113,8 +113,8 @@ class AzureAppSecret(StrategyBase):
         Raises Invalid, and NotFound where the application is not there.
         """
         for fields in (current, candidate):
-            if fields is not None and text(fields, "client_id") not in (None, self.application):
-                problem = f"the secret names another application ({text(fields, 'client_id')})"
+            if fields is not None and _text(fields, "client_id") not in (None, self.application):
+                problem = f"the secret names another application ({_text(fields, 'client_id')})"
                 raise self._invalid(problem, "Correct application in its rotation, or client_id in the hub")
         found = self.target.application(self.application)
         if current is not None:
@@ -140,7 +140,7 @@ class AzureAppSecret(StrategyBase):
 
     def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
         """Remove secrets that came since, carry the label, and are in no version."""
-        spared = {*before, *(text(fields, "key_id") for fields in known)}
+        spared = {*before, *(_text(fields, "key_id") for fields in known)}
         for one in self._own(self.target.application(self.application)):
             if one.key_id not in spared:
                 self.target.remove_password(self.application, one.key_id)
@@ -153,14 +153,14 @@ class AzureAppSecret(StrategyBase):
 
     def abandon(self, change: Change) -> None:
         """Remove the candidate's secret, unless CURRENT has come to hold it."""
-        key_id = text(change.candidate, "key_id")
-        if key_id and not (change.current and text(change.current, "key_id") == key_id):
+        key_id = _text(change.candidate, "key_id")
+        if key_id and not (change.current and _text(change.current, "key_id") == key_id):
             self.target.remove_password(self.application, key_id)
 
     def ends(self, current: SecretFields) -> Mapping[str, str]:
         """The application, and the key id of the secret that serves now; nothing where CURRENT tells no key id."""
-        key_id = text(current, "key_id")
-        application = text(current, "client_id") or self.application
+        key_id = _text(current, "key_id")
+        application = _text(current, "client_id") or self.application
         return {"application": application, "key_id": key_id} if key_id else {}
 
     def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
@@ -170,11 +170,11 @@ class AzureAppSecret(StrategyBase):
 
     def cut(self, credential: SecretFields, sequence: int) -> Cut:
         """Remove the version's secret; one that has no key id is told by how it begins."""
-        named = text(credential, "client_id")
+        named = _text(credential, "client_id")
         if named not in (None, self.application):
             said = f"a secret of {named}, another application, which the secret held: remove it there by hand"
             return Cut(outlives=(said,))
-        key_id = text(credential, "key_id")
+        key_id = _text(credential, "key_id")
         if key_id is None:
             return self._cut_unnamed(credential)
         self.target.remove_password(self.application, key_id, fresh=self._fresh(credential))
@@ -182,7 +182,7 @@ class AzureAppSecret(StrategyBase):
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
         """The key id of each of the application's secrets, whoever has made it. Raises NotFound."""
-        serving = {text(fields, "key_id") for fields in spared}
+        serving = {_text(fields, "key_id") for fields in spared}
         listed = self.target.application(self.application).passwords
         yield from (one.key_id for one in listed if one.key_id not in serving)
 
@@ -195,7 +195,7 @@ class AzureAppSecret(StrategyBase):
         """Sign in with the version's secret, once; None where it holds none."""
         if not credential.get("client_secret"):
             return None
-        application = text(credential, "client_id") or self.application
+        application = _text(credential, "client_id") or self.application
         return self.target.takes(application, credential["client_secret"])
 
     def _cut_unnamed(self, credential: SecretFields) -> Cut:
@@ -211,7 +211,7 @@ class AzureAppSecret(StrategyBase):
 
     def _fresh(self, credential: SecretFields) -> bool:
         """Whether the secret may be so new that Graph does not list it; not one that Keyturn made a while ago."""
-        made = moment(text(credential, "rotated_at") or "")
+        made = moment(_text(credential, "rotated_at") or "")
         return made is None or self.clock() - made < FRESH
 
     def _own(self, found: Application) -> list[Password]:
@@ -219,7 +219,7 @@ class AzureAppSecret(StrategyBase):
 
     def _check_owner(self, current: SecretFields, found: Application) -> None:
         """Where CURRENT does not name its application, its key id has to belong to this one."""
-        key_id = text(current, "key_id")
+        key_id = _text(current, "key_id")
         if "client_id" in current or key_id is None or key_id in [one.key_id for one in found.passwords]:
             return
         problem = "the secret that serves is none of this application's"
@@ -236,7 +236,7 @@ class AzureAppSecret(StrategyBase):
         return Invalid("rotate", f"{self.target.name}:{self.application}", problem, hint)
 
 
-def text(fields: SecretFields, name: str) -> str | None:
+def _text(fields: SecretFields, name: str) -> str | None:
     """A field that is a name and no value; None where it is missing or empty."""
     return (fields[name].reveal() or None) if name in fields else None
 

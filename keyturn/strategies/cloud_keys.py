@@ -112,7 +112,7 @@ class CloudKeyStrategy(StrategyBase):
             return ()
         account, key_id = ends[self.account_name], ends[self.key_name]
         use = self.target.last_use(account, key_id, since)
-        return (f"{self.target.name}:{account} used the key {key_id} {shown(use)}",) if use else ()
+        return (f"{self.target.name}:{account} used the key {key_id} {_shown(use)}",) if use else ()
 
     def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
         """Switch the old key off, and delete it."""
@@ -168,10 +168,10 @@ class CloudKeyStrategy(StrategyBase):
     def _told(self, key: CloudKey) -> str:
         state = "active" if key.active else "switched off"
         use = self.target.last_use(self.account, key.key_id, key.created)
-        used = f"last used {shown(use)}" if use else "no use known"
+        used = f"last used {_shown(use)}" if use else "no use known"
         return f"{key.key_id} ({state}, made {key.created:%Y-%m-%d}, {used})"
 
 
-def shown(use: KeyUse) -> str:
+def _shown(use: KeyUse) -> str:
     """When and for what, in words."""
     return f"on {use.at:%Y-%m-%d at %H:%M} UTC ({use.what})"

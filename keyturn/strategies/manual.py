@@ -29,15 +29,15 @@ class Manual(StrategyBase):
     def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Nothing can be begun. Raises UnsupportedOperation."""
         if candidate is None:
-            raise refusal(self.path)
+            raise refusal_of_manual(self.path)
 
     def mint(self, current: SecretFields | None) -> SecretFields:
         """Never. Raises UnsupportedOperation."""
-        raise refusal(self.path)
+        raise refusal_of_manual(self.path)
 
     def verify(self, change: Change) -> None:
         """Whatever candidate there is was not made by a person. Raises CandidateRejected."""
-        said = refusal(self.path)
+        said = refusal_of_manual(self.path)
         raise CandidateRejected("verify", self.path, said.problem, said.hint)
 
     def cut(self, credential: SecretFields, sequence: int) -> Cut:
@@ -49,7 +49,7 @@ class Manual(StrategyBase):
         raise no_place("a person replaces it, and ends it where it is honoured")
 
 
-def refusal(path: str) -> UnsupportedOperation:
+def refusal_of_manual(path: str) -> UnsupportedOperation:
     """What to do instead of rotating the secret at ``path``."""
     hint = f"Write the new value to the hub at {path}; the next sync carries it to every copy"
     return UnsupportedOperation("rotate", path, "a person replaces it, and Keyturn makes no value of it", hint)

@@ -12,7 +12,7 @@ from keyturn.core.errors import CandidateRejected, Invalid, NotFound
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import AccountTarget, Change, Cut
 from keyturn.settings.fields import EngineRole, HubPath, Line
-from keyturn.strategies.accounts import DATABASES, accepted, username
+from keyturn.strategies.accounts import DATABASES, is_true, username
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 
 
@@ -83,12 +83,12 @@ class VaultStaticRole(StrategyBase):
         """The password that the engine holds now, by a digest: no other works, whoever has read it there."""
         held = self.engine.static_credential(self.role)
         if not any(fields.holds(held) for fields in spared):
-            yield digest(held)
+            yield _digest(held)
 
     def cut_found(self, name: str, sequence: int) -> Cut:
         """Let the engine change the password, where it still is that one, and end the account's sessions."""
         held = self.engine.static_credential(self.role)
-        if digest(held) != name:
+        if _digest(held) != name:
             return Cut()
         self.engine.rotate_static(self.role)
         return Cut(self.target.end_sessions(held["username"].reveal(), lambda: None))
@@ -124,7 +124,7 @@ class VaultStaticRole(StrategyBase):
         raise Invalid("rotate", self.place, problem, hint)
 
 
-def digest(held: SecretFields) -> str:
+def _digest(held: SecretFields) -> str:
     """Tells the account's passwords, which the engine makes, apart."""
     return hashlib.sha256(held["password"].reveal().encode()).hexdigest()
 
@@ -144,7 +144,7 @@ class VaultStaticRoleSettings(StrategySettings):
     """Where the hub's database engine is mounted."""
     role: EngineRole
     """The engine's static role, of no other secret. Its rotation_period is at least twice the interval."""
-    accepts_gap: Annotated[Literal[True], BeforeValidator(accepted)]
+    accepts_gap: Annotated[Literal[True], BeforeValidator(is_true)]
     """True, once it is accepted that logins are refused from the change until the consumer has read the new value."""
 
     def open(self, path: str, tools: Tools) -> VaultStaticRole:

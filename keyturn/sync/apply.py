@@ -13,7 +13,7 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.plan import Action, Item
 from keyturn.core.stores import Copy, Lack, Store, creator
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.sync import CopyState, Pushed, converge, create
+from keyturn.rotation.sync import CopyState, Pushed, converge, create_copy
 from keyturn.sync.pace import QUOTAS, Pace
 from keyturn.sync.plan import made_here
 
@@ -158,7 +158,7 @@ def made(keyturn: Keyturn, item: Item, read: Callable[[str], HubSecret]) -> Made
     if making is None:
         return None
     try:
-        return Made(item, create(keyturn, read(item.path), destination(keyturn, item), making))
+        return Made(item, create_copy(keyturn, read(item.path), destination(keyturn, item), making))
     except Taken:
         return None
 

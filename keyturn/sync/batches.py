@@ -9,7 +9,7 @@ from keyturn.core.errors import Invalid, KeyturnError, TransientError, unexpecte
 from keyturn.core.plan import Plan
 from keyturn.core.record import OPEN
 from keyturn.rotation.context import Keyturn, alive
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.changes import EVERYTHING
 from keyturn.sync.notices import Notices, tell_written
@@ -88,7 +88,7 @@ def concerns(catalogue: Catalogue, path: str) -> bool:
 def rotating(keyturn: Keyturn, path: str) -> bool:
     """Whether a rotation that may be at work holds the secret, or has written what is CURRENT."""
     try:
-        rotation = None if path == EVERYTHING else load(keyturn, path).rotation
+        rotation = None if path == EVERYTHING else load_record(keyturn, path).rotation
     except Invalid:
         return False  # a record that can't be read is told of elsewhere, and holds up no copy
     if rotation is None or alive(rotation.holder) is False:

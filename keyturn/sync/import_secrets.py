@@ -17,7 +17,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.shared import notes_in, sharing
 from keyturn.core.stores import Lack, Store
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.recorded import recorded
+from keyturn.rotation.journal import record_action
 from keyturn.sync.scan import places, undeclared
 
 AT_ONCE: Final = 8
@@ -199,7 +199,7 @@ def brought(keyturn: Keyturn, item: Import) -> Import:
     text = held(keyturn, item.store, item.name)
     fields, field = fields_of(text)
     try:
-        with recorded(keyturn, "import", item.path, place=f"{item.store}:{item.name}") as doing:
+        with record_action(keyturn, "import", item.path, place=f"{item.store}:{item.name}") as doing:
             doing.version, doing.fingerprint = keyturn.hub.write(item.path, fields, cas=0), keyturn.fingerprint(fields)
             insist_on_kept(keyturn, item.path, doing.version, fields)
     except Conflict:

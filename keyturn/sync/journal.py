@@ -10,7 +10,7 @@ from typing import Final
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.core.plan import Item
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.recorded import entry, note_down
+from keyturn.rotation.journal import entry, note_down
 from keyturn.sync.apply import DELETED, Result
 
 OFTEN: Final = 2.0

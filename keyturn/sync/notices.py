@@ -13,7 +13,7 @@ from typing import Final
 from keyturn.core.errors import KeyturnError, TransientError, Unavailable, unexpected
 from keyturn.core.heard import Heard, Silence
 from keyturn.rotation.context import Keyturn, alive, side_by_side
-from keyturn.rotation.heard import Told, by_part, change_part
+from keyturn.rotation.heard import HeardByPath, by_part, change_part
 from keyturn.rotation.rollout import deliver, unwell
 
 PARTS_AT_ONCE: Final = 4
@@ -124,7 +124,7 @@ def claim_owed(keyturn: Keyturn, part: int, paths: Sequence[str], claim: str) ->
     """What is kept of those that are owed something; those that are ours to tell bear the ``claim``."""
     now = keyturn.hub_now()
 
-    def lay(records: dict[str, Heard]) -> Told:
+    def lay(records: dict[str, Heard]) -> HeardByPath:
         free = [path for path in paths if path in records and records[path].waiting and not taken(records[path], now)]
         return {**records, **{path: records[path].held(keyturn.holder, claim, now.isoformat()) for path in free}}
 
@@ -142,7 +142,7 @@ def taken(heard: Heard, now: datetime) -> bool:
 def keep(keyturn: Keyturn, part: int, waves: Mapping[str, Wave]) -> None:
     """Keep who was told, and let go of the secrets; one that another run has gone on with stays as it is."""
 
-    def lay(records: dict[str, Heard]) -> Told:
+    def lay(records: dict[str, Heard]) -> HeardByPath:
         mine = {
             path: wave for path, wave in waves.items() if path in records and records[path].claim == wave.heard.claim
         }

@@ -11,7 +11,7 @@ from keyturn.core.names import Limits
 from keyturn.core.shared import Note
 from keyturn.core.stores import Copy
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.labels import asks, described
+from keyturn.rotation.labels import asks, describe_copies
 
 FEW: Final = 50
 """So many secrets are looked up one by one; for more, listings are read."""
@@ -151,6 +151,6 @@ def _describe(keyturn: Keyturn, store: str, places: list[Destination], holdings:
     copies = ((place, copy) for place in places if (copy := holdings.copy(place.name)) and copy.details is None)
     undescribed = [copy for place, copy in copies if asks(keyturn, place, copy) or (deep and copy.marks)]
     try:
-        holdings.take(described(keyturn, store, undescribed) if undescribed else ())
+        holdings.take(describe_copies(keyturn, store, undescribed) if undescribed else ())
     except KeyturnError as error:
         holdings.untold = error

@@ -16,8 +16,8 @@ from keyturn.core.plan import Action, Plan
 from keyturn.core.record import Rotation
 from keyturn.rotation.ahead import lost_by_hub
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.heard import PARTS, Told, by_part, change_part, keep_look, load_part, looked_at, was_there
-from keyturn.rotation.records import load, promoted_last
+from keyturn.rotation.heard import PARTS, HeardByPath, by_part, change_part, keep_look, last_look, load_part, was_there
+from keyturn.rotation.records import load_record, promoted_last
 from keyturn.sync import observe
 from keyturn.sync.apply import Result
 
@@ -71,7 +71,7 @@ def owing(keyturn: Keyturn, planned: Plan, results: Sequence[Result]) -> Owing:
         return Owing()
     arrived = versions_in_step(planned, results)
     infos = looked_up(keyturn, planned, results, paths)
-    looked, whole = looked_at(keyturn), not planned.paths
+    looked, whole = last_look(keyturn), not planned.paths
     parts = by_part(paths)
     answers = side_by_side(
         lambda part: owing_part(keyturn, part, parts.get(part, []), infos, arrived, looked, whole=whole),
@@ -132,7 +132,7 @@ def owing_part(
         before, _ = load_part(keyturn, part)
         verdicts = verdicts_of(keyturn, paths, infos, before, looked, arrived)
 
-        def lay(records: dict[str, Heard]) -> Told:
+        def lay(records: dict[str, Heard]) -> HeardByPath:
             # What another run has kept meanwhile is as good, and may tell who was told.
             news = {path: verdict for path, verdict in verdicts.items() if records.get(path) == before.get(path)}
             records |= {path: verdict.heard for path, verdict in news.items() if verdict.heard}
@@ -179,7 +179,7 @@ def to_be_told(heard: Heard, info: SecretInfo | None, arrived: Mapping[str, int]
 
 def ended(keyturn: Keyturn, path: str, heard: Heard) -> bool:
     """Whether a revocation, or a rotation, is at it since: that tells."""
-    record = load(keyturn, path)
+    record = load_record(keyturn, path)
     return record.dead(heard.version) or record.open is not None
 
 
@@ -213,7 +213,7 @@ def judged(keyturn: Keyturn, path: str, before: Heard) -> Verdict:
     Not one that a rotation tells of, nor one that holds what they have heard of; none is told of what a revocation has
     ended, or of what the hub has gone back to.
     """
-    record, info = load(keyturn, path), keyturn.hub.describe(path)
+    record, info = load_record(keyturn, path), keyturn.hub.describe(path)
     if info is None or not info.served or record.dead(info.version):
         return Verdict()
     if record.open:

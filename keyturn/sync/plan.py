@@ -22,13 +22,13 @@ from keyturn.core.shared import Note, sharing
 from keyturn.core.stores import Copy, Marks
 from keyturn.core.suggest import advice
 from keyturn.rotation.adding import KEEPS, Grown, keeps
-from keyturn.rotation.ahead import ledger_versions, remedy, told
+from keyturn.rotation.ahead import describe_ahead, ledger_versions, remedy
 from keyturn.rotation.beside import left_out, marked_version, with_previous
 from keyturn.rotation.context import Keyturn, side_by_side
-from keyturn.rotation.labels import asks, digest_of, over, wrong_beside
-from keyturn.rotation.missing import missing
+from keyturn.rotation.labels import asks, digest_of, outlives_copy, wrong_beside
+from keyturn.rotation.missing import describe_missing
 from keyturn.rotation.parts import parts_in
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.sync import (
     CopyState,
     drifted,
@@ -115,7 +115,7 @@ def remarked(keyturn: Keyturn, error: KeyturnError | None, *, whole: bool) -> It
 
 def behind(want: Wanted, info: SecretInfo, holdings: Holdings, newer: KnownVersion) -> Item:
     """A copy of a secret whose newest version the hub has lost: nothing is written."""
-    why = f"{told(want.path, info.version, newer)}. {remedy(want.path)}"
+    why = f"{describe_ahead(want.path, info.version, newer)}. {remedy(want.path)}"
     return replace(item_of(want, Action.AHEAD, info.version, holdings.of(want.path, want.place), why), kind="Ahead")
 
 
@@ -278,7 +278,7 @@ def in_step(
         return failing(want, version, error)
     if not why:
         return item_of(want, Action.IN_SYNC, version, copy)
-    if refusal := over(keyturn, place, wanted):
+    if refusal := outlives_copy(keyturn, place, wanted):
         return replace(item_of(want, Action.BLOCKED, version, copy, refusal), kind="Invalid")
     held = copy.marks.fingerprint if copy.marks else ""
     item = item_of(want, Action.UPDATE, version, copy, why)
@@ -332,7 +332,7 @@ def compared(keyturn: Keyturn, want: Wanted, secret: HubSecret, copy: Copy | Non
     if action is Action.IN_SYNC and copy:
         return in_step(keyturn, want, secret, copy, holdings, marks.fingerprint)
     why = why or left_out(keyturn, secret, place)
-    if action is not Action.CONFLICT and not hands_off and (refusal := over(keyturn, place, secret)):
+    if action is not Action.CONFLICT and not hands_off and (refusal := outlives_copy(keyturn, place, secret)):
         return replace(item_of(want, Action.BLOCKED, secret.version, copy, refusal), kind="Invalid")
     wanted = "" if action in (Action.IN_SYNC, Action.CONFLICT) else marks.fingerprint
     item = replace(item_of(want, action, secret.version, copy, why), fingerprint=wanted, hands_off=hands_off)
@@ -423,7 +423,7 @@ def missing_here(keyturn: Keyturn, path: str) -> str:
     """What has become of CURRENT of a secret that the catalogue rotates; empty where it never had one."""
     if path not in keyturn.catalogue.secrets:
         return ""
-    return missing(keyturn.hub.describe(path), load(keyturn, path))
+    return describe_missing(keyturn.hub.describe(path), load_record(keyturn, path))
 
 
 def left_over(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:

@@ -18,7 +18,7 @@ from keyturn.core.policy import Trigger
 from keyturn.rotation import steps
 from keyturn.rotation.decide import decide
 from keyturn.rotation.logins import check_logins
-from keyturn.rotation.records import load, rewrite
+from keyturn.rotation.records import load_record, rewrite
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.world import REGION, World
@@ -210,7 +210,7 @@ def test_forced_and_compromised_are_two_things(calendar: Calendar) -> None:
 def test_what_an_incident_has_ended_is_told_by_due_and_by_status(calendar: Calendar) -> None:
     path = calendar.secret(2 * DAY, interval="1d")
     opened = calendar.lab.open(calendar.declared[0]).keyturn
-    rewrite(opened, path, replace(load(opened, path), frozen="INC-1"))
+    rewrite(opened, path, replace(load_record(opened, path), frozen="INC-1"))
     assert calendar.due(path)[path]["blocked"].startswith("the incident INC-1 has ended it")
     (told,) = json.loads(keyturn("status", "--json").stdout)["secrets"]
     assert told["ended_by"] == "INC-1"

@@ -10,10 +10,10 @@ from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate, unsettled
-from keyturn.rotation.sync import sync
+from keyturn.rotation.sync import sync_destinations
 from tests.crash.kinds import Kind
 from tests.crash.site import AT_ONCE, Lane, Site
 from tests.support.application import Application
@@ -117,7 +117,7 @@ class Row:
         """A fresh secret whose copies are in step."""
         secret = self.kind.make(self.site)
         if self.kind.copies:
-            assert all(copy.in_step for copy in sync(lane.keyturn(secret), secret.path))
+            assert all(copy.in_step for copy in sync_destinations(lane.keyturn(secret), secret.path))
         return secret
 
     def _stopped(self, lane: Lane, secret: Declared, case: Case) -> Iterator[str]:
@@ -137,7 +137,7 @@ class Row:
 
     def _finished(self, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
         """Run again, in another process on the same host, and retire."""
-        between = load(keyturn, secret.path)
+        between = load_record(keyturn, secret.path)
         try:
             outcome = rotate(keyturn, secret.path)
             if outcome.state is State.HELD or unsettled(outcome):
@@ -152,7 +152,7 @@ class Row:
 
     def _problems(self, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
         """Everything that is not as a rotation leaves it."""
-        yield from left_in_record(load(keyturn, secret.path))
+        yield from left_in_record(load_record(keyturn, secret.path))
         current = keyturn.hub.read(secret.path)
         assert current is not None
         if current.version != self.kind.version:

@@ -9,7 +9,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Store
 from keyturn.revocation.incident import Mode
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from tests.crash.kinds import Kind
 from tests.crash.matrix import Row
 from tests.crash.site import Lane, Site
@@ -90,7 +90,7 @@ class Revocation:
 
 def left_in_record(keyturn: Keyturn, secret: Declared, mode: Mode) -> Iterator[str]:
     """What a finished revocation does not leave."""
-    record = load(keyturn, secret.path)
+    record = load_record(keyturn, secret.path)
     if record.rotation or record.candidate:
         yield f"the record is not closed: {record.rotation}"
     if bool(record.frozen) is not (mode is Mode.REVOKE_ONLY):

@@ -11,7 +11,7 @@ from keyturn.core.errors import CandidateRejected, Unprivileged
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate
 from keyturn.strategies.registry import Rotation
@@ -118,7 +118,7 @@ def killed(site: Site, lane: Lane, number: int, place: str) -> list[str]:
 
 def given_up(site: Site, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
     """CURRENT is as it was and works, the candidates' account is closed, nothing is open, and one was enough."""
-    record = load(keyturn, secret.path)
+    record = load_record(keyturn, secret.path)
     if record.rotation or record.candidate or {past.stage for past in record.history} != {Stage.ABANDONED}:
         yield f"the record is {record}"
     if record.refusals != 1:

@@ -36,7 +36,7 @@ from keyturn.revocation import incident_store
 from keyturn.revocation import run as engine
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.sync import sync
+from keyturn.rotation.sync import sync_destinations
 from tests.cli.command import SCRIPT, one_line, run_keyturn, surroundings
 
 pytestmark = pytest.mark.slow
@@ -151,7 +151,7 @@ def site(stack: Stack) -> Iterator[Site]:
         hub = VaultHub(HubSettings.from_environment())
         keyturn = open_keyturn(load(catalogue, os.environ), hub)
         for path in (DATABASE, KEYS):
-            assert all(one.in_step for one in sync(keyturn, path))
+            assert all(one.in_step for one in sync_destinations(keyturn, path))
         directory(stack).mkdir()
         yield Site(stack, catalogue, keyturn)
         hub.close()

@@ -23,11 +23,11 @@ from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.living import values
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.recover import choose, recover
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate, unsettled
-from keyturn.rotation.sync import sync
+from keyturn.rotation.sync import sync_destinations
 from tests.crash.kinds import Kind
 from tests.crash.kinds.caches import RedisUser
 from tests.crash.kinds.clouds import IamKey
@@ -77,7 +77,7 @@ class Case:
         clock = Clock()
         case = Case(site, kind, secret, opened(site, clock, secret), clock)
         case.note()
-        sync(case.keyturn, secret.path)
+        sync_destinations(case.keyturn, secret.path)
         assert case.copy() == case.current()
         return case
 
@@ -129,7 +129,7 @@ class Case:
 
     def record(self) -> Record:
         """What the hub keeps of its rotation."""
-        return load(self.keyturn, self.path)
+        return load_record(self.keyturn, self.path)
 
     # --- what Keyturn does; its last word is what it said or raised
 
@@ -182,7 +182,7 @@ class Case:
 
     def sync(self) -> str:
         """Carry CURRENT to the copy."""
-        return self.told(lambda: sync(self.keyturn, self.path))
+        return self.told(lambda: sync_destinations(self.keyturn, self.path))
 
     def scheduled(self) -> str:
         """What the schedules do, and all that they say is wrong."""

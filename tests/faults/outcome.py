@@ -3,7 +3,7 @@
 from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate, unsettled
 from tests.support.application import Application
@@ -13,14 +13,14 @@ from tests.support.lab import Declared, Lab
 
 def candidate(keyturn: Keyturn, path: str) -> SecretFields:
     """What waits in the record: nothing is lost."""
-    found = load(keyturn, path).candidate
+    found = load_record(keyturn, path).candidate
     assert found is not None
     return found
 
 
 def assert_untouched(lab: Lab, keyturn: Keyturn, secret: Declared) -> None:
     """Neither the hub, nor the record, nor the accounts have moved."""
-    assert load(keyturn, secret.path) == Record()
+    assert load_record(keyturn, secret.path) == Record()
     assert lab.current(secret) == secret.first
     assert lab.logs_in(secret.first)
     if secret.users[1]:
@@ -36,7 +36,7 @@ def assert_healed(lab: Lab, keyturn: Keyturn, secret: Declared, wanted: SecretFi
     assert wanted is None or SecretFields(lab.current(secret)).holds(wanted)
     # A session of the application may be open for a moment.
     assert eventually(lambda: not retire(keyturn, secret.path).held_by)
-    record = load(keyturn, secret.path)
+    record = load_record(keyturn, secret.path)
     assert (record.rotation, record.candidate) == (None, None)
     assert [past.stage for past in record.history] == [Stage.RETIRED]
     assert lab.logs_in(lab.current(secret))

@@ -13,10 +13,10 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate, unsettled
-from keyturn.rotation.sync import sync
+from keyturn.rotation.sync import sync_destinations
 from tests.crash.kinds.base import Kind
 from tests.crash.site import AT_ONCE, Lane, Site
 from tests.support.application import Application
@@ -97,7 +97,7 @@ class Suspensions:
     def _ready(self, lane: Lane) -> Declared:
         """A fresh secret whose copies are in step."""
         secret = self.kind.make(self.site)
-        assert all(copy.in_step for copy in sync(lane.keyturn(secret), secret.path))
+        assert all(copy.in_step for copy in sync_destinations(lane.keyturn(secret), secret.path))
         return secret
 
     def _case(self, lane: Lane, case: Case) -> Result:
@@ -136,7 +136,7 @@ class Suspensions:
 
     def _intact(self, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
         """What the late worker has spoilt."""
-        record, current = load(keyturn, secret.path), keyturn.hub.read(secret.path)
+        record, current = load_record(keyturn, secret.path), keyturn.hub.read(secret.path)
         told = keyturn.hub.describe(secret.path)
         assert current is not None
         assert told is not None
@@ -156,7 +156,7 @@ class Suspensions:
 
     def _left(self, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
         """What is not as a finished rotation leaves it."""
-        record, current = load(keyturn, secret.path), keyturn.hub.read(secret.path)
+        record, current = load_record(keyturn, secret.path), keyturn.hub.read(secret.path)
         assert current is not None
         if record.rotation or record.candidate or {past.stage for past in record.history} != {Stage.RETIRED}:
             yield f"the record is {record}"

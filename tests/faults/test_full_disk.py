@@ -5,7 +5,7 @@ import pytest
 from keyturn.core.errors import Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.run import rotate
 from tests.faults.outcome import assert_healed, assert_never_refused
 from tests.faults.servers import DurableHub
@@ -43,7 +43,7 @@ def test_a_full_disk_leads_to_the_hubs_own_log_and_room_heals(durable_hub: Durab
             rotate(run.keyturn, secret.path, Trigger.FORCE)
         durable_hub.free()
         assert eventually(lambda: takes_writes(lab))
-        waiting = load(run.keyturn, secret.path)
+        waiting = load_record(run.keyturn, secret.path)
         if waiting == Record():
             assert lab.current(secret) == secret.first
             rotate(run.keyturn, secret.path, Trigger.FORCE)

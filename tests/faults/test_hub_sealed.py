@@ -7,7 +7,7 @@ from keyturn.core.errors import Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
 from keyturn.providers.vault.client import from_vault
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.faults.outcome import assert_healed, assert_never_refused
@@ -41,7 +41,7 @@ def test_a_hub_that_is_sealed_stops_the_run_there_and_the_next_one_goes_on(durab
         with pytest.raises(Unavailable, match=SEALED):
             rotate(run.keyturn, secret.path, Trigger.FORCE)
         durable_hub.unseal()
-        waiting = load(run.keyturn, secret.path)
+        waiting = load_record(run.keyturn, secret.path)
         assert (waiting == Record()) == (call == "write_state")
         if waiting == Record():
             rotate(run.keyturn, secret.path, Trigger.FORCE)

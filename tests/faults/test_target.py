@@ -13,7 +13,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.postgresql.target import TIMEOUT
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import State, rotate
 from tests.faults.outcome import assert_healed, assert_never_refused, candidate
@@ -168,7 +168,7 @@ def test_a_target_that_moved_while_a_rotation_was_open_is_refused_until_somebody
             rotate(moved, secret.path)
         assert candidate(moved, secret.path) == left
         assert rotate(moved, secret.path, Trigger.FORCE).state is State.ROTATED
-        (past,) = load(moved, secret.path).history
+        (past,) = load_record(moved, secret.path).history
         assert (past.stage, past.refused) == (Stage.ABANDONED, False)
         assert not SecretFields(lab.current(secret)).holds(left)
         assert lab.logs_in(lab.current(secret))

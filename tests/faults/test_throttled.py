@@ -13,7 +13,7 @@ from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate, unsettled
-from keyturn.rotation.sync import CopyState, converge, sync
+from keyturn.rotation.sync import CopyState, converge, sync_destinations
 from tests.faults.outcome import assert_healed, assert_never_refused, assert_untouched
 from tests.support.application import Patient
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
@@ -75,7 +75,10 @@ def test_a_cloud_that_stays_throttled_holds_up_no_other_and_sync_heals(
         assert held[0].startswith(f"slow:{secret.data['destinations'][0]['name']} is not in step")
         assert lab.logs_in(secret.first)
         proxy.relent()
-        assert [copy.state for copy in sync(keyturn, secret.path)] == [CopyState.CREATED, CopyState.IN_STEP]
+        assert [copy.state for copy in sync_destinations(keyturn, secret.path)] == [
+            CopyState.CREATED,
+            CopyState.IN_STEP,
+        ]
         assert_healed(lab, keyturn, secret)
     assert_never_refused(client)
 

@@ -19,7 +19,7 @@ from keyturn.core.stores import Copy
 from keyturn.providers.registry import open_keyturn
 from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.records import load as load_record
+from keyturn.rotation.records import load_record as load_record
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.prefect_server import PrefectServer
 

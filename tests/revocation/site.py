@@ -19,9 +19,9 @@ from keyturn.revocation import incident_store, run
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode, Progress
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import sync
+from keyturn.rotation.sync import sync_destinations
 from tests.rotation.helpers import Worker
 from tests.support.lab import Declared, Lab, Opened, fresh
 from tests.support.memory_store import MemoryStore
@@ -45,7 +45,7 @@ class Site:
         """The secret, opened, its copy in step."""
         declared = secret.having(destinations=[{"store": "memory", "name": secret.path}], consumers=["app"])
         opened = lab.open(declared, consumers=CONSUMERS, **given)
-        sync(opened.keyturn, secret.path)
+        sync_destinations(opened.keyturn, secret.path)
         return Site(lab, declared, opened, leaked_copy=opened.store.read(secret.path).reveal())
 
     def declaring(self, destinations: list[dict[str, Any]]) -> "Site":
@@ -129,7 +129,7 @@ class Site:
 
     def record(self) -> Record:
         """The secret's record."""
-        return load(self.keyturn, self.secret.path)
+        return load_record(self.keyturn, self.secret.path)
 
     def entries(self) -> list[Entry]:
         """What the ledger tells of the incident and its secret."""

@@ -14,7 +14,7 @@ from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import version_fingerprints, whois
 from keyturn.revocation.verify import copy_faults
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import sync
+from keyturn.rotation.sync import sync_destinations
 from tests.revocation.scene import Scene
 from tests.revocation.site import Site
 from tests.support.lab import Lab
@@ -26,7 +26,7 @@ def scene(lab: Lab) -> Scene:
     secret = lab.generated(grace="1h")
     place = {"store": "memory", "name": secret.path, "field": ["value", "previous.value"]}
     made = Scene(Site.of(lab, secret).declaring([place]), [])
-    sync(made.keyturn, made.path)
+    sync_destinations(made.keyturn, made.path)
     made.note()
     rotate(made.keyturn, made.path, Trigger.FORCE)
     made.note()

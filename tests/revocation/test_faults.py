@@ -16,7 +16,7 @@ from keyturn.revocation.resume import claim_reminder
 from keyturn.revocation.run import take_step
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.sync import sync
+from keyturn.rotation.sync import sync_destinations
 from tests.revocation.scene import KINDS, Scene
 from tests.revocation.site import Site
 from tests.support.fault_proxy import FaultProxy, Faults
@@ -309,7 +309,7 @@ def test_a_leaked_value_in_a_copy_that_fields_were_added_to_is_found_there(
     places = [{"store": "memory", "name": scene.path, "update": "add-fields"}]
     scene.site = scene.site.declaring(places)
     scene.write(value="another", note="a field more")
-    sync(scene.keyturn, scene.path)
+    sync_destinations(scene.keyturn, scene.path)
     assert scene.leaked[0]["value"] in scene.store.read(scene.path).reveal()
     assert "a field more" in scene.store.read(scene.path).reveal()
     if not declared:

@@ -12,7 +12,7 @@ from keyturn.revocation.give_up import give_up_incident
 from keyturn.revocation.incident import Mode, News, Step
 from keyturn.revocation.news import summarise_incident
 from keyturn.revocation.recheck import list_due, recheck_incident
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.run import State, rotate
 from tests.revocation.scene import Scene
 from tests.revocation.test_unreadable import destroy
@@ -55,12 +55,12 @@ def test_what_is_left_of_an_incident_that_was_given_up_stays_listed_and_is_never
 def test_a_secret_that_an_incident_let_go_can_be_rotated_and_nothing_dead_comes_back(lab: Lab, mode: Mode) -> None:
     scene = stuck(lab, mode)
     give_up_incident(scene.keyturn, scene.site.incident, "looked by hand", "ana")
-    record = load(scene.keyturn, scene.path)
+    record = load_record(scene.keyturn, scene.path)
     assert record.open is None
     assert record.frozen == ("" if mode is Mode.REPLACE else scene.site.incident)
     scene.write(value="a-first-one")
     assert rotate(scene.keyturn, scene.path, Trigger.FORCE).state is State.ROTATED
-    assert load(scene.keyturn, scene.path).frozen == ""
+    assert load_record(scene.keyturn, scene.path).frozen == ""
 
 
 def test_a_secret_that_could_not_even_be_cut_is_let_go_as_well(lab: Lab) -> None:
@@ -71,7 +71,7 @@ def test_a_secret_that_could_not_even_be_cut_is_let_go_as_well(lab: Lab) -> None
     scene.site.begin(keyturn=failing)
     stands = give_up_incident(failing, scene.site.incident, "the database is gone for good", "ana")
     assert any("cut: " in said for said in stands.left)
-    assert load(scene.keyturn, scene.path).open is None
+    assert load_record(scene.keyturn, scene.path).open is None
     assert rotate(scene.keyturn, scene.path, Trigger.FORCE).state is State.ROTATED
     assert lab.logs_in(lab.current(scene.site.secret))
 

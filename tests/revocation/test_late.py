@@ -17,7 +17,7 @@ from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.incident_store import find_incident
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.revert import revert
+from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import rotate
 from keyturn.sync.apply import Applier
 from keyturn.sync.batches import bring
@@ -111,7 +111,7 @@ def test_a_rotation_that_is_being_taken_back_when_a_revocation_overtakes_it_brin
     def late(scene: Scene, keyturn: Keyturn) -> None:
         rotation = scene.site.record().retiring
         assert rotation is not None
-        revert(keyturn, scene.path, rotation.token, "the canary is not well")
+        rollback(keyturn, scene.path, rotation.token, "the canary is not well")
 
     prepare = lambda: Scene.of(lab, kind, rotated=1, grace="1h")  # noqa: E731
     assert at_its_calls(prepare, late, mode, KINDS.index(kind)) > 5

@@ -18,9 +18,9 @@ from keyturn.revocation.incident import STEPS, IncidentStatus, Mode, Progress, S
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn, _stands
 from keyturn.rotation.heard import load_heard
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.sync import sync
+from keyturn.rotation.sync import sync_destinations
 from tests.revocation.site import CONSUMERS, Site
 from tests.support.engines import OverPostgreSQL
 from tests.support.hooks import Hooked, Once, raising
@@ -55,7 +55,7 @@ class Crowd:
         self.opened = self.open(*self.all)
         for secret in self.all:
             if secret is not self.absent:
-                assert all(one.in_step for one in sync(self.keyturn, secret.path))
+                assert all(one.in_step for one in sync_destinations(self.keyturn, secret.path))
         self.leaked = {secret.path: SecretFields(secret.first) for secret in self.all if secret is not self.absent}
 
     def open(self, *declared: Declared) -> Opened:
@@ -180,7 +180,7 @@ def test_a_person_who_writes_the_leaked_value_again_is_told_so(lab: Lab) -> None
     assert (stands.left, stands.open) == ((), False)
     assert readable(site) == [3]
     # From here on it is like any other: what somebody writes next is told by a sync.
-    assert load(site.keyturn, secret.path).frozen == ""
+    assert load_record(site.keyturn, secret.path).frozen == ""
     kept = load_heard(site.keyturn, [secret.path])[secret.path]
     assert isinstance(kept, Heard)
     assert (kept.version, kept.waiting) == (3, {})
@@ -396,7 +396,7 @@ def test_two_incidents_at_the_very_same_time_end_proven(lab: Lab, kind: str) -> 
         for incident in (pair.first, pair.second):
             pair.assert_over(pair.finish(incident))
         pair.assert_works()
-        assert load(pair.keyturn, pair.site.secret.path).open is None
+        assert load_record(pair.keyturn, pair.site.secret.path).open is None
 
 
 def test_a_rotation_by_a_persons_wish_between_cut_and_replacement_is_the_replacement(lab: Lab) -> None:
@@ -468,7 +468,7 @@ def test_the_stages_tell_of_both_incidents(lab: Lab) -> None:
     pair.begin(pair.second, Mode.REPLACE)
     pair.finish(pair.second)
     pair.finish(pair.first)
-    history = load(pair.keyturn, pair.site.secret.path).history
+    history = load_record(pair.keyturn, pair.site.secret.path).history
     assert [past.stage for past in history] == [Stage.CUT, Stage.CUT, Stage.RETIRED]
 
 
@@ -481,7 +481,7 @@ def test_every_lease_of_the_role_is_ended_by_an_incident_that_takes_another_over
     minting = Hooked(pair.keyturn.open_strategy(pair.site.secret.path), mint=raising(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         rotate(replace(pair.keyturn, open_strategy=lambda path: minting), pair.site.secret.path, Trigger.FORCE)
-    assert load(pair.keyturn, pair.site.secret.path).open.stage is Stage.MINTING  # type: ignore[union-attr]
+    assert load_record(pair.keyturn, pair.site.secret.path).open.stage is Stage.MINTING  # type: ignore[union-attr]
     left = lab.database.issue(pair.site.secret.role)
     with pytest.raises(KeyboardInterrupt):
         begin(dying_at_the_cut(pair.keyturn), pair.first, Mode.REPLACE, pair.site.secret.path)

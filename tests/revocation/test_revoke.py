@@ -17,9 +17,9 @@ from keyturn.revocation import incident_store, run
 from keyturn.revocation.incident import Mode, Result, Step
 from keyturn.rotation import steps
 from keyturn.rotation.decide import decide
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.sync import sync
+from keyturn.rotation.sync import sync_destinations
 from tests.revocation.site import Site
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Declared, Lab
@@ -76,7 +76,7 @@ def test_what_was_only_revoked_stays_so_until_a_person_rotates_it(lab: Lab) -> N
     assert rotate(later, site.secret.path, Trigger.FORCE).state is State.ROTATED
     assert lab.logs_in(lab.current(site.secret))
     assert lab.current(site.secret)["host"] == site.secret.first["host"]
-    assert load(later, site.secret.path).frozen == ""
+    assert load_record(later, site.secret.path).frozen == ""
 
 
 def test_sessions_that_can_not_be_ended_hold_up_no_replacement_and_keep_the_incident_open(lab: Lab) -> None:
@@ -110,7 +110,7 @@ class HalfCut:
 def test_the_schedule_goes_on_after_a_replacement(lab: Lab) -> None:
     site = Site.of(lab, made(lab, "alternating"))
     site.revoke()
-    assert load(site.keyturn, site.secret.path).frozen == ""
+    assert load_record(site.keyturn, site.secret.path).frozen == ""
     assert rotate(site.at(timedelta(days=90)), site.secret.path).state is State.ROTATED
 
 
@@ -120,7 +120,7 @@ def test_the_credential_before_ends_as_well_though_its_grace_is_not_over(lab: La
     assert lab.logs_in(before)
     site.revoke()
     assert not lab.logs_in(before)
-    assert load(site.keyturn, site.secret.path).rotation is None
+    assert load_record(site.keyturn, site.secret.path).rotation is None
 
 
 @pytest.mark.parametrize("until", ["staged", "installed", "verified"])
@@ -197,7 +197,7 @@ def test_what_somebody_else_keeps_under_the_name_is_left_alone(lab: Lab) -> None
 def test_a_copy_that_nothing_declares_any_more_is_found_and_removed(lab: Lab) -> None:
     site = Site.of(lab, made(lab, "alternating"))
     moved = site.declaring([{"store": "memory", "name": f"{site.secret.path}-new"}])
-    sync(moved.keyturn, site.secret.path)
+    sync_destinations(moved.keyturn, site.secret.path)
     moved.revoke()
     assert site.store.find(site.secret.path) is None
     assert site.store.find(f"{site.secret.path}-new") is not None

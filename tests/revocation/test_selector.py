@@ -7,7 +7,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation.incident import Mode
 from keyturn.revocation.preview import preview_revocation
 from keyturn.revocation.selector import Match, Selection, Selector, select_secrets, whois, whois_value
-from keyturn.rotation.sync import sync
+from keyturn.rotation.sync import sync_destinations
 from tests.revocation.site import Site
 from tests.support.lab import Lab
 
@@ -22,7 +22,7 @@ def site(lab: Lab) -> Site:
     second = second.having(owner="b@example.com", classification="internal")
     third = third.having(owner="b@example.com", classification="restricted")
     opened = lab.open(first, second, third)
-    sync(opened.keyturn, first.path)
+    sync_destinations(opened.keyturn, first.path)
     made = Site(lab, first, opened)
     made.others = (second, third)
     return made

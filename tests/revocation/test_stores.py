@@ -19,7 +19,7 @@ from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import CopyState, sync
+from keyturn.rotation.sync import CopyState, sync_destinations
 from keyturn.sync.plan import plan
 from tests.revocation import eight
 from tests.revocation.eight import Eight, Place
@@ -229,7 +229,7 @@ def test_copies_that_keep_what_they_have_get_what_they_lack_and_are_removed_with
     current = lab.hub.read(scene.path)
     assert current
     lab.hub.write(scene.path, current.fields.merged({"note": "a field more"}), cas=current.version)
-    assert [one for one in sync(scene.keyturn, scene.path) if one.state is not CopyState.UPDATED] == []
+    assert [one for one in sync_destinations(scene.keyturn, scene.path) if one.state is not CopyState.UPDATED] == []
     for place, given in readable.given(scene.path).items():
         assert (place, scene.leaked[1] in given[""], "a field more" in given[""]) == (place, True, True)
     for deep in (False, True):

@@ -9,7 +9,7 @@ from keyturn.rotation import steps
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import decide
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from tests.support.hooks import Hooked
 from tests.support.lab import Declared, Lab
 
@@ -43,7 +43,7 @@ class Worker:
 
     def record(self) -> Record:
         """What the hub keeps of the rotation."""
-        return load(self.keyturn, self.path)
+        return load_record(self.keyturn, self.path)
 
     def hooking(self, what: str, **hooks: Any) -> "Worker":
         """The same worker with hooks on its ``hub`` or its ``strategy``."""

@@ -15,11 +15,11 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.living import values
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.revert import revert
+from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.sync import CopyState, look, sync
+from keyturn.rotation.sync import CopyState, look_at_copy, sync_destinations
 from keyturn.sync.plan import plan
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Hooked, raising
@@ -33,7 +33,7 @@ def keyed(lab: Lab, shape: dict[str, Any] | None = None, **changes: Any) -> tupl
     """A generated value with one copy that gives the value before beside it, in step."""
     secret = with_copy(lab.generated(grace="1h", **changes), **(shape or KEYS))
     opened = lab.open(secret)
-    sync(opened.keyturn, secret.path)
+    sync_destinations(opened.keyturn, secret.path)
     return secret, opened
 
 
@@ -75,8 +75,8 @@ def test_a_plan_from_marks_alone_sees_a_copy_that_still_gives_what_is_retired(la
     assert len(served(opened, secret)) == 2
     assert item(opened.keyturn, secret).action is Action.UPDATE
     place = opened.keyturn.secret(secret.path).destinations[0]
-    assert look(opened.keyturn, secret.path, place).state is CopyState.STALE
-    sync(opened.keyturn, secret.path)
+    assert look_at_copy(opened.keyturn, secret.path, place).state is CopyState.STALE
+    sync_destinations(opened.keyturn, secret.path)
     assert served(opened, secret) == [second]
 
 
@@ -100,9 +100,9 @@ def test_what_was_taken_back_is_not_given_beside_what_serves_again(lab: Lab) -> 
     rotated(opened, secret, lab)
     token = Worker(opened.keyturn, secret.path).record().retiring
     assert token is not None
-    revert(opened.keyturn, secret.path, token.token, "the canary is not well")
-    sync(opened.keyturn, secret.path)
-    assert load(opened.keyturn, secret.path).rotation.stage is Stage.REVERTED  # type: ignore[union-attr]
+    rollback(opened.keyturn, secret.path, token.token, "the canary is not well")
+    sync_destinations(opened.keyturn, secret.path)
+    assert load_record(opened.keyturn, secret.path).rotation.stage is Stage.REVERTED  # type: ignore[union-attr]
     assert served(opened, secret) == [secret.first["value"]]
 
 
@@ -112,11 +112,11 @@ def test_a_value_before_that_somebody_deleted_is_left_out_and_said(lab: Lab) -> 
     lab.hub.delete(secret.path, [1])
     told = item(opened.keyturn, secret)
     assert (told.action, told.why) == (Action.UPDATE, "without version 1, which is deleted or destroyed")
-    sync(opened.keyturn, secret.path)
+    sync_destinations(opened.keyturn, secret.path)
     assert served(opened, secret) == [second]
     assert item(opened.keyturn, secret).action is Action.IN_SYNC
     lab.hub.undelete(secret.path, [1])
-    sync(opened.keyturn, secret.path)
+    sync_destinations(opened.keyturn, secret.path)
     assert served(opened, secret) == [second, secret.first["value"]]
 
 
@@ -126,7 +126,7 @@ def test_a_value_before_that_nobody_may_look_at_holds_the_copy_as_it_is(lab: Lab
     stands = served(opened, secret)
     denied: Any = Hooked(opened.keyturn.hub, read_state=raising(Denied("read", "the record", "not allowed", "Ask")))
     blind = replace(opened.keyturn, hub=denied)
-    assert sync(blind, secret.path)[0].state is CopyState.FAILED
+    assert sync_destinations(blind, secret.path)[0].state is CopyState.FAILED
     assert item(blind, secret).action is Action.BLOCKED
     assert served(opened, secret) == stands
 
@@ -145,7 +145,7 @@ def test_a_retirement_between_the_look_and_the_write_leaves_no_old_value_behind(
 
     late: Any = Hooked(opened.store, write=writing)
     slow = replace(opened.keyturn, open_store=lambda name: late)
-    sync(slow, secret.path)
+    sync_destinations(slow, secret.path)
     assert ended == [True]
     assert served(opened, secret) == [lab.current(secret)["value"]]
 
@@ -154,7 +154,7 @@ def test_a_rotation_is_refused_where_both_values_together_are_too_large(lab: Lab
     secret, opened = keyed(lab, {"fields": {"both": ["value", "previous.value"], "more": "endpoint"}})
     big = lab.current(secret) | {"value": "x" * 65_470}
     lab.hub.write(secret.path, SecretFields(big), cas=1)
-    sync(opened.keyturn, secret.path)
+    sync_destinations(opened.keyturn, secret.path)
     with pytest.raises(Invalid, match=r"with the version before beside it: .* allows 65536 bytes"):
         rotate(opened.keyturn, secret.path, Trigger.FORCE)
     assert lab.current(secret) == big
@@ -210,7 +210,7 @@ class ByHand:
         self.lab.hub.write(self.secret.path, SecretFields(fields), cas=info.version if info else 0)
 
     def sync(self) -> Any:
-        sync(self.opened.keyturn, self.secret.path)
+        sync_destinations(self.opened.keyturn, self.secret.path)
         assert item(self.opened.keyturn, self.secret).action is Action.IN_SYNC
         return served(self.opened, self.secret)
 

@@ -13,11 +13,11 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.rotation.forget import forget, remains
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.rename import rename
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.sync import sync
+from keyturn.rotation.sync import sync_destinations
 from keyturn.rotation.undeclared import left_open
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Hooked, eventually
@@ -49,7 +49,7 @@ def test_an_account_that_moved_to_another_secret_is_not_ended_by_the_old_ones_re
     assert (retirement.retired, retirement.state) == (False, "left alone")
     assert retirement.message.endswith(f"was not ended: the catalogue gives {first} to {moved.path} now")
     assert lab.logs_in(secret.first)
-    assert load(edited, secret.path).rotation is None
+    assert load_record(edited, secret.path).rotation is None
     assert rotate(edited, moved.path, Trigger.FORCE).state is State.ROTATED
     assert lab.logs_in(lab.current(moved))
 
@@ -141,11 +141,11 @@ def test_a_secret_goes_on_under_its_new_name_with_its_rotation_its_versions_and_
 ) -> None:
     secret = with_copy(lab.alternating())
     opened = state(lab, secret)
-    served, before, new = lab.current(secret), load(opened.keyturn, secret.path), named_otherwise(secret)
+    served, before, new = lab.current(secret), load_record(opened.keyturn, secret.path), named_otherwise(secret)
     edited = again(lab, opened, new).keyturn
     done = rename(edited, secret.path, new.path)
     assert lab.current(new) == served
-    after = load(edited, new.path)
+    after = load_record(edited, new.path)
     assert [one.token for one in after.history] == [one.token for one in before.history]
     assert (after.rotation and after.rotation.token) == (before.rotation and before.rotation.token)
     assert [copy.in_step for copy in done.copies] == [True]
@@ -176,7 +176,7 @@ def test_a_copy_that_keeps_what_it_has_keeps_it_under_the_new_name_too(lab: Lab)
     assert copy.marks is not None
     assert (copy.marks.source, copy.marks.version, copy.marks.grown) == (new.path, 1, True)
     lab.hub.write(new.path, SecretFields({**lab.current(new), "note": "n"}), cas=load_version(lab, new))
-    assert [copy.in_step for copy in sync(edited, new.path)] == [True]
+    assert [copy.in_step for copy in sync_destinations(edited, new.path)] == [True]
     assert opened.store.read(remote(secret)).reveal() == with_missing(held, Sensitive('{"note":"n"}'))[0].reveal()
 
 
@@ -192,7 +192,7 @@ def goes_on(lab: Lab, keyturn: Any, secret: Declared) -> bool:
     assert eventually(lambda: not retire(keyturn, secret.path, Waive.GRACE).held_by)
     assert rotate(keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
     assert lab.logs_in(lab.current(secret))
-    return load(keyturn, secret.path).open is None
+    return load_record(keyturn, secret.path).open is None
 
 
 @pytest.mark.parametrize("state", [pending, promoted])
@@ -241,7 +241,7 @@ def test_two_lives_are_not_mixed(lab: Lab) -> None:
     rotate(edited, other.path, Trigger.FORCE)
     with pytest.raises(Invalid, match="it has rotations of its own"):
         rename(edited, secret.path, other.path)
-    assert load(edited, secret.path).retiring is not None
+    assert load_record(edited, secret.path).retiring is not None
     with pytest.raises(NotFound, match="knows no secret and no record of that name"):
         rename(lab.open(unmade := named_otherwise(other)).keyturn, f"tests/{fresh()}", unmade.path)
 
@@ -280,4 +280,4 @@ def test_a_candidate_that_is_given_up_stays_where_it_is_and_current_works(lab: L
     assert done.left.startswith(f"a rotation is {Stage.PENDING} at postgresql")
     assert done.why == "no old credential waits for its end"
     assert lab.logs_in(secret.first)
-    assert load(edited, secret.path).rotation is None
+    assert load_record(edited, secret.path).rotation is None

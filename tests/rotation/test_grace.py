@@ -11,7 +11,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.sync import sync
+from keyturn.rotation.sync import sync_destinations
 from tests.rotation.helpers import with_copy, worker
 from tests.support.lab import Declared, Lab, Opened
 
@@ -86,7 +86,7 @@ def test_readers_of_a_store_that_was_away_longer_than_the_grace_have_all_of_it(
     rotate(opened.keyturn, secret.path, Trigger.FORCE)
     opened.clock.advance(3 * HOUR)
     opened.store.refuses = None
-    assert all(copy.in_step for copy in sync(opened.keyturn, secret.path))
+    assert all(copy.in_step for copy in sync_destinations(opened.keyturn, secret.path))
     assert held_by(opened.keyturn, secret).startswith("its grace lasts until ")
     opened.clock.advance(HOUR - timedelta(seconds=1))
     assert held_by(opened.keyturn, secret).startswith("its grace lasts until ")
@@ -100,7 +100,7 @@ def test_a_copy_that_fell_behind_begins_the_grace_anew(lab: Lab, opened: Opened,
     opened.clock.advance(2 * HOUR)
     lab.hub.write(secret.path, SecretFields({**lab.current(secret), "note": "by hand"}), cas=2)
     assert held_by(opened.keyturn, secret).endswith("is not in step: stale")
-    sync(opened.keyturn, secret.path)
+    sync_destinations(opened.keyturn, secret.path)
     assert held_by(opened.keyturn, secret).startswith("its grace lasts until ")
     opened.clock.advance(HOUR)
     assert retire(opened.keyturn, secret.path).retired
@@ -121,7 +121,7 @@ def test_a_run_that_dies_before_it_has_pushed_begins_no_grace(lab: Lab, opened: 
     promoted = worker(lab, secret).promoted().rotation
     assert (promoted.in_force_at is None, promoted.grace_from) == (False, None)
     opened.clock.advance(3 * HOUR)
-    sync(opened.keyturn, secret.path)
+    sync_destinations(opened.keyturn, secret.path)
     assert held_by(opened.keyturn, secret).startswith("its grace lasts until ")
 
 

@@ -17,7 +17,7 @@ from keyturn.rotation import steps
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.sync import CopyState, sync
+from keyturn.rotation.sync import CopyState, sync_destinations
 from tests.rotation.helpers import remote, with_copy, worker
 from tests.support.hooks import dead_holder, raising
 from tests.support.lab import Declared, Lab
@@ -184,7 +184,7 @@ def test_i5_after_every_step_current_works_and_the_old_one_until_it_is_retired(l
     assert works()
     steps.promote(run.keyturn, attempt)
     assert works()
-    assert sync(run.keyturn, secret.path)[0].in_step
+    assert sync_destinations(run.keyturn, secret.path)[0].in_step
     assert works()
     assert retire(run.keyturn, secret.path).retired
     assert lab.logs_in(lab.current(secret))
@@ -227,7 +227,7 @@ def test_i6_what_somebody_else_keeps_in_a_store_is_never_overwritten(lab: Lab) -
     opened.store.put_by_hand(remote(secret), "theirs")
     with pytest.raises(NotOwned, match="Keyturn has not made it"):
         rotate(opened.keyturn, secret.path, Trigger.FORCE)
-    (pushed,) = sync(opened.keyturn, secret.path)
+    (pushed,) = sync_destinations(opened.keyturn, secret.path)
     assert pushed.state is CopyState.FAILED
     assert "Keyturn has not made it" in pushed.error
     assert opened.store.read(remote(secret)).reveal() == "theirs"
@@ -238,8 +238,8 @@ def test_i6_the_copy_of_another_secret_is_never_overwritten(lab: Lab) -> None:
     first, second = lab.generated(), lab.generated()
     place = ({"store": "memory", "name": "shared"},)
     opened = lab.open(first.having(destinations=place), second.having(destinations=place))
-    assert sync(opened.keyturn, first.path)[0].state is CopyState.CREATED
-    (pushed,) = sync(opened.keyturn, second.path)
+    assert sync_destinations(opened.keyturn, first.path)[0].state is CopyState.CREATED
+    (pushed,) = sync_destinations(opened.keyturn, second.path)
     assert f"it is the copy of {first.path}" in pushed.error
     assert opened.store.writes == 1
 

@@ -12,10 +12,10 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
 from keyturn.rotation.decide import sight
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.sync import CopyState, sync
+from keyturn.rotation.sync import CopyState, sync_destinations
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
@@ -64,14 +64,14 @@ def test_nothing_is_made_over_a_current_that_can_not_be_read(
     lab: Lab, secret: Declared, opened: Opened, way: Callable[[Lab, str], str], trigger: Trigger
 ) -> None:
     served, copy = lab.current(secret), opened.store.read(remote(secret))
-    said, before = way(lab, secret.path), load(opened.keyturn, secret.path)
+    said, before = way(lab, secret.path), load_record(opened.keyturn, secret.path)
     opened.clock.advance(INTERVAL + timedelta(days=1))
     for _ in range(2):
         with pytest.raises(Missing, match=said) as refused:
             rotate(opened.keyturn, secret.path, trigger)
     assert "Nothing was changed" in refused.value.hint
     assert f"keyturn recover {secret.path}" in refused.value.hint
-    after = load(opened.keyturn, secret.path)
+    after = load_record(opened.keyturn, secret.path)
     assert replace(after, age=0.0) == replace(before, age=0.0)
     assert lab.logs_in(served)
     assert opened.store.read(remote(secret)).reveal() == copy.reveal()
@@ -82,7 +82,7 @@ def test_its_copies_are_left_alone_its_old_credential_too_and_every_look_says_so
     lab: Lab, secret: Declared, opened: Opened, way: Callable[[Lab, str], str]
 ) -> None:
     copy, said = opened.store.read(remote(secret)).reveal(), way(lab, secret.path)
-    (pushed,) = sync(opened.keyturn, secret.path)
+    (pushed,) = sync_destinations(opened.keyturn, secret.path)
     assert pushed.state is CopyState.FAILED
     assert f"{said}; its copies are left alone" in pushed.error
     assert opened.store.read(remote(secret)).reveal() == copy
@@ -150,7 +150,7 @@ def test_an_older_version_is_the_ground_of_the_next_and_never_in_force_itself(
     current = lab.current(secret)
     assert lab.logs_in(current)
     assert (current["host"], current["port"]) == (secret.first["host"], secret.first["port"])
-    assert load(opened.keyturn, secret.path).rest is None
+    assert load_record(opened.keyturn, secret.path).rest is None
 
 
 @pytest.mark.parametrize(

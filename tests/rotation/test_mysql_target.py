@@ -13,9 +13,9 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
-from keyturn.rotation.revert import revert
+from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import State, rotate
 from tests.support.clock import Clock
 from tests.support.lab import Lab, fresh
@@ -120,9 +120,9 @@ def test_one_user_with_two_passwords_is_never_locked_out(site: Site, mysql8: MyS
 def test_one_user_with_two_passwords_can_be_taken_back(site: Site, mysql8: MySQL8) -> None:
     before = site.current()
     site.rotate()
-    after, rotation = site.current(), load(site.keyturn, site.path).rotation
+    after, rotation = site.current(), load_record(site.keyturn, site.path).rotation
     assert rotation is not None
-    revert(site.keyturn, site.path, rotation.token, "the canary is not well")
+    rollback(site.keyturn, site.path, rotation.token, "the canary is not well")
     assert site.current()["password"] == before["password"]
     assert mysql8.logs_in(before)
     assert mysql8.logs_in(after)

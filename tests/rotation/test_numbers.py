@@ -17,7 +17,7 @@ from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
 from keyturn.rotation import steps
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate
 from tests.rotation.helpers import Worker, worker
@@ -51,7 +51,7 @@ class Site:
 
     def record(self) -> Record:
         """What the hub keeps of its rotations."""
-        return load(self.keyturn(), self.secret.path)
+        return load_record(self.keyturn(), self.secret.path)
 
     def saved(self) -> tuple[SecretFields, dict[str, Any], int]:
         """What a snapshot of the hub holds of it."""

@@ -7,7 +7,7 @@ import pytest
 
 from keyturn.core.errors import TerminalError, Unavailable
 from keyturn.core.policy import Trigger
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, on_it, retire
 from keyturn.rotation.run import Outcome, State, rotate, unsettled
 from tests.rotation.helpers import remote, with_copy
@@ -35,12 +35,12 @@ def now(opened: Opened, secret: Declared, **given: bool) -> Outcome:
 
 def refused(lab: Lab, opened: Opened, secret: Declared) -> str:
     """What a second rotation says that changes nothing."""
-    before = (lab.current(secret), load(opened.keyturn, secret.path))
+    before = (lab.current(secret), load_record(opened.keyturn, secret.path))
     with pytest.raises(TerminalError, match="is not retired: ") as error:
         now(opened, secret)
     assert f"keyturn rotate {secret.path} --now --end-previous" in error.value.hint
     assert "Nothing was changed" in error.value.hint
-    after = (lab.current(secret), load(opened.keyturn, secret.path))
+    after = (lab.current(secret), load_record(opened.keyturn, secret.path))
     assert (after[0], after[1].rotation) == (before[0], before[1].rotation)
     assert lab.logs_in(secret.first)
     return error.value.problem

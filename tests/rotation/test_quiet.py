@@ -13,7 +13,7 @@ from keyturn.core.record import Stage
 from keyturn.rotation import quiet
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import Sighting, sight
-from keyturn.rotation.quiet import QUIET, listed, listed_records
+from keyturn.rotation.quiet import QUIET, list_secrets, listed_records
 from keyturn.rotation.records import ROTATIONS
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
@@ -35,7 +35,7 @@ class Looking:
     def look(self) -> dict[str, Sighting]:
         """One look of rotate-due."""
         self.read.clear()
-        with listed(self.keyturn, quiet.FEW + 1) as listing:
+        with list_secrets(self.keyturn, quiet.FEW + 1) as listing:
             assert listing is not None
             return {one.path: sight(self.keyturn, one.path, listing) for one in self.secrets}
 
@@ -156,17 +156,17 @@ def test_what_is_frozen_or_refused_is_not_quiet_and_who_acknowledged_is_remember
     looks.opened = lab.open(secret, consumers=app)
     rotate(looks.opened.keyturn, secret.path, Trigger.FORCE)
     record = worker(lab, secret, consumers=app).record()
-    assert not quiet.quiet(record)
+    assert not quiet.is_quiet(record)
     retire(looks.opened.keyturn, secret.path, Waive.EVERYTHING)
     settled = worker(lab, secret, consumers=app).record()
-    assert quiet.quiet(settled)
-    assert not quiet.quiet(replace(settled, frozen="INC-1"))
+    assert quiet.is_quiet(settled)
+    assert not quiet.is_quiet(replace(settled, frozen="INC-1"))
     past = replace(settled.history[-1], stage=Stage.ABANDONED, refused=True)
-    assert not quiet.quiet(replace(settled, history=(past,)))
+    assert not quiet.is_quiet(replace(settled, history=(past,)))
     hub = looks.keyturn.hub
     looks.keyturn = replace(looks.opened.keyturn, hub=hub)
     for _ in range(2):
-        with listed(looks.keyturn, quiet.FEW + 1) as listing:
+        with list_secrets(looks.keyturn, quiet.FEW + 1) as listing:
             assert listing is not None
             assert listing.acknowledged(secret.path, listing.load(secret.path)) == quiet.Acknowledged(2, ("app",))
     kept = [lab.hub.read_state(f"{QUIET}/{part}") for part in range(quiet.PARTS)]

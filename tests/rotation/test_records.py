@@ -10,7 +10,7 @@ import pytest
 
 from keyturn.core.errors import Locked, Superseded
 from keyturn.rotation.context import alive, this_process
-from keyturn.rotation.records import claim, load, open_by
+from keyturn.rotation.records import claim, load_record, open_by
 from tests.rotation.helpers import Worker, worker
 from tests.support.hooks import ELSEWHERE, Once, dead_holder
 from tests.support.lab import Declared, Lab
@@ -105,7 +105,7 @@ def test_a_step_of_a_rotation_that_is_over_is_superseded(lab: Lab, secret: Decla
 
 def test_claiming_what_nobody_holds_changes_nothing(lab: Lab, secret: Declared) -> None:
     run = worker(lab, secret)
-    empty = load(run.keyturn, secret.path)
+    empty = load_record(run.keyturn, secret.path)
     assert claim(run.keyturn, secret.path, empty) is empty
     held = run.staged().record
     assert claim(run.keyturn, secret.path, held) is held

@@ -17,11 +17,11 @@ from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.living import HUB, values
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.recover import choose, recover
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import CopyState, sync
+from keyturn.rotation.sync import CopyState, sync_destinations
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
@@ -105,7 +105,7 @@ def test_after_a_restored_snapshot_nothing_dead_is_pushed_and_recover_brings_the
     planned = plan(keyturn)
     assert [item.action for item in planned.items if item.path == path] == [Action.AHEAD]
     assert carry_out(keyturn, planned, here(Applier(keyturn))) == []
-    (pushed,) = sync(keyturn, path)
+    (pushed,) = sync_destinations(keyturn, path)
     assert (pushed.state, pushed.kind) == (CopyState.FAILED, Ahead.__name__)
     assert "keyturn recover" in pushed.error or "restored from a backup" in pushed.error
     for trigger in (Trigger.SCHEDULE, Trigger.FORCE):
@@ -142,13 +142,13 @@ def test_a_rotation_that_the_snapshot_set_back_to_pending_ends_nothing_that_live
     times(durable, opened, secret.path, 3)
     newest = durable.current(secret)
     keyturn = restore(durable, opened, saved)
-    assert load(keyturn, secret.path).open is not None
+    assert load_record(keyturn, secret.path).open is not None
     with pytest.raises(Ahead):
         rotate(keyturn, secret.path, Trigger.SCHEDULE)
     assert durable.logs_in(newest)
     found = values(keyturn, secret.path)
     recover(keyturn, found, choose(found))
-    record = load(keyturn, secret.path)
+    record = load_record(keyturn, secret.path)
     assert record.rotation is None
     assert record.history[-1].stage is Stage.ABANDONED
     assert durable.logs_in(newest)
@@ -166,7 +166,7 @@ def test_a_promoted_rotation_of_the_snapshot_ends_no_account_that_serves_again(d
     rotate(opened.keyturn, secret.path, Trigger.FORCE)
     newest = durable.current(secret)
     keyturn = restore(durable, opened, saved)
-    assert load(keyturn, secret.path).retiring is not None
+    assert load_record(keyturn, secret.path).retiring is not None
     retirement = retire(keyturn, secret.path)
     assert not retirement.retired
     assert "the ledger knows version" in retirement.held_by[0]
@@ -187,7 +187,7 @@ def test_of_two_copies_that_disagree_the_newest_that_logs_in_wins(durable: Lab) 
     current = durable.hub.read(secret.path)
     assert current is not None
     durable.hub.write(secret.path, current.fields.merged({"password": "never-in-the-database"}), cas=current.version)
-    sync(opened.keyturn, secret.path)
+    sync_destinations(opened.keyturn, secret.path)
     kept.values, kept.marks, kept.written = before[0], before[1], before[2]
     keyturn = restore(durable, opened, saved)
     found = values(keyturn, secret.path)
@@ -281,11 +281,11 @@ def test_a_forced_rotation_of_a_hub_that_has_lost_versions_ends_no_account_that_
     retire(opened.keyturn, secret.path, Waive.EVERYTHING)
     rotate(opened.keyturn, secret.path, Trigger.FORCE)
     keyturn = restore(durable, opened, saved)
-    rotation = load(keyturn, secret.path).retiring
+    rotation = load_record(keyturn, secret.path).retiring
     assert rotation is not None
     assert not retire(keyturn, secret.path, Waive.EVERYTHING, rotation.token).retired
     assert durable.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", secret.users[0]) == [(True,)]
-    assert load(keyturn, secret.path).history[-1].note.startswith("not ended: the hub is at version 2")
+    assert load_record(keyturn, secret.path).history[-1].note.startswith("not ended: the hub is at version 2")
     rotate(keyturn, secret.path, Trigger.FORCE)
     assert durable.logs_in(durable.current(secret))
 
@@ -317,5 +317,5 @@ def test_a_recovery_that_dies_at_any_write_is_finished_by_the_next(durable: Lab,
     recover(keyturn, found, choose(found))
     assert durable.current(secret) == newest
     assert durable.logs_in(newest)
-    assert load(keyturn, secret.path).rotation is None
+    assert load_record(keyturn, secret.path).rotation is None
     assert {item.action for item in plan(keyturn).items if item.path == secret.path} == {Action.IN_SYNC}

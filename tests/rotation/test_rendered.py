@@ -16,7 +16,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.run import State, rotate
 from tests.rotation.helpers import remote, with_copy
 from tests.support.acl import Acl
@@ -131,7 +131,7 @@ def test_a_template_that_no_password_mends_is_named_and_current_is_untouched(
     with pytest.raises(CertainRefusal, match=f"would refuse every candidate like the last: memory:.*{said}") as again:
         rotate(opened.keyturn, secret.path)
     assert f"keyturn rotate {secret.path} --now" in again.value.hint
-    assert len(load(opened.keyturn, secret.path).history) == 1
+    assert len(load_record(opened.keyturn, secret.path).history) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import pytest
 from keyturn.core.errors import TransientError
 from keyturn.core.ledger import Entry
 from keyturn.core.policy import Trigger
-from keyturn.rotation.restarts import joined, restarted_later, sharing
+from keyturn.rotation.restarts import join_groups, restarted_later, restarted_together
 from keyturn.rotation.retire import Waive, on_it, retire
 from keyturn.rotation.run import rotate, unsettled
-from keyturn.rotation.sync import CopyState, sync
+from keyturn.rotation.sync import CopyState, sync_destinations
 from tests.rotation.helpers import remote, with_copy
 from tests.support.cluster import Cluster, running
 from tests.support.hooks import Replaced
@@ -38,7 +38,7 @@ class Shop:
 
     def deploy(self, **spec: Any) -> None:
         """It has begun with what was there before."""
-        sync(self.keyturn, self.path)
+        sync_destinations(self.keyturn, self.path)
         self.cluster.deploy(self.name, [self.name], **{"replicas": 3, **spec})
         self.cluster.hold(self.name)
 
@@ -142,11 +142,11 @@ def test_several_secrets_of_one_workload_are_restarted_for_together(lab: Lab, cl
     shop = Shop(lab, cluster, *declared)
     one, two, alone = declared
     for each in declared:
-        sync(shop.keyturn, each.path)
+        sync_destinations(shop.keyturn, each.path)
     cluster.deploy(shop.name, [remote(one), remote(two)])
     cluster.deploy(remote(alone), [remote(alone)])
-    assert sharing(shop.keyturn, [each.path for each in declared]) == [{one.path, two.path}]
-    assert sharing(shop.keyturn, [one.path, alone.path]) == []
+    assert restarted_together(shop.keyturn, [each.path for each in declared]) == [{one.path, two.path}]
+    assert restarted_together(shop.keyturn, [one.path, alone.path]) == []
     with restarted_later():
         rotate(shop.keyturn, one.path, Trigger.FORCE)
     assert cluster.restarts(shop.name) == 0
@@ -157,7 +157,7 @@ def test_several_secrets_of_one_workload_are_restarted_for_together(lab: Lab, cl
     assert cluster.restarts(shop.name) == 1
     shop.store = cluster.store("writer")
     blind = dataclasses.replace(shop.keyturn, open_store=lambda _: shop.store)
-    assert sharing(blind, [one.path, two.path]) == []
+    assert restarted_together(blind, [one.path, two.path]) == []
 
 
 def test_the_ledger_tells_who_was_restarted(shop: Shop) -> None:
@@ -183,5 +183,5 @@ def test_the_ledger_tells_who_was_restarted(shop: Shop) -> None:
     ],
 )
 def test_groups_that_share_a_member_are_one(groups: list[str], expected: list[str]) -> None:
-    found = joined(frozenset(group) for group in groups)
+    found = join_groups(frozenset(group) for group in groups)
     assert sorted("".join(sorted(group)) for group in found) == expected

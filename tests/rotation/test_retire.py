@@ -10,7 +10,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.rotation import steps
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.rollout import Told, acknowledge, notify, tell_all
+from keyturn.rotation.rollout import Acknowledgement, acknowledge, notify_consumer, tell_all
 from keyturn.rotation.run import State, rotate
 from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.hooks import Once, eventually, raising
@@ -41,7 +41,7 @@ def run_of(opened: Opened, secret: Declared) -> Worker:
 
 def test_every_consumer_is_told_once_and_that_is_kept(opened: Opened, secret: Declared) -> None:
     outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE)
-    assert outcome.consumers == (Told("api"), Told("trainer"))
+    assert outcome.consumers == (Acknowledgement("api"), Acknowledgement("trainer"))
     assert sorted(opened.sender.told) == [("api", secret.path, 2), ("trainer", secret.path, 2)]
     again = rotate(opened.keyturn, secret.path)
     assert (again.state, again.consumers) == (State.SETTLED, outcome.consumers)
@@ -54,15 +54,18 @@ def test_every_consumer_is_told_once_and_that_is_kept(opened: Opened, secret: De
 def test_a_silent_consumer_stops_no_other_and_is_told_again(opened: Opened, secret: Declared) -> None:
     opened.sender.silent["api"] = DOWN
     outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE)
-    assert outcome.consumers == (Told("api", str(DOWN)), Told("trainer"))
+    assert outcome.consumers == (Acknowledgement("api", str(DOWN)), Acknowledgement("trainer"))
     opened.sender.silent.clear()
-    assert rotate(opened.keyturn, secret.path).consumers == (Told("api"), Told("trainer"))
+    assert rotate(opened.keyturn, secret.path).consumers == (Acknowledgement("api"), Acknowledgement("trainer"))
     assert [consumer for consumer, *_ in opened.sender.told] == ["trainer", "api"]
 
 
 def test_nobody_is_told_of_what_is_not_promoted(opened: Opened, secret: Declared) -> None:
     attempt = run_of(opened, secret).verified()
-    assert notify(opened.keyturn, secret.path, attempt.rotation, "api").error == "the rotation is not promoted yet"
+    assert (
+        notify_consumer(opened.keyturn, secret.path, attempt.rotation, "api").error
+        == "the rotation is not promoted yet"
+    )
     assert opened.sender.told == []
 
 

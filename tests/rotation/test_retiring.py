@@ -11,7 +11,7 @@ from keyturn.core.record import Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.previous import Retirement
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.revert import revert
+from keyturn.rotation.rollback import rollback
 from tests.rotation.helpers import Worker, worker
 from tests.support.boundaries import Boundaries
 from tests.support.hooks import ELSEWHERE, Once, dead_holder, raising
@@ -48,7 +48,7 @@ def taken_back(lab: Lab, secret: Declared, token: str) -> str:
     """What a rollback in another process ended in."""
     keyturn = worker(lab, secret, "another/3/3").keyturn
     try:
-        return str(revert(keyturn, secret.path, token, "the canary is not well").stage)
+        return str(rollback(keyturn, secret.path, token, "the canary is not well").stage)
     except KeyturnError as error:
         return type(error).__name__
 
@@ -85,7 +85,7 @@ def test_what_was_begun_to_be_ended_is_not_put_back(lab: Lab, secret: Declared) 
         retire(stuck.keyturn, secret.path)
     assert stage(lab, secret) is Stage.RETIRING
     with pytest.raises(Superseded, match="the credential before version 2 is being ended"):
-        revert(worker(lab, secret).keyturn, secret.path, rotation.token, "the canary is not well")
+        rollback(worker(lab, secret).keyturn, secret.path, rotation.token, "the canary is not well")
     assert lab.logs_in(secret.first)
     assert retire(worker(lab, secret).keyturn, secret.path).retired
     assert not lab.logs_in(secret.first)

@@ -13,8 +13,8 @@ from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
 from keyturn.rotation.retire import retire
-from keyturn.rotation.revert import revert
-from keyturn.rotation.rollout import Told
+from keyturn.rotation.rollback import rollback
+from keyturn.rotation.rollout import Acknowledgement
 from keyturn.rotation.run import State, rotate, unsettled
 from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.hooks import Once, dead_holder, eventually, raising
@@ -59,7 +59,7 @@ def test_the_rest_is_told_after_the_pause_and_once_the_canary_is_well(lab: Lab) 
     assert slept == [(600.0, [("canary", 2)])]
     assert sorted(names(opened)[1:]) == [("api", 2), ("trainer", 2)]
     assert unsettled(outcome) is None
-    assert outcome.consumers == (Told("canary"), Told("api"), Told("trainer"))
+    assert outcome.consumers == (Acknowledgement("canary"), Acknowledgement("api"), Acknowledgement("trainer"))
 
 
 def test_without_a_health_check_only_the_notice_counts(lab: Lab) -> None:
@@ -150,11 +150,11 @@ def test_a_run_that_dies_while_it_takes_back_is_finished_by_the_next(
 
     hooks: dict[str, Any] = {"write_state": dies} if before else {"annotate": raising(KeyboardInterrupt())}
     with pytest.raises(KeyboardInterrupt):
-        revert(run.hooking("hub", **hooks).keyturn, secret.path, token, "the canary is not well")
+        rollback(run.hooking("hub", **hooks).keyturn, secret.path, token, "the canary is not well")
     record = run.record()
     if record.open is None:
         assert record.retiring is not None
-        assert revert(opened.keyturn, secret.path, token, "the canary is not well").stage is Stage.REVERTED
+        assert rollback(opened.keyturn, secret.path, token, "the canary is not well").stage is Stage.REVERTED
     else:
         assert rotate(opened.keyturn, secret.path).state is State.REVERTED
     assert lab.current(secret) == secret.first
@@ -197,7 +197,7 @@ def test_what_somebody_wrote_meanwhile_is_not_overwritten(lab: Lab, opened: Open
     fields = SecretFields({**lab.current(secret), "note": "by hand"})
     lab.hub.write(secret.path, fields, cas=2)
     with pytest.raises(Superseded, match="CURRENT is no longer version 2"):
-        revert(opened.keyturn, secret.path, attempt.rotation.token, "why")
+        rollback(opened.keyturn, secret.path, attempt.rotation.token, "why")
     assert lab.current(secret)["note"] == "by hand"
 
 
@@ -205,7 +205,7 @@ def test_a_field_written_while_the_old_value_is_put_back_is_kept(lab: Lab, opene
     run = Worker(opened.keyturn, secret.path)
     token = run.promoted().rotation.token
     by_hand = Once(lambda: lab.hub.write(secret.path, SecretFields({**lab.current(secret), "note": "kept"}), cas=2))
-    revert(run.hooking("hub", write=by_hand).keyturn, secret.path, token, "why")
+    rollback(run.hooking("hub", write=by_hand).keyturn, secret.path, token, "why")
     assert lab.current(secret) == {**secret.first, "note": "kept"}
 
 
@@ -213,7 +213,7 @@ def test_where_the_hub_kept_no_version_before_nothing_is_taken_back(lab: Lab, op
     token = Worker(opened.keyturn, secret.path).promoted().rotation.token
     lab.root.secrets.kv.v2.destroy_secret_versions(secret.path, [1])
     with pytest.raises(NotFound, match="keeps no version before 2"):
-        revert(opened.keyturn, secret.path, token, "why")
+        rollback(opened.keyturn, secret.path, token, "why")
     retiring = worker(lab, secret).record().retiring
     assert retiring is not None
     assert retiring.stage is Stage.PROMOTED

@@ -14,10 +14,10 @@ from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.hub import EXPIRES_AT, ROTATED_AT
 from keyturn.core.policy import Trigger
 from keyturn.core.record import FORMAT
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.sync import sync
+from keyturn.rotation.sync import sync_destinations
 from keyturn.sync.batches import rotating
 from tasks import rotation as tasks
 from tests.revocation.site import Site
@@ -85,7 +85,7 @@ def test_a_record_that_cant_be_read_is_told_with_its_place_and_a_remedy_and_with
     path = secrets[0].path
     spoil(lab, path, data)
     with pytest.raises(Invalid) as told:
-        load(opened.keyturn, path)
+        load_record(opened.keyturn, path)
     assert f"keyturn/rotations/{path} can't be read" in told.value.problem
     assert f"vault kv metadata delete keyturn/rotations/{path}" in told.value.hint
     assert VALUE not in str(told.value)
@@ -97,7 +97,7 @@ def test_a_record_of_a_newer_format_says_that_a_newer_keyturn_is_needed(
 ) -> None:
     spoil(lab, secrets[0].path, {"format": FORMAT + 1})
     with pytest.raises(Invalid, match=f"of format {FORMAT + 1}, and this Keyturn knows {FORMAT} at most"):
-        load(opened.keyturn, secrets[0].path)
+        load_record(opened.keyturn, secrets[0].path)
 
 
 def test_what_a_newer_keyturn_has_added_outlives_a_rotation_of_an_older_one(
@@ -179,7 +179,7 @@ def test_what_can_be_retired_is_retired_beside_it(
 
 def test_copies_are_synced_beside_it(lab: Lab, opened: Opened, secrets: tuple[Declared, Declared]) -> None:
     lab.hub.annotate(secrets[0].path, {EXPIRES_AT: "2026-03-01"})
-    (failed,), (pushed,) = (sync(opened.keyturn, one.path) for one in secrets)
+    (failed,), (pushed,) = (sync_destinations(opened.keyturn, one.path) for one in secrets)
     assert said(failed.error)
     assert pushed.in_step
 

@@ -10,7 +10,7 @@ from keyturn.core.errors import CandidateRejected, Unrecorded
 from keyturn.core.ledger import Entry, NewestVersion, Outcome
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.recorded import recorded, written_together
+from keyturn.rotation.journal import record_action, written_together
 from keyturn.rotation.run import State, rotate
 from tests.rotation.helpers import remote, with_copy, worker
 from tests.support.hooks import Hooked, raising
@@ -100,9 +100,9 @@ def test_what_waits_is_written_with_the_next_write_when_the_ledger_is_back(lab: 
     keyturn, ledger = lab.open().keyturn, Commits(room=0)
     keyturn = replace(keyturn, ledger=ledger)
     with written_together(keyturn):
-        with recorded(keyturn, "one", changes=False):
+        with record_action(keyturn, "one", changes=False):
             pass
-        with pytest.raises(ValueError, match="two"), recorded(keyturn, "two", changes=False):
+        with pytest.raises(ValueError, match="two"), record_action(keyturn, "two", changes=False):
             raise ValueError("two")
         ledger.room = 1
     assert ledger.told == [[("one", Outcome.DONE), ("two", Outcome.FAILED)]]
@@ -111,9 +111,9 @@ def test_what_waits_is_written_with_the_next_write_when_the_ledger_is_back(lab: 
 def test_an_action_that_was_not_announced_begins_with_an_entry_of_its_own(lab: Lab) -> None:
     ledger = Commits()
     keyturn = replace(lab.open().keyturn, ledger=ledger)
-    with written_together(keyturn), recorded(keyturn, "rotate", "a", announcing=("stage",)):
+    with written_together(keyturn), record_action(keyturn, "rotate", "a", announcing=("stage",)):
         for action, secret in (("stage", "a"), ("stage", "b"), ("retire", "a")):
-            with recorded(keyturn, action, secret):
+            with record_action(keyturn, action, secret):
                 pass
     assert ledger.told == [
         [("rotate", Outcome.BEGUN)],

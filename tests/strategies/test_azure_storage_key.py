@@ -27,7 +27,7 @@ from keyturn.providers.registry import open_target
 from keyturn.revocation.incident import Mode
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate
-from keyturn.strategies.azure_storage_key import AzureStorageKey, digest
+from keyturn.strategies.azure_storage_key import AzureStorageKey, key_digest
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.azure import (
     POWERLESS,
@@ -125,7 +125,7 @@ class TestAzureStorageKey(StrategyContract):
         assert ends == {
             "account": case.current["account_name"].reveal(),
             "key_name": "key1",
-            "digest": digest(case.current["account_key"]),
+            "digest": key_digest(case.current["account_key"]),
         }
         assert case.current["account_key"].reveal() not in str(ends)
 

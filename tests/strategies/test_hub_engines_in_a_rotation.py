@@ -23,8 +23,8 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.records import load
-from keyturn.rotation.renew import keep_alive
+from keyturn.rotation.records import load_record
+from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate
 from tests.support.clock import Clock
@@ -152,7 +152,7 @@ def test_a_mint_that_died_before_it_was_saved_is_cleaned_up_or_taken_up(lab: Lab
     strategy.mint = dying  # type: ignore[method-assign]
     with pytest.raises(Killed):
         rotate(keyturn, secret.path, Trigger.FORCE)
-    rotation = load(keyturn, secret.path).rotation
+    rotation = load_record(keyturn, secret.path).rotation
     assert rotation is not None
     assert rotation.stage is Stage.MINTING
     again = opened(lab, hub, secret, clock)
@@ -175,12 +175,12 @@ def test_leases_are_kept_alive_and_one_that_has_ended_is_told(lab: Lab, hub: Vau
     rotate(keyturn, dynamic.secret.path)
     lease_id = current(hub, dynamic.secret)["lease_id"].reveal()
     lab.root.write_data("sys/leases/renew", data={"lease_id": lease_id, "increment": 600})
-    assert keep_alive(keyturn, [dynamic.secret.path]) == {}
+    assert renew_credentials(keyturn, [dynamic.secret.path]) == {}
     standing = lab.database.lease(lease_id)
     assert standing is not None
     assert standing.left > timedelta(hours=23)
     lab.database.revoke(lease_id)
-    said = keep_alive(keyturn, [dynamic.secret.path])[dynamic.secret.path]
+    said = renew_credentials(keyturn, [dynamic.secret.path])[dynamic.secret.path]
     assert f"keyturn rotate {dynamic.secret.path} --now" in said
 
 

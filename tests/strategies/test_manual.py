@@ -12,9 +12,9 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change
 from keyturn.rotation.decide import decide, sight
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.run import State, rotate
-from keyturn.rotation.sync import sync
+from keyturn.rotation.sync import sync_destinations
 from keyturn.strategies.manual import IDLE, Manual, ManualSettings
 from tests.support.lab import Declared, Lab, fresh
 
@@ -70,15 +70,15 @@ def test_whoever_asks_for_a_rotation_is_told_where_to_write_the_new_value(
     with pytest.raises(UnsupportedOperation) as caught:
         rotate(keyturn, secret.path, trigger)
     assert f"to the hub at {secret.path}" in caught.value.hint
-    assert load(keyturn, secret.path).open is None
+    assert load_record(keyturn, secret.path).open is None
     assert lab.current(secret) == secret.first
 
 
 def test_what_a_person_writes_to_the_hub_is_carried_to_the_copies(lab: Lab, secret: Declared) -> None:
     opened = lab.open(secret)
-    assert all(place.in_step for place in sync(opened.keyturn, secret.path))
+    assert all(place.in_step for place in sync_destinations(opened.keyturn, secret.path))
     lab.hub.write(secret.path, SecretFields({**secret.first, "value": "by hand"}), cas=1)
-    assert all(place.in_step for place in sync(opened.keyturn, secret.path))
+    assert all(place.in_step for place in sync_destinations(opened.keyturn, secret.path))
     assert opened.store.read("manual").reveal() == "by hand"
 
 

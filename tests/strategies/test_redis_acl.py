@@ -23,7 +23,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Cut
 from keyturn.providers.registry import open_keyturn
 from keyturn.revocation.incident import Mode
-from keyturn.rotation.records import load
+from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import State, rotate
 from keyturn.strategies.redis_acl import RedisAcl
@@ -344,7 +344,7 @@ def test_a_secret_of_the_catalogue_is_rotated_and_retired(lab: Lab, acl: Acl) ->
     assert found.fields["host"] == first["host"]
     assert retire(opened, path).retired
     assert acl.passwords(user) == {kept(found.fields)}
-    assert [past.stage for past in load(opened, path).history] == [Stage.RETIRED]
+    assert [past.stage for past in load_record(opened, path).history] == [Stage.RETIRED]
 
 
 # --- its page ----------------------------------------------------------------------------------------------

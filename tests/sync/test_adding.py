@@ -17,7 +17,7 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Store
 from keyturn.providers.files.store import Files
 from keyturn.providers.vault.store import VaultStore
-from keyturn.rotation.sync import CopyState, look
+from keyturn.rotation.sync import CopyState, look_at_copy
 from tests.support.memory_store import MemoryStore
 from tests.sync.site import Site
 
@@ -88,7 +88,7 @@ def test_values_are_read_once_for_each_version_and_never_at_idle(adding: Site) -
     read, written = store.reads, store.writes
     assert adding.item(f"one:{path}").why == "add-fields: it keeps what it has"
     adding.run()
-    assert look(adding.keyturn, path, adding.keyturn.catalogue.destinations(path)[0]).state is CopyState.KEPT
+    assert look_at_copy(adding.keyturn, path, adding.keyturn.catalogue.destinations(path)[0]).state is CopyState.KEPT
     assert (store.reads, store.writes) == (read, written)
 
 

@@ -12,7 +12,7 @@ from keyturn.core.ledger import NewestVersion
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Marks
-from keyturn.rotation.sync import look, push
+from keyturn.rotation.sync import look_at_copy, push_destination
 from keyturn.sync.observe import hub_secrets
 from keyturn.sync.plan import plan
 from tests.sync.site import Site
@@ -95,8 +95,8 @@ def test_one_destination_is_refused_in_the_same_way_as_a_plan(site: Site) -> Non
     written_anew(site, "a", "old")
     keyturn = site.keyturn
     for place in keyturn.catalogue.destinations(path):
-        assert push(keyturn, path, place).kind == Ahead.__name__
-        assert look(keyturn, path, place).kind == Ahead.__name__
+        assert push_destination(keyturn, path, place).kind == Ahead.__name__
+        assert look_at_copy(keyturn, path, place).kind == Ahead.__name__
     assert site.served("one") == {path: '{"password":"p5"}'}
 
 

@@ -18,11 +18,11 @@ from keyturn.providers.registry import open_keyturn
 from keyturn.revocation.selector import Selector, select_secrets, whois_value
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.decide import sight
-from keyturn.rotation.quiet import FEW, listed
-from keyturn.rotation.records import load
+from keyturn.rotation.quiet import FEW, list_secrets
+from keyturn.rotation.records import load_record
 from keyturn.rotation.rename import rename
 from keyturn.rotation.run import rotate
-from keyturn.rotation.undeclared import undeclared
+from keyturn.rotation.undeclared import list_undeclared
 from keyturn.sync import import_secrets as importing
 from keyturn.sync.apply import Applier
 from keyturn.sync.batches import bring
@@ -160,8 +160,10 @@ def test_both_mounts_are_pushed_and_the_marks_tell_which(two: Two) -> None:
 def test_a_rotation_in_one_mount_leaves_the_same_path_of_the_other_alone(two: Two) -> None:
     before = two.hub.read(two.here)
     rotate(two.keyturn, two.there, Trigger.FORCE)
-    assert (load(two.keyturn, two.there).rotation or load(two.keyturn, two.there).history[-1]).version == 2
-    assert load(two.keyturn, two.here).version == 0
+    assert (
+        load_record(two.keyturn, two.there).rotation or load_record(two.keyturn, two.there).history[-1]
+    ).version == 2
+    assert load_record(two.keyturn, two.here).version == 0
     assert two.hub.read(two.here) == before
     after = two.hub.read(two.there)
     assert isinstance(after, HubSecret)
@@ -229,7 +231,7 @@ def test_polling_sees_all_mounts_and_keeps_what_it_knew_of_one_that_it_can_not_r
 
 def test_a_look_at_many_raises_for_the_secrets_of_the_closed_mount_alone(two: Two) -> None:
     two.hub.closed = True
-    with listed(two.keyturn, FEW + 1) as listing:
+    with list_secrets(two.keyturn, FEW + 1) as listing:
         assert listing is not None
         assert not sight(two.keyturn, two.here, listing).alarm
         with pytest.raises(Denied):
@@ -279,13 +281,13 @@ def test_a_secret_can_move_to_another_mount(two: Two) -> None:
     moved = two.hub.read(new)
     assert isinstance(moved, HubSecret)
     assert (done.version, moved.fields) == (2, current.fields)
-    assert load(two.keyturn, new).history or load(two.keyturn, new).rotation
-    assert old in {one.path for one in undeclared(two.keyturn)}
+    assert load_record(two.keyturn, new).history or load_record(two.keyturn, new).rotation
+    assert old in {one.path for one in list_undeclared(two.keyturn)}
 
 
 def test_secrets_of_a_mount_that_left_the_catalogue_are_not_taken_for_absent(lab: Lab, two: Two) -> None:
     rotate(two.keyturn, two.there, Trigger.FORCE)
     without = open_keyturn(Catalogue.model_validate({}), lab.hub)
-    assert two.there in {one.path for one in undeclared(without)}
+    assert two.there in {one.path for one in list_undeclared(without)}
     with pytest.raises(KeyturnError, match="declares no mount payments"):
         without.hub.describe(two.there)

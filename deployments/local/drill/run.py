@@ -31,9 +31,9 @@ from keyturn.revocation.incident import IncidentStatus, Mode, Result, Step
 from keyturn.revocation.run import begin, finish
 from keyturn.revocation.selector import Selection, readable_versions
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.recorded import recorded
+from keyturn.rotation.journal import record_action
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import Pushed, sync
+from keyturn.rotation.sync import Pushed, sync_destinations
 
 Tell = Callable[[str], None]
 
@@ -100,7 +100,7 @@ def drill(keyturn: Keyturn, stack: Stack, asked: Asked, tell: Tell) -> Drilled:
     secret, names = keyturn.secret(asked.path), Names.new(keyturn.clock())
     insist_on_place_apart(keyturn.catalogue, names)
     clear_up(keyturn, stack, tell)
-    with recorded(keyturn, "drill", asked.path, note=names.incident) as doing:
+    with record_action(keyturn, "drill", asked.path, note=names.incident) as doing:
         where = places(keyturn.catalogue, secret, stack, names, str(files_of(stack, names)))
         kept, left = keep(stack, names, where.stores, where.copies), list[str]()
         try:
@@ -131,7 +131,7 @@ def clear_up(keyturn: Keyturn, stack: Stack, tell: Tell) -> None:
 def removed(keyturn: Keyturn, stack: Stack, kept: Kept, tell: Tell) -> list[str]:
     """Remove everything of a drill; what can't be is told, answered, and left to the next one."""
     try:
-        with recorded(keyturn, "remove drill", note=kept.names.incident) as doing:
+        with record_action(keyturn, "remove drill", note=kept.names.incident) as doing:
             left = remove(stack, kept)
             doing.note = "; ".join((kept.names.incident, *left))
         if not left:
@@ -175,7 +175,7 @@ def rehearsed(
 
 def put_in_use(copy: Keyturn, path: str) -> None:
     """Let every copy be there, with an older version behind it. Raises Unavailable where that can't be done."""
-    insist_on(sync(copy, path))
+    insist_on(sync_destinations(copy, path))
     outcome = rotate(copy, path, Trigger.FORCE)
     insist_on(outcome.destinations)
 

@@ -13,7 +13,7 @@ from deployments.local.emulators.aws import LocalAws
 from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.stores import TAG_FINGERPRINT, TAG_MANAGED_BY
-from keyturn.rotation.labels import described
+from keyturn.rotation.labels import describe_copies
 from keyturn.rotation.sync import CopyState
 from tests.support.hooks import raising
 from tests.sync.drift.site import STORE, Look, RealSite
@@ -194,7 +194,7 @@ def assert_labels_are_finished(site: RealSite, monkeypatch: pytest.MonkeyPatch, 
     assert said_of(site, path) == dict.fromkeys(Look, Action.UPDATE)
     assert [one.state for one in site.run()] == [CopyState.LABELLED]
     assert said_of(site, path) == dict.fromkeys(Look, Action.IN_SYNC)
-    [found] = described(site.keyturn, STORE, [site.store.find(site.remote(path))])
+    [found] = describe_copies(site.keyturn, STORE, [site.store.find(site.remote(path))])
     assert (found.version_id, found.details.tags) == (before.version_id, {"team": "shop"})
 
 

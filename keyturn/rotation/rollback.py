@@ -10,12 +10,12 @@ from keyturn.core.strategies import Change, Strategy
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target
-from keyturn.rotation.recorded import recorded
-from keyturn.rotation.records import load, open_by, renumbered, save
-from keyturn.rotation.steps import told_of
+from keyturn.rotation.journal import record_action
+from keyturn.rotation.records import load_record, open_by, renumbered, save
+from keyturn.rotation.steps import metadata_of
 
 
-def revert(keyturn: Keyturn, path: str, token: str, why: str) -> Rotation:
+def rollback(keyturn: Keyturn, path: str, token: str, why: str) -> Rotation:
     """Make the version before rotation ``token`` CURRENT again. Taken back already is success.
 
     What it put in force becomes the credential that is retired after its grace. Raises NotFound when the hub
@@ -30,7 +30,7 @@ def revert(keyturn: Keyturn, path: str, token: str, why: str) -> Rotation:
         hint = f"Version {rotation.version} stays in force: mend the consumers, or rotate again"
         raise Superseded("take back", path, problem, hint)
     check_target(keyturn, path, rotation)
-    with recorded(keyturn, "revert", path, place=keyturn.target(path), note=why) as doing:
+    with record_action(keyturn, "revert", path, place=keyturn.target(path), note=why) as doing:
         reverted = taken_back(keyturn, path, record, why)
         doing.version, doing.fingerprint = reverted.version or 0, reverted.fingerprint
     return reverted
@@ -44,8 +44,8 @@ def taken_back(keyturn: Keyturn, path: str, record: Record, why: str) -> Rotatio
         rotation = doomed(keyturn, path, record, rotation, why)
         record = save(keyturn, path, record, rotation)
     record, restored = put_back(keyturn, path, record, before)
-    keyturn.hub.annotate(path, told_of(keyturn, path, before.fields, rotation))
-    return close(keyturn, path, record, restored)
+    keyturn.hub.annotate(path, metadata_of(keyturn, path, before.fields, rotation))
+    return close_reverted(keyturn, path, record, restored)
 
 
 def doomed(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: str) -> Rotation:
@@ -81,7 +81,7 @@ def put_back(keyturn: Keyturn, path: str, record: Record, before: HubSecret) -> 
     wanted = restored(strategy, before.fields, promoted.fields if promoted else SecretFields({}), current.fields)
     if current.fields == wanted:
         return record, current
-    insist_on_holding(keyturn, path, rotation)
+    _insist_on_holding(keyturn, path, rotation)
     try:
         strategy.put_back(Change(path, rotation.sequence, current.fields, before.fields))
     except Superseded:
@@ -95,9 +95,9 @@ def put_back(keyturn: Keyturn, path: str, record: Record, before: HubSecret) -> 
         return put_back(keyturn, path, record, before)
 
 
-def insist_on_holding(keyturn: Keyturn, path: str, rotation: Rotation) -> None:
+def _insist_on_holding(keyturn: Keyturn, path: str, rotation: Rotation) -> None:
     """Read the record again, after CURRENT: a revocation takes it before CURRENT moves. Raises Superseded."""
-    newest = load(keyturn, path).rotation
+    newest = load_record(keyturn, path).rotation
     if newest is None or newest.token != rotation.token:
         closed(path, rotation.token)
 
@@ -108,7 +108,7 @@ def restored(strategy: Strategy, before: SecretFields, promoted: SecretFields, c
     return SecretFields(added).merged(before).merged(strategy.restored(before, promoted))
 
 
-def close(keyturn: Keyturn, path: str, record: Record, restored: HubSecret) -> Rotation:
+def close_reverted(keyturn: Keyturn, path: str, record: Record, restored: HubSecret) -> Rotation:
     """The rotation as taken back, which waits for the end of the credential that it had made."""
     rotation = record.rotation
     if rotation is None:
@@ -124,7 +124,7 @@ def close(keyturn: Keyturn, path: str, record: Record, restored: HubSecret) -> R
     try:
         save(keyturn, path, record, reverted)
     except Conflict:
-        return load(keyturn, path).retiring or closed(path, rotation.token)
+        return load_record(keyturn, path).retiring or closed(path, rotation.token)
     return reverted
 
 

@@ -96,7 +96,7 @@ def write_waiting() -> None:
 
 
 @contextmanager
-def recorded(
+def record_action(
     keyturn: Keyturn,
     action: str,
     secret: str = "",
