@@ -27,12 +27,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyturn.core.ledger import Entry, Outcome
-from keyturn.ledger.checkpointer import Kept, checkpoint
-from keyturn.ledger.entries import spelled
+from keyturn.ledger.checkpointer import CheckpointCopy, sign_checkpoint
+from keyturn.ledger.entries import encode
 from keyturn.ledger.ports import StoredLedger
-from keyturn.ledger.proofs import check, prove
+from keyturn.ledger.proofs import check_proof, prove_entry
 from keyturn.ledger.signed_notes import PublicKey
-from keyturn.ledger.verify import verify
+from keyturn.ledger.verify import verify_ledger
 from keyturn.providers.ledger.address import open_ledger
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.sqlite import SqliteCopy
@@ -50,7 +50,7 @@ STEPS = tuple(f"rotate/{step}" for step in ("stage", "install", "verify", "promo
 BEGAN = datetime(2026, 3, 1, 3, 12, tzinfo=UTC)
 
 
-class Key(Kept):
+class Key(CheckpointCopy):
     """A signer in the process, and a place for its newest checkpoint."""
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ def appending(directory: Path, batch: int, rounds: int) -> tuple[list[float], li
     ):
         for turn in range(rounds + 5):
             added = entries(batch, turn * batch)
-            rows = list(enumerate([spelled(entry) for entry in added], turn * batch + 1))
+            rows = list(enumerate([encode(entry) for entry in added], turn * batch + 1))
             sides = [(ours, partial(ledger.append, added)), (bare, partial(commit, connection, rows))]
             for taken, write in sides if turn % 2 else reversed(sides):
                 taken.append(timed(write))
@@ -154,7 +154,7 @@ def report_appending(directory: Path, rounds: int) -> None:
 
 def sign(ledger: StoredLedger, key: Key, *, thorough: bool) -> None:
     """Make a checkpoint."""
-    checkpoint(ledger, key, key, lambda: datetime.now(UTC), verify_ed25519, thorough=thorough)
+    sign_checkpoint(ledger, key, key, lambda: datetime.now(UTC), verify_ed25519, thorough=thorough)
 
 
 def large(directory: Path, count: int, key: Key) -> Path:
@@ -187,7 +187,7 @@ def report_verifying(file: Path, count: int, key: Key) -> None:
 def verified(file: Path, count: int, keys: Sequence[PublicKey], note: str) -> None:
     """Read and verify the file, as ``keyturn ledger verify`` does."""
     with SqliteCopy(file) as source:
-        report = verify(source, keys, verify_ed25519, known=[note])
+        report = verify_ledger(source, keys, verify_ed25519, elsewhere=[note])
     if not report.whole or report.vouched != count:
         raise SystemExit(f"it does not verify: {report.problem}")
 
@@ -210,9 +210,9 @@ def report_proving(file: Path, count: int, key: Key) -> None:
     keys, choice = [PublicKey(ORIGIN, key.public_key())], random.Random(1)  # noqa: S311
     with closing(open_ledger(str(file), origin=ORIGIN)) as ledger:
         numbers = [choice.randrange(count) + 1 for _ in range(PROOFS)]
-        taken = [timed(partial(prove, ledger, number)) for number in numbers]
-        proofs = [prove(ledger, number) for number in numbers]
-    checking = [timed(partial(check, proof, keys, verify_ed25519)) for proof in proofs]
+        taken = [timed(partial(prove_entry, ledger, number)) for number in numbers]
+        proofs = [prove_entry(ledger, number) for number in numbers]
+    checking = [timed(partial(check_proof, proof, keys, verify_ed25519)) for proof in proofs]
     for name, times in (("prove an entry", taken), ("check its proof", checking)):
         slow = statistics.quantiles(times, n=100)[98]
         print(f"{name + f', of {count:,}':32}{statistics.median(times):10.2f} ms; 99 of 100 within {slow:.2f}; goal 1")
@@ -239,14 +239,14 @@ def report_sharing(directory: Path, key: Key) -> None:
 
 def assert_whole(ledger: StoredLedger, key: Key) -> None:
     """Every number once, every entry once, and proofs for some."""
-    expected = {spelled(entry) for entry in entries(SHARED)}
+    expected = {encode(entry) for entry in entries(SHARED)}
     stored = [(number, tail.decode()) for number, tail in ledger.tails()]
     if [number for number, _ in stored] != list(range(1, SHARED + 1)) or {tail for _, tail in stored} != expected:
         raise SystemExit("an entry is missing, or there twice")
     key.write("", cas=0)
     sign(ledger, key, thorough=True)
     for number in range(1, SHARED, 997):
-        check(prove(ledger, number), [PublicKey(ORIGIN, key.public_key())], verify_ed25519)
+        check_proof(prove_entry(ledger, number), [PublicKey(ORIGIN, key.public_key())], verify_ed25519)
 
 
 def write(file: Path, first: int, batch: int) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from keyturn.access_log.hub_reads import HubReads, moment
+from keyturn.access_log.hub_reads import HubReads, parse_time
 from keyturn.access_log.log_files import BROKEN, LogFile, lines, rotations
 from keyturn.core.access import Access, Coverage
 from keyturn.core.audit_lines import AuditMount
@@ -117,12 +117,12 @@ class _Reading:
                     self._unreadable += 1
                     continue
                 first, last = first or line, line
-                if response in line and (data in line or unwrap in line or any(one in line for one in others)):
-                    yield from self._told(line)
+                if response in line and (data in line or unwrap in line or any(needle in line for needle in others)):
+                    yield from self._access(line)
         finally:
-            self._moments += [told for line in (first, last) if (told := dated(line))]
+            self._moments += [moment for line in (first, last) if (moment := dated(line))]
 
-    def _told(self, line: bytes) -> Iterator[Access]:
+    def _access(self, line: bytes) -> Iterator[Access]:
         try:
             access = self._reads.access(line)
         except (ValueError, KeyError, TypeError):
@@ -135,11 +135,11 @@ class _Reading:
 def dated(line: bytes) -> datetime | None:
     """When a line was written; None where it does not tell."""
     with suppress(ValueError, TypeError, KeyError, RecursionError):
-        return moment(json.loads(line)["time"])
+        return parse_time(json.loads(line)["time"])
     return None
 
 
 def words(error: BaseException) -> str:
     """Why a file could not be read."""
-    said = error.strerror if isinstance(error, OSError) else None
-    return said or "it is broken"
+    reason = error.strerror if isinstance(error, OSError) else None
+    return reason or "it is broken"

@@ -21,7 +21,7 @@ SHORT: Final = 8
 
 HASHED: Final = "hmac-"
 
-Part = Mapping[str, Any]
+AuditObject = Mapping[str, Any]
 
 
 class HubReads:
@@ -44,28 +44,28 @@ class HubReads:
 
     def access(self, line: bytes) -> Access | None:
         """What a line tells, None where it is no read of a value. Raises ValueError, KeyError, TypeError."""
-        said = entry(line)
-        if said["type"] != "response":
+        audit_entry = entry(line)
+        if audit_entry["type"] != "response":
             return None
-        request = part(said, "request")
+        request = object_member(audit_entry, "request")
         if request.get("path") == UNWRAP:
-            return self._unwrapped(said, request)
+            return self._unwrapped(audit_entry, request)
         kind, path = self._mount.place(request) or ("", "")
         if kind != "data" or request.get("operation") != "read":
             return None
-        who = principal(part(said, "auth"))
-        if wrapped := part(part(said, "response"), "wrap_info"):
+        who = principal(object_member(audit_entry, "auth"))
+        if wrapped := object_member(object_member(audit_entry, "response"), "wrap_info"):
             self._remember(str(wrapped.get("token")), path, who)
-        return self._read(said, path, who)
+        return self._read(audit_entry, path, who)
 
-    def _read(self, said: Part, path: str, who: str) -> Access:
-        request, response = part(said, "request"), part(said, "response")
-        data, failed = part(response, "data"), bool(said.get("error"))
+    def _read(self, audit_entry: AuditObject, path: str, who: str) -> Access:
+        request, response = object_member(audit_entry, "request"), object_member(audit_entry, "response")
+        data, failed = object_member(response, "data"), bool(audit_entry.get("error"))
         bare = not data and not response.get("wrap_info")
         self.given += not bare and not failed
         self.bare += bare and not failed
         return Access(
-            at=moment(said["time"]),
+            at=parse_time(audit_entry["time"]),
             system="hub",
             path=path,
             version=version(data, request),
@@ -73,7 +73,7 @@ class HubReads:
             source=source(request),
             # An absent or deleted version is answered without an error, and without a value.
             denied=failed or bare or data.get("http_status_code") == ABSENT,
-            login=login(part(said, "auth"), request),
+            login=login(object_member(audit_entry, "auth"), request),
         )
 
     def _remember(self, token: str, path: str, who: str) -> None:
@@ -81,59 +81,60 @@ class HubReads:
         if len(self._wrapped) > REMEMBERED:
             del self._wrapped[next(iter(self._wrapped))]
 
-    def _unwrapped(self, said: Part, request: Part) -> Access | None:
+    def _unwrapped(self, audit_entry: AuditObject, request: AuditObject) -> Access | None:
         """The value reaches whoever unwraps it, be it with a login of their own or with the wrapping token alone."""
-        given = str(part(request, "data").get("token") or "")
-        path, wrapper = self._wrapped.get(given or str(request.get("client_token")), ("", ""))
+        token = str(object_member(request, "data").get("token") or "")
+        path, wrapper = self._wrapped.get(token or str(request.get("client_token")), ("", ""))
         if not path:
             return None
-        return self._read(said, path, principal(part(said, "auth")) if given else f"wrapping token of {wrapper}")
+        who = principal(object_member(audit_entry, "auth")) if token else f"wrapping token of {wrapper}"
+        return self._read(audit_entry, path, who)
 
 
-def part(said: Part, name: str) -> Part:
+def object_member(members: AuditObject, name: str) -> AuditObject:
     """A member that is an object; an empty one otherwise."""
-    found = said.get(name)
-    return found if isinstance(found, dict) else {}
+    member = members.get(name)
+    return member if isinstance(member, dict) else {}
 
 
-def moment(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """A line's time, UTC where it names no zone. Raises ValueError, TypeError."""
-    told = datetime.fromisoformat(text)
-    return told if told.tzinfo else told.replace(tzinfo=UTC)
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def principal(auth: Part) -> str:
+def principal(auth: AuditObject) -> str:
     """The login's display name, and its role or user where that is not in it."""
     shown = str(auth.get("display_name") or "")
     if not shown:
         return "unknown token"
     # Whoever makes a token chooses its metadata, so there it names nobody.
     made = shown == "token" or shown.startswith("token-")
-    told = part(auth, "metadata")
-    role = "" if made else next((str(told[name]) for name in ROLES if told.get(name)), "")
+    metadata = object_member(auth, "metadata")
+    role = "" if made else next((str(metadata[name]) for name in ROLES if metadata.get(name)), "")
     named = shown if not role or f"-{shown}".endswith(f"-{role}") else f"{shown} {role}"
     return f"{named} (root policy)" if "root" in (auth.get("policies") or ()) else named
 
 
-def login(auth: Part, request: Part) -> str:
+def login(auth: AuditObject, request: AuditObject) -> str:
     """Tells one login from another: the beginning of its accessor's hash, or of the hash of a token that has none."""
     accessor, token = str(auth.get("accessor") or ""), str(request.get("client_token") or "")
-    told = accessor or (token if token.startswith(HASHED) else "")
-    return told.rpartition(":")[2][:SHORT]
+    hashed = accessor or (token if token.startswith(HASHED) else "")
+    return hashed.rpartition(":")[2][:SHORT]
 
 
-def source(request: Part) -> str:
+def source(request: AuditObject) -> str:
     """The address that asked, and for whom it says to have asked where the hub is told to log that."""
     address = str(request.get("remote_address") or "")
-    headers = {str(name).lower(): value for name, value in part(request, "headers").items()}
-    said = headers.get("x-forwarded-for")
-    forwarded = ", ".join(map(str, said)) if isinstance(said, list) else str(said or "")
+    headers = {str(name).lower(): value for name, value in object_member(request, "headers").items()}
+    header = headers.get("x-forwarded-for")
+    forwarded = ", ".join(map(str, header)) if isinstance(header, list) else str(header or "")
     return address if not forwarded or HASHED in forwarded else f"{address}, said to be for {forwarded}"
 
 
-def version(data: Part, request: Part) -> int | None:
+def version(data: AuditObject, request: AuditObject) -> int | None:
     """The version that was given, or else the one that was asked for where the hub is told to log that in clear."""
-    if isinstance(given := part(data, "metadata").get("version"), int):
-        return given
-    asked = str(part(request, "data").get("version") or "")
-    return int(asked) if asked.isascii() and asked.isdigit() else None
+    if isinstance(served := object_member(data, "metadata").get("version"), int):
+        return served
+    requested = str(object_member(request, "data").get("version") or "")
+    return int(requested) if requested.isascii() and requested.isdigit() else None

@@ -55,8 +55,8 @@ def rotations(file: Path) -> list[LogFile]:
     """The file, where it is there, and its rotated siblings, by name. Raises OSError."""
     own = [LogFile(file)] if file.exists() else []
     named = [(path, path.name[len(file.name) :]) for path in file.parent.iterdir() if path.name.startswith(file.name)]
-    told = ((path, ROTATED.fullmatch(rest)) for path, rest in sorted(named))
-    return own + [LogFile(path, rest[1] or "") for path, rest in told if rest]
+    matches = ((path, ROTATED.fullmatch(rest)) for path, rest in sorted(named))
+    return own + [LogFile(path, rest[1] or "") for path, rest in matches if rest]
 
 
 def lines(file: BufferedIOBase, longest: int = LONGEST) -> Iterator[bytes]:

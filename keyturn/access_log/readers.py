@@ -10,7 +10,7 @@ from keyturn.core.errors import KeyturnError
 
 
 @dataclass(frozen=True)
-class Reader:
+class SecretReader:
     """One principal in one system, and what it did with one secret.
 
     ``reads`` gave the value, ``refused`` are attempts that got nothing; ``first`` and ``last`` are of either kind.
@@ -35,7 +35,7 @@ class PathReaders:
     """Everybody who read or tried to read one secret: those with most reads first, Keyturn's own logins last."""
 
     path: str
-    readers: tuple[Reader, ...] = ()
+    readers: tuple[SecretReader, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Readers:
     logs: tuple[LogRead, ...] = ()
 
 
-Key = tuple[str, str]
+_ReaderKey = tuple[str, str]
 """The system and the principal."""
 
 
@@ -85,24 +85,24 @@ def gather(
 
     ``own`` names the roles or principals that Keyturn logs in with.
     """
-    seen: dict[str, dict[Key, _Tally]] = {}
-    asked = tuple(_take(log, since, until, seen) for log in logs)
+    tallies: dict[str, dict[_ReaderKey, _Tally]] = {}
+    logs_read = tuple(_take(log, since, until, tallies) for log in logs)
     wanted = sorted(set(paths))
-    everybody = {key for path in wanted for key in seen.get(path, ())}
+    everybody = {key for path in wanted for key in tallies.get(path, ())}
     others = [
         Related(system, principal, path, tally.reads, tally.first, tally.last)
-        for path in sorted(seen.keys() - set(wanted))
-        for (system, principal), tally in seen[path].items()
+        for path in sorted(tallies.keys() - set(wanted))
+        for (system, principal), tally in tallies[path].items()
         if tally.reads and (system, principal) in everybody
     ]
-    foreign = [one for one in others if not is_own(one.principal, own)]
+    foreign = [related for related in others if not is_own(related.principal, own)]
     return Readers(
         since,
         until,
-        tuple(PathReaders(path, _readers(seen.get(path, {}), own)) for path in wanted),
-        tuple(sorted(foreign, key=lambda one: (one.principal, one.system, one.path))),
-        len({one.path for one in others if is_own(one.principal, own)}),
-        asked,
+        tuple(PathReaders(path, _readers(tallies.get(path, {}), own)) for path in wanted),
+        tuple(sorted(foreign, key=lambda related: (related.principal, related.system, related.path))),
+        len({related.path for related in others if is_own(related.principal, own)}),
+        logs_read,
     )
 
 
@@ -133,11 +133,11 @@ class _Tally:
             self.versions.add(access.version)
 
 
-def _take(log: AccessLog, since: datetime, until: datetime, seen: dict[str, dict[Key, _Tally]]) -> LogRead:
+def _take(log: AccessLog, since: datetime, until: datetime, tallies: dict[str, dict[_ReaderKey, _Tally]]) -> LogRead:
     """Count what a log tells. Only principals, secrets and addresses are kept, however long the log is."""
     try:
         for access in log.accesses(since, until):
-            of_path = seen.setdefault(access.path, {})
+            of_path = tallies.setdefault(access.path, {})
             key = (access.system, access.principal)
             if key not in of_path:
                 of_path[key] = _Tally(access.at, access.at)
@@ -149,9 +149,9 @@ def _take(log: AccessLog, since: datetime, until: datetime, seen: dict[str, dict
     return LogRead(log.name, log.coverage)
 
 
-def _readers(tallies: Mapping[Key, _Tally], own: Collection[str]) -> tuple[Reader, ...]:
-    found = (
-        Reader(
+def _readers(tallies: Mapping[_ReaderKey, _Tally], own: Collection[str]) -> tuple[SecretReader, ...]:
+    readers = (
+        SecretReader(
             system=system,
             principal=principal,
             reads=tally.reads,
@@ -165,9 +165,10 @@ def _readers(tallies: Mapping[Key, _Tally], own: Collection[str]) -> tuple[Reade
         )
         for (system, principal), tally in tallies.items()
     )
-    return tuple(sorted(found, key=lambda one: (one.own, -one.reads, one.principal, one.system)))
+    return tuple(sorted(readers, key=lambda reader: (reader.own, -reader.reads, reader.principal, reader.system)))
 
 
 def _counted(counts: Counter[str]) -> tuple[tuple[str, int], ...]:
     """What was seen and how often, the most frequent first; what the log does not tell is left out."""
-    return tuple(sorted(((name, count) for name, count in counts.items() if name), key=lambda one: (-one[1], one[0])))
+    named = ((name, count) for name, count in counts.items() if name)
+    return tuple(sorted(named, key=lambda pair: (-pair[1], pair[0])))

@@ -15,7 +15,7 @@ from keyturn.cli.surroundings import opened_keyturn
 from keyturn.core.errors import Invalid, KeyturnError, NotFound
 
 if TYPE_CHECKING:
-    from keyturn.client.bulk import Reader
+    from keyturn.client.bulk import BulkReader
     from keyturn.core.hub import HubSecret
     from keyturn.core.sensitive import SecretFields, Sensitive
     from keyturn.rotation.context import Keyturn
@@ -122,7 +122,7 @@ def from_hub(keyturn: "Keyturn", paths: Sequence[str], field: str | None) -> Rea
     from keyturn.client.bulk import read_many
     from keyturn.core.fingerprint import payload
 
-    hub = cast("Reader[HubSecret]", keyturn.hub)
+    hub = cast("BulkReader[HubSecret]", keyturn.hub)
     bulk = read_many({HUB: hub}, [(HUB, path) for path in paths])
     values, failed = [], list(bulk.errors.values())
     for secret in bulk.values.values():

@@ -24,7 +24,7 @@ from keyturn.core.errors import Invalid, Rewritten
 if TYPE_CHECKING:
     from keyturn.ledger.entries import Numbered
     from keyturn.ledger.formats import Format
-    from keyturn.ledger.ports import Source
+    from keyturn.ledger.ports import LedgerSource
 
 FORMATS: Final = ("jsonl", "cef", "ocsf")
 
@@ -59,7 +59,7 @@ def show(
     return table(tables.ENTRY_COLUMNS, (tables.entry_row(entry) for entry, _ in entries), whole=("entry", "when (UTC)"))
 
 
-def fitting(source: "Source", secret: str, action: str, last: int) -> "Iterator[tuple[Numbered, bytes]]":
+def fitting(source: "LedgerSource", secret: str, action: str, last: int) -> "Iterator[tuple[Numbered, bytes]]":
     """The ``last`` entries that fit both patterns, in their order, with their leaves. Raises Rewritten."""
     from keyturn.ledger.formats import sequenced
 
@@ -80,10 +80,10 @@ def beginning(key: str, pattern: str) -> bytes:
 
 def fits(leaf: bytes, secret: str, action: str) -> bool:
     """Whether the entry is one of these. Raises Rewritten."""
-    from keyturn.ledger.entries import read
+    from keyturn.ledger.entries import parse_leaf
 
     try:
-        entry = read(leaf).entry
+        entry = parse_leaf(leaf).entry
     except Invalid:
         hint = "See `keyturn ledger verify` for where it begins"
         raise Rewritten("read", "the ledger", "one of its entries is none that Keyturn wrote", hint) from None
@@ -121,9 +121,9 @@ def export(
 
 
 class Converted:
-    """A :class:`keyturn.ledger.ports.Source` whose entries are spelled in another format, from one of them on."""
+    """A :class:`keyturn.ledger.ports.LedgerSource` whose entries are spelled in another format, from one of them on."""
 
-    def __init__(self, source: "Source", form: "Format", since: int) -> None:
+    def __init__(self, source: "LedgerSource", form: "Format", since: int) -> None:
         self._source = source
         self._form = form
         self._since = since
@@ -132,14 +132,14 @@ class Converted:
 
     def leaves(self, first: int = 1, last: int | None = None) -> Generator[tuple[int, bytes], None, None]:
         """Numbers and lines. Raises Rewritten for an entry that can't be spelled in this format."""
-        from keyturn.ledger.formats import Format, sequenced, spelled_as
+        from keyturn.ledger.formats import Format, encode_as, sequenced
 
         name = sources.configured_origin()
         for sequence, leaf in self._source.leaves(max(first, self._since), last):
             if self._form is Format.JSONL:
                 yield sequence, leaf
             else:
-                yield sequence, spelled_as(self._form, name, sequenced(sequence, leaf), leaf).encode()
+                yield sequence, encode_as(self._form, name, sequenced(sequence, leaf), leaf).encode()
 
 
 def stream(lines: Iterable[bytes]) -> None:

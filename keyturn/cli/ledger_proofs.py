@@ -17,10 +17,10 @@ from keyturn.core.errors import Invalid, NotFound, Rewritten
 
 if TYPE_CHECKING:
     from keyturn.ledger.checkpoints import Checkpoint
-    from keyturn.ledger.ports import Source, StoredLedger
+    from keyturn.ledger.ports import LedgerSource, StoredLedger
     from keyturn.ledger.proofs import Growth, Proof
     from keyturn.ledger.signed_notes import PublicKey
-    from keyturn.ledger.verify import Report
+    from keyturn.ledger.verify import Verification
 
 FileOption = Annotated[
     Path | None, typer.Option("--file", metavar="FILE", help="A ledger's SQLite file, or a copy of one.")
@@ -69,7 +69,7 @@ def verify(
 
     Ends with 1 where it is not whole, and names the first bad entry.
     """
-    from keyturn.ledger.verify import verify as verified
+    from keyturn.ledger.verify import verify_ledger as verified
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
     insist_on_one(file, export, checkpoints)
@@ -79,7 +79,7 @@ def verify(
     copied = bool(file or export)
     with opened_source(file, export, checkpoints) as source:
         trust = sources.trust(keys, lambda: sources.origin_of(source) if copied else sources.configured_origin())
-        report = verified(source, trust.keys, verify_ed25519, known=[*trust.known, *held])
+        report = verified(source, trust.keys, verify_ed25519, elsewhere=[*trust.known, *held])
     tell(report, trust.keys, as_json)
 
 
@@ -92,7 +92,7 @@ def insist_on_one(file: Path | None, export: Path | None, checkpoints: Path | No
 
 
 @contextmanager
-def opened_source(file: Path | None, export: Path | None, checkpoints: Path | None) -> "Iterator[Source]":
+def opened_source(file: Path | None, export: Path | None, checkpoints: Path | None) -> "Iterator[LedgerSource]":
     """What was asked for, or the ledger of the environment."""
     if export is None:
         with sources.read_only(file) as source:
@@ -111,7 +111,7 @@ def checkpoint_in(file: Path) -> str:
         raise Invalid("read", str(file), "it is no checkpoint", "Give the signed note as it was made") from None
 
 
-def tell(report: "Report", keys: "Sequence[PublicKey]", as_json: bool) -> None:
+def tell(report: "Verification", keys: "Sequence[PublicKey]", as_json: bool) -> None:
     """What was found, and the exit code that belongs to it."""
     now, name = datetime.now(UTC), keys[0].name
     if as_json:
@@ -155,7 +155,7 @@ def prove(
 
 def of_entry(ledger: "StoredLedger", sequence: int) -> "Proof":
     """The proof that an entry is in the ledger. Raises NotFound, Rewritten."""
-    from keyturn.ledger.proofs import prove as proved
+    from keyturn.ledger.proofs import prove_entry as proved
 
     return proved(ledger, sequence)
 
@@ -197,12 +197,12 @@ def checked(file: Path, keys: "Sequence[PublicKey]", as_json: bool) -> None:
 def show_entry(proof: "Proof", keys: "Sequence[PublicKey]", as_json: bool) -> None:
     """The entry that is proved."""
     from keyturn.ledger.checkpoints import read_checkpoint
-    from keyturn.ledger.proofs import check
+    from keyturn.ledger.proofs import check_proof
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
     checkpoint = read_checkpoint(proof.checkpoint)
     trust = sources.trust(keys, lambda: checkpoint.origin)
-    entry = check(proof, trust.keys, verify_ed25519)
+    entry = check_proof(proof, trust.keys, verify_ed25519)
     if as_json:
         data = tables.checkpoint_data(checkpoint, datetime.now(UTC))
         return write_json({"ledger": checkpoint.origin, "entry": tables.entry_data(proof.leaf), "checkpoint": data})

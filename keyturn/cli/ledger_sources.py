@@ -13,7 +13,7 @@ from keyturn.core.errors import Invalid, Rewritten
 
 if TYPE_CHECKING:
     from keyturn.core.hub import Hub
-    from keyturn.ledger.ports import Source, StoredLedger
+    from keyturn.ledger.ports import LedgerSource, StoredLedger
     from keyturn.ledger.signed_notes import PublicKey
 
 
@@ -61,7 +61,7 @@ def the_hub() -> "Iterator[Hub]":
 
 
 @contextmanager
-def read_only(file: Path | None = None) -> "Iterator[Source]":
+def read_only(file: Path | None = None) -> "Iterator[LedgerSource]":
     """A ledger's file, or the ledger of the environment, of which nothing is written. Raises Unavailable, Rewritten."""
     from keyturn.providers.ledger.address import ledger_address
     from keyturn.providers.ledger.sqlite import SqliteCopy
@@ -93,16 +93,16 @@ def trust(keys: "Sequence[PublicKey]", origin: Callable[[], str]) -> Trust:
     if keys:
         return Trust(keys)
     with the_hub() as hub:
-        from keyturn.ledger.checkpointer import InHub
+        from keyturn.ledger.checkpointer import CheckpointInHub
         from keyturn.providers.ledger.opening import public_key
 
         name = origin()
-        newest, _ = InHub(hub, name).read()
+        newest, _ = CheckpointInHub(hub, name).read()
         note("the hub tells the key and the newest checkpoint; with --public-key nothing but that key is believed")
         return Trust([public_key(hub, name)], [newest] if newest else [])
 
 
-def origin_of(source: "Source") -> str:
+def origin_of(source: "LedgerSource") -> str:
     """The name that the checkpoints of a copy tell; whether it is true, their signatures say. Raises Rewritten."""
     from keyturn.ledger.checkpoints import read_checkpoint
 

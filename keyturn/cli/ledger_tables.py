@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from keyturn.core.ledger import Entry
     from keyturn.ledger.checkpoints import Checkpoint
     from keyturn.ledger.entries import Numbered
-    from keyturn.ledger.verify import Report
+    from keyturn.ledger.verify import Verification
 
 ENTRY_COLUMNS: Final = ("entry", "when (UTC)", "who", "what", "to what")
 REPORT_COLUMNS: Final = ("ledger", "")
@@ -40,7 +40,7 @@ def entry_data(leaf: bytes) -> Any:
     return json.loads(leaf)
 
 
-def report_rows(name: str, report: "Report", now: datetime) -> list[tuple[str, str]]:
+def report_rows(name: str, report: "Verification", now: datetime) -> list[tuple[str, str]]:
     """What was found, for people."""
     newest = report.newest
     rows = [
@@ -61,7 +61,7 @@ def _made(checkpoint: "Checkpoint", now: datetime) -> str:
     return f"the checkpoint of {when(checkpoint.time)} UTC, {age}"
 
 
-def report_data(name: str, report: "Report", now: datetime) -> dict[str, Any]:
+def report_data(name: str, report: "Verification", now: datetime) -> dict[str, Any]:
     """What was found, for scripts."""
     problems = [{"what": problem.what, "first": problem.first, "last": problem.last} for problem in report.problems]
     return {

@@ -18,7 +18,7 @@ Name = tuple[str, str]
 """A source's name, and a secret's name there."""
 
 
-class Reader(Protocol[T_co]):
+class BulkReader(Protocol[T_co]):
     """What can be read from: every :class:`keyturn.core.stores.Store`, and the hub's adapter."""
 
     def read_many(self, names: Sequence[str], /) -> Mapping[str, T_co]:
@@ -39,33 +39,33 @@ class Bulk(Generic[T]):
         return self.values
 
 
-def read_many(sources: Mapping[str, Reader[T]], names: Iterable[Name]) -> Bulk[T]:
+def read_many(sources: Mapping[str, BulkReader[T]], names: Iterable[Name]) -> Bulk[T]:
     """Read each name from its source. Raises Invalid for a source that is not among ``sources``."""
-    asked = list(dict.fromkeys(names))
+    wanted = list(dict.fromkeys(names))
     groups: dict[str, list[str]] = {}
-    for source, name in asked:
+    for source, name in wanted:
         if source not in sources:
             raise Invalid("read from", source, "there is no such source", advice(source, sources, "Give it one"))
         groups.setdefault(source, []).append(name)
-    told: dict[Name, T | KeyturnError] = {}
+    answered: dict[Name, T | KeyturnError] = {}
     with ThreadPoolExecutor(max(1, len(groups))) as pool:
         for answers in pool.map(lambda source: _from(source, sources[source], groups[source]), groups):
-            told |= answers
-    values = {name: told[name] for name in asked}
+            answered |= answers
+    values = {name: answered[name] for name in wanted}
     return Bulk(
         {name: value for name, value in values.items() if not isinstance(value, KeyturnError)},
         {name: value for name, value in values.items() if isinstance(value, KeyturnError)},
     )
 
 
-def _from(source: str, reader: Reader[T], names: Sequence[str]) -> dict[Name, T | KeyturnError]:
+def _from(source: str, reader: BulkReader[T], names: Sequence[str]) -> dict[Name, T | KeyturnError]:
     """What one source has to say to each name.
 
     A refusal may be of one name alone: the halves are then asked by themselves, until it stands alone. A source
     that does not answer, or asks for a slower pace, is not asked again.
     """
     try:
-        found = reader.read_many(names)
+        values = reader.read_many(names)
     except TerminalError as error:
         if len(names) == 1:
             return {(source, names[0]): error}
@@ -73,7 +73,7 @@ def _from(source: str, reader: Reader[T], names: Sequence[str]) -> dict[Name, T 
         return _from(source, reader, names[:middle]) | _from(source, reader, names[middle:])
     except KeyturnError as error:
         return {(source, name): error for name in names}
-    return {(source, name): found[name] if name in found else absent(source, name) for name in names}
+    return {(source, name): values[name] if name in values else absent(source, name) for name in names}
 
 
 def absent(source: str, name: str) -> KeyturnError:

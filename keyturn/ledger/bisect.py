@@ -5,13 +5,13 @@ in them: from the root down, one goes to the left half if its entries give anoth
 right one. Where the tiles were changed to fit there is nothing more to know, and the range so far is the answer.
 """
 
-from keyturn.ledger.merkle import Frontier, Nodes, left_size, node_hash, range_hash
-from keyturn.ledger.ports import Source
-from keyturn.ledger.reader import Walk
+from keyturn.ledger.merkle import CompactRange, Nodes, left_size, node_hash, range_hash
+from keyturn.ledger.ports import LedgerSource
+from keyturn.ledger.reader import LedgerReader
 from keyturn.ledger.tiles import nodes_of
 
 
-def first_changed(source: Source, after: int, size: int, root: bytes) -> tuple[int, int]:
+def first_changed(source: LedgerSource, after: int, size: int, root: bytes) -> tuple[int, int]:
     """Where the first entry is that is not what it was when ``root`` was signed over the first ``size`` entries.
 
     The first ``after`` entries are known to be as they were. It gives the first and the last number that it may have.
@@ -35,9 +35,9 @@ def _halves(nodes: Nodes, first: int, middle: int, last: int) -> tuple[bytes, by
         return None
 
 
-def _hash_of(source: Source, first: int, last: int) -> bytes:
+def _hash_of(source: LedgerSource, first: int, last: int) -> bytes:
     """The hash above the leaves ``first`` to ``last - 1``, counted from 0; empty where they are not all in order."""
-    walk, frontier = Walk(source, first + 1), Frontier()
-    for hashes in walk.hashes(last):
-        frontier.extend(hashes)
-    return frontier.root() if frontier.size == last - first else b""
+    reader, compact_range = LedgerReader(source, first + 1), CompactRange()
+    for hashes in reader.hashes(last):
+        compact_range.extend(hashes)
+    return compact_range.root() if compact_range.size == last - first else b""

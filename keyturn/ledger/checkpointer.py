@@ -15,9 +15,9 @@ from keyturn.core.errors import Conflict, Rewritten
 from keyturn.core.hub import Hub
 from keyturn.core.ledger import Signer
 from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint, trusted
-from keyturn.ledger.merkle import Frontier, root
+from keyturn.ledger.merkle import CompactRange, tree_root
 from keyturn.ledger.ports import StoredLedger
-from keyturn.ledger.reader import Walk
+from keyturn.ledger.reader import LedgerReader
 from keyturn.ledger.signed_notes import PublicKey, Verify, signed_by
 from keyturn.ledger.tiles import grown, nodes_of
 
@@ -29,7 +29,7 @@ LOOK: Final = timedelta(days=1)
 """After this time all entries are looked at again, not only what is new."""
 
 
-class Kept(Protocol):
+class CheckpointCopy(Protocol):
     """Where the newest checkpoint is kept beside the ledger, so that one that was rolled back is noticed."""
 
     def read(self) -> tuple[str, int]:
@@ -39,8 +39,8 @@ class Kept(Protocol):
         """Replace it. Raises Conflict when the version is not ``cas`` any more."""
 
 
-class InHub:
-    """A :class:`Kept` in Keyturn's own part of the hub."""
+class CheckpointInHub:
+    """A :class:`CheckpointCopy` in Keyturn's own part of the hub."""
 
     def __init__(self, hub: Hub, origin: str) -> None:
         self._hub = hub
@@ -74,10 +74,10 @@ class InHub:
                 self.write(note, cas=version)
 
 
-def checkpoint(
+def sign_checkpoint(
     ledger: StoredLedger,
     signer: Signer,
-    kept: Kept,
+    copy: CheckpointCopy,
     clock: Callable[[], datetime],
     verify: Verify,
     *,
@@ -93,20 +93,20 @@ def checkpoint(
     for _ in range(ATTEMPTS):
         attempt = _Attempt(ledger, PublicKey(ledger.origin, signer.public_key()), verify)
         try:
-            found, version = attempt.found(kept, thorough=thorough)
-            made = attempt.signed(found, signer, clock)
+            state, version = attempt.examine(copy, thorough=thorough)
+            made = attempt.signed(state, signer, clock)
         except Conflict as error:
             conflict = error
             continue
-        newest = made or found.latest
-        if newest and newest.note != found.copy:
-            _write(kept, newest, version)
+        newest = made or state.latest
+        if newest and newest.note != state.copy:
+            _write(copy, newest, version)
         return made
     raise conflict
 
 
 @dataclass(frozen=True)
-class _Found:
+class _LedgerState:
     """How the ledger stands: the notes in it and beside it, and what the later of both says."""
 
     size: int
@@ -126,27 +126,28 @@ class _Attempt:
     tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
     stored: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
-    def found(self, kept: Kept, *, thorough: bool) -> tuple[_Found, int]:
+    def examine(self, stored_copy: CheckpointCopy, *, thorough: bool) -> tuple[_LedgerState, int]:
         """How it stands and the version of the copy, once it is sure that nothing was changed."""
         # In this order: none is ahead of those that are read later.
-        copy, version = kept.read()
+        copy, version = stored_copy.read()
         newest = self.ledger.newest()
         size = self.ledger.size()
         earlier = [*self._stored(newest, copy), *self._copied(copy)]
         tiled = read_checkpoint(newest).size if newest else 0
         root = self._root(size, earlier, tiled, thorough=thorough)
-        return _Found(size, root, newest, copy, max(earlier, key=lambda one: one.size, default=None)), version
+        latest = max(earlier, key=lambda checkpoint: checkpoint.size, default=None)
+        return _LedgerState(size, root, newest, copy, latest), version
 
-    def signed(self, found: _Found, signer: Signer, clock: Callable[[], datetime]) -> Checkpoint | None:
+    def signed(self, state: _LedgerState, signer: Signer, clock: Callable[[], datetime]) -> Checkpoint | None:
         """The new checkpoint, stored; None where nothing is new. Raises Conflict."""
-        latest = found.latest
-        if found.size == (latest.size if latest else 0):
-            if latest and latest.note != found.newest:
-                self.ledger.keep(latest.note, latest.size, self.tiles, after=found.newest)
+        latest = state.latest
+        if state.size == (latest.size if latest else 0):
+            if latest and latest.note != state.newest:
+                self.ledger.keep(latest.note, latest.size, self.tiles, after=state.newest)
             return None
-        made = Checkpoint(self.ledger.origin, found.size, found.root, clock()).sign(signer)
+        made = Checkpoint(self.ledger.origin, state.size, state.root, clock()).sign(signer)
         trusted(made.note, [self.key], self.verify)
-        self.ledger.keep(made.note, made.size, self.tiles, after=found.newest)
+        self.ledger.keep(made.note, made.size, self.tiles, after=state.newest)
         return made
 
     def _stored(self, newest: str, copy: str) -> list[Checkpoint]:
@@ -162,39 +163,40 @@ class _Attempt:
         return [trusted(copy, [self.key], self.verify) if signed_by(copy, self.key) else self._ours(copy)]
 
     def _ours(self, note: str) -> Checkpoint:
-        told = read_checkpoint(note)
-        if told.origin != self.ledger.origin:
-            name = told.origin.partition("/")[2]
+        checkpoint = read_checkpoint(note)
+        if checkpoint.origin != self.ledger.origin:
+            name = checkpoint.origin.partition("/")[2]
             hint = f"If it was moved here on purpose, set KEYTURN_LEDGER_NAME={name}"
-            raise self._rewritten(f"its newest checkpoint is one of {told.origin}", hint)
-        return told
+            raise self._rewritten(f"its newest checkpoint is one of {checkpoint.origin}", hint)
+        return checkpoint
 
     def _root(self, size: int, earlier: Sequence[Checkpoint], tiled: int, *, thorough: bool) -> bytes:
         """The root over all entries, once those of ``earlier`` are found below it."""
         self._check_length(size, earlier)
         self._grow(tiled, size)
-        sizes = sorted({size, *(one.size for one in earlier)})
+        sizes = sorted({size, *(checkpoint.size for checkpoint in earlier)})
         by_tiles = self._roots_by_tiles(sizes)
-        if not thorough and all(by_tiles.get(one.size) == one.root for one in earlier) and size in by_tiles:
+        as_signed = all(by_tiles.get(checkpoint.size) == checkpoint.root for checkpoint in earlier)
+        if not thorough and as_signed and size in by_tiles:
             return by_tiles[size]
         roots = self._roots_by_entries(sizes)
-        for one in earlier:
-            if roots[one.size] != one.root:
-                raise self._rewritten(f"its entries are not those that {one} was made over")
+        for checkpoint in earlier:
+            if roots[checkpoint.size] != checkpoint.root:
+                raise self._rewritten(f"its entries are not those that {checkpoint} was made over")
         if by_tiles.get(size) != roots[size]:
             self.tiles.clear()
             self._grow(0, size)
         return roots[size]
 
     def _check_length(self, size: int, earlier: Sequence[Checkpoint]) -> None:
-        for one in earlier:
-            if one.size > size:
-                raise self._rewritten(f"it has {size} entries, and {one} was made before")
+        for checkpoint in earlier:
+            if checkpoint.size > size:
+                raise self._rewritten(f"it has {size} entries, and {checkpoint} was made before")
 
     def _grow(self, begun: int, size: int) -> None:
         """Lay the entries after the first ``begun`` into tiles."""
-        walk = Walk(self.ledger, begun + 1)
-        for hashes in self._whole(walk, size):
+        reader = LedgerReader(self.ledger, begun + 1)
+        for hashes in self._whole(reader, size):
             self.tiles |= grown(self._tile, begun, hashes)
             begun += len(hashes)
 
@@ -202,23 +204,24 @@ class _Attempt:
         """Roots as the tiles tell them; none where a tile is missing."""
         nodes = nodes_of(self._tile)
         try:
-            return {size: root(nodes, size) for size in sizes}
+            return {size: tree_root(nodes, size) for size in sizes}
         except LookupError:
             return {}
 
     def _roots_by_entries(self, sizes: Sequence[int]) -> dict[int, bytes]:
-        walk, frontier, roots = Walk(self.ledger), Frontier(), {}
+        reader, compact_range, roots = LedgerReader(self.ledger), CompactRange(), {}
         for size in sizes:
-            for hashes in self._whole(walk, size):
-                frontier.extend(hashes)
-            roots[size] = frontier.root()
+            for hashes in self._whole(reader, size):
+                compact_range.extend(hashes)
+            roots[size] = compact_range.root()
         return roots
 
-    def _whole(self, walk: Walk, size: int) -> Iterator[list[bytes]]:
+    def _whole(self, reader: LedgerReader, size: int) -> Iterator[list[bytes]]:
         """Hashes of leaves up to ``size``. Raises Rewritten when they are not all there, in order."""
-        yield from walk.hashes(size)
-        if walk.read < size:
-            raise self._rewritten(walk.misplaced.problem if walk.misplaced else f"entry {walk.read + 1} is missing")
+        yield from reader.hashes(size)
+        if reader.read < size:
+            missing = f"entry {reader.read + 1} is missing"
+            raise self._rewritten(reader.misplaced.problem if reader.misplaced else missing)
 
     def _tile(self, level: int, number: int) -> bytes:
         if (level, number) not in self.stored:
@@ -230,14 +233,14 @@ class _Attempt:
         return Rewritten("make a checkpoint of", self.ledger.origin, problem, hint)
 
 
-def _write(kept: Kept, newest: Checkpoint, version: int) -> None:
+def _write(stored_copy: CheckpointCopy, newest: Checkpoint, version: int) -> None:
     """Replace the copy, unless another process has put a later one there."""
     for _ in range(ATTEMPTS):
         try:
-            return kept.write(newest.note, cas=version)
+            return stored_copy.write(newest.note, cas=version)
         except Conflict as error:
             conflict = error
-        copy, version = kept.read()
+        copy, version = stored_copy.read()
         if copy and read_checkpoint(copy).size >= newest.size:
             return None
     raise conflict

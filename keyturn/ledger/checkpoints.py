@@ -11,7 +11,7 @@ from typing import Final
 from keyturn.core.errors import Rewritten
 from keyturn.core.ledger import Signer
 from keyturn.ledger.merkle import HASH_SIZE
-from keyturn.ledger.signed_notes import PublicKey, Verify, opened, signed, unverified
+from keyturn.ledger.signed_notes import PublicKey, Verify, open_note, sign_note, unverified_text
 
 SIZE: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 
@@ -31,14 +31,14 @@ class Checkpoint:
 
     def text(self) -> str:
         """What is signed: origin, size and root, a line each, and when it was made."""
-        told = [self.origin, str(self.size), base64.b64encode(self.root).decode()]
+        lines = [self.origin, str(self.size), base64.b64encode(self.root).decode()]
         if self.time:
-            told.append(f"{TIME}{self.time.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z")
-        return "".join(f"{line}\n" for line in told)
+            lines.append(f"{TIME}{self.time.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z")
+        return "".join(f"{line}\n" for line in lines)
 
     def sign(self, signer: Signer) -> "Checkpoint":
         """The same with its note, signed in the name of its origin."""
-        note = signed(self.text(), self.origin, signer)
+        note = sign_note(self.text(), self.origin, signer)
         return Checkpoint(self.origin, self.size, self.root, self.time, note)
 
     def __str__(self) -> str:
@@ -48,14 +48,14 @@ class Checkpoint:
 
 def read_checkpoint(note: str) -> Checkpoint:
     """What a note says, whoever signed it. Raises Rewritten when it is no checkpoint."""
-    return _read(unverified(note), note)
+    return _read(unverified_text(note), note)
 
 
 def trusted(note: str, keys: Collection[PublicKey], verify: Verify) -> Checkpoint:
     """What a note says that one of ``keys`` has signed in its own name. Raises Rewritten where none did."""
-    told = read_checkpoint(note)
-    opened(note, [key for key in keys if key.name == told.origin], verify)
-    return told
+    checkpoint = read_checkpoint(note)
+    open_note(note, [key for key in keys if key.name == checkpoint.origin], verify)
+    return checkpoint
 
 
 def _read(text: str, note: str) -> Checkpoint:
@@ -77,9 +77,9 @@ def _root(line: str) -> bytes:
 
 def _time(lines: list[str]) -> datetime | None:
     """When it was made; other extension lines are somebody else's."""
-    said = [line.removeprefix(TIME) for line in lines if line.startswith(TIME)]
+    times = [line.removeprefix(TIME) for line in lines if line.startswith(TIME)]
     try:
-        return datetime.fromisoformat(said[0]).astimezone(UTC) if said else None
+        return datetime.fromisoformat(times[0]).astimezone(UTC) if times else None
     except (ValueError, OverflowError):
         raise _malformed("its time can't be read") from None
 

@@ -41,7 +41,7 @@ class Numbered:
 
 def leaf(sequence: int, entry: Entry) -> bytes:
     """The canonical bytes. Raises Invalid for a time without a zone."""
-    return leaf_of(sequence, spelled(entry).encode())
+    return leaf_of(sequence, encode(entry).encode())
 
 
 def leaf_of(sequence: int, tail: bytes) -> bytes:
@@ -54,7 +54,7 @@ def leaves_of(rows: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
     return ((number, leaf_of(number, tail) if isinstance(tail, bytes) else b"") for number, tail in rows)
 
 
-def spelled(entry: Entry) -> str:
+def encode(entry: Entry) -> str:
     """The tail: the canonical text without its beginning. Raises Invalid for a time without a zone."""
     # It is most of what an append costs beside SQLite. Entries that are written together share their second, and most
     # of their texts: what is spelled once is kept, and no function is called for what is.
@@ -62,11 +62,11 @@ def spelled(entry: Entry) -> str:
     begins, ends, second = _second
     try:
         if not begins <= time < ends:
-            second = _spelled_second(time)
+            second = _encode_second(time)
     except TypeError:
         raise Invalid("write", "an entry", "its time has no zone", "Give it one, such as UTC") from None
     micros = time.microsecond
-    note = _spelled_text("note", entry.note) if entry.note else ""
+    note = _encode_text("note", entry.note) if entry.note else ""
     return (
         f'"time":"{second}.{_THREE_DIGITS[micros // 1000]}{_THREE_DIGITS[micros % 1000]}Z"'
         f'{_ACTOR[entry.actor]}{_ACTION[entry.action]},"outcome":"{entry.outcome._value_}"'
@@ -75,21 +75,21 @@ def spelled(entry: Entry) -> str:
     )
 
 
-def read(told: bytes) -> Numbered:
+def parse_leaf(canonical_bytes: bytes) -> Numbered:
     """The entry of these canonical bytes. Raises Invalid for any that Keyturn would not have written."""
     try:
-        found = _read(json.loads(told))
-        canonical = leaf(found.sequence, found.entry)
+        numbered = _parse(json.loads(canonical_bytes))
+        canonical = leaf(numbered.sequence, numbered.entry)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, Invalid):
         raise Invalid(*NO_ENTRY) from None
-    if canonical != told or type(found.sequence) is not int or type(found.entry.version) is not int:
+    if canonical != canonical_bytes or type(numbered.sequence) is not int or type(numbered.entry.version) is not int:
         raise Invalid(*NO_ENTRY)
-    return found
+    return numbered
 
 
-def _read(told: dict[str, Any]) -> Numbered:
-    sequence, time, outcome = told.pop("seq"), told.pop("time"), told.pop("outcome")
-    return Numbered(sequence, Entry(time=datetime.fromisoformat(time), outcome=Outcome(outcome), **told))
+def _parse(fields: dict[str, Any]) -> Numbered:
+    sequence, time, outcome = fields.pop("seq"), fields.pop("time"), fields.pop("outcome")
+    return Numbered(sequence, Entry(time=datetime.fromisoformat(time), outcome=Outcome(outcome), **fields))
 
 
 class _Remembered(dict[T, str]):
@@ -106,7 +106,7 @@ class _Remembered(dict[T, str]):
         return made
 
 
-def _spelled_text(key: str, text: str) -> str:
+def _encode_text(key: str, text: str) -> str:
     if len(text) > TEXT_LIMIT:
         text = text[: TEXT_LIMIT - 1] + CUT
     # A surrogate that stands alone is in no UTF-8.
@@ -115,11 +115,11 @@ def _spelled_text(key: str, text: str) -> str:
 
 
 def _always(key: str) -> _Remembered[str]:
-    return _Remembered(lambda text: _spelled_text(key, text))
+    return _Remembered(lambda text: _encode_text(key, text))
 
 
 def _unless_empty(key: str) -> _Remembered[str]:
-    return _Remembered(lambda text: _spelled_text(key, text) if text else "")
+    return _Remembered(lambda text: _encode_text(key, text) if text else "")
 
 
 _ACTOR: Final = _always("actor")
@@ -137,7 +137,7 @@ _second = (datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), "
 """The second that was spelled last: when it begins and ends, and its text."""
 
 
-def _spelled_second(time: datetime) -> str:
+def _encode_second(time: datetime) -> str:
     global _second
     begins = time.astimezone(UTC).replace(microsecond=0)
     text = begins.isoformat()[:19]

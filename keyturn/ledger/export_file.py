@@ -28,7 +28,7 @@ _SEQUENCE: Final = re.compile(re.escape(BEGINNING).replace(b"%d", rb"([1-9][0-9]
 
 
 class Exported:
-    """A :class:`keyturn.ledger.ports.Source` that reads such files; without the second one there are no checkpoints.
+    """A :class:`keyturn.ledger.ports.LedgerSource` that reads such files; without the second it has no checkpoints.
 
     It has no tiles. All that reads raises Unavailable where a file can't be read.
     """
@@ -44,8 +44,8 @@ class Exported:
     def tails(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
         """The numbers that the lines tell, 0 where one tells none, and what follows them."""
         for line in _lines(self._entries):
-            told = _SEQUENCE.match(line)
-            number, tail = (int(told[1]), line[told.end() :]) if told else (0, line)
+            match = _SEQUENCE.match(line)
+            number, tail = (int(match[1]), line[match.end() :]) if match else (0, line)
             if last is not None and number > last:
                 return
             if number >= first:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from keyturn import __version__
 from keyturn.core.errors import Invalid, Rewritten
 from keyturn.core.ledger import Entry, Outcome
-from keyturn.ledger.entries import Numbered, read
+from keyturn.ledger.entries import Numbered, parse_leaf
 
 PRODUCT: Final = "Keyturn"
 
@@ -29,7 +29,7 @@ class Format(StrEnum):
     OCSF = "ocsf"
 
 
-class Weight(IntEnum):
+class Severity(IntEnum):
     """How serious an entry is; the numbers are OCSF's severity_id."""
 
     INFORMATIONAL = 1
@@ -39,16 +39,16 @@ class Weight(IntEnum):
 
 
 ORDINARY: Final = {
-    Outcome.BEGUN: Weight.INFORMATIONAL,
-    Outcome.DONE: Weight.INFORMATIONAL,
-    Outcome.FAILED: Weight.MEDIUM,
-    Outcome.DENIED: Weight.HIGH,
+    Outcome.BEGUN: Severity.INFORMATIONAL,
+    Outcome.DONE: Severity.INFORMATIONAL,
+    Outcome.FAILED: Severity.MEDIUM,
+    Outcome.DENIED: Severity.HIGH,
 }
 URGENT: Final = {
-    Outcome.BEGUN: Weight.MEDIUM,
-    Outcome.DONE: Weight.MEDIUM,
-    Outcome.FAILED: Weight.CRITICAL,
-    Outcome.DENIED: Weight.HIGH,
+    Outcome.BEGUN: Severity.MEDIUM,
+    Outcome.DONE: Severity.MEDIUM,
+    Outcome.FAILED: Severity.CRITICAL,
+    Outcome.DENIED: Severity.HIGH,
 }
 IN_AN_EMERGENCY: Final = re.compile(r"(revoke|cut|erase)\b|(open|close|look at) incident$")
 """Actions of a revocation."""
@@ -56,33 +56,33 @@ REFUSED: Final = Rewritten.__name__
 """How the note begins of whoever has found that history was changed."""
 
 
-def spelled_as(form: Format, ledger: str, numbered: Numbered, leaf: bytes) -> str:
+def encode_as(form: Format, ledger: str, numbered: Numbered, leaf: bytes) -> str:
     """An entry of the ledger of that name, and its leaf, on one line, without the end of the line."""
-    return SPELLED[form](ledger, numbered, leaf)
+    return ENCODERS[form](ledger, numbered, leaf)
 
 
 def sequenced(sequence: int, leaf: bytes) -> Numbered:
     """The entry stored at ``sequence``. Raises Rewritten where there is none, or where it says another number."""
     try:
-        found = read(leaf)
+        numbered = parse_leaf(leaf)
     except Invalid:
-        found = None
-    if found is None or found.sequence != sequence:
+        numbered = None
+    if numbered is None or numbered.sequence != sequence:
         problem = f"what is stored as entry {sequence} is not that entry"
         raise Rewritten("read", "the ledger", problem, "See `keyturn ledger verify` for where it begins")
-    return found
+    return numbered
 
 
-def weight(entry: Entry) -> Weight:
+def severity(entry: Entry) -> Severity:
     """How serious it is, by its action and outcome."""
     if entry.outcome is Outcome.FAILED and entry.note.startswith(REFUSED):
-        return Weight.CRITICAL
+        return Severity.CRITICAL
     return (URGENT if IN_AN_EMERGENCY.match(entry.action) else ORDINARY)[entry.outcome]
 
 
 # --- CEF
 
-CEF_SEVERITY: Final = {Weight.INFORMATIONAL: 2, Weight.MEDIUM: 5, Weight.HIGH: 7, Weight.CRITICAL: 9}
+CEF_SEVERITY: Final = {Severity.INFORMATIONAL: 2, Severity.MEDIUM: 5, Severity.HIGH: 7, Severity.CRITICAL: 9}
 """0 to 3 is low, 4 to 6 medium, 7 and 8 high, 9 and 10 very high."""
 
 CEF_LIMITS: Final = {"act": 63, "dvchost": 100, "msg": 1023, "outcome": 63, "suser": 1023}
@@ -92,8 +92,8 @@ CEF_LIMITS: Final = {"act": 63, "dvchost": 100, "msg": 1023, "outcome": 63, "sus
 def _cef(ledger: str, numbered: Numbered, _: bytes) -> str:
     """The header's seven fields, and the extension."""
     entry = numbered.entry
-    severity = str(CEF_SEVERITY[weight(entry)])
-    header = ("CEF:0", PRODUCT, PRODUCT, __version__, entry.action, f"{entry.action} {entry.outcome}", severity)
+    level = str(CEF_SEVERITY[severity(entry)])
+    header = ("CEF:0", PRODUCT, PRODUCT, __version__, entry.action, f"{entry.action} {entry.outcome}", level)
     named = {
         "externalId": str(numbered.sequence),
         "rt": str(_milliseconds(entry.time)),
@@ -108,8 +108,8 @@ def _cef(ledger: str, numbered: Numbered, _: bytes) -> str:
         *_custom("cn", {"version": str(entry.version or "")}),
         *_custom("cs", _more(ledger, entry)),
     ]
-    said = " ".join(f"{key}={_cef_value(key, text)}" for key, text in extension if text)
-    return f"{'|'.join(map(_cef_field, header))}|{said}"
+    pairs = " ".join(f"{key}={_cef_value(key, text)}" for key, text in extension if text)
+    return f"{'|'.join(map(_cef_field, header))}|{pairs}"
 
 
 def _more(ledger: str, entry: Entry) -> dict[str, str]:
@@ -118,9 +118,9 @@ def _more(ledger: str, entry: Entry) -> dict[str, str]:
     return {**{name: getattr(entry, name) for name in named}, "ledger": ledger}
 
 
-def _custom(kind: str, told: Mapping[str, str]) -> list[tuple[str, str]]:
+def _custom(kind: str, texts: Mapping[str, str]) -> list[tuple[str, str]]:
     """Custom keys always have the same number, and say their name beside each text."""
-    pairs = [((f"{kind}{at}Label", name), (f"{kind}{at}", text)) for at, (name, text) in enumerate(told.items(), 1)]
+    pairs = [((f"{kind}{at}Label", name), (f"{kind}{at}", text)) for at, (name, text) in enumerate(texts.items(), 1)]
     return [pair for label, text in pairs if text[1] for pair in (label, text)]
 
 
@@ -184,7 +184,7 @@ STATUS: Final = {
     Outcome.FAILED: (2, "Failure"),
     Outcome.DENIED: (2, "Failure"),
 }
-SEVERITY: Final = {weight: weight.name.capitalize() for weight in Weight}
+SEVERITY_NAMES: Final = {weight: weight.name.capitalize() for weight in Severity}
 
 
 def _ocsf(ledger: str, numbered: Numbered, leaf: bytes) -> str:
@@ -196,7 +196,7 @@ def ocsf(ledger: str, numbered: Numbered, leaf: bytes) -> dict[str, Any]:
     entry, activity = numbered.entry, _activity(numbered.entry.action)
     status, status_name = STATUS[entry.outcome]
     why = {"status_detail" if entry.outcome in (Outcome.FAILED, Outcome.DENIED) else "comment": entry.note}
-    return _told(
+    return _without_empty(
         {
             "activity_id": activity,
             "activity_name": ACTIVITIES.get(activity, entry.action or "Other"),
@@ -205,8 +205,8 @@ def ocsf(ledger: str, numbered: Numbered, leaf: bytes) -> dict[str, Any]:
             "class_uid": ENTITY_MANAGEMENT,
             "class_name": "Entity Management",
             "type_uid": ENTITY_MANAGEMENT * 100 + activity,
-            "severity_id": int(weight(entry)),
-            "severity": SEVERITY[weight(entry)],
+            "severity_id": int(severity(entry)),
+            "severity": SEVERITY_NAMES[severity(entry)],
             "status_id": status,
             "status": status_name,
             "status_code": str(entry.outcome),
@@ -215,7 +215,7 @@ def ocsf(ledger: str, numbered: Numbered, leaf: bytes) -> dict[str, Any]:
             "metadata": _metadata(ledger, numbered),
             "actor": {"user": {"name": entry.actor or "unknown"}, "app_name": PRODUCT},
             "entity": _entity(ledger, entry),
-            "src_endpoint": _told({"hostname": entry.host}),
+            "src_endpoint": _without_empty({"hostname": entry.host}),
             "raw_data": leaf.decode(),
             **why,
         }
@@ -223,7 +223,7 @@ def ocsf(ledger: str, numbered: Numbered, leaf: bytes) -> dict[str, Any]:
 
 
 def _metadata(ledger: str, numbered: Numbered) -> dict[str, Any]:
-    return _told(
+    return _without_empty(
         {
             "version": OCSF_VERSION,
             "product": {"name": PRODUCT, "vendor_name": PRODUCT, "version": __version__},
@@ -240,13 +240,13 @@ def _metadata(ledger: str, numbered: Numbered) -> dict[str, Any]:
 def _entity(ledger: str, entry: Entry) -> dict[str, Any]:
     """What it was done to: a secret, else a place, else Keyturn's own records."""
     kind = "Secret" if entry.secret else "Place" if entry.place else "Ledger"
-    return _told(
+    return _without_empty(
         {
             "name": entry.secret or entry.place or ledger,
             "type_id": OTHER,
             "type": kind,
             "version": str(entry.version or ""),
-            "data": _told({"fingerprint": entry.fingerprint, "place": entry.place}),
+            "data": _without_empty({"fingerprint": entry.fingerprint, "place": entry.place}),
         }
     )
 
@@ -256,9 +256,9 @@ def _activity(action: str) -> int:
     return ACTIVITY_OF.get(word, OTHER)
 
 
-def _told(said: dict[str, Any]) -> dict[str, Any]:
+def _without_empty(members: dict[str, Any]) -> dict[str, Any]:
     """Without what is empty."""
-    return {key: value for key, value in said.items() if value not in ("", {})}
+    return {key: value for key, value in members.items() if value not in ("", {})}
 
 
 def _milliseconds(time: datetime) -> int:
@@ -267,7 +267,7 @@ def _milliseconds(time: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
-SPELLED: Final[Mapping[Format, Callable[[str, Numbered, bytes], str]]] = {
+ENCODERS: Final[Mapping[Format, Callable[[str, Numbered, bytes], str]]] = {
     Format.JSONL: lambda ledger, numbered, leaf: leaf.decode(),
     Format.CEF: _cef,
     Format.OCSF: _ocsf,

@@ -14,8 +14,8 @@ from typing import Final, Protocol
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, Rewritten, Throttled, TransientError
 from keyturn.core.hub import Hub
 from keyturn.core.ledger import Entry
-from keyturn.ledger.entries import read
-from keyturn.ledger.formats import Format, sequenced, spelled_as
+from keyturn.ledger.entries import parse_leaf
+from keyturn.ledger.formats import Format, encode_as, sequenced
 from keyturn.ledger.ports import StoredLedger
 
 FORWARDING: Final = "forwarding"
@@ -118,29 +118,29 @@ class _Position:
 
 def _batch(ledger: StoredLedger, form: Format, first: int, size: int) -> list[Message]:
     """The next entries: read whole before anything is sent, so that no reading lasts as long as a slow collector."""
-    found: list[Message] = []
+    messages: list[Message] = []
     room = BATCH_SIZE
     try:
         for message in _messages(ledger, form, first, min(size, first + BATCH - 1)):
             room -= len(message.text)
-            if found and room < 0:
+            if messages and room < 0:
                 break
-            found.append(message)
+            messages.append(message)
     except Rewritten:
         # What is whole before it still leaves; then nothing goes past it.
-        if not found:
+        if not messages:
             raise
-    if not found:
+    if not messages:
         problem = f"entry {first} is missing"
         raise Rewritten("forward", ledger.origin, problem, "See `keyturn ledger verify` for where it begins")
-    return found
+    return messages
 
 
 def _messages(ledger: StoredLedger, form: Format, first: int, last: int) -> Iterator[Message]:
     expected = first
     for _, leaf in ledger.leaves(first, last):
         numbered = sequenced(expected, leaf)
-        yield Message(expected, numbered.entry, spelled_as(form, ledger.origin, numbered, leaf))
+        yield Message(expected, numbered.entry, encode_as(form, ledger.origin, numbered, leaf))
         expected += 1
 
 
@@ -156,10 +156,10 @@ def _deliver(
         try:
             return collector.deliver(ledger, batch)
         except TransientError as error:
-            asked = error.retry_after or 0.0 if isinstance(error, Throttled) else 0.0
-            if asked > LONGEST_PAUSE:
+            requested = error.retry_after or 0.0 if isinstance(error, Throttled) else 0.0
+            if requested > LONGEST_PAUSE:
                 raise
-        sleep(max(pause * (1 + jitter()), asked))
+        sleep(max(pause * (1 + jitter()), requested))
     return collector.deliver(ledger, batch)
 
 
@@ -173,7 +173,7 @@ def _time_of(ledger: StoredLedger, sequence: int) -> datetime | None:
     """When the entry was written; None where there is none that can be read."""
     for _, leaf in ledger.leaves(sequence, sequence):
         try:
-            return read(leaf).entry.time
+            return parse_leaf(leaf).entry.time
         except Invalid:
             return None
     return None

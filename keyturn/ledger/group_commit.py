@@ -7,7 +7,7 @@ from threading import Lock
 from keyturn.core.errors import KeyturnError, Unrecorded
 
 
-class Together:
+class GroupCommit:
     """Hands what threads give to ``write``, one call at a time; each thread returns once its own part is written.
 
     Whoever comes while another writes waits, and the first of those who waited writes for all of them.

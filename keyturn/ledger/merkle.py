@@ -42,7 +42,7 @@ def hashes_above(hashes: Iterable[bytes]) -> list[bytes]:
     return [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
 
 
-class Frontier:
+class CompactRange:
     """The right edge of a tree that grows: all that a root needs, one hash for each bit of the size."""
 
     def __init__(self) -> None:
@@ -64,10 +64,10 @@ class Frontier:
 
     def root(self) -> bytes:
         """The root of all leaves so far."""
-        return _joined([waiting for waiting in reversed(self._open) if waiting])
+        return _root_above([waiting for waiting in reversed(self._open) if waiting])
 
 
-def root(nodes: Nodes, size: int) -> bytes:
+def tree_root(nodes: Nodes, size: int) -> bytes:
     """The root of the first ``size`` leaves."""
     return range_hash(nodes, 0, size)
 
@@ -76,16 +76,16 @@ def inclusion_proof(nodes: Nodes, index: int, size: int) -> list[bytes]:
     """The hashes that lead from a leaf to the root of the first ``size`` leaves (RFC 6962, part 2.1.1)."""
     if not 0 <= index < size:
         raise ValueError(f"no leaf {index} in a tree of {size}")
-    first, last, found = 0, size, []
+    first, last, hashes = 0, size, []
     while last - first > 1:
         middle = first + left_size(last - first)
         if index < middle:
-            found.append(range_hash(nodes, middle, last))
+            hashes.append(range_hash(nodes, middle, last))
             last = middle
         else:
-            found.append(range_hash(nodes, first, middle))
+            hashes.append(range_hash(nodes, first, middle))
             first = middle
-    return found[::-1]
+    return hashes[::-1]
 
 
 def consistency_proof(nodes: Nodes, older: int, newer: int) -> list[bytes]:
@@ -94,38 +94,38 @@ def consistency_proof(nodes: Nodes, older: int, newer: int) -> list[bytes]:
         raise ValueError(f"a tree of {older} leaves does not become one of {newer}")
     if older in (0, newer):
         return []
-    first, last, whole, found = 0, newer, True, []
+    first, last, whole, hashes = 0, newer, True, []
     while older != last:
         middle = first + left_size(last - first)
         if older <= middle:
-            found.append(range_hash(nodes, middle, last))
+            hashes.append(range_hash(nodes, middle, last))
             last = middle
         else:
-            found.append(range_hash(nodes, first, middle))
+            hashes.append(range_hash(nodes, first, middle))
             first, whole = middle, False
     if not whole:
-        found.append(range_hash(nodes, first, last))
-    return found[::-1]
+        hashes.append(range_hash(nodes, first, last))
+    return hashes[::-1]
 
 
-def included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
+def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
     """Whether the proof leads from the leaf's hash to the root. What is not as long as a hash proves nothing."""
     if not 0 <= index < size or not _hashes(leaf, root, *proof):
         return False
-    node, last, found = index, size - 1, leaf
+    node, last, computed = index, size - 1, leaf
     for other in proof:
         if last == 0:
             return False
         if node & 1 or node == last:
-            found = node_hash(other, found)
+            computed = node_hash(other, computed)
             node, last = _after_left_sibling(node, last)
         else:
-            found = node_hash(found, other)
+            computed = node_hash(computed, other)
             node, last = node >> 1, last >> 1
-    return last == 0 and found == root
+    return last == 0 and computed == root
 
 
-def consistent(older: int, newer: int, older_root: bytes, newer_root: bytes, proof: Sequence[bytes]) -> bool:
+def verify_consistency(older: int, newer: int, older_root: bytes, newer_root: bytes, proof: Sequence[bytes]) -> bool:
     """Whether the proof shows that the newer tree begins with the older one's leaves.
 
     An empty tree has one root, on either side, and every tree continues it; its proof is empty, as that of a tree
@@ -161,9 +161,9 @@ def _roots_of_equals(older: int, newer: int, older_root: bytes, newer_root: byte
     return all(root == EMPTY_ROOT for root in of_empty) and (older != newer or older_root == newer_root)
 
 
-def _hashes(*given: bytes) -> bool:
+def _hashes(*values: bytes) -> bool:
     """Whether each is as long as a hash: with others the same bytes could be cut in two in other places."""
-    return all(len(one) == HASH_SIZE for one in given)
+    return all(len(value) == HASH_SIZE for value in values)
 
 
 def _after_left_sibling(node: int, last: int) -> tuple[int, int]:
@@ -180,7 +180,7 @@ def left_size(size: int) -> int:
 
 def range_hash(nodes: Nodes, first: int, last: int) -> bytes:
     """The hash of the subtree of these leaves; ``first`` is where a complete subtree of that size may begin."""
-    return _joined([nodes(level, index) for level, index in _complete(first, last)])
+    return _root_above([nodes(level, index) for level, index in _complete(first, last)])
 
 
 def _complete(first: int, last: int) -> Iterator[tuple[int, int]]:
@@ -191,11 +191,11 @@ def _complete(first: int, last: int) -> Iterator[tuple[int, int]]:
         first += 1 << level
 
 
-def _joined(hashes: Sequence[bytes]) -> bytes:
+def _root_above(hashes: Sequence[bytes]) -> bytes:
     """The root above complete subtrees that become smaller from left to right."""
     if not hashes:
         return EMPTY_ROOT
-    found = hashes[-1]
+    computed = hashes[-1]
     for left in reversed(hashes[:-1]):
-        found = node_hash(left, found)
-    return found
+        computed = node_hash(left, computed)
+    return computed

@@ -22,7 +22,7 @@ class Entries(Protocol):
         """The signed notes, oldest first."""
 
 
-class Source(Entries, Protocol):
+class LedgerSource(Entries, Protocol):
     """A ledger, a copy of one, or an export: what can be verified."""
 
     def tails(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
@@ -36,7 +36,7 @@ Tiles = Mapping[tuple[int, int], bytes]
 """Hashes by level and number of the tile."""
 
 
-class StoredLedger(Ledger, Source, Protocol):
+class StoredLedger(Ledger, LedgerSource, Protocol):
     """A ledger that keeps its checkpoints beside its entries. ``origin`` names it in them."""
 
     origin: str

@@ -11,9 +11,16 @@ from typing import Any
 
 from keyturn.core.errors import Invalid, NotFound, Rewritten
 from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint, trusted
-from keyturn.ledger.entries import Numbered, read
-from keyturn.ledger.merkle import Nodes, consistency_proof, consistent, included, inclusion_proof, leaf_hash
-from keyturn.ledger.ports import Source, StoredLedger
+from keyturn.ledger.entries import Numbered, parse_leaf
+from keyturn.ledger.merkle import (
+    Nodes,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    verify_consistency,
+    verify_inclusion,
+)
+from keyturn.ledger.ports import LedgerSource, StoredLedger
 from keyturn.ledger.signed_notes import PublicKey, Verify
 from keyturn.ledger.tiles import nodes_of
 
@@ -29,16 +36,16 @@ class Proof:
 
     def to_json(self) -> str:
         """One object, indented for people."""
-        told: dict[str, Any] = {"sequence": self.sequence, "entry": self.leaf.decode(errors="replace")}
-        told |= {"hashes": _all_encoded(self.hashes), "checkpoint": self.checkpoint}
-        return json.dumps(told, indent=2)
+        members: dict[str, Any] = {"sequence": self.sequence, "entry": self.leaf.decode(errors="replace")}
+        members |= {"hashes": _all_encoded(self.hashes), "checkpoint": self.checkpoint}
+        return json.dumps(members, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Proof":
         """The proof. Raises Invalid when it is none."""
-        told = _object(text, {"sequence": int, "entry": str, "hashes": list, "checkpoint": str})
-        leaf = told["entry"].encode(errors="replace")
-        return cls(told["sequence"], leaf, _all_decoded(told["hashes"]), told["checkpoint"])
+        members = _parse_object(text, {"sequence": int, "entry": str, "hashes": list, "checkpoint": str})
+        leaf = members["entry"].encode(errors="replace")
+        return cls(members["sequence"], leaf, _all_decoded(members["hashes"]), members["checkpoint"])
 
 
 @dataclass(frozen=True)
@@ -51,17 +58,17 @@ class Growth:
 
     def to_json(self) -> str:
         """One object, indented for people."""
-        told = {"older": self.older, "newer": self.newer, "hashes": _all_encoded(self.hashes)}
-        return json.dumps(told, indent=2)
+        members = {"older": self.older, "newer": self.newer, "hashes": _all_encoded(self.hashes)}
+        return json.dumps(members, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Growth":
         """The proof. Raises Invalid when it is none."""
-        told = _object(text, {"older": str, "newer": str, "hashes": list})
-        return cls(told["older"], told["newer"], _all_decoded(told["hashes"]))
+        members = _parse_object(text, {"older": str, "newer": str, "hashes": list})
+        return cls(members["older"], members["newer"], _all_decoded(members["hashes"]))
 
 
-def prove(ledger: StoredLedger, sequence: int) -> Proof:
+def prove_entry(ledger: StoredLedger, sequence: int) -> Proof:
     """The proof that an entry is in the ledger, from its tiles.
 
     Raises NotFound where there is no such entry or no checkpoint over it yet, and Rewritten where none can be made
@@ -70,29 +77,29 @@ def prove(ledger: StoredLedger, sequence: int) -> Proof:
     newest = _newest(ledger, sequence)
     leaf = _leaf(ledger, sequence)
     hashes = _from_tiles(ledger, lambda nodes: inclusion_proof(nodes, sequence - 1, newest.size))
-    if not included(leaf_hash(leaf), sequence - 1, newest.size, hashes, newest.root):
+    if not verify_inclusion(leaf_hash(leaf), sequence - 1, newest.size, hashes, newest.root):
         raise _changed(f"entry {sequence} is not what it was when {newest} was made")
     return Proof(sequence, leaf, tuple(hashes), newest.note)
 
 
-def check(proof: Proof, keys: Collection[PublicKey], verify: Verify) -> Numbered:
+def check_proof(proof: Proof, keys: Collection[PublicKey], verify: Verify) -> Numbered:
     """The entry that is proved. Raises Rewritten where the proof does not hold, and Invalid for what is no entry."""
-    told = trusted(proof.checkpoint, keys, verify)
-    if not included(leaf_hash(proof.leaf), proof.sequence - 1, told.size, proof.hashes, told.root):
-        raise _broken(f"the entry is not among those of {told}")
-    found = read(proof.leaf)
-    if found.sequence != proof.sequence:
-        raise _broken(f"the entry says that it is number {found.sequence}")
-    return found
+    checkpoint = trusted(proof.checkpoint, keys, verify)
+    if not verify_inclusion(leaf_hash(proof.leaf), proof.sequence - 1, checkpoint.size, proof.hashes, checkpoint.root):
+        raise _broken(f"the entry is not among those of {checkpoint}")
+    numbered = parse_leaf(proof.leaf)
+    if numbered.sequence != proof.sequence:
+        raise _broken(f"the entry says that it is number {numbered.sequence}")
+    return numbered
 
 
-def prove_growth(source: Source, older: str, newer: str) -> Growth:
+def prove_growth(source: LedgerSource, older: str, newer: str) -> Growth:
     """The proof that one checkpoint continues another. Raises Rewritten where it does not, or tiles were changed."""
     before, after = read_checkpoint(older), read_checkpoint(newer)
     if before.size > after.size:
         raise Invalid("prove", "growth", f"{before} covers more than {after}", "Give the older one first")
     hashes = _from_tiles(source, lambda nodes: consistency_proof(nodes, before.size, after.size))
-    if not consistent(before.size, after.size, before.root, after.root, hashes):
+    if not verify_consistency(before.size, after.size, before.root, after.root, hashes):
         raise _changed(f"{after} does not continue {before}")
     return Growth(older, newer, tuple(hashes))
 
@@ -102,7 +109,7 @@ def check_growth(growth: Growth, keys: Collection[PublicKey], verify: Verify) ->
     before, after = (trusted(note, keys, verify) for note in (growth.older, growth.newer))
     if before.origin != after.origin:
         raise _broken("the checkpoints are of two ledgers")
-    if not consistent(before.size, after.size, before.root, after.root, growth.hashes):
+    if not verify_consistency(before.size, after.size, before.root, after.root, growth.hashes):
         raise _broken(f"{after} does not continue {before}")
     return before, after
 
@@ -122,7 +129,7 @@ def _leaf(ledger: StoredLedger, sequence: int) -> bytes:
     raise _changed(f"entry {sequence} is missing")
 
 
-def _from_tiles(source: Source, make: Callable[[Nodes], list[bytes]]) -> list[bytes]:
+def _from_tiles(source: LedgerSource, make: Callable[[Nodes], list[bytes]]) -> list[bytes]:
     try:
         return make(nodes_of(source.tile))
     except LookupError:
@@ -137,14 +144,14 @@ def _broken(problem: str) -> Rewritten:
     return Rewritten("check", "a proof", problem, "Do not rely on it; ask for another one")
 
 
-def _object(text: str, kinds: dict[str, type]) -> dict[str, Any]:
+def _parse_object(text: str, kinds: dict[str, type]) -> dict[str, Any]:
     try:
-        told = json.loads(text)
+        members = json.loads(text)
     except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict) or any(type(told.get(key)) is not kind for key, kind in kinds.items()):
+        members = None
+    if not isinstance(members, dict) or any(type(members.get(key)) is not kind for key, kind in kinds.items()):
         raise Invalid("read", "a proof", f"it does not tell {', '.join(kinds)}", "Give the file as it was made")
-    return told
+    return members
 
 
 def _all_encoded(hashes: Sequence[bytes]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from keyturn.ledger.entries import BEGINNING
 from keyturn.ledger.merkle import leaf_hashes
-from keyturn.ledger.ports import Source
+from keyturn.ledger.ports import LedgerSource
 
 LOWEST: Final = -(1 << 63)
 """The smallest number that a row can have: what was put before the first entry is found, too."""
@@ -15,7 +15,7 @@ LOWEST: Final = -(1 << 63)
 AT_ONCE: Final = 4096
 """Leaves that are held in memory at once."""
 
-Row = tuple[int, bytes]
+StoredRow = tuple[int, bytes]
 """The number that an entry is stored under, and its tail."""
 
 
@@ -27,13 +27,13 @@ class Misplaced:
     problem: str
 
 
-class Walk:
+class LedgerReader:
     """One pass over the leaves from the number ``first`` on.
 
     ``read`` is the last one that was in order. ``misplaced`` says why it ended before the ledger; None when it did not.
     """
 
-    def __init__(self, source: Source, first: int = 1) -> None:
+    def __init__(self, source: LedgerSource, first: int = 1) -> None:
         self.read = first - 1
         self.misplaced: Misplaced | None = None
         self._rows = iter(source.tails(first if first > 1 else LOWEST))
@@ -58,7 +58,7 @@ class Walk:
         self.read += len(leaves)
         return leaves
 
-    def _find_misplaced(self, rows: Sequence[Row]) -> int:
+    def _find_misplaced(self, rows: Sequence[StoredRow]) -> int:
         """How many of the rows are in order; what is wrong with the next one is told in ``misplaced``."""
         place = next(at for at, row in enumerate(rows) if _problem(self.read + 1 + at, *row))
         sequence = self.read + 1 + place
@@ -70,7 +70,7 @@ class _OutOfOrder(Exception):
     """Some row is not where it should be."""
 
 
-def _in_order(rows: Sequence[Row], first: int) -> list[bytes]:
+def _in_order(rows: Sequence[StoredRow], first: int) -> list[bytes]:
     """The leaves of all rows. Raises _OutOfOrder."""
     numbers = tuple(range(first, first + len(rows)))
     if tuple([number for number, _ in rows]) != numbers:

@@ -60,14 +60,14 @@ class PublicKey:
         name, key_id, encoded = [*text.strip().split("+", 2), "", ""][:3]
         typed = _decoded(encoded)
         if typed[:1] == ED25519 and len(typed) == 1 + KEY_SIZE and _nameable(name):
-            found = cls(name, typed[1:])
-            if found.key_id.hex() == key_id:
-                return found
+            public_key = cls(name, typed[1:])
+            if public_key.key_id.hex() == key_id:
+                return public_key
         hint = "It reads name+hash+base64, in one piece, and is told by whoever runs the ledger"
         raise Invalid("read", "a public key", "it is not whole, or not one of Ed25519", hint)
 
 
-def signed(text: str, name: str, signer: Signer) -> str:
+def sign_note(text: str, name: str, signer: Signer) -> str:
     """The text, which ends with a newline, as a note that ``name`` has signed. Raises Invalid for other texts."""
     if not text.endswith("\n") or "\n\n" in text or not _printable(text):
         raise Invalid("sign", name, "the text is no note", "Give whole lines, none of them empty")
@@ -76,22 +76,22 @@ def signed(text: str, name: str, signer: Signer) -> str:
     return f"{text}\n— {name} {signature}\n"
 
 
-def opened(note: str, keys: Collection[PublicKey], verify: Verify) -> str:
+def open_note(note: str, keys: Collection[PublicKey], verify: Verify) -> str:
     """The text of a note that one of ``keys`` has signed. Raises Rewritten where none did, or a signature is wrong."""
     text, signatures = _parted(note)
-    told = False
+    trusted = False
     for name, key_id, signature in signatures:
         for key in keys:
             if (key.name, key.key_id) == (name, key_id):
                 if not verify(key.key, text.encode(), signature):
                     raise _refused(f"the signature of {name} does not hold")
-                told = True
-    if not told:
+                trusted = True
+    if not trusted:
         raise _refused("no key that is trusted has signed it")
     return text
 
 
-def unverified(note: str) -> str:
+def unverified_text(note: str) -> str:
     """The text of a note, whoever signed it. Raises Rewritten when it is no note."""
     return _parted(note)[0]
 

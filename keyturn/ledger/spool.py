@@ -18,7 +18,7 @@ from typing import IO, Final
 
 from keyturn.core.errors import Invalid, KeyturnError, Unrecorded
 from keyturn.core.ledger import Entry, NewestVersion
-from keyturn.ledger.entries import leaf_of, read, spelled
+from keyturn.ledger.entries import encode, leaf_of, parse_leaf
 from keyturn.ledger.ports import StoredLedger
 
 PRIVATE_FILE: Final = 0o600
@@ -78,7 +78,7 @@ class Spooled:
             with self._locked("r+b") as file:
                 return self._drain(file)
         except OSError as error:
-            raise Unrecorded("read", f"the spool {self._file}", _told(error), "Check its owner and mode") from None
+            raise Unrecorded("read", f"the spool {self._file}", _reason(error), "Check its owner and mode") from None
 
     def waiting(self) -> int:
         """How many entries the file holds. Raises OSError where it can't be read."""
@@ -102,13 +102,13 @@ class Spooled:
 
     def _to_file(self, entries: Sequence[Entry], why: KeyturnError) -> None:
         try:
-            lines = "".join(f"{{{spelled(entry)}\n" for entry in entries).encode()
+            lines = "".join(f"{{{encode(entry)}\n" for entry in entries).encode()
             with self._locked("a+b") as file:
                 _append(file, lines)
         except KeyturnError as error:
             self._lost(entries, str(error))
         except OSError as error:
-            self._lost(entries, f"{why}. The spool {self._file} can't be written either: {_told(error)}")
+            self._lost(entries, f"{why}. The spool {self._file} can't be written either: {_reason(error)}")
 
     def _drain(self, file: IO[bytes]) -> int:
         waiting, mark, torn = _parted(file.read())
@@ -216,8 +216,8 @@ def _readable(tail: bytes) -> bool:
 
 def _entry(tail: bytes) -> Entry:
     # Any number will do: it has none yet.
-    return read(leaf_of(1, tail)).entry
+    return parse_leaf(leaf_of(1, tail)).entry
 
 
-def _told(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     return error.strerror or "the system refuses it"

@@ -23,8 +23,8 @@ def grown(stored: Stored, size: int, leaf_hashes: Sequence[bytes]) -> Mapping[tu
     level, begun, hashes = 0, size, list(leaf_hashes)
     while hashes:
         number = begun // WIDTH
-        kept = stored(level, number)[: begun % WIDTH * HASH_SIZE] if begun % WIDTH else b""
-        hashes = [*_split(kept), *hashes]
+        before = stored(level, number)[: begun % WIDTH * HASH_SIZE] if begun % WIDTH else b""
+        hashes = [*_split(before), *hashes]
         rows = [hashes[at : at + WIDTH] for at in range(0, len(hashes), WIDTH)]
         changed |= {(level, number + place): b"".join(row) for place, row in enumerate(rows)}
         hashes = [_folded(row) for row in rows if len(row) == WIDTH]

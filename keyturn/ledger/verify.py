@@ -12,9 +12,9 @@ from itertools import groupby
 from keyturn.core.errors import Rewritten
 from keyturn.ledger.bisect import first_changed
 from keyturn.ledger.checkpoints import Checkpoint, trusted
-from keyturn.ledger.merkle import Frontier
-from keyturn.ledger.ports import Source
-from keyturn.ledger.reader import Walk
+from keyturn.ledger.merkle import CompactRange
+from keyturn.ledger.ports import LedgerSource
+from keyturn.ledger.reader import LedgerReader
 from keyturn.ledger.signed_notes import PublicKey, Verify
 
 
@@ -31,7 +31,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Report:
+class Verification:
     """What the verifier found: the first ``vouched`` of ``entries`` are as they were when ``newest`` was signed.
 
     ``entries`` counts those that are in order. Problems with entries come first.
@@ -54,20 +54,22 @@ class Report:
         return not self.problems
 
 
-def verify(source: Source, keys: Collection[PublicKey], verify: Verify, *, known: Sequence[str] = ()) -> Report:
-    """Compute everything again and compare it with the checkpoints, and with those ``known`` from elsewhere.
+def verify_ledger(
+    source: LedgerSource, keys: Collection[PublicKey], verify: Verify, *, elsewhere: Sequence[str] = ()
+) -> Verification:
+    """Compute everything again and compare it with the checkpoints, and with those held ``elsewhere``.
 
     One pass over the entries. Raises Unavailable where the ledger can't be read.
     """
-    signed, walk = _Signed(keys, verify), Walk(source)
+    signed, reader = _Signed(keys, verify), LedgerReader(source)
     try:
         signed.add_stored(source.checkpoints())
-        signed.add_known(known)
-        return _compared(source, signed, walk)
+        signed.add_held_elsewhere(elsewhere)
+        return _compare(source, signed, reader)
     except Rewritten as error:
-        first = walk.read + 1
+        first = reader.read + 1
         damage = Problem(f"it can't be read from entry {first} on: {error.problem}", first, first)
-        return Report(walk.read, 0, 0, None, (damage, *signed.problems))
+        return Verification(reader.read, 0, 0, None, (damage, *signed.problems))
 
 
 class _Signed:
@@ -83,18 +85,18 @@ class _Signed:
         """Those of the ledger itself: each must cover more than the one before."""
         size = 0
         for number, note in enumerate(notes, 1):
-            found = self._believed(note, f"checkpoint {number}")
-            if found and found.size <= size:
-                problem = f"checkpoint {number} covers {found.size} entries, and one before it {size}"
+            checkpoint = self._believed(note, f"checkpoint {number}")
+            if checkpoint and checkpoint.size <= size:
+                problem = f"checkpoint {number} covers {checkpoint.size} entries, and one before it {size}"
                 self.problems.append(Problem(f"{problem}: it is not the one that was made there"))
-            elif found:
-                size = found.size
-                self.checkpoints.append(found)
+            elif checkpoint:
+                size = checkpoint.size
+                self.checkpoints.append(checkpoint)
 
-    def add_known(self, notes: Sequence[str]) -> None:
+    def add_held_elsewhere(self, notes: Sequence[str]) -> None:
         for number, note in enumerate(notes, 1):
-            if found := self._believed(note, f"checkpoint {number} of those held elsewhere"):
-                self.checkpoints.append(found)
+            if checkpoint := self._believed(note, f"checkpoint {number} of those held elsewhere"):
+                self.checkpoints.append(checkpoint)
 
     def _believed(self, note: str, name: str) -> Checkpoint | None:
         try:
@@ -104,38 +106,44 @@ class _Signed:
             return None
 
 
-def _compared(source: Source, signed: _Signed, walk: Walk) -> Report:
-    frontier, newest, bad = Frontier(), None, None
-    in_order = sorted(signed.checkpoints, key=lambda one: one.size)
-    for size, checkpoints in groupby(in_order, key=lambda one: one.size):
-        for hashes in walk.hashes(size):
-            frontier.extend(hashes)
-        told = list(checkpoints)
-        if bad := _first_problem(source, walk, frontier, newest, told):
+def _compare(source: LedgerSource, signed: _Signed, reader: LedgerReader) -> Verification:
+    compact_range, newest, bad = CompactRange(), None, None
+    in_order = sorted(signed.checkpoints, key=lambda checkpoint: checkpoint.size)
+    for size, checkpoints in groupby(in_order, key=lambda checkpoint: checkpoint.size):
+        for hashes in reader.hashes(size):
+            compact_range.extend(hashes)
+        same_size = list(checkpoints)
+        if bad := _first_problem(source, reader, compact_range, newest, same_size):
             break
-        newest = told[0]
-    walk.to_the_end()
-    if walk.misplaced and not bad:
-        bad = Problem(walk.misplaced.problem, walk.misplaced.sequence, walk.misplaced.sequence)
+        newest = same_size[0]
+    reader.to_the_end()
+    if reader.misplaced and not bad:
+        bad = Problem(reader.misplaced.problem, reader.misplaced.sequence, reader.misplaced.sequence)
     problems = ([bad] if bad else []) + signed.problems
-    return Report(walk.read, newest.size if newest else 0, len(in_order), newest, tuple(problems))
+    return Verification(reader.read, newest.size if newest else 0, len(in_order), newest, tuple(problems))
 
 
 def _first_problem(
-    source: Source, walk: Walk, frontier: Frontier, before: Checkpoint | None, told: Sequence[Checkpoint]
+    source: LedgerSource,
+    reader: LedgerReader,
+    compact_range: CompactRange,
+    before: Checkpoint | None,
+    checkpoints: Sequence[Checkpoint],
 ) -> Problem | None:
     """Why the entries so far are not those that these checkpoints of one size were made over; None if they are."""
-    for checkpoint in told:
-        if walk.read < checkpoint.size or frontier.root() != checkpoint.root:
-            return _named(source, walk, before, checkpoint)
+    for checkpoint in checkpoints:
+        if reader.read < checkpoint.size or compact_range.root() != checkpoint.root:
+            return _locate_problem(source, reader, before, checkpoint)
     return None
 
 
-def _named(source: Source, walk: Walk, before: Checkpoint | None, checkpoint: Checkpoint) -> Problem:
+def _locate_problem(
+    source: LedgerSource, reader: LedgerReader, before: Checkpoint | None, checkpoint: Checkpoint
+) -> Problem:
     after = before.size if before else 0
     first, last = first_changed(source, after, checkpoint.size, checkpoint.root)
-    if walk.read < checkpoint.size and (first != last or first > walk.read):
-        return _missing(walk, checkpoint)
+    if reader.read < checkpoint.size and (first != last or first > reader.read):
+        return _missing(reader, checkpoint)
     if first == last:
         return Problem(f"entry {first} is not what it was when {checkpoint} was made", first, first)
     since = f"since {before}" if before else "since the ledger began"
@@ -143,9 +151,9 @@ def _named(source: Source, walk: Walk, before: Checkpoint | None, checkpoint: Ch
     return Problem(where, first, last)
 
 
-def _missing(walk: Walk, checkpoint: Checkpoint) -> Problem:
-    first = walk.read + 1
-    if walk.misplaced:
-        return Problem(walk.misplaced.problem, first, first)
+def _missing(reader: LedgerReader, checkpoint: Checkpoint) -> Problem:
+    first = reader.read + 1
+    if reader.misplaced:
+        return Problem(reader.misplaced.problem, first, first)
     gone = f"the entries {first} to {checkpoint.size} are" if first < checkpoint.size else f"entry {first} is"
     return Problem(f"{gone} missing: {checkpoint} was made over them", first, first)

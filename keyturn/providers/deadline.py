@@ -43,8 +43,8 @@ def within(seconds: float) -> Iterator[None]:
 class DeadlineAdapter(HTTPAdapter):
     """Connections that end when the deadline of :func:`within` is over; without one as they always are."""
 
-    def init_poolmanager(self, *args: Any, **given: Any) -> None:
-        super().init_poolmanager(*args, **given)
+    def init_poolmanager(self, *args: Any, **settings: Any) -> None:
+        super().init_poolmanager(*args, **settings)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
 

@@ -41,12 +41,12 @@ def only_written_whole(name: str) -> UnsupportedOperation:
     return UnsupportedOperation("label", name, "what stands beside a copy is written with it", "Write the copy")
 
 
-def insist_on_value(name: str, found: Copy, marks: Marks) -> None:
+def insist_on_value(name: str, copy: Copy, marks: Marks) -> None:
     """Raises UnsupportedOperation unless the copy serves what Keyturn wrote, and that is the text of ``marks``.
 
     Else marks of ours would say of another's value that it is ours.
     """
-    if not found.intact or found.marks is None or found.marks.fingerprint != marks.fingerprint:
+    if not copy.intact or copy.marks is None or copy.marks.fingerprint != marks.fingerprint:
         raise UnsupportedOperation("label", name, "it does not serve this text as Keyturn wrote it", "Write the copy")
 
 

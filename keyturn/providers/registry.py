@@ -74,9 +74,9 @@ def open_keyturn(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None) -
     """
     if catalogue.mount_paths != hub.mounts:
         hub = hub.mounted(catalogue.mount_paths)
-    stores = Kept(lambda name: open_store(name, catalogue.store(name)))
-    tools = Opening(hub, Kept(lambda name: open_target(name, catalogue.target(name), hub)))
-    strategies = Kept(
+    stores = Cached(lambda name: open_store(name, catalogue.store(name)))
+    tools = Opening(hub, Cached(lambda name: open_target(name, catalogue.target(name), hub)))
+    strategies = Cached(
         lambda path: discreet(catalogue.secret(path).rotation.open(path, tools), lambda: names_of(catalogue, hub, path))
     )
     sender, ledger = CatalogueSender(catalogue, hub), ledger or configured_ledger(os.environ)
@@ -102,7 +102,7 @@ class Opening:
         return keys
 
 
-class Kept(dict[str, T]):
+class Cached(dict[str, T]):
     """Opens each name once, whichever thread asks first."""
 
     def __init__(self, opener: Callable[[str], T]) -> None:
@@ -121,19 +121,19 @@ class Kept(dict[str, T]):
 def open_store(name: str, settings: StoreSettings) -> Store:
     """The store's adapter. Raises Invalid, naming the extra, where its SDK is not installed."""
     module, adapter, extra = STORES[settings.kind]
-    given = {key: value for key, value in settings if key not in settings.OWN}
-    store: Store = _adapter(module, adapter, extra)(name, **given)
+    arguments = {key: value for key, value in settings if key not in settings.OWN}
+    store: Store = _adapter(module, adapter, extra)(name, **arguments)
     return store
 
 
 def open_target(name: str, settings: TargetSettings, hub: Hub) -> Any:
     """The target's adapter; its admin credential is read from the hub whenever it connects."""
-    given: dict[str, Any] = {key: value for key, value in settings if key not in ("kind", "admin")}
+    arguments: dict[str, Any] = {key: value for key, value in settings if key not in ("kind", "admin")}
     if path := getattr(settings, "admin", None):
         fields = getattr(settings, "admin_fields", LOGIN)
-        given["admin"] = lambda: admin_credential(hub, name, path, fields)
+        arguments["admin"] = lambda: admin_credential(hub, name, path, fields)
     module, adapter, extra = TARGETS[settings.kind]
-    return _adapter(module, adapter, extra)(name, **given)
+    return _adapter(module, adapter, extra)(name, **arguments)
 
 
 def admin_credential(hub: Hub, name: str, path: str, fields: Collection[str] = LOGIN) -> SecretFields:
@@ -161,7 +161,7 @@ class CatalogueSender:
     def __init__(self, catalogue: Catalogue, hub: Hub) -> None:
         self._catalogue = catalogue
         self._hub = hub
-        self._senders = Kept(lambda scheme: _webhook_sender(allow_http=scheme == "http"))
+        self._senders = Cached(lambda scheme: _webhook_sender(allow_http=scheme == "http"))
 
     def deliver(
         self, consumer: str, path: str, version: int, at: datetime, event: str = SECRET_ROTATED, *, made: bool = False

@@ -20,21 +20,21 @@ def shared_text(
     tags: Mapping[str, str],
     marks: Marks | None,
     *,
-    seen: Any = None,
+    snapshot: Any = None,
 ) -> Shared:
     """A secret whose text is an object, None where it serves nothing yet. Raises Invalid for any other text."""
     try:
         members = members_of(text) if text is not None and marks is None else {}
     except ValueError as error:
         raise Invalid(MERGE, label, str(error), NOTHING_WRITTEN) from None
-    return Shared(remote, version, members, text, tags, marks, seen=seen)
+    return Shared(remote, version, members, text, tags, marks, seen=snapshot)
 
 
-def checked_text(label: str, refuses: Callable[[int], str | None], change: Change, seen: Shared | None) -> Sensitive:
+def checked_text(label: str, refuses: Callable[[int], str | None], change: Change, current: Shared | None) -> Sensitive:
     """The whole text after a change. Raises Invalid for what can't be made, or is too large as a whole."""
     try:
-        text = change.text(seen.text if seen else None)
-        problem = refuses(len(text.reveal().encode())) if change or seen is None else None
+        text = change.text(current.text if current else None)
+        problem = refuses(len(text.reveal().encode())) if change or current is None else None
     except UnicodeEncodeError:
         problem = "it holds what is no character"
     except ValueError as error:

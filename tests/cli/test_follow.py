@@ -19,7 +19,7 @@ from deployments.local.emulators.aws import LocalAws
 from deployments.local.openbao import OpenBao
 from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import SecretFields
-from keyturn.ledger.entries import read
+from keyturn.ledger.entries import parse_leaf
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from tests.cli.command import SCRIPT, one_line, run_keyturn, surroundings
 from tests.support.lab import Lab, fresh
@@ -230,7 +230,7 @@ def test_each_value_that_is_printed_is_in_the_ledger_first_and_none_is_without_i
     run_keyturn("get", path, env=kept)
     run_keyturn("get", f"{shop.folder}/none", "--reveal", env=kept)
     ledger = SqliteLedger(tmp_path / "ledger.db", "any", patience=1)
-    entries = [read(leaf).entry for _, leaf in ledger.leaves(1, 100)]
+    entries = [parse_leaf(leaf).entry for _, leaf in ledger.leaves(1, 100)]
     ledger.close()
     assert [(one.action, one.secret, one.version, one.note) for one in entries] == [
         ("reveal", path, 1, "field value"),

@@ -19,7 +19,7 @@ from deployments.local.environment import ledger as stack_ledger
 from deployments.local.home import Stack
 from keyturn.cli.app import app
 from keyturn.core.ledger import Entry, Outcome
-from keyturn.ledger.entries import leaf, read
+from keyturn.ledger.entries import leaf, parse_leaf
 from keyturn.providers.ledger.address import open_ledger
 from tests.cli.command import SCRIPT, run_keyturn, surroundings
 from tests.ledger.entries import entries, entry
@@ -321,7 +321,7 @@ def test_every_format_goes_to_standard_output_from_any_entry_on(office: Office) 
     assert r"msg=one\ntwo \= | " in cef[2]
     events = [json.loads(line) for line in keyturn("export", "--format", "ocsf", "--since", "3").stdout.splitlines()]
     assert [event["metadata"]["log_name"] for event in events] == [f"keyturn/{office.name}"]
-    assert read(events[0]["raw_data"].encode()).entry == strange
+    assert parse_leaf(events[0]["raw_data"].encode()).entry == strange
 
 
 def test_bytes_stay_what_they_are_where_standard_output_knows_no_such_letters(office: Office) -> None:

@@ -17,11 +17,11 @@ import pytest
 
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound
 from keyturn.core.ledger import Entry, NewestVersion, Outcome
-from keyturn.ledger.checkpointer import checkpoint
-from keyturn.ledger.entries import Numbered, leaf, read
+from keyturn.ledger.checkpointer import sign_checkpoint
+from keyturn.ledger.entries import Numbered, leaf, parse_leaf
 from keyturn.ledger.ports import StoredLedger
-from keyturn.ledger.proofs import check, check_growth, prove, prove_growth
-from keyturn.ledger.verify import verify
+from keyturn.ledger.proofs import check_growth, check_proof, prove_entry, prove_growth
+from keyturn.ledger.verify import verify_ledger
 from keyturn.providers.ledger.address import open_ledger
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from tests.ledger.entries import entries, entry
@@ -42,7 +42,7 @@ def assert_unrecorded(error: KeyturnError) -> None:
 
 def written(ledger: StoredLedger) -> list[Entry]:
     """All entries; their numbers go from 1 without a gap."""
-    found = [(stored, read(leaf)) for stored, leaf in ledger.leaves()]
+    found = [(stored, parse_leaf(leaf)) for stored, leaf in ledger.leaves()]
     assert [stored for stored, _ in found] == [told.sequence for _, told in found] == list(range(1, len(found) + 1))
     return [told.entry for _, told in found]
 
@@ -165,11 +165,11 @@ class LedgerContract:
         found = written(ledger)
         numbers = [one.version for one in found]
         assert len(numbers) == len(set(numbers)) == 630
-        assert checkpoint(ledger, key, Memory(), Clock(), verify_ed25519)
+        assert sign_checkpoint(ledger, key, Memory(), Clock(), verify_ed25519)
         for sequence in range(1, 631, 17):
-            proof = prove(ledger, sequence)
-            assert check(proof, [key.public()], verify_ed25519) == Numbered(sequence, found[sequence - 1])
-        assert verify(ledger, [key.public()], verify_ed25519).vouched == 630
+            proof = prove_entry(ledger, sequence)
+            assert check_proof(proof, [key.public()], verify_ed25519) == Numbered(sequence, found[sequence - 1])
+        assert verify_ledger(ledger, [key.public()], verify_ed25519).vouched == 630
 
     def test_a_killed_process_leaves_whole_appends_and_every_one_that_returned(
         self, ledger: StoredLedger, address: str
@@ -233,16 +233,16 @@ os._exit(0)
     def test_a_checkpoint_vouches_and_grows(self, ledger: StoredLedger, key: Key) -> None:
         kept, keys = Memory(), [key.public()]
         ledger.append(entries(300))
-        first = checkpoint(ledger, key, kept, Clock(), verify_ed25519)
+        first = sign_checkpoint(ledger, key, kept, Clock(), verify_ed25519)
         ledger.append(entries(300, 301))
         with pytest.raises(NotFound, match="no checkpoint is made over it"):
-            prove(ledger, 301)
-        second = checkpoint(ledger, key, kept, Clock(), verify_ed25519, thorough=False)
+            prove_entry(ledger, 301)
+        second = sign_checkpoint(ledger, key, kept, Clock(), verify_ed25519, thorough=False)
         assert first
         assert second
         growth = prove_growth(ledger, first.note, second.note)
         assert check_growth(growth, keys, verify_ed25519) == (first, second)
-        report = verify(ledger, keys, verify_ed25519, known=[kept.note])
+        report = verify_ledger(ledger, keys, verify_ed25519, elsewhere=[kept.note])
         assert (report.whole, report.entries, report.vouched, report.newest) == (True, 600, 600, second)
         assert ledger.origin == ORIGIN
 

@@ -28,7 +28,7 @@ from keyturn.cli import drill as shown
 from keyturn.core.errors import Unavailable
 from keyturn.core.ledger import Outcome
 from keyturn.core.sensitive import SecretFields
-from keyturn.ledger.entries import read
+from keyturn.ledger.entries import parse_leaf
 from keyturn.providers.registry import open_keyturn
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
@@ -179,7 +179,7 @@ def test_a_drill_shows_how_long_it_takes_touches_nothing_real_and_leaves_nothing
 def test_the_ledger_tells_of_it_like_of_any_incident(site: Site) -> None:
     drilled, _ = site.drill(KEYS)
     ledger: Any = site.keyturn.ledger
-    entries = [read(leaf).entry for _, leaf in ledger.leaves()]
+    entries = [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
     ours = [entry for entry in entries if drilled.names.incident in entry.note]
     about = [(entry.action, entry.secret, entry.outcome) for entry in ours]
     for action in ("open incident", "close incident", "remove drill"):

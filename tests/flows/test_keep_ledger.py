@@ -19,8 +19,8 @@ from flows.keep_ledger import BEHIND, REWRITTEN, Kept, keep_ledger
 from keyturn.core.errors import Rewritten, Unavailable, Unrecorded
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.ledger.checkpoints import read_checkpoint
-from keyturn.ledger.entries import read
-from keyturn.ledger.formats import Weight, weight
+from keyturn.ledger.entries import parse_leaf
+from keyturn.ledger.formats import Severity, severity
 from keyturn.ledger.spool import Spooled
 from keyturn.providers.ledger.address import open_ledger
 from keyturn.providers.ledger.opening import spool_file
@@ -49,7 +49,7 @@ class Desk:
 
     def entries(self) -> list[Entry]:
         with closing(open_ledger(str(self.file), origin=self.name)) as opened:
-            return [read(leaf).entry for _, leaf in opened.leaves()]
+            return [parse_leaf(leaf).entry for _, leaf in opened.leaves()]
 
     def newest(self) -> str:
         with closing(open_ledger(str(self.file), origin=self.name)) as opened:
@@ -165,7 +165,7 @@ def test_a_changed_history_fails_the_run_is_told_and_what_is_new_leaves_all_the_
     assert desk.newest() == desk.kept_in_the_hub() == signed
     last = desk.entries()[-1]
     assert (last.action, last.outcome) == ("flow keep-ledger", Outcome.FAILED)
-    assert weight(last) is Weight.CRITICAL
+    assert severity(last) is Severity.CRITICAL
     assert last.note.startswith("Rewritten: its entries are not those that the checkpoint")
     sent = b"".join(request.data for request, _ in httpserver.log)
     assert [json.loads(line)["seq"] for line in sent.splitlines()] == [1, 2, 3, 4, 5, 6, 7]

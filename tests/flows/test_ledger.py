@@ -19,7 +19,7 @@ from keyturn.core.hub import ROTATED_AT
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.ledger.entries import read
+from keyturn.ledger.entries import parse_leaf
 from tests.flows.runs import Installed, ended
 from tests.flows.site import Site, destination
 from tests.support.lab import Declared, Lab
@@ -86,7 +86,7 @@ def test_every_flow_and_every_task_has_its_row() -> None:
 def entries(site: Site) -> list[Entry]:
     """All that the ledger holds."""
     ledger: Any = site.keyturn.ledger
-    return [read(leaf).entry for _, leaf in ledger.leaves()]
+    return [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.ledger.checkpointer import checkpoint
+from keyturn.ledger.checkpointer import sign_checkpoint
 from keyturn.ledger.checkpoints import Checkpoint
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.sqlite import SqliteLedger
@@ -50,4 +50,4 @@ def clock() -> Clock:
 @pytest.fixture
 def make(ledger: SqliteLedger, key: Key, kept: Memory, clock: Clock) -> Make:
     """Makes a checkpoint of the ledger."""
-    return lambda: checkpoint(ledger, key, kept, clock, verify_ed25519)
+    return lambda: sign_checkpoint(ledger, key, kept, clock, verify_ed25519)

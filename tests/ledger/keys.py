@@ -3,7 +3,7 @@
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyturn.core.errors import Conflict
-from keyturn.ledger.checkpointer import Kept
+from keyturn.ledger.checkpointer import CheckpointCopy
 from keyturn.ledger.signed_notes import PublicKey
 
 ORIGIN = "keyturn/tests"
@@ -25,7 +25,7 @@ class Key:
         return PublicKey(name, self.public_key())
 
 
-class Memory(Kept):
+class Memory(CheckpointCopy):
     """The place beside the ledger."""
 
     def __init__(self) -> None:

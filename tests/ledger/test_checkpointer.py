@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Conflict, Rewritten
-from keyturn.ledger.checkpointer import InHub, checkpoint
+from keyturn.ledger.checkpointer import CheckpointInHub, sign_checkpoint
 from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint, trusted
-from keyturn.ledger.merkle import Frontier, leaf_hashes, root
+from keyturn.ledger.merkle import CompactRange, leaf_hashes, tree_root
 from keyturn.ledger.signed_notes import PublicKey
 from keyturn.ledger.tiles import nodes_of
-from keyturn.ledger.verify import verify
+from keyturn.ledger.verify import verify_ledger
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.opening import make_checkpoint, public_key
 from keyturn.providers.ledger.sqlite import SqliteLedger
@@ -51,7 +51,7 @@ def test_a_checkpoint_is_signed_over_all_entries_and_stored_in_both_places(
 ) -> None:
     ledger.append(entries(600))
     first = made(make())
-    expected = Frontier()
+    expected = CompactRange()
     expected.extend(leaf_hashes(leaf for _, leaf in ledger.leaves()))
     assert first == Checkpoint(ORIGIN, 600, expected.root(), clock.now)
     assert trusted(first.note, [key.public()], verify_ed25519) == first
@@ -60,8 +60,8 @@ def test_a_checkpoint_is_signed_over_all_entries_and_stored_in_both_places(
     second = made(make())
     assert list(ledger.checkpoints()) == [first.note, second.note]
     assert ledger.newest() == kept.note == second.note
-    assert root(nodes_of(ledger.tile), 900) == second.root
-    assert root(nodes_of(ledger.tile), 600) == first.root
+    assert tree_root(nodes_of(ledger.tile), 900) == second.root
+    assert tree_root(nodes_of(ledger.tile), 600) == first.root
 
 
 def test_where_nothing_is_new_none_is_made(ledger: SqliteLedger, kept: Memory, make: Make) -> None:
@@ -83,7 +83,7 @@ def test_entries_that_were_cut_off_are_noticed_and_nothing_is_signed(
     change("DELETE FROM entries WHERE sequence > 8")
     ledger.append(entries(1, 9))
     with pytest.raises(Rewritten, match=r"it has 9 entries, and the checkpoint of .* over 10 entries was made before"):
-        checkpoint(ledger, key, kept, clock, verify_ed25519, thorough=thorough)
+        sign_checkpoint(ledger, key, kept, clock, verify_ed25519, thorough=thorough)
     assert len(list(ledger.checkpoints())) == 1
 
 
@@ -101,7 +101,7 @@ def test_a_file_that_was_rolled_back_with_its_checkpoints_is_told_by_the_copy_in
     shutil.copy(tmp_path / "backup", file)
     ledger.append(entries(30, 11)[10:])
     with pytest.raises(Rewritten, match=r"its entries are not those that the checkpoint of .* over 20 entries"):
-        checkpoint(ledger, key, kept, clock, verify_ed25519, thorough=thorough)
+        sign_checkpoint(ledger, key, kept, clock, verify_ed25519, thorough=thorough)
 
 
 def test_an_empty_file_in_place_of_the_ledger_is_told_by_the_copy_in_the_hub(
@@ -156,26 +156,26 @@ def test_tiles_that_were_damaged_are_made_again_from_the_entries(
         make()
     change("DELETE FROM tiles WHERE level = 0 AND number = 0; UPDATE tiles SET hashes = zeroblob(32) WHERE level = 1")
     ledger.append(entries(100, 601))
-    third = made(checkpoint(ledger, key, kept, clock, verify_ed25519, thorough=thorough))
-    assert root(nodes_of(ledger.tile), 700) == third.root
+    third = made(sign_checkpoint(ledger, key, kept, clock, verify_ed25519, thorough=thorough))
+    assert tree_root(nodes_of(ledger.tile), 700) == third.root
 
 
 def test_a_checkpoint_of_another_key_is_not_continued(ledger: SqliteLedger, kept: Memory, clock: Clock) -> None:
     ledger.append(entries(10))
-    checkpoint(ledger, Key(), kept, clock, verify_ed25519)
+    sign_checkpoint(ledger, Key(), kept, clock, verify_ed25519)
     kept.note = ""
     ledger.append(entries(1, 11))
     with pytest.raises(Rewritten, match="no key that is trusted has signed it"):
-        checkpoint(ledger, Key(), kept, clock, verify_ed25519)
+        sign_checkpoint(ledger, Key(), kept, clock, verify_ed25519)
 
 
 def test_a_key_that_was_replaced_goes_on_from_the_copy_in_the_hub(
     ledger: SqliteLedger, kept: Memory, clock: Clock
 ) -> None:
     ledger.append(entries(10))
-    checkpoint(ledger, Key(), kept, clock, verify_ed25519)
+    sign_checkpoint(ledger, Key(), kept, clock, verify_ed25519)
     ledger.append(entries(1, 11))
-    assert made(checkpoint(ledger, Key(), kept, clock, verify_ed25519)).size == 11
+    assert made(sign_checkpoint(ledger, Key(), kept, clock, verify_ed25519)).size == 11
 
 
 def test_a_ledger_that_came_from_elsewhere_needs_its_name(
@@ -185,7 +185,7 @@ def test_a_ledger_that_came_from_elsewhere_needs_its_name(
     make()
     moved = SqliteLedger(file, "keyturn/other", patience=5)
     with pytest.raises(Rewritten, match=r"newest checkpoint is one of keyturn/tests.*KEYTURN_LEDGER_NAME=tests"):
-        checkpoint(moved, key, Memory(), clock, verify_ed25519)
+        sign_checkpoint(moved, key, Memory(), clock, verify_ed25519)
     moved.close()
 
 
@@ -193,7 +193,7 @@ def test_a_crash_before_the_copy_in_the_hub_is_mended_by_the_next_one(
     ledger: SqliteLedger, key: Key, kept: Memory, clock: Clock, make: Make
 ) -> None:
     ledger.append(entries(10))
-    checkpoint(ledger, key, Memory(), clock, verify_ed25519)
+    sign_checkpoint(ledger, key, Memory(), clock, verify_ed25519)
     assert make() is None
     assert kept.note == ledger.newest()
 
@@ -208,7 +208,7 @@ def test_a_checkpoint_that_the_file_lost_comes_back_from_the_hub(
     change("DELETE FROM checkpoints WHERE size = 20")
     assert make() is None
     assert ledger.newest() == kept.note
-    assert root(nodes_of(ledger.tile), 20) == read_checkpoint(kept.note).root
+    assert tree_root(nodes_of(ledger.tile), 20) == read_checkpoint(kept.note).root
 
 
 def test_whoever_comes_second_begins_again(
@@ -221,7 +221,7 @@ def test_whoever_comes_second_begins_again(
         ledger.append(entries(5, 11))
 
     late = Hooked(ledger, keep=Once(other_is_quicker))
-    assert made(checkpoint(late, key, kept, clock, verify_ed25519)).size == 15
+    assert made(sign_checkpoint(late, key, kept, clock, verify_ed25519)).size == 15
     assert [read_checkpoint(note).size for note in ledger.checkpoints()] == [10, 15]
     assert read_checkpoint(kept.note).size == 15
 
@@ -234,7 +234,7 @@ def test_a_later_copy_in_the_hub_stays(ledger: SqliteLedger, key: Key, kept: Mem
         assert make()
 
     late = Hooked(kept, write=Once(other_is_later))
-    assert made(checkpoint(ledger, key, late, clock, verify_ed25519)).size == 10
+    assert made(sign_checkpoint(ledger, key, late, clock, verify_ed25519)).size == 10
     assert read_checkpoint(kept.note).size == 15
 
 
@@ -246,16 +246,16 @@ def test_somebody_who_is_always_quicker_wins(ledger: SqliteLedger, key: Key, kep
 
     late = Hooked(ledger, keep=refuse)
     with pytest.raises(Conflict):
-        checkpoint(late, key, kept, clock, verify_ed25519)
+        sign_checkpoint(late, key, kept, clock, verify_ed25519)
 
 
 def test_the_copy_lies_in_keyturns_part_of_the_hub(lab: Lab, ledger: SqliteLedger, key: Key, clock: Clock) -> None:
     origin = f"keyturn/{fresh()}"
-    kept = InHub(lab.hub, origin)
+    kept = CheckpointInHub(lab.hub, origin)
     assert kept.read() == ("", 0)
     ledger.origin = origin
     ledger.append(entries(3))
-    first = made(checkpoint(ledger, key, kept, clock, verify_ed25519))
+    first = made(sign_checkpoint(ledger, key, kept, clock, verify_ed25519))
     assert kept.read() == (first.note, 1)
     assert f"ledgers/{origin}" in lab.hub.list_state("ledgers")
     with pytest.raises(Conflict):
@@ -266,17 +266,17 @@ def test_a_key_that_never_leaves_the_hub_signs_and_may_be_rotated(lab: Lab, ledg
     name, origin = fresh(), f"keyturn/{fresh()}"
     ledger.origin = origin
     lab.root.secrets.transit.create_key(name, key_type="ed25519")
-    keys, kept = [], InHub(lab.hub, origin)
+    keys, kept = [], CheckpointInHub(lab.hub, origin)
     for first in (1, 4):
         ledger.append(entries(3, first))
         signer = lab.hub.signer(name)
         keys.append(PublicKey(origin, signer.public_key()))
-        assert made(checkpoint(ledger, signer, kept, clock, verify_ed25519)).size == first + 2
+        assert made(sign_checkpoint(ledger, signer, kept, clock, verify_ed25519)).size == first + 2
         lab.root.secrets.transit.rotate_key(name)
     assert keys[0] != keys[1]
-    report = verify(ledger, keys, verify_ed25519, known=[kept.read()[0]])
+    report = verify_ledger(ledger, keys, verify_ed25519, elsewhere=[kept.read()[0]])
     assert (report.whole, report.vouched) == (True, 6)
-    assert verify(ledger, keys[1:], verify_ed25519).problem is not None
+    assert verify_ledger(ledger, keys[1:], verify_ed25519).problem is not None
 
 
 class Counting:
@@ -318,7 +318,7 @@ def test_a_checkpoint_reads_what_is_new_and_once_a_day_everything(
     assert make_checkpoint(lab.hub, told, clock) is None
     assert watched.read == 0
     keys = [public_key(lab.hub, ledger.origin)]
-    report = verify(ledger, keys, verify_ed25519, known=[InHub(lab.hub, ledger.origin).read()[0]])
+    report = verify_ledger(ledger, keys, verify_ed25519, elsewhere=[CheckpointInHub(lab.hub, ledger.origin).read()[0]])
     assert (report.whole, report.vouched, report.checkpoints) == (True, 950, 7)
 
 
@@ -328,7 +328,7 @@ def test_an_old_entry_that_was_changed_is_found_by_the_verifier_at_once_and_stop
     change("UPDATE entries SET entry = replace(entry, 'on-call', 'nobody') WHERE sequence = 4")
     ledger.append(entries(10, 901))
     made(make_checkpoint(lab.hub, ledger, clock))
-    problem = verify(ledger, [public_key(lab.hub, ledger.origin)], verify_ed25519).problem
+    problem = verify_ledger(ledger, [public_key(lab.hub, ledger.origin)], verify_ed25519).problem
     assert problem
     assert (problem.first, problem.last) == (4, 4)
     clock.advance(timedelta(days=1))
@@ -345,7 +345,7 @@ def test_a_tile_that_was_changed_never_gets_into_what_is_signed(
     ledger.append(entries(40, 901))
     made(make_checkpoint(lab.hub, ledger, clock))
     keys = [public_key(lab.hub, ledger.origin)]
-    assert verify(ledger, keys, verify_ed25519, known=list(ledger.checkpoints())).whole
+    assert verify_ledger(ledger, keys, verify_ed25519, elsewhere=list(ledger.checkpoints())).whole
 
 
 def test_a_tile_that_changes_between_its_comparison_and_its_use_is_used_as_it_was_compared(
@@ -362,4 +362,4 @@ def test_a_tile_that_changes_between_its_comparison_and_its_use_is_used_as_it_wa
 
     told: Any = Replaced(ledger, tile=changing)
     made(make_checkpoint(lab.hub, told, clock))
-    assert verify(ledger, [public_key(lab.hub, ledger.origin)], verify_ed25519).whole
+    assert verify_ledger(ledger, [public_key(lab.hub, ledger.origin)], verify_ed25519).whole

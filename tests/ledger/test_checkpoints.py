@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from keyturn.core.errors import Rewritten
 from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint, trusted
-from keyturn.ledger.signed_notes import signed
+from keyturn.ledger.signed_notes import sign_note
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from tests.ledger.keys import ORIGIN, Key
 
@@ -52,7 +52,7 @@ def test_a_checkpoint_reads_back_as_it_was(size: int, root: bytes, time: datetim
 
 def test_a_key_of_another_name_makes_no_checkpoint_of_this_ledger() -> None:
     key = Key()
-    note = signed(Checkpoint(ORIGIN, 5, ROOT).text(), "keyturn/other", key)
+    note = sign_note(Checkpoint(ORIGIN, 5, ROOT).text(), "keyturn/other", key)
     with pytest.raises(Rewritten, match="no key that is trusted"):
         trusted(note, [key.public("keyturn/other")], verify_ed25519)
 
@@ -75,10 +75,10 @@ def test_a_key_of_another_name_makes_no_checkpoint_of_this_ledger() -> None:
 def test_what_is_no_checkpoint_is_refused_whoever_signed_it(text: str) -> None:
     key = Key()
     with pytest.raises(Rewritten, match="read a checkpoint"):
-        trusted(signed(text, ORIGIN, key), [key.public()], verify_ed25519)
+        trusted(sign_note(text, ORIGIN, key), [key.public()], verify_ed25519)
 
 
 def test_other_extension_lines_are_somebody_elses() -> None:
     key = Key()
     text = Checkpoint(ORIGIN, 5, ROOT).text() + "anything else\n"
-    assert trusted(signed(text, ORIGIN, key), [key.public()], verify_ed25519) == Checkpoint(ORIGIN, 5, ROOT)
+    assert trusted(sign_note(text, ORIGIN, key), [key.public()], verify_ed25519) == Checkpoint(ORIGIN, 5, ROOT)

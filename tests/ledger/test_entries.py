@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from keyturn.core.errors import Invalid
 from keyturn.core.ledger import Entry, Outcome
-from keyturn.ledger.entries import TEXT_LIMIT, Numbered, leaf, read
+from keyturn.ledger.entries import TEXT_LIMIT, Numbered, leaf, parse_leaf
 from tests.ledger.entries import entry
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -45,12 +45,12 @@ def test_what_is_empty_is_left_out() -> None:
     least = Entry(datetime(2026, 3, 1, tzinfo=UTC), "", "", Outcome.BEGUN)
     told = b'{"seq":1,"time":"2026-03-01T00:00:00.000000Z","actor":"","action":"","outcome":"begun"}'
     assert leaf(1, least) == told
-    assert read(told) == Numbered(1, least)
+    assert parse_leaf(told) == Numbered(1, least)
 
 
 @given(st.integers(1, 2**62), ENTRIES)
 def test_an_entry_reads_back_as_it_was(sequence: int, one: Entry) -> None:
-    assert read(leaf(sequence, one)) == Numbered(sequence, one)
+    assert parse_leaf(leaf(sequence, one)) == Numbered(sequence, one)
 
 
 @given(ENTRIES)
@@ -59,12 +59,12 @@ def test_an_entry_is_one_line_whatever_its_texts_hold(one: Entry) -> None:
 
 
 def test_a_long_text_is_cut() -> None:
-    told = read(leaf(1, entry(note="x" * 5_000))).entry
+    told = parse_leaf(leaf(1, entry(note="x" * 5_000))).entry
     assert told.note == "x" * (TEXT_LIMIT - 1) + "…"
 
 
 def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
-    assert read(leaf(1, entry(note="a\ud800b"))).entry.note == "a?b"
+    assert parse_leaf(leaf(1, entry(note="a\ud800b"))).entry.note == "a?b"
 
 
 def test_a_time_without_a_zone_is_refused() -> None:
@@ -102,4 +102,4 @@ def test_a_time_without_a_zone_is_refused() -> None:
 )
 def test_what_keyturn_would_not_have_written_is_no_entry(other: bytes) -> None:
     with pytest.raises(Invalid, match="it is not spelled as Keyturn writes it"):
-        read(other)
+        parse_leaf(other)

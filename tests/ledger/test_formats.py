@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from keyturn import __version__
 from keyturn.core.errors import Rewritten
 from keyturn.core.ledger import Entry, Outcome
-from keyturn.ledger.entries import Numbered, leaf, read
-from keyturn.ledger.formats import OCSF_VERSION, Format, Weight, sequenced, spelled_as, weight
+from keyturn.ledger.entries import Numbered, leaf, parse_leaf
+from keyturn.ledger.formats import OCSF_VERSION, Format, Severity, encode_as, sequenced, severity
 from tests.ledger.entries import entry
 from tests.ledger.test_entries import ENTRIES
 
@@ -22,8 +22,8 @@ LEDGER = "keyturn/tests"
 HOSTILE = 'a|b\\c=d\r\nCEF:0|x|y|z| act=erase ]"{}\x1b[31m\u2028\x85<134>1 - - \N{SNOWMAN}'
 
 
-def spelled(form: Format, one: Entry, sequence: int = 7) -> str:
-    return spelled_as(form, LEDGER, Numbered(sequence, one), leaf(sequence, one))
+def encoded(form: Format, one: Entry, sequence: int = 7) -> str:
+    return encode_as(form, LEDGER, Numbered(sequence, one), leaf(sequence, one))
 
 
 # --- all of them
@@ -32,7 +32,7 @@ def spelled(form: Format, one: Entry, sequence: int = 7) -> str:
 @pytest.mark.parametrize("form", Format)
 @given(one=ENTRIES)
 def test_an_entry_is_one_line_in_every_format(form: Format, one: Entry) -> None:
-    line = spelled(form, one)
+    line = encoded(form, one)
     assert "\n" not in line
     assert "\r" not in line
     assert line.encode()
@@ -40,7 +40,7 @@ def test_an_entry_is_one_line_in_every_format(form: Format, one: Entry) -> None:
 
 def test_a_line_of_json_is_the_leaf_itself() -> None:
     one = dataclasses.replace(entry(7), note=HOSTILE)
-    assert spelled(Format.JSONL, one).encode() == leaf(7, one)
+    assert encoded(Format.JSONL, one).encode() == leaf(7, one)
 
 
 def test_an_entry_that_says_another_number_than_its_place_is_refused() -> None:
@@ -52,20 +52,20 @@ def test_an_entry_that_says_another_number_than_its_place_is_refused() -> None:
 
 
 def test_what_fails_in_an_emergency_weighs_most_and_so_does_a_changed_history() -> None:
-    def of(action: str, outcome: Outcome, note: str = "") -> Weight:
-        return weight(dataclasses.replace(entry(), action=action, outcome=outcome, note=note))
+    def of(action: str, outcome: Outcome, note: str = "") -> Severity:
+        return severity(dataclasses.replace(entry(), action=action, outcome=outcome, note=note))
 
     assert [of("promote", outcome) for outcome in Outcome] == [
-        Weight.INFORMATIONAL,
-        Weight.INFORMATIONAL,
-        Weight.MEDIUM,
-        Weight.HIGH,
+        Severity.INFORMATIONAL,
+        Severity.INFORMATIONAL,
+        Severity.MEDIUM,
+        Severity.HIGH,
     ]
     for action in ("cut", "revoke", "revoke: push", "revoke lease", "erase", "open incident", "close incident"):
-        assert of(action, Outcome.DONE) is Weight.MEDIUM
-        assert of(action, Outcome.FAILED) is Weight.CRITICAL
-    assert of("cutting edge", Outcome.FAILED) is Weight.MEDIUM
-    assert of("checkpoint", Outcome.FAILED, "Rewritten: entry 3 is missing") is Weight.CRITICAL
+        assert of(action, Outcome.DONE) is Severity.MEDIUM
+        assert of(action, Outcome.FAILED) is Severity.CRITICAL
+    assert of("cutting edge", Outcome.FAILED) is Severity.MEDIUM
+    assert of("checkpoint", Outcome.FAILED, "Rewritten: entry 3 is missing") is Severity.CRITICAL
 
 
 # --- CEF
@@ -97,7 +97,7 @@ def visible(text: str) -> str:
 
 def test_a_whole_entry_in_cef() -> None:
     one = dataclasses.replace(entry(7), action="promote", note="why")
-    assert spelled(Format.CEF, one) == (
+    assert encoded(Format.CEF, one) == (
         f"CEF:0|Keyturn|Keyturn|{__version__}|promote|promote done|2|externalId=7 rt=1772334720130 "
         "suser=on-call@example.org act=promote outcome=done dvchost=worker-3 msg=why cn1Label=version cn1=7 "
         "cs1Label=secret cs1=ml-training/database-0 cs2Label=fingerprint cs2=" + "0" * 63 + "7 "
@@ -108,14 +108,14 @@ def test_a_whole_entry_in_cef() -> None:
 
 def test_what_an_entry_has_not_is_left_out_of_cef_and_the_other_numbers_stay() -> None:
     least = Entry(datetime(2026, 3, 1, tzinfo=UTC), "", "stage", Outcome.DONE, run="r")
-    told = extension(split_header(spelled(Format.CEF, least))[1])
+    told = extension(split_header(encoded(Format.CEF, least))[1])
     assert set(told) == {"externalId", "rt", "act", "outcome", "cs4Label", "cs4", "cs5Label", "cs5"}
 
 
 @pytest.mark.parametrize("text", [HOSTILE, "\\", "=", "|", "\\=", "\\|", "a=b c=d", "\r", "\n", "a\\", "x cs1=y"])
 def test_hostile_texts_stay_where_they_belong_in_cef(text: str) -> None:
     one = Entry(datetime(2026, 3, 1, tzinfo=UTC), text, text, Outcome.DENIED, text, 3, text, text, text, text, text)
-    header, rest = split_header(spelled(Format.CEF, one))
+    header, rest = split_header(encoded(Format.CEF, one))
     assert header[:4] == ["CEF:0", "Keyturn", "Keyturn", __version__]
     assert header[4] == visible(text.replace("\r", " ").replace("\n", " "))
     assert header[6] == "7"
@@ -128,7 +128,7 @@ def test_hostile_texts_stay_where_they_belong_in_cef(text: str) -> None:
 
 @given(one=ENTRIES)
 def test_any_entry_reads_back_from_cef(one: Entry) -> None:
-    header, rest = split_header(spelled(Format.CEF, one))
+    header, rest = split_header(encoded(Format.CEF, one))
     assert header[0] == "CEF:0"
     told = extension(rest)
     names = {"suser": "actor", "msg": "note", "cs1": "secret", "cs2": "fingerprint", "cs3": "place", "cs4": "run"}
@@ -137,7 +137,7 @@ def test_any_entry_reads_back_from_cef(one: Entry) -> None:
 
 def test_texts_are_cut_to_what_cef_allows_before_they_are_escaped() -> None:
     one = dataclasses.replace(entry(), host="=" * 200, action="a" * 80)
-    _, rest = split_header(spelled(Format.CEF, one))
+    _, rest = split_header(encoded(Format.CEF, one))
     told = extension(rest)
     assert (told["dvchost"], told["act"]) == ("=" * 100, "a" * 63)
 
@@ -160,7 +160,7 @@ SEVERITY_NAMES = {1: "Informational", 3: "Medium", 4: "High", 5: "Critical"}
 
 
 def event(one: Entry, sequence: int = 7) -> dict[str, Any]:
-    return dict(json.loads(spelled(Format.OCSF, one, sequence)))
+    return dict(json.loads(encoded(Format.OCSF, one, sequence)))
 
 
 @given(one=ENTRIES)
@@ -224,7 +224,7 @@ def test_a_whole_entry_in_ocsf() -> None:
 
 def test_the_raw_data_of_an_event_is_the_leaf_which_can_be_verified() -> None:
     one = dataclasses.replace(entry(7), note=HOSTILE, host="\N{SNOWMAN}")
-    assert read(event(one)["raw_data"].encode()) == Numbered(7, one)
+    assert parse_leaf(event(one)["raw_data"].encode()) == Numbered(7, one)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from keyturn.core.errors import (
     Unavailable,
 )
 from keyturn.core.ledger import Entry, Outcome
-from keyturn.ledger.entries import read
+from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.formats import Format
 from keyturn.ledger.forwarding import BATCH, BATCH_SIZE, Collector, Forwarded, Message, forward
 from keyturn.providers.ledger.address import open_ledger
@@ -114,7 +114,7 @@ def test_each_run_sends_what_is_new(ledger: SqliteLedger, send: Callable[[Collec
     assert collector.sequences == [1, 2, 3]
     first = collector.batches[0][0]
     assert first.entry == entry(1)
-    assert read(first.text.encode()).sequence == 1
+    assert parse_leaf(first.text.encode()).sequence == 1
 
 
 def test_collectors_and_ledgers_have_places_of_their_own(

@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from keyturn.core.errors import Unrecorded
-from keyturn.ledger.group_commit import Together
+from keyturn.ledger.group_commit import GroupCommit
 from tests.support.hooks import eventually
 
 
@@ -29,7 +29,7 @@ class Writing:
 
 def test_those_who_come_while_another_writes_are_written_together() -> None:
     writing = Writing()
-    together = Together(writing)
+    together = GroupCommit(writing)
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(together.add, ["first"])
         assert eventually(lambda: writing.calls)
@@ -45,7 +45,7 @@ def test_those_who_come_while_another_writes_are_written_together() -> None:
 
 def test_each_of_those_that_failed_together_is_told_by_an_error_of_its_own() -> None:
     writing = Writing(Unrecorded("write", "the ledger", "the disk is full", "Make room on it"))
-    together = Together(writing)
+    together = GroupCommit(writing)
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(together.add, ["first"])
         assert eventually(lambda: writing.calls)
@@ -60,7 +60,7 @@ def test_each_of_those_that_failed_together_is_told_by_an_error_of_its_own() -> 
 
 def test_whoever_waited_for_one_that_was_interrupted_is_told() -> None:
     writing = Writing(KeyboardInterrupt())  # type: ignore[arg-type]
-    together = Together(writing)
+    together = GroupCommit(writing)
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(together.add, ["first"])
         assert eventually(lambda: writing.calls)

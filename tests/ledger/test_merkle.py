@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from keyturn.ledger.merkle import (
     EMPTY_ROOT,
-    Frontier,
+    CompactRange,
     Nodes,
     consistency_proof,
-    consistent,
-    included,
     inclusion_proof,
     leaf_hash,
     leaf_hashes,
     node_hash,
-    root,
+    tree_root,
+    verify_consistency,
+    verify_inclusion,
 )
 
 LEAVES = [
@@ -116,48 +116,48 @@ OF_MANY = nodes_over(MANY)
 
 @pytest.mark.parametrize("size", range(9))
 def test_the_published_roots(size: int) -> None:
-    grown = Frontier()
+    grown = CompactRange()
     for leaf in LEAVES[:size]:
         grown.extend([leaf_hash(leaf)])
-    assert root(NODES, size).hex() == grown.root().hex() == ROOTS[size]
+    assert tree_root(NODES, size).hex() == grown.root().hex() == ROOTS[size]
 
 
 @pytest.mark.parametrize(("index", "size"), INCLUSION)
 def test_the_published_inclusion_proofs(index: int, size: int) -> None:
     proof = [bytes.fromhex(hash_) for hash_ in INCLUSION[index, size]]
     assert inclusion_proof(NODES, index, size) == proof
-    assert included(leaf_hash(LEAVES[index]), index, size, proof, bytes.fromhex(ROOTS[size]))
+    assert verify_inclusion(leaf_hash(LEAVES[index]), index, size, proof, bytes.fromhex(ROOTS[size]))
 
 
 @pytest.mark.parametrize(("older", "newer"), CONSISTENCY)
 def test_the_published_consistency_proofs(older: int, newer: int) -> None:
     proof = [bytes.fromhex(hash_) for hash_ in CONSISTENCY[older, newer]]
     assert consistency_proof(NODES, older, newer) == proof
-    assert consistent(older, newer, bytes.fromhex(ROOTS[older]), bytes.fromhex(ROOTS[newer]), proof)
+    assert verify_consistency(older, newer, bytes.fromhex(ROOTS[older]), bytes.fromhex(ROOTS[newer]), proof)
 
 
 @given(st.lists(st.integers(0, 60), max_size=8))
 def test_a_tree_that_grows_in_any_steps_has_the_root_that_is_defined(steps: list[int]) -> None:
-    grown, begun = Frontier(), 0
+    grown, begun = CompactRange(), 0
     for step in steps:
         grown.extend(MANY[begun : begun + step])
         begun = min(begun + step, len(MANY))
     assert grown.size == begun
-    assert grown.root() == defined(MANY[:begun]) == root(OF_MANY, begun)
+    assert grown.root() == defined(MANY[:begun]) == tree_root(OF_MANY, begun)
 
 
 @given(st.data())
 def test_a_leaf_is_proved_where_it_is_and_nowhere_else(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, len(MANY)))
     index = data.draw(st.integers(0, size - 1))
-    proof, top = inclusion_proof(OF_MANY, index, size), root(OF_MANY, size)
-    assert included(MANY[index], index, size, proof, top)
+    proof, top = inclusion_proof(OF_MANY, index, size), tree_root(OF_MANY, size)
+    assert verify_inclusion(MANY[index], index, size, proof, top)
     other = data.draw(st.integers(-1, size + 1))
-    assert included(MANY[index], other, size, proof, top) == (other == index)
-    assert not included(MANY[(index + 1) % len(MANY)], index, size, proof, top)
-    assert not included(MANY[index], index, size, [*proof, top], top)
-    assert not included(MANY[index], index, size, proof[:-1], top) or not proof
-    assert not included(MANY[index], index, size, proof, MANY[0]) or size == 1
+    assert verify_inclusion(MANY[index], other, size, proof, top) == (other == index)
+    assert not verify_inclusion(MANY[(index + 1) % len(MANY)], index, size, proof, top)
+    assert not verify_inclusion(MANY[index], index, size, [*proof, top], top)
+    assert not verify_inclusion(MANY[index], index, size, proof[:-1], top) or not proof
+    assert not verify_inclusion(MANY[index], index, size, proof, MANY[0]) or size == 1
 
 
 @given(st.data())
@@ -165,20 +165,20 @@ def test_a_tree_is_proved_to_continue_its_own_beginning_and_no_other(data: st.Da
     newer = data.draw(st.integers(1, len(MANY)))
     older = data.draw(st.integers(1, newer))
     proof = consistency_proof(OF_MANY, older, newer)
-    before, after = root(OF_MANY, older), root(OF_MANY, newer)
-    assert consistent(older, newer, before, after, proof)
-    assert not consistent(older, newer, leaf_hash(b"x"), after, proof)
-    assert not consistent(older, newer, before, leaf_hash(b"x"), proof)
-    assert not consistent(older, newer, before, after, [*proof, before])
+    before, after = tree_root(OF_MANY, older), tree_root(OF_MANY, newer)
+    assert verify_consistency(older, newer, before, after, proof)
+    assert not verify_consistency(older, newer, leaf_hash(b"x"), after, proof)
+    assert not verify_consistency(older, newer, before, leaf_hash(b"x"), proof)
+    assert not verify_consistency(older, newer, before, after, [*proof, before])
     if proof:
-        assert not consistent(older, newer, before, after, proof[:-1])
-        assert not consistent(older, newer, before, after, [leaf_hash(b"x"), *proof[1:]])
+        assert not verify_consistency(older, newer, before, after, proof[:-1])
+        assert not verify_consistency(older, newer, before, after, [leaf_hash(b"x"), *proof[1:]])
 
 
 def test_any_tree_continues_the_empty_one() -> None:
     assert consistency_proof(NODES, 0, 8) == []
-    assert consistent(0, 8, EMPTY_ROOT, bytes.fromhex(ROOTS[8]), [])
-    assert not consistent(0, 8, bytes.fromhex(ROOTS[1]), bytes.fromhex(ROOTS[8]), [])
+    assert verify_consistency(0, 8, EMPTY_ROOT, bytes.fromhex(ROOTS[8]), [])
+    assert not verify_consistency(0, 8, bytes.fromhex(ROOTS[1]), bytes.fromhex(ROOTS[8]), [])
 
 
 def test_what_is_in_no_tree_is_asked_for_in_vain() -> None:
@@ -195,7 +195,7 @@ def test_a_proof_with_a_changed_hash_does_not_hold(size: int, place: int, other:
     proof = inclusion_proof(OF_MANY, index, size)
     if place < len(proof):
         proof[place] = other
-        assert not included(MANY[index], index, size, proof, root(OF_MANY, size))
+        assert not verify_inclusion(MANY[index], index, size, proof, tree_root(OF_MANY, size))
 
 
 X = leaf_hash(b"x")
@@ -204,25 +204,27 @@ X = leaf_hash(b"x")
 @pytest.mark.parametrize("size", [1, 2, 7, 8])
 @pytest.mark.parametrize("cut", [lambda one: b"", lambda one: one[:-1], lambda one: one + b"\0", lambda one: one * 2])
 def test_what_is_not_as_long_as_a_hash_proves_nothing(size: int, cut: Callable[[bytes], bytes]) -> None:
-    proof, top = inclusion_proof(NODES, size // 2, size), root(NODES, size)
+    proof, top = inclusion_proof(NODES, size // 2, size), tree_root(NODES, size)
     first = leaf_hash(LEAVES[size // 2])
-    assert included(first, size // 2, size, proof, top)
-    assert not included(cut(first), size // 2, size, proof, top)
-    assert not included(first, size // 2, size, proof, cut(top))
+    assert verify_inclusion(first, size // 2, size, proof, top)
+    assert not verify_inclusion(cut(first), size // 2, size, proof, top)
+    assert not verify_inclusion(first, size // 2, size, proof, cut(top))
     for place in range(len(proof)):
-        assert not included(first, size // 2, size, [*proof[:place], cut(proof[place]), *proof[place + 1 :]], top)
+        assert not verify_inclusion(
+            first, size // 2, size, [*proof[:place], cut(proof[place]), *proof[place + 1 :]], top
+        )
 
 
 @pytest.mark.parametrize("older", [0, 1, 2, 6, 8])
 @pytest.mark.parametrize("cut", [lambda one: b"", lambda one: one[:-1], lambda one: one + b"\0", lambda one: one * 2])
 def test_growth_is_not_proved_by_what_is_not_as_long_as_a_hash(older: int, cut: Callable[[bytes], bytes]) -> None:
-    proof, before, after = consistency_proof(NODES, older, 8), root(NODES, older), root(NODES, 8)
-    assert consistent(older, 8, before, after, proof)
-    assert not consistent(older, 8, cut(before), after, proof)
-    assert not consistent(older, 8, before, cut(after), proof)
-    assert not consistent(older, 8, cut(before), cut(after), proof)
+    proof, before, after = consistency_proof(NODES, older, 8), tree_root(NODES, older), tree_root(NODES, 8)
+    assert verify_consistency(older, 8, before, after, proof)
+    assert not verify_consistency(older, 8, cut(before), after, proof)
+    assert not verify_consistency(older, 8, before, cut(after), proof)
+    assert not verify_consistency(older, 8, cut(before), cut(after), proof)
     for place in range(len(proof)):
-        assert not consistent(older, 8, before, after, [*proof[:place], cut(proof[place]), *proof[place + 1 :]])
+        assert not verify_consistency(older, 8, before, after, [*proof[:place], cut(proof[place]), *proof[place + 1 :]])
 
 
 def test_two_hashes_in_one_do_not_pass_for_the_node_above_them() -> None:
@@ -230,36 +232,36 @@ def test_two_hashes_in_one_do_not_pass_for_the_node_above_them() -> None:
     left, right = leaf_hashes(LEAVES[:2])
     top = node_hash(left, right)
     assert node_hash(left + right, b"") == top
-    assert not included(left + right, 0, 2, [b""], top)
-    assert not included(b"", 1, 2, [left + right], top)
+    assert not verify_inclusion(left + right, 0, 2, [b""], top)
+    assert not verify_inclusion(b"", 1, 2, [left + right], top)
 
 
 def test_an_empty_tree_has_one_root_on_either_side() -> None:
     eight = bytes.fromhex(ROOTS[8])
-    assert consistent(0, 0, EMPTY_ROOT, EMPTY_ROOT, [])
+    assert verify_consistency(0, 0, EMPTY_ROOT, EMPTY_ROOT, [])
     for before, after in ((X, X), (EMPTY_ROOT, X), (X, EMPTY_ROOT), (b"", b""), (EMPTY_ROOT, b"")):
-        assert not consistent(0, 0, before, after, [])
-    assert not consistent(0, 8, X, eight, [])
-    assert not consistent(0, 8, eight, eight, [])
-    assert not consistent(0, 8, EMPTY_ROOT, eight, [X])
-    assert not consistent(0, 0, EMPTY_ROOT, EMPTY_ROOT, [X])
-    assert not included(X, 0, 0, [], EMPTY_ROOT)
-    assert not included(EMPTY_ROOT, 0, 0, [], EMPTY_ROOT)
+        assert not verify_consistency(0, 0, before, after, [])
+    assert not verify_consistency(0, 8, X, eight, [])
+    assert not verify_consistency(0, 8, eight, eight, [])
+    assert not verify_consistency(0, 8, EMPTY_ROOT, eight, [X])
+    assert not verify_consistency(0, 0, EMPTY_ROOT, EMPTY_ROOT, [X])
+    assert not verify_inclusion(X, 0, 0, [], EMPTY_ROOT)
+    assert not verify_inclusion(EMPTY_ROOT, 0, 0, [], EMPTY_ROOT)
 
 
 def test_trees_of_one_size_have_one_root_and_nothing_to_prove() -> None:
     eight = bytes.fromhex(ROOTS[8])
-    assert consistent(8, 8, eight, eight, [])
-    assert not consistent(8, 8, eight, X, [])
-    assert not consistent(8, 8, X, eight, [])
-    assert not consistent(8, 8, eight, eight, [X])
+    assert verify_consistency(8, 8, eight, eight, [])
+    assert not verify_consistency(8, 8, eight, X, [])
+    assert not verify_consistency(8, 8, X, eight, [])
+    assert not verify_consistency(8, 8, eight, eight, [X])
 
 
 @pytest.mark.parametrize(("older", "newer"), [(-1, 8), (8, -1), (-2, -1), (8, 7), (1 << 80, 1 << 70), (1, 1 << 80)])
 def test_sizes_that_no_tree_has_are_refused(older: int, newer: int) -> None:
     proof = [X] * 90
-    assert not consistent(older, newer, X, X, proof)
-    assert not included(X, older, newer, proof, X)
+    assert not verify_consistency(older, newer, X, X, proof)
+    assert not verify_inclusion(X, older, newer, proof, X)
 
 
 @given(
@@ -270,6 +272,6 @@ def test_sizes_that_no_tree_has_are_refused(older: int, newer: int) -> None:
 def test_whatever_is_given_as_a_proof_is_true_or_false(
     sizes: tuple[int, int], hashes: tuple[bytes, bytes], proof: list[bytes]
 ) -> None:
-    assert included(hashes[0], *sizes, proof, hashes[1]) is False
-    told = consistent(*sizes, *hashes, proof)
+    assert verify_inclusion(hashes[0], *sizes, proof, hashes[1]) is False
+    told = verify_consistency(*sizes, *hashes, proof)
     assert told is False or sizes[0] == sizes[1] > 0

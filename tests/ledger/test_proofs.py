@@ -15,7 +15,7 @@ from keyturn.core.errors import Invalid, NotFound, Rewritten
 from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint
 from keyturn.ledger.entries import Numbered, leaf
 from keyturn.ledger.merkle import EMPTY_ROOT, leaf_hash
-from keyturn.ledger.proofs import Growth, Proof, check, check_growth, prove, prove_growth
+from keyturn.ledger.proofs import Growth, Proof, check_growth, check_proof, prove_entry, prove_growth
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from tests.ledger.conftest import Make
@@ -41,45 +41,45 @@ def notes(ledger: SqliteLedger, make: Make) -> Notes:
 @pytest.mark.usefixtures("notes")
 @pytest.mark.parametrize("sequence", [1, 256, 257, 300, 301, 512, 600])
 def test_an_entry_is_proved_to_whoever_has_the_key(ledger: SqliteLedger, key: Key, sequence: int) -> None:
-    proof = Proof.from_json(prove(ledger, sequence).to_json())
-    assert check(proof, [key.public()], verify_ed25519) == Numbered(sequence, entry(sequence))
+    proof = Proof.from_json(prove_entry(ledger, sequence).to_json())
+    assert check_proof(proof, [key.public()], verify_ed25519) == Numbered(sequence, entry(sequence))
     with pytest.raises(Rewritten, match="no key that is trusted"):
-        check(proof, [Key().public()], verify_ed25519)
+        check_proof(proof, [Key().public()], verify_ed25519)
 
 
 @pytest.mark.usefixtures("notes")
 @pytest.mark.parametrize("sequence", [-1, 0, 601, 701])
 def test_what_no_checkpoint_covers_is_not_proved(ledger: SqliteLedger, sequence: int) -> None:
     with pytest.raises(NotFound, match=f"prove entry {sequence}: no checkpoint is made over it"):
-        prove(ledger, sequence)
+        prove_entry(ledger, sequence)
 
 
 def test_without_a_checkpoint_nothing_is_proved(ledger: SqliteLedger) -> None:
     ledger.append(entries(3))
     with pytest.raises(NotFound, match="keyturn ledger checkpoint"):
-        prove(ledger, 1)
+        prove_entry(ledger, 1)
 
 
 @pytest.mark.usefixtures("notes")
 def test_a_proof_of_something_else_does_not_hold(ledger: SqliteLedger, key: Key) -> None:
-    proof = prove(ledger, 450)
+    proof = prove_entry(ledger, 450)
     for other in (
         replace(proof, leaf=leaf(450, entry(451))),
-        replace(proof, leaf=prove(ledger, 451).leaf),
+        replace(proof, leaf=prove_entry(ledger, 451).leaf),
         replace(proof, sequence=451),
         replace(proof, sequence=0),
         replace(proof, hashes=proof.hashes[:-1]),
-        replace(proof, hashes=prove(ledger, 451).hashes),
+        replace(proof, hashes=prove_entry(ledger, 451).hashes),
     ):
         with pytest.raises(Rewritten, match="the entry is not among those of the checkpoint"):
-            check(other, [key.public()], verify_ed25519)
+            check_proof(other, [key.public()], verify_ed25519)
 
 
 def test_an_entry_that_names_another_place_is_no_proof(key: Key) -> None:
     wrong = leaf(2, entry(1))
     proof = Proof(1, wrong, (), Checkpoint(ORIGIN, 1, leaf_hash(wrong)).sign(key).note)
     with pytest.raises(Rewritten, match="the entry says that it is number 2"):
-        check(proof, [key.public()], verify_ed25519)
+        check_proof(proof, [key.public()], verify_ed25519)
 
 
 @pytest.mark.usefixtures("notes")
@@ -98,7 +98,7 @@ def test_a_ledger_that_was_changed_proves_nothing(
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute(statement)
     with pytest.raises(Rewritten, match=problem):
-        prove(ledger, 450)
+        prove_entry(ledger, 450)
 
 
 def test_growth_is_proved_to_whoever_has_the_key(ledger: SqliteLedger, key: Key, notes: Notes) -> None:
@@ -149,10 +149,10 @@ def test_a_proof_with_hashes_of_other_lengths_does_not_hold(
     ledger: SqliteLedger, key: Key, notes: Notes, length: int
 ) -> None:
     odd, keys = bytes(length), [key.public()]
-    proof, growth = prove(ledger, 450), prove_growth(ledger, *notes)
+    proof, growth = prove_entry(ledger, 450), prove_growth(ledger, *notes)
     for hashes in ((odd, *proof.hashes[1:]), (*proof.hashes, odd), (odd,)):
         with pytest.raises(Rewritten, match="the entry is not among those"):
-            check(Proof.from_json(replace(proof, hashes=hashes).to_json()), keys, verify_ed25519)
+            check_proof(Proof.from_json(replace(proof, hashes=hashes).to_json()), keys, verify_ed25519)
         with pytest.raises(Rewritten, match="does not continue"):
             check_growth(Growth.from_json(replace(growth, hashes=hashes).to_json()), keys, verify_ed25519)
 
@@ -178,10 +178,10 @@ def test_any_text_in_a_proof_is_refused_in_our_words(
 
     def checked(proof: str) -> object:
         if of_entry:
-            return check(Proof.from_json(proof), [key.public()], verify_ed25519)
+            return check_proof(Proof.from_json(proof), [key.public()], verify_ed25519)
         return check_growth(Growth.from_json(proof), [key.public()], verify_ed25519)
 
-    whole = json.loads((prove(ledger, 450) if of_entry else prove_growth(ledger, *notes)).to_json())
+    whole = json.loads((prove_entry(ledger, 450) if of_entry else prove_growth(ledger, *notes)).to_json())
     assert checked(json.dumps(whole))
     with pytest.raises((Rewritten, Invalid)):
         checked(json.dumps({**whole, field: text}))

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from keyturn.core.errors import Invalid, Rewritten
-from keyturn.ledger.signed_notes import PublicKey, opened, signed, signed_by, unverified
+from keyturn.ledger.signed_notes import PublicKey, open_note, sign_note, signed_by, unverified_text
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from tests.ledger.keys import ORIGIN, Key
 
@@ -28,35 +28,37 @@ def key() -> Key:
 def test_a_published_note_holds() -> None:
     key = PublicKey.parse(PUBLISHED_KEY)
     assert str(key) == PUBLISHED_KEY
-    assert opened(PUBLISHED, [key], verify_ed25519) == PUBLISHED.partition("\n\n")[0] + "\n"
+    assert open_note(PUBLISHED, [key], verify_ed25519) == PUBLISHED.partition("\n\n")[0] + "\n"
 
 
 def test_a_changed_note_does_not_hold() -> None:
     with pytest.raises(Rewritten, match="the signature of PeterNeumann does not hold"):
-        opened(PUBLISHED.replace("is the", "is not the"), [PublicKey.parse(PUBLISHED_KEY)], verify_ed25519)
+        open_note(PUBLISHED.replace("is the", "is not the"), [PublicKey.parse(PUBLISHED_KEY)], verify_ed25519)
 
 
 def test_a_note_is_opened_with_its_key_alone(key: Key) -> None:
-    note = signed(TEXT, ORIGIN, key)
-    assert opened(note, [Key().public(), key.public()], verify_ed25519) == TEXT
-    assert unverified(note) == TEXT
+    note = sign_note(TEXT, ORIGIN, key)
+    assert open_note(note, [Key().public(), key.public()], verify_ed25519) == TEXT
+    assert unverified_text(note) == TEXT
     assert signed_by(note, key.public())
     for others in ([], [Key().public()], [key.public("keyturn/other")]):
         with pytest.raises(Rewritten, match="no key that is trusted has signed it"):
-            opened(note, others, verify_ed25519)
+            open_note(note, others, verify_ed25519)
 
 
 def test_signatures_of_others_are_passed_over(key: Key) -> None:
-    note = signed(TEXT, ORIGIN, key)
-    witness = signed(TEXT, "witness.example/w1", Key()).rpartition("\n\n")[2]
-    assert opened(note + witness, [key.public()], verify_ed25519) == TEXT
+    note = sign_note(TEXT, ORIGIN, key)
+    witness = sign_note(TEXT, "witness.example/w1", Key()).rpartition("\n\n")[2]
+    assert open_note(note + witness, [key.public()], verify_ed25519) == TEXT
 
 
 def test_a_wrong_signature_beside_a_right_one_refuses_the_note(key: Key) -> None:
     other = Key()
-    wrong = signed("another\n", "witness.example/w1", other).rpartition("\n\n")[2]
+    wrong = sign_note("another\n", "witness.example/w1", other).rpartition("\n\n")[2]
     with pytest.raises(Rewritten, match=r"the signature of witness.example/w1 does not hold"):
-        opened(signed(TEXT, ORIGIN, key) + wrong, [key.public(), other.public("witness.example/w1")], verify_ed25519)
+        open_note(
+            sign_note(TEXT, ORIGIN, key) + wrong, [key.public(), other.public("witness.example/w1")], verify_ed25519
+        )
 
 
 def test_a_text_is_parted_from_its_signatures_at_the_last_empty_line() -> None:
@@ -64,7 +66,7 @@ def test_a_text_is_parted_from_its_signatures_at_the_last_empty_line() -> None:
     key = Key()
     signature = base64.b64encode(key.public().key_id + key.sign(with_empty_line.encode())).decode()
     note = f"{with_empty_line}\n— {ORIGIN} {signature}\n"
-    assert opened(note, [key.public()], verify_ed25519) == with_empty_line
+    assert open_note(note, [key.public()], verify_ed25519) == with_empty_line
 
 
 @pytest.mark.parametrize(
@@ -88,13 +90,13 @@ def test_a_text_is_parted_from_its_signatures_at_the_last_empty_line() -> None:
 )
 def test_what_is_no_note_is_refused(note: str) -> None:
     with pytest.raises(Rewritten, match=r"signed note|can't be read"):
-        unverified(note)
+        unverified_text(note)
 
 
 @pytest.mark.parametrize("text", ["", "no end", "an\n\nempty line\n", "a \x07\n"])
 def test_what_can_t_be_a_text_is_not_signed(text: str, key: Key) -> None:
     with pytest.raises(Invalid, match="the text is no note"):
-        signed(text, ORIGIN, key)
+        sign_note(text, ORIGIN, key)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "a\u00a0b", "a\nb"])

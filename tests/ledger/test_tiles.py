@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.ledger.merkle import Frontier, included, inclusion_proof, leaf_hashes, root
+from keyturn.ledger.merkle import CompactRange, inclusion_proof, leaf_hashes, tree_root, verify_inclusion
 from keyturn.ledger.tiles import WIDTH, Stored, grown, nodes_of
 
 MANY = leaf_hashes(b"%d" % number for number in range(40_000))
@@ -32,18 +32,18 @@ def test_tiles_are_the_same_in_whatever_steps_a_tree_grew(steps: list[int]) -> N
 
 @pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 63, 64, 1_023, 1_024, 1_025, 5_000, 32_767, 32_768, 32_769, 40_000])
 def test_a_tree_of_any_height_is_read_from_its_tiles(size: int) -> None:
-    tiles, frontier = tiles_of(size), Frontier()
-    frontier.extend(MANY[:size])
+    tiles, compact_range = tiles_of(size), CompactRange()
+    compact_range.extend(MANY[:size])
     nodes = nodes_of(stored(tiles))
-    assert root(nodes, size) == frontier.root()
+    assert tree_root(nodes, size) == compact_range.root()
     for index in {0, size // 3, size - 1}:
-        assert included(MANY[index], index, size, inclusion_proof(nodes, index, size), frontier.root())
+        assert verify_inclusion(MANY[index], index, size, inclusion_proof(nodes, index, size), compact_range.root())
 
 
 def test_an_older_tree_is_read_from_tiles_that_have_grown() -> None:
-    tiles, frontier = tiles_of(900, 39_000), Frontier()
-    frontier.extend(MANY[:900])
-    assert root(nodes_of(stored(tiles)), 900) == frontier.root()
+    tiles, compact_range = tiles_of(900, 39_000), CompactRange()
+    compact_range.extend(MANY[:900])
+    assert tree_root(nodes_of(stored(tiles)), 900) == compact_range.root()
 
 
 def test_only_what_changes_is_written_again() -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from keyturn.core.errors import Rewritten, Unavailable
-from keyturn.ledger.checkpointer import checkpoint
+from keyturn.ledger.checkpointer import sign_checkpoint
 from keyturn.ledger.checkpoints import read_checkpoint
-from keyturn.ledger.entries import leaf, read
+from keyturn.ledger.entries import leaf, parse_leaf
 from keyturn.ledger.export_file import Exported, write_export
 from keyturn.ledger.merkle import leaf_hashes
 from keyturn.ledger.tiles import grown
-from keyturn.ledger.verify import Report, verify
+from keyturn.ledger.verify import Verification, verify_ledger
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.sqlite import SqliteCopy, SqliteLedger
 from tests.ledger.entries import entries, entry
@@ -39,7 +39,7 @@ class Original:
             begun = 0
             for size in (FIRST, SECOND, THIRD):
                 ledger.append(entries(size - begun, begun + 1))
-                assert checkpoint(ledger, self.key, self.kept, Clock(), verify_ed25519)
+                assert sign_checkpoint(ledger, self.key, self.kept, Clock(), verify_ed25519)
                 begun = size
             ledger.append(entries(ALL - THIRD, THIRD + 1))
 
@@ -69,12 +69,12 @@ def copy(original: Original, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def look(key: Key) -> Callable[..., Report]:
+def look(key: Key) -> Callable[..., Verification]:
     """Verifies a copy."""
 
-    def run(copy: Path, *known: str) -> Report:
+    def run(copy: Path, *known: str) -> Verification:
         with SqliteCopy(copy) as source:
-            return verify(source, [key.public()], verify_ed25519, known=known)
+            return verify_ledger(source, [key.public()], verify_ed25519, elsewhere=known)
 
     return run
 
@@ -100,7 +100,7 @@ def write(copy: Path, leaves: Sequence[bytes]) -> None:
 
 def renumbered(leaves: Sequence[bytes]) -> Leaves:
     """The same with the numbers that they should have at their places."""
-    return [leaf(number, read(one).entry) for number, one in enumerate(leaves, 1)]
+    return [leaf(number, parse_leaf(one).entry) for number, one in enumerate(leaves, 1)]
 
 
 def cover_up(copy: Path) -> None:
@@ -113,7 +113,7 @@ def cover_up(copy: Path) -> None:
 
 
 def edited(leaves: Leaves, at: int) -> Leaves:
-    changed = replace(read(leaves[at - 1]).entry, actor="nobody")
+    changed = replace(parse_leaf(leaves[at - 1]).entry, actor="nobody")
     return [*leaves[: at - 1], leaf(at, changed), *leaves[at:]]
 
 
@@ -134,7 +134,7 @@ Changes = Callable[[Leaves, int], Leaves]
 
 
 def test_an_untouched_ledger_is_whole_and_what_is_not_vouched_for_is_told(
-    copy: Path, look: Callable[..., Report], kept: Memory
+    copy: Path, look: Callable[..., Verification], kept: Memory
 ) -> None:
     report = look(copy, kept.note)
     assert report.whole
@@ -143,7 +143,7 @@ def test_an_untouched_ledger_is_whole_and_what_is_not_vouched_for_is_told(
     assert report.newest == read_checkpoint(kept.note)
 
 
-def test_verifying_leaves_the_file_as_it_is(copy: Path, look: Callable[..., Report]) -> None:
+def test_verifying_leaves_the_file_as_it_is(copy: Path, look: Callable[..., Verification]) -> None:
     before = copy.read_bytes()
     look(copy)
     assert copy.read_bytes() == before
@@ -152,7 +152,7 @@ def test_verifying_leaves_the_file_as_it_is(copy: Path, look: Callable[..., Repo
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("at", [1, 2, 32, 33, 257, 300, 301, 512, 513, 699, 700, 701, 999])
-def test_the_first_bad_entry_is_named(copy: Path, look: Callable[..., Report], change: Changes, at: int) -> None:
+def test_the_first_bad_entry_is_named(copy: Path, look: Callable[..., Verification], change: Changes, at: int) -> None:
     write(copy, change(leaves_of(copy), at))
     problem = look(copy).problem
     assert problem
@@ -163,7 +163,7 @@ def test_the_first_bad_entry_is_named(copy: Path, look: Callable[..., Report], c
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("at", [1, 299, 301, 450, 699, 999])
 def test_where_everything_that_is_not_signed_fits_too_the_checkpoints_around_it_are_named(
-    copy: Path, look: Callable[..., Report], change: Changes, at: int
+    copy: Path, look: Callable[..., Verification], change: Changes, at: int
 ) -> None:
     write(copy, change(leaves_of(copy), at))
     cover_up(copy)
@@ -189,7 +189,7 @@ def test_where_everything_that_is_not_signed_fits_too_the_checkpoints_around_it_
     ],
 )
 def test_entries_that_are_out_of_order_are_named(
-    copy: Path, look: Callable[..., Report], statement: str, problem: str, covered_up: bool
+    copy: Path, look: Callable[..., Verification], statement: str, problem: str, covered_up: bool
 ) -> None:
     with opened(copy) as connection:
         connection.execute(statement)
@@ -210,7 +210,9 @@ def test_entries_that_are_out_of_order_are_named(
         "UPDATE entries SET entry = (SELECT entry FROM entries WHERE sequence = 451) WHERE sequence = 450",
     ],
 )
-def test_whatever_is_put_in_an_entrys_place_is_named(copy: Path, look: Callable[..., Report], statement: str) -> None:
+def test_whatever_is_put_in_an_entrys_place_is_named(
+    copy: Path, look: Callable[..., Verification], statement: str
+) -> None:
     with opened(copy) as connection:
         connection.execute(statement)
     problem = look(copy).problem
@@ -218,7 +220,7 @@ def test_whatever_is_put_in_an_entrys_place_is_named(copy: Path, look: Callable[
     assert (problem.first, problem.last) == (450, 450)
 
 
-def test_a_change_before_a_gap_is_named_first(copy: Path, look: Callable[..., Report]) -> None:
+def test_a_change_before_a_gap_is_named_first(copy: Path, look: Callable[..., Verification]) -> None:
     write(copy, edited(leaves_of(copy), 400))
     with opened(copy) as connection:
         connection.execute("DELETE FROM entries WHERE sequence = 600 OR sequence > 900")
@@ -227,7 +229,7 @@ def test_a_change_before_a_gap_is_named_first(copy: Path, look: Callable[..., Re
     assert (problem.first, problem.last) == (400, 400)
 
 
-def test_tiles_that_fit_only_in_part_narrow_it_down_as_far(copy: Path, look: Callable[..., Report]) -> None:
+def test_tiles_that_fit_only_in_part_narrow_it_down_as_far(copy: Path, look: Callable[..., Verification]) -> None:
     write(copy, edited(leaves_of(copy), 650))
     with opened(copy) as connection:
         connection.execute("UPDATE tiles SET hashes = zeroblob(length(hashes)) WHERE level = 0 AND number = 20")
@@ -238,7 +240,7 @@ def test_tiles_that_fit_only_in_part_narrow_it_down_as_far(copy: Path, look: Cal
 
 @pytest.mark.parametrize("covered_up", [False, True])
 def test_a_ledger_cut_back_to_an_older_checkpoint_is_told_by_one_that_is_held_elsewhere(
-    copy: Path, look: Callable[..., Report], kept: Memory, covered_up: bool
+    copy: Path, look: Callable[..., Verification], kept: Memory, covered_up: bool
 ) -> None:
     with opened(copy) as connection:
         connection.executescript("DELETE FROM entries WHERE sequence > 650; DELETE FROM checkpoints WHERE size > 300")
@@ -251,7 +253,7 @@ def test_a_ledger_cut_back_to_an_older_checkpoint_is_told_by_one_that_is_held_el
 
 
 def test_a_ledger_without_any_checkpoint_vouches_for_nothing(
-    copy: Path, look: Callable[..., Report], kept: Memory
+    copy: Path, look: Callable[..., Verification], kept: Memory
 ) -> None:
     write(copy, edited(leaves_of(copy), 450))
     with opened(copy) as connection:
@@ -273,7 +275,7 @@ def note_of(copy: Path, size: int) -> str:
         return next(note for note in source.checkpoints() if read_checkpoint(note).size == size)
 
 
-def test_a_checkpoint_that_somebody_else_signed_is_named(copy: Path, look: Callable[..., Report]) -> None:
+def test_a_checkpoint_that_somebody_else_signed_is_named(copy: Path, look: Callable[..., Verification]) -> None:
     forged = read_checkpoint(note_of(copy, SECOND)).sign(Key())
     set_note(copy, SECOND, forged.note)
     report = look(copy)
@@ -284,7 +286,7 @@ def test_a_checkpoint_that_somebody_else_signed_is_named(copy: Path, look: Calla
 
 
 def test_entries_and_checkpoints_that_were_all_made_anew_vouch_for_nothing(
-    copy: Path, look: Callable[..., Report], kept: Memory
+    copy: Path, look: Callable[..., Verification], kept: Memory
 ) -> None:
     write(copy, edited(leaves_of(copy), 450))
     cover_up(copy)
@@ -298,13 +300,13 @@ def test_entries_and_checkpoints_that_were_all_made_anew_vouch_for_nothing(
     assert [str(problem)[:12] for problem in report.problems[1:]] == ["checkpoint 1", "checkpoint 2", "checkpoint 3"]
 
 
-def test_a_checkpoint_whose_text_was_changed_is_named(copy: Path, look: Callable[..., Report]) -> None:
+def test_a_checkpoint_whose_text_was_changed_is_named(copy: Path, look: Callable[..., Verification]) -> None:
     set_note(copy, SECOND, note_of(copy, SECOND).replace("\n700\n", "\n600\n"))
     assert "checkpoint 2 was not made by this ledger's key: the signature" in str(look(copy).problem)
 
 
 @pytest.mark.parametrize("note", ["", "no note", "\ud800"])
-def test_what_is_no_checkpoint_is_named(copy: Path, look: Callable[..., Report], note: str) -> None:
+def test_what_is_no_checkpoint_is_named(copy: Path, look: Callable[..., Verification], note: str) -> None:
     with opened(copy) as connection:
         bytes_ = note.encode(errors="surrogatepass")
         connection.execute("UPDATE checkpoints SET note = CAST(? AS TEXT) WHERE size = 700", (bytes_,))
@@ -313,14 +315,14 @@ def test_what_is_no_checkpoint_is_named(copy: Path, look: Callable[..., Report],
 
 @pytest.mark.parametrize(("place", "other"), [(THIRD, FIRST), (THIRD, SECOND), (SECOND, FIRST)])
 def test_an_older_checkpoint_put_in_place_of_a_newer_one_is_named(
-    copy: Path, look: Callable[..., Report], place: int, other: int
+    copy: Path, look: Callable[..., Verification], place: int, other: int
 ) -> None:
     set_note(copy, place, note_of(copy, other))
     number = {SECOND: 2, THIRD: 3}[place]
     assert f"checkpoint {number} covers {other} entries, and one before it" in str(look(copy).problem)
 
 
-def test_a_checkpoint_of_another_ledger_is_named(copy: Path, look: Callable[..., Report], key: Key) -> None:
+def test_a_checkpoint_of_another_ledger_is_named(copy: Path, look: Callable[..., Verification], key: Key) -> None:
     other = replace(read_checkpoint(note_of(copy, SECOND)), origin="keyturn/other").sign(key)
     set_note(copy, SECOND, other.note)
     assert "checkpoint 2 was not made by this ledger's key: no key that is trusted" in str(look(copy).problem)
@@ -328,13 +330,13 @@ def test_a_checkpoint_of_another_ledger_is_named(copy: Path, look: Callable[...,
 
 def test_a_key_that_was_replaced_is_given_beside_its_successor(copy: Path, key: Key) -> None:
     with SqliteCopy(copy) as source:
-        assert verify(source, [Key().public(), key.public()], verify_ed25519).whole
-        report = verify(source, [Key().public()], verify_ed25519)
+        assert verify_ledger(source, [Key().public(), key.public()], verify_ed25519).whole
+        report = verify_ledger(source, [Key().public()], verify_ed25519)
     assert len(report.problems) == 3
     assert report.vouched == 0
 
 
-def test_a_damaged_file_is_told(copy: Path, look: Callable[..., Report]) -> None:
+def test_a_damaged_file_is_told(copy: Path, look: Callable[..., Verification]) -> None:
     with copy.open("r+b") as file:
         size = file.seek(0, 2)
         file.seek(size // 3)
@@ -358,7 +360,7 @@ def test_a_damaged_file_is_told(copy: Path, look: Callable[..., Report]) -> None
     ],
 )
 def test_a_file_that_is_no_ledger_is_not_read(
-    copy: Path, look: Callable[..., Report], statement: str, problem: str
+    copy: Path, look: Callable[..., Verification], statement: str, problem: str
 ) -> None:
     with opened(copy) as connection:
         connection.executescript(statement)
@@ -367,7 +369,7 @@ def test_a_file_that_is_no_ledger_is_not_read(
 
 
 @pytest.mark.parametrize("statement", ["ALTER TABLE entries RENAME COLUMN entry TO other", "DROP TABLE entries"])
-def test_a_file_without_its_tables_is_damaged(copy: Path, look: Callable[..., Report], statement: str) -> None:
+def test_a_file_without_its_tables_is_damaged(copy: Path, look: Callable[..., Verification], statement: str) -> None:
     with opened(copy) as connection:
         connection.executescript(statement)
     problem = look(copy).problem
@@ -385,7 +387,7 @@ def test_a_copy_that_is_written_while_it_is_read_is_read_again(copy: Path) -> No
             list(source.leaves())
 
 
-def test_a_missing_file_is_unavailable(tmp_path: Path, look: Callable[..., Report]) -> None:
+def test_a_missing_file_is_unavailable(tmp_path: Path, look: Callable[..., Verification]) -> None:
     with pytest.raises(Unavailable, match="there is no such file"):
         look(tmp_path / "absent.db")
 
@@ -396,8 +398,8 @@ def test_a_ledger_that_is_being_written_is_verified_as_it_stood(copy: Path, key:
         with SqliteCopy(copy) as source:
             assert len(list(source.checkpoints())) == 3
             ledger.append(entries(5, ALL + 6))
-            assert checkpoint(ledger, key, Memory(), Clock(), verify_ed25519)
-            report = verify(source, [key.public()], verify_ed25519)
+            assert sign_checkpoint(ledger, key, Memory(), Clock(), verify_ed25519)
+            report = verify_ledger(source, [key.public()], verify_ed25519)
     assert (report.whole, report.entries, report.vouched) == (True, ALL + 5, THIRD)
 
 
@@ -411,8 +413,8 @@ class TestExport:
             assert write_export(source, entries_, checkpoints) == ALL
         return entries_, checkpoints
 
-    def verified(self, export: tuple[Path, Path], key: Key) -> Report:
-        return verify(Exported(*export), [key.public()], verify_ed25519)
+    def verified(self, export: tuple[Path, Path], key: Key) -> Verification:
+        return verify_ledger(Exported(*export), [key.public()], verify_ed25519)
 
     def test_it_is_whole_and_private(self, export: tuple[Path, Path], key: Key) -> None:
         report = self.verified(export, key)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from keyturn.access_log.readers import LogRead, PathReaders, Reader, Readers, Related
+from keyturn.access_log.readers import LogRead, PathReaders, Readers, Related, SecretReader
 from keyturn.core.access import Coverage
 from keyturn.revocation.incident import Event, Incident, IncidentStatus, LeakedVersion, Mode, Progress, Result, Step
 
@@ -93,7 +93,7 @@ def standing(*secrets: Progress, **changes: object) -> IncidentStatus:
 def readers(*paths: str) -> Readers:
     """What a log with a gap, and one that could not be read, tell of these secrets."""
     since = TRIGGER - timedelta(days=7)
-    trainer = Reader(
+    trainer = SecretReader(
         "hub",
         "approle trainer",
         8_640,
@@ -104,8 +104,8 @@ def readers(*paths: str) -> Readers:
         (("aebd0769", 8_000), ("1335d463", 640)),
         (6, 7),
     )
-    stranger = Reader("hub", "unknown token", 0, 4, since, TRIGGER, (("203.0.113.9", 4),), (("93779dd4", 4),))
-    worker = Reader(
+    stranger = SecretReader("hub", "unknown token", 0, 4, since, TRIGGER, (("203.0.113.9", 4),), (("93779dd4", 4),))
+    worker = SecretReader(
         "hub", "approle keyturn-worker", 168, 0, since, TRIGGER, (("10.0.0.5", 168),), (("c32c81dc", 168),), own=True
     )
     return Readers(

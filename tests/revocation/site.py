@@ -11,7 +11,7 @@ from keyturn.core.ledger import Entry, NewestVersion
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
-from keyturn.ledger.entries import read
+from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.spool import Spooled
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
@@ -134,5 +134,5 @@ class Site:
     def entries(self) -> list[Entry]:
         """What the ledger tells of the incident and its secret."""
         ledger: Any = self.keyturn.ledger
-        found = [read(leaf).entry for _, leaf in ledger.leaves()]
+        found = [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
         return [one for one in found if one.secret == self.secret.path or self.incident in one.note]

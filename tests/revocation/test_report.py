@@ -14,7 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from keyturn.access_log.readers import LogRead, PathReaders, Reader, Readers, Related
+from keyturn.access_log.readers import LogRead, PathReaders, Readers, Related, SecretReader
 from keyturn.core.errors import Unavailable
 from keyturn.revocation.incident import Event, IncidentStatus, LeakedVersion, Mode, Progress, Result, Step
 from keyturn.revocation.report import LedgerFacts, model, to_data, to_html, to_markdown, write_report
@@ -308,7 +308,7 @@ def test_reads_by_keyturn_are_listed_with_their_sources_and_marked_in_the_data()
 
 def test_many_logins_are_cut_short_for_people_and_whole_in_the_data() -> None:
     logins = tuple((f"{number:08x}", 1) for number in range(8_640))
-    reader = Reader("hub", "approle trainer", 8_640, 0, TRIGGER, TRIGGER, logins=logins)
+    reader = SecretReader("hub", "approle trainer", 8_640, 0, TRIGGER, TRIGGER, logins=logins)
     told = replace(silence(), paths=(PathReaders(PATH, (reader,)),), logs=(LogRead("audit.log"),))
     assert "and 8,632 more" in Page(to_html(standing(proven()), told)).text
     assert "and 8,637 more" in shown(to_markdown(standing(proven()), told))
@@ -413,7 +413,7 @@ def poisoned(text: str) -> tuple[IncidentStatus, Readers]:
             Event(after(1), Step.NOTIFY, Result.DONE, text, text),
         ),
     )
-    reader = Reader("hub", text, 2, 1, TRIGGER, TRIGGER, ((text, 2),), ((text, 2),), (7,))
+    reader = SecretReader("hub", text, 2, 1, TRIGGER, TRIGGER, ((text, 2),), ((text, 2),), (7,))
     own = replace(reader, own=True)
     told = replace(
         readers(text),

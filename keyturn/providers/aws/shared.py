@@ -181,7 +181,7 @@ class SharedParameters:
         if parameter.get("Type") == "StringList":
             raise Invalid(MERGE, name, "it is a list of texts, no object", "Nothing was written")
         version, text = str(field(parameter, "Version", MERGE, name)), Sensitive(field(parameter, "Value", MERGE, name))
-        return shared_text(name, remote, version, text, tags, copy.marks, seen=description)
+        return shared_text(name, remote, version, text, tags, copy.marks, snapshot=description)
 
     def put(self, remote: str, change: Change, seen: Shared | None) -> None:
         """Tags first, then the value; where a version lies between, the change is laid over that one."""
@@ -257,7 +257,7 @@ class SharedParameters:
     def _version(self, remote: str, number: int, current: Shared) -> Shared:
         answer = self._client.get_parameter(Name=f"{remote}:{number}", WithDecryption=True)
         text = Sensitive(field(field(answer, "Parameter", MERGE, self._named(remote)), "Value", MERGE, remote))
-        return shared_text(self._named(remote), remote, str(number), text, current.tags, None, seen=current.seen)
+        return shared_text(self._named(remote), remote, str(number), text, current.tags, None, snapshot=current.seen)
 
     def _described(self, remote: str) -> Mapping[str, Any]:
         only = [{"Key": "Name", "Option": "Equals", "Values": [remote]}]

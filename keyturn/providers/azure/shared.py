@@ -64,7 +64,9 @@ class SharedAzure:
                 tags |= self._noted_before(remote)
         version, text = served.properties.version or "", Sensitive(served.value or "")
         marks = Marks.from_tags(tags)
-        return shared_text(self._named(remote), remote, version, text, tags, marks, seen=(served.properties, versions))
+        return shared_text(
+            self._named(remote), remote, version, text, tags, marks, snapshot=(served.properties, versions)
+        )
 
     def put(self, remote: str, change: Change, seen: Shared | None) -> None:
         """Value and notes in one call; where a version lies between, the change is laid over that one."""

@@ -61,7 +61,7 @@ class SharedGcp:
         number = self._newest(remote)
         text = self._text(remote, number) if number else None
         tags = dict(bare.annotations)
-        return shared_text(self._named(remote), remote, number, text, tags, marks_of(bare), seen=bare.etag)
+        return shared_text(self._named(remote), remote, number, text, tags, marks_of(bare), snapshot=bare.etag)
 
     def put(self, remote: str, change: Change, seen: Shared | None) -> None:
         """The notes, then the version; where one lies between, the change is laid over that one."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from keyturn.core.hub import Hub
-from keyturn.ledger.checkpointer import InHub, checkpoint
+from keyturn.ledger.checkpointer import CheckpointInHub, sign_checkpoint
 from keyturn.ledger.checkpoints import Checkpoint
 from keyturn.ledger.ports import StoredLedger
 from keyturn.ledger.signed_notes import PublicKey
@@ -63,9 +63,9 @@ def make_checkpoint(hub: Hub, ledger: StoredLedger, clock: Callable[[], datetime
     """
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
-    kept, now = InHub(hub, ledger.origin), clock()
+    kept, now = CheckpointInHub(hub, ledger.origin), clock()
     whole = kept.look_is_due(now)
-    made = checkpoint(ledger, hub.signer(SIGNING_KEY), kept, clock, verify_ed25519, thorough=whole)
+    made = sign_checkpoint(ledger, hub.signer(SIGNING_KEY), kept, clock, verify_ed25519, thorough=whole)
     if whole:
         kept.looked_through(now)
     return made

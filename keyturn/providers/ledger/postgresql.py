@@ -17,8 +17,8 @@ from psycopg2.extras import execute_values
 
 from keyturn.core.errors import Conflict, Unavailable, Unrecorded
 from keyturn.core.ledger import Entry, NewestVersion
-from keyturn.ledger.entries import leaves_of, spelled
-from keyturn.ledger.group_commit import Together
+from keyturn.ledger.entries import encode, leaves_of
+from keyturn.ledger.group_commit import GroupCommit
 from keyturn.ledger.ports import Tiles
 from keyturn.ledger.versions import newest_by_secret
 from keyturn.providers.ledger.postgresql_schema import (
@@ -100,7 +100,7 @@ class PostgresqlLedger:
     def append(self, entries: Sequence[Entry]) -> None:
         """Write these in one transaction, perhaps with those of other threads, and wait for the server's disk."""
         if entries:
-            self._session.together.add([spelled(entry) for entry in entries])
+            self._session.group_commit.add([encode(entry) for entry in entries])
 
     def size(self) -> int:
         """The newest entry's number. Raises Unavailable where it can't be read, as all that reads."""
@@ -162,7 +162,7 @@ class _Session:
 
     def __init__(self, address: str, patience: float) -> None:
         self.process = os.getpid()
-        self.together = Together(self._append)
+        self.group_commit = GroupCommit(self._append)
         self._address = address
         self._patience = patience
         self._turn = RLock()

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Rewritten, Unavailable, Unrecorded
 from keyturn.core.ledger import Entry, NewestVersion
-from keyturn.ledger.entries import leaves_of, spelled
-from keyturn.ledger.group_commit import Together
+from keyturn.ledger.entries import encode, leaves_of
+from keyturn.ledger.group_commit import GroupCommit
 from keyturn.ledger.ports import Tiles
 from keyturn.ledger.versions import DONE, INDEX, SECRET_KEY, newest_by_secret
 from keyturn.providers.ledger.sqlite_file import (
@@ -74,7 +74,7 @@ class SqliteLedger:
     def append(self, entries: Sequence[Entry]) -> None:
         """Write these in one transaction, perhaps with those of other threads, and wait for the disk."""
         if entries:
-            self._session.together.add([spelled(entry) for entry in entries])
+            self._session.group_commit.add([encode(entry) for entry in entries])
 
     def size(self) -> int:
         """The newest entry's number. Raises Unavailable where it can't be read, as all that reads."""
@@ -143,7 +143,7 @@ class SqliteLedger:
 
 
 class SqliteCopy:
-    """A :class:`keyturn.ledger.ports.Source`: a ledger's file, or a copy of one, that is read as it stands.
+    """A :class:`keyturn.ledger.ports.LedgerSource`: a ledger's file, or a copy of one, that is read as it stands.
 
     Nothing is written, and what others write meanwhile is not seen. It is a context manager, and serves one thread.
     All that reads raises Rewritten where the file is damaged or no ledger, and Unavailable.
@@ -213,7 +213,7 @@ class _Session:
 
     def __init__(self, file: Path, patience: float) -> None:
         self.process = os.getpid()
-        self.together = Together(self._append)
+        self.group_commit = GroupCommit(self._append)
         self._file = file
         self._path = str(file)
         self._patience = patience

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from keyturn import __version__
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable
-from keyturn.ledger.formats import Format, Weight, weight
+from keyturn.ledger.formats import Format, Severity, severity
 from keyturn.ledger.forwarding import Message
 
 DOING: Final = "forward to"
@@ -28,7 +28,7 @@ TIMEOUT: Final = 20.0
 """Seconds to connect, and for each wait until the collector goes on reading or closes."""
 
 LOG_AUDIT: Final = 13
-SEVERITY: Final = {Weight.INFORMATIONAL: 6, Weight.MEDIUM: 4, Weight.HIGH: 3, Weight.CRITICAL: 2}
+SEVERITY: Final = {Severity.INFORMATIONAL: 6, Severity.MEDIUM: 4, Severity.HIGH: 3, Severity.CRITICAL: 2}
 """Informational, warning, error, critical (RFC 5424, 6.2.1)."""
 LARGEST_SEQUENCE: Final = 2**31 - 1
 """The meta element's sequenceId begins again at 1 after it (RFC 5424, 7.3.1)."""
@@ -143,7 +143,7 @@ class Syslog:
 def message_of(message: Message) -> bytes:
     """The entry as one syslog message, in UTF-8 without a byte order mark: readers of JSON and CEF refuse one."""
     entry = message.entry
-    priority = LOG_AUDIT * 8 + SEVERITY[weight(entry)]
+    priority = LOG_AUDIT * 8 + SEVERITY[severity(entry)]
     moment = entry.time.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
     host, run, action = _named(entry.host, 255), _named(entry.run, 128), _named(entry.action, 32)
     sequence = (message.sequence - 1) % LARGEST_SEQUENCE + 1

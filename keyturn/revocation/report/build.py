@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
-from keyturn.access_log.readers import LogRead, Reader, Readers
+from keyturn.access_log.readers import LogRead, Readers, SecretReader
 from keyturn.core.fingerprint import shown
 from keyturn.revocation.incident import STEPS, Event, Incident, IncidentStatus, Progress, Result, Step
 from keyturn.revocation.report.model import (
@@ -207,7 +207,7 @@ def log_report(log: LogRead) -> LogReport:
     return LogReport(log.name, covered.lines, covered.first, covered.last, covered.gaps, log.failed)
 
 
-def reader_report(path: str, one: Reader) -> ReaderReport:
+def reader_report(path: str, one: SecretReader) -> ReaderReport:
     """One principal and one secret."""
     return ReaderReport(
         path=path,

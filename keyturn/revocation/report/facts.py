@@ -14,7 +14,7 @@ from keyturn.access_log.hub_log import HubAuditLog
 from keyturn.access_log.readers import Readers, gather
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.ledger.checkpoints import read_checkpoint
-from keyturn.ledger.entries import read
+from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.ports import StoredLedger
 from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint
 from keyturn.revocation.incident import Incident, IncidentStatus
@@ -82,9 +82,9 @@ def entries_of(ledger: StoredLedger, incident: Incident) -> Iterator[int]:
         first = max(1, last - WINDOW + 1)
         leaves = list(ledger.leaves(first, last))
         for sequence, leaf in leaves:
-            if name.encode() in leaf and names_incident(read(leaf).entry.note, name):
+            if name.encode() in leaf and names_incident(parse_leaf(leaf).entry.note, name):
                 yield sequence
-        if not leaves or read(leaves[0][1]).entry.time < incident.triggered_at:
+        if not leaves or parse_leaf(leaves[0][1]).entry.time < incident.triggered_at:
             return
         last = first - 1
 
