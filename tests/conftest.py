@@ -12,6 +12,7 @@ from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import Hub, prepare
 from deployments.local.redis import Redis
 from deployments.local.support.ports import free_port
+from tests.support import sampling
 from tests.support.engines import OverMariaDB, OverPostgreSQL
 from tests.support.lab import Lab
 from tests.support.world import TOKEN_VARIABLE, World
@@ -26,8 +27,32 @@ TOGETHER: Final = ("crash", "faults", "flows", "rotation")
 """Packages whose tests share servers that are dear to start: where several processes run tests, one has all of them."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay in one process: those of a file, or of a whole package."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Let all processes of this run draw the same samples."""
+    sampling.keep_seed()
+
+
+def pytest_report_header() -> str:
+    """What is tried of long tables."""
+    return sampling.description()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The same beside what has failed."""
+    if terminalreporter.stats.get("failed"):
+        terminalreporter.write_line(sampling.description())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the sample does not hold, unless it is named, and say which tests stay in one process.
+
+    Those are the ones of a file, or of a whole package.
+    """
+    if not any("::" in argument for argument in config.args):
+        over = set(sampling.left_out(items))
+        items[:] = [item for item in items if item not in over]
+        config.hook.pytest_deselected(items=list(over))
     for item in items:
         place = item.path.relative_to(TESTS)
         group = place.parts[0] if place.parts[0] in TOGETHER else str(place)

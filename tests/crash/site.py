@@ -40,22 +40,25 @@ class Lane:
 
     def __init__(self, site: "Site", ports: dict[str, int]) -> None:
         self._site = site
-        self._ports = ports
+        self._through: dict[int, int] = {}
         self.faults = Faults()
 
     def __enter__(self) -> "Lane":
         self._stack = ExitStack()
-        proxies = {
-            port: self._stack.enter_context(FaultProxy(name, port, self.faults)) for name, port in self._ports.items()
-        }
-        self._through = {port: proxy.port for port, proxy in proxies.items()}
+        self.reach(self._site.ports)
         world = self._site.lab.world
-        self.hub_address = world.hub_address.replace(f":{self._ports['hub']}", f":{self._through[self._ports['hub']]}")
+        self.hub_address = self._redirected(world.hub_address)
         # A store's client takes long to make, so here and in the zygote there is one, which every child inherits.
-        store = self._redirected(self._site.store) if self._site.copies else None
-        self._stores = warm(store, self._site.modules)
-        self.zygote = self._stack.enter_context(Zygote(world, store, self._site.modules))
+        store = self._redirected(self._site.store)
+        self._stores = warm(store)
+        self.zygote = self._stack.enter_context(Zygote(world, store))
         return self
+
+    def reach(self, ports: Mapping[str, int]) -> None:
+        """Have a proxy before each of these servers."""
+        for name, port in ports.items():
+            if port not in self._through:
+                self._through[port] = self._stack.enter_context(FaultProxy(name, port, self.faults)).port
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()

@@ -1,0 +1,100 @@
+"""Which cases of a long table one run tries: a seed made from the commit decides, so that commits together try all.
+
+``KEYTURN_TESTS_SEED`` sets the seed, as to repeat a run; ``KEYTURN_TESTS=deep`` tries every case of every table.
+
+A test that knows its cases while it runs asks for a :func:`sample`. Where each case is a test of its own, they carry
+``@pytest.mark.sampled(one_in, each=(...))``, and a sample is tried of those that have the same ``each`` parameters.
+"""
+
+import os
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+SEED_VARIABLE: Final = "KEYTURN_TESTS_SEED"
+DEEP_VARIABLE: Final = "KEYTURN_TESTS"
+ROOT: Final = Path(__file__).parents[2]
+DIGITS: Final = 8
+"""So many hexadecimal digits of a commit are its seed."""
+
+
+def sample(label: str, cases: Sequence[T], one_in: int, at_least: int = 1) -> list[T]:
+    """Every ``one_in``-th of the cases in their order, the first of them by the seed and the ``label``; never none.
+
+    Any ``one_in`` seeds in a row choose each case exactly once, and by the seed of a commit each has a chance of one
+    in ``one_in``. Of a short table it is every case that leaves ``at_least`` so many; a deep run takes them all.
+    """
+    stride = 1 if deep() else max(1, min(one_in, len(cases) // at_least))
+    return list(cases[(seed() + number_of(label)) % stride :: stride])
+
+
+def left_out(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """The tests marked as sampled that this run does not try."""
+    tables: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    one_in: dict[str, int] = {}
+    for item in items:
+        if mark := item.get_closest_marker("sampled"):
+            label = table_of(item, mark.kwargs.get("each", ()))
+            tables[label].append(item)
+            one_in[label] = mark.args[0]
+    tried = {item for label, cases in tables.items() for item in sample(label, cases, one_in[label])}
+    return [item for cases in tables.values() for item in cases if item not in tried]
+
+
+def table_of(item: Any, each: Sequence[str]) -> str:
+    """The name of the table that a test is a case of: its function, and which of the ``each`` parameters it has."""
+    chosen = [f"{name}={item.callspec.indices[name]}" for name in each]
+    return " ".join([f"{item.parent.nodeid}::{item.originalname}", *chosen])
+
+
+def examples(few: int, many: int) -> int:
+    """How many examples of a property are drawn: ``few``, and ``many`` in a deep run."""
+    return many if deep() else few
+
+
+def deep() -> bool:
+    """Whether every case is to be tried."""
+    return os.environ.get(DEEP_VARIABLE) == "deep"
+
+
+def seed() -> int:
+    """What the samples of this run depend on. Raises ValueError where the variable holds no number."""
+    given = os.environ.get(SEED_VARIABLE)
+    return int(given) if given else seed_of(ROOT)
+
+
+@cache
+def seed_of(directory: Path) -> int:
+    """A number made from the commit that is checked out there; without one, that of the day."""
+    asked = ["git", "-C", str(directory), "rev-parse", "--verify", "--quiet", "HEAD"]
+    try:
+        commit = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return datetime.now(UTC).toordinal()
+    return int(commit[:DIGITS], 16)
+
+
+def keep_seed() -> None:
+    """Hand the seed to every process that this one starts: a commit made meanwhile changes nothing."""
+    os.environ[SEED_VARIABLE] = str(seed())
+
+
+def description() -> str:
+    """What a run tries, and how to try the same again, or everything."""
+    if deep():
+        return "tables of cases: every case"
+    return f"tables of cases: samples by {SEED_VARIABLE}={seed()} (set it to try the same again; make test-deep: all)"
+
+
+def number_of(label: str) -> int:
+    """A number that is the same in every process, unlike ``hash``."""
+    return int.from_bytes(sha256(label.encode()).digest()[:8])

@@ -1,0 +1,89 @@
+"""Samples: all cases over the seeds, the same ones for the same seed, and never none."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support import sampling
+from tests.support.sampling import ROOT, SEED_VARIABLE, sample, seed_of
+
+SIZES = st.integers(1, 60)
+SEEDS = st.integers(0, 2**32 - 1)
+LABELS = st.text(max_size=20)
+
+
+def sampled(seed: int, label: str, size: int, one_in: int, at_least: int = 1) -> list[int]:
+    """Of the numbers up to ``size``, those of this seed."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv(sampling.DEEP_VARIABLE, raising=False)
+        environment.setenv(SEED_VARIABLE, str(seed))
+        return sample(label, range(size), one_in, at_least)
+
+
+@given(SEEDS, LABELS, SIZES, st.integers(1, 20))
+def test_seeds_in_a_row_choose_every_case_exactly_once(seed: int, label: str, size: int, one_in: int) -> None:
+    stride = min(one_in, size)
+    chosen = [case for one in range(seed, seed + stride) for case in sampled(one, label, size, one_in)]
+    assert sorted(chosen) == list(range(size))
+
+
+@given(SEEDS, LABELS, st.integers(0, 60), st.integers(1, 20), st.integers(1, 5))
+def test_none_is_left_out_of_an_empty_table_alone(
+    seed: int, label: str, size: int, one_in: int, at_least: int
+) -> None:
+    chosen = sampled(seed, label, size, one_in, at_least)
+    assert len(chosen) >= min(size, at_least)
+    assert chosen == sorted(set(chosen))
+
+
+def test_commits_together_choose_every_case_and_none_much_more_often_than_another() -> None:
+    commits = [int.from_bytes(sampling.sha256(str(number).encode()).digest()[:4]) for number in range(2000)]
+    chosen = Counter(case for seed in commits for case in sampled(seed, "label", 53, 10))
+    assert set(chosen) == set(range(53))
+    assert all(150 < count < 250 for count in chosen.values())
+
+
+def test_tables_of_other_labels_begin_at_other_cases() -> None:
+    assert {sampled(7, f"label {number}", 100, 10)[0] for number in range(200)} == set(range(10))
+
+
+def test_a_deep_run_tries_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(sampling.DEEP_VARIABLE, "deep")
+    assert sample("label", "abcdef", 3) == [*"abcdef"]
+    assert sampling.examples(few=2, many=9) == 9
+    assert "every case" in sampling.description()
+
+
+def test_the_seed_is_that_of_the_commit_and_every_process_draws_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SEED_VARIABLE, raising=False)
+    monkeypatch.delenv(sampling.DEEP_VARIABLE, raising=False)
+    assert f"{SEED_VARIABLE}={seed_of(ROOT)} " in sampling.description()
+    sampling.keep_seed()
+    print_it = "from tests.support.sampling import sample; print(*sample('a label', range(1000), 37))"
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", print_it], capture_output=True, text=True, check=True, cwd=ROOT, env=os.environ
+    )
+    assert elsewhere.stdout.split() == [str(one) for one in sample("a label", range(1000), 37)]
+
+
+def test_each_commit_has_a_seed_of_its_own_and_without_git_each_day(tmp_path: Path) -> None:
+    assert seed_of(tmp_path) == datetime.now(UTC).toordinal()
+    repository = tmp_path / "repository"
+    git = ["git", "-C", str(repository), "-c", "user.name=tests", "-c", "user.email=tests@example.com"]
+    repository.mkdir()
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    assert seed_of(repository / ".") == datetime.now(UTC).toordinal()
+    seeds = []
+    for number in range(2):
+        subprocess.run([*git, "commit", "--quiet", "--allow-empty", f"--message={number}"], check=True)
+        seed_of.cache_clear()
+        seeds.append(seed_of(repository))
+    assert len({*seeds, datetime.now(UTC).toordinal()}) == 3
+    assert all(0 <= seed < 16**sampling.DIGITS for seed in seeds)
