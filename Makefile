@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: help setup demo test check crash-matrix wheel lock screenshot clean
+.PHONY: help setup demo test test-deep check wheel lock screenshot clean
 
 help:  ## tell what make does here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -27,8 +27,9 @@ check: setup  ## style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-crash-matrix: setup  ## every strategy, stopped at every point (ARGS="--only redis": one of them)
-	@$(PY) -m tests.crash $(ARGS)
+test-deep: setup  ## every case of every table that make test takes samples of (ARGS as above)
+	@echo "Every boundary of every matrix: this takes about two hours on two quiet cores."
+	KEYTURN_TESTS=deep $(VENV)/bin/pytest --numprocesses=2 --dist=loadgroup $(ARGS)
 
 wheel: setup  ## build the wheel into dist/
 	$(PY) -m hatchling build --target wheel

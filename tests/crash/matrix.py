@@ -3,7 +3,6 @@
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 from keyturn.core.errors import KeyturnError
@@ -52,22 +51,13 @@ class Client(Application):
 
 
 class Row:
-    """One kind of secret with its lanes open; a row of the matrix."""
+    """One kind of secret, prepared; a row of the matrix."""
 
     def __init__(self, site: Site, kind: Kind) -> None:
         self.site = site
         self.kind = kind
-
-    def __enter__(self) -> "Row":
-        self.site.modules, self.site.copies = self.kind.modules, self.kind.copies
-        self.kind.prepare(self.site)
-        self._stack = ExitStack()
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            self.lanes = list(pool.map(lambda _: self._stack.enter_context(self.site.lane()), range(AT_ONCE)))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        kind.prepare(site)
+        self.lanes = site.lanes(kind.modules)
 
     def cases(self) -> list[Case]:
         """Every place at which a rotation can be stopped, told by one that nobody stops. Raises AssertionError.

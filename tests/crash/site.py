@@ -1,10 +1,10 @@
 """Everything that the matrix runs against: real servers, a consumer, and the way to each of them through a proxy."""
 
-import os
 import re
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -38,14 +38,14 @@ AT_ONCE = 2
 class Lane:
     """One of the places where cases run: a zygote, and a proxy before every server."""
 
-    def __init__(self, site: "Site", ports: dict[str, int]) -> None:
+    def __init__(self, site: "Site") -> None:
         self._site = site
         self._through: dict[int, int] = {}
         self.faults = Faults()
 
     def __enter__(self) -> "Lane":
         self._stack = ExitStack()
-        self.reach(self._site.ports)
+        self.reach()
         world = self._site.lab.world
         self.hub_address = self._redirected(world.hub_address)
         # A store's client takes long to make, so here and in the zygote there is one, which every child inherits.
@@ -54,9 +54,9 @@ class Lane:
         self.zygote = self._stack.enter_context(Zygote(world, store))
         return self
 
-    def reach(self, ports: Mapping[str, int]) -> None:
-        """Have a proxy before each of these servers."""
-        for name, port in ports.items():
+    def reach(self) -> None:
+        """Have a proxy before each of the servers that have been started."""
+        for name, port in self._site.ports.items():
             if port not in self._through:
                 self._through[port] = self._stack.enter_context(FaultProxy(name, port, self.faults)).port
 
@@ -94,14 +94,13 @@ class Lane:
 class Site:
     """The servers, started when a kind of secret first asks for one, and stopped together."""
 
-    def __init__(self, lab: Lab, modules: tuple[str, ...] = ()) -> None:
+    def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self.modules = modules
-        self.copies = False
         self.now = datetime.now(UTC) + timedelta(days=31)
         self._stack = ExitStack()
         self._servers: dict[str, Any] = {}
-        self._ports = {"hub": port_of(lab.world.hub_address), "postgresql": lab.world.port}
+        self._lanes: list[Lane] = []
+        self.ports = {"hub": port_of(lab.world.hub_address), "postgresql": lab.world.port}
 
     def __enter__(self) -> "Site":
         self.environment = self._stack.enter_context(pytest.MonkeyPatch.context())
@@ -132,7 +131,7 @@ class Site:
         if name not in self._servers:
             started = self._stack.enter_context(make())
             where = at(started)
-            self._ports[name] = where if isinstance(where, int) else port_of(where)
+            self.ports[name] = where if isinstance(where, int) else port_of(where)
             self._servers[name] = started
         found: T = self._servers[name]
         return found
@@ -144,17 +143,17 @@ class Site:
         self._stack.callback(client.close)
         return client
 
-    def lane(self) -> Lane:
-        """A place for cases, with proxies before the servers that have been started."""
-        return Lane(self, dict(self._ports))
+    def lanes(self, modules: Sequence[str]) -> list[Lane]:
+        """The places for cases, where these adapters are imported and every server that has been started is reached."""
+        if not self._lanes:
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                self._lanes = list(pool.map(lambda _: self._stack.enter_context(Lane(self)), range(AT_ONCE)))
+        for lane in self._lanes:
+            lane.reach()
+            lane.zygote.load(modules)
+        return self._lanes
 
 
 def port_of(address: str) -> int:
     """The port in a URL."""
     return int(address.rpartition(":")[2].split("/")[0])
-
-
-def forget_foreign_settings() -> None:
-    """What could lead to somebody's real cloud is not inherited."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "VAULT_"))]:
-        del os.environ[name]

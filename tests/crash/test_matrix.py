@@ -1,6 +1,7 @@
-"""A sample of the crash matrix for every strategy; ``make crash-matrix`` runs the whole of it."""
+"""A sample of the crash matrix for every strategy; ``make test-deep`` runs the whole of it."""
 
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
@@ -20,19 +21,14 @@ from tests.crash.matrix import KILLED, LOST, Case, Result, Row
 from tests.crash.site import AT_ONCE, Lane, Site
 from tests.support.application import Application
 from tests.support.hooks import eventually
-from tests.support.lab import Declared, Lab
+from tests.support.lab import Declared
+from tests.support.sampling import sample
 
 pytestmark = pytest.mark.slow
 
-EVERY = 10
-"""Of each strategy one place in EVERY is tried here, and FEWEST of each way at least."""
-FEWEST = 4
-
-
-@pytest.fixture(scope="module")
-def site(lab: Lab) -> Iterator[Site]:
-    with Site(lab) as made:
-        yield made
+ONE_IN = 16
+"""Of each strategy one place in so many is tried, and FEWEST of each way at least."""
+FEWEST = 2
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -40,21 +36,19 @@ def test_a_rotation_stopped_anywhere_is_finished_by_the_next_run_and_nobody_noti
     site: Site, kind: type[Kind]
 ) -> None:
     results: list[Result] = []
-    with Row(site, kind()) as row:
-        cases = row.cases()
-        row.run([*chosen(kind, KILLED, cases), *chosen(kind, LOST, cases)], results.append)
+    row = Row(site, kind())
+    cases = row.cases()
+    row.run([*chosen(kind, KILLED, cases), *chosen(kind, LOST, cases)], results.append)
+    print(kind.name, dict(Counter(case.how for case in cases)))  # noqa: T201
     assert [(one.case, one.problems) for one in results if one.problems] == []
     assert len(results) >= 2 * FEWEST
 
 
 def chosen(kind: type[Kind], how: str, cases: list[Case]) -> list[Case]:
-    """The places to try: all kills of one strategy, and of the others some, each beginning at another one."""
+    """The places to try: some of each way to stop."""
     places = [case for case in cases if case.how == how]
     assert len(places) > 15
-    if (kind, how) == (Alternating, KILLED):
-        return places
-    step = min(EVERY, len(places) // FEWEST)
-    return places[KINDS.index(kind) % step :: step]
+    return sample(f"{how}: {kind.name}", places, ONE_IN, FEWEST)
 
 
 def test_every_strategy_of_the_catalogue_has_a_row() -> None:
@@ -80,17 +74,15 @@ class Refused(Alternating):
 
 
 def test_give_up_refused_candidates_can_be_killed_anywhere_and_the_next_run_finishes_that(site: Site) -> None:
-    with Row(site, Refused()) as row:
-        lane = row.lanes[0]
-        ended = lane.zygote.run(lane.job(Refused().make(site)))
-        assert ended.error.startswith(Unprivileged.__name__)
-        places = list(enumerate(ended.boundaries))[::3]
-        shares = list(zip(row.lanes, (places[start::AT_ONCE] for start in range(AT_ONCE)), strict=True))
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            found = pool.map(
-                lambda share: [said for place in share[1] for said in killed(site, share[0], *place)], shares
-            )
-            assert [problem for share in found for problem in share] == []
+    row = Row(site, Refused())
+    lane = row.lanes[0]
+    ended = lane.zygote.run(lane.job(Refused().make(site)))
+    assert ended.error.startswith(Unprivileged.__name__)
+    places = sample("giving up, killed", list(enumerate(ended.boundaries)), ONE_IN, FEWEST)
+    shares = list(zip(row.lanes, (places[start::AT_ONCE] for start in range(AT_ONCE)), strict=True))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = pool.map(lambda share: [said for place in share[1] for said in killed(site, share[0], *place)], shares)
+        assert [problem for share in found for problem in share] == []
 
 
 def killed(site: Site, lane: Lane, number: int, place: str) -> list[str]:

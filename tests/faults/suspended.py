@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -64,21 +63,13 @@ class Calm(Application):
 
 
 class Suspensions:
-    """One kind of secret, with its lanes open."""
+    """One kind of secret, prepared."""
 
     def __init__(self, site: Site, kind: Kind) -> None:
         self.site = site
         self.kind = kind
-
-    def __enter__(self) -> "Suspensions":
-        self.site.modules = self.kind.modules
-        self.kind.prepare(self.site)
-        self._stack = ExitStack()
-        self.lanes = [self._stack.enter_context(self.site.lane()) for _ in range(AT_ONCE)]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        kind.prepare(site)
+        self.lanes = site.lanes(kind.modules)
 
     def cases(self) -> list[Case]:
         """Every place, told by a rotation that nobody suspends; one further rotation and two take turns."""

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -78,10 +78,9 @@ class Ended:
 class Zygote:
     """The parent's end."""
 
-    def __init__(self, world: World, store: dict[str, Any] | None = None, modules: Sequence[str] = ()) -> None:
+    def __init__(self, world: World, store: dict[str, Any] | None = None) -> None:
         self.world = world
         self.store = store
-        self.modules = tuple(modules)
 
     def __enter__(self) -> "Zygote":
         self._process = subprocess.Popen(
@@ -90,11 +89,15 @@ class Zygote:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._ask({"world": self.world.to_json(), "store": self.store, "modules": self.modules})
+        self._ask({"world": self.world.to_json(), "store": self.store})
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
+
+    def load(self, modules: Sequence[str]) -> None:
+        """Import these adapters, so that no child has to, and take over the environment that is this process's now."""
+        self._ask({"load": list(modules), "environment": dict(os.environ)})
 
     def run(self, job: Job) -> Ended:
         """Let one child do the job, and return when it has ended."""
@@ -128,7 +131,7 @@ def serve() -> None:
     """Answer questions until there are no more."""
     logging.disable(logging.WARNING)  # SDKs tell of the lost answers, which are meant to be lost
     told = json.loads(sys.stdin.readline())
-    world, stores = World.from_json(told["world"]), warm(told["store"], told["modules"])
+    world, stores = World.from_json(told["world"]), warm(told["store"])
     print(json.dumps("ready"), flush=True)  # noqa: T201
     suspended: dict[int, Child] = {}
     for line in sys.stdin:
@@ -138,9 +141,15 @@ def serve() -> None:
 
 
 def answer(asked: Any, world: World, stores: Callable[[str], Any] | None, suspended: "dict[int, Child]") -> Any:
-    """What became of the jobs that are ``asked`` for: a list of them, one to suspend, or the pid of one to resume."""
+    """What became of the jobs that are ``asked`` for: a list of them, one to suspend, or the pid of one to resume.
+
+    Or adapters are to be imported.
+    """
     if isinstance(asked, list):
         return [asdict(child.ended()) for child in start_all(world, asked, stores)]
+    if "load" in asked:
+        os.environ.update(asked["environment"])
+        return load(asked["load"])
     if "resume" in asked:
         os.kill(asked["resume"], signal.SIGCONT)
         return asdict(suspended.pop(asked["resume"]).ended())
@@ -161,10 +170,15 @@ def start_all(world: World, jobs: list[dict[str, Any]], stores: Callable[[str], 
     return started
 
 
-def warm(store: dict[str, Any] | None, modules: Sequence[str]) -> Callable[[str], Any] | None:
-    """Import what every child needs, and make the store's client, which connects only when it is used."""
-    for module in ("postgresql.target", "vault.hub", "http.webhook", *modules):
+def load(modules: Iterable[str]) -> None:
+    """Import these adapters."""
+    for module in modules:
         importlib.import_module(f"keyturn.providers.{module}")
+
+
+def warm(store: dict[str, Any] | None) -> Callable[[str], Any] | None:
+    """Import what every child needs, and make the store's client, which connects only when it is used."""
+    load(("postgresql.target", "vault.hub", "http.webhook"))
     if store is None:
         return None
     made = open_store("memory", AwsSecretsManagerSettings.model_validate(store))

@@ -39,21 +39,17 @@ def sample(label: str, cases: Sequence[T], one_in: int, at_least: int = 1) -> li
 
 def left_out(items: Iterable[pytest.Item]) -> list[pytest.Item]:
     """The tests marked as sampled that this run does not try."""
-    tables: defaultdict[str, list[pytest.Item]] = defaultdict(list)
-    one_in: dict[str, int] = {}
+    tables: defaultdict[tuple[Any, ...], list[pytest.Item]] = defaultdict(list)
     for item in items:
         if mark := item.get_closest_marker("sampled"):
-            label = table_of(item, mark.kwargs.get("each", ()))
-            tables[label].append(item)
-            one_in[label] = mark.args[0]
-    tried = {item for label, cases in tables.items() for item in sample(label, cases, one_in[label])}
+            tables[(mark.args[0], *table_of(item, mark.kwargs.get("each", ())))].append(item)
+    tried = {item for (one_in, *_), cases in tables.items() for item in sample(cases[0].nodeid, cases, one_in)}
     return [item for cases in tables.values() for item in cases if item not in tried]
 
 
-def table_of(item: Any, each: Sequence[str]) -> str:
-    """The name of the table that a test is a case of: its function, and which of the ``each`` parameters it has."""
-    chosen = [f"{name}={item.callspec.indices[name]}" for name in each]
-    return " ".join([f"{item.parent.nodeid}::{item.originalname}", *chosen])
+def table_of(item: Any, each: Sequence[str]) -> tuple[object, ...]:
+    """What the cases of one table have in common: the function, and the very objects that are ``each`` parameters."""
+    return item.parent.nodeid, item.originalname, *(id(item.callspec.params[name]) for name in each)
 
 
 def examples(few: int, many: int) -> int:

@@ -6,6 +6,8 @@ import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -35,9 +37,7 @@ def test_seeds_in_a_row_choose_every_case_exactly_once(seed: int, label: str, si
 
 
 @given(SEEDS, LABELS, st.integers(0, 60), st.integers(1, 20), st.integers(1, 5))
-def test_none_is_left_out_of_an_empty_table_alone(
-    seed: int, label: str, size: int, one_in: int, at_least: int
-) -> None:
+def test_none_is_left_out_of_an_empty_table_alone(seed: int, label: str, size: int, one_in: int, at_least: int) -> None:
     chosen = sampled(seed, label, size, one_in, at_least)
     assert len(chosen) >= min(size, at_least)
     assert chosen == sorted(set(chosen))
@@ -52,6 +52,36 @@ def test_commits_together_choose_every_case_and_none_much_more_often_than_anothe
 
 def test_tables_of_other_labels_begin_at_other_cases() -> None:
     assert {sampled(7, f"label {number}", 100, 10)[0] for number in range(200)} == set(range(10))
+
+
+class Case:
+    """A test of a table, as pytest has collected it."""
+
+    def __init__(self, name: str, mark: pytest.Mark | None, **params: object) -> None:
+        self.nodeid, self.originalname = f"file::{name}", name.partition("[")[0]
+        self.parent, self.callspec = SimpleNamespace(nodeid="file"), SimpleNamespace(params=params)
+        self.mark = mark
+
+    def get_closest_marker(self, name: str) -> pytest.Mark | None:
+        """The one that it has."""
+        return self.mark
+
+
+def test_of_tests_that_are_marked_some_of_each_kind_are_tried_and_of_the_others_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mark, kinds, modes = pytest.mark.sampled(2, each=("kind",)).mark, [object() for _ in range(5)], "abc"
+    table: list[Any] = [Case(f"t[{kind}-{mode}]", mark, kind=kind, mode=mode) for kind in kinds for mode in modes]
+    other: Any = Case("other", None)
+    over: list[Any] = []
+    for seed in range(2):
+        monkeypatch.setenv(SEED_VARIABLE, str(seed))
+        left = [case.nodeid for case in sampling.left_out([*table, other])]
+        over += left
+        tried = [case for case in table if case.nodeid not in left]
+        assert {case.callspec.params["kind"] for case in tried} == set(kinds)
+        assert len(tried) < len(table)
+    assert sorted(over) == sorted(case.nodeid for case in table)
 
 
 def test_a_deep_run_tries_all(monkeypatch: pytest.MonkeyPatch) -> None:
