@@ -52,10 +52,10 @@ def fence(keyturn: Keyturn, attempt: Attempt) -> Attempt:
     current = keyturn.hub.read(attempt.path)
     if current is None:
         return replace(attempt, current=None)
-    kept = without(keyturn, attempt, current)
+    retained = without(keyturn, attempt, current)
     keep_age(keyturn, attempt.path)
     try:
-        moved = replace(kept, version=keyturn.hub.write(attempt.path, kept.fields, cas=current.version))
+        moved = replace(retained, version=keyturn.hub.write(attempt.path, retained.fields, cas=current.version))
     except Conflict:
         return fence(keyturn, attempt)
     return replace(attempt, current=moved)
@@ -64,9 +64,9 @@ def fence(keyturn: Keyturn, attempt: Attempt) -> Attempt:
 def without(keyturn: Keyturn, attempt: Attempt, current: HubSecret) -> HubSecret:
     """The newest version since the rotation began that isn't the candidate; ``current`` where there is none."""
     for version in range(current.version, max(attempt.rotation.base_version, 1) - 1, -1):
-        found = current if version == current.version else keyturn.hub.read(attempt.path, version)
-        if found and not found.fields.holds(attempt.candidate):
-            return found
+        stored = current if version == current.version else keyturn.hub.read(attempt.path, version)
+        if stored and not stored.fields.holds(attempt.candidate):
+            return stored
     return current
 
 

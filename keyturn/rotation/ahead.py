@@ -30,14 +30,14 @@ class LedgerVersions:
 def ledger_versions(keyturn: Keyturn, paths: Collection[str]) -> LedgerVersions:
     """What the ledger of this installation knows of these secrets. What it does not know is no evidence of anything."""
     try:
-        found = keyturn.ledger.newest_versions(paths)
+        entries = keyturn.ledger.newest_versions(paths)
     except KeyturnError as error:
         return LedgerVersions(error=error)
-    known = {
+    versions = {
         path: KnownVersion(LEDGER, entry.version, fingerprint="" if entry.action == "push" else entry.fingerprint)
-        for path, entry in found.items()
+        for path, entry in entries.items()
     }
-    return LedgerVersions(known)
+    return LedgerVersions(versions)
 
 
 def copy_version(copy: Copy, path: str, label: str) -> KnownVersion | None:
@@ -48,24 +48,24 @@ def copy_version(copy: Copy, path: str, label: str) -> KnownVersion | None:
     return KnownVersion(label, marks.version, marks.created_at, "" if marks.shape else marks.fingerprint)
 
 
-def newer_version(keyturn: Keyturn, path: str, known: Iterable[KnownVersion]) -> KnownVersion | None:
+def newer_version(keyturn: Keyturn, path: str, versions: Iterable[KnownVersion]) -> KnownVersion | None:
     """The newest of what is ``known``, where the hub has lost it; None where it has that value, or a later one.
 
     The hub is asked, since a rotation may have gone on meanwhile, and so is the ledger once what this one has done is
     written.
     """
     info = keyturn.hub.describe(path)
-    ahead = [one for one in known if info and one.ahead_of(info)]
-    if info and any(one.where == LEDGER for one in ahead):
+    ahead = [version for version in versions if info and version.ahead_of(info)]
+    if info and any(version.where == LEDGER for version in ahead):
         write_waiting()
         told_now = ledger_versions(keyturn, [path]).of.get(path)
-        ahead = [one for one in ahead if one.where != LEDGER]
+        ahead = [version for version in ahead if version.where != LEDGER]
         ahead += [told_now] if told_now and told_now.ahead_of(info) else []
     if info is None or not ahead:
         return None
-    newest = max(ahead, key=lambda one: one.order)
+    newest = max(ahead, key=lambda version: version.order)
     current = keyturn.hub.read(path) if info.served else None
-    digests = {one.fingerprint for one in ahead if one.version == newest.version} - {""}
+    digests = {version.fingerprint for version in ahead if version.version == newest.version} - {""}
     holds_it = current is not None and keyturn.fingerprint(current.fields) in digests
     return None if holds_it or tested_since(keyturn, info, ahead) else newest
 
@@ -75,7 +75,7 @@ def tested_since(keyturn: Keyturn, info: SecretInfo, ahead: Iterable[KnownVersio
     promoted, newest = promoted_last(load_record(keyturn, info.path)), info.newest
     if promoted is None or newest is None or promoted.version != info.version:
         return False
-    later = all(one.created_at is not None and one.created_at < newest.created_at for one in ahead)
+    later = all(version.created_at is not None and version.created_at < newest.created_at for version in ahead)
     return later and info.custom.get(TOKEN) == promoted.token
 
 
@@ -85,18 +85,18 @@ def overtake(keyturn: Keyturn, current: HubSecret, version: int) -> None:
         keyturn.hub.annotate(current.path, {OVERTAKEN: str(version)})
 
 
-def lost_by_hub(keyturn: Keyturn, path: str, seen: int) -> KnownVersion | None:
+def lost_by_hub(keyturn: Keyturn, path: str, hub_version: int) -> KnownVersion | None:
     """The version that the ledger knows and that the hub has lost; None where there is none.
 
     ``seen`` is a version that the hub has: it is asked only where the ledger knows a newer one.
     """
-    known = ledger_versions(keyturn, [path]).of.get(path)
-    return newer_version(keyturn, path, [known]) if known and known.version > seen else None
+    newest = ledger_versions(keyturn, [path]).of.get(path)
+    return newer_version(keyturn, path, [newest]) if newest and newest.version > hub_version else None
 
 
-def insist_on_newest(keyturn: Keyturn, path: str, known: Iterable[KnownVersion], doing: str = "push") -> None:
+def insist_on_newest(keyturn: Keyturn, path: str, versions: Iterable[KnownVersion], doing: str = "push") -> None:
     """Raises Ahead where something is ``known`` that is newer than what the hub has."""
-    if newer := newer_version(keyturn, path, known):
+    if newer := newer_version(keyturn, path, versions):
         raise ahead(keyturn, path, newer, doing)
 
 

@@ -36,9 +36,9 @@ def previous_of(keyturn: Keyturn, secret: HubSecret, names: Iterable[str]) -> Hu
     if by_hand(keyturn, secret.path):
         info = keyturn.hub.describe(secret.path)
         versions = replaced_lately(keyturn, info) if info and info.version == secret.version else ()
-        found = (keyturn.hub.read(secret.path, version) for version in versions)
+        stored = (keyturn.hub.read(secret.path, version) for version in versions)
         held = held_under(secret.fields, names)
-        return next((one for one in found if one and held_under(one.fields, names) != held), None)
+        return next((earlier for earlier in stored if earlier and held_under(earlier.fields, names) != held), None)
     version = before(keyturn, secret.path, secret.version)
     return keyturn.hub.read(secret.path, version) if version else None
 
@@ -60,7 +60,7 @@ def marked_version(keyturn: Keyturn, info: SecretInfo) -> int | None:
     if by_hand(keyturn, info.path):
         return None if any(replaced_lately(keyturn, info)) else 0
     version = before(keyturn, info.path, info.version)
-    readable = any(one.version == version and one.readable for one in info.versions)
+    readable = any(candidate.version == version and candidate.readable for candidate in info.versions)
     return version if readable else 0
 
 

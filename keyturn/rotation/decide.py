@@ -103,8 +103,8 @@ def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: SecretStatus)
         reverting = stands.record.open.stage is Stage.REVERTING
         return Decision(UNFINISHED, stands.version, reverting=reverting, by_hand=trigger in BY_HAND)
     stands = _remember(keyturn, path, trigger, stands)
-    asked = facts(keyturn, path, trigger, stands)
-    reason, retiring = due(asked), stands.record.retiring
+    circumstances = facts(keyturn, path, trigger, stands)
+    reason, retiring = due(circumstances), stands.record.retiring
     if reason and trigger not in BY_HAND:
         insist_on_room(path, stands.record)
     return Decision(
@@ -112,7 +112,7 @@ def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: SecretStatus)
         stands.version,
         retiring.token if retiring else None,
         telling=retiring is not None and not set(keyturn.secret(path).consumers) <= set(retiring.acknowledged),
-        urgent=asked.suspected_at is not None,
+        urgent=circumstances.suspected_at is not None,
         refusals=CANDIDATES + (stands.record.refusals if trigger in BY_HAND else 0),
         by_hand=trigger in BY_HAND,
     )
@@ -196,9 +196,9 @@ def _remember(keyturn: Keyturn, path: str, trigger: Trigger, stands: SecretStatu
     by_hand = keyturn.secret(path).rotation.schedule.by_hand
     if name is None or info is None or info.asked(name) or by_hand:
         return stands
-    said = {name: f"{info.promoted_by} {keyturn.clock().isoformat()}"}
-    keyturn.hub.annotate(path, said)
-    return replace(stands, info=replace(info, custom={**info.custom, **said}))
+    mark = {name: f"{info.promoted_by} {keyturn.clock().isoformat()}"}
+    keyturn.hub.annotate(path, mark)
+    return replace(stands, info=replace(info, custom={**info.custom, **mark}))
 
 
 def insist_on_room(path: str, record: Record) -> None:

@@ -65,15 +65,17 @@ def end_forgotten(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
 def rightful_owner(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
     """Another secret of the catalogue that names the same account at the same target."""
     accounts = set(rotation.ends.values())
-    there = (one for one in keyturn.catalogue.secrets if one != path and keyturn.target(one) == rotation.target)
-    return next((one for one in there if accounts & (claimed(keyturn, one) or set())), "")
+    others = (
+        other for other in keyturn.catalogue.secrets if other != path and keyturn.target(other) == rotation.target
+    )
+    return next((other for other in others if accounts & (claimed(keyturn, other) or set())), "")
 
 
 def of_its_kind(keyturn: Keyturn, path: str, rotation: Rotation) -> Strategy | None:
     """What can end it: the secret's own strategy, or that of another secret at the same target."""
     declared = keyturn.catalogue.secrets
-    for one in ([path] if path in declared else []) + [other for other in declared if other != path]:
-        settings = declared[one].rotation
-        if settings.strategy == rotation.strategy and keyturn.target(one) == rotation.target:
-            return keyturn.open_strategy(one)
+    for secret in ([path] if path in declared else []) + [other for other in declared if other != path]:
+        settings = declared[secret].rotation
+        if settings.strategy == rotation.strategy and keyturn.target(secret) == rotation.target:
+            return keyturn.open_strategy(secret)
     return None

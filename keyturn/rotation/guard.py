@@ -34,10 +34,10 @@ def guard_destinations(keyturn: Keyturn, path: str, *, urgent: bool, by_hand: bo
 def insist_on_destinations(keyturn: Keyturn, path: str, *, urgent: bool, by_hand: bool) -> None:
     """Raises the first error that speaks against it, one that does not pass before others."""
     current = keyturn.hub.read(path)
-    found = side_by_side(
+    refusals = side_by_side(
         lambda place: refusal_by_destination(keyturn, path, place, current), keyturn.secret(path).destinations
     )
-    errors = [error for error in found if error and not (urgent and isinstance(error, TransientError))]
+    errors = [error for error in refusals if error and not (urgent and isinstance(error, TransientError))]
     if lost := lost_by_hub(keyturn, path, current.version if current else 0):
         errors.append(ahead(keyturn, path, lost, "rotate"))
     if by_hand and any(isinstance(error, Ahead) for error in errors) and not living_elsewhere(keyturn, path):
@@ -99,8 +99,8 @@ def refusal_by_destination(
     try:
         if current:
             compare(keyturn, current, destination)
-            if said := refusal_of_whole(keyturn, path, destination, text_of(current, destination)):
-                return Invalid("push to", destination.label, said, HINT)
+            if misfit := refusal_of_whole(keyturn, path, destination, text_of(current, destination)):
+                return Invalid("push to", destination.label, misfit, HINT)
         else:
             check_owned(keyturn, destination, keyturn.open_copy(path, destination).find(destination.name), path)
     except KeyturnError as error:
@@ -120,5 +120,5 @@ def flaws(
     except Unfit as error:
         yield str(error)
         return
-    if said := refusal_of(keyturn, destination, value):
-        yield said
+    if flaw := refusal_of(keyturn, destination, value):
+        yield flaw

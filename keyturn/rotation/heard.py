@@ -65,7 +65,7 @@ def read_part(keyturn: Keyturn, part: int, state: State) -> dict[str, Heard]:
         if int(state.data.get("format", FORMAT)) > FORMAT:
             problem, hint = f"{place} is of a newer format", "Let the newest Keyturn that works here do it"
             raise Invalid("tell", "consumers", problem, hint)
-        return {path: Heard.from_data(one) for path, one in json.loads(state.data["heard"]).items()}
+        return {path: Heard.from_data(heard) for path, heard in json.loads(state.data["heard"]).items()}
     except (ValueError, TypeError, KeyError, AttributeError):
         problem = f"{place}, which tells who has heard of which version, can't be read: somebody else has written there"
         hint = (
@@ -85,7 +85,7 @@ def load_heard(keyturn: Keyturn, paths: Iterable[str]) -> dict[str, Heard | Keyt
             return dict.fromkeys(parts[part], error)
 
     loaded = side_by_side(one, parts)
-    return {path: kept[path] for part, kept in zip(parts, loaded, strict=True) for path in parts[part] if path in kept}
+    return {path: of[path] for part, of in zip(parts, loaded, strict=True) for path in parts[part] if path in of}
 
 
 def change_part(keyturn: Keyturn, part: int, change: Callable[[dict[str, Heard]], HeardByPath]) -> HeardByPath:
@@ -98,9 +98,9 @@ def change_part(keyturn: Keyturn, part: int, change: Callable[[dict[str, Heard]]
         after = change(dict(before))
         if after == before:
             return after
-        kept = json.dumps({path: one.to_data() for path, one in sorted(after.items())}, separators=(",", ":"))
+        data = json.dumps({path: heard.to_data() for path, heard in sorted(after.items())}, separators=(",", ":"))
         try:
-            keyturn.hub.write_state(place_of(keyturn, str(part)), {"format": FORMAT, "heard": kept}, cas=version)
+            keyturn.hub.write_state(place_of(keyturn, str(part)), {"format": FORMAT, "heard": data}, cas=version)
         except Conflict:
             continue
         return after

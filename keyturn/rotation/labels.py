@@ -20,11 +20,11 @@ WORDS: Final = {
 }
 
 
-def asks(keyturn: Keyturn, destination: Destination, found: Copy) -> bool:
+def asks(keyturn: Keyturn, destination: Destination, copy: Copy) -> bool:
     """Whether the catalogue asks for anything beside a copy, or has asked before."""
-    if found.marks is None:
+    if copy.marks is None:
         return False
-    return bool(found.marks.tags) or beside.asks(destination, keyturn.catalogue.store(destination.store))
+    return bool(copy.marks.tags) or beside.asks(destination, keyturn.catalogue.store(destination.store))
 
 
 def details_of(keyturn: Keyturn, destination: Destination, wanted: HubSecret | SecretInfo) -> Details:
@@ -58,24 +58,24 @@ def wrong_beside(keyturn: Keyturn, destination: Destination, shown: Copy, wanted
     return differing(details if destination.expires_after else replace(details, expires_at=None), shown)
 
 
-def differing(asked: Details, shown: Copy) -> str:
+def differing(details: Details, shown: Copy) -> str:
     """The same of these details; a tag that Keyturn has set and that nobody asks for any more is among it."""
     if shown.details is None or shown.marks is None:
         return ""
-    kinds = ((asked.tags, shown.details.tags), (asked.annotations, shown.details.annotations))
+    kinds = ((details.tags, shown.details.tags), (details.annotations, shown.details.annotations))
     names = {name for wanted, there in kinds for name, text in wanted.items() if there.get(name) != text}
-    names |= {name.removeprefix(ANNOTATION) for name in set(shown.marks.tags) ^ set(asked.names)}
-    said = [f"other tags ({', '.join(sorted(names))})"] if names else []
-    said += [WORDS[detail] for detail in WORDS if detail in asked.differing(shown.details)]
-    return f"it has {' and '.join(said)}" if said else ""
+    names |= {name.removeprefix(ANNOTATION) for name in set(shown.marks.tags) ^ set(details.names)}
+    words = [f"other tags ({', '.join(sorted(names))})"] if names else []
+    words += [WORDS[detail] for detail in WORDS if detail in details.differing(shown.details)]
+    return f"it has {' and '.join(words)}" if words else ""
 
 
 def digest_of(keyturn: Keyturn, destination: Destination, wanted: HubSecret | SecretInfo) -> str:
     """What tells what the catalogue asks for beside a copy from anything else, for plans; empty for nothing."""
     if not beside.asks(destination, keyturn.catalogue.store(destination.store)):
         return ""
-    told = json.dumps(vars(details_of(keyturn, destination, wanted)), sort_keys=True, default=str)
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+    text = json.dumps(vars(details_of(keyturn, destination, wanted)), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def outlives_copy(keyturn: Keyturn, destination: Destination, wanted: HubSecret | SecretInfo) -> str:

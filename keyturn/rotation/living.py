@@ -58,12 +58,12 @@ class HeldValues:
     @property
     def living(self) -> Value | None:
         """The newest that logs in."""
-        return next((one for one in self.found if one.lives), None)
+        return next((value for value in self.found if value.lives), None)
 
     @property
     def untried(self) -> Value | None:
         """The newest of which nobody can tell whether it lives."""
-        return next((one for one in self.found if one.tried and one.lives is None), None)
+        return next((value for value in self.found if value.tried and value.lives is None), None)
 
 
 def values(keyturn: Keyturn, path: str) -> HeldValues:
@@ -75,11 +75,12 @@ def values(keyturn: Keyturn, path: str) -> HeldValues:
     current, info = keyturn.hub.read(path), keyturn.hub.describe(path)
     looked = side_by_side(lambda place: held_value(keyturn, path, place, current), places)
     held_by_hub = [of_hub(keyturn, current)] if current else []
-    found = sorted([*held_by_hub, *(one for one in looked if isinstance(one, Value))], key=lambda one: one.order)
-    useless = tuple(one for one in looked if isinstance(one, Useless))
-    known = ledger_versions(keyturn, [path]).of.get(path)
-    numbers = [one.version for one in found] + ([known.version] if known else [])
-    tried = tuple(try_in_turn(keyturn, path, each_once(reversed(found), held_by_hub)))
+    in_copies = (value for value in looked if isinstance(value, Value))
+    candidates = sorted([*held_by_hub, *in_copies], key=lambda value: value.order)
+    useless = tuple(value for value in looked if isinstance(value, Useless))
+    ledger_version = ledger_versions(keyturn, [path]).of.get(path)
+    numbers = [value.version for value in candidates] + ([ledger_version.version] if ledger_version else [])
+    tried = tuple(try_in_turn(keyturn, path, each_once(reversed(candidates), held_by_hub)))
     return HeldValues(path, current, info.version if info else 0, tried, useless, max(numbers, default=0))
 
 
@@ -138,22 +139,22 @@ def makes(keyturn: Keyturn, path: str) -> Collection[str]:
     return keyturn.open_strategy(path).makes if path in keyturn.catalogue.secrets else ()
 
 
-def each_once(found: Iterator[Value], held_by_hub: Sequence[Value]) -> Iterator[Value]:
+def each_once(candidates: Iterator[Value], held_by_hub: Sequence[Value]) -> Iterator[Value]:
     """Each value once, under its first place; what the hub holds is the hub's, wherever else it is."""
-    seen: set[str] = set()
-    by_hub = {one.fingerprint: one for one in held_by_hub}
-    for one in found:
-        if one.fingerprint not in seen:
-            seen.add(one.fingerprint)
-            yield by_hub.get(one.fingerprint, one)
+    fingerprints: set[str] = set()
+    by_hub = {value.fingerprint: value for value in held_by_hub}
+    for value in candidates:
+        if value.fingerprint not in fingerprints:
+            fingerprints.add(value.fingerprint)
+            yield by_hub.get(value.fingerprint, value)
 
 
-def try_in_turn(keyturn: Keyturn, path: str, found: Iterator[Value]) -> Iterator[Value]:
+def try_in_turn(keyturn: Keyturn, path: str, candidates: Iterator[Value]) -> Iterator[Value]:
     """Each with what a login shows, until one is let in; those after it are not tried."""
     over = False
-    for one in found:
-        lives = None if over else alive(keyturn, path, one.fields)
-        yield Value(one.place, one.version, one.created_at, one.fields, one.fingerprint, not over, lives)
+    for value in candidates:
+        lives = None if over else alive(keyturn, path, value.fields)
+        yield Value(value.place, value.version, value.created_at, value.fields, value.fingerprint, not over, lives)
         over = over or bool(lives)
 
 

@@ -78,8 +78,8 @@ class LoginCheck:
 
     def to_data(self) -> dict[str, Any]:
         """As JSON-ready data."""
-        told = {name: value for name, value in asdict(self).items() if value}
-        return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in told.items()}
+        data = {name: value for name, value in asdict(self).items() if value}
+        return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in data.items()}
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> "LoginCheck":
@@ -122,27 +122,27 @@ def due(check: LoginCheck | None, path: str, now: datetime) -> bool:
 def check_logins(keyturn: Keyturn, paths: Iterable[str], *, whose_turn: bool = True) -> Checks:
     """Try those of ``paths`` whose turn it is, or all, and keep what came of it; those that were tried."""
     paths, now = list(paths), keyturn.clock()
-    known = load_checks(keyturn, paths)
-    wanted = [path for path in paths if not whose_turn or due(known.get(path), path, now)]
-    found = side_by_side(lambda path: check_login(keyturn, path, known.get(path)), wanted, AT_ONCE)
-    tried = {path: check for path, check in zip(wanted, found, strict=True) if check is not None}
+    before = load_checks(keyturn, paths)
+    wanted = [path for path in paths if not whose_turn or due(before.get(path), path, now)]
+    results = side_by_side(lambda path: check_login(keyturn, path, before.get(path)), wanted, AT_ONCE)
+    tried = {path: check for path, check in zip(wanted, results, strict=True) if check is not None}
     keep_checks(keyturn, tried)
-    note_changes(keyturn, known, tried)
+    note_changes(keyturn, before, tried)
     return tried
 
 
-def check_login(keyturn: Keyturn, path: str, known: LoginCheck | None) -> LoginCheck | None:
+def check_login(keyturn: Keyturn, path: str, last: LoginCheck | None) -> LoginCheck | None:
     """What CURRENT's holder would find now; None where a rotation or a revocation is at it, or there is nothing yet."""
     try:
-        return _tried(keyturn, path, known)
+        return _tried(keyturn, path, last)
     except KeyturnError as error:
-        return since(known, LoginCheck(Login.UNTRIED, 0, keyturn.clock(), keyturn.clock(), why=str(error)))
+        return since(last, LoginCheck(Login.UNTRIED, 0, keyturn.clock(), keyturn.clock(), why=str(error)))
     except Exception as error:  # noqa: BLE001  what one secret suffers from stops no other, and could hold a value
         why = str(unexpected(error).during("check login", path))
-        return since(known, LoginCheck(Login.UNTRIED, 0, keyturn.clock(), keyturn.clock(), why=why))
+        return since(last, LoginCheck(Login.UNTRIED, 0, keyturn.clock(), keyturn.clock(), why=why))
 
 
-def _tried(keyturn: Keyturn, path: str, known: LoginCheck | None) -> LoginCheck | None:
+def _tried(keyturn: Keyturn, path: str, last: LoginCheck | None) -> LoginCheck | None:
     """Log in as the holder of CURRENT would; a refusal counts where nothing has moved meanwhile."""
     before = load_record(keyturn, path)
     if occupied(before):
@@ -151,12 +151,12 @@ def _tried(keyturn: Keyturn, path: str, known: LoginCheck | None) -> LoginCheck 
     if current is None:
         info = keyturn.hub.describe(path)
         why = f"the hub does not give version {info.version}" if info and info.version else ""
-        return since(known, LoginCheck(Login.UNTRIED, info.version, now, now, why=why)) if info and why else None
+        return since(last, LoginCheck(Login.UNTRIED, info.version, now, now, why=why)) if info and why else None
     accepted = keyturn.open_strategy(path).honours(current.fields)
     if accepted is False and _moved(keyturn, path, before, current.version):
         return None
     result = Login.UNKNOWN if accepted is None else Login.ACCEPTED if accepted else Login.REFUSED
-    return since(known, LoginCheck(result, current.version, now, now))
+    return since(last, LoginCheck(result, current.version, now, now))
 
 
 def occupied(record: Record) -> bool:
@@ -170,19 +170,19 @@ def _moved(keyturn: Keyturn, path: str, before: Record, version: int) -> bool:
     return occupied(after) or after.version != before.version or info is None or info.version != version
 
 
-def since(known: LoginCheck | None, found: LoginCheck) -> LoginCheck:
+def since(last: LoginCheck | None, check: LoginCheck) -> LoginCheck:
     """What was found, with since when it has been so, and when a login last worked."""
-    if found.result is Login.ACCEPTED:
-        found = replace(found, accepted_at=found.tried_at)
-    elif known:
-        found = replace(found, accepted_at=known.accepted_at)
-    same = known is not None and (known.result, known.version) == (found.result, found.version)
-    return replace(found, since=known.since) if known and same else found
+    if check.result is Login.ACCEPTED:
+        check = replace(check, accepted_at=check.tried_at)
+    elif last:
+        check = replace(check, accepted_at=last.accepted_at)
+    same = last is not None and (last.result, last.version) == (check.result, check.version)
+    return replace(check, since=last.since) if last and same else check
 
 
-def note_changes(keyturn: Keyturn, known: Checks, tried: Checks) -> None:
+def note_changes(keyturn: Keyturn, before: Checks, tried: Checks) -> None:
     """Let the ledger tell where a login begins to be refused, and where it works again; not each of them."""
-    changed = {path: check for path, check in tried.items() if turned(known.get(path), check)}
+    changed = {path: check for path, check in tried.items() if turned(before.get(path), check)}
     note_down(keyturn, [change_entry(keyturn, path, check) for path, check in changed.items()])
 
 
@@ -226,8 +226,8 @@ def keep_checks(keyturn: Keyturn, tried: Checks) -> None:
 def _lay(keyturn: Keyturn, hour: int, tried: Checks) -> None:
     oldest = keyturn.clock() - FORGOTTEN
     for _ in range(TRIES):
-        known, version = _read(keyturn, hour)
-        merged = {path: check for path, check in (known | tried).items() if check.tried_at >= oldest}
+        stored, version = _read(keyturn, hour)
+        merged = {path: check for path, check in (stored | tried).items() if check.tried_at >= oldest}
         data = {"checks": json.dumps({path: check.to_data() for path, check in sorted(merged.items())})}
         try:
             keyturn.hub.write_state(f"{LOGINS}/{hour:02}", data, cas=version)
@@ -243,13 +243,13 @@ def _read(keyturn: Keyturn, hour: int) -> tuple[Checks, int]:
     if state is None:
         return {}, 0
     try:
-        told = json.loads(state.data["checks"])
-        return {path: LoginCheck.from_data(check) for path, check in told.items()}, state.version
+        data = json.loads(state.data["checks"])
+        return {path: LoginCheck.from_data(check) for path, check in data.items()}, state.version
     except (ValueError, TypeError, KeyError, AttributeError):
         return {}, state.version
 
 
 def count_results(checks: Sequence[LoginCheck | None]) -> dict[str, int]:
     """How many secrets came to what; those that were never tried are among the untried."""
-    found = [check.result if check else Login.UNTRIED for check in checks]
-    return {str(result): found.count(result) for result in Login}
+    results = [check.result if check else Login.UNTRIED for check in checks]
+    return {str(result): results.count(result) for result in Login}

@@ -24,8 +24,8 @@ def describe_missing(info: SecretInfo | None, record: Record) -> str:
         return ""
     newest = info.newest if info else None
     if newest is None:
-        known = last_known(record)
-        return f"CURRENT is {GONE}: the hub has no version of it, and its record knows version {known}" if known else ""
+        last = last_known(record)
+        return f"CURRENT is {GONE}: the hub has no version of it, and its record knows version {last}" if last else ""
     if record.dead(newest.version):
         return ""
     return f"version {newest.version}, which is CURRENT, is {newest.state}"
@@ -34,7 +34,7 @@ def describe_missing(info: SecretInfo | None, record: Record) -> str:
 def last_known(record: Record) -> int:
     """The newest version of the hub's that the record tells of; 0 where it knows none."""
     rotations = [*record.history, *([record.rotation] if record.rotation else [])]
-    return max((max(one.version or 0, one.base_version) for one in rotations), default=0)
+    return max((max(rotation.version or 0, rotation.base_version) for rotation in rotations), default=0)
 
 
 def insist_on_current(path: str, info: SecretInfo | None, record: Record) -> None:
@@ -50,9 +50,10 @@ def remedies(path: str, info: SecretInfo | None) -> str:
         back = "Restore it from a snapshot of the hub, or write its fields there again (`vault kv put`)"
         return f"Nothing was changed. {back}; `keyturn recover {path}` looks for a living copy"
     ways = [f"`vault kv undelete -versions={newest.version} ...`"] if newest.state is VersionState.DELETED else []
-    ways += [f"`keyturn rotate {path} --from {one.version}`" for one in reversed(info.versions) if usable(one)][:2]
+    numbers = [version.version for version in reversed(info.versions) if usable(version)]
+    ways += [f"`keyturn rotate {path} --from {number}`" for number in numbers[:2]]
     ways += [f"`keyturn recover {path}`, which looks for a living copy"]
-    ways += [] if any(usable(one) for one in info.versions) else ["write its fields there again (`vault kv put`)"]
+    ways += [] if numbers else ["write its fields there again (`vault kv put`)"]
     return f"Nothing was changed, and its copies are left alone. Bring it back: {', or '.join(ways)}"
 
 
@@ -86,12 +87,12 @@ def lay_ground(keyturn: Keyturn, path: str, version: int, *, end_previous: bool 
             keyturn.hub.undelete(path, [version])
         if info is not None and version == info.version:
             return
-        found = keyturn.hub.read(path, version)
-        if found is None:
+        secret = keyturn.hub.read(path, version)
+        if secret is None:
             raise NotFound("rotate", path, f"version {version} can't be read", "Choose another one")
         if not end_previous:
-            insist_on_free(keyturn, path, record, found)
-        keep_ground(keyturn, path, record, found.fields)
+            insist_on_free(keyturn, path, record, secret)
+        keep_ground(keyturn, path, record, secret.fields)
 
 
 def insist_on_choice(path: str, info: SecretInfo | None, record: Record, version: int) -> VersionInfo:
@@ -99,9 +100,10 @@ def insist_on_choice(path: str, info: SecretInfo | None, record: Record, version
     if not describe_missing(info, record):
         raise Invalid("rotate", path, "its CURRENT is not missing", "Leave --from out: that is for one that is")
     versions = info.versions if info else ()
-    chosen = next((one for one in versions if one.version == version), None)
+    chosen = next((candidate for candidate in versions if candidate.version == version), None)
     if chosen is None or not usable(chosen) or record.dead(version):
-        left = ", ".join(str(one.version) for one in versions if usable(one) and not record.dead(one.version))
+        alive = (other.version for other in versions if usable(other) and not record.dead(other.version))
+        left = ", ".join(map(str, alive))
         why = (
             "was ended by a revocation" if chosen and record.dead(version) else "is destroyed" if chosen else "is gone"
         )
@@ -112,7 +114,7 @@ def insist_on_choice(path: str, info: SecretInfo | None, record: Record, version
 def insist_on_free(keyturn: Keyturn, path: str, record: Record, chosen: HubSecret) -> None:
     """Refuse a ground whose successor is what is missing: the account that copies still serve would be changed."""
     rotations = [*record.history, *([record.rotation] if record.rotation else [])]
-    last = next((one for one in reversed(rotations) if one.version is not None and one.ends), None)
+    last = next((rotation for rotation in reversed(rotations) if rotation.version is not None and rotation.ends), None)
     if last and still_named(last.ends, keyturn.open_strategy(path).ends(chosen.fields)):
         problem = f"version {chosen.version} names the credential that version {last.version} replaced"
         problem += ": who serves now would get a new password under its copies"

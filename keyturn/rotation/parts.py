@@ -79,7 +79,7 @@ class Parts:
         return self.managed()
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
+        self, remote: str, value: Sensitive, marks: Marks, copy: Copy | None, *, details: Details = NO_DETAILS
     ) -> Copy:
         """Lay the object's members into the secret, or make it with them alone; remove the keys that were ours before.
 
@@ -87,11 +87,12 @@ class Parts:
         not there when it was ``found`` is somebody else's by now, and Invalid for what no key can be laid into.
         """
         ours = members_of(value)
-        note = Note(marks, tuple(sorted(ours)), frozenset(key for key, one in ours.items() if not isinstance(one, str)))
+        not_texts = frozenset(key for key, member in ours.items() if not isinstance(member, str))
+        note = Note(marks, tuple(sorted(ours)), not_texts)
         first = self._look(remote)
-        known, shared = self._known(first, found), first
+        seen_keys, shared = self._known(first, copy), first
         for _ in range(ROUNDS):
-            self._refuse_taken(remote, shared, first, ours, known)
+            self._refuse_taken(remote, shared, first, ours, seen_keys)
             change = self._change(shared, ours, note)
             if shared is not None and not change and not change.tags:
                 return SeenPart(remote, self._version(marks, marks.fingerprint), marks)
@@ -102,7 +103,7 @@ class Parts:
             shared = self._look(remote)
         raise Locked("write", self._named(remote), "others keep writing it", "Find out who else writes the secret")
 
-    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+    def relabel(self, remote: str, marks: Marks, details: Details, copy: Copy) -> Copy:
         """What stands beside the secret is its owner's. Raises UnsupportedOperation."""
         raise UnsupportedOperation("label", self._named(remote), "the secret is others' too")
 
@@ -117,13 +118,13 @@ class Parts:
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
         """The same of several, one after another; what is absent is left out."""
-        found: dict[str, Sensitive] = {}
+        values: dict[str, Sensitive] = {}
         for remote in remotes:
             try:
-                found[remote] = self.read(remote)
+                values[remote] = self.read(remote)
             except NotFound:
                 continue
-        return found
+        return values
 
     def delete(self, remote: str) -> None:
         """Remove our keys and the note, never the secret. Absent is success."""
@@ -145,7 +146,7 @@ class Parts:
         """What old versions of the secret hold under our keys, by the store's own names of them."""
         keys = self._all_keys(remote)
         held = {version: _members(text) for version, text in self._whole.past(remote).items()}
-        ours = {version: {key: one for key, one in members.items() if key in keys} for version, members in held.items()}
+        ours = {version: {key: members[key] for key in members if key in keys} for version, members in held.items()}
         return {version: payload(SecretFields(members)) for version, members in ours.items() if members}
 
     def forget(self, remote: str) -> tuple[str, ...]:
@@ -174,8 +175,8 @@ class Parts:
         gone = frozenset(note.keys if note else ()) - ours.keys()
         if shared.text is not None:
             return len(Change(ours, gone).text(shared.text).reveal().encode())
-        kept = {key: one for key, one in shared.members.items() if key not in gone}
-        return len(payload(SecretFields({**kept, **ours})).reveal().encode())
+        remaining = {key: member for key, member in shared.members.items() if key not in gone}
+        return len(payload(SecretFields({**remaining, **ours})).reveal().encode())
 
     def _look(self, remote: str) -> Shared | None:
         shared = self._shares.look(remote)
@@ -221,21 +222,26 @@ class Parts:
         except NotFound:
             return None
 
-    def _known(self, shared: Shared | None, found: Copy | None) -> frozenset[str]:
+    def _known(self, shared: Shared | None, copy: Copy | None) -> frozenset[str]:
         """The keys that the caller has seen there and may overwrite."""
-        theirs = found.theirs if isinstance(found, SeenPart) else ()
-        note = notes_in(shared.tags).get(found.marks.source) if shared and found and found.marks else None
+        theirs = copy.theirs if isinstance(copy, SeenPart) else ()
+        note = notes_in(shared.tags).get(copy.marks.source) if shared and copy and copy.marks else None
         return frozenset(note.keys if note else ()).union(theirs)
 
     def _refuse_taken(
-        self, remote: str, shared: Shared | None, first: Shared | None, ours: Mapping[str, Any], known: frozenset[str]
+        self,
+        remote: str,
+        shared: Shared | None,
+        first: Shared | None,
+        ours: Mapping[str, Any],
+        seen_keys: frozenset[str],
     ) -> None:
         """Raises Conflict for a key that has appeared since; what holds this very value already is ours.
 
         A claim that was noted before the service refused the write is taken back, to what was there at ``first``.
         """
         members = shared.members if shared else NOTHING
-        new = ours.keys() & members.keys() - known
+        new = ours.keys() & members.keys() - seen_keys
         taken = sorted(key for key in new if shared and not _same(shared, key, ours[key]))
         if shared is None or not taken:
             return
@@ -253,7 +259,7 @@ class Parts:
         notes = notes_in(shared.tags)
         before = notes.get(self._source)
         gone = frozenset(before.keys if before else ()) & (shared.members.keys() - ours.keys())
-        put = {key: one for key, one in ours.items() if not _same(shared, key, one)}
+        put = {key: member for key, member in ours.items() if not _same(shared, key, member)}
         # What is to be taken away stays noted until it is gone, so that a write that dies here leaves nothing unowned.
         claimed = note if self._shares.atomic else replace(note, keys=tuple(sorted({*note.keys, *gone})))
         tags: dict[str, str | None] = dict(claimed.to_tags())
@@ -270,8 +276,8 @@ class Parts:
         if not (keys := tuple(key for key in other.keys if key not in ours)):
             return gone
         digest = self._fingerprint_of(payload(SecretFields(held_by(shared, keys, other.not_texts))))
-        kept = Note(replace(other.marks, fingerprint=digest), keys, other.not_texts & set(keys))
-        return {**gone, **kept.to_tags()}
+        remaining = Note(replace(other.marks, fingerprint=digest), keys, other.not_texts & set(keys))
+        return {**gone, **remaining.to_tags()}
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
@@ -280,7 +286,7 @@ class Parts:
 def held_by(shared: Shared, keys: Collection[str], not_texts: Collection[str] = ()) -> dict[str, Any]:
     """These members of a secret; what is no text comes back as it was from a store that holds texts alone."""
     held = {key: shared.members[key] for key in keys if key in shared.members}
-    return {key: _valued(one) if shared.texts and key in not_texts else one for key, one in held.items()}
+    return {key: _valued(member) if shared.texts and key in not_texts else member for key, member in held.items()}
 
 
 def parts_in(shares: Shares) -> Iterator[tuple[str, Note]]:

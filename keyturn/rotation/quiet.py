@@ -100,9 +100,9 @@ class Listing:
         newest = self._newest.get(path)
         if newest is None:
             return Record()
-        kept = self._before.get(path)
-        if kept and kept[:2] == _stamp(newest) and newest.readable and not whole:
-            self._now[path] = kept
+        remembered = self._before.get(path)
+        if remembered and remembered[:2] == _stamp(newest) and newest.readable and not whole:
+            self._now[path] = remembered
             return Record(version=newest.version)
         record = load_record(self._keyturn, path)
         if is_quiet(record) and record.version == newest.version:
@@ -111,8 +111,8 @@ class Listing:
 
     def acknowledged(self, path: str, record: Record) -> Acknowledged | None:
         """Who acknowledged the last rotation of a secret whose record was loaded here; None where there was none."""
-        kept = self._now.get(path)
-        return kept[2] if kept else acknowledged(record)
+        remembered = self._now.get(path)
+        return remembered[2] if remembered else acknowledged(record)
 
     def remember(self) -> None:
         """Keep which records were quiet, where that is news. Whoever may not write, or comes second, lets it be."""
@@ -121,19 +121,19 @@ class Listing:
             changed = [part for part in range(PARTS) if before[part] != now[part]]
             side_by_side(lambda part: self._keep(part, now[part]), changed, AT_ONCE)
 
-    def _keep(self, part: int, kept: Mapping[str, Remembered]) -> None:
+    def _keep(self, part: int, records: Mapping[str, Remembered]) -> None:
         hub, place = self._keyturn.hub, f"{QUIET}/{part}"
         try:
             state = hub.read_state(place)
-            plain = {path: _plain(one) for path, one in kept.items()}
-            told = {"of": self._days[part], "quiet": json.dumps(plain, separators=(",", ":"))}
-            hub.write_state(place, told, cas=state.version if state else 0)
+            plain = {path: _plain(record) for path, record in records.items()}
+            data = {"of": self._days[part], "quiet": json.dumps(plain, separators=(",", ":"))}
+            hub.write_state(place, data, cas=state.version if state else 0)
         except KeyturnError:
             return
 
     def _remembered(self) -> dict[str, Remembered]:
         parts = side_by_side(self._read, range(PARTS), AT_ONCE)
-        return {path: kept for part in parts for path, kept in part.items()}
+        return {path: record for part in parts for path, record in part.items()}
 
     def _read(self, part: int) -> dict[str, Remembered]:
         """What one part holds of today; nothing where it is older, or can't be read."""
@@ -141,7 +141,7 @@ class Listing:
             state = self._keyturn.hub.read_state(f"{QUIET}/{part}")
             if state is None or state.data.get("of") != self._days[part]:
                 return {}
-            return {path: _kept(told) for path, told in json.loads(state.data["quiet"]).items()}
+            return {path: _kept(data) for path, data in json.loads(state.data["quiet"]).items()}
         except (KeyturnError, ValueError, TypeError, KeyError, AttributeError):
             return {}
 
@@ -161,24 +161,24 @@ def _stamp(newest: VersionInfo) -> tuple[int, str]:
     return newest.version, newest.created_at.isoformat()
 
 
-def _plain(kept: Remembered) -> list[Any]:
-    version, written, heard = kept
+def _plain(record: Remembered) -> list[Any]:
+    version, written, heard = record
     return [version, written, [heard.version, *heard.consumers] if heard else None]
 
 
-def _kept(told: Any) -> Remembered:
+def _kept(data: Any) -> Remembered:
     """The reverse. Raises ValueError, TypeError for what it can't be, as where an older release has kept it."""
-    version, written, heard = told
+    version, written, heard = data
     if heard is None:
         return int(version), str(written), None
     of, *consumers = heard
     return int(version), str(written), Acknowledged(int(of), tuple(map(str, consumers)))
 
 
-def _parted(kept: Mapping[str, Remembered]) -> dict[int, dict[str, Remembered]]:
+def _parted(records: Mapping[str, Remembered]) -> dict[int, dict[str, Remembered]]:
     parts: dict[int, dict[str, Remembered]] = defaultdict(dict)
-    for path, one in kept.items():
-        parts[zlib.crc32(path.encode()) % PARTS][path] = one
+    for path, record in records.items():
+        parts[zlib.crc32(path.encode()) % PARTS][path] = record
     return parts
 
 

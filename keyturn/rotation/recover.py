@@ -30,36 +30,36 @@ class Recovery:
     copies: tuple[Pushed, ...] = ()
 
 
-def choose(found: HeldValues, *, untested: bool = False) -> Value:
+def choose(held: HeldValues, *, untested: bool = False) -> Value:
     """The newest value that works; with ``untested``, the newest of which nobody can tell.
 
     Raises NotFound where nothing works, Ahead where nobody can tell, and what is not tried was not asked for.
     """
-    if found.living:
-        return found.living
-    if found.untried and untested:
-        return found.untried
-    if found.untried:
-        problem = f"nobody can tell by a login whether what {found.untried.place} holds works"
-        hint = f"See what uses it, then: keyturn recover {found.path} --untested"
-        raise Ahead("recover", found.path, problem, hint)
-    why = "; ".join(f"{one.place}: {one.why}" for one in found.useless)
+    if held.living:
+        return held.living
+    if held.untried and untested:
+        return held.untried
+    if held.untried:
+        problem = f"nobody can tell by a login whether what {held.untried.place} holds works"
+        hint = f"See what uses it, then: keyturn recover {held.path} --untested"
+        raise Ahead("recover", held.path, problem, hint)
+    why = "; ".join(f"{value.place}: {value.why}" for value in held.useless)
     problem = f"no value that could be tried logs in{f' ({why})' if why else ''}"
-    first = "" if found.current else "Write its fields to the hub again (`vault kv put`). "
-    hint = f"{first}Make a new one: keyturn rotate {found.path} --now; or bring the newest backup of the hub back"
-    raise NotFound("recover", found.path, problem, hint)
+    first = "" if held.current else "Write its fields to the hub again (`vault kv put`). "
+    hint = f"{first}Make a new one: keyturn rotate {held.path} --now; or bring the newest backup of the hub back"
+    raise NotFound("recover", held.path, problem, hint)
 
 
-def recover(keyturn: Keyturn, found: HeldValues, chosen: Value) -> Recovery:
+def recover(keyturn: Keyturn, held: HeldValues, chosen: Value) -> Recovery:
     """Make ``chosen`` CURRENT, close what the old record left open, and bring every copy in step.
 
     Safe to repeat. Raises Conflict when the secret has changed since it was looked at, and Locked while a rotation or a
     revocation holds it.
     """
-    path = found.path
+    path = held.path
     with record_action(keyturn, "recover", path, place=chosen.place, note=f"it was version {chosen.version}") as doing:
         record = insist_on_free(keyturn, path)
-        current = in_force(keyturn, found, chosen)
+        current = in_force(keyturn, held, chosen)
         settle_record(keyturn, path, record, current, chosen.place)
         doing.version, doing.fingerprint = newest(keyturn, current), keyturn.fingerprint(current.fields)
         doing.note += ", and logs in" if chosen.lives else ", untried"
@@ -78,29 +78,29 @@ def insist_on_free(keyturn: Keyturn, path: str) -> Record:
     return record
 
 
-def in_force(keyturn: Keyturn, found: HeldValues, chosen: Value) -> HubSecret:
+def in_force(keyturn: Keyturn, held: HeldValues, chosen: Value) -> HubSecret:
     """Write the value by compare-and-set, unless it is CURRENT; and say in the metadata what it overtakes."""
-    path, current = found.path, found.current
+    path, current = held.path, held.current
     if chosen.place == HUB and current is not None:
         written = current
     else:
         try:
-            version = keyturn.hub.write(path, chosen.fields, cas=found.hub_version)
+            version = keyturn.hub.write(path, chosen.fields, cas=held.hub_version)
         except Conflict:
             hint = f"Look again: keyturn recover {path}"
             raise Conflict("recover", path, "the hub's secret has changed since it was looked at", hint) from None
         written = HubSecret(path, version, chosen.fields)
-    keyturn.hub.annotate(path, _metadata_of(keyturn, found, written))
+    keyturn.hub.annotate(path, _metadata_of(keyturn, held, written))
     return written
 
 
-def _metadata_of(keyturn: Keyturn, found: HeldValues, written: HubSecret) -> dict[str, str | None]:
+def _metadata_of(keyturn: Keyturn, held: HeldValues, written: HubSecret) -> dict[str, str | None]:
     """What the secret's metadata tells of the value: its age, its end, and which lost versions no longer count."""
     plain = written.fields.reveal()
     lost: dict[str, str | None] = {}
-    if found.newest_known > written.version:
-        lost[OVERTAKEN] = str(found.newest_known)
-    if found.current is not None and written.version == found.current.version:
+    if held.newest_known > written.version:
+        lost[OVERTAKEN] = str(held.newest_known)
+    if held.current is not None and written.version == held.current.version:
         return lost
     made = plain.get("rotated_at") or keyturn.clock().isoformat()
     return {ROTATED_AT: made, EXPIRES_AT: plain.get(EXPIRY_FIELD), TOKEN: str(uuid.uuid4()), **lost}
@@ -125,8 +125,8 @@ def settle_record(keyturn: Keyturn, path: str, record: Record, current: HubSecre
 def promoted_then(keyturn: Keyturn, path: str, rotation: Rotation, current: HubSecret) -> Rotation:
     """The rotation whose candidate turned out to be the value: its old credential ends after its grace, as always."""
     digest, now = keyturn.fingerprint(current.fields), keyturn.clock()
-    told = {"version": current.version, "fingerprint": digest, "promoted_at": now}
-    return rotation.to(Stage.PROMOTED, **told, **counted_from_now(keyturn, path))
+    changes = {"version": current.version, "fingerprint": digest, "promoted_at": now}
+    return rotation.to(Stage.PROMOTED, **changes, **counted_from_now(keyturn, path))
 
 
 def give_up(keyturn: Keyturn, attempt: Attempt, why: str) -> None:

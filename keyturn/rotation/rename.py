@@ -69,7 +69,7 @@ def carried(before: Record, there: Record) -> bool:
 
 def tokens(record: Record) -> set[str]:
     """The rotations that a record tells of."""
-    return {one.token for one in rotations(record)}
+    return {rotation.token for rotation in rotations(record)}
 
 
 def rotations(record: Record) -> list[Rotation]:
@@ -92,30 +92,30 @@ def carry_versions(keyturn: Keyturn, old: str, new: str, record: Record) -> Sequ
         raise Invalid("rename to", new, "the hub holds another value there", f"{HINT}. See which of the two is right")
     if not (versions or present or record.version):
         raise NotFound("rename", old, "the hub knows no secret and no record of that name", "Check the old name")
-    for number, one in enumerate(versions[len(present) :], start=len(present)):
-        keyturn.hub.write(new, one.fields, cas=number)
+    for number, version in enumerate(versions[len(present) :], start=len(present)):
+        keyturn.hub.write(new, version.fields, cas=number)
     if versions:
         keyturn.hub.annotate(new, dict(versions[-1].custom))
-    return [one.version for one in versions]
+    return [version.version for version in versions]
 
 
 def readable(keyturn: Keyturn, path: str, record: Record) -> list[HubSecret]:
     """The versions that can be read and that no revocation has ended, the oldest first."""
     info = keyturn.hub.describe(path)
-    alive = [one.version for one in info.versions if one.readable and not record.dead(one.version)] if info else []
-    return [found for version in alive if (found := keyturn.hub.read(path, version))]
+    alive = [v.version for v in info.versions if v.readable and not record.dead(v.version)] if info else []
+    return [secret for version in alive if (secret := keyturn.hub.read(path, version))]
 
 
 def contents(keyturn: Keyturn, path: str) -> list[HubSecret]:
     """The versions under the new name."""
     info = keyturn.hub.describe(path)
-    return [found for one in info.versions if (found := keyturn.hub.read(path, one.version))] if info else []
+    return [secret for version in info.versions if (secret := keyturn.hub.read(path, version.version))] if info else []
 
 
 def begins(versions: Sequence[HubSecret], present: Sequence[HubSecret]) -> bool:
     """Whether what is there is how the versions begin: an earlier run may have died between two."""
     pairs = list(zip(versions, present, strict=False))
-    return len(present) <= len(versions) and all(one.fields == other.fields for one, other in pairs)
+    return len(present) <= len(versions) and all(version.fields == other.fields for version, other in pairs)
 
 
 # --- the record
@@ -125,7 +125,7 @@ def carry_record(keyturn: Keyturn, new: str, before: Record, there: Record, move
     """Write the record under the new name, with the numbers that versions have there. Done before is success."""
     if not before.version or (there.version and tokens(there) == tokens(before) and tokens(before)):
         return
-    history = tuple(renumbered(keyturn, one, moved) for one in before.history)
+    history = tuple(renumbered(keyturn, old, moved) for old in before.history)
     rotation = renumbered(keyturn, before.rotation, moved) if before.rotation else None
     rewrite(keyturn, new, replace(before, rotation=rotation, history=history, version=there.version))
 
@@ -138,4 +138,4 @@ def renumbered(keyturn: Keyturn, rotation: Rotation, moved: Sequence[int]) -> Ro
 
 def _number(version: int, moved: Sequence[int]) -> int:
     """What a version of the old name is under the new one; 0 for those before all that went along."""
-    return sum(one <= version for one in moved)
+    return sum(other <= version for other in moved)

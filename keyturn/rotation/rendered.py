@@ -33,8 +33,8 @@ def guard_rendered(keyturn: Keyturn, attempt: Attempt) -> None:
     Another candidate may do where the password alone is read otherwise; where anything else is, none does: Misrendered.
     """
     for destination, connection in connections(keyturn, attempt):
-        if connection and (said := misread(connection, attempt.candidate)):
-            raise Misrendered("push to", attempt.path, f"{destination.label}: {said}", REMEDY)
+        if connection and (flaw := misread(connection, attempt.candidate)):
+            raise Misrendered("push to", attempt.path, f"{destination.label}: {flaw}", REMEDY)
         if connection is None or connection.password != attempt.candidate["password"]:
             problem = f"{destination.label}: its text reads back as another login, since a sign means something there"
             raise CandidateRejected("push to", attempt.path, problem, ANOTHER)

@@ -14,8 +14,8 @@ AT_ONCE = 8
 def renew_credentials(keyturn: Keyturn, paths: Iterable[str]) -> dict[str, str]:
     """Renew what CURRENT holds, and what waits for its end; what is wrong, by the paths where something is."""
     renewed = [path for path in paths if keyturn.secret(path).rotation.renews]
-    said = side_by_side(lambda path: fault(keyturn, path), renewed, AT_ONCE)
-    return {path: fault for path, fault in zip(renewed, said, strict=True) if fault}
+    faults = side_by_side(lambda path: fault(keyturn, path), renewed, AT_ONCE)
+    return {path: fault for path, fault in zip(renewed, faults, strict=True) if fault}
 
 
 def fault(keyturn: Keyturn, path: str) -> str:

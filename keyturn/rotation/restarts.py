@@ -72,7 +72,7 @@ def restart(keyturn: Keyturn, store: str, names: Collection[str], path: str = ""
     if not workloads or not owed:
         return []
     with record_action(keyturn, "restart", path, place=store, note=f"who uses {list_names(owed)}") as doing:
-        restarted = [one.workload for one in workloads.restart_users(owed)]
+        restarted = [rollout.workload for rollout in workloads.restart_users(owed)]
         doing.note = list_names(restarted) or f"nobody who uses {list_names(owed)} has to be"
     return restarted
 
@@ -90,16 +90,17 @@ def unfinished_rollouts(
 
     With ``note`` what is finished is noted at the workload.
     """
-    found = []
+    problems = []
     for store, names in restarting(keyturn, places).items():
         workloads = restarts(keyturn, store)
         try:
             rollouts = workloads.rollouts(names, note=note) if workloads else ()
         except KeyturnError as error:
-            found.append(f"nobody can tell whether the workloads that use {list_names(names)} are restarted: {error}")
+            whose = f"the workloads that use {list_names(names)}"
+            problems.append(f"nobody can tell whether {whose} are restarted: {error}")
             continue
-        found += [why for one in rollouts if (why := one.obstacle(version))]
-    return found
+        problems += [why for rollout in rollouts if (why := rollout.obstacle(version))]
+    return problems
 
 
 def restarted_together(keyturn: Keyturn, paths: Iterable[str]) -> list[frozenset[str]]:
@@ -124,13 +125,13 @@ def used_together(keyturn: Keyturn, store: str, paths: Mapping[str, str]) -> lis
         rollouts = workloads.rollouts(paths) if workloads else ()
     except KeyturnError:
         return []
-    return [frozenset(paths[name] for name in one.remotes if name in paths) for one in rollouts]
+    return [frozenset(paths[name] for name in rollout.remotes if name in paths) for rollout in rollouts]
 
 
 def join_groups(groups: Iterable[frozenset[str]]) -> list[frozenset[str]]:
     """The same with groups that share a member made one."""
-    found: list[frozenset[str]] = []
+    joined: list[frozenset[str]] = []
     for group in groups:
-        touching = [one for one in found if one & group]
-        found = [one for one in found if not one & group] + [group.union(*touching)]
-    return found
+        touching = [other for other in joined if other & group]
+        joined = [other for other in joined if not other & group] + [group.union(*touching)]
+    return joined

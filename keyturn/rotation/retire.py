@@ -70,9 +70,9 @@ def in_grace(keyturn: Keyturn, path: str, record: Record | None) -> bool:
     if rotation is None or rotation.stage is not Stage.PROMOTED or rotation.urgent:
         return False
     over = grace_over(keyturn, path, rotation)
-    told = set(keyturn.secret(path).consumers) <= set(rotation.acknowledged)
+    all_acknowledged = set(keyturn.secret(path).consumers) <= set(rotation.acknowledged)
     lasts = over is not None and keyturn.hub_now() < over
-    return told and lasts and not beyond_max_grace(keyturn, path, rotation)
+    return all_acknowledged and lasts and not beyond_max_grace(keyturn, path, rotation)
 
 
 def retired(keyturn: Keyturn, path: str, waive: Waive, token: str | None) -> Retirement:
@@ -123,11 +123,11 @@ def noted(
     keyturn: Keyturn, path: str, record: Record, rotation: Rotation, copies: Sequence[Pushed]
 ) -> tuple[Record, Rotation]:
     """Keep since when all copies are in step, or that one is not any more. Raises Overtaken."""
-    seen = count_grace(keyturn, rotation, copies)
-    if seen == rotation:
+    noticed = count_grace(keyturn, rotation, copies)
+    if noticed == rotation:
         return record, rotation
     try:
-        return save(keyturn, path, record, seen), seen
+        return save(keyturn, path, record, noticed), noticed
     except Conflict:
         raise Overtaken(path) from None
 
@@ -166,9 +166,9 @@ def save_retiring(keyturn: Keyturn, path: str, record: Record, rotation: Rotatio
 
     Raises Overtaken where another run, such as a rollback, was quicker.
     """
-    said = "; ".join(filter(None, (rotation.note, note)))
+    notes = "; ".join(filter(None, (rotation.note, note)))
     try:
-        return save(keyturn, path, record, rotation.to(Stage.RETIRING, holder=keyturn.holder, note=said))
+        return save(keyturn, path, record, rotation.to(Stage.RETIRING, holder=keyturn.holder, note=notes))
     except Conflict:
         raise Overtaken(path) from None
 
@@ -232,23 +232,24 @@ def serves_again(keyturn: Keyturn, path: str, rotation: Rotation) -> bool:
 def obstacles(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive, copies: Sequence[Pushed]) -> list[str]:
     """Everything that speaks against ending the old credential now, in words for the person reading."""
     secret = keyturn.secret(path)
-    found = []
+    reasons = []
     if gone := describe_missing(keyturn.hub.describe(path), Record(rotation)):
-        found.append(f"{gone}: what is old may be all that works")
+        reasons.append(f"{gone}: what is old may be all that works")
     over = grace_over(keyturn, path, rotation)
     if not (waive is Waive.GRACE or rotation.urgent) and over and keyturn.hub_now() < over:
-        found.append(f"its grace lasts until {over:%Y-%m-%d %H:%M:%S %Z}")
-    found += frozen(keyturn, path, rotation)
-    found += [f"{c.store}:{c.name} is not in step: {c.error or c.state}" for c in copies if not c.in_step]
+        reasons.append(f"its grace lasts until {over:%Y-%m-%d %H:%M:%S %Z}")
+    reasons += frozen(keyturn, path, rotation)
+    reasons += [f"{c.store}:{c.name} is not in step: {c.error or c.state}" for c in copies if not c.in_step]
     if not rotation.urgent:
-        found += unfinished_rollouts(keyturn, secret.destinations, rotation.version, note=waive is not Waive.EVERYTHING)
+        note = waive is not Waive.EVERYTHING
+        reasons += unfinished_rollouts(keyturn, secret.destinations, rotation.version, note=note)
     silent = sorted(set(secret.consumers) - set(rotation.acknowledged))
-    found += [f"{consumer} has not acknowledged version {rotation.version}" for consumer in silent]
+    reasons += [f"{consumer} has not acknowledged version {rotation.version}" for consumer in silent]
     if waive is Waive.EVERYTHING:
-        return [*found, *uses(keyturn, path, rotation)]
+        return [*reasons, *uses(keyturn, path, rotation)]
     # Asked last, and only once nothing else speaks against it: a target need not be asked every few minutes. A
     # session of a credential that others may know is no reason to keep it.
-    return found or ([] if rotation.urgent else list(uses(keyturn, path, rotation)))
+    return reasons or ([] if rotation.urgent else list(uses(keyturn, path, rotation)))
 
 
 def on_it(keyturn: Keyturn, path: str) -> Retirement | None:

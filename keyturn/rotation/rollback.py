@@ -62,8 +62,8 @@ def doomed(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why:
 def previous(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -> HubSecret:
     """The version that served before. Raises NotFound where the hub keeps none, or a revocation has ended it."""
     version = 0 if record.dead(rotation.base_version) else rotation.base_version
-    if found := keyturn.hub.read(path, version) if version else None:
-        return found
+    if secret := keyturn.hub.read(path, version) if version else None:
+        return secret
     problem = f"the hub keeps no version before {rotation.version} that could be put back"
     raise NotFound("take back", path, problem, "Mend the consumers, or write a working credential into the hub")
 

@@ -55,9 +55,9 @@ def canary(secret: Secret, rotation: Rotation) -> tuple[str, ...]:
     return rollout.canary
 
 
-def silent(told: Iterable[Acknowledgement]) -> str:
+def silent(acknowledgements: Iterable[Acknowledgement]) -> str:
     """Who of the canary did not acknowledge, in words for people; empty when all did."""
-    failed = [f"{one.consumer} ({one.error})" for one in told if one.error]
+    failed = [f"{consumer.consumer} ({consumer.error})" for consumer in acknowledgements if consumer.error]
     return f"the canary did not take it: {', '.join(failed)}" if failed else ""
 
 
@@ -73,7 +73,7 @@ def ailing(keyturn: Keyturn, path: str) -> str:
 
 def unwell(keyturn: Keyturn, consumers: Iterable[str]) -> str:
     """Who of these says that it is not well; empty when all are."""
-    failed = [said for said in side_by_side(lambda one: health(keyturn, one), consumers) if said]
+    failed = [problem for problem in side_by_side(lambda consumer: health(keyturn, consumer), consumers) if problem]
     return f"the canary is not well: {', '.join(failed)}" if failed else ""
 
 
@@ -91,9 +91,9 @@ def notify_wave(
     keyturn: Keyturn, path: str, rotation: Rotation, consumers: Iterable[str], in_step: bool = False
 ) -> tuple[Acknowledgement, ...]:
     """Tell these, side by side, and keep who acknowledged."""
-    told = tuple(side_by_side(lambda consumer: notify_consumer(keyturn, path, rotation, consumer), consumers))
-    acknowledge(keyturn, path, rotation.token, [one.consumer for one in told if not one.error], in_step)
-    return told
+    answers = tuple(side_by_side(lambda consumer: notify_consumer(keyturn, path, rotation, consumer), consumers))
+    acknowledge(keyturn, path, rotation.token, [answer.consumer for answer in answers if not answer.error], in_step)
+    return answers
 
 
 def notify_consumer(keyturn: Keyturn, path: str, rotation: Rotation, consumer: str) -> Acknowledgement:
@@ -131,16 +131,16 @@ def acknowledge(keyturn: Keyturn, path: str, token: str, consumers: Iterable[str
     if not heard and not in_step:
         return
 
-    def lay(one: Rotation) -> Rotation:
-        told = tuple(sorted({*one.acknowledged, *heard}))
-        return replace(one, acknowledged=told, grace_from=one.grace_from or now)
+    def lay(rotation: Rotation) -> Rotation:
+        acknowledged = tuple(sorted({*rotation.acknowledged, *heard}))
+        return replace(rotation, acknowledged=acknowledged, grace_from=rotation.grace_from or now)
 
     note(keyturn, path, token, lay)
 
 
 def pass_canary(keyturn: Keyturn, path: str, token: str) -> None:
     """Keep in the record that the canary is well, so that a later run tells the rest at once."""
-    note(keyturn, path, token, lambda one: replace(one, canary_passed=True))
+    note(keyturn, path, token, lambda rotation: replace(rotation, canary_passed=True))
 
 
 def note(keyturn: Keyturn, path: str, token: str, change: Callable[[Rotation], Rotation]) -> None:

@@ -129,7 +129,7 @@ def told_again(keyturn: Keyturn, outcome: Outcome, rotation: Rotation, retiremen
 
 def announced(keyturn: Keyturn, path: str) -> str:
     """The steps to come that change something, for people."""
-    places = [one.label for one in keyturn.secret(path).destinations]
+    places = [destination.label for destination in keyturn.secret(path).destinations]
     return ", ".join(step for step in ANNOUNCED if step != "push") + (
         f", push to {', '.join(places)}" if places else ""
     )
@@ -223,15 +223,15 @@ def unsettled(outcome: Outcome) -> KeyturnError | None:
     """The error to end with when a promoted rotation has not reached everyone, or was taken back; else None."""
     behind = [f"{p.store}:{p.name} ({p.error or p.state})" for p in outcome.destinations if not p.in_step]
     silent = [f"{t.consumer} ({t.error})" for t in outcome.consumers if t.error]
-    said = [f"not in step: {', '.join(behind)}"] if behind else []
-    said += [f"not acknowledged by: {', '.join(silent)}"] if silent else []
+    problems = [f"not in step: {', '.join(behind)}"] if behind else []
+    problems += [f"not acknowledged by: {', '.join(silent)}"] if silent else []
     if outcome.state is State.REVERTED:
-        problem = "; ".join([f"{outcome.message}; version {outcome.version} holds the previous value again", *said])
+        problem = "; ".join([f"{outcome.message}; version {outcome.version} holds the previous value again", *problems])
         hint = f"{capital(outcome.previous)}. Mend the canary, then rotate again"
         return TerminalError("rotate", outcome.path, problem, hint)
-    if not said:
+    if not problems:
         return None
-    problem = f"version {outcome.version} is in force, but {'; '.join(said)}"
+    problem = f"version {outcome.version} is in force, but {'; '.join(problems)}"
     hint = f"{capital(outcome.previous)}. Mend the cause; the next sync and retire runs go on by themselves"
     return TransientError("settle", outcome.path, problem, hint)
 

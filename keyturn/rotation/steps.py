@@ -41,7 +41,7 @@ def resume(keyturn: Keyturn, path: str, token: str) -> Attempt:
     return Attempt(path, record, read_current(keyturn, path, record))
 
 
-def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Record | None = None) -> Attempt:
+def stage(keyturn: Keyturn, path: str, decision: Decision, decided_on: Record | None = None) -> Attempt:
     """Save a candidate as PENDING, or go on with the one that an earlier run left.
 
     ``seen`` is the record as it was decided on. One with nothing open is not read again: to open a rotation is to write
@@ -50,7 +50,7 @@ def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Record | None =
     One that can't go on is abandoned first. Raises Locked when another run holds the rotation, or has just
     done it, CandidateRejected when that one was the last of too many that the target has refused in a row.
     """
-    record = seen if seen and not seen.rotation else claim(keyturn, path, load_record(keyturn, path))
+    record = decided_on if decided_on and not decided_on.rotation else claim(keyturn, path, load_record(keyturn, path))
     attempt = Attempt(path, record, read_current(keyturn, path, record))
     insist_on_lineage(keyturn, attempt, by_hand=decision.by_hand)
     astray = strayed(keyturn, attempt) if decision.by_hand else None
@@ -70,10 +70,10 @@ def stage(keyturn: Keyturn, path: str, decision: Decision, seen: Record | None =
     if record.open.stage is Stage.REVERTING:
         raise unretired(path, record.open)
     if record.open.stage is Stage.MINTING:
-        known = [attempt.current.fields] if attempt.current else []
+        fields = [attempt.current.fields] if attempt.current else []
         with record_action(keyturn, "stage", path, note="an earlier run died while it made a candidate"):
             insist_on_holding(keyturn, attempt.path, attempt.record)
-            keyturn.open_strategy(path).sweep(record.open.before, known)
+            keyturn.open_strategy(path).sweep(record.open.before, fields)
             return mint(keyturn, attempt)
     return attempt
 
@@ -265,7 +265,8 @@ def written_before(keyturn: Keyturn, path: str, rotation: Rotation) -> str | Non
         return None
     info = keyturn.hub.describe(path)
     versions = info.versions if info else ()
-    return next((one.created_at.isoformat() for one in versions if one.version == rotation.base_version), None)
+    before = next((version for version in versions if version.version == rotation.base_version), None)
+    return before.created_at.isoformat() if before else None
 
 
 def tell_again(keyturn: Keyturn, path: str) -> None:

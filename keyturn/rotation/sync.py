@@ -92,7 +92,7 @@ def restart_after_push(
 
 def unless_refused(pushed: Sequence[Pushed], refused: Mapping[str, KeyturnError]) -> list[Pushed]:
     """What was pushed; a copy in a store that refused the restart of who uses it has failed."""
-    return [unrestarted(one, refused[one.store]) if one.in_step and one.store in refused else one for one in pushed]
+    return [unrestarted(p, refused[p.store]) if p.in_step and p.store in refused else p for p in pushed]
 
 
 def unrestarted(pushed: Pushed, error: KeyturnError) -> Pushed:
@@ -113,7 +113,7 @@ def push_destination(keyturn: Keyturn, path: str, destination: Destination) -> P
 def carry(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
     """The same, written down, and raising what stands in the way."""
     with record_action(keyturn, "push", path, place=destination.label) as doing:
-        pushed = converge(keyturn, path, destination, known=ledger_versions(keyturn, [path]).of.get(path))
+        pushed = converge(keyturn, path, destination, ledger_version=ledger_versions(keyturn, [path]).of.get(path))
         doing.version, doing.fingerprint, doing.note = pushed.version, pushed.fingerprint, str(pushed.state)
     return pushed
 
@@ -131,7 +131,7 @@ def converge(
     path: str,
     destination: Destination,
     overtaken: int = 0,
-    known: KnownVersion | None = None,
+    ledger_version: KnownVersion | None = None,
     *,
     labels: bool = False,
 ) -> Pushed:
@@ -147,25 +147,25 @@ def converge(
         if wanted is None:
             take_back(keyturn, path, destination, overtaken, whole=True)
             raise nothing_to_push(keyturn, path)
-        if known and known.version > wanted.version:
-            insist_on_newest(keyturn, path, [known])
+        if ledger_version and ledger_version.version > wanted.version:
+            insist_on_newest(keyturn, path, [ledger_version])
         wanted = with_previous(keyturn, wanted, [destination])
         text = text_of(wanted, destination)
         marks = marked(keyturn, wanted, destination, text)
-        stands, found = compare_by(keyturn, marks, destination)
-        if found and found.marks and newer_than(found, marks):
+        stands, copy = compare_by(keyturn, marks, destination)
+        if copy and copy.marks and newer_than(copy, marks):
             if current_version(keyturn, path) != wanted.version:
                 continue  # a rotation has gone on between the two looks
-            overtake(keyturn, wanted, found.marks.version)
-        if found and stands.state is CopyState.IN_STEP and (labels or asks(keyturn, destination, found)):
-            stands = label(keyturn, wanted, destination, text, found)
+            overtake(keyturn, wanted, copy.marks.version)
+        if copy and stands.state is CopyState.IN_STEP and (labels or asks(keyturn, destination, copy)):
+            stands = label(keyturn, wanted, destination, text, copy)
             if stands.state is CopyState.LABELLED and current_version(keyturn, path) != wanted.version:
                 continue
         if stands.state is CopyState.STALE:
-            more = grown_copy(keyturn, destination, found, text, marks)
+            more = grown_copy(keyturn, destination, copy, text, marks)
             text, marks = (more.text, more.marks) if more else (text, marks)
-            marks = replace(marks, adopted=taken_over(keyturn, destination, found, path))
-            stands = replace(write_copy(keyturn, wanted, destination, text, marks, found), version=wanted.version)
+            marks = replace(marks, adopted=taken_over(keyturn, destination, copy, path))
+            stands = replace(write_copy(keyturn, wanted, destination, text, marks, copy), version=wanted.version)
             serves = read_back(keyturn, destination, marks)
             if current_version(keyturn, path) != wanted.version:
                 overtaken = wanted.version
@@ -188,8 +188,8 @@ def take_back(keyturn: Keyturn, path: str, destination: Destination, version: in
     if not version or not load_record(keyturn, path).dead(version):
         return
     store = keyturn.open_copy(path, destination)
-    found = store.find(destination.name)
-    if found is None or found.marks is None or found.marks.source != path:
+    copy = store.find(destination.name)
+    if copy is None or copy.marks is None or copy.marks.source != path:
         return
     if not whole:
         store.forget(destination.name)
@@ -243,63 +243,63 @@ def compare(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> tu
 
 def compare_by(keyturn: Keyturn, marks: Marks, destination: Destination) -> tuple[Pushed, Copy | None]:
     """The same, with the marks that the copy should carry."""
-    found = keyturn.open_copy(marks.source, destination).find(destination.name)
-    if found and found.marks is None and stripped(keyturn, marks.source, destination, marks.fingerprint):
-        return outcome(destination, drifted(destination), marks), found
-    check_owned(keyturn, destination, found, marks.source)
-    if found and newer_than(found, marks):
-        insist_on_newest(keyturn, marks.source, known_by(keyturn, found, marks.source, destination.label))
-    return outcome(destination, _standing(destination, found, marks), marks), found
+    copy = keyturn.open_copy(marks.source, destination).find(destination.name)
+    if copy and copy.marks is None and stripped(keyturn, marks.source, destination, marks.fingerprint):
+        return outcome(destination, drifted(destination), marks), copy
+    check_owned(keyturn, destination, copy, marks.source)
+    if copy and newer_than(copy, marks):
+        insist_on_newest(keyturn, marks.source, known_by(keyturn, copy, marks.source, destination.label))
+    return outcome(destination, _standing(destination, copy, marks), marks), copy
 
 
-def newer_than(found: Copy, marks: Marks) -> bool:
+def newer_than(copy: Copy, marks: Marks) -> bool:
     """Whether a copy's marks name a later version than ``marks``: it is to be asked whether the hub has fallen behind.
 
     One that holds the very secret does not: it is in step.
     """
-    held = found.marks
+    held = copy.marks
     if held is None or held.source != marks.source or (held.fingerprint == marks.fingerprint and not held.shape):
         return False
     later = held.created_at is not None and marks.created_at is not None and held.created_at > marks.created_at
     return later or held.version > marks.version
 
 
-def known_by(keyturn: Keyturn, found: Copy, path: str, label: str) -> list[KnownVersion]:
+def known_by(keyturn: Keyturn, copy: Copy, path: str, label: str) -> list[KnownVersion]:
     """What a copy tells of the secret's versions; nothing where another catalogue has made it."""
-    known = copy_version(found, path, label)
-    return [known] if known and found.marks and ours(keyturn, found.marks) else []
+    version = copy_version(copy, path, label)
+    return [version] if version and copy.marks and ours(keyturn, copy.marks) else []
 
 
-def _standing(destination: Destination, found: Copy | None, marks: Marks) -> CopyState:
+def _standing(destination: Destination, copy: Copy | None, marks: Marks) -> CopyState:
     """What is to be said of a copy, by its marks and the catalogue's policies."""
-    if found is None or found.marks is None or found.marks.source != marks.source:
+    if copy is None or copy.marks is None or copy.marks.source != marks.source:
         return CopyState.STALE
-    if found.marks.catalogue not in (*UNCLAIMED, marks.catalogue):
+    if copy.marks.catalogue not in (*UNCLAIMED, marks.catalogue):
         return CopyState.STALE
-    if not found.intact:
+    if not copy.intact:
         return drifted(destination)
-    if found.marks.fingerprint == marks.fingerprint and not found.outdated:
+    if copy.marks.fingerprint == marks.fingerprint and not copy.outdated:
         return CopyState.IN_STEP
-    kept = destination.update is Update.CREATE_ONLY or keeps(destination, found, marks.version, marks.created_at)
-    return CopyState.KEPT if kept else CopyState.STALE
+    keep = destination.update is Update.CREATE_ONLY or keeps(destination, copy, marks.version, marks.created_at)
+    return CopyState.KEPT if keep else CopyState.STALE
 
 
 def grown_copy(
-    keyturn: Keyturn, destination: Destination, found: Copy | None, text: Sensitive, marks: Marks, source: str = ""
+    keyturn: Keyturn, destination: Destination, copy: Copy | None, text: Sensitive, marks: Marks, source: str = ""
 ) -> Grown | None:
     """What is to stand there once the fields that a copy lacks are added; None where it is to be made of CURRENT alone.
 
     That is one of another policy, one that is not there, or is somebody else's and adopted, or that has drifted; and
     one that holds CURRENT as it is. ``source`` is the name that the copy bears, where it is to bear another.
     """
-    if destination.update is not Update.ADD_FIELDS or found is None or found.marks is None or not found.intact:
+    if destination.update is not Update.ADD_FIELDS or copy is None or copy.marks is None or not copy.intact:
         return None
-    held = found.marks
-    if held.source != (source or marks.source) or not ours(keyturn, held) or theirs(found):
+    held = copy.marks
+    if held.source != (source or marks.source) or not ours(keyturn, held) or theirs(copy):
         return None
-    if held.fingerprint == marks.fingerprint and not found.outdated:
+    if held.fingerprint == marks.fingerprint and not copy.outdated:
         return None
-    return grown(keyturn, destination, found, text, marks)
+    return grown(keyturn, destination, copy, text, marks)
 
 
 def drifted(destination: Destination) -> CopyState:
@@ -345,9 +345,9 @@ def marked(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: 
     )
 
 
-def label(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: Sensitive, found: Copy) -> Pushed:
+def label(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: Sensitive, copy: Copy) -> Pushed:
     """Lay what the catalogue asks for beside a copy that is in step; written again where the store can't else."""
-    [shown] = describe_copies(keyturn, destination.store, [found])
+    [shown] = describe_copies(keyturn, destination.store, [copy])
     if shown.marks is None or not wrong_beside(keyturn, destination, shown, wanted):
         return outcome(destination, CopyState.IN_STEP, marked(keyturn, wanted, destination, text))
     check_fits(keyturn, destination, text, wanted)
@@ -365,42 +365,42 @@ def ours(keyturn: Keyturn, marks: Marks) -> bool:
     return marks.catalogue in (*UNCLAIMED, keyturn.catalogue.id)
 
 
-def taken_over(keyturn: Keyturn, destination: Destination, found: Copy | None, path: str) -> bool:
+def taken_over(keyturn: Keyturn, destination: Destination, copy: Copy | None, path: str) -> bool:
     """Whether a copy is somebody else's work that was, or is now, adopted: it is never deleted."""
-    if found is None:
+    if copy is None:
         return False
-    if found.marks is None:
+    if copy.marks is None:
         return destination.adopt
-    return found.marks.adopted or found.marks.source != path or not ours(keyturn, found.marks) or bool(theirs(found))
+    return copy.marks.adopted or copy.marks.source != path or not ours(keyturn, copy.marks) or bool(theirs(copy))
 
 
-def theirs(found: Copy | None) -> tuple[str, ...]:
+def theirs(copy: Copy | None) -> tuple[str, ...]:
     """The keys of a merged copy that somebody else has put there."""
-    return found.theirs if isinstance(found, SeenPart) else ()
+    return copy.theirs if isinstance(copy, SeenPart) else ()
 
 
-def check_owned(keyturn: Keyturn, destination: Destination, found: Copy | None, path: str) -> None:
+def check_owned(keyturn: Keyturn, destination: Destination, copy: Copy | None, path: str) -> None:
     """Never overwrite what somebody else keeps there, unless the catalogue says so."""
-    if found is None or destination.adopt:
+    if copy is None or destination.adopt:
         return
     name = destination.label
-    if keys := theirs(found):
+    if keys := theirs(copy):
         problem = f"the key {' and the key '.join(keys)} is there, and Keyturn has not put it there"
         raise NotOwned("merge into", name, problem, "Say `adopt: true` to take it over, or name the key otherwise")
-    if found.marks is None:
+    if copy.marks is None:
         hint = "Say `adopt: true` on the destination to take it over, or choose another name"
         raise NotOwned("push to", name, "a secret of that name exists and Keyturn has not made it", hint)
-    if found.marks.source != path:
-        source = found.marks.source
+    if copy.marks.source != path:
+        source = copy.marks.source
         hint = f"Choose another name, or `adopt: true`; where {source} was renamed: `keyturn rename {source} {path}`"
         raise NotOwned("push to", name, f"it is the copy of {source}", hint)
-    if not ours(keyturn, found.marks):
-        problem, hint = f"the catalogue {found.marks.catalogue} has made it", "Choose another name, or `adopt: true`"
+    if not ours(keyturn, copy.marks):
+        problem, hint = f"the catalogue {copy.marks.catalogue} has made it", "Choose another name, or `adopt: true`"
         raise NotOwned("push to", name, problem, hint)
 
 
 def write_copy(
-    keyturn: Keyturn, wanted: HubSecret, destination: Destination, value: Sensitive, marks: Marks, found: Copy | None
+    keyturn: Keyturn, wanted: HubSecret, destination: Destination, value: Sensitive, marks: Marks, copy: Copy | None
 ) -> Pushed:
     """Give the destination the new value."""
     store = keyturn.open_copy(wanted.path, destination)
@@ -408,8 +408,8 @@ def write_copy(
     details = details_of(keyturn, destination, wanted)
     if marks.grown:
         details = replace(details, expires_at=None)  # what it keeps may end before CURRENT does
-    store.write(destination.name, value, marks, found, details=details)
-    return outcome(destination, CopyState.UPDATED if found else CopyState.CREATED, marks)
+    store.write(destination.name, value, marks, copy, details=details)
+    return outcome(destination, CopyState.UPDATED if copy else CopyState.CREATED, marks)
 
 
 def take_over_copy(keyturn: Keyturn, old: str, new: str, destination: Destination) -> Pushed:
@@ -418,12 +418,12 @@ def take_over_copy(keyturn: Keyturn, old: str, new: str, destination: Destinatio
         wanted = with_previous(keyturn, current(keyturn, new), [destination])
         text = text_of(wanted, destination)
         marks = marked(keyturn, wanted, destination, text)
-        found = keyturn.open_copy(new, destination).find(destination.name)
-        if found and found.marks and found.marks.source == old:
-            more = grown_copy(keyturn, destination, found, text, marks, old)
+        copy = keyturn.open_copy(new, destination).find(destination.name)
+        if copy and copy.marks and copy.marks.source == old:
+            more = grown_copy(keyturn, destination, copy, text, marks, old)
             text, marks = (more.text, more.under_a_new_name) if more else (text, marks)
             with record_action(keyturn, "push", new, place=destination.label, note=f"it was the copy of {old}"):
-                return write_copy(keyturn, wanted, destination, text, marks, found)
+                return write_copy(keyturn, wanted, destination, text, marks, copy)
     except KeyturnError as error:
         return failed(destination, error)
     return push_destination(keyturn, new, destination)
@@ -431,17 +431,17 @@ def take_over_copy(keyturn: Keyturn, old: str, new: str, destination: Destinatio
 
 def check_fits(keyturn: Keyturn, destination: Destination, value: Sensitive, wanted: HubSecret) -> None:
     """The store allows the name and the size, and the copy is not over. Raises Invalid, naming the limit."""
-    if said := refusal_of(keyturn, destination, value) or refusal_of_whole(keyturn, wanted.path, destination, value):
-        raise Invalid("push to", destination.label, said, "Change the name or the value; nothing was written")
-    if said := outlives_copy(keyturn, destination, wanted):
-        raise Invalid("push to", destination.label, said, "Rotate it, or lengthen expires_after; nothing was written")
+    if flaw := refusal_of(keyturn, destination, value) or refusal_of_whole(keyturn, wanted.path, destination, value):
+        raise Invalid("push to", destination.label, flaw, "Change the name or the value; nothing was written")
+    if flaw := outlives_copy(keyturn, destination, wanted):
+        raise Invalid("push to", destination.label, flaw, "Rotate it, or lengthen expires_after; nothing was written")
 
 
 def refusal_of(keyturn: Keyturn, destination: Destination, value: Sensitive | None) -> str | None:
     """Which limit of the store name or value breaks; None where they keep to all of them."""
     settings = keyturn.catalogue.store(destination.store)
-    if (said := settings.limits.refuses_name(destination.name)) or value is None:
-        return said
+    if (flaw := settings.limits.refuses_name(destination.name)) or value is None:
+        return flaw
     return settings.limits.refuses_size(len(value.reveal().encode())) or settings.refuses_value(value)
 
 
@@ -458,8 +458,8 @@ def read_back(keyturn: Keyturn, destination: Destination, marks: Marks) -> bool:
     """Whether the destination serves the value of these marks; where it can't be read, its marks have to tell."""
     store = keyturn.open_copy(marks.source, destination)
     if Lack.READ in store.lacks:
-        found = store.find(destination.name)
-        return found is not None and found.intact and found.marks == marks
+        copy = store.find(destination.name)
+        return copy is not None and copy.intact and copy.marks == marks
     return keyturn.fingerprint_of(store.read(destination.name)) == marks.fingerprint
 
 

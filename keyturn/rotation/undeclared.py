@@ -49,12 +49,13 @@ def leaves(rotation: Rotation) -> str:
 
 def left_open(keyturn: Keyturn) -> list[Undeclared]:
     """Those of them of which something is not over: for a person to carry on, or to give up."""
-    return [one for one in list_undeclared(keyturn) if one.open and whose(one) in ("", keyturn.catalogue.id)]
+    ours = ("", keyturn.catalogue.id)
+    return [secret for secret in list_undeclared(keyturn) if secret.open and whose(secret) in ours]
 
 
-def whose(one: Undeclared) -> str:
+def whose(secret: Undeclared) -> str:
     """The catalogue that began what is open; empty where the record does not tell."""
-    return one.record.rotation.catalogue if one.record.rotation else ""
+    return secret.record.rotation.catalogue if secret.record.rotation else ""
 
 
 def list_undeclared(keyturn: Keyturn) -> list[Undeclared]:
@@ -86,13 +87,13 @@ def former_owner(keyturn: Keyturn, path: str) -> str:
     accounts = claimed(keyturn, path)
     if not accounts:
         return ""
-    return next((one.path for one in list_undeclared(keyturn) if accounts & accounts_of(keyturn, path, one)), "")
+    return next((other.path for other in list_undeclared(keyturn) if accounts & accounts_of(keyturn, path, other)), "")
 
 
-def accounts_of(keyturn: Keyturn, path: str, one: Undeclared) -> set[str]:
+def accounts_of(keyturn: Keyturn, path: str, other: Undeclared) -> set[str]:
     """The accounts that a secret has worked with, at the target of ``path``."""
-    rotations = [*one.record.history, *([one.record.rotation] if one.record.rotation else [])]
+    rotations = [*other.record.history, *([other.record.rotation] if other.record.rotation else [])]
     there = [rotation for rotation in rotations if rotation.target == keyturn.target(path)]
     accounts = {account for rotation in there for account in rotation.ends.values()}
-    current = keyturn.hub.read(one.path) if there else None
+    current = keyturn.hub.read(other.path) if there else None
     return accounts | set(keyturn.open_strategy(path).ends(current.fields).values() if current else ())

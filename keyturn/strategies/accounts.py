@@ -53,9 +53,9 @@ class AccountStrategy(LoginStrategy):
         self.guard(credential, None)
         return Cut(self.target.cut(account, sequence=sequence))
 
-    def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
+    def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
         """The highest number that stands with one of the users."""
-        return self.target.last_sequence({*self.users, *(name for one in known if (name := username(one)))})
+        return self.target.last_sequence({*self.users, *filter(None, map(username, credentials))})
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
         """Each of the users that lets anybody in, or has a session open, whoever has the password."""

@@ -116,15 +116,15 @@ class AzureAppSecret(StrategyBase):
             if fields is not None and _text(fields, "client_id") not in (None, self.application):
                 problem = f"the secret names another application ({_text(fields, 'client_id')})"
                 raise self._invalid(problem, "Correct application in its rotation, or client_id in the hub")
-        found = self.target.application(self.application)
+        application = self.target.application(self.application)
         if current is not None:
-            self._check_owner(current, found)
+            self._check_owner(current, application)
         if candidate is None:
-            self._check_room(found)
+            self._check_room(application)
 
     def before_mint(self) -> Sequence[str]:
         """The key ids of the secrets that carry the label now."""
-        return tuple(one.key_id for one in self._own(self.target.application(self.application)))
+        return tuple(password.key_id for password in self._own(self.target.application(self.application)))
 
     def mint(self, current: SecretFields | None) -> SecretFields:
         """One more secret, valid from now on for its whole life."""
@@ -138,12 +138,12 @@ class AzureAppSecret(StrategyBase):
             }
         )
 
-    def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
+    def sweep(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
         """Remove secrets that came since, carry the label, and are in no version."""
-        spared = {*before, *(_text(fields, "key_id") for fields in known)}
-        for one in self._own(self.target.application(self.application)):
-            if one.key_id not in spared:
-                self.target.remove_password(self.application, one.key_id)
+        spared = {*before, *(_text(fields, "key_id") for fields in credentials)}
+        for password in self._own(self.target.application(self.application)):
+            if password.key_id not in spared:
+                self.target.remove_password(self.application, password.key_id)
 
     def verify(self, change: Change) -> None:
         """Sign in with the candidate, waiting for up to a minute until Entra ID knows it."""
@@ -172,8 +172,8 @@ class AzureAppSecret(StrategyBase):
         """Remove the version's secret; one that has no key id is told by how it begins."""
         named = _text(credential, "client_id")
         if named not in (None, self.application):
-            said = f"a secret of {named}, another application, which the secret held: remove it there by hand"
-            return Cut(outlives=(said,))
+            remark = f"a secret of {named}, another application, which the secret held: remove it there by hand"
+            return Cut(outlives=(remark,))
         key_id = _text(credential, "key_id")
         if key_id is None:
             return self._cut_unnamed(credential)
@@ -184,7 +184,7 @@ class AzureAppSecret(StrategyBase):
         """The key id of each of the application's secrets, whoever has made it. Raises NotFound."""
         serving = {_text(fields, "key_id") for fields in spared}
         listed = self.target.application(self.application).passwords
-        yield from (one.key_id for one in listed if one.key_id not in serving)
+        yield from (password.key_id for password in listed if password.key_id not in serving)
 
     def cut_found(self, name: str, sequence: int) -> Cut:
         """Remove the secret."""
@@ -202,11 +202,11 @@ class AzureAppSecret(StrategyBase):
         if not self.honours(credential):
             return Cut()
         begins, listed = credential["client_secret"].reveal(), self.target.application(self.application).passwords
-        found = [one.key_id for one in listed if one.hint and begins.startswith(one.hint)]
-        if len(found) != 1:
-            said = f"a secret of {self.application} whose version has no key_id, and {len(found)} begin like it"
-            return Cut(outlives=(f"{said}: remove it by hand",))
-        self.target.remove_password(self.application, found[0], fresh=False)
+        key_ids = [password.key_id for password in listed if password.hint and begins.startswith(password.hint)]
+        if len(key_ids) != 1:
+            remark = f"a secret of {self.application} whose version has no key_id, and {len(key_ids)} begin like it"
+            return Cut(outlives=(f"{remark}: remove it by hand",))
+        self.target.remove_password(self.application, key_ids[0], fresh=False)
         return Cut(outlives=(TOKENS.format(self.application),))
 
     def _fresh(self, credential: SecretFields) -> bool:
@@ -214,22 +214,23 @@ class AzureAppSecret(StrategyBase):
         made = moment(_text(credential, "rotated_at") or "")
         return made is None or self.clock() - made < FRESH
 
-    def _own(self, found: Application) -> list[Password]:
-        return [one for one in found.passwords if one.name == self.label]
+    def _own(self, application: Application) -> list[Password]:
+        return [password for password in application.passwords if password.name == self.label]
 
-    def _check_owner(self, current: SecretFields, found: Application) -> None:
+    def _check_owner(self, current: SecretFields, application: Application) -> None:
         """Where CURRENT does not name its application, its key id has to belong to this one."""
         key_id = _text(current, "key_id")
-        if "client_id" in current or key_id is None or key_id in [one.key_id for one in found.passwords]:
+        key_ids = [password.key_id for password in application.passwords]
+        if "client_id" in current or key_id is None or key_id in key_ids:
             return
         problem = "the secret that serves is none of this application's"
         raise self._invalid(problem, "Correct application in its rotation, or key_id in the hub")
 
-    def _check_room(self, found: Application) -> None:
-        if found.room < 1:
+    def _check_room(self, application: Application) -> None:
+        if application.room < 1:
             raise self._invalid("it can't hold one more secret", "Remove secrets of it that nobody uses")
-        if len(self._own(found)) >= MOST_OWN:
-            problem = f'it holds {len(self._own(found))} secrets that are called "{self.label}"'
+        if len(self._own(application)) >= MOST_OWN:
+            problem = f'it holds {len(self._own(application))} secrets that are called "{self.label}"'
             raise self._invalid(problem, "Find out why they were left, and remove all but the one that serves")
 
     def _invalid(self, problem: str, hint: str) -> Invalid:
@@ -271,8 +272,8 @@ class AzureAppSecretSettings(StrategySettings):
         # Without a time of its own, a secret is replaced at two thirds of its life.
         needed = self.grace * 3 if self.longest is None else self.longest + self.grace
         if self.life <= needed:
-            said = f"a secret of {durations.show(self.life)} would expire before its grace is over"
-            raise refused(said, f"Make it longer than {durations.show(needed)}, or rotate more often.", "life")
+            problem = f"a secret of {durations.show(self.life)} would expire before its grace is over"
+            raise refused(problem, f"Make it longer than {durations.show(needed)}, or rotate more often.", "life")
         return self
 
     def open(self, path: str, tools: Tools) -> AzureAppSecret:

@@ -106,7 +106,7 @@ class AzureStorageKey(StrategyBase):
         self._began = frozenset(self._taken.values())
         return tuple(self._taken.values())
 
-    def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
+    def sweep(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
         """Nothing to remove: a key that a dead mint made is known to nobody, and the next mint regenerates it."""
         self._taken = self._digests()
         self._began = frozenset(before)
@@ -170,15 +170,15 @@ class AzureStorageKey(StrategyBase):
         if key is None:
             return Cut()
         if named not in (None, self.account):
-            said = f"a key of {named}, another account, which the secret held: regenerate it there by hand"
-            return Cut(outlives=(said,))
+            remark = f"a key of {named}, another account, which the secret held: regenerate it there by hand"
+            return Cut(outlives=(remark,))
         self._end(key_digest(key))
         return Cut()
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
         """Both keys by the digests of their values now: a key that was regenerated since is another one."""
         serving = {key_digest(key) for key in map(key_of, spared) if key}
-        yield from (known for known in self._digests().values() if known not in serving)
+        yield from (digest for digest in self._digests().values() if digest not in serving)
 
     def cut_found(self, name: str, sequence: int) -> Cut:
         """Regenerate the key, if it still has this value."""
@@ -219,11 +219,11 @@ class AzureStorageKey(StrategyBase):
             problem = "the secret holds no account_key, so nothing tells which key serves"
             raise self._invalid(problem, "Write the key that the consumers use into its field account_key")
         held = key_digest(current["account_key"])
-        found = next((name for name, known in digests.items() if known == held), None)
-        if found is None:
+        key_name = next((name for name, digest in digests.items() if digest == held), None)
+        if key_name is None:
             problem = "the key that serves is none of its keys: somebody has regenerated it, or it is another account's"
             raise self._invalid(problem, "Write the key that the consumers shall use into the secret's account_key")
-        return found
+        return key_name
 
     def _check_account(self, fields: SecretFields | None) -> None:
         named = _text(fields, "account_name")
@@ -256,9 +256,9 @@ def key_of(fields: SecretFields) -> Sensitive | None:
     """The key that a version holds, if only in its connection string."""
     if key := fields.get("account_key"):
         return key
-    said = fields["connection_string"].reveal() if "connection_string" in fields else ""
-    found = re.search(r"(?:^|;)AccountKey=([^;]+)", said)
-    return Sensitive(found[1]) if found else None
+    connection_string = fields["connection_string"].reveal() if "connection_string" in fields else ""
+    match = re.search(r"(?:^|;)AccountKey=([^;]+)", connection_string)
+    return Sensitive(match[1]) if match else None
 
 
 def key_digest(key: Sensitive) -> str:

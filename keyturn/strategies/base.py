@@ -83,7 +83,7 @@ class StrategyBase:
         """Nothing: a mint makes only texts."""
         return ()
 
-    def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
+    def sweep(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
         """Nothing to remove."""
 
     def install(self, change: Change) -> None:
@@ -112,7 +112,7 @@ class StrategyBase:
         """Nothing outside honours it."""
         return Cut()
 
-    def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
+    def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
         """The target keeps no number."""
         return 0
 

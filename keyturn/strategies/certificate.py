@@ -69,13 +69,14 @@ class CertificateStrategy(StrategyBase):
         """A new key and its certificate. Raises Invalid, and revokes it, when it lasts less than was asked."""
         key = self.keys.private_key(self.kind)
         issued = self.authority.sign(key, self.names, self.ttl)
-        told = issued.certificate
-        if (lasts := told.ends_at - told.begins_at) < self.ttl - ROUNDING:
-            self.authority.revoke(told.serial)
+        certificate = issued.certificate
+        if (lasts := certificate.ends_at - certificate.begins_at) < self.ttl - ROUNDING:
+            self.authority.revoke(certificate.serial)
             hint = "Lower ttl, raise max_ttl of the role and max_lease_ttl of the mount, or renew the authority itself"
             raise Invalid("sign", self.authority.name, f"it lasts {lasts}, and ttl asks for {self.ttl}", hint)
         fields = {"certificate": issued.pem, "private_key": key, "chain": issued.chain}
-        fields |= {"bundle": issued.pem + issued.chain, "serial": told.serial, EXPIRES_AT: told.ends_at.isoformat()}
+        fields |= {"bundle": issued.pem + issued.chain, "serial": certificate.serial}
+        fields |= {EXPIRES_AT: certificate.ends_at.isoformat()}
         return SecretFields(fields)
 
     def verify(self, change: Change) -> None:
@@ -83,8 +84,8 @@ class CertificateStrategy(StrategyBase):
         candidate, now = change.candidate, self.clock()
         pem, chain = candidate["certificate"].reveal(), candidate["chain"].reveal()
         certificate = self.authority.examine(pem, chain, candidate["private_key"], now)
-        if said := next(self._flaws(certificate, change, now), None):
-            raise CandidateRejected("verify", f"{self.path}:certificate", said, "Run the rotation again")
+        if flaw := next(self._flaws(certificate, change, now), None):
+            raise CandidateRejected("verify", f"{self.path}:certificate", flaw, "Run the rotation again")
 
     def abandon(self, change: Change) -> None:
         """Revoke the candidate's certificate."""
@@ -101,9 +102,9 @@ class CertificateStrategy(StrategyBase):
         """
         if "serial" not in ends:
             return
-        mount, here = ends["mount"], self.authority.mount
-        if mount != here:
-            problem = f"the certificate is of the engine at {mount}, and the catalogue says {here}"
+        mount, own_mount = ends["mount"], self.authority.mount
+        if mount != own_mount:
+            problem = f"the certificate is of the engine at {mount}, and the catalogue says {own_mount}"
             hint = "Put the catalogue back until the old certificate is retired"
             raise Invalid("revoke", f"{mount}/cert/{ends['serial']}", problem, hint)
         self.authority.revoke(ends["serial"])
@@ -116,16 +117,16 @@ class CertificateStrategy(StrategyBase):
         if "serial" not in credential:
             return Cut()
         serial = credential["serial"].reveal()
-        kept = self.authority.find(serial)
-        ends_at = kept.ends_at if kept else expiry(credential)
+        certificate = self.authority.find(serial)
+        ends_at = certificate.ends_at if certificate else expiry(credential)
         if ends_at is not None and ends_at <= self.clock():
             return Cut()
         until = f"until {ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if ends_at else "until it expires"
-        if kept is None:
+        if certificate is None:
             left = f"the certificate {serial}, which {self.authority.mount} does not know: revoke it where it was made"
             return Cut(outlives=(f"{left}; it is accepted {until}",))
-        if not kept.revoked:
-            self._must_be_ours(kept)
+        if not certificate.revoked:
+            self._must_be_ours(certificate)
             self.authority.revoke(serial)
         left = f"the certificate {serial} where no revocation list is checked, or an older copy of it"
         return Cut(outlives=(f"{left}, {until}",))
@@ -136,11 +137,11 @@ class CertificateStrategy(StrategyBase):
 
     def honours(self, credential: SecretFields) -> bool | None:
         """What the hub says of it: revoked and expired ones are refused; None where it does not know it."""
-        kept = self.authority.find(credential["serial"].reveal()) if "serial" in credential else None
-        ends_at = kept.ends_at if kept else expiry(credential)
+        certificate = self.authority.find(credential["serial"].reveal()) if "serial" in credential else None
+        ends_at = certificate.ends_at if certificate else expiry(credential)
         if ends_at is not None and ends_at <= self.clock():
             return False
-        return None if kept is None else not kept.revoked
+        return None if certificate is None else not certificate.revoked
 
     def _flaws(self, certificate: Certificate, change: Change, now: datetime) -> Iterator[str]:
         candidate, current = change.candidate, change.current
@@ -152,15 +153,16 @@ class CertificateStrategy(StrategyBase):
             yield "serial or bundle belong to another certificate"
         if current is not None and current.get("serial") == candidate["serial"]:
             yield "the certificate is the one that serves already"
-        kept = self.authority.find(certificate.serial)
-        if kept is None or kept.revoked:
+        stored = self.authority.find(certificate.serial)
+        if stored is None or stored.revoked:
             yield "the authority has revoked the certificate, or does not know it"
 
-    def _must_be_ours(self, kept: Certificate | None) -> None:
+    def _must_be_ours(self, certificate: Certificate | None) -> None:
         """Names may come and go, but one at least stays: what shares none is somebody else's."""
-        if kept is None or kept.names.all & self.names.all:
+        if certificate is None or certificate.names.all & self.names.all:
             return
-        problem = f"the secret holds the certificate {kept.serial} for {', '.join(sorted(kept.names.all))}"
+        names = ", ".join(sorted(certificate.names.all))
+        problem = f"the secret holds the certificate {certificate.serial} for {names}"
         hint = f"Correct the names, or take serial out of {self.path}: then the old certificate is not revoked"
         raise Invalid("rotate", self.authority.name, f"{problem}, none of which the catalogue names", hint)
 
@@ -270,9 +272,9 @@ class CertificateSettings(StrategySettings):
     def _grace_fits(self) -> Self:
         left = self.ttl - self.renewed
         if self.grace > left:
-            said = f"grace ({durations.show(self.grace)}) is longer than what is left of ttl at the renewal"
+            problem = f"grace ({durations.show(self.grace)}) is longer than what is left of ttl at the renewal"
             remedy = f"Set it to {durations.show(left)} or less, lengthen ttl, or shorten interval."
-            raise refused(said, remedy, "grace")
+            raise refused(problem, remedy, "grace")
         return self
 
     def open(self, path: str, tools: Tools) -> CertificateStrategy:

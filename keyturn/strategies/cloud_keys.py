@@ -71,13 +71,13 @@ class CloudKeyStrategy(StrategyBase):
         """The account's keys as they are now."""
         return [key.key_id for key in self.target.keys(self.account)]
 
-    def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
+    def sweep(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
         """End keys that came since, that no secret holds and that nobody has used.
 
         What a dead run left was never used, since its value died with the run. So a worker that wakes up much
         later spares what a newer rotation put in force.
         """
-        spared = {*before, *(self.key_id(fields) for fields in known)}
+        spared = {*before, *(self.key_id(fields) for fields in credentials)}
         for key in self.target.keys(self.account):
             if key.key_id not in spared and self.target.last_use(self.account, key.key_id, key.created) is None:
                 self.target.end(self.account, key.key_id)
@@ -154,14 +154,14 @@ class CloudKeyStrategy(StrategyBase):
 
     def _gone(self, candidate: SecretFields) -> str | None:
         key_id = self.key_id(candidate)
-        found = [key for key in self.target.keys(self.account) if key.key_id == key_id]
-        if not found:
+        keys = [key for key in self.target.keys(self.account) if key.key_id == key_id]
+        if not keys:
             return "is not there any more"
-        return None if found[0].active else "has been switched off"
+        return None if keys[0].active else "has been switched off"
 
     def _full(self, others: Sequence[CloudKey]) -> Invalid:
-        told = "; ".join(self._told(key) for key in others)
-        problem = f"there is no room for another key, it has {self.limit} at most: {told}"
+        uses = "; ".join(self._told(key) for key in others)
+        problem = f"there is no room for another key, it has {self.limit} at most: {uses}"
         hint = "Delete a key that nothing uses: Keyturn ends only keys that it made"
         return Invalid("make a key for", self._named, problem, hint)
 

@@ -63,11 +63,11 @@ class GcpServiceAccountKey(CloudKeyStrategy):
 
     def _key_file(self, fields: SecretFields) -> dict[str, Any]:
         try:
-            found = json.loads(fields[CREDENTIALS_JSON].reveal())
+            key_file = json.loads(fields[CREDENTIALS_JSON].reveal())
         except ValueError:
-            found = None
-        if isinstance(found, dict) and {"private_key_id", "client_email"} <= found.keys():
-            return found
+            key_file = None
+        if isinstance(key_file, dict) and {"private_key_id", "client_email"} <= key_file.keys():
+            return key_file
         problem = f"the field {CREDENTIALS_JSON} of the secret is no key file of a service account"
         hint = "Write the whole JSON that Google gave into it, or remove the field"
         raise Invalid("read", f"{self.target.name}:{self.account}", problem, hint)

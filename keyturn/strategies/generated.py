@@ -29,8 +29,8 @@ class Generated(StrategyBase):
     def verify(self, change: Change) -> None:
         """Check each value against its policy, and that it is new."""
         for field, policy in self.policies.items():
-            if said := self._flaw(change, field, policy):
-                raise CandidateRejected("verify", f"{self.name}:{field}", said, "Run the rotation again")
+            if flaw := self._flaw(change, field, policy):
+                raise CandidateRejected("verify", f"{self.name}:{field}", flaw, "Run the rotation again")
 
     def _flaw(self, change: Change, field: str, policy: PasswordPolicy) -> str | None:
         if field not in change.candidate:
@@ -62,8 +62,8 @@ class GeneratedSettings(StrategySettings, PasswordSettings):
         if self.fields is None:
             super().check_rules()
         elif beside := self.model_fields_set & {"field", *PasswordSettings.model_fields}:
-            said = f"fields stands beside {', '.join(sorted(beside))}"
-            raise refused(said, "Move these into each field, or remove fields.", "fields")
+            problem = f"fields stands beside {', '.join(sorted(beside))}"
+            raise refused(problem, "Move these into each field, or remove fields.", "fields")
 
     @property
     def policies(self) -> Mapping[str, PasswordPolicy]:

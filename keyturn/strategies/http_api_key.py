@@ -95,13 +95,13 @@ class HttpApiKey(RestStrategy):
         """A new key, as the API answers it. Raises Invalid, and deletes the key, where the answer lacks a field."""
         doing = "make a key at"
         answer = self.api.call(self.requests.create, self.fields({"unique": secrets.token_hex(6)}, current), doing)
-        found = {name: answer.text(pointer) for name, pointer in self.keys.answer.items()}
-        if EXPIRES_AT in found:
-            found[EXPIRES_AT] = rfc3339(found[EXPIRES_AT])
-        if lacking := sorted(name for name, value in found.items() if value is None):
-            problem = f"its answer lacks {', '.join(lacking)}; {self._take_back(found[self.keys.id])}"
+        fields = {name: answer.text(pointer) for name, pointer in self.keys.answer.items()}
+        if EXPIRES_AT in fields:
+            fields[EXPIRES_AT] = rfc3339(fields[EXPIRES_AT])
+        if lacking := sorted(name for name, value in fields.items() if value is None):
+            problem = f"its answer lacks {', '.join(lacking)}; {self._take_back(fields[self.keys.id])}"
             raise Invalid(doing, self.api.name, problem, "Correct the pointers under `answer`, in the catalogue")
-        return SecretFields(found)
+        return SecretFields(fields)
 
     def _take_back(self, made: Sensitive | None) -> str:
         """Delete a key that is of no use; what became of it, in words."""
@@ -113,7 +113,7 @@ class HttpApiKey(RestStrategy):
             return f"the key that was made is not deleted either ({error.problem})"
         return "the key that was made is deleted again"
 
-    def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
+    def sweep(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
         """Delete this secret's own keys that came since and that it does not hold. Without a list there are none.
 
         A key that was ever used is spared: nobody knows the value of one that a dead run left.
@@ -122,7 +122,7 @@ class HttpApiKey(RestStrategy):
         listed = [
             self._id(entry, doing) for entry in self.entries(doing) if self._is_own(entry) and self._unused(entry)
         ]
-        spared = {*before, *(fields[self.keys.id].reveal() for fields in known if self.keys.id in fields)}
+        spared = {*before, *(fields[self.keys.id].reveal() for fields in credentials if self.keys.id in fields)}
         for made in listed:
             if made not in spared:
                 self._delete(Sensitive(made))
@@ -181,15 +181,15 @@ class HttpApiKey(RestStrategy):
         if credential.get(self.keys.id):
             self._delete(credential[self.keys.id])
         elif self.honours(credential):
-            said = f"a key of {self.api.name} whose version has no field {self.keys.id}: delete it by hand"
-            return Cut(outlives=(said,))
+            remark = f"a key of {self.api.name} whose version has no field {self.keys.id}: delete it by hand"
+            return Cut(outlives=(remark,))
         return Cut()
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
         """The ids of this secret's own keys. Raises UnsupportedOperation where the list does not tell them apart."""
         if not any("path" in templates.names(text) for text in self.keys.where.values()):
-            said = "does not list its keys" if self.requests.listing is None else "does not tell this secret's own keys"
-            raise no_place(f"{self.api.name} {said} (`where` under `list`, with {{{{path}}}})")
+            flaw = "does not list its keys" if self.requests.listing is None else "does not tell this secret's own keys"
+            raise no_place(f"{self.api.name} {flaw} (`where` under `list`, with {{{{path}}}})")
         serving = {fields[self.keys.id].reveal() for fields in spared if self.keys.id in fields}
         doing = "look for this secret's keys at"
         listed = (self._id(entry, doing) for entry in self.entries(doing) if self._is_own(entry))
@@ -202,8 +202,8 @@ class HttpApiKey(RestStrategy):
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Make the test request with the version's key, once; None where it lacks what the request takes."""
-        test, known = self.requests.test, self.fields(credential, credential)
-        if test is None or self.foreign(credential) or not all(known.get(name) for name in test.names):
+        test, fields = self.requests.test, self.fields(credential, credential)
+        if test is None or self.foreign(credential) or not all(fields.get(name) for name in test.names):
             return None
         return self._refusal(credential, credential) is None
 
@@ -220,22 +220,22 @@ class HttpApiKey(RestStrategy):
         values = {**self.requests.constants, "path": self.path}
         for pointer, text in self.keys.where.items():
             wanted = templates.pattern(text, lambda name: UNIQUE if name == "unique" else re.escape(values[name]))
-            told = entry.text(pointer)
-            if told is None or not wanted.fullmatch(told.reveal()):
+            owner = entry.text(pointer)
+            if owner is None or not wanted.fullmatch(owner.reveal()):
                 return False
         return True
 
     def _id(self, entry: Answer, doing: str = "look up a key at") -> str:
-        told = entry.text(self.keys.listed_id)
-        if told is None:
+        key_id = entry.text(self.keys.listed_id)
+        if key_id is None:
             problem, hint = "its list has an entry without an id", "Correct `id` under `list`, in the catalogue"
             raise Invalid(doing, self.api.name, problem, hint)
-        return told.reveal()
+        return key_id.reveal()
 
 
-def rfc3339(told: Sensitive | None) -> Sensitive | None:
+def rfc3339(text: Sensitive | None) -> Sensitive | None:
     """The time that an API tells, as the schedule reads it; None where it is no time."""
-    at = moment(told.reveal()) if told else None
+    at = moment(text.reveal()) if text else None
     return Sensitive(at.isoformat()) if at else None
 
 
@@ -287,16 +287,16 @@ class HttpApiKeySettings(RestSettings):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
-        known = {*self.constants, "path"}
+        names = {*self.constants, "path"}
         self.check_shared_names(self.listing, {self.id_field})
-        check_names(self.create, "create", {*known, "unique"}, "admin.", "current.")
-        check_names(self.test, "test", {*known, *self.answer}, "current.")
+        check_names(self.create, "create", {*names, "unique"}, "admin.", "current.")
+        check_names(self.test, "test", {*names, *self.answer}, "current.")
         if not self.test.names & (self.answer.keys() - {self.id_field, EXPIRES_AT}):
             fields = ", ".join(f"{{{{{name}}}}}" for name in self.answer if name not in (self.id_field, EXPIRES_AT))
             raise refused("the request does not use the new key", f"Put {fields} into one of its headers.", "test")
         if set(templates.names(self.test.path)) & (self.answer.keys() - {self.id_field, EXPIRES_AT}):
-            said = "a key in a path stands in the logs of every server on the way"
-            raise refused(said, "Put it into a header or the body.", "test")
+            problem = "a key in a path stands in the logs of every server on the way"
+            raise refused(problem, "Put it into a header or the body.", "test")
         if self.id_field not in self.delete.names:
             remedy = f"Put {{{{{self.id_field}}}}} into its path or body."
             raise refused("the request does not name the key", remedy, "delete")

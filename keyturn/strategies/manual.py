@@ -37,8 +37,8 @@ class Manual(StrategyBase):
 
     def verify(self, change: Change) -> None:
         """Whatever candidate there is was not made by a person. Raises CandidateRejected."""
-        said = refusal_of_manual(self.path)
-        raise CandidateRejected("verify", self.path, said.problem, said.hint)
+        refusal = refusal_of_manual(self.path)
+        raise CandidateRejected("verify", self.path, refusal.problem, refusal.hint)
 
     def cut(self, credential: SecretFields, sequence: int) -> Cut:
         """Nothing: Keyturn knows of no place that honours it."""
@@ -68,8 +68,8 @@ class ManualSettings(StrategySettings):
 
     @model_validator(mode="after")
     def _no_times(self) -> Self:
-        if said := [key for key in IDLE if key in self.model_fields_set]:
-            raise refused(f"{said[0]} means nothing where a person replaces the value", "Remove it.", said[0])
+        if keys := [key for key in IDLE if key in self.model_fields_set]:
+            raise refused(f"{keys[0]} means nothing where a person replaces the value", "Remove it.", keys[0])
         return self
 
     @property

@@ -147,7 +147,7 @@ class RedisAcl(LoginStrategy):
         self._must_be_ours(credential)
         return Cut(self.target.cut(user, password_digest(credential), sequence=sequence))
 
-    def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
+    def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
         """The number that the user carries."""
         return self.target.last_sequence(self.user)
 

@@ -58,13 +58,13 @@ class RestStrategy(StrategyBase):
 
     def left_to_others(self, name: str) -> Cut:
         """What a cut says of a version that is another account's: nothing of it is touched."""
-        said = f"a key of another account ({name} is not what the catalogue says), which the secret held"
-        return Cut(outlives=(f"{said}: end it there by hand",))
+        remark = f"a key of another account ({name} is not what the catalogue says), which the secret held"
+        return Cut(outlives=(f"{remark}: end it there by hand",))
 
-    def fields(self, known: Mapping[str, Any], current: SecretFields | None = None) -> SecretFields:
+    def fields(self, values: Mapping[str, Any], current: SecretFields | None = None) -> SecretFields:
         """What a request's names stand for: what is ``known`` of the key, CURRENT, the constants and the path."""
         serving = {f"current.{name}": value for name, value in (current or {}).items()}
-        return SecretFields({**serving, **self.requests.constants, "path": self.path, **known})
+        return SecretFields({**serving, **self.requests.constants, "path": self.path, **values})
 
     def entries(self, doing: str) -> Sequence[Answer]:
         """Every entry of the API's list; none where the catalogue describes no list."""
@@ -82,13 +82,13 @@ class RestStrategy(StrategyBase):
 
     def used_since(self, since: datetime, entry: Answer | None, fields: SecretFields) -> Sequence[str]:
         """Whether a key was used after ``since``, told by its entry in the list, or by a request for it."""
-        asked = self.requests
-        if entry is not None and asked.listed_use is not None:
-            return self._told(entry, asked.listed_use, since)
-        if asked.last_used is None:
+        requests = self.requests
+        if entry is not None and requests.listed_use is not None:
+            return self._told(entry, requests.listed_use, since)
+        if requests.last_used is None:
             return ()
-        answer = self.api.call(asked.last_used, fields, "look up the last use of a key at", also=ABSENT)
-        return () if answer.status in ABSENT else self._told(answer, asked.last_used_at, since)
+        answer = self.api.call(requests.last_used, fields, "look up the last use of a key at", also=ABSENT)
+        return () if answer.status in ABSENT else self._told(answer, requests.last_used_at, since)
 
     def _told(self, answer: Answer, pointer: str, since: datetime) -> Sequence[str]:
         if answer.is_null(pointer):
@@ -135,10 +135,10 @@ class RestSettings(StrategySettings):
 
     def check_shared_names(self, listing: ListSettings | None, key_names: Collection[str]) -> None:
         """Refuse requests that ask for what they can't know; ``key_names`` name a key that exists."""
-        known = {*self.constants, "path"}
-        check_names(self.delete, "delete", {*known, *key_names}, "admin.")
-        check_names(self.last_used, "last_used", {*known, *key_names}, "admin.")
-        check_names(listing, "list", known, "admin.")
+        names = {*self.constants, "path"}
+        check_names(self.delete, "delete", {*names, *key_names}, "admin.")
+        check_names(self.last_used, "last_used", {*names, *key_names}, "admin.")
+        check_names(listing, "list", names, "admin.")
 
     def key_requests(self, test: RequestSettings | None, listing: ListSettings | None) -> KeyRequests:
         """The same in the strategy's words."""

@@ -51,8 +51,8 @@ class SigningKey(StrategyBase):
 
     def verify(self, change: Change) -> None:
         """Sign with the private key and verify by the JWK Set, where the key that serves must be too."""
-        if said := self._flaw(change):
-            field, problem = said
+        if flaw := self._flaw(change):
+            field, problem = flaw
             raise CandidateRejected("verify", f"{self.name}:{field}", problem, "Run the rotation again")
 
     def ends(self, current: SecretFields) -> Mapping[str, str]:
@@ -163,9 +163,9 @@ class SigningKeySettings(StrategySettings):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         if self.algorithm is not None and self.algorithm not in ALGORITHMS[self.key]:
-            said = f"a key of the kind {self.key} can't sign with {self.algorithm}"
+            problem = f"a key of the kind {self.key} can't sign with {self.algorithm}"
             remedy = f"Choose {' or '.join(ALGORITHMS[self.key])}, or leave algorithm out."
-            raise refused(said, remedy, "algorithm")
+            raise refused(problem, remedy, "algorithm")
         return self
 
     def open(self, path: str, tools: Tools) -> SigningKey:

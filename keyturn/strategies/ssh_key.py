@@ -104,8 +104,8 @@ class SshKey(RestStrategy):
             half = self.keys.public_openssh(candidate["private_key"])
         except Invalid as unreadable:
             raise self._rejected(doing, unreadable.problem) from None
-        told = {fingerprint(half), fingerprint(candidate["public_key"].reveal()), candidate["fingerprint"].reveal()}
-        if len(told) > 1:
+        prints = {fingerprint(half), fingerprint(candidate["public_key"].reveal()), candidate["fingerprint"].reveal()}
+        if len(prints) > 1:
             raise self._rejected(doing, "private key, public key and fingerprint are not of one key")
 
     def _test(self, test: Request, fields: SecretFields, doing: str) -> None:
@@ -133,7 +133,7 @@ class SshKey(RestStrategy):
         if not ends or (self.requests.listed_use is None and self.requests.last_used is None):
             return ()
         doing = "look up the last use of a key at"
-        return [said for entry, key in self._found(ends, doing) for said in self.used_since(since, entry, key)]
+        return [use for entry, key in self._found(ends, doing) for use in self.used_since(since, entry, key)]
 
     def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
         """Delete the old public key, as often as the API lists it."""
@@ -163,12 +163,12 @@ class SshKey(RestStrategy):
 
     def _halves(self, fields: SecretFields) -> list[dict[str, str]]:
         """The public key that a version holds, and that of its private key."""
-        told = []
+        halves = []
         if private := fields.get("private_key"):
             with suppress(Invalid):
-                told.append(public(SecretFields({"public_key": self.keys.public_openssh(private)})))
+                halves.append(public(SecretFields({"public_key": self.keys.public_openssh(private)})))
         # Of two lines for one key the version's own stays: it has the comment.
-        return list({half["fingerprint"]: half for half in (*told, public(fields)) if half}.values())
+        return list({half["fingerprint"]: half for half in (*halves, public(fields)) if half}.values())
 
     def _shows(self, half: Mapping[str, str], credential: SecretFields) -> bool:
         doing, test = "look for a key at", self.requests.test
@@ -186,11 +186,11 @@ class SshKey(RestStrategy):
     def _id(self, entry: Answer, doing: str) -> Mapping[str, Sensitive]:
         if self.listed.id is None:
             return {}
-        told = entry.text(self.listed.id)
-        if told is None:
+        key_id = entry.text(self.listed.id)
+        if key_id is None:
             problem, hint = "its list has an entry without an id", "Correct `id` under `list`, in the catalogue"
             raise Invalid(doing, self.api.name, problem, hint)
-        return {"id": told}
+        return {"id": key_id}
 
     def _entries(self, ends: Mapping[str, str], doing: str) -> list[Answer]:
         """The entries of the list that are this key."""
@@ -198,13 +198,13 @@ class SshKey(RestStrategy):
 
     def _print(self, entry: Answer, doing: str) -> str | None:
         pointer = self.listed.fingerprint if self.listed.public_key is None else self.listed.public_key
-        told = entry.text(pointer or "")
-        if told is None:
+        text = entry.text(pointer or "")
+        if text is None:
             hint = "Correct the pointers under `list`, in the catalogue"
             raise Invalid(doing, self.api.name, "its list has an entry that does not tell which key it is", hint)
         if self.listed.public_key is not None:
-            return fingerprint(told.reveal())
-        return f"SHA256:{told.reveal().removeprefix('SHA256:').rstrip('=')}"
+            return fingerprint(text.reveal())
+        return f"SHA256:{text.reveal().removeprefix('SHA256:').rstrip('=')}"
 
 
 def fingerprint(public_key: str) -> str | None:
@@ -222,9 +222,9 @@ def fingerprint(public_key: str) -> str | None:
 
 def public(fields: SecretFields) -> dict[str, str]:
     """Public key and fingerprint of a version; empty where it holds no public key."""
-    told = fields["public_key"].reveal() if "public_key" in fields else ""
-    shown = fingerprint(told)
-    return {"public_key": told, "fingerprint": shown} if shown else {}
+    public_key = fields["public_key"].reveal() if "public_key" in fields else ""
+    shown = fingerprint(public_key)
+    return {"public_key": public_key, "fingerprint": shown} if shown else {}
 
 
 # --- in the catalogue --------------------------------------------------------------------------------------
@@ -266,11 +266,11 @@ class SshKeySettings(RestSettings):
         public = {"public_key", "fingerprint"}
         if taken := sorted({*public, "id", "private_key"} & self.constants.keys()):
             raise refused(f"the name {taken[0]} has a meaning already", "Choose another name.", "constants")
-        known = {*self.constants, "path", *public}
+        names = {*self.constants, "path", *public}
         has_id = self.listing is not None and self.listing.id is not None
         self.check_shared_names(self.listing, public | ({"id"} if has_id else set()))
-        check_names(self.create, "create", known, "admin.", "current.")
-        check_names(self.test, "test", known, "admin.", "current.")
+        check_names(self.create, "create", names, "admin.", "current.")
+        check_names(self.test, "test", names, "admin.", "current.")
         return self
 
     @model_validator(mode="after")
@@ -285,8 +285,8 @@ class SshKeySettings(RestSettings):
 
     def open(self, path: str, tools: Tools) -> SshKey:
         """Key pairs for the API."""
-        told = self.listing
-        listed = ListedKey(told.public_key, told.fingerprint, told.id) if told else ListedKey()
-        requests = self.key_requests(self.test, told)
+        listing = self.listing
+        listed = ListedKey(listing.public_key, listing.fingerprint, listing.id) if listing else ListedKey()
+        requests = self.key_requests(self.test, listing)
         comment = path if self.comment is None else self.comment
         return SshKey(tools.target(self.target), path, requests, tools.keys, listed, self.key, comment)

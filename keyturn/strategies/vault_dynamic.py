@@ -74,9 +74,9 @@ class VaultDynamic(LoginStrategy):
         ends_at = (self.clock() + lease.terms.longest).isoformat()
         return lease.fields.merged({"lease_id": lease.lease_id, TOKEN_ACCESSOR: lease.accessor, EXPIRES_AT: ends_at})
 
-    def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
+    def sweep(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
         """Revoke leases that came since and that no secret holds."""
-        spared = {*before, *(fields["lease_id"].reveal() for fields in known if "lease_id" in fields)}
+        spared = {*before, *(fields["lease_id"].reveal() for fields in credentials if "lease_id" in fields)}
         for lease_id in self.engine.leases(self.role):
             if lease_id not in spared:
                 self.engine.revoke(lease_id)
@@ -129,17 +129,17 @@ class VaultDynamic(LoginStrategy):
         self._end(lease_id, accessor(credential))
         return Cut(ended)
 
-    def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
+    def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
         """The highest number that stands with a lease's account: a new one has none."""
-        accounts = {name for one in known if (name := username(one))}
+        accounts = {name for credential in credentials if (name := username(credential))}
         return self.target.last_sequence(accounts) if accounts else 0
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
         """The role's leases, whoever has asked for them; then the tokens that were made for this secret's leases."""
         serving = {fields["lease_id"].reveal() for fields in spared if "lease_id" in fields}
         yield from (lease_id for lease_id in self.engine.leases(self.role) if lease_id not in serving)
-        asked = {accessor(fields) for fields in spared}
-        yield from (f"{TOKEN}{found}" for found in self.engine.tokens(self.path) if found not in asked)
+        accessors = {accessor(fields) for fields in spared}
+        yield from (f"{TOKEN}{token}" for token in self.engine.tokens(self.path) if token not in accessors)
 
     def cut_found(self, name: str, sequence: int) -> Cut:
         """Revoke the lease, which drops its account; or the token, and with it every lease that it has.

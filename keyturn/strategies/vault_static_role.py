@@ -51,11 +51,11 @@ class VaultStaticRole(StrategyBase):
         Whoever was suspended before it looked takes what a newer run has made. Between that look and the change
         nothing can refuse it (docs/strategies/vault-static-role.md tells how long that is).
         """
-        seen, kept = None, self.engine.static_credential(self.role)
-        while kept != seen and not (current is not None and current.holds(kept)):
-            if self._logs_in(kept):
-                return kept
-            seen, kept = kept, self.engine.static_credential(self.role)
+        previous, credential = None, self.engine.static_credential(self.role)
+        while credential != previous and not (current is not None and current.holds(credential)):
+            if self._logs_in(credential):
+                return credential
+            previous, credential = credential, self.engine.static_credential(self.role)
         self.engine.rotate_static(self.role)
         return self.engine.static_credential(self.role)
 
@@ -107,10 +107,10 @@ class VaultStaticRole(StrategyBase):
             return False
         return True
 
-    def _must_be_the_account(self, kept: str, named: str | None) -> None:
-        if named is not None and named != kept:
-            problem = f"it is the account {kept}, and the secret names {named}"
-            hint = f"Name the static role of {named}, or write {kept} into {self.path}"
+    def _must_be_the_account(self, account: str, named: str | None) -> None:
+        if named is not None and named != account:
+            problem = f"it is the account {account}, and the secret names {named}"
+            hint = f"Name the static role of {named}, or write {account} into {self.path}"
             raise Invalid("rotate", self.place, problem, hint)
 
     def _must_be_ours_to_rotate(self, role: StaticRole) -> None:
