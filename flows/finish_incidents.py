@@ -58,10 +58,10 @@ async def looked_at_again(incident: Incident) -> None:
             tell(REOPENED, standing.incident, summarise_incident(standing))
 
 
-async def reminded(standing: IncidentStatus) -> bool:
+async def reminded(status: IncidentStatus) -> bool:
     """Tell that an incident stays open; whether somebody has heard it."""
-    tell(STAYS_OPEN, standing.incident, summarise_incident(standing))
-    return not await tasks.tell_people.fn(standing.incident.id)
+    tell(STAYS_OPEN, status.incident, summarise_incident(status))
+    return not await tasks.tell_people.fn(status.incident.id)
 
 
 async def gone_on_with(incident: Incident) -> IncidentStatus:

@@ -91,9 +91,9 @@ def standing(incident: str) -> IncidentStatus:
 
 
 @step("look")
-def its_turn(standing: IncidentStatus) -> bool:
+def its_turn(status: IncidentStatus) -> bool:
     """Whether to try again what is left of it."""
-    return resume.is_turn(standing, keyturn().clock())
+    return resume.is_turn(status, keyturn().clock())
 
 
 @step("look")
@@ -158,8 +158,8 @@ def checkpoint(incident: str) -> None:
 @step("report")
 def make_report(incident: str) -> str:
     """All that is known of an incident, in names alone, as Markdown."""
-    standing = incident_store.load_status(keyturn(), incident)
-    return to_markdown(standing, readers_of(keyturn(), standing), ledger_facts(standing))
+    status = incident_store.load_status(keyturn(), incident)
+    return to_markdown(status, readers_of(keyturn(), status), ledger_facts(status))
 
 
 @step("remind")

@@ -42,7 +42,7 @@ class Ended:
     @property
     def sessions(self) -> int:
         """How many were ended with them."""
-        return sum(one.sessions for one in self.cuts)
+        return sum(ending.sessions for ending in self.cuts)
 
     def trying(self, work: Callable[[], Cut]) -> None:
         """End one; one that can't be ended stops no other."""
@@ -53,76 +53,82 @@ class Ended:
 
     def finding(self, strategy: Strategy, spared: Sequence[SecretFields] = (), most: int = MOST) -> list[str]:
         """What is found by its place until an error, which is kept."""
-        found: list[str] = []
+        names: list[str] = []
         try:
             for name in strategy.find_everything(spared):
-                found.append(name)
-                if len(found) > most:
+                names.append(name)
+                if len(names) > most:
                     problem = f"there are more than {most} credentials, so they are not this secret's alone"
                     raise Invalid("end", "its place at the target", problem, "End those of this secret by hand")
         except UnsupportedOperation as error:
             self.placeless = error.problem
         except KeyturnError as error:
             self.errors.append(error)
-        return found
+        return names
 
 
 def end_by_place(held: HeldRecord, ended: Ended) -> None:
     """End whatever is at the target. Raises Locked, once that is known, where something may be in force by now."""
     strategy = held.keyturn.open_strategy(held.path)
-    found = ended.finding(strategy)
+    names = ended.finding(strategy)
     insist_unchanged(held.keyturn, held.path, held.record)
-    end_found(found, ended, lambda name: held.above(NOTHING, partial(strategy.cut_found, name)))
+    end_found(names, ended, lambda name: held.above(NOTHING, partial(strategy.cut_found, name)))
     ended.leftover = ended.finding(strategy)
     ended.placed = not ended.placeless
 
 
-def end_by_place_again(keyturn: Keyturn, known: Progress, ended: Ended) -> None:
+def end_by_place_again(keyturn: Keyturn, progress: Progress, ended: Ended) -> None:
     """The same once a replacement may be in force: what came since the cut is spared."""
-    strategy = keyturn.open_strategy(known.path)
-    end_found(find_strangers(keyturn, known, ended), ended, lambda name: strategy.cut_found(name, known.sequence))
+    strategy = keyturn.open_strategy(progress.path)
+    end_found(find_strangers(keyturn, progress, ended), ended, lambda name: strategy.cut_found(name, progress.sequence))
 
 
-def end_found(found: Iterable[str], ended: Ended, end: Callable[[str], Cut]) -> None:
+def end_found(names: Iterable[str], ended: Ended, end: Callable[[str], Cut]) -> None:
     """End each by its name; one that can't be ended stops no other."""
-    for name in found:
+    for name in names:
         ended.trying(partial(end, name))
 
 
-def find_strangers(keyturn: Keyturn, known: Progress, ended: Ended) -> list[str]:
+def find_strangers(keyturn: Keyturn, progress: Progress, ended: Ended) -> list[str]:
     """What is at the target and in nothing that came since the cut.
 
     What is there is asked before what came since: whatever a rotation makes meanwhile is not among it.
     """
-    strategy = keyturn.open_strategy(known.path)
+    strategy = keyturn.open_strategy(progress.path)
     there = ended.finding(strategy)
     if not there:
         return []
     try:
-        spared = fields_since_cut(keyturn, known)
+        spared = fields_since_cut(keyturn, progress)
     except KeyturnError as error:
         ended.errors.append(error)
         return []
-    found = set(ended.finding(strategy, spared))
-    return [name for name in there if name in found]
+    unspared = set(ended.finding(strategy, spared))
+    return [name for name in there if name in unspared]
 
 
-def fields_since_cut(keyturn: Keyturn, known: Progress) -> list[SecretFields]:
+def fields_since_cut(keyturn: Keyturn, progress: Progress) -> list[SecretFields]:
     """All that may be in force since the cut: newer versions, and a candidate. Raises Locked while one is made."""
-    record = load_record(keyturn, known.path)
+    record = load_record(keyturn, progress.path)
     if record.open and record.open.stage is Stage.MINTING:
         hint = "Nothing to do: it goes on by itself"
-        raise Locked("look at", known.path, "a rotation makes a new credential at this moment", hint)
-    newer = [one.fields for one in read_versions(keyturn, known.path).versions if one.version > last_leaked(known)]
+        raise Locked("look at", progress.path, "a rotation makes a new credential at this moment", hint)
+    newer = [
+        version.fields
+        for version in read_versions(keyturn, progress.path).versions
+        if version.version > last_leaked(progress)
+    ]
     return newer + ([record.candidate] if record.candidate else [])
 
 
-def find_reopened(keyturn: Keyturn, known: Progress) -> list[str]:
+def find_reopened(keyturn: Keyturn, progress: Progress) -> list[str]:
     """What lets somebody in again, since the cut has ended all. Raises what keeps it from being looked at."""
     ended = Ended()
-    found = (
-        [name for name in find_strangers(keyturn, known, ended) if name not in known.leftover] if known.placed else []
+    names = (
+        [name for name in find_strangers(keyturn, progress, ended) if name not in progress.leftover]
+        if progress.placed
+        else []
     )
     if ended.errors:
         raise ended.errors[0]
-    return found
+    return names

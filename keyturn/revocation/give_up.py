@@ -21,19 +21,19 @@ def give_up_incident(keyturn: Keyturn, incident: str, reason: str, actor: str) -
     Raises Invalid without a reason, or for one that is closed, NotFound, and what keeps a secret from being let go:
     then the incident stays open, and the same may be asked for again.
     """
-    known = load_incident(keyturn, incident)
-    if known.closed_at:
-        stands = "given up" if known.given_up else "closed, and proven"
+    current = load_incident(keyturn, incident)
+    if current.closed_at:
+        stands = "given up" if current.given_up else "closed, and proven"
         raise Invalid("give up", f"incident {incident}", f"it is {stands}", "Nothing is to be done")
     if not reason.strip():
         hint = "Say who has looked, and what they saw: it stands in the report and in the ledger"
         raise Invalid("give up", f"incident {incident}", "no reason is given", hint)
     with record_action(keyturn, "give up incident", note=f"{incident}: {reason.strip()}"):
-        for path in known.paths:
+        for path in current.paths:
             with record_action(keyturn, "let go", path, note=incident):
-                release_secret(keyturn, known, path)
-        given = {"given_up": reason.strip(), "given_up_by": actor, "closed_at": keyturn.clock()}
-        update_incident(keyturn, incident, lambda one: one if one.closed_at else replace(one, **given))  # type: ignore[arg-type]
+                release_secret(keyturn, current, path)
+        changes = {"given_up": reason.strip(), "given_up_by": actor, "closed_at": keyturn.clock()}
+        update_incident(keyturn, incident, lambda latest: latest if latest.closed_at else replace(latest, **changes))  # type: ignore[arg-type]
     return load_status(keyturn, incident)
 
 

@@ -153,10 +153,10 @@ class Progress:
         read = dict(data)
         for name in ("cut_at", "refused_at", "clear_at"):
             read[name] = _moment(read.get(name))
-        read["old"] = tuple(LeakedVersion(**one) for one in read.get("old", ()))
+        read["old"] = tuple(LeakedVersion(**entry) for entry in read.get("old", ()))
         read["done"] = tuple(map(Step, read.get("done", ())))
-        read["events"] = tuple(_event(one) for one in read.get("events", ()))
-        read["unseen"] = tuple(Unseen(**one) for one in read.get("unseen", ()))
+        read["events"] = tuple(_event(entry) for entry in read.get("events", ()))
+        read["unseen"] = tuple(Unseen(**entry) for entry in read.get("unseen", ()))
         for name in ("outlives", "remains", "left", "leftover"):
             read[name] = tuple(read.get(name, ()))
         return Progress(**read)
@@ -238,8 +238,8 @@ class Incident:
         for name in ("paths", "leases", "left"):
             read[name] = tuple(read.get(name, ()))
         read["looked_at"] = tuple(map(datetime.fromisoformat, read.get("looked_at", ())))
-        read["events"] = tuple(_event(one) for one in read.get("events", ()))
-        read["outbox"] = tuple(_message(one) for one in read.get("outbox", ()))
+        read["events"] = tuple(_event(entry) for entry in read.get("events", ()))
+        read["outbox"] = tuple(_message(entry) for entry in read.get("outbox", ()))
         return Incident(**{**read, "mode": Mode(read["mode"]), "version": version})
 
 
@@ -253,7 +253,7 @@ class IncidentStatus:
     @property
     def left(self) -> tuple[str, ...]:
         """Everything that is to be done still, each with its secret."""
-        return (*self.incident.left, *(f"{one.path}: {said}" for one in self.secrets for said in one.left))
+        return (*self.incident.left, *(f"{secret.path}: {words}" for secret in self.secrets for words in secret.left))
 
     @property
     def open(self) -> bool:
@@ -271,14 +271,14 @@ def _message(data: Mapping[str, Any]) -> Message:
     return Message(**{**data, **moments, "news": News(data["news"]), "at": datetime.fromisoformat(data["at"])})
 
 
-def _moment(said: str | None) -> datetime | None:
-    return datetime.fromisoformat(said) if said else None
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def _plain(value: Any) -> Any:
     """Without what says nothing, and with moments as RFC 3339."""
     if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items() if one not in (None, (), [], {})}
+        return {name: _plain(item) for name, item in value.items() if item not in (None, (), [], {})}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     return value.isoformat() if isinstance(value, datetime) else value

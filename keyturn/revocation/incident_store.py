@@ -34,24 +34,24 @@ def find_incident(keyturn: Keyturn, incident: str) -> Incident | None:
 
 def load_incident(keyturn: Keyturn, incident: str) -> Incident:
     """An incident, without its secrets. Raises NotFound."""
-    if found := find_incident(keyturn, incident):
-        return found
+    if current := find_incident(keyturn, incident):
+        return current
     hint = "See `keyturn incidents` for those there are"
     raise NotFound("find", f"incident {incident}", "the hub has none of that name", hint)
 
 
 def load_status(keyturn: Keyturn, incident: str) -> IncidentStatus:
     """An incident with the progress of each of its secrets; one that can't be read says so. Raises NotFound."""
-    found = load_incident(keyturn, incident)
-    told = side_by_side(lambda path: progress_or_unread(keyturn, found, path), found.paths, AT_ONCE)
-    return IncidentStatus(found, tuple(told))
+    current = load_incident(keyturn, incident)
+    secrets = side_by_side(lambda path: progress_or_unread(keyturn, current, path), current.paths, AT_ONCE)
+    return IncidentStatus(current, tuple(secrets))
 
 
 def list_incidents(keyturn: Keyturn) -> list[Incident]:
     """Every incident, the newest first, after those whose entry can't be read: they tell their name, and why."""
     names = {entry.split("/")[1] for entry in keyturn.hub.list_state(INCIDENTS) if entry.endswith("/head")}
-    found = side_by_side(lambda name: find_or_unread(keyturn, name), sorted(names), AT_ONCE)
-    return sorted((one for one in found if one), key=lambda one: (bool(one.unread), one.opened_at), reverse=True)
+    entries = side_by_side(lambda name: find_or_unread(keyturn, name), sorted(names), AT_ONCE)
+    return sorted(filter(None, entries), key=lambda incident: (bool(incident.unread), incident.opened_at), reverse=True)
 
 
 def find_or_unread(keyturn: Keyturn, incident: str) -> Incident | None:
@@ -59,8 +59,10 @@ def find_or_unread(keyturn: Keyturn, incident: str) -> Incident | None:
     try:
         return find_incident(keyturn, incident)
     except Invalid as error:
-        now, told = keyturn.clock(), f"{error.problem}. {error.hint}"
-        return Incident(incident, error.problem, Mode.REVOKE_ONLY, "", "", now, now, (), left=(told,), unread=told)
+        now, problem = keyturn.clock(), f"{error.problem}. {error.hint}"
+        return Incident(
+            incident, error.problem, Mode.REVOKE_ONLY, "", "", now, now, (), left=(problem,), unread=problem
+        )
 
 
 def progress_or_unread(keyturn: Keyturn, incident: Incident, path: str) -> Progress:
@@ -73,7 +75,7 @@ def progress_or_unread(keyturn: Keyturn, incident: Incident, path: str) -> Progr
 
 def list_open(keyturn: Keyturn) -> list[Incident]:
     """Those that are not closed."""
-    return [one for one in list_incidents(keyturn) if one.closed_at is None]
+    return [incident for incident in list_incidents(keyturn) if incident.closed_at is None]
 
 
 def create_incident(keyturn: Keyturn, incident: Incident) -> Incident:
@@ -89,12 +91,12 @@ def update_incident(keyturn: Keyturn, incident: str, lay: Callable[[Incident], I
     Raises NotFound.
     """
     for _ in range(TRIES):
-        found = load_incident(keyturn, incident)
-        changed = with_news(found, lay(found), keyturn.clock())
-        if changed == found:
-            return found
+        current = load_incident(keyturn, incident)
+        changed = with_news(current, lay(current), keyturn.clock())
+        if changed == current:
+            return current
         try:
-            version = keyturn.hub.write_state(_head(incident), _sealed(changed.to_data()), cas=found.version)
+            version = keyturn.hub.write_state(_head(incident), _sealed(changed.to_data()), cas=current.version)
         except Conflict:
             continue
         return replace(changed, version=version)
@@ -109,10 +111,10 @@ def load_progress(keyturn: Keyturn, incident: Incident, path: str) -> Progress:
 def update_progress(keyturn: Keyturn, incident: Incident, path: str, lay: Callable[[Progress], Progress]) -> Progress:
     """Lay a change over one secret's progress, whoever else writes it."""
     for _ in range(TRIES):
-        found, version = _progress(keyturn, incident, path)
-        changed = lay(found)
-        if changed == found:
-            return found
+        current, version = _progress(keyturn, incident, path)
+        changed = lay(current)
+        if changed == current:
+            return current
         try:
             keyturn.hub.write_state(_secret(incident.id, path), _sealed(changed.to_data()), cas=version)
         except Conflict:

@@ -26,78 +26,78 @@ def credential_digest(keyturn: Keyturn, secret: HubSecret) -> str:
 
 def leaked_version(keyturn: Keyturn, secret: HubSecret, older: Sequence[HubSecret] = ()) -> LeakedVersion:
     """What a leaked version is known by afterwards, also in copies that gave one of the ``older`` beside it."""
-    told: dict[str, tuple[str, ...]] = {}
+    digests: dict[str, tuple[str, ...]] = {}
     for place, digest in digests_beside(keyturn, secret, older):
-        told[place] = (*told.get(place, ()), digest)
+        digests[place] = (*digests.get(place, ()), digest)
     return LeakedVersion(
-        secret.version, version_fingerprints(keyturn, secret), credential_digest(keyturn, secret), told
+        secret.version, version_fingerprints(keyturn, secret), credential_digest(keyturn, secret), digests
     )
 
 
-def last_leaked(known: Progress) -> int:
+def last_leaked(progress: Progress) -> int:
     """The newest of the hub's versions that the cut was about."""
-    return known.cut_version or max((one.version for one in known.old), default=0)
+    return progress.cut_version or max((version.version for version in progress.old), default=0)
 
 
-def holds_leaked(keyturn: Keyturn, known: Progress, version: HubSecret) -> bool:
+def holds_leaked(keyturn: Keyturn, progress: Progress, version: HubSecret) -> bool:
     """Whether a version holds a value that has leaked, or the credential of one among other fields."""
-    whole = {one.fingerprints.get("", "") for one in known.old}
-    credentials = {one.credential for one in known.old} - {""}
+    whole = {leaked.fingerprints.get("", "") for leaked in progress.old}
+    credentials = {leaked.credential for leaked in progress.old} - {""}
     return keyturn.fingerprint(version.fields) in whole or credential_digest(keyturn, version) in credentials
 
 
-def last_ended(incident: Incident, known: Progress) -> int:
+def last_ended(incident: Incident, progress: Progress) -> int:
     """The newest version that is old by its number: what somebody wrote before the replacement was replaced too."""
-    return max(last_leaked(known), known.version - 1 if incident.mode is Mode.REPLACE else 0)
+    return max(last_leaked(progress), progress.version - 1 if incident.mode is Mode.REPLACE else 0)
 
 
-def has_leaked(keyturn: Keyturn, incident: Incident, known: Progress, version: HubSecret, newest: int) -> bool:
+def has_leaked(keyturn: Keyturn, incident: Incident, progress: Progress, version: HubSecret, newest: int) -> bool:
     """Whether a version is one of those that were ended, or holds what one of them held. ``newest`` is the hub's.
 
     Whatever somebody wrote between the cut and the replacement is old too: it was replaced.
     """
-    last = last_ended(incident, known)
+    last = last_ended(incident, progress)
     # What was noted then is known by its value. Of a secret that was removed and made anew the numbers begin again.
-    noted = version.version in {one.version for one in known.old}
-    return holds_leaked(keyturn, known, version) or (not noted and version.version <= last <= newest)
+    noted = version.version in {leaked.version for leaked in progress.old}
+    return holds_leaked(keyturn, progress, version) or (not noted and version.version <= last <= newest)
 
 
-def leaked_digests(known: Progress, place: Destination) -> set[str]:
+def leaked_digests(progress: Progress, place: Destination) -> set[str]:
     """The fingerprints by which a leaked value is known in this place."""
-    alone = {one.fingerprints.get(place.label, "") for one in known.old} - {""}
-    return alone | {digest for one in known.old for digest in one.beside.get(place.label, ())}
+    alone = {leaked.fingerprints.get(place.label, "") for leaked in progress.old} - {""}
+    return alone | {digest for leaked in progress.old for digest in leaked.beside.get(place.label, ())}
 
 
-def marked_before(known: Progress, marks: Marks) -> bool:
+def marked_before(progress: Progress, marks: Marks) -> bool:
     """Whether a copy is of a version from before the cut; where the hub's history was removed, any may be."""
-    return marks.version <= last_leaked(known) or any(one.version == 0 for one in known.unseen)
+    return marks.version <= last_leaked(progress) or any(version.version == 0 for version in progress.unseen)
 
 
 def leaked_digest_served(
-    keyturn: Keyturn, known: Progress, store: Store, place: Destination, found: Copy | None
+    keyturn: Keyturn, progress: Progress, store: Store, place: Destination, copy: Copy | None
 ) -> str:
     """The fingerprint of the leaked value that a copy serves, or may serve; empty for any other.
 
     What the hub had forgotten before the cut is known by the marks alone. Where a version could not be looked at, any
     value may be its own that no newer version is known to have.
     """
-    marks = found.marks if found and found.marks and found.marks.source == known.path else None
-    before = marks is not None and marked_before(known, marks)
-    leaks = leaked_digests(known, place) | ({marks.fingerprint} if marks and before else set())
+    marks = copy.marks if copy and copy.marks and copy.marks.source == progress.path else None
+    before = marks is not None and marked_before(progress, marks)
+    leaks = leaked_digests(progress, place) | ({marks.fingerprint} if marks and before else set())
     if Lack.READ in store.lacks:
-        return digest_by_marks(found, marks, leaks)
+        return digest_by_marks(copy, marks, leaks)
     try:
         digest = keyturn.fingerprint_of(store.read(place.name))
     except NotFound:
         return ""
     newer = marks is not None and not before and marks.fingerprint == digest
-    return digest if digest in leaks or (known.unseen and not newer) else ""
+    return digest if digest in leaks or (progress.unseen and not newer) else ""
 
 
-def digest_by_marks(found: Copy | None, marks: Marks | None, leaks: set[str]) -> str:
+def digest_by_marks(copy: Copy | None, marks: Marks | None, leaks: set[str]) -> str:
     """The same of a copy that nobody can read: Keyturn's marks tell, unless somebody else has written since."""
-    if found is None:
+    if copy is None:
         return ""
     if marks is not None and marks.fingerprint in leaks:
         return marks.fingerprint or UNKNOWN
-    return "" if found.marks is not None and found.intact else UNKNOWN
+    return "" if copy.marks is not None and copy.intact else UNKNOWN

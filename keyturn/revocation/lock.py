@@ -41,17 +41,17 @@ def closed_cut(record: Record, token: str) -> Rotation | None:
     return next((past for past in reversed(record.history) if past.token == token), None)
 
 
-def seize_record(keyturn: Keyturn, incident: Incident, known: Progress) -> Record:
+def seize_record(keyturn: Keyturn, incident: Incident, progress: Progress) -> Record:
     """Take the secret's record, whoever holds it: from here on every other run is refused. Taken before is success.
 
     One that can't be read is written over: a revocation is refused by no bookkeeping.
     """
-    path, token = known.path, cut_token(incident.id, known.path)
+    path, token = progress.path, cut_token(incident.id, progress.path)
     while True:
         record = load_whatever(keyturn, path)
         mine = record.rotation is not None and record.rotation.token == token
         # What has been cut is never taken again: by now a new credential may be in force.
-        if known.cut_at or mine or closed_cut(record, token):
+        if progress.cut_at or mine or closed_cut(record, token):
             return record
         try:
             return rewrite(keyturn, path, record.seized(cut_rotation(keyturn, incident, path, record), incident.id))
@@ -61,7 +61,7 @@ def seize_record(keyturn: Keyturn, incident: Incident, known: Progress) -> Recor
 
 def cut_rotation(keyturn: Keyturn, incident: Incident, path: str, record: Record) -> Rotation:
     """What stands in the record while credentials are ended; its number is above every earlier rotation's."""
-    stood = at_same_target(keyturn, path, record.rotation)
+    interrupted = at_same_target(keyturn, path, record.rotation)
     return Rotation(
         token=cut_token(incident.id, path),
         sequence=record.next_sequence(),
@@ -71,7 +71,7 @@ def cut_rotation(keyturn: Keyturn, incident: Incident, path: str, record: Record
         holder=keyturn.holder,
         opened_at=keyturn.clock(),
         base_version=newest_version(keyturn, path),
-        ends=stood.ends if stood and stood.stage in UNENDED else {},
+        ends=interrupted.ends if interrupted and interrupted.stage in UNENDED else {},
         note=f"{NOTE}{incident.id}",
         target=keyturn.target(path),
         urgent=True,

@@ -37,10 +37,10 @@ def end_lost(held: HeldRecord, ended: Ended, sight: Sight) -> tuple[Unseen, ...]
 
 def lost_credentials(keyturn: Keyturn, path: str, sight: Sight) -> Iterator[Value]:
     """What copies hold that no version of the hub does."""
-    known = {keyturn.fingerprint(one.fields) for one in sight.versions}
+    digests = {keyturn.fingerprint(version.fields) for version in sight.versions}
     for place in keyturn.catalogue.destinations(path):
         value = held_by(keyturn, path, place, sight.current)
-        if isinstance(value, Value) and value.fingerprint not in known:
+        if isinstance(value, Value) and value.fingerprint not in digests:
             yield value
 
 

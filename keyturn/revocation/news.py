@@ -78,16 +78,16 @@ def is_free(message: Message, now: datetime) -> bool:
 # --- in words
 
 
-def announcement(standing: IncidentStatus, message: Message) -> Announcement:
+def announcement(status: IncidentStatus, message: Message) -> Announcement:
     """A message for people: what has happened, how the incident stands by now, and where to read on."""
-    incident = standing.incident
-    lines = [f"{incident.reason}: {incident.selector}", summarise_incident(standing), ""]
+    incident = status.incident
+    lines = [f"{incident.reason}: {incident.selector}", summarise_incident(status), ""]
     lines += [f"Given up by {incident.given_up_by}: {incident.given_up}"] if incident.given_up else []
-    lines += [f"Left: {left}" for left in shorten(standing.left)] if standing.open or incident.given_up else []
+    lines += [f"Left: {left}" for left in shorten(status.left)] if status.open or incident.given_up else []
     lines += [f"Secrets: {', '.join(shorten(incident.paths))}"] if incident.paths else []
     lines += [f"Mode: {incident.mode}", f"When: {message.at:%Y-%m-%d %H:%M:%S} UTC"]
     lines += [f"Report: `keyturn incidents {incident.id}`, and the artifacts of the run in Prefect."]
-    lines += [f"To go on now: `keyturn revoke --resume {incident.id}`"] if standing.open else []
+    lines += [f"To go on now: `keyturn revoke --resume {incident.id}`"] if status.open else []
     name = message_id(f"incidents/{incident.id}", message.number, message.news)
     return Announcement(name, f"Keyturn: {incident.id} is {message.news}", "\n".join(lines))
 
@@ -97,14 +97,14 @@ def shorten(names: tuple[str, ...]) -> list[str]:
     return [*names[:SHOWN], *([f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else [])]
 
 
-def summarise_incident(standing: IncidentStatus) -> str:
+def summarise_incident(status: IncidentStatus) -> str:
     """An incident in one line."""
-    incident, secrets = standing.incident, standing.secrets
-    ended = [one.cut_at for one in secrets if one.cut_at]
-    said = [f"{len(ended)} of {len(secrets)} credentials ended at their targets"] if secrets else []
-    said += [f"the last after {(max(ended) - incident.triggered_at).total_seconds():.2f} s"] if ended else []
-    said += [f"{len(incident.leases)} leases"] if incident.leases else []
-    given_up = f"given up, {len(standing.left)} things left, and not proven"
+    incident, secrets = status.incident, status.secrets
+    ended = [secret.cut_at for secret in secrets if secret.cut_at]
+    parts = [f"{len(ended)} of {len(secrets)} credentials ended at their targets"] if secrets else []
+    parts += [f"the last after {(max(ended) - incident.triggered_at).total_seconds():.2f} s"] if ended else []
+    parts += [f"{len(incident.leases)} leases"] if incident.leases else []
+    given_up = f"given up, {len(status.left)} things left, and not proven"
     closed = given_up if incident.given_up else "closed, and proven"
-    state = f"open, {len(standing.left)} things left" if standing.open else closed
-    return f"{incident.id} is {state}: {', '.join(said)}"
+    state = f"open, {len(status.left)} things left" if status.open else closed
+    return f"{incident.id} is {state}: {', '.join(parts)}"

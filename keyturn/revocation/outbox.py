@@ -19,8 +19,8 @@ NOBODY: Final = "no failure channel is set: set KEYTURN_FAILURE_URL here, or giv
 
 def list_unfinished(keyturn: Keyturn) -> list[Incident]:
     """The incidents that are open, or of which people have not been told everything yet."""
-    found = incident_store.list_incidents(keyturn)
-    return [one for one in found if one.closed_at is None or has_waiting(one, keyturn.clock())]
+    incidents = incident_store.list_incidents(keyturn)
+    return [incident for incident in incidents if incident.closed_at is None or has_waiting(incident, keyturn.clock())]
 
 
 def tell_people(keyturn: Keyturn, incident: str) -> str:
@@ -45,13 +45,13 @@ def claim_message(keyturn: Keyturn, incident: str) -> Message | None:
         return None
     mine: list[Message] = []
 
-    def lay(known: Incident) -> Incident:
+    def lay(current: Incident) -> Incident:
         mine.clear()
-        waits, now = unsent(known), keyturn.clock()
+        waits, now = unsent(current), keyturn.clock()
         if not waits or not is_free(waits[0], now):
-            return known
+            return current
         mine.append(replace(waits[0], claimed_at=now, claimed_by=keyturn.holder))
-        return with_message(known, mine[0])
+        return with_message(current, mine[0])
 
     incident_store.update_incident(keyturn, incident, lay)
     return mine[0] if mine else None
@@ -70,9 +70,11 @@ def deliver_message(keyturn: Keyturn, channel: Channel, incident: str, message: 
 
 def mark_message(keyturn: Keyturn, incident: str, message: Message) -> None:
     """Write down what became of a message, whoever else writes the incident."""
-    incident_store.update_incident(keyturn, incident, lambda known: with_message(known, message))
+    incident_store.update_incident(keyturn, incident, lambda current: with_message(current, message))
 
 
 def with_message(incident: Incident, message: Message) -> Incident:
     """The incident with this message in the place of the one of its number."""
-    return replace(incident, outbox=tuple(message if one.number == message.number else one for one in incident.outbox))
+    return replace(
+        incident, outbox=tuple(message if earlier.number == message.number else earlier for earlier in incident.outbox)
+    )

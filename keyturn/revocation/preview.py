@@ -47,8 +47,8 @@ def preview_revocation(keyturn: Keyturn, selection: Selection, mode: Mode) -> Pr
 
     Raises TransientError where the hub can't be asked.
     """
-    found = side_by_side(lambda path: preview_or_warning(keyturn, path, mode), selection.paths, AT_ONCE)
-    return Preview(mode, tuple(found), selection.leases)
+    secrets = side_by_side(lambda path: preview_or_warning(keyturn, path, mode), selection.paths, AT_ONCE)
+    return Preview(mode, tuple(secrets), selection.leases)
 
 
 def preview_or_warning(keyturn: Keyturn, path: str, mode: Mode) -> SecretPreview:
@@ -58,40 +58,40 @@ def preview_or_warning(keyturn: Keyturn, path: str, mode: Mode) -> SecretPreview
     except TransientError:
         raise
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
-        told = error if isinstance(error, KeyturnError) else unexpected(error)
-        secret, said = keyturn.secret(path), (f"nothing more can be told of it: {told.problem}",)
+        failure = error if isinstance(error, KeyturnError) else unexpected(error)
+        secret, warnings = keyturn.secret(path), (f"nothing more can be told of it: {failure.problem}",)
         copies = tuple(place.label for place in keyturn.catalogue.destinations(path))
         about = (secret.rotation.strategy, secret.owner, str(secret.classification))
-        return SecretPreview(path, *about, 0, copies, tuple(secret.consumers), warnings=said)
+        return SecretPreview(path, *about, 0, copies, tuple(secret.consumers), warnings=warnings)
 
 
 def preview_secret(keyturn: Keyturn, path: str, mode: Mode) -> SecretPreview:
     """One secret's part of it."""
     secret, record = keyturn.secret(path), load_record(keyturn, path)
-    known = list(readable_versions(keyturn, path))
-    named = dict.fromkeys(name for version in known for name in credential_names(keyturn, version))
+    versions = list(readable_versions(keyturn, path))
+    named = dict.fromkeys(name for version in versions for name in credential_names(keyturn, version))
     return SecretPreview(
         path,
         secret.rotation.strategy,
         secret.owner,
         str(secret.classification),
-        known[0].version if known else 0,
+        versions[0].version if versions else 0,
         tuple(place.label for place in keyturn.catalogue.destinations(path)),
         tuple(secret.consumers),
         tuple(named),
-        tuple(dict.fromkeys(said for version in known for said in describe_uses(keyturn, version))),
-        tuple(preview_warnings(keyturn, path, mode, record, known)),
+        tuple(dict.fromkeys(use for version in versions for use in describe_uses(keyturn, version))),
+        tuple(preview_warnings(keyturn, path, mode, record, versions)),
     )
 
 
 def credential_names(keyturn: Keyturn, version: HubSecret) -> Iterator[str]:
     """The account or key that a version is, as its target names it."""
     ends = keyturn.open_strategy(version.path).ends(version.fields)
-    known = names_of(keyturn.catalogue, keyturn.hub, version.path)
+    shown = names_of(keyturn.catalogue, keyturn.hub, version.path)
     if ends:
-        yield known.told({name: value for name, value in ends.items() if len(value) <= 100})
+        yield shown.told({name: value for name, value in ends.items() if len(value) <= 100})
     elif "username" in version.fields:
-        yield f"username {known.shown('username', version.fields['username'].reveal())}"
+        yield f"username {shown.shown('username', version.fields['username'].reveal())}"
 
 
 def describe_uses(keyturn: Keyturn, version: HubSecret) -> list[str]:
@@ -103,13 +103,15 @@ def describe_uses(keyturn: Keyturn, version: HubSecret) -> list[str]:
         return [f"nobody can tell whether it is used: {error.problem}"]
 
 
-def preview_warnings(keyturn: Keyturn, path: str, mode: Mode, record: Record, known: list[HubSecret]) -> Iterator[str]:
+def preview_warnings(
+    keyturn: Keyturn, path: str, mode: Mode, record: Record, versions: list[HubSecret]
+) -> Iterator[str]:
     """What a person should know beforehand."""
     secret = keyturn.secret(path)
-    if not known:
+    if not versions:
         yield "the hub has no version of it that can be read"
-    for said in describe_unreadable(keyturn.hub.describe(path)):
-        yield f"{said}: it is ended as far as its target tells of it, and undeleted to be looked at where it can be"
+    for words in describe_unreadable(keyturn.hub.describe(path)):
+        yield f"{words}: it is ended as far as its target tells of it, and undeleted to be looked at where it can be"
     if record.open:
         yield f"a rotation is {record.open.stage}: it is cut off too"
     if isinstance(secret.rotation, ManualSettings):

@@ -27,58 +27,65 @@ from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.records import load_record, rewrite
 
 
-def clear_hub(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
+def clear_hub(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> None:
     """Destroy every version that has leaked, each once the target is seen to refuse it.
 
     What the target still takes is ended once more, and kept while that fails: only its holder can try it again. What
     came after the cut is kept too.
     """
-    if Step.CUT not in known.done:
-        return done.misses("", "the old value is kept until its sessions are ended")
-    if incident.mode is Mode.REPLACE and Step.REPLACE not in known.done:
-        return done.misses("", "the hub still serves the old value, since there is no new one")
-    bound = last_ended(incident, known)
-    sight = read_versions(keyturn, known.path, bound)
+    if Step.CUT not in progress.done:
+        return result.add_left("", "the old value is kept until its sessions are ended")
+    if incident.mode is Mode.REPLACE and Step.REPLACE not in progress.done:
+        return result.add_left("", "the hub still serves the old value, since there is no new one")
+    bound = last_ended(incident, progress)
+    sight = read_versions(keyturn, progress.path, bound)
     last = sight.last
-    old = [one for one in sight.versions if has_leaked(keyturn, incident, known, one, last)]
+    old = [version for version in sight.versions if has_leaked(keyturn, incident, progress, version, last)]
     if incident.mode is Mode.REPLACE:
-        old = [one for one in old if one.version != last]
-    asked = {one.version: still_accepted(keyturn, one, done) for one in old}
-    doomed = [version for version, taken in asked.items() if not taken]
-    if last in doomed and not keep_rest(keyturn, known.path):
-        done.misses("", f"version {last} is kept until the rotation that is at work is over", "It goes on by itself")
+        old = [version for version in old if version.version != last]
+    accepted = {version.version: still_accepted(keyturn, version, result) for version in old}
+    doomed = [number for number, taken in accepted.items() if not taken]
+    if last in doomed and not keep_rest(keyturn, progress.path):
+        result.add_left(
+            "", f"version {last} is kept until the rotation that is at work is over", "It goes on by itself"
+        )
         doomed.remove(last)
-    doomed += destroyable_unseen(keyturn, known, sight, bound, done)
-    keyturn.hub.destroy(known.path, doomed)
+    doomed += destroyable_unseen(keyturn, progress, sight, bound, result)
+    keyturn.hub.destroy(progress.path, doomed)
     if doomed:
-        done.did("", f"destroyed version{'s' if len(doomed) > 1 else ''} {', '.join(map(str, sorted(doomed)))}")
-    done.changes = seen_since_cut(keyturn, known, sight)
-    if False in asked.values() and not done.left:
-        done.changes |= {"refused_at": known.refused_at or keyturn.clock()}
+        result.add_done("", f"destroyed version{'s' if len(doomed) > 1 else ''} {', '.join(map(str, sorted(doomed)))}")
+    result.changes = seen_since_cut(keyturn, progress, sight)
+    if False in accepted.values() and not result.left:
+        result.changes |= {"refused_at": progress.refused_at or keyturn.clock()}
     return None
 
 
-def seen_since_cut(keyturn: Keyturn, known: Progress, sight: Sight) -> dict[str, Any]:
+def seen_since_cut(keyturn: Keyturn, progress: Progress, sight: Sight) -> dict[str, Any]:
     """What is known more of versions that nobody could look at when all was cut, and that can be read by now."""
-    hidden = {one.version for one in known.unseen}
-    found = {one.version: one for one in sight.versions if one.version in hidden}
-    if not found:
+    hidden = {unseen.version for unseen in progress.unseen}
+    read = {version.version: version for version in sight.versions if version.version in hidden}
+    if not read:
         return {}
-    old = (leaked_version(keyturn, one, sight.versions) for one in found.values())
-    return {"old": (*known.old, *old), "unseen": tuple(one for one in known.unseen if one.version not in found)}
+    old = (leaked_version(keyturn, version, sight.versions) for version in read.values())
+    return {
+        "old": (*progress.old, *old),
+        "unseen": tuple(unseen for unseen in progress.unseen if unseen.version not in read),
+    }
 
 
-def destroyable_unseen(keyturn: Keyturn, known: Progress, sight: Sight, bound: int, done: StepResult) -> list[int]:
+def destroyable_unseen(keyturn: Keyturn, progress: Progress, sight: Sight, bound: int, result: StepResult) -> list[int]:
     """Old versions that can't be looked at: destroyed where all was ended by its place, else kept, and told."""
-    hidden = [one for one in sight.unseen if one.version <= bound and not one.destroyed]
-    if not known.placeless:
-        return [one.version for one in hidden]
-    for one in hidden:
-        done.misses(f"version {one.version}", f"nobody could look at it: {one.why}", "Give the login these rights")
+    hidden = [version for version in sight.unseen if version.version <= bound and not version.destroyed]
+    if not progress.placeless:
+        return [version.version for version in hidden]
+    for version in hidden:
+        result.add_left(
+            f"version {version.version}", f"nobody could look at it: {version.why}", "Give the login these rights"
+        )
     return []
 
 
-def still_accepted(keyturn: Keyturn, version: HubSecret, done: StepResult) -> bool | None:
+def still_accepted(keyturn: Keyturn, version: HubSecret, result: StepResult) -> bool | None:
     """Whether the target still takes a version, which is told, or may take it; None where nobody can tell."""
     strategy = keyturn.open_strategy(version.path)
     try:
@@ -86,10 +93,10 @@ def still_accepted(keyturn: Keyturn, version: HubSecret, done: StepResult) -> bo
         if taken and end_late(keyturn, version):
             taken = strategy.honours(version.fields)
     except KeyturnError as error:
-        done.failed(f"version {version.version}", error)
+        result.add_failure(f"version {version.version}", error)
         return True
     if taken:
-        done.misses(f"version {version.version}", "the target still accepts it", "It is tried again")
+        result.add_left(f"version {version.version}", "the target still accepts it", "It is tried again")
     return taken
 
 
@@ -107,58 +114,60 @@ def keep_rest(keyturn: Keyturn, path: str) -> bool:
     return record.open is None
 
 
-def clear_stores(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
+def clear_stores(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> None:
     """Remove old versions in every store; without a replacement, the copies too. What can't be removed is told."""
-    places = keyturn.catalogue.destinations(known.path)
-    current = keyturn.hub.read(known.path) if incident.mode is Mode.REPLACE else None
+    places = keyturn.catalogue.destinations(progress.path)
+    current = keyturn.hub.read(progress.path) if incident.mode is Mode.REPLACE else None
     current = current and with_previous(keyturn, current, places)
     fresh = version_fingerprints(keyturn, current) if current else {}
 
     def one(place: Destination) -> None:
-        with done.at(place.label):
-            clear_place(keyturn, incident, known, place, fresh.get(place.label, ""), done)
+        with result.at(place.label):
+            clear_place(keyturn, incident, progress, place, fresh.get(place.label, ""), result)
 
     side_by_side(one, places)
 
 
 def clear_place(
-    keyturn: Keyturn, incident: Incident, known: Progress, place: Destination, fresh: str, done: StepResult
+    keyturn: Keyturn, incident: Incident, progress: Progress, place: Destination, fresh: str, result: StepResult
 ) -> None:
     """Clear one copy; one that is to get the new value has to have it first, since the old one is old only then."""
-    store = keyturn.open_copy(known.path, place)
-    found = store.find(place.name)
-    if found is None and incident.mode is Mode.REPLACE and not place.merge:
+    store = keyturn.open_copy(progress.path, place)
+    copy = store.find(place.name)
+    if copy is None and incident.mode is Mode.REPLACE and not place.merge:
         return None
-    if found is not None and (found.marks is None or found.marks.source != known.path):
-        return done.did(place.label, "it is somebody else's, and left alone")
+    if copy is not None and (copy.marks is None or copy.marks.source != progress.path):
+        return result.add_done(place.label, "it is somebody else's, and left alone")
     if incident.mode is Mode.REPLACE:
-        digest = leaked_digest_served(keyturn, known, store, place, found)
+        digest = leaked_digest_served(keyturn, progress, store, place, copy)
         if digest and digest != fresh:
-            asked = f"Its destination says {place.update}: write it there by hand"
-            hint = asked if place.update is not Update.REPLACE else ""
-            return done.misses(place.label, f"{describe_served(known, place, digest)} still", hint)
-    said = remove_copy(keyturn, incident, known, store, place, found)
-    for words in said:
-        done.stays(place.label, words)
-    return done.did(place.label, "old versions are removed" if not said else "removed what the service can remove")
+            advice = f"Its destination says {place.update}: write it there by hand"
+            hint = advice if place.update is not Update.REPLACE else ""
+            return result.add_left(place.label, f"{describe_served(progress, place, digest)} still", hint)
+    remaining = remove_copy(keyturn, incident, progress, store, place, copy)
+    for words in remaining:
+        result.add_remaining(place.label, words)
+    return result.add_done(
+        place.label, "old versions are removed" if not remaining else "removed what the service can remove"
+    )
 
 
 def remove_copy(
-    keyturn: Keyturn, incident: Incident, known: Progress, store: Store, place: Destination, found: Copy | None
+    keyturn: Keyturn, incident: Incident, progress: Progress, store: Store, place: Destination, copy: Copy | None
 ) -> tuple[str, ...]:
     """What stays of one copy, in words. Where nothing is served, what was may be restored."""
     if incident.mode is Mode.REPLACE:
         return store.forget(place.name)
-    if found is None or leaked_digest_served(keyturn, known, store, place, found) or not serves_any(store, place):
+    if copy is None or leaked_digest_served(keyturn, progress, store, place, copy) or not serves_any(store, place):
         return store.erase(place.name)
     return store.forget(place.name)
 
 
-def describe_served(known: Progress, place: Destination, digest: str) -> str:
+def describe_served(progress: Progress, place: Destination, digest: str) -> str:
     """What a copy serves, in words: the old value, or what could not be compared with it."""
     if digest == UNKNOWN:
         return "it may serve the old value: the store gives none back, and somebody else has written there"
-    if digest in leaked_digests(known, place) or not known.unseen:
+    if digest in leaked_digests(progress, place) or not progress.unseen:
         return f"it serves the old value (fingerprint {shown(digest)})"
     return f"it may serve an old value, which nobody could look at in the hub (fingerprint {shown(digest)})"
 

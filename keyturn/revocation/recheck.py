@@ -38,7 +38,7 @@ def is_due(incident: Incident, now: datetime) -> bool:
 
 def list_due(keyturn: Keyturn) -> list[Incident]:
     """The closed incidents whose next look is due."""
-    return [one for one in list_incidents(keyturn) if is_due(one, keyturn.clock())]
+    return [incident for incident in list_incidents(keyturn) if is_due(incident, keyturn.clock())]
 
 
 def recheck_incident(keyturn: Keyturn, incident: str) -> IncidentStatus:
@@ -46,42 +46,44 @@ def recheck_incident(keyturn: Keyturn, incident: str) -> IncidentStatus:
 
     What could not be looked at now is looked at with the next run.
     """
-    known = load_incident(keyturn, incident)
-    if not is_due(known, keyturn.clock()):
+    closed = load_incident(keyturn, incident)
+    if not is_due(closed, keyturn.clock()):
         return load_status(keyturn, incident)
     with record_action(keyturn, "look at incident", note=f"{incident}, once more") as doing:
-        looks = side_by_side(lambda path: recheck_secret(keyturn, known, path), known.paths, AT_ONCE)
+        looks = side_by_side(lambda path: recheck_secret(keyturn, closed, path), closed.paths, AT_ONCE)
         beside = recheck_strays(keyturn, incident)
-        found = [event.said for look in (*looks, beside) for event in findings(look)]
-        doing.note = "; ".join((f"{incident}, once more", *found))
-        if found:
-            reopen_incident(keyturn, known, looks, beside)
+        problems = [event.said for look in (*looks, beside) for event in findings(look)]
+        doing.note = "; ".join((f"{incident}, once more", *problems))
+        if problems:
+            reopen_incident(keyturn, closed, looks, beside)
         elif not any(look.left for look in (*looks, beside)):
-            update_incident(keyturn, incident, lambda one: replace(one, looked_at=(*known.looked_at, keyturn.clock())))
+            update_incident(
+                keyturn, incident, lambda current: replace(current, looked_at=(*closed.looked_at, keyturn.clock()))
+            )
     return load_status(keyturn, incident)
 
 
 def recheck_secret(keyturn: Keyturn, incident: Incident, path: str) -> StepResult:
     """What the proof says of one secret now; nothing of one that the catalogue declares no more."""
-    done = StepResult(keyturn, Step.PROVE)
+    result = StepResult(keyturn, Step.PROVE)
     if path in keyturn.catalogue.secrets:
-        with done.at(""):
-            prove_secret(keyturn, incident, load_progress(keyturn, incident, path), done)
-    return done
+        with result.at(""):
+            prove_secret(keyturn, incident, load_progress(keyturn, incident, path), result)
+    return result
 
 
 def recheck_strays(keyturn: Keyturn, incident: str) -> StepResult:
     """Copies of leaked values, or of what nobody could look at, that have come since where nothing declares them."""
-    done = StepResult(keyturn, Step.PROVE)
-    known = {one.path: one for one in load_status(keyturn, incident).secrets}
+    result = StepResult(keyturn, Step.PROVE)
+    secrets = {secret.path: secret for secret in load_status(keyturn, incident).secrets}
 
     def look(store: str) -> None:
-        with done.at(store):
-            for _, copy, _ in find_strays(keyturn, known, store, keyturn.open_store(store)):
-                done.misses(f"{store}:{copy.name}", "a copy that nothing declares gives the old value")
+        with result.at(store):
+            for _, copy, _ in find_strays(keyturn, secrets, store, keyturn.open_store(store)):
+                result.add_left(f"{store}:{copy.name}", "a copy that nothing declares gives the old value")
 
     side_by_side(look, sorted(keyturn.catalogue.stores), AT_ONCE)
-    return done
+    return result
 
 
 def findings(look: StepResult) -> Iterator[Event]:
@@ -93,12 +95,12 @@ def reopen_incident(keyturn: Keyturn, incident: Incident, looks: list[StepResult
     """Open a closed incident again with what was found; its steps go on where that leads."""
     for path, look in zip(incident.paths, looks, strict=True):
         if any(findings(look)):
-            update_progress(keyturn, incident, path, lambda one, look=look: look.onto(without_proof(one)))  # type: ignore[misc]
+            update_progress(keyturn, incident, path, lambda current, look=look: look.onto(without_proof(current)))  # type: ignore[misc]
     events = (*incident.events, *beside.events)
     opened = {"closed_at": None, "looked_at": (), "events": events, "left": tuple(beside.left)}
-    update_incident(keyturn, incident.id, lambda one: replace(one, **opened))  # type: ignore[arg-type]
+    update_incident(keyturn, incident.id, lambda current: replace(current, **opened))  # type: ignore[arg-type]
 
 
-def without_proof(one: Progress) -> Progress:
+def without_proof(progress: Progress) -> Progress:
     """The progress without its proof."""
-    return one.having(done=tuple(step for step in one.done if step is not Step.PROVE), clear_at=None)
+    return progress.having(done=tuple(step for step in progress.done if step is not Step.PROVE), clear_at=None)

@@ -24,30 +24,30 @@ from keyturn.rotation.sync import push_destination
 from keyturn.strategies.manual import ManualSettings
 
 
-def replace_leaked(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
+def replace_leaked(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> None:
     """Put a new credential in force, with no grace for the one before. In force already is success."""
-    path = known.path
+    path = progress.path
     if isinstance(keyturn.secret(path).rotation, ManualSettings):
-        return await_a_person(keyturn, known, done)
+        return await_a_person(keyturn, progress, result)
     if other := left_without_value(keyturn, incident, path):
         problem = f"incident {other} wants it left without a new value"
-        return done.misses("", problem, f"Rotate it once that is over: `keyturn rotate {path} --now`")
-    if nothing_beside(keyturn, known):
+        return result.add_left("", problem, f"Rotate it once that is over: `keyturn rotate {path} --now`")
+    if nothing_beside(keyturn, progress):
         hint = f"Write that to the hub at {path} as its next version, without a credential, and it goes on with it"
-        return done.misses("", "nothing tells what stood beside the credential, such as host and port", hint)
-    rotation = put_in_force(keyturn, incident, known)
-    close_at_once(keyturn, incident, known, rotation)
+        return result.add_left("", "nothing tells what stood beside the credential, such as host and port", hint)
+    rotation = put_in_force(keyturn, incident, progress)
+    close_at_once(keyturn, incident, progress, rotation)
     current = keyturn.hub.read(path)
-    done.changes = {"version": rotation.version or 0, "fingerprint": rotation.fingerprint}
-    if current and not holds_leaked(keyturn, known, current):
-        done.changes = {"version": current.version, "fingerprint": keyturn.fingerprint(current.fields)}
-    return done.did("", f"version {done.changes['version']} is in force")
+    result.changes = {"version": rotation.version or 0, "fingerprint": rotation.fingerprint}
+    if current and not holds_leaked(keyturn, progress, current):
+        result.changes = {"version": current.version, "fingerprint": keyturn.fingerprint(current.fields)}
+    return result.add_done("", f"version {result.changes['version']} is in force")
 
 
-def nothing_beside(keyturn: Keyturn, known: Progress) -> bool:
+def nothing_beside(keyturn: Keyturn, progress: Progress) -> bool:
     """Whether nobody could look at any version, so that a new one would hold a credential and nothing else."""
-    path = known.path
-    return bool(known.unseen) and keyturn.hub.read(path) is None and load_record(keyturn, path).rest is None
+    path = progress.path
+    return bool(progress.unseen) and keyturn.hub.read(path) is None and load_record(keyturn, path).rest is None
 
 
 def left_without_value(keyturn: Keyturn, incident: Incident, path: str) -> str:
@@ -58,23 +58,25 @@ def left_without_value(keyturn: Keyturn, incident: Incident, path: str) -> str:
     return other if load_incident(keyturn, other).mode is Mode.REVOKE_ONLY else ""
 
 
-def is_overwritten(keyturn: Keyturn, known: Progress) -> bool:
+def is_overwritten(keyturn: Keyturn, progress: Progress) -> bool:
     """Whether somebody has written a leaked value over what was put in force."""
-    current = keyturn.hub.read(known.path)
-    return current is not None and holds_leaked(keyturn, known, current)
+    current = keyturn.hub.read(progress.path)
+    return current is not None and holds_leaked(keyturn, progress, current)
 
 
-def await_a_person(keyturn: Keyturn, known: Progress, done: StepResult) -> None:
+def await_a_person(keyturn: Keyturn, progress: Progress, result: StepResult) -> None:
     """A value that a person replaces counts once the hub has a newer version, which is not one that leaked."""
-    path, current = known.path, keyturn.hub.read(known.path)
-    if current is None or current.version <= last_leaked(known):
+    path, current = progress.path, keyturn.hub.read(progress.path)
+    if current is None or current.version <= last_leaked(progress):
         hint = f"End it where it is honoured, and write the new value to the hub at {path}"
-        return done.misses("", "a person replaces it", hint)
-    if holds_leaked(keyturn, known, current):
+        return result.add_left("", "a person replaces it", hint)
+    if holds_leaked(keyturn, progress, current):
         hint = f"Write a new value to the hub at {path}"
-        return done.misses("", f"version {current.version}, which somebody has written, is the value that leaked", hint)
-    done.changes = {"version": current.version, "fingerprint": keyturn.fingerprint(current.fields)}
-    return done.did("", f"somebody has written version {current.version}")
+        return result.add_left(
+            "", f"version {current.version}, which somebody has written, is the value that leaked", hint
+        )
+    result.changes = {"version": current.version, "fingerprint": keyturn.fingerprint(current.fields)}
+    return result.add_done("", f"somebody has written version {current.version}")
 
 
 def replacement_of(record: Record, token: str) -> Rotation | None:
@@ -83,28 +85,31 @@ def replacement_of(record: Record, token: str) -> Rotation | None:
     later = (*record.history, *([record.rotation] if record.rotation else []))
     return next(
         (
-            one
-            for one in reversed(later)
-            if cut and one.sequence > cut.sequence and one.stage in (*IN_FORCE, Stage.RETIRED) and one.version
+            rotation
+            for rotation in reversed(later)
+            if cut
+            and rotation.sequence > cut.sequence
+            and rotation.stage in (*IN_FORCE, Stage.RETIRED)
+            and rotation.version
         ),
         None,
     )
 
 
-def put_in_force(keyturn: Keyturn, incident: Incident, known: Progress) -> Rotation:
+def put_in_force(keyturn: Keyturn, incident: Incident, progress: Progress) -> Rotation:
     """What has been put in force since the cut; else candidates until the target takes one, a few at most.
 
     Raises what stands in the way.
     """
-    path, reason, refused = known.path, Reason("Revoked", f"incident {incident.id}"), 0
+    path, reason, refused = progress.path, Reason("Revoked", f"incident {incident.id}"), 0
     while True:
         # Asked for before the record: what another run puts in force meanwhile is not replaced once more.
-        seen = newest_version(keyturn, path)
+        newest = newest_version(keyturn, path)
         rotation = replacement_of(load_record(keyturn, path), cut_token(incident.id, path))
-        if rotation and not is_overwritten(keyturn, known):
+        if rotation and not is_overwritten(keyturn, progress):
             return rotation
         try:
-            return candidate_in_force(keyturn, path, Decision(reason, seen, urgent=True, by_hand=True))
+            return candidate_in_force(keyturn, path, Decision(reason, newest, urgent=True, by_hand=True))
         except CertainRefusal:
             raise  # every other candidate would be refused alike
         except CandidateRejected:
@@ -113,57 +118,60 @@ def put_in_force(keyturn: Keyturn, incident: Incident, known: Progress) -> Rotat
                 raise
 
 
-def close_at_once(keyturn: Keyturn, incident: Incident, known: Progress, rotation: Rotation) -> None:
+def close_at_once(keyturn: Keyturn, incident: Incident, progress: Progress, rotation: Rotation) -> None:
     """Close the rotation without a grace where what was before it has ended already. Closed before is success.
 
     What somebody has put in force by hand since the cut works still: that is retired as usual.
     """
-    path, record = known.path, load_record(keyturn, known.path)
+    path, record = progress.path, load_record(keyturn, progress.path)
     if record.retiring is None or record.retiring.token != rotation.token:
         return
     before = None if record.dead(rotation.base_version) else keyturn.hub.read(path, rotation.base_version)
-    if before is not None and not holds_leaked(keyturn, known, before):
+    if before is not None and not holds_leaked(keyturn, progress, before):
         return
     tidy(keyturn, path)
-    why = f"the credential before it was ended by incident {incident.id}"
-    close_retired(keyturn, path, record, record.retiring, why)
+    close_retired(
+        keyturn, path, record, record.retiring, f"the credential before it was ended by incident {incident.id}"
+    )
 
 
-def push_everywhere(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
+def push_everywhere(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> None:
     """Bring every copy to the new value, side by side; one that fails stops no other."""
-    if Step.REPLACE not in known.done:
-        return done.misses("", "there is no new value yet")
-    places = keyturn.secret(known.path).destinations
-    for pushed in side_by_side(lambda place: push_destination(keyturn, known.path, place), places):
+    if Step.REPLACE not in progress.done:
+        return result.add_left("", "there is no new value yet")
+    places = keyturn.secret(progress.path).destinations
+    for pushed in side_by_side(lambda place: push_destination(keyturn, progress.path, place), places):
         label = f"{pushed.store}:{pushed.name}"
         if pushed.in_step:
-            done.did(label, f"{pushed.state}, version {pushed.version}")
+            result.add_done(label, f"{pushed.state}, version {pushed.version}")
         else:
-            done.misses(label, pushed.error or f"it is {pushed.state}", kind=pushed.kind)
-    return restart_everyone(keyturn, known.path, done)
+            result.add_left(label, pushed.error or f"it is {pushed.state}", kind=pushed.kind)
+    return restart_everyone(keyturn, progress.path, result)
 
 
-def restart_everyone(keyturn: Keyturn, path: str, done: StepResult) -> None:
+def restart_everyone(keyturn: Keyturn, path: str, result: StepResult) -> None:
     """Restart who uses the copies; nobody waits for the pods, and the cut has waited for nothing of this."""
     for store, names in restarting(keyturn, keyturn.secret(path).destinations).items():
-        with done.at(store):
+        with result.at(store):
             if workloads := restart(keyturn, store, names, path):
-                done.did(store, f"restarted {list_names(workloads)}")
+                result.add_done(store, f"restarted {list_names(workloads)}")
 
 
-def tell_everyone(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
+def tell_everyone(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> None:
     """Tell every consumer at once that the value before is ended; those that have acknowledged are left in peace."""
-    events = events_since_replacement(known.events)
+    events = events_since_replacement(progress.events)
     heard = {event.place for event in events if (event.step, event.result) == (Step.NOTIFY, Result.DONE)}
-    silent = [one for one in keyturn.secret(known.path).consumers if one not in heard]
-    version = known.version or max((one.version for one in known.old), default=0)
+    silent = [consumer for consumer in keyturn.secret(progress.path).consumers if consumer not in heard]
+    version = progress.version or max((leaked.version for leaked in progress.old), default=0)
     if silent and not version:
-        return done.did("", "there is no version to tell of")
-    side_by_side(lambda one: done.trying(one, lambda: notify_consumer(keyturn, known, version, one)), silent)
-    heard |= {event.place for event in done.events if event.result is Result.DONE}
-    if isinstance(keyturn.secret(known.path).rotation, ManualSettings) and Step.REPLACE in known.done:
-        return record_written(keyturn, incident, known, heard)
-    return record_acknowledged(keyturn, incident, known.path, heard)
+        return result.add_done("", "there is no version to tell of")
+    side_by_side(
+        lambda consumer: result.attempt(consumer, lambda: notify_consumer(keyturn, progress, version, consumer)), silent
+    )
+    heard |= {event.place for event in result.events if event.result is Result.DONE}
+    if isinstance(keyturn.secret(progress.path).rotation, ManualSettings) and Step.REPLACE in progress.done:
+        return record_written(keyturn, incident, progress, heard)
+    return record_acknowledged(keyturn, incident, progress.path, heard)
 
 
 def record_acknowledged(keyturn: Keyturn, incident: Incident, path: str, heard: Collection[str]) -> None:
@@ -180,30 +188,30 @@ def record_acknowledged(keyturn: Keyturn, incident: Incident, path: str, heard: 
         record_acknowledged(keyturn, incident, path, heard)
 
 
-def record_written(keyturn: Keyturn, incident: Incident, known: Progress, heard: Collection[str]) -> None:
+def record_written(keyturn: Keyturn, incident: Incident, progress: Progress, heard: Collection[str]) -> None:
     """Keep who has heard of the value that a person wrote, so that nobody tells it again; and let go of the secret.
 
     A rotation that promotes does both. What the incident has ended stays dead, by its version and by its value.
     """
-    path, info = known.path, keyturn.hub.describe(known.path)
-    if info is None or info.version != known.version:
+    path, info = progress.path, keyturn.hub.describe(progress.path)
+    if info is None or info.version != progress.version:
         return
-    told = Heard(info.version, made_at(info), known.fingerprint, told=tuple(sorted(heard)))
-    change_part(keyturn, part_of(path), lambda kept: {**kept, path: told})
+    heard_of = Heard(info.version, made_at(info), progress.fingerprint, told=tuple(sorted(heard)))
+    change_part(keyturn, part_of(path), lambda entries: {**entries, path: heard_of})
     record = load_record(keyturn, path)
     if record.frozen != incident.id or record.open:
         return
     try:
         rewrite(keyturn, path, replace(record, frozen=""))
     except Conflict:
-        record_written(keyturn, incident, known, heard)
+        record_written(keyturn, incident, progress, heard)
 
 
-def notify_consumer(keyturn: Keyturn, known: Progress, version: int, consumer: str) -> str:
+def notify_consumer(keyturn: Keyturn, progress: Progress, version: int, consumer: str) -> str:
     """Tell one consumer, and return once it has acknowledged. Raises its refusal."""
-    at = known.cut_at or keyturn.clock()
+    at = progress.cut_at or keyturn.clock()
     try:
-        keyturn.sender.deliver(consumer, known.path, version, at, SECRET_REVOKED)
+        keyturn.sender.deliver(consumer, progress.path, version, at, SECRET_REVOKED)
     except KeyturnError:
         raise
     except Exception as error:  # noqa: BLE001  one that is not foreseen stops no other consumer

@@ -34,16 +34,16 @@ def select_again(keyturn: Keyturn, incident: str, selector: Selector) -> Selecti
     if not NAME.fullmatch(incident):
         hint = "Use letters, digits, dots, dashes and underscores, 64 at most, such as INC-1"
         raise Invalid("open", "the incident", "its name can't be one", hint)
-    known = find_incident(keyturn, incident)
-    if known and known.selector == selector.words:
-        return Selection(known.paths, known.leases)
+    earlier = find_incident(keyturn, incident)
+    if earlier and earlier.selector == selector.words:
+        return Selection(earlier.paths, earlier.leases)
     return select_secrets(keyturn, selector)
 
 
-def is_turn(standing: IncidentStatus, now: datetime) -> bool:
+def is_turn(status: IncidentStatus, now: datetime) -> bool:
     """Whether to try again what is left: at each run while a credential may work still, else less and less often."""
-    incident = standing.incident
-    may_work = any(Step.CUT not in one.done for one in standing.secrets)
+    incident = status.incident
+    may_work = any(Step.CUT not in secret.done for secret in status.secrets)
     if may_work or incident.tries < AT_ONCE or incident.tried_at is None:
         return True
     pause = min(FIRST * 2 ** (incident.tries - AT_ONCE), LONGEST)
@@ -54,7 +54,9 @@ def record_try(keyturn: Keyturn, before: IncidentStatus, after: IncidentStatus) 
     """Keep that finish-incidents has tried, and whether it came further."""
     if after.open:
         tries = before.incident.tries + 1 if same_status(before, after) else 0
-        update_incident(keyturn, after.incident.id, lambda known: replace(known, tries=tries, tried_at=keyturn.clock()))
+        update_incident(
+            keyturn, after.incident.id, lambda incident: replace(incident, tries=tries, tried_at=keyturn.clock())
+        )
 
 
 def same_status(before: IncidentStatus, after: IncidentStatus) -> bool:
@@ -62,19 +64,19 @@ def same_status(before: IncidentStatus, after: IncidentStatus) -> bool:
     return how_far(before) == how_far(after)
 
 
-def how_far(standing: IncidentStatus) -> tuple[object, ...]:
+def how_far(status: IncidentStatus) -> tuple[object, ...]:
     """What is done and what is left, of all its secrets."""
-    return standing.open, standing.incident.left, [(one.path, one.done, one.left) for one in standing.secrets]
+    return status.open, status.incident.left, [(secret.path, secret.done, secret.left) for secret in status.secrets]
 
 
 def claim_reminder(keyturn: Keyturn, incident: str) -> bool:
     """Whether to remind people of it now: true for one of all who ask within an hour, and never once it is closed."""
-    now, told = keyturn.clock(), []
+    now, claims = keyturn.clock(), []
 
-    def note(one: Incident) -> Incident:
-        passed = now - (one.reminded_at or one.opened_at)  # less than none where a clock was ahead
-        told.append(one.closed_at is None and not timedelta(0) <= passed < REMINDED)
-        return replace(one, reminded_at=now) if told[-1] else one
+    def note(current: Incident) -> Incident:
+        passed = now - (current.reminded_at or current.opened_at)  # less than none where a clock was ahead
+        claims.append(current.closed_at is None and not timedelta(0) <= passed < REMINDED)
+        return replace(current, reminded_at=now) if claims[-1] else current
 
     update_incident(keyturn, incident, note)
-    return told[-1]
+    return claims[-1]

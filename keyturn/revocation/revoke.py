@@ -34,45 +34,48 @@ from keyturn.rotation.journal import record_action
 from keyturn.strategies.accounts import username
 
 
-def cut_credentials(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> None:
+def cut_credentials(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> None:
     """End all that the secret's versions, and a candidate, let anybody do, CURRENT first; then all else of it by place.
 
     From here on no rotation of the secret goes on but the revocation's own. Raises what hinders it while the target
     takes CURRENT still: then the secret stays in the revocation's hands. Where only sessions could not be ended, the
     secret is free to be replaced, and they are tried again.
     """
-    path, place = known.path, target_name(keyturn, known.path)
-    record = seize_record(keyturn, incident, known)
+    path, place = progress.path, target_name(keyturn, progress.path)
+    record = seize_record(keyturn, incident, progress)
     held = record.rotation is not None and record.rotation.token == cut_token(incident.id, path)
-    if not held and known.cut_at is None:
-        return finish_other_cut(keyturn, incident, known, record, done)
+    if not held and progress.cut_at is None:
+        return finish_other_cut(keyturn, incident, progress, record, result)
     with record_action(keyturn, "cut", path, place=place, note=incident.id) as doing:
-        ended = end_all_credentials(keyturn, path, record) if held else end_again(keyturn, known)
+        ended = end_all_credentials(keyturn, path, record) if held else end_again(keyturn, progress)
         if held:
-            record_cut(keyturn, incident, known, ended.record or record, ended)
+            record_cut(keyturn, incident, progress, ended.record or record, ended)
         doing.note = "; ".join((incident.id, *(error.problem for error in ended.errors)))
     for error in ended.errors:
-        done.failed(place, error)
-    for said in ended.overtaken:
-        done.stays(place, f"sessions of the old credential can't be told from those of the new one: {said}")
-    outlives = (said for one in ended.cuts for said in one.outlives)
-    done.changes = {"sessions": known.sessions + ended.sessions, "outlives": _unique(*known.outlives, *outlives)}
-    return done.did(
+        result.add_failure(place, error)
+    for words in ended.overtaken:
+        result.add_remaining(place, f"sessions of the old credential can't be told from those of the new one: {words}")
+    outlives = (words for ending in ended.cuts for words in ending.outlives)
+    result.changes = {
+        "sessions": progress.sessions + ended.sessions,
+        "outlives": _unique(*progress.outlives, *outlives),
+    }
+    return result.add_done(
         place, f"every credential of it is ended{f', {ended.sessions} sessions too' if ended.sessions else ''}"
     )
 
 
-def record_cut(keyturn: Keyturn, incident: Incident, known: Progress, record: Record, ended: "Ended") -> None:
+def record_cut(keyturn: Keyturn, incident: Incident, progress: Progress, record: Record, ended: "Ended") -> None:
     """Keep what was ended, and let go of the secret.
 
     Raises what hindered it, while the target takes CURRENT still, or what nobody could try again once it is let go.
     """
-    path, cut_at, refused = known.path, keyturn.clock(), refuses_current(keyturn, known.path)
+    path, cut_at, refused = progress.path, keyturn.clock(), refuses_current(keyturn, progress.path)
     if ended.errors and (not refused or ended.lost):
         raise ended.errors[0]
     sight = read_versions(keyturn, path, EVERY)
     last, unseen = sight.last, unseen_versions(keyturn, path, record, sight)
-    if any(one.version == 0 for one in unseen):
+    if any(hidden.version == 0 for hidden in unseen):
         held = HeldRecord(keyturn, path, record)
         unseen, record = (*unseen, *end_lost(held, ended, sight)), held.record
     facts = {
@@ -89,16 +92,18 @@ def record_cut(keyturn: Keyturn, incident: Incident, known: Progress, record: Re
     }
     # The values are looked for later by what is noted here, so it is noted before the secret is let go. What another
     # run has noted before stands: by now there may be newer versions, and older ones may be gone.
-    update_progress(keyturn, incident, path, lambda one: one if one.cut_at else one.having(**facts))
+    update_progress(keyturn, incident, path, lambda current: current if current.cut_at else current.having(**facts))
     release_record(keyturn, path, record, last, None if sight.served else fields_beside(keyturn, path, sight.versions))
 
 
-def finish_other_cut(keyturn: Keyturn, incident: Incident, known: Progress, record: Record, done: StepResult) -> None:
+def finish_other_cut(
+    keyturn: Keyturn, incident: Incident, progress: Progress, record: Record, result: StepResult
+) -> None:
     """Another incident took the secret before this one had noted its cut: finish that one's, which is about the same.
 
     Raises what hinders it.
     """
-    path, place = known.path, target_name(keyturn, known.path)
+    path, place = progress.path, target_name(keyturn, progress.path)
     mine = closed_cut(record, cut_token(incident.id, path))
     other = load_incident(keyturn, mine.note.removeprefix(NOTE) if mine else record.frozen)
     theirs, doing = load_progress(keyturn, other, path), StepResult(keyturn, Step.CUT)
@@ -106,16 +111,18 @@ def finish_other_cut(keyturn: Keyturn, incident: Incident, known: Progress, reco
         cut_credentials(keyturn, other, theirs, doing)
         theirs = update_progress(keyturn, other, path, doing.onto)
     if Step.CUT not in theirs.done:
-        done.misses(place, f"incident {other.id}, which took it over, is not done with it", "It goes on with that one")
+        result.add_left(
+            place, f"incident {other.id}, which took it over, is not done with it", "It goes on with that one"
+        )
     noted = ("sequence", "old", "cut_at", "cut_version", "refused_at", "unseen", "placed", "leftover", "placeless")
-    kept = (*noted, "sessions", "outlives")
-    done.changes = {"token": cut_token(incident.id, path), **{name: getattr(theirs, name) for name in kept}}
-    done.did(place, f"every credential of it is ended by incident {other.id}, which took it over")
+    names = (*noted, "sessions", "outlives")
+    result.changes = {"token": cut_token(incident.id, path), **{name: getattr(theirs, name) for name in names}}
+    result.add_done(place, f"every credential of it is ended by incident {other.id}, which took it over")
 
 
-def _unique(*said: str) -> tuple[str, ...]:
+def _unique(*words: str) -> tuple[str, ...]:
     """Each once, in their order."""
-    return tuple(dict.fromkeys(said))
+    return tuple(dict.fromkeys(words))
 
 
 def refuses_current(keyturn: Keyturn, path: str) -> bool:
@@ -164,24 +171,24 @@ def may_accept(strategy: Strategy, candidate: SecretFields | None) -> bool:
         return True
 
 
-def end_again(keyturn: Keyturn, known: Progress) -> Ended:
+def end_again(keyturn: Keyturn, progress: Progress) -> Ended:
     """Once more what could not be ended wholly, such as sessions: of versions that the cut was about, not of newer.
 
     An account that the replacement has is left alone: not every target can tell an old number from a new one.
     """
-    ended, strategy, last = Ended(), keyturn.open_strategy(known.path), last_leaked(known)
-    sight = read_versions(keyturn, known.path, last)
+    ended, strategy, last = Ended(), keyturn.open_strategy(progress.path), last_leaked(progress)
+    sight = read_versions(keyturn, progress.path, last)
     current = sight.current
     fresh = credential_name(strategy, current.fields) if current and current.version > last else ()
-    old = [one.fields for one in sight.versions if one.version <= last]
-    end_by_place_again(keyturn, known, ended)
+    old = [version.fields for version in sight.versions if version.version <= last]
+    end_by_place_again(keyturn, progress, ended)
     if not old and ended.placeless:
         ended.overtaken.append("the hub keeps no old version by which they could be looked for")
     for fields in distinct_credentials(strategy, old):
         if fresh and credential_name(strategy, fields) == fresh:
             ended.overtaken.append("its account has a new credential")
         else:
-            ended.trying(lambda fields=fields: strategy.cut(fields, known.sequence))  # type: ignore[misc]
+            ended.trying(lambda fields=fields: strategy.cut(fields, progress.sequence))  # type: ignore[misc]
     ended.overtaken += [error.problem for error in ended.errors if isinstance(error, Superseded)]
     ended.errors = [error for error in ended.errors if not isinstance(error, Superseded)]
     return ended
@@ -213,14 +220,14 @@ def end_late(keyturn: Keyturn, version: HubSecret) -> bool:
 def end_interrupted(keyturn: Keyturn, path: str, held: HeldRecord) -> Cut:
     """End what only the rotation that was interrupted knew of: the credential before it, a mint nobody saved."""
     record, strategy = held.record, keyturn.open_strategy(path)
-    stood, ends = interrupted_rotation(record, path), record.rotation.ends if record.rotation else {}
+    rotation, ends = interrupted_rotation(record, path), record.rotation.ends if record.rotation else {}
     if ends:
         held.above(SecretFields(ends), lambda sequence: strategy.revoke(ends, sequence))
-    if stood and not at_same_target(keyturn, path, stood):
-        place = stood.target or "its target"
-        return Cut(outlives=(f"what rotation {stood.token} has made at {place}, where the catalogue leads no more",))
-    if stood and stood.version is None and record.candidate is None and strategy.mints_at_target:
-        strategy.sweep(stood.before, ())
+    if rotation and not at_same_target(keyturn, path, rotation):
+        place = rotation.target or "its target"
+        return Cut(outlives=(f"what rotation {rotation.token} has made at {place}, where the catalogue leads no more",))
+    if rotation and rotation.version is None and record.candidate is None and strategy.mints_at_target:
+        strategy.sweep(rotation.before, ())
     return Cut()
 
 
@@ -231,23 +238,23 @@ def fields_to_end(keyturn: Keyturn, path: str, record: Record, ended: Ended) -> 
     Raises Locked where one has. Where the hub does not give them now, the rest is ended all the same.
     """
     try:
-        found = read_versions(keyturn, path, EVERY).versions
+        versions = read_versions(keyturn, path, EVERY).versions
     except TransientError as error:
         ended.errors.append(error)
-        found = ()
+        versions = ()
     insist_unchanged(keyturn, path, record)
-    yield from (version.fields for version in found)
+    yield from (version.fields for version in versions)
     if record.candidate:
         yield record.candidate
 
 
-def distinct_credentials(strategy: Strategy, found: Iterable[SecretFields]) -> Iterator[SecretFields]:
+def distinct_credentials(strategy: Strategy, candidates: Iterable[SecretFields]) -> Iterator[SecretFields]:
     """One of each credential as its target names it, else the newest of each account; what has no name at all, all."""
-    seen: set[Hashable] = set()
-    for fields in found:
-        name = credential_name(strategy, fields) or len(seen)
-        if name not in seen:
-            seen.add(name)
+    names: set[Hashable] = set()
+    for fields in candidates:
+        name = credential_name(strategy, fields) or len(names)
+        if name not in names:
+            names.add(name)
             yield fields
 
 
@@ -258,8 +265,8 @@ def credential_name(strategy: Strategy, fields: SecretFields) -> Hashable:
 
 def leaked_values(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> tuple[LeakedVersion, ...]:
     """The fingerprints of all that was ended, by which it is looked for afterwards."""
-    found = [leaked_version(keyturn, one, sight.versions) for one in sight.versions]
+    leaked = [leaked_version(keyturn, version, sight.versions) for version in sight.versions]
     if record.candidate:
         whole = (sight.current.fields if sight.current else SecretFields({})).merged(record.candidate)
-        found.append(leaked_version(keyturn, HubSecret(path, 0, whole)))
-    return tuple(found)
+        leaked.append(leaked_version(keyturn, HubSecret(path, 0, whole)))
+    return tuple(leaked)

@@ -55,31 +55,32 @@ def begin(
     Denied, before anything is changed, where the login lacks a right, and Invalid where the name is another incident's.
     """
     insist_on_rights(keyturn, selection, incident)
-    asked = Incident(
+    request = Incident(
         incident, reason, mode, selector, actor, triggered_at, keyturn.clock(), selection.paths, selection.leases
     )
-    opened = create_or_find(keyturn, asked)
+    opened = create_or_find(keyturn, request)
     cut_all(keyturn, opened)
     return opened
 
 
-def create_or_find(keyturn: Keyturn, asked: Incident) -> Incident:
+def create_or_find(keyturn: Keyturn, request: Incident) -> Incident:
     """The incident as the hub has it: new, or the same one that an earlier run opened. Raises Invalid."""
-    with record_action(keyturn, "open incident", note=f"{asked.id}: {asked.reason} ({asked.selector}, {asked.mode})"):
+    with record_action(
+        keyturn, "open incident", note=f"{request.id}: {request.reason} ({request.selector}, {request.mode})"
+    ):
         try:
-            return incident_store.create_incident(keyturn, asked)
+            return incident_store.create_incident(keyturn, request)
         except (Conflict, TransientError):  # also where the hub's answer alone was lost
-            found = incident_store.find_incident(keyturn, asked.id)
-            if found is None:
+            existing = incident_store.find_incident(keyturn, request.id)
+            if existing is None:
                 raise
-            known = found
-    if (known.paths, known.mode) != (asked.paths, asked.mode) or known.closed_at:
-        stands = "closed" if known.closed_at else "about other secrets, or in another mode"
+    if (existing.paths, existing.mode) != (request.paths, request.mode) or existing.closed_at:
+        stands = "closed" if existing.closed_at else "about other secrets, or in another mode"
         problem = f"there is an incident of that name, which is {stands}"
         raise Invalid(
-            "open", f"incident {asked.id}", problem, "Choose another name, or resume that one by its name alone"
+            "open", f"incident {request.id}", problem, "Choose another name, or resume that one by its name alone"
         )
-    return known
+    return existing
 
 
 def insist_on_rights(keyturn: Keyturn, selection: Selection, incident: str) -> None:
@@ -87,14 +88,14 @@ def insist_on_rights(keyturn: Keyturn, selection: Selection, incident: str) -> N
     lacking = keyturn.hub.lacking(list(rights_needed(keyturn, selection.paths, incident)))
     if not lacking:
         return
-    told = ", ".join(f"{right.capability} on {right.path}" for right in lacking[:5])
+    missing = ", ".join(f"{right.capability} on {right.path}" for right in lacking[:5])
     more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
     refused = [
-        entry(keyturn, "revoke", Outcome.DENIED, path, note=f"{incident}: lacks {told}") for path in selection.paths
+        entry(keyturn, "revoke", Outcome.DENIED, path, note=f"{incident}: lacks {missing}") for path in selection.paths
     ]
     note_down(keyturn, refused)
     hint = "Use the login of the revoker (deployments/policies/keyturn-revoker.hcl); nothing was changed"
-    raise Denied("revoke", f"{len(selection.paths)} secrets", f"this login to the hub lacks {told}{more}", hint)
+    raise Denied("revoke", f"{len(selection.paths)} secrets", f"this login to the hub lacks {missing}{more}", hint)
 
 
 def rights_needed(keyturn: Keyturn, paths: Collection[str], incident: str) -> Iterator[Right]:
@@ -129,33 +130,33 @@ DOERS: Final[dict[Step, StepFunction]] = {
 
 def take_step(keyturn: Keyturn, incident: Incident, path: str, step: Step) -> Progress:
     """One step of one secret; what goes wrong is part of the progress, and not raised. Done before is success."""
-    known, done = Progress(path, ""), StepResult(keyturn, step)
-    with done.at(""):
-        known = incident_store.load_progress(keyturn, incident, path)
-        if step in known.done:
-            return known
+    progress, result = Progress(path, ""), StepResult(keyturn, step)
+    with result.at(""):
+        progress = incident_store.load_progress(keyturn, incident, path)
+        if step in progress.done:
+            return progress
         if path not in keyturn.catalogue.secrets:
-            done.misses("", "the catalogue declares it no more", "Put it back there until the incident is closed")
-        elif step is not Step.CUT and known.cut_at is None:
-            done.misses("", "its credential is not ended yet")
+            result.add_left("", "the catalogue declares it no more", "Put it back there until the incident is closed")
+        elif step is not Step.CUT and progress.cut_at is None:
+            result.add_left("", "its credential is not ended yet")
         elif step is Step.CUT:  # it records itself, once the secret is in its hands
-            DOERS[step](keyturn, incident, known, done)
+            DOERS[step](keyturn, incident, progress, result)
         else:
             with record_action(keyturn, f"revoke: {step}", path, note=incident.id) as doing:
-                DOERS[step](keyturn, incident, known, done)
-                doing.version = done.changes.get("version", known.version)
-                doing.fingerprint = done.changes.get("fingerprint", known.fingerprint)
-                doing.note = "; ".join((incident.id, *done.left))
-    return save_progress(keyturn, incident, known, done)
+                DOERS[step](keyturn, incident, progress, result)
+                doing.version = result.changes.get("version", progress.version)
+                doing.fingerprint = result.changes.get("fingerprint", progress.fingerprint)
+                doing.note = "; ".join((incident.id, *result.left))
+    return save_progress(keyturn, incident, progress, result)
 
 
-def save_progress(keyturn: Keyturn, incident: Incident, known: Progress, done: StepResult) -> Progress:
+def save_progress(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> Progress:
     """The progress with what a step has done, in the hub; where that can't be written, the step is left to be done."""
     try:
-        return incident_store.update_progress(keyturn, incident, known.path, done.onto)
+        return incident_store.update_progress(keyturn, incident, progress.path, result.onto)
     except KeyturnError as error:
-        done.failed("", error)
-        return done.onto(known)
+        result.add_failure("", error)
+        return result.onto(progress)
 
 
 def restore_service(keyturn: Keyturn, incident: Incident) -> None:
@@ -199,35 +200,35 @@ def finish(keyturn: Keyturn, incident: str) -> IncidentStatus:
 
 def try_all(keyturn: Keyturn, incident: str) -> IncidentStatus:
     """How an incident stands once all that is left of it was tried; one that is closed is left alone."""
-    found = incident_store.load_incident(keyturn, incident)
-    if found.closed_at:
+    current = incident_store.load_incident(keyturn, incident)
+    if current.closed_at:
         return incident_store.load_status(keyturn, incident)
-    cut_all(keyturn, found)
-    side_by_side(lambda path: take_steps(keyturn, found, path), found.paths, SIDE_BY_SIDE)
-    return conclude_incident(keyturn, found)
+    cut_all(keyturn, current)
+    side_by_side(lambda path: take_steps(keyturn, current, path), current.paths, SIDE_BY_SIDE)
+    return conclude_incident(keyturn, current)
 
 
 def conclude_incident(keyturn: Keyturn, incident: Incident) -> IncidentStatus:
     """End the leases, remove copies that nothing declares now, and close the incident where nothing is left."""
-    done = StepResult(keyturn, Step.PROVE)
+    result = StepResult(keyturn, Step.PROVE)
     for lease in incident.leases:
-        done.trying(lease, lambda lease=lease: end_lease(keyturn, lease))  # type: ignore[misc]
-    stands = incident_store.load_status(keyturn, incident.id)
-    side_by_side(lambda store: clear_strays(keyturn, stands, store, done), sorted(keyturn.catalogue.stores), AT_ONCE)
-    over = not done.left and all(set(STEPS[incident.mode]) <= set(one.done) for one in stands.secrets)
+        result.attempt(lease, lambda lease=lease: end_lease(keyturn, lease))  # type: ignore[misc]
+    status = incident_store.load_status(keyturn, incident.id)
+    side_by_side(lambda store: clear_strays(keyturn, status, store, result), sorted(keyturn.catalogue.stores), AT_ONCE)
+    over = not result.left and all(set(STEPS[incident.mode]) <= set(secret.done) for secret in status.secrets)
     closed_at = keyturn.clock() if over else None
 
-    def lay(known: Incident) -> Incident:
-        fresh = [event for event in done.events if not is_repeated(event, known.events)]
-        events = (*known.events, *fresh)
+    def lay(current: Incident) -> Incident:
+        fresh = [event for event in result.events if not is_repeated(event, current.events)]
+        events = (*current.events, *fresh)
         return replace(
-            known, events=events, left=tuple(dict.fromkeys(done.left)), closed_at=known.closed_at or closed_at
+            current, events=events, left=tuple(dict.fromkeys(result.left)), closed_at=current.closed_at or closed_at
         )
 
     with record_action(keyturn, "close incident" if over else "look at incident", note=incident.id) as doing:
         changed = incident_store.update_incident(keyturn, incident.id, lay)
-        doing.note = "; ".join((incident.id, *done.left))
-    return IncidentStatus(changed, stands.secrets)
+        doing.note = "; ".join((incident.id, *result.left))
+    return IncidentStatus(changed, status.secrets)
 
 
 def end_lease(keyturn: Keyturn, lease: str) -> str:

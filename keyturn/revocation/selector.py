@@ -44,10 +44,10 @@ class Selector:
     @property
     def words(self) -> str:
         """For people."""
-        said = [", ".join(self.paths)] if self.paths else []
+        parts = [", ".join(self.paths)] if self.paths else []
         others = ("owner", "classification", "target", "store", "lease_prefix", "fingerprint")
-        said += [f"{name.replace('_', ' ')} {value}" for name in others if (value := getattr(self, name))]
-        return "; ".join(said)
+        parts += [f"{name.replace('_', ' ')} {value}" for name in others if (value := getattr(self, name))]
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -88,27 +88,27 @@ def select_secrets(keyturn: Keyturn, selector: Selector) -> Selection:
 
 
 def _fitting(keyturn: Keyturn, selector: Selector, leases: Sequence[str]) -> set[str]:
-    found = _by_name(keyturn, selector.paths) if selector.paths else set(keyturn.catalogue.secrets)
+    paths = _by_name(keyturn, selector.paths) if selector.paths else set(keyturn.catalogue.secrets)
     for name in ("owner", "classification", "target", "store"):
         if wanted := getattr(selector, name):
-            found = {path for path in found if wanted in _catalogue_values(keyturn, path, name)}
+            paths = {path for path in paths if wanted in _catalogue_values(keyturn, path, name)}
     if selector.lease_prefix:
-        found = {path for path in found if _has_one_of(keyturn, path, leases)}
+        paths = {path for path in paths if _has_one_of(keyturn, path, leases)}
     if selector.fingerprint:
-        found &= {match.path for match in whois(keyturn, selector.fingerprint, every=True) if not match.unseen}
-    return found
+        paths &= {match.path for match in whois(keyturn, selector.fingerprint, every=True) if not match.unseen}
+    return paths
 
 
 def _by_name(keyturn: Keyturn, names: Sequence[str]) -> set[str]:
     """The secrets that these names and patterns mean. Raises NotFound for one that means none."""
-    known, found = keyturn.catalogue.secrets, set[str]()
+    declared, paths = keyturn.catalogue.secrets, set[str]()
     for name in names:
-        fitting = {path for path in known if covers(name, path)} if "*" in name else {keyturn.secret(name).path}
+        fitting = {path for path in declared if covers(name, path)} if "*" in name else {keyturn.secret(name).path}
         if not fitting:
-            hint = advice(name, known, "See the catalogue.")
+            hint = advice(name, declared, "See the catalogue.")
             raise NotFound("revoke", name, "no secret of the catalogue fits it", hint)
-        found |= fitting
-    return found
+        paths |= fitting
+    return paths
 
 
 def _catalogue_values(keyturn: Keyturn, path: str, name: str) -> tuple[str, ...]:
@@ -127,7 +127,11 @@ def _catalogue_values(keyturn: Keyturn, path: str, name: str) -> tuple[str, ...]
 
 def _has_one_of(keyturn: Keyturn, path: str, leases: Sequence[str]) -> bool:
     """Whether the secret's versions hold one of these leases; of one that can't be read, the role tells."""
-    held = {one.fields["lease_id"].reveal() for one in readable_versions(keyturn, path) if "lease_id" in one.fields}
+    held = {
+        version.fields["lease_id"].reveal()
+        for version in readable_versions(keyturn, path)
+        if "lease_id" in version.fields
+    }
     if held & set(leases):
         return True
     rotation = keyturn.secret(path).rotation
@@ -140,8 +144,8 @@ def readable_versions(keyturn: Keyturn, path: str) -> Iterator[HubSecret]:
     """Every version of a secret that the hub still gives, the newest first; each is read when it is asked for."""
     info = keyturn.hub.describe(path)
     for version in reversed(info.versions if info else ()):
-        if version.readable and (found := keyturn.hub.read(path, version.version)):
-            yield found
+        if version.readable and (secret := keyturn.hub.read(path, version.version)):
+            yield secret
 
 
 def whois(keyturn: Keyturn, fingerprint: str, *, every: bool = False) -> list[Match]:
@@ -164,11 +168,11 @@ def whois_value(keyturn: Keyturn, value: Sensitive) -> list[Match]:
 
 def _digests(keyturn: Keyturn, value: Sensitive) -> set[str]:
     """The fingerprints of a text: as it stands, and where it is a JSON object, as Keyturn spells that."""
-    found = {keyturn.fingerprint_of(value)}
+    digests = {keyturn.fingerprint_of(value)}
     with suppress(ValueError, RecursionError):
-        if isinstance(told := json.loads(value.reveal()), dict):
-            found.add(keyturn.fingerprint(SecretFields(told)))
-    return found
+        if isinstance(document := json.loads(value.reveal()), dict):
+            digests.add(keyturn.fingerprint(SecretFields(document)))
+    return digests
 
 
 def _search(keyturn: Keyturn, look: Callable[[str], Iterator[Match]], every: bool = False) -> list[Match]:
@@ -186,7 +190,7 @@ def _search(keyturn: Keyturn, look: Callable[[str], Iterator[Match]], every: boo
 def _matches(keyturn: Keyturn, path: str, wanted: Callable[[str], bool], *, by_field: bool = False) -> Iterator[Match]:
     """The versions and copies of one secret whose fingerprint is ``wanted``."""
     sight = read_versions(keyturn, path)
-    yield from (Match(path, one.version, unseen=one.why) for one in sight.unseen if not one.destroyed)
+    yield from (Match(path, hidden.version, unseen=hidden.why) for hidden in sight.unseen if not hidden.destroyed)
     for old in remembered_versions(load_record(keyturn, path), sight.unseen):
         if wanted(old.fingerprints[""]):
             yield Match(path, old.version)
@@ -204,7 +208,7 @@ def _matches(keyturn: Keyturn, path: str, wanted: Callable[[str], bool], *, by_f
 def digests_beside(keyturn: Keyturn, secret: HubSecret, older: Iterable[HubSecret]) -> Iterator[tuple[str, str]]:
     """The fingerprints under ``store:name`` of copies that gave one of the older versions beside this one."""
     places = [place for place in keyturn.catalogue.destinations(secret.path) if place.shape.tells_previous]
-    near = islice((one for one in older if one.version < secret.version), NEAR) if places else ()
+    near = islice((version for version in older if version.version < secret.version), NEAR) if places else ()
     for previous in near:
         for place in places:
             with suppress(Invalid):

@@ -34,7 +34,7 @@ class Sight:
     @property
     def current(self) -> HubSecret | None:
         """The newest version, served or not; None where it could not be read."""
-        return next((one for one in self.versions if one.version == self.last), None)
+        return next((version for version in self.versions if version.version == self.last), None)
 
 
 def read_versions(keyturn: Keyturn, path: str, lasting: int = 0) -> Sight:
@@ -45,12 +45,12 @@ def read_versions(keyturn: Keyturn, path: str, lasting: int = 0) -> Sight:
     info = keyturn.hub.describe(path)
     if info is None:
         return Sight()
-    deleted = [one.version for one in info.versions if one.state is VersionState.DELETED]
+    deleted = [version.version for version in info.versions if version.state is VersionState.DELETED]
     with undeleted(keyturn, path, deleted, lasting) as refusal:
-        found = [read_version(keyturn, path, one, refusal) for one in reversed(info.versions)]
+        versions = [read_version(keyturn, path, version, refusal) for version in reversed(info.versions)]
     return Sight(
-        tuple(one for one in found if isinstance(one, HubSecret)),
-        tuple(one for one in found if isinstance(one, Unseen)),
+        tuple(version for version in versions if isinstance(version, HubSecret)),
+        tuple(version for version in versions if isinstance(version, Unseen)),
         info.version,
         info.served,
     )
@@ -79,18 +79,18 @@ def read_version(keyturn: Keyturn, path: str, info: VersionInfo, refusal: str) -
     if info.state is VersionState.DELETED and refusal:
         return Unseen(info.version, f"it is deleted, and {refusal}")
     try:
-        found = keyturn.hub.read(path, info.version)
+        secret = keyturn.hub.read(path, info.version)
     except TerminalError as error:
         return Unseen(info.version, f"{error.problem} to this login")
-    return found or Unseen(info.version, "it was deleted while it was looked at")
+    return secret or Unseen(info.version, "it was deleted while it was looked at")
 
 
 def unseen_versions(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> tuple[Unseen, ...]:
     """What could not be looked at, and has not been ended by a revocation before; the newest first."""
     ended = max((past.base_version for past in record.history if is_finished_cut(past, path)), default=0)
-    found = tuple(one for one in sight.unseen if one.version > ended)
+    unseen = tuple(version for version in sight.unseen if version.version > ended)
     lost = history_lost(keyturn, record, sight) or hub_set_back(keyturn, path, record, sight)
-    return (*found, Unseen(0, lost)) if lost else found
+    return (*unseen, Unseen(0, lost)) if lost else unseen
 
 
 def history_lost(keyturn: Keyturn, record: Record, sight: Sight) -> str:
@@ -98,13 +98,13 @@ def history_lost(keyturn: Keyturn, record: Record, sight: Sight) -> str:
 
     ``vault kv metadata delete`` removes a secret with all its versions, and the next one is number 1 again.
     """
-    known = [past for past in (*record.history, record.rotation) if past and past.version]
-    newest = max((past.version or 0 for past in known), default=0)
+    promoted = [past for past in (*record.history, record.rotation) if past and past.version]
+    newest = max((past.version or 0 for past in promoted), default=0)
     if newest > sight.last:
         what = "its history was removed" if sight.last else "all of it was removed"
         return f"{what}: rotations had put versions up to {newest} in force, and the hub has {sight.last or 'none'}"
-    digests = {one.version: keyturn.fingerprint(one.fields) for one in sight.versions}
-    for past in known:
+    digests = {version.version: keyturn.fingerprint(version.fields) for version in sight.versions}
+    for past in promoted:
         if digests.get(past.version or 0, past.fingerprint) != past.fingerprint:
             return f"its history was removed: version {past.version} is another than a rotation had put in force"
     return ""
@@ -115,12 +115,13 @@ def hub_set_back(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> s
 
     The ledger lies outside the hub. What `keyturn recover` has settled since is no loss any more.
     """
-    known = ledger_versions(keyturn, [path]).of.get(path)
-    if known is None or known.version <= max(sight.last, last_known(record)):
+    known_version = ledger_versions(keyturn, [path]).of.get(path)
+    if known_version is None or known_version.version <= max(sight.last, last_known(record)):
         return ""
     if sight.last and not lost_by_hub(keyturn, path, sight.last):
         return ""
-    return f"the hub was set back: {known.where} knows version {known.version}, and the hub has {sight.last or 'none'}"
+    difference = f"{known_version.where} knows version {known_version.version}, and the hub has {sight.last or 'none'}"
+    return f"the hub was set back: {difference}"
 
 
 def is_finished_cut(past: Rotation, path: str) -> bool:
@@ -130,7 +131,7 @@ def is_finished_cut(past: Rotation, path: str) -> bool:
 
 def remembered_versions(record: Record, unseen: Collection[Unseen]) -> Iterator[LeakedVersion]:
     """What is known of versions that nobody could look at: the fingerprint, where a rotation has made them."""
-    versions = {one.version for one in unseen}
+    versions = {version.version for version in unseen}
     for past in (*record.history, record.rotation):
         if past and past.version in versions and past.fingerprint:
             yield LeakedVersion(past.version or 0, {"": past.fingerprint})
@@ -138,4 +139,8 @@ def remembered_versions(record: Record, unseen: Collection[Unseen]) -> Iterator[
 
 def describe_unreadable(info: SecretInfo | None) -> tuple[str, ...]:
     """The versions that are deleted or destroyed, in words; nothing is changed to look at them."""
-    return tuple(f"version {one.version} is {one.state}" for one in (info.versions if info else ()) if not one.readable)
+    return tuple(
+        f"version {version.version} is {version.state}"
+        for version in (info.versions if info else ())
+        if not version.readable
+    )

@@ -25,31 +25,31 @@ class StepResult:
     changes: dict[str, Any] = field(default_factory=dict)
     again: set[Step] = field(default_factory=set)
 
-    def did(self, place: str, said: str) -> None:
+    def add_done(self, place: str, words: str) -> None:
         """Something that went well."""
-        self.events.append(Event(self.keyturn.clock(), self.step, Result.DONE, place, said))
+        self.events.append(Event(self.keyturn.clock(), self.step, Result.DONE, place, words))
 
-    def failed(self, place: str, error: KeyturnError) -> None:
+    def add_failure(self, place: str, error: KeyturnError) -> None:
         """Something that is tried again."""
-        self.misses(place, error.problem, error.hint, type(error).__name__)
+        self.add_left(place, error.problem, error.hint, type(error).__name__)
 
-    def misses(self, place: str, problem: str, hint: str = "", kind: str = "") -> None:
+    def add_left(self, place: str, problem: str, hint: str = "", kind: str = "") -> None:
         """The same, told in words."""
         self.events.append(Event(self.keyturn.clock(), self.step, Result.FAILED, place, problem, kind))
-        said = f"{place}: {problem}" if place else problem
-        self.left.append(f"{self.step}: {said}. {hint}".rstrip(". "))
+        words = f"{place}: {problem}" if place else problem
+        self.left.append(f"{self.step}: {words}. {hint}".rstrip(". "))
 
-    def stays(self, place: str, said: str) -> None:
+    def add_remaining(self, place: str, words: str) -> None:
         """Something that can't be removed there."""
-        self.events.append(Event(self.keyturn.clock(), self.step, Result.REMAINS, place, said))
-        self.remains.append(f"{place}: {said}" if place else said)
+        self.events.append(Event(self.keyturn.clock(), self.step, Result.REMAINS, place, words))
+        self.remains.append(f"{place}: {words}" if place else words)
 
-    def trying(self, place: str, work: Callable[[], str]) -> None:
+    def attempt(self, place: str, work: Callable[[], str]) -> None:
         """Do ``work``, which answers what it has done in words; what it raises is noted, and stops nothing else."""
         try:
-            self.did(place, work())
+            self.add_done(place, work())
         except KeyturnError as error:
-            self.failed(place, error)
+            self.add_failure(place, error)
 
     @contextmanager
     def at(self, place: str) -> Iterator[None]:
@@ -57,24 +57,24 @@ class StepResult:
         try:
             yield
         except KeyturnError as error:
-            self.failed(place, error)
+            self.add_failure(place, error)
         except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
-            self.failed(place, unexpected(error))
+            self.add_failure(place, unexpected(error))
 
-    def onto(self, known: Progress) -> Progress:
+    def onto(self, progress: Progress) -> Progress:
         """The progress with all of this in it; what this step left before is replaced.
 
         Where another run has done the step meanwhile, only what happened is added; what happens again and again while
         an incident stays open is told once.
         """
-        before = events_since_replacement(known.events)
-        events = (*known.events, *(event for event in self.events if not is_repeated(event, before)))
-        if self.step in known.done:
-            return known.having(events=events)
-        others = tuple(said for said in known.left if not said.startswith(f"{self.step}: "))
-        finished = known.done if self.left else (*known.done, self.step)
-        remains = tuple(dict.fromkeys((*known.remains, *self.remains)))
-        return known.having(
+        before = events_since_replacement(progress.events)
+        events = (*progress.events, *(event for event in self.events if not is_repeated(event, before)))
+        if self.step in progress.done:
+            return progress.having(events=events)
+        others = tuple(words for words in progress.left if not words.startswith(f"{self.step}: "))
+        finished = progress.done if self.left else (*progress.done, self.step)
+        remains = tuple(dict.fromkeys((*progress.remains, *self.remains)))
+        return progress.having(
             **self.changes,
             events=events,
             left=(*others, *dict.fromkeys(self.left)),
@@ -89,10 +89,10 @@ def events_since_replacement(events: Sequence[Event]) -> Sequence[Event]:
     return events[made[-1] :] if made else events
 
 
-def is_repeated(event: Event, known: Sequence[Event]) -> bool:
+def is_repeated(event: Event, events: Sequence[Event]) -> bool:
     """Whether the same stands there already: what is looked at again and again is told once."""
-    said = (event.step, event.place, event.result, event.said)
-    return any(said == (one.step, one.place, one.result, one.said) for one in known)
+    told_now = (event.step, event.place, event.result, event.said)
+    return any(told_now == (earlier.step, earlier.place, earlier.result, earlier.said) for earlier in events)
 
 
 StepFunction = Callable[[Keyturn, Incident, Progress, StepResult], None]

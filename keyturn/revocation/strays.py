@@ -15,25 +15,25 @@ from keyturn.rotation.parts import parts_in
 UNCLEAR = "a copy that nothing declares may give an old value, which nobody could look at in the hub"
 
 
-def clear_strays(keyturn: Keyturn, stands: IncidentStatus, store: str, done: StepResult) -> None:
+def clear_strays(keyturn: Keyturn, status: IncidentStatus, store: str, result: StepResult) -> None:
     """Remove from one store the copies of leaked values that the catalogue has no place for any more."""
-    known = {one.path: one for one in stands.secrets}
-    if not known:
+    secrets = {secret.path: secret for secret in status.secrets}
+    if not secrets:
         return
-    with done.at(store):
+    with result.at(store):
         opened = keyturn.open_store(store)
-        for view, copy, leaked in list(find_strays(keyturn, known, store, opened)):
+        for view, copy, leaked in list(find_strays(keyturn, secrets, store, opened)):
             place = f"{store}:{copy.name}"
             if not leaked:
-                done.misses(place, UNCLEAR, "Remove it there by hand, or let Keyturn's login read it")
+                result.add_left(place, UNCLEAR, "Remove it there by hand, or let Keyturn's login read it")
                 continue
             with record_action(keyturn, "erase", copy.marks.source if copy.marks else "", place=place):
-                said = view.erase(copy.name)
-            done.did(place, "; ".join(("a copy that nothing declares any more is removed", *said)))
+                words = view.erase(copy.name)
+            result.add_done(place, "; ".join(("a copy that nothing declares any more is removed", *words)))
 
 
 def find_strays(
-    keyturn: Keyturn, known: Mapping[str, Progress], store: str, opened: Store
+    keyturn: Keyturn, secrets: Mapping[str, Progress], store: str, opened: Store
 ) -> Iterator[tuple[Store, Copy, bool]]:
     """Copies with Keyturn's marks of these secrets, where the catalogue does not push them, that leaked.
 
@@ -41,12 +41,12 @@ def find_strays(
     copy of what nobody could look at says that it can't be told. Before each is the store, or the view of its keys.
     """
     for view, copy, merged in marked_copies(keyturn, store, opened):
-        one = known.get(copy.marks.source) if copy.marks else None
-        if one is None or copy.marks is None or is_declared(keyturn, one.path, store, copy.name, merged=merged):
+        secret = secrets.get(copy.marks.source) if copy.marks else None
+        if secret is None or copy.marks is None or is_declared(keyturn, secret.path, store, copy.name, merged=merged):
             continue
-        leaked = {digest for old in one.old for digest in old.digests}
+        leaked = {digest for old in secret.old for digest in old.digests}
         # One that fields were added to is like no single version: it holds what its marks' version held.
-        unclear = (one.unseen or copy.marks.grown) and marked_before(one, copy.marks)
+        unclear = (secret.unseen or copy.marks.grown) and marked_before(secret, copy.marks)
         unseen = {copy.marks.fingerprint} if unclear else set()
         if copy.marks.fingerprint in leaked or serves_leaked(keyturn, view, copy, leaked | unseen):
             yield view, copy, True

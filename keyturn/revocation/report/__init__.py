@@ -22,28 +22,28 @@ NO_FACTS = LedgerFacts()
 
 
 def to_data(
-    standing: IncidentStatus, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
+    status: IncidentStatus, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
 ) -> dict[str, Any]:
     """The report as JSON-ready data, its keys those of docs/incident-report.md. ``at`` is the time of writing."""
-    return dict(to_plain(asdict(_made(standing, readers, ledger, at))))
+    return dict(to_plain(asdict(_made(status, readers, ledger, at))))
 
 
 def to_html(
-    standing: IncidentStatus, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
+    status: IncidentStatus, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
 ) -> str:
     """The report as one HTML page that needs nothing else."""
-    return html(_made(standing, readers, ledger, at))
+    return html(_made(status, readers, ledger, at))
 
 
 def to_markdown(
-    standing: IncidentStatus, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
+    status: IncidentStatus, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
 ) -> str:
     """The report as CommonMark with tables; long tables are cut, and say so."""
-    return markdown(_made(standing, readers, ledger, at))
+    return markdown(_made(status, readers, ledger, at))
 
 
 def write_report(
-    standing: IncidentStatus,
+    status: IncidentStatus,
     readers: Readers,
     directory: Path,
     ledger: LedgerFacts = NO_FACTS,
@@ -53,14 +53,14 @@ def write_report(
 
     Earlier ones of the incident are replaced, and the directory is made where it is missing. Raises Unavailable.
     """
-    made = _made(standing, readers, ledger, at)
-    stem = file_name(standing.incident.id)
+    made = _made(status, readers, ledger, at)
+    stem = file_name(status.incident.id)
     texts = {f"{stem}.html": html(made), f"{stem}.json": json_text(to_plain(asdict(made)))}
     return [write_private(directory / name, text) for name, text in texts.items()]
 
 
-def _made(standing: IncidentStatus, readers: Readers, ledger: LedgerFacts, at: datetime | None) -> IncidentReport:
-    return build_report(standing, readers, ledger, at or datetime.now(UTC))
+def _made(status: IncidentStatus, readers: Readers, ledger: LedgerFacts, at: datetime | None) -> IncidentReport:
+    return build_report(status, readers, ledger, at or datetime.now(UTC))
 
 
 def to_plain(value: Any) -> Any:

@@ -30,20 +30,18 @@ HUB: Final = "hub"
 VERIFY: Final = "keyturn ledger verify"
 
 
-def build_report(
-    standing: IncidentStatus, readers: Readers, ledger: LedgerFacts, written_at: datetime
-) -> IncidentReport:
+def build_report(status: IncidentStatus, readers: Readers, ledger: LedgerFacts, written_at: datetime) -> IncidentReport:
     """Everything that is known, in the order in which it matters."""
-    incident = standing.incident
-    secrets = tuple(secret_report(incident, one) for one in standing.secrets)
+    incident = status.incident
+    secrets = tuple(secret_report(incident, one) for one in status.secrets)
     told = readers_report(readers)
     times = time_to_revoke(secrets)
-    to_do = things_left(standing, secrets)
+    to_do = things_left(status, secrets)
     return IncidentReport(
         schema=SCHEMA,
-        state="open" if standing.open else "given up" if incident.given_up else "closed",
-        headline=headline(standing, to_do),
-        summary=summary(standing, secrets, told),
+        state="open" if status.open else "given up" if incident.given_up else "closed",
+        headline=headline(status, to_do),
+        summary=summary(status, secrets, told),
         left=to_do,
         incident=about(incident),
         time_to_revoke=times,
@@ -51,8 +49,8 @@ def build_report(
         outlives=tuple(f"{one.path}: {said}" for one in secrets for said in one.outlives),
         remains=tuple(f"{one.path}: {said}" for one in secrets for said in one.remains),
         readers=told,
-        proof=proof(standing, secrets),
-        timeline=tuple(timeline(standing)),
+        proof=proof(status, secrets),
+        timeline=tuple(timeline(status)),
         ledger=LedgerReport(ledger.sequences, ledger.checkpoint, VERIFY),
         written_at=written_at,
     )
@@ -163,9 +161,9 @@ def place_state(one: Progress, name: str, events: list[Event], removed: datetime
     return ("removed", "") if removed else ("waiting", "")
 
 
-def timeline(standing: IncidentStatus) -> list[Moment]:
+def timeline(status: IncidentStatus) -> list[Moment]:
     """Every action, and what began and ended the incident, by time."""
-    incident = standing.incident
+    incident = status.incident
     marks = [Event(incident.triggered_at, Step.CUT, Result.DONE, said=f"asked for by {incident.actor}")]
     marks.append(Event(incident.opened_at, Step.CUT, Result.DONE, said="the incident stands in the hub"))
     if incident.closed_at:
@@ -174,7 +172,7 @@ def timeline(standing: IncidentStatus) -> list[Moment]:
     told = [moment_report(incident, "", event, "incident") for event in marks]
     told += [moment_report(incident, "", event, str(event.step)) for event in incident.events]
     told += [
-        moment_report(incident, one.path, event, str(event.step)) for one in standing.secrets for event in one.events
+        moment_report(incident, one.path, event, str(event.step)) for one in status.secrets for event in one.events
     ]
     return sorted(told, key=lambda one: one.at)
 

@@ -35,10 +35,10 @@ WINDOW: Final = 4096
 """Entries of the ledger that are read at once, from its end on."""
 
 
-def readers_of(keyturn: Keyturn, standing: IncidentStatus, env: Mapping[str, str] = os.environ) -> Readers:
+def readers_of(keyturn: Keyturn, status: IncidentStatus, env: Mapping[str, str] = os.environ) -> Readers:
     """Who read the incident's secrets in the look-back period, as far as the logs at hand tell. Raises Invalid."""
     now = datetime.now(UTC)
-    incident = standing.incident
+    incident = status.incident
     file, hub = env.get(AUDIT_FILE), keyturn.hub
     logs = [HubAuditLog(Path(file), hub.mount, env.get("VAULT_NAMESPACE", ""), hub.mounts)] if file else []
     return gather(logs, incident.paths, incident.triggered_at - look_back(env), incident.closed_at or now, OWN)
@@ -52,11 +52,11 @@ def look_back(env: Mapping[str, str]) -> timedelta:
         raise Invalid("read", LOOK_BACK, f"it {error}", "Write a duration such as 30d") from None
 
 
-def ledger_facts(standing: IncidentStatus, env: Mapping[str, str] = os.environ) -> LedgerFacts:
+def ledger_facts(status: IncidentStatus, env: Mapping[str, str] = os.environ) -> LedgerFacts:
     """The incident's own entries, and the newest checkpoint where it covers them; nothing of a ledger that is away."""
     try:
         with closing(configured_ledger(env)) as ledger:
-            return facts_in(ledger, standing.incident)
+            return facts_in(ledger, status.incident)
     except KeyturnError:
         return LedgerFacts()
 

@@ -14,22 +14,22 @@ METHOD: Final = (
 )
 
 
-def headline(standing: IncidentStatus, to_do: Sequence[str]) -> str:
+def headline(status: IncidentStatus, to_do: Sequence[str]) -> str:
     """Whether it is over, in one line."""
-    if standing.incident.given_up:
+    if status.incident.given_up:
         return f"Given up, and not proven: {count_noun(len(to_do), 'thing is', 'things are')} left."
-    if not standing.open:
+    if not status.open:
         return "Closed: nothing is left to do."
-    where = sum(bool(one.left) for one in standing.secrets)
-    spread = f", in {where:,} of {len(standing.secrets):,} secrets" if len(standing.secrets) > 1 and where else ""
+    where = sum(bool(one.left) for one in status.secrets)
+    spread = f", in {where:,} of {len(status.secrets):,} secrets" if len(status.secrets) > 1 and where else ""
     return f"Open: {count_noun(len(to_do), 'thing is', 'things are')} left to do{spread}."
 
 
-def things_left(standing: IncidentStatus, secrets: Sequence[SecretReport]) -> tuple[str, ...]:
+def things_left(status: IncidentStatus, secrets: Sequence[SecretReport]) -> tuple[str, ...]:
     """What is yet to be done; where nothing has failed, the steps that have not had their turn."""
-    incident = standing.incident
+    incident = status.incident
     told = (*incident.left, *(f"{one.path}: {in_words(said)}" for one in secrets for said in one.left))
-    if told or not (standing.open or incident.given_up):
+    if told or not (status.open or incident.given_up):
         return told
     waiting = tuple(
         f"{one.path}: not done yet: {', '.join(STEPS[step] for step in one.steps_missing)}"
@@ -45,9 +45,9 @@ def in_words(said: str) -> str:
     return f"{STEPS[step]}: {rest}" if colon and step in STEPS else said
 
 
-def summary(standing: IncidentStatus, secrets: Sequence[SecretReport], readers: ReadersReport) -> tuple[str, ...]:
+def summary(status: IncidentStatus, secrets: Sequence[SecretReport], readers: ReadersReport) -> tuple[str, ...]:
     """Who is out, what works again, which copies are clear, and who had it."""
-    told = (*_access(secrets), *_replaced(standing, secrets), *_copies(secrets), *_readers(secrets, readers))
+    told = (*_access(secrets), *_replaced(status, secrets), *_copies(secrets), *_readers(secrets, readers))
     return tuple(told)
 
 
@@ -80,10 +80,10 @@ def _whole(some: Sequence[SecretReport], secrets: Sequence[SecretReport]) -> str
     )
 
 
-def _replaced(standing: IncidentStatus, secrets: Sequence[SecretReport]) -> Iterator[str]:
+def _replaced(status: IncidentStatus, secrets: Sequence[SecretReport]) -> Iterator[str]:
     if not secrets:
         return
-    if standing.incident.mode is Mode.REVOKE_ONLY:
+    if status.incident.mode is Mode.REVOKE_ONLY:
         yield "Nothing new was made: who needs it is cut off until a person rotates the secret."
         return
     fresh = [one for one in secrets if one.replacement]
@@ -126,7 +126,7 @@ def _readers(secrets: Sequence[SecretReport], readers: ReadersReport) -> Iterato
         yield "The logs have gaps, which are listed below: there may be more readers."
 
 
-def proof(standing: IncidentStatus, secrets: Sequence[SecretReport]) -> tuple[str, ...]:
+def proof(status: IncidentStatus, secrets: Sequence[SecretReport]) -> tuple[str, ...]:
     """How it is known of each secret, or that it is not."""
     return (METHOD, *(_proven(one) for one in secrets))
 
