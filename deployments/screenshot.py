@@ -16,7 +16,7 @@ import httpx
 
 from deployments.local import environment
 from deployments.local.home import opened
-from keyturn.cli.surroundings import home_directory
+from keyturn.cli.environment import home_directory
 from keyturn.core.errors import KeyturnError, NotFound, Unavailable
 
 PICTURE: Final = Path("docs/images/rotate-secret.png")

@@ -15,7 +15,7 @@ from deployments.local.home import Stack
 from deployments.local.prepare import CONSUMER, CONSUMERS, prepare_stack
 from deployments.local.support.files import kept_secret, private_directory, write_private
 from deployments.local.support.tls import certificate_in
-from keyturn.cli.surroundings import home_directory
+from keyturn.cli.environment import home_directory
 from keyturn.core.errors import Invalid, KeyturnError
 
 

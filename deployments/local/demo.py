@@ -29,7 +29,7 @@ from deployments.local.services import DATABASE_SECRET
 from deployments.local.stack import Stack, down, status, up
 from deployments.local.support.files import write_private
 from deployments.local.support.ports import free_port
-from keyturn.cli.surroundings import home_directory
+from keyturn.cli.environment import home_directory
 from keyturn.core.errors import KeyturnError, Unavailable
 from keyturn.core.fingerprint import shown
 
@@ -189,7 +189,7 @@ class Demo:
 
     async def in_sync(self) -> bool:
         """Whether a plan finds nothing left to do, once the follower too is through with the last change."""
-        from keyturn.cli.planned import summary
+        from keyturn.cli.planned import summarize_plan
         from keyturn.sync.plan import plan
         from tasks.workspace import keyturn
 
@@ -199,7 +199,7 @@ class Demo:
             if settled:
                 break
             await asyncio.sleep(PAUSE)
-        self.console.print(f"  a plan for every copy in every store: {summary(planned)}", style="bold")
+        self.console.print(f"  a plan for every copy in every store: {summarize_plan(planned)}", style="bold")
         return settled
 
     def values(self) -> dict[str, str]:

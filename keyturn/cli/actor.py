@@ -7,7 +7,7 @@ import socket
 from keyturn.core.acting import Acting
 
 
-def me(command: str) -> Acting:
+def acting_person(command: str) -> Acting:
     """The user of this machine who runs ``command``, and on whose behalf where that was said to sudo."""
     try:
         user = pwd.getpwuid(os.getuid()).pw_name

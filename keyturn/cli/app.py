@@ -24,10 +24,10 @@ from keyturn.cli import (
     stack,
     whois,
 )
-from keyturn.cli.actor import me
-from keyturn.cli.failures import EXIT_CODES, told
-from keyturn.cli.guide import GROUPS, ending
-from keyturn.cli.output import write
+from keyturn.cli.actor import acting_person
+from keyturn.cli.failures import EXIT_CODES, error_boundary
+from keyturn.cli.guide import GROUPS, help_ending
+from keyturn.cli.output import write_text
 from keyturn.core.acting import acting
 
 SHORT: Final = 66
@@ -46,7 +46,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
-        with told():
+        with error_boundary():
             return super().invoke(ctx)
 
 
@@ -62,7 +62,7 @@ app = typer.Typer(
 def tell_version(wanted: bool) -> None:
     """Print the version and end."""
     if wanted:
-        write(f"keyturn {__version__}")
+        write_text(f"keyturn {__version__}")
         raise typer.Exit
 
 
@@ -77,7 +77,7 @@ def keyturn(
 
     Where VAULT_ADDR is not set and the local stack runs, every command uses the stack.
     """
-    acting.set(me(context.invoked_subcommand or ""))
+    acting.set(acting_person(context.invoked_subcommand or ""))
 
 
 for command in (
@@ -94,7 +94,6 @@ for command in (
     rename.rename,
     rename.forget,
     recover.recover,
-    due.due,
     history.history,
     scan.scan,
     follow.follow,
@@ -103,7 +102,8 @@ for command in (
     whois.whois,
     incidents.incidents,
 ):
-    app.command(epilog=ending(command.__name__))(command)
-app.command("import", epilog=ending("import"))(scan.bring)
+    app.command(epilog=help_ending(command.__name__))(command)
+app.command("due", epilog=help_ending("due"))(due.show_due)
+app.command("import", epilog=help_ending("import"))(scan.import_from_store)
 app.add_typer(catalogue.commands, name="catalogue")
 app.add_typer(ledger.commands, name="ledger")

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from keyturn.cli.environment import catalogue_directory, stack_in_use
 from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.options import CATALOGUE_VARIABLE, JsonOption
-from keyturn.cli.output import write, write_json
-from keyturn.cli.surroundings import catalogue_directory, stack_in_use
+from keyturn.cli.output import write_json, write_text
 
 commands = typer.Typer(help="Check the catalogue, or print its schema.", no_args_is_help=True)
 
@@ -40,7 +40,7 @@ def validate(directory: DirectoryArgument = None, as_json: JsonOption = False) -
     if as_json:
         return write_json({"catalogue": str(chosen), "valid": True, "problems": [], **counts})
     summary = ", ".join(f"{count} {section}" for section, count in counts.items())
-    return write(f"{chosen} is valid: {summary}")
+    return write_text(f"{chosen} is valid: {summary}")
 
 
 def tell_problems(directory: Path, invalid: Any, as_json: bool) -> None:
@@ -51,11 +51,11 @@ def tell_problems(directory: Path, invalid: Any, as_json: bool) -> None:
         return write_json({"catalogue": str(directory), "valid": False, **counted})
     for problem in invalid.shown:
         place = f"{problem.file}:{problem.line}" if problem.line else problem.file
-        write(": ".join(part for part in (place, problem.where, problem.message) if part))
-        write(f"    {problem.remedy}")
+        write_text(": ".join(part for part in (place, problem.where, problem.message) if part))
+        write_text(f"    {problem.remedy}")
     if invalid.others:
-        write(invalid.others)
-    return write(f"{invalid.count} in {directory}")
+        write_text(invalid.others)
+    return write_text(f"{invalid.count} in {directory}")
 
 
 @commands.command()
@@ -63,4 +63,4 @@ def schema() -> None:
     """Print the JSON Schema of the catalogue's files, for editors."""
     from keyturn.catalogue import schema as made
 
-    write(json.dumps(made(), indent=2, ensure_ascii=False))
+    write_text(json.dumps(made(), indent=2, ensure_ascii=False))

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from keyturn.cli.carry_on import reported, signed, tell_files
-from keyturn.cli.failures import BEHIND, end
-from keyturn.cli.output import note, table, write, write_json
-from keyturn.cli.surroundings import known_stack, opened_keyturn
+from keyturn.cli.environment import known_stack, opened_keyturn
+from keyturn.cli.failures import BEHIND, end_command
+from keyturn.cli.incident_runner import sign_ledger, tell_files, write_reports
+from keyturn.cli.output import note, write_json, write_table, write_text
 from keyturn.core.acting import acting
 from keyturn.core.errors import Invalid, TransientError, Unavailable
 from keyturn.revocation.incident import Mode
@@ -37,9 +37,9 @@ def drill(path: str, mode: Mode, reason: str, catalogue: Path | None, report: Pa
     who = acting.get()
     with opened_keyturn(catalogue, revoking=True) as keyturn:
         drilled = carried_out(keyturn, stack, Asked(path, mode, reason, who.actor if who else ""), note)
-        signed(keyturn)
-        files = reported(keyturn, drilled.standing, report)
-    show(drilled, files, as_json)
+        sign_ledger(keyturn)
+        files = write_reports(keyturn, drilled.standing, report)
+    show_drill(drilled, files, as_json)
 
 
 def insist_on_stack() -> "Stack":
@@ -62,20 +62,20 @@ def insist_on_stack() -> "Stack":
 # --- what came of it
 
 
-def show(drilled: "Drilled", files: list[Path], as_json: bool) -> None:
+def show_drill(drilled: "Drilled", files: list[Path], as_json: bool) -> None:
     """All of it, and the exit code that belongs to it: 3 where something was left, whatever it is."""
     if as_json:
         write_json({**data(drilled), "reports": [str(file) for file in files]})
     else:
-        tell(drilled)
+        tell_times(drilled)
         tell_files(files)
     if not drilled.proven or drilled.kept:
         hint = "Mend the cause, and drill again: it begins anew"
-        end(TransientError("drill", drilled.path, failing(drilled), hint), BEHIND)
+        end_command(TransientError("drill", drilled.path, drill_failure(drilled), hint), BEHIND)
     note(f"{drilled.standing.incident.id} is over: all of it is proven, and nothing of it is left")
 
 
-def failing(drilled: "Drilled") -> str:
+def drill_failure(drilled: "Drilled") -> str:
     """The first of what was left, in words."""
     if drilled.refused_at is None:
         return "the leaked credential is STILL ACCEPTED"
@@ -86,30 +86,30 @@ def failing(drilled: "Drilled") -> str:
     return f"it is proven, and of the drill itself there is left {'; '.join(drilled.kept) or 'an open incident'}"
 
 
-def tell(drilled: "Drilled") -> None:
+def tell_times(drilled: "Drilled") -> None:
     """How long everything took, and what is to be known besides, for people."""
-    table((f"drill of {drilled.path}", "after"), rows(drilled), whole=("after",))
-    write("")
-    table(COPY_COLUMNS, copy_rows(drilled), whole=COPY_COLUMNS[1:])
+    write_table((f"drill of {drilled.path}", "after"), rows(drilled), whole=("after",))
+    write_text("")
+    write_table(COPY_COLUMNS, copy_rows(drilled), whole=COPY_COLUMNS[1:])
     if more := list(more_rows(drilled)):
-        write("")
-        table(("what", ""), more, whole=("what",))
+        write_text("")
+        write_table(("what", ""), more, whole=("what",))
 
 
 def rows(drilled: "Drilled") -> Iterator[tuple[str, str]]:
     """What is over, and when."""
     for name, what in TIMES.items():
         if name != "session" or drilled.held:
-            yield what, after(drilled.seconds[name]) or "NOT SEEN"
+            yield what, in_seconds(drilled.seconds[name]) or "NOT SEEN"
 
 
 def copy_rows(drilled: "Drilled") -> Iterator[tuple[str, str, str]]:
     """The hub, and each copy."""
     for place in copies(drilled):
         yield (
-            in_short(drilled, place.place),
-            after(place.replaced_seconds) or "-",
-            after(place.removed_seconds) or "NOT REMOVED",
+            without_role(drilled, place.place),
+            in_seconds(place.replaced_seconds) or "-",
+            in_seconds(place.removed_seconds) or "NOT REMOVED",
         )
 
 
@@ -125,10 +125,10 @@ def more_rows(drilled: "Drilled") -> Iterator[tuple[str, str]]:
         "differs": drilled.differs,
     }
     for what, lines in sections.items():
-        yield from ((what, in_short(drilled, line)) for line in lines)
+        yield from ((what, without_role(drilled, line)) for line in lines)
 
 
-def in_short(drilled: "Drilled", text: str) -> str:
+def without_role(drilled: "Drilled", text: str) -> str:
     """The same without what all names of the drill have in common."""
     return text.replace(drilled.names.role, "...")
 
@@ -141,7 +141,7 @@ def copies(drilled: "Drilled") -> "list[Place]":
     return list(place_reports(drilled.standing.incident, secret))
 
 
-def after(seconds: float | None) -> str:
+def in_seconds(seconds: float | None) -> str:
     """For people; empty for what has not happened."""
     return "" if seconds is None else f"{seconds:.2f} s"
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.failures import FAILED, end
+from keyturn.cli.environment import opened_keyturn
+from keyturn.cli.failures import FAILED, end_command
 from keyturn.cli.options import CatalogueOption, JsonOption, OptionalPath
-from keyturn.cli.output import stamp, table, write_json
-from keyturn.cli.surroundings import opened_keyturn
+from keyturn.cli.output import stamp, write_json, write_table
 from keyturn.core.errors import CandidateRejected, KeyturnError, TerminalError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ COLUMNS: Final = ("secret", "when (UTC)", "why")
 CheckOption = Annotated[bool, typer.Option("--check", help="End with 1 where a secret is late or can't be told of.")]
 
 
-def due(
+def show_due(
     path: OptionalPath = None,
     check: CheckOption = False,
     catalogue: CatalogueOption = None,
@@ -48,7 +48,7 @@ def due(
         write_json({"secrets": [prospect.to_data() for prospect in rows], "undeclared": others})
     else:
         note_undeclared(undeclared)
-        table(COLUMNS, (prospect.row() for prospect in rows), whole=("when (UTC)",))
+        write_table(COLUMNS, (prospect.row() for prospect in rows), whole=("when (UTC)",))
     if check:
         insist_on_punctual(rows)
 
@@ -130,7 +130,7 @@ class Prospect:
 
 def prospects(keyturn: "Keyturn", paths: Sequence[str]) -> list[Prospect]:
     """These secrets, looked at side by side, the next first. Raises the first error where none could be told."""
-    from keyturn.cli.standing import of_each
+    from keyturn.cli.status import of_each
     from keyturn.rotation.ahead import ledger_versions
     from keyturn.rotation.logins import load_checks
     from keyturn.rotation.quiet import list_secrets
@@ -171,15 +171,15 @@ def prospect(
         policy.alarm(secret_facts),
         stands.record.open,
         describe_missing(stands.info, stands.record)
-        or lost(keyturn, path, stands.version, outside)
-        or given_up(path, stands.record),
+        or lost_version(keyturn, path, stands.version, outside)
+        or reason_given_up(path, stands.record),
         secret_facts.rotated_at,
         secret_facts.expires_at,
         check=check,
     )
 
 
-def lost(keyturn: "Keyturn", path: str, version: int, outside: "KnownVersion | None") -> str:
+def lost_version(keyturn: "Keyturn", path: str, version: int, outside: "KnownVersion | None") -> str:
     """Why nothing is rotated: the hub has lost the newest version; empty where it has not."""
     from keyturn.rotation.ahead import describe_ahead, newer_version, remedy
 
@@ -187,7 +187,7 @@ def lost(keyturn: "Keyturn", path: str, version: int, outside: "KnownVersion | N
     return f"{describe_ahead(path, version, newer)}. {remedy(path)}" if newer else ""
 
 
-def given_up(path: str, record: "Record") -> str:
+def reason_given_up(path: str, record: "Record") -> str:
     """Why the schedule tries no more; empty where it does."""
     from keyturn.rotation.decide import insist_on_room
 
@@ -210,7 +210,7 @@ def insist_on_punctual(prospects: Sequence[Prospect]) -> None:
         name = first.path if len(wrong) == 1 else f"{len(wrong)} of {len(prospects)} secrets, first {first.path}"
         problem = first.alarm.message if first.alarm else first.login or first.blocked or first.error
         remedy = f"See what holds it, then rotate it now: `keyturn rotate {first.path} --now`"
-        end(TerminalError("check", name, problem, remedy), FAILED)
+        end_command(TerminalError("check", name, problem, remedy), FAILED)
 
 
 def minute(moment: datetime | None) -> str:

@@ -53,7 +53,7 @@ REMEDIES: Final = {
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def error_boundary() -> Iterator[None]:
     """Whatever a command raises ends it with one line on stderr and the exit code that belongs to it."""
     try:
         yield
@@ -62,17 +62,17 @@ def told() -> Iterator[None]:
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     except KeyturnError as error:
-        end(error, HELD if isinstance(error, Locked) else FAILED)
+        end_command(error, HELD if isinstance(error, Locked) else FAILED)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        end(missing(package) if package in EXTRAS else unexpected(error))
+        end_command(missing_package(package) if package in EXTRAS else unexpected(error))
     except OSError as error:
-        end(of_the_system(error))
+        end_command(of_the_system(error))
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
-        end(unexpected(error))
+        end_command(unexpected(error))
 
 
-def end(error: KeyturnError, code: int = FAILED) -> NoReturn:
+def end_command(error: KeyturnError, code: int = FAILED) -> NoReturn:
     """Say what went wrong and what to do about it, and end with ``code``."""
     say(error)
     raise typer.Exit(code) from None
@@ -80,13 +80,13 @@ def end(error: KeyturnError, code: int = FAILED) -> NoReturn:
 
 def say(error: KeyturnError) -> None:
     """One line for the error, one for its remedy; a catalogue's many problems are left to its own command."""
-    brief = in_short(error)
+    brief = one_line(error)
     note(f"error: {brief.step}{brief.doing} {brief.name}: {brief.problem.rstrip()}")
     if brief.hint:
         note(f"remedy: {brief.hint}")
 
 
-def in_short(error: KeyturnError) -> KeyturnError:
+def one_line(error: KeyturnError) -> KeyturnError:
     """The same error on one line, where it tells every problem of a catalogue."""
     problems = getattr(error, "problems", ())
     if not problems:
@@ -100,7 +100,7 @@ def in_short(error: KeyturnError) -> KeyturnError:
     return Invalid(error.doing, error.name, f"{len(problems)} problems, the first is {text}", remedy)
 
 
-def missing(package: str) -> KeyturnError:
+def missing_package(package: str) -> KeyturnError:
     """A package that an extra brings is not installed."""
     return Invalid("run", "this command", f"the package {package} is missing", f"Install keyturn[{EXTRAS[package]}]")
 
@@ -109,12 +109,12 @@ def of_the_system(error: OSError) -> KeyturnError:
     """The system's refusal with the file's name; one about no file is unforeseen."""
     if error.filename is None and error.errno not in REMEDIES:
         return unexpected(error)
-    name = os.fsdecode(error.filename) if error.filename is not None else f"a file ({place(error)})"
+    name = os.fsdecode(error.filename) if error.filename is not None else f"a file ({raised_at(error)})"
     return Invalid("use", name, error.strerror or type(error).__name__, REMEDIES.get(error.errno or 0, ""))
 
 
 @contextmanager
-def about(file: Path) -> Iterator[None]:
+def naming_file(file: Path) -> Iterator[None]:
     """Name ``file`` in an error of the system that names none: a failed write does not know where it went."""
     try:
         yield
@@ -126,12 +126,12 @@ def about(file: Path) -> Iterator[None]:
 
 def unexpected(error: Exception) -> KeyturnError:
     """An error that nobody foresaw, told by its class and place alone: its text could hold a value."""
-    problem = f"unexpected {type(error).__name__} in {place(error)}, Keyturn {__version__}"
+    problem = f"unexpected {type(error).__name__} in {raised_at(error)}, Keyturn {__version__}"
     remedy = "Nothing is lost: run it again. Please report this line to Keyturn's maintainers"
     return Invalid("run", "this command", problem, remedy)
 
 
-def place(error: BaseException) -> str:
+def raised_at(error: BaseException) -> str:
     """Where an error was raised: function, file and line."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{frame.name} at {frame.filename}:{frame.lineno}"

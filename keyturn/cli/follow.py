@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from keyturn.cli.environment import catalogue_directory, load_catalogue, opened_keyturn
 from keyturn.cli.failures import say
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.output import note
-from keyturn.cli.surroundings import catalogue_directory, load_catalogue, opened_keyturn
 from keyturn.core.errors import KeyturnError
 
 if TYPE_CHECKING:

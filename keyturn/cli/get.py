@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
+from keyturn.cli.environment import opened_keyturn
 from keyturn.cli.failures import FAILED, say
 from keyturn.cli.options import CatalogueOption, JsonOption
-from keyturn.cli.output import table, write, write_json
-from keyturn.cli.surroundings import opened_keyturn
+from keyturn.cli.output import write_json, write_table, write_text
 from keyturn.core.errors import Invalid, KeyturnError, NotFound
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ RevealOption = Annotated[bool, typer.Option("--reveal", help="Print the values i
 
 
 @dataclass(frozen=True)
-class Told:
+class ReadValue:
     """One secret as it was read. ``version`` is the hub's; None where the place does not tell it for this value."""
 
     path: str
@@ -52,7 +52,7 @@ class Told:
         return {**data, "value": self.text.reveal()} if reveal else data
 
 
-Read = tuple[list[Told], list[KeyturnError]]
+Read = tuple[list[ReadValue], list[KeyturnError]]
 
 
 def get(
@@ -74,14 +74,14 @@ def get(
         values, failed = from_store(keyturn, paths, store, field) if store else from_hub(keyturn, paths, field)
         if reveal:
             note_reveal(keyturn, values, field)
-    show(values, failed, reveal, as_json)
+    show_values(values, failed, reveal, as_json)
     for error in failed:
         say(error)
     if failed:
         raise typer.Exit(FAILED)
 
 
-def note_reveal(keyturn: "Keyturn", values: Sequence[Told], field: str | None) -> None:
+def note_reveal(keyturn: "Keyturn", values: Sequence[ReadValue], field: str | None) -> None:
     """Write which values are about to be shown, in one write that is durable first. Raises Unrecorded."""
     from keyturn.core.ledger import Outcome
     from keyturn.rotation.journal import entry, note_down
@@ -105,16 +105,16 @@ def note_reveal(keyturn: "Keyturn", values: Sequence[Told], field: str | None) -
     )
 
 
-def show(values: list[Told], failed: list[KeyturnError], reveal: bool, as_json: bool) -> None:
+def show_values(values: list[ReadValue], failed: list[KeyturnError], reveal: bool, as_json: bool) -> None:
     """A table, one bare value, or JSON."""
     if as_json:
         errors = [{"name": error.name, "error": type(error).__name__, "message": str(error)} for error in failed]
         write_json({"secrets": [value.to_data(reveal) for value in values], "errors": errors})
     elif reveal:
         for value in values:
-            write(value.text.reveal())
+            write_text(value.text.reveal())
     elif values:
-        table(COLUMNS, (value.row() for value in values), whole=("version", "fingerprint"))
+        write_table(COLUMNS, (value.row() for value in values), whole=("version", "fingerprint"))
 
 
 def from_hub(keyturn: "Keyturn", paths: Sequence[str], field: str | None) -> Read:
@@ -131,7 +131,7 @@ def from_hub(keyturn: "Keyturn", paths: Sequence[str], field: str | None) -> Rea
         except KeyturnError as error:
             failed.append(error)
         else:
-            values.append(Told(secret.path, HUB, secret.version, shown(keyturn, text), text))
+            values.append(ReadValue(secret.path, HUB, secret.version, short_fingerprint(keyturn, text), text))
     return values, failed
 
 
@@ -147,24 +147,24 @@ def from_store(keyturn: "Keyturn", paths: Sequence[str], store: str, field: str 
     bulk = read_many({store: keyturn.open_store(store)}, [(store, name) for name in names])
     failed += bulk.errors.values()
 
-    def of_copy(name: str) -> Told | KeyturnError:
+    def of_copy(name: str) -> ReadValue | KeyturnError:
         text = bulk.values[store, name]
         try:
-            value = Told(names[name], f"{store}:{name}", version_of(keyturn, store, name, text), "", text)
+            value = ReadValue(names[name], f"{store}:{name}", version_of(keyturn, store, name, text), "", text)
         except KeyturnError as error:
             return error
         return chosen(value)
 
-    def chosen(value: Told) -> Told | KeyturnError:
+    def chosen(value: ReadValue) -> ReadValue | KeyturnError:
         try:
-            text = field_of(value.path, fields_of(value), field) if field else value.text
+            text = field_of(value.path, json_fields(value), field) if field else value.text
         except KeyturnError as error:
             return error
-        return replace(value, fingerprint=shown(keyturn, text), text=text)
+        return replace(value, fingerprint=short_fingerprint(keyturn, text), text=text)
 
     done = [*side_by_side(of_copy, [name for _, name in bulk.values], 8), *map(chosen, parts)]
     failed += [error for error in done if isinstance(error, KeyturnError)]
-    return [value for value in done if isinstance(value, Told)], failed
+    return [value for value in done if isinstance(value, ReadValue)], failed
 
 
 def placed(keyturn: "Keyturn", paths: Sequence[str], store: str) -> tuple[dict[str, str], list[KeyturnError]]:
@@ -182,7 +182,7 @@ def placed(keyturn: "Keyturn", paths: Sequence[str], store: str) -> tuple[dict[s
 
 def merged(keyturn: "Keyturn", paths: Sequence[str], store: str) -> Read:
     """What stands in secrets of others under the keys that are these secrets' copies, and nothing of the others."""
-    values: list[Told] = []
+    values: list[ReadValue] = []
     failed: list[KeyturnError] = []
     pairs = ((path, place) for path in dict.fromkeys(paths) for place in keyturn.catalogue.destinations(path))
     for path, place in ((path, place) for path, place in pairs if place.store == store and place.merge):
@@ -193,7 +193,7 @@ def merged(keyturn: "Keyturn", paths: Sequence[str], store: str) -> Read:
             failed.append(error)
         else:
             version = copy.marks.version if copy and copy.marks and copy.intact else None
-            values.append(Told(path, place.label, version, "", text))
+            values.append(ReadValue(path, place.label, version, "", text))
     return values, failed
 
 
@@ -204,7 +204,7 @@ def version_of(keyturn: "Keyturn", store: str, name: str, text: "Sensitive") -> 
     return marks.version if marks and marks.fingerprint == keyturn.fingerprint_of(text) else None
 
 
-def fields_of(value: Told) -> "SecretFields":
+def json_fields(value: ReadValue) -> "SecretFields":
     """The fields of a copy that holds a JSON object. Raises Invalid."""
     from keyturn.core.sensitive import SecretFields
 
@@ -226,7 +226,7 @@ def field_of(path: str, fields: "SecretFields", field: str) -> "Sensitive":
     return fields[field]
 
 
-def shown(keyturn: "Keyturn", text: "Sensitive") -> str:
+def short_fingerprint(keyturn: "Keyturn", text: "Sensitive") -> str:
     """The part of the fingerprint that people see."""
     from keyturn.core.fingerprint import shown
 

@@ -55,7 +55,7 @@ EXAMPLES: Final = {
 """What each command is called like, most often first."""
 
 
-def ending(command: str) -> str:
+def help_ending(command: str) -> str:
     """What a command's help ends with: examples, and what its exit codes mean."""
     lines = "\n".join(f"  {line}" for line in EXAMPLES[command])
     return f"\b\nExamples:\n{lines}\n\n{EXIT_CODES}"

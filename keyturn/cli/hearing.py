@@ -87,12 +87,12 @@ class Hearings:
         if info is None or info.newest is None:
             return everyone(consumers, Answer.WAITS)
         if by_rotation(info, acknowledged, heard):
-            return tuple(rotated(name, acknowledged) for name in consumers)
+            return tuple(heard_of_rotation(name, acknowledged) for name in consumers)
         if isinstance(heard, KeyturnError):
             why = Silence("", type(heard).__name__, str(heard))
             return tuple(Hearing(name, Answer.UNKNOWN, why) for name in consumers)
         if heard and heard.of(info):
-            return tuple(written(name, heard) for name in consumers)
+            return tuple(heard_of_write(name, heard) for name in consumers)
         if record.dead(info.version):
             return everyone(consumers, Answer.INCIDENT)
         before = heard is None and was_there(info, self.looked)
@@ -111,14 +111,14 @@ def by_rotation(info: SecretInfo, acknowledged: Acknowledged | None, heard: Hear
     return isinstance(heard, Heard) and heard.rotated and heard.of(info)
 
 
-def rotated(name: str, acknowledged: Acknowledged | None) -> Hearing:
+def heard_of_rotation(name: str, acknowledged: Acknowledged | None) -> Hearing:
     """A consumer, by the rotation's record."""
     if acknowledged is None:
         return Hearing(name, Answer.NEXT)
     return Hearing(name, Answer.TOLD if name in acknowledged.consumers else Answer.SILENT)
 
 
-def written(name: str, heard: Heard) -> Hearing:
+def heard_of_write(name: str, heard: Heard) -> Hearing:
     """A consumer, by what is kept of a version that somebody wrote."""
     if name in heard.told:
         return Hearing(name, Answer.TOLD)

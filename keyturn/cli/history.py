@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
+from keyturn.cli.environment import opened_keyturn
 from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument
-from keyturn.cli.output import note, stamp, table, when, write_json
-from keyturn.cli.surroundings import opened_keyturn
+from keyturn.cli.output import note, stamp, when, write_json, write_table
 from keyturn.core.errors import NotFound
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def history(path: PathArgument, catalogue: CatalogueOption = None, as_json: Json
     rows = [(r.promoted_at or r.opened_at, rotation_row(r)) for r in rotations]
     rows += [(version.created_at, version_row(version)) for version in others]
     newest_first = sorted(rows, key=lambda row: row[0], reverse=True)
-    table(COLUMNS, (row for _, row in newest_first), whole=("version", "when (UTC)"))
+    write_table(COLUMNS, (row for _, row in newest_first), whole=("version", "when (UTC)"))
     return note(f"{path} is at version {info.version}" if info else f"{path} has no version in the hub")
 
 
@@ -71,7 +71,7 @@ def version_row(version: "VersionInfo") -> tuple[str, ...]:
 
 def as_data(path: str, info: "SecretInfo | None", rotations: "list[Rotation]") -> dict[str, Any]:
     """For scripts."""
-    from keyturn.cli.standing import rotation_data
+    from keyturn.cli.status import rotation_data
 
     made = {rotation.version: rotation.sequence for rotation in rotations if rotation.version}
     versions = [

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from keyturn.rotation.context import Keyturn
 
 
-def written(keyturn: "Keyturn", standing: "IncidentStatus", directory: Path | None) -> list[Path]:
+def write_report_files(keyturn: "Keyturn", standing: "IncidentStatus", directory: Path | None) -> list[Path]:
     """The report as it is now, in every form; the files of an earlier one are replaced. Raises Unavailable, OSError."""
     from keyturn.providers.ledger.address import state_directory
     from keyturn.revocation.report import write_report

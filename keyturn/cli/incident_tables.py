@@ -29,12 +29,12 @@ def preview_rows(preview: Preview) -> Iterator[Row]:
     for blast in preview.secrets:
         first = f"{blast.strategy}, version {blast.version}, {blast.classification}, of {blast.owner}"
         yield blast.path, "is", first
-        for what, lines in told(blast).items():
+        for what, lines in preview_lines(blast).items():
             yield from (("", what if at == 0 else "", line) for at, line in enumerate(lines))
     yield from ((lease, "lease", "ends with what it gave") for lease in preview.leases)
 
 
-def told(blast: SecretPreview) -> dict[str, Sequence[str]]:
+def preview_lines(blast: SecretPreview) -> dict[str, Sequence[str]]:
     """What a preview tells of one secret, each under its word."""
     return {
         "ends": blast.names,
@@ -49,11 +49,15 @@ def preview_summary(preview: Preview) -> str:
     """How much would be touched, in one line."""
     copies = sum(len(blast.destinations) for blast in preview.secrets)
     consumers = {name for blast in preview.secrets for name in blast.consumers}
-    counts = [counted(len(preview.secrets), "secret"), counted(copies, "copy"), counted(len(consumers), "consumer")]
-    return ", ".join(counts + ([counted(len(preview.leases), "lease")] if preview.leases else []))
+    counts = [
+        count_noun(len(preview.secrets), "secret"),
+        count_noun(copies, "copy"),
+        count_noun(len(consumers), "consumer"),
+    ]
+    return ", ".join(counts + ([count_noun(len(preview.leases), "lease")] if preview.leases else []))
 
 
-def counted(number: int, word: str) -> str:
+def count_noun(number: int, word: str) -> str:
     """``3 secrets``, ``1 copy``."""
     plural = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
     return f"{number} {word if number == 1 else plural}"
@@ -118,23 +122,23 @@ def list_row(incident: Incident) -> Row:
 
 def secret_row(incident: Incident, progress: Progress) -> Row:
     """One secret for people."""
-    clear = after(incident, progress.clear_at) or "not yet"
-    return progress.path, refused(incident, progress), clear, consumers(progress), progress.version or "-"
+    clear = seconds_after(incident, progress.clear_at) or "not yet"
+    return progress.path, refused_after(incident, progress), clear, consumers_told(progress), progress.version or "-"
 
 
-def refused(incident: Incident, progress: Progress) -> str:
+def refused_after(incident: Incident, progress: Progress) -> str:
     """When its target was seen to refuse it; where nobody can see that, when it was told."""
     if Step.CUT not in progress.done:
         return "NOT ENDED YET"
-    return after(incident, progress.refused_at) or f"ended {after(incident, progress.cut_at)}"
+    return seconds_after(incident, progress.refused_at) or f"ended {seconds_after(incident, progress.cut_at)}"
 
 
-def after(incident: Incident, moment: datetime | None) -> str:
+def seconds_after(incident: Incident, moment: datetime | None) -> str:
     """The time since somebody asked for it; empty for what has not happened."""
     return f"{(moment - incident.triggered_at).total_seconds():.2f} s" if moment else ""
 
 
-def consumers(progress: Progress) -> str:
+def consumers_told(progress: Progress) -> str:
     """How many consumers have acknowledged."""
     heard = {event.place: event.result for event in progress.events if event.step is Step.NOTIFY and event.place}
     acknowledged = sum(result is Result.DONE for result in heard.values())

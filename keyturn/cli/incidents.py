@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keyturn.cli.environment import opened_keyturn
 from keyturn.cli.options import CatalogueOption, JsonOption, ReportOption
-from keyturn.cli.output import note, table, write, write_json
-from keyturn.cli.surroundings import opened_keyturn
+from keyturn.cli.output import note, write_json, write_table, write_text
 from keyturn.revocation.incident import Mode
 
 if TYPE_CHECKING:
@@ -41,15 +41,15 @@ def incidents(
         raise typer.BadParameter("--give-up is for one incident: give its ID")
     with opened_keyturn(catalogue, revoking=bool(give_up)) as keyturn:
         if give_up and incident is not None:
-            given_up(keyturn, incident, give_up)
+            give_up_incident(keyturn, incident, give_up)
         if incident is None:
             return show_all(keyturn, only_open, as_json)
         return show_one(keyturn, incident, report, as_json)
 
 
-def given_up(keyturn: "Keyturn", incident: str, reason: str) -> None:
+def give_up_incident(keyturn: "Keyturn", incident: str, reason: str) -> None:
     """Close it with what is left, tell people, and say what its secrets need now."""
-    from keyturn.cli.carry_on import tell_on_call
+    from keyturn.cli.incident_runner import tell_on_call
     from keyturn.core.acting import acting
     from keyturn.revocation.give_up import give_up_incident
 
@@ -72,33 +72,33 @@ def show_all(keyturn: "Keyturn", only_open: bool, as_json: bool) -> None:
         return write_json({"incidents": [tables.incident_data(incident) for incident in incidents]})
     if not incidents:
         return note("no incident is open" if only_open else "there was no incident")
-    return table(tables.LIST_COLUMNS, map(tables.list_row, incidents), whole=("opened (UTC)", "state", "secrets"))
+    return write_table(tables.LIST_COLUMNS, map(tables.list_row, incidents), whole=("opened (UTC)", "state", "secrets"))
 
 
 def show_one(keyturn: "Keyturn", incident: str, directory: Path | None, as_json: bool) -> None:
     """All that is kept of it; the report's files where they are asked for."""
-    from keyturn.cli.carry_on import tell_files
-    from keyturn.cli.incident_files import written
+    from keyturn.cli.incident_files import write_report_files
+    from keyturn.cli.incident_runner import tell_files
     from keyturn.cli.incident_tables import standing_data
     from keyturn.revocation.incident_store import load_status
 
     status = load_status(keyturn, incident)
-    files = written(keyturn, status, directory) if directory else []
+    files = write_report_files(keyturn, status, directory) if directory else []
     if as_json:
         return write_json({**standing_data(status), "reports": [str(file) for file in files]})
-    tell(status)
+    tell_incident(status)
     return tell_files(files)
 
 
-def tell(status: "IncidentStatus") -> None:
+def tell_incident(status: "IncidentStatus") -> None:
     """For people."""
-    from keyturn.cli import carry_on
+    from keyturn.cli import incident_runner
     from keyturn.cli import incident_tables as tables
 
     incident = status.incident
-    table(("incident", incident.id), tables.about_rows(incident))
-    write("")
-    carry_on.tell(status)
+    write_table(("incident", incident.id), tables.about_rows(incident))
+    write_text("")
+    incident_runner.tell_secrets(status)
     if rows := list(tables.event_rows(status)):
-        write("")
-        table(tables.EVENT_COLUMNS, rows, whole=("when (UTC)", "step", "result"))
+        write_text("")
+        write_table(tables.EVENT_COLUMNS, rows, whole=("when (UTC)", "step", "result"))

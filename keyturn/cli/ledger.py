@@ -16,9 +16,9 @@ import typer
 from keyturn.cli import ledger_sources as sources
 from keyturn.cli import ledger_tables as tables
 from keyturn.cli.failures import EXIT_CODES
-from keyturn.cli.ledger_proofs import OutOption, prove, verify
+from keyturn.cli.ledger_proofs import OutOption, make_or_check_proof, verify_ledger
 from keyturn.cli.options import JsonOption
-from keyturn.cli.output import note, table, write, write_json
+from keyturn.cli.output import note, write_json, write_table, write_text
 from keyturn.core.errors import Invalid, Rewritten
 
 if TYPE_CHECKING:
@@ -45,21 +45,23 @@ LastOption = Annotated[int, typer.Option("--last", metavar="N", min=1, help="So 
 # --- show
 
 
-def show(
+def show_entries(
     secret: SecretOption = None, action: ActionOption = None, last: LastOption = 20, as_json: JsonOption = False
 ) -> None:
     """Show the newest entries, in their order. It needs no hub, and believes what it reads: `verify` does not."""
     sources.settle_ledger()
     with sources.read_only() as source:
-        entries = list(fitting(source, secret or "*", action or "*", last))
+        entries = list(newest_matching(source, secret or "*", action or "*", last))
     if as_json:
         return write_json({"entries": [tables.entry_data(leaf) for _, leaf in entries]})
     if not entries:
         return note("the ledger has no such entry" if secret or action else "the ledger is empty")
-    return table(tables.ENTRY_COLUMNS, (tables.entry_row(entry) for entry, _ in entries), whole=("entry", "when (UTC)"))
+    return write_table(
+        tables.ENTRY_COLUMNS, (tables.entry_row(entry) for entry, _ in entries), whole=("entry", "when (UTC)")
+    )
 
 
-def fitting(source: "LedgerSource", secret: str, action: str, last: int) -> "Iterator[tuple[Numbered, bytes]]":
+def newest_matching(source: "LedgerSource", secret: str, action: str, last: int) -> "Iterator[tuple[Numbered, bytes]]":
     """The ``last`` entries that fit both patterns, in their order, with their leaves. Raises Rewritten."""
     from keyturn.ledger.formats import sequenced
 
@@ -180,9 +182,13 @@ def key() -> None:
     with sources.the_hub() as hub:
         from keyturn.providers.ledger.opening import public_key
 
-        write(str(public_key(hub, sources.configured_origin())))
+        write_text(str(public_key(hub, sources.configured_origin())))
 
 
 commands = typer.Typer(help="Show, verify, prove and export the record of what was done.", no_args_is_help=True)
-for command in (show, verify, prove, export, checkpoint, key):
-    commands.command(epilog=EXIT_CODES)(command)
+commands.command("show", epilog=EXIT_CODES)(show_entries)
+commands.command("verify", epilog=EXIT_CODES)(verify_ledger)
+commands.command("prove", epilog=EXIT_CODES)(make_or_check_proof)
+commands.command("export", epilog=EXIT_CODES)(export)
+commands.command("checkpoint", epilog=EXIT_CODES)(checkpoint)
+commands.command("key", epilog=EXIT_CODES)(key)

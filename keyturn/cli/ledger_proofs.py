@@ -10,9 +10,9 @@ import typer
 
 from keyturn.cli import ledger_sources as sources
 from keyturn.cli import ledger_tables as tables
-from keyturn.cli.failures import FAILED, about, end
+from keyturn.cli.failures import FAILED, end_command, naming_file
 from keyturn.cli.options import JsonOption
-from keyturn.cli.output import note, table, when, write, write_json
+from keyturn.cli.output import note, when, write_json, write_table, write_text
 from keyturn.core.errors import Invalid, NotFound, Rewritten
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ CheckOption = Annotated[Path | None, typer.Option("--check", metavar="FILE", hel
 # --- verify
 
 
-def verify(
+def verify_ledger(
     file: FileOption = None,
     export: ExportOption = None,
     checkpoints: CheckpointsOption = None,
@@ -80,7 +80,7 @@ def verify(
     with opened_source(file, export, checkpoints) as source:
         trust = sources.trust(keys, lambda: sources.origin_of(source) if copied else sources.configured_origin())
         report = verified(source, trust.keys, verify_ed25519, elsewhere=[*trust.known, *held])
-    tell(report, trust.keys, as_json)
+    show_report(report, trust.keys, as_json)
 
 
 def insist_on_one(file: Path | None, export: Path | None, checkpoints: Path | None) -> None:
@@ -111,18 +111,20 @@ def checkpoint_in(file: Path) -> str:
         raise Invalid("read", str(file), "it is no checkpoint", "Give the signed note as it was made") from None
 
 
-def tell(report: "Verification", keys: "Sequence[PublicKey]", as_json: bool) -> None:
+def show_report(report: "Verification", keys: "Sequence[PublicKey]", as_json: bool) -> None:
     """What was found, and the exit code that belongs to it."""
     now, name = datetime.now(UTC), keys[0].name
     if as_json:
         write_json(tables.report_data(name, report, now))
     else:
-        table(tables.REPORT_COLUMNS, tables.report_rows(name, report, now))
+        write_table(tables.REPORT_COLUMNS, tables.report_rows(name, report, now))
     if problem := report.problem:
         hint = "Keep it as it is for those who look into it; docs/ledger.md says what to do"
-        end(Rewritten("verify", name, problem.what, hint), FAILED)
+        end_command(Rewritten("verify", name, problem.what, hint), FAILED)
     if report.newest is None:
-        end(NotFound("verify", name, "no checkpoint vouches for any entry", "Make one: keyturn ledger checkpoint"))
+        end_command(
+            NotFound("verify", name, "no checkpoint vouches for any entry", "Make one: keyturn ledger checkpoint")
+        )
     if later := report.entries - report.vouched:
         note(f"{later} of the entries came after the newest checkpoint: nothing vouches for them yet")
 
@@ -130,7 +132,7 @@ def tell(report: "Verification", keys: "Sequence[PublicKey]", as_json: bool) -> 
 # --- prove
 
 
-def prove(
+def make_or_check_proof(
     sequence: SequenceArgument = None,
     since: SinceOption = None,
     check: CheckOption = None,
@@ -173,11 +175,11 @@ def growth(ledger: "StoredLedger", since: Path) -> "Growth":
 def put(text: str, out: Path | None) -> None:
     """To a file that only its owner reads, or to standard output."""
     if out is None:
-        return write(text)
+        return write_text(text)
 
     from keyturn.catalogue.append import write as written
 
-    with about(out):
+    with naming_file(out):
         return written(out, f"{text}\n", mode=0o600)
 
 
@@ -206,7 +208,7 @@ def show_entry(proof: "Proof", keys: "Sequence[PublicKey]", as_json: bool) -> No
     if as_json:
         data = tables.checkpoint_data(checkpoint, datetime.now(UTC))
         return write_json({"ledger": checkpoint.origin, "entry": tables.entry_data(proof.leaf), "checkpoint": data})
-    table(tables.ENTRY_COLUMNS, [tables.entry_row(entry)], whole=("entry", "when (UTC)"))
+    write_table(tables.ENTRY_COLUMNS, [tables.entry_row(entry)], whole=("entry", "when (UTC)"))
     return note(f"proved: it is entry {entry.sequence} of {checkpoint.origin}, by {signed_at(checkpoint)}")
 
 
@@ -227,7 +229,7 @@ def show_growth(proof: "Growth", keys: "Sequence[PublicKey]", as_json: bool) -> 
                 "newer": tables.checkpoint_data(newer, now),
             }
         )
-    return write(f"proved: {newer.origin} was only added to between {signed_at(older)} and {signed_at(newer)}")
+    return write_text(f"proved: {newer.origin} was only added to between {signed_at(older)} and {signed_at(newer)}")
 
 
 def signed_at(checkpoint: "Checkpoint") -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keyturn.cli.environment import insist_on_hub, known_stack
 from keyturn.cli.output import note
-from keyturn.cli.surroundings import insist_on_hub, known_stack
 from keyturn.core.errors import Invalid, Rewritten
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ def note(line: str) -> None:
     sys.stderr.flush()
 
 
-def write(text: str) -> None:
+def write_text(text: str) -> None:
     """Data, for whoever reads stdout. An OSError names it."""
     try:
         sys.stdout.write(f"{encodable(text)}\n")
@@ -40,17 +40,17 @@ def write(text: str) -> None:
 
 def write_json(data: Any) -> None:
     """Data, for scripts."""
-    write(json.dumps(data, indent=2))
+    write_text(json.dumps(data, indent=2))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], whole: Collection[str] = ()) -> None:
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], whole: Collection[str] = ()) -> None:
     """A table for people, as wide as the terminal or 80 columns; long names are folded, never cut.
 
     The columns named in ``whole`` keep their lines together.
     """
     listed = [[printable(str(cell)) for cell in row] for row in rows]
     if len(listed) > MANY:
-        return write("\n".join(drawn(columns, listed, whole)))
+        return write_text("\n".join(drawn(columns, listed, whole)))
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -64,7 +64,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], whole: Colle
     console = Console(highlight=False)
     with console.capture() as captured:
         console.print(made)
-    return write("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    return write_text("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Collection[str] = ()) -> Iterator[str]:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keyturn.cli.failures import FAILED, about, end
+from keyturn.cli.environment import opened_keyturn
+from keyturn.cli.failures import FAILED, end_command, naming_file
 from keyturn.cli.options import CatalogueOption, DeepOption, JsonOption, Patterns
-from keyturn.cli.output import note, table, write_json
-from keyturn.cli.surroundings import opened_keyturn
+from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.errors import Invalid, TerminalError, TransientError
 
 if TYPE_CHECKING:
@@ -42,18 +42,18 @@ def plan(
 
     Ends with 0 whether or not there is something to do, and with 1 where a copy is blocked or in conflict.
     """
-    from keyturn.cli.planned import COLUMNS, item_row, plan_data, summary
+    from keyturn.cli.planned import COLUMNS, item_row, plan_data, summarize_plan
 
     with opened_keyturn(catalogue) as keyturn:
-        planned = made(keyturn, paths or [], deep)
+        planned = make_plan(keyturn, paths or [], deep)
         if out:
-            keep(keyturn, planned, out)
+            save_plan(keyturn, planned, out)
     shown = [item for item in planned.items if everything or item.action != "in sync"]
     if as_json:
         write_json(plan_data(planned, shown, out))
     elif shown:
-        table(COLUMNS, map(item_row, shown), whole=("action", "versions", "fingerprint"))
-    note(summary(planned))
+        write_table(COLUMNS, map(item_row, shown), whole=("action", "versions", "fingerprint"))
+    note(summarize_plan(planned))
     for remark in planned.remarks:
         note(remark)
     if out:
@@ -61,19 +61,19 @@ def plan(
     insist_on_no_trouble(planned)
 
 
-def made(keyturn: "Keyturn", paths: list[str], deep: bool, *, unseen: bool = False) -> "Plan":
+def make_plan(keyturn: "Keyturn", paths: list[str], deep: bool, *, unseen: bool = False) -> "Plan":
     """The plan of these secrets, or of all; ``unseen`` where nobody looks at it before it is carried out."""
     from keyturn.sync import plan as planning
 
     return planning.plan(keyturn, paths, deep=deep, unseen=unseen)
 
 
-def keep(keyturn: "Keyturn", planned: "Plan", file: Path) -> None:
+def save_plan(keyturn: "Keyturn", planned: "Plan", file: Path) -> None:
     """Write the plan to ``file``, signed with this hub's key, at once and for the owner's eyes alone."""
     from keyturn.catalogue.append import write
     from keyturn.core.plan import write_plan
 
-    with about(file):
+    with naming_file(file):
         write(file, write_plan(planned, keyturn.hub.fingerprint_key()), mode=0o600)
 
 
@@ -83,7 +83,9 @@ def insist_on_no_trouble(planned: "Plan") -> None:
         first = trouble[0]
         name = first.label if len(trouble) == 1 else f"{len(trouble)} of {len(planned.items)} copies"
         remedy = "Mend the cause; the others can be applied all the same"
-        end(TerminalError("plan", name, f"{first.action}: {first.label} of {first.path}: {first.why}", remedy), FAILED)
+        end_command(
+            TerminalError("plan", name, f"{first.action}: {first.label} of {first.path}: {first.why}", remedy), FAILED
+        )
 
 
 def apply(
@@ -100,12 +102,12 @@ def apply(
     file = plan_file(arguments or [], auto)
     with opened_keyturn(catalogue) as keyturn:
         from keyturn.cli.planned import Applied
-        from keyturn.cli.progress import carried_out, told_of
+        from keyturn.cli.progress import apply_plan, notify_consumers
 
-        planned = made(keyturn, arguments or [], deep, unseen=True) if file is None else kept(keyturn, file)
-        results = carried_out(keyturn, planned)
-        done = Applied.after(keyturn, planned, results, told_of(keyturn, planned, results))
-    show(done, as_json)
+        planned = make_plan(keyturn, arguments or [], deep, unseen=True) if file is None else load_plan(keyturn, file)
+        results = apply_plan(keyturn, planned)
+        done = Applied.after(keyturn, planned, results, notify_consumers(keyturn, planned, results))
+    show_applied(done, as_json)
 
 
 def plan_file(arguments: list[str], auto: bool) -> Path | None:
@@ -117,7 +119,7 @@ def plan_file(arguments: list[str], auto: bool) -> Path | None:
     return None if auto else Path(arguments[0])
 
 
-def kept(keyturn: "Keyturn", file: Path) -> "Plan":
+def load_plan(keyturn: "Keyturn", file: Path) -> "Plan":
     """The plan in ``file``, as it would be made now. Raises Invalid, and Conflict where something has moved."""
     from keyturn.core.plan import read_plan
     from keyturn.sync.run import insist_on
@@ -129,7 +131,7 @@ def kept(keyturn: "Keyturn", file: Path) -> "Plan":
     return insist_on(keyturn, read_plan(text, keyturn.hub.fingerprint_key(), str(file)))
 
 
-def show(done: "Applied", as_json: bool) -> None:
+def show_applied(done: "Applied", as_json: bool) -> None:
     """What was done, what failed and what waits, and the exit code that belongs to it."""
     from keyturn.cli.planned import APPLIED_COLUMNS
     from keyturn.sync.notices import unheard
@@ -138,13 +140,13 @@ def show(done: "Applied", as_json: bool) -> None:
     if as_json:
         write_json(done.to_data())
     elif rows:
-        table(APPLIED_COLUMNS, rows, whole=("state",))
+        write_table(APPLIED_COLUMNS, rows, whole=("state",))
     for line in done.details():
         note(line)
     if done.failing:
         label, first = next(iter(done.failing.items()))
         name = label if len(done.failing) == 1 else f"{len(done.failing)} of {len(done.planned.items)} copies"
         remedy = "Mend the cause and apply again: only what is behind is done"
-        end(TransientError("apply", name, first.error, remedy), FAILED)
+        end_command(TransientError("apply", name, first.error, remedy), FAILED)
     if silent := unheard(done.notices):
-        end(silent, FAILED)
+        end_command(silent, FAILED)

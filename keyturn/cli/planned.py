@@ -30,7 +30,7 @@ SHOWN: Final = 200
 
 def item_row(item: Item) -> tuple[str, ...]:
     """One copy for people."""
-    return str(item.action), f"{item.path}\n  {item.label}", versions(item), shown(item.fingerprint), why(item)
+    return str(item.action), f"{item.path}\n  {item.label}", versions(item), shown(item.fingerprint), item_reason(item)
 
 
 def versions(item: Item) -> str:
@@ -40,7 +40,7 @@ def versions(item: Item) -> str:
     return f"{item.holds or '-'} -> {item.version or '-'}"
 
 
-def why(item: Item) -> str:
+def item_reason(item: Item) -> str:
     """The plan's reason, and what else decides about it."""
     reasons = [item.why] if item.why else []
     reasons += ["only reported"] if item.hands_off else []
@@ -78,7 +78,7 @@ def plan_data(planned: Plan, items: Sequence[Item], out: Path | None) -> dict[st
     }
 
 
-def summary(planned: Plan) -> str:
+def summarize_plan(planned: Plan) -> str:
     """How many copies of each action, and how many of them are worked at."""
     if not planned.items:
         return "there is no copy to bring in step"

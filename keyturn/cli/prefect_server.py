@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from keyturn.cli.surroundings import known_stack
+from keyturn.cli.environment import known_stack
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 from keyturn.core.workspaces import Workspace
 

@@ -52,7 +52,7 @@ class Progress:
         return f"  {self._done} of {self._total} copies{failed}; done in about {span(left)} at this pace"
 
 
-def told_of(keyturn: Keyturn, planned: Plan, results: Sequence[Result]) -> "Notices":
+def notify_consumers(keyturn: Keyturn, planned: Plan, results: Sequence[Result]) -> "Notices":
     """Tell consumers of what somebody wrote, now that every copy serves it; whom, and who could not be told."""
     from keyturn.sync.notices import Notices, tell_written
     from keyturn.sync.owing import owing
@@ -77,7 +77,7 @@ def notice_data(notices: "Notices") -> list[dict[str, Any]]:
     ]
 
 
-def carried_out(keyturn: Keyturn, planned: Plan) -> list[Result]:
+def apply_plan(keyturn: Keyturn, planned: Plan) -> list[Result]:
     """Apply a plan in processes of this machine, and tell how far it is."""
     from keyturn.sync_processes.executor import executor
 

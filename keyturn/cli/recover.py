@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.failures import BEHIND, FAILED, end
+from keyturn.cli.environment import opened_keyturn
+from keyturn.cli.failures import BEHIND, FAILED, end_command
 from keyturn.cli.options import CatalogueOption, JsonOption, OptionalPath
-from keyturn.cli.output import note, stamp, table, when, write_json
-from keyturn.cli.surroundings import opened_keyturn
+from keyturn.cli.output import note, stamp, when, write_json, write_table
 from keyturn.core.errors import KeyturnError, TransientError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLUMNS: Final = ("who holds it", "version", "made (UTC)", "a login says")
 
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be brought back; nothing is written.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
+YesToRecoverOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 UntestedOption = Annotated[
     bool, typer.Option("--untested", help="Take the newest value also where no login can tell whether it works.")
 ]
@@ -28,7 +28,7 @@ UntestedOption = Annotated[
 def recover(
     path: OptionalPath = None,
     dry_run: DryOption = False,
-    yes: YesOption = False,
+    yes: YesToRecoverOption = False,
     untested: UntestedOption = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
@@ -52,7 +52,7 @@ def recover(
         note("the hub has lost nothing that a copy or the ledger knows of")
     errors = [error for _, error in done if error]
     if errors:
-        end(errors[0], BEHIND if isinstance(errors[0], TransientError) else FAILED)
+        end_command(errors[0], BEHIND if isinstance(errors[0], TransientError) else FAILED)
 
 
 def behind(keyturn: "Keyturn") -> list[str]:
@@ -78,7 +78,7 @@ def recovered(
         candidates = values(keyturn, path)
         data["values"] = [value_data(value) for value in candidates.found]
         if not quiet:
-            show(candidates)
+            show_candidates(candidates)
         chosen = choose(candidates, untested=untested)
         if needless(candidates, chosen):
             note(f"{path}: CURRENT is the newest value that works: nothing is to be recovered")
@@ -93,19 +93,19 @@ def recovered(
     return data, None
 
 
-def show(candidates: "HeldValues") -> None:
+def show_candidates(candidates: "HeldValues") -> None:
     """Who holds which value, and what a login has said."""
     rows = [
-        (value.place, str(value.version), when(value.created_at) or "unknown", verdict(value))
+        (value.place, str(value.version), when(value.created_at) or "unknown", login_verdict(value))
         for value in candidates.found
     ]
     rows += [(value.place, "-", "-", f"not taken: {value.why}") for value in candidates.useless]
     hub, newest = candidates.hub_version, candidates.newest_known
     note(f"{candidates.path}: the hub is at version {hub}, the newest that is known is {newest}")
-    table(COLUMNS, rows, whole=("version",))
+    write_table(COLUMNS, rows, whole=("version",))
 
 
-def verdict(value: "Value") -> str:
+def login_verdict(value: "Value") -> str:
     """What a login has said of it."""
     if not value.tried:
         return "not tried: a newer one works"

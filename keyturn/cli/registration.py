@@ -3,10 +3,10 @@
 import asyncio
 import os
 
+from keyturn.cli.environment import catalogue_directory, insist_on_hub, load_catalogue
 from keyturn.cli.options import CatalogueOption, FailureUrlOption, WorkspaceOption
 from keyturn.cli.output import note
 from keyturn.cli.prefect_server import insist_on_prefect
-from keyturn.cli.surroundings import catalogue_directory, insist_on_hub, load_catalogue
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.workspaces import DEFAULT, Workspace
 

@@ -5,28 +5,30 @@ from typing import Annotated, Final
 
 import typer
 
-from keyturn.cli.failures import BEHIND, end
+from keyturn.cli.environment import opened_keyturn
+from keyturn.cli.failures import BEHIND, end_command
 from keyturn.cli.options import CatalogueOption, JsonOption
-from keyturn.cli.output import note, table, write_json
-from keyturn.cli.surroundings import opened_keyturn
+from keyturn.cli.output import note, write_json, write_table
 
 COLUMNS: Final = ("what", "name", "state")
 
-Old = Annotated[str, typer.Argument(metavar="OLD", help="The name that the catalogue had, such as ml-training/db.")]
-New = Annotated[str, typer.Argument(metavar="NEW", help="The name that it has now.")]
-Path = Annotated[str, typer.Argument(metavar="PATH", help="The secret whose record is given up.")]
+OldArgument = Annotated[
+    str, typer.Argument(metavar="OLD", help="The name that the catalogue had, such as ml-training/db.")
+]
+NewArgument = Annotated[str, typer.Argument(metavar="NEW", help="The name that it has now.")]
+PathArgument = Annotated[str, typer.Argument(metavar="PATH", help="The secret whose record is given up.")]
 EndPrevious = Annotated[
     bool, typer.Option("--end-previous", help="End the old credential first, whoever uses it, where that can be done.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
+YesToForgetOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 
 
-def rename(old: Old, new: New, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+def rename(old: OldArgument, new: NewArgument, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
     """Carry over a secret that has another name in the catalogue now.
 
     Its versions in the hub, its rotations and its copies go with it, so that what is open goes on. Safe to run again.
     """
-    from keyturn.cli.standing import copy_data
+    from keyturn.cli.status import copy_data
     from keyturn.core.errors import TransientError
 
     with opened_keyturn(catalogue) as keyturn:
@@ -38,17 +40,17 @@ def rename(old: Old, new: New, catalogue: CatalogueOption = None, as_json: JsonO
         write_json({"old": old, "new": new, "version": done.version, "copies": copies})
     else:
         rows: list[tuple[object, ...]] = [("secret", new, f"version {done.version}")]
-        table(COLUMNS, [*rows, *(("copy", f"{copy.store}:{copy.name}", copy.state) for copy in done.copies)])
+        write_table(COLUMNS, [*rows, *(("copy", f"{copy.store}:{copy.name}", copy.state) for copy in done.copies)])
     note(f"{old} stays in the hub for whoever reads it still; remove it there once nobody does")
     if behind := [f"{copy.store}:{copy.name} ({copy.error or copy.state})" for copy in done.copies if not copy.in_step]:
         problem, hint = f"not in step: {', '.join(behind)}", "Mend the cause and run it again: it does the rest"
-        end(TransientError("rename", old, problem, hint), BEHIND)
+        end_command(TransientError("rename", old, problem, hint), BEHIND)
 
 
 def forget(
-    path: Path,
+    path: PathArgument,
     end_previous: EndPrevious = False,
-    yes: Yes = False,
+    yes: YesToForgetOption = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:

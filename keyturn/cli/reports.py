@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from keyturn.cli.failures import BEHIND, FAILED, HELD
 from keyturn.cli.progress import notice_data, notice_lines
-from keyturn.cli.standing import copy_data
+from keyturn.cli.status import copy_data
 from keyturn.cli.watch import Run
 from keyturn.core.errors import KeyturnError, Locked, TransientError
 from keyturn.core.fingerprint import shown
@@ -101,7 +101,7 @@ def outcome_data(outcome: Outcome, run: Run | None) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Place:
+class SyncedCopy:
     """One copy after a sync, in names only. ``error`` and its class ``kind`` are empty where it is in step."""
 
     secret: str
@@ -118,21 +118,21 @@ class Place:
         return f"{self.store}:{self.name}"
 
     @staticmethod
-    def of(row: dict[str, Any]) -> "Place":
+    def of(row: dict[str, Any]) -> "SyncedCopy":
         """A copy, as a run's table tells it: its state, or the error in its place."""
         store, _, name = row["copy"].partition(":")
         action, state = row["action"], row["state"]
         # An error says "what: why"; what else stands there is a state, or why nothing was done.
         if action in TROUBLE or ": " in state:
-            return Place(row["secret"], store, name, action, str(CopyState.FAILED), state)
-        return Place(row["secret"], store, name, action, state)
+            return SyncedCopy(row["secret"], store, name, action, str(CopyState.FAILED), state)
+        return SyncedCopy(row["secret"], store, name, action, state)
 
 
 @dataclass(frozen=True)
 class Copies:
     """The copies that a sync had something to do with; ``counts`` are of all, by state, ``notices`` whom it told."""
 
-    places: tuple[Place, ...]
+    places: tuple[SyncedCopy, ...]
     counts: dict[str, int]
     run: Run | None = None
     notices: Notices = field(default_factory=Notices)
@@ -140,7 +140,7 @@ class Copies:
     @staticmethod
     def of(run: Run) -> "Copies":
         """What a run of sync did. Raises the error that it ended with, where that left no table."""
-        places = tuple(Place.of(row) for row in run.rows if row["action"] != NOTIFY)
+        places = tuple(SyncedCopy.of(row) for row in run.rows if row["action"] != NOTIFY)
         notices = tuple(notified(row) for row in run.rows if row["action"] == NOTIFY)
         failed = [place.error for place in places] + [notice.error for notice in notices]
         if not run.completed and not any(failed):
@@ -159,10 +159,10 @@ class Copies:
             if item.action is not Action.IN_SYNC or behind:
                 state = str(CopyState.FAILED) if behind else result.state if result else item.why or str(item.action)
                 problem = (behind.error, behind.kind) if behind else ("", "")
-                places.append(Place(item.path, item.store, item.name, str(item.action), state, *problem))
+                places.append(SyncedCopy(item.path, item.store, item.name, str(item.action), state, *problem))
         for store, workloads in of_workloads(planned, results).items():
             places += [
-                Place(failure.path, store, name, RESTART, str(CopyState.FAILED), failure.error, failure.kind)
+                SyncedCopy(failure.path, store, name, RESTART, str(CopyState.FAILED), failure.error, failure.kind)
                 for name, failure in workloads.items()
             ]
         return Copies(tuple(places), summary(planned, results), notices=notices)
@@ -213,7 +213,7 @@ def notified(row: dict[str, Any]) -> Notified:
 
 
 @dataclass(frozen=True)
-class Old:
+class OldCredential:
     """One old credential after a retirement: retired, kept or failed, and why."""
 
     path: str
@@ -221,18 +221,18 @@ class Old:
     why: str = ""
 
     @staticmethod
-    def of(path: str, result: Retirement | KeyturnError) -> "Old":
+    def of(path: str, result: Retirement | KeyturnError) -> "OldCredential":
         """From what the library tells."""
         if isinstance(result, KeyturnError):
-            return Old(path, "failed", str(result))
-        return Old(path, result.state, result.message)
+            return OldCredential(path, "failed", str(result))
+        return OldCredential(path, result.state, result.message)
 
 
 @dataclass(frozen=True)
 class Retirements:
     """The old credentials that were looked at."""
 
-    found: tuple[Old, ...]
+    found: tuple[OldCredential, ...]
     run: Run | None = None
 
     @staticmethod
@@ -240,7 +240,7 @@ class Retirements:
         """What a run of retire did. Raises the error that it ended with, where that left no table."""
         if not run.completed and not run.rows:
             raise run.error("retire", "the old credentials")
-        return Retirements(tuple(Old(row["secret"], row["state"], row["held by"]) for row in run.rows), run)
+        return Retirements(tuple(OldCredential(row["secret"], row["state"], row["held by"]) for row in run.rows), run)
 
     def rows(self) -> Iterable[tuple[object, ...]]:
         """For people."""
@@ -269,6 +269,6 @@ class Retirements:
         return None
 
 
-def some(olds: Sequence[Old], among: Sequence[Old]) -> str:
+def some(olds: Sequence[OldCredential], among: Sequence[OldCredential]) -> str:
     """Which old credentials are meant: the one, or how many."""
     return olds[0].path if len(olds) == 1 else f"{len(olds)} of {len(among)} secrets, first {olds[0].path}"

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from keyturn.cli.carry_on import Carried, Through, carry_on, resume_hint, show, tell_on_call
 from keyturn.cli.drill import drill as rehearse
+from keyturn.cli.environment import opened_keyturn
 from keyturn.cli.failures import say
+from keyturn.cli.incident_runner import Carried, Through, carry_on, resume_hint, show_incident, tell_on_call
 from keyturn.cli.options import (
     CatalogueOption,
     JsonOption,
@@ -22,8 +23,7 @@ from keyturn.cli.options import (
     TimeoutOption,
     WorkspaceOption,
 )
-from keyturn.cli.output import note, table, write_json
-from keyturn.cli.surroundings import opened_keyturn
+from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.acting import acting
 from keyturn.core.errors import KeyturnError, TerminalError
 from keyturn.core.workspaces import DEFAULT
@@ -54,7 +54,7 @@ ModeOption = Annotated[
     Mode, typer.Option("--mode", help="revoke-only: nothing new is made, and applications stay cut off.")
 ]
 PreviewOption = Annotated[bool, typer.Option("--preview", help="Only show what would end and who is cut off.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask, and don't wait for the preview.")]
+YesToRevokeOption = Annotated[bool, typer.Option("--yes", help="Don't ask, and don't wait for the preview.")]
 Resume = Annotated[str, typer.Option("--resume", metavar="ID", help="Go on with an open incident.")]
 DrillOption = Annotated[
     bool, typer.Option("--drill", help="Revoke a copy of one PATH in the local stack, and tell how long it takes.")
@@ -62,7 +62,7 @@ DrillOption = Annotated[
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """What somebody wants ended, and why."""
 
     selector: "Selector"
@@ -84,7 +84,7 @@ def revoke(
     incident: IncidentId = "",
     mode: ModeOption = Mode.REPLACE,
     preview: PreviewOption = False,
-    yes: YesOption = False,
+    yes: YesToRevokeOption = False,
     resume: Resume = "",
     drill: DrillOption = False,
     local: LocalOption = False,
@@ -104,7 +104,7 @@ def revoke(
 
     since = datetime.now(UTC)
     selector = Selector(tuple(paths or ()), owner, classification, target, store, lease_prefix, fingerprint)
-    request = Asked(selector, mode, reason.strip(), incident.strip(), since)
+    request = Request(selector, mode, reason.strip(), incident.strip(), since)
     if drill:
         insist_on_a_drill(request, resume, preview)
         return rehearse(selector.paths[0], mode, request.reason, catalogue, report, as_json=as_json)
@@ -114,10 +114,10 @@ def revoke(
             return show_preview(keyturn, request, as_json)
         through = Through(local, timeout, workspace)
         carried = resumed(keyturn, resume, through) if resume else revoked(keyturn, request, yes, through)
-        return show(keyturn, carried, report, as_json)
+        return show_incident(keyturn, carried, report, as_json)
 
 
-def insist_on_sense(request: Asked, resume: str, *, preview: bool, asks: bool) -> None:
+def insist_on_sense(request: Request, resume: str, *, preview: bool, asks: bool) -> None:
     """Wrong usage where what is asked for makes no sense, or would end much without anybody to be asked."""
     from keyturn.revocation.selector import Selector
 
@@ -132,7 +132,7 @@ def insist_on_sense(request: Asked, resume: str, *, preview: bool, asks: bool) -
         raise typer.BadParameter("there is no terminal to ask on: give --yes, or name one secret alone")
 
 
-def insist_on_a_drill(request: Asked, resume: str, preview: bool) -> None:
+def insist_on_a_drill(request: Request, resume: str, preview: bool) -> None:
     """Wrong usage unless one secret is named, for an incident of its own."""
     if not may_go_unasked(request.selector) or resume or preview or request.incident:
         raise typer.BadParameter("--drill is for one PATH, which it leaves alone: nothing else can be chosen with it")
@@ -145,7 +145,7 @@ def may_go_unasked(selector: "Selector") -> bool:
     return len(selector.paths) == 1 and "*" not in selector.paths[0] and selector == Selector(paths=selector.paths)
 
 
-def show_preview(keyturn: "Keyturn", request: Asked, as_json: bool) -> None:
+def show_preview(keyturn: "Keyturn", request: Request, as_json: bool) -> None:
     """What would happen; nothing does."""
     from keyturn.cli.incident_tables import preview_data
     from keyturn.revocation.preview import preview_revocation
@@ -161,14 +161,14 @@ def tell_preview(radius: "Preview", remark: str) -> None:
     """The blast radius, for people."""
     from keyturn.cli.incident_tables import PREVIEW_COLUMNS, preview_rows, preview_summary
 
-    table(PREVIEW_COLUMNS, preview_rows(radius), whole=("what",))
+    write_table(PREVIEW_COLUMNS, preview_rows(radius), whole=("what",))
     note(f"{preview_summary(radius)}: {remark}")
 
 
 # --- revoking
 
 
-def revoked(keyturn: "Keyturn", request: Asked, yes: bool, through: Through) -> Carried:
+def revoked(keyturn: "Keyturn", request: Request, yes: bool, through: Through) -> Carried:
     """Ask where somebody is there to answer, cut, and see it through."""
     from keyturn.revocation.incident_store import new_incident_id
     from keyturn.revocation.resume import select_again
@@ -196,7 +196,7 @@ def revoked(keyturn: "Keyturn", request: Asked, yes: bool, through: Through) -> 
         restore_service(keyturn, opened)
         tell_back(keyturn, opened)
         beforehand = nullcontext() if answered else told_beside(keyturn, selection, request.mode)
-        with beforehand, beside(lambda: tell_on_call(keyturn, opened.id)):
+        with beforehand, in_background(lambda: tell_on_call(keyturn, opened.id)):
             carried = carry_on(keyturn, opened.id, through)
     tell_on_call(keyturn, opened.id)
     return carried
@@ -252,7 +252,7 @@ def tell_back(keyturn: "Keyturn", incident: "Incident") -> None:
 
 
 @contextmanager
-def beside(work: Callable[[], None]) -> Iterator[None]:
+def in_background(work: Callable[[], None]) -> Iterator[None]:
     """Do this while the rest goes on, and wait for it at the end."""
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(copy_context().run, work)
@@ -274,7 +274,7 @@ def told_beside(keyturn: "Keyturn", selection: "Selection", mode: Mode) -> Abstr
         lines = [f"  {path:<28} {what:<10} {text}".rstrip() for path, what, text in preview_rows(radius)]
         return note("\n".join([f"what this is about: {preview_summary(radius)}", *lines]))
 
-    return beside(tell)
+    return in_background(tell)
 
 
 @contextmanager

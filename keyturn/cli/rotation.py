@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.failures import BEHIND, HELD, end
+from keyturn.cli.environment import load_catalogue, opened_keyturn, stack_in_use
+from keyturn.cli.failures import BEHIND, HELD, end_command
 from keyturn.cli.options import (
     CatalogueOption,
     DeepOption,
@@ -18,8 +19,7 @@ from keyturn.cli.options import (
     TimeoutOption,
     WorkspaceOption,
 )
-from keyturn.cli.output import note, table, write_json
-from keyturn.cli.surroundings import load_catalogue, opened_keyturn, stack_in_use
+from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.workspaces import DEFAULT, Workspace
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ ChangeAccountOption = Annotated[
     bool,
     typer.Option("--change-account", help="With --now: away from an account that the catalogue names no more."),
 ]
-YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask before a credential ends that somebody may use.")]
+YesToEndOption = Annotated[
+    bool, typer.Option("--yes", help="Don't ask before a credential ends that somebody may use.")
+]
 CompromisedOption = Annotated[
     bool, typer.Option("--compromised", help="Others may know it: like --now, and what is old ends without a grace.")
 ]
@@ -65,7 +67,7 @@ def rotate(
     end_previous: EndPreviousOption = False,
     ground: FromOption = None,
     change_account: ChangeAccountOption = False,
-    yes: YesOption = False,
+    yes: YesToEndOption = False,
     local: LocalOption = False,
     catalogue: CatalogueOption = None,
     timeout: TimeoutOption = TIMEOUT,
@@ -92,7 +94,7 @@ def rotate(
     from keyturn.cli.reports import outcome_of
 
     if not run.completed and not run.rows and (run.did("promote") or run.did("conclude")):
-        end(run.error("rotate", path), BEHIND)
+        end_command(run.error("rotate", path), BEHIND)
     return show_outcome(outcome_of(path, run), run, as_json)
 
 
@@ -129,7 +131,7 @@ def rotate_here(parameters: "dict[str, Any]", catalogue: Path | None) -> "Outcom
     with opened_keyturn(catalogue) as keyturn:
         from keyturn.rotation import run
 
-        here()
+        note_local()
         insist_on_strategy(keyturn.secret(parameters["path"]))
         return run.rotate(keyturn, **parameters)
 
@@ -143,13 +145,15 @@ def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
     if as_json:
         write_json(reports.outcome_data(outcome, run))
     else:
-        table(reports.ROTATION_COLUMNS, reports.outcome_rows(outcome))
+        write_table(reports.ROTATION_COLUMNS, reports.outcome_rows(outcome))
     for line in filter(None, (outcome.message, outcome.previous)):
         note(line)
     if outcome.state is State.HELD:
-        end(Locked("rotate", outcome.path, "another run holds it", "See `keyturn status`; that run goes on"), HELD)
+        end_command(
+            Locked("rotate", outcome.path, "another run holds it", "See `keyturn status`; that run goes on"), HELD
+        )
     if error := unsettled(outcome):
-        end(error, BEHIND)
+        end_command(error, BEHIND)
 
 
 def sync(
@@ -178,23 +182,23 @@ def sync(
 def sync_here(path: str | None, deep: bool, catalogue: Path | None) -> "Copies":
     """Every copy, or those of the secrets that fit, from this process."""
     with opened_keyturn(catalogue) as keyturn:
-        from keyturn.cli.progress import carried_out, told_of
+        from keyturn.cli.progress import apply_plan, notify_consumers
         from keyturn.cli.reports import Copies
         from keyturn.sync.plan import plan
 
-        here()
+        note_local()
         planned = plan(keyturn, [path] if path else [], deep=deep, unseen=True)
         for remark in planned.remarks:
             note(remark)
-        results = carried_out(keyturn, planned)
-        return Copies.after(planned, results, told_of(keyturn, planned, results))
+        results = apply_plan(keyturn, planned)
+        return Copies.after(planned, results, notify_consumers(keyturn, planned, results))
 
 
 def retire(
     path: OptionalPath = None,
     early: EarlyOption = False,
     force: WaiveOption = False,
-    yes: YesOption = False,
+    yes: YesToEndOption = False,
     local: LocalOption = False,
     catalogue: CatalogueOption = None,
     timeout: TimeoutOption = TIMEOUT,
@@ -233,17 +237,21 @@ def waived(path: str | None, early: bool, force: bool) -> "Waive":
 def retire_here(path: str | None, waive: "Waive", catalogue: Path | None) -> "Retirements":
     """Every old credential, or that of one secret, from this process."""
 
-    from keyturn.cli.reports import Old, Retirements
+    from keyturn.cli.reports import OldCredential, Retirements
     from keyturn.core.errors import KeyturnError
     from keyturn.rotation.context import side_by_side
     from keyturn.rotation.records import load_record
     from keyturn.rotation.retire import retire
 
-    def one(secret: str) -> Old | None:
+    def one(secret: str) -> OldCredential | None:
         try:
-            return Old.of(secret, retire(keyturn, secret, waive)) if load_record(keyturn, secret).retiring else None
+            return (
+                OldCredential.of(secret, retire(keyturn, secret, waive))
+                if load_record(keyturn, secret).retiring
+                else None
+            )
         except KeyturnError as error:
-            return Old.of(secret, error)
+            return OldCredential.of(secret, error)
 
     with opened_keyturn(catalogue) as keyturn:
         paths = ready(keyturn, path)
@@ -256,13 +264,13 @@ def show_report(report: "Copies | Retirements", columns: tuple[str, ...], as_jso
     if as_json:
         write_json(report.to_data())
     elif rows:
-        table(columns, rows)
+        write_table(columns, rows)
     else:
         note(none)
     for line in report.details():
         note(line)
     if failure := report.failure():
-        end(*failure)
+        end_command(*failure)
 
 
 def ready(keyturn: "Keyturn", path: str | None) -> list[str]:
@@ -271,7 +279,7 @@ def ready(keyturn: "Keyturn", path: str | None) -> list[str]:
     A hub that can't be reached is told here once, and not again for each secret.
     """
     paths = [keyturn.secret(path).path] if path else sorted(keyturn.catalogue.secrets)
-    here()
+    note_local()
     keyturn.hub.fingerprint_key()
     return paths
 
@@ -314,6 +322,6 @@ def insist_on_strategy(secret: "Secret") -> None:
         raise refusal_of_manual(secret.path)
 
 
-def here() -> None:
+def note_local() -> None:
     """Say that no Prefect server has a part in this."""
     note("running in this process, without Prefect")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.failures import FAILED, about, end
+from keyturn.cli.environment import catalogue_directory, opened_keyturn
+from keyturn.cli.failures import FAILED, end_command, naming_file
 from keyturn.cli.options import CatalogueOption, JsonOption
-from keyturn.cli.output import note, table, write_json
-from keyturn.cli.surroundings import catalogue_directory, opened_keyturn
+from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.errors import TerminalError, TransientError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ StoreOption = Annotated[
     list[str] | None, typer.Option("--store", metavar="NAME", help="Only this store; may be given several times.")
 ]
 StoreArgument = Annotated[str, typer.Argument(help="The store's name in the catalogue.")]
-Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="The secrets' names in the store.")]
+NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="The secrets' names in the store.")]
 EveryOption = Annotated[bool, typer.Option("--all", help="Everything in the store that nobody manages.")]
 ToOption = Annotated[str, typer.Option("--to", metavar="PREFIX", help="The folder of the hub that they go to.")]
 OwnerOption = Annotated[
@@ -65,15 +65,15 @@ def scan(store: StoreOption = None, catalogue: CatalogueOption = None, as_json: 
     if as_json:
         write_json({"stores": [scan_data(store_scan) for store_scan in result.stores], "hub": hub_data(result.hub)})
     elif rows:
-        table(SCAN_COLUMNS, rows)
+        write_table(SCAN_COLUMNS, rows)
     note(scan_summary(result))
-    if broken := unread(result):
+    if broken := unread_places(result):
         name, error = next(iter(broken.items()))
         name = name if len(broken) == 1 else f"{len(broken)} of {len(result.stores) + bool(result.hub)} places"
-        end(TransientError("scan", name, error, "The others are shown"), FAILED)
+        end_command(TransientError("scan", name, error, "The others are shown"), FAILED)
 
 
-def unread(result: "Scan") -> dict[str, str]:
+def unread_places(result: "Scan") -> dict[str, str]:
     """What could not be read, by its name, and why."""
     hub = {"the hub": result.hub.error} if result.hub and result.hub.error else {}
     return hub | {store_scan.store: store_scan.error for store_scan in result.stores if store_scan.error}
@@ -128,9 +128,9 @@ def scan_summary(result: "Scan") -> str:
 # --- import
 
 
-def bring(
+def import_from_store(
     store: StoreArgument,
-    names: Names = None,
+    names: NamesArgument = None,
     everything: EveryOption = False,
     to: ToOption = "",
     owner: OwnerOption = None,
@@ -188,7 +188,7 @@ class Declaring:
         from keyturn.catalogue import append as declaring
 
         if text := self._text(done):
-            with about(self._file):
+            with naming_file(self._file):
                 declaring.write(self._file, text)
         return self.notes(done)
 
@@ -239,7 +239,7 @@ def show_imports(done: Sequence["Import"], notes: Sequence[str], as_json: bool) 
     if as_json:
         write_json({"imports": [import_data(imported) for imported in done], "notes": list(notes)})
     elif done:
-        table(IMPORT_COLUMNS, ((str(imported.state), imported.label, imported.path) for imported in done))
+        write_table(IMPORT_COLUMNS, ((str(imported.state), imported.label, imported.path) for imported in done))
     else:
         note("there is nothing that nobody manages")
     broken = [imported for imported in done if imported.error]
@@ -247,7 +247,7 @@ def show_imports(done: Sequence["Import"], notes: Sequence[str], as_json: bool) 
         note(line)
     if broken:
         name = broken[0].label if len(broken) == 1 else f"{len(broken)} of {len(done)} secrets"
-        end(TerminalError("import", name, broken[0].error, "The others are not affected"), FAILED)
+        end_command(TerminalError("import", name, broken[0].error, "The others are not affected"), FAILED)
 
 
 def import_data(imported: "Import") -> dict[str, Any]:

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.failures import about
-from keyturn.cli.options import CatalogueOption, FailureUrlOption, JsonOption
-from keyturn.cli.output import note, table, when, write, write_json
-from keyturn.cli.surroundings import (
+from keyturn.cli.environment import (
     home_directory,
     known_stack,
     leading_elsewhere,
@@ -20,13 +17,16 @@ from keyturn.cli.surroundings import (
     settle_catalogue,
     stack_environment,
 )
+from keyturn.cli.failures import naming_file
+from keyturn.cli.options import CatalogueOption, FailureUrlOption, JsonOption
+from keyturn.cli.output import note, when, write_json, write_table, write_text
 from keyturn.core.errors import KeyturnError
 
 if TYPE_CHECKING:
     from deployments.local import stack as local
     from deployments.local.home import Stack
-    from keyturn.cli.places import Place
-    from keyturn.cli.standing import Standing
+    from keyturn.cli.copies import CopyStatus
+    from keyturn.cli.status import SecretStatus
     from keyturn.rotation.undeclared import Undeclared
 
 SHOWN: Final = 20
@@ -47,18 +47,18 @@ def up(catalogue: CatalogueOption = None, failure_url: FailureUrlOption = None, 
     settle_catalogue(catalogue)
     if failure_url:
         os.environ["KEYTURN_FAILURE_URL"] = failure_url
-    with about(home):
-        stack = local.up(home, prepare, note)
+    with naming_file(home):
+        stack = local.up(home, fill_stack, note)
     services = local.status(home)
     if as_json:
         write_json({"stack": stack_data(stack, services)})
     else:
-        table(SERVICE_COLUMNS, map(service_row, services))
+        write_table(SERVICE_COLUMNS, map(service_row, services))
         note(f"Prefect UI: {stack.url('prefect-server')}")
         note("next: keyturn status, keyturn rotate ml-training/database --now")
 
 
-def prepare(stack: "Stack") -> None:
+def fill_stack(stack: "Stack") -> None:
     """Fill the hub, the database and the clouds, and register with Prefect."""
     from deployments.local.prepare import prepare_stack
 
@@ -76,7 +76,7 @@ def down(
     from deployments.local import stack as local
 
     home = home_directory()
-    with about(home):
+    with naming_file(home):
         (local.remove if delete else local.down)(home, note)
 
 
@@ -90,7 +90,7 @@ def status(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> No
     stopped = stack is not None and not any(s.running for s in services if s.name == "openbao")
     if stopped and not os.environ.get("VAULT_ADDR"):
         note("the local stack's hub does not run, so its secrets are not shown; start it with `keyturn up`")
-        return show(stack, services, Told(), as_json)
+        return show_overview(stack, services, Overview(), as_json)
     return show_secrets(stack, services, catalogue, as_json)
 
 
@@ -102,11 +102,11 @@ def services_of(stack: "Stack") -> list["local.ServiceStatus"]:
 
 
 @dataclass(frozen=True)
-class Told:
+class Overview:
     """What the hub tells. ``others`` are copies that are not in sync, of secrets that the catalogue does not name."""
 
-    secrets: list["Standing"] = field(default_factory=list)
-    others: list["Place"] = field(default_factory=list)
+    secrets: list["SecretStatus"] = field(default_factory=list)
+    others: list["CopyStatus"] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     undeclared: list["Undeclared"] = field(default_factory=list)
     """Secrets that the catalogue declares no more, and of which something is open."""
@@ -117,24 +117,26 @@ def show_secrets(
     stack: "Stack | None", services: list["local.ServiceStatus"], catalogue: Path | None, as_json: bool
 ) -> None:
     """The services, and the secrets; the services are shown even where the hub can't be asked."""
-    from keyturn.cli import places
-    from keyturn.cli.standing import standings
+    from keyturn.cli.copies import look_at_copies
+    from keyturn.cli.status import secret_statuses
     from keyturn.rotation.undeclared import left_open
 
     try:
         with opened_keyturn(catalogue) as keyturn:
-            secrets, copies = standings(keyturn, places.look)
+            secrets, copies = secret_statuses(keyturn, look_at_copies)
             undeclared = left_open(keyturn)
     except KeyturnError:
         if services:
-            show(stack, services, Told(), as_json)
+            show_overview(stack, services, Overview(), as_json)
         raise
     others = copies.beside(secret.path for secret in secrets)
-    overview = Told(secrets, others, dict(copies.counts), undeclared, copies.remarks)
-    return show(stack, services, overview, as_json)
+    overview = Overview(secrets, others, dict(copies.counts), undeclared, copies.remarks)
+    return show_overview(stack, services, overview, as_json)
 
 
-def show(stack: "Stack | None", services: list["local.ServiceStatus"], overview: Told, as_json: bool) -> None:
+def show_overview(
+    stack: "Stack | None", services: list["local.ServiceStatus"], overview: Overview, as_json: bool
+) -> None:
     """Both tables, or one JSON object."""
     if as_json:
         return write_json(
@@ -150,26 +152,26 @@ def show(stack: "Stack | None", services: list["local.ServiceStatus"], overview:
             }
         )
     if services:
-        table(SERVICE_COLUMNS, map(service_row, services))
+        write_table(SERVICE_COLUMNS, map(service_row, services))
     if services and overview.secrets:
-        write("")
+        write_text("")
     if overview.secrets:
         show_standings(overview)
     return None
 
 
-def login_counts(secrets: Sequence["Standing"]) -> dict[str, int]:
+def login_counts(secrets: Sequence["SecretStatus"]) -> dict[str, int]:
     """How many secrets' CURRENT came to what when it was last tried: numbers for a monitor."""
     from keyturn.rotation.logins import count_results
 
     return count_results([secret.login for secret in secrets if secret.rotated_at and not secret.ended_by])
 
 
-def show_standings(overview: Told) -> None:
+def show_standings(overview: Overview) -> None:
     """The secrets' table; what is wrong with copies stands on stderr, as it is long."""
-    from keyturn.cli.standing import COLUMNS
+    from keyturn.cli.status import COLUMNS
 
-    table(COLUMNS, (secret.row() for secret in overview.secrets))
+    write_table(COLUMNS, (secret.row() for secret in overview.secrets))
     listed = [(secret.path, copy) for secret in overview.secrets for copy in secret.copies if copy.error]
     for path, copy in listed + [(other.item.path, other) for other in overview.others[:SHOWN]]:
         since = f" (since {when(copy.since)} UTC)" if copy.since else ""
@@ -184,7 +186,7 @@ def show_standings(overview: Told) -> None:
         note(f"copies: {', '.join(f'{count} {action}' for action, count in overview.counts.items())}")
 
 
-def note_silent(secrets: Sequence["Standing"]) -> None:
+def note_silent(secrets: Sequence["SecretStatus"]) -> None:
     """Why consumers have not heard of what somebody wrote, on stderr."""
     listed = [(secret.path, hearing) for secret in secrets for hearing in secret.consumers if hearing.silence]
     for path, hearing in listed[:SHOWN]:
@@ -237,4 +239,4 @@ def env(as_json: JsonOption = False) -> None:
         return write_json({"export": variables, "unset": unset})
     lines = [f"unset {name}" for name in unset]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items())]
-    return write("\n".join(lines))
+    return write_text("\n".join(lines))

@@ -154,7 +154,7 @@ class Watcher:
         for task in ended:
             if task.id not in self._ended:
                 self._ended.add(task.id)
-                note(f"  {task.name:<14} {told(task)}")
+                note(f"  {task.name:<14} {task_summary(task)}")
         for task in tasks:
             if task.state and task.state.name == "AwaitingRetry" and (task.id, task.run_count) not in self._retried:
                 self._retried.add((task.id, task.run_count))
@@ -183,7 +183,7 @@ def ended_at(task: Any) -> float:
     return task.end_time.timestamp() if task.end_time else float("inf")
 
 
-def told(task: Any) -> str:
+def task_summary(task: Any) -> str:
     """How a task ended."""
     state = task.state.name.lower()
     took = f"{task.total_run_time.total_seconds():.2f} s" if task.total_run_time else ""

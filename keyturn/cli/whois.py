@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from keyturn.cli.failures import end
+from keyturn.cli.environment import opened_keyturn
+from keyturn.cli.failures import end_command
 from keyturn.cli.options import CatalogueOption, JsonOption
-from keyturn.cli.output import note, table, write_json
-from keyturn.cli.surroundings import opened_keyturn
+from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.sensitive import Sensitive
 
@@ -50,7 +50,7 @@ def whois(
         from keyturn.revocation import selector
 
         matches = selector.whois(keyturn, fingerprint) if fingerprint else selector.whois_value(keyturn, given())
-    show(matches, as_json)
+    show_matches(matches, as_json)
 
 
 def insist_on_fingerprint(fingerprint: str | None) -> None:
@@ -96,7 +96,7 @@ def typed() -> str:
             termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
-def show(matches: "list[Match]", as_json: bool) -> None:
+def show_matches(matches: "list[Match]", as_json: bool) -> None:
     """Where it is, and how to end it; ends with 1 where it is nowhere."""
     from keyturn.cli import incident_tables as tables
 
@@ -108,11 +108,11 @@ def show(matches: "list[Match]", as_json: bool) -> None:
         unread = [{"path": place.path, "version": place.version, "why": place.unseen} for place in unseen]
         write_json({"matches": [tables.match_data(match) for match in matches], "unseen": unread})
     elif matches:
-        table(tables.MATCH_COLUMNS, map(tables.match_row, matches), whole=("version",))
+        write_table(tables.MATCH_COLUMNS, map(tables.match_row, matches), whole=("version",))
     if not matches:
         looked = "no version in the hub that could be looked at" if unseen else "no version in the hub"
         problem = f"{looked} has it, nor what was pushed of one"
         hint = "It may be older than the versions that the hub keeps, or of another hub"
-        end(NotFound("look for", "it", problem, hint))
+        end_command(NotFound("look for", "it", problem, hint))
     paths = " ".join(sorted({match.path for match in matches}))
     note(f"to end it everywhere: keyturn revoke {paths} --reason TEXT")

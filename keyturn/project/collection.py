@@ -11,7 +11,7 @@ from types import ModuleType
 from keyturn import project
 
 
-def load(name: str) -> ModuleType:
+def load_block(name: str) -> ModuleType:
     """One module of the folder, under a name of its own here; it is executed once in a process."""
     if (loaded := sys.modules.get(name)) and str(loaded.__file__).startswith(str(project.root())):
         return loaded
@@ -25,5 +25,5 @@ def load(name: str) -> ModuleType:
     return module
 
 
-FailureChannel = load("blocks.channel").FailureChannel
-KeyturnWorkspace = load("blocks.workspace").KeyturnWorkspace
+FailureChannel = load_block("blocks.channel").FailureChannel
+KeyturnWorkspace = load_block("blocks.workspace").KeyturnWorkspace

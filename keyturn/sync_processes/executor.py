@@ -50,7 +50,9 @@ class Child:
 
     def __init__(self, order: Order) -> None:
         command = [sys.executable, "-m", "keyturn.sync_processes.worker"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root())
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=packages_directory()
+        )
         self._input, self._output = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
         self._open: dict[tuple[str, str], tuple[Item, Report]] = {}
         self._waiting: list[Callable[[], None]] | None = []
@@ -120,7 +122,7 @@ class Child:
             report(result(item, str(CopyState.FAILED), error))
 
 
-def root() -> str:
+def packages_directory() -> str:
     """The directory that the packages lie in."""
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 

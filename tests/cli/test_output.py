@@ -23,7 +23,7 @@ def width(monkeypatch: pytest.MonkeyPatch) -> None:
 def drawn(capsys: pytest.CaptureFixture[str], many: int, monkeypatch: pytest.MonkeyPatch) -> str:
     """What is printed where so many rows are many."""
     monkeypatch.setattr(output, "MANY", many)
-    output.table(COLUMNS, ROWS, whole=("when (UTC)",))
+    output.write_table(COLUMNS, ROWS, whole=("when (UTC)",))
     return capsys.readouterr().out
 
 
@@ -37,7 +37,7 @@ def test_many_rows_look_as_few_do(capsys: pytest.CaptureFixture[str], monkeypatc
 
 def test_long_cells_are_folded_to_the_terminal_and_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
     name, why = f"team/{'x' * 90}", " ".join(f"word{number}" for number in range(40))
-    output.table(COLUMNS, [(name, "next     2026-12-26 23:36", why)] * (output.MANY + 1), whole=("when (UTC)",))
+    output.write_table(COLUMNS, [(name, "next     2026-12-26 23:36", why)] * (output.MANY + 1), whole=("when (UTC)",))
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     one = lines[2 : 2 + (len(lines) - 2) // (output.MANY + 1)]
@@ -48,5 +48,5 @@ def test_long_cells_are_folded_to_the_terminal_and_never_cut(capsys: pytest.Capt
 
 
 def test_what_could_steer_a_terminal_is_not_printed_in_a_large_table_either(capsys: pytest.CaptureFixture[str]) -> None:
-    output.table(("a",), [("\x1b[31mred",)] * (output.MANY + 1))
+    output.write_table(("a",), [("\x1b[31mred",)] * (output.MANY + 1))
     assert "\x1b" not in capsys.readouterr().out

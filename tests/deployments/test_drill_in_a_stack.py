@@ -214,7 +214,7 @@ def test_nothing_of_a_value_is_told(site: Site, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(run, "found", watched)
     monkeypatch.setenv("COLUMNS", "80")
     drilled, said = site.drill(DATABASE)
-    shown.tell(drilled)
+    shown.tell_times(drilled)
     tables = capsys.readouterr().out
     told = [tables, json.dumps(shown.data(drilled)), repr(drilled), *said]
     assert len(values) == 3
@@ -294,7 +294,7 @@ def test_what_is_left_is_told_and_ends_with_3(
     assert (drilled.proven, drilled.kept) == (False, ())
     assert site.everything() == before
     with pytest.raises(typer.Exit) as ended:
-        shown.show(drilled, [], as_json=False)
+        shown.show_drill(drilled, [], as_json=False)
     assert ended.value.exit_code == 3
     said = capsys.readouterr()
     assert "still serves a leaked" in said.out
@@ -348,7 +348,7 @@ def test_what_can_not_be_removed_is_told_and_the_next_drill_removes_it(
     assert said[-1] == "NOT REMOVED accounts in the database: OperationalError; the next drill tries again"
     assert site.everything()["accounts"] > before["accounts"]
     with pytest.raises(typer.Exit) as ended:
-        shown.show(drilled, [], as_json=True)
+        shown.show_drill(drilled, [], as_json=True)
     assert ended.value.exit_code == 3
     site.drill(KEYS)
     assert site.everything() == before
@@ -356,8 +356,8 @@ def test_what_can_not_be_removed_is_told_and_the_next_drill_removes_it(
 
 def test_who_is_still_let_in_is_told_before_anything_else(site: Site) -> None:
     drilled, _ = site.drill(KEYS)
-    assert "STILL ACCEPTED" in shown.failing(dataclasses.replace(drilled, refused_at=None))
-    assert "STILL GOES ON" in shown.failing(dataclasses.replace(drilled, held=True))
+    assert "STILL ACCEPTED" in shown.drill_failure(dataclasses.replace(drilled, refused_at=None))
+    assert "STILL GOES ON" in shown.drill_failure(dataclasses.replace(drilled, held=True))
     assert not dataclasses.replace(drilled, held=True).proven
     assert not accounts.accepted(site.stack, SecretFields({"username": "nobody", "password": "wrong"}))
 

@@ -12,7 +12,7 @@ import pytest
 from deployments.local.home import Stack, locked
 from deployments.local.services import Service
 from deployments.local.stack import down, opened, status, up
-from keyturn.cli.surroundings import home_directory
+from keyturn.cli.environment import home_directory
 from keyturn.core.errors import Invalid, NotFound, Unavailable
 from tests.deployments.stand_ins import FAILING, small
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keyturn.cli.hearing import Hearings
-from keyturn.cli.standing import standing
+from keyturn.cli.status import secret_status
 from keyturn.core.discreet import Discreet, Names
 from keyturn.core.errors import KeyturnError, Throttled
 from keyturn.core.policy import Trigger
@@ -56,8 +56,8 @@ def test_a_password_in_the_username_is_in_no_message_record_report_or_ledger(
     doing(lambda: retire(site.at(timedelta(days=2)), secret.path, Waive.EVERYTHING))
     doing(lambda: rotate(site.keyturn, secret.path, Trigger.FORCE))
     hearings = Hearings.load(site.keyturn)
-    doing(lambda: standing(site.keyturn, secret.path, None, hearings))
-    doing(lambda: standing(site.keyturn, secret.path, None, hearings).to_data())
+    doing(lambda: secret_status(site.keyturn, secret.path, None, hearings))
+    doing(lambda: secret_status(site.keyturn, secret.path, None, hearings).to_data())
     doing(lambda: preview_revocation(site.keyturn, Selection((secret.path,)), Mode.REPLACE))
     doing(lambda: site.begin(Mode.REPLACE, site.impatient()))
     doing(lambda: run.finish(site.impatient(), site.incident))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from keyturn.cli.copies import CatalogueCopies
 from keyturn.cli.due import prospects
-from keyturn.cli.places import Places
-from keyturn.cli.standing import standings
+from keyturn.cli.status import secret_statuses
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.hub import EXPIRES_AT, ROTATED_AT
 from keyturn.core.policy import Trigger
@@ -146,7 +146,7 @@ def said(error: str) -> bool:
 def test_status_and_due_have_one_row_that_says_so(
     opened: Opened, secrets: tuple[Declared, Declared], spoilt: str
 ) -> None:
-    found, _ = standings(opened.keyturn, lambda keyturn: Places())
+    found, _ = secret_statuses(opened.keyturn, lambda keyturn: CatalogueCopies())
     assert {one.path: said(one.error) for one in found} == {spoilt: True, secrets[1].path: False}
     rows = {one.path: one.error for one in prospects(opened.keyturn, [one.path for one in secrets])}
     assert {path: said(error) for path, error in rows.items()} == {spoilt: True, secrets[1].path: False}

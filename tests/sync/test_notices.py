@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.cli.places import Places
-from keyturn.cli.standing import standings
+from keyturn.cli.copies import CatalogueCopies
+from keyturn.cli.status import secret_statuses
 from keyturn.core.errors import Denied, Invalid, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.rotation.abandon import abandon
@@ -347,7 +347,7 @@ def test_a_run_that_dies_after_a_delivery_leaves_the_same_message_to_the_next(pe
 def answers(people: Audience, path: str) -> dict[str, str]:
     """What `keyturn status` says of each consumer."""
     keyturn = people.open()
-    (found,) = [one for one in standings(keyturn, lambda _: Places())[0] if one.path == path]
+    (found,) = [one for one in secret_statuses(keyturn, lambda _: CatalogueCopies())[0] if one.path == path]
     return {one.consumer: str(one.answer) for one in found.consumers}
 
 
@@ -395,7 +395,7 @@ def test_status_goes_on_where_what_is_kept_may_not_be_read(people: Audience) -> 
             raise Denied("read", place, "the hub denies it")
 
     keyturn = dataclasses.replace(mine, hub=Hooked(mine.hub, read_state=refuse))
-    (found,) = [one for one in standings(keyturn, lambda _: Places())[0] if one.path == path]
+    (found,) = [one for one in secret_statuses(keyturn, lambda _: CatalogueCopies())[0] if one.path == path]
     assert [(str(one.answer), one.silence and one.silence.kind) for one in found.consumers] == [("unknown", "Denied")]
 
 

@@ -24,7 +24,7 @@ STATES: Final = {Action.IN_SYNC: CopyState.IN_STEP, Action.DRIFTED: CopyState.DR
 
 
 @dataclass(frozen=True)
-class Place:
+class CopyStatus:
     """One copy, in names only. ``since`` is when runs began to fail at it; None where none has, or it is in step."""
 
     item: Item
@@ -81,35 +81,35 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Places:
+class CatalogueCopies:
     """Every copy of a catalogue by its secret, how many there are of each action, and what a plan says besides."""
 
-    of: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
+    of: Mapping[str, tuple[CopyStatus, ...]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
-    def beside(self, paths: Iterable[str]) -> list[Place]:
+    def beside(self, paths: Iterable[str]) -> list[CopyStatus]:
         """What is not in sync of all other secrets, which only patterns push or nothing declares any more."""
         others = sorted(self.of.keys() - set(paths))
         return [copy for path in others for copy in self.of[path] if copy.item.action is not Action.IN_SYNC]
 
 
-def look(keyturn: Keyturn) -> Places:
+def look_at_copies(keyturn: Keyturn) -> CatalogueCopies:
     """Where every copy stands, told by a few listings. What can't be told is an error at every copy."""
     try:
         planned = plan(keyturn)
     except KeyturnError as error:
-        planned = untold(keyturn, error)
-    failures = standings(keyturn, sorted({item.store for item in planned.items}))
-    by_secret: dict[str, list[Place]] = defaultdict(list)
+        planned = unreadable_plan(keyturn, error)
+    failures = failing_copies(keyturn, sorted({item.store for item in planned.items}))
+    by_secret: dict[str, list[CopyStatus]] = defaultdict(list)
     for item in planned.items:
         failed = None if item.action is Action.IN_SYNC else failures[item.store].get(item.name)
-        by_secret[item.path].append(Place(item, failed))
+        by_secret[item.path].append(CopyStatus(item, failed))
     notes = (*planned.remarks, *remarks(keyturn, planned))
-    return Places({path: tuple(places) for path, places in by_secret.items()}, planned.counts(), notes)
+    return CatalogueCopies({path: tuple(places) for path, places in by_secret.items()}, planned.counts(), notes)
 
 
-def untold(keyturn: Keyturn, error: KeyturnError) -> Plan:
+def unreadable_plan(keyturn: Keyturn, error: KeyturnError) -> Plan:
     """A plan that says of every declared copy why nothing can be told of it."""
     wanted = [
         Wanted(path, place) for path, secret in keyturn.catalogue.secrets.items() for place in secret.destinations
@@ -117,7 +117,7 @@ def untold(keyturn: Keyturn, error: KeyturnError) -> Plan:
     return Plan(keyturn.clock(), (), tuple(failing(copy, 0, error) for copy in wanted))
 
 
-def standings(keyturn: Keyturn, stores: Sequence[str]) -> dict[str, Mapping[str, Failing]]:
+def failing_copies(keyturn: Keyturn, stores: Sequence[str]) -> dict[str, Mapping[str, Failing]]:
     """The copies of each store that fail, as the last runs left it; none where that can't be read."""
 
     def failing_in(store: str) -> Mapping[str, Failing]:

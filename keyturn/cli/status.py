@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
+from keyturn.cli.copies import CatalogueCopies, CopyStatus
 from keyturn.cli.hearing import Hearing, Hearings
 from keyturn.cli.logins import login_data, login_lines
 from keyturn.cli.output import span, stamp, when
-from keyturn.cli.places import Place, Places
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Outlook, Reason, Trigger, due, due_at, outlook
@@ -29,7 +29,7 @@ COLUMNS: Final = ("secret", "state", "copies", "consumers")
 
 
 @dataclass(frozen=True)
-class Standing:
+class SecretStatus:
     """One secret, in names only. ``error`` is empty unless the hub refused to tell."""
 
     path: str
@@ -43,7 +43,7 @@ class Standing:
     ended_by: str = ""
     """The incident that has ended its credential, until a new one is in force."""
     grace_over: datetime | None = None
-    copies: tuple[Place, ...] = ()
+    copies: tuple[CopyStatus, ...] = ()
     consumers: tuple[Hearing, ...] = ()
     login: LoginCheck | None = None
     """What came of the last try whether CURRENT logs in; None where it was not tried yet."""
@@ -115,14 +115,18 @@ class Standing:
         }
 
 
-def standings(keyturn: Keyturn, places: Callable[[Keyturn], Places]) -> tuple[list[Standing], Places]:
+def secret_statuses(
+    keyturn: Keyturn, places: Callable[[Keyturn], CatalogueCopies]
+) -> tuple[list[SecretStatus], CatalogueCopies]:
     """Every secret of the catalogue, looked at side by side, and every copy. Raises where no secret could be told."""
     hearings = Hearings.load(keyturn)
     with list_secrets(keyturn, len(keyturn.catalogue.secrets)) as listing:
-        outcomes = of_each(sorted(keyturn.catalogue.secrets), lambda path: standing(keyturn, path, listing, hearings))
+        outcomes = of_each(
+            sorted(keyturn.catalogue.secrets), lambda path: secret_status(keyturn, path, listing, hearings)
+        )
     now, copies, logins = keyturn.clock(), places(keyturn), load_checks(keyturn, outcomes)
     statuses = [
-        Standing(path, now, error=str(outcome)) if isinstance(outcome, KeyturnError) else outcome
+        SecretStatus(path, now, error=str(outcome)) if isinstance(outcome, KeyturnError) else outcome
         for path, outcome in outcomes.items()
     ]
     statuses = [s if s.occupied else replace(s, login=current_check(logins, s.path, s.version)) for s in statuses]
@@ -145,13 +149,13 @@ def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | Key
     return dict(zip(paths, outcomes, strict=True))
 
 
-def standing(keyturn: Keyturn, path: str, listing: Listing | None, hearings: Hearings) -> Standing:
+def secret_status(keyturn: Keyturn, path: str, listing: Listing | None, hearings: Hearings) -> SecretStatus:
     """One secret without its copies, told without reading its value."""
     stands = look_up(keyturn, path, listing)
     record, secret_facts = stands.record, facts(keyturn, path, Trigger.SCHEDULE, stands)
     heard = listing.acknowledged(path, record) if listing else acknowledged(record)
     over = grace_over(keyturn, path, record.retiring) if record.retiring else None
-    return Standing(
+    return SecretStatus(
         path,
         secret_facts.now,
         stands.version,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-from keyturn.cli.failures import BEHIND, FAILED, end, of_the_system, say
-from keyturn.cli.output import note, table, write_json
+from keyturn.cli.failures import BEHIND, FAILED, end_command, of_the_system, say
+from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.errors import KeyturnError, TransientError, Unavailable
 from keyturn.core.workspaces import Workspace
 from keyturn.revocation.incident import IncidentStatus, Step
@@ -53,21 +53,21 @@ def carry_on(keyturn: "Keyturn", incident: str, through: Through) -> Carried:
 
     if through.local:
         note("running in this process, without Prefect")
-        return here(keyturn, incident)
+        return finish_here(keyturn, incident)
     try:
         run = through_prefect(incident, through.timeout, Workspace(through.workspace))
     except KeyturnError as error:
         note(f"going on in this process, without Prefect: {error.problem}")
-        return here(keyturn, incident)
+        return finish_here(keyturn, incident)
     return Carried(load_status(keyturn, incident), run)
 
 
-def here(keyturn: "Keyturn", incident: str) -> Carried:
+def finish_here(keyturn: "Keyturn", incident: str) -> Carried:
     """All of it as plain functions; then the ledger is signed, so that a checkpoint covers it."""
     from keyturn.revocation.run import finish
 
     finished = finish(keyturn, incident)
-    signed(keyturn)
+    sign_ledger(keyturn)
     return Carried(finished)
 
 
@@ -124,24 +124,24 @@ def resume_hint(incident: str) -> str:
 # --- what came of it
 
 
-def show(keyturn: "Keyturn", carried: Carried, directory: Path | None, as_json: bool) -> None:
+def show_incident(keyturn: "Keyturn", carried: Carried, directory: Path | None, as_json: bool) -> None:
     """The secrets, what is left, the report's files, and the exit code that belongs to it."""
     from keyturn.cli import incident_tables as tables
 
     standing, run = carried.standing, carried.run
-    files = reported(keyturn, standing, directory)
+    files = write_reports(keyturn, standing, directory)
     if as_json:
         extra = {"reports": [str(file) for file in files], "run": run.to_data() if run else None}
         write_json({**tables.standing_data(standing), **extra})
     else:
-        tell(standing)
+        tell_secrets(standing)
         tell_files(files)
-    if failure := failing(standing):
-        end(*failure)
-    note(over(standing))
+    if failure := incident_failure(standing):
+        end_command(*failure)
+    note(closing_line(standing))
 
 
-def over(standing: IncidentStatus) -> str:
+def closing_line(standing: IncidentStatus) -> str:
     """How an incident ended that is open no more."""
     incident = standing.incident
     if incident.given_up:
@@ -150,7 +150,7 @@ def over(standing: IncidentStatus) -> str:
     return f"{incident.id} is closed: all of it is done, and proven"
 
 
-def signed(keyturn: "Keyturn") -> None:
+def sign_ledger(keyturn: "Keyturn") -> None:
     """Have the ledger signed, so that a checkpoint covers the incident; where that can't be done, say so."""
     from keyturn.revocation.report.facts import sign_ledger
 
@@ -160,12 +160,12 @@ def signed(keyturn: "Keyturn") -> None:
         say(error)
 
 
-def reported(keyturn: "Keyturn", standing: IncidentStatus, directory: Path | None) -> list[Path]:
+def write_reports(keyturn: "Keyturn", standing: IncidentStatus, directory: Path | None) -> list[Path]:
     """The report's files; one that can't be written takes nothing back, and is told."""
-    from keyturn.cli.incident_files import written
+    from keyturn.cli.incident_files import write_report_files
 
     try:
-        return written(keyturn, standing, directory)
+        return write_report_files(keyturn, standing, directory)
     except OSError as error:
         say(of_the_system(error))
     except KeyturnError as error:
@@ -179,19 +179,19 @@ def tell_files(files: list[Path]) -> None:
         note("\n".join(["report:", *(f"  {file}" for file in files)]))
 
 
-def tell(standing: IncidentStatus) -> None:
+def tell_secrets(standing: IncidentStatus) -> None:
     """Each secret, and whatever is left or remains, for people."""
     from keyturn.cli import incident_tables as tables
 
     incident = standing.incident
     if standing.secrets:
         rows = [tables.secret_row(incident, secret) for secret in standing.secrets]
-        table(tables.SECRET_COLUMNS, rows, whole=("refused after", "clear after", "version"))
+        write_table(tables.SECRET_COLUMNS, rows, whole=("refused after", "clear after", "version"))
     if more := list(tables.more_rows(standing)):
-        table(tables.MORE_COLUMNS, more, whole=("what",))
+        write_table(tables.MORE_COLUMNS, more, whole=("what",))
 
 
-def failing(standing: IncidentStatus) -> tuple[KeyturnError, int] | None:
+def incident_failure(standing: IncidentStatus) -> tuple[KeyturnError, int] | None:
     """The error to end with while an incident is open, and its exit code: 3 only where every credential has ended."""
     if not standing.open:
         return None
