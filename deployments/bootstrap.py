@@ -150,8 +150,8 @@ async def make_emergency_queue(workspace: Workspace = DEFAULT) -> None:
 async def make_limits(catalogue: Catalogue, workspace: Workspace = DEFAULT) -> None:
     """A limit for each target, so that fan-outs can't drown it; an operator's own number stays."""
     async with get_client() as client:
-        known = {limit.name for limit in await client.read_global_concurrency_limits(limit=200)}
-        for name in {workspace.limit(target) for target in catalogue.targets} - known:
+        existing = {limit.name for limit in await client.read_global_concurrency_limits(limit=200)}
+        for name in {workspace.limit(target) for target in catalogue.targets} - existing:
             await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=AT_ONE_TARGET))
 
 
@@ -283,10 +283,10 @@ def behind_automation(channel: Any, workspace: Workspace = DEFAULT) -> Automatio
 async def put_automation(automation: Automation) -> None:
     """Create it, or bring the one of its name up to date; one that says the same stays, with what it has counted."""
     async with get_client() as client:
-        known = await client.read_automations_by_name(automation.name)
-        if [content(one) for one in known] == [content(automation)]:
+        existing = await client.read_automations_by_name(automation.name)
+        if [content(present) for present in existing] == [content(automation)]:
             return
-        for old in known:
+        for old in existing:
             await client.delete_automation(old.id)
     await automation.acreate()
 

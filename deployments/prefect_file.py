@@ -31,13 +31,13 @@ def file_of(workspace: Workspace) -> Iterator[Path]:
         yield made
 
 
-def of_workspace(said: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
+def of_workspace(declared: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
     """What the file says, with the workspace's own names; its runs are told which workspace they open."""
-    deployments = [_deployment(one, workspace) for one in said["deployments"]]
-    return {**{key: said[key] for key in said if key != "definitions"}, "deployments": deployments}
+    deployments = [_deployment(deployment, workspace) for deployment in declared["deployments"]]
+    return {**{key: declared[key] for key in declared if key != "definitions"}, "deployments": deployments}
 
 
-def _deployment(said: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
-    pool = {**said["work_pool"], "name": workspace.own, "job_variables": {"env": {VARIABLE: workspace.name}}}
-    tags = [workspace.own if tag == HOUSE else tag for tag in said["tags"]]
-    return {**said, "name": workspace.deployment(said["name"]), "tags": tags, "work_pool": pool}
+def _deployment(deployment: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
+    pool = {**deployment["work_pool"], "name": workspace.own, "job_variables": {"env": {VARIABLE: workspace.name}}}
+    tags = [workspace.own if tag == HOUSE else tag for tag in deployment["tags"]]
+    return {**deployment, "name": workspace.deployment(deployment["name"]), "tags": tags, "work_pool": pool}

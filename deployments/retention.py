@@ -24,10 +24,10 @@ async def advice() -> list[str]:
         try:
             answer = await client._client.get("/admin/settings")
             answer.raise_for_status()
-            told = answer.json()
+            settings = answer.json()
         except (httpx.HTTPStatusError, ValueError):
             return ["it does not show how long it keeps runs and events: see that it forgets them"]
-    return list(lacking(told.get("server", {}) if isinstance(told, dict) else {}))
+    return list(lacking(settings.get("server", {}) if isinstance(settings, dict) else {}))
 
 
 def lacking(server: Mapping[str, Any]) -> Iterator[str]:
@@ -44,9 +44,9 @@ def lacking(server: Mapping[str, Any]) -> Iterator[str]:
         yield f"it keeps events, which are most of it, for long: set {wanted}"
 
 
-def span(told: Any) -> timedelta:
+def span(setting: Any) -> timedelta:
     """A duration as the server tells it; one that can't be read is for ever."""
     try:
-        return _SPAN.validate_python(told)
+        return _SPAN.validate_python(setting)
     except ValidationError:
         return timedelta.max

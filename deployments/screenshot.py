@@ -50,7 +50,7 @@ def api_address() -> str:
 
 def newest_run(api: str) -> dict[str, Any]:
     """The latest completed run of the flow that promoted something. Raises NotFound, Unavailable."""
-    asked = {
+    query = {
         "sort": "START_TIME_DESC",
         "limit": 1,
         "flows": {"name": {"any_": [FLOW]}},
@@ -58,7 +58,7 @@ def newest_run(api: str) -> dict[str, Any]:
         "task_runs": {"name": {"any_": ["promote"]}},
     }
     try:
-        answer = httpx.post(f"{api}/flow_runs/filter", json=asked, timeout=10)
+        answer = httpx.post(f"{api}/flow_runs/filter", json=query, timeout=10)
         answer.raise_for_status()
     except httpx.HTTPError:
         hint = "Start the stack with `KEEP=1 make demo`, or set PREFECT_API_URL"
@@ -72,8 +72,8 @@ def newest_run(api: str) -> dict[str, Any]:
 def browser() -> str:
     """A Chromium on the PATH. Raises NotFound."""
     for name in BROWSERS:
-        if found := shutil.which(name):
-            return found
+        if path := shutil.which(name):
+            return path
     raise NotFound("find", "Chromium", "none is on the PATH", "On Debian and Ubuntu: apt-get install chromium")
 
 

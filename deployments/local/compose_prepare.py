@@ -21,11 +21,13 @@ from keyturn.core.errors import Invalid, KeyturnError
 
 def containers() -> Stack:
     """The stack of containers, laid out under KEYTURN_HOME. Raises Invalid where the environment lacks something."""
-    told = {name: os.environ.get(name, "") for name in ("KEYTURN_PORTS", "AZURE_TENANT_ID", "AZURE_CLIENT_ID")}
-    if missing := [name for name, value in told.items() if not value]:
+    variables = {name: os.environ.get(name, "") for name in ("KEYTURN_PORTS", "AZURE_TENANT_ID", "AZURE_CLIENT_ID")}
+    if missing := [name for name, value in variables.items() if not value]:
         problem = f"{', '.join(missing)} not set"
         raise Invalid("prepare", "the containers", problem, "Run this from docker-compose.yml, which sets them")
-    return Stack(home_directory(), ports(told["KEYTURN_PORTS"]), told["AZURE_TENANT_ID"], told["AZURE_CLIENT_ID"])
+    return Stack(
+        home_directory(), ports(variables["KEYTURN_PORTS"]), variables["AZURE_TENANT_ID"], variables["AZURE_CLIENT_ID"]
+    )
 
 
 def ports(text: str) -> dict[str, int]:

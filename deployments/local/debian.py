@@ -49,15 +49,15 @@ def program(name: str, package: str, *parts: str) -> Program:
     return _within(place, name, package)
 
 
-def within_reach(found: Program, directory: Path) -> Program:
+def within_reach(installed: Program, directory: Path) -> Program:
     """The same program in a copy of its tree under ``directory``, for accounts that may not enter the user's cache."""
-    if found.root is None:
-        return found
-    told = f"{found.root} {found.root.stat().st_ctime_ns}"
-    copy = directory / f"debian-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    if installed.root is None:
+        return installed
+    stamp = f"{installed.root} {installed.root.stat().st_ctime_ns}"
+    copy = directory / f"debian-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
     if not copy.exists():
-        _copy(found.root, copy)
-    return Program(copy / found.path.relative_to(found.root), copy, _libraries(copy))
+        _copy(installed.root, copy)
+    return Program(copy / installed.path.relative_to(installed.root), copy, _libraries(copy))
 
 
 def cache() -> Path:
@@ -69,17 +69,17 @@ def cache() -> Path:
 def release() -> str:
     """The system's name, release and kind of machine, as in ``debian-trixie-x86_64``."""
     try:
-        told = platform.freedesktop_os_release()
+        release_file = platform.freedesktop_os_release()
     except OSError:
-        told = {"ID": platform.system().lower()}
-    version = told.get("VERSION_CODENAME") or told.get("VERSION_ID") or "rolling"
-    return f"{told['ID']}-{version}-{platform.machine()}"
+        release_file = {"ID": platform.system().lower()}
+    version = release_file.get("VERSION_CODENAME") or release_file.get("VERSION_ID") or "rolling"
+    return f"{release_file['ID']}-{version}-{platform.machine()}"
 
 
 def _installed(name: str) -> Program | None:
     places = os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_PROGRAMS))
-    found = shutil.which(name, path=places)
-    return Program(Path(found), None) if found else None
+    path = shutil.which(name, path=places)
+    return Program(Path(path), None) if path else None
 
 
 def _within(root: Path, name: str, package: str) -> Program:
@@ -90,9 +90,13 @@ def _within(root: Path, name: str, package: str) -> Program:
 
 
 def _libraries(root: Path) -> dict[str, str]:
-    found = sorted(path for place in ("usr/lib", "lib") for path in root.glob(f"{place}/*-linux-*") if path.is_dir())
+    directories = sorted(
+        path for place in ("usr/lib", "lib") for path in root.glob(f"{place}/*-linux-*") if path.is_dir()
+    )
     before = os.environ.get("LD_LIBRARY_PATH", "")
-    return {"LD_LIBRARY_PATH": os.pathsep.join([*map(str, found), *filter(None, [before])])} if found else {}
+    return (
+        {"LD_LIBRARY_PATH": os.pathsep.join([*map(str, directories), *filter(None, [before])])} if directories else {}
+    )
 
 
 def _copy(tree: Path, copy: Path) -> None:

@@ -72,8 +72,8 @@ class Demo:
         refused = self.refused(before[DATABASE_SECRET].fields)
         acknowledged = self.stats()
         self.show(before, acknowledged)
-        told = await self.failure()
-        sound = self.verdict(queries, refused=refused, told=told)
+        failure = await self.failure()
+        sound = self.verdict(queries, refused=refused, notified=failure)
         self.seen = self.values()
         ended = await leak(self)
         hidden = self.no_leak()
@@ -164,7 +164,7 @@ class Demo:
         for destination in keyturn().secret(path).destinations:
             yield f"{destination.store}:{destination.name} {look_at_copy(keyturn(), path, destination).state}"
 
-    def verdict(self, earlier: dict[str, dict[str, Any]], *, refused: bool, told: bool) -> bool:
+    def verdict(self, earlier: dict[str, dict[str, Any]], *, refused: bool, notified: bool) -> bool:
         """What the applications and the database say of it all."""
         time.sleep(1)
         now = self.stats()
@@ -173,19 +173,19 @@ class Demo:
         lines = [
             f"queries served during all of this: {served}, failed: {failed}",
             f"the old password after retirement: {'refused' if refused else 'STILL ACCEPTED'}",
-            f"the failed run was reported: {'yes' if told else 'NO'}",
+            f"the failed run was reported: {'yes' if notified else 'NO'}",
         ]
         for line in lines:
             self.console.print(f"  {line}", style="bold")
-        return served > 0 and failed == 0 and refused and told
+        return served > 0 and failed == 0 and refused and notified
 
     def no_leak(self) -> bool:
         """Search all that Prefect has kept, and every log, for every value that was in play."""
         places = [self.stack.directory("prefect"), *(s.log for s in status(self.stack.home))]
-        found: list[Finding] = scan(places, self.seen | self.values())
-        verdict = "none found" if not found else f"FOUND in {', '.join(sorted({f.place for f in found}))}"
+        findings: list[Finding] = scan(places, self.seen | self.values())
+        verdict = "none found" if not findings else f"FOUND in {', '.join(sorted({f.place for f in findings}))}"
         self.console.print(f"  secret values in Prefect's database, results and logs: {verdict}", style="bold")
-        return not found
+        return not findings
 
     async def in_sync(self) -> bool:
         """Whether a plan finds nothing left to do, once the follower too is through with the last change."""
@@ -210,13 +210,13 @@ class Demo:
         read = [
             ("secret", path, int(number))
             for path, numbers in versions.items()
-            for number, told in numbers.items()
-            if not told["destroyed"]
+            for number, version in numbers.items()
+            if not version["destroyed"]
         ]
         own = ("targets/ml-postgres", "fingerprint-key", *(f"webhooks/{name}" for name in CONSUMERS))
         read += [("keyturn", path, 0) for path in own]
-        found = {name: text for mount, path, number in read for name, text in self.texts(mount, path, number)}
-        return found | {"the cluster's token": Path(os.environ["KEYTURN_KUBERNETES_TOKEN_FILE"]).read_text()}
+        texts = {name: text for mount, path, number in read for name, text in self.texts(mount, path, number)}
+        return texts | {"the cluster's token": Path(os.environ["KEYTURN_KUBERNETES_TOKEN_FILE"]).read_text()}
 
     def texts(self, mount: str, path: str, version: int) -> Iterator[tuple[str, str]]:
         """The values of one version that nobody may see; 0 is the newest."""
@@ -264,11 +264,11 @@ def running(console: Console, home: Path) -> Iterator[tuple[Stack, Pager]]:
 
 def pager_port(home: Path) -> int:
     """The port where failures are reported: the same at every demonstration, so that it is registered once."""
-    kept = home / "pager.port"
-    if not kept.exists():
+    file = home / "pager.port"
+    if not file.exists():
         with locked(home, lambda line: None):
-            write_private(kept, str(free_port()))
-    return int(kept.read_text())
+            write_private(file, str(free_port()))
+    return int(file.read_text())
 
 
 def main() -> int:
@@ -283,9 +283,11 @@ def main() -> int:
     except KeyturnError as error:
         console.print(f"error: {error}", style="red", markup=False)
         return 1
-    kept = "It goes on; end it with `keyturn down`." if os.environ.get("KEEP") else "Stopped; KEEP=1 keeps it running."
+    ending = (
+        "It goes on; end it with `keyturn down`." if os.environ.get("KEEP") else "Stopped; KEEP=1 keeps it running."
+    )
     console.print(
-        f"{'All as it should be' if sound else 'NOT as it should be'}, {time.monotonic() - began:.0f} s. {kept}"
+        f"{'All as it should be' if sound else 'NOT as it should be'}, {time.monotonic() - began:.0f} s. {ending}"
     )
     return 0 if sound else 1
 

@@ -42,15 +42,16 @@ async def leak(stage: Stage) -> bool:
     """The database login leaks and is revoked; whether that is proven and written down, and the applications go on."""
     stage.say("Now a leak: somebody has the database login, and whoever is on call ends it with one command")
     leaked = stage.look(DATABASE_SECRET).fields
-    given = (DATABASE_SECRET, "--reason", "leaked in a log", "--incident", f"INC-DEMO-{time.time():.0f}")
+    options = (DATABASE_SECRET, "--reason", "leaked in a log", "--incident", f"INC-DEMO-{time.time():.0f}")
     stage.console.print(f"  $ keyturn revoke {DATABASE_SECRET} --reason 'leaked in a log'", style="dim")
-    refused_after, (closed, said) = await asyncio.gather(
-        asyncio.to_thread(shut_out, lambda: stage.refused(leaked)), asyncio.to_thread(command, stage, "revoke", *given)
+    refused_after, (closed, report) = await asyncio.gather(
+        asyncio.to_thread(shut_out, lambda: stage.refused(leaked)),
+        asyncio.to_thread(command, stage, "revoke", *options),
     )
-    show(stage, said)
+    show(stage, report)
     recovered = await asyncio.to_thread(at_work_again, stage)
-    whole, told = await asyncio.to_thread(command, stage, "ledger", "verify")
-    show(stage, told)
+    whole, verified = await asyncio.to_thread(command, stage, "ledger", "verify")
+    show(stage, verified)
     accepted = refused_after is None
     refused = "STILL ACCEPTED" if accepted else f"refused {refused_after:.2f} s after the command began"
     lines = [
@@ -95,13 +96,14 @@ def at_work_again(stage: Stage) -> bool:
         time.sleep(1)
         now = stage.stats()
         if all(
-            now[name]["served"] > one["served"] and now[name]["failed"] == one["failed"] for name, one in before.items()
+            now[name]["served"] > counts["served"] and now[name]["failed"] == counts["failed"]
+            for name, counts in before.items()
         ):
             return True
         before = now
     return False
 
 
-def show(stage: Stage, said: str) -> None:
+def show(stage: Stage, text: str) -> None:
     """What a command said, set apart."""
-    stage.console.print(indent(said.rstrip(), "  "), style="dim", markup=False, highlight=False, soft_wrap=True)
+    stage.console.print(indent(text.rstrip(), "  "), style="dim", markup=False, highlight=False, soft_wrap=True)

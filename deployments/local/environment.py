@@ -182,19 +182,19 @@ def revoker(stack: Stack) -> dict[str, str]:
 
 def inherited() -> dict[str, str]:
     """This process's environment without what leads elsewhere, so that a child can import what this one can."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-    kept["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), variables.get("PYTHONPATH"))))
     if sys.dont_write_bytecode and not sys.pycache_prefix and not _compiled():
         # Compiling Prefect anew takes 20 s at every start. Kept apart, bytecode never lies beside the sources.
-        kept.pop("PYTHONDONTWRITEBYTECODE", None)
-        kept["PYTHONPYCACHEPREFIX"] = str(_cache() / "keyturn" / "bytecode")
-    return kept
+        variables.pop("PYTHONDONTWRITEBYTECODE", None)
+        variables["PYTHONPYCACHEPREFIX"] = str(_cache() / "keyturn" / "bytecode")
+    return variables
 
 
 def _compiled() -> bool:
     """Whether the installed packages have their bytecode beside them, as `make` leaves them."""
-    found = importlib.util.find_spec("prefect")
-    return bool(found and found.origin and Path(importlib.util.cache_from_source(found.origin)).exists())
+    spec = importlib.util.find_spec("prefect")
+    return bool(spec and spec.origin and Path(importlib.util.cache_from_source(spec.origin)).exists())
 
 
 def _cache() -> Path:

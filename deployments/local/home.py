@@ -70,8 +70,8 @@ def opened(home: Path) -> Stack:
     """The stack in this directory. Raises NotFound where there is none, Invalid where its record is damaged."""
     record = home.absolute() / "stack.json"
     try:
-        kept = json.loads(record.read_text())
-        return Stack(home.absolute(), dict(kept["ports"]), kept["tenant_id"], kept["client_id"])
+        stored = json.loads(record.read_text())
+        return Stack(home.absolute(), dict(stored["ports"]), stored["tenant_id"], stored["client_id"])
     except FileNotFoundError:
         raise NotFound("open", str(home), "there is no stack", "Start one with `keyturn up`") from None
     except (ValueError, KeyError, TypeError):
@@ -85,9 +85,9 @@ def opened_or_made(home: Path, listening: Iterable[str]) -> Stack:
     new = [name for name in listening if name not in stack.ports]
     if new or not stack.ports:
         stack = Stack(home, _with_ports(stack.ports, new), stack.tenant_id, stack.client_id)
-        kept: dict[str, Any] = {**asdict(stack), "home": None}
-        del kept["home"]
-        write_private(home / "stack.json", json.dumps(kept, indent=2))
+        settings: dict[str, Any] = {**asdict(stack), "home": None}
+        del settings["home"]
+        write_private(home / "stack.json", json.dumps(settings, indent=2))
     return stack
 
 

@@ -49,8 +49,8 @@ def scan(places: Iterable[Path], values: Mapping[str, str]) -> list[Finding]:
             raise Invalid("search for", name, problem, "It would be found everywhere by chance")
         for form, needle in forms(value):
             needles.setdefault((name, needle), form)
-    found = {finding for file in files(places) for finding in in_file(file, needles)}
-    return sorted(found)
+    findings = {finding for file in files(places) for finding in in_file(file, needles)}
+    return sorted(findings)
 
 
 def forms(value: str) -> Iterator[tuple[str, bytes]]:

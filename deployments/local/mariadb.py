@@ -111,8 +111,8 @@ class MariaDB(DatabaseServer):
             extra_groups=[] if account else None,
         )
         if done.returncode != 0:
-            said = "\n".join(line for line in done.stderr.splitlines() if "ERROR" in line)
-            raise Unavailable("initialize", "mariadb", f"mariadbd said:\n{said}\n")
+            errors = "\n".join(line for line in done.stderr.splitlines() if "ERROR" in line)
+            raise Unavailable("initialize", "mariadb", f"mariadbd said:\n{errors}\n")
 
     def _ready(self) -> bool:
         return self.process.says(r"ready for connections")
@@ -120,10 +120,10 @@ class MariaDB(DatabaseServer):
 
 def _server(account: Account | None) -> Program:
     """The server's program, and its plugins, where the account can run it. Raises NotFound, Unavailable."""
-    found = program("mariadbd", "mariadb-server-core", "mariadb-server")
-    if not (_share(found) / SYSTEM_TABLES[0]).exists():
-        raise NotFound("find", "mariadb", f"{_share(found)} holds no system tables", "Install mariadb-server-core")
-    return within_reach(found, STATE) if account else found
+    server = program("mariadbd", "mariadb-server-core", "mariadb-server")
+    if not (_share(server) / SYSTEM_TABLES[0]).exists():
+        raise NotFound("find", "mariadb", f"{_share(server)} holds no system tables", "Install mariadb-server-core")
+    return within_reach(server, STATE) if account else server
 
 
 def _share(server: Program) -> Path:

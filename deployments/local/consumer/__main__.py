@@ -53,16 +53,16 @@ def serve(settings: argparse.Namespace) -> None:
     application = Application(settings.name, open_source(settings), settings.secret, address)
     receiver = Receiver(lambda: [Sensitive(key) for key in settings.webhook_key_file.read_text().split()])
     settings.webhook_key_file.stat()
-    told = threading.Event()
+    stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
+        signal.signal(number, lambda *_: stopped.set())
     with Server(settings.port, application, receiver) as server:
         application.start()
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         sys.stdout.write(f"ready on http://{LOOPBACK}:{server.server_port}\n")
         sys.stdout.flush()
-        told.wait()
+        stopped.wait()
         server.shutdown()
         thread.join()
     application.stop()
@@ -90,9 +90,9 @@ def _hub(settings: argparse.Namespace) -> Source:
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.providers.vault.login import HubSettings
 
-    given = {name: getattr(settings, name) for name in ("role_id_file", "secret_id_file")}
-    told = replace(HubSettings.from_environment(), **{name: file for name, file in given.items() if file})
-    return HubSource(VaultHub(told))
+    files = {name: getattr(settings, name) for name in ("role_id_file", "secret_id_file")}
+    hub = replace(HubSettings.from_environment(), **{name: file for name, file in files.items() if file})
+    return HubSource(VaultHub(hub))
 
 
 def _aws(settings: argparse.Namespace) -> Source:

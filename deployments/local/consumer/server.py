@@ -51,8 +51,8 @@ class Handler(BaseHTTPRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing: the counters tell what happened."""
 
-    def _answer(self, status: HTTPStatus, said: dict[str, Any]) -> None:
-        body = json.dumps(said).encode()
+    def _answer(self, status: HTTPStatus, document: dict[str, Any]) -> None:
+        body = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))

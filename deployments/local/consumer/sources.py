@@ -27,11 +27,11 @@ class Credential:
     revision: str
     rotated_at: datetime | None
 
-    def fulfils(self, notice: Notice, known: "Credential | None") -> bool:
+    def fulfils(self, notice: Notice, held: "Credential | None") -> bool:
         """Whether this is what ``notice`` promised; ``known`` was served when the notice before it was settled."""
         if self.version is not None:
             return self.version >= notice.version
-        return known is None or self.revision != known.revision
+        return held is None or self.revision != held.revision
 
 
 class Source(Protocol):
@@ -59,7 +59,7 @@ class HubSource:
         return Credential(secret.fields, secret.version, str(secret.version), None)
 
 
-def read_promised(source: Source, notice: Notice, known: Credential | None, patience: float) -> Credential:
+def read_promised(source: Source, notice: Notice, held: Credential | None, patience: float) -> Credential:
     """The secret as the notice promised it, for which a lagging copy is given ``patience`` seconds.
 
     Raises Unavailable when they are over.
@@ -67,7 +67,7 @@ def read_promised(source: Source, notice: Notice, known: Credential | None, pati
     deadline = time.monotonic() + patience
     while True:
         credential = source.read(notice.secret_path)
-        if credential.fulfils(notice, known):
+        if credential.fulfils(notice, held):
             # A source that can't tell the version serves the promised one, by the notice's word.
             return credential if credential.version else replace(credential, version=notice.version)
         if time.monotonic() >= deadline:

@@ -38,14 +38,14 @@ class Comparing:
     def follow(self, notice: Notice) -> None:
         """Accept the new value alone; none, where it was revoked and nothing took its place."""
         try:
-            told = read_promised(self._source, notice, self._held, PATIENCE)
+            credential = read_promised(self._source, notice, self._held, PATIENCE)
         except NotFound:
             if notice.event != SECRET_REVOKED:
                 raise
             self._held = None
             return
-        ended = notice.event == SECRET_REVOKED and self._held is not None and told.fields == self._held.fields
-        self._held = None if ended else told
+        ended = notice.event == SECRET_REVOKED and self._held is not None and credential.fields == self._held.fields
+        self._held = None if ended else credential
 
     def accepts(self, presented: SecretFields) -> bool:
         """Whether a caller is let in with it."""

@@ -45,21 +45,21 @@ def _aws(stack: Stack, files: str) -> dict[str, Any]:
 
 
 def _azure(stack: Stack, files: str) -> dict[str, Any]:
-    given = environment.azure(stack)
+    variables = environment.azure(stack)
     keys = {"vault_url": "VAULT_URL", "authority": "AUTHORITY", "ca_file": "CA_FILE"}
-    return {key: given[f"KEYTURN_AZURE_{name}"] for key, name in keys.items()}
+    return {key: variables[f"KEYTURN_AZURE_{name}"] for key, name in keys.items()}
 
 
 def _gcp(stack: Stack, files: str) -> dict[str, Any]:
-    given = environment.gcp(stack)
-    return {"project": given["KEYTURN_GCP_PROJECT"], "endpoint": given["KEYTURN_GCP_ENDPOINT"]}
+    variables = environment.gcp(stack)
+    return {"project": variables["KEYTURN_GCP_PROJECT"], "endpoint": variables["KEYTURN_GCP_ENDPOINT"]}
 
 
 def _kubernetes(stack: Stack, files: str) -> dict[str, Any]:
-    given = environment.kubernetes(stack)
+    variables = environment.kubernetes(stack)
     keys = {"server": "SERVER", "ca_file": "CA_FILE", "token_file": "TOKEN_FILE"}
-    found = {key: given[f"KEYTURN_KUBERNETES_{name}"] for key, name in keys.items()}
-    return {"namespace": environment.NAMESPACE, **found}
+    settings = {key: variables[f"KEYTURN_KUBERNETES_{name}"] for key, name in keys.items()}
+    return {"namespace": environment.NAMESPACE, **settings}
 
 
 AT_THE_STACK: Final[Mapping[str, Callable[[Stack, str], dict[str, Any]]]] = {
@@ -89,21 +89,21 @@ class Places:
 
 def places(catalogue: Catalogue, secret: Secret, stack: Stack, names: Names, files: str) -> Places:
     """Every destination of the real secret once more, under a fresh name, in the stack's store of the same kind."""
-    stores, found, differs = dict[str, Any](), [], []
+    stores, destinations, differs = dict[str, Any](), [], []
     for number, place in enumerate(secret.destinations, 1):
         kind = kind_of(catalogue.store(place.store))
         if kind not in AT_THE_STACK:
             differs.append(f"its copy {place.label} has no stand-in: the local stack has no {kind}")
             continue
         stores[place.store] = at_the_stack(catalogue.store(place.store), stack, files)
-        found.append({**plain(place), "name": names.copy(kind, number)})
-    return Places(stores, tuple(found), tuple(differs))
+        destinations.append({**plain(place), "name": names.copy(kind, number)})
+    return Places(stores, tuple(destinations), tuple(differs))
 
 
 def at_the_stack(store: StoreBase, stack: Stack, files: str) -> dict[str, Any]:
     """The store's settings with all that leads anywhere exchanged: no name of the real store's is used."""
-    kept = {name: value for name, value in plain(store).items() if name not in LEADING}
-    return kept | AT_THE_STACK[kind_of(store)](stack, files)
+    settings = {name: value for name, value in plain(store).items() if name not in LEADING}
+    return settings | AT_THE_STACK[kind_of(store)](stack, files)
 
 
 def kind_of(store: StoreBase) -> str:
@@ -141,10 +141,10 @@ def catalogue_of(
     return Catalogue.model_validate(data), tuple(differs)
 
 
-def fitting(found: tuple[dict[str, Any], ...], first: SecretFields) -> tuple[list[dict[str, Any]], list[str]]:
+def fitting(destinations: tuple[dict[str, Any], ...], first: SecretFields) -> tuple[list[dict[str, Any]], list[str]]:
     """The destinations, each with the real one's shape where this secret has the fields for it, else whole."""
     shaped, differs = [], []
-    for place in found:
+    for place in destinations:
         destination = Destination.model_validate(place)
         try:
             destination.shape.render(first)

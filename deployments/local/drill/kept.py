@@ -71,8 +71,8 @@ def _taken(file: Path) -> Kept:
     descriptor = os.open(file, os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        told = json.loads(file.read_text())
+        record = json.loads(file.read_text())
     except BaseException:
         os.close(descriptor)
         raise
-    return Kept(file, Names(told["id"]), told["stores"], tuple(map(tuple, told["copies"])), descriptor)
+    return Kept(file, Names(record["id"]), record["stores"], tuple(map(tuple, record["copies"])), descriptor)

@@ -12,32 +12,34 @@ from keyturn.rotation.context import Keyturn
 
 
 def found(
-    keyturn: Keyturn, known: Progress, leaked: Sequence[HubSecret], tries: Callable[[SecretFields], bool | None]
+    keyturn: Keyturn, progress: Progress, leaked: Sequence[HubSecret], tries: Callable[[SecretFields], bool | None]
 ) -> Iterator[str]:
     """Where a leaked value still is, or is accepted, in words. What the engine has told to remain is not told again."""
     values = {keyturn.fingerprint(version.fields) for version in leaked}
-    yield from (f"version {one.version} is not seen to be refused" for one in leaked if tries(one.fields) is not False)
-    for one in readable_versions(keyturn, known.path):
-        if keyturn.fingerprint(one.fields) in values:
-            yield f"the hub still gives a leaked value, as version {one.version}"
-    current = keyturn.hub.read(known.path)
+    yield from (
+        f"version {secret.version} is not seen to be refused" for secret in leaked if tries(secret.fields) is not False
+    )
+    for secret in readable_versions(keyturn, progress.path):
+        if keyturn.fingerprint(secret.fields) in values:
+            yield f"the hub still gives a leaked value, as version {secret.version}"
+    current = keyturn.hub.read(progress.path)
     fresh = version_fingerprints(keyturn, current) if current else {}
-    for place in keyturn.catalogue.destinations(known.path):
+    for place in keyturn.catalogue.destinations(progress.path):
         leaks = {version_fingerprints(keyturn, version).get(place.label, "") for version in leaked}
         try:
-            yield from in_place(keyturn, known, place, leaks - {"", fresh.get(place.label, "")})
+            yield from in_place(keyturn, progress, place, leaks - {"", fresh.get(place.label, "")})
         except KeyturnError as error:
             yield f"{place.label}: nobody can tell: {error.problem}"
 
 
-def in_place(keyturn: Keyturn, known: Progress, place: Destination, leaks: set[str]) -> Iterator[str]:
+def in_place(keyturn: Keyturn, progress: Progress, place: Destination, leaks: set[str]) -> Iterator[str]:
     """The versions of one copy that give a leaked value. Raises what keeps it from being looked at."""
-    store = keyturn.open_copy(known.path, place)
+    store = keyturn.open_copy(progress.path, place)
     for version, value in store.past(place.name).items():
-        told = any(said.startswith(f"{place.label}: version {version} ") for said in known.remains)
-        if not told and keyturn.fingerprint_of(value) in leaks:
+        reported = any(line.startswith(f"{place.label}: version {version} ") for line in progress.remains)
+        if not reported and keyturn.fingerprint_of(value) in leaks:
             yield f"{place.label}: version {version} still gives a leaked value"
-    if (served := serves(keyturn, known.path, place)) and keyturn.fingerprint_of(served) in leaks:
+    if (served := serves(keyturn, progress.path, place)) and keyturn.fingerprint_of(served) in leaks:
         yield f"{place.label}: still serves a leaked value"
 
 

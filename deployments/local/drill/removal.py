@@ -24,14 +24,14 @@ FORESEEN: Final = (psycopg2.Error, VaultError, requests.RequestException, OSErro
 MOUNTS: Final = ("secret", "keyturn")
 
 
-def remove(stack: Stack, kept: Kept) -> list[str]:
+def remove(stack: Stack, record: Kept) -> list[str]:
     """Remove the copies, the accounts, and what the hub has. Absent is success; what is left, in words."""
-    removal = Removal(stack, kept)
+    removal = Removal(stack, record)
     removal.copies()
     removal.trying("the role of the hub's engine", removal.engine_role)
-    removal.trying("accounts in the database", lambda: drop_accounts(stack, kept.names.accounts))
+    removal.trying("accounts in the database", lambda: drop_accounts(stack, record.names.accounts))
     for mount in MOUNTS:
-        removal.trying(f"{mount}/{kept.names.folder} in the hub", partial(removal.below, mount))
+        removal.trying(f"{mount}/{record.names.folder} in the hub", partial(removal.below, mount))
     removal.trying("copies that are files", removal.files)
     return removal.left
 
@@ -65,7 +65,7 @@ class Removal:
     def _erase(self, catalogue: Catalogue, store: str, name: str) -> None:
         opened: Store = open_store(store, catalogue.store(store))
         try:
-            self.left += [f"{store}:{name}: {said}" for said in opened.erase(name)]
+            self.left += [f"{store}:{name}: {remainder}" for remainder in opened.erase(name)]
         finally:
             opened.close()
 

@@ -78,35 +78,35 @@ class Drilled:
     @property
     def seconds(self) -> dict[str, float | None]:
         """How long it took from the trigger: ``refused``, ``session``, ``application`` and ``clear``."""
-        (one,) = self.standing.secrets
-        told = [event.at for event in one.events if (event.step, event.place) == (Step.NOTIFY, CONSUMER)]
-        heard = [event for event in one.events if event.step is Step.NOTIFY and event.result is Result.DONE]
+        (progress,) = self.standing.secrets
+        notified = [event.at for event in progress.events if (event.step, event.place) == (Step.NOTIFY, CONSUMER)]
+        heard = [event for event in progress.events if event.step is Step.NOTIFY and event.result is Result.DONE]
         moments = {
             "refused": self.refused_at,
             "session": self.session_ended_at,
-            "application": told[-1] if heard and told else None,
-            "clear": one.clear_at,
+            "application": notified[-1] if heard and notified else None,
+            "clear": progress.clear_at,
         }
         began = self.standing.incident.triggered_at
         return {name: (at - began).total_seconds() if at else None for name, at in moments.items()}
 
 
-def drill(keyturn: Keyturn, stack: Stack, asked: Asked, tell: Tell) -> Drilled:
+def drill(keyturn: Keyturn, stack: Stack, request: Asked, tell: Tell) -> Drilled:
     """Revoke a copy of the secret in the stack that ``keyturn`` is opened on, and remove all of it again.
 
     Raises Invalid where the catalogue would carry the copy elsewhere, and what keeps the copy from being made. What is
     left of it when the process is killed, the next drill removes.
     """
-    secret, names = keyturn.secret(asked.path), Names.new(keyturn.clock())
+    secret, names = keyturn.secret(request.path), Names.new(keyturn.clock())
     insist_on_place_apart(keyturn.catalogue, names)
     clear_up(keyturn, stack, tell)
-    with record_action(keyturn, "drill", asked.path, note=names.incident) as doing:
+    with record_action(keyturn, "drill", request.path, note=names.incident) as doing:
         where = places(keyturn.catalogue, secret, stack, names, str(files_of(stack, names)))
-        kept, left = keep(stack, names, where.stores, where.copies), list[str]()
+        record, left = keep(stack, names, where.stores, where.copies), list[str]()
         try:
-            drilled = rehearsed(keyturn, stack, secret, where, kept.names, asked, tell)
+            drilled = rehearsed(keyturn, stack, secret, where, record.names, request, tell)
         finally:
-            left = removed(keyturn, stack, kept, tell)
+            left = removed(keyturn, stack, record, tell)
         doing.note = f"{names.incident}; {'proven' if drilled.proven else 'NOT proven'}"
     return replace(drilled, kept=tuple(left))
 
@@ -123,23 +123,23 @@ def insist_on_place_apart(catalogue: Catalogue, names: Names) -> None:
 
 def clear_up(keyturn: Keyturn, stack: Stack, tell: Tell) -> None:
     """Remove what drills have left whose process is gone."""
-    for kept in killed(stack):
-        tell(f"removing what {kept.names.incident} has left, which did not come to its end")
-        removed(keyturn, stack, kept, tell)
+    for record in killed(stack):
+        tell(f"removing what {record.names.incident} has left, which did not come to its end")
+        removed(keyturn, stack, record, tell)
 
 
-def removed(keyturn: Keyturn, stack: Stack, kept: Kept, tell: Tell) -> list[str]:
+def removed(keyturn: Keyturn, stack: Stack, record: Kept, tell: Tell) -> list[str]:
     """Remove everything of a drill; what can't be is told, answered, and left to the next one."""
     try:
-        with record_action(keyturn, "remove drill", note=kept.names.incident) as doing:
-            left = remove(stack, kept)
-            doing.note = "; ".join((kept.names.incident, *left))
+        with record_action(keyturn, "remove drill", note=record.names.incident) as doing:
+            left = remove(stack, record)
+            doing.note = "; ".join((record.names.incident, *left))
         if not left:
-            kept.forget()
+            record.forget()
     finally:
-        kept.let_go()
-    for said in left:
-        tell(f"NOT REMOVED {said}; the next drill tries again")
+        record.let_go()
+    for line in left:
+        tell(f"NOT REMOVED {line}; the next drill tries again")
     return left
 
 
@@ -147,7 +147,7 @@ def removed(keyturn: Keyturn, stack: Stack, kept: Kept, tell: Tell) -> list[str]
 
 
 def rehearsed(
-    keyturn: Keyturn, stack: Stack, secret: Secret, where: Places, names: Names, asked: Asked, tell: Tell
+    keyturn: Keyturn, stack: Stack, secret: Secret, where: Places, names: Names, request: Asked, tell: Tell
 ) -> Drilled:
     """Make the copy, let it leak, revoke it with the real engine, and look what has become of it."""
     tell(f"making a copy of {secret.path} with accounts of its own, as {names.incident}")
@@ -167,7 +167,7 @@ def rehearsed(
         closing.callback(consumer.stop)
         put_in_use(copy, names.secret)
         tries = consumer.accepts if isinstance(consumer, Comparing) else partial(accounts.accepted, stack)
-        drilled = revoked(copy, stack, names, sample, tries, asked, tell)
+        drilled = revoked(copy, stack, names, sample, tries, request, tell)
     differs = (*sample.differs, *where.differs, *shaped, *elsewhere(keyturn.catalogue, secret))
     limits = LIMITS[secret.rotation.strategy]
     return replace(drilled, differs=(*differs, *limits, ONE_MACHINE))
@@ -182,10 +182,10 @@ def put_in_use(copy: Keyturn, path: str) -> None:
 
 def insist_on(pushed: Sequence[Pushed]) -> None:
     """Raises Unavailable where a copy was not made."""
-    for one in pushed:
-        if not one.in_step:
-            problem = one.error or f"it is {one.state}"
-            raise Unavailable("make", f"{one.store}:{one.name}", problem, "See the services with `keyturn status`")
+    for copy in pushed:
+        if not copy.in_step:
+            problem = copy.error or f"it is {copy.state}"
+            raise Unavailable("make", f"{copy.store}:{copy.name}", problem, "See the services with `keyturn status`")
 
 
 def revoked(
@@ -194,7 +194,7 @@ def revoked(
     names: Names,
     sample: Sample,
     tries: Callable[[SecretFields], bool | None],
-    asked: Asked,
+    request: Asked,
     tell: Tell,
 ) -> Drilled:
     """The revocation itself, while somebody tries what has leaked and holds a session open."""
@@ -213,16 +213,16 @@ def revoked(
                 copy,
                 Selection((path,)),
                 incident=names.incident,
-                reason=asked.reason or f"a drill of {asked.path}",
-                mode=asked.mode,
+                reason=request.reason or f"a drill of {request.path}",
+                mode=request.mode,
                 selector=path,
                 triggered_at=copy.clock(),
-                actor=asked.actor,
+                actor=request.actor,
             )
             standing = finish(copy, opened.id)
-    (one,) = standing.secrets
+    (progress,) = standing.secrets
     return Drilled(
-        path=asked.path,
+        path=request.path,
         names=names,
         strategy=sample.strategy,
         standing=standing,
@@ -230,7 +230,7 @@ def revoked(
         session_ended_at=intruder.ended_at,
         held=session is not None,
         tried=intruder.tried,
-        found=tuple(found(copy, one, leaked, tries)),
+        found=tuple(found(copy, progress, leaked, tries)),
     )
 
 

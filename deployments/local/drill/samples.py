@@ -106,8 +106,8 @@ class Maker:
         return Sample({**rotation, "target": TARGET, "mount": ENGINE, "role": role}, first)
 
     def _in_place_of(self, strategy: str) -> Sample:
-        said = f"{strategy} is not drilled itself: two accounts of the local stack's database stood in for it"
-        return self._alternating({"strategy": "alternating-users", **TIMES}, (said,))
+        remark = f"{strategy} is not drilled itself: two accounts of the local stack's database stood in for it"
+        return self._alternating({"strategy": "alternating-users", **TIMES}, (remark,))
 
     def _owner(self) -> str:
         return accounts.make_owner(self.stack, self.names.accounts)
@@ -119,5 +119,5 @@ class Maker:
 
 def like(rotation: Timing) -> dict[str, Any]:
     """The real secret's rotation, with times that let nothing happen by itself while the drill lasts."""
-    kept = {name: value for name, value in plain(rotation).items() if name not in Timing.model_fields}
-    return {**kept, **TIMES}
+    settings = {name: value for name, value in plain(rotation).items() if name not in Timing.model_fields}
+    return {**settings, **TIMES}

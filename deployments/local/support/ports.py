@@ -25,13 +25,13 @@ def in_use(port: int) -> bool:
 
 def free_ports(count: int) -> list[int]:
     """``count`` different ports that nobody listens on."""
-    found: list[int] = []
+    ports: list[int] = []
     for port in random.SystemRandom().sample(RANGE, len(RANGE)):
-        if len(found) == count:
+        if len(ports) == count:
             break
         if not in_use(port):
-            found.append(port)
-    return found
+            ports.append(port)
+    return ports
 
 
 def free_port() -> int:

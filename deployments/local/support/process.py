@@ -152,9 +152,9 @@ class Process:
         return True
 
     def _failed(self, problem: str) -> Unavailable:
-        said = self.last_lines()
+        lines = self.last_lines()
         return Unavailable(
-            "start", self.name, f"{problem}; its log ends:\n{said}\n" if said else problem, f"See {self.log}"
+            "start", self.name, f"{problem}; its log ends:\n{lines}\n" if lines else problem, f"See {self.log}"
         )
 
 
@@ -172,8 +172,10 @@ def _began(pid: int) -> str | None:
     """When the process with this pid began, in the system's own words; None when there is none that runs."""
     if Path("/proc/self/stat").exists():
         return _began_in_proc(pid)
-    told = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    state, _, began = told.stdout.strip().partition(" ")
+    process = subprocess.run(
+        ["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    state, _, began = process.stdout.strip().partition(" ")
     return began.strip() if began and not state.startswith("Z") else None
 
 

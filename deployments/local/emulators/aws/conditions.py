@@ -42,13 +42,13 @@ def _weighing(check: Callable[..., None]) -> Callable[..., None]:
 
 def _context(request: access_control.IAMRequestBase, resource: str) -> Context:
     """What is known of a request: when its session began, and the boundary of the user whom it is about."""
-    found = {}
+    context = {}
     if issued := getattr(request._access_key, "issued", None):
-        found[ISSUED] = issued.isoformat()
+        context[ISSUED] = issued.isoformat()
     users = {user.arn: user for accounts in iam_backends.values() for user in accounts["aws"].users.values()}
     if boundary := getattr(users.get(resource), "boundary", None):
-        found[BOUNDARY] = boundary
-    return found
+        context[BOUNDARY] = boundary
+    return context
 
 
 def _applying(policy: Any, context: Context) -> str:
@@ -56,8 +56,8 @@ def _applying(policy: Any, context: Context) -> str:
     document = access_control.IAMPolicy(policy)._policy_json
     statements = document["Statement"]
     listed = statements if isinstance(statements, list) else [statements]
-    kept = [{**one, "Condition": {}} for one in listed if _applies(one, context)]
-    return json.dumps({**document, "Statement": kept})
+    applying = [{**statement, "Condition": {}} for statement in listed if _applies(statement, context)]
+    return json.dumps({**document, "Statement": applying})
 
 
 def _applies(statement: Mapping[str, Any], context: Context) -> bool:
@@ -70,12 +70,12 @@ def _applies(statement: Mapping[str, Any], context: Context) -> bool:
     return True
 
 
-def _before(told: str, value: Any) -> bool:
-    return datetime.fromisoformat(told).replace(tzinfo=UTC) < datetime.fromisoformat(value)
+def _before(text: str, value: Any) -> bool:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC) < datetime.fromisoformat(value)
 
 
-def _equal(told: str, value: Any) -> bool:
-    return told in (value if isinstance(value, list) else [value])
+def _equal(text: str, value: Any) -> bool:
+    return text in (value if isinstance(value, list) else [value])
 
 
 HOLDS: Final[Mapping[tuple[str, str], Callable[[str, Any], bool]]] = {

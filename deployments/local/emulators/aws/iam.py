@@ -55,8 +55,8 @@ class AccessKeys:
 
 def signing_key(authorization: str) -> AccessKey | None:
     """The key that a request names, in whichever account; None where nobody has it."""
-    found = re.search(r"Credential=([^/,]+)/", authorization)
-    return _key(found.group(1)) if found else None
+    match = re.search(r"Credential=([^/,]+)/", authorization)
+    return _key(match.group(1)) if match else None
 
 
 def install() -> None:

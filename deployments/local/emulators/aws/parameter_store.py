@@ -43,8 +43,8 @@ class ParameterStore(SimpleSystemManagerBackend):
         """PutParameter: sizes and tiers; values that refer to other parameters are refused."""
         if NESTED.search(value or ""):
             raise ValidationException("Parameter value can't nest another parameter. Do not use {{}} in the value.")
-        known = self.get_parameter(name) if name in self._parameters else None
-        settled = _settled(tier or self.default_parameter_tier, known, len((value or "").encode()))
+        existing = self.get_parameter(name) if name in self._parameters else None
+        settled = _settled(tier or self.default_parameter_tier, existing, len((value or "").encode()))
         return super().put_parameter(
             name,
             description,
@@ -64,8 +64,8 @@ class ParameterStore(SimpleSystemManagerBackend):
     ) -> list[Parameter]:
         """DescribeParameters: one parameter by its name costs one look, so that ten thousand are found in seconds."""
         if not filters and len(parameter_filters or ()) == 1 and _by_name(parameter_filters[0]):
-            found = (self.get_parameter(name) for name in parameter_filters[0]["Values"])
-            return [parameter for parameter in found if parameter]
+            parameters = (self.get_parameter(name) for name in parameter_filters[0]["Values"])
+            return [parameter for parameter in parameters if parameter]
         return super().describe_parameters(filters, parameter_filters)
 
 
@@ -74,13 +74,15 @@ def install() -> None:
     ssm_backends.backend = ParameterStore
 
 
-def _by_name(told: dict[str, Any]) -> bool:
-    return told["Key"] == "Name" and told.get("Option", "Equals") == "Equals" and bool(told.get("Values"))
+def _by_name(condition: dict[str, Any]) -> bool:
+    return (
+        condition["Key"] == "Name" and condition.get("Option", "Equals") == "Equals" and bool(condition.get("Values"))
+    )
 
 
-def _settled(tier: str, known: Parameter | None, size: int) -> str:
+def _settled(tier: str, existing: Parameter | None, size: int) -> str:
     """The tier that the parameter gets; raises ValidationException where AWS refuses it."""
-    advanced = known is not None and known.tier == ADVANCED
+    advanced = existing is not None and existing.tier == ADVANCED
     if tier == "Intelligent-Tiering":
         tier = ADVANCED if advanced or size > MAX_BYTES[STANDARD] else STANDARD
     if tier == STANDARD and advanced:

@@ -17,12 +17,12 @@ CODES: Final = {
 
 def as_json(refusal: Response) -> Response:
     """The same refusal in a JSON service's words."""
-    told = refusal.get_data(as_text=True)
-    code = CODES.get(_element("Code", told), "MissingAuthenticationTokenException")
-    body = json.dumps({"__type": code, "message": _element("Message", told)})
+    text = refusal.get_data(as_text=True)
+    code = CODES.get(_element("Code", text), "MissingAuthenticationTokenException")
+    body = json.dumps({"__type": code, "message": _element("Message", text)})
     return Response(body, HTTPStatus.BAD_REQUEST, content_type="application/x-amz-json-1.1")
 
 
 def _element(name: str, text: str) -> str:
-    found = re.search(f"<{name}>(.*?)</{name}>", text, re.DOTALL)
-    return found.group(1) if found else ""
+    match = re.search(f"<{name}>(.*?)</{name}>", text, re.DOTALL)
+    return match.group(1) if match else ""

@@ -40,8 +40,8 @@ class IndexedSecrets(SecretsStore):
         return dict.__contains__(self, key) or (self._walks(key) and super().__contains__(str(key)))
 
     def __getitem__(self, key: str) -> FakeSecret | ReplicaSecret:
-        found = dict.__contains__(self, key) or not self._walks(key)
-        return dict.__getitem__(self, key) if found else super().__getitem__(key)
+        present = dict.__contains__(self, key) or not self._walks(key)
+        return dict.__getitem__(self, key) if present else super().__getitem__(key)
 
     def __setitem__(self, key: str, value: FakeSecret | ReplicaSecret) -> None:
         self._replicas = self._replicas or isinstance(value, ReplicaSecret)
@@ -86,8 +86,8 @@ class SecretsManager(SecretsManagerBackend):
         """PutSecretValue: a version that has a value keeps it, whatever its stages are."""
         _refuse_too_large(secret_string)
         self._refuse_deleted(secret_id)
-        known = self._version(secret_id, client_request_token)
-        if known and _value(known) not in ((None, None), (secret_string, secret_binary)):
+        existing = self._version(secret_id, client_request_token)
+        if existing and _value(existing) not in ((None, None), (secret_string, secret_binary)):
             raise ResourceExistsException(
                 f"You can't use ClientRequestToken {client_request_token} because that value is already in use "
                 f"for a version of secret {self.secrets[secret_id].arn}."
@@ -104,24 +104,26 @@ class SecretsManager(SecretsManagerBackend):
     ) -> tuple[str, str]:
         """UpdateSecretVersionStage: what carries AWSCURRENT is what GetSecretValue returns; not while deleted."""
         self._refuse_deleted(secret_id)
-        told = super().update_secret_version_stage(secret_id, version_stage, remove_from_version_id, move_to_version_id)
+        answer = super().update_secret_version_stage(
+            secret_id, version_stage, remove_from_version_id, move_to_version_id
+        )
         secret = self.secrets[secret_id]
         if version_stage == "AWSCURRENT" and isinstance(secret, FakeSecret):
             secret.set_default_version_id(move_to_version_id)
-        return told
+        return answer
 
     def list_versions(self, secret_id: str, start: int, size: int, *, deprecated: bool) -> dict[str, Any]:
         """ListSecretVersionIds: versions without a staging label are shown to whoever asks for deprecated ones."""
         if secret_id not in self.secrets:
             raise SecretNotFoundException
         secret = self.secrets[secret_id]
-        told = [
+        listed = [
             {"VersionId": number, "VersionStages": version["version_stages"], "CreatedDate": version["createdate"]}
             for number, version in secret.versions.items()
             if version["version_stages"] or deprecated
         ]
-        more = {"NextToken": str(start + size)} if start + size < len(told) else {}
-        return {"ARN": secret.arn, "Name": secret.name, "Versions": told[start : start + size], **more}
+        more = {"NextToken": str(start + size)} if start + size < len(listed) else {}
+        return {"ARN": secret.arn, "Name": secret.name, "Versions": listed[start : start + size], **more}
 
     def batch_get_secret_value(
         self,
@@ -152,11 +154,11 @@ class SecretsManager(SecretsManagerBackend):
     ) -> tuple[str, list[dict[str, Any]]]:
         """ReplicateSecretToRegions: not to a region that has a replica; a failed one is tried again."""
         secret = self.describe_secret(secret_id)
-        asked = {replica["Region"] for replica in replica_regions}
+        regions = {replica["Region"] for replica in replica_regions}
         if isinstance(secret, FakeSecret):
-            if taken := asked & {replica.region for replica in secret.replicas if replica.has_replica}:
+            if taken := regions & {replica.region for replica in secret.replicas if replica.has_replica}:
                 raise InvalidParameterException(f"Secret is already replicated to {', '.join(sorted(taken))}.")
-            secret.replicas = [replica for replica in secret.replicas if replica.region not in asked]
+            secret.replicas = [replica for replica in secret.replicas if replica.region not in regions]
         return super().replicate_secret_to_regions(secret_id, replica_regions, force_overwrite)
 
     def list_secrets(
@@ -196,13 +198,13 @@ def install() -> None:
 
 
 def _list_secret_version_ids(request: SecretsManagerResponse) -> str:
-    told = request.backend.list_versions(  # type: ignore[attr-defined]
+    versions = request.backend.list_versions(  # type: ignore[attr-defined]
         request._get_param("SecretId"),
         int(request._get_param("NextToken", if_none="0")),
         request._get_int_param("MaxResults", if_none=PAGE),
         deprecated=request._get_bool_param("IncludeDeprecated", if_none=False),
     )
-    return json.dumps(told)
+    return json.dumps(versions)
 
 
 def _value(version: dict[str, Any]) -> tuple[str | None, str | None]:

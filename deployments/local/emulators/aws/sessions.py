@@ -79,8 +79,8 @@ def _give(request: TokenResponse) -> ActionResult:
     user = users.get_user_from_access_key_id(request.get_access_key())
     session = Session(user.name if user else "", now, now + timedelta(seconds=seconds))
     _SESSIONS[session.key_id] = session
-    told = {"AccessKeyId": session.key_id, "SecretAccessKey": session.secret, "SessionToken": session.token}
-    return ActionResult({"Credentials": {**told, "Expiration": session.ends}})
+    credentials = {"AccessKeyId": session.key_id, "SecretAccessKey": session.secret, "SessionToken": session.token}
+    return ActionResult({"Credentials": {**credentials, "Expiration": session.ends}})
 
 
 def _identity(account_id: str, partition: str, access_key_id: str, headers: Mapping[str, str]) -> Any:

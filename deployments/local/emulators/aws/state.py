@@ -17,25 +17,25 @@ from deployments.local.support.files import write_private
 
 def save(path: Path) -> None:
     """Write every secret and parameter of every account and region, whole or not at all."""
-    kept = {
+    state = {
         "secrets": [_kept(secret) for secret in _secrets()],
         "parameters": [_region(backend) for account in ssm_backends.values() for backend in account.values()],
     }
-    write_private(path, json.dumps(kept))
+    write_private(path, json.dumps(state))
 
 
 def restore(path: Path) -> int:
     """Put back what :func:`save` wrote and tell how many secrets that were; 0 where there is no file."""
     if not path.exists():
         return 0
-    kept = json.loads(path.read_text())
-    for fields in kept["secrets"]:
+    state = json.loads(path.read_text())
+    for fields in state["secrets"]:
         secret = FakeSecret(fields["account_id"], fields["region"], fields["name"], {}, "")
         vars(secret).update(fields)
         secretsmanager_backends[secret.account_id][secret.region].secrets[secret.name] = secret
-    for region in kept.get("parameters", ()):
+    for region in state.get("parameters", ()):
         _restore_region(region)
-    return len(kept["secrets"])
+    return len(state["secrets"])
 
 
 def _secrets() -> list[FakeSecret]:
@@ -64,12 +64,12 @@ def _region(backend: SimpleSystemManagerBackend) -> dict[str, Any]:
     }
 
 
-def _restore_region(kept: dict[str, Any]) -> None:
-    backend = ssm_backends[kept["account_id"]][kept["region"]]
-    for fields in kept["versions"]:
+def _restore_region(region_state: dict[str, Any]) -> None:
+    backend = ssm_backends[region_state["account_id"]][region_state["region"]]
+    for fields in region_state["versions"]:
         modified = datetime.fromisoformat(fields["last_modified_date"])
         version = Parameter(**{**fields, "last_modified_date": modified})  # type: ignore[abstract]
         # The value lies as moto encrypted it.
         version.value = fields["value"]
         backend._parameters[version.name].append(version)
-    backend._resource_tags["Parameter"].update(kept["tags"])
+    backend._resource_tags["Parameter"].update(region_state["tags"])

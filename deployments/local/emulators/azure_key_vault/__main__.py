@@ -11,7 +11,7 @@ from deployments.local.emulators.azure_key_vault.throttle import Limits
 from deployments.local.emulators.http_server import cannot_serve, parser, serve
 
 
-def arguments(given: list[str]) -> argparse.Namespace:
+def arguments(argv: list[str]) -> argparse.Namespace:
     """The command line, read."""
     description = "Azure Key Vault on loopback, over HTTPS."
     made = parser(PROGRAM, description, data="directory that keeps the vault between starts", tls=True)
@@ -24,7 +24,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     made.add_argument("--requests-per-10s", type=int, help="refuse more calls than this with 429")
     made.add_argument("--creates-per-10s", type=int, help="refuse more new secret versions than this with 429")
     made.add_argument("--settle-seconds", type=float, default=0, help="how long deletions and recoveries take")
-    return made.parse_args(given)
+    return made.parse_args(argv)
 
 
 def directory(args: argparse.Namespace) -> Directory:
@@ -44,9 +44,9 @@ def _secret(variable: str | None) -> str:
     return secret
 
 
-def main(given: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Serve until SIGTERM or SIGINT; 1 when the port can't be had."""
-    args = arguments(given)
+    args = arguments(argv)
     limits = Limits(args.requests_per_10s, args.creates_per_10s)
     emulator = Emulator(args.data, directory(args), limits=limits, settle=args.settle_seconds)
     try:

@@ -115,16 +115,16 @@ class SignIn:
         return Refusal(401, "Unauthorized", message, headers={"WWW-Authenticate": header})
 
     def _claims(self, token: str, audience: tuple[str, ...]) -> dict[str, Any] | None:
-        found = self._checked.get(token)
-        if found is None:
+        claims = self._checked.get(token)
+        if claims is None:
             try:
-                found = jwt.decode(token, self._key, algorithms=["HS256"], audience=audience, options=OWN_TIME)
+                claims = jwt.decode(token, self._key, algorithms=["HS256"], audience=audience, options=OWN_TIME)
             except jwt.InvalidTokenError:
                 return None
             if len(self._checked) >= REMEMBERED_TOKENS:
                 self._checked.clear()
-            self._checked[token] = found
-        return found if found["exp"] > self._clock() else None
+            self._checked[token] = claims
+        return claims if claims["exp"] > self._clock() else None
 
     def _token(self, client_id: str, role: str, issuer: str, resource: str = RESOURCE) -> tuple[str, int]:
         now = int(self._clock())
@@ -167,7 +167,7 @@ class SignIn:
         if refused := self.refused_secret(application.client_id, form.get("client_secret", "")):
             return _entra(401, "invalid_client", *refused)
         resource = form.get("scope", "").removesuffix("/.default")
-        if form.get("scope") not in [f"{known}/.default" for known in self.resources(request.base)]:
+        if form.get("scope") not in [f"{accepted}/.default" for accepted in self.resources(request.base)]:
             return _entra(
                 400, "invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid."
             )
@@ -187,8 +187,8 @@ class SignIn:
             return Answer({"statusCode": 400, "message": "The resource is not known here."}, 400)
         client_id = str(uuid.uuid5(uuid.NAMESPACE_URL, self._directory.tenant_id))
         token, expires = self._token(client_id, self._directory.identity_role, f"{request.base}/v2.0")
-        told = {"expires_on": str(expires), "resource": RESOURCE, "token_type": "Bearer", "client_id": client_id}
-        return Answer({"access_token": token, **told}, headers={"Cache-Control": "no-store"})
+        answer = {"expires_on": str(expires), "resource": RESOURCE, "token_type": "Bearer", "client_id": client_id}
+        return Answer({"access_token": token, **answer}, headers={"Cache-Control": "no-store"})
 
 
 def allow(role: str, action: str) -> None:
@@ -203,8 +203,8 @@ def allow(role: str, action: str) -> None:
     raise Refusal(403, "Forbidden", message, "ForbiddenByRbac")
 
 
-def _same(expected: str, given: str) -> bool:
-    return hmac.compare_digest(expected.encode(), given.encode())
+def _same(expected: str, actual: str) -> bool:
+    return hmac.compare_digest(expected.encode(), actual.encode())
 
 
 def _no_tenant(tenant: str) -> Answer:

@@ -68,21 +68,21 @@ class Emulator:
         calls = self._calls.get(root)
         if calls is None:
             raise Refusal(404, "NotFound", "The requested resource does not exist.")
-        found = calls.route(request)
-        if found is None:
+        route = calls.route(request)
+        if route is None:
             raise Refusal(405, "MethodNotAllowed", f"HTTP {request.method} not allowed")
-        action, call = found
+        action, call = route
         self.throttle.admit(creates=action == "setSecret/action")
         allow(role, f"{root.removeprefix('deleted')}/{action}")
         return call()
 
 
 def _check_api_version(request: Request) -> None:
-    given = request.query.get("api-version")
-    if given is None:
+    version = request.query.get("api-version")
+    if version is None:
         raise bad_parameter("api-version must be specified")
-    if given not in API_VERSIONS:
+    if version not in API_VERSIONS:
         raise bad_parameter(
-            f"The specified version ({given}) is not recognized. "
+            f"The specified version ({version}) is not recognized. "
             f"Consider using the latest supported version ({API_VERSIONS[-1]})."
         )

@@ -120,34 +120,34 @@ class KeyCalls:
     # wrapping
 
     def _wrap(self, request: Request, name: str, version: str) -> Answer:
-        entry, found = self._usable(name, version, "wrapKey")
+        entry, material = self._usable(name, version, "wrapKey")
         now = self._all.clock()
-        if (found.nbf is not None and now < found.nbf) or (found.exp is not None and now >= found.exp):
+        if (material.nbf is not None and now < material.nbf) or (material.exp is not None and now >= material.exp):
             raise Refusal(403, "Forbidden", "Operation wrapKey is not allowed outside the key's nbf and exp dates.")
-        algorithm, given = _operands(request)
+        algorithm, operand = _operands(request)
         try:
-            wrapped = Material.unpacked(found.body).wrap(algorithm, given)
+            wrapped = Material.unpacked(material.body).wrap(algorithm, operand)
         except ValueError:
             raise bad_parameter("The value is too long for this key") from None
-        return Answer({"kid": _kid(request, entry, found), "value": encode(wrapped)})
+        return Answer({"kid": _kid(request, entry, material), "value": encode(wrapped)})
 
     def _unwrap(self, request: Request, name: str, version: str) -> Answer:
-        entry, found = self._usable(name, version, "unwrapKey")
-        algorithm, given = _operands(request)
+        entry, material = self._usable(name, version, "unwrapKey")
+        algorithm, operand = _operands(request)
         try:
-            unwrapped = Material.unpacked(found.body).unwrap(algorithm, given)
+            unwrapped = Material.unpacked(material.body).unwrap(algorithm, operand)
         except ValueError:
             raise bad_parameter("The parameter is incorrect.\r\n") from None
-        return Answer({"kid": _kid(request, entry, found), "value": encode(unwrapped)})
+        return Answer({"kid": _kid(request, entry, material), "value": encode(unwrapped)})
 
     def _usable(self, name: str, version: str, operation: str) -> tuple[Entry, Version]:
-        entry, found = self._all.get(name, version)
-        if not found.enabled:
+        entry, key = self._all.get(name, version)
+        if not key.enabled:
             raise Refusal(403, "Forbidden", f"Operation {operation} is not allowed on a disabled key.", "KeyDisabled")
-        material = Material.unpacked(found.body)
+        material = Material.unpacked(key.body)
         if material.kty == "RSA" and operation not in material.operations:
             raise Refusal(403, "Forbidden", f"Operation {operation} is not permitted on this key.")
-        return entry, found
+        return entry, key
 
     # answers
 

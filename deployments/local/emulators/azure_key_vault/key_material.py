@@ -101,10 +101,10 @@ class Material:
 
 
 def _oaep(algorithm: str) -> padding.OAEP:
-    found = HASHES.get(algorithm)
-    if found is None:
+    hash_type = HASHES.get(algorithm)
+    if hash_type is None:
         raise bad_parameter(f"Algorithm {algorithm} is not supported here")
-    return padding.OAEP(padding.MGF1(found()), found(), None)
+    return padding.OAEP(padding.MGF1(hash_type()), hash_type(), None)
 
 
 def _number(value: int, bits: int) -> str:

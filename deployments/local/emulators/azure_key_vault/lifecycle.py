@@ -53,11 +53,11 @@ class Collection:
     def get(self, name: str, version: str = "") -> tuple[Entry, Version]:
         """The entry with one version, the newest where none is named. Raises a 404 refusal."""
         entry = self._live(name)
-        found = self._state.version(self.kind.path, name, version) if version else None
-        found = self._state.newest(self.kind.path, name) if not version else found
-        if found is None:
+        stored = self._state.version(self.kind.path, name, version) if version else None
+        stored = self._state.newest(self.kind.path, name) if not version else stored
+        if stored is None:
             raise self._not_found(f"{name}/{version}")
-        return entry, found
+        return entry, stored
 
     def add(self, name: str, draft: Version) -> tuple[Entry, Version]:
         """Make the draft the newest version. Raises a 409 refusal where the name is deleted."""
@@ -80,8 +80,8 @@ class Collection:
         if document.get("contentType") is not None:
             changes["content_type"] = text(document, "contentType")
         with self._state.transaction():
-            entry, found = self.get(name, version)
-            changed = replace(found, updated=int(self.clock()), **changes)
+            entry, stored = self.get(name, version)
+            changed = replace(stored, updated=int(self.clock()), **changes)
             self._state.put_version(self.kind.path, name, changed)
         return entry, changed
 
@@ -175,18 +175,18 @@ class Collection:
         if entry is None or entry.deleted is not None or self._pending(entry):
             return {"value": [], "nextLink": None}
         limit, after = page_size(request), marker(request)
-        found = self._state.versions(self.kind.path, name, after, limit + 1)
-        items = [render(entry, version) for version in found[:limit]]
-        return page(request, items, found[limit - 1].id if len(found) > limit else None)
+        versions = self._state.versions(self.kind.path, name, after, limit + 1)
+        items = [render(entry, version) for version in versions[:limit]]
+        return page(request, items, versions[limit - 1].id if len(versions) > limit else None)
 
     def _page_of_entries(
         self, request: Request, render: Callable[[Entry, Version], dict[str, Any]], *, deleted: bool
     ) -> dict[str, Any]:
         self._purge_expired()
         limit, after = page_size(request), marker(request)
-        found = self._state.entries(self.kind.path, self.clock(), after, limit + 1, deleted=deleted)
-        items = [render(entry, version) for entry, version in found[:limit]]
-        return page(request, items, found[limit - 1][0].name.lower() if len(found) > limit else None)
+        entries = self._state.entries(self.kind.path, self.clock(), after, limit + 1, deleted=deleted)
+        items = [render(entry, version) for entry, version in entries[:limit]]
+        return page(request, items, entries[limit - 1][0].name.lower() if len(entries) > limit else None)
 
     # what they share
 
@@ -214,10 +214,10 @@ class Collection:
         return self.get_deleted(name)
 
     def _newest(self, name: str) -> Version:
-        found = self._state.newest(self.kind.path, name)
-        if found is None:
+        newest = self._state.newest(self.kind.path, name)
+        if newest is None:
             raise self._not_found(name)
-        return found
+        return newest
 
     def _pending(self, entry: Entry) -> bool:
         return self.clock() < entry.settles
@@ -250,18 +250,18 @@ class Collection:
         if entry.deleted is None:
             return Refusal(409, "Conflict", f"{noun} is currently being recovered.", "ObjectIsBeingRecovered")
         if self._pending(entry):
-            told = f"{noun} {entry.name} is currently being deleted and cannot be re-created; retry later."
-            return Refusal(409, "Conflict", told, "ObjectIsBeingDeleted")
-        told = (
+            message = f"{noun} {entry.name} is currently being deleted and cannot be re-created; retry later."
+            return Refusal(409, "Conflict", message, "ObjectIsBeingDeleted")
+        message = (
             f"{noun} {entry.name} is currently in a deleted but recoverable state, and its name cannot be reused; "
             f"in this state, the {noun.lower()} can only be recovered or purged."
         )
-        return Refusal(409, "Conflict", told, "ObjectIsDeletedButRecoverable")
+        return Refusal(409, "Conflict", message, "ObjectIsDeletedButRecoverable")
 
 
 def _protected() -> Refusal:
-    told = (
+    message = (
         'Operation "purge" is not allowed because purge protection is enabled for this vault. Key Vault service will '
         "automatically purge it after the retention period has passed."
     )
-    return Refusal(403, "Forbidden", told)
+    return Refusal(403, "Forbidden", message)

@@ -23,14 +23,14 @@ class Request:
     def document(self) -> dict[str, Any]:
         """The JSON object in the body. Raises :class:`Refusal` where there is none."""
         try:
-            found = json.loads(self.body)
+            document = json.loads(self.body)
             if b"\\u" in self.body:
-                json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no text
+                json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no text
         except ValueError:
             raise bad_parameter("The request body is not valid JSON") from None
-        if not isinstance(found, dict):
+        if not isinstance(document, dict):
             raise bad_parameter("The request body must be a JSON object")
-        return found
+        return document
 
 
 @dataclass(frozen=True)

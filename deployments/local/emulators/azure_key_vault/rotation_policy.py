@@ -24,9 +24,9 @@ class RotationPolicy:
     document: dict[str, Any]
 
     @staticmethod
-    def asked_for(given: dict[str, Any], now: int, before: dict[str, Any] | None) -> "RotationPolicy":
+    def asked_for(document: dict[str, Any], now: int, before: dict[str, Any] | None) -> "RotationPolicy":
         """The policy that a request describes. Raises a 400 refusal where it makes no sense."""
-        actions, attributes = given.get("lifetimeActions") or [], given.get("attributes") or {}
+        actions, attributes = document.get("lifetimeActions") or [], document.get("attributes") or {}
         policy = RotationPolicy({"lifetimeActions": actions, "attributes": attributes})
         try:
             lifetime = policy.lifetime()
@@ -64,8 +64,8 @@ class RotationPolicy:
 
 def _seconds(span: str) -> int:
     """The length of an ISO 8601 duration of years (365 days), months (30 days) or days. Raises ValueError."""
-    found = DURATION.fullmatch(span)
-    if found is None:
+    match = DURATION.fullmatch(span)
+    if match is None:
         raise ValueError("not a duration")
-    years, months, days = (int(number or 0) for number in found.groups())
+    years, months, days = (int(number or 0) for number in match.groups())
     return (365 * years + 30 * months + days) * DAY

@@ -129,15 +129,15 @@ class SecretCalls:
         return {**self._told(request, entry, version), "id": f"{request.base}/secrets/{entry.name}"}
 
     def _told(self, request: Request, entry: Entry, version: Version) -> dict[str, Any]:
-        told: dict[str, Any] = {
+        answer: dict[str, Any] = {
             "id": f"{request.base}/secrets/{entry.name}/{version.id}",
             "attributes": told_attributes(version, self._all.recovery_level),
         }
         if version.content_type is not None:
-            told["contentType"] = version.content_type
+            answer["contentType"] = version.content_type
         if version.tags is not None:
-            told["tags"] = version.tags
-        return told
+            answer["tags"] = version.tags
+        return answer
 
     def _told_deleted(self, request: Request, entry: Entry, version: Version) -> dict[str, Any]:
         return {**told_deletion(SECRETS, request.base, entry), **self._told(request, entry, version)}

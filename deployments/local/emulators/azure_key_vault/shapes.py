@@ -55,27 +55,27 @@ def text(document: dict[str, Any], name: str) -> str:
 
 def tags(document: dict[str, Any]) -> dict[str, str] | None:
     """The tags, within the service's limits; None where there are none."""
-    found = document.get("tags")
-    if found is None:
+    texts = document.get("tags")
+    if texts is None:
         return None
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+    if not isinstance(texts, dict) or not all(isinstance(value, str) for value in texts.values()):
         raise bad_parameter(INVALID_PROPERTY)
-    if len(found) > MAX_TAGS:
+    if len(texts) > MAX_TAGS:
         raise bad_parameter(f"The number of tags exceeds the maximum of {MAX_TAGS}")
-    if any(len(part) > MAX_TAG_LENGTH for item in found.items() for part in item):
+    if any(len(part) > MAX_TAG_LENGTH for item in texts.items() for part in item):
         raise bad_parameter(f"A tag's name or value is longer than {MAX_TAG_LENGTH} characters")
-    return found
+    return texts
 
 
 def attributes(document: dict[str, Any]) -> dict[str, Any]:
     """The members of ``attributes`` that are given, under the names of :class:`Version`."""
-    found = document.get("attributes") or {}
-    if not isinstance(found, dict):
+    members = document.get("attributes") or {}
+    if not isinstance(members, dict):
         raise bad_parameter(INVALID_PROPERTY)
-    given = {name: found[name] for name in ("enabled", "nbf", "exp") if found.get(name) is not None}
-    if any(type(value) is not (bool if name == "enabled" else int) for name, value in given.items()):
+    numbers = {name: members[name] for name in ("enabled", "nbf", "exp") if members.get(name) is not None}
+    if any(type(value) is not (bool if name == "enabled" else int) for name, value in numbers.items()):
         raise bad_parameter(INVALID_PROPERTY)
-    return given
+    return numbers
 
 
 def draft(document: dict[str, Any], body: str, now: float) -> Version:
@@ -88,10 +88,10 @@ def draft(document: dict[str, Any], body: str, now: float) -> Version:
 
 def page_size(request: Request) -> int:
     """How many items a page may have: 1 to 25."""
-    given = request.query.get("maxresults", str(PAGE))
-    if not given.isdigit() or not 1 <= int(given) <= PAGE:
+    size = request.query.get("maxresults", str(PAGE))
+    if not size.isdigit() or not 1 <= int(size) <= PAGE:
         raise bad_parameter(f"Invalid maxresults value: it must be between 1 and {PAGE}")
-    return int(given)
+    return int(size)
 
 
 def marker(request: Request) -> str:
@@ -144,6 +144,6 @@ def encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def decode(given: str) -> bytes:
+def decode(text: str) -> bytes:
     """What :func:`encode` made, with or without padding. Raises ValueError."""
-    return base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -91,10 +91,10 @@ class Emulator:
 
 def check_api_version(request: Request) -> None:
     """Refuse a call to ARM that does not say which version of the interface it means."""
-    given = request.query.get("api-version")
-    if given is None:
+    version = request.query.get("api-version")
+    if version is None:
         message = "The api-version query parameter (?api-version=) is required for all requests."
         raise Refusal(400, "MissingApiVersionParameter", message)
-    if given not in API_VERSIONS:
-        message = f"No registered resource provider found for API version '{given}'."
+    if version not in API_VERSIONS:
+        message = f"No registered resource provider found for API version '{version}'."
         raise Refusal(400, "NoRegisteredProviderFound", message)

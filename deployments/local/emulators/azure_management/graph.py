@@ -50,15 +50,15 @@ class Graph:
 
     def _find(self, parts: tuple[str, ...]) -> tuple[Registration, tuple[str, ...]]:
         if parts and (named := BY_APP_ID.fullmatch(parts[0])):
-            found, action = self._registrations.get(named[1]), parts[1:]
+            registration, action = self._registrations.get(named[1]), parts[1:]
         else:
-            known = {one.id: one for one in self._registrations.values()}
-            found, action = known.get(parts[1] if len(parts) > 1 else ""), parts[2:]
-        if found is None:
+            registrations = {entry.id: entry for entry in self._registrations.values()}
+            registration, action = registrations.get(parts[1] if len(parts) > 1 else ""), parts[2:]
+        if registration is None:
             name = named[1] if parts and (named := BY_APP_ID.fullmatch(parts[0])) else "/".join(parts[1:2])
             message = f"Resource '{name}' does not exist or one of its queried reference-property objects are not here."
             raise Refusal(404, "Request_ResourceNotFound", message)
-        return found, action
+        return registration, action
 
     def _allow(self, claims: Mapping[str, Any], registration: Registration, *, reading: bool = False) -> None:
         held = permitted(claims)
@@ -68,7 +68,7 @@ class Graph:
 
     def _seen(self, registration: Registration) -> list[Password]:
         """The secrets that this replica of the directory knows already."""
-        return [one for one in registration.passwords if one.made + self._delays.reads <= self._clock()]
+        return [password for password in registration.passwords if password.made + self._delays.reads <= self._clock()]
 
     def _read(self, request: Request, registration: Registration) -> Answer:
         whole = {
@@ -78,17 +78,17 @@ class Graph:
             "passwordCredentials": [password.told() for password in self._seen(registration)],
             "keyCredentials": [],
         }
-        asked = request.query.get("$select")
-        chosen = asked.split(",") if asked else list(whole)
+        selected = request.query.get("$select")
+        chosen = selected.split(",") if selected else list(whole)
         if unknown := [name for name in chosen if name not in whole]:
             raise Refusal(400, "Request_BadRequest", f"Could not find a property named '{unknown[0]}' on the type.")
         context = f"{request.base}/v1.0/$metadata#applications/$entity"
         return Answer({"@odata.context": context, **{name: whole[name] for name in chosen}})
 
-    def _add(self, asked: Mapping[str, Any], registration: Registration) -> Answer:
+    def _add(self, document: Mapping[str, Any], registration: Registration) -> Answer:
         now = self._clock()
-        start = str(asked.get("startDateTime") or stamp(now))
-        end = str(asked.get("endDateTime") or stamp(now + TWO_YEARS))
+        start = str(document.get("startDateTime") or stamp(now))
+        end = str(document.get("endDateTime") or stamp(now + TWO_YEARS))
         try:
             life = seconds(end) - seconds(start)
         except ValueError:
@@ -98,15 +98,15 @@ class Graph:
         if self.longest is not None and life > self.longest:
             message = "Credential lifetime exceeds the max value allowed as per assigned policy."
             raise Refusal(400, "CredentialInvalidLifetimeAsPerAppPolicy", message)
-        password = registration.add(asked.get("displayName"), start, end, now)
+        password = registration.add(document.get("displayName"), start, end, now)
         return Answer(password.told(secretText=password.secret))
 
-    def _remove(self, asked: Mapping[str, Any], registration: Registration) -> Answer:
-        found = [one for one in self._seen(registration) if one.key_id == asked.get("keyId")]
-        if not found:
-            message = f"No password credential found with keyId '{asked.get('keyId')}'."
+    def _remove(self, document: Mapping[str, Any], registration: Registration) -> Answer:
+        matching = [password for password in self._seen(registration) if password.key_id == document.get("keyId")]
+        if not matching:
+            message = f"No password credential found with keyId '{document.get('keyId')}'."
             raise Refusal(400, "Request_BadRequest", message)
-        registration.remove(found[0], self._clock())
+        registration.remove(matching[0], self._clock())
         return Answer(None, 204)
 
 

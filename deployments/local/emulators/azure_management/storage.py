@@ -162,8 +162,8 @@ class Storage:
 
     def _signed(self, request: Request, account: StorageAccount) -> bool:
         """Whether one of the account's keys signed the request a short while ago."""
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        name, _, signature = given.partition(":")
+        scheme, _, sent = request.headers.get("authorization", "").partition(" ")
+        name, _, signature = sent.partition(":")
         if scheme != "SharedKey" or name != account.name or not self._timely(request):
             return False
         message = string_to_sign(request, account.name).encode()

@@ -8,9 +8,9 @@ from deployments.local.emulators.gcp_iam.server import PROGRAM, Server
 from deployments.local.emulators.http_server import cannot_serve, parser, serve
 
 
-def main(given: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Serve until SIGTERM or SIGINT; 1 where the port is taken."""
-    options = _parser().parse_args(given)
+    options = _parser().parse_args(argv)
     life = options.key_life_hours * 3600 if options.key_life_hours else None
     emulator = Emulator(options.data, Conduct(options.key_settle_seconds, life, frozenset(options.deny)))
     for email in options.service_account:

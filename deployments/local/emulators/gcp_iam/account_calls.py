@@ -56,14 +56,14 @@ def switch(state: State, account: Account, *, disabled: bool) -> dict[str, Any]:
 
 def shown(account: Account) -> dict[str, Any]:
     """As the API tells of it; what is false is left out."""
-    told = {
+    answer = {
         "name": f"projects/{account.project}/serviceAccounts/{account.email}",
         "projectId": account.project,
         "uniqueId": account.unique_id,
         "email": account.email,
         "oauth2ClientId": account.unique_id,
     }
-    return told | ({"disabled": True} if account.disabled else {})
+    return answer | ({"disabled": True} if account.disabled else {})
 
 
 def _googles_own(account: Account) -> Key:

@@ -68,22 +68,22 @@ class Emulator:
 
     def _route(self, request: Request) -> tuple[str, Call]:
         """The permission that a call needs, and what does it."""
-        if (found := MONITORING.fullmatch(request.path)) and request.method == "GET":
-            project = found["project"]
+        if (match := MONITORING.fullmatch(request.path)) and request.method == "GET":
+            project = match["project"]
             return "monitoring.timeSeries.list", lambda: metrics.listed(self._state, request, project)
-        if not (found := IAM.fullmatch(request.path)):
+        if not (match := IAM.fullmatch(request.path)):
             raise not_found("The requested URL was not found on this server.")
-        if found["account"] is None:
-            return self._known(request, found, self._on_project(request, found["project"]))
-        account = account_calls.find(self._state, found["project"], found["account"])
-        if found["keys"] is None:
-            return self._known(request, found, self._on_account(account))
-        if found["key"] is None:
-            return self._known(request, found, self._on_keys(request, account))
-        return self._known(request, found, self._on_key(request, account, found["key"]))
+        if match["account"] is None:
+            return self._known(request, match, self._on_project(request, match["project"]))
+        account = account_calls.find(self._state, match["project"], match["account"])
+        if match["keys"] is None:
+            return self._known(request, match, self._on_account(account))
+        if match["key"] is None:
+            return self._known(request, match, self._on_keys(request, account))
+        return self._known(request, match, self._on_key(request, account, match["key"]))
 
-    def _known(self, request: Request, found: re.Match[str], calls: dict[str, tuple[str, Call]]) -> tuple[str, Call]:
-        wanted = f"{request.method} {found['verb'] or ''}".strip()
+    def _known(self, request: Request, match: re.Match[str], calls: dict[str, tuple[str, Call]]) -> tuple[str, Call]:
+        wanted = f"{request.method} {match['verb'] or ''}".strip()
         if wanted not in calls:
             raise not_found("The requested URL was not found on this server.")
         return calls[wanted]

@@ -41,8 +41,8 @@ def get(request: Request, account: Account, key: Key) -> dict[str, Any]:
     kind = request.query.get("publicKeyType", ["TYPE_NONE"])[0]
     if kind not in ("TYPE_NONE", "TYPE_X509_PEM_FILE"):
         raise invalid(f"This emulator does not give {kind}.")
-    told = _shown(key, account)
-    return told if kind == "TYPE_NONE" else told | {"publicKeyData": _encoded(key.certificate)}
+    answer = _shown(key, account)
+    return answer if kind == "TYPE_NONE" else answer | {"publicKeyData": _encoded(key.certificate)}
 
 
 def create(state: State, request: Request, account: Account, life: float | None) -> dict[str, Any]:
@@ -66,9 +66,9 @@ def create(state: State, request: Request, account: Account, life: float | None)
 
 def upload(state: State, request: Request, account: Account) -> dict[str, Any]:
     """projects.serviceAccounts.keys.upload: the private half stays with whoever made it."""
-    given = request.document().get("publicKeyData", "")
+    text = request.document().get("publicKeyData", "")
     try:
-        pem = base64.b64decode(given, validate=True)
+        pem = base64.b64decode(text, validate=True)
     except (binascii.Error, TypeError, ValueError):
         raise invalid("Invalid value at 'public_key_data': Base64 decoding failed.") from None
     size, ends = certificates.read(pem)
@@ -105,7 +105,7 @@ def _refuse_googles_own(key: Key) -> None:
 
 
 def _shown(key: Key, account: Account) -> dict[str, Any]:
-    told = {
+    answer = {
         "name": f"projects/{account.project}/serviceAccounts/{account.email}/keys/{key.id}",
         "keyAlgorithm": key.algorithm,
         "validAfterTime": _stamp(datetime.fromtimestamp(key.created, UTC)),
@@ -113,7 +113,7 @@ def _shown(key: Key, account: Account) -> dict[str, Any]:
         "keyOrigin": key.origin,
         "keyType": key.managed,
     }
-    return told | ({"disabled": True} if key.disabled else {})
+    return answer | ({"disabled": True} if key.disabled else {})
 
 
 def _stamp(moment: datetime) -> str:

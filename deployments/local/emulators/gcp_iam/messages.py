@@ -25,12 +25,12 @@ class Request:
     def document(self) -> dict[str, Any]:
         """The JSON object in the body, empty where there is none. Raises a refusal for anything else."""
         try:
-            found = json.loads(self.body or b"{}")
+            document = json.loads(self.body or b"{}")
         except ValueError:
             raise invalid("Invalid JSON payload received.") from None
-        if not isinstance(found, dict):
+        if not isinstance(document, dict):
             raise invalid("Invalid JSON payload received.")
-        return found
+        return document
 
 
 @dataclass(frozen=True)

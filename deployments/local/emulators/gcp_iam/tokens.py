@@ -25,14 +25,14 @@ LEEWAY: Final = 300
 
 def answer(state: State, request: Request, settle: float) -> Answer:
     """POST /token. A key signs in from ``settle`` seconds after it was made."""
-    given = {name: values[0] for name, values in parse_qs(request.body.decode(errors="replace")).items()}
-    if given.get("grant_type") != GRANT:
+    form = {name: values[0] for name, values in parse_qs(request.body.decode(errors="replace")).items()}
+    if form.get("grant_type") != GRANT:
         return _refused("unsupported_grant_type", "Invalid grant_type")
-    assertion = given.get("assertion", "")
+    assertion = form.get("assertion", "")
     claims = _claims(assertion, f"{request.base}/token")
     if claims is None:
-        said = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
-        return _refused("invalid_grant", said)
+        message = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
+        return _refused("invalid_grant", message)
     account = state.account(str(claims.get("iss", "")))
     if account is None:
         return _refused("invalid_grant", "Invalid grant: account not found")

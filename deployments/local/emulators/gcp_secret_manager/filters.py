@@ -108,11 +108,11 @@ class _Parser:
         if kind == "word" and "*" in value:
             if value != "*" or operator != ":":
                 invalid(f"Invalid filter: [{value}] is no value; only field:* has a wildcard.")
-            return lambda message: any(_is_set(found) for found in _values(message, path))
+            return lambda message: any(_is_set(actual) for actual in _values(message, path))
         if path == ["name"]:
             value = value.rpartition("/")[2]
         matches = _matcher(described, operator, value, field)
-        return lambda message: any(matches(found) for found in _values(message, path))
+        return lambda message: any(matches(actual) for actual in _values(message, path))
 
     def _field_kind(self, path: list[str], field: str) -> Any:
         """The descriptor of the field at the path's end; INVALID_ARGUMENT when the message has no such field."""
@@ -144,10 +144,10 @@ class _Parser:
 
 def _values(message: Any, path: list[str]) -> list[Any]:
     """What stands at the path: nothing, one value, or several where a list lies on the way."""
-    found = [message]
+    values = [message]
     for part in path:
-        found = [value for holder in found for value in _step(holder, part)]
-    return found
+        values = [value for holder in values for value in _step(holder, part)]
+    return values
 
 
 def _step(holder: Any, part: str) -> list[Any]:
@@ -182,12 +182,12 @@ def _matcher(described: Any, operator: str, value: str, field: str) -> Callable[
     if described.enum_type is not None and value not in described.enum_type.values_by_name:
         invalid(f"Invalid filter: [{value}] is no value of field [{field}].")
     if operator == ":":
-        return lambda found: _holds(found, value)
-    return lambda found: (str(found) == value) is (operator == "=")
+        return lambda actual: _holds(actual, value)
+    return lambda actual: (str(actual) == value) is (operator == "=")
 
 
-def _holds(found: Any, value: str) -> bool:
-    return value in found if not isinstance(found, (str, int)) else value.lower() in str(found).lower()
+def _holds(actual: Any, value: str) -> bool:
+    return value in actual if not isinstance(actual, (str, int)) else value.lower() in str(actual).lower()
 
 
 def _timestamp_matcher(operator: str, value: str, field: str) -> Callable[[Any], bool]:
@@ -197,4 +197,4 @@ def _timestamp_matcher(operator: str, value: str, field: str) -> Callable[[Any],
         moment = None
     if moment is None or moment.tzinfo is None or operator not in _COMPARISONS:
         invalid(f"Invalid filter: field [{field}] is compared with an RFC 3339 timestamp.")
-    return lambda found: _COMPARISONS[operator](seconds_of(found), moment.timestamp())
+    return lambda actual: _COMPARISONS[operator](seconds_of(actual), moment.timestamp())

@@ -21,15 +21,15 @@ TestIamPermissionsRequest: Final[Any] = iam_policy_pb2.TestIamPermissionsRequest
 
 def get_iam_policy(state: State, request: Pb) -> Pb:
     """The policy; an empty one where none was ever set."""
-    kept = state.policy(state.secret(read_secret(request.resource)))
-    return policy_pb2.Policy(etag=_NEVER_SET) if kept is None else policy_pb2.Policy.FromString(kept)
+    policy = state.policy(state.secret(read_secret(request.resource)))
+    return policy_pb2.Policy(etag=_NEVER_SET) if policy is None else policy_pb2.Policy.FromString(policy)
 
 
 def set_iam_policy(state: State, request: Pb) -> Pb:
     """Replace the policy; an etag of a policy that has been replaced since is ABORTED."""
     secret = state.secret(read_secret(request.resource))
-    kept = state.policy(secret)
-    current = _NEVER_SET if kept is None else policy_pb2.Policy.FromString(kept).etag
+    stored = state.policy(secret)
+    current = _NEVER_SET if stored is None else policy_pb2.Policy.FromString(stored).etag
     if request.policy.etag and request.policy.etag != current:
         raise Refused(grpc.StatusCode.ABORTED, "There were concurrent policy changes. Read the policy and try again.")
     if not all(binding.role for binding in request.policy.bindings):

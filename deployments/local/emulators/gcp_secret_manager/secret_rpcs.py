@@ -77,9 +77,9 @@ def delete_secret(state: State, request: Pb) -> Pb:
     return Empty()
 
 
-def check_etag(given: str, current: str) -> None:
+def check_etag(etag: str, current: str) -> None:
     """Without an etag nothing is checked (source: "Use entity tags for optimistic concurrency control")."""
-    if given and given != current:
+    if etag and etag != current:
         failed_precondition("The etag provided in the request does not match the resource's current etag.")
 
 

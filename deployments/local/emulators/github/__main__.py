@@ -10,9 +10,9 @@ from deployments.local.emulators.http_server import cannot_serve, parser, serve
 from deployments.local.support.files import kept_secret
 
 
-def main(given: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Serve until SIGTERM or SIGINT; 1 where the port is taken."""
-    options = _parser().parse_args(given)
+    options = _parser().parse_args(argv)
     state = State(options.data)
     for repository in options.repository:
         state.add(repository, None)

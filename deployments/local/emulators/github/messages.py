@@ -24,13 +24,13 @@ class Request:
     def texts(self, *names: str) -> list[str]:
         """These members of the JSON object in the body. Raises a refusal where one is missing or no text."""
         try:
-            found = json.loads(self.body or b"{}")
+            document = json.loads(self.body or b"{}")
         except (ValueError, RecursionError):
             raise Refusal(400, "Problems parsing JSON") from None
-        told = [found.get(name) for name in names] if isinstance(found, dict) else [None]
-        if not all(isinstance(text, str) for text in told):
+        texts = [document.get(name) for name in names] if isinstance(document, dict) else [None]
+        if not all(isinstance(text, str) for text in texts):
             raise Refusal(422, f"Invalid request.\n\n{', '.join(names)} must be given as strings.")
-        return [str(text) for text in told]
+        return [str(text) for text in texts]
 
 
 @dataclass(frozen=True)
@@ -51,5 +51,5 @@ class Refusal(Exception):
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status)
-        told = {"message": message, "documentation_url": "https://docs.github.com/rest", "status": str(status)}
-        self.answer = Answer(status, told, headers or {})
+        document = {"message": message, "documentation_url": "https://docs.github.com/rest", "status": str(status)}
+        self.answer = Answer(status, document, headers or {})

@@ -14,8 +14,8 @@ LARGEST: Final = 48 * 1024
 def answer(scope: Scope, request: Request, name: str | None) -> Answer:
     """The answer to a call on the secrets, or on one of them."""
     if name is None:
-        told = page(request, [_shown(name, scope) for name in sorted(scope.secrets)], 100)
-        return Answer(200, {"total_count": len(scope.secrets), "secrets": told})
+        listing = page(request, [_shown(name, scope) for name in sorted(scope.secrets)], 100)
+        return Answer(200, {"total_count": len(scope.secrets), "secrets": listing})
     if name == "public-key":
         return Answer(200, {"key_id": scope.key_id, "key": scope.public_key})
     if request.method == "PUT":
@@ -29,7 +29,7 @@ def answer(scope: Scope, request: Request, name: str | None) -> Answer:
 
 
 def _put(scope: Scope, request: Request, name: str) -> Answer:
-    kept = checked(name, "Secret")
+    key = checked(name, "Secret")
     sealed, key_id = request.texts("encrypted_value", "key_id")
     if key_id != scope.key_id:
         raise Refusal(422, "Bad request - The key_id is not the current key's")
@@ -38,14 +38,14 @@ def _put(scope: Scope, request: Request, name: str) -> Answer:
         raise Refusal(422, "Improperly encrypted secret")
     if len(content) > LARGEST:
         raise Refusal(422, "Secret is too large: it must be at most 48 KB")
-    if kept not in scope.secrets and len(scope.secrets) >= MOST:
+    if key not in scope.secrets and len(scope.secrets) >= MOST:
         raise Refusal(422, f"A maximum of {MOST} secrets is allowed")
-    created = scope.secrets.get(kept, {}).get("created_at")
+    created = scope.secrets.get(key, {}).get("created_at")
     moment = now()
-    scope.secrets[kept] = {"sealed": sealed, "created_at": created or moment, "updated_at": moment}
+    scope.secrets[key] = {"sealed": sealed, "created_at": created or moment, "updated_at": moment}
     return Answer(204) if created else Answer(201, {})
 
 
 def _shown(name: str, scope: Scope) -> dict[str, Any]:
-    kept = scope.secrets[name]
-    return {"name": name, "created_at": kept["created_at"], "updated_at": kept["updated_at"]}
+    secret = scope.secrets[name]
+    return {"name": name, "created_at": secret["created_at"], "updated_at": secret["updated_at"]}

@@ -18,11 +18,11 @@ from deployments.local.support.files import private_directory, write_private
 class Scope:
     """What one repository, or one environment, holds: JSON as it lies in the file."""
 
-    def __init__(self, kept: dict[str, Any]) -> None:
-        self._kept = kept
-        self.secrets: dict[str, dict[str, str]] = kept.setdefault("secrets", {})
-        self.variables: dict[str, dict[str, str]] = kept.setdefault("variables", {})
-        if "key" not in kept:
+    def __init__(self, state: dict[str, Any]) -> None:
+        self._kept = state
+        self.secrets: dict[str, dict[str, str]] = state.setdefault("secrets", {})
+        self.variables: dict[str, dict[str, str]] = state.setdefault("variables", {})
+        if "key" not in state:
             self.new_key()
 
     def new_key(self) -> None:
@@ -54,8 +54,8 @@ class Scope:
 
     def opened(self, name: str) -> str | None:
         """A secret's value; None where there is none."""
-        kept = self.secrets.get(name.upper())
-        content = None if kept is None else self.unsealed(kept["sealed"])
+        secret = self.secrets.get(name.upper())
+        content = None if secret is None else self.unsealed(secret["sealed"])
         return None if content is None else content.decode()
 
     @property
@@ -79,14 +79,14 @@ class State:
 
     def scope(self, repository: str, environment: str | None) -> Scope | None:
         """What a repository or an environment holds; None where there is none of that name."""
-        kept = self._kept.get(_key(repository, environment))
-        return None if kept is None else Scope(kept)
+        scope = self._kept.get(_key(repository, environment))
+        return None if scope is None else Scope(scope)
 
     def rotate_keys(self) -> None:
         """Another key pair everywhere."""
         with self.changing():
-            for kept in self._kept.values():
-                Scope(kept).new_key()
+            for scope in self._kept.values():
+                Scope(scope).new_key()
 
     @contextmanager
     def reading(self) -> Iterator[None]:

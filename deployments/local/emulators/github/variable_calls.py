@@ -17,8 +17,8 @@ def answer(scope: Scope, request: Request, name: str | None, *, environment: boo
     if name is None and request.method == "POST":
         return _create(scope, request, MOST_IN_ENVIRONMENT if environment else MOST)
     if name is None:
-        told = page(request, [_shown(name, scope) for name in sorted(scope.variables)], 30, otherwise=10)
-        return Answer(200, {"total_count": len(scope.variables), "variables": told})
+        listing = page(request, [_shown(name, scope) for name in sorted(scope.variables)], 30, otherwise=10)
+        return Answer(200, {"total_count": len(scope.variables), "variables": listing})
     if name.upper() not in scope.variables:
         raise Refusal(404, "Not Found")
     if request.method == "PATCH":
@@ -32,12 +32,12 @@ def answer(scope: Scope, request: Request, name: str | None, *, environment: boo
 
 def _create(scope: Scope, request: Request, most: int) -> Answer:
     name, value = request.texts("name", "value")
-    kept = checked(name, "Variable")
-    if kept in scope.variables:
+    key = checked(name, "Variable")
+    if key in scope.variables:
         raise Refusal(409, "Already exists - Variable already exists")
     if len(scope.variables) >= most:
         raise Refusal(422, f"A maximum of {most} variables is allowed")
-    _fill(scope, kept, value)
+    _fill(scope, key, value)
     return Answer(201, {})
 
 

@@ -12,7 +12,7 @@ from deployments.local.emulators.kubernetes.server import PROGRAM, Server
 from deployments.local.support.ports import LOOPBACK
 
 
-def arguments(given: list[str]) -> argparse.Namespace:
+def arguments(argv: list[str]) -> argparse.Namespace:
     """The command line, read."""
     description = "A Kubernetes API server on loopback, over HTTPS."
     made = parser(PROGRAM, description, data="directory that keeps the objects between starts", tls=True)
@@ -20,16 +20,16 @@ def arguments(given: list[str]) -> argparse.Namespace:
     made.add_argument("--token-file", type=Path, required=True, help="the token of who may do everything")
     made.add_argument("--reader-token-file", type=Path, help="the token of who may only read")
     made.add_argument("--requests-per-10s", type=int, help="refuse more calls than this with 429")
-    return made.parse_args(given)
+    return made.parse_args(argv)
 
 
 def accounts(args: argparse.Namespace) -> list[Account]:
     """Who may sign in. Exits with a sentence where a token is missing."""
-    found = [Account("system:serviceaccount:default:keyturn", _token(args.token_file))]
+    accounts = [Account("system:serviceaccount:default:keyturn", _token(args.token_file))]
     if args.reader_token_file:
         reading = rules(**{kind.resource: READ for kind in (SECRETS, *WORKLOADS)})
-        found.append(Account("system:serviceaccount:default:reader", _token(args.reader_token_file), reading))
-    return found
+        accounts.append(Account("system:serviceaccount:default:reader", _token(args.reader_token_file), reading))
+    return accounts
 
 
 def _token(path: Path) -> str:
@@ -39,9 +39,9 @@ def _token(path: Path) -> str:
     return token
 
 
-def main(given: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Serve until SIGTERM or SIGINT; 1 when the port can't be had."""
-    args = arguments(given)
+    args = arguments(argv)
     emulator = Emulator(
         args.data,
         accounts(args),

@@ -25,7 +25,7 @@ class Account:
 
 def rules(**verbs: Iterable[str]) -> frozenset[tuple[str, str]]:
     """The rules of a Role, told as ``secrets=("get", "list")``."""
-    return frozenset((resource, verb) for resource, given in verbs.items() for verb in given)
+    return frozenset((resource, verb) for resource, allowed in verbs.items() for verb in allowed)
 
 
 def signed_in(accounts: Iterable[Account], request: Request) -> Account:

@@ -25,13 +25,13 @@ class Controller:
         """The status once its controller has seen this change of ``live``."""
         before: Tree = (live or {}).get("status") or {}
         same = live is not None and live["spec"]["template"] == made["spec"]["template"]
-        seen = {"observedGeneration": made["metadata"]["generation"]}
+        observed = {"observedGeneration": made["metadata"]["generation"]}
         if same and made["metadata"]["name"] in self.held:
-            return before | seen
+            return before | observed
         pods = NODES if kind == "DaemonSet" else int(made["spec"]["replicas"])
         old = _updated(kind, before) if same else 0
         new = old if self._stays(kind, made, live) else pods - (_kept(made) if live else 0)
-        return REPORTS[kind](pods, min(pods, max(old, new)), before, _revision(made)) | seen
+        return REPORTS[kind](pods, min(pods, max(old, new)), before, _revision(made)) | observed
 
     def _stays(self, kind: str, made: Tree, live: Tree | None) -> bool:
         """Whether pods that are there stay as they are."""

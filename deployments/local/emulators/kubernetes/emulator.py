@@ -98,38 +98,38 @@ class Emulator:
         """The subresource that controllers write."""
         if request.method == "DELETE":
             raise Refusal(405, "the server does not allow this method on the requested resource")
-        live, told = self._objects.get(place), request.document()
+        live, tree = self._objects.get(place), request.document()
         if request.method == "GET":
             return _one(request, live)
-        made = patches.merged(live, told) if request.method == "PATCH" else told
+        made = patches.merged(live, tree) if request.method == "PATCH" else tree
         return _one(request, self._objects.change_status(place, made))
 
     def _patch(self, request: Request, place: Place) -> Answer:
         how = request.headers.get("content-type", "").partition(";")[0]
         if how not in (patches.MERGE, patches.STRATEGIC, patches.APPLY):
             raise place.refused(415, f"the body of the request was in an unknown format - {how}")
-        told, dry = request.document(), request.query.get("dryRun") == "All"
+        patch, dry = request.document(), request.query.get("dryRun") == "All"
         if how == patches.APPLY:
-            return self._apply(request, place, told, dry)
+            return self._apply(request, place, patch, dry)
         if "force" in request.query:
             raise place.refused(422, "PatchOptions.meta.k8s.io is invalid: force: Forbidden: only for apply")
         live = self._objects.get(place)
-        made = (patches.merged if how == patches.MERGE else patches.strategic)(live, told)
+        made = (patches.merged if how == patches.MERGE else patches.strategic)(live, patch)
         if (made.get("metadata") or {}).get("managedFields") == live["metadata"]["managedFields"]:
             made["metadata"].pop("managedFields")
         return _one(request, self._objects.change(place, made, dry=dry))
 
-    def _apply(self, request: Request, place: Place, told: Tree, dry: bool) -> Answer:
+    def _apply(self, request: Request, place: Place, tree: Tree, dry: bool) -> Answer:
         if "fieldManager" not in request.query:
             raise place.refused(400, "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value")
-        if (told.get("apiVersion"), told.get("kind")) != (place.kind.api_version, place.kind.kind):
+        if (tree.get("apiVersion"), tree.get("kind")) != (place.kind.api_version, place.kind.kind):
             raise place.refused(400, "apiVersion and kind must be set as the URL has them")
-        if (told.get("metadata") or {}).get("managedFields"):
+        if (tree.get("metadata") or {}).get("managedFields"):
             raise place.refused(400, "metadata.managedFields must be nil")
         self._check_namespace(place.namespace)
         applier = Place(place.kind, place.namespace, place.name, place.manager, fields.APPLY)
         force = request.query.get("force") == "true"
-        return _one(request, self._objects.apply(applier, told, force=force, dry=dry))
+        return _one(request, self._objects.apply(applier, tree, force=force, dry=dry))
 
     def _delete(self, request: Request, place: Place) -> Answer:
         left = self._objects.delete(place, request.document().get("preconditions") or {})
@@ -141,7 +141,7 @@ class Emulator:
     def _list(self, request: Request, kind: Kind, namespace: str) -> Answer:
         labels, by_fields = request.query.get("labelSelector", ""), request.query.get("fieldSelector", "")
         there = self._state.after(kind.resource, namespace, _start(request))
-        items = [told for told in there if chosen(told, labels, by_fields, kind.kind)]
+        items = [tree for tree in there if chosen(tree, labels, by_fields, kind.kind)]
         limit = int(request.query.get("limit") or 0)
         metadata = {"resourceVersion": str(self._state.revision())}
         if limit and len(items) > limit:
@@ -149,9 +149,9 @@ class Emulator:
             items = items[:limit]
         if _wanted(request, "PartialObjectMetadataList"):
             partial = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
-            return Answer({**partial, "items": [_partial(told) for told in items]})
+            return Answer({**partial, "items": [_partial(tree) for tree in items]})
         head = {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata}
-        bare = [{key: part for key, part in told.items() if key not in ("kind", "apiVersion")} for told in items]
+        bare = [{key: part for key, part in tree.items() if key not in ("kind", "apiVersion")} for tree in items]
         return Answer({**head, "items": bare})
 
     def _check_namespace(self, namespace: str) -> None:
@@ -180,22 +180,22 @@ def _check_method(request: Request, name: str) -> None:
 
 
 def _document(request: Request, kind: Kind) -> Tree:
-    told = request.document()
-    if told.get("kind", kind.kind) != kind.kind or told.get("apiVersion", kind.api_version) != kind.api_version:
+    document = request.document()
+    if document.get("kind", kind.kind) != kind.kind or document.get("apiVersion", kind.api_version) != kind.api_version:
         raise Refusal(400, f"the object provided is unrecognized: it is no {kind.kind} of {kind.api_version}")
-    return told
+    return document
 
 
 def _manager(request: Request) -> str:
     """Who writes, in the book of fields: as told, else the first word of the client's own name."""
-    told = request.query.get("fieldManager") or request.headers.get("user-agent", "").partition("/")[0] or "unknown"
-    if len(told) > 128 or not told.isprintable():
+    manager = request.query.get("fieldManager") or request.headers.get("user-agent", "").partition("/")[0] or "unknown"
+    if len(manager) > 128 or not manager.isprintable():
         raise Refusal(422, "fieldManager: Invalid value: must be at most 128 printable characters")
-    return told
+    return manager
 
 
-def _one(request: Request, told: Tree, status: int = 200) -> Answer:
-    return Answer(_partial(told) if _wanted(request, "PartialObjectMetadata") else told, status)
+def _one(request: Request, tree: Tree, status: int = 200) -> Answer:
+    return Answer(_partial(tree) if _wanted(request, "PartialObjectMetadata") else tree, status)
 
 
 def _wanted(request: Request, form: str) -> bool:
@@ -203,14 +203,14 @@ def _wanted(request: Request, form: str) -> bool:
     accepted = [kind.strip() for kind in request.headers.get("accept", "*/*").split(",")]
     for kind in accepted:
         media, *parameters = [part.strip() for part in kind.split(";")]
-        told = dict(part.split("=", 1) for part in parameters if "=" in part)
-        if media in ("application/json", "application/*", "*/*") and told.get("as", form) == form:
-            return told.get("as") == form
+        wanted = dict(part.split("=", 1) for part in parameters if "=" in part)
+        if media in ("application/json", "application/*", "*/*") and wanted.get("as", form) == form:
+            return wanted.get("as") == form
     raise Refusal(406, "only the following media types are accepted: application/json")
 
 
-def _partial(told: Tree) -> Tree:
-    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": told["metadata"]}
+def _partial(tree: Tree) -> Tree:
+    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": tree["metadata"]}
 
 
 def _token(start: str) -> str:

@@ -62,8 +62,14 @@ class Entry:
 def read(managed: Iterable[Mapping[str, Any]]) -> list[Entry]:
     """The entries of ``managedFields``."""
     return [
-        Entry(one["manager"], one["operation"], one["apiVersion"], one["time"], frozenset(_paths(one["fieldsV1"], ())))
-        for one in managed
+        Entry(
+            entry["manager"],
+            entry["operation"],
+            entry["apiVersion"],
+            entry["time"],
+            frozenset(_paths(entry["fieldsV1"], ())),
+        )
+        for entry in managed
     ]
 
 
@@ -159,9 +165,9 @@ def _remove(tree: Tree, path: Path) -> None:
 def _nested(paths: Iterable[Path]) -> Tree:
     root: Tree = {}
     for path in sorted(paths):
-        here = root
+        node = root
         for name in path:
-            here = here.setdefault(name if name == ITSELF else f"f:{name}", {})
+            node = node.setdefault(name if name == ITSELF else f"f:{name}", {})
     return root
 
 

@@ -34,12 +34,12 @@ class Request:
     def document(self) -> dict[str, Any]:
         """The JSON object in the body; empty where there is no body. Raises :class:`Refusal`."""
         try:
-            found = json.loads(self.body or b"{}")
+            document = json.loads(self.body or b"{}")
         except ValueError:
             raise Refusal(400, "the request body is not valid JSON") from None
-        if not isinstance(found, dict):
+        if not isinstance(document, dict):
             raise Refusal(400, "the request body must be a JSON object")
-        return found
+        return document
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,18 @@ class Refusal(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(status, reason or REASONS[status])
-        details: dict[str, Any] = {key: told for key, told in (("name", name), ("kind", kind)) if told}
+        details: dict[str, Any] = {key: value for key, value in (("name", name), ("kind", kind)) if value}
         if listed := [{"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes]:
             details["causes"] = listed
-        told = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message}
+        document = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": message,
+        }
         self.answer = Answer(
-            {**told, "reason": reason or REASONS[status], "details": details, "code": status}, status, headers or {}
+            {**document, "reason": reason or REASONS[status], "details": details, "code": status},
+            status,
+            headers or {},
         )

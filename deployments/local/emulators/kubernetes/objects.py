@@ -68,41 +68,41 @@ class Objects:
 
     def get(self, place: Place) -> Tree:
         """The object. Raises :class:`Refusal` (404) where there is none."""
-        found = self._state.get(place.kind.resource, place.namespace, place.name)
-        if found is None:
+        tree = self._state.get(place.kind.resource, place.namespace, place.name)
+        if tree is None:
             raise place.refused(404, f'{place.kind.resource} "{place.name}" not found')
-        return found
+        return tree
 
-    def create(self, place: Place, told: Tree, *, dry: bool = False) -> Tree:
+    def create(self, place: Place, tree: Tree, *, dry: bool = False) -> Tree:
         """A new object. Raises :class:`Refusal` (409) where one of that name is there."""
-        place = _named(place, told)
+        place = _named(place, tree)
         if self._state.get(place.kind.resource, place.namespace, place.name) is not None:
             problem = f'{place.kind.resource} "{place.name}" already exists'
             raise place.refused(409, problem, reason="AlreadyExists")
-        if (told.get("metadata") or {}).get("resourceVersion"):
+        if (tree.get("metadata") or {}).get("resourceVersion"):
             raise place.refused(400, "resourceVersion should not be set on objects to be created")
-        made = _given(place, told)
+        made = _given(place, tree)
         made["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": _now(), "resourceVersion": "0"}
         if place.kind is not SECRETS:
             made["metadata"]["generation"] = 1
         book = fields.updated([], {}, made, _page(place))
         return self._kept(place, made, book, None, dry)
 
-    def change(self, place: Place, told: Tree, *, dry: bool = False) -> Tree:
+    def change(self, place: Place, tree: Tree, *, dry: bool = False) -> Tree:
         """The object as it is ``told``. Raises :class:`Refusal` (409) where it is not the version that was meant."""
         live = self.get(place)
-        _check_version(place, live, told.get("metadata") or {})
-        made = _given(place, told)
+        _check_version(place, live, tree.get("metadata") or {})
+        made = _given(place, tree)
         _keep_system_fields(made, live)
-        managed = (told.get("metadata") or {}).get("managedFields")
+        managed = (tree.get("metadata") or {}).get("managedFields")
         book = fields.read([] if managed == [{}] else live["metadata"]["managedFields"])
         return self._kept(place, made, fields.updated(book, live, made, _page(place)), live, dry)
 
-    def change_status(self, place: Place, told: Tree) -> Tree:
+    def change_status(self, place: Place, tree: Tree) -> Tree:
         """The object with the status that is ``told``, and nothing else of it."""
         live = self.get(place)
-        _check_version(place, live, told.get("metadata") or {})
-        made = {**live, "status": told.get("status") or {}}
+        _check_version(place, live, tree.get("metadata") or {})
+        made = {**live, "status": tree.get("status") or {}}
         return self._stored(place, made)
 
     def apply(self, place: Place, config: Tree, *, force: bool, dry: bool = False) -> Tree:
@@ -155,8 +155,8 @@ class Objects:
         return made
 
 
-def _named(place: Place, told: Tree) -> Place:
-    metadata = told.get("metadata") or {}
+def _named(place: Place, tree: Tree) -> Place:
+    metadata = tree.get("metadata") or {}
     name = metadata.get("name") or ""
     if not name and (prefix := metadata.get("generateName")):
         name = f"{prefix}{secrets.token_hex(3)[:5]}"
@@ -167,19 +167,19 @@ def _named(place: Place, told: Tree) -> Place:
     return Place(place.kind, place.namespace, name, place.manager, place.operation)
 
 
-def _given(place: Place, told: Tree) -> Tree:
+def _given(place: Place, tree: Tree) -> Tree:
     """What a request decides of an object."""
-    metadata = told.get("metadata") or {}
+    metadata = tree.get("metadata") or {}
     if metadata.get("name", place.name) != place.name:
         raise place.refused(400, "the name of the object does not match the name on the URL")
     for part in ("labels", "annotations"):
         texts = metadata.get(part) or {}
         if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
             raise place.refused(400, f"json: cannot unmarshal metadata.{part} into a map of strings")
-    made = place.kind.decoded(told)
-    kept = {part: copy.deepcopy(metadata[part]) for part in GIVEN if metadata.get(part)}
+    made = place.kind.decoded(tree)
+    parts = {part: copy.deepcopy(metadata[part]) for part in GIVEN if metadata.get(part)}
     head = {"apiVersion": place.kind.api_version, "kind": place.kind.kind}
-    return {**made, **head, "metadata": {**kept, "name": place.name, "namespace": place.namespace}}
+    return {**made, **head, "metadata": {**parts, "name": place.name, "namespace": place.namespace}}
 
 
 def _keep_system_fields(made: Tree, live: Tree) -> None:
@@ -188,9 +188,9 @@ def _keep_system_fields(made: Tree, live: Tree) -> None:
             made["metadata"][part] = live["metadata"][part]
 
 
-def _check_version(place: Place, live: Tree | None, meant: Tree) -> None:
+def _check_version(place: Place, live: Tree | None, wanted: Tree) -> None:
     """Raises :class:`Refusal` (409) where the uid or the version that was meant is not what is there."""
-    uid, version = meant.get("uid"), meant.get("resourceVersion")
+    uid, version = wanted.get("uid"), wanted.get("resourceVersion")
     there = live["metadata"] if live else {}
     failed = f'Operation cannot be fulfilled on {place.kind.resource} "{place.name}": '
     if uid and uid != there.get("uid"):
@@ -203,17 +203,17 @@ def _check_version(place: Place, live: Tree | None, meant: Tree) -> None:
 def _refuse_problems(place: Place, made: Tree, live: Tree | None) -> None:
     causes = [*secret_rules.metadata_problems(made["metadata"]), *place.kind.problems(made, live)]
     if causes:
-        told = ", ".join(f"{cause.field}: {cause.message}" for cause in causes)
-        raise place.refused(422, f'{place.kind.kind} "{place.name}" is invalid: {told}', causes=causes)
+        message = ", ".join(f"{cause.field}: {cause.message}" for cause in causes)
+        raise place.refused(422, f'{place.kind.kind} "{place.name}" is invalid: {message}', causes=causes)
 
 
-def _timeless(told: Tree) -> Tree:
+def _timeless(tree: Tree) -> Tree:
     """The object without what changes although nothing was changed, and without what only a controller writes."""
-    metadata = {**told["metadata"], "resourceVersion": ""}
+    metadata = {**tree["metadata"], "resourceVersion": ""}
     metadata["managedFields"] = sorted(
         ({**entry, "time": ""} for entry in metadata["managedFields"]), key=lambda entry: str(entry)
     )
-    return {part: whole for part, whole in told.items() if part != "status"} | {"metadata": metadata}
+    return {part: whole for part, whole in tree.items() if part != "status"} | {"metadata": metadata}
 
 
 def _page(place: Place) -> fields.Entry:

@@ -49,7 +49,7 @@ def strategic(live: Any, patch: Any, name: str = "") -> Any:
 
 
 def _joined(live: list[Tree], patch: list[Tree], key: str) -> list[Tree]:
-    told = {member[key]: member for member in live}
+    members = {member[key]: member for member in live}
     for member in patch:
-        told[member[key]] = strategic(told.get(member[key]), member)
-    return list(told.values())
+        members[member[key]] = strategic(members.get(member[key]), member)
+    return list(members.values())

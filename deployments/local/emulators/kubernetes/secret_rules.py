@@ -27,9 +27,9 @@ REQUIRED: Final = {
 PARTS: Final = ("apiVersion", "kind", "metadata", "immutable", "data", "stringData", "type")
 
 
-def decoded(told: Tree) -> Tree:
+def decoded(tree: Tree) -> Tree:
     """The Secret in a request, as it is kept. Raises :class:`Refusal` (400) for what is no Secret."""
-    made: Tree = {part: told[part] for part in PARTS if part in told}
+    made: Tree = {part: tree[part] for part in PARTS if part in tree}
     for part in ("data", "stringData"):
         texts = made.get(part) or {}
         if not isinstance(texts, dict) or not all(isinstance(text, str | None) for text in texts.values()):
@@ -40,17 +40,17 @@ def decoded(told: Tree) -> Tree:
     return {**made, **({"data": data} if data else {}), "type": made.get("type") or "Opaque"}
 
 
-def problems(told: Tree, before: Tree | None) -> Iterator[Cause]:
+def problems(tree: Tree, before: Tree | None) -> Iterator[Cause]:
     """Everything that is wrong with the Secret, as a change of ``before`` where there was one."""
-    data: Mapping[str, str] = told.get("data") or {}
+    data: Mapping[str, str] = tree.get("data") or {}
     for key in data:
         if not KEY.fullmatch(key):
             yield Cause(f"data[{key}]", "a valid config key must consist of alphanumeric characters, '-', '_' or '.'")
     if sum(len(base64.b64decode(text)) for text in data.values()) > MAX_BYTES:
         yield Cause("data", f"Too long: may not be more than {MAX_BYTES} bytes", "FieldValueTooLong")
-    yield from _of_type(told["type"], data)
+    yield from _of_type(tree["type"], data)
     if before is not None:
-        yield from _changes(told, before)
+        yield from _changes(tree, before)
 
 
 def _of_type(kind: str, data: Mapping[str, str]) -> Iterator[Cause]:
@@ -64,13 +64,13 @@ def _of_type(kind: str, data: Mapping[str, str]) -> Iterator[Cause]:
             yield Cause("data[.dockerconfigjson]", "Invalid value: <secret contents redacted>: not valid JSON")
 
 
-def _changes(told: Tree, before: Tree) -> Iterator[Cause]:
-    if told["type"] != before["type"]:
+def _changes(tree: Tree, before: Tree) -> Iterator[Cause]:
+    if tree["type"] != before["type"]:
         yield Cause("type", "Invalid value: field is immutable")
     if before.get("immutable"):
-        if not told.get("immutable"):
+        if not tree.get("immutable"):
             yield Cause("immutable", "Forbidden: field is immutable when `immutable` is set", "FieldValueForbidden")
-        if told.get("data") != before.get("data"):
+        if tree.get("data") != before.get("data"):
             yield Cause("data", "Forbidden: field is immutable when `immutable` is set", "FieldValueForbidden")
 
 

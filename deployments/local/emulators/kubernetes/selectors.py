@@ -19,30 +19,30 @@ EXISTS: Final = re.compile(r"\s*(!?)\s*([\w./-]+)\s*")
 COMMA: Final = re.compile(r",(?![^(]*\))")
 
 
-def chosen(told: Tree, labels: str, fields: str, kind: str) -> bool:
+def chosen(tree: Tree, labels: str, fields: str, kind: str) -> bool:
     """Whether the selectors choose this object. Raises :class:`Refusal` (400) for one that can't be understood."""
-    has = told["metadata"].get("labels") or {}
+    has = tree["metadata"].get("labels") or {}
     by_labels = all(_label(term, has) for term in COMMA.split(labels) if term)
-    return by_labels and all(_field(term, told, kind) for term in fields.split(",") if term)
+    return by_labels and all(_field(term, tree, kind) for term in fields.split(",") if term)
 
 
 def _label(term: str, has: Mapping[str, str]) -> bool:
-    if found := TERM.fullmatch(term):
-        name, operator, value = found.groups()
+    if match := TERM.fullmatch(term):
+        name, operator, value = match.groups()
         return (has.get(name) == value) is (operator != "!=")
-    if found := SET.fullmatch(term):
-        name, operator, values = found.groups()
+    if match := SET.fullmatch(term):
+        name, operator, values = match.groups()
         return (has.get(name) in {value.strip() for value in values.split(",")}) is (operator == "in")
-    if found := EXISTS.fullmatch(term):
-        return (found[2] in has) is not bool(found[1])
+    if match := EXISTS.fullmatch(term):
+        return (match[2] in has) is not bool(match[1])
     raise Refusal(400, f"unable to parse requirement: {term}")
 
 
-def _field(term: str, told: Tree, kind: str) -> bool:
-    found = TERM.fullmatch(term)
-    if found is None:
+def _field(term: str, tree: Tree, kind: str) -> bool:
+    match = TERM.fullmatch(term)
+    if match is None:
         raise Refusal(400, f"invalid selector: {term!r}")
-    name, operator, value = found.groups()
+    name, operator, value = match.groups()
     if name not in FIELDS or (name == "type" and kind != "Secret"):
         raise Refusal(400, f"field label not supported: {name}")
-    return (FIELDS[name](told) == value) is (operator != "!=")
+    return (FIELDS[name](tree) == value) is (operator != "!=")

@@ -18,21 +18,21 @@ DEFAULTS: Final[dict[str, Tree]] = {
 }
 
 
-def decoded(kind: str, told: Tree) -> Tree:
+def decoded(kind: str, tree: Tree) -> Tree:
     """The workload in a request, as it is kept; its status is the controller's alone."""
-    made = {part: copy.deepcopy(whole) for part, whole in told.items() if part != "status"}
+    made = {part: copy.deepcopy(whole) for part, whole in tree.items() if part != "status"}
     if isinstance(spec := made.get("spec"), dict):
         made["spec"] = copy.deepcopy(DEFAULTS[kind]) | spec
     return made
 
 
-def problems(told: Tree, before: Tree | None) -> Iterator[Cause]:
+def problems(tree: Tree, before: Tree | None) -> Iterator[Cause]:
     """What is wrong with a workload, as a change of ``before`` where there was one."""
-    selector = ((told.get("spec") or {}).get("selector") or {}).get("matchLabels")
-    labels = (((told.get("spec") or {}).get("template") or {}).get("metadata") or {}).get("labels") or {}
+    selector = ((tree.get("spec") or {}).get("selector") or {}).get("matchLabels")
+    labels = (((tree.get("spec") or {}).get("template") or {}).get("metadata") or {}).get("labels") or {}
     if not selector:
         yield Cause("spec.selector", "Required value", "FieldValueRequired")
     elif not selector.items() <= labels.items():
         yield Cause("spec.template.metadata.labels", "Invalid value: `selector` does not match template `labels`")
-    elif before is not None and before["spec"]["selector"] != told["spec"]["selector"]:
+    elif before is not None and before["spec"]["selector"] != tree["spec"]["selector"]:
         yield Cause("spec.selector", "Invalid value: field is immutable")
