@@ -43,7 +43,7 @@ from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 GOAL = 1.25
@@ -116,7 +116,7 @@ def make_due(keyturn: Keyturn, path: str) -> None:
 def plain(keyturn: Keyturn, paths: list[str], threads: int) -> int:
     """The protocol of every secret, in threads; how many were rotated."""
     with ThreadPoolExecutor(threads) as pool:
-        return sum(outcome.state is State.ROTATED for outcome in pool.map(lambda path: rotate(keyturn, path), paths))
+        return sum(outcome.state is RunState.ROTATED for outcome in pool.map(lambda path: rotate(keyturn, path), paths))
 
 
 def through_prefect(threads: int) -> int:

@@ -41,7 +41,7 @@ from keyturn.core.record import HISTORY_KEPT
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import Outcome, State, rotate, unsettled
+from keyturn.rotation.run import Outcome, RunState, rotate, unsettled
 from tests.support import local_aws
 from tests.support.lab import Declared, Lab
 from tests.support.world import REGION, TOKEN_VARIABLE, World
@@ -137,7 +137,7 @@ def rotated(keyturn: Keyturn, path: str) -> Outcome:
 def turn(keyturn: Keyturn, path: str) -> None:
     """One rotation and its retirement. Raises SystemExit where it did not go through."""
     outcome = rotated(keyturn, path)
-    if outcome.state is not State.ROTATED or unsettled(outcome):
+    if outcome.state is not RunState.ROTATED or unsettled(outcome):
         raise SystemExit(f"a rotation ended as {outcome.state}: {unsettled(outcome) or outcome.message}")
     deadline = time.monotonic() + PATIENCE
     while (retirement := retire(keyturn, path, Waive.GRACE)).held_by:

@@ -18,7 +18,7 @@ from keyturn.rotation.previous import Retirement, state_of_previous
 from keyturn.rotation.restarts import restarting
 from keyturn.rotation.retire import Waive
 from keyturn.rotation.rollout import Acknowledgement, canary, silent
-from keyturn.rotation.run import Outcome, State, after, ending, told_again, unsettled
+from keyturn.rotation.run import Outcome, RunState, after, ending, told_again, unsettled
 from keyturn.rotation.sync import Pushed, failed, unless_refused
 from tasks import rotation as tasks
 
@@ -43,15 +43,15 @@ async def rotate_secret(
     decision = replace(await tasks.decide(path, trigger), changes_account=change_account)
     try:
         if decision.reverting and (rotation := await tasks.finish_reverting(path)):
-            return concluded(await settle(secret, rotation, State.REVERTED))
+            return concluded(await settle(secret, rotation, RunState.REVERTED))
         if decision.reason:
             return await replaced(secret, trigger, decision, end_previous)
     except Locked as held:
-        return well(f"held: {held}", Outcome(path, State.HELD, str(held)))
+        return well(f"held: {held}", Outcome(path, RunState.HELD, str(held)))
     if decision.unsettled:
         rotation = await tasks.conclude(path, decision.unsettled, [])
-        return concluded(await settle(secret, rotation, State.SETTLED))
-    return well("nothing to do", Outcome(path, State.NOT_DUE, "nothing to do", decision.seen))
+        return concluded(await settle(secret, rotation, RunState.SETTLED))
+    return well("nothing to do", Outcome(path, RunState.NOT_DUE, "nothing to do", decision.seen))
 
 
 async def replaced(secret: Secret, trigger: Trigger, decision: Decision, end_previous: bool) -> Outcome:
@@ -62,7 +62,7 @@ async def replaced(secret: Secret, trigger: Trigger, decision: Decision, end_pre
     if decision.unsettled:
         ended = await tasks.make_way(path, trigger, decision.unsettled, end_previous)
     rotation = await replace_credential(path, trigger, decision)
-    return concluded(await settle(secret, rotation, State.ROTATED, ended, urgent=decision.urgent))
+    return concluded(await settle(secret, rotation, RunState.ROTATED, ended, urgent=decision.urgent))
 
 
 def concluded(outcome: Outcome) -> Outcome:
@@ -92,7 +92,7 @@ async def candidate_in_force(path: str, decision: Decision) -> Rotation:
 
 
 async def settle(
-    secret: Secret, rotation: Rotation, state: State, ended: Retirement | None = None, *, urgent: bool = False
+    secret: Secret, rotation: Rotation, state: RunState, ended: Retirement | None = None, *, urgent: bool = False
 ) -> Outcome:
     """Carry the promoted secret everywhere, then tell consumers, the canary first; ``ended`` had to make way for it.
 
@@ -103,7 +103,7 @@ async def settle(
     destinations = await restarted(secret, await asyncio.gather(*(push(path, place) for place in secret.destinations)))
     notified, refused = await tell_all(secret, rotation, bool(destinations) and all_in_step(destinations))
     if refused and rotation.stage is Stage.PROMOTED:
-        return await settle(secret, await tasks.take_back(path, token, refused), State.REVERTED, ended)
+        return await settle(secret, await tasks.take_back(path, token, refused), RunState.REVERTED, ended)
     state, message = ending(rotation, state)
     opened, arrived = await workspace(), (tuple(destinations), tuple(notified))
     previous = state_of_previous(opened, path, rotation, in_step=all_in_step(destinations))

@@ -13,7 +13,7 @@ from docs.examples.token_files import TokenFiles
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.support.lab import Lab
 
 ROOT = Path(__file__).parents[1]
@@ -87,7 +87,7 @@ def test_the_example_rotates_a_secret_and_ends_the_old_token(lab: Lab, tmp_path:
     keyturn = replace(lab.open(secret).keyturn, open_strategy=lambda path: strategy)
     versions = []
     for _ in range(3):
-        assert rotate(keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+        assert rotate(keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
         versions.append(SecretFields(lab.current(secret)))
         assert lets_in(tmp_path, versions[-1])
     assert retire(keyturn, secret.path, Waive.EVERYTHING).retired

@@ -19,7 +19,7 @@ from keyturn.core.errors import Unprivileged
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.support.hooks import eventually
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.mariadb_lab import MariaDBLab, run
@@ -183,7 +183,7 @@ def test_the_guides_statements_move_an_account_that_an_application_is_using_with
         day.version = 0
         application.goes_on()
         lab.sql(next(one for one in moving.splitlines() if one.startswith("REASSIGN OWNED")))
-        assert rotate(keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+        assert rotate(keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
         assert lab.current(secret)["username"] == f"{name}_b"
         application.goes_on()
     with closing(lab.connect(lab.current(secret))) as session, session.cursor() as cursor:

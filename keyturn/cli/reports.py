@@ -14,7 +14,7 @@ from keyturn.core.fingerprint import shown
 from keyturn.core.plan import TROUBLE, Action, Plan
 from keyturn.rotation.previous import Retirement
 from keyturn.rotation.rollout import Acknowledgement
-from keyturn.rotation.run import Outcome, State
+from keyturn.rotation.run import Outcome, RunState
 from keyturn.rotation.sync import CopyState, Pushed
 from keyturn.sync.apply import Result
 from keyturn.sync.notices import NOTIFY, Notices, Notified, unheard
@@ -43,25 +43,25 @@ def outcome_of(path: str, run: Run) -> Outcome:
     blocked = next((name for name in BEFORE_PROMOTION if name in run.failures), None)
     if blocked:
         # The flow ends well after a failed step only where another run was at it.
-        return Outcome(path, State.HELD, run.failures[blocked])
-    return Outcome(path, State.NOT_DUE, "nothing to do")
+        return Outcome(path, RunState.HELD, run.failures[blocked])
+    return Outcome(path, RunState.NOT_DUE, "nothing to do")
 
 
 def settled(path: str, run: Run) -> Outcome:
     """A promoted rotation, as its table tells it."""
     match = re.search(r"version (\d+), fingerprint ([0-9a-f]+)(?:, (.*))?", run.description)
     version, fingerprint, message = (int(match[1]), match[2], match[3] or "") if match else (None, "", "")
-    state, previous, copies, consumers = State.ROTATED, "", [], []
+    state, previous, copies, consumers = RunState.ROTATED, "", [], []
     for row in run.rows:
         if row["what"] == "secret":
-            state = State(row["state"])
+            state = RunState(row["state"])
         elif row["what"] == "credential before":
             previous = row["state"]
         elif row["what"] == "consumer":
             consumers.append(Acknowledgement(row["name"], "" if row["state"] == "acknowledged" else row["state"]))
         else:
             copies.append(pushed(row, version or 0, fingerprint))
-    message = CHECKED if state is State.SETTLED else message
+    message = CHECKED if state is RunState.SETTLED else message
     return Outcome(path, state, message, version, fingerprint, tuple(copies), tuple(consumers), previous)
 
 

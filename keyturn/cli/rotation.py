@@ -140,7 +140,7 @@ def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
     """The result, and the exit code that belongs to it."""
     from keyturn.cli import reports
     from keyturn.core.errors import Locked
-    from keyturn.rotation.run import State, unsettled
+    from keyturn.rotation.run import RunState, unsettled
 
     if as_json:
         write_json(reports.outcome_data(outcome, run))
@@ -148,7 +148,7 @@ def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
         write_table(reports.ROTATION_COLUMNS, reports.outcome_rows(outcome))
     for line in filter(None, (outcome.message, outcome.previous)):
         note(line)
-    if outcome.state is State.HELD:
+    if outcome.state is RunState.HELD:
         end_command(
             Locked("rotate", outcome.path, "another run holds it", "See `keyturn status`; that run goes on"), HELD
         )

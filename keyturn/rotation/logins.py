@@ -107,7 +107,7 @@ def last_turn(path: str, now: datetime) -> datetime:
     return today if today <= now else today - DAY
 
 
-def due(check: LoginCheck | None, path: str, now: datetime) -> bool:
+def is_login_due(check: LoginCheck | None, path: str, now: datetime) -> bool:
     """Whether to try it now; a moment in the future is that of a clock which was ahead."""
     if check is None or check.tried_at > now:
         return True
@@ -123,7 +123,7 @@ def check_logins(keyturn: Keyturn, paths: Iterable[str], *, whose_turn: bool = T
     """Try those of ``paths`` whose turn it is, or all, and keep what came of it; those that were tried."""
     paths, now = list(paths), keyturn.clock()
     before = load_checks(keyturn, paths)
-    wanted = [path for path in paths if not whose_turn or due(before.get(path), path, now)]
+    wanted = [path for path in paths if not whose_turn or is_login_due(before.get(path), path, now)]
     results = side_by_side(lambda path: check_login(keyturn, path, before.get(path)), wanted, AT_ONCE)
     tried = {path: check for path, check in zip(wanted, results, strict=True) if check is not None}
     keep_checks(keyturn, tried)

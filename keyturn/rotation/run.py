@@ -26,7 +26,7 @@ ANNOUNCED: Final = ("stage", "install", "promote", "push")
 """The steps of a rotation that change something, which one entry of the ledger announces."""
 
 
-class State(StrEnum):
+class RunState(StrEnum):
     """How a run ended."""
 
     ROTATED = "rotated"
@@ -41,7 +41,7 @@ class Outcome:
     """What a run did, in names only: this is all that Prefect ever sees."""
 
     path: str
-    state: State
+    state: RunState
     message: str = ""
     version: int | None = None
     fingerprint: str = ""
@@ -81,11 +81,11 @@ def rotate(
         decision = replace(decision, changes_account=change_account)
         try:
             if decision.reverting and (rotation := reverting(keyturn, path)):
-                return settle(keyturn, path, rotation, State.REVERTED)
+                return settle(keyturn, path, rotation, RunState.REVERTED)
             if decision.reason is None:
                 return finish(keyturn, path, decision)
         except Locked as held:
-            return Outcome(path, State.HELD, str(held))
+            return Outcome(path, RunState.HELD, str(held))
         return replaced(keyturn, path, trigger, decision, record, end_previous=end_previous)
 
 
@@ -105,8 +105,8 @@ def replaced(
             rotation = replace_credential(keyturn, path, trigger, decision, record)
         except Locked as held:
             doing.note = f"held: {held.problem}"
-            return Outcome(path, State.HELD, str(held))
-        outcome = settle(keyturn, path, rotation, State.ROTATED, why)
+            return Outcome(path, RunState.HELD, str(held))
+        outcome = settle(keyturn, path, rotation, RunState.ROTATED, why)
         doing.version, doing.fingerprint, doing.note = rotation.version or 0, rotation.fingerprint, str(outcome.state)
     if decision.urgent:
         outcome = told_again(keyturn, outcome, rotation, retire(keyturn, path, Waive.GRACE))
@@ -122,7 +122,7 @@ def after(outcome: Outcome, ended: Retirement | None) -> Outcome:
 
 def told_again(keyturn: Keyturn, outcome: Outcome, rotation: Rotation, retirement: Retirement) -> Outcome:
     """The outcome, once what ``rotation`` replaced has been tried to retire."""
-    if outcome.state is not State.ROTATED:
+    if outcome.state is not RunState.ROTATED:
         return outcome
     return replace(outcome, previous=state_of_previous(keyturn, outcome.path, rotation, retirement))
 
@@ -195,11 +195,11 @@ def finish(keyturn: Keyturn, path: str, decision: Decision) -> Outcome:
     """What is left of a promoted rotation whose run was interrupted; otherwise nothing is due."""
     rotation = load_record(keyturn, path).retiring if decision.unsettled else None
     if rotation is None:
-        return Outcome(path, State.NOT_DUE, "nothing to do", decision.seen)
-    return settle(keyturn, path, rotation, State.SETTLED, "not due; copies and consumers checked")
+        return Outcome(path, RunState.NOT_DUE, "nothing to do", decision.seen)
+    return settle(keyturn, path, rotation, RunState.SETTLED, "not due; copies and consumers checked")
 
 
-def settle(keyturn: Keyturn, path: str, rotation: Rotation, state: State, message: str = "") -> Outcome:
+def settle(keyturn: Keyturn, path: str, rotation: Rotation, state: RunState, message: str = "") -> Outcome:
     """Carry a promoted secret to its destinations, and then tell its consumers, wave by wave.
 
     Where the canary is not well the previous value is put back, and carried everywhere instead.
@@ -207,16 +207,16 @@ def settle(keyturn: Keyturn, path: str, rotation: Rotation, state: State, messag
     destinations = sync_destinations(keyturn, path)
     rollout = tell_all(keyturn, path, rotation, bool(destinations) and all_in_step(destinations))
     if rollout.refused and rotation.stage is Stage.PROMOTED:
-        return settle(keyturn, path, rollback(keyturn, path, rotation.token, rollout.refused), State.REVERTED)
+        return settle(keyturn, path, rollback(keyturn, path, rotation.token, rollout.refused), RunState.REVERTED)
     state, message = ending(rotation, state, message)
     previous = state_of_previous(keyturn, path, rotation, in_step=all_in_step(destinations))
     arrived = (tuple(destinations), tuple(rollout.told))
     return Outcome(path, state, message, rotation.version, shown(rotation.fingerprint), *arrived, previous)
 
 
-def ending(rotation: Rotation, state: State, message: str = "") -> tuple[State, str]:
+def ending(rotation: Rotation, state: RunState, message: str = "") -> tuple[RunState, str]:
     """How the run ends, and its word for people; one that was taken back says why, whatever the run was to do."""
-    return (State.REVERTED, rotation.note) if rotation.stage is Stage.REVERTED else (state, message)
+    return (RunState.REVERTED, rotation.note) if rotation.stage is Stage.REVERTED else (state, message)
 
 
 def unsettled(outcome: Outcome) -> KeyturnError | None:
@@ -225,7 +225,7 @@ def unsettled(outcome: Outcome) -> KeyturnError | None:
     silent = [f"{t.consumer} ({t.error})" for t in outcome.consumers if t.error]
     problems = [f"not in step: {', '.join(behind)}"] if behind else []
     problems += [f"not acknowledged by: {', '.join(silent)}"] if silent else []
-    if outcome.state is State.REVERTED:
+    if outcome.state is RunState.REVERTED:
         problem = "; ".join([f"{outcome.message}; version {outcome.version} holds the previous value again", *problems])
         hint = f"{capital(outcome.previous)}. Mend the canary, then rotate again"
         return TerminalError("rotate", outcome.path, problem, hint)

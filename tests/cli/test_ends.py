@@ -18,7 +18,7 @@ from keyturn.cli.output import span
 from keyturn.cli.reports import Copies, Retirements, outcome_of
 from keyturn.cli.watch import Run
 from keyturn.core.errors import Locked, TransientError
-from keyturn.rotation.run import State, unsettled
+from keyturn.rotation.run import RunState, unsettled
 from tests.cli.command import SCRIPT, one_generated_secret, one_line, run_keyturn, run_python, surroundings
 
 
@@ -231,7 +231,7 @@ DESCRIPTION = "a/b: version 7, fingerprint 0123456789ab"
 
 def test_a_run_that_rotated_is_told_by_its_table() -> None:
     done = outcome_of("a/b", run(rows=(ROW, *ROWS), description=DESCRIPTION))
-    assert (done.state, done.version, done.fingerprint) == (State.ROTATED, 7, "0123456789ab")
+    assert (done.state, done.version, done.fingerprint) == (RunState.ROTATED, 7, "0123456789ab")
     assert (done.destinations[0].store, done.destinations[0].name) == ("aws", "x:y")
     assert unsettled(done) is None
 
@@ -243,7 +243,7 @@ def test_a_run_whose_table_shows_who_was_not_reached_is_behind() -> None:
         {**ROWS[1], "state": "answered 503"},
     )
     done = outcome_of("a/b", run("FAILED", rows=rows, description=DESCRIPTION))
-    assert done.state is State.SETTLED
+    assert done.state is RunState.SETTLED
     error = unsettled(done)
     assert error is not None
     assert "AWS did not answer" in error.problem
@@ -260,8 +260,8 @@ def test_a_run_that_took_the_rotation_back_says_why() -> None:
 
 def test_a_run_that_ended_well_after_a_failed_step_was_held() -> None:
     done = outcome_of("a/b", run(steps={"FAILED": {"stage"}}, failures={"stage": "held by process 1"}))
-    assert (done.state, done.message) == (State.HELD, "held by process 1")
-    assert outcome_of("a/b", run()).state is State.NOT_DUE
+    assert (done.state, done.message) == (RunState.HELD, "held by process 1")
+    assert outcome_of("a/b", run()).state is RunState.NOT_DUE
 
 
 def test_a_run_that_failed_or_was_cancelled_raises_what_it_said() -> None:

@@ -11,7 +11,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import State, rotate, unsettled
+from keyturn.rotation.run import RunState, rotate, unsettled
 from keyturn.rotation.sync import sync_destinations
 from tests.crash.kinds import Kind
 from tests.crash.site import AT_ONCE, Lane, Site
@@ -75,7 +75,7 @@ class Row:
         lane.faults.begin()
         ended = lane.zygote.run(lane.job(secret, watched=watched))
         exchanges = lane.faults.end()
-        assert (ended.signal, ended.state, ended.error) == (0, State.ROTATED, ""), ended
+        assert (ended.signal, ended.state, ended.error) == (0, RunState.ROTATED, ""), ended
         problems = list(self._problems(lane.keyturn(secret), secret))
         assert not problems, problems
         return ended.boundaries, exchanges
@@ -130,7 +130,7 @@ class Row:
         between = load_record(keyturn, secret.path)
         try:
             outcome = rotate(keyturn, secret.path)
-            if outcome.state is State.HELD or unsettled(outcome):
+            if outcome.state is RunState.HELD or unsettled(outcome):
                 yield f"the next run said {outcome}"
             if not eventually(lambda: not retire(keyturn, secret.path).held_by):
                 yield f"the old credential is held by {retire(keyturn, secret.path).held_by}"

@@ -14,7 +14,7 @@ from keyturn.core.record import Stage
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from keyturn.strategies.registry import Rotation
 from tests.crash.kinds import KINDS, Alternating, Kind
 from tests.crash.matrix import KILLED, LOST, Case, Result, Row
@@ -96,7 +96,7 @@ def killed(site: Site, lane: Lane, number: int, place: str) -> list[str]:
             rotate(keyturn, secret.path)
         found += given_up(site, keyturn, secret)
         site.lab.sql(f"GRANT SELECT ON {secret.owner}_table TO {secret.users[1]}")
-        if rotate(keyturn, secret.path, Trigger.FORCE).state is not State.ROTATED:
+        if rotate(keyturn, secret.path, Trigger.FORCE).state is not RunState.ROTATED:
             found.append("the next run did not rotate")
         if not eventually(lambda: not retire(keyturn, secret.path).held_by):
             found.append("the old credential was not retired")

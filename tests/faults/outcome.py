@@ -5,7 +5,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import State, rotate, unsettled
+from keyturn.rotation.run import RunState, rotate, unsettled
 from tests.support.application import Application
 from tests.support.hooks import eventually
 from tests.support.lab import Declared, Lab
@@ -30,7 +30,7 @@ def assert_untouched(lab: Lab, keyturn: Keyturn, secret: Declared) -> None:
 def assert_healed(lab: Lab, keyturn: Keyturn, secret: Declared, wanted: SecretFields | None = None) -> None:
     """A plain run ends the rotation, with the candidate that was ``wanted``, and retiring ends the old credential."""
     outcome = rotate(keyturn, secret.path)
-    assert outcome.state in (State.ROTATED, State.SETTLED)
+    assert outcome.state in (RunState.ROTATED, RunState.SETTLED)
     assert unsettled(outcome) is None
     assert outcome.version == 2
     assert wanted is None or SecretFields(lab.current(secret)).holds(wanted)

@@ -14,7 +14,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import State, rotate, unsettled
+from keyturn.rotation.run import RunState, rotate, unsettled
 from keyturn.rotation.sync import sync_destinations
 from tests.crash.kinds.base import Kind
 from tests.crash.site import AT_ONCE, Lane, Site
@@ -75,7 +75,7 @@ class Suspensions:
         """Every place, told by a rotation that nobody suspends; one further rotation and two take turns."""
         lane = self.lanes[0]
         ended = lane.zygote.run(lane.job(self._ready(lane)))
-        assert (ended.signal, ended.state, ended.error) == (0, State.ROTATED, ""), ended
+        assert (ended.signal, ended.state, ended.error) == (0, RunState.ROTATED, ""), ended
         return [Case(number, place, 1 + number // 3 % 2) for number, place in enumerate(ended.boundaries)]
 
     def run(self, cases: list[Case]) -> list[Result]:
@@ -121,7 +121,9 @@ class Suspensions:
             except KeyturnError as error:
                 yield f"a newer run failed: {type(error).__name__}: {error}"
                 return
-            expected = {State.ROTATED, State.SETTLED, State.NOT_DUE} if trigger is Trigger.SCHEDULE else {State.ROTATED}
+            expected = {RunState.ROTATED}
+            if trigger is Trigger.SCHEDULE:
+                expected |= {RunState.SETTLED, RunState.NOT_DUE}
             if outcome.state not in expected or unsettled(outcome):
                 yield f"a newer run said {outcome}"
 

@@ -16,7 +16,7 @@ from keyturn.providers.registry import open_keyturn
 from keyturn.rotation import steps
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.faults.outcome import assert_healed, assert_never_refused
 from tests.faults.shell import Shell
 from tests.rotation.helpers import Worker, worker
@@ -43,7 +43,7 @@ def test_workers_whose_clocks_differ_take_turns_and_order_holds(lab: Lab, off: t
     sequences = []
     with Patient(lab.hub, secret.path, lab.logs_in) as client:
         for number, keyturn in enumerate(workers, start=2):
-            assert rotate(keyturn, secret.path, Trigger.FORCE, end_previous=True).state is State.ROTATED
+            assert rotate(keyturn, secret.path, Trigger.FORCE, end_previous=True).state is RunState.ROTATED
             rotation = worker(lab, secret).record().retiring
             assert rotation is not None
             sequences.append(rotation.sequence)
@@ -60,9 +60,9 @@ def test_a_late_worker_is_late_whatever_its_clock_says(lab: Lab, off: timedelta)
     late = Worker(wrong(lab, secret, off, holder="that-is/2/2"), secret.path)
     attempt = late.verified()
     newer = replace(wrong(lab, secret, -off), patience=0.0)
-    assert rotate(newer, secret.path).state is State.ROTATED
+    assert rotate(newer, secret.path).state is RunState.ROTATED
     for _ in range(2):
-        assert rotate(newer, secret.path, Trigger.FORCE, end_previous=True).state is State.ROTATED
+        assert rotate(newer, secret.path, Trigger.FORCE, end_previous=True).state is RunState.ROTATED
     current = lab.current(secret)
     for write in (steps.install, steps.promote):
         with pytest.raises((Superseded, Conflict)):
@@ -76,7 +76,7 @@ def test_a_holder_elsewhere_is_given_its_time_by_the_hubs_clock(lab: Lab, off: t
     secret = lab.alternating()
     Worker(wrong(lab, secret, -off, holder=ELSEWHERE), secret.path).staged()
     keyturn = wrong(lab, secret, off)
-    assert rotate(keyturn, secret.path).state is State.HELD
+    assert rotate(keyturn, secret.path).state is RunState.HELD
     assert_healed(lab, replace(keyturn, patience=0.0), secret)
 
 
@@ -88,11 +88,11 @@ def test_when_a_secret_is_due_moves_by_as_much_as_the_clock_is_wrong(lab: Lab) -
     due = told.rotated_at + INTERVAL - datetime.now(UTC)
     late, early = due - OFF, due + OFF
     keyturn = wrong(lab, secret, late)
-    assert rotate(keyturn, secret.path).state is State.NOT_DUE
+    assert rotate(keyturn, secret.path).state is RunState.NOT_DUE
     # To others it is as if time went backwards: that makes nothing due.
-    assert rotate(wrong(lab, secret, early), secret.path).state is State.ROTATED
+    assert rotate(wrong(lab, secret, early), secret.path).state is RunState.ROTATED
     assert eventually(lambda: retire(wrong(lab, secret, early), secret.path).retired)
-    assert rotate(keyturn, secret.path).state is State.NOT_DUE
+    assert rotate(keyturn, secret.path).state is RunState.NOT_DUE
     assert lab.logs_in(lab.current(secret))
 
 
@@ -100,13 +100,13 @@ def test_when_a_secret_is_due_moves_by_as_much_as_the_clock_is_wrong(lab: Lab) -
 def test_a_suspicion_is_remembered_though_the_clock_that_wrote_it_down_is_wrong(lab: Lab, off: timedelta) -> None:
     """The run dies right after somebody has said that others may know the credential."""
     secret = lab.alternating()
-    assert rotate(wrong(lab, secret, -off), secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(wrong(lab, secret, -off), secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert eventually(lambda: retire(wrong(lab, secret, OFF), secret.path).retired)
     dies = Worker(wrong(lab, secret, off), secret.path).hooking("strategy", guard=stop)
     with pytest.raises(KeyboardInterrupt):
         rotate(dies.keyturn, secret.path, Trigger.COMPROMISE)
     outcome = rotate(wrong(lab, secret, off), secret.path)
-    assert (outcome.state, outcome.message.partition(" since")[0]) == (State.ROTATED, "others may know it")
+    assert (outcome.state, outcome.message.partition(" since")[0]) == (RunState.ROTATED, "others may know it")
 
 
 def stop(*_: object) -> None:

@@ -15,7 +15,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.postgresql.target import TIMEOUT
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.faults.outcome import assert_healed, assert_never_refused, candidate
 from tests.faults.servers import Database
 from tests.rotation.helpers import Worker, worker
@@ -53,7 +53,7 @@ def test_a_target_that_is_down_at_retirement_keeps_the_old_credential_until_it_i
     secret = lab.alternating()
     run = worker(lab, secret)
     with application(lab, secret) as client:
-        assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+        assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
         database.down()
         (held,) = retire(run.keyturn, secret.path).held_by
         assert held.startswith("nobody can tell whether it is used: ")
@@ -80,7 +80,7 @@ def test_a_target_that_is_restarted_before_every_step_stops_no_rotation(database
     with application(lab, secret) as client:
         # From here on the admin has an idle connection, which every restart breaks.
         strategy.target.sessions(secret.users[0])
-        assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+        assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
         assert_healed(lab, run.keyturn, secret)
     assert_never_refused(client)
 
@@ -146,7 +146,7 @@ def test_a_fail_over_to_a_replica_that_never_heard_of_the_candidate_makes_way_fo
     database.keep()
     run = worker(lab, secret).hooking("strategy", verify=Once(database.fall_back))
     with application(lab, secret) as client:
-        assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+        assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
         assert [past.refused for past in run.record().history] == [True]
         assert lab.logs_in(lab.current(secret))
         assert eventually(lambda: not retire(run.keyturn, secret.path).held_by)
@@ -167,7 +167,7 @@ def test_a_target_that_moved_while_a_rotation_was_open_is_refused_until_somebody
         with pytest.raises(Invalid, match=r"was begun as alternating-users at postgresql 127\.0\.0\.1 .* or let --now"):
             rotate(moved, secret.path)
         assert candidate(moved, secret.path) == left
-        assert rotate(moved, secret.path, Trigger.FORCE).state is State.ROTATED
+        assert rotate(moved, secret.path, Trigger.FORCE).state is RunState.ROTATED
         (past,) = load_record(moved, secret.path).history
         assert (past.stage, past.refused) == (Stage.ABANDONED, False)
         assert not SecretFields(lab.current(secret)).holds(left)

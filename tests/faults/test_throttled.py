@@ -12,7 +12,7 @@ from keyturn.core.policy import Trigger
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import State, rotate, unsettled
+from keyturn.rotation.run import RunState, rotate, unsettled
 from keyturn.rotation.sync import CopyState, converge, sync_destinations
 from tests.faults.outcome import assert_healed, assert_never_refused, assert_untouched
 from tests.support.application import Patient
@@ -62,7 +62,7 @@ def test_a_cloud_that_stays_throttled_holds_up_no_other_and_sync_heals(
     proxy.throttle("CreateSecret", "PutSecretValue")
     with Patient(lab.hub, secret.path, lab.logs_in) as client:
         outcome = rotate(keyturn, secret.path, Trigger.FORCE)
-        assert outcome.state is State.ROTATED
+        assert outcome.state is RunState.ROTATED
         assert [copy.state for copy in outcome.destinations] == [CopyState.FAILED, CopyState.CREATED]
         assert proxy.refused == ATTEMPTS
         behind = unsettled(outcome)

@@ -13,7 +13,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import Sensitive
 from keyturn.rotation.retire import Waive
-from keyturn.rotation.run import State
+from keyturn.rotation.run import RunState
 from tests.flows.runs import Installed, completed, ended, error
 from tests.flows.site import Site, destination
 from tests.support.consumer import Consumer
@@ -45,7 +45,7 @@ def waves(lab: Lab, build: Build, canary: Consumer) -> tuple[Declared, Site]:
 
 def test_the_rest_follows_a_canary_that_is_well(lab: Lab, build: Build, canary: Consumer, consumer: Consumer) -> None:
     secret, site = waves(lab, build, canary)
-    assert completed(rotate_secret, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert completed(rotate_secret, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert (canary.versions(secret.path), consumer.versions(secret.path)) == ([2], [2])
     assert canary.asked == 1
     retiring = site.record(secret).retiring

@@ -14,7 +14,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.records import save
-from keyturn.rotation.run import State
+from keyturn.rotation.run import RunState
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed, attempts, completed, ended, error, once_retrying, result
 from tests.flows.site import Architect, Site, destination
@@ -57,16 +57,16 @@ def test_the_deployment_rotates_pushes_and_tells_once(
 def test_a_secret_that_is_not_due_stays_until_it_is_forced(build: Build, lab: Lab) -> None:
     secret = lab.generated()
     site = build(secret)
-    assert completed(rotate_secret, secret.path).state is State.NOT_DUE
+    assert completed(rotate_secret, secret.path).state is RunState.NOT_DUE
     assert site.version(secret) == 1
-    assert completed(rotate_secret, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert completed(rotate_secret, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert site.version(secret) == 2
 
 
 def test_a_lease_of_the_hubs_engine_is_rotated_with_the_workers_own_policy(build: Build, lab: Lab) -> None:
     secret = lab.dynamic(interval="20m", grace="0s")
     build(secret)
-    assert completed(rotate_secret, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert completed(rotate_secret, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert lab.logs_in(lab.current(secret))
     (retired,) = completed(retire, secret.path)
     assert retired.retired
@@ -111,7 +111,7 @@ def test_what_no_retry_mends_fails_at_once_and_says_secret_step_and_remedy(
     assert pending.open
     lab.hub.write_state(admin, right, cas=1)
     site = build(secret, targets={"pg": {"admin": admin}})
-    assert completed(rotate_secret, secret.path).state is State.ROTATED
+    assert completed(rotate_secret, secret.path).state is RunState.ROTATED
     assert site.record(secret).rotation.token == pending.open.token  # type: ignore[union-attr]
 
 
@@ -192,7 +192,7 @@ def test_a_rotation_that_another_process_holds_is_left_to_it_without_a_retry(
     save(site.keyturn, secret.path, record, theirs, SecretFields({"value": "theirs"}))
     state = ended(rotate_secret, secret.path)
     held = result(state)
-    assert held.state is State.HELD
+    assert held.state is RunState.HELD
     assert "is held by process 1 on elsewhere" in held.message
     assert attempts(prefect, state, "stage") == {"decide": 1, "stage": 1}
 

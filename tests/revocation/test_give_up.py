@@ -13,7 +13,7 @@ from keyturn.revocation.incident import Mode, News, Step
 from keyturn.revocation.news import summarise_incident
 from keyturn.revocation.recheck import list_due, recheck_incident
 from keyturn.rotation.records import load_record
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.revocation.scene import Scene
 from tests.revocation.test_unreadable import destroy
 from tests.support.hooks import Hooked, raising
@@ -59,7 +59,7 @@ def test_a_secret_that_an_incident_let_go_can_be_rotated_and_nothing_dead_comes_
     assert record.open is None
     assert record.frozen == ("" if mode is Mode.REPLACE else scene.site.incident)
     scene.write(value="a-first-one")
-    assert rotate(scene.keyturn, scene.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(scene.keyturn, scene.path, Trigger.FORCE).state is RunState.ROTATED
     assert load_record(scene.keyturn, scene.path).frozen == ""
 
 
@@ -72,7 +72,7 @@ def test_a_secret_that_could_not_even_be_cut_is_let_go_as_well(lab: Lab) -> None
     stands = give_up_incident(failing, scene.site.incident, "the database is gone for good", "ana")
     assert any("cut: " in said for said in stands.left)
     assert load_record(scene.keyturn, scene.path).open is None
-    assert rotate(scene.keyturn, scene.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(scene.keyturn, scene.path, Trigger.FORCE).state is RunState.ROTATED
     assert lab.logs_in(lab.current(scene.site.secret))
 
 

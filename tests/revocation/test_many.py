@@ -19,7 +19,7 @@ from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn, _stands
 from keyturn.rotation.heard import load_heard
 from keyturn.rotation.records import load_record
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from keyturn.rotation.sync import sync_destinations
 from tests.revocation.site import CONSUMERS, Site
 from tests.support.engines import OverPostgreSQL
@@ -323,7 +323,7 @@ def test_one_that_wants_nothing_new_holds_up_an_earlier_one_that_replaces_until_
     assert readable(pair.site) == []
     stands = pair.finish(pair.first)
     assert any(f"incident {pair.second} wants it left without a new value" in said for said in stands.left)
-    assert rotate(pair.keyturn, pair.site.secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(pair.keyturn, pair.site.secret.path, Trigger.FORCE).state is RunState.ROTATED
     pair.assert_over(pair.finish(pair.first))
     pair.assert_works()
 

@@ -9,7 +9,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.shared import sharing
 from keyturn.revocation.incident import Mode
 from keyturn.rotation.parts import parts_in
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
 from tests.revocation.site import CONSUMERS, Site
 from tests.support.lab import Lab
@@ -30,7 +30,7 @@ def site(lab: Lab) -> Site:
     opened = lab.open(secret, consumers=CONSUMERS)
     opened.store.put_by_hand(SHARED, json.dumps(OWNERS, indent=2))
     sync_destinations(opened.keyturn, secret.path)
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     return Site(lab, secret, opened)
 
 

@@ -18,7 +18,7 @@ from keyturn.revocation.incident import Mode, Result, Step
 from keyturn.rotation import steps
 from keyturn.rotation.decide import decide
 from keyturn.rotation.records import load_record
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from keyturn.rotation.sync import sync_destinations
 from tests.revocation.site import Site
 from tests.support.hooks import Hooked, raising
@@ -71,9 +71,9 @@ def test_what_was_only_revoked_stays_so_until_a_person_rotates_it(lab: Lab) -> N
     site = Site.of(lab, made(lab, "alternating", interval="1s"))
     site.revoke(Mode.REVOKE_ONLY)
     later = site.at(timedelta(days=90))
-    assert rotate(later, site.secret.path).state is State.NOT_DUE
+    assert rotate(later, site.secret.path).state is RunState.NOT_DUE
     assert decide(later, site.secret.path, Trigger.EVENT).reason is None
-    assert rotate(later, site.secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(later, site.secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert lab.logs_in(lab.current(site.secret))
     assert lab.current(site.secret)["host"] == site.secret.first["host"]
     assert load_record(later, site.secret.path).frozen == ""
@@ -111,7 +111,7 @@ def test_the_schedule_goes_on_after_a_replacement(lab: Lab) -> None:
     site = Site.of(lab, made(lab, "alternating"))
     site.revoke()
     assert load_record(site.keyturn, site.secret.path).frozen == ""
-    assert rotate(site.at(timedelta(days=90)), site.secret.path).state is State.ROTATED
+    assert rotate(site.at(timedelta(days=90)), site.secret.path).state is RunState.ROTATED
 
 
 def test_the_credential_before_ends_as_well_though_its_grace_is_not_over(lab: Lab) -> None:

@@ -18,7 +18,7 @@ from keyturn.rotation.living import values
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.rollback import rollback
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from keyturn.rotation.sync import CopyState, look_at_copy, sync_destinations
 from keyturn.sync.plan import plan
 from tests.rotation.helpers import Worker, remote, with_copy
@@ -165,7 +165,7 @@ def test_both_accounts_of_a_database_login_stand_in_one_copy_and_both_log_in(lab
     shape["fields"]["old_password"] = "previous.password"
     secret = with_copy(lab.alternating(grace="1h"), **shape)
     opened = lab.open(secret)
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     copy = served(opened, secret)
     assert (copy["old_user"], copy["old_password"]) == (secret.first["username"], secret.first["password"])
     assert lab.logs_in({"username": copy["user"], "password": copy["password"]})
@@ -179,7 +179,7 @@ def test_a_connection_string_with_the_login_before_beside_it_is_tried_in_both_it
     shape = {"templates": {"dsn": {"template": template, "escape": "libpq"}}, "fields": {"old": "previous.password"}}
     secret = with_copy(lab.alternating(grace="1h"), **shape)
     opened = lab.open(secret)
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert served(opened, secret)["old"] == secret.first["password"]
 
 

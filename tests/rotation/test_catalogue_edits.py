@@ -16,7 +16,7 @@ from keyturn.rotation.forget import forget, remains
 from keyturn.rotation.records import load_record
 from keyturn.rotation.rename import rename
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from keyturn.rotation.sync import sync_destinations
 from keyturn.rotation.undeclared import left_open
 from tests.rotation.helpers import Worker, remote, with_copy
@@ -50,7 +50,7 @@ def test_an_account_that_moved_to_another_secret_is_not_ended_by_the_old_ones_re
     assert retirement.message.endswith(f"was not ended: the catalogue gives {first} to {moved.path} now")
     assert lab.logs_in(secret.first)
     assert load_record(edited, secret.path).rotation is None
-    assert rotate(edited, moved.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(edited, moved.path, Trigger.FORCE).state is RunState.ROTATED
     assert lab.logs_in(lab.current(moved))
 
 
@@ -75,7 +75,7 @@ def test_a_person_moves_a_secret_to_the_users_that_the_catalogue_names_now(lab: 
             rotate(opened.keyturn, secret.path, trigger)
         assert "--now --change-account" in refused.value.hint
     outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE, change_account=True)
-    assert (outcome.state, outcome.version) == (State.ROTATED, 2)
+    assert (outcome.state, outcome.version) == (RunState.ROTATED, 2)
     assert f"(username {secret.users[0]}) still works" in outcome.previous
     current = lab.current(secret)
     assert current["username"] == new[0]
@@ -84,7 +84,7 @@ def test_a_person_moves_a_secret_to_the_users_that_the_catalogue_names_now(lab: 
     assert lab.logs_in(secret.first)
     assert retire(opened.keyturn, secret.path).retired
     assert not lab.logs_in(secret.first)
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
 
 
 # --- another name
@@ -190,7 +190,7 @@ def goes_on(lab: Lab, keyturn: Any, secret: Declared) -> bool:
     """Whether what was open is finished, and another rotation after it."""
     rotate(keyturn, secret.path)
     assert eventually(lambda: not retire(keyturn, secret.path, Waive.GRACE).held_by)
-    assert rotate(keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert lab.logs_in(lab.current(secret))
     return load_record(keyturn, secret.path).open is None
 

@@ -12,7 +12,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.decide import decide, sight
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.rotation.helpers import Worker, worker
 from tests.support.hooks import Once, raising
 from tests.support.lab import INTERVAL, Declared, Lab, Opened
@@ -44,7 +44,7 @@ def test_a_freeze_holds_what_is_due_and_the_retirement_too(lab: Lab, secret: Dec
     assert said.startswith("the freeze year-end lasts until ")
     opened.clock.advance(timedelta(days=3))
     assert retire(held.keyturn, secret.path).retired
-    assert rotate(held.keyturn, secret.path).state is State.ROTATED
+    assert rotate(held.keyturn, secret.path).state is RunState.ROTATED
 
 
 def test_a_freeze_of_other_secrets_holds_nothing(lab: Lab, secret: Declared) -> None:
@@ -65,10 +65,10 @@ def test_what_is_too_old_in_a_freeze_is_an_alarm_and_nothing_more(lab: Lab, secr
 
 def test_an_event_in_a_freeze_is_not_forgotten(lab: Lab, secret: Declared) -> None:
     opened = lab.open(secret)
-    assert rotate(frozen(opened).keyturn, secret.path, Trigger.EVENT).state is State.NOT_DUE
-    assert rotate(opened.keyturn, secret.path).state is State.ROTATED
+    assert rotate(frozen(opened).keyturn, secret.path, Trigger.EVENT).state is RunState.NOT_DUE
+    assert rotate(opened.keyturn, secret.path).state is RunState.ROTATED
     retire(opened.keyturn, secret.path)
-    assert rotate(opened.keyturn, secret.path).state is State.NOT_DUE
+    assert rotate(opened.keyturn, secret.path).state is RunState.NOT_DUE
 
 
 def test_a_suspicion_outlives_the_run_that_was_told_of_it(lab: Lab, secret: Declared) -> None:
@@ -79,7 +79,7 @@ def test_a_suspicion_outlives_the_run_that_was_told_of_it(lab: Lab, secret: Decl
     assert run.record().rotation is None
     decision = decide(run.keyturn, secret.path, Trigger.SCHEDULE)
     assert decision.urgent
-    assert rotate(run.keyturn, secret.path).state is State.ROTATED
+    assert rotate(run.keyturn, secret.path).state is RunState.ROTATED
     assert not decide(run.keyturn, secret.path, Trigger.SCHEDULE).urgent
 
 
@@ -92,7 +92,7 @@ def test_a_suspicion_holds_by_the_credential_and_not_by_clocks(lab: Lab, secret:
     assert decide(slow, secret.path, Trigger.COMPROMISE).reason is not None
     assert decide(fast, secret.path, Trigger.SCHEDULE).urgent
     decide(fast, secret.path, Trigger.COMPROMISE)
-    assert rotate(slow, secret.path).state is State.ROTATED
+    assert rotate(slow, secret.path).state is RunState.ROTATED
     assert not decide(fast, secret.path, Trigger.SCHEDULE).urgent
 
 
@@ -170,5 +170,5 @@ def test_a_worker_that_was_overtaken_before_its_sweep_does_not_sweep(lab: Lab) -
     quick = worker(lab, secret, "quick/1/1", clock=None)
     hasty = Worker(dataclasses.replace(quick.keyturn, patience=0.0), secret.path)
     late = slow.hooking("hub", read=Once(lambda: rotate(hasty.keyturn, secret.path)))
-    assert rotate(late.hooking("strategy", sweep=raising(AssertionError())).keyturn, secret.path).state is State.HELD
+    assert rotate(late.hooking("strategy", sweep=raising(AssertionError())).keyturn, secret.path).state is RunState.HELD
     assert lab.logs_in(lab.current(secret))

@@ -10,7 +10,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from keyturn.rotation.sync import sync_destinations
 from tests.rotation.helpers import with_copy, worker
 from tests.support.lab import Declared, Lab, Opened
@@ -38,7 +38,7 @@ def test_ten_minutes_of_skew_do_not_shorten_a_grace_of_fifteen(lab: Lab, off: ti
     secret = lab.alternating(grace="15m")
     promoting, retiring = skewed(lab, secret, -off), skewed(lab, secret, off)
     begun = datetime.now(UTC)
-    assert rotate(promoting, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(promoting, secret.path, Trigger.FORCE).state is RunState.ROTATED
     rotation = worker(lab, secret).record().retiring
     assert rotation is not None
     assert rotation.grace_from is not None

@@ -9,7 +9,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.lab import Declared, Lab, Opened
 
@@ -36,7 +36,7 @@ def test_a_destination_that_cant_be_reached_stops_a_rotation_before_it_begins(la
         rotate(opened.keyturn, secret.path, Trigger.FORCE)
     unchanged(lab, secret)
     opened.store.down = None
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
 
 
 def test_the_old_credential_is_not_ended_for_a_rotation_that_cant_begin(lab: Lab, secret: Declared) -> None:
@@ -53,7 +53,7 @@ def test_a_suspected_credential_does_not_wait_for_a_destination(lab: Lab, secret
     opened = lab.open(secret)
     opened.store.down = DOWN
     outcome = rotate(opened.keyturn, secret.path, Trigger.COMPROMISE)
-    assert (outcome.state, outcome.version) == (State.ROTATED, 2)
+    assert (outcome.state, outcome.version) == (RunState.ROTATED, 2)
     assert "it is down" in outcome.destinations[0].error
 
 
@@ -110,7 +110,7 @@ def test_a_candidate_is_not_installed_at_another_target(lab: Lab) -> None:
     Worker(opened.keyturn, secret.path).staged()
     with pytest.raises(Invalid, match=r"was begun as alternating-users at postgresql .* put it back"):
         rotate(elsewhere(opened).keyturn, secret.path)
-    assert rotate(opened.keyturn, secret.path).state is State.ROTATED
+    assert rotate(opened.keyturn, secret.path).state is RunState.ROTATED
 
 
 def test_an_old_credential_is_not_ended_at_another_target(lab: Lab) -> None:

@@ -16,7 +16,7 @@ from keyturn.core.strategies import Change
 from keyturn.rotation import steps
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
 from tests.rotation.helpers import remote, with_copy, worker
 from tests.support.hooks import dead_holder, raising
@@ -80,7 +80,7 @@ def test_i2_a_retry_reuses_the_candidate(lab: Lab, kind: str, step: str) -> None
         rotate(run.hooking("strategy", **{step: raising(LOST)}).keyturn, secret.path, Trigger.FORCE)
     candidate = run.record().candidate
     assert candidate is not None
-    assert rotate(run.keyturn, secret.path).state is State.ROTATED
+    assert rotate(run.keyturn, secret.path).state is RunState.ROTATED
     assert SecretFields(lab.current(secret)).holds(candidate)
 
 
@@ -96,7 +96,7 @@ def test_i2_a_candidate_that_the_target_refused_is_abandoned_and_a_new_one_made(
     }
     assert len({past.token for past in history}) == 3
     assert (run.record().rotation, run.record().candidate) == (None, None)
-    assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert lab.logs_in(lab.current(secret))
 
 
@@ -126,7 +126,7 @@ def test_i4_a_second_worker_finds_the_rotation_held(lab: Lab) -> None:
     attempt = first.staged()
     with pytest.raises(Locked, match="held by process 1 on this-is"):
         second.staged()
-    assert rotate(second.keyturn, secret.path, Trigger.FORCE).state is State.HELD
+    assert rotate(second.keyturn, secret.path, Trigger.FORCE).state is RunState.HELD
     steps.install(first.keyturn, attempt)
     steps.promote(first.keyturn, attempt)
 
@@ -148,11 +148,11 @@ def test_i4_a_stale_holder_can_not_write_anywhere(lab: Lab) -> None:
     stale = worker(lab, secret, dead_holder())
     attempt = stale.installed()
     successor = worker(lab, secret)
-    assert rotate(successor.keyturn, secret.path).state is State.ROTATED
+    assert rotate(successor.keyturn, secret.path).state is RunState.ROTATED
     retire(successor.keyturn, secret.path)
-    assert rotate(successor.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(successor.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     retire(successor.keyturn, secret.path)
-    assert rotate(successor.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(successor.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     current = lab.current(secret)
     for write in (
         lambda: steps.install(stale.keyturn, attempt),
@@ -200,7 +200,7 @@ def test_i5_a_credential_that_somebody_put_back_by_hand_is_not_retired(lab: Lab)
     assert lab.logs_in(lab.current(secret))
     (past,) = run.record().history
     assert past.note == "not ended: CURRENT names the old credential again"
-    assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert lab.logs_in(lab.current(secret))
 
 
@@ -213,7 +213,7 @@ def test_i5_a_promoted_candidate_is_not_given_up_when_the_run_is_taken_over(lab:
     current = lab.current(secret)
     assert current["username"] == secret.users[1]
     lab.sql(f"CREATE ROLE {secret.owner}_g; GRANT {secret.owner}_g TO {secret.users[0]}")
-    assert rotate(run.keyturn, secret.path).state is State.ROTATED
+    assert rotate(run.keyturn, secret.path).state is RunState.ROTATED
     assert lab.current(secret) == current
     assert lab.logs_in(current)
 
@@ -252,7 +252,7 @@ def test_i6_leases_of_others_survive_the_sweep_after_a_crash(lab: Lab) -> None:
         dies.hooking("strategy", mint=raising(LOST)).staged()
     orphan = lab.database.issue(secret.role)
     run = worker(lab, secret)
-    assert rotate(run.keyturn, secret.path).state is State.ROTATED
+    assert rotate(run.keyturn, secret.path).state is RunState.ROTATED
     assert retire(run.keyturn, secret.path).retired
     left = set(lab.database.leases(secret.role))
     assert left == {others.lease_id, lab.current(secret)["lease_id"]}
@@ -292,7 +292,7 @@ def test_i8_versions_decide_and_not_clocks(lab: Lab) -> None:
     sequences = []
     for years in (10, -20, 5):
         opened.clock.advance(timedelta(days=365 * years))
-        assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+        assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
         rotation = worker(lab, secret).record().retiring
         assert rotation is not None
         sequences.append(rotation.sequence)
@@ -309,6 +309,6 @@ def test_i8_a_stale_worker_whose_clock_is_ahead_is_stale_all_the_same(lab: Lab) 
     stale = worker(lab, secret, dead_holder())
     stale.keyturn = opened.keyturn
     attempt = stale.verified()
-    assert rotate(worker(lab, secret).keyturn, secret.path).state is State.ROTATED
+    assert rotate(worker(lab, secret).keyturn, secret.path).state is RunState.ROTATED
     with pytest.raises((Superseded, Conflict)):
         steps.promote(opened.keyturn, attempt)

@@ -19,8 +19,8 @@ from keyturn.rotation.logins import (
     LoginCheck,
     check_logins,
     current_check,
-    due,
     hour_of,
+    is_login_due,
     last_turn,
     load_checks,
 )
@@ -206,11 +206,11 @@ def test_each_secret_has_one_turn_a_day_at_the_same_minute(path: str, now: datet
     assert last_turn(path, now + DAY) == turn + DAY
     assert turn.hour == hour_of(path)
     check = LoginCheck(Login.ACCEPTED, 1, now, now)
-    assert not due(check, path, now)
-    assert due(check, path, turn + DAY)
+    assert not is_login_due(check, path, now)
+    assert is_login_due(check, path, turn + DAY)
 
 
 def test_turns_are_spread_over_the_day() -> None:
     hours = [hour_of(f"team/secret-{number}") for number in range(2400)]
     assert min(hours.count(hour) for hour in range(24)) > 60
-    assert due(None, "any", NOON)
+    assert is_login_due(None, "any", NOON)

@@ -14,7 +14,7 @@ from keyturn.rotation import steps
 from keyturn.rotation.decide import sight
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
@@ -36,7 +36,7 @@ def secret(lab: Lab) -> Declared:
 def opened(lab: Lab, secret: Declared) -> Opened:
     """Rotated once, its copy in step."""
     opened = lab.open(secret)
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     return opened
 
 
@@ -130,7 +130,7 @@ def test_the_newest_version_given_back_is_current_again_and_is_rotated_as_ever(
     served = lab.current(secret)
     deleted(lab, secret.path)
     outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE, ground=2)
-    assert (outcome.state, outcome.version) == (State.ROTATED, 3)
+    assert (outcome.state, outcome.version) == (RunState.ROTATED, 3)
     assert lab.current(secret)["username"] == secret.users[0]
     assert lab.current(secret)["host"] == served["host"]
     assert lab.logs_in(served), "the one before has its grace"
@@ -146,7 +146,7 @@ def test_an_older_version_is_the_ground_of_the_next_and_never_in_force_itself(
         rotate(opened.keyturn, secret.path, Trigger.FORCE, ground=1)
     assert lab.logs_in(served)
     outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE, ground=1, end_previous=True)
-    assert (outcome.state, outcome.version) == (State.ROTATED, 3)
+    assert (outcome.state, outcome.version) == (RunState.ROTATED, 3)
     current = lab.current(secret)
     assert lab.logs_in(current)
     assert (current["host"], current["port"]) == (secret.first["host"], secret.first["port"])
@@ -182,7 +182,7 @@ def test_a_rotation_that_is_open_waits_too_and_goes_on_once_current_is_back(
     with pytest.raises(Missing, match="version 2, which is CURRENT, is deleted"):
         steps.promote(opened.keyturn, steps.resume(opened.keyturn, secret.path, attempt.rotation.token))
     lab.hub.undelete(secret.path, [2])
-    assert rotate(opened.keyturn, secret.path).state is State.ROTATED
+    assert rotate(opened.keyturn, secret.path).state is RunState.ROTATED
     assert SecretFields(lab.current(secret)).holds(attempt.candidate)
 
 

@@ -16,7 +16,7 @@ from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.support.clock import Clock
 from tests.support.lab import Lab, fresh
 from tests.support.mariadb_lab import ADMIN, MariaDBLab
@@ -33,7 +33,7 @@ class Site:
 
     def rotate(self) -> None:
         """Once, by force."""
-        assert rotate(self.keyturn, self.path, Trigger.FORCE).state is State.ROTATED
+        assert rotate(self.keyturn, self.path, Trigger.FORCE).state is RunState.ROTATED
 
     def current(self) -> SecretFields:
         """What consumers read."""

@@ -19,7 +19,7 @@ from keyturn.rotation import steps
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.rotation.helpers import Worker, worker
 from tests.support.acl import Acl
 from tests.support.hooks import dead_holder
@@ -42,7 +42,7 @@ class Site:
     def rotated(self, times: int) -> None:
         """So often, each old credential retired."""
         for _ in range(times):
-            assert rotate(self.keyturn(), self.secret.path, Trigger.FORCE).state is State.ROTATED
+            assert rotate(self.keyturn(), self.secret.path, Trigger.FORCE).state is RunState.ROTATED
             assert retire(self.keyturn(), self.secret.path).retired
 
     def current(self) -> SecretFields:
@@ -77,7 +77,7 @@ class Site:
     def goes_on(self) -> None:
         """The next rotation is done at once, and so is the one after it."""
         for _ in range(2):
-            assert rotate(self.keyturn(), self.secret.path, Trigger.FORCE).state is State.ROTATED
+            assert rotate(self.keyturn(), self.secret.path, Trigger.FORCE).state is RunState.ROTATED
             assert self.works(self.current())
             assert not retire(self.keyturn(), self.secret.path).held_by
         assert self.works(self.current())

@@ -9,7 +9,7 @@ from keyturn.core.errors import TerminalError, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, on_it, retire
-from keyturn.rotation.run import Outcome, State, rotate, unsettled
+from keyturn.rotation.run import Outcome, RunState, rotate, unsettled
 from tests.rotation.helpers import remote, with_copy
 from tests.support.hooks import eventually
 from tests.support.lab import Declared, Lab, Opened
@@ -75,7 +75,7 @@ def test_who_is_on_it_who_has_not_heard_and_what_serves_it_still_each_hold_a_rot
     with closing(lab.connect(secret.first)):
         assert f"pg:{secret.users[0]} has 1 open sessions" in refused(lab, opened, secret)
     assert eventually(lambda: on_it(opened.keyturn, secret.path).held_by == ())  # type: ignore[union-attr]
-    assert now(opened, secret).state is State.ROTATED
+    assert now(opened, secret).state is RunState.ROTATED
 
 
 def test_ending_the_previous_one_names_whom_it_cuts_off(lab: Lab, opened: Opened, secret: Declared) -> None:
@@ -90,7 +90,7 @@ def test_ending_the_previous_one_names_whom_it_cuts_off(lab: Lab, opened: Opened
             f"pg:{secret.users[0]} has 1 open sessions",
         )
         outcome = now(opened, secret, end_previous=True)
-    assert outcome.state is State.ROTATED
+    assert outcome.state is RunState.ROTATED
     ended, _, works = outcome.previous.partition(". Now ")
     assert ended.startswith(f"ended the credential before version 2 (username {secret.users[0]}); cut off: its grace")
     assert "trainer has not acknowledged version 2" in ended
@@ -184,6 +184,6 @@ def test_where_nothing_is_ended_the_last_word_says_so_and_nothing_holds_the_next
     opened = lab.open(secret)
     for _ in range(2):
         outcome = now(opened, secret)
-        assert outcome.state is State.ROTATED
+        assert outcome.state is RunState.ROTATED
         assert said in outcome.previous
         assert "still works" not in outcome.previous

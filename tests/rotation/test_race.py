@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keyturn.core.record import Stage
-from keyturn.rotation.run import State
+from keyturn.rotation.run import RunState
 from tests.rotation.helpers import worker
 from tests.support.application import Application
 from tests.support.crash_child import Job, Zygote
@@ -14,7 +14,7 @@ from tests.support.world import REGION
 
 PROCESSES = 8
 ROUNDS = 4
-LEFT = {State.HELD, State.NOT_DUE, State.SETTLED}
+LEFT = {RunState.HELD, RunState.NOT_DUE, RunState.SETTLED}
 """What the others say: it is at work, it was done a moment ago, or it was done and they checked the copies."""
 
 
@@ -31,9 +31,9 @@ def test_of_eight_processes_that_start_at_once_one_rotates_and_the_others_leave(
                 ended = zygote.race([job] * PROCESSES)
             assert (client.failures, client.error) == ([], None)
             assert [one.error for one in ended if one.error] == []
-            states = [State(one.state) for one in ended]
-            assert states.count(State.ROTATED) == 1
-            assert set(states) - {State.ROTATED} <= LEFT
+            states = [RunState(one.state) for one in ended]
+            assert states.count(RunState.ROTATED) == 1
+            assert set(states) - {RunState.ROTATED} <= LEFT
             assert_rotated_once(lab, secret, retires)
 
 

@@ -7,7 +7,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.rotation.helpers import Worker, worker
 from tests.support.hooks import Once, dead_holder, raising
 from tests.support.lab import INTERVAL, Declared, Lab
@@ -41,7 +41,7 @@ def test_a_candidate_that_is_refused_once_makes_way_for_another(lab: Lab, secret
             raise REFUSED
 
     run = due(lab, secret, **{step: refuse_first})
-    assert rotate(run.keyturn, secret.path).state is State.ROTATED
+    assert rotate(run.keyturn, secret.path).state is RunState.ROTATED
     assert len(set(seen)) == 2
     assert lab.current(secret)["password"] == seen[-1]
     assert lab.logs_in(lab.current(secret))
@@ -74,7 +74,7 @@ def test_a_person_may_try_again_as_often_as_he_likes(lab: Lab, secret: Declared)
         with pytest.raises(CandidateRejected):
             rotate(run.keyturn, secret.path, Trigger.FORCE)
     assert [past.stage for past in run.record().history] == [Stage.ABANDONED] * 6
-    assert rotate(worker(lab, secret).keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(worker(lab, secret).keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert run.record().refusals == 0
 
 
@@ -111,7 +111,7 @@ def test_any_other_failure_keeps_the_candidate(lab: Lab, secret: Declared, step:
     candidate = run.record().candidate
     assert candidate is not None
     assert run.record().history == ()
-    assert rotate(worker(lab, secret).keyturn, secret.path).state is State.ROTATED
+    assert rotate(worker(lab, secret).keyturn, secret.path).state is RunState.ROTATED
     assert lab.current(secret)["password"] == candidate["password"].reveal()
 
 
@@ -120,7 +120,7 @@ def test_a_candidate_that_current_made_useless_is_not_counted_as_refused(lab: La
     lab.user(secret.users[1], secret.owner)
     lab.hub.write(secret.path, SecretFields({**secret.first, "username": secret.users[1]}), cas=1)
     run = worker(lab, secret)
-    assert rotate(run.keyturn, secret.path).state is State.ROTATED
+    assert rotate(run.keyturn, secret.path).state is RunState.ROTATED
     assert [(past.stage, past.refused) for past in run.record().history] == [(Stage.ABANDONED, False)]
 
 
@@ -139,5 +139,5 @@ def test_a_refusal_that_is_certain_makes_one_candidate_and_one_error_with_the_re
     assert [past.stage for past in run.record().history] == [Stage.ABANDONED]
     assert lab.logs_in(secret.first)
     lab.sql(grant)
-    assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert lab.logs_in(lab.current(secret))

@@ -17,7 +17,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load_record
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.rotation.helpers import remote, with_copy
 from tests.support.acl import Acl
 from tests.support.hooks import Hooked, raising
@@ -72,7 +72,7 @@ def test_a_copy_that_reads_back_is_logged_in_with_and_promoted(
     opened, left = lab.open(secret), mints(HARD)
     logins: list[Any] = []
     reading = spied(opened, secret, logins)
-    assert rotate(reading.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(reading.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert [(login.account, login.password.reveal()) for login in logins] == [(secret.users[1], HARD)]
     assert not left
     assert lab.current(secret)["password"] == HARD
@@ -92,7 +92,7 @@ def test_a_password_that_the_template_breaks_is_refused_before_anything_is_insta
 ) -> None:
     secret = with_copy(lab.alternating(), template=template, escape="none")
     opened, left = lab.open(secret), mints(bad, "Plain1")
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert not left
     assert lab.current(secret)["password"] == "Plain1"
     assert not lab.logs_in({"username": secret.users[1], "password": bad})
@@ -149,7 +149,7 @@ def test_a_template_that_no_password_mends_is_named_and_current_is_untouched(
 def test_what_leads_elsewhere_is_not_tried_and_not_called_tried(lab: Lab, template: str) -> None:
     secret = with_copy(lab.alternating(), template=template, escape="none")
     opened, logins = lab.open(secret), []
-    assert rotate(spied(opened, secret, logins).keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(spied(opened, secret, logins).keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert logins == []
 
 
@@ -165,14 +165,14 @@ def test_in_an_emergency_a_copy_that_is_wrong_keeps_no_new_credential_back(
 ) -> None:
     secret = with_copy(lab.alternating(), template=ODBC, escape="none")
     opened, _ = lab.open(secret), mints("a+b")
-    assert rotate(opened.keyturn, secret.path, Trigger.COMPROMISE).state is State.ROTATED
+    assert rotate(opened.keyturn, secret.path, Trigger.COMPROMISE).state is RunState.ROTATED
     assert lab.current(secret)["password"] == "a+b"
 
 
 def test_a_value_that_a_copy_cant_hold_makes_way_for_another(lab: Lab, mints: Callable[..., list[str]]) -> None:
     secret = with_copy(lab.alternating(), template=ODBC, escape="odbc")
     opened, left = lab.open(secret), mints(" a", "Plain1")
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert not left
     assert lab.current(secret)["password"] == "Plain1"
 
@@ -236,7 +236,7 @@ class Elsewhere:
 
     def rotate(self) -> SecretFields:
         """Once; CURRENT afterwards."""
-        assert rotate(self.keyturn, self.path, Trigger.FORCE).state is State.ROTATED
+        assert rotate(self.keyturn, self.path, Trigger.FORCE).state is RunState.ROTATED
         found = self.keyturn.hub.read(self.path)
         assert found is not None
         return found.fields

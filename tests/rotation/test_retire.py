@@ -11,7 +11,7 @@ from keyturn.core.record import Stage
 from keyturn.rotation import steps
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.rollout import Acknowledgement, acknowledge, notify_consumer, tell_all
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.hooks import Once, eventually, raising
 from tests.support.lab import Declared, Lab, Opened
@@ -44,7 +44,7 @@ def test_every_consumer_is_told_once_and_that_is_kept(opened: Opened, secret: De
     assert outcome.consumers == (Acknowledgement("api"), Acknowledgement("trainer"))
     assert sorted(opened.sender.told) == [("api", secret.path, 2), ("trainer", secret.path, 2)]
     again = rotate(opened.keyturn, secret.path)
-    assert (again.state, again.consumers) == (State.SETTLED, outcome.consumers)
+    assert (again.state, again.consumers) == (RunState.SETTLED, outcome.consumers)
     assert len(opened.sender.told) == 2
     rotation = run_of(opened, secret).record().retiring
     assert rotation is not None
@@ -240,7 +240,7 @@ def test_a_retirement_that_comes_late_leaves_the_next_rotation_alone(
     late = run.hooking("strategy", revoke=Once(next_one))
     with pytest.raises(Superseded):
         retire(late.keyturn, secret.path, Waive.EVERYTHING)
-    assert rotate(opened.keyturn, secret.path).state is State.ROTATED
+    assert rotate(opened.keyturn, secret.path).state is RunState.ROTATED
     assert lab.logs_in(lab.current(secret))
 
 

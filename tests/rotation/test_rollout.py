@@ -15,7 +15,7 @@ from keyturn.rotation import steps
 from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.rollout import Acknowledgement
-from keyturn.rotation.run import State, rotate, unsettled
+from keyturn.rotation.run import RunState, rotate, unsettled
 from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.hooks import Once, dead_holder, eventually, raising
 from tests.support.lab import INTERVAL, Declared, Lab, Opened
@@ -87,7 +87,7 @@ def test_a_canary_that_fails_brings_the_previous_value_back_everywhere(lab: Lab,
     outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE)
     candidate = opened.keyturn.hub.read(secret.path, 2)
     assert candidate is not None
-    assert (outcome.state, outcome.version) == (State.REVERTED, 3)
+    assert (outcome.state, outcome.version) == (RunState.REVERTED, 3)
     assert lab.current(secret) == secret.first
     error = unsettled(outcome)
     assert isinstance(error, TerminalError)
@@ -110,7 +110,7 @@ def test_what_was_taken_back_ends_after_its_grace_and_then_another_is_tried(
 ) -> None:
     opened.clock.advance(INTERVAL)
     opened.sender.unwell["canary"] = REFUSES
-    assert rotate(opened.keyturn, secret.path).state is State.REVERTED
+    assert rotate(opened.keyturn, secret.path).state is RunState.REVERTED
     candidate = opened.keyturn.hub.read(secret.path, 2)
     assert candidate is not None
     opened.sender.unwell.clear()
@@ -119,14 +119,14 @@ def test_what_was_taken_back_ends_after_its_grace_and_then_another_is_tried(
     assert info is not None
     assert info.versions[0].created_at == info.rotated_at
     again = rotate(opened.keyturn, secret.path)
-    assert (again.state, again.version) == (State.REVERTED, 3)
+    assert (again.state, again.version) == (RunState.REVERTED, 3)
     assert not retire(opened.keyturn, secret.path).retired
     assert lab.logs_in(candidate.fields)
     opened.clock.advance(timedelta(hours=1))
     assert eventually(lambda: retire(opened.keyturn, secret.path).retired)
     assert not lab.logs_in(candidate.fields)
     assert lab.logs_in(secret.first)
-    assert rotate(opened.keyturn, secret.path).state is State.ROTATED
+    assert rotate(opened.keyturn, secret.path).state is RunState.ROTATED
     assert lab.logs_in(lab.current(secret))
     (past,) = worker(lab, secret).record().history
     assert past.note == f"the canary is not well: canary ({REFUSES})"
@@ -156,7 +156,7 @@ def test_a_run_that_dies_while_it_takes_back_is_finished_by_the_next(
         assert record.retiring is not None
         assert rollback(opened.keyturn, secret.path, token, "the canary is not well").stage is Stage.REVERTED
     else:
-        assert rotate(opened.keyturn, secret.path).state is State.REVERTED
+        assert rotate(opened.keyturn, secret.path).state is RunState.REVERTED
     assert lab.current(secret) == secret.first
     assert kind == "generated" or lab.logs_in(lab.current(secret))
     info = opened.keyturn.hub.describe(secret.path)
@@ -170,23 +170,23 @@ def test_a_run_that_died_before_the_rest_was_told_goes_on_with_the_canary(opened
     retire(opened.keyturn, secret.path)
     assert names(opened) == [("canary", 2)]
     opened.sender.unwell["canary"] = REFUSES
-    assert rotate(opened.keyturn, secret.path).state is State.REVERTED
+    assert rotate(opened.keyturn, secret.path).state is RunState.REVERTED
 
 
 def test_a_canary_that_passed_is_not_asked_again(opened: Opened, secret: Declared) -> None:
     opened.sender.silent["api"] = REFUSES
     outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE)
-    assert outcome.state is State.ROTATED
+    assert outcome.state is RunState.ROTATED
     opened.sender.unwell["canary"] = REFUSES
     opened.sender.silent.clear()
-    assert rotate(opened.keyturn, secret.path).state is State.SETTLED
+    assert rotate(opened.keyturn, secret.path).state is RunState.SETTLED
     assert sorted(names(opened)) == [("api", 2), ("canary", 2), ("trainer", 2)]
 
 
 def test_a_suspected_credential_is_never_put_back(lab: Lab, opened: Opened, secret: Declared) -> None:
     opened.sender.unwell["canary"] = REFUSES
     outcome = rotate(opened.keyturn, secret.path, Trigger.COMPROMISE)
-    assert (outcome.state, outcome.version) == (State.ROTATED, 2)
+    assert (outcome.state, outcome.version) == (RunState.ROTATED, 2)
     assert len(names(opened)) == 3
     assert not lab.logs_in(secret.first)
 

@@ -9,7 +9,7 @@ from keyturn.core.errors import NotFound, TerminalError, TransientError, Unavail
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import Outcome, State, rotate, unsettled
+from keyturn.rotation.run import Outcome, RunState, rotate, unsettled
 from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.hooks import ELSEWHERE
 from tests.support.lab import INTERVAL, Lab
@@ -23,15 +23,15 @@ DOWN = Unavailable("write", "memory:x", "it is down", "Wait")
 def test_a_secret_is_rotated_on_schedule_again_and_again(lab: Lab, kind: str, times: int) -> None:
     secret = with_copy(getattr(lab, kind)())
     opened = lab.open(secret)
-    assert rotate(opened.keyturn, secret.path).state is State.NOT_DUE
+    assert rotate(opened.keyturn, secret.path).state is RunState.NOT_DUE
     seen = [lab.current(secret)]
     for _ in range(times):
         opened.clock.advance(INTERVAL)
         outcome = rotate(opened.keyturn, secret.path)
-        assert (outcome.state, unsettled(outcome)) == (State.ROTATED, None)
+        assert (outcome.state, unsettled(outcome)) == (RunState.ROTATED, None)
         assert kind == "generated" or lab.logs_in(lab.current(secret))
         assert retire(opened.keyturn, secret.path).retired
-        assert rotate(opened.keyturn, secret.path).state is State.NOT_DUE
+        assert rotate(opened.keyturn, secret.path).state is RunState.NOT_DUE
         seen.append(lab.current(secret))
     assert len({json.dumps(fields, sort_keys=True) for fields in seen}) == times + 1
     record = worker(lab, secret).record()
@@ -58,7 +58,7 @@ def test_a_rotation_held_elsewhere_is_left_to_its_holder(lab: Lab) -> None:
     secret = lab.generated()
     worker(lab, secret, ELSEWHERE).staged()
     outcome = rotate(worker(lab, secret).keyturn, secret.path)
-    assert outcome.state is State.HELD
+    assert outcome.state is RunState.HELD
     assert "another-host" in outcome.message
 
 
@@ -68,7 +68,7 @@ def test_a_run_that_died_after_promotion_is_settled_by_the_next(lab: Lab) -> Non
     Worker(opened.keyturn, secret.path).promoted()
     assert opened.store.find(remote(secret)) is None
     outcome = rotate(opened.keyturn, secret.path)
-    assert (outcome.state, outcome.version, unsettled(outcome)) == (State.SETTLED, 2, None)
+    assert (outcome.state, outcome.version, unsettled(outcome)) == (RunState.SETTLED, 2, None)
     assert opened.store.find(remote(secret)) is not None
 
 
@@ -82,7 +82,7 @@ def test_an_old_credential_that_is_held_stops_the_next_scheduled_rotation(lab: L
         rotate(opened.keyturn, secret.path)
     assert lab.logs_in(secret.first)
     opened.sender.silent.clear()
-    assert rotate(opened.keyturn, secret.path).state is State.ROTATED
+    assert rotate(opened.keyturn, secret.path).state is RunState.ROTATED
     assert not lab.logs_in(secret.first) or lab.current(secret)["username"] == secret.users[0]
 
 
@@ -92,7 +92,7 @@ def test_a_rotation_that_ends_the_previous_credential_does_so_whatever_holds_it(
     rotate(opened.keyturn, secret.path, Trigger.FORCE)
     opened.store.refuses = DOWN
     outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE, end_previous=True)
-    assert (outcome.state, outcome.version) == (State.ROTATED, 3)
+    assert (outcome.state, outcome.version) == (RunState.ROTATED, 3)
     assert not lab.logs_in(secret.first)
     (past,) = worker(lab, secret).record().history
     assert past.note.startswith("waived: its grace lasts until")
@@ -111,4 +111,4 @@ def test_what_has_not_reached_everyone_is_named(lab: Lab) -> None:
 
 
 def test_a_run_that_had_nothing_to_do_is_settled() -> None:
-    assert unsettled(Outcome("any", State.NOT_DUE)) is None
+    assert unsettled(Outcome("any", RunState.NOT_DUE)) is None

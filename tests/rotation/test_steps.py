@@ -23,7 +23,7 @@ from keyturn.rotation.abandon import abandon
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.decide import UNFINISHED, Decision, decide
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.rotation.helpers import Worker, worker
 from tests.support.hooks import Once, dead_holder, raising
 from tests.support.lab import Declared, Lab, fresh
@@ -78,7 +78,7 @@ def test_a_version_that_was_not_dated_yet_makes_nothing_due(lab: Lab, secret: De
     steps.write_current(quick.keyturn, quick.verified())
 
     def finish() -> None:
-        assert rotate(quick.keyturn, secret.path).state is State.ROTATED
+        assert rotate(quick.keyturn, secret.path).state is RunState.ROTATED
         assert not retires or retire(quick.keyturn, secret.path).retired
 
     goes_on = Once(finish)
@@ -92,7 +92,7 @@ def test_a_rotation_found_unfinished_and_finished_by_then_is_not_done_again(lab:
     steps.write_current(quick.keyturn, quick.verified())
     decision = decide(late.keyturn, secret.path, Trigger.SCHEDULE)
     assert decision == Decision(UNFINISHED, 2)
-    assert rotate(quick.keyturn, secret.path).state is State.ROTATED
+    assert rotate(quick.keyturn, secret.path).state is RunState.ROTATED
     assert retire(quick.keyturn, secret.path).retired
     with pytest.raises(Locked, match="another run has finished with version 2"):
         steps.stage(late.keyturn, secret.path, decision)
@@ -104,14 +104,14 @@ def test_a_secret_that_was_deleted_and_made_anew_is_decided_on_like_any_other(la
     lab.root.secrets.kv.v2.delete_metadata_and_all_versions(secret.path, mount_point="secret")
     lab.hub.write(secret.path, SecretFields(secret.first), cas=0)
     assert decide(run.keyturn, secret.path, Trigger.SCHEDULE).reason is None
-    assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
 
 
 def test_a_secret_without_a_version_is_made(lab: Lab) -> None:
     first = lab.generated()
     secret = Declared(f"tests/{fresh()}", first.data, {})
     outcome = rotate(lab.open(secret).keyturn, secret.path)
-    assert (outcome.state, outcome.version) == (State.ROTATED, 1)
+    assert (outcome.state, outcome.version) == (RunState.ROTATED, 1)
     assert set(lab.current(secret)) == {"value", "rotated_at"}
 
 
@@ -121,7 +121,7 @@ def test_a_secret_whose_newest_version_was_deleted_gets_the_next_one_once_a_pers
     with pytest.raises(Missing):
         rotate(lab.open(secret).keyturn, secret.path, Trigger.FORCE)
     outcome = rotate(lab.open(secret).keyturn, secret.path, Trigger.FORCE, ground=1)
-    assert (outcome.state, outcome.version) == (State.ROTATED, 2)
+    assert (outcome.state, outcome.version) == (RunState.ROTATED, 2)
     assert lab.current(secret)["endpoint"] == secret.first["endpoint"]
 
 
@@ -241,7 +241,7 @@ def test_the_other_user_put_in_force_by_hand_stays_open_and_is_rotated_from(lab:
     by_hand = {**secret.first, "username": other, "password": "set-by-hand"}
     lab.hub.write(secret.path, SecretFields(by_hand), cas=1)
     outcome = rotate(run.keyturn, secret.path)
-    assert outcome.state is State.ROTATED
+    assert outcome.state is RunState.ROTATED
     assert lab.logs_in(by_hand)
     assert lab.current(secret)["username"] == secret.users[0]
     assert lab.logs_in(lab.current(secret))
@@ -333,7 +333,7 @@ def test_a_worker_suspended_before_it_gave_up_does_not_close_what_was_promoted_m
 ) -> None:
     stale = worker(lab, secret, dead_holder())
     attempt = stale.installed()
-    assert rotate(worker(lab, secret).keyturn, secret.path).state is State.ROTATED
+    assert rotate(worker(lab, secret).keyturn, secret.path).state is RunState.ROTATED
     with pytest.raises(Conflict):
         abandon(stale.keyturn, attempt, "refused before the successor came")
     assert lab.logs_in(lab.current(secret))

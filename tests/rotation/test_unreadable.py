@@ -16,7 +16,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import FORMAT
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from keyturn.rotation.sync import sync_destinations
 from keyturn.sync.batches import rotating
 from tasks import rotation as tasks
@@ -162,7 +162,7 @@ def test_what_is_due_is_rotated_beside_it(
     with pytest.raises(KeyturnError) as told:
         rotate(opened.keyturn, spoilt)
     assert said(str(told.value))
-    assert rotate(opened.keyturn, secrets[1].path).state is State.ROTATED
+    assert rotate(opened.keyturn, secrets[1].path).state is RunState.ROTATED
 
 
 def test_what_can_be_retired_is_retired_beside_it(

@@ -11,7 +11,7 @@ from keyturn.core.ledger import Entry, NewestVersion, Outcome
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.journal import record_action, written_together
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.rotation.helpers import remote, with_copy, worker
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Lab
@@ -54,7 +54,7 @@ BEGUN = [("decide", Outcome.DONE), ("rotate", Outcome.BEGUN)]
 def test_a_rotation_waits_for_the_ledger_twice_and_announces_every_step_before_the_first(lab: Lab) -> None:
     secret, ledger = with_copy(lab.alternating()), Commits()
     keyturn = replace(lab.open(secret).keyturn, ledger=ledger)
-    assert rotate(keyturn, secret.path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert ledger.told == [BEGUN, done("guard", "stage", "install", "verify", "promote", "push", "rotate")]
     announced = ledger.writes[0][-1].note
     assert announced.endswith(f"stage, install, promote, push to memory:{remote(secret)}")

@@ -30,7 +30,7 @@ from keyturn.core.strategies import EXPIRES_AT, Change, Cut
 from keyturn.providers.azure.graph import LOGIN_PAUSES, MicrosoftGraph
 from keyturn.providers.registry import open_target
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from keyturn.strategies.azure_app_secret import MOST_OWN, AzureAppSecret, AzureAppSecretSettings
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.azure import LIFE, POWERLESS, SHORT, current, graph, keyturn_for, registered, signs_in
@@ -488,7 +488,7 @@ def test_a_secret_is_rotated_twice_and_none_is_left_over(
     keyturn, path = keyturn_for(lab, azure, first, **rotation)
     served = [first]
     for _ in range(2):
-        assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+        assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
         served.append(current(lab, path))
         assert signs_in(azure, served[-2])
         assert retire(keyturn, path).retired
@@ -504,7 +504,7 @@ def test_a_secret_that_has_leaked_is_ended_and_replaced(
     first = serving(application)
     rotation = {"strategy": "azure-app-secret", "target": "directory", "application": application.app_id}
     keyturn, path = keyturn_for(lab, azure, first, **rotation)
-    assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
     second = current(lab, path)
     stands = revoked(keyturn, path)
     assert (stands.left, stands.open) == ((), False)
@@ -531,7 +531,7 @@ def test_a_run_that_dies_in_its_mint_leaves_no_secret_behind(
     with pytest.raises(KeyboardInterrupt):
         rotate(dataclasses.replace(keyturn, open_strategy=lambda _: dying), path, Trigger.FORCE)
     assert len(application.passwords) == 2
-    assert rotate(keyturn, path).state is State.ROTATED
+    assert rotate(keyturn, path).state is RunState.ROTATED
     held = [first["key_id"].reveal(), current(lab, path)["key_id"].reveal()]
     assert [one.key_id for one in application.passwords] == held
 

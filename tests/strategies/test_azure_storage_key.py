@@ -26,7 +26,7 @@ from keyturn.providers.azure.resource_manager import AzureResourceManager, strin
 from keyturn.providers.registry import open_target
 from keyturn.revocation.incident import Mode
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from keyturn.strategies.azure_storage_key import AzureStorageKey, key_digest
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.azure import (
@@ -541,7 +541,7 @@ def test_keys_are_rotated_in_turn_and_only_one_is_known(
     keyturn, path = keyturn_for(lab, azure, first, **rotation)
     served = [first]
     for _ in range(3):
-        assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+        assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
         served.append(current(lab, path))
         assert lists_containers(azure, served[-2])
         assert retire(keyturn, path).retired
@@ -564,7 +564,7 @@ def test_a_key_that_has_leaked_is_ended_and_replaced_and_the_keys_take_turns_aga
     assert lists_containers(azure, second)
     assert second["key_name"].reveal() == "key1"
     assert account.keys["key2"].value != spare, "nobody can tell who has it"
-    assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
     assert current(lab, path)["key_name"].reveal() == "key2"
     assert lists_containers(azure, current(lab, path))
 
@@ -588,7 +588,7 @@ def test_both_keys_end_where_a_rotation_has_left_both_in_versions(
     first = serving(azure, account)
     rotation = {"strategy": "azure-storage-key", "target": "cloud", "resource_group": "local", "account": account.name}
     keyturn, path = keyturn_for(lab, azure, first, **{**rotation, "grace": "1d"})
-    assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
     second = current(lab, path)
     assert lists_containers(azure, first)
     stands = revoked(keyturn, path, mode)

@@ -23,7 +23,7 @@ from keyturn.providers.registry import open_keyturn
 from keyturn.revocation.incident import Mode
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.strategies.revoking import revoked
 from tests.support import local_aws
 from tests.support.lab import Lab, fresh
@@ -130,7 +130,7 @@ def test_keys_follow_one_another_and_the_old_one_is_gone_each_time(
     seen = place.ids()
     for _ in range(3):
         before = place.key_of(held(lab, path))
-        assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+        assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
         after = place.key_of(held(lab, path))
         assert place.ids() == {before, after}
         assert after not in seen
@@ -155,7 +155,7 @@ def test_a_key_that_a_dead_run_made_is_ended_by_the_next(
         rotate(keyturn, path, Trigger.FORCE)
     monkeypatch.undo()
     (orphan,) = place.ids() - {place.key_of(held(lab, path))}
-    assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
     assert orphan not in place.ids()
     assert retire(keyturn, path).retired
     assert place.ids() == {place.key_of(held(lab, path))}
@@ -164,7 +164,7 @@ def test_a_key_that_a_dead_run_made_is_ended_by_the_next(
 def test_a_key_that_has_leaked_is_ended_and_replaced_with_the_one_that_waits_for_its_end(
     keyturn: Keyturn, lab: Lab, place: Place, path: str
 ) -> None:
-    assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
     leaked = place.ids()
     assert len(leaked) == 2
     stands = revoked(keyturn, path)
@@ -173,7 +173,7 @@ def test_a_key_that_has_leaked_is_ended_and_replaced_with_the_one_that_waits_for
     assert place.ids() & leaked == set()
     assert held(lab, path)["bucket"] == "models"
     assert any("12 hours" in said for said in stands.secrets[0].outlives)
-    assert rotate(keyturn, path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
 
 
 def test_a_key_that_a_dead_run_made_ends_with_those_that_have_leaked(

@@ -26,7 +26,7 @@ from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load_record
 from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.support.clock import Clock
 from tests.support.engines import OverPostgreSQL, worker_hub
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
@@ -108,14 +108,14 @@ def current(hub: VaultHub, secret: Declared) -> SecretFields:
 def test_a_secret_is_made_replaced_when_due_and_its_old_credential_ends(lab: Lab, hub: VaultHub, place: Place) -> None:
     clock, secret = Clock(), place.secret
     keyturn = opened(lab, hub, secret, clock)
-    assert rotate(keyturn, secret.path).state is State.ROTATED
+    assert rotate(keyturn, secret.path).state is RunState.ROTATED
     first = current(hub, secret)
     assert place.works(first)
     clock.advance(timedelta(days=9))
     assert retire(keyturn, secret.path).retired
-    assert rotate(keyturn, secret.path).state is State.NOT_DUE
+    assert rotate(keyturn, secret.path).state is RunState.NOT_DUE
     clock.advance(timedelta(days=1, seconds=1))
-    assert rotate(keyturn, secret.path).state is State.ROTATED
+    assert rotate(keyturn, secret.path).state is RunState.ROTATED
     second = current(hub, secret)
     assert place.works(second)
     assert place.works(first) is place.overlaps
@@ -156,7 +156,7 @@ def test_a_mint_that_died_before_it_was_saved_is_cleaned_up_or_taken_up(lab: Lab
     assert rotation is not None
     assert rotation.stage is Stage.MINTING
     again = opened(lab, hub, secret, clock)
-    assert rotate(again, secret.path).state is State.ROTATED
+    assert rotate(again, secret.path).state is RunState.ROTATED
     after = current(hub, secret)
     assert place.works(after)
     assert place.works(before) is place.overlaps
@@ -221,9 +221,9 @@ def test_a_certificate_is_renewed_when_two_thirds_of_its_life_are_over_and_soone
         rotate(keyturn, secret.path, Trigger.FORCE, end_previous=True)
         clock.advance(timedelta(days=days, minutes=-5))
         retire(keyturn, secret.path)
-        assert rotate(keyturn, secret.path).state is State.NOT_DUE
+        assert rotate(keyturn, secret.path).state is RunState.NOT_DUE
         clock.advance(timedelta(minutes=10))
-        assert rotate(keyturn, secret.path).state is State.ROTATED
+        assert rotate(keyturn, secret.path).state is RunState.ROTATED
 
 
 @pytest.mark.parametrize("page", ["vault-dynamic", "vault-static-role", "certificate"])

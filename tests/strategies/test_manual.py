@@ -13,7 +13,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change
 from keyturn.rotation.decide import decide, sight
 from keyturn.rotation.records import load_record
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from keyturn.rotation.sync import sync_destinations
 from keyturn.strategies.manual import IDLE, Manual, ManualSettings
 from tests.support.lab import Declared, Lab, fresh
@@ -32,7 +32,7 @@ def secret(lab: Lab) -> Declared:
 def test_it_is_never_due_however_old_it_is(lab: Lab, secret: Declared) -> None:
     opened = lab.open(secret)
     opened.clock.advance(AGES)
-    assert rotate(opened.keyturn, secret.path).state is State.NOT_DUE
+    assert rotate(opened.keyturn, secret.path).state is RunState.NOT_DUE
     seen = sight(opened.keyturn, secret.path)
     assert (seen.work, seen.alarm) == (False, "")
 
@@ -48,7 +48,7 @@ def test_beyond_its_maximum_age_it_is_an_alarm_and_no_work(lab: Lab, secret: Dec
 
 def test_without_a_first_version_it_is_not_due(lab: Lab, secret: Declared) -> None:
     other = dataclasses.replace(secret, path=fresh())
-    assert rotate(lab.open(other).keyturn, other.path).state is State.NOT_DUE
+    assert rotate(lab.open(other).keyturn, other.path).state is RunState.NOT_DUE
 
 
 @pytest.mark.parametrize("trigger", [Trigger.COMPROMISE, Trigger.EVENT])
@@ -58,7 +58,7 @@ def test_who_asked_for_a_rotation_leaves_no_mark_that_nothing_clears(
     opened = lab.open(secret)
     with pytest.raises(UnsupportedOperation):
         rotate(opened.keyturn, secret.path, trigger)
-    assert rotate(opened.keyturn, secret.path).state is State.NOT_DUE
+    assert rotate(opened.keyturn, secret.path).state is RunState.NOT_DUE
 
 
 @pytest.mark.parametrize("trigger", [Trigger.FORCE, Trigger.COMPROMISE, Trigger.EVENT])

@@ -25,7 +25,7 @@ from keyturn.providers.registry import open_keyturn
 from keyturn.revocation.incident import Mode
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from keyturn.strategies.redis_acl import RedisAcl
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.revoking import assert_ended_though_unreadable
@@ -336,7 +336,7 @@ def test_a_secret_of_the_catalogue_is_rotated_and_retired(lab: Lab, acl: Acl) ->
     opened = replace(
         open_keyturn(catalogue, lab.hub), open_store=lambda name: MemoryStore(name), sender=RecordingSender()
     )
-    assert rotate(opened, path, Trigger.FORCE).state is State.ROTATED
+    assert rotate(opened, path, Trigger.FORCE).state is RunState.ROTATED
     found = lab.hub.read(path)
     assert found is not None
     assert acl.logs_in(found.fields)

@@ -15,7 +15,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import State, rotate
+from keyturn.rotation.run import RunState, rotate
 from tests.strategies.revoking import revoked
 from tests.support.clock import Clock
 from tests.support.lab import Lab
@@ -83,7 +83,7 @@ class Site:
         assert found is not None
         return found.fields
 
-    def rotate(self, secret: str) -> State:
+    def rotate(self, secret: str) -> RunState:
         return rotate(self.keyturn, f"tests/{self.name}/{secret}", Trigger.FORCE).state
 
     def retire(self, secret: str) -> tuple[bool, tuple[str, ...]]:
@@ -111,7 +111,7 @@ def site(lab: Lab, server: RestApi, tmp_path: Path) -> Site:
 def test_an_api_key_is_rotated_and_the_old_one_deleted(site: Site) -> None:
     old = ""
     for _ in range(3):
-        assert site.rotate("key") is State.ROTATED
+        assert site.rotate("key") is RunState.ROTATED
         new = site.current("key")["key"].reveal()
         assert site.values() == {new, old} - {""}
         site.clock.advance(timedelta(minutes=1))
@@ -121,9 +121,9 @@ def test_an_api_key_is_rotated_and_the_old_one_deleted(site: Site) -> None:
 
 
 def test_an_ssh_key_is_rotated_and_the_old_one_deleted(site: Site) -> None:
-    assert site.rotate("ssh") is State.ROTATED
+    assert site.rotate("ssh") is RunState.ROTATED
     old = site.current("ssh")["private_key"].reveal()
-    assert site.rotate("ssh") is State.ROTATED
+    assert site.rotate("ssh") is RunState.ROTATED
     new = site.current("ssh")["private_key"].reveal()
     assert (site.server.logs_in(old), site.server.logs_in(new)) == (True, True)
     site.clock.advance(timedelta(minutes=1))
@@ -144,7 +144,7 @@ def test_keys_that_have_leaked_are_deleted_and_replaced(site: Site, secret: str)
     else:
         assert len(site.server.ssh) == 1
         assert site.server.logs_in(site.current("ssh")["private_key"].reveal())
-    assert site.rotate(secret) is State.ROTATED
+    assert site.rotate(secret) is RunState.ROTATED
 
 
 def test_a_key_that_nobody_knows_is_deleted_too_when_the_others_have_leaked(site: Site) -> None:
@@ -168,7 +168,7 @@ def test_a_key_that_a_lost_answer_left_is_deleted_by_the_next_run(site: Site) ->
         site.rotate("key")
     site.server.after.clear()
     assert len(site.values()) == 2
-    assert site.rotate("key") is State.ROTATED
+    assert site.rotate("key") is RunState.ROTATED
     assert site.values() == {serving, site.current("key")["key"].reveal()}
 
 
@@ -178,7 +178,7 @@ def test_a_key_that_is_refused_is_deleted_again_and_current_stays(site: Site) ->
     site.retire("key")
     serving = site.current("key")
     site.server.slow_keys = 1
-    assert site.rotate("key") is State.ROTATED
+    assert site.rotate("key") is RunState.ROTATED
     assert serving != site.current("key")
     assert site.values() == {serving["key"].reveal(), site.current("key")["key"].reveal()}
 
