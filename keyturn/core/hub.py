@@ -65,6 +65,14 @@ class HubSecret:
         """A moment in the custom metadata; None where it is absent or empty. Raises Invalid for what is none."""
         return moment(self.path, name, self.custom.get(name, ""))
 
+    @property
+    def info(self) -> "SecretInfo | None":
+        """The same of the newest version as :meth:`Hub.describe` tells; None for one not read from the hub."""
+        if self.created_at is None:
+            return None
+        newest = VersionInfo(self.version, self.created_at, VersionState.READABLE)
+        return SecretInfo(self.path, self.version, (newest,), self.custom)
+
 
 class VersionState(StrEnum):
     """What has become of one version's values."""

@@ -1,11 +1,11 @@
 """Whether to rotate now, told from metadata alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Missing
-from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT, TOKEN, WANTED_AT, SecretInfo
+from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT, TOKEN, WANTED_AT, HubSecret, SecretInfo
 from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due
 from keyturn.core.record import Record, Stage
 from keyturn.rotation.context import Keyturn
@@ -64,10 +64,11 @@ class Sighting:
 
 @dataclass(frozen=True)
 class SecretStatus:
-    """What the hub tells of a secret without its values."""
+    """What the hub tells of a secret, and CURRENT itself where the look read that."""
 
     info: SecretInfo | None
     record: Record
+    current: HubSecret | None = field(default=None, repr=False)
 
     @property
     def version(self) -> int:
@@ -84,14 +85,14 @@ def decide(keyturn: Keyturn, path: str, trigger: Trigger) -> Decision:
     return decide_on(keyturn, path, trigger)[0]
 
 
-def decide_on(keyturn: Keyturn, path: str, trigger: Trigger) -> tuple[Decision, Record]:
-    """The same, and the record that it was decided on."""
+def decide_on(keyturn: Keyturn, path: str, trigger: Trigger, *, reading: bool = False) -> tuple[Decision, SecretStatus]:
+    """The same, and what it was decided on: where it is ``reading``, with CURRENT, which spares a look at it later."""
     with record_action(keyturn, "decide", path, changes=False) as doing:
-        stands = look_up(keyturn, path)
+        stands = look_up(keyturn, path, reading=reading)
         decision = decided(keyturn, path, trigger, stands)
         doing.version = decision.seen
         doing.note = decision.reason.message if decision.reason else "nothing to do"
-    return decision, stands.record
+    return decision, stands
 
 
 def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: SecretStatus) -> Decision:
@@ -174,12 +175,15 @@ def freezes(keyturn: Keyturn, path: str) -> Sequence[Freeze]:
     return keyturn.catalogue.freezes_of(path)
 
 
-def look_up(keyturn: Keyturn, path: str, listed: Listing | None = None) -> SecretStatus:
-    """The secret's metadata and its record, of one moment as far as it matters."""
-    info = listed.info(path) if listed else keyturn.hub.describe(path)
+def look_up(keyturn: Keyturn, path: str, listed: Listing | None = None, *, reading: bool = False) -> SecretStatus:
+    """The secret's metadata and its record, of one moment as far as it matters; ``reading`` tells CURRENT as well."""
+    current = keyturn.hub.read(path) if reading else None
+    info = listed.info(path) if listed else (current and current.info) or keyturn.hub.describe(path)
     # A secret that serves no value may need to know what its record tells of it.
     record = listed.load(path, whole=info is None or not info.served) if listed else load_record(keyturn, path)
-    return SecretStatus(keyturn.hub.describe(path) if outdated(info, record) else info, record)
+    if outdated(info, record):
+        return SecretStatus(keyturn.hub.describe(path), record)
+    return SecretStatus(info, record, current)
 
 
 def outdated(info: SecretInfo | None, record: Record) -> bool:

@@ -7,10 +7,10 @@ from typing import Any, Final
 from keyturn.core.errors import CandidateRejected, KeyturnError, Locked, TerminalError, TransientError
 from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Trigger
-from keyturn.core.record import Record, Rotation, Stage
+from keyturn.core.record import Rotation, Stage
 from keyturn.rotation import steps
 from keyturn.rotation.context import Keyturn
-from keyturn.rotation.decide import UNFINISHED, Decision, decide_again, decide_on
+from keyturn.rotation.decide import BY_HAND, UNFINISHED, Decision, SecretStatus, decide_again, decide_on
 from keyturn.rotation.grace import all_in_step
 from keyturn.rotation.guard import describe_move, guard_destinations
 from keyturn.rotation.journal import record_action, written_together
@@ -77,7 +77,7 @@ def rotate(
     with written_together(keyturn):
         if ground is not None:
             lay_ground(keyturn, path, ground, end_previous=end_previous)
-        decision, record = decide_on(keyturn, path, trigger)
+        decision, status = decide_on(keyturn, path, trigger, reading=trigger in BY_HAND)
         decision = replace(decision, changes_account=change_account)
         try:
             if decision.reverting and (rotation := reverting(keyturn, path)):
@@ -86,13 +86,13 @@ def rotate(
                 return finish(keyturn, path, decision)
         except Locked as held:
             return Outcome(path, RunState.HELD, str(held))
-        return replaced(keyturn, path, trigger, decision, record, end_previous=end_previous)
+        return replaced(keyturn, path, trigger, decision, status, end_previous=end_previous)
 
 
 def replaced(
-    keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, record: Record, *, end_previous: bool
+    keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, status: SecretStatus, *, end_previous: bool
 ) -> Outcome:
-    """From the decision on that record to the consumers; one entry of the ledger announces the steps."""
+    """From the decision on what was seen to the consumers; one entry of the ledger announces the steps."""
     ended: Retirement | None = None
     why = decision.reason.message if decision.reason else ""
     note = f"{why}: {announced(keyturn, path)}"
@@ -102,7 +102,7 @@ def replaced(
                 guard_destinations(keyturn, path, urgent=decision.urgent, by_hand=decision.by_hand)
             if decision.unsettled:
                 ended = make_way(keyturn, path, trigger, decision.unsettled, end_previous=end_previous)
-            rotation = replace_credential(keyturn, path, trigger, decision, record)
+            rotation = replace_credential(keyturn, path, trigger, decision, status)
         except Locked as held:
             doing.note = f"held: {held.problem}"
             return Outcome(path, RunState.HELD, str(held))
@@ -144,22 +144,22 @@ def reverting(keyturn: Keyturn, path: str) -> Rotation | None:
 
 
 def replace_credential(
-    keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, record: Record | None
+    keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, status: SecretStatus | None
 ) -> Rotation:
-    """From the decision on that record to the promotion: candidates, until the target takes one. Raises Locked."""
+    """From the decision on what was seen to the promotion: candidates, until the target takes one. Raises Locked."""
     while True:
         try:
-            return candidate_in_force(keyturn, path, decision, record)
+            return candidate_in_force(keyturn, path, decision, status)
         except CandidateRejected:
             again = decide_again(keyturn, path, trigger, decision)
             if again is None:
                 raise
-            decision, record = again, None
+            decision, status = again, None
 
 
-def candidate_in_force(keyturn: Keyturn, path: str, decision: Decision, record: Record | None = None) -> Rotation:
-    """One candidate's way, on the record as it was decided on. Raises CandidateRejected, when it has been given up."""
-    attempt = steps.stage(keyturn, path, decision, record)
+def candidate_in_force(keyturn: Keyturn, path: str, decision: Decision, status: SecretStatus | None = None) -> Rotation:
+    """One candidate's way, on what was seen at the decision. Raises CandidateRejected, when it has been given up."""
+    attempt = steps.stage(keyturn, path, decision, status)
     steps.install(keyturn, attempt)
     steps.verify(keyturn, attempt)
     return steps.promote(keyturn, attempt).rotation

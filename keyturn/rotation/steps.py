@@ -15,7 +15,7 @@ from keyturn.rotation.abandon import abandon
 from keyturn.rotation.ahead import ahead, lost_by_hub
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
 from keyturn.rotation.context import Keyturn, T
-from keyturn.rotation.decide import UNFINISHED, Decision, insist_on_room
+from keyturn.rotation.decide import UNFINISHED, Decision, SecretStatus, insist_on_room
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target, describe_move, guard_candidate
 from keyturn.rotation.journal import record_action
@@ -41,17 +41,17 @@ def resume(keyturn: Keyturn, path: str, token: str) -> Attempt:
     return Attempt(path, record, read_current(keyturn, path, record))
 
 
-def stage(keyturn: Keyturn, path: str, decision: Decision, decided_on: Record | None = None) -> Attempt:
+def stage(keyturn: Keyturn, path: str, decision: Decision, status: SecretStatus | None = None) -> Attempt:
     """Save a candidate as PENDING, or go on with the one that an earlier run left.
 
-    ``seen`` is the record as it was decided on. One with nothing open is not read again: to open a rotation is to write
-    over that very version.
+    ``status`` is what was decided on. With nothing open it is not read again: to open a rotation is to write over that
+    very version of the record, and to promote is to write over that very CURRENT.
 
     One that can't go on is abandoned first. Raises Locked when another run holds the rotation, or has just
     done it, CandidateRejected when that one was the last of too many that the target has refused in a row.
     """
-    record = decided_on if decided_on and not decided_on.rotation else claim(keyturn, path, load_record(keyturn, path))
-    attempt = Attempt(path, record, read_current(keyturn, path, record))
+    attempt = begun(keyturn, path, status if status and not status.record.rotation else None)
+    record = attempt.record
     insist_on_lineage(keyturn, attempt, by_hand=decision.by_hand)
     astray = strayed(keyturn, attempt) if decision.by_hand else None
     if record.open and not astray:
@@ -76,6 +76,12 @@ def stage(keyturn: Keyturn, path: str, decision: Decision, decided_on: Record | 
             keyturn.open_strategy(path).sweep(record.open.before, fields)
             return mint(keyturn, attempt)
     return attempt
+
+
+def begun(keyturn: Keyturn, path: str, status: SecretStatus | None) -> Attempt:
+    """The record, which this process holds, and CURRENT, as far as the ``status`` does not tell them already."""
+    record = status.record if status else claim(keyturn, path, load_record(keyturn, path))
+    return Attempt(path, record, (status and status.current) or read_current(keyturn, path, record))
 
 
 def overtaking(keyturn: Keyturn, attempt: Attempt) -> Attempt:

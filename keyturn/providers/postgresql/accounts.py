@@ -9,6 +9,12 @@ from psycopg2.extensions import cursor as Cursor
 
 FENCE: Final = re.compile(r" ?\[keyturn sequence=(\d+)\]")
 
+LOCK: Final = """
+SELECT pg_advisory_xact_lock(hashtextextended('keyturn:' || %s, 0));
+SELECT coalesce(shobj_description(oid, 'pg_authid'), '') FROM pg_roles WHERE rolname = %s
+"""
+"""Two statements in one round trip: the second sees what was committed until the first had the lock."""
+
 COMMENTS: Final = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = ANY(%s)"
 
 MEMBERSHIPS: Final = """
@@ -22,10 +28,7 @@ ORDER BY 1
 
 def lock_account(cursor: Cursor, account: str) -> str | None:
     """Take the account's lock until the transaction ends; the role's comment, None when there is no role."""
-    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('keyturn:' || %s, 0))", (account,))
-    cursor.execute(
-        "SELECT coalesce(shobj_description(oid, 'pg_authid'), '') FROM pg_roles WHERE rolname = %s", (account,)
-    )
+    cursor.execute(LOCK, (account, account))
     return first(cursor)
 
 

@@ -108,7 +108,7 @@ class PostgreSQL:
 
     def last_sequence(self, accounts: Collection[str]) -> int:
         """The highest number in the comment of one of these roles."""
-        with self._transaction("read the number of", ", ".join(sorted(accounts))) as cursor:
+        with self._asking("read the number of", ", ".join(sorted(accounts))) as cursor:
             return highest(cursor, accounts)
 
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
@@ -142,7 +142,7 @@ class PostgreSQL:
 
         The admin's session knows the catalogs already.
         """
-        with self._transaction("compare the privileges of", account) as cursor:
+        with self._asking("compare the privileges of", account) as cursor:
             acting = acts_as or privileges.acting(cursor, account)
             return acting, privileges.missing(cursor, account, acting, like)
 
@@ -166,14 +166,14 @@ class PostgreSQL:
 
     def lets_in(self, account: str) -> bool:
         """Whether the role may log in; it is told by the role itself, so another server's login rules don't count."""
-        with self._transaction("look at", account) as cursor:
+        with self._asking("look at", account) as cursor:
             cursor.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", (account,))
             row = cursor.fetchone()
         return bool(row and row[0])
 
     def sessions(self, account: str) -> int:
         """How many sessions ``account`` has open now, on all databases of the server."""
-        with self._transaction("count the sessions of", account) as cursor:
+        with self._asking("count the sessions of", account) as cursor:
             return sessions.count(cursor, account)
 
     def disable(self, account: str, *, sequence: int) -> None:
@@ -206,6 +206,15 @@ class PostgreSQL:
         """A transaction of the admin's; whatever the server refuses in it is told in our words."""
         try:
             with self._idle.lent() as connection, connection, connection.cursor() as cursor:
+                yield cursor
+        except psycopg2.Error as error:
+            raise self._translated(error, doing, account) from None
+
+    @contextmanager
+    def _asking(self, doing: str, account: str) -> Iterator[Cursor]:
+        """The same for questions alone: without a transaction around them, which would be two round trips more."""
+        try:
+            with self._idle.lent() as connection, questions(connection), connection.cursor() as cursor:
                 yield cursor
         except psycopg2.Error as error:
             raise self._translated(error, doing, account) from None
@@ -308,11 +317,19 @@ def refused_login(error: psycopg2.OperationalError) -> bool:
 def usable(connection: PgConnection) -> bool:
     """Whether an idle connection still reaches the server; asking costs a tenth of logging in."""
     try:
-        # Without a transaction around it, which would be two questions more.
-        connection.autocommit = True
-        with connection.cursor() as cursor:
+        with questions(connection), connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-        connection.autocommit = False
     except psycopg2.Error:
         return False
     return True
+
+
+@contextmanager
+def questions(connection: PgConnection) -> Iterator[None]:
+    """Each statement stands alone meanwhile."""
+    connection.autocommit = True
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.autocommit = False
