@@ -12,7 +12,7 @@ from typing import Final, Literal
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, NotFound, Superseded, Unavailable
 from keyturn.core.passwords import Form, PasswordPolicy, generate
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, Cut
+from keyturn.core.strategies import Change, RevokeResult
 from keyturn.settings.fields import Line
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 
@@ -63,16 +63,16 @@ class TokenFiles(StrategyBase):
         """Delete the candidate's file, unless CURRENT has come to name it."""
         given_up = self.ends(change.candidate)
         if change.current is None or given_up != self.ends(change.current):
-            self.revoke(given_up, change.sequence)
+            self.retire(given_up, change.sequence)
 
     def ends(self, current: SecretFields) -> Mapping[str, str]:
         """The name of the token's file."""
         return {"id": name_of(current)} if "id" in current else {}
 
-    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
         """Delete the old token's file. Absent is success."""
         if "id" in ends:
-            with self._fenced("revoke", sequence):
+            with self._fenced("retire", sequence):
                 (self.directory / ends["id"]).unlink(missing_ok=True)
 
     def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
@@ -97,11 +97,11 @@ class TokenFiles(StrategyBase):
                 fence.write(b"%020d" % sequence)
                 yield
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Delete the token's file, whoever uses it still: the gateway looks there for every request."""
         self.guard(credential, None)
-        self.revoke(self.ends(credential), sequence)
-        return Cut()
+        self.retire(self.ends(credential), sequence)
+        return RevokeResult()
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
         """Every token's file in the directory, whoever has written it."""
@@ -109,10 +109,10 @@ class TokenFiles(StrategyBase):
             found = sorted(file.name for file in self.directory.iterdir() if ID.fullmatch(file.name))
         yield from (name for name in found if name not in set(map(name_of, spared)))
 
-    def cut_found(self, name: str, sequence: int) -> Cut:
+    def revoke_found(self, name: str, sequence: int) -> RevokeResult:
         """Delete the file."""
-        self.revoke({"id": name}, sequence)
-        return Cut()
+        self.retire({"id": name}, sequence)
+        return RevokeResult()
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Look the token up as the gateway does, which does not care for the names of files."""

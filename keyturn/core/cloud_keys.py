@@ -59,7 +59,7 @@ class CloudKeys(Protocol):
     def end(self, account: str, key_id: str) -> None:
         """Switch the key off, then delete it. Absent is success."""
 
-    def cut(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
+    def revoke(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
         """End the key like :meth:`end`, and what was given out on the account's keys where the cloud lets us.
 
         What outlives it, in words for people, the same for every key of the account. ``sequence`` is the cut's

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, cast
 
 from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, Cut, Strategy
+from keyturn.core.strategies import Change, RevokeResult, Strategy
 
 E = TypeVar("E", bound=KeyturnError)
 
@@ -89,7 +89,7 @@ class Names:
 
 
 class Discreet:
-    """A strategy that tells nothing of its secret's fields but names: in its errors, in ``in_use`` and of a ``cut``."""
+    """A strategy that tells no fields of its secret but names: in its errors, in ``in_use`` and of a ``revoke``."""
 
     def __init__(self, strategy: Strategy, names: Callable[[], Names]) -> None:
         self._strategy = strategy
@@ -106,7 +106,7 @@ class Discreet:
             raise self._cleaned(error, self._texts((args, tuple(given.values())))) from None
         if verb == "in_use":
             return self._clean(answer, self._texts((args, tuple(given.values())))) if answer else answer
-        if isinstance(answer, Cut) and answer.outlives:
+        if isinstance(answer, RevokeResult) and answer.outlives:
             return replace(answer, outlives=self._clean(answer.outlives, self._texts((args, tuple(given.values())))))
         return answer
 

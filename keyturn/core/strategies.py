@@ -34,7 +34,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Cut:
+class RevokeResult:
     """What ending a credential at once has done: how many ``sessions`` ended with it, and what ``outlives`` it.
 
     ``outlives`` tells in words for people what was given out on the credential and can't be ended, and how long it
@@ -51,7 +51,7 @@ class Strategy(Protocol):
     mints_at_target: bool
     """Whether :meth:`mint` itself makes something outside, so that the intent is saved first."""
     overlaps: bool
-    """Whether the old credential works beside the new one until it is revoked."""
+    """Whether the old credential works beside the new one until it is retired."""
 
     @property
     def makes(self) -> Collection[str]:
@@ -94,15 +94,15 @@ class Strategy(Protocol):
         """
 
     def ends(self, current: SecretFields) -> Mapping[str, str]:
-        """The names (never values) by which :meth:`revoke` can end this credential later."""
+        """The names (never values) by which :meth:`retire` can end this credential later."""
 
     def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
         """What shows that the old credential is used still, in words for people; ``since`` is its promotion."""
 
-    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
         """End the old credential at the target. Absent is success."""
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """End this version's credential at the target at once, and its sessions with it, whoever uses it still.
 
         It is asked in an emergency, of CURRENT too, and whatever else is in force: nothing waits. Absent is success,
@@ -125,8 +125,8 @@ class Strategy(Protocol):
         tell: there is no target, or the target does not tell this secret's credentials from others.
         """
 
-    def cut_found(self, name: str, sequence: int) -> Cut:
-        """End at once, like :meth:`cut`, what :meth:`find_everything` has named. Absent is success.
+    def revoke_found(self, name: str, sequence: int) -> RevokeResult:
+        """End at once, like :meth:`revoke`, what :meth:`find_everything` has named. Absent is success.
 
         A late call ends nothing that was put in force since: by its name, or by ``sequence``, which fences it.
         """
@@ -201,7 +201,7 @@ class AccountTarget(Protocol):
     def disable(self, account: str, *, sequence: int) -> None:
         """Refuse every login of ``account``. Absent is success. Raises Superseded like set_password."""
 
-    def cut(self, account: str, *, sequence: int) -> int:
+    def revoke(self, account: str, *, sequence: int) -> int:
         """Refuse every login of ``account``, forget its passwords, and end its sessions: how many were ended.
 
         The account and what it owns stay. Absent is success. Raises Superseded like set_password, and Denied, once

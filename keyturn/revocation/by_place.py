@@ -8,7 +8,7 @@ from typing import Final
 from keyturn.core.errors import Invalid, KeyturnError, Locked, UnsupportedOperation
 from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Cut, Strategy
+from keyturn.core.strategies import RevokeResult, Strategy
 from keyturn.revocation.incident import Progress
 from keyturn.revocation.leaked_versions import last_leaked
 from keyturn.revocation.lock import HeldRecord, insist_unchanged
@@ -30,7 +30,7 @@ class Ended:
     ``record`` is the secret's, as it was written last.
     """
 
-    cuts: list[Cut] = field(default_factory=list)
+    cuts: list[RevokeResult] = field(default_factory=list)
     errors: list[KeyturnError] = field(default_factory=list)
     overtaken: list[str] = field(default_factory=list)
     lost: bool = False
@@ -44,7 +44,7 @@ class Ended:
         """How many were ended with them."""
         return sum(ending.sessions for ending in self.cuts)
 
-    def trying(self, work: Callable[[], Cut]) -> None:
+    def trying(self, work: Callable[[], RevokeResult]) -> None:
         """End one; one that can't be ended stops no other."""
         try:
             self.cuts.append(work())
@@ -72,7 +72,7 @@ def end_by_place(held: HeldRecord, ended: Ended) -> None:
     strategy = held.keyturn.open_strategy(held.path)
     names = ended.finding(strategy)
     insist_unchanged(held.keyturn, held.path, held.record)
-    end_found(names, ended, lambda name: held.above(NOTHING, partial(strategy.cut_found, name)))
+    end_found(names, ended, lambda name: held.above(NOTHING, partial(strategy.revoke_found, name)))
     ended.leftover = ended.finding(strategy)
     ended.placed = not ended.placeless
 
@@ -80,10 +80,12 @@ def end_by_place(held: HeldRecord, ended: Ended) -> None:
 def end_by_place_again(keyturn: Keyturn, progress: Progress, ended: Ended) -> None:
     """The same once a replacement may be in force: what came since the cut is spared."""
     strategy = keyturn.open_strategy(progress.path)
-    end_found(find_strangers(keyturn, progress, ended), ended, lambda name: strategy.cut_found(name, progress.sequence))
+    end_found(
+        find_strangers(keyturn, progress, ended), ended, lambda name: strategy.revoke_found(name, progress.sequence)
+    )
 
 
-def end_found(names: Iterable[str], ended: Ended, end: Callable[[str], Cut]) -> None:
+def end_found(names: Iterable[str], ended: Ended, end: Callable[[str], RevokeResult]) -> None:
     """End each by its name; one that can't be ended stops no other."""
     for name in names:
         ended.trying(partial(end, name))

@@ -25,7 +25,7 @@ def end_lost(held: HeldRecord, ended: Ended, sight: Sight) -> tuple[Unseen, ...]
     """
     strategy, left = held.keyturn.open_strategy(held.path), []
     for value in lost_credentials(held.keyturn, held.path, sight):
-        ended.trying(partial(held.above, value.fields, partial(strategy.cut, value.fields)))
+        ended.trying(partial(held.above, value.fields, partial(strategy.revoke, value.fields)))
         if why := why_accepted(held.keyturn, held.path, value.fields):
             what = f"the credential that {value.place} held, of version {value.version}, which the hub has lost"
             left.append(Unseen(0, f"{what}: {why}", accepted=True))

@@ -7,7 +7,7 @@ from keyturn.core.errors import KeyturnError, Superseded, TransientError
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Cut, Strategy
+from keyturn.core.strategies import RevokeResult, Strategy
 from keyturn.revocation.by_place import Ended, end_by_place, end_by_place_again
 from keyturn.revocation.incident import Incident, LeakedVersion, Progress, Step
 from keyturn.revocation.incident_store import load_incident, load_progress, update_progress
@@ -148,8 +148,8 @@ def end_all_credentials(keyturn: Keyturn, path: str, record: Record) -> Ended:
     if record.rotation is None:
         return ended
 
-    def end(fields: SecretFields) -> Cut:
-        return held.above(fields, lambda sequence: strategy.cut(fields, sequence))
+    def end(fields: SecretFields) -> RevokeResult:
+        return held.above(fields, lambda sequence: strategy.revoke(fields, sequence))
 
     for fields in distinct_credentials(strategy, fields_to_end(keyturn, path, record, ended)):
         ended.trying(partial(end, fields))
@@ -188,7 +188,7 @@ def end_again(keyturn: Keyturn, progress: Progress) -> Ended:
         if fresh and credential_name(strategy, fields) == fresh:
             ended.overtaken.append("its account has a new credential")
         else:
-            ended.trying(lambda fields=fields: strategy.cut(fields, progress.sequence))  # type: ignore[misc]
+            ended.trying(lambda fields=fields: strategy.revoke(fields, progress.sequence))  # type: ignore[misc]
     ended.overtaken += [error.problem for error in ended.errors if isinstance(error, Superseded)]
     ended.errors = [error for error in ended.errors if not isinstance(error, Superseded)]
     return ended
@@ -208,27 +208,29 @@ def end_late(keyturn: Keyturn, version: HubSecret) -> bool:
     over = (*record.history, *([record.retiring] if record.retiring else []))
     with record_action(keyturn, "cut", path, place=target_name(keyturn, path), note=f"version {version.version}"):
         try:
-            strategy.cut(version.fields, max((past.sequence for past in over), default=0))
+            strategy.revoke(version.fields, max((past.sequence for past in over), default=0))
         except Superseded:
             if record.open:
                 raise
             # Written under another record, such as one from before a restore: nothing is at work on it now.
-            strategy.cut(version.fields, strategy.last_sequence([version.fields]))
+            strategy.revoke(version.fields, strategy.last_sequence([version.fields]))
     return True
 
 
-def end_interrupted(keyturn: Keyturn, path: str, held: HeldRecord) -> Cut:
+def end_interrupted(keyturn: Keyturn, path: str, held: HeldRecord) -> RevokeResult:
     """End what only the rotation that was interrupted knew of: the credential before it, a mint nobody saved."""
     record, strategy = held.record, keyturn.open_strategy(path)
     rotation, ends = interrupted_rotation(record, path), record.rotation.ends if record.rotation else {}
     if ends:
-        held.above(SecretFields(ends), lambda sequence: strategy.revoke(ends, sequence))
+        held.above(SecretFields(ends), lambda sequence: strategy.retire(ends, sequence))
     if rotation and not at_same_target(keyturn, path, rotation):
         place = rotation.target or "its target"
-        return Cut(outlives=(f"what rotation {rotation.token} has made at {place}, where the catalogue leads no more",))
+        return RevokeResult(
+            outlives=(f"what rotation {rotation.token} has made at {place}, where the catalogue leads no more",)
+        )
     if rotation and rotation.version is None and record.candidate is None and strategy.mints_at_target:
         strategy.sweep(rotation.before, ())
-    return Cut()
+    return RevokeResult()
 
 
 def fields_to_end(keyturn: Keyturn, path: str, record: Record, ended: Ended) -> Iterator[SecretFields]:

@@ -58,7 +58,7 @@ def end_forgotten(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
     strategy = of_its_kind(keyturn, path, rotation)
     if strategy is None:
         return f"no secret of the catalogue works as {rotation.strategy} at {rotation.target}: end it there by hand"
-    strategy.revoke(rotation.ends, rotation.sequence)
+    strategy.retire(rotation.ends, rotation.sequence)
     return ""
 
 

@@ -202,7 +202,7 @@ def not_ended(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -
         return others
     insist_on_holding(keyturn, path, record)
     try:
-        keyturn.open_strategy(path).revoke(rotation.ends, rotation.sequence)
+        keyturn.open_strategy(path).retire(rotation.ends, rotation.sequence)
     except Superseded as superseded:
         if load_record(keyturn, path).version != record.version:
             raise

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 from keyturn.core.errors import Invalid
 from keyturn.core.passwords import PasswordPolicy, generate
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import AccountTarget, Change, Cut
+from keyturn.core.strategies import AccountTarget, Change, RevokeResult
 from keyturn.settings.fields import Line, RoleName, refused
 from keyturn.settings.passwords import PasswordSettings
 from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools
@@ -42,16 +42,16 @@ class AccountStrategy(LoginStrategy):
                 hint += ": `keyturn rotate PATH --now --change-account`, which retires the other one as usual"
                 raise Invalid("rotate", f"{self.target.name}:{named}", problem, hint)
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Refuse logins of the account that this version names, whatever its password by now, and end its sessions.
 
         Raises Invalid for a working credential of an account that is none of this secret's.
         """
         account = self.named(credential)
         if account is None or (account not in self.users and not self.honours(credential)):
-            return Cut()
+            return RevokeResult()
         self.guard(credential, None)
-        return Cut(self.target.cut(account, sequence=sequence))
+        return RevokeResult(self.target.revoke(account, sequence=sequence))
 
     def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
         """The highest number that stands with one of the users."""
@@ -64,9 +64,9 @@ class AccountStrategy(LoginStrategy):
             if user not in serving and (self.target.lets_in(user) or self.target.sessions(user)):
                 yield user
 
-    def cut_found(self, name: str, sequence: int) -> Cut:
+    def revoke_found(self, name: str, sequence: int) -> RevokeResult:
         """Refuse logins of the user, and end its sessions."""
-        return Cut(self.target.cut(name, sequence=sequence))
+        return RevokeResult(self.target.revoke(name, sequence=sequence))
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Log in on a new connection; None for a version without username and password."""
@@ -126,7 +126,7 @@ class AlternatingUsers(AccountStrategy):
         count = self.target.sessions(ends["username"]) if "username" in ends else 0
         return (f"{self.target.name}:{ends['username']} has {count} open sessions",) if count else ()
 
-    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
         """The retired user can't log in any more."""
         if "username" in ends:
             self.target.disable(ends["username"], sequence=sequence)
@@ -177,7 +177,7 @@ class SingleUser(AccountStrategy):
         digest = hashlib.sha256(current["password"].reveal().encode()).hexdigest()
         return {"username": self.user, "password_sha256": digest[:DIGEST_LENGTH]}
 
-    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
         """The password that was kept is refused."""
         if ends:
             self._discard_old(sequence)

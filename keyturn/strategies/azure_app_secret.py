@@ -9,7 +9,7 @@ from pydantic import WithJsonSchema, model_validator
 from keyturn.core.errors import Invalid
 from keyturn.core.rest import moment
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import EXPIRES_AT, Change, Cut
+from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.settings import durations
 from keyturn.settings.fields import Line, PositiveDuration, matching, refused
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
@@ -163,22 +163,22 @@ class AzureAppSecret(StrategyBase):
         application = _text(current, "client_id") or self.application
         return {"application": application, "key_id": key_id} if key_id else {}
 
-    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
         """Remove the old secret. Tokens that it was given live on to their end, an hour or so."""
         if "key_id" in ends:
             self.target.remove_password(ends["application"], ends["key_id"])
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Remove the version's secret; one that has no key id is told by how it begins."""
         named = _text(credential, "client_id")
         if named not in (None, self.application):
             remark = f"a secret of {named}, another application, which the secret held: remove it there by hand"
-            return Cut(outlives=(remark,))
+            return RevokeResult(outlives=(remark,))
         key_id = _text(credential, "key_id")
         if key_id is None:
-            return self._cut_unnamed(credential)
+            return self._revoke_unnamed(credential)
         self.target.remove_password(self.application, key_id, fresh=self._fresh(credential))
-        return Cut(outlives=(TOKENS.format(self.application),))
+        return RevokeResult(outlives=(TOKENS.format(self.application),))
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
         """The key id of each of the application's secrets, whoever has made it. Raises NotFound."""
@@ -186,10 +186,10 @@ class AzureAppSecret(StrategyBase):
         listed = self.target.application(self.application).passwords
         yield from (password.key_id for password in listed if password.key_id not in serving)
 
-    def cut_found(self, name: str, sequence: int) -> Cut:
+    def revoke_found(self, name: str, sequence: int) -> RevokeResult:
         """Remove the secret."""
         self.target.remove_password(self.application, name, fresh=False)
-        return Cut(outlives=(TOKENS.format(self.application),))
+        return RevokeResult(outlives=(TOKENS.format(self.application),))
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Sign in with the version's secret, once; None where it holds none."""
@@ -198,16 +198,16 @@ class AzureAppSecret(StrategyBase):
         application = _text(credential, "client_id") or self.application
         return self.target.takes(application, credential["client_secret"])
 
-    def _cut_unnamed(self, credential: SecretFields) -> Cut:
+    def _revoke_unnamed(self, credential: SecretFields) -> RevokeResult:
         if not self.honours(credential):
-            return Cut()
+            return RevokeResult()
         begins, listed = credential["client_secret"].reveal(), self.target.application(self.application).passwords
         key_ids = [password.key_id for password in listed if password.hint and begins.startswith(password.hint)]
         if len(key_ids) != 1:
             remark = f"a secret of {self.application} whose version has no key_id, and {len(key_ids)} begin like it"
-            return Cut(outlives=(f"{remark}: remove it by hand",))
+            return RevokeResult(outlives=(f"{remark}: remove it by hand",))
         self.target.remove_password(self.application, key_ids[0], fresh=False)
-        return Cut(outlives=(TOKENS.format(self.application),))
+        return RevokeResult(outlives=(TOKENS.format(self.application),))
 
     def _fresh(self, credential: SecretFields) -> bool:
         """Whether the secret may be so new that Graph does not list it; not one that Keyturn made a while ago."""

@@ -10,7 +10,7 @@ from pydantic import WithJsonSchema
 
 from keyturn.core.errors import Invalid, Superseded
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, Cut
+from keyturn.core.strategies import Change, RevokeResult
 from keyturn.settings.fields import Line, matching
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 
@@ -155,7 +155,7 @@ class AzureStorageKey(StrategyBase):
             "digest": key_digest(current["account_key"]),
         }
 
-    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
         """Regenerate the old key, if one of the account's still has its value. Raises Invalid for another account's."""
         if not ends:
             return
@@ -164,26 +164,26 @@ class AzureStorageKey(StrategyBase):
             raise self._invalid("the old key is another account's", hint)
         self._end(ends["digest"])
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Regenerate the version's key, if one of the account's still has its value; every SAS of it ends too."""
         key, named = key_of(credential), _text(credential, "account_name")
         if key is None:
-            return Cut()
+            return RevokeResult()
         if named not in (None, self.account):
             remark = f"a key of {named}, another account, which the secret held: regenerate it there by hand"
-            return Cut(outlives=(remark,))
+            return RevokeResult(outlives=(remark,))
         self._end(key_digest(key))
-        return Cut()
+        return RevokeResult()
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
         """Both keys by the digests of their values now: a key that was regenerated since is another one."""
         serving = {key_digest(key) for key in map(key_of, spared) if key}
         yield from (digest for digest in self._digests().values() if digest not in serving)
 
-    def cut_found(self, name: str, sequence: int) -> Cut:
+    def revoke_found(self, name: str, sequence: int) -> RevokeResult:
         """Regenerate the key, if it still has this value."""
         self._end(name)
-        return Cut()
+        return RevokeResult()
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Sign a request with the version's key, once; None where it holds none, or another account's."""

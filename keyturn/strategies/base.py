@@ -9,7 +9,7 @@ from keyturn.core.errors import UnsupportedOperation
 from keyturn.core.hub import Hub
 from keyturn.core.keys import KeyMaker
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, Cut, Strategy
+from keyturn.core.strategies import Change, RevokeResult, Strategy
 from keyturn.settings.timing import Timing
 
 
@@ -105,12 +105,12 @@ class StrategyBase:
         """Nothing is known of its use."""
         return ()
 
-    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
         """Nothing to end."""
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Nothing outside honours it."""
-        return Cut()
+        return RevokeResult()
 
     def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
         """The target keeps no number."""
@@ -120,7 +120,7 @@ class StrategyBase:
         """Nobody can tell. Raises UnsupportedOperation."""
         raise no_place("there is no target that could be told to refuse it")
 
-    def cut_found(self, name: str, sequence: int) -> Cut:
+    def revoke_found(self, name: str, sequence: int) -> RevokeResult:
         """Nothing was found. Raises UnsupportedOperation."""
         raise no_place("there is no target that could be told to refuse it")
 

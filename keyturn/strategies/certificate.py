@@ -11,7 +11,7 @@ from keyturn.core.engines import Authority, Certificate, CertificateRole, Names
 from keyturn.core.errors import CandidateRejected, Invalid
 from keyturn.core.keys import KeyKind, KeyMaker
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT, Change, Cut
+from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.settings import durations
 from keyturn.settings.fields import EngineRole, HubPath, Line, PositiveDuration, matching, refused
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools, no_place
@@ -95,7 +95,7 @@ class CertificateStrategy(StrategyBase):
         """The serial number, and the engine whose it is."""
         return {"mount": self.authority.mount, "serial": current["serial"].reveal()} if "serial" in current else {}
 
-    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
         """Put the old certificate on the revocation list. Absent and expired are success.
 
         Raises Invalid where the catalogue leads to another engine by now.
@@ -109,27 +109,27 @@ class CertificateStrategy(StrategyBase):
             raise Invalid("revoke", f"{mount}/cert/{ends['serial']}", problem, hint)
         self.authority.revoke(ends["serial"])
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Put the certificate on the revocation list; whoever checks none takes it until it ends.
 
         Raises Invalid for a certificate in force that is for wholly other names.
         """
         if "serial" not in credential:
-            return Cut()
+            return RevokeResult()
         serial = credential["serial"].reveal()
         certificate = self.authority.find(serial)
         ends_at = certificate.ends_at if certificate else expiry(credential)
         if ends_at is not None and ends_at <= self.clock():
-            return Cut()
+            return RevokeResult()
         until = f"until {ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if ends_at else "until it expires"
         if certificate is None:
             left = f"the certificate {serial}, which {self.authority.mount} does not know: revoke it where it was made"
-            return Cut(outlives=(f"{left}; it is accepted {until}",))
+            return RevokeResult(outlives=(f"{left}; it is accepted {until}",))
         if not certificate.revoked:
             self._must_be_ours(certificate)
             self.authority.revoke(serial)
         left = f"the certificate {serial} where no revocation list is checked, or an older copy of it"
-        return Cut(outlives=(f"{left}, {until}",))
+        return RevokeResult(outlives=(f"{left}, {until}",))
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterable[str]:
         """Nobody can tell: several secrets may have certificates for one name. Raises UnsupportedOperation."""

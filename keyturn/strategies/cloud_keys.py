@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from keyturn.core.cloud_keys import CloudKey, CloudKeys, KeyUse
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, Cut
+from keyturn.core.strategies import Change, RevokeResult
 from keyturn.strategies.base import StrategyBase, no_place
 
 STEPS: Final = (0.5, 1.0, 2.0, 4.0, 7.5, 10.0, 15.0)
@@ -114,15 +114,19 @@ class CloudKeyStrategy(StrategyBase):
         use = self.target.last_use(account, key_id, since)
         return (f"{self.target.name}:{account} used the key {key_id} {_shown(use)}",) if use else ()
 
-    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
         """Switch the old key off, and delete it."""
         if self.key_name in ends:
             self.target.end(ends[self.account_name], ends[self.key_name])
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Switch the version's key off, end what was given out on the account's keys, and delete it."""
         key_id = self._readable_id(credential)
-        return Cut(outlives=tuple(self.target.cut(self.account, key_id, sequence))) if key_id else Cut()
+        return (
+            RevokeResult(outlives=tuple(self.target.revoke(self.account, key_id, sequence)))
+            if key_id
+            else RevokeResult()
+        )
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
         """Each of the account's keys, whoever has made it, switched off ones too: they can be switched on."""
@@ -133,9 +137,9 @@ class CloudKeyStrategy(StrategyBase):
             raise no_place(f"{self._named} is not there, so nobody can tell whose keys an older account had") from None
         yield from (key.key_id for key in keys if key.key_id not in serving)
 
-    def cut_found(self, name: str, sequence: int) -> Cut:
+    def revoke_found(self, name: str, sequence: int) -> RevokeResult:
         """Switch the key off, end what was given out on the account's keys, and delete it."""
-        return Cut(outlives=tuple(self.target.cut(self.account, name, sequence)))
+        return RevokeResult(outlives=tuple(self.target.revoke(self.account, name, sequence)))
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Sign in with the version's key, once; None where it holds none."""

@@ -9,7 +9,7 @@ from pydantic import WithJsonSchema
 from keyturn.core.cloud_keys import CREDENTIALS_JSON, NEVER, CloudKey
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT, Cut
+from keyturn.core.strategies import EXPIRES_AT, RevokeResult
 from keyturn.settings.fields import Line, matching
 from keyturn.strategies.base import StrategySettings, Tools
 from keyturn.strategies.cloud_keys import CloudKeyStrategy
@@ -48,12 +48,14 @@ class GcpServiceAccountKey(CloudKeyStrategy):
             hint = "Correct `service_account`, or write a key of this account into the secret"
             raise Invalid("rotate", f"{self.target.name}:{self.account}", problem, hint)
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """The same, but for another account's key: that is told, and left to whoever may end it."""
         owner = self._owner(credential)
         if owner in (None, self.account):
-            return super().cut(credential, sequence)
-        return Cut(outlives=(f"a key of {owner}, another account, which the secret held: end it there by hand",))
+            return super().revoke(credential, sequence)
+        return RevokeResult(
+            outlives=(f"a key of {owner}, another account, which the secret held: end it there by hand",)
+        )
 
     def _owner(self, fields: SecretFields) -> str | None:
         try:

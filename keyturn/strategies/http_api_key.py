@@ -14,7 +14,7 @@ from keyturn.core import templates
 from keyturn.core.errors import CandidateRejected, Invalid, KeyturnError
 from keyturn.core.rest import Answer, RestApi, moment
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import EXPIRES_AT, Change, Cut
+from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.settings.fields import Duration, refused
 from keyturn.settings.requests import ListSettings, Pointer, RequestSettings, ShortName, Template, check_names
 from keyturn.strategies.base import Tools, no_place
@@ -156,7 +156,7 @@ class HttpApiKey(RestStrategy):
         """Delete the candidate, unless CURRENT has come to hold it."""
         given_up = self.ends(change.candidate)
         if change.current is None or given_up != self.ends(change.current):
-            self.revoke(given_up, change.sequence)
+            self.retire(given_up, change.sequence)
 
     def ends(self, current: SecretFields) -> Mapping[str, str]:
         """The id of the key that serves now."""
@@ -169,12 +169,12 @@ class HttpApiKey(RestStrategy):
         entry = self._entry(ends[self.keys.id]) if self.requests.listed_use is not None else None
         return self.used_since(since, entry, self.fields(ends))
 
-    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
         """Delete the old key."""
         if self.keys.id in ends:
             self._delete(Sensitive(ends[self.keys.id]))
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Delete the version's key by its id; one without an id that still works is told of."""
         if name := self.foreign(credential):
             return self.left_to_others(name)
@@ -182,8 +182,8 @@ class HttpApiKey(RestStrategy):
             self._delete(credential[self.keys.id])
         elif self.honours(credential):
             remark = f"a key of {self.api.name} whose version has no field {self.keys.id}: delete it by hand"
-            return Cut(outlives=(remark,))
-        return Cut()
+            return RevokeResult(outlives=(remark,))
+        return RevokeResult()
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
         """The ids of this secret's own keys. Raises UnsupportedOperation where the list does not tell them apart."""
@@ -195,10 +195,10 @@ class HttpApiKey(RestStrategy):
         listed = (self._id(entry, doing) for entry in self.entries(doing) if self._is_own(entry))
         yield from (made for made in listed if made not in serving)
 
-    def cut_found(self, name: str, sequence: int) -> Cut:
+    def revoke_found(self, name: str, sequence: int) -> RevokeResult:
         """Delete the key."""
         self._delete(Sensitive(name))
-        return Cut()
+        return RevokeResult()
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Make the test request with the version's key, once; None where it lacks what the request takes."""

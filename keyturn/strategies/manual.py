@@ -9,7 +9,7 @@ from pydantic import model_validator
 from keyturn.core.errors import CandidateRejected, UnsupportedOperation
 from keyturn.core.facts import Schedule
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, Cut
+from keyturn.core.strategies import Change, RevokeResult
 from keyturn.settings.fields import Duration, refused
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools, no_place
 
@@ -40,9 +40,9 @@ class Manual(StrategyBase):
         refusal = refusal_of_manual(self.path)
         raise CandidateRejected("verify", self.path, refusal.problem, refusal.hint)
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Nothing: Keyturn knows of no place that honours it."""
-        return Cut(outlives=(f"the value of {self.path}, until a person ends it where it is honoured",))
+        return RevokeResult(outlives=(f"the value of {self.path}, until a person ends it where it is honoured",))
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterable[str]:
         """Nobody can tell. Raises UnsupportedOperation."""

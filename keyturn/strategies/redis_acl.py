@@ -11,7 +11,7 @@ from keyturn.core.connections import Connection
 from keyturn.core.errors import Invalid
 from keyturn.core.passwords import PasswordPolicy, generate
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, Cut
+from keyturn.core.strategies import Change, RevokeResult
 from keyturn.settings.fields import Line, matching, refused
 from keyturn.settings.passwords import PasswordSettings
 from keyturn.strategies.accounts import username
@@ -54,7 +54,7 @@ class AclTarget(Protocol):
     def accepts(self, user: str, password: Sensitive) -> bool:
         """Whether any part of it lets the user in. Raises TransientError where one does not answer and none does."""
 
-    def cut(self, user: str, password: str, *, sequence: int) -> int:
+    def revoke(self, user: str, password: str, *, sequence: int) -> int:
         """Take the password with this SHA-256 away, and end every session of the user: how many.
 
         Absent is success. Raises Superseded like change_passwords, and Denied, once logins with it are refused, where
@@ -126,7 +126,7 @@ class RedisAcl(LoginStrategy):
         shown = ", ".join(old[:SHOWN]) + (" and others" if len(old) > SHOWN else "")
         return (f"{self.target.name}:{ends['username']} has {len(old)} sessions from before the promotion: {shown}",)
 
-    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
         """Take the old password away. Sessions that are open stay open."""
         if ends:
             gone = {ends["password_sha256"]}
@@ -134,18 +134,18 @@ class RedisAcl(LoginStrategy):
                 ends["username"], lambda there: there - gone, sequence=sequence, missing_ok=True
             )
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Take this version's password away, and end every session of the user: nobody can tell which came with it.
 
         The user's other passwords stay. Raises Invalid for a working credential of another user.
         """
         if "password" not in credential:
-            return Cut()
+            return RevokeResult()
         user = username(credential) or self.user
         if user != self.user and not self.honours(credential):
-            return Cut()
+            return RevokeResult()
         self._must_be_ours(credential)
-        return Cut(self.target.cut(user, password_digest(credential), sequence=sequence))
+        return RevokeResult(self.target.revoke(user, password_digest(credential), sequence=sequence))
 
     def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
         """The number that the user carries."""
@@ -155,9 +155,9 @@ class RedisAcl(LoginStrategy):
         """The SHA-256 of each of the user's passwords, whoever has set it."""
         yield from sorted(self.target.passwords(self.user) - {password_digest(fields) for fields in spared})
 
-    def cut_found(self, name: str, sequence: int) -> Cut:
+    def revoke_found(self, name: str, sequence: int) -> RevokeResult:
         """Take the password away, and end every session of the user."""
-        return Cut(self.target.cut(self.user, name, sequence=sequence))
+        return RevokeResult(self.target.revoke(self.user, name, sequence=sequence))
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Log in at every node, until one takes it; None for a version without a password."""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from keyturn.core.errors import Invalid
 from keyturn.core.rest import Answer, Listing, Request, RestApi, moment
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Cut
+from keyturn.core.strategies import RevokeResult
 from keyturn.settings.fields import Line, refused
 from keyturn.settings.requests import LastUsedSettings, ListSettings, RequestSettings, ShortName, check_names
 from keyturn.strategies.base import StrategyBase, StrategySettings
@@ -56,10 +56,10 @@ class RestStrategy(StrategyBase):
         held = self.requests.holds.items()
         return next((name for name, text in held if name in fields and fields[name].reveal() != text), None)
 
-    def left_to_others(self, name: str) -> Cut:
+    def left_to_others(self, name: str) -> RevokeResult:
         """What a cut says of a version that is another account's: nothing of it is touched."""
         remark = f"a key of another account ({name} is not what the catalogue says), which the secret held"
-        return Cut(outlives=(f"{remark}: end it there by hand",))
+        return RevokeResult(outlives=(f"{remark}: end it there by hand",))
 
     def fields(self, values: Mapping[str, Any], current: SecretFields | None = None) -> SecretFields:
         """What a request's names stand for: what is ``known`` of the key, CURRENT, the constants and the path."""

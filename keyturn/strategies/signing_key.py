@@ -10,7 +10,7 @@ from pydantic import model_validator
 from keyturn.core.errors import CandidateRejected, Invalid
 from keyturn.core.keys import ALGORITHMS, KeyKind, KeyMaker, thumbprint
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, Cut
+from keyturn.core.strategies import Change, RevokeResult
 from keyturn.settings.fields import refused
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 
@@ -62,12 +62,12 @@ class SigningKey(StrategyBase):
         serving = self._serving(current)
         return {KID: serving["kid"]} if serving else {}
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Nothing can be ended: what the key signs passes until verifiers read a JWK Set without it."""
         if PRIVATE_KEY not in credential:
-            return Cut()
+            return RevokeResult()
         key = f"the key {credential[KID].reveal()}" if KID in credential else "the key"
-        return Cut(outlives=(f"whatever {key} signs, until those who verify read a JWK Set without it",))
+        return RevokeResult(outlives=(f"whatever {key} signs, until those who verify read a JWK Set without it",))
 
     def settled(self, current: SecretFields) -> SecretFields | None:
         """The JWK Set with CURRENT's key alone; None when there is no other in it."""

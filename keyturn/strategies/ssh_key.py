@@ -15,7 +15,7 @@ from keyturn.core.errors import CandidateRejected, Invalid
 from keyturn.core.keys import KeyKind, KeyMaker
 from keyturn.core.rest import Answer, Request, RestApi
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, Cut
+from keyturn.core.strategies import Change, RevokeResult
 from keyturn.settings.fields import Line, refused
 from keyturn.settings.requests import ListSettings, Pointer, RequestSettings, check_names
 from keyturn.strategies.base import Tools, no_place
@@ -122,7 +122,7 @@ class SshKey(RestStrategy):
         """Take the public half back, unless CURRENT has come to hold it."""
         given_up = self.ends(change.candidate)
         if change.current is None or given_up != self.ends(change.current):
-            self.revoke(given_up, change.sequence)
+            self.retire(given_up, change.sequence)
 
     def ends(self, current: SecretFields) -> Mapping[str, str]:
         """Fingerprint and public key, which are no secrets."""
@@ -135,22 +135,22 @@ class SshKey(RestStrategy):
         doing = "look up the last use of a key at"
         return [use for entry, key in self._found(ends, doing) for use in self.used_since(since, entry, key)]
 
-    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
         """Delete the old public key, as often as the API lists it."""
         doing = "delete a key at"
         for _, key in self._found(ends, doing) if ends else ():
             if not self.remove(key) and self._entries(ends, doing):
                 raise self.still_there()
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Delete the version's public key at the API, and the one that its private key tells where they differ."""
         if name := self.foreign(credential):
             return self.left_to_others(name)
         halves = self._halves(credential)
         for half in halves:
-            self.revoke(half, sequence)
+            self.retire(half, sequence)
         lasting = f"SSH sessions that are open, and servers that have not yet asked {self.api.name} for its keys again"
-        return Cut(outlives=(lasting,) if halves else ())
+        return RevokeResult(outlives=(lasting,) if halves else ())
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterable[str]:
         """Nobody can tell: the account's other keys are people's. Raises UnsupportedOperation."""

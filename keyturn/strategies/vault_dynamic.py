@@ -7,7 +7,7 @@ from typing import Final, Literal
 from keyturn.core.engines import DatabaseEngine, Lease, LeaseStanding
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT, TOKEN_ACCESSOR, AccountTarget, Change, Cut
+from keyturn.core.strategies import EXPIRES_AT, TOKEN_ACCESSOR, AccountTarget, Change, RevokeResult
 from keyturn.settings.fields import EngineRole, HubPath, Line
 from keyturn.strategies.accounts import DATABASES, username
 from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools
@@ -101,33 +101,35 @@ class VaultDynamic(LoginStrategy):
         count = self.target.sessions(ends["username"]) if "username" in ends else 0
         return (f"{self.target.name}:{ends['username']} has {count} open sessions",) if count else ()
 
-    def revoke(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
         """Revoke the old lease, which drops its account, and its token."""
         if "lease_id" in ends:
             self._end(ends["lease_id"], ends.get(TOKEN_ACCESSOR, ""))
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Refuse logins of the lease's account and end its sessions, and revoke the lease whatever becomes of those.
 
         Raises Invalid for another role's lease whose account still works.
         """
         if "lease_id" not in credential:
-            return Cut()
+            return RevokeResult()
         lease_id, account = credential["lease_id"].reveal(), username(credential)
         if not self._is_ours(lease_id) and not self.honours(credential):
-            return Cut()
+            return RevokeResult()
         self._must_be_ours(lease_id)
         if account is None:
             self._end(lease_id, accessor(credential))
-            return Cut(outlives=(f"sessions of the account of {lease_id}, whose name this version does not tell",))
+            return RevokeResult(
+                outlives=(f"sessions of the account of {lease_id}, whose name this version does not tell",)
+            )
         try:
             ended = self._ended(account, sequence, lambda: self.engine.revoke(lease_id))
         except KeyturnError as error:
             self._end(lease_id, accessor(credential))
             left = f"sessions of {self.target.name}:{account} that were open by then: {error.problem}. {error.hint}"
-            return Cut(outlives=(left.rstrip(),))
+            return RevokeResult(outlives=(left.rstrip(),))
         self._end(lease_id, accessor(credential))
-        return Cut(ended)
+        return RevokeResult(ended)
 
     def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
         """The highest number that stands with a lease's account: a new one has none."""
@@ -141,16 +143,16 @@ class VaultDynamic(LoginStrategy):
         accessors = {accessor(fields) for fields in spared}
         yield from (f"{TOKEN}{token}" for token in self.engine.tokens(self.path) if token not in accessors)
 
-    def cut_found(self, name: str, sequence: int) -> Cut:
+    def revoke_found(self, name: str, sequence: int) -> RevokeResult:
         """Revoke the lease, which drops its account; or the token, and with it every lease that it has.
 
         The hub revokes the leases of a token one after the other, once it has said that the token is ended.
         """
         if name.startswith(TOKEN):
             self.engine.end_token(name.removeprefix(TOKEN))
-            return Cut(outlives=(f"leases of {name}, for the moments until the hub has revoked them too",))
+            return RevokeResult(outlives=(f"leases of {name}, for the moments until the hub has revoked them too",))
         self.engine.revoke(name)
-        return Cut(outlives=(f"sessions of the account of {name}, which no version that could be read tells",))
+        return RevokeResult(outlives=(f"sessions of the account of {name}, which no version that could be read tells",))
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Log in on a new connection; None for a version without username and password."""
@@ -179,7 +181,7 @@ class VaultDynamic(LoginStrategy):
     def _ended(self, account: str, sequence: int, revoke: Callable[[], None]) -> int:
         """How many sessions were ended once logins were refused, by us or else by the engine."""
         try:
-            return self.target.cut(account, sequence=sequence)
+            return self.target.revoke(account, sequence=sequence)
         except Denied:
             # What the engine's admin has made is mostly not ours to alter, and ending sessions takes less.
             return self.target.end_sessions(account, revoke)

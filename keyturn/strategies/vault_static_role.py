@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 from keyturn.core.engines import DatabaseEngine, StaticRole
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import AccountTarget, Change, Cut
+from keyturn.core.strategies import AccountTarget, Change, RevokeResult
 from keyturn.settings.fields import EngineRole, HubPath, Line
 from keyturn.strategies.accounts import DATABASES, is_true, username
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
@@ -63,21 +63,21 @@ class VaultStaticRole(StrategyBase):
         """Log in."""
         self.target.check_login(change.candidate["username"].reveal(), change.candidate["password"])
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Let the engine change the account's password, whichever it is by now, and end the account's sessions.
 
         Raises Invalid for a working credential of another account.
         """
         account = username(credential)
         if account is None or "password" not in credential:
-            return Cut()
+            return RevokeResult()
         held = self.engine.static_credential(self.role)
         if account != username(held) and not self.honours(credential):
-            return Cut()
+            return RevokeResult()
         self._must_be_the_account(held["username"].reveal(), account)
         # What the engine holds may be the candidate of a rotation that was interrupted, which must end as well.
         self.engine.rotate_static(self.role)
-        return Cut(self.target.end_sessions(account, lambda: None))
+        return RevokeResult(self.target.end_sessions(account, lambda: None))
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
         """The password that the engine holds now, by a digest: no other works, whoever has read it there."""
@@ -85,13 +85,13 @@ class VaultStaticRole(StrategyBase):
         if not any(fields.holds(held) for fields in spared):
             yield _digest(held)
 
-    def cut_found(self, name: str, sequence: int) -> Cut:
+    def revoke_found(self, name: str, sequence: int) -> RevokeResult:
         """Let the engine change the password, where it still is that one, and end the account's sessions."""
         held = self.engine.static_credential(self.role)
         if _digest(held) != name:
-            return Cut()
+            return RevokeResult()
         self.engine.rotate_static(self.role)
-        return Cut(self.target.end_sessions(held["username"].reveal(), lambda: None))
+        return RevokeResult(self.target.end_sessions(held["username"].reveal(), lambda: None))
 
     def honours(self, credential: SecretFields) -> bool | None:
         """Log in on a new connection; None for a version without username and password."""

@@ -159,13 +159,13 @@ class StrategyContract:
     def test_the_old_credential_ends_and_the_new_one_stays(self, case: Case) -> None:
         change = case.installed()
         ends = case.strategy.ends(case.current)
-        case.strategy.revoke(ends, change.sequence)
-        case.strategy.revoke(ends, change.sequence)
+        case.strategy.retire(ends, change.sequence)
+        case.strategy.retire(ends, change.sequence)
         assert not (self.has_target and case.works(case.current))
         assert case.works(case.current.merged(change.candidate))
 
     def test_ending_nothing_is_quiet(self, case: Case) -> None:
-        case.strategy.revoke({}, 5)
+        case.strategy.retire({}, 5)
         assert case.works(case.current)
 
     def test_what_ends_a_credential_is_named_without_values(self, case: Case) -> None:
@@ -254,39 +254,39 @@ class StrategyContract:
         assert case.strategy.honours(UNUSABLE) is None
 
     def test_a_cut_ends_the_credential_that_serves_at_once(self, case: Case) -> None:
-        case.strategy.cut(case.current, 6)
+        case.strategy.revoke(case.current, 6)
         assert case.works(case.current) is not self.has_target
         assert case.strategy.honours(case.current) is (False if self.has_target else None)
 
     def test_a_cut_ends_a_candidate_that_is_installed_too(self, case: Case) -> None:
         candidate = case.current.merged(case.installed().candidate)
-        case.strategy.cut(candidate, 6)
+        case.strategy.revoke(candidate, 6)
         assert case.works(candidate) is not self.has_target
         assert case.strategy.honours(candidate) is (False if self.has_target else None)
 
     def test_cutting_twice_is_quiet_and_finds_nothing_more(self, case: Case) -> None:
-        case.strategy.cut(case.current, 6)
-        assert case.strategy.cut(case.current, 6).sessions == 0
+        case.strategy.revoke(case.current, 6)
+        assert case.strategy.revoke(case.current, 6).sessions == 0
         assert not (self.has_target and case.works(case.current))
 
     def test_cutting_a_version_without_a_credential_is_quiet_and_changes_nothing(self, case: Case) -> None:
-        assert case.strategy.cut(UNUSABLE, 6).sessions == 0
+        assert case.strategy.revoke(UNUSABLE, 6).sessions == 0
         assert case.works(case.current)
 
     def test_open_sessions_end_with_the_cut_and_are_counted(self, case: Case) -> None:
         if not self.ends_sessions:
-            assert case.strategy.cut(case.current, 6).sessions == 0
+            assert case.strategy.revoke(case.current, 6).sessions == 0
             return
         assert case.opened is not None
         with case.opened(case.current) as one, case.opened(case.current) as other:
             assert one()
             assert other()
-            assert case.strategy.cut(case.current, 6).sessions == 2
+            assert case.strategy.revoke(case.current, 6).sessions == 2
             assert not one()
             assert not other()
 
     def test_what_was_cut_can_be_replaced(self, case: Case) -> None:
-        case.strategy.cut(case.current, 6)
+        case.strategy.revoke(case.current, 6)
         change = case.replacement()
         case.strategy.verify(change)
         assert case.works(case.current.merged(change.candidate))
@@ -296,7 +296,7 @@ class StrategyContract:
     def test_what_was_cut_beside_an_open_rotation_can_be_replaced(self, case: Case) -> None:
         old = [case.current, case.current.merged(case.installed().candidate)]
         for version in old:
-            case.strategy.cut(version, 6)
+            case.strategy.revoke(version, 6)
         change = case.replacement()
         case.strategy.verify(change)
         assert case.works(case.current.merged(change.candidate))
@@ -306,7 +306,7 @@ class StrategyContract:
         change = case.installed(5)
         old = [case.current, case.current.merged(change.candidate)]
         for version in old:
-            case.strategy.cut(version, 6)
+            case.strategy.revoke(version, 6)
         if self.fenced:
             for verb in (case.strategy.install, case.strategy.abandon):
                 with pytest.raises(Superseded):
@@ -318,10 +318,10 @@ class StrategyContract:
             pytest.skip("nothing at the target tells which run is the newer one")
         newer = case.current.merged(case.installed(8).candidate)
         with pytest.raises(Superseded) as caught:
-            case.strategy.cut(newer, 7)
+            case.strategy.revoke(newer, 7)
         assert not told_of(caught.value, newer)
         assert case.works(newer)
-        case.strategy.cut(newer, 8)
+        case.strategy.revoke(newer, 8)
         assert not case.works(newer)
 
     # by place: what no version that can be read tells of
@@ -334,14 +334,14 @@ class StrategyContract:
             assert caught.value.problem
             return
         for name in case.by_place.find_everything([]):
-            case.by_place.cut_found(name, 6)
+            case.by_place.revoke_found(name, 6)
         assert not any(map(case.works, (case.current, candidate)))
 
     def test_what_is_spared_is_not_found_and_works_on(self, case: Case) -> None:
         newer = case.current.merged(case.installed().candidate)
         found = self.found(case, newer)
         for name in found:
-            case.by_place.cut_found(name, 6)
+            case.by_place.revoke_found(name, 6)
         assert case.works(newer)
         assert not (found and case.works(case.current))
         assert not set(found) & set(self.found(case, newer))
@@ -349,11 +349,11 @@ class StrategyContract:
     def test_a_late_cut_of_what_was_found_ends_nothing_that_was_put_in_force_since(self, case: Case) -> None:
         found = self.found(case)
         for name in found:
-            case.by_place.cut_found(name, 6)
+            case.by_place.revoke_found(name, 6)
         newer = case.current.merged(case.replacement(8).candidate)
         for name in found:
             with suppress(Superseded):
-                case.by_place.cut_found(name, 6)
+                case.by_place.revoke_found(name, 6)
         assert case.works(newer)
 
     def test_what_is_found_shows_no_value(self, case: Case) -> None:
@@ -370,12 +370,12 @@ class StrategyContract:
         change = case.installed(5)
         old = [case.current, case.current.merged(change.candidate)]
         for version in old:
-            case.strategy.cut(version, 6)
+            case.strategy.revoke(version, 6)
         case.strategy.abandon(Change(change.path, 6, change.candidate, None))
         assert not (self.has_target and any(map(case.works, old)))
 
     def test_give_up_a_replacement_revives_nothing(self, case: Case) -> None:
-        case.strategy.cut(case.current, 6)
+        case.strategy.revoke(case.current, 6)
         case.strategy.abandon(case.replacement())
         assert not (self.has_target and case.works(case.current))
         again = case.replacement(8)
@@ -383,7 +383,7 @@ class StrategyContract:
         assert case.works(case.current.merged(again.candidate))
 
     def test_what_outlives_a_cut_is_told_without_values(self, case: Case) -> None:
-        outlives = " ".join(case.strategy.cut(case.current, 6).outlives)
+        outlives = " ".join(case.strategy.revoke(case.current, 6).outlives)
         assert not [name for name in SECRET if name in case.current and case.current[name].reveal() in outlives]
 
 

@@ -74,7 +74,7 @@ def test_a_target_that_is_down_at_retirement_keeps_the_old_credential_until_it_i
 def test_a_target_that_is_restarted_before_every_step_stops_no_rotation(database: Database) -> None:
     lab = database.lab
     secret = lab.alternating()
-    steps = {step: Once(database.restart) for step in ("install", "verify", "revoke")}
+    steps = {step: Once(database.restart) for step in ("install", "verify", "retire")}
     run = worker(lab, secret).hooking("strategy", **steps)
     strategy: Any = run.keyturn.open_strategy(secret.path)
     with application(lab, secret) as client:

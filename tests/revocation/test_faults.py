@@ -277,7 +277,7 @@ def test_a_candidate_that_can_not_be_ended_keeps_the_secret_in_the_revocations_h
             raise down
 
     def failing_at_it(path: str) -> Any:
-        return Hooked(scene.keyturn.open_strategy(path), cut=not_that_one, cut_found=raising(down))
+        return Hooked(scene.keyturn.open_strategy(path), revoke=not_that_one, revoke_found=raising(down))
 
     failing = replace(scene.keyturn, open_strategy=failing_at_it)
     scene.site.begin(keyturn=failing)

@@ -67,7 +67,9 @@ def test_a_secret_that_could_not_even_be_cut_is_let_go_as_well(lab: Lab) -> None
     scene = Scene.of(lab, "alternating")
     down = raising(Unavailable("cut", "pg", "the database does not answer"))
     plain = scene.keyturn
-    failing = replace(plain, open_strategy=lambda path: Hooked(plain.open_strategy(path), cut=down, cut_found=down))
+    failing = replace(
+        plain, open_strategy=lambda path: Hooked(plain.open_strategy(path), revoke=down, revoke_found=down)
+    )
     scene.site.begin(keyturn=failing)
     stands = give_up_incident(failing, scene.site.incident, "the database is gone for good", "ana")
     assert any("cut: " in said for said in stands.left)

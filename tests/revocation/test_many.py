@@ -74,7 +74,7 @@ class Crowd:
         def open_strategy(path: str) -> Any:
             strategy = self.keyturn.open_strategy(path)
             if path == self.uncut.path:
-                return Hooked(strategy, cut=raising(LOST), cut_found=raising(LOST))
+                return Hooked(strategy, revoke=raising(LOST), revoke_found=raising(LOST))
             return Hooked(strategy, verify=raising(UNFIT)) if path == self.refused.path else strategy
 
         return replace(self.keyturn, open_strategy=open_strategy)
@@ -376,7 +376,7 @@ def test_two_incidents_whose_runs_both_died_within_their_cuts_are_finished_in_ei
 def dying_at_the_cut(keyturn: Keyturn) -> Keyturn:
     """A run that ends where it is about to tell the target."""
     return replace(
-        keyturn, open_strategy=lambda path: Hooked(keyturn.open_strategy(path), cut=raising(KeyboardInterrupt()))
+        keyturn, open_strategy=lambda path: Hooked(keyturn.open_strategy(path), revoke=raising(KeyboardInterrupt()))
     )
 
 
@@ -456,9 +456,9 @@ class Sessions:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def cut(self, credential: SecretFields, sequence: int) -> Any:
+    def revoke(self, credential: SecretFields, sequence: int) -> Any:
         """Refuse logins, and fail at the sessions."""
-        self._inner.cut(credential, sequence)
+        self._inner.revoke(credential, sequence)
         raise KeyturnError("end the sessions of", "pg", "the admin may not end sessions", "Grant it pg_signal_backend")
 
 

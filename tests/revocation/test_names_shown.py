@@ -14,7 +14,7 @@ from keyturn.core.discreet import Discreet, Names
 from keyturn.core.errors import KeyturnError, Throttled
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Cut
+from keyturn.core.strategies import RevokeResult
 from keyturn.revocation import run
 from keyturn.revocation.incident import Mode
 from keyturn.revocation.preview import preview_revocation
@@ -109,8 +109,8 @@ class Talkative:
     def in_use(self, ends: dict[str, str], since: object) -> list[str]:
         return [f"pg:{ends['username']} has 3 open sessions"]
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
-        return Cut(1, (f"a token of {credential['username'].reveal()}",))
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
+        return RevokeResult(1, (f"a token of {credential['username'].reveal()}",))
 
     def ends(self, current: SecretFields) -> dict[str, str]:
         return {"username": current["username"].reveal()}
@@ -124,7 +124,7 @@ def test_whatever_a_strategy_says_is_cleaned_and_what_it_works_with_is_not(text:
         strategy.honours(fields)
     assert caught.value.retry_after == 5
     assert "db.internal" in caught.value.hint
-    said = f"{caught.value!r} {caught.value} {strategy.in_use({'username': text}, None)} {strategy.cut(fields, 1)}"
+    said = f"{caught.value!r} {caught.value} {strategy.in_use({'username': text}, None)} {strategy.revoke(fields, 1)}"
     assert text not in said
     assert said.count("fingerprint f1f2f3f4f5f6") >= 6
     assert strategy.ends(fields) == {"username": text}

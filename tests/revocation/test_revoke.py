@@ -12,7 +12,7 @@ from keyturn.core.notices import SECRET_REVOKED
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Cut
+from keyturn.core.strategies import RevokeResult
 from keyturn.revocation import incident_store, run
 from keyturn.revocation.incident import Mode, Result, Step
 from keyturn.rotation import steps
@@ -101,9 +101,9 @@ class HalfCut:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def cut(self, credential: SecretFields, sequence: int) -> Cut:
+    def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Refuse logins, and fail at the sessions."""
-        self._inner.cut(credential, sequence)
+        self._inner.revoke(credential, sequence)
         raise Denied("end the sessions of", "pg", "the admin may not end sessions", "Grant it pg_signal_backend")
 
 

@@ -202,7 +202,7 @@ def test_a_late_run_of_the_revocation_ends_nothing_that_was_put_in_force_since(l
     rotate(scene.keyturn, scene.path, Trigger.FORCE)
     for name in found:
         with suppress(Superseded):
-            strategy.cut_found(name, stands.secrets[0].sequence)
+            strategy.revoke_found(name, stands.secrets[0].sequence)
     assert lab.logs_in(lab.current(scene.site.secret))
 
 

@@ -237,7 +237,7 @@ def test_a_retirement_that_comes_late_leaves_the_next_rotation_alone(
         retire(opened.keyturn, secret.path, Waive.EVERYTHING)
         run.installed()
 
-    late = run.hooking("strategy", revoke=Once(next_one))
+    late = run.hooking("strategy", retire=Once(next_one))
     with pytest.raises(Superseded):
         retire(late.keyturn, secret.path, Waive.EVERYTHING)
     assert rotate(opened.keyturn, secret.path).state is RunState.ROTATED

@@ -80,7 +80,7 @@ def test_a_retirement_suspended_anywhere_never_ends_what_a_rollback_has_put_in_f
 
 def test_what_was_begun_to_be_ended_is_not_put_back(lab: Lab, secret: Declared) -> None:
     rotation = promoted(lab, secret)
-    stuck = worker(lab, secret, dead_holder()).hooking("strategy", revoke=raising(KeyboardInterrupt()))
+    stuck = worker(lab, secret, dead_holder()).hooking("strategy", retire=raising(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         retire(stuck.keyturn, secret.path)
     assert stage(lab, secret) is Stage.RETIRING
@@ -107,7 +107,7 @@ def test_two_retirements_at_once_do_not_race(lab: Lab, secret: Declared) -> None
     seen = list[Retirement]()
     elsewhere = worker(lab, secret, ELSEWHERE)
     first = worker(lab, secret).hooking(
-        "strategy", revoke=Once(lambda: seen.append(retire(elsewhere.keyturn, secret.path)))
+        "strategy", retire=Once(lambda: seen.append(retire(elsewhere.keyturn, secret.path)))
     )
     assert retire(first.keyturn, secret.path).retired
     (second,) = seen

@@ -9,7 +9,7 @@ from deployments.local.prepare import DATABASE
 from keyturn.core.errors import Invalid, Superseded
 from keyturn.core.passwords import PasswordPolicy
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, Cut
+from keyturn.core.strategies import Change, RevokeResult
 from keyturn.strategies.accounts import AlternatingUsers, SingleUser
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.lab import Declared, Lab
@@ -74,7 +74,7 @@ class TestAlternatingUsers(StrategyContract):
         )
         case.strategy.install(back)
         with pytest.raises(Superseded):
-            case.strategy.revoke(ends, 5)
+            case.strategy.retire(ends, 5)
         assert case.works(case.current.merged(back.candidate))
 
     def test_cutting_an_old_version_cuts_its_account_though_that_has_another_password_by_now(
@@ -83,7 +83,7 @@ class TestAlternatingUsers(StrategyContract):
         newer = case.current.merged({"password": "newer-" + "x" * 20})
         case.strategy.install(Change("apps/contract", 5, newer, None))
         with lab.opened(newer) as works_still:
-            assert case.strategy.cut(case.current, 6).sessions == 1
+            assert case.strategy.revoke(case.current, 6).sessions == 1
             assert not works_still()
         assert not case.works(newer)
 
@@ -92,13 +92,13 @@ class TestAlternatingUsers(StrategyContract):
     ) -> None:
         theirs = SecretFields(lab.single().first)
         with pytest.raises(Invalid, match="is not one of its users") as caught:
-            case.strategy.cut(theirs, 6)
+            case.strategy.revoke(theirs, 6)
         assert theirs["password"].reveal() not in str(caught.value)
         assert lab.logs_in(theirs)
 
     def test_a_dead_credential_of_another_account_needs_no_cut(self, case: Case, lab: Lab) -> None:
         theirs = SecretFields(lab.single().first)
-        assert case.strategy.cut(theirs.merged({"password": "long-gone"}), 6) == Cut()
+        assert case.strategy.revoke(theirs.merged({"password": "long-gone"}), 6) == RevokeResult()
         assert lab.logs_in(theirs)
 
 
@@ -124,16 +124,16 @@ class TestSingleUser(StrategyContract):
     def test_a_version_that_names_no_user_is_the_users(self, case: Case) -> None:
         alone = SecretFields({"password": case.current["password"]})
         assert case.strategy.honours(alone) is True
-        case.strategy.cut(alone, 6)
+        case.strategy.revoke(alone, 6)
         assert case.strategy.honours(alone) is False
 
     def test_cutting_an_old_version_cuts_the_account_with_its_newer_password(self, case: Case) -> None:
         newer = case.current.merged(case.installed(5).candidate)
-        case.strategy.cut(case.current, 6)
+        case.strategy.revoke(case.current, 6)
         assert not case.works(newer)
 
     def test_a_replacement_that_is_given_up_is_refused_where_nothing_can_be_put_back(self, case: Case) -> None:
-        case.strategy.cut(case.current, 6)
+        case.strategy.revoke(case.current, 6)
         change = case.replacement()
         assert case.works(case.current.merged(change.candidate))
         case.strategy.abandon(change)

@@ -75,7 +75,7 @@ class TestAlternatingUsersOnMariaDB(StrategyContract):
         with lab.session(case.current, accounts.database) as connection:
             for statement in DEFINED:
                 run(connection, statement)
-        case.strategy.revoke(case.strategy.ends(case.current), change.sequence)
+        case.strategy.retire(case.strategy.ends(case.current), change.sequence)
         assert not lab.logs_in(case.current)
         with lab.session(case.current.merged(change.candidate), accounts.database) as connection:
             assert run(connection, "SELECT n FROM as_role") == [(7,)]
@@ -107,7 +107,7 @@ class TestAlternatingUsersOnMariaDB(StrategyContract):
         with lab.session(case.current, accounts.database) as connection:
             run(connection, "CREATE TABLE t (n INT)")
             run(connection, "CREATE VIEW v AS SELECT * FROM t")
-        case.strategy.revoke(case.strategy.ends(case.current), change.sequence)
+        case.strategy.retire(case.strategy.ends(case.current), change.sequence)
         with lab.session(case.current.merged(change.candidate), accounts.database) as connection:
             assert run(connection, "SELECT * FROM v") == []
 
@@ -119,7 +119,7 @@ class TestAlternatingUsersOnMariaDB(StrategyContract):
         )
         case.strategy.install(back)
         with pytest.raises(Superseded):
-            case.strategy.revoke(ends, 5)
+            case.strategy.retire(ends, 5)
         assert case.works(case.current.merged(back.candidate))
 
 
@@ -198,7 +198,7 @@ class TestSingleUserWithTwoPasswords(StrategyContract):
             case.strategy.put_back(Change(change.path, 5, newer, case.current))
             assert case.works(case.current)
             assert case.works(newer)
-        case.strategy.revoke(case.strategy.ends(newer), 5)
+        case.strategy.retire(case.strategy.ends(newer), 5)
         assert case.works(case.current)
         assert not case.works(newer)
 

@@ -17,7 +17,7 @@ from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, Cut
+from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.aws import iam as aws_iam
 from keyturn.providers.aws.iam import AwsIam
 from keyturn.revocation.incident import Mode
@@ -264,11 +264,11 @@ def test_the_old_key_is_in_use_while_it_was_used_after_the_promotion(case: Case,
 def test_a_key_or_user_that_is_gone_is_not_in_use(case: Case, strategy: AwsIamKey, iam: Any, user: str) -> None:
     ends = strategy.ends(case.current)
     assert case.works(case.current)
-    strategy.revoke(ends, 5)
+    strategy.retire(ends, 5)
     assert strategy.in_use(ends, datetime.now(UTC) - timedelta(days=1)) == ()
     iam.delete_user(UserName=user)
     assert strategy.in_use(ends, datetime.now(UTC) - timedelta(days=1)) == ()
-    strategy.revoke(ends, 5)
+    strategy.retire(ends, 5)
 
 
 def test_ending_a_key_switches_it_off_before_it_is_deleted(
@@ -278,7 +278,7 @@ def test_ending_a_key_switches_it_off_before_it_is_deleted(
     sign_in_as(iam, monkeypatch, policy_without("iam:DeleteAccessKey"))
     restricted = AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)
     with closing(restricted), pytest.raises(Denied, match=f"aws:{user}") as caught:
-        AwsIamKey(restricted, user).revoke(case.strategy.ends(case.current), 5)
+        AwsIamKey(restricted, user).retire(case.strategy.ends(case.current), 5)
     assert "iam:DeleteAccessKey" in caught.value.hint
     assert ids(iam, user) == {case.current["access_key_id"].reveal(): "Inactive"}
     assert not case.works(case.current)
@@ -293,7 +293,7 @@ def test_an_abandonment_spares_the_key_that_current_has_come_to_name(case: Case,
 def test_the_old_key_is_ended_of_the_user_that_it_was_named_with(case: Case, target: AwsIam, iam: Any) -> None:
     """The catalogue may name another user by then."""
     ends = case.strategy.ends(case.current)
-    AwsIamKey(target, new_user(iam)).revoke(ends, 5)
+    AwsIamKey(target, new_user(iam)).retire(ends, 5)
     assert not case.works(case.current)
 
 
@@ -346,10 +346,10 @@ def test_a_cut_ends_the_sessions_that_the_key_was_traded_for_and_no_later_ones(
 ) -> None:
     monkeypatch.setattr(aws_iam, "ARRIVAL", timedelta(seconds=1))
     old = opened_session(aws, case.current)
-    case.strategy.revoke(case.strategy.ends(case.current), 5)
+    case.strategy.retire(case.strategy.ends(case.current), 5)
     assert old()
     kept = case.strategy.mint(None)
-    (told,) = case.strategy.cut(kept, 6).outlives
+    (told,) = case.strategy.revoke(kept, 6).outlives
     assert "roles" in told
     assert not old()
     fresh = case.strategy.mint(None)
@@ -360,7 +360,7 @@ def test_a_cut_ends_the_sessions_that_the_key_was_traded_for_and_no_later_ones(
 def test_a_new_key_is_not_touched_by_the_policy_against_older_sessions(
     case: Case, aws: LocalAws, iam: Any, reader: str
 ) -> None:
-    case.strategy.cut(case.current, 6)
+    case.strategy.revoke(case.current, 6)
     plain = case.strategy.mint(None).reveal()
     signing = {"aws_access_key_id": plain["access_key_id"], "aws_secret_access_key": plain["secret_access_key"]}
     client = boto3.Session().client("secretsmanager", region_name=REGION, endpoint_url=aws.endpoint_url, **signing)
@@ -370,7 +370,7 @@ def test_a_new_key_is_not_touched_by_the_policy_against_older_sessions(
 
 
 def test_sessions_are_refused_from_half_a_minute_after_the_cut_backwards(case: Case, iam: Any, user: str) -> None:
-    case.strategy.cut(case.current, 6)
+    case.strategy.revoke(case.current, 6)
     policy = revoked(iam, user)
     assert policy is not None
     (statement,) = policy["Statement"]
@@ -381,13 +381,13 @@ def test_sessions_are_refused_from_half_a_minute_after_the_cut_backwards(case: C
 
 def test_the_same_cut_of_a_key_that_is_gone_leaves_newer_sessions_alone(case: Case, iam: Any, user: str) -> None:
     """A run that goes on where another died must not end what consumers have opened since with the new key."""
-    first = case.strategy.cut(case.current, 6)
+    first = case.strategy.revoke(case.current, 6)
     aged = aws_iam.revoking(datetime.now(UTC) - timedelta(hours=1), 6)
     iam.put_user_policy(UserName=user, PolicyName=aws_iam.REVOKED, PolicyDocument=json.dumps(aged))
-    assert case.strategy.cut(case.current, 6) == first
-    assert case.strategy.cut(case.current, 5) == first
+    assert case.strategy.revoke(case.current, 6) == first
+    assert case.strategy.revoke(case.current, 5) == first
     assert revoked(iam, user) == aged
-    case.strategy.cut(case.current, 7)
+    case.strategy.revoke(case.current, 7)
     assert revoked(iam, user) != aged
 
 
@@ -395,21 +395,21 @@ def test_sessions_of_a_key_that_somebody_deleted_by_hand_are_ended_all_the_same(
     case: Case, iam: Any, user: str
 ) -> None:
     iam.delete_access_key(UserName=user, AccessKeyId=case.current["access_key_id"].reveal())
-    case.strategy.cut(case.current, 6)
+    case.strategy.revoke(case.current, 6)
     assert revoked(iam, user) is not None
 
 
 def test_a_user_who_is_gone_has_no_sessions(case: Case, strategy: AwsIamKey, iam: Any, user: str) -> None:
-    strategy.revoke(strategy.ends(case.current), 5)
+    strategy.retire(strategy.ends(case.current), 5)
     iam.delete_user(UserName=user)
-    (told,) = strategy.cut(case.current, 6).outlives
+    (told,) = strategy.revoke(case.current, 6).outlives
     assert "roles" in told
 
 
 @pytest.mark.parametrize("key_id", ["", "TODO", "not an id"])
 def test_an_id_that_no_key_can_have_is_cut_quietly(case: Case, strategy: AwsIamKey, key_id: str) -> None:
-    assert strategy.cut(case.current.merged({"access_key_id": key_id}), 6).sessions == 0
-    assert strategy.cut(case.current.merged({"access_key_id": ""}), 6) == Cut()
+    assert strategy.revoke(case.current.merged({"access_key_id": key_id}), 6).sessions == 0
+    assert strategy.revoke(case.current.merged({"access_key_id": ""}), 6) == RevokeResult()
     assert case.works(case.current)
 
 
@@ -419,8 +419,8 @@ def test_without_the_right_to_revoke_sessions_the_key_ends_and_the_sessions_are_
     old = opened_session(aws, case.current)
     sign_in_as(iam, monkeypatch, policy_without())
     with closing(AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)) as restricted:
-        first = AwsIamKey(restricted, reader).cut(case.current, 6)
-        again = AwsIamKey(restricted, reader).cut(case.current, 6)
+        first = AwsIamKey(restricted, reader).revoke(case.current, 6)
+        again = AwsIamKey(restricted, reader).revoke(case.current, 6)
     assert ids(iam, reader) == {}
     assert old()
     for told in (first, again):
@@ -437,8 +437,8 @@ def test_the_policy_lets_sessions_be_revoked_of_users_within_the_boundary(
     iam.put_user_permissions_boundary(UserName=reader, PermissionsBoundary=boundary)
     sign_in_as(iam, monkeypatch, policy)
     with closing(AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)) as restricted:
-        told = AwsIamKey(restricted, reader).cut(case.current, 6)
-        assert AwsIamKey(restricted, reader).cut(case.current, 6) == told
+        told = AwsIamKey(restricted, reader).revoke(case.current, 6)
+        assert AwsIamKey(restricted, reader).revoke(case.current, 6) == told
     assert len(told.outlives) == 1
     assert not old()
 
@@ -451,7 +451,7 @@ def test_a_key_that_can_not_be_deleted_is_off_and_its_sessions_too(
     sign_in_as(iam, monkeypatch, {"Version": "2012-10-17", "Statement": [everything_but]})
     restricted = AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)
     with closing(restricted), pytest.raises(Denied, match="iam:DeleteAccessKey"):
-        AwsIamKey(restricted, reader).cut(case.current, 6)
+        AwsIamKey(restricted, reader).revoke(case.current, 6)
     assert ids(iam, reader) == {case.current["access_key_id"].reveal(): "Inactive"}
     assert not case.works(case.current)
     assert not old()
@@ -459,7 +459,7 @@ def test_a_key_that_can_not_be_deleted_is_off_and_its_sessions_too(
 
 def test_a_user_with_a_foreign_key_has_room_for_the_replacement(case: Case, iam: Any, user: str) -> None:
     foreign = new_key(iam, user)
-    case.strategy.cut(case.current, 6)
+    case.strategy.revoke(case.current, 6)
     case.strategy.guard(None, None)
     change = Change("apps/contract", 7, case.strategy.mint(case.current), case.current)
     case.strategy.guard(None, change.candidate)
@@ -487,7 +487,7 @@ def test_a_refusal_proves_nothing_where_keyturn_itself_is_refused(
     case: Case, aws: LocalAws, user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So it is where this machine's clock is off, or the region is not switched on."""
-    case.strategy.cut(case.current, 6)
+    case.strategy.revoke(case.current, 6)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "n0t-a-secret")
     with closing(AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)) as stranger, pytest.raises(Denied):
@@ -538,7 +538,7 @@ def test_the_policy_allows_a_whole_rotation_and_no_other_users_keys(
     strategy.verify(change)
     ends = strategy.ends(case.current)
     strategy.in_use(ends, datetime.now(UTC))
-    strategy.revoke(ends, 5)
+    strategy.retire(ends, 5)
     assert list(ids(iam, user)) == [change.candidate["access_key_id"].reveal()]
     with pytest.raises(Denied) as caught:
         AwsIamKey(target, admin).mint(None)

@@ -26,7 +26,7 @@ from keyturn.core.errors import (
 )
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT, Change, Cut
+from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.providers.azure.graph import LOGIN_PAUSES, MicrosoftGraph
 from keyturn.providers.registry import open_target
 from keyturn.rotation.retire import retire
@@ -128,7 +128,7 @@ class TestAzureAppSecret(StrategyContract):
     ) -> None:
         late, newer = case.change(), case.installed()
         case.strategy.abandon(late)
-        case.strategy.revoke(case.strategy.ends(case.current), 3)
+        case.strategy.retire(case.strategy.ends(case.current), 3)
         assert [one.key_id for one in application.passwords] == [newer.candidate["key_id"].reveal()]
         assert case.works(case.current.merged(newer.candidate))
 
@@ -144,7 +144,7 @@ class TestAzureAppSecret(StrategyContract):
 
 def test_a_cut_tells_what_tokens_it_leaves(azure: AzureManagement, application: Registration) -> None:
     rotation, first = strategy(azure, application), serving(application)
-    (told,) = rotation.cut(first, 6).outlives
+    (told,) = rotation.revoke(first, 6).outlives
     assert application.app_id in told
     assert "90 minutes" in told
     assert "service principal" in told
@@ -165,11 +165,11 @@ def test_an_old_secret_that_is_gone_is_not_waited_for(
     first = serving(application)
     application.passwords.clear()
     rotation = strategy(azure, application)
-    rotation.cut(aged(first, timedelta(hours=2)), 6)
+    rotation.revoke(aged(first, timedelta(hours=2)), 6)
     assert slept == []
-    rotation.cut(aged(first, timedelta(minutes=2)), 6)
+    rotation.revoke(aged(first, timedelta(minutes=2)), 6)
     assert slept == list(SHORT)
-    rotation.cut(first, 6)
+    rotation.revoke(first, 6)
     assert slept == [*SHORT, *SHORT]
 
 
@@ -178,7 +178,7 @@ def test_a_candidate_that_graph_does_not_list_yet_is_cut_all_the_same(
 ) -> None:
     rotation = strategy(azure, application, absence_pauses=(0.2, 0.4))
     azure.emulator.delays.reads = 0.4
-    rotation.cut(aged(rotation.mint(None), timedelta(0)), 6)
+    rotation.revoke(aged(rotation.mint(None), timedelta(0)), 6)
     assert application.passwords == []
 
 
@@ -189,10 +189,10 @@ def test_a_version_without_a_key_id_is_cut_by_how_its_secret_begins(
     by_hand = SecretFields({"client_secret": first["client_secret"]})
     rotation = strategy(azure, application)
     assert rotation.honours(by_hand) is True
-    assert rotation.cut(by_hand, 6).outlives
+    assert rotation.revoke(by_hand, 6).outlives
     assert rotation.honours(by_hand) is False
     assert [one.key_id for one in application.passwords] == [other["key_id"].reveal()]
-    assert rotation.cut(by_hand, 6) == Cut()
+    assert rotation.revoke(by_hand, 6) == RevokeResult()
 
 
 def test_what_the_sign_in_takes_a_while_longer_is_honoured_as_long(
@@ -200,7 +200,7 @@ def test_what_the_sign_in_takes_a_while_longer_is_honoured_as_long(
 ) -> None:
     rotation, first = strategy(azure, application), serving(application)
     azure.emulator.delays.ended = 600
-    rotation.cut(first, 6)
+    rotation.revoke(first, 6)
     assert rotation.honours(first) is True
     azure.emulator.delays.ended = 0
     assert rotation.honours(first) is False
@@ -210,7 +210,7 @@ def test_secrets_that_begin_alike_are_left_to_a_person(azure: AzureManagement, a
     first, other = serving(application), serving(application)
     application.passwords[1].secret = first["client_secret"].reveal()[:3] + other["client_secret"].reveal()[3:]
     rotation, by_hand = strategy(azure, application), SecretFields({"client_secret": first["client_secret"]})
-    (told,) = rotation.cut(by_hand, 6).outlives
+    (told,) = rotation.revoke(by_hand, 6).outlives
     assert "2 begin like it" in told
     assert first["client_secret"].reveal() not in told
     assert rotation.honours(by_hand) is True
@@ -222,7 +222,7 @@ def test_another_applications_secret_is_told_of_and_left_alone(
 ) -> None:
     other = registered(azure)
     theirs, rotation = serving(other), strategy(azure, application)
-    (told,) = rotation.cut(theirs, 6).outlives
+    (told,) = rotation.revoke(theirs, 6).outlives
     assert other.app_id in told
     assert rotation.honours(theirs) is True
     assert signs_in(azure, theirs)
@@ -249,7 +249,7 @@ def test_a_sign_in_that_does_not_answer_tells_nothing(application: Registration,
         for name, value in environment.items():
             patch.setenv(name, value)
         rotation, first = strategy(stopped, application), serving(application)
-        for verb in (lambda: rotation.honours(first), lambda: rotation.cut(first, 6)):
+        for verb in (lambda: rotation.honours(first), lambda: rotation.revoke(first, 6)):
             with pytest.raises(TransientError) as caught:
                 verb()
             assert first["client_secret"].reveal() not in told(caught.value)
@@ -259,7 +259,7 @@ def test_what_was_cut_is_replaced_although_the_hub_holds_it_still(
     azure: AzureManagement, application: Registration
 ) -> None:
     dead, rotation = serving(application), strategy(azure, application)
-    rotation.cut(dead, 6)
+    rotation.revoke(dead, 6)
     rotation.guard(None, None)
     rotation.before_mint()
     candidate = rotation.mint(dead)
@@ -340,7 +340,7 @@ def test_without_the_permission_the_error_says_which(
     for name, value in azure.environment("powerless").items():
         monkeypatch.setenv(name, value)
     powerless = strategy(azure, application)
-    for verb in (lambda: powerless.mint(None), lambda: powerless.revoke(powerless.ends(serving(application)), 5)):
+    for verb in (lambda: powerless.mint(None), lambda: powerless.retire(powerless.ends(serving(application)), 5)):
         with pytest.raises(Denied, match=r"Application\.ReadWrite\.OwnedBy.*owner of this application"):
             verb()
 
@@ -453,7 +453,7 @@ def test_an_application_that_is_gone_is_no_secret_that_is_removed(azure: AzureMa
     """It may be restored, with all its secrets."""
     gone = Registration()
     with pytest.raises(NotFound, match="no such application"):
-        strategy(azure, gone).revoke({"application": gone.app_id, "key_id": "1b7a9b14-9e25-4f8a-bd70-2f0b2a3c4d5e"}, 5)
+        strategy(azure, gone).retire({"application": gone.app_id, "key_id": "1b7a9b14-9e25-4f8a-bd70-2f0b2a3c4d5e"}, 5)
 
 
 def test_throttling_says_how_long_to_wait(azure: AzureManagement, application: Registration) -> None:

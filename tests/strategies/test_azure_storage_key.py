@@ -21,7 +21,7 @@ from keyturn.core.errors import (
 )
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, Cut
+from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.azure.resource_manager import AzureResourceManager, string_to_sign
 from keyturn.providers.registry import open_target
 from keyturn.revocation.incident import Mode
@@ -107,7 +107,7 @@ class TestAzureStorageKey(StrategyContract):
 
     def test_the_keys_take_turns(self, case: Case) -> None:
         second = case.change().candidate
-        case.strategy.revoke(case.strategy.ends(case.current), 5)
+        case.strategy.retire(case.strategy.ends(case.current), 5)
         third = case.strategy.mint(case.current.merged(second))
         names = [fields["key_name"].reveal() for fields in (case.current, second, third)]
         assert names == ["key1", "key2", "key1"]
@@ -139,9 +139,9 @@ def test_a_retired_key_that_was_regenerated_since_is_left_alone(
     rotation, first = strategy(azure, account), serving(azure, account)
     ends = rotation.ends(first)
     second = rotation.mint(first)
-    rotation.revoke(ends, 5)
+    rotation.retire(ends, 5)
     third = rotation.mint(first.merged(second))
-    rotation.revoke(ends, 5)
+    rotation.retire(ends, 5)
     rotation.abandon(change(second.merged({"account_key": first["account_key"]}), first.merged(third)))
     assert lists_containers(azure, third)
     assert lists_containers(azure, second)
@@ -167,13 +167,13 @@ def test_a_mint_that_wakes_up_after_its_key_was_retired_changes_nothing(
     suspended, second = strategy(azure, account), strategy(azure, account)
     first = serving(azure, account)
     in_force = second.mint(first)
-    second.revoke(second.ends(first), 5)
+    second.retire(second.ends(first), 5)
     with pytest.raises(Invalid, match="none of its keys"):
         suspended.mint(first)
     assert lists_containers(azure, in_force)
 
 
-@pytest.mark.parametrize("verb", ["mint", "revoke", "abandon"])
+@pytest.mark.parametrize("verb", ["mint", "retire", "abandon"])
 def test_what_was_listed_too_long_ago_is_not_acted_on(
     azure: AzureManagement, account: StorageAccount, verb: str
 ) -> None:
@@ -182,7 +182,7 @@ def test_what_was_listed_too_long_ago_is_not_acted_on(
     late = strategy(azure, account, window=0.2)
     verbs: dict[str, Callable[[], object]] = {
         "mint": lambda: late.mint(first),
-        "revoke": lambda: late.revoke(late.ends(first), 5),
+        "retire": lambda: late.retire(late.ends(first), 5),
         "abandon": lambda: late.abandon(change(first)),
     }
     azure.emulator.delays.listing = 0.3
@@ -209,13 +209,13 @@ def test_a_cut_of_an_old_version_spares_the_key_that_serves(azure: AzureManageme
     """The old version's key has been regenerated since: key1 is another one now, and in force."""
     rotation, first = strategy(azure, account), serving(azure, account)
     second = rotation.mint(first)
-    rotation.revoke(rotation.ends(first), 5)
+    rotation.retire(rotation.ends(first), 5)
     third = rotation.mint(first.merged(second))
-    rotation.revoke(rotation.ends(second), 6)
+    rotation.retire(rotation.ends(second), 6)
     assert third["key_name"] == first["key_name"]
     keys = dict(account.keys)
     for old in (first, second):
-        assert rotation.cut(old, 7) == Cut()
+        assert rotation.revoke(old, 7) == RevokeResult()
         assert rotation.honours(old) is False
     assert account.keys == keys
     assert rotation.honours(third) is True
@@ -224,11 +224,11 @@ def test_a_cut_of_an_old_version_spares_the_key_that_serves(azure: AzureManageme
 def test_a_cut_of_the_key_that_serves_spares_the_other(azure: AzureManagement, account: StorageAccount) -> None:
     rotation, first = strategy(azure, account), serving(azure, account)
     spare = account.keys["key2"].value
-    assert rotation.cut(first, 6) == Cut()
+    assert rotation.revoke(first, 6) == RevokeResult()
     assert account.keys["key1"].value != first["account_key"].reveal()
     assert account.keys["key2"].value == spare
     regenerated = account.keys["key1"].value
-    assert rotation.cut(first, 6) == Cut()
+    assert rotation.revoke(first, 6) == RevokeResult()
     assert account.keys["key1"].value == regenerated
 
 
@@ -239,7 +239,7 @@ def test_what_was_cut_is_replaced_by_the_same_key_and_the_other_stays(
     dead, rotation = serving(azure, account, name), strategy(azure, account)
     other = {"key1": "key2", "key2": "key1"}[name]
     spare = account.keys[other].value
-    rotation.cut(dead, 6)
+    rotation.revoke(dead, 6)
     rotation.guard(None, None)
     rotation.before_mint()
     candidate = rotation.mint(dead)
@@ -248,7 +248,7 @@ def test_what_was_cut_is_replaced_by_the_same_key_and_the_other_stays(
     assert candidate["key_name"].reveal() == name
     assert account.keys[other].value == spare
     assert lists_containers(azure, dead.merged(candidate))
-    rotation.revoke(rotation.ends(dead), 8)
+    rotation.retire(rotation.ends(dead), 8)
     assert lists_containers(azure, dead.merged(candidate))
     rotation.guard(dead.merged(candidate), None)
 
@@ -258,7 +258,7 @@ def test_a_replacement_that_a_dead_run_has_begun_is_gone_on_with(
 ) -> None:
     """What it knew of the keys is in the record: that CURRENT's was gone before it began."""
     dead, first = serving(azure, account), strategy(azure, account)
-    first.cut(dead, 6)
+    first.revoke(dead, 6)
     before = first.before_mint()
     first.mint(dead)
     second = strategy(azure, account)
@@ -286,7 +286,7 @@ def test_a_replacement_that_wakes_up_after_another_has_made_one_changes_nothing(
     azure: AzureManagement, account: StorageAccount
 ) -> None:
     dead, suspended, other = serving(azure, account), strategy(azure, account), strategy(azure, account)
-    suspended.cut(dead, 6)
+    suspended.revoke(dead, 6)
     other.sweep(suspended.before_mint(), [dead])
     in_force = other.mint(dead)
     with pytest.raises(Superseded, match="another run"):
@@ -300,14 +300,14 @@ def test_a_key_that_stands_in_the_connection_string_alone_is_cut_too(
     rotation, first = strategy(azure, account), serving(azure, account)
     by_hand = SecretFields({"connection_string": first["connection_string"]})
     assert rotation.honours(by_hand) is True
-    rotation.cut(by_hand, 6)
+    rotation.revoke(by_hand, 6)
     assert rotation.honours(by_hand) is False
     assert not lists_containers(azure, first)
 
 
 def test_another_accounts_key_is_told_of_and_left_alone(azure: AzureManagement, account: StorageAccount) -> None:
     theirs, rotation = serving(azure, created(azure, "theirs")), strategy(azure, account)
-    (told,) = rotation.cut(theirs, 6).outlives
+    (told,) = rotation.revoke(theirs, 6).outlives
     assert "theirs" in told
     assert rotation.honours(theirs) is None
     assert lists_containers(azure, theirs)
@@ -318,7 +318,7 @@ def test_where_a_key_can_not_be_tried_azures_own_list_decides(azure: AzureManage
     closed = created(azure, f"closed{secrets.token_hex(6)}", **facts)
     rotation, first = strategy(azure, closed), serving(azure, closed)
     assert rotation.honours(first) is True
-    rotation.cut(first, 6)
+    rotation.revoke(first, 6)
     assert rotation.honours(first) is False
 
 
@@ -330,7 +330,7 @@ def test_a_refusal_of_a_key_that_is_listed_proves_nothing(azure: AzureManagement
     with pytest.raises(Unavailable, match="clock") as caught:
         rotation.honours(candidate)
     assert candidate["account_key"].reveal() not in told(caught.value)
-    rotation.cut(candidate, 6)
+    rotation.revoke(candidate, 6)
     assert rotation.honours(candidate) is False
 
 
@@ -340,7 +340,7 @@ def test_what_is_no_key_of_the_account_is_not_honoured(
 ) -> None:
     wrong = serving(azure, account).merged({"account_key": key})
     assert strategy(azure, account).honours(wrong) is False
-    assert strategy(azure, account).cut(wrong, 6) == Cut()
+    assert strategy(azure, account).revoke(wrong, 6) == RevokeResult()
 
 
 def test_a_cut_without_the_permission_says_which(
@@ -350,7 +350,7 @@ def test_a_cut_without_the_permission_says_which(
     for name, value in azure.environment("powerless").items():
         monkeypatch.setenv(name, value)
     powerless = strategy(azure, account)
-    for verb in (lambda: powerless.cut(first, 6), lambda: powerless.honours(first)):
+    for verb in (lambda: powerless.revoke(first, 6), lambda: powerless.honours(first)):
         with pytest.raises(Denied, match="regeneratekey/action") as caught:
             verb()
         assert first["account_key"].reveal() not in told(caught.value)
@@ -383,7 +383,7 @@ def test_a_current_that_was_written_by_hand_needs_only_its_key(azure: AzureManag
     rotation.guard(by_hand, None)
     candidate = rotation.mint(by_hand)
     assert candidate["key_name"].reveal() == "key1"
-    rotation.revoke(rotation.ends(by_hand), 5)
+    rotation.retire(rotation.ends(by_hand), 5)
     assert account.keys["key2"].value != by_hand["account_key"].reveal()
     assert lists_containers(azure, candidate)
 
@@ -402,7 +402,7 @@ def test_the_old_key_of_another_account_is_not_taken_for_ended(azure: AzureManag
     elsewhere = serving(azure, created(azure, "elsewhere"))
     rotation = strategy(azure, account)
     with pytest.raises(Invalid, match="elsewhere"):
-        rotation.revoke(rotation.ends(elsewhere), 5)
+        rotation.retire(rotation.ends(elsewhere), 5)
     assert lists_containers(azure, elsewhere)
 
 
@@ -417,7 +417,7 @@ def test_an_account_that_is_gone_is_no_key_that_has_ended(azure: AzureManagement
     """It may be in another resource group, and its key in force."""
     rotation = AzureStorageKey(manager(azure), "other", account.name)
     with pytest.raises(NotFound, match="no such storage account"):
-        rotation.revoke(rotation.ends(serving(azure, account)), 5)
+        rotation.retire(rotation.ends(serving(azure, account)), 5)
 
 
 # permissions
@@ -433,7 +433,7 @@ def test_without_the_permission_the_error_says_which(
     for verb in (
         lambda: powerless.guard(first, None),
         lambda: powerless.mint(first),
-        lambda: powerless.revoke(powerless.ends(first), 5),
+        lambda: powerless.retire(powerless.ends(first), 5),
     ):
         with pytest.raises(Denied, match="regeneratekey/action") as caught:
             verb()

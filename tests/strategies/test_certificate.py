@@ -15,7 +15,7 @@ from keyturn.core.engines import Names
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound
 from keyturn.core.keys import KeyKind
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, Cut
+from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.strategies.certificate import CertificateStrategy
@@ -99,7 +99,7 @@ class TestCertificate(StrategyContract):
     def test_a_revoked_certificate_is_on_the_authoritys_list(self, case: Case, pki: Pki) -> None:
         number = read(case.current)[0].serial_number
         assert revoked(pki, number) is None
-        case.strategy.revoke(case.strategy.ends(case.current), 5)
+        case.strategy.retire(case.strategy.ends(case.current), 5)
         found = revoked(pki, number)
         assert found is not None
         assert now() - found.revocation_date_utc < timedelta(minutes=1)
@@ -301,7 +301,7 @@ def test_a_serial_that_the_authority_does_not_know_stands_in_nobodys_way(hub: Va
     made = strategy(hub, pki, pki.role())
     by_hand = SecretFields({"serial": serial, "certificate": "something else"})
     made.guard(by_hand, None)
-    made.revoke(made.ends(by_hand), 5)
+    made.retire(made.ends(by_hand), 5)
 
 
 def test_a_certificate_of_the_engine_that_the_catalogue_named_before_is_not_given_up(hub: VaultHub, pki: Pki) -> None:
@@ -313,7 +313,7 @@ def test_a_certificate_of_the_engine_that_the_catalogue_named_before_is_not_give
         ttl=TTL, life=LIFE,
     )  # fmt: skip
     with pytest.raises(Invalid, match=r"engine at pki, and the catalogue says elsewhere"):
-        moved.revoke(ends, 5)
+        moved.retire(ends, 5)
 
 
 def test_a_secret_without_a_certificate_has_nothing_to_end(hub: VaultHub, pki: Pki) -> None:
@@ -328,7 +328,7 @@ def test_an_expired_certificate_is_revoked_quietly(lab: Lab, hub: VaultHub, pki:
     issued = authority.sign(CryptographyKeys().private_key(KeyKind.P_256), NAMES, timedelta(seconds=1))
     while now() <= issued.certificate.ends_at:
         pass
-    strategy(hub, pki, role).revoke({"mount": pki.mount, "serial": issued.certificate.serial}, 5)
+    strategy(hub, pki, role).retire({"mount": pki.mount, "serial": issued.certificate.serial}, 5)
     assert revoked(pki, int(issued.certificate.serial.replace(":", ""), 16)) is None
 
 
@@ -338,19 +338,19 @@ def test_an_expired_certificate_is_revoked_quietly(lab: Lab, hub: VaultHub, pki:
 def test_a_certificate_that_is_cut_is_on_the_list_and_who_still_takes_it_is_told(hub: VaultHub, pki: Pki) -> None:
     made = strategy(hub, pki, pki.role())
     current = made.mint(None)
-    (said,) = made.cut(current, 6).outlives
+    (said,) = made.revoke(current, 6).outlives
     assert revoked(pki, read(current)[0].serial_number) is not None
     ends_at = datetime.fromisoformat(current["expires_at"].reveal())
     assert current["serial"].reveal() in said
     assert f"no revocation list is checked, or an older copy of it, until {ends_at:%Y-%m-%d %H:%M} UTC" in said
-    assert made.cut(current, 6).outlives == (said,)
+    assert made.revoke(current, 6).outlives == (said,)
 
 
 def test_a_certificate_that_has_expired_needs_no_cut_and_is_not_honoured(hub: VaultHub, pki: Pki) -> None:
     role = pki.role()
     current = strategy(hub, pki, role).mint(None)
     later = strategy(hub, pki, role, clock=lambda: now() + TTL)
-    assert later.cut(current, 6) == Cut()
+    assert later.revoke(current, 6) == RevokeResult()
     assert later.honours(current) is False
     assert revoked(pki, read(current)[0].serial_number) is None
 
@@ -360,11 +360,11 @@ def test_a_certificate_that_the_hub_does_not_know_is_told_and_nobody_can_say_whe
 ) -> None:
     made = strategy(hub, pki, pki.role())
     by_hand = SecretFields({"serial": "aa:bb", "certificate": "something else"})
-    (said,) = made.cut(by_hand, 6).outlives
+    (said,) = made.revoke(by_hand, 6).outlives
     assert "which pki does not know: revoke it where it was made; it is accepted until it expires" in said
     assert made.honours(by_hand) is None
     over = by_hand.merged({"expires_at": "2020-01-01T00:00:00+00:00"})
-    assert (made.cut(over, 6), made.honours(over)) == (Cut(), False)
+    assert (made.revoke(over, 6), made.honours(over)) == (RevokeResult(), False)
 
 
 def test_a_certificate_for_wholly_other_names_is_not_cut(hub: VaultHub, pki: Pki) -> None:
@@ -372,5 +372,5 @@ def test_a_certificate_for_wholly_other_names_is_not_cut(hub: VaultHub, pki: Pki
     current = strategy(hub, pki, role).mint(None)
     other = strategy(hub, pki, role, names=Names("db.internal", frozenset({"db.internal"}), frozenset()))
     with pytest.raises(Invalid, match="none of which the catalogue names"):
-        other.cut(current, 6)
+        other.revoke(current, 6)
     assert pki.accepts(current, "api.internal")

@@ -20,7 +20,7 @@ from deployments.local.emulators.gcp_iam import LocalGcpIam
 from deployments.local.support.ports import free_port
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT, Change, Cut
+from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.providers.gcp.iam import GcpIam
 from keyturn.strategies.cloud_keys import STEPS
 from keyturn.strategies.gcp_service_account_key import GcpServiceAccountKey
@@ -302,7 +302,7 @@ def test_ending_a_key_switches_it_off_before_it_is_deleted(tmp_path: Path) -> No
         strategy = GcpServiceAccountKey(target, account)
         current = strategy.mint(None)
         with pytest.raises(Denied, match=account) as caught:
-            strategy.revoke(strategy.ends(current), 5)
+            strategy.retire(strategy.ends(current), 5)
         assert "serviceAccountKeyAdmin" in caught.value.hint
         assert Google(f"http://{server.endpoint}").keys(account) == {key_id(current): False}
         assert not signs_in(current)
@@ -322,7 +322,7 @@ def test_a_key_that_google_knows_no_more_can_be_replaced(
     strategy.guard(case.current, None)
     change = case.installed()
     strategy.verify(change)
-    strategy.revoke(strategy.ends(case.current), 5)
+    strategy.retire(strategy.ends(case.current), 5)
     assert list(google.keys(account)) == [key_id(change.candidate)]
 
 
@@ -330,10 +330,10 @@ def test_a_key_that_google_knows_no_more_can_be_replaced(
 
 
 def test_a_cut_tells_what_tokens_it_leaves(case: Case, account: str) -> None:
-    (told,) = case.strategy.cut(case.current, 6).outlives
+    (told,) = case.strategy.revoke(case.current, 6).outlives
     assert account in told
     assert "12 hours" in told
-    assert case.strategy.cut(case.current, 6).outlives == (told,)
+    assert case.strategy.revoke(case.current, 6).outlives == (told,)
 
 
 def test_a_cut_switches_the_key_off_before_it_is_deleted(tmp_path: Path) -> None:
@@ -342,14 +342,14 @@ def test_a_cut_switches_the_key_off_before_it_is_deleted(tmp_path: Path) -> None
         strategy = GcpServiceAccountKey(target, account)
         current = strategy.mint(None)
         with pytest.raises(Denied, match=account):
-            strategy.cut(current, 6)
+            strategy.revoke(current, 6)
         assert not signs_in(current)
         assert strategy.honours(current) is False
 
 
 def test_another_accounts_key_is_told_of_and_left_alone(case: Case, strategy: GcpServiceAccountKey) -> None:
     assert case.stranger is not None
-    (told,) = strategy.cut(case.stranger, 6).outlives
+    (told,) = strategy.revoke(case.stranger, 6).outlives
     assert key_file(case.stranger)["client_email"] in told
     assert signs_in(case.stranger)
     assert strategy.honours(case.stranger) is True
@@ -360,7 +360,7 @@ def test_what_is_no_key_file_is_cut_quietly_and_nobody_can_try_it(
     case: Case, strategy: GcpServiceAccountKey, text: str
 ) -> None:
     broken = case.current.merged({"credentials_json": text})
-    assert strategy.cut(broken, 6) == Cut()
+    assert strategy.revoke(broken, 6) == RevokeResult()
     assert strategy.honours(broken) is None
     assert strategy.ends(broken) == {}
     assert case.works(case.current)
@@ -371,7 +371,7 @@ def test_an_id_that_leads_elsewhere_is_no_keys(
     case: Case, strategy: GcpServiceAccountKey, google: Google, account: str, name: str
 ) -> None:
     astray = case.current.merged({"credentials_json": json.dumps({**key_file(case.current), "private_key_id": name})})
-    strategy.cut(astray, 6)
+    strategy.revoke(astray, 6)
     assert google.ask("GET", f"/{account}")["email"] == account
     assert case.works(case.current)
 
@@ -397,7 +397,7 @@ def test_a_refusal_of_a_key_that_is_listed_as_active_proves_nothing(tmp_path: Pa
         with pytest.raises(Unavailable, match="clock") as caught:
             strategy.honours(current)
         assert caught.value.hint
-        strategy.cut(current, 6)
+        strategy.revoke(current, 6)
         assert strategy.honours(current) is False
 
 
@@ -408,13 +408,13 @@ def test_a_server_that_does_not_answer_proves_nothing(case: Case) -> None:
         with pytest.raises(Unavailable):
             strategy.honours(SecretFields({"credentials_json": json.dumps(lost)}))
         with pytest.raises(Unavailable):
-            strategy.cut(case.current, 6)
+            strategy.revoke(case.current, 6)
 
 
 def test_a_full_account_has_room_again_after_a_cut(case: Case, google: Google, account: str) -> None:
     for _ in range(9):
         google.key(account)
-    case.strategy.cut(case.current, 6)
+    case.strategy.revoke(case.current, 6)
     case.strategy.guard(None, None)
     change = Change("apps/contract", 7, case.strategy.mint(case.current), case.current)
     case.strategy.guard(None, change.candidate)

@@ -20,7 +20,7 @@ from keyturn.core.errors import (
     Unavailable,
 )
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, Cut
+from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.http.api_target import HttpApi
 from keyturn.strategies.http_api_key import HttpApiKey, HttpApiKeySettings
 from tests.contracts.strategy import Case, StrategyContract
@@ -251,7 +251,7 @@ def test_a_useless_key_that_can_not_be_deleted_either_is_told_of(server: RestApi
         (Said(lost=True), Unavailable),
     ],
 )
-@pytest.mark.parametrize("verb", ["mint", "verify", "revoke", "before_mint", "sweep", "in_use"])
+@pytest.mark.parametrize("verb", ["mint", "verify", "retire", "before_mint", "sweep", "in_use"])
 def test_every_bad_answer_is_an_error_of_its_kind_without_a_value(
     server: RestApi, strategy: HttpApiKey, verb: str, said: Said, error: type[KeyturnError]
 ) -> None:
@@ -260,7 +260,7 @@ def test_every_bad_answer_is_an_error_of_its_kind_without_a_value(
     calls = {
         "mint": ("POST", lambda: strategy.mint(current)),
         "verify": ("GET", lambda: strategy.verify(change)),
-        "revoke": ("DELETE", lambda: strategy.revoke(ends, 1)),
+        "retire": ("DELETE", lambda: strategy.retire(ends, 1)),
         "before_mint": ("GET", strategy.before_mint),
         "sweep": ("GET", lambda: strategy.sweep([], [])),
         "in_use": ("GET", lambda: strategy.in_use(ends, datetime.now(UTC))),
@@ -269,10 +269,10 @@ def test_every_bad_answer_is_an_error_of_its_kind_without_a_value(
     server.instead[method] = [said]
     if verb == "verify" and said.status in (400, 401, 409):
         error = CandidateRejected
-    if said.status == 200 and not said.lost and verb in ("verify", "revoke"):
+    if said.status == 200 and not said.lost and verb in ("verify", "retire"):
         call()
         return
-    if verb == "revoke" and said.status == 404:
+    if verb == "retire" and said.status == 404:
         # The list has the key still, so that "absent" is not believed.
         with pytest.raises(Invalid, match="lists it still"):
             call()
@@ -285,20 +285,20 @@ def test_every_bad_answer_is_an_error_of_its_kind_without_a_value(
 
 def test_what_is_deleted_twice_is_gone(server: RestApi, strategy: HttpApiKey) -> None:
     ends = strategy.ends(strategy.mint(None))
-    strategy.revoke(ends, 1)
-    strategy.revoke(ends, 1)
+    strategy.retire(ends, 1)
+    strategy.retire(ends, 1)
     assert server.keys == {}
 
 
 def test_without_a_list_absent_is_believed(server: RestApi) -> None:
-    opened(server, list=None).revoke({"id": "4711"}, 1)
+    opened(server, list=None).retire({"id": "4711"}, 1)
     assert [told.path for told in server.told] == ["/accounts/ml%2Fteam/keys/4711"]
 
 
 @pytest.mark.parametrize("id", ["..", "."])
 def test_an_id_that_leads_to_another_path_is_never_asked_for(server: RestApi, strategy: HttpApiKey, id: str) -> None:
     with pytest.raises(Invalid, match="can't stand in the path"):
-        strategy.revoke({"id": id}, 1)
+        strategy.retire({"id": id}, 1)
     assert server.told == []
 
 
@@ -390,7 +390,7 @@ def test_only_use_after_the_promotion_is_evidence(server: RestApi, by_list: bool
     (said,) = strategy.in_use(ends, start)
     assert said.startswith("api: the old key was used at 20")
     assert strategy.in_use(ends, datetime.now(UTC) + SINCE) == ()
-    strategy.revoke(ends, 1)
+    strategy.retire(ends, 1)
     assert strategy.in_use(ends, start) == ()
 
 
@@ -411,7 +411,7 @@ def test_nothing_is_known_of_use_where_the_catalogue_names_no_place(server: Rest
 
 def test_a_cut_deletes_this_key_and_no_other(server: RestApi, strategy: HttpApiKey) -> None:
     leaked, other = strategy.mint(None), strategy.mint(None)
-    assert strategy.cut(leaked, 6) == Cut()
+    assert strategy.revoke(leaked, 6) == RevokeResult()
     assert (works(server, leaked), works(server, other)) == (False, True)
     assert (strategy.honours(leaked), strategy.honours(other)) == (False, True)
 
@@ -441,14 +441,14 @@ def test_a_version_that_lacks_a_field_is_cut_and_tried_as_far_as_that_goes(
     lacking = {name: value for name, value in made.items() if name != field} | ({field: ""} if empty else {})
     version = SecretFields(lacking)
     assert strategy.honours(version) is (None if field == "key" else True)
-    outlives = strategy.cut(version, 6).outlives
+    outlives = strategy.revoke(version, 6).outlives
     assert works(server, made) is (field == "id")
     if field == "id":
         (said,) = outlives
         assert "no field id" in said
         assert made["key"].reveal() not in said
-        strategy.cut(made, 6)
-    assert strategy.cut(version, 6) == Cut()
+        strategy.revoke(made, 6)
+    assert strategy.revoke(version, 6) == RevokeResult()
 
 
 def test_another_accounts_key_is_told_of_and_neither_tried_nor_deleted(server: RestApi) -> None:
@@ -456,7 +456,7 @@ def test_another_accounts_key_is_told_of_and_neither_tried_nor_deleted(server: R
     made = strategy.mint(None)
     foreign = made.merged({"url": "https://another.example.com"})
     server.told.clear()
-    (said,) = strategy.cut(foreign, 6).outlives
+    (said,) = strategy.revoke(foreign, 6).outlives
     assert "url" in said
     assert "another.example.com" not in said
     assert strategy.honours(foreign) is None
@@ -467,7 +467,7 @@ def test_another_accounts_key_is_told_of_and_neither_tried_nor_deleted(server: R
 def test_a_version_from_before_the_field_that_it_must_hold_is_cut(server: RestApi) -> None:
     strategy = opened(server, holds={"url": "https://api.example.com"})
     made = strategy.mint(None)
-    assert strategy.cut(made, 6) == Cut()
+    assert strategy.revoke(made, 6) == RevokeResult()
     assert not works(server, made)
 
 
@@ -475,12 +475,12 @@ def test_a_key_that_is_said_to_be_absent_and_listed_is_not_cut(server: RestApi, 
     made = strategy.mint(None)
     server.instead["DELETE"] = [Said(404)]
     with pytest.raises(Invalid, match="lists it still"):
-        strategy.cut(made, 6)
-    strategy.cut(made, 6)
+        strategy.revoke(made, 6)
+    strategy.revoke(made, 6)
     assert not works(server, made)
 
 
-@pytest.mark.parametrize("verb", ["cut", "honours"])
+@pytest.mark.parametrize("verb", ["revoke", "honours"])
 @pytest.mark.parametrize("said", [Said(500, {"value": "the-value-of-a-key"}), Said(429), Said(lost=True)])
 def test_what_an_api_that_is_down_or_busy_says_proves_nothing(
     server: RestApi, strategy: HttpApiKey, verb: str, said: Said
@@ -488,7 +488,7 @@ def test_what_an_api_that_is_down_or_busy_says_proves_nothing(
     made = strategy.mint(None)
     server.instead["GET"], server.instead["DELETE"] = [said], [said]
     with pytest.raises(TransientError) as caught:
-        strategy.cut(made, 6) if verb == "cut" else strategy.honours(made)
+        strategy.revoke(made, 6) if verb == "revoke" else strategy.honours(made)
     assert not [value for value in ("the-value-of-a-key", made["key"].reveal()) if value in told(caught.value)]
 
 
@@ -497,14 +497,14 @@ def test_what_was_cut_is_replaced_although_the_hub_holds_it_still(server: RestAp
     strategy = opened(server, create=create, limit=2)
     dead = strategy.mint(SecretFields({"account": "ml/team"})).merged({"account": "ml/team"})
     server._new_key("ml/team", "made by a person")
-    strategy.cut(dead, 6)
+    strategy.revoke(dead, 6)
     strategy.guard(None, None)
     before = strategy.before_mint()
     strategy.sweep(before, [dead])
     candidate = strategy.mint(dead)
     strategy.guard(None, candidate)
     strategy.verify(Change(PATH, 7, candidate, dead))
-    strategy.revoke(strategy.ends(dead), 8)
+    strategy.retire(strategy.ends(dead), 8)
     assert works(server, candidate)
 
 

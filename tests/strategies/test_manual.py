@@ -98,7 +98,7 @@ def test_it_makes_and_accepts_no_candidate() -> None:
 
 def test_only_a_person_can_end_it_and_nobody_can_tell_whether_it_is_honoured() -> None:
     manual, value = Manual("apps/key"), SecretFields({"value": "s3cr3t-current"})
-    (said,) = manual.cut(value, 6).outlives
+    (said,) = manual.revoke(value, 6).outlives
     assert said == "the value of apps/key, until a person ends it where it is honoured"
     assert manual.honours(value) is None
 

@@ -20,7 +20,7 @@ from keyturn.core.passwords import PasswordPolicy
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, Cut
+from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.registry import open_keyturn
 from keyturn.revocation.incident import Mode
 from keyturn.rotation.records import load_record
@@ -98,7 +98,7 @@ class TestRedisAcl(StrategyContract):
     def test_a_connection_that_is_open_outlives_its_password(self, case: Case) -> None:
         with acl_session(case, case.current) as application:
             change = case.installed()
-            case.strategy.revoke(case.strategy.ends(case.current), change.sequence)
+            case.strategy.retire(case.strategy.ends(case.current), change.sequence)
             assert application.set("app:1", "written")
             assert application.get("app:1") == "written"
         assert not case.works(case.current)
@@ -108,27 +108,27 @@ class TestRedisAcl(StrategyContract):
     ) -> None:
         newer = case.current.merged(case.installed().candidate)
         with acl.opened(case.current), acl.opened(newer):
-            assert case.strategy.cut(case.current, 6).sessions == 2
+            assert case.strategy.revoke(case.current, 6).sessions == 2
         assert (case.works(case.current), case.works(newer)) == (False, True)
 
     def test_a_credential_of_another_user_is_left_alone_and_told_where_it_works(self, case: Case, acl: Acl) -> None:
         theirs = acl.user()
         with pytest.raises(Invalid, match="and the catalogue"):
-            case.strategy.cut(theirs, 6)
-        assert case.strategy.cut(theirs.merged({"password": "long-gone"}), 6) == Cut()
+            case.strategy.revoke(theirs, 6)
+        assert case.strategy.revoke(theirs.merged({"password": "long-gone"}), 6) == RevokeResult()
         assert acl.logs_in(theirs)
 
     def test_a_version_that_names_no_user_is_the_users(self, case: Case) -> None:
         alone = SecretFields({"password": case.current["password"]})
         assert case.strategy.honours(alone) is True
-        case.strategy.cut(alone, 6)
+        case.strategy.revoke(alone, 6)
         assert case.strategy.honours(alone) is False
 
     def test_nothing_but_the_passwords_changes(self, case: Case, acl: Acl, user: str) -> None:
         acl.ask("ACL SETUSER", user, "(~other:* +get)", "&news:*")
         before = acl.rules(user)
         change = case.installed()
-        case.strategy.revoke(case.strategy.ends(case.current), change.sequence)
+        case.strategy.retire(case.strategy.ends(case.current), change.sequence)
         assert acl.rules(user) == before
 
     def test_candidates_of_dead_rotations_do_not_pile_up(self, case: Case, acl: Acl, user: str) -> None:
@@ -161,12 +161,12 @@ class TestRedisAcl(StrategyContract):
 
     def test_a_worker_that_wakes_up_late_can_neither_end_nor_revive_a_password(self, case: Case) -> None:
         first, ends = case.installed(5), case.strategy.ends(case.current)
-        case.strategy.revoke(ends, 5)
+        case.strategy.retire(ends, 5)
         serving = case.current.merged(first.candidate)
         second = Change("apps/contract", 9, case.strategy.mint(serving), serving)
         case.strategy.install(second)
         for late in (
-            lambda: case.strategy.revoke(case.strategy.ends(serving), 5),
+            lambda: case.strategy.retire(case.strategy.ends(serving), 5),
             lambda: case.strategy.install(first),
         ):
             with pytest.raises(Superseded, match="rotation 9 has written it since, this is 5"):
@@ -199,7 +199,7 @@ class TestRedisAcl(StrategyContract):
     ) -> None:
         change = case.installed()
         acl.ask("ACL DELUSER", user)
-        case.strategy.revoke(case.strategy.ends(case.current), 5)
+        case.strategy.retire(case.strategy.ends(case.current), 5)
         case.strategy.abandon(change)
         with pytest.raises(Invalid, match=f"there is no such user.*ACL SETUSER {user} on"):
             case.strategy.install(change)
@@ -224,7 +224,7 @@ class TestRedisAcl(StrategyContract):
         acl.ask("ACL SETUSER", user, "nopass")
         change = case.change()
         ends = case.strategy.ends(case.current)
-        for verb in (lambda: case.strategy.install(change), lambda: case.strategy.revoke(ends, 5)):
+        for verb in (lambda: case.strategy.install(change), lambda: case.strategy.retire(ends, 5)):
             with pytest.raises(Invalid, match="takes any password"):
                 verb()
         assert "nopass" in acl.rules(user)["flags"]
@@ -257,7 +257,7 @@ def test_a_restart_brings_neither_a_new_password_down_nor_an_old_one_back(own: A
     assert case.works(case.current)
     assert case.works(case.current.merged(change.candidate))
     ends = case.strategy.ends(case.current)
-    case.strategy.revoke(ends, change.sequence)
+    case.strategy.retire(ends, change.sequence)
     restart(own)
     assert not case.works(case.current)
     assert case.works(case.current.merged(change.candidate))
@@ -265,14 +265,14 @@ def test_a_restart_brings_neither_a_new_password_down_nor_an_old_one_back(own: A
         case.strategy.install(replace(change, sequence=4))
 
 
-@pytest.mark.parametrize("verb", ["install", "revoke", "abandon"])
+@pytest.mark.parametrize("verb", ["install", "retire", "abandon"])
 def test_what_a_run_did_before_it_died_is_kept_by_the_next(own: Acl, verb: str) -> None:
     """The process dies between the change and its saving: the change is there, and the file knows nothing of it."""
     case = case_of(own)
     change, ends = case.installed(), case.strategy.ends(case.current)
     does: dict[str, Callable[[], object]] = {
         "install": lambda: case.strategy.install(change),
-        "revoke": lambda: case.strategy.revoke(ends, 5),
+        "retire": lambda: case.strategy.retire(ends, 5),
         "abandon": lambda: case.strategy.abandon(change),
     }
     before = own.server.users.read_bytes()
@@ -295,7 +295,7 @@ def test_no_value_reaches_the_servers_monitor_its_logs_or_its_file(own: Acl) -> 
     with watcher as monitor:
         change = case.installed()
         case.strategy.verify(change)
-        case.strategy.revoke(case.strategy.ends(case.current), 5)
+        case.strategy.retire(case.strategy.ends(case.current), 5)
         # Only a refused login may stand in Redis's log of refusals: nothing was asked that the user may not do.
         assert own.ask("ACL LOG") == []
         with pytest.raises(CandidateRejected):

@@ -51,7 +51,7 @@ class TestSigningKey(StrategyContract):
         assert case.strategy.settled(retired) is None
 
     def test_a_cut_can_end_nothing_and_says_so_and_the_replacements_set_is_without_the_key(self, case: Case) -> None:
-        (said,) = case.strategy.cut(case.current, 6).outlives
+        (said,) = case.strategy.revoke(case.current, 6).outlives
         assert case.current["kid"].reveal() in said
         assert "until those who verify read a JWK Set without it" in said
         after = case.current.merged(case.replacement().candidate)

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, Cut
+from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.http.api_target import HttpApi
 from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.strategies.ssh_key import SshKey, SshKeySettings, fingerprint
@@ -254,14 +254,14 @@ def test_a_key_that_is_listed_twice_is_deleted_twice(server: RestApi, strategy: 
     made = installed(strategy)
     (key,) = server.ssh.values()
     server.ssh["7"] = {**key, "id": 7}
-    strategy.revoke(strategy.ends(made), 1)
+    strategy.retire(strategy.ends(made), 1)
     assert server.ssh == {}
 
 
 def test_the_neighbours_keys_stay(server: RestApi, strategy: SshKey) -> None:
     others = [installed(strategy) for _ in range(4)]
     made = installed(strategy)
-    strategy.revoke(strategy.ends(made), 1)
+    strategy.retire(strategy.ends(made), 1)
     assert [server.logs_in(key["private_key"].reveal()) for key in (*others, made)] == [True] * 4 + [False]
 
 
@@ -269,8 +269,8 @@ def test_a_key_that_is_said_to_be_absent_and_listed_is_an_error(server: RestApi,
     made = installed(strategy)
     server.instead["DELETE"] = [Said(404)]
     with pytest.raises(Invalid, match="lists it still"):
-        strategy.revoke(strategy.ends(made), 1)
-    strategy.revoke(strategy.ends(made), 1)
+        strategy.retire(strategy.ends(made), 1)
+    strategy.retire(strategy.ends(made), 1)
     assert server.ssh == {}
 
 
@@ -282,10 +282,10 @@ def test_a_candidate_that_current_has_come_to_hold_is_not_taken_back(server: Res
 
 def test_a_cut_tells_that_open_sessions_go_on(server: RestApi, strategy: SshKey) -> None:
     made, other = installed(strategy), installed(strategy)
-    (said,) = strategy.cut(made, 6).outlives
+    (said,) = strategy.revoke(made, 6).outlives
     assert "sessions" in said
     assert "api" in said
-    assert strategy.cut(made, 6).outlives == (said,)
+    assert strategy.revoke(made, 6).outlives == (said,)
     assert [server.logs_in(key["private_key"].reveal()) for key in (made, other)] == [False, True]
     assert (strategy.honours(made), strategy.honours(other)) == (False, True)
 
@@ -295,7 +295,7 @@ def test_either_half_is_enough_to_cut_a_key_and_to_look_for_it(server: RestApi, 
     made = installed(strategy)
     half = SecretFields({field: made[field]})
     assert strategy.honours(half) is True
-    assert strategy.cut(half, 6).outlives
+    assert strategy.revoke(half, 6).outlives
     assert strategy.honours(half) is False
     assert server.ssh == {}
 
@@ -303,7 +303,7 @@ def test_either_half_is_enough_to_cut_a_key_and_to_look_for_it(server: RestApi, 
 def test_a_version_whose_halves_are_of_two_keys_has_both_cut(server: RestApi, strategy: SshKey) -> None:
     one, other, neighbour = installed(strategy), installed(strategy), installed(strategy)
     mixed = one.merged({"public_key": other["public_key"]})
-    strategy.cut(mixed, 6)
+    strategy.revoke(mixed, 6)
     assert strategy.honours(mixed) is False
     assert [server.logs_in(key["private_key"].reveal()) for key in (one, other, neighbour)] == [False, False, True]
 
@@ -311,7 +311,7 @@ def test_a_version_whose_halves_are_of_two_keys_has_both_cut(server: RestApi, st
 def test_what_is_no_key_is_cut_quietly(server: RestApi, strategy: SshKey) -> None:
     made = installed(strategy)
     broken = SecretFields({"private_key": "-----BEGIN nothing", "public_key": "ssh-rsa !!!"})
-    assert strategy.cut(broken, 6) == Cut()
+    assert strategy.revoke(broken, 6) == RevokeResult()
     assert strategy.honours(broken) is None
     assert server.logs_in(made["private_key"].reveal())
 
@@ -321,7 +321,7 @@ def test_another_accounts_key_is_told_of_and_neither_looked_for_nor_deleted(serv
     made = installed(strategy)
     foreign = made.merged({"host": "another.example.com"})
     server.told.clear()
-    (said,) = strategy.cut(foreign, 6).outlives
+    (said,) = strategy.revoke(foreign, 6).outlives
     assert "host" in said
     assert "another.example.com" not in said
     assert strategy.honours(foreign) is None
@@ -335,7 +335,7 @@ def test_an_api_without_a_list_tells_by_the_test_request_whether_a_key_is_left(s
     server.instead["GET"] = [Said(200), Said(404), Said(410)]
     assert [strategy.honours(made) for _ in range(3)] == [True, False, False]
     server.instead["DELETE"] = [Said(204), Said(404)]
-    assert strategy.cut(made, 6) == strategy.cut(made, 6)
+    assert strategy.revoke(made, 6) == strategy.revoke(made, 6)
     deleted = [told.path for told in server.told if told.method == "DELETE"]
     assert deleted == [f"/by-fingerprint/{quote(made['fingerprint'].reveal(), safe='')}"] * 2
 
@@ -364,8 +364,8 @@ def test_an_api_without_a_list_is_asked_by_fingerprint(server: RestApi) -> None:
         with pytest.raises(CandidateRejected, match=f"answers {status} to the test request"):
             strategy.verify(change)
     server.instead["DELETE"] = [Said(204), Said(404)]
-    strategy.revoke(strategy.ends(made), 1)
-    strategy.revoke(strategy.ends(made), 1)
+    strategy.retire(strategy.ends(made), 1)
+    strategy.retire(strategy.ends(made), 1)
     assert strategy.in_use(strategy.ends(made), datetime.now(UTC)) == ()
 
 
@@ -390,7 +390,7 @@ def test_every_bad_list_is_an_error_of_its_kind(
     for verb in (
         lambda: strategy.install(Change(PATH, 1, strategy.mint(None), None)),
         lambda: strategy.verify(change),
-        lambda: strategy.revoke(ends, 1),
+        lambda: strategy.retire(ends, 1),
         lambda: strategy.in_use(ends, datetime.now(UTC)),
     ):
         server.instead["GET"] = [said]
@@ -426,7 +426,7 @@ def test_a_key_written_by_hand_is_known_by_its_public_half(server: RestApi, stra
     by_hand = SecretFields({"private_key": made["private_key"], "public_key": made["public_key"]})
     strategy.guard(by_hand, None)
     assert strategy.ends(by_hand)["fingerprint"] == made["fingerprint"].reveal()
-    strategy.revoke(strategy.ends(by_hand), 1)
+    strategy.retire(strategy.ends(by_hand), 1)
     assert server.ssh == {}
 
 

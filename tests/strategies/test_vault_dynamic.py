@@ -12,7 +12,7 @@ from deployments.local.support.ports import free_port
 from keyturn.core.engines import LeaseStanding
 from keyturn.core.errors import Invalid, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import AccountTarget, Change, Cut
+from keyturn.core.strategies import AccountTarget, Change, RevokeResult
 from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
@@ -83,7 +83,7 @@ class VaultDynamicCases(StrategyContract):
         held = {fields["lease_id"].reveal() for fields in (case.current, change.candidate)}
         assert set(engine.leases(role)) == held
         assert database.accounts(role) == 2
-        case.strategy.revoke(case.strategy.ends(case.current), change.sequence)
+        case.strategy.retire(case.strategy.ends(case.current), change.sequence)
         assert engine.leases(role) == [change.candidate["lease_id"].reveal()]
         assert database.accounts(role) == 1
 
@@ -92,13 +92,13 @@ class VaultDynamicCases(StrategyContract):
         assert case.session is not None
         with case.session(case.current):
             assert case.strategy.in_use(ends, now()) == ()
-        case.strategy.revoke(ends, 5)
+        case.strategy.retire(ends, 5)
         assert not case.works(case.current)
 
     def test_a_cut_revokes_the_lease_and_its_account_is_gone(
         self, case: Case, hub: VaultHub, database: Engine, role: str
     ) -> None:
-        case.strategy.cut(case.current, 6)
+        case.strategy.revoke(case.current, 6)
         assert hub.database("database").leases(role) == []
         assert database.accounts(role) == 0
 
@@ -106,7 +106,7 @@ class VaultDynamicCases(StrategyContract):
         engine, change = revoker.database("database"), case.installed()
         asked = [fields["token_accessor"].reveal() for fields in (case.current, change.candidate)]
         assert set(asked) <= set(engine.tokens("apps/contract"))
-        case.strategy.revoke(case.strategy.ends(case.current), change.sequence)
+        case.strategy.retire(case.strategy.ends(case.current), change.sequence)
         assert set(asked) & set(engine.tokens("apps/contract")) == {asked[1]}
         case.strategy.abandon(change)
         assert not set(asked) & set(engine.tokens("apps/contract"))
@@ -117,14 +117,14 @@ class VaultDynamicCases(StrategyContract):
         elsewhere = hub.database("database").issue(database.dynamic("24h", "168h"), "apps/contract")
         orphan = hub.database("database").issue(role)
         for name in case.by_place.find_everything([case.current]):
-            case.by_place.cut_found(name, 6)
+            case.by_place.revoke_found(name, 6)
         assert case.works(case.current)
         assert not case.works(orphan.fields)
         assert eventually(lambda: not case.works(elsewhere.fields))  # the hub ends a token's leases after the token
 
     def test_the_lease_is_revoked_where_the_version_does_not_tell_the_account(self, case: Case) -> None:
         nameless = SecretFields({"lease_id": case.current["lease_id"]})
-        (said,) = case.strategy.cut(nameless, 6).outlives
+        (said,) = case.strategy.revoke(nameless, 6).outlives
         assert "whose name this version does not tell" in said
         assert not case.works(case.current)
 
@@ -248,7 +248,7 @@ def test_a_lease_is_renewed_once_half_of_it_or_all_but_45_minutes_are_over(
 def test_current_whose_lease_has_ended_says_what_to_run(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
     made = strategy(hub, over_postgresql, over_postgresql.dynamic())
     ends = made.ends(made.mint(None))
-    made.revoke(ends, 5)
+    made.retire(ends, 5)
     with pytest.raises(NotFound, match="keyturn rotate apps/contract --now") as caught:
         made.keep_alive(ends)
     assert ends["lease_id"] in str(caught.value)
@@ -331,7 +331,7 @@ def test_sessions_end_with_the_lease_where_keyturns_admin_may_end_sessions_and_n
         made = over(hub, target, role)
         current = made.mint(None)
         with over_postgresql.opened(current) as works_still:
-            assert made.cut(current, 6) == Cut(sessions=1)
+            assert made.revoke(current, 6) == RevokeResult(sessions=1)
             assert not works_still()
         assert made.honours(current) is False
     assert hub.database("database").leases(role) == []
@@ -345,7 +345,7 @@ def test_the_lease_ends_and_open_sessions_are_told_where_keyturns_admin_may_end_
         made = over(hub, target, role)
         current = made.mint(None)
         with over_postgresql.opened(current) as works_still:
-            (said,) = made.cut(current, 6).outlives
+            (said,) = made.revoke(current, 6).outlives
             assert works_still()
         assert made.honours(current) is False
     assert current["username"].reveal() in said
@@ -360,7 +360,7 @@ def test_the_lease_ends_though_the_target_can_not_be_reached_from_here(
     nowhere = PostgreSQL("pg", host=lab.world.host, port=free_port(), database=DATABASE, admin=lab.admin)
     made = over(hub, nowhere, role)
     current = made.mint(None)
-    (said,) = made.cut(current, 6).outlives
+    (said,) = made.revoke(current, 6).outlives
     assert "does not answer" in said
     assert not over_postgresql.logs_in(current)
     with pytest.raises(Unavailable):
@@ -371,9 +371,9 @@ def test_a_working_lease_of_another_role_is_left_alone_and_told(hub: VaultHub, o
     theirs = strategy(hub, over_postgresql, over_postgresql.dynamic("24h", "168h")).mint(None)
     made = strategy(hub, over_postgresql, over_postgresql.dynamic("24h", "168h"))
     with pytest.raises(Invalid, match="a lease of another role"):
-        made.cut(theirs, 6)
+        made.revoke(theirs, 6)
     assert over_postgresql.logs_in(theirs)
-    assert made.cut(theirs.merged({"password": "long-gone"}), 6) == Cut()
+    assert made.revoke(theirs.merged({"password": "long-gone"}), 6) == RevokeResult()
 
 
 def test_the_account_is_shut_before_the_hub_is_asked_where_the_engine_lets_keyturns_admin_alter_it(
@@ -387,7 +387,7 @@ def test_the_account_is_shut_before_the_hub_is_asked_where_the_engine_lets_keytu
         account, admin = current["username"].reveal(), target._admin()["username"].reveal()
         lab.sql(f'GRANT "{account}" TO {admin} WITH ADMIN OPTION')
         with over_postgresql.opened(current) as works_still:
-            assert made.cut(current, 6) == Cut(sessions=1)
+            assert made.revoke(current, 6) == RevokeResult(sessions=1)
             assert not works_still()
     assert hub.database("database").leases(role) == []
     assert not over_postgresql.logs_in(current)

@@ -11,7 +11,7 @@ from deployments.local.support.ports import free_port
 from keyturn.core.engines import StaticRole
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, Cut
+from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.providers.vault.database_engine import VaultDatabase
 from keyturn.providers.vault.hub import VaultHub
@@ -108,8 +108,8 @@ class VaultStaticRoleCases(StrategyContract):
         assert case.works(case.current)
 
     def test_ending_nothing_is_quiet(self, case: Case) -> None:
-        case.strategy.revoke(case.strategy.ends(case.current), 5)
-        case.strategy.revoke({}, 5)
+        case.strategy.retire(case.strategy.ends(case.current), 5)
+        case.strategy.retire({}, 5)
         assert case.works(case.current)
 
     # what only it has
@@ -149,7 +149,7 @@ class VaultStaticRoleCases(StrategyContract):
         late = Change("apps/contract", 4, case.strategy.mint(case.current), case.current)
         case.strategy.install(late)
         case.strategy.abandon(late)
-        case.strategy.revoke(case.strategy.ends(case.current), 4)
+        case.strategy.retire(case.strategy.ends(case.current), 4)
         assert case.works(newer)
 
     def test_a_cut_of_an_older_version_ends_the_account_with_its_newer_password(
@@ -157,7 +157,7 @@ class VaultStaticRoleCases(StrategyContract):
     ) -> None:
         newer = case.strategy.mint(case.current)
         with database.opened(newer) as works_still:
-            assert case.strategy.cut(case.current, 6).sessions == 1
+            assert case.strategy.revoke(case.current, 6).sessions == 1
             assert not works_still()
         assert not case.works(newer)
 
@@ -166,7 +166,7 @@ class VaultStaticRoleCases(StrategyContract):
     ) -> None:
         behind = case.current.merged({"password": "changed-behind-the-engines-back-3"})
         database.set_password(behind["username"].reveal(), "changed-behind-the-engines-back-3")
-        case.strategy.cut(behind, 6)
+        case.strategy.revoke(behind, 6)
         assert not case.works(behind)
         assert case.works(case.strategy.mint(None))
 
@@ -175,9 +175,9 @@ class VaultStaticRoleCases(StrategyContract):
     ) -> None:
         theirs = strategy(hub, database, database.static()[0]).mint(None)
         with pytest.raises(Invalid, match="and the secret names"):
-            case.strategy.cut(theirs, 6)
+            case.strategy.revoke(theirs, 6)
         assert case.works(theirs)
-        assert case.strategy.cut(theirs.merged({"password": "long-gone"}), 6) == Cut()
+        assert case.strategy.revoke(theirs.merged({"password": "long-gone"}), 6) == RevokeResult()
 
 
 class TestOverPostgreSQL(VaultStaticRoleCases):
@@ -223,7 +223,7 @@ def test_the_password_changes_though_the_target_can_not_be_reached_from_here(
     nowhere = PostgreSQL("pg", host=lab.world.host, port=free_port(), database=DATABASE, admin=lab.admin)
     made = VaultStaticRole("apps/contract", hub.database("database"), nowhere, role, MONTH)
     with pytest.raises(Unavailable):
-        made.cut(current, 6)
+        made.revoke(current, 6)
     assert not over_postgresql.logs_in(current)
 
 

@@ -141,7 +141,7 @@ class AwsIam:
         if self._switch_off(account, key_id):
             self._delete(account, key_id)
 
-    def cut(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
+    def revoke(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
         """Deactivate the key, refuse every session of the user until now, and delete the key; what outlives it.
 
         Sessions are revoked by a policy of the user that denies all to temporary credentials issued before now

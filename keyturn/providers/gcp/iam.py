@@ -147,7 +147,7 @@ class GcpIam:
             self._call("end a key of", account, "POST", f"{path}:disable")
             self._call("end a key of", account, "DELETE", path)
 
-    def cut(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
+    def revoke(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
         """The same, and what outlives it: deleting a key "does not revoke short-lived credentials" (keys.delete)."""
         self.end(account, key_id)
         lasting = "for up to an hour, or 12 hours where the organization allows longer ones"

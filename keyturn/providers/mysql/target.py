@@ -103,7 +103,7 @@ class MySQL:
         """Refuse every login of ``account`` and forget its passwords; what it made stays. Absent is success."""
         self._shut("disable", account, sequence)
 
-    def cut(self, account: str, *, sequence: int) -> int:
+    def revoke(self, account: str, *, sequence: int) -> int:
         """Refuse every login of ``account``, forget its passwords, and end its sessions: how many were ended."""
         insist_on_another(self._named(account), account, self._admin())
         return self.end_sessions(account, lambda: self._shut("cut", account, sequence, EMERGENCY))

@@ -182,7 +182,7 @@ class PostgreSQL:
             if exists:
                 accounts.shut(cursor, account)
 
-    def cut(self, account: str, *, sequence: int) -> int:
+    def revoke(self, account: str, *, sequence: int) -> int:
         """Refuse every login of ``account``, forget its password, and end its sessions: how many were ended."""
         insist_on_another(self._named(account), account, self._admin())
         return self.end_sessions(account, lambda: self.disable(account, sequence=sequence))

@@ -130,7 +130,7 @@ class Redis:
             raise silent
         return False
 
-    def cut(self, user: str, password: str, *, sequence: int) -> int:
+    def revoke(self, user: str, password: str, *, sequence: int) -> int:
         """Take one password away, and end the user's sessions, on every node that can be reached: how many ended.
 
         Raises an error when the other nodes have been done. A user that is not there is success.
@@ -138,10 +138,10 @@ class Redis:
         insist_on_another(self._named(user), user, self._admin())
         with ThreadPoolExecutor(len(self._nodes)) as pool:
             # A node that does not answer must not hold up the others.
-            cuts = [pool.submit(self._cut, node, user, password, sequence) for node in self._nodes]
+            cuts = [pool.submit(self._revoke, node, user, password, sequence) for node in self._nodes]
         return sum(cut.result() for cut in cuts)
 
-    def _cut(self, node: Node, user: str, password: str, sequence: int) -> int:
+    def _revoke(self, node: Node, user: str, password: str, sequence: int) -> int:
         with self._administrator(node, "cut", user) as server:
             if server.user(user) is None:
                 return 0

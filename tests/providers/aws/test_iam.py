@@ -145,7 +145,7 @@ def test_sessions_that_can_not_be_revoked_are_told_of_with_the_reason(aws: Local
     body = f"<ErrorResponse><Error><Code>LimitExceeded</Code><Message>{SECRET}</Message></Error></ErrorResponse>"
     target, asked = cutting(httpserver, Response(body, status=409, content_type="text/xml"))
     with closing(target):
-        told, roles = target.cut("app", "AKIA" + "X" * 16, 6)
+        told, roles = target.revoke("app", "AKIA" + "X" * 16, 6)
     assert asked == ["UpdateAccessKey", "PutUserPolicy", "DeleteAccessKey"]
     assert "LimitExceeded" in told
     assert "36 hours" in told
@@ -156,7 +156,7 @@ def test_sessions_that_can_not_be_revoked_are_told_of_with_the_reason(aws: Local
 def test_sessions_are_tried_again_where_aws_did_not_answer_once(aws: LocalAws, httpserver: HTTPServer) -> None:
     target, asked = cutting(httpserver, Response(status=503))
     with closing(target), pytest.raises(Unavailable):
-        target.cut("app", "AKIA" + "X" * 16, 6)
+        target.revoke("app", "AKIA" + "X" * 16, 6)
     assert asked[0] == "UpdateAccessKey"
     assert "DeleteAccessKey" not in asked
 

@@ -395,7 +395,7 @@ def test_each_right_that_the_admin_lacks_is_named_as_the_statement_that_gives_it
         def rotation() -> None:
             target.set_password(accounts.second, new, sequence=3, like=accounts.first, member_of=accounts.owner)
             target.sessions(accounts.first)
-            target.cut(accounts.first, sequence=4)
+            target.revoke(accounts.first, sequence=4)
 
         while len(told) < 10:
             try:

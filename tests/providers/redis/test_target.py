@@ -176,7 +176,7 @@ def calls(target: Target, user: str) -> list[Callable[[], object]]:
         lambda: target.check_user(user),
         lambda: add(target, user, NEW, 1),
         lambda: target.sessions(user),
-        lambda: target.cut(user, NEWER, sequence=1),
+        lambda: target.revoke(user, NEWER, sequence=1),
     ]
 
 

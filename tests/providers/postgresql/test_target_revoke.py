@@ -71,7 +71,7 @@ def test_sessions_on_every_database_end_whatever_they_do(
         with within.cursor() as cursor:
             cursor.execute("CREATE TEMP TABLE t (n int)")
         asleep = pool.submit(busy.cursor().execute, "SELECT pg_sleep(30)")
-        assert target.cut(user, sequence=1) == 4
+        assert target.revoke(user, sequence=1) == 4
         with pytest.raises(psycopg2.OperationalError):
             asleep.result(10)
         assert not [one for one in (idle, busy, within, beside) if answers(one)]
@@ -81,7 +81,7 @@ def test_sessions_on_every_database_end_whatever_they_do(
 def test_other_accounts_keep_their_sessions(lab: Lab, target: PostgreSQL, user: str) -> None:
     other = lab.alternating()
     with lab.opened(SecretFields(other.first)) as works_still:
-        assert target.cut(user, sequence=1) == 0
+        assert target.revoke(user, sequence=1) == 0
         assert works_still()
 
 
@@ -89,7 +89,7 @@ def test_an_account_that_is_cut_keeps_no_password_and_what_it_owns(
     lab: Lab, target: PostgreSQL, user: str, held: Sensitive
 ) -> None:
     lab.sql(f"CREATE SCHEMA {user} AUTHORIZATION {user}")
-    target.cut(user, sequence=7)
+    target.revoke(user, sequence=7)
     assert lab.sql("SELECT rolcanlogin, rolpassword FROM pg_authid WHERE rolname = %s", user) == [(False, None)]
     assert lab.sql("SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = %s", user) == [(user,)]
     assert comment(lab, user) == "[keyturn sequence=7]"
@@ -97,7 +97,7 @@ def test_an_account_that_is_cut_keeps_no_password_and_what_it_owns(
 
 
 def test_cutting_what_is_absent_is_quiet_and_makes_nothing(lab: Lab, target: PostgreSQL, secret: Declared) -> None:
-    assert target.cut(secret.users[1], sequence=1) == 0
+    assert target.revoke(secret.users[1], sequence=1) == 0
     assert lab.sql("SELECT 1 FROM pg_roles WHERE rolname = %s", secret.users[1]) == []
 
 
@@ -106,7 +106,7 @@ def test_a_late_cut_ends_no_session_of_a_newer_rotation(lab: Lab, target: Postgr
     target.set_password(user, new, sequence=8)
     with lab.opened(SecretFields({"username": user, "password": new})) as works_still:
         with pytest.raises(Superseded):
-            target.cut(user, sequence=7)
+            target.revoke(user, sequence=7)
         assert works_still()
 
 
@@ -121,7 +121,7 @@ def test_whoever_is_asked_for_the_password_while_the_account_is_cut_is_not_let_i
     with closing(gate), ThreadPoolExecutor(1) as pool:
         late = pool.submit(connect, lab, secret, port=gate.port)
         assert gate.held.wait(10)
-        target.cut(user, sequence=1)
+        target.revoke(user, sequence=1)
         gate.opened.set()
         with pytest.raises(psycopg2.OperationalError):
             late.result(10)
@@ -146,7 +146,7 @@ def test_of_many_that_log_in_while_the_account_is_cut_none_stays(
         for _ in range(6):
             pool.submit(log_in)
         time.sleep(0.1)
-        ended = target.cut(user, sequence=1)
+        ended = target.revoke(user, sequence=1)
         assert target.sessions(user) == 0
         over.set()
         pool.shutdown()
@@ -165,7 +165,7 @@ def test_a_login_that_is_only_asked_for_does_not_hold_a_cut_up_for_long(
     with closing(gate), ThreadPoolExecutor(1) as pool:
         slow = pool.submit(connect, lab, other, port=gate.port)
         assert gate.held.wait(10)
-        assert target.cut(user, sequence=1) == 0
+        assert target.revoke(user, sequence=1) == 0
         gate.opened.set()
         with closing(slow.result(10)) as innocent:
             assert answers(innocent)
@@ -178,8 +178,8 @@ def test_sessions_that_do_not_end_are_told_and_tried_again(
     monkeypatch.setattr(postgresql_sessions, "PAUSE", 0.3)
     with lab.opened(SecretFields(secret.first)):
         with pytest.raises(Unavailable, match="1 of its 1 sessions do not end"):
-            target.cut(user, sequence=1)
-        assert target.cut(user, sequence=1) == 0
+            target.revoke(user, sequence=1)
+        assert target.revoke(user, sequence=1) == 0
 
 
 # --- accounts that somebody else ends ----------------------------------------------------------------------
@@ -214,18 +214,18 @@ def test_an_admin_that_may_end_no_session_refuses_logins_and_is_told_what_to_gra
     lab.sql(f"GRANT {user} TO {admin} WITH ADMIN OPTION, INHERIT FALSE, SET FALSE")
     with lab.opened(SecretFields(secret.first)) as works_still:
         with pytest.raises(Denied, match="1 of its sessions stay open") as caught:
-            weak.cut(user, sequence=1)
+            weak.revoke(user, sequence=1)
         assert_silent(caught.value, held)
         assert not works(lab, user, held)
         assert works_still()
         lab.sql(caught.value.hint.removeprefix("Run there: "))
-        assert weak.cut(user, sequence=1) == 1
+        assert weak.revoke(user, sequence=1) == 1
         assert not works_still()
 
 
 def test_keyturns_own_account_is_not_cut(target: PostgreSQL) -> None:
     with pytest.raises(UnsupportedOperation, match="Keyturn itself logs in with"):
-        target.cut(ADMIN, sequence=1)
+        target.revoke(ADMIN, sequence=1)
     assert target.sessions(ADMIN) > 0
 
 

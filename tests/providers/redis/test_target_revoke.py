@@ -34,7 +34,7 @@ def test_the_users_other_passwords_stay_and_its_sessions_end_whichever_they_came
     add(acl.target(), user, NEW, 5)
     other = fields.merged({"password": "new"})
     with acl.opened(fields), acl.opened(other):
-        assert acl.target().cut(user, kept(fields), sequence=6) == 2
+        assert acl.target().revoke(user, kept(fields), sequence=6) == 2
         assert acl.target().sessions(user) == []
     assert not acl.logs_in(fields)
     assert acl.passwords(user) == {NEW}
@@ -43,7 +43,7 @@ def test_the_users_other_passwords_stay_and_its_sessions_end_whichever_they_came
 
 def test_other_users_keep_their_sessions(acl: Acl, fields: SecretFields, user: str) -> None:
     with acl.opened(acl.user()) as works_still:
-        assert acl.target().cut(user, kept(fields), sequence=6) == 0
+        assert acl.target().revoke(user, kept(fields), sequence=6) == 0
         assert works_still()
 
 
@@ -51,26 +51,26 @@ def test_a_late_cut_ends_no_session_of_a_newer_rotation(acl: Acl, fields: Secret
     add(acl.target(), user, NEW, 8)
     with acl.opened(fields.merged({"password": "new"})) as works_still:
         with pytest.raises(Superseded) as caught:
-            acl.target().cut(user, NEW, sequence=7)
+            acl.target().revoke(user, NEW, sequence=7)
         assert works_still()
     assert_silent(caught.value, fields["password"])
 
 
 def test_cutting_what_is_absent_is_quiet(acl: Acl, fields: SecretFields, user: str) -> None:
-    assert acl.target().cut("nobody-at-all", NEW, sequence=1) == 0
-    assert acl.target().cut(user, NEW, sequence=1) == 0
+    assert acl.target().revoke("nobody-at-all", NEW, sequence=1) == 0
+    assert acl.target().revoke(user, NEW, sequence=1) == 0
     assert acl.passwords(user) == {kept(fields)}
 
 
 def test_keyturns_own_user_is_not_cut(acl: Acl) -> None:
     with pytest.raises(UnsupportedOperation, match="Keyturn itself logs in with"):
-        acl.target().cut(acl.server.admin, kept(acl.admin()), sequence=1)
+        acl.target().revoke(acl.server.admin, kept(acl.admin()), sequence=1)
 
 
 def test_a_user_that_takes_any_password_can_not_be_cut_and_the_remedy_is_told(acl: Acl, user: str) -> None:
     acl.ask("ACL SETUSER", user, "nopass")
     with pytest.raises(Invalid, match=r"takes any password.*which ends that"):
-        acl.target().cut(user, NEW, sequence=1)
+        acl.target().revoke(user, NEW, sequence=1)
 
 
 def test_a_restart_brings_no_password_back_that_was_cut_even_where_no_session_could_be_ended(
@@ -80,7 +80,7 @@ def test_a_restart_brings_no_password_back_that_was_cut_even_where_no_session_co
     user, admin = fields["username"].reveal(), own.lesser_admin("+client|kill")
     with own.opened(fields) as works_still:
         with pytest.raises(Denied, match=r"ACL SETUSER \w+ \+client\|kill"):
-            own.target(admin=admin).cut(user, kept(fields), sequence=1)
+            own.target(admin=admin).revoke(user, kept(fields), sequence=1)
         assert works_still()
     own.server.stop()
     own.server.start()
@@ -94,7 +94,7 @@ def test_sessions_end_where_the_users_can_not_be_saved_and_that_is_told(own: Acl
     own.server.users.mkdir()
     with own.opened(fields) as works_still:
         with pytest.raises(Invalid, match="can't write its ACL file"):
-            own.target().cut(fields["username"].reveal(), kept(fields), sequence=1)
+            own.target().revoke(fields["username"].reveal(), kept(fields), sequence=1)
         assert not works_still()
 
 
@@ -106,7 +106,7 @@ def test_every_node_is_cut_and_its_sessions_counted(own: Acl, replica: Acl) -> N
     user = fields["username"].reveal()
     replica.ask("ACL SETUSER", user, "on", f"#{kept(fields)}", "~*", "+@all")
     with own.opened(fields) as first, replica.opened(fields) as second:
-        assert own.target(nodes=[place(replica)]).cut(user, kept(fields), sequence=1) == 2
+        assert own.target(nodes=[place(replica)]).revoke(user, kept(fields), sequence=1) == 2
         assert not first()
         assert not second()
     assert not own.logs_in(fields)
@@ -120,7 +120,7 @@ def test_a_node_that_is_down_is_named_and_the_others_are_cut(own: Acl, replica: 
     replica.server.stop()
     for target in (second, first):
         with pytest.raises(Unavailable, match=f"{place(replica)} does not answer"):
-            target.cut(user, kept(fields), sequence=1)
+            target.revoke(user, kept(fields), sequence=1)
         assert not own.logs_in(fields)
         with pytest.raises(Unavailable, match=f"{place(replica)} does not answer"):
             target.accepts(user, password)

@@ -73,7 +73,7 @@ def test_sessions_end_whatever_they_do(lab: MariaDBLab, target: MySQL, accounts:
         asleep = pool.submit(run, busy, "SELECT SLEEP(30)")
         while not lab.sql("SELECT 1 FROM information_schema.processlist WHERE info = 'SELECT SLEEP(30)'"):
             time.sleep(0.01)
-        assert target.cut(accounts.first, sequence=1) == 3
+        assert target.revoke(accounts.first, sequence=1) == 3
         with pytest.raises(pymysql.OperationalError):
             asleep.result(10)
         assert not [one for one in (idle, busy, within) if answers(one)]
@@ -82,7 +82,7 @@ def test_sessions_end_whatever_they_do(lab: MariaDBLab, target: MySQL, accounts:
 
 def test_other_accounts_keep_their_sessions(lab: MariaDBLab, target: MySQL, accounts: Accounts) -> None:
     with lab.opened(lab.accounts().serving) as works_still:
-        assert target.cut(accounts.first, sequence=1) == 0
+        assert target.revoke(accounts.first, sequence=1) == 0
         assert works_still()
 
 
@@ -91,7 +91,7 @@ def test_every_entry_of_the_account_is_shut_whatever_its_host(
 ) -> None:
     lab.sql(f"CREATE USER {accounts.first}@'127.0.0.1' IDENTIFIED BY %s", accounts.password)
     with lab.opened(accounts.serving) as works_still:
-        assert target.cut(accounts.first, sequence=7) == 1
+        assert target.revoke(accounts.first, sequence=7) == 1
         assert not works_still()
     assert not lab.logs_in(accounts.serving)
     assert sequence_of(lab, accounts.first) == [(7, 0)]
@@ -104,12 +104,12 @@ def test_a_late_cut_ends_no_session_of_a_newer_rotation(lab: MariaDBLab, target:
     target.set_password(accounts.first, new, sequence=8)
     with lab.opened(SecretFields({"username": accounts.first, "password": new})) as works_still:
         with pytest.raises(Superseded):
-            target.cut(accounts.first, sequence=7)
+            target.revoke(accounts.first, sequence=7)
         assert works_still()
 
 
 def test_cutting_what_is_absent_is_quiet(target: MySQL, accounts: Accounts) -> None:
-    assert target.cut(accounts.second, sequence=1) == 0
+    assert target.revoke(accounts.second, sequence=1) == 0
 
 
 def test_a_writer_that_stands_still_is_waited_for_a_moment_only(
@@ -121,7 +121,7 @@ def test_a_writer_that_stands_still_is_waited_for_a_moment_only(
         late = pool.submit(suspended.set_password, accounts.first, password(), sequence=3)
         assert gate.held.wait(10)
         began = time.monotonic()
-        target.cut(accounts.first, sequence=4)
+        target.revoke(accounts.first, sequence=4)
         assert EMERGENCY <= time.monotonic() - began < PATIENCE
         gate.opened.set()
         with pytest.raises(Unavailable):
@@ -140,7 +140,7 @@ def test_whoever_is_asked_for_the_password_while_the_account_is_cut_does_not_sta
     with closing(gate), ThreadPoolExecutor(1) as pool:
         late = pool.submit(slow_login, accounts.serving, gate.port)
         assert gate.held.wait(10)
-        target.cut(accounts.first, sequence=1)
+        target.revoke(accounts.first, sequence=1)
         gate.opened.set()
         with pytest.raises(pymysql.OperationalError):
             late.result(10)
@@ -177,7 +177,7 @@ def test_of_many_that_log_in_while_the_account_is_cut_none_stays(
         for _ in range(6):
             pool.submit(log_in, stack)
         time.sleep(0.1)
-        ended = target.cut(accounts.first, sequence=1)
+        ended = target.revoke(accounts.first, sequence=1)
         assert target.sessions(accounts.first) == 0
         over.set()
         pool.shutdown()
@@ -191,9 +191,9 @@ def test_sessions_that_do_not_end_are_told_and_tried_again(
 ) -> None:
     monkeypatch.setattr(mysql_sessions, "PATIENCE", 0.0)
     with lab.opened(accounts.serving), pytest.raises(Unavailable, match="1 of its 1 sessions do not end"):
-        target.cut(accounts.first, sequence=1)
+        target.revoke(accounts.first, sequence=1)
     monkeypatch.undo()
-    assert target.cut(accounts.first, sequence=1) == 0
+    assert target.revoke(accounts.first, sequence=1) == 0
 
 
 # --- rights ------------------------------------------------------------------------------------------------
@@ -205,19 +205,19 @@ def test_an_admin_that_may_end_no_session_refuses_logins_and_is_told_what_to_gra
 ) -> None:
     with lab.opened(accounts.serving) as works_still:
         with pytest.raises(Denied, match="end the sessions of") as caught:
-            target.cut(accounts.first, sequence=1)
+            target.revoke(accounts.first, sequence=1)
         assert_silent(caught.value, Sensitive(accounts.password))
         assert not lab.logs_in(accounts.serving)
         assert works_still()
         lab.sql(caught.value.hint.removeprefix("Let an administrator run: "))
         target.close()
-        assert target.cut(accounts.first, sequence=1) == 1
+        assert target.revoke(accounts.first, sequence=1) == 1
         assert not works_still()
 
 
 def test_keyturns_own_account_is_not_cut(target: MySQL, accounts: Accounts) -> None:
     with pytest.raises(UnsupportedOperation, match="Keyturn itself logs in with"):
-        target.cut(ADMIN, sequence=1)
+        target.revoke(ADMIN, sequence=1)
     target.set_password(accounts.first, password(), sequence=1)
 
 
@@ -269,7 +269,7 @@ def test_on_mysql_both_passwords_are_forgotten_and_each_session_is_ended_by_its_
         target = MySQL("my", host="127.0.0.1", port=server.port, database="", admin=lambda: admin, tls="disable")
         with closing(target), server.opened(app) as works_still:
             target.set_password("app", password(), sequence=5, keep_old=True)
-            assert target.cut("app", sequence=6) == 1
+            assert target.revoke("app", sequence=6) == 1
             assert not works_still()
         assert server.accounts["app"].locked
         assert server.accounts["app"].secondary == ""
