@@ -31,7 +31,7 @@ class AppriseChannel:
         import apprise
 
         sender = apprise.Apprise()
-        with quiet():
+        with silence_apprise():
             if not sender.add(self._address().reveal()):
                 raise unknown_address()
             body = f"{announcement.body}\nMessage: {announcement.id}"
@@ -73,7 +73,7 @@ def unknown_address() -> Invalid:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_apprise() -> Iterator[None]:
     """Without Apprise's own lines: they name the address, and an error of ours says what matters."""
     log = logging.getLogger("apprise")
     before, log.disabled = log.disabled, True

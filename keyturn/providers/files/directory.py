@@ -19,9 +19,9 @@ def draft_name(remote: str) -> str:
     return f".{remote}.keyturn.new"
 
 
-def identity(seen: os.stat_result) -> dict[str, int]:
+def identity(status: os.stat_result) -> dict[str, int]:
     """What another file, or another writing of the same one, does not share."""
-    return {"inode": seen.st_ino, "size": seen.st_size, "mtime_ns": seen.st_mtime_ns}
+    return {"inode": status.st_ino, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def content(directory: int, name: str) -> tuple[Sensitive, os.stat_result]:
@@ -29,10 +29,10 @@ def content(directory: int, name: str) -> tuple[Sensitive, os.stat_result]:
     # A pipe that nobody writes to would be waited for.
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     with os.fdopen(descriptor, "rb") as file:
-        seen = os.fstat(descriptor)
-        if not stat.S_ISREG(seen.st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.ELOOP, "no regular file")
-        return Sensitive(file.read().decode()), seen
+        return Sensitive(file.read().decode()), status
 
 
 @contextmanager
@@ -67,13 +67,13 @@ def _locked(directory: int, name: str) -> Iterator[int]:
 
 def _is_still(directory: int, name: str, descriptor: int) -> bool:
     try:
-        seen = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return False
-    return os.path.samestat(seen, os.fstat(descriptor))
+    return os.path.samestat(status, os.fstat(descriptor))
 
 
-def filled(descriptor: int, text: Sensitive) -> dict[str, int]:
+def fill_draft(descriptor: int, text: Sensitive) -> dict[str, int]:
     """Write the draft to the disk; what the file will be known by."""
     _write_all(descriptor, text.reveal().encode())
     # Finer than the kernel's own clock, so that a change within the same tick shows too.

@@ -18,7 +18,7 @@ from keyturn.core.names import FILE, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import Change, Shared, members_of
 from keyturn.core.stores import Marks
-from keyturn.providers.files.directory import content, draft_name, filled, identity, only_writer, replace
+from keyturn.providers.files.directory import content, draft_name, fill_draft, identity, only_writer, replace
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE, NOTHING_WRITTEN
 
@@ -56,7 +56,7 @@ class SharedFiles:
             if directory is None:
                 return None
             try:
-                text, seen = content(directory, remote)
+                text, status = content(directory, remote)
             except FileNotFoundError:
                 return None
             except UnicodeDecodeError:
@@ -68,8 +68,8 @@ class SharedFiles:
         except ValueError as error:
             raise Invalid(MERGE, self._named(remote), str(error), NOTHING_WRITTEN) from None
         shown = None if self._lines else whole
-        version = "-".join(map(str, identity(seen).values()))
-        return Shared(remote, version, members, shown, tags, marks, texts=self._lines, seen=(whole, seen))
+        version = "-".join(map(str, identity(status).values()))
+        return Shared(remote, version, members, shown, tags, marks, texts=self._lines, seen=(whole, status))
 
     def put(self, remote: str, change: Change, seen: Shared | None) -> None:
         """The notes, then the whole file in one step; mode and owner stay as they were."""
@@ -83,15 +83,15 @@ class SharedFiles:
                 if change.laid:
                     _keep(directory, remote, {**notes, **change.laid})
                 if change or seen is None:
-                    filled(descriptor, text)
+                    fill_draft(descriptor, text)
                     _as_before(descriptor, seen)
                     self._refuse_changed(directory, remote, seen)
                     os.rename(draft_name(remote), remote, src_dir_fd=directory, dst_dir_fd=directory)
                 else:
                     os.unlink(draft_name(remote), dir_fd=directory)
                 if change.removed:
-                    kept = {**notes, **change.laid}
-                    _keep(directory, remote, {name: one for name, one in kept.items() if name not in change.removed})
+                    laid = {**notes, **change.laid}
+                    _keep(directory, remote, {name: note for name, note in laid.items() if name not in change.removed})
             os.fsync(directory)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
@@ -100,8 +100,8 @@ class SharedFiles:
             names = os.listdir(directory) if directory is not None else []
             beside = [name for name in names if name.startswith(BEFORE) and name.endswith(AFTER)]
             remotes = [name.removeprefix(BEFORE).removesuffix(AFTER) for name in beside]
-            found = [(remote, _notes(directory, remote)) for remote in remotes if remote in names and directory]
-        return iter(found)
+            noted = [(remote, _notes(directory, remote)) for remote in remotes if remote in names and directory]
+        return iter(noted)
 
     def tidy(self, remote: str) -> None:
         """Remove the draft of a write that was killed."""
@@ -116,9 +116,9 @@ class SharedFiles:
             return members_of(text)
         return {line.key: line.text for line in dotenv.lines_of(text, self._reader) if line.key}
 
-    def _text(self, remote: str, change: Change, seen: Shared | None) -> Sensitive:
+    def _text(self, remote: str, change: Change, current: Shared | None) -> Sensitive:
         """The whole file afterwards. Raises Invalid for what can't be written, or is too large as a whole."""
-        before = seen.seen[0] if seen else None
+        before = current.seen[0] if current else None
         try:
             if self._lines:
                 text = dotenv.edited(before or EMPTY, change.put, change.take, self._reader)
@@ -130,12 +130,12 @@ class SharedFiles:
             raise Invalid(MERGE, self._named(remote), f"{problem}, with the keys of others", "Nothing was written")
         return text
 
-    def _refuse_changed(self, directory: int, remote: str, seen: Shared | None) -> None:
+    def _refuse_changed(self, directory: int, remote: str, current: Shared | None) -> None:
         """Raises Conflict where the file is another than the one that was seen."""
         now = None
         with suppress(FileNotFoundError):
             now = identity(os.stat(remote, dir_fd=directory, follow_symlinks=False))
-        if now != (identity(seen.seen[1]) if seen else None):
+        if now != (identity(current.seen[1]) if current else None):
             problem = "somebody else has written it meanwhile"
             raise Conflict(MERGE, self._named(remote), problem, "Run it again")
 
@@ -143,11 +143,11 @@ class SharedFiles:
         return f"{self.name}:{remote}"
 
 
-def _as_before(descriptor: int, seen: Shared | None) -> None:
+def _as_before(descriptor: int, current: Shared | None) -> None:
     """Give the draft the mode and the owner of the file whose place it takes."""
-    if seen is None:
+    if current is None:
         return
-    before, now = seen.seen[1], os.fstat(descriptor)
+    before, now = current.seen[1], os.fstat(descriptor)
     if (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
         os.fchown(descriptor, before.st_uid, before.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
@@ -156,11 +156,11 @@ def _as_before(descriptor: int, seen: Shared | None) -> None:
 def _notes(directory: int, remote: str) -> dict[str, str]:
     """The notes beside a file; none where they are malformed."""
     try:
-        told = json.loads(content(directory, f"{BEFORE}{remote}{AFTER}")[0].reveal())
+        notes = json.loads(content(directory, f"{BEFORE}{remote}{AFTER}")[0].reveal())
     except (FileNotFoundError, ValueError, RecursionError):
         return {}
-    sound = isinstance(told, dict) and all(isinstance(text, str) for text in told.values())
-    return told if sound else {}
+    sound = isinstance(notes, dict) and all(isinstance(text, str) for text in notes.values())
+    return notes if sound else {}
 
 
 def _keep(directory: int, remote: str, notes: Mapping[str, str]) -> None:

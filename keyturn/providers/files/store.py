@@ -18,7 +18,7 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavail
 from keyturn.core.names import FILE
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks
-from keyturn.providers.files.directory import content, draft_name, filled, identity, only_writer, replace
+from keyturn.providers.files.directory import content, draft_name, fill_draft, identity, only_writer, replace
 from keyturn.providers.files.shared import SharedFiles
 from keyturn.providers.limits import StoreLimits, only_written_whole
 
@@ -71,8 +71,8 @@ class Files:
         """Every regular file whose name begins with no dot."""
         with self._opened("list", "*") as directory:
             names = [] if directory is None else _names(directory)
-            found = [self._look(directory, name) for name in names] if directory is not None else []
-        return iter([copy for copy in found if copy is not None])
+            copies = [self._look(directory, name) for name in names] if directory is not None else []
+        return iter([copy for copy in copies if copy is not None])
 
     def write(
         self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
@@ -87,8 +87,8 @@ class Files:
                 raise NotFound("write", self._named(remote), "the directory was removed", "It is made again by itself")
             _refuse_a_directory(directory, remote)
             with only_writer(directory, remote) as descriptor:
-                written = filled(descriptor, lines.text if lines else value)
-                note = {**marks.to_tags(), **written, **(_told(lines) if lines else {})}
+                written = fill_draft(descriptor, lines.text if lines else value)
+                note = {**marks.to_tags(), **written, **(_lines_note(lines) if lines else {})}
                 replace(directory, _note_name(remote), json.dumps(note))
                 os.rename(draft_name(remote), remote, src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)
@@ -101,17 +101,17 @@ class Files:
     def read(self, remote: str) -> Sensitive:
         """The text that was written, byte for byte; of a file that somebody else wrote, its content. NotFound."""
         self._limits.check_name(remote, "read")
-        found = self._read(remote, remote, "read")
-        if found is None:
+        text = self._read(remote, remote, "read")
+        if text is None:
             raise NotFound("read", self._named(remote), "there is no such file", "Push it again")
-        return found
+        return text
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
         """The texts of those that are there."""
         for remote in remotes:
             self._limits.check_name(remote, "read")
-        found = ((remote, self._read(remote, remote, "read")) for remote in remotes)
-        return {remote: value for remote, value in found if value is not None}
+        texts = ((remote, self._read(remote, remote, "read")) for remote in remotes)
+        return {remote: value for remote, value in texts if value is not None}
 
     def delete(self, remote: str) -> None:
         """Remove the file, its marks, and what a killed write may have left, for good. Absent is success."""
@@ -160,12 +160,12 @@ class Files:
                 return None
             note = _note(directory, remote)
             try:
-                text, seen = content(directory, file)
+                text, status = content(directory, file)
             except FileNotFoundError:
                 return None
             except UnicodeDecodeError:
                 raise Invalid(doing, self._named(remote), "it is not UTF-8 text", "Keyturn manages texts") from None
-        if "not_texts" not in note or not _describes(note, seen):
+        if "not_texts" not in note or not _describes(note, status):
             return text
         return Dotenv(text, note["not_texts"], _reader(note)).joined()
 
@@ -178,15 +178,15 @@ class Files:
 
     def _look(self, directory: int, remote: str) -> Copy | None:
         try:
-            seen = os.stat(remote, dir_fd=directory, follow_symlinks=False)
+            status = os.stat(remote, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
             return None
-        if not stat.S_ISREG(seen.st_mode):
-            return Copy(remote, _version(identity(seen)), None, intact=False)
+        if not stat.S_ISREG(status.st_mode):
+            return Copy(remote, _version(identity(status)), None, intact=False)
         note = _note(directory, remote)
         marks = Marks.from_tags(note)
-        intact = marks is None or _describes(note, seen)
-        return Copy(remote, _version(identity(seen)), marks, intact, outdated=self._outdated(note))
+        intact = marks is None or _describes(note, status)
+        return Copy(remote, _version(identity(status)), marks, intact, outdated=self._outdated(note))
 
     def _outdated(self, note: dict[str, Any]) -> bool:
         """Whether the file's lines were written for somebody else than who is to read them."""
@@ -215,16 +215,18 @@ class Files:
                 os.close(descriptor)
 
     def _from_os(self, error: OSError, doing: str, remote: str) -> KeyturnError:
-        name, said = self._named(remote), os.strerror(error.errno) if error.errno else "the system refuses it"
+        name, reason = self._named(remote), os.strerror(error.errno) if error.errno else "the system refuses it"
         if error.errno in _FULL:
-            return Unavailable(doing, name, f"{self._directory}: {said}", "Make room on the disk; nothing was changed")
+            return Unavailable(
+                doing, name, f"{self._directory}: {reason}", "Make room on the disk; nothing was changed"
+            )
         if error.errno in _DENIED:
-            return Denied(doing, name, f"{self._directory}: {said}", "Check owner and mode of the directory")
+            return Denied(doing, name, f"{self._directory}: {reason}", "Check owner and mode of the directory")
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             return Invalid(doing, name, f"{self._directory} is no directory", "Correct the store's directory")
         if error.errno in _NO_FILE:
             return Invalid(doing, name, "what stands there is no regular file", "Remove it, or choose another name")
-        return Unavailable(doing, name, f"{self._directory}: {said}", "See the system's log")
+        return Unavailable(doing, name, f"{self._directory}: {reason}", "See the system's log")
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
@@ -235,7 +237,7 @@ def _marks(directory: int, remote: str) -> Marks | None:
     return Marks.from_tags(_note(directory, remote))
 
 
-def _told(lines: Dotenv) -> dict[str, Any]:
+def _lines_note(lines: Dotenv) -> dict[str, Any]:
     """What the note says of a file's lines."""
     return {"not_texts": lines.not_texts, "reader": _named(lines.reader)}
 
@@ -259,12 +261,12 @@ def _names(directory: int) -> list[str]:
         return [entry.name for entry in entries if entry.name[0] != "." and entry.is_file(follow_symlinks=False)]
 
 
-def _version(known: dict[str, int]) -> str:
-    return f"{known['inode']}-{known['size']}-{known['mtime_ns']}"
+def _version(parts: dict[str, int]) -> str:
+    return f"{parts['inode']}-{parts['size']}-{parts['mtime_ns']}"
 
 
-def _describes(note: dict[str, Any], seen: os.stat_result) -> bool:
-    return {**note, **identity(seen)} == note
+def _describes(note: dict[str, Any], status: os.stat_result) -> bool:
+    return {**note, **identity(status)} == note
 
 
 def _refuse_a_directory(directory: int, remote: str) -> None:

@@ -53,7 +53,7 @@ class HttpApi:
         self._admin = admin
         self._headers = dict(headers or {})
         self._timeout = timeout.total_seconds()
-        self._session = session(ca_file)
+        self._session = api_session(ca_file)
         if urlsplit(url).scheme == "http" and not insecure_http and not is_loopback(urlsplit(url).hostname or ""):
             hint = "Use https, or say insecure_http: true if nobody between may be there"
             raise Invalid("open", name, "plain http to another machine", hint)
@@ -67,17 +67,17 @@ class HttpApi:
 
     def listed(self, listing: Listing, fields: SecretFields, doing: str) -> Sequence[Answer]:
         """Every entry, of all pages."""
-        filled, found = self._filled(listing.request, fields, doing, as_admin=True), list[Answer]()
+        filled, entries = self._filled(listing.request, fields, doing, as_admin=True), list[Answer]()
         for _ in range(MOST_PAGES):
             answer = self._accepted(self._sent(filled, doing), listing.request, doing, ())
             members = answer.entries(listing.items)
             if members is None:
                 hint = "Point `items` of the list to it, in the catalogue"
                 raise Invalid(doing, self.name, "its answer holds no list where one should be", hint)
-            found += members
+            entries += members
             following = self._following(listing, answer, fields, doing, filled)
             if following is None:
-                return found
+                return entries
             filled = following
         hint = "Ask for more entries a page in the list's path, or for fewer of them"
         raise Invalid(doing, self.name, f"its list does not end within {MOST_PAGES} pages", hint)
@@ -87,31 +87,31 @@ class HttpApi:
         self._session.close()
 
     def _following(
-        self, listing: Listing, answer: Answer, fields: SecretFields, doing: str, last: "Filled"
-    ) -> "Filled | None":
+        self, listing: Listing, answer: Answer, fields: SecretFields, doing: str, last: "FilledRequest"
+    ) -> "FilledRequest | None":
         """The request for the next page; None after the last one."""
         if listing.more and listing.next:
             token = answer.text(listing.next)
             page = replace(listing.request, path=listing.more)
-            known = fields.merged({"next": token}) if token else None
-            return self._filled(page, known, doing, as_admin=True) if known else None
+            with_token = fields.merged({"next": token}) if token else None
+            return self._filled(page, with_token, doing, as_admin=True) if with_token else None
         link = answer.text(listing.next) if listing.next is not None else None
-        told = link.reveal() if link else answer.link
-        return replace(last, url=self._same_place(last.url, told, doing)) if told else None
+        address = link.reveal() if link else answer.link
+        return replace(last, url=self._same_place(last.url, address, doing)) if address else None
 
-    def _same_place(self, here: str, link: str, doing: str) -> str:
+    def _same_place(self, base: str, link: str, doing: str) -> str:
         """Where a link leads that the API gave: to the API itself, since the admin's credential goes along."""
-        url = joined(here, link)
-        if url is None or place(url) != place(self._url):
+        url = resolve_link(base, link)
+        if url is None or url_origin(url) != url_origin(self._url):
             hint = "Check the target's url: scheme, host and port must be those of its links"
             raise Invalid(doing, self.name, "the next page of its list is at another address", hint)
         return url
 
-    def _filled(self, request: Request, fields: SecretFields, doing: str, *, as_admin: bool) -> "Filled":
-        value = Values(self.name, self._admin if as_admin else None, fields, doing)
+    def _filled(self, request: Request, fields: SecretFields, doing: str, *, as_admin: bool) -> "FilledRequest":
+        value = RequestValues(self.name, self._admin if as_admin else None, fields, doing)
         texts = {**(self._headers if as_admin else {}), **request.headers}
         try:
-            return Filled(
+            return FilledRequest(
                 request.method,
                 self._url + self._path(request.path, value, doing),
                 self._filled_headers(texts, request.basic, value, doing),
@@ -146,7 +146,7 @@ class HttpApi:
                 raise Invalid(doing, self.name, problem, "Write the value into the hub without its line break")
         return headers
 
-    def _sent(self, filled: "Filled", doing: str) -> Answer:
+    def _sent(self, filled: "FilledRequest", doing: str) -> Answer:
         try:
             with self._session.request(
                 filled.method,
@@ -161,10 +161,10 @@ class HttpApi:
                 raw = self._read(answer, doing)
         except OSError as error:
             raise self._unanswered(error, doing) from None
-        asked = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
-        if answer.status_code == 429 or (answer.status_code == 503 and asked is not None):
+        pause = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
+        if answer.status_code == 429 or (answer.status_code == 503 and pause is not None):
             problem = f"answered {answer.status_code}"
-            raise Throttled(doing, self.name, problem, "It asks for a slower pace", asked)
+            raise Throttled(doing, self.name, problem, "It asks for a slower pace", pause)
         return read_json(raw, answer.status_code, answer.links.get("next", {}).get("url"))
 
     def _read(self, answer: requests.Response, doing: str) -> bytes:
@@ -185,7 +185,7 @@ class HttpApi:
         expected = answer.status in request.expect if request.expect else 200 <= answer.status < 300
         if expected or answer.status in also:
             return answer
-        raise refused(answer.status, doing, self.name)
+        raise from_status(answer.status, doing, self.name)
 
     def _unanswered(self, error: OSError, doing: str) -> KeyturnError:
         """What no usable answer means; every error of requests is an OSError."""
@@ -204,7 +204,7 @@ class HttpApi:
 
 
 @dataclass(frozen=True)
-class Filled:
+class FilledRequest:
     """A request with its values in place, which live as long as it is under way."""
 
     method: str
@@ -217,7 +217,7 @@ class Filled:
         return f"Filled({self.method})"
 
 
-class Values:
+class RequestValues:
     """Gives the text for a name: a field of the admin's credential, where that may be used, or one of ``fields``."""
 
     def __init__(self, api: str, admin: Callable[[], SecretFields] | None, fields: SecretFields, doing: str) -> None:
@@ -228,18 +228,18 @@ class Values:
 
     def __call__(self, name: str) -> str:
         if name.startswith(ADMIN):
-            known, field, where = self._admin() if self._admin else {}, name.removeprefix(ADMIN), "at the admin path"
+            values, field, where = self._admin() if self._admin else {}, name.removeprefix(ADMIN), "at the admin path"
         else:
-            known, field, where = self._fields, name, "in the secret"
-        if field in known:
-            text = known[field].reveal()
+            values, field, where = self._fields, name, "in the secret"
+        if field in values:
+            text = values[field].reveal()
             text.encode()  # what is no character fails here, and not in an error of requests, which would show it
             return text
         problem = f"the request asks for {{{{{name}}}}}, which is not there"
         raise Invalid(self._doing, self._api, problem, f"Write the field {field.rpartition('.')[2]} {where} in the hub")
 
 
-def session(ca_file: str | None) -> requests.Session:
+def api_session(ca_file: str | None) -> requests.Session:
     """What sends requests: with nothing from the environment, and without a memory."""
     made = requests.Session()
     made.trust_env = False
@@ -251,31 +251,31 @@ def session(ca_file: str | None) -> requests.Session:
     return made
 
 
-def refused(status: int, doing: str, name: str) -> KeyturnError:
+def from_status(status: int, doing: str, name: str) -> KeyturnError:
     """What a status means that was not expected; the body is not looked at."""
-    said = f"answered {status}"
+    problem = f"answered {status}"
     if status in (401, 403):
-        return Denied(doing, name, said, "Check the credential at the target's `admin` path, and its permissions")
+        return Denied(doing, name, problem, "Check the credential at the target's `admin` path, and its permissions")
     if status in (404, 410):
-        return NotFound(doing, name, said, "Check the target's url and the path of this request, in the catalogue")
+        return NotFound(doing, name, problem, "Check the target's url and the path of this request, in the catalogue")
     if status == 408 or status >= 500:
-        return Unavailable(doing, name, said, "See the API's own log, if it lasts")
+        return Unavailable(doing, name, problem, "See the API's own log, if it lasts")
     if 300 <= status < 400:
-        return Invalid(doing, name, f"{said}, a redirect, which is not followed", "Give the target's final url")
+        return Invalid(doing, name, f"{problem}, a redirect, which is not followed", "Give the target's final url")
     if status < 300:
-        return Invalid(doing, name, f"{said}, which is not expected", "Name it under the request's `expect`")
-    return Invalid(doing, name, said, "Compare this request in the catalogue with the API's documentation")
+        return Invalid(doing, name, f"{problem}, which is not expected", "Name it under the request's `expect`")
+    return Invalid(doing, name, problem, "Compare this request in the catalogue with the API's documentation")
 
 
-def joined(here: str, link: str) -> str | None:
+def resolve_link(base: str, link: str) -> str | None:
     """Where a link leads; None for what is no link."""
     try:
-        return urljoin(here, link)
+        return urljoin(base, link)
     except ValueError:
         return None
 
 
-def place(url: str) -> tuple[str, str]:
+def url_origin(url: str) -> tuple[str, str]:
     """Scheme, host and port."""
     parts = urlsplit(url)
     return parts.scheme.lower(), parts.netloc.lower()

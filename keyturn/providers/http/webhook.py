@@ -99,8 +99,8 @@ class WebhookSender:
             try:
                 return self.deliver(url, key, notice, message_id=message_id, timeout=left, name=name)
             except TransientError as error:
-                asked = error.retry_after if isinstance(error, Throttled) else None
-                pause = max(backoff(attempt, base, cap, jitter()), min(asked or 0.0, cap))
+                requested = error.retry_after if isinstance(error, Throttled) else None
+                pause = max(backoff(attempt, base, cap, jitter()), min(requested or 0.0, cap))
                 if attempt == attempts or clock() + pause >= until:
                     raise
             sleep(pause)
@@ -192,27 +192,27 @@ def _unanswered(error: requests.RequestException, late: float | None, name: str,
 def _refused(answer: requests.Response, name: str) -> KeyturnError:
     """What a status other than 200 means; the body is not looked at."""
     status = answer.status_code
-    said = f"answered {status}"
-    asked = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
-    if status == 429 or (status == 503 and asked is not None):
-        return Throttled(DOING, name, said, "It asks for a slower pace", asked)
+    problem = f"answered {status}"
+    pause = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
+    if status == 429 or (status == 503 and pause is not None):
+        return Throttled(DOING, name, problem, "It asks for a slower pace", pause)
     if status == 408 or status >= 500:
-        return Unavailable(DOING, name, said, "It keeps its old credential for now; see the consumer's log")
+        return Unavailable(DOING, name, problem, "It keeps its old credential for now; see the consumer's log")
     if status in (401, 403):
         return _denied(answer, name)
     if status in (404, 410):
-        return NotFound(DOING, name, said, f"Serve POST {NOTICE_PATH} there, or take it out of the catalogue")
+        return NotFound(DOING, name, problem, f"Serve POST {NOTICE_PATH} there, or take it out of the catalogue")
     if 300 <= status < 400:
-        return Invalid(DOING, name, f"{said}, a redirect, which is not followed", "Give its final address")
-    return Invalid(DOING, name, f"{said}, not 200", "A consumer answers 200 once it uses the new credential")
+        return Invalid(DOING, name, f"{problem}, a redirect, which is not followed", "Give its final address")
+    return Invalid(DOING, name, f"{problem}, not 200", "A consumer answers 200 once it uses the new credential")
 
 
 def _denied(answer: requests.Response, name: str) -> Denied:
     """Its signature was not taken: the answer's own date tells a wrong clock from a wrong key."""
-    said, apart = f"answered {answer.status_code}", _ahead(answer.headers.get("date", ""), datetime.now(UTC))
+    answered, apart = f"answered {answer.status_code}", _ahead(answer.headers.get("date", ""), datetime.now(UTC))
     if abs(apart) < GOOD_FOR:
-        return Denied(DOING, name, said, "Check that it holds the webhook key that signs, and its clock")
-    problem = f"{said}, and its clock is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} the one here"
+        return Denied(DOING, name, answered, "Check that it holds the webhook key that signs, and its clock")
+    problem = f"{answered}, and its clock is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} the one here"
     return Denied(DOING, name, problem, "A notice is good for five minutes: set the clock that is wrong")
 
 

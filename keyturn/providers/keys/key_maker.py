@@ -64,32 +64,32 @@ class CryptographyKeys:
 
     def kind(self, private_key: Sensitive) -> KeyKind:
         """What the key is made of."""
-        named = _kind(read(private_key).public_key())
+        named = _kind(parse_private_key(private_key).public_key())
         if named not in set(KeyKind):
             raise Invalid("read", "a private key", "it is of an unusual size", f"Use one of {', '.join(KeyKind)}")
         return KeyKind(named)
 
     def public_key(self, private_key: Sensitive) -> str:
         """PEM, SubjectPublicKeyInfo."""
-        public = read(private_key).public_key()
+        public = parse_private_key(private_key).public_key()
         return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
     def public_jwk(self, private_key: Sensitive) -> dict[str, str]:
         """``kty`` and the members that make up the public key."""
-        return _jwk(read(private_key).public_key())
+        return _jwk(parse_private_key(private_key).public_key())
 
     def public_openssh(self, private_key: Sensitive) -> str:
         """As in ``authorized_keys``, without a comment."""
-        return read(private_key).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+        return parse_private_key(private_key).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
     def openssh(self, private_key: Sensitive) -> Sensitive:
         """As ``ssh-keygen`` writes it."""
-        key = read(private_key)
+        key = parse_private_key(private_key)
         return Sensitive(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode())
 
     def sign(self, private_key: Sensitive, algorithm: str, message: bytes) -> bytes:
         """As JWS has it."""
-        match read(private_key):
+        match parse_private_key(private_key):
             case rsa.RSAPrivateKey() as key:
                 return key.sign(message, _padding(algorithm), _hash(algorithm))
             case ec.EllipticCurvePrivateKey() as key:
@@ -108,7 +108,7 @@ class CryptographyKeys:
         return True
 
 
-def read(private_key: Sensitive) -> PrivateKey:
+def parse_private_key(private_key: Sensitive) -> PrivateKey:
     """The key itself, for the calls of the package. Raises Invalid, with nothing of it in the message."""
     load = load_ssh_private_key if private_key.reveal().startswith(OPENSSH) else load_pem_private_key
     try:

@@ -14,14 +14,14 @@ from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store
 from keyturn.core.engines import Certificate, Names
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.keys.key_maker import PublicKey, read
+from keyturn.providers.keys.key_maker import PublicKey, parse_private_key
 
 NONE: Final = "it is no certificate in PEM"
 
 
 def signing_request(private_key: Sensitive, names: Names) -> str:
     """A certificate signing request for the key (RFC 2986), PEM; it holds only the public half."""
-    key = read(private_key)
+    key = parse_private_key(private_key)
     alternative: list[x509.GeneralName] = [x509.DNSName(name) for name in sorted(names.dns)]
     alternative += [x509.IPAddress(ipaddress.ip_address(address)) for address in sorted(names.addresses)]
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names.common_name)])
@@ -31,14 +31,14 @@ def signing_request(private_key: Sensitive, names: Names) -> str:
     return builder.sign(key, digest).public_bytes(Encoding.PEM).decode()
 
 
-def told(pem: str) -> Certificate:
+def describe_certificate(pem: str) -> Certificate:
     """What a certificate says. Raises Invalid when it is none."""
-    certificate = load(pem)
+    certificate = load_certificate(pem)
     begins_at, ends_at = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return Certificate(serial_of(certificate), names_of(certificate), begins_at, ends_at)
 
 
-def load(pem: str) -> x509.Certificate:
+def load_certificate(pem: str) -> x509.Certificate:
     """The certificate. Raises Invalid when it is none."""
     try:
         return x509.load_pem_x509_certificate(pem.encode())
@@ -56,28 +56,28 @@ def names_of(certificate: x509.Certificate) -> Names:
     """Whom it speaks for."""
     common = [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return Names("".join(common[:1]), frozenset(), frozenset())
-    dns = frozenset(name.lower() for name in found.get_values_for_type(x509.DNSName))
-    return Names("".join(common[:1]), dns, frozenset(map(str, found.get_values_for_type(x509.IPAddress))))
+    dns = frozenset(name.lower() for name in alternative.get_values_for_type(x509.DNSName))
+    return Names("".join(common[:1]), dns, frozenset(map(str, alternative.get_values_for_type(x509.IPAddress))))
 
 
-def belongs(pem: str, private_key: Sensitive) -> bool:
+def belongs_to_key(pem: str, private_key: Sensitive) -> bool:
     """Whether the certificate is the key's."""
-    return _spki(load(pem).public_key()) == _spki(read(private_key).public_key())
+    return _spki(load_certificate(pem).public_key()) == _spki(parse_private_key(private_key).public_key())
 
 
-def broken(pem: str, chain: str, anchor: str, now: datetime) -> bool:
+def chain_is_broken(pem: str, chain: str, anchor: str, now: datetime) -> bool:
     """Whether no chain of valid certificates leads from this one to ``anchor`` at ``now`` (RFC 5280, WebPKI).
 
     The authorities' keys are RSA of at least 2048 bits, or on a curve of NIST.
     """
     # What the certificate itself may be used for, and the names in it, are its role's affair.
     policies = {"ca_policy": ExtensionPolicy.webpki_defaults_ca(), "ee_policy": ExtensionPolicy.permit_all()}
-    builder = PolicyBuilder().store(Store([load(anchor)])).time(now).extension_policies(**policies)
+    builder = PolicyBuilder().store(Store([load_certificate(anchor)])).time(now).extension_policies(**policies)
     try:
-        builder.build_client_verifier().verify(load(pem), x509.load_pem_x509_certificates(chain.encode()))
+        builder.build_client_verifier().verify(load_certificate(pem), x509.load_pem_x509_certificates(chain.encode()))
     except (VerificationError, ValueError):
         return True
     return False

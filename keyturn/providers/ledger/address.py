@@ -30,8 +30,8 @@ _DOTS: Final = re.compile(r"(?<![^/])\.*(?![^/])")
 
 def ledger_address(env: Mapping[str, str]) -> str:
     """What KEYTURN_LEDGER says, else ``keyturn/ledger.db`` in the user's state directory (XDG's XDG_STATE_HOME)."""
-    if said := env.get(VARIABLE):
-        return said
+    if address := env.get(VARIABLE):
+        return address
     return str(state_directory(env) / "ledger.db")
 
 
@@ -49,8 +49,8 @@ def ledger_origin(address: str, env: Mapping[str, str]) -> str:
     It is made of the address, not kept in the ledger, so that an empty one put in its place has its name and is
     found out by the hub's copy of the newest checkpoint.
     """
-    if said := env.get(NAME_VARIABLE):
-        return PREFIX + _safe(said)
+    if name := env.get(NAME_VARIABLE):
+        return PREFIX + _safe(name)
     if _is_file(address):
         return PREFIX + _safe(f"{socket.gethostname()}{os.path.normpath(_file(address))}")
     url = urlsplit(_without_password(address))

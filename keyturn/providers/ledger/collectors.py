@@ -13,23 +13,23 @@ HTTP: Final = "KEYTURN_FORWARD_HTTP"
 
 def collectors(env: Mapping[str, str]) -> list[Collector]:
     """Those of KEYTURN_FORWARD_SYSLOG and KEYTURN_FORWARD_HTTP; none is no error. Raises Invalid; nothing is sent."""
-    found: list[Collector] = []
+    configured: list[Collector] = []
     if address := env.get(SYSLOG):
         from keyturn.providers.ledger.syslog import Syslog
 
-        found.append(Syslog(address, _form(env, SYSLOG), ca_file=env.get(f"{SYSLOG}_CA_FILE") or None))
+        configured.append(Syslog(address, _form(env, SYSLOG), ca_file=env.get(f"{SYSLOG}_CA_FILE") or None))
     if url := env.get(HTTP):
         from keyturn.providers.ledger.http_collector import HttpCollector
 
         token_file, ca_file = (env.get(f"{HTTP}_{what}_FILE") or None for what in ("TOKEN", "CA"))
-        found.append(HttpCollector(url, _form(env, HTTP), token_file=token_file, ca_file=ca_file))
-    return found
+        configured.append(HttpCollector(url, _form(env, HTTP), token_file=token_file, ca_file=ca_file))
+    return configured
 
 
 def _form(env: Mapping[str, str], variable: str) -> Format:
-    said = env.get(f"{variable}_FORMAT") or Format.JSONL
+    name = env.get(f"{variable}_FORMAT") or Format.JSONL
     try:
-        return Format(said)
+        return Format(name)
     except ValueError:
         hint = f"It is one of {', '.join(Format)}"
         raise Invalid("read", f"{variable}_FORMAT", "there is no such format", hint) from None

@@ -13,7 +13,7 @@ from keyturn.core.errors import Denied, Invalid, KeyturnError, Throttled, Unavai
 from keyturn.ledger.formats import Format
 from keyturn.ledger.forwarding import Message
 from keyturn.providers.answers import retry_after, untrusted
-from keyturn.providers.http.api_target import is_loopback, session
+from keyturn.providers.http.api_target import api_session, is_loopback
 
 DOING: Final = "forward to"
 TIMEOUT: Final = 20.0
@@ -67,7 +67,7 @@ class HttpCollector:
         body = "".join(f"{message.text}\n" for message in messages).encode()
         try:
             with (
-                session(self._ca_file) as http,
+                api_session(self._ca_file) as http,
                 http.post(
                     self._url, data=body, headers=headers, timeout=self._timeout, allow_redirects=False, stream=True
                 ) as answer,
@@ -109,18 +109,18 @@ class HttpCollector:
     def _refused(self, answer: requests.Response) -> KeyturnError:
         """What a status other than 2xx means; the body is not looked at."""
         status = answer.status_code
-        said = f"answered {status}"
-        asked = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
-        if status == 429 or (status == 503 and asked is not None):
-            return Throttled(DOING, self.name, said, "It asks for a slower pace", asked)
+        problem = f"answered {status}"
+        pause = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
+        if status == 429 or (status == 503 and pause is not None):
+            return Throttled(DOING, self.name, problem, "It asks for a slower pace", pause)
         if status == 408 or status >= 500:
-            return Unavailable(DOING, self.name, said, "See the collector's own log, if it lasts")
+            return Unavailable(DOING, self.name, problem, "See the collector's own log, if it lasts")
         if status in (401, 403):
-            return Denied(DOING, self.name, said, "Check the token in KEYTURN_FORWARD_HTTP_TOKEN_FILE")
+            return Denied(DOING, self.name, problem, "Check the token in KEYTURN_FORWARD_HTTP_TOKEN_FILE")
         if 300 <= status < 400:
-            return Invalid(DOING, self.name, f"{said}, a redirect, which is not followed", "Give its final URL")
+            return Invalid(DOING, self.name, f"{problem}, a redirect, which is not followed", "Give its final URL")
         hint = "Compare KEYTURN_FORWARD_HTTP and KEYTURN_FORWARD_HTTP_FORMAT with what the collector takes"
-        return Invalid(DOING, self.name, said, hint)
+        return Invalid(DOING, self.name, problem, hint)
 
 
 def _parts(url: str) -> SplitResult:

@@ -34,8 +34,8 @@ def spool_file(env: Mapping[str, str]) -> Path:
 
     It is what KEYTURN_LEDGER_SPOOL says, else beside a SQLite ledger, else in the user's state directory.
     """
-    if said := env.get(SPOOL):
-        return Path(said).expanduser().absolute()
+    if file := env.get(SPOOL):
+        return Path(file).expanduser().absolute()
     address = ledger_address(env)
     if "://" in address:
         address = ledger_address({name: value for name, value in env.items() if name in ("XDG_STATE_HOME", "HOME")})
@@ -63,9 +63,9 @@ def make_checkpoint(hub: Hub, ledger: StoredLedger, clock: Callable[[], datetime
     """
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
-    kept, now = CheckpointInHub(hub, ledger.origin), clock()
-    whole = kept.look_is_due(now)
-    made = sign_checkpoint(ledger, hub.signer(SIGNING_KEY), kept, clock, verify_ed25519, thorough=whole)
+    copy, now = CheckpointInHub(hub, ledger.origin), clock()
+    whole = copy.look_is_due(now)
+    made = sign_checkpoint(ledger, hub.signer(SIGNING_KEY), copy, clock, verify_ed25519, thorough=whole)
     if whole:
-        kept.looked_through(now)
+        copy.looked_through(now)
     return made

@@ -28,8 +28,8 @@ from keyturn.providers.ledger.postgresql_schema import (
     OF_SECRET,
     TELLS_VERSION,
     NotOurs,
-    prepare,
-    translated,
+    from_psycopg,
+    prepare_schema,
 )
 
 SHORTEST: Final = 2
@@ -115,8 +115,8 @@ class PostgresqlLedger:
         names = sorted(set(secrets))
         self._session.index()
         batches = (names[begun : begun + PAGE] for begun in range(0, len(names), PAGE))
-        found = (row for batch in batches for row in self._session.rows(NEWEST_VERSIONS, batch))
-        return newest_by_secret(entry.encode() for (entry,) in found)
+        rows = (row for batch in batches for row in self._session.rows(NEWEST_VERSIONS, batch))
+        return newest_by_secret(entry.encode() for (entry,) in rows)
 
     def tile(self, level: int, number: int) -> bytes:
         """The hashes stored of a tile, empty where there are none."""
@@ -174,16 +174,16 @@ class _Session:
     def rows(self, query: str, *values: Any) -> list[Any]:
         """What the query gives; asked once more where a connection turned out to be broken."""
         with self._turn:
-            kept = self._connection is not None
+            reused = self._connection is not None
             try:
                 return self._asked(query, values)
             except FAILURES as error:
-                if not (kept and self._broken()):
-                    raise translated(Unavailable, error, "read", self._address) from None
+                if not (reused and self._broken()):
+                    raise from_psycopg(Unavailable, error, "read", self._address) from None
             try:
                 return self._asked(query, values)
             except FAILURES as error:
-                raise translated(Unavailable, error, "read", self._address) from None
+                raise from_psycopg(Unavailable, error, "read", self._address) from None
 
     def index(self) -> None:
         """Make the index where it is missing. Raises Unavailable where the role may not: reading all takes too long."""
@@ -194,7 +194,7 @@ class _Session:
     def keep(self, note: str, size: int, tiles: Tiles, after: str) -> None:
         with self._in_a_row("keep a checkpoint in") as cursor:
             cursor.execute(NEWEST)
-            if next((found for (found,) in cursor), "") != after:
+            if next((newest for (newest,) in cursor), "") != after:
                 raise Conflict("keep", "a checkpoint", "another one was made meanwhile", "Make it again")
             rows = [(level, number, hashes) for (level, number), hashes in tiles.items()]
             execute_values(cursor, KEEP_TILES, rows, page_size=PAGE)
@@ -205,30 +205,30 @@ class _Session:
             self._drop()
 
     def _append(self, tails: Sequence[str]) -> None:
-        given = {"tails": list(tails)}
+        arguments = {"tails": list(tails)}
         with self._turn:
-            kept = self._connection is not None
+            reused = self._connection is not None
             try:
-                self._written(self._asked(IN_A_ROW + APPEND, given), len(tails))
+                self._written(self._asked(IN_A_ROW + APPEND, arguments), len(tails))
             except FAILURES as error:
-                if not (kept and self._broken()):
-                    raise translated(Unrecorded, error, "write to", self._address) from None
+                if not (reused and self._broken()):
+                    raise from_psycopg(Unrecorded, error, "write to", self._address) from None
             else:
                 return
             self._append_unless_written(tails)
 
     def _append_unless_written(self, tails: Sequence[str]) -> None:
         """Write what was sent when the connection broke, unless it arrived."""
-        given = {"tails": list(tails), "tail": tails[0], "seen": self._seen}
+        arguments = {"tails": list(tails), "tail": tails[0], "seen": self._seen}
         with self._in_a_row("write to") as cursor:
-            cursor.execute(FIND, given)
+            cursor.execute(FIND, arguments)
             if cursor.fetchall() == [(None,)]:
-                cursor.execute(APPEND, given)
+                cursor.execute(APPEND, arguments)
                 self._written(cursor.fetchall(), len(tails))
 
-    def _written(self, told: list[Any], wanted: int) -> None:
+    def _written(self, rows: list[Any], wanted: int) -> None:
         """Raises NotOurs where something within the database let fewer entries in."""
-        ((count, newest),) = told
+        ((count, newest),) = rows
         if count != wanted:
             raise NotOurs("a rule or a trigger keeps entries out", "Remove it: nobody else writes to keyturn_ledger")
         self._seen = newest
@@ -245,7 +245,7 @@ class _Session:
                     cursor.execute("COMMIT")
             except FAILURES as error:
                 self._drop()
-                raise translated(Unrecorded, error, doing, self._address) from None
+                raise from_psycopg(Unrecorded, error, doing, self._address) from None
             except BaseException:
                 self._drop()
                 raise
@@ -260,7 +260,7 @@ class _Session:
             self._connection = None
             connection = self._connect()
             try:
-                prepare(connection)
+                prepare_schema(connection)
                 with connection.cursor() as cursor:
                     cursor.execute(SIZE)
                     ((newest,),) = cursor.fetchall()

@@ -48,7 +48,7 @@ class NotOurs(Exception):
         self.hint = hint
 
 
-def prepare(connection: Connection) -> None:
+def prepare_schema(connection: Connection) -> None:
     """Make the schema where it is missing, and look whether it is one that this version writes. Raises NotOurs."""
     with connection.cursor() as cursor:
         if not _there(cursor):
@@ -76,13 +76,13 @@ def _make(cursor: Any) -> None:
     cursor.execute("COMMIT")
 
 
-def translated(kind: type[KeyturnError], error: Exception, doing: str, address: str) -> KeyturnError:
+def from_psycopg(kind: type[KeyturnError], error: Exception, doing: str, address: str) -> KeyturnError:
     """The error as ``kind``, with place and remedy."""
-    problem, hint = _told(error)
+    problem, hint = _problem_and_hint(error)
     return kind(doing, f"the ledger {_place(address)}", problem, hint)
 
 
-def _told(error: Exception) -> tuple[str, str]:
+def _problem_and_hint(error: Exception) -> tuple[str, str]:
     match error:
         case NotOurs():
             return str(error), error.hint

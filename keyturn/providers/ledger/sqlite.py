@@ -24,8 +24,8 @@ from keyturn.providers.ledger.sqlite_file import (
     code_of,
     connect,
     connect_copy,
+    from_sqlite,
     patiently,
-    translated,
 )
 
 INSERT_ONE: Final = "INSERT INTO entries (entry) VALUES (?)"
@@ -136,7 +136,7 @@ class SqliteLedger:
             connection = connect(self._file, self._patience)
             yield connection
         except FAILURES as error:
-            raise translated(Unavailable, error, "read", self._file) from None
+            raise from_sqlite(Unavailable, error, "read", self._file) from None
         finally:
             if connection:
                 connection.close()
@@ -182,8 +182,8 @@ class SqliteCopy:
 
     def tile(self, level: int, number: int) -> bytes:
         """The hashes stored of a tile, empty where there are none."""
-        found = next(self._rows(TILE, level, number), (b"",))[0]
-        return found if isinstance(found, bytes) else b""
+        hashes = next(self._rows(TILE, level, number), (b"",))[0]
+        return hashes if isinstance(hashes, bytes) else b""
 
     def _rows(self, query: str, *values: int) -> Iterator[Any]:
         with self._telling():
@@ -198,7 +198,7 @@ class SqliteCopy:
         except FAILURES as error:
             self._check_unchanged()
             unread = isinstance(error, OSError) or (isinstance(error, sqlite3.Error) and code_of(error) in UNREACHED)
-            raise translated(Unavailable if unread else Rewritten, error, "read", self._file) from None
+            raise from_sqlite(Unavailable if unread else Rewritten, error, "read", self._file) from None
         self._check_unchanged()
 
     def _check_unchanged(self) -> None:
@@ -235,7 +235,7 @@ class _Session:
                 return patiently(lambda: connection.execute(query, values).fetchall(), self._patience)
             except FAILURES as error:
                 self._drop()
-                raise translated(Unavailable, error, "read", self._file) from None
+                raise from_sqlite(Unavailable, error, "read", self._file) from None
 
     def each(self, query: str, values: Sequence[str]) -> list[Any]:
         """The rows of the query for each of the values."""
@@ -245,7 +245,7 @@ class _Session:
                 return [row for value in values for row in connection.execute(query, (value,)).fetchall()]
             except FAILURES as error:
                 self._drop()
-                raise translated(Unavailable, error, "read", self._file) from None
+                raise from_sqlite(Unavailable, error, "read", self._file) from None
 
     def index(self) -> None:
         """Make the index where it is missing; where that can't be written, reading takes longer."""
@@ -288,7 +288,7 @@ class _Session:
                 connection.execute("COMMIT")
             except FAILURES as error:
                 self._drop()
-                raise translated(Unrecorded, error, doing, self._file) from None
+                raise from_sqlite(Unrecorded, error, doing, self._file) from None
             except BaseException:
                 self._drop()
                 raise
@@ -312,18 +312,18 @@ class _Session:
 def _state(file: Path) -> tuple[int, int, int]:
     """What tells whether a file was written; zeros for an absent one."""
     try:
-        seen = os.stat(file)
+        status = os.stat(file)
     except FileNotFoundError:
         return 0, 0, 0
-    return seen.st_ino, seen.st_size, seen.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _identity(file: str) -> tuple[int, int]:
     try:
-        seen = os.stat(file)
+        status = os.stat(file)
     except FileNotFoundError:
         return 0, 0
-    return seen.st_dev, seen.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _text(note: Any) -> str:

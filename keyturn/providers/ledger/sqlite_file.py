@@ -86,7 +86,7 @@ def connect(file: Path, patience: float) -> sqlite3.Connection:
     try:
         if _empty(connection):
             _prepare(connection, patience)
-        check(connection)
+        check_schema(connection)
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
         connection.close()
@@ -114,14 +114,14 @@ def connect_copy(file: Path) -> tuple[sqlite3.Connection, bool]:
 def _checked(uri: str) -> sqlite3.Connection:
     connection = _bare(uri, PATIENCE)
     try:
-        check(connection)
+        check_schema(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def check(connection: sqlite3.Connection) -> None:
+def check_schema(connection: sqlite3.Connection) -> None:
     """Raise NotOurs unless it is a ledger in the schema that this version writes, and nothing acts within it."""
     application, schema = _pragma(connection, "application_id"), _schema(connection)
     if application != APPLICATION:
@@ -149,7 +149,7 @@ def patiently(ask: Callable[[], T], patience: float) -> T:
         time.sleep(PAUSE)
 
 
-def translated(kind: type[KeyturnError], error: Exception, doing: str, file: Path) -> KeyturnError:
+def from_sqlite(kind: type[KeyturnError], error: Exception, doing: str, file: Path) -> KeyturnError:
     """The error as ``kind``, with place and remedy."""
     match error:
         case NotOurs():

@@ -64,7 +64,7 @@ class Syslog:
     def deliver(self, ledger: str, messages: Sequence[Message]) -> None:
         """Send these entries; see the top of this module for what their arrival means."""
         try:
-            self._send([message_of(one) for one in messages])
+            self._send([message_of(message) for message in messages])
         except OSError as error:
             raise self._failed(error) from None
 
@@ -147,8 +147,8 @@ def message_of(message: Message) -> bytes:
     moment = entry.time.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
     host, run, action = _named(entry.host, 255), _named(entry.run, 128), _named(entry.action, 32)
     sequence = (message.sequence - 1) % LARGEST_SEQUENCE + 1
-    said = f'[meta sequenceId="{sequence}"][origin software="keyturn" swVersion="{__version__}"]'
-    return f"<{priority}>1 {moment}Z {host} keyturn {run} {action} {said} {message.text}".encode()
+    structured = f'[meta sequenceId="{sequence}"][origin software="keyturn" swVersion="{__version__}"]'
+    return f"<{priority}>1 {moment}Z {host} keyturn {run} {action} {structured} {message.text}".encode()
 
 
 def framed(messages: Sequence[bytes]) -> bytes:
@@ -197,9 +197,9 @@ class _Tls:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         while not self._shaken():
-            if not (told := connection.recv(ENOUGH)):
+            if not (received := connection.recv(ENOUGH)):
                 raise ConnectionResetError
-            self._incoming.write(told)
+            self._incoming.write(received)
 
     def send(self, content: bytes) -> None:
         """Send all of it."""

@@ -10,10 +10,10 @@ from typing import Final
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.accounts import Missing
 from keyturn.providers.mysql import privileges
-from keyturn.providers.mysql.grants import Grant, Grants, User, parsed, quoted
+from keyturn.providers.mysql.grants import Grant, Grants, User, parse_grants, quote_name
 from keyturn.providers.mysql.password_hashes import NATIVE, PLUGINS, SHA2, hashed, matches
-from keyturn.providers.mysql.privileges import Account
-from keyturn.providers.mysql.server import UNKNOWN_PLUGIN, ServerError, Session
+from keyturn.providers.mysql.privileges import AccountGrants
+from keyturn.providers.mysql.server import UNKNOWN_PLUGIN, MySQLSession, ServerError
 
 ANYWHERE: Final = "%"
 """The host of an account that nothing else is known of."""
@@ -28,7 +28,7 @@ NEEDS_ROLE: Final = "GRANT %s TO {admin} WITH ADMIN OPTION"
 
 
 @dataclass(frozen=True)
-class Entry:
+class AccountEntry:
     """One of an account's rows in ``mysql.user``; ``stored`` is its password as the server keeps it."""
 
     user: User
@@ -37,54 +37,58 @@ class Entry:
     require: str
 
 
-def entries(session: Session, account: str) -> list[Entry]:
+def account_entries(session: MySQLSession, account: str) -> list[AccountEntry]:
     """The account's entries, one for each host; none where it does not exist."""
     # MariaDB keeps roles in the same table, without a host.
     statement = "SELECT Host, plugin, authentication_string, ssl_type FROM mysql.user WHERE User = %s AND Host <> ''"
     return [
-        Entry(User(account, text(host)), text(plugin) or NATIVE, Sensitive(text(stored)), REQUIRE[text(ssl)])
+        AccountEntry(
+            User(account, as_text(host)), as_text(plugin) or NATIVE, Sensitive(as_text(stored)), REQUIRE[as_text(ssl)]
+        )
         for host, plugin, stored, ssl in session.run(statement, account, needs=NEEDS_READ)
     ]
 
 
-def insist_on_plugins(found: Iterable[Entry]) -> None:
+def insist_on_plugins(account: Iterable[AccountEntry]) -> None:
     """Raises ServerError where the stored form of a password can't be computed here."""
-    if any(entry.plugin not in PLUGINS for entry in found):
+    if any(entry.plugin not in PLUGINS for entry in account):
         raise ServerError(UNKNOWN_PLUGIN, "")
 
 
-def grants(session: Session, user: User) -> Grants:
+def grants(session: MySQLSession, user: User) -> Grants:
     """What the user may do, and its roles."""
-    lines = [text(line) for (line,) in session.run(f"SHOW GRANTS FOR {user.quoted}", needs=NEEDS_READ)]
+    lines = [as_text(line) for (line,) in session.run(f"SHOW GRANTS FOR {user.quoted}", needs=NEEDS_READ)]
     if session.mariadb:
-        return parsed(lines, user)
+        return parse_grants(lines, user)
     statement = "SELECT DEFAULT_ROLE_USER, DEFAULT_ROLE_HOST FROM mysql.default_roles WHERE USER = %s AND HOST = %s"
     roles = session.run(statement, user.name, user.host, needs=NEEDS_READ)
-    return parsed(lines, user, [User(text(name), text(host)).quoted for name, host in roles])
+    return parse_grants(lines, user, [User(as_text(name), as_text(host)).quoted for name, host in roles])
 
 
-def missing(session: Session, account: str, like: str) -> list[Missing]:
+def missing_rights(session: MySQLSession, account: str, like: str) -> list[Missing]:
     """What ``like`` may do and ``account`` may not; entries of one host are compared with each other."""
     look = lru_cache(maxsize=None)(lambda role: role_grants(session, role))
-    models = [(entry.user, Account(grants(session, entry.user), look)) for entry in entries(session, like)]
-    found: dict[Missing, None] = {}
-    for entry in entries(session, account):
+    models = [
+        (entry.user, AccountGrants(grants(session, entry.user), look)) for entry in account_entries(session, like)
+    ]
+    lacks: dict[Missing, None] = {}
+    for entry in account_entries(session, account):
         same = [model for user, model in models if user.host == entry.user.host] or [model for _, model in models]
-        held = Account(grants(session, entry.user), look)
+        held = AccountGrants(grants(session, entry.user), look)
         grantee = min(held.grants.default_roles, default=entry.user.quoted)
         for model in same:
-            found |= dict.fromkeys(privileges.missing(held, model, grantee))
-    return list(found)
+            lacks |= dict.fromkeys(privileges.missing_grants(held, model, grantee))
+    return list(lacks)
 
 
-def role_grants(session: Session, role: str) -> Grants:
+def role_grants(session: MySQLSession, role: str) -> Grants:
     """What a role was granted, which is named as ``SHOW GRANTS`` prints it."""
-    return parsed([text(line) for (line,) in session.run(f"SHOW GRANTS FOR {role}", needs=NEEDS_READ)], role)
+    return parse_grants([as_text(line) for (line,) in session.run(f"SHOW GRANTS FOR {role}", needs=NEEDS_READ)], role)
 
 
-def make(session: Session, account: str, like: str | None) -> None:
+def make(session: MySQLSession, account: str, like: str | None) -> None:
     """Make the account, locked, from the hosts that ``like`` may come from and with all that it was granted."""
-    models = entries(session, like) if like else []
+    models = account_entries(session, like) if like else []
     for model in models:
         user = User(account, model.user.host)
         _create(session, user, model.plugin, model.require)
@@ -96,19 +100,19 @@ def make(session: Session, account: str, like: str | None) -> None:
         _create(session, User(account, ANYWHERE), "", "NONE")
 
 
-def act_as(session: Session, account: str, role: str) -> None:
+def act_as(session: MySQLSession, account: str, role: str) -> None:
     """Let the account have the role, from login on."""
-    for entry in entries(session, account):
+    for entry in account_entries(session, account):
         held, named = grants(session, entry.user), role_name(session, role)
         if not held.acts_as(named):
             _give(session, Grant((named,), None), entry.user)
             _start_with(session, held.default_roles | {named}, entry.user, named)
 
 
-def identify(session: Session, account: str, password: Sensitive, *, keep_old: bool = False) -> None:
+def identify(session: MySQLSession, account: str, password: Sensitive, *, keep_old: bool = False) -> None:
     """Let the account log in with this password; with ``keep_old`` beside the one that it has, if it is another."""
     identified = []
-    for entry in entries(session, account):
+    for entry in account_entries(session, account):
         # Kept twice, the password itself would push out the one to keep.
         has_it = keep_old and matches(entry.stored.reveal(), password.reveal())
         by = "" if has_it else _by(session, entry.plugin, password, keep_old)
@@ -116,42 +120,42 @@ def identify(session: Session, account: str, password: Sensitive, *, keep_old: b
     session.run(f"ALTER USER {', '.join(identified)} ACCOUNT UNLOCK", needs=NEEDS_ALTER)
 
 
-def shut(session: Session, account: str) -> None:
+def shut(session: MySQLSession, account: str) -> None:
     """Refuse every login of the account, and forget its passwords. Absent is success."""
     shutting = []
-    for entry in entries(session, account):
+    for entry in account_entries(session, account):
         by = _by(session, entry.plugin, _nobodys()) if entry.plugin in PLUGINS else ""
         shutting.append(f"{entry.user.quoted} {by}")
     if shutting:
         session.run(f"ALTER USER {', '.join(shutting)} ACCOUNT LOCK", needs=NEEDS_ALTER)
 
 
-def is_locked(session: Session, user: User) -> bool:
+def is_locked(session: MySQLSession, user: User) -> bool:
     """Whether the server refuses every login of the user; texts in quotes, such as a comment, tell nothing."""
     ((line,),) = session.run(f"SHOW CREATE USER {user.quoted}", needs=NEEDS_READ)
-    return re.search(r"\bACCOUNT LOCK\b", re.sub(r"'(?:[^'\\]|\\.|'')*'", "", text(line))) is not None
+    return re.search(r"\bACCOUNT LOCK\b", re.sub(r"'(?:[^'\\]|\\.|'')*'", "", as_text(line))) is not None
 
 
-def discard_old(session: Session, account: str) -> None:
+def discard_old(session: MySQLSession, account: str) -> None:
     """Refuse the password that was kept beside the newer one. Absent is success."""
-    users = [f"{entry.user.quoted} DISCARD OLD PASSWORD" for entry in entries(session, account)]
+    users = [f"{entry.user.quoted} DISCARD OLD PASSWORD" for entry in account_entries(session, account)]
     if users:
         session.run(f"ALTER USER {', '.join(users)}", needs=NEEDS_ALTER)
 
 
-def role_name(session: Session, role: str) -> str:
+def role_name(session: MySQLSession, role: str) -> str:
     """A role as ``SHOW GRANTS`` prints it: MySQL's roles have a host as well."""
-    return quoted(role) if session.mariadb else User(role, ANYWHERE).quoted
+    return quote_name(role) if session.mariadb else User(role, ANYWHERE).quoted
 
 
-def _create(session: Session, user: User, plugin: str, require: str) -> None:
+def _create(session: MySQLSession, user: User, plugin: str, require: str) -> None:
     usual = NATIVE if session.mariadb else SHA2
     plugin = plugin if plugin in PLUGINS else usual
     by = _by(session, plugin, _nobodys())
     session.run(f"CREATE USER IF NOT EXISTS {user.quoted} {by} REQUIRE {require} ACCOUNT LOCK", needs=NEEDS_ALTER)
 
 
-def _give(session: Session, grant: Grant, user: User) -> None:
+def _give(session: MySQLSession, grant: Grant, user: User) -> None:
     what = ", ".join(grant.privileges)
     needs = (
         NEEDS_ROLE % what if grant.scope is None else f"GRANT {what} ON {grant.scope} TO {{admin}} WITH GRANT OPTION"
@@ -160,7 +164,7 @@ def _give(session: Session, grant: Grant, user: User) -> None:
         session.run(grant.statement(user), needs=needs)
 
 
-def _start_with(session: Session, roles: frozenset[str], user: User, role: str | None = None) -> None:
+def _start_with(session: MySQLSession, roles: frozenset[str], user: User, role: str | None = None) -> None:
     """Set what is in force from login on; MariaDB has one such role, and MySQL any number."""
     if session.mariadb:
         for name in [role] if role else roles:
@@ -169,7 +173,7 @@ def _start_with(session: Session, roles: frozenset[str], user: User, role: str |
         session.run(f"SET DEFAULT ROLE {', '.join(sorted(roles))} TO {user.quoted}", needs=NEEDS_ALTER)
 
 
-def _by(session: Session, plugin: str, password: Sensitive, keep_old: bool = False) -> str:
+def _by(session: MySQLSession, plugin: str, password: Sensitive, keep_old: bool = False) -> str:
     # What is stored holds nothing that a text in quotes could not.
     stored = hashed(plugin, password.reveal())
     if session.mariadb:
@@ -182,6 +186,6 @@ def _nobodys() -> Sensitive:
     return Sensitive(secrets.token_urlsafe(32))
 
 
-def text(value: object) -> str:
+def as_text(value: object) -> str:
     """A column's value; the grant tables' are bytes or text, by server and version."""
     return value.decode() if isinstance(value, bytes) else str(value or "")

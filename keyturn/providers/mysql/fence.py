@@ -20,8 +20,8 @@ from keyturn.providers.mysql.server import (
     NO_SUCH_THREAD,
     NO_TABLE,
     NOT_YOUR_THREAD,
+    MySQLSession,
     ServerError,
-    Session,
 )
 
 PATIENCE: Final = 3
@@ -40,14 +40,14 @@ NEEDS_TABLE: Final = f"GRANT CREATE, SELECT, INSERT, UPDATE ON {SCHEMA}.* TO {{a
 
 
 @dataclass(frozen=True)
-class Written:
+class FenceEntry:
     """What is known of an account: the rotation that wrote last, and whether its making was begun and not finished."""
 
     sequence: int = 0
     making: bool = False
 
 
-def written(session: Session, account: str) -> Written:
+def read_fence(session: MySQLSession, account: str) -> FenceEntry:
     """What stands in the table, which is made where it is not there yet."""
     statement = f"SELECT sequence, making FROM {TABLE} WHERE account = %s"  # noqa: S608
     try:
@@ -58,10 +58,10 @@ def written(session: Session, account: str) -> Written:
         session.run(f"CREATE DATABASE IF NOT EXISTS {SCHEMA}", needs=NEEDS_TABLE)
         session.run(MAKE_TABLE, needs=NEEDS_TABLE)
         rows = []
-    return Written(int(rows[0][0]), bool(rows[0][1])) if rows else Written()
+    return FenceEntry(int(rows[0][0]), bool(rows[0][1])) if rows else FenceEntry()
 
 
-def highest(session: Session, accounts: Collection[str]) -> int:
+def highest(session: MySQLSession, accounts: Collection[str]) -> int:
     """The highest number of these; 0 where none stands in the table, or there is no table yet."""
     names = list(accounts)
     places = ", ".join(["%s"] * len(names))
@@ -74,7 +74,7 @@ def highest(session: Session, accounts: Collection[str]) -> int:
         return 0
 
 
-def write(session: Session, account: str, sequence: int, *, making: bool) -> None:
+def write_fence(session: MySQLSession, account: str, sequence: int, *, making: bool) -> None:
     """Put the number there, and whether the account is being made. Hold the lock."""
     statement = f"INSERT INTO {TABLE} (account, sequence, making) VALUES (%s, %s, %s) "  # noqa: S608
     statement += "ON DUPLICATE KEY UPDATE sequence = %s, making = %s"
@@ -82,7 +82,7 @@ def write(session: Session, account: str, sequence: int, *, making: bool) -> Non
 
 
 @contextmanager
-def locked(session: Session, account: str, patience: float | None = None) -> Iterator[bool]:
+def locked(session: MySQLSession, account: str, patience: float | None = None) -> Iterator[bool]:
     """Be the only one who changes this account, after ``patience`` seconds by ending whoever else is at it.
 
     False where that is another admin's session. On an error, close the session.
@@ -94,11 +94,11 @@ def locked(session: Session, account: str, patience: float | None = None) -> Ite
     session.run("DO RELEASE_LOCK(%s)", name)
 
 
-def _free(session: Session, name: str, patience: float) -> bool:
+def _free(session: MySQLSession, name: str, patience: float) -> bool:
     return bool(session.first("SELECT GET_LOCK(%s, %s)", name, patience) == 1)
 
 
-def _ended(session: Session, name: str) -> bool:
+def _ended(session: MySQLSession, name: str) -> bool:
     """End the connection that holds the lock; False where that is another account's, and the server forbids it."""
     holder = session.first("SELECT IS_USED_LOCK(%s)", name)
     try:

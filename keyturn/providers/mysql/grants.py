@@ -22,7 +22,7 @@ class User:
     @property
     def quoted(self) -> str:
         """As statements name it, and as ``SHOW GRANTS`` prints it."""
-        return f"{quoted(self.name)}@{quoted(self.host)}"
+        return f"{quote_name(self.name)}@{quote_name(self.host)}"
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Grant:
     def rights(self) -> set[str]:
         """Each right on its own, in words for people that can be compared."""
         if self.scope is None:
-            told = {f"the role {role}" for role in self.privileges}
-            return told | {f"{right} with admin option" for right in told if self.passed_on}
-        told = {f"{privilege} on {self.scope}" for privilege in self.privileges if privilege != NOTHING}
-        return told | ({f"GRANT OPTION on {self.scope}"} if self.passed_on else set())
+            rights = {f"the role {role}" for role in self.privileges}
+            return rights | {f"{right} with admin option" for right in rights if self.passed_on}
+        rights = {f"{privilege} on {self.scope}" for privilege in self.privileges if privilege != NOTHING}
+        return rights | ({f"GRANT OPTION on {self.scope}"} if self.passed_on else set())
 
     def statement(self, user: User) -> str:
         """What gives the same to ``user``."""
@@ -71,20 +71,20 @@ class Grants:
         return frozenset(role for grant in self.granted if grant.scope is None for role in grant.privileges)
 
 
-def parsed(lines: Iterable[str], user: User | str, default_roles: Iterable[str] = ()) -> Grants:
+def parse_grants(lines: Iterable[str], user: User | str, default_roles: Iterable[str] = ()) -> Grants:
     """The answer to ``SHOW GRANTS`` for a user, or for a role in quotes.
 
     MariaDB's names default roles, and passwords, which are left out.
     """
-    found, roles = [], set(default_roles)
+    grants, roles = [], set(default_roles)
     grantee = user if isinstance(user, str) else user.quoted
     for line in lines:
         head, _, tail = line.partition(f" TO {grantee}")
         if line.startswith(DEFAULT_ROLE):
             roles.add(line.removeprefix(DEFAULT_ROLE).removesuffix(f" FOR {grantee}"))
         elif head.startswith("GRANT "):
-            found.append(_grant(head.removeprefix("GRANT "), tail))
-    return Grants(tuple(found), frozenset(roles))
+            grants.append(_grant(head.removeprefix("GRANT "), tail))
+    return Grants(tuple(grants), frozenset(roles))
 
 
 def _grant(head: str, tail: str) -> Grant:
@@ -94,6 +94,6 @@ def _grant(head: str, tail: str) -> Grant:
     return Grant(privileges, scope, "GRANT OPTION" in tail or "ADMIN OPTION" in tail)
 
 
-def quoted(name: str) -> str:
+def quote_name(name: str) -> str:
     """A name as an identifier."""
     return f"`{name.replace('`', '``')}`"

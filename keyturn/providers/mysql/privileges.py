@@ -64,10 +64,10 @@ def rights(grants: Iterable[Grant]) -> Iterator[Right]:
         if grant.scope is None:
             continue
         for privilege in grant.privileges:
-            found = _COLUMNS.fullmatch(privilege)
-            if found:
-                columns = frozenset(column.strip() for column in found["columns"].split(","))
-                yield Right(found["privilege"], grant.scope, columns)
+            match = _COLUMNS.fullmatch(privilege)
+            if match:
+                columns = frozenset(column.strip() for column in match["columns"].split(","))
+                yield Right(match["privilege"], grant.scope, columns)
             elif privilege != NOTHING:
                 yield Right(privilege, grant.scope)
         if grant.passed_on:
@@ -75,7 +75,7 @@ def rights(grants: Iterable[Grant]) -> Iterator[Right]:
 
 
 @dataclass(frozen=True)
-class Account:
+class AccountGrants:
     """One user with what its roles give it; ``look`` tells what a role was granted."""
 
     grants: Grants
@@ -102,36 +102,36 @@ class Account:
 
     def lacks(self, wanted: Iterable[Right]) -> list[Right]:
         """Those that nothing of what is in force covers."""
-        return sorted((one for one in wanted if not any(held.covers(one) for held in self.rights)), key=str)
+        return sorted((right for right in wanted if not any(held.covers(right) for held in self.rights)), key=str)
 
     def _closure(self, roles: Iterable[str]) -> frozenset[str]:
-        found: set[str] = set()
+        closure: set[str] = set()
         waiting = list(roles)
         while waiting:
             role = waiting.pop()
-            if role not in found:
-                found.add(role)
+            if role not in closure:
+                closure.add(role)
                 waiting += self.look(role).roles
-        return frozenset(found)
+        return frozenset(closure)
 
 
-def missing(account: Account, model: Account, grantee: str) -> list[Missing]:
+def missing_grants(account: AccountGrants, model: AccountGrants, grantee: str) -> list[Missing]:
     """What ``model`` may do and ``account`` may not; ``grantee`` is who the statements give it to.
 
     A role that the model has and the account has not is named where it gives something: in force by itself, or once
     it is asked for.
     """
-    found = [
+    lacks = [
         Missing(f"the default role {role}", f"GRANT {role} TO {grantee}")
         for role in sorted(model.active - account.active)
         if account.lacks(model.given_by([role]))
     ]
-    found += [
+    lacks += [
         Missing(str(right), f"GRANT {right.stated} ON {right.scope} TO {grantee}")
         for right in account.lacks(rights(model.grants.granted))
     ]
     further = sorted(model.roles - model.active - account.roles)
-    return found + [
+    return lacks + [
         Missing(f"the role {role}", f"GRANT {role} TO {grantee}")
         for role in further
         if account.lacks(model.given_by([role]))

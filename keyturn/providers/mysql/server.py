@@ -23,7 +23,7 @@ SESSION: Final = (
     f"wait_timeout = {IDLE}, lock_wait_timeout = {TIMEOUT}, innodb_lock_wait_timeout = {TIMEOUT}"
 )
 
-# MySQL, "Server Error Message Reference"; MariaDB, "Error Codes". Numbers from 2000 to 2999 are the client's.
+# MySQL, "MySQLServer Error Message Reference"; MariaDB, "Error Codes". Numbers from 2000 to 2999 are the client's.
 REFUSED_LOGIN: Final = frozenset({1045, 1130, 1698, 1820, 1862, 3118, 4151})
 """Wrong name, host or password; a password that has expired; a locked account (MySQL's number, MariaDB's)."""
 
@@ -98,7 +98,7 @@ class ServerError(Exception):
         self.needs = needs
 
 
-class Session:
+class MySQLSession:
     """One connection. After an error it is closed, since nobody knows what a half-read answer leaves."""
 
     def __init__(self, connection: "pymysql.Connection[Any]") -> None:
@@ -117,7 +117,7 @@ class Session:
                 cursor.execute(statement, values or None)
                 return list(cursor.fetchall())
         except err.Error as error:
-            raise self._told(error, needs) from None
+            raise self._failure(error, needs) from None
 
     def first(self, statement: str, *values: Any, needs: str = "") -> Any:
         """The first value of the first row; None without one."""
@@ -137,19 +137,19 @@ class Session:
         if self._connection.open:
             self._connection.close()
 
-    def _told(self, error: err.Error, needs: str) -> ServerError:
-        told = server_error(error)
-        if told.code == CANNOT_USER:
+    def _failure(self, error: err.Error, needs: str) -> ServerError:
+        failure = server_error(error)
+        if failure.code == CANNOT_USER:
             causes = [row for row in self.run("SHOW WARNINGS") if row[0] == "Error" and row[1] != CANNOT_USER]
-            return ServerError(int(causes[0][1]), str(causes[0][2])) if causes else told
-        if needs and told.code in NO_PRIVILEGE:
+            return ServerError(int(causes[0][1]), str(causes[0][2])) if causes else failure
+        if needs and failure.code in NO_PRIVILEGE:
             name, _, host = str(self.first("SELECT CURRENT_USER()")).rpartition("@")
-            return ServerError(told.code, told.text, needs.replace("{admin}", User(name, host).quoted))
-        return told
+            return ServerError(failure.code, failure.text, needs.replace("{admin}", User(name, host).quoted))
+        return failure
 
 
 @dataclass(frozen=True)
-class Server:
+class MySQLServer:
     """Where the target is, and what it means when it refuses."""
 
     name: str
@@ -159,7 +159,7 @@ class Server:
     tls: str
     ca_file: str | None
 
-    def log_in(self, account: str, password: Sensitive, database: str | None = None) -> Session:
+    def log_in(self, account: str, password: Sensitive, database: str | None = None) -> MySQLSession:
         """A new session. Raises ServerError, Invalid."""
         try:
             connection = self._connection(account, password, database)
@@ -169,7 +169,7 @@ class Server:
             # PyMySQL says so where it lacks the package that the account's authentication plugin needs.
             raise ServerError(UNKNOWN_PLUGIN, "") from None
         try:
-            return Session(connection)
+            return MySQLSession(connection)
         except ServerError:
             connection.close()
             raise

@@ -9,7 +9,7 @@ import time
 from typing import Final
 
 from keyturn.core.errors import Unavailable
-from keyturn.providers.mysql.server import NO_SUCH_THREAD, ServerError, Session
+from keyturn.providers.mysql.server import NO_SUCH_THREAD, MySQLSession, ServerError
 
 PAUSE: Final = 0.01
 """Seconds between two looks."""
@@ -33,29 +33,31 @@ LISTED: Final = (
 )
 
 
-def insist_on_all(session: Session) -> None:
+def insist_on_all(session: MySQLSession) -> None:
     """Raises ServerError without PROCESS, where the list silently shows one's own sessions alone."""
     session.run("SELECT COUNT(*) FROM information_schema.innodb_trx", needs=NEEDS_LIST)
 
 
-def count(session: Session, account: str) -> int:
+def count_sessions(session: MySQLSession, account: str) -> int:
     """How many sessions the account has open now, on this server."""
     insist_on_all(session)
     return int(session.first("SELECT COUNT(*) FROM information_schema.processlist WHERE user = %s", account))
 
 
-def end(session: Session, account: str, name: str) -> int:
+def end_sessions(session: MySQLSession, account: str, name: str) -> int:
     """End every session of the account, whose logins must be refused by now: how many. Raises Unavailable."""
     insist_on_all(session)
     began = time.monotonic()
     ended: set[int] = set()
     waiting: set[int] | None = None
     while True:
-        listed = [(int(one), user, command) for one, user, command in session.run(LISTED, account, NOBODY)]
-        mine = {one for one, user, _ in listed if user == account}
-        alive = {one for one, user, command in listed if user == account and command != ENDED}
-        asked = {one for one, user, _ in listed if user != account}
-        waiting = asked if waiting is None else waiting & asked
+        listed = [
+            (int(session_id), user, command) for session_id, user, command in session.run(LISTED, account, NOBODY)
+        ]
+        mine = {session_id for session_id, user, _ in listed if user == account}
+        alive = {session_id for session_id, user, command in listed if user == account and command != ENDED}
+        logging_in = {session_id for session_id, user, _ in listed if user != account}
+        waiting = logging_in if waiting is None else waiting & logging_in
         late = time.monotonic() - began > LOGGING_IN
         _kill(session, account, alive)
         _kill_each(session, waiting if late else set())
@@ -68,7 +70,7 @@ def end(session: Session, account: str, name: str) -> int:
         time.sleep(PAUSE)
 
 
-def _kill(session: Session, account: str, alive: set[int]) -> None:
+def _kill(session: MySQLSession, account: str, alive: set[int]) -> None:
     """MariaDB ends all of an account's sessions at a word."""
     if alive and session.mariadb:
         session.run("KILL USER %s", account, needs=NEEDS_KILL_MARIADB)
@@ -76,11 +78,11 @@ def _kill(session: Session, account: str, alive: set[int]) -> None:
         _kill_each(session, alive)
 
 
-def _kill_each(session: Session, ids: set[int]) -> None:
+def _kill_each(session: MySQLSession, ids: set[int]) -> None:
     needs = NEEDS_KILL_MARIADB if session.mariadb else NEEDS_KILL
-    for one in sorted(ids):
+    for session_id in sorted(ids):
         try:
-            session.run("KILL %s", one, needs=needs)
+            session.run("KILL %s", session_id, needs=needs)
         except ServerError as error:
             if error.code != NO_SUCH_THREAD:
                 raise

@@ -21,16 +21,16 @@ from keyturn.providers.accounts import (
     superseded,
 )
 from keyturn.providers.mysql import accounts, sessions
-from keyturn.providers.mysql.fence import Written, highest, locked, write, written
+from keyturn.providers.mysql.fence import FenceEntry, highest, locked, read_fence, write_fence
 from keyturn.providers.mysql.server import (
     ELSEWHERE,
     EXPIRED,
     IDLE,
     NO_DATABASE_PRIVILEGE,
     REFUSED_LOGIN,
-    Server,
+    MySQLServer,
+    MySQLSession,
     ServerError,
-    Session,
 )
 
 KEEPS_OLD: Final = (8, 0, 14)
@@ -63,9 +63,9 @@ class MySQL:
         ca_file: str | None = None,
     ) -> None:
         self.name = name
-        self._server = Server(name, host, port, database, tls, ca_file)
+        self._server = MySQLServer(name, host, port, database, tls, ca_file)
         self._admin = admin
-        self._idle = Idle(self._connect_admin, Session.usable)
+        self._idle = Idle(self._connect_admin, MySQLSession.usable)
 
     def set_password(
         self,
@@ -80,22 +80,22 @@ class MySQL:
         """Let ``account`` log in with ``password``; only what the server keeps of it travels, so no log can hold it."""
         with self._fenced("set the password of", account, sequence) as (session, stands):
             self._insist(session, account, keep_old)
-            found = accounts.entries(session, account)
-            accounts.insist_on_plugins(found)
-            making = stands.making or not found
-            write(session, account, sequence, making=making)
+            current = accounts.account_entries(session, account)
+            accounts.insist_on_plugins(current)
+            making = stands.making or not current
+            write_fence(session, account, sequence, making=making)
             if making:
                 accounts.make(session, account, like)
             if member_of:
                 accounts.act_as(session, account, member_of)
             accounts.identify(session, account, password, keep_old=keep_old and not making)
             if making:
-                write(session, account, sequence, making=False)
+                write_fence(session, account, sequence, making=False)
 
     def discard_old(self, account: str, *, sequence: int) -> None:
         """Refuse the password that ``keep_old`` kept. Absent is success."""
         with self._fenced("discard the old password of", account, sequence) as (session, stands):
-            write(session, account, sequence, making=stands.making)
+            write_fence(session, account, sequence, making=stands.making)
             if keeps_old(session):
                 accounts.discard_old(session, account)
 
@@ -112,7 +112,7 @@ class MySQL:
         """End the sessions of ``account``, on this server, once ``refuse`` has made logins fail."""
         refuse()
         with self._translating("end the sessions of", account), self._administrator() as session:
-            return sessions.end(session, account, self._named(account))
+            return sessions.end_sessions(session, account, self._named(account))
 
     def last_sequence(self, accounts: Collection[str]) -> int:
         """The highest number in the table of one of these."""
@@ -132,9 +132,9 @@ class MySQL:
 
     def read_connection(self, text: Sensitive) -> Connection | None:
         """Whose login a URL is, or a keyword string of ODBC and ADO.NET; None for any other text."""
-        found = url(text.reveal(), SCHEMES, PORT) or keyword_pairs(text.reveal(), PORT)
-        here = found is not None and found.leads_to(self._server.host, self._server.port)
-        return found.within(self._server.database) if found and here else None
+        connection = url(text.reveal(), SCHEMES, PORT) or keyword_pairs(text.reveal(), PORT)
+        leads_here = connection is not None and connection.leads_to(self._server.host, self._server.port)
+        return connection.within(self._server.database) if connection and leads_here else None
 
     def accepts(self, account: str, password: Sensitive) -> bool:
         """Whether the server lets ``account`` in from here, also if only to change a password that has expired."""
@@ -151,12 +151,14 @@ class MySQL:
     def lets_in(self, account: str) -> bool:
         """Whether any of the account's entries is not locked."""
         with self._translating("look at", account), self._administrator() as session:
-            return any(not accounts.is_locked(session, entry.user) for entry in accounts.entries(session, account))
+            return any(
+                not accounts.is_locked(session, entry.user) for entry in accounts.account_entries(session, account)
+            )
 
     def sessions(self, account: str) -> int:
         """How many sessions ``account`` has open now, on this server."""
         with self._translating("count the sessions of", account), self._administrator() as session:
-            return sessions.count(session, account)
+            return sessions.count_sessions(session, account)
 
     def close(self) -> None:
         """Let go of the admin's connections."""
@@ -164,9 +166,9 @@ class MySQL:
 
     def _missing(self, account: str, like: str) -> list[Missing]:
         with self._translating("compare the privileges of", account), self._administrator() as session:
-            return accounts.missing(session, account, like)
+            return accounts.missing_rights(session, account, like)
 
-    def _insist(self, session: Session, account: str, keep_old: bool) -> None:
+    def _insist(self, session: MySQLSession, account: str, keep_old: bool) -> None:
         if keep_old and not keeps_old(session):
             problem = "this server can't keep the old password beside a new one"
             hint = "That takes MySQL 8.0.14 or newer: say accepts_gap, or use alternating-users"
@@ -174,7 +176,7 @@ class MySQL:
 
     def _shut(self, doing: str, account: str, sequence: int, patience: float | None = None) -> None:
         with self._fenced(doing, account, sequence, patience) as (session, stands):
-            write(session, account, sequence, making=stands.making)
+            write_fence(session, account, sequence, making=stands.making)
             accounts.shut(session, account)
             if keeps_old(session):
                 accounts.discard_old(session, account)
@@ -182,20 +184,20 @@ class MySQL:
     @contextmanager
     def _fenced(
         self, doing: str, account: str, sequence: int, patience: float | None = None
-    ) -> Iterator[tuple[Session, Written]]:
+    ) -> Iterator[tuple[MySQLSession, FenceEntry]]:
         """A session that alone may change the account, and refuses to go back in sequence."""
         with self._translating(doing, account), self._administrator() as session:
             # Asked before as well, so that an older run does not end a newer one's connection.
-            self._check_sequence(written(session, account), doing, account, sequence)
+            self._check_sequence(read_fence(session, account), doing, account, sequence)
             with locked(session, account, patience) as alone:
                 if not alone:
                     problem = f"another admin account's session holds it, for {IDLE} s at most"
                     raise Locked(doing, self._named(account), problem, "It is tried again")
-                stands = written(session, account)
+                stands = read_fence(session, account)
                 self._check_sequence(stands, doing, account, sequence)
                 yield session, stands
 
-    def _check_sequence(self, stands: Written, doing: str, account: str, sequence: int) -> None:
+    def _check_sequence(self, stands: FenceEntry, doing: str, account: str, sequence: int) -> None:
         if stands.sequence > sequence:
             raise superseded(doing, self._named(account), stands=stands.sequence, sequence=sequence)
 
@@ -207,7 +209,7 @@ class MySQL:
             raise self._server.translated(error, doing, self._named(account)) from None
 
     @contextmanager
-    def _administrator(self) -> Iterator[Session]:
+    def _administrator(self) -> Iterator[MySQLSession]:
         """An idle session, or a new one; after an error it is closed, which frees what it locked."""
         with self._idle.lent() as session:
             try:
@@ -216,7 +218,7 @@ class MySQL:
                 session.close()
                 raise
 
-    def _connect_admin(self) -> Session:
+    def _connect_admin(self) -> MySQLSession:
         admin = self._admin()
         account = admin["username"].reveal()
         try:
@@ -239,9 +241,9 @@ class MySQL:
         return f"{self.name}:{account}"
 
 
-def keeps_old(session: Session) -> bool:
+def keeps_old(session: MySQLSession) -> bool:
     """Whether the server can keep an account's password beside a newer one."""
     if session.mariadb:
         return False
-    found = re.match(r"(\d+)\.(\d+)\.(\d+)", session.version)
-    return found is not None and tuple(map(int, found.groups())) >= KEEPS_OLD
+    match = re.match(r"(\d+)\.(\d+)\.(\d+)", session.version)
+    return match is not None and tuple(map(int, match.groups())) >= KEEPS_OLD

@@ -49,8 +49,8 @@ class Node:
         return f"{self.host}:{self.port}"
 
     @contextmanager
-    def session(self, user: str, password: Sensitive) -> Iterator["Server"]:
-        """A new connection that is logged in. Raises redis-py's own errors, for ``translated`` to tell."""
+    def session(self, user: str, password: Sensitive) -> Iterator["NodeSession"]:
+        """A new connection that is logged in. Raises redis-py's own errors, for ``from_redis`` to translate."""
         # Without driver_info it sends nothing but AUTH: a user may lack the right to say which library it uses.
         options: dict[str, Any] = {"username": user, "protocol": 2, "driver_info": None}
         options |= {"socket_timeout": TIMEOUT, "decode_responses": True, "encoding_errors": "replace"}
@@ -60,12 +60,12 @@ class Node:
         connection = kind(host=self.host, port=self.port, password=password.reveal(), **options)
         try:
             connection.connect()
-            yield Server(connection)
+            yield NodeSession(connection)
         finally:
             connection.disconnect()
 
 
-class Server:
+class NodeSession:
     """What a logged-in user may ask one node. ``rule`` is the ACL rule that the first refused command needs."""
 
     def __init__(self, connection: Any) -> None:
@@ -74,13 +74,15 @@ class Server:
 
     def user(self, name: str) -> Mapping[str, Any] | None:
         """What Redis knows of a user; None where it knows none."""
-        told = self._ask("ACL", "GETUSER", name)
-        return dict(zip(told[::2], told[1::2], strict=True)) if told else None
+        answer = self._ask("ACL", "GETUSER", name)
+        return dict(zip(answer[::2], answer[1::2], strict=True)) if answer else None
 
     def set_passwords(self, name: str, removed: frozenset[str], added: frozenset[str]) -> bool:
         """Whether it was done; False, and nothing is done, where one that is ``removed`` is not there."""
         try:
-            self._ask("ACL", "SETUSER", name, *(f"!{one}" for one in removed), *(f"#{one}" for one in added))
+            self._ask(
+                "ACL", "SETUSER", name, *(f"!{digest}" for digest in removed), *(f"#{digest}" for digest in added)
+            )
         except ResponseError as error:
             if GONE in str(error):
                 return False
@@ -100,7 +102,7 @@ class Server:
         """Where each session of a user comes from, and how long it has been open at least."""
         lines = self._ask("CLIENT", "LIST").splitlines()
         clients = [dict(part.split("=", 1) for part in line.split(" ") if "=" in part) for line in lines]
-        return [described(client) for client in clients if client.get("user") == user]
+        return [describe_session(client) for client in clients if client.get("user") == user]
 
     def end_sessions(self, user: str) -> int:
         """End every session of a user that there is: how many."""
@@ -108,10 +110,10 @@ class Server:
 
     def nodes(self) -> int:
         """How many nodes it knows that hold the same data, itself among them."""
-        told = pairs(self._ask("INFO"))
-        if told.get("cluster_enabled") == "1":
-            return int(pairs(self._ask("CLUSTER", "INFO"))["cluster_known_nodes"])
-        return 1 + int(told["connected_slaves"]) + (told["role"] == "slave")
+        info = parse_pairs(self._ask("INFO"))
+        if info.get("cluster_enabled") == "1":
+            return int(parse_pairs(self._ask("CLUSTER", "INFO"))["cluster_known_nodes"])
+        return 1 + int(info["connected_slaves"]) + (info["role"] == "slave")
 
     def _ask(self, *command: str) -> Any:
         self._connection.send_command(*command)
@@ -122,12 +124,12 @@ class Server:
             raise
 
 
-def translated(error: RedisError, doing: str, name: str, node: Node) -> KeyturnError:
+def from_redis(error: RedisError, doing: str, name: str, node: Node) -> KeyturnError:
     """The error in our words, whether it is worth another try, and the remedy."""
     cause = error.__context__
     match error:
         case ResponseError():
-            return refused(str(error), doing, name, node)
+            return from_refusal(str(error), doing, name, node)
         case RedisError() if isinstance(cause, ssl.SSLCertVerificationError):
             hint = "Name the CA that signed it as the target's ca_file, and the host by which it is certified"
             return Invalid(doing, name, f"the certificate of {node} can't be trusted", hint)
@@ -137,23 +139,23 @@ def translated(error: RedisError, doing: str, name: str, node: Node) -> KeyturnE
             return Unavailable(doing, name, f"{node} does not answer", "Check the target's host, port, tls and ca_file")
 
 
-def refused(text: str, doing: str, name: str, node: Node) -> KeyturnError:
+def from_refusal(text: str, doing: str, name: str, node: Node) -> KeyturnError:
     """The server's own no; what it said may repeat the command, so it is not shown."""
     if text.startswith("BUSY "):
         return Unavailable(doing, name, f"{node} is busy with a script", "Try again when it has ended")
-    for said, problem, hint in REFUSALS:
-        if said in text:
+    for beginning, problem, hint in REFUSALS:
+        if beginning in text:
             return Invalid(doing, name, f"{node} {problem}", hint)
     hint = "It takes Redis 6.2, or Valkey, whose users are its own: some hosted ones have another way to change them"
     return Invalid(doing, name, f"{node} refuses it", hint)
 
 
-def described(client: Mapping[str, str]) -> tuple[str, timedelta]:
+def describe_session(client: Mapping[str, str]) -> tuple[str, timedelta]:
     """One session; both ends of its age are told in whole seconds, so it may be a second younger."""
     name = f" ({client['name']})" if client.get("name") else ""
     return f"{client['addr']}{name}", timedelta(seconds=max(int(client["age"]) - 1, 0))
 
 
-def pairs(text: str) -> dict[str, str]:
+def parse_pairs(text: str) -> dict[str, str]:
     """The lines of INFO."""
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

@@ -21,7 +21,7 @@ from keyturn.core.connections import Connection
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.accounts import admin_refused, insist_on_another, login_refused, superseded
-from keyturn.providers.redis.node import Node, Server, translated
+from keyturn.providers.redis.node import Node, NodeSession, from_redis
 
 MARK: Final = b"keyturn".hex()
 """How a mark begins. 16 digits of the sequence number follow, and random ones: 64 together, like any SHA-256."""
@@ -61,7 +61,7 @@ class Redis:
         nodes: Sequence[str] = (),
     ) -> None:
         self.name = name
-        self._nodes = tuple(Node(*place, tls, ca_file) for place in ((host, port), *map(address, nodes)))
+        self._nodes = tuple(Node(*place, tls, ca_file) for place in ((host, port), *map(parse_address, nodes)))
         self._admin = admin
         self._tls = tls
 
@@ -72,8 +72,8 @@ class Redis:
             raise Invalid("rotate", self._named(user), problem, hint)
         for node in self._nodes:
             with self._administrator(node, "rotate", user) as server:
-                if said := flaw(user, server.user(user), node):
-                    raise Invalid("rotate", self._named(user), *said)
+                if problem_and_hint := user_problem(user, server.user(user), node):
+                    raise Invalid("rotate", self._named(user), *problem_and_hint)
                 self._check_nodes(server.nodes(), node)
 
     def change_passwords(self, user: str, edit: Edit, *, sequence: int, missing_ok: bool = False) -> None:
@@ -98,7 +98,7 @@ class Redis:
             except AuthenticationError:
                 raise login_refused(self._named(user), by=node) from None
             except RedisError as error:
-                raise translated(error, "log in as", self._named(user), node) from None
+                raise from_redis(error, "log in as", self._named(user), node) from None
 
     def read_connection(self, text: Sensitive) -> Connection | None:
         """Whose login at one of the nodes a URL is, as redis-py reads it; None for any other text."""
@@ -106,14 +106,14 @@ class Redis:
         if not plain.startswith(SCHEMES):
             return None
         try:
-            told = _parse_url(plain)
+            parts = _parse_url(plain)
         except (ValueError, TypeError):
             return None
         wrong = f"it begins with {SCHEMES[not self._tls]}, and the target with {SCHEMES[self._tls]}"
-        place, account = (told.get("host", ""), told.get("port", PORT)), told.get("username") or "default"
+        place, account = (parts.get("host", ""), parts.get("port", PORT)), parts.get("username") or "default"
         fits = plain.startswith(SCHEMES[self._tls])
-        found = Connection(account, Sensitive(told.get("password") or ""), (place,), flaw="" if fits else wrong)
-        return found if any(found.leads_to(node.host, node.port) for node in self._nodes) else None
+        connection = Connection(account, Sensitive(parts.get("password") or ""), (place,), flaw="" if fits else wrong)
+        return connection if any(connection.leads_to(node.host, node.port) for node in self._nodes) else None
 
     def accepts(self, user: str, password: Sensitive) -> bool:
         """Whether any node lets the user in. Raises TransientError where one does not answer and none does."""
@@ -125,7 +125,7 @@ class Redis:
             except AuthenticationError:
                 continue
             except RedisError as error:
-                silent = translated(error, "log in as", self._named(user), node)
+                silent = from_redis(error, "log in as", self._named(user), node)
         if silent:
             raise silent
         return False
@@ -158,56 +158,56 @@ class Redis:
     def _number(self, node: Node, user: str) -> int:
         with self._administrator(node, "read the number of", user) as server:
             there = server.user(user)
-            return max(map(number, filter(is_mark, there["passwords"])), default=0) if there else 0
+            return max(map(mark_sequence, filter(is_mark, there["passwords"])), default=0) if there else 0
 
     def passwords(self, user: str) -> frozenset[str]:
         """The SHA-256 of every password that a node takes of the user. Raises Invalid where one takes any password."""
-        found: set[str] = set()
+        passwords: set[str] = set()
         for node in self._nodes:
             with self._administrator(node, "look at the passwords of", user) as server:
                 if (there := server.user(user)) is None:
                     continue
-                if said := unchangeable(user, there, node):
-                    raise Invalid("look at the passwords of", self._named(user), *said)
-                found.update(password for password in there["passwords"] if not is_mark(password))
-        return frozenset(found)
+                if problem_and_hint := unchangeable(user, there, node):
+                    raise Invalid("look at the passwords of", self._named(user), *problem_and_hint)
+                passwords.update(password for password in there["passwords"] if not is_mark(password))
+        return frozenset(passwords)
 
     def sessions(self, user: str) -> Sequence[tuple[str, timedelta]]:
         """Every session of the user: where it comes from, and how long it has been open at least."""
-        found = []
+        sessions = []
         for node in self._nodes:
             with self._administrator(node, "list the sessions of", user) as server:
-                found += server.sessions(user)
-        return found
+                sessions += server.sessions(user)
+        return sessions
 
-    def _change(self, server: Server, node: Node, user: str, edit: Edit, sequence: int) -> None:
+    def _change(self, server: NodeSession, node: Node, user: str, edit: Edit, sequence: int) -> None:
         for _ in range(ATTEMPTS):
             there = server.user(user)
-            if said := unchangeable(user, there, node):
-                raise Invalid(CHANGE, self._named(user), *said)
+            if problem_and_hint := unchangeable(user, there, node):
+                raise Invalid(CHANGE, self._named(user), *problem_and_hint)
             passwords = frozenset(there["passwords"] if there else ())
             marks = frozenset(filter(is_mark, passwords))
             self._check_sequence(marks, user, sequence)
             # A user without a mark gets one first: only its removal proves that nobody has written since.
-            wanted = edit(passwords - marks) | {mark(sequence)} if marks else passwords | {mark(0)}
+            wanted = edit(passwords - marks) | {sequence_mark(sequence)} if marks else passwords | {sequence_mark(0)}
             if server.set_passwords(user, passwords - wanted, wanted - passwords) and marks:
                 return
         raise Locked(CHANGE, self._named(user), "somebody else changes it all the time", "Try again")
 
     def _check_sequence(self, marks: frozenset[str], user: str, sequence: int) -> None:
-        newest = max(marks, key=number, default=mark(0))
-        if number(newest) > sequence:
-            raise superseded(CHANGE, self._named(user), stands=number(newest), sequence=sequence)
+        newest = max(marks, key=mark_sequence, default=sequence_mark(0))
+        if mark_sequence(newest) > sequence:
+            raise superseded(CHANGE, self._named(user), stands=mark_sequence(newest), sequence=sequence)
 
-    def _check_nodes(self, known: int, node: Node) -> None:
+    def _check_nodes(self, count: int, node: Node) -> None:
         """Raises Invalid when the node belongs with others that the catalogue doesn't name."""
-        if known > len(self._nodes):
-            problem = f"{node} is one of {known} nodes, and the catalogue names {len(self._nodes)}"
+        if count > len(self._nodes):
+            problem = f"{node} is one of {count} nodes, and the catalogue names {len(self._nodes)}"
             hint = "Redis copies users to no other node: list every replica and cluster node in the target's nodes"
             raise Invalid("rotate at", self.name, problem, hint)
 
     @contextmanager
-    def _administrator(self, node: Node, doing: str, user: str) -> Iterator[Server]:
+    def _administrator(self, node: Node, doing: str, user: str) -> Iterator[NodeSession]:
         """A session of Keyturn's own user; whatever the server refuses in it is told in our words."""
         admin = self._admin()
         account, server = admin["username"].reveal(), None
@@ -220,13 +220,13 @@ class Redis:
             hint = f"Run there: ACL SETUSER {account} {server.rule if server else ''}"
             raise Denied(doing, self._named(user), f"{node} forbids it to the admin user {account}", hint) from None
         except RedisError as error:
-            raise translated(error, doing, self._named(user), node) from None
+            raise from_redis(error, doing, self._named(user), node) from None
 
     def _named(self, user: str) -> str:
         return f"{self.name}:{user}"
 
 
-def address(text: str) -> tuple[str, int]:
+def parse_address(text: str) -> tuple[str, int]:
     """host:port taken apart; an IPv6 address stands in brackets."""
     host, _, port = text.rpartition(":")
     return host.strip("[]"), int(port)
@@ -243,14 +243,14 @@ def unchangeable(user: str, there: Mapping[str, Any] | None, node: Node) -> tupl
     return None
 
 
-def flaw(user: str, there: Mapping[str, Any] | None, node: Node) -> tuple[str, str] | None:
+def user_problem(user: str, there: Mapping[str, Any] | None, node: Node) -> tuple[str, str] | None:
     """Why a user can't be rotated, and the remedy; None when it can."""
     off = there is not None and "off" in there["flags"]
-    said = (f"it is off on {node}", f"Run there: ACL SETUSER {user} on") if off else None
-    return unchangeable(user, there, node) or said
+    problem_and_hint = (f"it is off on {node}", f"Run there: ACL SETUSER {user} on") if off else None
+    return unchangeable(user, there, node) or problem_and_hint
 
 
-def mark(sequence: int) -> str:
+def sequence_mark(sequence: int) -> str:
     """A mark of this number, unlike every other."""
     return f"{MARK}{sequence:016x}{secrets.token_hex(RANDOM)}"
 
@@ -260,6 +260,6 @@ def is_mark(password: str) -> bool:
     return password.startswith(MARK)
 
 
-def number(marked: str) -> int:
+def mark_sequence(marked: str) -> int:
     """The sequence number in a mark."""
     return int(marked[len(MARK) :][:16], 16)

@@ -13,7 +13,7 @@ from hvac import exceptions as vault
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.providers.answers import untrusted
-from keyturn.providers.vault.login import HubSettings, Session
+from keyturn.providers.vault.login import HubSettings, LoginSession
 from keyturn.providers.vault.tls import Redirected
 
 ABSENT: Final = re.compile(
@@ -31,7 +31,7 @@ class Calls:
     """Requests as the hub's login. ``doing`` and ``name`` stand in errors, ``path`` begins with the mount."""
 
     def __init__(self, settings: HubSettings) -> None:
-        self._session = Session(settings)
+        self._session = LoginSession(settings)
         self._heard: tuple[datetime, float] | None = None
         self._date = ""
 
@@ -47,8 +47,8 @@ class Calls:
 
     def list(self, name: str, path: str) -> list[str]:
         """The names below a path; none when nothing is there."""
-        found = self._call("list", name, "list", path)
-        return list(found.json()["data"]["keys"]) if found is not None else []
+        answer = self._call("list", name, "list", path)
+        return list(answer.json()["data"]["keys"]) if answer is not None else []
 
     def post(
         self, doing: str, name: str, path: str, body: Mapping[str, Any], token: str | None = None
@@ -69,34 +69,34 @@ class Calls:
         """The time by the server's clock, as its last answer told it; None before there was one."""
         if self._heard is None:
             return None
-        told, at = self._heard
-        return told + timedelta(seconds=elapsed() - at)
+        date, at = self._heard
+        return date + timedelta(seconds=elapsed() - at)
 
-    def _hear(self, said: str) -> None:
+    def _hear(self, header: str) -> None:
         """Note the date of an answer. It is cut to the second, so one that seems earlier is none, unless by much."""
-        if said == self._date:
+        if header == self._date:
             return
-        self._date, told, known = said, parsedate_to_datetime(said), self.now()
-        if known is None or not known - BEHIND < told <= known:
-            self._heard = told, elapsed()
+        self._date, date, expected = header, parsedate_to_datetime(header), self.now()
+        if expected is None or not expected - BEHIND < date <= expected:
+            self._heard = date, elapsed()
 
     def close(self) -> None:
         """Let go of the connections."""
         self._session.close()
 
-    def _must(self, doing: str, name: str, method: str, path: str, **given: Any) -> requests.Response:
-        answer = self._call(doing, name, method, path, **given)
+    def _must(self, doing: str, name: str, method: str, path: str, **arguments: Any) -> requests.Response:
+        answer = self._call(doing, name, method, path, **arguments)
         if answer is None:
             raise NotFound(doing, name, "the hub has nothing there", "Check the path and the mount") from None
         return answer
 
     def _call(
-        self, doing: str, name: str, method: str, path: str, token: str | None = None, **given: Any
+        self, doing: str, name: str, method: str, path: str, token: str | None = None, **arguments: Any
     ) -> requests.Response | None:
         def ask(client: hvac.Client) -> requests.Response:
-            answer: requests.Response = client.adapter.request(method, f"/v1/{path}", **given)
-            if said := answer.headers.get("Date"):
-                self._hear(said)
+            answer: requests.Response = client.adapter.request(method, f"/v1/{path}", **arguments)
+            if date := answer.headers.get("Date"):
+                self._hear(date)
             return answer
 
         try:

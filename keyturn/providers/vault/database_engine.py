@@ -35,11 +35,11 @@ class VaultDatabase:
     def terms(self, role: str) -> Terms:
         """The role's TTLs; where it says none, and at most, those of the mount."""
         name = f"{self.mount}/roles/{role}"
-        told = data(self._calls.get("read", name, name))
+        settings = answer_data(self._calls.get("read", name, name))
         tune = f"sys/mounts/{self.mount}/tune"
-        mount = data(self._calls.get("read", tune, tune))
-        longest = min(told["max_ttl"] or mount["max_lease_ttl"], mount["max_lease_ttl"])
-        default = min(told["default_ttl"] or mount["default_lease_ttl"], longest)
+        mount = answer_data(self._calls.get("read", tune, tune))
+        longest = min(settings["max_ttl"] or mount["max_lease_ttl"], mount["max_lease_ttl"])
+        default = min(settings["default_ttl"] or mount["default_lease_ttl"], longest)
         return Terms(timedelta(seconds=default), timedelta(seconds=longest))
 
     def issue(self, role: str, owner: str = "") -> Lease:
@@ -47,14 +47,14 @@ class VaultDatabase:
         terms, (token, life, accessor) = self.terms(role), self._asker(owner)
         name = f"{self.mount}/creds/{role}"
         try:
-            told = self._calls.get("issue", name, name, token=token).json()
+            issued = self._calls.get("issue", name, name, token=token).json()
         except KeyturnError:
             if token:
                 self._calls.post("give back", f"the token for {name}", "auth/token/revoke-self", {}, token=token)
             raise
         limit = life or terms.longest
-        given = Terms(min(timedelta(seconds=told["lease_duration"]), limit), min(terms.longest, limit))
-        return Lease(told["lease_id"], SecretFields(told["data"]), given, accessor)
+        granted = Terms(min(timedelta(seconds=issued["lease_duration"]), limit), min(terms.longest, limit))
+        return Lease(issued["lease_id"], SecretFields(issued["data"]), granted, accessor)
 
     def leases(self, role: str) -> list[str]:
         """The ids of a role's leases; the policy needs `list` and `sudo` on sys/leases/lookup."""
@@ -64,12 +64,12 @@ class VaultDatabase:
     def lease(self, lease_id: str) -> LeaseStanding | None:
         """What is left of a lease, by the hub's clock."""
         try:
-            told = data(self._calls.post("look up", lease_id, "sys/leases/lookup", {"lease_id": lease_id}))
+            lease = answer_data(self._calls.post("look up", lease_id, "sys/leases/lookup", {"lease_id": lease_id}))
         except NotFound:
             return None
-        since = told["last_renewal"] or told["issue_time"]
-        granted = datetime.fromisoformat(told["expire_time"]) - datetime.fromisoformat(since)
-        return LeaseStanding(timedelta(seconds=told["ttl"]), timedelta(seconds=round(granted.total_seconds())))
+        since = lease["last_renewal"] or lease["issue_time"]
+        granted = datetime.fromisoformat(lease["expire_time"]) - datetime.fromisoformat(since)
+        return LeaseStanding(timedelta(seconds=lease["ttl"]), timedelta(seconds=round(granted.total_seconds())))
 
     def renew(self, lease_id: str) -> None:
         """Let a lease last for its role's default again, as far as its longest life allows."""
@@ -82,19 +82,19 @@ class VaultDatabase:
     def static_role(self, role: str) -> StaticRole | None:
         """A static role; None when there is none of that name."""
         name = f"{self.mount}/static-roles/{role}"
-        found = self._calls.find("read", name, name)
-        if found is None:
+        answer = self._calls.find("read", name, name)
+        if answer is None:
             return None
-        told = data(found)
+        settings = answer_data(answer)
         # Vault, and not OpenBao, also knows roles that a calendar rotates.
-        period = None if told.get("rotation_schedule") else timedelta(seconds=told["rotation_period"])
-        return StaticRole(told["username"], period)
+        period = None if settings.get("rotation_schedule") else timedelta(seconds=settings["rotation_period"])
+        return StaticRole(settings["username"], period)
 
     def static_credential(self, role: str) -> SecretFields:
         """Username and password as the engine knows them now."""
         name = f"{self.mount}/static-creds/{role}"
-        told = data(self._calls.get("read", name, name))
-        return SecretFields({"username": told["username"], "password": told["password"]})
+        credential = answer_data(self._calls.get("read", name, name))
+        return SecretFields({"username": credential["username"], "password": credential["password"]})
 
     def rotate_static(self, role: str) -> None:
         """Give the account a new password at the database, before this returns."""
@@ -119,7 +119,9 @@ class VaultDatabase:
     def _owner(self, accessor: str) -> str:
         try:
             body = {"accessor": accessor}
-            told = data(self._calls.post("look up", f"the token {accessor}", "auth/token/lookup-accessor", body))
+            token = answer_data(
+                self._calls.post("look up", f"the token {accessor}", "auth/token/lookup-accessor", body)
+            )
         except (NotFound, Invalid):
             return ""  # it has ended since
         except Denied:
@@ -127,12 +129,12 @@ class VaultDatabase:
             if accessor in self._calls.list("the hub's tokens", "auth/token/accessors"):
                 raise
             return ""
-        return str((told.get("meta") or {}).get(OWNER, ""))
+        return str((token.get("meta") or {}).get(OWNER, ""))
 
     def _asker(self, owner: str) -> tuple[str | None, timedelta | None, str]:
         """The token to ask for a lease with, None for our own, how long it lives, None for always, and its accessor."""
         if self._token_role is None:
-            own = data(self._calls.get("look up", "the hub's login", "auth/token/lookup-self"))
+            own = answer_data(self._calls.get("look up", "the hub's login", "auth/token/lookup-self"))
             return None, lasting(own["ttl"]), ""
         name = f"auth/token/create/{self._token_role}"
         made = self._calls.post("create", name, name, {"meta": {OWNER: owner}} if owner else {}).json()["auth"]
@@ -144,7 +146,7 @@ def lasting(seconds: float) -> timedelta | None:
     return timedelta(seconds=seconds) if seconds else None
 
 
-def data(answer: requests.Response) -> Mapping[str, Any]:
+def answer_data(answer: requests.Response) -> Mapping[str, Any]:
     """What an answer is about."""
-    told: Mapping[str, Any] = answer.json()["data"]
-    return told
+    members: Mapping[str, Any] = answer.json()["data"]
+    return members

@@ -74,8 +74,8 @@ class VaultHub:
         """The newest versions of these, side by side; what is absent or deleted is left out."""
         unique = list(dict.fromkeys(paths))
         with ThreadPoolExecutor(THREADS) as pool:
-            found = zip(unique, pool.map(self.read, unique), strict=True)
-            return {path: secret for path, secret in found if secret is not None}
+            secrets = zip(unique, pool.map(self.read, unique), strict=True)
+            return {path: secret for path, secret in secrets if secret is not None}
 
     def describe(self, path: str) -> SecretInfo | None:
         """Versions and custom metadata of a secret, without values."""
@@ -84,11 +84,11 @@ class VaultHub:
 
     def describe_below(self, prefix: str = "") -> Iterator[SecretInfo]:
         """Every secret below ``prefix`` in its mount: a page of many at a time on OpenBao, one by one on Vault."""
-        return (_info(path, told) for path, told in self._kv.below(prefix))
+        return (_info(path, metadata) for path, metadata in self._kv.below(prefix))
 
     def describe_many(self, paths: Collection[str]) -> dict[str, SecretInfo]:
         """The same of these alone: neighbours by one page on OpenBao, one by one on Vault."""
-        return {path: _info(path, told) for path, told in self._kv.of(paths).items()}
+        return {path: _info(path, metadata) for path, metadata in self._kv.of(paths).items()}
 
     def write(self, path: str, fields: SecretFields, *, cas: int) -> int:
         """Write the whole secret and return its new version. Raises Conflict when ``cas`` is not the newest.
@@ -126,11 +126,11 @@ class VaultHub:
 
     def newest_states(self, prefix: str) -> Mapping[str, VersionInfo] | None:
         """The newest version of every entry below ``prefix``; None on Vault, whose listings tell names alone."""
-        listed = VaultListing(self._calls, self.state_mount, self._state_name(prefix)).told_below(prefix)
+        listed = VaultListing(self._calls, self.state_mount, self._state_name(prefix)).metadata_below(prefix)
         if listed is None:
             return None
         # One without a version was only prepared to be written.
-        return {path: _newest(told) for path, told in listed.items() if told["current_version"]}
+        return {path: _newest(metadata) for path, metadata in listed.items() if metadata["current_version"]}
 
     def list_state(self, prefix: str) -> Iterator[str]:
         """Every entry's path below ``prefix``."""
@@ -173,12 +173,12 @@ class VaultHub:
 
     def lacking(self, wanted: Collection[Right]) -> list[Right]:
         """Those of ``wanted`` that the login in use does not have, asked for many at a time."""
-        paths, told = list(dict.fromkeys(right.path for right in wanted)), dict[str, Any]()
+        paths, capabilities = list(dict.fromkeys(right.path for right in wanted)), dict[str, Any]()
         for start in range(0, len(paths), PATHS):
             body = {"paths": paths[start : start + PATHS]}
             answer = self._calls.post("ask for the rights on", "the hub", "sys/capabilities-self", body)
-            told |= answer.json()["data"]
-        return [right for right in wanted if not _allows(told.get(right.path) or (), right.capability)]
+            capabilities |= answer.json()["data"]
+        return [right for right in wanted if not _allows(capabilities.get(right.path) or (), right.capability)]
 
     def leases(self, prefix: str) -> list[str]:
         """The ids of all leases below ``prefix``, in order; none is no error."""
@@ -275,16 +275,16 @@ def _allows(capabilities: Collection[str], wanted: str) -> bool:
     return "deny" not in capabilities and ("root" in capabilities or wanted in capabilities)
 
 
-def _info(path: str, told: Mapping[str, Any]) -> SecretInfo:
-    versions = (_version(int(number), version) for number, version in told["versions"].items())
+def _info(path: str, metadata: Mapping[str, Any]) -> SecretInfo:
+    versions = (_version(int(number), version) for number, version in metadata["versions"].items())
     ordered = tuple(sorted(versions, key=lambda version: version.version))
-    return SecretInfo(path, told["current_version"], ordered, told["custom_metadata"] or {})
+    return SecretInfo(path, metadata["current_version"], ordered, metadata["custom_metadata"] or {})
 
 
-def _newest(told: Mapping[str, Any]) -> VersionInfo:
-    number = int(told["current_version"])
-    return _version(number, told["versions"][str(number)])
+def _newest(metadata: Mapping[str, Any]) -> VersionInfo:
+    number = int(metadata["current_version"])
+    return _version(number, metadata["versions"][str(number)])
 
 
-def _version(number: int, told: Mapping[str, Any]) -> VersionInfo:
-    return VersionInfo(number, datetime.fromisoformat(told["created_time"]), version_state(told))
+def _version(number: int, metadata: Mapping[str, Any]) -> VersionInfo:
+    return VersionInfo(number, datetime.fromisoformat(metadata["created_time"]), version_state(metadata))

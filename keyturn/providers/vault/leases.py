@@ -16,39 +16,39 @@ PART: Final = re.compile(r"[A-Za-z0-9_.@=+:~-]+")
 """What stands between two slashes of a lease's prefix: nothing that an address would be cut, resolved or decoded at."""
 
 
-def lease_prefix(given: str) -> str:
+def lease_prefix(text: str) -> str:
     """The prefix as the hub lists leases by, without slashes around it.
 
     Raises Invalid for one that is not plainly below an engine's mount: ending what is below ``auth/`` would log out
     everybody, and Keyturn in the middle of it.
     """
-    parts = [part for part in given.strip().split("/") if part]
+    parts = [part for part in text.strip().split("/") if part]
     if not parts:
         raise _no_prefix(
-            given, "it names no engine", "Name an engine's mount at least, such as database/creds/ml-reader"
+            text, "it names no engine", "Name an engine's mount at least, such as database/creds/ml-reader"
         )
     if any(not PART.fullmatch(part) or set(part) == {"."} for part in parts):
         raise _no_prefix(
-            given, "it is no path of the hub as it stands", "Write it out, without dots, escapes and blanks"
+            text, "it is no path of the hub as it stands", "Write it out, without dots, escapes and blanks"
         )
     if parts[0].lower() in LOGINS:
         hint = f"Leases below {parts[0]}/ are logins and the hub's own: end one with the hub's own command"
-        raise _no_prefix(given, f"it lies below {parts[0]}/", hint)
+        raise _no_prefix(text, f"it lies below {parts[0]}/", hint)
     return "/".join(parts)
 
 
-def _no_prefix(given: str, problem: str, hint: str) -> Invalid:
-    return Invalid("find leases below", repr(given[:100]), problem, hint)
+def _no_prefix(text: str, problem: str, hint: str) -> Invalid:
+    return Invalid("find leases below", repr(text[:100]), problem, hint)
 
 
 def leases_below(calls: Calls, prefix: str) -> list[str]:
     """The ids of all leases below a prefix, in its folders too; none is no error. Raises Invalid."""
-    folders, found = [f"{lease_prefix(prefix)}/"], list[str]()
+    folders, lease_ids = [f"{lease_prefix(prefix)}/"], list[str]()
     while folders:
         folder = folders.pop()
         for name in calls.list(folder, f"sys/leases/lookup/{folder}"):
-            (folders if name.endswith("/") else found).append(folder + name)
-    return sorted(found)
+            (folders if name.endswith("/") else lease_ids).append(folder + name)
+    return sorted(lease_ids)
 
 
 def revoke_lease(calls: Calls, lease_id: str) -> None:

@@ -43,48 +43,50 @@ class VaultListing:
         folders = [f"{prefix.strip('/')}/" if prefix.strip("/") else ""]
         while folders:
             folder = folders.pop()
-            for path, told in self._entries(folder):
+            for path, metadata in self._entries(folder):
                 if path.endswith("/"):
                     folders.append(path)
-                elif told is not None:
-                    yield path, told
+                elif metadata is not None:
+                    yield path, metadata
 
-    def told_below(self, prefix: str) -> dict[str, Mapping[str, Any]] | None:
+    def metadata_below(self, prefix: str) -> dict[str, Mapping[str, Any]] | None:
         """The metadata of all that stands below ``prefix``, by the path within it, as listings alone tell it.
 
         None where any of them does not: what could not be listed is not taken for absent.
         """
-        begin, folders, found = f"{prefix.strip('/')}/", [""], dict[str, Mapping[str, Any]]()
+        begin, folders, entries = f"{prefix.strip('/')}/", [""], dict[str, Mapping[str, Any]]()
         with ThreadPoolExecutor(THREADS) as pool:
             while folders:
                 pages = list(pool.map(lambda folder: self._pages(begin + folder), folders))
                 if None in pages:
                     return None
-                told = {
-                    folder + name: one for folder, page in zip(folders, pages, strict=True) for name, one in page or ()
+                listed = {
+                    folder + name: metadata
+                    for folder, page in zip(folders, pages, strict=True)
+                    for name, metadata in page or ()
                 }
-                folders = [path for path in told if path.endswith("/")]
-                found |= {path: one for path, one in told.items() if one is not None}
-        return found
+                folders = [path for path in listed if path.endswith("/")]
+                entries |= {path: metadata for path, metadata in listed.items() if metadata is not None}
+        return entries
 
     def _pages(self, folder: str) -> list[tuple[str, Mapping[str, Any] | None]] | None:
         """All pages of a folder; folders in it tell nothing. None where the first can't be had."""
-        found, page = list[tuple[str, Mapping[str, Any] | None]](), self._page(folder, "")
+        entries, page = list[tuple[str, Mapping[str, Any] | None]](), self._page(folder, "")
         if page is None:
             return None
         while page is not None:
-            names, known = page["keys"], page.get("key_info") or {}
-            found += [(name, None if name.endswith("/") else known.get(name)) for name in names]
+            names, metadata = page["keys"], page.get("key_info") or {}
+            entries += [(name, None if name.endswith("/") else metadata.get(name)) for name in names]
             page = self._page(folder, names[-1]) if len(names) >= PAGE else None
-        return found
+        return entries
 
     def of(self, paths: Collection[str]) -> Iterator[Described]:
         """These secrets alone; what is absent is left out. Neighbours are told by one page. Raises Denied."""
         unknown = []
         for folder, names in _by_folder(paths).items():
-            told = self._neighbours(folder, names)
-            yield from ((folder + name, known) for name in names if (known := told.get(name)))
-            unknown += [folder + name for name in names if name not in told]
+            neighbours = self._neighbours(folder, names)
+            yield from ((folder + name, metadata) for name in names if (metadata := neighbours.get(name)))
+            unknown += [folder + name for name in names if name not in neighbours]
         yield from self._read_all(unknown)
 
     def _neighbours(self, folder: str, names: Sequence[str]) -> Mapping[str, Mapping[str, Any] | None]:
@@ -97,18 +99,20 @@ class VaultListing:
         except Denied:
             return {}  # what has no right to the names either is denied there
         if page is None:
-            told = {path.removeprefix(folder): known for path, known in self._read_all([folder + n for n in names])}
+            described = {
+                path.removeprefix(folder): metadata for path, metadata in self._read_all([folder + n for n in names])
+            }
             # An empty folder looks the same either way; this one is not, so the server has no listing that tells more.
-            self._tells_metadata = not told
-            return {name: told.get(name) for name in names}
-        there, known = page["keys"], page.get("key_info") or {}
-        return {name: known.get(name) for name in names if len(there) < limit or name <= there[-1]}
+            self._tells_metadata = not described
+            return {name: described.get(name) for name in names}
+        there, metadata = page["keys"], page.get("key_info") or {}
+        return {name: metadata.get(name) for name in names if len(there) < limit or name <= there[-1]}
 
     def _read_all(self, paths: Sequence[str]) -> Iterator[Described]:
         with ThreadPoolExecutor(THREADS) as pool:
-            for path, told in zip(paths, pool.map(self._read, paths), strict=True):
-                if told is not None:
-                    yield path, told
+            for path, metadata in zip(paths, pool.map(self._read, paths), strict=True):
+                if metadata is not None:
+                    yield path, metadata
 
     def _entries(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         """What stands directly in a folder; folders themselves end with a slash and tell nothing."""
@@ -116,17 +120,17 @@ class VaultListing:
         if page is None:
             yield from self._one_by_one(folder)
         while page is not None:
-            names, known = page["keys"], page.get("key_info") or {}
+            names, metadata = page["keys"], page.get("key_info") or {}
             for name in names:
                 # Deleted since the names were taken: the server leaves it without metadata.
-                yield folder + name, None if name.endswith("/") else known.get(name)
+                yield folder + name, None if name.endswith("/") else metadata.get(name)
             page = self._page(folder, names[-1]) if len(names) >= PAGE else None
 
     def _page(self, folder: str, after: str, limit: int = PAGE) -> dict[str, Any] | None:
         """One page of names with their metadata; None where there is none, or this way is closed."""
-        asked = {"list": "true", "limit": limit, **({"after": after} if after else {})}
+        query = {"list": "true", "limit": limit, **({"after": after} if after else {})}
         try:
-            answer = self._calls.find("list", self._name, f"{self._mount}/detailed-metadata/{folder}", asked)
+            answer = self._calls.find("list", self._name, f"{self._mount}/detailed-metadata/{folder}", query)
         except Denied:
             if after:
                 raise

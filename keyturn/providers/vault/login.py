@@ -75,7 +75,7 @@ class HubSettings:
         )
 
 
-class Session:
+class LoginSession:
     """One login shared by many threads, renewed when two thirds of its life are over."""
 
     def __init__(self, settings: HubSettings) -> None:
@@ -143,9 +143,9 @@ class Session:
         except vault.VaultError:
             self._client = self._login()
 
-    def _note_life(self, told: Mapping[str, object]) -> None:
-        ttl = float(str(told["ttl"]))
-        renewable = ttl > 0 and (told["renewable"] or self._settings.role_id_file)
+    def _note_life(self, token: Mapping[str, object]) -> None:
+        ttl = float(str(token["ttl"]))
+        renewable = ttl > 0 and (token["renewable"] or self._settings.role_id_file)
         self._renew_at = time.monotonic() + ttl * 2 / 3 if renewable else float("inf")
 
     def _new_client(self) -> hvac.Client:

@@ -45,19 +45,19 @@ class KvMount:
 
     def below(self, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Every secret below a prefix within this mount, by its whole name, with its metadata."""
-        found = False
-        for path, told in describe_below(self._calls, self.path, prefix):
-            found = True
-            yield join(self.name, path), told
-        if not found:
+        any_found = False
+        for path, metadata in describe_below(self._calls, self.path, prefix):
+            any_found = True
+            yield join(self.name, path), metadata
+        if not any_found:
             self.nothing_found()
 
     def of(self, paths: Collection[str]) -> dict[str, Mapping[str, Any]]:
         """The metadata of these secrets alone, by their whole names; ``paths`` are those within this mount."""
-        found = {join(self.name, path): told for path, told in self._listing.of(paths)}
-        if len(found) < len(set(paths)):
+        described = {join(self.name, path): metadata for path, metadata in self._listing.of(paths)}
+        if len(described) < len(set(paths)):
             self.nothing_found()
-        return found
+        return described
 
     def _insist(self) -> None:
         """That it is there, and KV v2. Raises Invalid, Denied."""
@@ -67,14 +67,14 @@ class KvMount:
         except Denied:
             problem = "the hub has no such mount, or lets this login do nothing in it"
             raise Denied("use", called, problem, self._remedy) from None
-        told = answer.json()["data"] if answer is not None else {}
-        if (found := str(told.get("path", "")).strip("/")) != self.path.strip("/"):
-            problem = f"it is a folder of the mount {found}" if found else "the hub has no such mount"
+        mount = answer.json()["data"] if answer is not None else {}
+        if (path := str(mount.get("path", "")).strip("/")) != self.path.strip("/"):
+            problem = f"it is a folder of the mount {path}" if path else "the hub has no such mount"
             raise Invalid(
                 "use", called, problem, "Name the mount itself under mounts, as `vault secrets list` shows it"
             )
-        if told.get("type") not in ("kv", "generic") or (told.get("options") or {}).get("version") != "2":
-            what = "it is KV version 1" if told.get("type") == "kv" else "it is no KV mount"
+        if mount.get("type") not in ("kv", "generic") or (mount.get("options") or {}).get("version") != "2":
+            what = "it is KV version 1" if mount.get("type") == "kv" else "it is no KV mount"
             hint = f"Upgrade it with `vault kv enable-versioning {self.path}`, or name another under mounts"
             raise Invalid("use", called, f"{what}, and Keyturn needs version 2", hint)
         self._asked, self._sound_until = True, time.monotonic() + LASTS
@@ -117,7 +117,9 @@ class KvMounts:
         """Every secret below a prefix, by its whole name; what only looks like one of another mount is left out."""
         mount, within = self.at(prefix)
         named = mount.below(within)
-        yield from named if mount.name else ((path, told) for path, told in named if not split(path, self.others)[0])
+        yield from (
+            named if mount.name else ((path, metadata) for path, metadata in named if not split(path, self.others)[0])
+        )
 
     def of(self, paths: Collection[str]) -> dict[str, Mapping[str, Any]]:
         """The metadata of these secrets alone, by their names."""
@@ -125,7 +127,7 @@ class KvMounts:
         for path in paths:
             mount, within = self.look_at(path)
             groups.setdefault(mount, []).append(within)
-        return {path: told for mount, within in groups.items() for path, told in mount.of(within).items()}
+        return {path: metadata for mount, within in groups.items() for path, metadata in mount.of(within).items()}
 
 
 def insist_on_apart(default: str, state: str, others: Mapping[str, str]) -> None:

@@ -28,10 +28,10 @@ class VaultAuthority:
 
     def allows(self) -> CertificateRole:
         """What the role allows. Raises NotFound."""
-        told = self._read_role()
-        longest = timedelta(seconds=told["max_ttl"]) if told["max_ttl"] else None
-        stores, leases = not told["no_store"], bool(told.get("generate_lease"))
-        return CertificateRole(longest, told["key_type"], told["key_bits"], stores, leases)
+        role = self._read_role()
+        longest = timedelta(seconds=role["max_ttl"]) if role["max_ttl"] else None
+        stores, leases = not role["no_store"], bool(role.get("generate_lease"))
+        return CertificateRole(longest, role["key_type"], role["key_bits"], stores, leases)
 
     def sign(self, private_key: Sensitive, names: Names, ttl: timedelta) -> Issued:
         """A certificate for the key. The names stand in the request and beside it: the role says which it takes."""
@@ -44,21 +44,21 @@ class VaultAuthority:
             "ttl": f"{int(ttl.total_seconds())}s",
         }
         try:
-            told = self._calls.post("sign", self.name, f"{through}/sign/{self._role}", body).json()["data"]
+            signed = self._calls.post("sign", self.name, f"{through}/sign/{self._role}", body).json()["data"]
         except Invalid:
             problem = "the authority refuses the request"
             hint = "See the role's allowed_domains, allow_bare_domains, allow_subdomains, allow_ip_sans and key_type"
             raise Invalid("sign", self.name, problem, f"{hint}, and how long the authority itself lasts") from None
-        chain = "".join(map(_line, told.get("ca_chain") or [told["issuing_ca"]]))
-        return Issued(_line(told["certificate"]), chain, x509.told(told["certificate"]))
+        chain = "".join(map(_line, signed.get("ca_chain") or [signed["issuing_ca"]]))
+        return Issued(_line(signed["certificate"]), chain, x509.describe_certificate(signed["certificate"]))
 
     def examine(self, pem: str, chain: str, private_key: Sensitive, now: datetime) -> Certificate:
         """What the certificate says, once all of it is proven. Raises CandidateRejected."""
         try:
-            certificate = x509.told(pem)
-            if not x509.belongs(pem, private_key):
+            certificate = x509.describe_certificate(pem)
+            if not x509.belongs_to_key(pem, private_key):
                 raise self._rejected("the certificate is not the private key's")
-            if x509.broken(pem, chain, self._anchor(), now):
+            if x509.chain_is_broken(pem, chain, self._anchor(), now):
                 raise self._rejected("no valid chain leads from the certificate to the hub's authority")
         except Invalid as error:
             raise self._rejected(error.problem) from None
@@ -69,11 +69,11 @@ class VaultAuthority:
         if not SERIAL.fullmatch(serial):
             return None
         name = f"{self.mount}/cert/{serial}"
-        found = self._calls.find("read", name, name)
-        if found is None:
+        answer = self._calls.find("read", name, name)
+        if answer is None:
             return None
-        told = found.json()["data"]
-        return replace(x509.told(told["certificate"]), revoked=bool(told.get("revocation_time")))
+        stored = answer.json()["data"]
+        return replace(x509.describe_certificate(stored["certificate"]), revoked=bool(stored.get("revocation_time")))
 
     def revoke(self, serial: str) -> None:
         """Revoke by serial. Absent is success; the hub itself passes over what has expired."""
@@ -90,8 +90,8 @@ class VaultAuthority:
         """The topmost authority that the hub knows above the issuer."""
         issuer = self._issuer or self._read_role().get("issuer_ref") or "default"
         name = f"{self.mount}/issuer/{issuer}/json"
-        told = self._calls.get("read", name, name).json()["data"]
-        return str((told["ca_chain"] or [told["certificate"]])[-1])
+        certificates = self._calls.get("read", name, name).json()["data"]
+        return str((certificates["ca_chain"] or [certificates["certificate"]])[-1])
 
     def _read_role(self) -> Any:
         return self._calls.get("read", self.name, self.name).json()["data"]

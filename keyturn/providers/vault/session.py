@@ -15,19 +15,19 @@ class DirectSession(requests.Session):
     """
 
     def request(  # type: ignore[override]  # only what the SDK gives
-        self, method: str, url: str, **given: Any
+        self, method: str, url: str, **arguments: Any
     ) -> requests.Response:
         """Send one request. Raises what the adapter raises."""
         request = requests.PreparedRequest()
         request.method = method.upper()
-        request.prepare_url(url, given.get("params"))
-        request.headers = CaseInsensitiveDict(given.get("headers") or {})
+        request.prepare_url(url, arguments.get("params"))
+        request.headers = CaseInsensitiveDict(arguments.get("headers") or {})
         request.hooks = default_hooks()
-        if (body := given.get("json")) is not None:
+        if (body := arguments.get("json")) is not None:
             request.headers.setdefault("Content-Type", "application/json")
             request.prepare_content_length(raw := json.dumps(body).encode())
             request.body = raw
-        adapter, timeout = self.get_adapter(str(request.url)), given.get("timeout")
+        adapter, timeout = self.get_adapter(str(request.url)), arguments.get("timeout")
         trusting = True if self.verify is None else self.verify
         answer = adapter.send(request, timeout=timeout, verify=trusting, cert=self.cert, proxies=self.proxies)
         # Read to its end, which gives the connection back for the next one.

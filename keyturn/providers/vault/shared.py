@@ -18,7 +18,7 @@ from keyturn.providers.vault.store_versions import is_readable
 
 
 class SharedVault:
-    """:class:`keyturn.core.shared.Shares` in one mount; ``told`` lets errors speak of the store."""
+    """:class:`keyturn.core.shared.Shares` in one mount; ``translating`` lets errors speak of the store."""
 
     atomic = False
 
@@ -28,25 +28,25 @@ class SharedVault:
         calls: Calls,
         mount: str,
         listing: VaultListing,
-        told: Callable[[str, str], AbstractContextManager[None]],
+        translating: Callable[[str, str], AbstractContextManager[None]],
     ) -> None:
         self.name = name
         self._calls = calls
         self._mount = mount
         self._listing = listing
-        self._told = told
+        self._translating = translating
         self._limits = StoreLimits(VAULT, name)
 
     def look(self, remote: str) -> Shared | None:
         """Metadata and the newest version, which has to be there: one that is deleted is refused."""
         self._limits.check_name(remote, MERGE)
-        with self._told(MERGE, remote):
+        with self._translating(MERGE, remote):
             answer = self._calls.find(MERGE, self._named(remote), f"{self._mount}/metadata/{remote}")
             if answer is None:
                 return None
-            told = answer.json()["data"]
-            number, tags = told["current_version"], dict(told.get("custom_metadata") or {})
-            newest = (told.get("versions") or {}).get(str(number))
+            metadata = answer.json()["data"]
+            number, tags = metadata["current_version"], dict(metadata.get("custom_metadata") or {})
+            newest = (metadata.get("versions") or {}).get(str(number))
             if number and (newest is None or not is_readable(newest)):
                 hint = "Let its owner undelete it, or choose another name; nothing was written"
                 raise Invalid(MERGE, self._named(remote), "its newest version is deleted or destroyed", hint)
@@ -59,7 +59,7 @@ class SharedVault:
         fields = {**{key: value for key, value in members.items() if key not in change.take}, **change.put}
         if problem := self._problem(fields):
             raise Invalid(MERGE, self._named(remote), f"{problem}, with the keys of others", "Nothing was written")
-        with self._told(MERGE, remote):
+        with self._translating(MERGE, remote):
             if change.laid:
                 self._note(remote, change.laid, seen)
             if change or seen is None:
@@ -70,17 +70,17 @@ class SharedVault:
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
         """Every secret's metadata is read."""
-        with self._told("list", "*"):
-            for path, told in self._listing.below():
-                tags = told.get("custom_metadata") or {}
+        with self._translating("list", "*"):
+            for path, metadata in self._listing.below():
+                tags = metadata.get("custom_metadata") or {}
                 if any(key.startswith(NOTE) for key in tags):
                     yield path, tags
 
     def tidy(self, remote: str) -> None:
         """What is seen is written over at once, or not at all: nothing is left."""
 
-    def _note(self, remote: str, tags: Mapping[str, str | None], seen: Shared | None) -> None:
-        call = self._calls.post if seen is None else self._calls.patch
+    def _note(self, remote: str, tags: Mapping[str, str | None], current: Shared | None) -> None:
+        call = self._calls.post if current is None else self._calls.patch
         call(MERGE, self._named(remote), f"{self._mount}/metadata/{remote}", {"custom_metadata": dict(tags)})
 
     def _fields(self, remote: str, number: int) -> Mapping[str, Any]:

@@ -37,7 +37,7 @@ from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.listing import VaultListing
 from keyturn.providers.vault.login import HubSettings
 from keyturn.providers.vault.shared import SharedVault
-from keyturn.providers.vault.store_versions import VaultPast, is_readable
+from keyturn.providers.vault.store_versions import VaultOldVersions, is_readable
 
 TEXT_FIELD: Final = "value"
 """Where a text stands that is no JSON object."""
@@ -97,14 +97,14 @@ class VaultStore:
             )
         )
         self._listing = VaultListing(self._calls, mount, self._named("*"))
-        self._past = VaultPast(self._calls, mount, self._named, self._metadata)
-        self.shared = SharedVault(name, self._calls, mount, self._listing, self._told)
+        self._past = VaultOldVersions(self._calls, mount, self._named, self._metadata)
+        self.shared = SharedVault(name, self._calls, mount, self._listing, self._translating)
 
     def find(self, remote: str) -> Copy | None:
         """Describe one secret by its metadata alone; one whose newest version is deleted is not intact."""
         self._limits.check_name(remote, "find")
-        told = self._metadata(remote, "find")
-        return None if told is None else _copy(remote, told)
+        metadata = self._metadata(remote, "find")
+        return None if metadata is None else _copy(remote, metadata)
 
     def managed(self) -> Iterator[Copy]:
         """Every secret with Keyturn's marks that is served."""
@@ -112,10 +112,10 @@ class VaultStore:
 
     def everything(self) -> Iterator[Copy]:
         """Every secret whose newest version is served."""
-        with self._told("list", "*"):
-            for path, told in self._listing.below():
-                if _served(told):
-                    yield _copy(path, told)
+        with self._translating("list", "*"):
+            for path, metadata in self._listing.below():
+                if _served(metadata):
+                    yield _copy(path, metadata)
 
     def write(
         self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
@@ -125,8 +125,8 @@ class VaultStore:
         as_it_is = found is not None and found == Copy(remote, found.version_id, marks)
         if found and as_it_is and not unfulfilled(details, found, SHOWN[VAULT]):
             return found
-        with self._told("write", remote):
-            fields = fields_of(value)
+        with self._translating("write", remote):
+            fields = stored_fields(value)
             version = self._serving(remote, fields, marks, found) or self._put(remote, fields, marks, found)
             ends = {EXPIRES_AT: _shown(details.expires_at)}
             self._mark(remote, {**_beside(found, details), **_tags(marks, version, fields, value), **ends})
@@ -141,58 +141,60 @@ class VaultStore:
         self._limits.check_name(remote, "label")
         insist_on_value(self._named(remote), found, marks)
         ends = {EXPIRES_AT: _shown(details.expires_at)} if details.expires_at else {}
-        with self._told("label", remote):
+        with self._translating("label", remote):
             self._mark(remote, {**_beside(found, details), **_changed(found.marks, marks), **ends})
         return Copy(remote, found.version_id, marks, details=_laid(found, details))
 
     def read(self, remote: str) -> Sensitive:
         """The newest version's text. Raises NotFound, also where that version is deleted or destroyed."""
         self._limits.check_name(remote, "read")
-        found = self._read(remote)
-        if found is None:
+        text = self._read(remote)
+        if text is None:
             raise NotFound("read", self._named(remote), "there is none, or it is deleted", "Push it again")
-        return found
+        return text
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
         """The newest versions' texts, read side by side: the server gives one in each answer."""
         for remote in remotes:
             self._limits.check_name(remote, "read")
         with ThreadPoolExecutor(THREADS) as pool:
-            found = zip(remotes, pool.map(self._read, remotes), strict=True)
-            return {remote: value for remote, value in found if value is not None}
+            texts = zip(remotes, pool.map(self._read, remotes), strict=True)
+            return {remote: value for remote, value in texts if value is not None}
 
     def delete(self, remote: str) -> None:
         """Delete the newest version, recoverably, and say that it was Keyturn. Absent is success."""
         self._limits.check_name(remote, "delete")
-        told = self._metadata(remote, "delete")
-        if told is None:
+        metadata = self._metadata(remote, "delete")
+        if metadata is None:
             return
-        version = told["current_version"]
-        with self._told("delete", remote):
-            if _served(told):
+        version = metadata["current_version"]
+        with self._translating("delete", remote):
+            if _served(metadata):
                 path = f"{self._mount}/delete/{remote}"
                 self._calls.post("delete", self._named(remote), path, {"versions": [version]})
-            if Marks.from_tags(_custom(told)):
+            if Marks.from_tags(_custom(metadata)):
                 self._mark(remote, {TAG_LET_GO: str(version)})
 
     def past(self, remote: str) -> dict[str, Sensitive]:
         """The old versions that are neither deleted nor destroyed, by number; see :func:`readings`."""
         self._limits.check_name(remote, PAST)
-        with self._told(PAST, remote):
-            found = self._past.readable(remote, PAST)
-        return {name: value for number, data in found.items() for name, value in readings(number, data["data"]).items()}
+        with self._translating(PAST, remote):
+            versions = self._past.readable(remote, PAST)
+        return {
+            name: value for number, data in versions.items() for name, value in readings(number, data["data"]).items()
+        }
 
     def forget(self, remote: str) -> tuple[str, ...]:
         """Destroy every old version, deleted ones too, and the newest where it is deleted. Nothing of them stays."""
         self._limits.check_name(remote, FORGET)
-        with self._told(FORGET, remote):
+        with self._translating(FORGET, remote):
             self._past.destroy(remote, FORGET)
         return ()
 
     def erase(self, remote: str) -> tuple[str, ...]:
         """Remove the secret with its metadata and every version, for good. Absent is success."""
         self._limits.check_name(remote, ERASE)
-        with self._told(ERASE, remote):
+        with self._translating(ERASE, remote):
             self._past.remove(remote, ERASE)
         return ()
 
@@ -200,26 +202,26 @@ class VaultStore:
         """Let go of the connections."""
         self._calls.close()
 
-    def _serving(self, remote: str, fields: Mapping[str, Any], marks: Marks, found: Copy | None) -> int | None:
+    def _serving(self, remote: str, fields: Mapping[str, Any], marks: Marks, current: Copy | None) -> int | None:
         """The newest version's number, where it is this value already. It is read only where marks can't tell."""
-        if found is None:
+        if current is None:
             return None
-        if found.intact:
-            same = found.marks is not None and found.marks.fingerprint == marks.fingerprint
-            return int(found.version_id) if same else None
+        if current.intact:
+            same = current.marks is not None and current.marks.fingerprint == marks.fingerprint
+            return int(current.version_id) if same else None
         served = self._data(remote)
         same = served is not None and payload(SecretFields(served["data"])) == payload(SecretFields(fields))
         return int(served["metadata"]["version"]) if served and same else None
 
-    def _put(self, remote: str, fields: Mapping[str, Any], marks: Marks, found: Copy | None) -> int:
-        if found is None:
+    def _put(self, remote: str, fields: Mapping[str, Any], marks: Marks, current: Copy | None) -> int:
+        if current is None:
             self._claim(remote, marks)
-        cas = int(found.version_id or 0) if found else 0
+        cas = int(current.version_id or 0) if current else 0
         body = {"options": {"cas": cas}, "data": dict(fields)}
         try:
             answer = self._calls.post("write", self._named(remote), f"{self._mount}/data/{remote}", body)
         except Conflict:
-            if found is None:
+            if current is None:
                 self._mark(remote, dict.fromkeys(marks.to_tags()))
             raise
         return int(answer.json()["data"]["version"])
@@ -235,7 +237,7 @@ class VaultStore:
         self._calls.patch("mark", self._named(remote), f"{self._mount}/metadata/{remote}", body)
 
     def _metadata(self, remote: str, doing: str) -> Mapping[str, Any] | None:
-        with self._told(doing, remote):
+        with self._translating(doing, remote):
             answer = self._calls.find(doing, self._named(remote), f"{self._mount}/metadata/{remote}")
         return None if answer is None else dict(answer.json()["data"])
 
@@ -244,7 +246,7 @@ class VaultStore:
         return None if answer is None else dict(answer.json()["data"])
 
     def _read(self, remote: str) -> Sensitive | None:
-        with self._told("read", remote):
+        with self._translating("read", remote):
             served = self._data(remote)
         return None if served is None else text_of(served["data"], served["metadata"])
 
@@ -252,7 +254,7 @@ class VaultStore:
         return f"{self.name}:{remote}"
 
     @contextmanager
-    def _told(self, doing: str, remote: str) -> Iterator[None]:
+    def _translating(self, doing: str, remote: str) -> Iterator[None]:
         """Errors speak of this store, and not of the hub, whose client it shares."""
         try:
             yield
@@ -290,14 +292,14 @@ def _in_catalogue(text: str) -> str:
     return text
 
 
-def fields_of(value: Sensitive) -> dict[str, Any]:
+def stored_fields(value: Sensitive) -> dict[str, Any]:
     """The fields to store: those of a JSON object that reads back the same to the byte, else the text in one field."""
     try:
-        told = json.loads(value.reveal())
+        fields = json.loads(value.reveal())
     except (ValueError, RecursionError):
-        told = None
-    if isinstance(told, dict) and told and _unchanging(told) and payload(SecretFields(told)) == value:
-        return told
+        fields = None
+    if isinstance(fields, dict) and fields and _unchanging(fields) and payload(SecretFields(fields)) == value:
+        return fields
     return {TEXT_FIELD: value.reveal()}
 
 
@@ -319,15 +321,15 @@ def readings(number: int, fields: Mapping[str, Any]) -> dict[str, Sensitive]:
     return {str(number): Sensitive(fields[TEXT_FIELD]), f"{number} as an object": as_object}
 
 
-def _unchanging(told: Any) -> bool:
+def _unchanging(value: Any) -> bool:
     """Whether the server gives this back as it was: 1.0 would come back as 1, and large numbers rounded."""
-    if isinstance(told, dict):
-        return all(map(_unchanging, told.values()))
-    if isinstance(told, list):
-        return all(map(_unchanging, told))
-    if isinstance(told, float):
-        return not told.is_integer() and abs(told) < LARGEST_WHOLE
-    return not isinstance(told, int) or abs(told) <= LARGEST_WHOLE
+    if isinstance(value, dict):
+        return all(map(_unchanging, value.values()))
+    if isinstance(value, list):
+        return all(map(_unchanging, value))
+    if isinstance(value, float):
+        return not value.is_integer() and abs(value) < LARGEST_WHOLE
+    return not isinstance(value, int) or abs(value) <= LARGEST_WHOLE
 
 
 def _tags(marks: Marks, version: int, fields: Mapping[str, Any], value: Sensitive) -> dict[str, str | None]:
@@ -337,10 +339,10 @@ def _tags(marks: Marks, version: int, fields: Mapping[str, Any], value: Sensitiv
     return {TAG_TAGS: None, **marks.to_tags(), TAG_VERSION: str(version), TAG_LET_GO: None, TAG_FORM: form}
 
 
-def _beside(found: Copy | None, details: Details) -> dict[str, str | None]:
+def _beside(current: Copy | None, details: Details) -> dict[str, str | None]:
     """What is laid over the tags that were found; None removes one, and other people's stay."""
-    there = found.details.tags if found and found.details else {}
-    return tag_changes(there, details.tags, found.marks.tags if found and found.marks else ())
+    there = current.details.tags if current and current.details else {}
+    return tag_changes(there, details.tags, current.marks.tags if current and current.marks else ())
 
 
 def _changed(before: Marks | None, marks: Marks) -> dict[str, str | None]:
@@ -350,9 +352,9 @@ def _changed(before: Marks | None, marks: Marks) -> dict[str, str | None]:
     return {**gone, **{name: text for name, text in wanted.items() if there.get(name) != text}}
 
 
-def _laid(found: Copy | None, details: Details) -> Details:
+def _laid(current: Copy | None, details: Details) -> Details:
     """What stands there then."""
-    return details.laid_over((found and found.details) or NO_DETAILS, found.marks if found else None)
+    return details.laid_over((current and current.details) or NO_DETAILS, current.marks if current else None)
 
 
 def _looks_like_text(fields: Mapping[str, Any]) -> bool:
@@ -372,20 +374,20 @@ def _moment(shown: str | None) -> datetime | None:
     return moment if moment.tzinfo else None
 
 
-def _custom(told: Mapping[str, Any]) -> dict[str, str]:
-    return told.get("custom_metadata") or {}
+def _custom(metadata: Mapping[str, Any]) -> dict[str, str]:
+    return metadata.get("custom_metadata") or {}
 
 
-def _served(told: Mapping[str, Any]) -> bool:
+def _served(metadata: Mapping[str, Any]) -> bool:
     """Whether the newest version is there, neither deleted nor destroyed."""
-    newest = told["versions"].get(str(told["current_version"]))
+    newest = metadata["versions"].get(str(metadata["current_version"]))
     return newest is not None and is_readable(newest)
 
 
-def _copy(path: str, told: Mapping[str, Any]) -> Copy:
-    custom, version = _custom(told), str(told["current_version"])
+def _copy(path: str, metadata: Mapping[str, Any]) -> Copy:
+    custom, version = _custom(metadata), str(metadata["current_version"])
     let_go = TAG_LET_GO in custom and custom[TAG_LET_GO] != version
     marks = None if let_go else Marks.from_tags(custom)
-    intact = _served(told) and (marks is None or custom.get(TAG_VERSION) == version)
+    intact = _served(metadata) and (marks is None or custom.get(TAG_VERSION) == version)
     details = Details(others(custom), expires_at=_moment(custom.get(EXPIRES_AT)))
     return Copy(path, version, marks, intact, details=details)

@@ -15,14 +15,14 @@ from keyturn.providers.vault.client import Calls
 THREADS: Final = 8
 """Versions read side by side."""
 
-Found = Callable[[str, str], Mapping[str, Any] | None]
+MetadataReader = Callable[[str, str], Mapping[str, Any] | None]
 """The metadata of a secret, None where there is none; the second is what is being done."""
 
 
-class VaultPast:
+class VaultOldVersions:
     """The old versions in one mount. ``name`` gives a secret's name in errors."""
 
-    def __init__(self, calls: Calls, mount: str, name: Callable[[str], str], metadata: Found) -> None:
+    def __init__(self, calls: Calls, mount: str, name: Callable[[str], str], metadata: MetadataReader) -> None:
         self._calls = calls
         self._mount = mount
         self._name = name
@@ -30,16 +30,16 @@ class VaultPast:
 
     def readable(self, remote: str, doing: str) -> dict[int, Mapping[str, Any]]:
         """The old versions that can be read, by number, with their fields and metadata as the server tells them."""
-        told = self._metadata(remote, doing)
-        numbers = [number for number, version in old_versions(told or {}) if is_readable(version)]
+        metadata = self._metadata(remote, doing)
+        numbers = [number for number, version in old_versions(metadata or {}) if is_readable(version)]
         with ThreadPoolExecutor(THREADS) as pool:
-            found = zip(numbers, pool.map(lambda number: self._read(remote, doing, number), numbers), strict=True)
-            return {number: data for number, data in found if data is not None}
+            versions = zip(numbers, pool.map(lambda number: self._read(remote, doing, number), numbers), strict=True)
+            return {number: data for number, data in versions if data is not None}
 
     def destroy(self, remote: str, doing: str) -> None:
         """Destroy every old version in one call. Nothing old is success."""
-        told = self._metadata(remote, doing)
-        if numbers := [number for number, version in old_versions(told or {}) if not version["destroyed"]]:
+        metadata = self._metadata(remote, doing)
+        if numbers := [number for number, version in old_versions(metadata or {}) if not version["destroyed"]]:
             path = f"{self._mount}/destroy/{remote}"
             self._calls.post(doing, self._name(remote), path, {"versions": numbers})
 
@@ -53,10 +53,10 @@ class VaultPast:
         return None if answer is None else dict(answer.json()["data"])
 
 
-def old_versions(told: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def old_versions(metadata: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Every version in a secret's metadata but the newest, and that one too where it is not served."""
-    for number, version in (told.get("versions") or {}).items():
-        if int(number) != told["current_version"] or not is_readable(version):
+    for number, version in (metadata.get("versions") or {}).items():
+        if int(number) != metadata["current_version"] or not is_readable(version):
             yield int(number), version
 
 

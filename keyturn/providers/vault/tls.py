@@ -105,12 +105,12 @@ class Redirected(requests.RequestException):
 class NoRedirects(RawAdapter):  # type: ignore[misc]
     """The SDK's requests, none of which is sent on to another server."""
 
-    def __init__(self, *args: Any, **given: Any) -> None:
-        super().__init__(*args, **{**given, "allow_redirects": False})
+    def __init__(self, *args: Any, **arguments: Any) -> None:
+        super().__init__(*args, **{**arguments, "allow_redirects": False})
 
-    def request(self, *args: Any, **given: Any) -> requests.Response:
+    def request(self, *args: Any, **arguments: Any) -> requests.Response:
         """One request. Raises Redirected where the answer is another address."""
-        answer: requests.Response = super().request(*args, **given)
+        answer: requests.Response = super().request(*args, **arguments)
         if 300 <= answer.status_code < 400:
             raise Redirected
         return answer
@@ -123,11 +123,11 @@ class _NamedAdapter(HTTPAdapter):
         self._names = {"server_hostname": server_name} if server_name else {}
         super().__init__(pool_connections=4, pool_maxsize=CONNECTIONS)
 
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **given: Any) -> None:
-        super().init_poolmanager(connections, maxsize, block, **given, **self._names)
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **settings: Any) -> None:
+        super().init_poolmanager(connections, maxsize, block, **settings, **self._names)
 
-    def proxy_manager_for(self, proxy: str, **given: Any) -> Any:
-        return super().proxy_manager_for(proxy, **given, **self._names)
+    def proxy_manager_for(self, proxy: str, **settings: Any) -> Any:
+        return super().proxy_manager_for(proxy, **settings, **self._names)
 
 
 def _unusable(setting: str, file: str, what: str, error: OSError) -> Invalid:

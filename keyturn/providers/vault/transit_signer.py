@@ -22,10 +22,10 @@ class VaultSigner:
         self._calls = calls
         self._name = f"{mount}/keys/{key}"
         self._sign = f"{mount}/sign/{key}"
-        told = calls.get("read", self._name, self._name).json()["data"]
-        self._refuse_other_kinds(told)
-        self._version = int(told["latest_version"])
-        public = told["keys"][str(self._version)]["public_key"]
+        settings = calls.get("read", self._name, self._name).json()["data"]
+        self._refuse_other_kinds(settings)
+        self._version = int(settings["latest_version"])
+        public = settings["keys"][str(self._version)]["public_key"]
         self._public = self._decoded(public, PUBLIC_BYTES)
 
     def public_key(self) -> bytes:
@@ -35,15 +35,15 @@ class VaultSigner:
     def sign(self, message: bytes) -> bytes:
         """64 bytes, by the private half of :meth:`public_key`, also after the key has been rotated."""
         body = {"input": base64.b64encode(message).decode(), "key_version": self._version}
-        told = self._calls.post("sign with", self._name, self._sign, body).json()["data"]["signature"]
-        version, _, signature = str(told).removeprefix("vault:").partition(":")
+        answer = self._calls.post("sign with", self._name, self._sign, body).json()["data"]["signature"]
+        version, _, signature = str(answer).removeprefix("vault:").partition(":")
         if version != f"v{self._version}":
             raise self._unexpected() from None
         return self._decoded(signature, SIGNATURE_BYTES)
 
-    def _refuse_other_kinds(self, told: dict[str, Any]) -> None:
-        if told["type"] != ED25519 or told.get("derived"):
-            problem = f"the key is {'derived ' if told.get('derived') else ''}{told['type']}"
+    def _refuse_other_kinds(self, settings: dict[str, Any]) -> None:
+        if settings["type"] != ED25519 or settings.get("derived"):
+            problem = f"the key is {'derived ' if settings.get('derived') else ''}{settings['type']}"
             hint = f"Make one of type {ED25519} that is not derived, under another name"
             raise Invalid("sign with", self._name, problem, hint) from None
 

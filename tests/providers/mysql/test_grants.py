@@ -1,6 +1,6 @@
 """What ``SHOW GRANTS`` says, as MariaDB 11.8 and the manual of MySQL 8.0 show it."""
 
-from keyturn.providers.mysql.grants import User, parsed, quoted
+from keyturn.providers.mysql.grants import User, parse_grants, quote_name
 
 ANNA = User("anna", "%")
 BERT = User("bert", "10.%")
@@ -24,7 +24,7 @@ MYSQL = (
 
 
 def test_every_right_of_mariadbs_answer_is_told_and_no_password() -> None:
-    assert parsed(MARIADB, ANNA).rights() == {
+    assert parse_grants(MARIADB, ANNA).rights() == {
         "the role `owner`",
         "the default role `owner`",
         "the role `keeper`",
@@ -40,7 +40,7 @@ def test_every_right_of_mariadbs_answer_is_told_and_no_password() -> None:
 
 
 def test_every_right_of_mysqls_answer_is_told() -> None:
-    assert parsed(MYSQL, ANNA, ["`owner`@`%`"]).rights() == {
+    assert parse_grants(MYSQL, ANNA, ["`owner`@`%`"]).rights() == {
         "BACKUP_ADMIN on *.*",
         "CLONE_ADMIN on *.*",
         "SELECT on `app`.*",
@@ -54,14 +54,14 @@ def test_every_right_of_mysqls_answer_is_told() -> None:
 
 def test_the_statements_give_another_user_the_same() -> None:
     for lines in (MARIADB, MYSQL):
-        grants = parsed(lines, ANNA)
-        given = parsed((grant.statement(BERT) for grant in grants.granted), BERT, grants.default_roles)
+        grants = parse_grants(lines, ANNA)
+        given = parse_grants((grant.statement(BERT) for grant in grants.granted), BERT, grants.default_roles)
         assert given == grants
-    assert "65109C8F" not in "".join(grant.statement(BERT) for grant in parsed(MARIADB, ANNA).granted)
+    assert "65109C8F" not in "".join(grant.statement(BERT) for grant in parse_grants(MARIADB, ANNA).granted)
 
 
 def test_it_acts_as_a_role_that_is_its_default() -> None:
-    grants = parsed(MARIADB, ANNA)
+    grants = parse_grants(MARIADB, ANNA)
     assert grants.acts_as("`owner`")
     assert not grants.acts_as("`keeper`")
 
@@ -69,4 +69,4 @@ def test_it_acts_as_a_role_that_is_its_default() -> None:
 def test_a_name_with_a_backtick_stays_one_identifier() -> None:
     odd = User("o`dd", "%")
     assert odd.quoted == "`o``dd`@`%`"
-    assert parsed([f"GRANT {quoted('r`ole')} TO {odd.quoted}"], odd).rights() == {"the role `r``ole`"}
+    assert parse_grants([f"GRANT {quote_name('r`ole')} TO {odd.quoted}"], odd).rights() == {"the role `r``ole`"}

@@ -2,29 +2,29 @@
 
 import pytest
 
-from keyturn.providers.mysql.grants import Grants, User, parsed
-from keyturn.providers.mysql.privileges import Account, like, missing, reaches
+from keyturn.providers.mysql.grants import Grants, User, parse_grants
+from keyturn.providers.mysql.privileges import AccountGrants, like, missing_grants, reaches
 
 ANNA, BERT = User("anna", "%"), User("bert", "10.%")
 
 ROLES = {
-    "`owner`": parsed(["GRANT SELECT, INSERT ON `app`.* TO `owner`", "GRANT `base` TO `owner`"], "`owner`"),
-    "`base`": parsed(["GRANT EXECUTE ON PROCEDURE `app`.`p` TO `base`"], "`base`"),
+    "`owner`": parse_grants(["GRANT SELECT, INSERT ON `app`.* TO `owner`", "GRANT `base` TO `owner`"], "`owner`"),
+    "`base`": parse_grants(["GRANT EXECUTE ON PROCEDURE `app`.`p` TO `base`"], "`base`"),
     "`empty`": Grants((), frozenset()),
 }
 
 
-def account(user: User, *lines: str) -> Account:
-    return Account(parsed([f"{line} {user.quoted}" for line in lines], user), ROLES.__getitem__)
+def account(user: User, *lines: str) -> AccountGrants:
+    return AccountGrants(parse_grants([f"{line} {user.quoted}" for line in lines], user), ROLES.__getitem__)
 
 
-def lacks(held: Account, model: Account) -> list[str]:
-    return [right.what for right in missing(held, model, "`owner`")]
+def lacks(held: AccountGrants, model: AccountGrants) -> list[str]:
+    return [right.what for right in missing_grants(held, model, "`owner`")]
 
 
 def test_what_one_lacks_is_told_with_the_statement_that_gives_it() -> None:
     model = account(ANNA, "GRANT SELECT, INSERT ON `app`.* TO", "GRANT DROP ON `b`.* TO")
-    (first, second) = missing(account(BERT, "GRANT INSERT ON `app`.* TO"), model, "`owner`")
+    (first, second) = missing_grants(account(BERT, "GRANT INSERT ON `app`.* TO"), model, "`owner`")
     assert (first.what, first.remedy) == ("DROP on `b`.*", "GRANT DROP ON `b`.* TO `owner`")
     assert second.what == "SELECT on `app`.*"
     assert lacks(account(BERT, "GRANT ALL PRIVILEGES ON `app`.* TO"), model) == ["DROP on `b`.*"]
@@ -63,7 +63,9 @@ def test_a_right_on_columns_is_covered_by_more_columns_or_all() -> None:
 
 def test_the_right_to_grant_is_a_right_of_its_own() -> None:
     model = account(ANNA, "GRANT SELECT ON `app`.* TO")
-    passing_on = Account(parsed(["GRANT SELECT ON `app`.* TO `anna`@`%` WITH GRANT OPTION"], ANNA), ROLES.__getitem__)
+    passing_on = AccountGrants(
+        parse_grants(["GRANT SELECT ON `app`.* TO `anna`@`%` WITH GRANT OPTION"], ANNA), ROLES.__getitem__
+    )
     assert lacks(model, passing_on) == ["GRANT OPTION on `app`.*"]
     assert lacks(account(BERT, "GRANT ALL PRIVILEGES ON *.* TO"), passing_on) == ["GRANT OPTION on `app`.*"]
 

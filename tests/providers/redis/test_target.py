@@ -19,7 +19,7 @@ from deployments.local.support.process import Process
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, Locked, Superseded, Unavailable
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.redis.target import Redis as Target
-from keyturn.providers.redis.target import mark, number
+from keyturn.providers.redis.target import mark_sequence, sequence_mark
 from tests.support.acl import Acl, kept
 
 NEW = digest("new")
@@ -65,7 +65,7 @@ def assert_silent(error: KeyturnError, *values: Sensitive) -> None:
 def test_the_sequence_stands_beside_the_passwords_and_lets_nobody_in(acl: Acl, fields: SecretFields, user: str) -> None:
     add(acl.target(), user, NEW, 7)
     (found,) = acl.marks(user)
-    assert number(found) == 7
+    assert mark_sequence(found) == 7
     assert acl.passwords(user) == {kept(fields), NEW}
     assert not acl.logs_in(fields.merged({"password": found}))
 
@@ -100,7 +100,7 @@ def test_a_worker_that_slept_between_looking_and_writing_is_refused(acl: Acl, us
             asleep = False
             add(acl.target(), user, NEWER, 9)
             # A third one, who found no mark long ago.
-            acl.ask("ACL SETUSER", user, f"#{mark(0)}")
+            acl.ask("ACL SETUSER", user, f"#{sequence_mark(0)}")
         return there | {digest("late")}
 
     with pytest.raises(Superseded, match="rotation 9 has written it since, this is 5"):
@@ -112,11 +112,11 @@ def test_a_worker_that_slept_between_looking_and_writing_is_refused(acl: Acl, us
 def test_a_first_mark_that_comes_late_fences_nobody_out_and_nobody_in(acl: Acl, user: str) -> None:
     """Whoever found no mark adds one of number zero; he may have slept since he looked."""
     add(acl.target(), user, NEW, 7)
-    acl.ask("ACL SETUSER", user, f"#{mark(0)}")
+    acl.ask("ACL SETUSER", user, f"#{sequence_mark(0)}")
     with pytest.raises(Superseded):
         add(acl.target(), user, NEWER, 6)
     add(acl.target(), user, NEWER, 8)
-    assert [number(one) for one in acl.marks(user)] == [8]
+    assert [mark_sequence(one) for one in acl.marks(user)] == [8]
 
 
 def test_what_somebody_else_does_meanwhile_is_kept(acl: Acl, fields: SecretFields, user: str) -> None:

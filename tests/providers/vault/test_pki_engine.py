@@ -178,41 +178,41 @@ def leaf(middle: Made) -> Made:
 
 
 def test_a_chain_holds_up_to_the_topmost_authority_that_is_known(root: Made, middle: Made, leaf: Made) -> None:
-    assert not x509.broken(leaf.pem, middle.pem + root.pem, root.pem, NOW)
-    assert not x509.broken(leaf.pem, middle.pem, root.pem, NOW)
-    assert not x509.broken(leaf.pem, middle.pem, middle.pem, NOW)
+    assert not x509.chain_is_broken(leaf.pem, middle.pem + root.pem, root.pem, NOW)
+    assert not x509.chain_is_broken(leaf.pem, middle.pem, root.pem, NOW)
+    assert not x509.chain_is_broken(leaf.pem, middle.pem, middle.pem, NOW)
 
 
 def test_a_chain_that_lacks_a_link_or_is_out_of_date_or_another_authoritys_is_broken(
     root: Made, middle: Made, leaf: Made
 ) -> None:
     same_name = Made("Root", authority=True, days=(-1, 300))
-    assert x509.broken(leaf.pem, root.pem, root.pem, NOW)
-    assert x509.broken(leaf.pem, middle.pem, same_name.pem, NOW)
-    assert x509.broken(leaf.pem, "", root.pem, NOW)
-    assert x509.broken(leaf.pem, "no certificates", root.pem, NOW)
+    assert x509.chain_is_broken(leaf.pem, root.pem, root.pem, NOW)
+    assert x509.chain_is_broken(leaf.pem, middle.pem, same_name.pem, NOW)
+    assert x509.chain_is_broken(leaf.pem, "", root.pem, NOW)
+    assert x509.chain_is_broken(leaf.pem, "no certificates", root.pem, NOW)
     for days in (-2, 31, 101):
-        assert x509.broken(leaf.pem, middle.pem, root.pem, NOW + timedelta(days=days))
+        assert x509.chain_is_broken(leaf.pem, middle.pem, root.pem, NOW + timedelta(days=days))
 
 
 def test_who_is_no_authority_can_not_sign(root: Made) -> None:
     impostor = Made("Impostor", root, names=(lib.DNSName("impostor.internal"),))
     forged = Made("a.internal", impostor, names=(lib.DNSName("a.internal"),))
-    assert x509.broken(forged.pem, impostor.pem, root.pem, NOW)
+    assert x509.chain_is_broken(forged.pem, impostor.pem, root.pem, NOW)
 
 
 def test_a_certificate_of_an_authority_on_ed25519_does_not_count_as_proven(root: Made) -> None:
     """The verifier keeps to what public clients accept; the certificate's own key may be of any kind."""
     unusual = Made("Unusual", authority=True, key=ed25519.Ed25519PrivateKey.generate(), days=(-1, 300))
     names = (lib.DNSName("a.internal"),)
-    assert x509.broken(Made("a.internal", unusual, names=names).pem, unusual.pem, unusual.pem, NOW)
+    assert x509.chain_is_broken(Made("a.internal", unusual, names=names).pem, unusual.pem, unusual.pem, NOW)
     own = Made("a.internal", root, key=ed25519.Ed25519PrivateKey.generate(), names=names)
-    assert not x509.broken(own.pem, root.pem, root.pem, NOW)
+    assert not x509.chain_is_broken(own.pem, root.pem, root.pem, NOW)
 
 
 def test_a_serial_is_spelt_as_the_hub_does(root: Made) -> None:
     for number, spelt in ((1, "01"), (0xAB, "ab"), (0x0102, "01:02"), (0xFF00FF, "ff:00:ff")):
-        assert x509.told(Made("a.internal", root, serial=number).pem).serial == spelt
+        assert x509.describe_certificate(Made("a.internal", root, serial=number).pem).serial == spelt
 
 
 def test_names_are_told_in_lower_case_and_addresses_in_their_short_form(root: Made) -> None:
@@ -220,16 +220,18 @@ def test_names_are_told_in_lower_case_and_addresses_in_their_short_form(root: Ma
         lib.DNSName("B.Internal"), lib.IPAddress(ipaddress.ip_address("2001:db8:0:0::1")),
         lib.RFC822Name("someone@example.com"),
     )  # fmt: skip
-    told = x509.told(Made("a.internal", root, names=said).pem)
+    told = x509.describe_certificate(Made("a.internal", root, names=said).pem)
     assert told.names == Names("a.internal", frozenset({"b.internal"}), frozenset({"2001:db8::1"}))
-    assert x509.told(Made("a.internal", root).pem).names == Names("a.internal", frozenset(), frozenset())
-    assert x509.told(Made("", root, names=(lib.DNSName("b.internal"),)).pem).names.common_name == ""
+    assert x509.describe_certificate(Made("a.internal", root).pem).names == Names(
+        "a.internal", frozenset(), frozenset()
+    )
+    assert x509.describe_certificate(Made("", root, names=(lib.DNSName("b.internal"),)).pem).names.common_name == ""
 
 
 def test_what_is_no_certificate_is_invalid_without_a_word_of_it() -> None:
     for text in ("", "s3cr3t-value", "-----BEGIN CERTIFICATE-----\ns3cr3t-value\n-----END CERTIFICATE-----"):
         with pytest.raises(Invalid) as caught:
-            x509.told(text)
+            x509.describe_certificate(text)
         assert_silent(caught.value, "s3cr3t-value")
 
 
@@ -237,6 +239,6 @@ def test_a_certificate_belongs_to_its_own_key_alone(root: Made, key: Sensitive) 
     request = lib.load_pem_x509_csr(x509.signing_request(key, NAMES).encode())
     assert request.is_signature_valid
     assert "PRIVATE" not in x509.signing_request(key, NAMES)
-    assert not x509.belongs(root.pem, key)
+    assert not x509.belongs_to_key(root.pem, key)
     with pytest.raises(KeyturnError):
-        x509.belongs(root.pem, Sensitive("no key"))
+        x509.belongs_to_key(root.pem, Sensitive("no key"))
