@@ -10,7 +10,7 @@ from prefect.context import FlowRunContext
 from pydantic import Field
 
 from flows.common import runbook, well
-from flows.incidents import OPENED, over, see_through, tell
+from flows.incidents import OPENED, emit, end_run, see_through
 from flows.report import preview_rows, table
 from keyturn.core.acting import acting
 from keyturn.core.errors import Invalid
@@ -28,14 +28,14 @@ def form(title: str, description: str, **more: Any) -> Any:
     return Field(json_schema_extra={"title": title, "description": description}, **more)
 
 
-def named() -> str:
+def run_name() -> str:
     """The run's name: the incident or the secret that it was asked for."""
     parameters = runtime.flow_run.parameters
     show = "preview" if parameters.get("only_show_what_would_happen") else "revoke"
     return f"{show}-{parameters.get('incident') or parameters.get('path') or 'selected'}"
 
 
-@runbook("emergency-revoke", named, timeout=timedelta(minutes=30), opens=tasks.keyturn)
+@runbook("emergency-revoke", run_name, timeout=timedelta(minutes=30), opens=tasks.revoking_workspace)
 async def emergency_revoke(
     path: Annotated[
         str, form("Secret", "Such as ml-training/database, or a pattern such as ml-training/*. Several: with spaces.")
@@ -95,14 +95,14 @@ async def emergency_revoke(
         fingerprint.strip(),
     )
     if only_show_what_would_happen:
-        return await show(selector, Mode(mode))
+        return await show_preview(selector, Mode(mode))
     opened = await take_up(incident.strip(), selector, reason.strip(), Mode(mode))
     # Beside the rest: a chat that does not answer holds nothing up.
     _, standing = await asyncio.gather(tasks.tell_people.fn(opened.id), see_through(opened, PAUSES))
-    return over(standing)
+    return end_run(standing)
 
 
-async def show(selector: Selector, mode: Mode) -> IncidentStatus | None:
+async def show_preview(selector: Selector, mode: Mode) -> IncidentStatus | None:
     """Leave a table of what would end, and change nothing."""
     radius = await tasks.preview(selector, mode)
     await table("emergency-preview", preview_rows(radius), f"what a revocation of {selector.words} would end")
@@ -113,7 +113,7 @@ async def show(selector: Selector, mode: Mode) -> IncidentStatus | None:
 async def take_up(incident: str, selector: Selector, reason: str, mode: Mode) -> Incident:
     """Open the incident, which ends every chosen credential; or find the one whose id alone was given."""
     if selector == Selector() and incident:
-        return await tasks.find(incident)
+        return await tasks.load_incident(incident)
     if not reason:
         hint = "Say in a few words what has happened: it stands in the report and in the ledger"
         raise Invalid("revoke", selector.words or "nothing", "no reason is given", hint)
@@ -121,7 +121,7 @@ async def take_up(incident: str, selector: Selector, reason: str, mode: Mode) ->
     opened = await tasks.begin(
         incident or own_id(), selector, reason, mode, triggered_at, who.actor if who else "Prefect"
     )
-    tell(OPENED, opened, f"{opened.reason}: {opened.selector}")
+    emit(OPENED, opened, f"{opened.reason}: {opened.selector}")
     return opened
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from flows.common import begins, runbook, well
-from flows.incidents import REOPENED, STAYS_OPEN, see_through, still_open, tell
+from flows.incidents import REOPENED, STAYS_OPEN, emit, see_through, still_open_error
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.revocation.incident import Incident, IncidentStatus
 from keyturn.revocation.news import summarise_incident
@@ -14,65 +14,69 @@ from tasks import revocation as tasks
 from tasks.step import look
 
 
-@runbook("finish-incidents", timeout=timedelta(minutes=30), looks=True, opens=tasks.keyturn)
+@runbook("finish-incidents", timeout=timedelta(minutes=30), looks=True, opens=tasks.revoking_workspace)
 async def finish_incidents() -> int:
     """How many incidents stay open. Once an hour people are reminded of those; where they can't be, the run fails.
 
     What is left of one that comes no further is tried less and less often, unless a credential may work still.
     """
-    for closed in await look(tasks.find_to_look_at):
+    for closed in await look(tasks.list_due):
         begins()
-        await looked_at_again(closed)
-    unfinished = await look(tasks.find_open)
-    unread, readable = parted(unfinished)
-    standings = [await gone_on_with(incident) for incident in readable if incident.closed_at is None]
+        await recheck(closed)
+    unfinished = await look(tasks.list_unfinished)
+    unread, readable = part_unreadable(unfinished)
+    standings = [await go_on_with(incident) for incident in readable if incident.closed_at is None]
     still = [status for status in standings if status.open]
-    unheard = [status for status in still if await tasks.remind.fn(status.incident.id) and not await reminded(status)]
+    unheard = [
+        status
+        for status in still
+        if await tasks.claim_reminder.fn(status.incident.id) and not await remind_people(status)
+    ]
     for incident in readable:
         await tasks.tell_people.fn(incident.id)
     if unheard:
-        raise still_open(unheard)
+        raise still_open_error(unheard)
     if unread:
-        raise unreadable(unread)
+        raise unreadable_error(unread)
     return well("; ".join(map(summarise_incident, standings)) or "no incident is open", len(still))
 
 
-def parted(incidents: Sequence[Incident]) -> tuple[list[Incident], list[Incident]]:
+def part_unreadable(incidents: Sequence[Incident]) -> tuple[list[Incident], list[Incident]]:
     """Those whose entries can't be read, and those that can be gone on with."""
     unread = [incident for incident in incidents if incident.unread]
     return unread, [incident for incident in incidents if not incident.unread]
 
 
-def unreadable(incidents: Sequence[Incident]) -> Invalid:
+def unreadable_error(incidents: Sequence[Incident]) -> Invalid:
     """What the run says of incidents that nobody can read; all others were gone on with."""
     names = ", ".join(incident.id for incident in incidents)
     problem = "; ".join(incident.reason for incident in incidents)
     return Invalid("read", names, problem, incidents[0].unread.rpartition(". ")[2])
 
 
-async def looked_at_again(incident: Incident) -> None:
+async def recheck(incident: Incident) -> None:
     """One closed incident looked at once more; what stops it is no obstacle to the next."""
     with suppress(KeyturnError):  # the task shows it, and the next run looks again
-        standing = await tasks.look_again(incident.id)
+        standing = await tasks.recheck_incident(incident.id)
         if standing.open:
-            tell(REOPENED, standing.incident, summarise_incident(standing))
+            emit(REOPENED, standing.incident, summarise_incident(standing))
 
 
-async def reminded(status: IncidentStatus) -> bool:
+async def remind_people(status: IncidentStatus) -> bool:
     """Tell that an incident stays open; whether somebody has heard it."""
-    tell(STAYS_OPEN, status.incident, summarise_incident(status))
+    emit(STAYS_OPEN, status.incident, summarise_incident(status))
     return not await tasks.tell_people.fn(status.incident.id)
 
 
-async def gone_on_with(incident: Incident) -> IncidentStatus:
+async def go_on_with(incident: Incident) -> IncidentStatus:
     """One incident after one more try, where it is its turn; what stops it is no obstacle to the next."""
     try:
-        before = await look(tasks.standing, incident.id)
-        if not await look(tasks.its_turn, before):
+        before = await look(tasks.load_status, incident.id)
+        if not await look(tasks.is_turn, before):
             return before
         begins()
         after = await see_through(incident, pauses=(), before=before)
-        await look(tasks.note_try, before, after)
+        await look(tasks.record_try, before, after)
     except KeyturnError as error:
         return IncidentStatus(replace(incident, left=(*incident.left, str(error))), ())
     return after

@@ -40,14 +40,14 @@ async def see_through(
     left = steps_left(incident, before)
     for pause in (0.0, *pauses):
         await asyncio.sleep(pause)
-        if not (left := await tried(incident, left)):
+        if not (left := await try_steps(incident, left)):
             break
     standing = await tasks.conclude(incident.id)
     if before is None or not same_status(before, standing):
         await sign_ledger(standing)
         await leave_report(standing)
     if not standing.open and incident.closed_at is None:
-        tell(CLOSED, standing.incident, summarise_incident(standing))
+        emit(CLOSED, standing.incident, summarise_incident(standing))
     await tasks.tell_people.fn(incident.id)
     return standing
 
@@ -60,7 +60,7 @@ def steps_left(incident: Incident, before: IncidentStatus | None) -> dict[str, S
     return {path: wanted for path, wanted in left.items() if wanted}
 
 
-async def tried(incident: Incident, left: dict[str, Steps]) -> dict[str, Steps]:
+async def try_steps(incident: Incident, left: dict[str, Steps]) -> dict[str, Steps]:
     """These steps of these secrets, a few secrets at a time; those that are worth another try."""
     advance: Callable[[Incident, str, Steps], Awaitable[Steps]]
     advance = step_by_step if len(incident.paths) <= FEW else in_one_task
@@ -96,7 +96,7 @@ async def in_one_task(incident: Incident, path: str, steps: Steps) -> Steps:
 async def sign_ledger(standing: IncidentStatus) -> None:
     """A checkpoint of the ledger that covers the incident; one that can't be made is a failed task, and no more."""
     with suppress(KeyturnError):
-        await tasks.checkpoint(standing.incident.id)
+        await tasks.sign_checkpoint(standing.incident.id)
 
 
 async def leave_report(standing: IncidentStatus) -> None:
@@ -111,14 +111,14 @@ async def leave_report(standing: IncidentStatus) -> None:
     await acreate_markdown_artifact(text, key=key, description=summarise_incident(standing))
 
 
-def over(standing: IncidentStatus) -> IncidentStatus:
+def end_run(standing: IncidentStatus) -> IncidentStatus:
     """How the run ends: well once the incident is closed. Raises TransientError with what is left of an open one."""
     if standing.open:
-        raise still_open([standing])
+        raise still_open_error([standing])
     return well(summarise_incident(standing), standing)
 
 
-def still_open(standings: Sequence[IncidentStatus]) -> TransientError:
+def still_open_error(standings: Sequence[IncidentStatus]) -> TransientError:
     """What is left of these incidents, for people."""
     names = ", ".join(status.incident.id for status in standings)
     text = "; ".join(left for status in standings for left in status.left) or "its proof is not complete"
@@ -126,7 +126,7 @@ def still_open(standings: Sequence[IncidentStatus]) -> TransientError:
     return TransientError("close", names, f"something is left: {text}", hint)
 
 
-def tell(event: str, incident: Incident, why: str) -> None:
+def emit(event: str, incident: Incident, why: str) -> None:
     """Tell Prefect, and with it whoever has an automation for it."""
     resource = {"prefect.resource.id": names().resource(INCIDENT, incident.id), "prefect.resource.name": incident.id}
     state = event.removeprefix(f"{HOUSE}.{INCIDENT}.")

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from prefect.logging import get_logger
 
@@ -14,7 +15,7 @@ from keyturn.core.errors import TerminalError, TransientError
 from keyturn.core.ledger import Entry
 from keyturn.providers.ledger.opening import spooled_ledger
 from keyturn.revocation import incident_store, outbox, recheck, resume, run
-from keyturn.revocation.incident import STEPS, Incident, IncidentStatus, Mode, Progress, Result, Step
+from keyturn.revocation.incident import STEPS, Incident, IncidentStatus, Mode, Result, SecretProgress, Step
 from keyturn.revocation.preview import Preview
 from keyturn.revocation.preview import preview_revocation as previewed
 from keyturn.revocation.report import to_markdown
@@ -24,44 +25,44 @@ from keyturn.rotation.context import Keyturn
 from tasks.step import step
 from tasks.workspace import named, names, opened
 
-AT_ONCE = 0
+NO_RETRIES: Final = 0
 """Retries of a step: the flow goes on with the other steps and secrets, and comes back to what failed."""
 
 
 @functools.cache
-def spooled(name: str) -> Keyturn:
+def spooled_workspace(name: str) -> Keyturn:
     """The workspace of that name for a revocation, which a ledger that can't be written does not hold up.
 
     People are told through the channel that the environment names, or through the one that bootstrap was given.
     """
     workspace = opened(name)
     channel = workspace.channel or BlockChannel(names().name)
-    return replace(workspace, ledger=spooled_ledger(os.environ, lost), channel=channel)
+    return replace(workspace, ledger=spooled_ledger(os.environ, log_lost), channel=channel)
 
 
-def lost(entries: Sequence[Entry], why: str) -> None:
+def log_lost(entries: Sequence[Entry], why: str) -> None:
     """Say in the worker's log what neither the ledger nor its spool took."""
     actions = ", ".join(dict.fromkeys(entry.action for entry in entries))
     get_logger("keyturn").error("not recorded: %s: %s", actions or "torn lines", why)
 
 
-def keyturn() -> Keyturn:
+def revoking_workspace() -> Keyturn:
     """The workspace that KEYTURN_WORKSPACE names, with the spool."""
-    return spooled(named())
+    return spooled_workspace(named())
 
 
 @step("preview")
 def preview(selector: Selector, mode: Mode) -> Preview:
     """What a revocation would end and change; nothing is done."""
-    return previewed(keyturn(), select_secrets(keyturn(), selector), mode)
+    return previewed(revoking_workspace(), select_secrets(revoking_workspace(), selector), mode)
 
 
 @step("begin")
 def begin(incident: str, selector: Selector, reason: str, mode: Mode, triggered_at: datetime, actor: str) -> Incident:
     """Write the incident down, and end every chosen credential. Raises Denied where the login may not do all of it."""
-    selection = resume.select_again(keyturn(), incident, selector)
+    selection = resume.select_again(revoking_workspace(), incident, selector)
     return run.begin(
-        keyturn(),
+        revoking_workspace(),
         selection,
         incident=incident,
         reason=reason,
@@ -73,64 +74,64 @@ def begin(incident: str, selector: Selector, reason: str, mode: Mode, triggered_
 
 
 @step("find")
-def find(incident: str) -> Incident:
+def load_incident(incident: str) -> Incident:
     """An incident as the hub has it. Raises NotFound."""
-    return incident_store.load_incident(keyturn(), incident)
+    return incident_store.load_incident(revoking_workspace(), incident)
 
 
 @step("find open")
-def find_open() -> list[Incident]:
+def list_unfinished() -> list[Incident]:
     """Every incident that is not closed, or of which people have not been told everything."""
-    return outbox.list_unfinished(keyturn())
+    return outbox.list_unfinished(revoking_workspace())
 
 
 @step("look")
-def standing(incident: str) -> IncidentStatus:
+def load_status(incident: str) -> IncidentStatus:
     """How an incident stands."""
-    return incident_store.load_status(keyturn(), incident)
+    return incident_store.load_status(revoking_workspace(), incident)
 
 
 @step("look")
-def its_turn(status: IncidentStatus) -> bool:
+def is_turn(status: IncidentStatus) -> bool:
     """Whether to try again what is left of it."""
-    return resume.is_turn(status, keyturn().clock())
+    return resume.is_turn(status, revoking_workspace().clock())
 
 
 @step("look")
-def note_try(before: IncidentStatus, after: IncidentStatus) -> bool:
+def record_try(before: IncidentStatus, after: IncidentStatus) -> bool:
     """Keep that what is left was tried; whether it came further."""
-    resume.record_try(keyturn(), before, after)
+    resume.record_try(revoking_workspace(), before, after)
     return not resume.same_status(before, after)
 
 
 @step("find to look at")
-def find_to_look_at() -> list[Incident]:
+def list_due() -> list[Incident]:
     """Every closed incident that is to be looked at once more now."""
-    return recheck.list_due(keyturn())
+    return recheck.list_due(revoking_workspace())
 
 
 @step("look again")
-def look_again(incident: str) -> IncidentStatus:
+def recheck_incident(incident: str) -> IncidentStatus:
     """Prove a closed incident once more; what is found opens it again."""
-    return recheck.recheck_incident(keyturn(), incident)
+    return recheck.recheck_incident(revoking_workspace(), incident)
 
 
-@step("advance", retries=AT_ONCE)
-def advance(path: str, incident: Incident, wanted: Step) -> Progress:
+@step("advance", retries=NO_RETRIES)
+def advance(path: str, incident: Incident, wanted: Step) -> SecretProgress:
     """One step of one secret. Raises TransientError with what is left of it, so that it shows as failed."""
-    return insist(run.take_step(keyturn(), incident, path, wanted), (wanted,))
+    return insist(run.take_step(revoking_workspace(), incident, path, wanted), (wanted,))
 
 
-@step("revoke", retries=AT_ONCE)
-def advance_all(path: str, incident: Incident) -> Progress:
+@step("revoke", retries=NO_RETRIES)
+def advance_all(path: str, incident: Incident) -> SecretProgress:
     """Every step of one secret in one task, for incidents with many. Raises TransientError with what is left."""
     steps = STEPS[incident.mode]
     for wanted in steps:
-        progress = run.take_step(keyturn(), incident, path, wanted)
+        progress = run.take_step(revoking_workspace(), incident, path, wanted)
     return insist(progress, steps)
 
 
-def insist(progress: Progress, steps: tuple[Step, ...]) -> Progress:
+def insist(progress: SecretProgress, steps: tuple[Step, ...]) -> SecretProgress:
     """The progress, where these steps are done. Raises TransientError where a retry may help, else TerminalError."""
     missing = [wanted for wanted in steps if wanted not in progress.done]
     if not missing:
@@ -146,29 +147,29 @@ def insist(progress: Progress, steps: tuple[Step, ...]) -> Progress:
 @step("conclude")
 def conclude(incident: str) -> IncidentStatus:
     """Leases, copies that nothing declares now, and the proof of all; closes the incident where nothing is left."""
-    return run.conclude_incident(keyturn(), incident_store.load_incident(keyturn(), incident))
+    return run.conclude_incident(revoking_workspace(), incident_store.load_incident(revoking_workspace(), incident))
 
 
 @step("checkpoint")
-def checkpoint(incident: str) -> None:
+def sign_checkpoint(incident: str) -> None:
     """Sign how the ledger stands, so that everything of the incident so far is covered."""
-    sign_ledger(keyturn())
+    sign_ledger(revoking_workspace())
 
 
 @step("report")
 def make_report(incident: str) -> str:
     """All that is known of an incident, in names alone, as Markdown."""
-    status = incident_store.load_status(keyturn(), incident)
-    return to_markdown(status, readers_of(keyturn(), status), ledger_facts(status))
+    status = incident_store.load_status(revoking_workspace(), incident)
+    return to_markdown(status, readers_of(revoking_workspace(), status), ledger_facts(status))
 
 
 @step("remind")
-def remind(incident: str) -> bool:
+def claim_reminder(incident: str) -> bool:
     """Whether people are to be reminded of this open incident now: once an hour, whichever run asks."""
-    return resume.claim_reminder(keyturn(), incident)
+    return resume.claim_reminder(revoking_workspace(), incident)
 
 
-@step("tell", retries=AT_ONCE)
+@step("tell", retries=NO_RETRIES)
 def tell_people(incident: str) -> str:
     """Send what people are to hear of an incident; why something waits still, empty where nothing does."""
-    return outbox.tell_people(keyturn(), incident)
+    return outbox.tell_people(revoking_workspace(), incident)

@@ -16,7 +16,7 @@ from keyturn.revocation.incident import Mode
 if TYPE_CHECKING:
     from deployments.local.drill import Drilled
     from deployments.local.home import Stack
-    from keyturn.revocation.report.model import Place
+    from keyturn.revocation.report.model import PlaceReport
 
 COPY_COLUMNS: Final = ("copy", "new value after", "old removed after")
 
@@ -133,7 +133,7 @@ def without_role(drilled: "Drilled", text: str) -> str:
     return text.replace(drilled.names.role, "...")
 
 
-def copies(drilled: "Drilled") -> "list[Place]":
+def copies(drilled: "Drilled") -> "list[PlaceReport]":
     """The hub and every copy, each with its times."""
     from keyturn.revocation.report.build import place_reports
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from keyturn.cli.output import stamp, when
 from keyturn.core.fingerprint import shown
-from keyturn.revocation.incident import Event, Incident, IncidentStatus, Progress, Result, Step
+from keyturn.revocation.incident import Event, Incident, IncidentStatus, Result, SecretProgress, Step
 from keyturn.revocation.news import unsent
 from keyturn.revocation.preview import Preview, SecretPreview
 from keyturn.revocation.selector import Match
@@ -120,13 +120,13 @@ def list_row(incident: Incident) -> Row:
     return incident.id, opened, state_of(incident), len(incident.paths) or "-", incident.reason
 
 
-def secret_row(incident: Incident, progress: Progress) -> Row:
+def secret_row(incident: Incident, progress: SecretProgress) -> Row:
     """One secret for people."""
     clear = seconds_after(incident, progress.clear_at) or "not yet"
     return progress.path, refused_after(incident, progress), clear, consumers_told(progress), progress.version or "-"
 
 
-def refused_after(incident: Incident, progress: Progress) -> str:
+def refused_after(incident: Incident, progress: SecretProgress) -> str:
     """When its target was seen to refuse it; where nobody can see that, when it was told."""
     if Step.CUT not in progress.done:
         return "NOT ENDED YET"
@@ -138,7 +138,7 @@ def seconds_after(incident: Incident, moment: datetime | None) -> str:
     return f"{(moment - incident.triggered_at).total_seconds():.2f} s" if moment else ""
 
 
-def consumers_told(progress: Progress) -> str:
+def consumers_told(progress: SecretProgress) -> str:
     """How many consumers have acknowledged."""
     heard = {event.place: event.result for event in progress.events if event.step is Step.NOTIFY and event.place}
     acknowledged = sum(result is Result.DONE for result in heard.values())
@@ -200,7 +200,7 @@ def standing_data(standing: IncidentStatus) -> dict[str, Any]:
     }
 
 
-def secret_data(incident: Incident, progress: Progress) -> dict[str, Any]:
+def secret_data(incident: Incident, progress: SecretProgress) -> dict[str, Any]:
     """One secret of an incident, for scripts."""
     seconds = {
         name: (moment - incident.triggered_at).total_seconds() if moment else None

@@ -9,7 +9,7 @@ from keyturn.core.errors import Invalid, KeyturnError, Locked, UnsupportedOperat
 from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import RevokeResult, Strategy
-from keyturn.revocation.incident import Progress
+from keyturn.revocation.incident import SecretProgress
 from keyturn.revocation.leaked_versions import last_leaked
 from keyturn.revocation.lock import HeldRecord, insist_unchanged
 from keyturn.revocation.sight import read_versions
@@ -77,7 +77,7 @@ def end_by_place(held: HeldRecord, ended: Ended) -> None:
     ended.placed = not ended.placeless
 
 
-def end_by_place_again(keyturn: Keyturn, progress: Progress, ended: Ended) -> None:
+def end_by_place_again(keyturn: Keyturn, progress: SecretProgress, ended: Ended) -> None:
     """The same once a replacement may be in force: what came since the cut is spared."""
     strategy = keyturn.open_strategy(progress.path)
     end_found(
@@ -91,7 +91,7 @@ def end_found(names: Iterable[str], ended: Ended, end: Callable[[str], RevokeRes
         ended.trying(partial(end, name))
 
 
-def find_strangers(keyturn: Keyturn, progress: Progress, ended: Ended) -> list[str]:
+def find_strangers(keyturn: Keyturn, progress: SecretProgress, ended: Ended) -> list[str]:
     """What is at the target and in nothing that came since the cut.
 
     What is there is asked before what came since: whatever a rotation makes meanwhile is not among it.
@@ -109,7 +109,7 @@ def find_strangers(keyturn: Keyturn, progress: Progress, ended: Ended) -> list[s
     return [name for name in there if name in unspared]
 
 
-def fields_since_cut(keyturn: Keyturn, progress: Progress) -> list[SecretFields]:
+def fields_since_cut(keyturn: Keyturn, progress: SecretProgress) -> list[SecretFields]:
     """All that may be in force since the cut: newer versions, and a candidate. Raises Locked while one is made."""
     record = load_record(keyturn, progress.path)
     if record.open and record.open.stage is Stage.MINTING:
@@ -123,7 +123,7 @@ def fields_since_cut(keyturn: Keyturn, progress: Progress) -> list[SecretFields]
     return newer + ([record.candidate] if record.candidate else [])
 
 
-def find_reopened(keyturn: Keyturn, progress: Progress) -> list[str]:
+def find_reopened(keyturn: Keyturn, progress: SecretProgress) -> list[str]:
     """What lets somebody in again, since the cut has ended all. Raises what keeps it from being looked at."""
     ended = Ended()
     names = (

@@ -102,7 +102,7 @@ class Unseen:
 
 
 @dataclass(frozen=True)
-class Progress:
+class SecretProgress:
     """One secret in an incident.
 
     ``token`` names the cut in the secret's record, ``sequence`` is its number at the target. ``version`` and
@@ -139,7 +139,7 @@ class Progress:
     leftover: tuple[str, ...] = ()
     placeless: str = ""
 
-    def having(self, **changes: Any) -> "Progress":
+    def having(self, **changes: Any) -> "SecretProgress":
         """This progress with these changes."""
         return replace(self, **changes)
 
@@ -148,7 +148,7 @@ class Progress:
         return dict(_plain(asdict(self)))
 
     @staticmethod
-    def from_data(data: Mapping[str, Any]) -> "Progress":
+    def from_data(data: Mapping[str, Any]) -> "SecretProgress":
         """The reverse of :meth:`to_data`."""
         read = dict(data)
         for name in ("cut_at", "refused_at", "clear_at"):
@@ -159,7 +159,7 @@ class Progress:
         read["unseen"] = tuple(Unseen(**entry) for entry in read.get("unseen", ()))
         for name in ("outlives", "remains", "left", "leftover"):
             read[name] = tuple(read.get(name, ()))
-        return Progress(**read)
+        return SecretProgress(**read)
 
 
 class News(StrEnum):
@@ -248,7 +248,7 @@ class IncidentStatus:
     """An incident with the progress of each of its secrets: what reports are made of."""
 
     incident: Incident
-    secrets: tuple[Progress, ...]
+    secrets: tuple[SecretProgress, ...]
 
     @property
     def left(self) -> tuple[str, ...]:

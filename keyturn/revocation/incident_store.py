@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Invalid, NotFound
-from keyturn.revocation.incident import Incident, IncidentStatus, Mode, Progress
+from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress
 from keyturn.revocation.news import with_news
 from keyturn.rotation.context import Keyturn, side_by_side
 
@@ -65,12 +65,12 @@ def find_or_unread(keyturn: Keyturn, incident: str) -> Incident | None:
         )
 
 
-def progress_or_unread(keyturn: Keyturn, incident: Incident, path: str) -> Progress:
+def progress_or_unread(keyturn: Keyturn, incident: Incident, path: str) -> SecretProgress:
     """How far one secret is; where its entry can't be read, why."""
     try:
         return load_progress(keyturn, incident, path)
     except Invalid as error:
-        return Progress(path, "", left=(f"{error.problem}. {error.hint}",))
+        return SecretProgress(path, "", left=(f"{error.problem}. {error.hint}",))
 
 
 def list_open(keyturn: Keyturn) -> list[Incident]:
@@ -103,12 +103,14 @@ def update_incident(keyturn: Keyturn, incident: str, lay: Callable[[Incident], I
     raise Conflict("keep", f"incident {incident}", "others keep writing it", "It goes on with the next run")
 
 
-def load_progress(keyturn: Keyturn, incident: Incident, path: str) -> Progress:
+def load_progress(keyturn: Keyturn, incident: Incident, path: str) -> SecretProgress:
     """How far one secret is; one that nothing was done for has only what the catalogue says of it."""
     return _progress(keyturn, incident, path)[0]
 
 
-def update_progress(keyturn: Keyturn, incident: Incident, path: str, lay: Callable[[Progress], Progress]) -> Progress:
+def update_progress(
+    keyturn: Keyturn, incident: Incident, path: str, lay: Callable[[SecretProgress], SecretProgress]
+) -> SecretProgress:
     """Lay a change over one secret's progress, whoever else writes it."""
     for _ in range(TRIES):
         current, version = _progress(keyturn, incident, path)
@@ -125,15 +127,15 @@ def update_progress(keyturn: Keyturn, incident: Incident, path: str, lay: Callab
     )
 
 
-def _progress(keyturn: Keyturn, incident: Incident, path: str) -> tuple[Progress, int]:
+def _progress(keyturn: Keyturn, incident: Incident, path: str) -> tuple[SecretProgress, int]:
     state = keyturn.hub.read_state(_secret(incident.id, path))
     if state:
         with _read(_secret(incident.id, path)):
-            return Progress.from_data(_opened(state.data)), state.version
+            return SecretProgress.from_data(_opened(state.data)), state.version
     if path not in keyturn.catalogue.secrets:
-        return Progress(path, ""), 0
+        return SecretProgress(path, ""), 0
     secret = keyturn.secret(path)
-    return Progress(path, secret.rotation.strategy, secret.owner, str(secret.classification)), 0
+    return SecretProgress(path, secret.rotation.strategy, secret.owner, str(secret.classification)), 0
 
 
 @contextmanager

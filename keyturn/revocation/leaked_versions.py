@@ -9,7 +9,7 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Copy, Lack, Marks, Store
 from keyturn.core.strategies import NO_CREDENTIAL
-from keyturn.revocation.incident import Incident, LeakedVersion, Mode, Progress
+from keyturn.revocation.incident import Incident, LeakedVersion, Mode, SecretProgress
 from keyturn.revocation.selector import digests_beside, version_fingerprints
 from keyturn.rotation.context import Keyturn
 
@@ -34,24 +34,24 @@ def leaked_version(keyturn: Keyturn, secret: HubSecret, older: Sequence[HubSecre
     )
 
 
-def last_leaked(progress: Progress) -> int:
+def last_leaked(progress: SecretProgress) -> int:
     """The newest of the hub's versions that the cut was about."""
     return progress.cut_version or max((version.version for version in progress.old), default=0)
 
 
-def holds_leaked(keyturn: Keyturn, progress: Progress, version: HubSecret) -> bool:
+def holds_leaked(keyturn: Keyturn, progress: SecretProgress, version: HubSecret) -> bool:
     """Whether a version holds a value that has leaked, or the credential of one among other fields."""
     whole = {leaked.fingerprints.get("", "") for leaked in progress.old}
     credentials = {leaked.credential for leaked in progress.old} - {""}
     return keyturn.fingerprint(version.fields) in whole or credential_digest(keyturn, version) in credentials
 
 
-def last_ended(incident: Incident, progress: Progress) -> int:
+def last_ended(incident: Incident, progress: SecretProgress) -> int:
     """The newest version that is old by its number: what somebody wrote before the replacement was replaced too."""
     return max(last_leaked(progress), progress.version - 1 if incident.mode is Mode.REPLACE else 0)
 
 
-def has_leaked(keyturn: Keyturn, incident: Incident, progress: Progress, version: HubSecret, newest: int) -> bool:
+def has_leaked(keyturn: Keyturn, incident: Incident, progress: SecretProgress, version: HubSecret, newest: int) -> bool:
     """Whether a version is one of those that were ended, or holds what one of them held. ``newest`` is the hub's.
 
     Whatever somebody wrote between the cut and the replacement is old too: it was replaced.
@@ -62,19 +62,19 @@ def has_leaked(keyturn: Keyturn, incident: Incident, progress: Progress, version
     return holds_leaked(keyturn, progress, version) or (not noted and version.version <= last <= newest)
 
 
-def leaked_digests(progress: Progress, place: Destination) -> set[str]:
+def leaked_digests(progress: SecretProgress, place: Destination) -> set[str]:
     """The fingerprints by which a leaked value is known in this place."""
     alone = {leaked.fingerprints.get(place.label, "") for leaked in progress.old} - {""}
     return alone | {digest for leaked in progress.old for digest in leaked.beside.get(place.label, ())}
 
 
-def marked_before(progress: Progress, marks: Marks) -> bool:
+def marked_before(progress: SecretProgress, marks: Marks) -> bool:
     """Whether a copy is of a version from before the cut; where the hub's history was removed, any may be."""
     return marks.version <= last_leaked(progress) or any(version.version == 0 for version in progress.unseen)
 
 
 def leaked_digest_served(
-    keyturn: Keyturn, progress: Progress, store: Store, place: Destination, copy: Copy | None
+    keyturn: Keyturn, progress: SecretProgress, store: Store, place: Destination, copy: Copy | None
 ) -> str:
     """The fingerprint of the leaked value that a copy serves, or may serve; empty for any other.
 

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from keyturn.core.errors import Conflict, Locked, Superseded
 from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.revocation.incident import Incident, Progress
+from keyturn.revocation.incident import Incident, SecretProgress
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.guard import describe_move
 from keyturn.rotation.records import load_record, load_whatever, rewrite
@@ -41,7 +41,7 @@ def closed_cut(record: Record, token: str) -> Rotation | None:
     return next((past for past in reversed(record.history) if past.token == token), None)
 
 
-def seize_record(keyturn: Keyturn, incident: Incident, progress: Progress) -> Record:
+def seize_record(keyturn: Keyturn, incident: Incident, progress: SecretProgress) -> Record:
     """Take the secret's record, whoever holds it: from here on every other run is refused. Taken before is success.
 
     One that can't be read is written over: a revocation is refused by no bookkeeping.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from keyturn.core.errors import KeyturnError, TransientError, unexpected
 from keyturn.core.hub import HubSecret
@@ -14,7 +15,7 @@ from keyturn.rotation.naming import names_of
 from keyturn.rotation.records import load_record
 from keyturn.strategies.manual import ManualSettings
 
-AT_ONCE = 16
+AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True)

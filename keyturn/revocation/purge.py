@@ -8,7 +8,7 @@ from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.fingerprint import shown
 from keyturn.core.hub import HubSecret
 from keyturn.core.stores import Copy, Lack, Store
-from keyturn.revocation.incident import Incident, Mode, Progress, Step
+from keyturn.revocation.incident import Incident, Mode, SecretProgress, Step
 from keyturn.revocation.leaked_versions import (
     UNKNOWN,
     has_leaked,
@@ -27,7 +27,7 @@ from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.records import load_record, rewrite
 
 
-def clear_hub(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> None:
+def clear_hub(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """Destroy every version that has leaked, each once the target is seen to refuse it.
 
     What the target still takes is ended once more, and kept while that fails: only its holder can try it again. What
@@ -60,7 +60,7 @@ def clear_hub(keyturn: Keyturn, incident: Incident, progress: Progress, result: 
     return None
 
 
-def seen_since_cut(keyturn: Keyturn, progress: Progress, sight: Sight) -> dict[str, Any]:
+def seen_since_cut(keyturn: Keyturn, progress: SecretProgress, sight: Sight) -> dict[str, Any]:
     """What is known more of versions that nobody could look at when all was cut, and that can be read by now."""
     hidden = {unseen.version for unseen in progress.unseen}
     read = {version.version: version for version in sight.versions if version.version in hidden}
@@ -73,7 +73,9 @@ def seen_since_cut(keyturn: Keyturn, progress: Progress, sight: Sight) -> dict[s
     }
 
 
-def destroyable_unseen(keyturn: Keyturn, progress: Progress, sight: Sight, bound: int, result: StepResult) -> list[int]:
+def destroyable_unseen(
+    keyturn: Keyturn, progress: SecretProgress, sight: Sight, bound: int, result: StepResult
+) -> list[int]:
     """Old versions that can't be looked at: destroyed where all was ended by its place, else kept, and told."""
     hidden = [version for version in sight.unseen if version.version <= bound and not version.destroyed]
     if not progress.placeless:
@@ -114,7 +116,7 @@ def keep_rest(keyturn: Keyturn, path: str) -> bool:
     return record.open is None
 
 
-def clear_stores(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> None:
+def clear_stores(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """Remove old versions in every store; without a replacement, the copies too. What can't be removed is told."""
     places = keyturn.catalogue.destinations(progress.path)
     current = keyturn.hub.read(progress.path) if incident.mode is Mode.REPLACE else None
@@ -129,7 +131,7 @@ def clear_stores(keyturn: Keyturn, incident: Incident, progress: Progress, resul
 
 
 def clear_place(
-    keyturn: Keyturn, incident: Incident, progress: Progress, place: Destination, fresh: str, result: StepResult
+    keyturn: Keyturn, incident: Incident, progress: SecretProgress, place: Destination, fresh: str, result: StepResult
 ) -> None:
     """Clear one copy; one that is to get the new value has to have it first, since the old one is old only then."""
     store = keyturn.open_copy(progress.path, place)
@@ -153,7 +155,7 @@ def clear_place(
 
 
 def remove_copy(
-    keyturn: Keyturn, incident: Incident, progress: Progress, store: Store, place: Destination, copy: Copy | None
+    keyturn: Keyturn, incident: Incident, progress: SecretProgress, store: Store, place: Destination, copy: Copy | None
 ) -> tuple[str, ...]:
     """What stays of one copy, in words. Where nothing is served, what was may be restored."""
     if incident.mode is Mode.REPLACE:
@@ -163,7 +165,7 @@ def remove_copy(
     return store.forget(place.name)
 
 
-def describe_served(progress: Progress, place: Destination, digest: str) -> str:
+def describe_served(progress: SecretProgress, place: Destination, digest: str) -> str:
     """What a copy serves, in words: the old value, or what could not be compared with it."""
     if digest == UNKNOWN:
         return "it may serve the old value: the store gives none back, and somebody else has written there"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from keyturn.revocation.incident import Event, Incident, IncidentStatus, Progress, Result, Step
+from keyturn.revocation.incident import Event, Incident, IncidentStatus, Result, SecretProgress, Step
 from keyturn.revocation.incident_store import (
     list_incidents,
     load_incident,
@@ -101,6 +101,6 @@ def reopen_incident(keyturn: Keyturn, incident: Incident, looks: list[StepResult
     update_incident(keyturn, incident.id, lambda current: replace(current, **opened))  # type: ignore[arg-type]
 
 
-def without_proof(progress: Progress) -> Progress:
+def without_proof(progress: SecretProgress) -> SecretProgress:
     """The progress without its proof."""
     return progress.having(done=tuple(step for step in progress.done if step is not Step.PROVE), clear_at=None)

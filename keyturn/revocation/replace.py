@@ -8,7 +8,7 @@ from keyturn.core.heard import Heard, made_at
 from keyturn.core.notices import SECRET_REVOKED
 from keyturn.core.policy import Reason
 from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
-from keyturn.revocation.incident import Incident, Mode, Progress, Result, Step
+from keyturn.revocation.incident import Incident, Mode, Result, SecretProgress, Step
 from keyturn.revocation.incident_store import load_incident
 from keyturn.revocation.leaked_versions import holds_leaked, last_leaked
 from keyturn.revocation.lock import closed_cut, cut_token, newest_version
@@ -24,7 +24,7 @@ from keyturn.rotation.sync import push_destination
 from keyturn.strategies.manual import ManualSettings
 
 
-def replace_leaked(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> None:
+def replace_leaked(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """Put a new credential in force, with no grace for the one before. In force already is success."""
     path = progress.path
     if isinstance(keyturn.secret(path).rotation, ManualSettings):
@@ -44,7 +44,7 @@ def replace_leaked(keyturn: Keyturn, incident: Incident, progress: Progress, res
     return result.add_done("", f"version {result.changes['version']} is in force")
 
 
-def nothing_beside(keyturn: Keyturn, progress: Progress) -> bool:
+def nothing_beside(keyturn: Keyturn, progress: SecretProgress) -> bool:
     """Whether nobody could look at any version, so that a new one would hold a credential and nothing else."""
     path = progress.path
     return bool(progress.unseen) and keyturn.hub.read(path) is None and load_record(keyturn, path).rest is None
@@ -58,13 +58,13 @@ def left_without_value(keyturn: Keyturn, incident: Incident, path: str) -> str:
     return other if load_incident(keyturn, other).mode is Mode.REVOKE_ONLY else ""
 
 
-def is_overwritten(keyturn: Keyturn, progress: Progress) -> bool:
+def is_overwritten(keyturn: Keyturn, progress: SecretProgress) -> bool:
     """Whether somebody has written a leaked value over what was put in force."""
     current = keyturn.hub.read(progress.path)
     return current is not None and holds_leaked(keyturn, progress, current)
 
 
-def await_a_person(keyturn: Keyturn, progress: Progress, result: StepResult) -> None:
+def await_a_person(keyturn: Keyturn, progress: SecretProgress, result: StepResult) -> None:
     """A value that a person replaces counts once the hub has a newer version, which is not one that leaked."""
     path, current = progress.path, keyturn.hub.read(progress.path)
     if current is None or current.version <= last_leaked(progress):
@@ -96,7 +96,7 @@ def replacement_of(record: Record, token: str) -> Rotation | None:
     )
 
 
-def put_in_force(keyturn: Keyturn, incident: Incident, progress: Progress) -> Rotation:
+def put_in_force(keyturn: Keyturn, incident: Incident, progress: SecretProgress) -> Rotation:
     """What has been put in force since the cut; else candidates until the target takes one, a few at most.
 
     Raises what stands in the way.
@@ -118,7 +118,7 @@ def put_in_force(keyturn: Keyturn, incident: Incident, progress: Progress) -> Ro
                 raise
 
 
-def close_at_once(keyturn: Keyturn, incident: Incident, progress: Progress, rotation: Rotation) -> None:
+def close_at_once(keyturn: Keyturn, incident: Incident, progress: SecretProgress, rotation: Rotation) -> None:
     """Close the rotation without a grace where what was before it has ended already. Closed before is success.
 
     What somebody has put in force by hand since the cut works still: that is retired as usual.
@@ -135,7 +135,7 @@ def close_at_once(keyturn: Keyturn, incident: Incident, progress: Progress, rota
     )
 
 
-def push_everywhere(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> None:
+def push_everywhere(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """Bring every copy to the new value, side by side; one that fails stops no other."""
     if Step.REPLACE not in progress.done:
         return result.add_left("", "there is no new value yet")
@@ -157,7 +157,7 @@ def restart_everyone(keyturn: Keyturn, path: str, result: StepResult) -> None:
                 result.add_done(store, f"restarted {list_names(workloads)}")
 
 
-def tell_everyone(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> None:
+def tell_everyone(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """Tell every consumer at once that the value before is ended; those that have acknowledged are left in peace."""
     events = events_since_replacement(progress.events)
     heard = {event.place for event in events if (event.step, event.result) == (Step.NOTIFY, Result.DONE)}
@@ -188,7 +188,7 @@ def record_acknowledged(keyturn: Keyturn, incident: Incident, path: str, heard: 
         record_acknowledged(keyturn, incident, path, heard)
 
 
-def record_written(keyturn: Keyturn, incident: Incident, progress: Progress, heard: Collection[str]) -> None:
+def record_written(keyturn: Keyturn, incident: Incident, progress: SecretProgress, heard: Collection[str]) -> None:
     """Keep who has heard of the value that a person wrote, so that nobody tells it again; and let go of the secret.
 
     A rotation that promotes does both. What the incident has ended stays dead, by its version and by its value.
@@ -207,7 +207,7 @@ def record_written(keyturn: Keyturn, incident: Incident, progress: Progress, hea
         record_written(keyturn, incident, progress, heard)
 
 
-def notify_consumer(keyturn: Keyturn, progress: Progress, version: int, consumer: str) -> str:
+def notify_consumer(keyturn: Keyturn, progress: SecretProgress, version: int, consumer: str) -> str:
     """Tell one consumer, and return once it has acknowledged. Raises its refusal."""
     at = progress.cut_at or keyturn.clock()
     try:

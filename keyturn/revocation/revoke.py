@@ -9,7 +9,7 @@ from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import RevokeResult, Strategy
 from keyturn.revocation.by_place import Ended, end_by_place, end_by_place_again
-from keyturn.revocation.incident import Incident, LeakedVersion, Progress, Step
+from keyturn.revocation.incident import Incident, LeakedVersion, SecretProgress, Step
 from keyturn.revocation.incident_store import load_incident, load_progress, update_progress
 from keyturn.revocation.leaked_versions import last_leaked, leaked_version
 from keyturn.revocation.lock import (
@@ -34,7 +34,7 @@ from keyturn.rotation.journal import record_action
 from keyturn.strategies.accounts import username
 
 
-def cut_credentials(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> None:
+def cut_credentials(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """End all that the secret's versions, and a candidate, let anybody do, CURRENT first; then all else of it by place.
 
     From here on no rotation of the secret goes on but the revocation's own. Raises what hinders it while the target
@@ -65,7 +65,7 @@ def cut_credentials(keyturn: Keyturn, incident: Incident, progress: Progress, re
     )
 
 
-def record_cut(keyturn: Keyturn, incident: Incident, progress: Progress, record: Record, ended: "Ended") -> None:
+def record_cut(keyturn: Keyturn, incident: Incident, progress: SecretProgress, record: Record, ended: "Ended") -> None:
     """Keep what was ended, and let go of the secret.
 
     Raises what hindered it, while the target takes CURRENT still, or what nobody could try again once it is let go.
@@ -97,7 +97,7 @@ def record_cut(keyturn: Keyturn, incident: Incident, progress: Progress, record:
 
 
 def finish_other_cut(
-    keyturn: Keyturn, incident: Incident, progress: Progress, record: Record, result: StepResult
+    keyturn: Keyturn, incident: Incident, progress: SecretProgress, record: Record, result: StepResult
 ) -> None:
     """Another incident took the secret before this one had noted its cut: finish that one's, which is about the same.
 
@@ -171,7 +171,7 @@ def may_accept(strategy: Strategy, candidate: SecretFields | None) -> bool:
         return True
 
 
-def end_again(keyturn: Keyturn, progress: Progress) -> Ended:
+def end_again(keyturn: Keyturn, progress: SecretProgress) -> Ended:
     """Once more what could not be ended wholly, such as sessions: of versions that the cut was about, not of newer.
 
     An account that the replacement has is left alone: not every target can tell an old number from a new one.

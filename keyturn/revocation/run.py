@@ -13,7 +13,7 @@ from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Transie
 from keyturn.core.hub import Right
 from keyturn.core.ledger import Outcome
 from keyturn.revocation import incident_store
-from keyturn.revocation.incident import STEPS, Incident, IncidentStatus, Mode, Progress, Step
+from keyturn.revocation.incident import STEPS, Incident, IncidentStatus, Mode, SecretProgress, Step
 from keyturn.revocation.purge import clear_hub, clear_stores
 from keyturn.revocation.replace import push_everywhere, replace_leaked, tell_everyone
 from keyturn.revocation.revoke import cut_credentials
@@ -128,9 +128,9 @@ DOERS: Final[dict[Step, StepFunction]] = {
 }
 
 
-def take_step(keyturn: Keyturn, incident: Incident, path: str, step: Step) -> Progress:
+def take_step(keyturn: Keyturn, incident: Incident, path: str, step: Step) -> SecretProgress:
     """One step of one secret; what goes wrong is part of the progress, and not raised. Done before is success."""
-    progress, result = Progress(path, ""), StepResult(keyturn, step)
+    progress, result = SecretProgress(path, ""), StepResult(keyturn, step)
     with result.at(""):
         progress = incident_store.load_progress(keyturn, incident, path)
         if step in progress.done:
@@ -150,7 +150,7 @@ def take_step(keyturn: Keyturn, incident: Incident, path: str, step: Step) -> Pr
     return save_progress(keyturn, incident, progress, result)
 
 
-def save_progress(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> Progress:
+def save_progress(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> SecretProgress:
     """The progress with what a step has done, in the hub; where that can't be written, the step is left to be done."""
     try:
         return incident_store.update_progress(keyturn, incident, progress.path, result.onto)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keyturn.core.errors import KeyturnError, unexpected
-from keyturn.revocation.incident import Event, Incident, Progress, Result, Step
+from keyturn.revocation.incident import Event, Incident, Result, SecretProgress, Step
 from keyturn.rotation.context import Keyturn
 
 
@@ -61,7 +61,7 @@ class StepResult:
         except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
             self.add_failure(place, unexpected(error))
 
-    def onto(self, progress: Progress) -> Progress:
+    def onto(self, progress: SecretProgress) -> SecretProgress:
         """The progress with all of this in it; what this step left before is replaced.
 
         Where another run has done the step meanwhile, only what happened is added; what happens again and again while
@@ -95,5 +95,5 @@ def is_repeated(event: Event, events: Sequence[Event]) -> bool:
     return any(told_now == (earlier.step, earlier.place, earlier.result, earlier.said) for earlier in events)
 
 
-StepFunction = Callable[[Keyturn, Incident, Progress, StepResult], None]
+StepFunction = Callable[[Keyturn, Incident, SecretProgress, StepResult], None]
 """One step of one secret, on its progress so far. What it can't foresee may be raised as a KeyturnError."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from keyturn.core.errors import NotFound
 from keyturn.core.shared import sharing
 from keyturn.core.stores import Copy, Lack, Store
-from keyturn.revocation.incident import IncidentStatus, Progress
+from keyturn.revocation.incident import IncidentStatus, SecretProgress
 from keyturn.revocation.leaked_versions import marked_before
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.context import Keyturn
@@ -33,7 +33,7 @@ def clear_strays(keyturn: Keyturn, status: IncidentStatus, store: str, result: S
 
 
 def find_strays(
-    keyturn: Keyturn, secrets: Mapping[str, Progress], store: str, opened: Store
+    keyturn: Keyturn, secrets: Mapping[str, SecretProgress], store: str, opened: Store
 ) -> Iterator[tuple[Store, Copy, bool]]:
     """Copies with Keyturn's marks of these secrets, where the catalogue does not push them, that leaked.
 

@@ -7,7 +7,7 @@ from keyturn.core.errors import NotFound, UnsupportedOperation
 from keyturn.core.hub import HubSecret
 from keyturn.core.stores import Copy, Lack, Store
 from keyturn.revocation.by_place import find_reopened
-from keyturn.revocation.incident import STEPS, Incident, Mode, Progress, Step
+from keyturn.revocation.incident import STEPS, Incident, Mode, SecretProgress, Step
 from keyturn.revocation.leaked_versions import (
     has_leaked,
     holds_leaked,
@@ -23,7 +23,7 @@ from keyturn.rotation.beside import with_previous
 from keyturn.rotation.context import Keyturn, side_by_side
 
 
-def prove_secret(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> None:
+def prove_secret(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """Look everywhere once more: the hub gives no leaked version, and no store the value of one.
 
     What somebody has brought back since is removed anew: the steps that do so begin again.
@@ -50,7 +50,7 @@ def prove_secret(keyturn: Keyturn, incident: Incident, progress: Progress, resul
         result.add_done("", "the old value is refused, and found nowhere that it could be removed from")
 
 
-def prove_hub(keyturn: Keyturn, incident: Incident, progress: Progress, result: StepResult) -> HubSecret | None:
+def prove_hub(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> HubSecret | None:
     """What is in force; None where nothing is, or what has leaked."""
     sight = read_versions(keyturn, progress.path, last_ended(incident, progress))
     last, versions = sight.last, sight.versions
@@ -72,7 +72,7 @@ def prove_hub(keyturn: Keyturn, incident: Incident, progress: Progress, result: 
     return current
 
 
-def prove_target(keyturn: Keyturn, progress: Progress, result: StepResult) -> None:
+def prove_target(keyturn: Keyturn, progress: SecretProgress, result: StepResult) -> None:
     """Whether all that nobody could look at has ended by its place, and stays so."""
     if progress.unseen and progress.placeless:
         words = "; ".join(version.words for version in progress.unseen)
@@ -87,7 +87,7 @@ def prove_target(keyturn: Keyturn, progress: Progress, result: StepResult) -> No
             result.again |= {Step.CUT, Step.HUB}
 
 
-def prove_sight(incident: Incident, progress: Progress, sight: Sight, result: StepResult) -> None:
+def prove_sight(incident: Incident, progress: SecretProgress, sight: Sight, result: StepResult) -> None:
     """Whether all that the hub has could be looked at, and something is in force where something is to be."""
     for version in sight.unseen:
         if not version.destroyed:
@@ -100,7 +100,7 @@ def prove_sight(incident: Incident, progress: Progress, sight: Sight, result: St
         result.add_left("", f"nothing is in force in the hub: {what}", f"See `keyturn rotate {progress.path}`")
 
 
-def copy_faults(keyturn: Keyturn, progress: Progress, place: Destination, fresh: str) -> Iterator[str]:
+def copy_faults(keyturn: Keyturn, progress: SecretProgress, place: Destination, fresh: str) -> Iterator[str]:
     """What is wrong with one copy: it serves a leaked value, or an old version of it that was not told to stay is one.
 
     ``fresh`` is the fingerprint it should have. A copy of what no rotation changes, such as a host's name, is the same

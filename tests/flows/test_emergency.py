@@ -301,7 +301,7 @@ def calling(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     """Let this process tell people there; what was opened before is opened anew."""
     monkeypatch.setenv("KEYTURN_FAILURE_URL", address)
     opened.cache_clear()
-    tasks.spooled.cache_clear()
+    tasks.spooled_workspace.cache_clear()
 
 
 def test_a_late_writer_is_found_an_hour_later_though_another_incident_can_not_be_read(

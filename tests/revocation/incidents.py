@@ -7,7 +7,16 @@ from typing import Final
 
 from keyturn.access_log.readers import LogRead, PathReaders, Readers, Related, SecretReader
 from keyturn.core.access import Coverage
-from keyturn.revocation.incident import Event, Incident, IncidentStatus, LeakedVersion, Mode, Progress, Result, Step
+from keyturn.revocation.incident import (
+    Event,
+    Incident,
+    IncidentStatus,
+    LeakedVersion,
+    Mode,
+    Result,
+    SecretProgress,
+    Step,
+)
 
 TRIGGER: Final = datetime(2026, 11, 25, 3, 12, 4, 120_000, tzinfo=UTC)
 PATH: Final = "ml-training/database"
@@ -43,9 +52,9 @@ EVENTS: Final = (
 )
 
 
-def stuck(path: str = PATH) -> Progress:
+def stuck(path: str = PATH) -> SecretProgress:
     """A secret that one store keeps from its proof."""
-    return Progress(
+    return SecretProgress(
         path=path,
         strategy="postgresql-two-users",
         owner="team-ml",
@@ -63,7 +72,7 @@ def stuck(path: str = PATH) -> Progress:
     )
 
 
-def proven(path: str = PATH) -> Progress:
+def proven(path: str = PATH) -> SecretProgress:
     """A secret that is done with."""
     later = (
         Event(after(3.8), Step.PUSH, Result.DONE, AZURE, "updated, version 8"),
@@ -73,7 +82,7 @@ def proven(path: str = PATH) -> Progress:
     return replace(stuck(path), done=tuple(Step), clear_at=after(4.9), left=(), events=EVENTS + later)
 
 
-def standing(*secrets: Progress, **changes: object) -> IncidentStatus:
+def standing(*secrets: SecretProgress, **changes: object) -> IncidentStatus:
     """An incident of these secrets; closed where nothing of them is left."""
     over = not any(one.left for one in secrets)
     incident = Incident(

@@ -16,7 +16,7 @@ from keyturn.ledger.spool import Spooled
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
 from keyturn.revocation import incident_store, run
-from keyturn.revocation.incident import Incident, IncidentStatus, Mode, Progress
+from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.records import load_record
@@ -123,7 +123,7 @@ class Site:
         rotate(self.keyturn, self.secret.path, Trigger.FORCE)
         return before
 
-    def progress(self) -> Progress:
+    def progress(self) -> SecretProgress:
         """How far it is."""
         return incident_store.load_status(self.keyturn, self.incident).secrets[0]
 

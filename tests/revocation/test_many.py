@@ -14,7 +14,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import incident_store, run
-from keyturn.revocation.incident import STEPS, IncidentStatus, Mode, Progress, Step
+from keyturn.revocation.incident import STEPS, IncidentStatus, Mode, SecretProgress, Step
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Keyturn, _stands
 from keyturn.rotation.heard import load_heard
@@ -237,7 +237,7 @@ class Pair:
     def finish(self, incident: str) -> IncidentStatus:
         return run.finish(self.keyturn, incident)
 
-    def progress(self, incident: str) -> Progress:
+    def progress(self, incident: str) -> SecretProgress:
         return incident_store.load_status(self.keyturn, incident).secrets[0]
 
     def assert_over(self, stands: IncidentStatus) -> None:

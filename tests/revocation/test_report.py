@@ -16,7 +16,7 @@ from markdown_it.token import Token
 
 from keyturn.access_log.readers import LogRead, PathReaders, Readers, Related, SecretReader
 from keyturn.core.errors import Unavailable
-from keyturn.revocation.incident import Event, IncidentStatus, LeakedVersion, Mode, Progress, Result, Step
+from keyturn.revocation.incident import Event, IncidentStatus, LeakedVersion, Mode, Result, SecretProgress, Step
 from keyturn.revocation.report import LedgerFacts, model, to_data, to_html, to_markdown, write_report
 from keyturn.revocation.report.words import lasted, ranges, visible
 from tests.revocation.incidents import (
@@ -192,7 +192,7 @@ def test_fingerprints_have_twelve_digits_everywhere() -> None:
 
 
 def test_a_credential_that_is_not_ended_is_shouted() -> None:
-    known = Progress(PATH, "postgresql", left=("cut: ml-postgres: the service does not answer",))
+    known = SecretProgress(PATH, "postgresql", left=("cut: ml-postgres: the service does not answer",))
     text = Page(to_html(standing(known), silence())).text
     in_order(
         text,
@@ -333,7 +333,7 @@ def test_a_report_without_any_data_is_a_report(open_: bool) -> None:
 
 
 def test_a_secret_that_nothing_is_known_of_has_its_place() -> None:
-    bare = Progress(PATH, "")
+    bare = SecretProgress(PATH, "")
     for made in (to_html(standing(bare), silence()), to_markdown(standing(bare), silence())):
         assert PATH.replace("/", "") in made.replace("<wbr>", "").replace("/", "")
 

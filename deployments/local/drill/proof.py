@@ -6,13 +6,16 @@ from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.revocation.incident import Progress
+from keyturn.revocation.incident import SecretProgress
 from keyturn.revocation.selector import readable_versions, version_fingerprints
 from keyturn.rotation.context import Keyturn
 
 
 def found(
-    keyturn: Keyturn, progress: Progress, leaked: Sequence[HubSecret], tries: Callable[[SecretFields], bool | None]
+    keyturn: Keyturn,
+    progress: SecretProgress,
+    leaked: Sequence[HubSecret],
+    tries: Callable[[SecretFields], bool | None],
 ) -> Iterator[str]:
     """Where a leaked value still is, or is accepted, in words. What the engine has told to remain is not told again."""
     values = {keyturn.fingerprint(version.fields) for version in leaked}
@@ -32,7 +35,7 @@ def found(
             yield f"{place.label}: nobody can tell: {error.problem}"
 
 
-def in_place(keyturn: Keyturn, progress: Progress, place: Destination, leaks: set[str]) -> Iterator[str]:
+def in_place(keyturn: Keyturn, progress: SecretProgress, place: Destination, leaks: set[str]) -> Iterator[str]:
     """The versions of one copy that give a leaked value. Raises what keeps it from being looked at."""
     store = keyturn.open_copy(progress.path, place)
     for version, value in store.past(place.name).items():

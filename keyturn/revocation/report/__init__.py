@@ -66,9 +66,9 @@ def _made(status: IncidentStatus, readers: Readers, ledger: LedgerFacts, at: dat
 def to_plain(value: Any) -> Any:
     """With moments as RFC 3339 in UTC, to the millisecond."""
     if isinstance(value, dict):
-        return {name: to_plain(one) for name, one in value.items()}
+        return {name: to_plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [to_plain(one) for one in value]
+        return [to_plain(item) for item in value]
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return value

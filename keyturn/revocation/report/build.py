@@ -6,7 +6,7 @@ from typing import Final
 
 from keyturn.access_log.readers import LogRead, Readers, SecretReader
 from keyturn.core.fingerprint import shown
-from keyturn.revocation.incident import STEPS, Event, Incident, IncidentStatus, Progress, Result, Step
+from keyturn.revocation.incident import STEPS, Event, Incident, IncidentStatus, Result, SecretProgress, Step
 from keyturn.revocation.report.model import (
     SCHEMA,
     About,
@@ -16,7 +16,7 @@ from keyturn.revocation.report.model import (
     LedgerReport,
     LogReport,
     Moment,
-    Place,
+    PlaceReport,
     ReaderReport,
     ReadersReport,
     RelatedReport,
@@ -24,7 +24,7 @@ from keyturn.revocation.report.model import (
     TimeToRevoke,
     Version,
 )
-from keyturn.revocation.report.summary import headline, proof, summary, things_left
+from keyturn.revocation.report.summary import describe_proof, summarise_report, things_left, write_headline
 
 HUB: Final = "hub"
 VERIFY: Final = "keyturn ledger verify"
@@ -33,30 +33,30 @@ VERIFY: Final = "keyturn ledger verify"
 def build_report(status: IncidentStatus, readers: Readers, ledger: LedgerFacts, written_at: datetime) -> IncidentReport:
     """Everything that is known, in the order in which it matters."""
     incident = status.incident
-    secrets = tuple(secret_report(incident, one) for one in status.secrets)
-    told = readers_report(readers)
+    secrets = tuple(secret_report(incident, secret) for secret in status.secrets)
+    access = readers_report(readers)
     times = time_to_revoke(secrets)
     to_do = things_left(status, secrets)
     return IncidentReport(
         schema=SCHEMA,
         state="open" if status.open else "given up" if incident.given_up else "closed",
-        headline=headline(status, to_do),
-        summary=summary(status, secrets, told),
+        headline=write_headline(status, to_do),
+        summary=summarise_report(status, secrets, access),
         left=to_do,
-        incident=about(incident),
+        incident=about_incident(incident),
         time_to_revoke=times,
         secrets=secrets,
-        outlives=tuple(f"{one.path}: {said}" for one in secrets for said in one.outlives),
-        remains=tuple(f"{one.path}: {said}" for one in secrets for said in one.remains),
-        readers=told,
-        proof=proof(status, secrets),
+        outlives=tuple(f"{secret.path}: {words}" for secret in secrets for words in secret.outlives),
+        remains=tuple(f"{secret.path}: {words}" for secret in secrets for words in secret.remains),
+        readers=access,
+        proof=describe_proof(status, secrets),
         timeline=tuple(timeline(status)),
         ledger=LedgerReport(ledger.sequences, ledger.checkpoint, VERIFY),
         written_at=written_at,
     )
 
 
-def about(incident: Incident) -> About:
+def about_incident(incident: Incident) -> About:
     """The incident's own facts."""
     return About(
         id=incident.id,
@@ -74,35 +74,35 @@ def about(incident: Incident) -> About:
 
 def time_to_revoke(secrets: tuple[SecretReport, ...]) -> TimeToRevoke:
     """The slowest of those that are over."""
-    refused = [one.refused_seconds for one in secrets if one.refused_seconds is not None]
-    clear = [one.clear_seconds for one in secrets if one.clear_seconds is not None]
+    refused = [secret.refused_seconds for secret in secrets if secret.refused_seconds is not None]
+    clear = [secret.clear_seconds for secret in secrets if secret.clear_seconds is not None]
     return TimeToRevoke(len(secrets), len(refused), max(refused, default=None), len(clear), max(clear, default=None))
 
 
-def secret_report(incident: Incident, one: Progress) -> SecretReport:
+def secret_report(incident: Incident, progress: SecretProgress) -> SecretReport:
     """One secret, with every place that its value was in."""
     trigger = incident.triggered_at
-    done = [step for step in STEPS[incident.mode] if step in one.done]
+    done = [step for step in STEPS[incident.mode] if step in progress.done]
     return SecretReport(
-        path=one.path,
-        strategy=one.strategy,
-        owner=one.owner,
-        classification=one.classification,
-        versions=tuple(Version(old.version, shown(old.fingerprints.get("", ""))) for old in one.old),
-        replacement=Version(one.version, shown(one.fingerprint)) if one.version else None,
-        cut_at=one.cut_at,
-        cut_seconds=seconds_since(trigger, one.cut_at),
-        refused_at=one.refused_at,
-        refused_seconds=seconds_since(trigger, one.refused_at),
-        clear_at=one.clear_at,
-        clear_seconds=seconds_since(trigger, one.clear_at),
-        sessions_ended=one.sessions,
-        outlives=one.outlives,
-        remains=one.remains,
-        left=one.left,
+        path=progress.path,
+        strategy=progress.strategy,
+        owner=progress.owner,
+        classification=progress.classification,
+        versions=tuple(Version(old.version, shown(old.fingerprints.get("", ""))) for old in progress.old),
+        replacement=Version(progress.version, shown(progress.fingerprint)) if progress.version else None,
+        cut_at=progress.cut_at,
+        cut_seconds=seconds_since(trigger, progress.cut_at),
+        refused_at=progress.refused_at,
+        refused_seconds=seconds_since(trigger, progress.refused_at),
+        clear_at=progress.clear_at,
+        clear_seconds=seconds_since(trigger, progress.clear_at),
+        sessions_ended=progress.sessions,
+        outlives=progress.outlives,
+        remains=progress.remains,
+        left=progress.left,
         steps_done=tuple(map(str, done)),
         steps_missing=tuple(str(step) for step in STEPS[incident.mode] if step not in done),
-        places=tuple(place_reports(incident, one)),
+        places=tuple(place_reports(incident, progress)),
     )
 
 
@@ -111,27 +111,27 @@ def seconds_since(trigger: datetime, moment: datetime | None) -> float | None:
     return round((moment - trigger).total_seconds(), 3) if moment else None
 
 
-def place_reports(incident: Incident, one: Progress) -> Iterator[Place]:
+def place_reports(incident: Incident, progress: SecretProgress) -> Iterator[PlaceReport]:
     """The hub, then every copy by name."""
-    copies = {name for old in one.old for name in old.fingerprints if name}
-    copies |= {event.place for event in one.events if event.step in (Step.PUSH, Step.FORGET) and event.place}
+    copies = {name for old in progress.old for name in old.fingerprints if name}
+    copies |= {event.place for event in progress.events if event.step in (Step.PUSH, Step.FORGET) and event.place}
     at_hub = [
-        event for event in one.events if event.step is Step.HUB or (event.step, event.place) == (Step.REPLACE, "")
+        event for event in progress.events if event.step is Step.HUB or (event.step, event.place) == (Step.REPLACE, "")
     ]
-    if one.old or at_hub:
-        yield place_report(incident, one, HUB, at_hub)
+    if progress.old or at_hub:
+        yield place_report(incident, progress, HUB, at_hub)
     for name in sorted(copies):
-        yield place_report(incident, one, name, [event for event in one.events if event.place == name])
+        yield place_report(incident, progress, name, [event for event in progress.events if event.place == name])
 
 
-def place_report(incident: Incident, one: Progress, name: str, events: list[Event]) -> Place:
+def place_report(incident: Incident, progress: SecretProgress, name: str, events: list[Event]) -> PlaceReport:
     """What became of the value in one place, by the events there."""
     replaced = last_done(events, {Step.REPLACE, Step.PUSH})
     removed = last_done(events, {Step.HUB, Step.FORGET})
-    newest = max(one.old, key=lambda old: old.version, default=None)
+    newest = max(progress.old, key=lambda old: old.version, default=None)
     digest = newest.fingerprints.get("" if name == HUB else name, "") if newest else ""
-    state, said = place_state(one, name, events, removed)
-    return Place(
+    state, why = place_state(progress, name, events, removed)
+    return PlaceReport(
         place=name,
         fingerprint=shown(digest),
         replaced_at=replaced,
@@ -139,22 +139,22 @@ def place_report(incident: Incident, one: Progress, name: str, events: list[Even
         removed_at=removed,
         removed_seconds=seconds_since(incident.triggered_at, removed),
         state=state,
-        said=said,
+        said=why,
     )
 
 
 def last_done(events: list[Event], steps: set[Step]) -> datetime | None:
     """When the last of these steps was done there; None where it failed since."""
-    found = [event for event in events if event.step in steps and event.result is not Result.REMAINS]
-    return found[-1].at if found and found[-1].result is Result.DONE else None
+    matching = [event for event in events if event.step in steps and event.result is not Result.REMAINS]
+    return matching[-1].at if matching and matching[-1].result is Result.DONE else None
 
 
-def place_state(one: Progress, name: str, events: list[Event], removed: datetime | None) -> tuple[str, str]:
+def place_state(progress: SecretProgress, name: str, events: list[Event], removed: datetime | None) -> tuple[str, str]:
     """How it stands there, and why."""
-    stays = [said for said in one.remains if said.startswith(f"{name}: ")]
-    if stays and (one.clear_at or removed):
-        return "remains", "; ".join(said.removeprefix(f"{name}: ") for said in stays)
-    if one.clear_at:
+    stays = [words for words in progress.remains if words.startswith(f"{name}: ")]
+    if stays and (progress.clear_at or removed):
+        return "remains", "; ".join(words.removeprefix(f"{name}: ") for words in stays)
+    if progress.clear_at:
         return "clear", ""
     if events and events[-1].result is Result.FAILED:
         return "failed", events[-1].said
@@ -167,14 +167,16 @@ def timeline(status: IncidentStatus) -> list[Moment]:
     marks = [Event(incident.triggered_at, Step.CUT, Result.DONE, said=f"asked for by {incident.actor}")]
     marks.append(Event(incident.opened_at, Step.CUT, Result.DONE, said="the incident stands in the hub"))
     if incident.closed_at:
-        said = f"the incident is {'given up' if incident.given_up else 'closed'}"
-        marks.append(Event(incident.closed_at, Step.CUT, Result.DONE, said=said))
-    told = [moment_report(incident, "", event, "incident") for event in marks]
-    told += [moment_report(incident, "", event, str(event.step)) for event in incident.events]
-    told += [
-        moment_report(incident, one.path, event, str(event.step)) for one in status.secrets for event in one.events
+        words = f"the incident is {'given up' if incident.given_up else 'closed'}"
+        marks.append(Event(incident.closed_at, Step.CUT, Result.DONE, said=words))
+    moments = [moment_report(incident, "", event, "incident") for event in marks]
+    moments += [moment_report(incident, "", event, str(event.step)) for event in incident.events]
+    moments += [
+        moment_report(incident, secret.path, event, str(event.step))
+        for secret in status.secrets
+        for event in secret.events
     ]
-    return sorted(told, key=lambda one: one.at)
+    return sorted(moments, key=lambda moment: moment.at)
 
 
 def moment_report(incident: Incident, secret: str, event: Event, step: str) -> Moment:
@@ -183,19 +185,27 @@ def moment_report(incident: Incident, secret: str, event: Event, step: str) -> M
     return Moment(event.at, passed, secret, step, event.place, str(event.result), event.said, event.kind)
 
 
-def readers_report(told: Readers) -> ReadersReport:
+def readers_report(readers: Readers) -> ReadersReport:
     """Who read what; Keyturn's own logins keep their place and are marked."""
-    everybody = [(one.path, reader) for one in told.paths for reader in one.readers]
+    everybody = [(path_readers.path, reader) for path_readers in readers.paths for reader in path_readers.readers]
     return ReadersReport(
-        since=told.since,
-        until=told.until,
-        logs=tuple(map(log_report, told.logs)),
+        since=readers.since,
+        until=readers.until,
+        logs=tuple(map(log_report, readers.logs)),
         principals=tuple(reader_report(path, reader) for path, reader in everybody),
-        unread=tuple(one.path for one in told.paths if not one.readers),
+        unread=tuple(path_readers.path for path_readers in readers.paths if not path_readers.readers),
         related=tuple(
-            RelatedReport(one.system, one.principal, one.path, one.reads, one.first, one.last) for one in told.related
+            RelatedReport(
+                other.system,
+                other.principal,
+                other.path,
+                other.reads,
+                other.first,
+                other.last,
+            )
+            for other in readers.related
         ),
-        own_related=told.own_related,
+        own_related=readers.own_related,
     )
 
 
@@ -205,20 +215,20 @@ def log_report(log: LogRead) -> LogReport:
     return LogReport(log.name, covered.lines, covered.first, covered.last, covered.gaps, log.failed)
 
 
-def reader_report(path: str, one: SecretReader) -> ReaderReport:
+def reader_report(path: str, reader: SecretReader) -> ReaderReport:
     """One principal and one secret."""
     return ReaderReport(
         path=path,
-        system=one.system,
-        principal=one.principal,
-        reads=one.reads,
-        refused=one.refused,
-        first=one.first,
-        last=one.last,
-        sources=count_pairs(one.sources),
-        logins=count_pairs(one.logins),
-        versions=one.versions,
-        own=one.own,
+        system=reader.system,
+        principal=reader.principal,
+        reads=reader.reads,
+        refused=reader.refused,
+        first=reader.first,
+        last=reader.last,
+        sources=count_pairs(reader.sources),
+        logins=count_pairs(reader.logins),
+        versions=reader.versions,
+        own=reader.own,
     )
 
 

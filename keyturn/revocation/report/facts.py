@@ -69,10 +69,10 @@ def sign_ledger(keyturn: Keyturn, env: Mapping[str, str] = os.environ) -> None:
 
 def facts_in(ledger: StoredLedger, incident: Incident) -> LedgerFacts:
     """The same of an open ledger. Raises Unavailable."""
-    found = tuple(sorted(entries_of(ledger, incident)))
+    sequences = tuple(sorted(entries_of(ledger, incident)))
     newest = ledger.newest()
-    covers = bool(newest and found) and read_checkpoint(newest).size >= found[-1]
-    return LedgerFacts(found, newest if covers else "")
+    covers = bool(newest and sequences) and read_checkpoint(newest).size >= sequences[-1]
+    return LedgerFacts(sequences, newest if covers else "")
 
 
 def entries_of(ledger: StoredLedger, incident: Incident) -> Iterator[int]:

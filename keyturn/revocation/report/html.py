@@ -5,9 +5,9 @@ from typing import Final
 
 from keyturn.revocation.report.html_readers import readers
 from keyturn.revocation.report.markup import Column, items, name, table, text, time
-from keyturn.revocation.report.model import IncidentReport, Moment, Place, SecretReport, TimeToRevoke
+from keyturn.revocation.report.model import IncidentReport, Moment, PlaceReport, SecretReport, TimeToRevoke
 from keyturn.revocation.report.style import CSS
-from keyturn.revocation.report.words import RESULTS, STATES, STEPS, lasted, ranges, stamp
+from keyturn.revocation.report.words import RESULTS, STATES, STEPS, lasted, ranges, timestamp
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """Should a name ever get through as markup, the browser loads nothing for it and runs nothing of it."""
@@ -63,8 +63,8 @@ def _body(report: IncidentReport) -> Iterator[str]:
     yield from _timeline(report)
     yield from _ledger(report)
     yield f"""</main>
-<footer>Written {stamp(report.written_at)} by Keyturn. All times are UTC. Fingerprints are keyed hashes, of which the \
-first 12 digits are shown; Keyturn writes no secret value into a report.</footer>"""
+<footer>Written {timestamp(report.written_at)} by Keyturn. All times are UTC. Fingerprints are keyed hashes, of which \
+the first 12 digits are shown; Keyturn writes no secret value into a report.</footer>"""
 
 
 def _first(report: IncidentReport) -> Iterator[str]:
@@ -84,9 +84,9 @@ def _facts(report: IncidentReport) -> Iterator[str]:
         ("Asked for by", name(about.actor)),
         ("Chosen by", name(about.selector)),
         ("Mode", text(about.mode)),
-        ("Triggered", stamp(about.triggered_at)),
-        ("Opened", stamp(about.opened_at)),
-        ("Closed", stamp(about.closed_at) or "not yet"),
+        ("Triggered", timestamp(about.triggered_at)),
+        ("Opened", timestamp(about.opened_at)),
+        ("Closed", timestamp(about.closed_at) or "not yet"),
     ]
     if about.given_up:
         facts.append(("Given up by", name(about.given_up)))
@@ -164,10 +164,10 @@ def _after(seconds: float | None) -> str:
     return "not yet" if seconds is None else f"{lasted(seconds)} after the trigger"
 
 
-def _places(places: Sequence[Place]) -> Iterator[str]:
+def _places(places: Sequence[PlaceReport]) -> Iterator[str]:
     yield from table(
         (
-            Column("Place", "name"),
+            Column("PlaceReport", "name"),
             Column("Old fingerprint", "mono"),
             Column("New value after", "number"),
             Column("Old versions removed after", "number"),
@@ -214,7 +214,7 @@ def _moment(one: Moment, alone: bool) -> tuple[str, ...]:
         "" if one.result == "done" and one.said else f"{RESULTS[one.result]}: " if one.said else RESULTS[one.result]
     )
     return (
-        time(stamp(one.at)),
+        time(timestamp(one.at)),
         f"{one.seconds:.3f} s",
         "" if alone else name(one.secret),
         STEPS.get(one.step, text(one.step)),

@@ -15,7 +15,7 @@ from keyturn.revocation.report.words import (
     lasted,
     list_names,
     ranges,
-    stamp,
+    timestamp,
     visible,
     without_empty,
 )
@@ -80,7 +80,7 @@ def _blocks(report: IncidentReport) -> Iterator[list[str]]:
     yield from _details(report)
     yield from _timeline(report)
     yield from _ledger(report)
-    yield [f"Written {stamp(report.written_at)}. All times are UTC. Keyturn writes no secret value into a report."]
+    yield [f"Written {timestamp(report.written_at)}. All times are UTC. Keyturn writes no secret value into a report."]
 
 
 def _facts(report: IncidentReport) -> list[str]:
@@ -90,9 +90,9 @@ def _facts(report: IncidentReport) -> list[str]:
         ("Asked for by", text(about.actor)),
         ("Chosen by", text(about.selector)),
         ("Mode", text(about.mode)),
-        ("Triggered", stamp(about.triggered_at)),
-        ("Opened", stamp(about.opened_at)),
-        ("Closed", stamp(about.closed_at) or "**not yet**"),
+        ("Triggered", timestamp(about.triggered_at)),
+        ("Opened", timestamp(about.opened_at)),
+        ("Closed", timestamp(about.closed_at) or "**not yet**"),
     ]
     if about.given_up:
         facts.append(("Given up by", text(about.given_up)))
@@ -234,7 +234,7 @@ def _timeline(report: IncidentReport) -> Iterator[list[str]]:
         ("Time", "After", "Secret", "Step", "Where", "Outcome", ""),
         [
             (
-                stamp(one.at),
+                timestamp(one.at),
                 f"{one.seconds:.3f} s",
                 "" if alone else text(one.secret),
                 STEPS.get(one.step, text(one.step)),

@@ -56,7 +56,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Place:
+class PlaceReport:
     """One copy, or the hub: when it had the new value, and when the old versions were removed there.
 
     ``state`` is clear (proven), remains, failed, removed (not proven yet) or waiting; ``said`` explains it.
@@ -95,7 +95,7 @@ class SecretReport:
     left: tuple[str, ...]
     steps_done: tuple[str, ...]
     steps_missing: tuple[str, ...]
-    places: tuple[Place, ...]
+    places: tuple[PlaceReport, ...]
 
 
 @dataclass(frozen=True)

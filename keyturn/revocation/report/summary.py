@@ -5,7 +5,7 @@ from typing import Final
 
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.report.model import ReadersReport, SecretReport
-from keyturn.revocation.report.words import STEPS, clock, count_noun, lasted, list_names, ranges, stamp
+from keyturn.revocation.report.words import STEPS, clock, count_noun, lasted, list_names, ranges, timestamp
 
 METHOD: Final = (
     "A login with the old credential has to be refused by its target. The hub must give none of the old versions. "
@@ -14,13 +14,13 @@ METHOD: Final = (
 )
 
 
-def headline(status: IncidentStatus, to_do: Sequence[str]) -> str:
+def write_headline(status: IncidentStatus, to_do: Sequence[str]) -> str:
     """Whether it is over, in one line."""
     if status.incident.given_up:
         return f"Given up, and not proven: {count_noun(len(to_do), 'thing is', 'things are')} left."
     if not status.open:
         return "Closed: nothing is left to do."
-    where = sum(bool(one.left) for one in status.secrets)
+    where = sum(bool(secret.left) for secret in status.secrets)
     spread = f", in {where:,} of {len(status.secrets):,} secrets" if len(status.secrets) > 1 and where else ""
     return f"Open: {count_noun(len(to_do), 'thing is', 'things are')} left to do{spread}."
 
@@ -28,47 +28,49 @@ def headline(status: IncidentStatus, to_do: Sequence[str]) -> str:
 def things_left(status: IncidentStatus, secrets: Sequence[SecretReport]) -> tuple[str, ...]:
     """What is yet to be done; where nothing has failed, the steps that have not had their turn."""
     incident = status.incident
-    told = (*incident.left, *(f"{one.path}: {in_words(said)}" for one in secrets for said in one.left))
-    if told or not (status.open or incident.given_up):
-        return told
+    left = (*incident.left, *(f"{secret.path}: {in_words(words)}" for secret in secrets for words in secret.left))
+    if left or not (status.open or incident.given_up):
+        return left
     waiting = tuple(
-        f"{one.path}: not done yet: {', '.join(STEPS[step] for step in one.steps_missing)}"
-        for one in secrets
-        if one.steps_missing
+        f"{secret.path}: not done yet: {', '.join(STEPS[step] for step in secret.steps_missing)}"
+        for secret in secrets
+        if secret.steps_missing
     )
     return waiting or ("the last look at everything has not been taken",)
 
 
-def in_words(said: str) -> str:
+def in_words(left: str) -> str:
     """What a step has left, with the step in words."""
-    step, colon, rest = said.partition(": ")
-    return f"{STEPS[step]}: {rest}" if colon and step in STEPS else said
+    step, colon, rest = left.partition(": ")
+    return f"{STEPS[step]}: {rest}" if colon and step in STEPS else left
 
 
-def summary(status: IncidentStatus, secrets: Sequence[SecretReport], readers: ReadersReport) -> tuple[str, ...]:
+def summarise_report(
+    status: IncidentStatus, secrets: Sequence[SecretReport], readers: ReadersReport
+) -> tuple[str, ...]:
     """Who is out, what works again, which copies are clear, and who had it."""
-    told = (*_access(secrets), *_replaced(status, secrets), *_copies(secrets), *_readers(secrets, readers))
-    return tuple(told)
+    sentences = (*_access(secrets), *_replaced(status, secrets), *_copies(secrets), *_readers(secrets, readers))
+    return tuple(sentences)
 
 
 def _access(secrets: Sequence[SecretReport]) -> Iterator[str]:
     if not secrets:
         yield "No secret was chosen, only leases."
         return
-    valid = [one.path for one in secrets if "cut" in one.steps_missing]
+    valid = [secret.path for secret in secrets if "cut" in secret.steps_missing]
     if valid:
         yield f"STILL VALID: the old credential of {list_names(valid)} is not ended yet."
-    ended = [one for one in secrets if "cut" in one.steps_done]
-    seen = [one for one in ended if one.refused_seconds is not None]
-    if seen:
-        slowest = lasted(max(one.refused_seconds or 0.0 for one in seen))
-        whose = f"of {_whole(seen, secrets)}"
+    ended = [secret for secret in secrets if "cut" in secret.steps_done]
+    refused = [secret for secret in ended if secret.refused_seconds is not None]
+    if refused:
+        slowest = lasted(max(secret.refused_seconds or 0.0 for secret in refused))
+        whose = f"of {_whole(refused, secrets)}"
         yield f"The target has refused the old credential {whose} since {slowest} after the trigger."
-    if unseen := [one.path for one in ended if one.refused_seconds is None]:
+    if unseen := [secret.path for secret in ended if secret.refused_seconds is None]:
         yield f"Not seen to be refused by a target (there is none, or it could not be asked): {list_names(unseen)}."
-    if sessions := sum(one.sessions_ended for one in secrets):
+    if sessions := sum(secret.sessions_ended for secret in secrets):
         yield f"{count_noun(sessions, 'session was', 'sessions were')} ended."
-    if outliving := [one.path for one in secrets if one.outlives]:
+    if outliving := [secret.path for secret in secrets if secret.outlives]:
         yield f"Something that was given out on the old credential works on: {list_names(outliving)}."
 
 
@@ -86,25 +88,25 @@ def _replaced(status: IncidentStatus, secrets: Sequence[SecretReport]) -> Iterat
     if status.incident.mode is Mode.REVOKE_ONLY:
         yield "Nothing new was made: who needs it is cut off until a person rotates the secret."
         return
-    fresh = [one for one in secrets if one.replacement]
+    fresh = [secret for secret in secrets if secret.replacement]
     if len(fresh) == len(secrets):
         yield f"A new credential is in force for {_whole(fresh, secrets)}."
     else:
-        lacking = [one.path for one in secrets if not one.replacement]
+        lacking = [secret.path for secret in secrets if not secret.replacement]
         yield f"No new credential yet, so who needs it is cut off: {list_names(lacking)}."
 
 
 def _copies(secrets: Sequence[SecretReport]) -> Iterator[str]:
     if not secrets:
         return
-    clear = [one for one in secrets if one.clear_seconds is not None]
+    clear = [secret for secret in secrets if secret.clear_seconds is not None]
     if len(clear) == len(secrets):
-        slowest = lasted(max(one.clear_seconds or 0.0 for one in clear))
+        slowest = lasted(max(secret.clear_seconds or 0.0 for secret in clear))
         yield f"The old value was looked for everywhere, and the search was over {slowest} after the trigger."
     else:
         some = f": only for {_whole(clear, secrets)}" if clear else ""
         yield f"It is not proven yet that every copy is clear{some}."
-    if remaining := [one.path for one in secrets if one.remains]:
+    if remaining := [secret.path for secret in secrets if secret.remains]:
         yield f"An old value remains where the service can't remove it: {list_names(remaining)}."
 
 
@@ -115,8 +117,16 @@ def _readers(secrets: Sequence[SecretReport], readers: ReadersReport) -> Iterato
         why = "could be read" if readers.logs else "was given"
         yield f"No access log {why}, so who has read it is not known."
         return
-    others = {(one.system, one.principal) for one in readers.principals if not one.own and one.reads}
-    tried = {(one.system, one.principal) for one in readers.principals if not one.own and not one.reads} - others
+    others = {
+        (principal.system, principal.principal)
+        for principal in readers.principals
+        if not principal.own and principal.reads
+    }
+    tried = {
+        (principal.system, principal.principal)
+        for principal in readers.principals
+        if not principal.own and not principal.reads
+    } - others
     period = f"between {clock(readers.since)} and {clock(readers.until)} UTC"
     also = f", and {len(tried):,} more tried" if tried else ""
     has = "principal beside Keyturn's own logins has", "principals beside Keyturn's own logins have"
@@ -126,19 +136,19 @@ def _readers(secrets: Sequence[SecretReport], readers: ReadersReport) -> Iterato
         yield "The logs have gaps, which are listed below: there may be more readers."
 
 
-def proof(status: IncidentStatus, secrets: Sequence[SecretReport]) -> tuple[str, ...]:
+def describe_proof(status: IncidentStatus, secrets: Sequence[SecretReport]) -> tuple[str, ...]:
     """How it is known of each secret, or that it is not."""
-    return (METHOD, *(_proven(one) for one in secrets))
+    return (METHOD, *(_proven(secret) for secret in secrets))
 
 
-def _proven(one: SecretReport) -> str:
-    if one.clear_at is None:
-        return f"{one.path}: not proven yet."
-    if one.refused_at:
-        target = f"the target refused the old credential at {stamp(one.refused_at)} UTC"
+def _proven(secret: SecretReport) -> str:
+    if secret.clear_at is None:
+        return f"{secret.path}: not proven yet."
+    if secret.refused_at:
+        target = f"the target refused the old credential at {timestamp(secret.refused_at)} UTC"
     else:
         target = "the old credential could not be tried at a target"
-    versions = ranges([old.version for old in one.versions if old.version])
+    versions = ranges([old.version for old in secret.versions if old.version])
     hub = f"the hub gives none of the versions {versions}" if versions else "the hub had no version"
-    stays = ", but for what remains" if one.remains else ""
-    return f"{one.path}: {target}; {hub}; no copy gave an old value at {stamp(one.clear_at)} UTC{stays}."
+    stays = ", but for what remains" if secret.remains else ""
+    return f"{secret.path}: {target}; {hub}; no copy gave an old value at {timestamp(secret.clear_at)} UTC{stays}."

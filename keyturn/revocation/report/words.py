@@ -57,7 +57,7 @@ def lasted(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def stamp(moment: datetime | None) -> str:
+def timestamp(moment: datetime | None) -> str:
     """A moment in UTC, to the millisecond; empty for None."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] if moment else ""
 
@@ -67,9 +67,9 @@ def clock(moment: datetime | None) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if moment else ""
 
 
-def count_noun(number: int, one: str, many: str = "") -> str:
+def count_noun(number: int, singular: str, plural: str = "") -> str:
     """A number with its noun."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+    return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
 def list_names(names: Sequence[str], most: int = 3) -> str:
