@@ -38,7 +38,7 @@ def role_exists(cursor: Cursor, account: str) -> bool:
     return cursor.fetchone() is not None
 
 
-def marked(comment: str | None) -> int | None:
+def marked_sequence(comment: str | None) -> int | None:
     """The sequence number in a role's comment; None where none has been written."""
     stands = FENCE.search(comment or "")
     return int(stands[1]) if stands else None
@@ -47,7 +47,7 @@ def marked(comment: str | None) -> int | None:
 def highest(cursor: Cursor, accounts: Collection[str]) -> int:
     """The highest sequence number in the comments of these roles; 0 where none has one."""
     cursor.execute(COMMENTS, (list(accounts),))
-    return max((marked(comment) or 0 for (comment,) in cursor.fetchall()), default=0)
+    return max((marked_sequence(comment) or 0 for (comment,) in cursor.fetchall()), default=0)
 
 
 def mark(cursor: Cursor, account: str, comment: str, sequence: int) -> None:

@@ -47,13 +47,13 @@ LACKS: Final = (
 """From what the roles model_acts, model, account_acts and account may do."""
 
 
-def lacks(asked: str) -> str:
-    """The condition that the candidate lacks what ``asked`` asks of the role in its place."""
-    return LACKS.format(*(asked.format(f"who.{role}") for role in ("model_acts", "model", "account_acts", "account")))
+def lacking_condition(inquiry: str) -> str:
+    """The condition that the candidate lacks what ``inquiry`` asks of the role in its place."""
+    return LACKS.format(*(inquiry.format(f"who.{role}") for role in ("model_acts", "model", "account_acts", "account")))
 
 
 @dataclass(frozen=True)
-class Kind:
+class ObjectKind:
     """One kind of object with an access list: where it is listed, and how a right on it is asked for."""
 
     word: str
@@ -78,13 +78,13 @@ SELECT 4, p || ' on {place}' || {self.name}, 'GRANT ' || p || ' ON {self.word} '
   FROM who, {self.catalog} t, unnest(ARRAY[{privileges}]) p
  WHERE {self.only} AND t.{self.acl} IS NOT NULL
    AND EXISTS (SELECT FROM aclexplode(t.{self.acl}) WHERE grantee NOT IN (0, t.{self.owner}))
-   AND {lacks(f"{self.inquiry}({{}}, t.oid, p)")}"""  # noqa: S608  all of it stands in this module
+   AND {lacking_condition(f"{self.inquiry}({{}}, t.oid, p)")}"""  # noqa: S608  all of it stands in this module
 
 
 TABLE: Final = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 
 KINDS: Final = (
-    Kind(
+    ObjectKind(
         "TABLE",
         "pg_class",
         "relacl",
@@ -94,7 +94,7 @@ KINDS: Final = (
         TABLE,
         "t.relkind <> 'S' AND t.relpersistence <> 't'",
     ),
-    Kind(
+    ObjectKind(
         "SEQUENCE",
         "pg_class",
         "relacl",
@@ -104,7 +104,7 @@ KINDS: Final = (
         ("USAGE", "SELECT", "UPDATE"),
         "t.relkind = 'S' AND t.relpersistence <> 't'",
     ),
-    Kind(
+    ObjectKind(
         "SCHEMA",
         "pg_namespace",
         "nspacl",
@@ -113,9 +113,11 @@ KINDS: Final = (
         "has_schema_privilege",
         ("USAGE", "CREATE"),
     ),
-    Kind("ROUTINE", "pg_proc", "proacl", "proowner", "t.oid::regprocedure", "has_function_privilege", ("EXECUTE",)),
-    Kind("TYPE", "pg_type", "typacl", "typowner", "t.oid::regtype", "has_type_privilege", ("USAGE",)),
-    Kind(
+    ObjectKind(
+        "ROUTINE", "pg_proc", "proacl", "proowner", "t.oid::regprocedure", "has_function_privilege", ("EXECUTE",)
+    ),
+    ObjectKind("TYPE", "pg_type", "typacl", "typowner", "t.oid::regtype", "has_type_privilege", ("USAGE",)),
+    ObjectKind(
         "LANGUAGE",
         "pg_language",
         "lanacl",
@@ -124,7 +126,7 @@ KINDS: Final = (
         "has_language_privilege",
         ("USAGE",),
     ),
-    Kind(
+    ObjectKind(
         "FOREIGN SERVER",
         "pg_foreign_server",
         "srvacl",
@@ -133,7 +135,7 @@ KINDS: Final = (
         "has_server_privilege",
         ("USAGE",),
     ),
-    Kind(
+    ObjectKind(
         "DATABASE",
         "pg_database",
         "datacl",
@@ -149,7 +151,7 @@ SELECT 4, p || ' on column ' || t.attrelid::regclass || '.' || quote_ident(t.att
        'GRANT ' || p || ' (' || quote_ident(t.attname) || ') ON TABLE ' || t.attrelid::regclass || ' TO %%s'
   FROM who, pg_attribute t, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) p
  WHERE t.attacl IS NOT NULL AND NOT t.attisdropped
-   AND {lacks("has_column_privilege({}, t.attrelid, t.attnum, p)")}"""  # noqa: S608  all of it stands in this module
+   AND {lacking_condition("has_column_privilege({}, t.attrelid, t.attnum, p)")}"""  # noqa: S608  all of it stands in this module
 
 ATTRIBUTES: Final = """
 SELECT 1, lower(attribute), 'ALTER ROLE %%s ' || attribute
@@ -211,7 +213,7 @@ def acting(cursor: Cursor, account: str) -> str:
     return str(row[0]) if row else ""
 
 
-def missing(cursor: Cursor, account: str, acts_as: str, like: str) -> Sequence[Missing]:
+def missing_rights(cursor: Cursor, account: str, acts_as: str, like: str) -> Sequence[Missing]:
     """What ``like`` may do and ``account`` may not, which acts as the role ``acts_as`` in its sessions.
 
     What comes with ownership, attributes and memberships comes first: it explains the rest.

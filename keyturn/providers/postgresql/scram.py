@@ -36,5 +36,5 @@ def derived(password: bytes, salt: bytes, iterations: int) -> str:
     salted = hashlib.pbkdf2_hmac("sha256", password, salt, iterations)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
     server = hmac.digest(salted, b"Server Key", "sha256")
-    said, *keys = (b64encode(part).decode() for part in (salt, stored, server))
-    return f"SCRAM-SHA-256${iterations}:{said}${keys[0]}:{keys[1]}"
+    salt_text, *keys = (b64encode(part).decode() for part in (salt, stored, server))
+    return f"SCRAM-SHA-256${iterations}:{salt_text}${keys[0]}:{keys[1]}"

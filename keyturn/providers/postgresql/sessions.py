@@ -39,36 +39,36 @@ Begin = Callable[[], AbstractContextManager[Cursor]]
 """Begins a transaction of the admin's."""
 
 
-def count(cursor: Cursor, account: str) -> int:
+def count_sessions(cursor: Cursor, account: str) -> int:
     """How many sessions the account has open now, on all databases of the server."""
     cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", (account,))
-    (found,) = cursor.fetchone() or (0,)
-    return int(found)
+    (sessions,) = cursor.fetchone() or (0,)
+    return int(sessions)
 
 
-def number(cursor: Cursor, account: str) -> int | None:
+def account_oid(cursor: Cursor, account: str) -> int | None:
     """By what the server knows the account even after it has been dropped; None where there is no such account."""
     cursor.execute("SELECT oid::bigint FROM pg_roles WHERE rolname = %s", (account,))
     row = cursor.fetchone()
     return int(row[0]) if row else None
 
 
-def end(begin: Begin, oid: int, name: str) -> int:
+def end_sessions(begin: Begin, oid: int, name: str) -> int:
     """End every session of the account, whose logins must be refused by now: how many. Raises Denied, Unavailable."""
     began = time.monotonic()
     ended: set[int] = set()
     waiting: set[int] | None = None
     while True:
         with begin() as cursor:
-            found, starting = _look(cursor, oid)
-            _terminate(cursor, found, name)
-        ended |= found
+            alive, starting = _look(cursor, oid)
+            _terminate(cursor, alive, name)
+        ended |= alive
         waiting = starting if waiting is None else waiting & starting
         passed = time.monotonic() - began
-        if not found and (not waiting or passed > LOGGING_IN):
+        if not alive and (not waiting or passed > LOGGING_IN):
             return len(ended)
         if passed > PATIENCE:
-            problem = f"{len(found)} of its {len(ended)} sessions do not end"
+            problem = f"{len(alive)} of its {len(ended)} sessions do not end"
             raise Unavailable("end the sessions of", name, problem, "It is tried again; see pg_stat_activity there")
         time.sleep(PAUSE)
 
@@ -81,14 +81,14 @@ def _look(cursor: Cursor, oid: int) -> tuple[set[int], set[int]]:
     cursor.execute(SHOWN)
     shown = cursor.fetchall()
     mine = {pid for pid, owner, _, session in shown if owner == oid and session}
-    known = {pid for pid, _, told, _ in shown if told}
-    return mine, started - known - {cursor.connection.info.backend_pid}
+    attributed = {pid for pid, _, owned, _ in shown if owned}
+    return mine, started - attributed - {cursor.connection.info.backend_pid}
 
 
-def _terminate(cursor: Cursor, found: set[int], name: str) -> None:
+def _terminate(cursor: Cursor, sessions: set[int], name: str) -> None:
     try:
-        cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) pid", (sorted(found),))
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) pid", (sorted(sessions),))
     except InsufficientPrivilege:
-        problem = f"{len(found)} of its sessions stay open: the admin role may not end them"
+        problem = f"{len(sessions)} of its sessions stay open: the admin role may not end them"
         hint = f"Run there: GRANT pg_signal_backend TO {cursor.connection.info.user}"
         raise Denied("end the sessions of", name, problem, hint) from None

@@ -144,13 +144,13 @@ class PostgreSQL:
         """
         with self._asking("compare the privileges of", account) as cursor:
             acting = acts_as or privileges.acting(cursor, account)
-            return acting, privileges.missing(cursor, account, acting, like)
+            return acting, privileges.missing_rights(cursor, account, acting, like)
 
     def read_connection(self, text: Sensitive) -> Connection | None:
         """Whose login a connection string is, as libpq reads it, or as JDBC, ODBC and ADO.NET do; None for others."""
-        found = read_connection(text)
-        here = found is not None and found.leads_to(self._where["host"], self._where["port"])
-        return found.within(self._where["dbname"]) if found and here else None
+        connection = read_connection(text)
+        leads_here = connection is not None and connection.leads_to(self._where["host"], self._where["port"])
+        return connection.within(self._where["dbname"]) if connection and leads_here else None
 
     def accepts(self, account: str, password: Sensitive) -> bool:
         """Whether the server lets ``account`` in, whatever it may do in this database."""
@@ -174,7 +174,7 @@ class PostgreSQL:
     def sessions(self, account: str) -> int:
         """How many sessions ``account`` has open now, on all databases of the server."""
         with self._asking("count the sessions of", account) as cursor:
-            return sessions.count(cursor, account)
+            return sessions.count_sessions(cursor, account)
 
     def disable(self, account: str, *, sequence: int) -> None:
         """Refuse every login of ``account`` and forget its password. Absent is success."""
@@ -191,11 +191,11 @@ class PostgreSQL:
         """End the sessions of ``account``, on all databases of the server, once ``refuse`` has made logins fail."""
         doing = "end the sessions of"
         with self._transaction(doing, account) as cursor:
-            oid = sessions.number(cursor, account)
+            oid = sessions.account_oid(cursor, account)
         refuse()
         if oid is None:
             return 0
-        return sessions.end(lambda: self._transaction(doing, account), oid, self._named(account))
+        return sessions.end_sessions(lambda: self._transaction(doing, account), oid, self._named(account))
 
     def close(self) -> None:
         """Let go of the admin's connections."""
@@ -223,14 +223,14 @@ class PostgreSQL:
     def _fenced(self, doing: str, account: str, sequence: int) -> Iterator[tuple[Cursor, bool]]:
         """A transaction that holds the account's lock and refuses to go back in sequence."""
         with self._transaction(doing, account) as cursor:
-            found = accounts.lock_account(cursor, account)
-            self._check_sequence(found, doing, account, sequence)
-            yield cursor, found is not None
-            if found is not None or accounts.role_exists(cursor, account):
-                accounts.mark(cursor, account, found or "", sequence)
+            comment = accounts.lock_account(cursor, account)
+            self._check_sequence(comment, doing, account, sequence)
+            yield cursor, comment is not None
+            if comment is not None or accounts.role_exists(cursor, account):
+                accounts.mark(cursor, account, comment or "", sequence)
 
     def _check_sequence(self, comment: str | None, doing: str, account: str, sequence: int) -> None:
-        stands = accounts.marked(comment)
+        stands = accounts.marked_sequence(comment)
         if stands is not None and stands > sequence:
             raise superseded(doing, self._named(account), stands=stands, sequence=sequence)
 
@@ -298,15 +298,15 @@ def read_connection(text: Sensitive) -> Connection | None:
     if plain.startswith("jdbc:"):
         return url(plain, "postgresql", PORT)
     try:
-        told = parse_dsn(SCHEME.sub("postgresql://", plain))
+        parts = parse_dsn(SCHEME.sub("postgresql://", plain))
     except psycopg2.ProgrammingError:
         return keyword_pairs(plain, PORT, bare_odbc=percent_decoded)
-    if not {"host", "user", "password"} <= set(told):
+    if not {"host", "user", "password"} <= set(parts):
         return keyword_pairs(plain, PORT, bare_odbc=percent_decoded)
-    hosts = str(told["host"]).split(",")
-    ports = [int(port) if port.isdecimal() else PORT for port in str(told.get("port", PORT)).split(",")]
+    hosts = str(parts["host"]).split(",")
+    ports = [int(port) if port.isdecimal() else PORT for port in str(parts.get("port", PORT)).split(",")]
     places = zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=False)
-    return Connection(told["user"], Sensitive(told["password"]), tuple(places), told.get("dbname", told["user"]))
+    return Connection(parts["user"], Sensitive(parts["password"]), tuple(places), parts.get("dbname", parts["user"]))
 
 
 def refused_login(error: psycopg2.OperationalError) -> bool:
