@@ -26,13 +26,13 @@ FENCE: Final = ".sequence"
 class TokenFiles(StrategyBase):
     """A new token beside the old one; ``path`` is the secret's own, and stands in errors."""
 
-    makes = frozenset({"id", "token"})
+    credential_fields = frozenset({"id", "token"})
 
     def __init__(self, path: str, directory: Path) -> None:
         self.path = path
         self.directory = directory
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse a credential that is no token file's."""
         for fields in (current, candidate):
             if fields is not None and "token" in fields and not ID.fullmatch(name_of(fields)):
@@ -61,19 +61,19 @@ class TokenFiles(StrategyBase):
 
     def abandon(self, change: Change) -> None:
         """Delete the candidate's file, unless CURRENT has come to name it."""
-        given_up = self.ends(change.candidate)
-        if change.current is None or given_up != self.ends(change.current):
+        given_up = self.credential_id(change.candidate)
+        if change.current is None or given_up != self.credential_id(change.current):
             self.retire(given_up, change.sequence)
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
+    def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The name of the token's file."""
         return {"id": name_of(current)} if "id" in current else {}
 
-    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         """Delete the old token's file. Absent is success."""
-        if "id" in ends:
+        if "id" in credential_id:
             with self._fenced("retire", sequence):
-                (self.directory / ends["id"]).unlink(missing_ok=True)
+                (self.directory / credential_id["id"]).unlink(missing_ok=True)
 
     def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
         """The number in the directory: all tokens share it."""
@@ -99,8 +99,8 @@ class TokenFiles(StrategyBase):
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Delete the token's file, whoever uses it still: the gateway looks there for every request."""
-        self.guard(credential, None)
-        self.retire(self.ends(credential), sequence)
+        self.preflight(credential, None)
+        self.retire(self.credential_id(credential), sequence)
         return RevokeResult()
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
@@ -114,7 +114,7 @@ class TokenFiles(StrategyBase):
         self.retire({"id": name}, sequence)
         return RevokeResult()
 
-    def honours(self, credential: SecretFields) -> bool | None:
+    def accepts(self, credential: SecretFields) -> bool | None:
         """Look the token up as the gateway does, which does not care for the names of files."""
         if "token" not in credential:
             return None

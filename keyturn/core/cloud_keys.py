@@ -41,7 +41,7 @@ class CloudKeys(Protocol):
     def create(self, account: str) -> SecretFields:
         """Make another key, in one call that is never repeated: this is the only time that the cloud tells it."""
 
-    def accepts(self, account: str, key: SecretFields) -> bool:
+    def signs_in(self, account: str, key: SecretFields) -> bool:
         """Whether the key signs in on a new connection; False while the cloud does not know it, or no more.
 
         Raises CandidateRejected for a key that can never sign in as this account.
@@ -50,7 +50,7 @@ class CloudKeys(Protocol):
     def last_use(self, account: str, key_id: str, since: datetime) -> KeyUse | None:
         """The latest use after ``since`` that the cloud tells of; it may learn of one hours later."""
 
-    def honours(self, account: str, key: SecretFields) -> bool | None:
+    def accepts(self, account: str, key: SecretFields) -> bool | None:
         """Whether the cloud signs in who holds this key now, whoever's it is; None for what is no key at all.
 
         ``account`` is whose it should be. Raises Unavailable where a refusal proves nothing about the key.

@@ -126,7 +126,7 @@ class Discreet:
         if isinstance(given, Change):
             return self._texts((given.candidate, given.current))
         if isinstance(given, SecretFields):
-            wanted = {*self._strategy.makes, *PEOPLES}
+            wanted = {*self._strategy.credential_fields, *PEOPLES}
             return [(name, text) for name, text in given.reveal().items() if name in wanted and isinstance(text, str)]
         if isinstance(given, Mapping):
             return [(name, text) for name, text in given.items() if isinstance(text, str)]

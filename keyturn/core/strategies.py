@@ -54,10 +54,10 @@ class Strategy(Protocol):
     """Whether the old credential works beside the new one until it is retired."""
 
     @property
-    def makes(self) -> Collection[str]:
+    def credential_fields(self) -> Collection[str]:
         """The names of the fields that a candidate holds, and so of the credential; all others stay as they are."""
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse before anything changes: another target's or account's credential, a quota that is used up.
 
         Asked without ``candidate`` before one is made, and with it before it is installed.
@@ -66,13 +66,13 @@ class Strategy(Protocol):
     def mint(self, current: SecretFields | None) -> SecretFields:
         """Make the candidate: only the fields that change."""
 
-    def before_mint(self) -> Sequence[str]:
+    def existing_ids(self) -> Sequence[str]:
         """Names of what is at the target already, saved before a mint that makes something there."""
 
-    def sweep(self, before: Sequence[str], known: Sequence[SecretFields]) -> None:
+    def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
         """Remove what a mint that died before its candidate was saved may have left at the target.
 
-        What was there ``before``, and the ``known`` credentials, are spared.
+        What was there ``before``, and the ``credentials`` that a version or candidate holds, are spared.
         """
 
     def install(self, change: Change) -> None:
@@ -87,19 +87,19 @@ class Strategy(Protocol):
     def abandon(self, change: Change) -> None:
         """Take back what was installed for a candidate that is given up; CURRENT works afterwards."""
 
-    def put_back(self, change: Change) -> None:
+    def rollback(self, change: Change) -> None:
         """Undo a promotion: ``change.current`` works again and for good, where the candidate has ended it or would.
 
         Both work afterwards where both can be in force.
         """
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
+    def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The names (never values) by which :meth:`retire` can end this credential later."""
 
-    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+    def in_use(self, credential_id: Mapping[str, str], since: datetime) -> Sequence[str]:
         """What shows that the old credential is used still, in words for people; ``since`` is its promotion."""
 
-    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         """End the old credential at the target. Absent is success."""
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
@@ -111,8 +111,8 @@ class Strategy(Protocol):
         install of another candidate. Where there is no target it does nothing.
         """
 
-    def last_sequence(self, known: Sequence[SecretFields] = ()) -> int:
-        """The highest number that the target keeps of the secret's accounts, and of those that ``known`` name.
+    def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
+        """The highest number that the target keeps of the secret's accounts, and of those that ``credentials`` name.
 
         What is done next there has to bear a greater one. 0 where the target keeps none.
         """
@@ -131,20 +131,20 @@ class Strategy(Protocol):
         A late call ends nothing that was put in force since: by its name, or by ``sequence``, which fences it.
         """
 
-    def honours(self, credential: SecretFields) -> bool | None:
+    def accepts(self, credential: SecretFields) -> bool | None:
         """Whether the target still accepts this version's credential, tried as its holder would.
 
         None where nobody can tell: there is no target, or nothing to log in with. Raises TransientError where the
         target does not answer.
         """
 
-    def settled(self, current: SecretFields) -> SecretFields | None:
+    def cleanup_fields(self, current: SecretFields) -> SecretFields | None:
         """The fields of CURRENT that must change once the old credential has ended; None when none must."""
 
-    def restored(self, before: SecretFields, promoted: SecretFields) -> Mapping[str, Sensitive]:
+    def rollback_fields(self, before: SecretFields, promoted: SecretFields) -> Mapping[str, Sensitive]:
         """The fields of ``before`` that must differ when it is put in force again, since ``promoted`` works still."""
 
-    def keep_alive(self, ends: Mapping[str, str]) -> None:
+    def renew(self, credential_id: Mapping[str, str]) -> None:
         """Renew a credential that would end by itself before it is replaced. It is asked for every few minutes."""
 
 

@@ -19,7 +19,7 @@ UNKNOWN: Final = "unknown"
 
 def credential_digest(keyturn: Keyturn, secret: HubSecret) -> str:
     """The fingerprint of what a rotation replaces in a version, whatever stands beside it; empty without any."""
-    makes = set(keyturn.open_strategy(secret.path).makes) - NO_CREDENTIAL
+    makes = set(keyturn.open_strategy(secret.path).credential_fields) - NO_CREDENTIAL
     held = {name: value for name, value in secret.fields.reveal().items() if name in makes}
     return keyturn.fingerprint(SecretFields(held)) if held else ""
 

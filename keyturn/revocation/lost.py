@@ -47,6 +47,6 @@ def lost_credentials(keyturn: Keyturn, path: str, sight: Sight) -> Iterator[Valu
 def why_accepted(keyturn: Keyturn, path: str, credential: SecretFields) -> str:
     """Why the target may let somebody in with it; empty where it refuses, and where there is no target to ask."""
     try:
-        return "the target accepts it" if keyturn.open_strategy(path).honours(credential) else ""
+        return "the target accepts it" if keyturn.open_strategy(path).accepts(credential) else ""
     except KeyturnError as error:
         return f"nobody could try it: {error.problem}"

@@ -15,5 +15,5 @@ def fields_beside(keyturn: Keyturn, path: str, versions: Sequence[HubSecret]) ->
     """
     if not versions or isinstance(keyturn.secret(path).rotation, ManualSettings):
         return None
-    made = {*keyturn.open_strategy(path).makes, "rotated_at"}
+    made = {*keyturn.open_strategy(path).credential_fields, "rotated_at"}
     return SecretFields({name: value for name, value in versions[0].fields.reveal().items() if name not in made})

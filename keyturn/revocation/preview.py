@@ -87,7 +87,7 @@ def preview_secret(keyturn: Keyturn, path: str, mode: Mode) -> SecretPreview:
 
 def credential_names(keyturn: Keyturn, version: HubSecret) -> Iterator[str]:
     """The account or key that a version is, as its target names it."""
-    ends = keyturn.open_strategy(version.path).ends(version.fields)
+    ends = keyturn.open_strategy(version.path).credential_id(version.fields)
     shown = names_of(keyturn.catalogue, keyturn.hub, version.path)
     if ends:
         yield shown.told({name: value for name, value in ends.items() if len(value) <= 100})
@@ -99,7 +99,7 @@ def describe_uses(keyturn: Keyturn, version: HubSecret) -> list[str]:
     """What shows that a version is in use now."""
     strategy = keyturn.open_strategy(version.path)
     try:
-        return list(strategy.in_use(strategy.ends(version.fields), keyturn.clock()))
+        return list(strategy.in_use(strategy.credential_id(version.fields), keyturn.clock()))
     except KeyturnError as error:
         return [f"nobody can tell whether it is used: {error.problem}"]
 

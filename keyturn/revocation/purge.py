@@ -91,9 +91,9 @@ def still_accepted(keyturn: Keyturn, version: HubSecret, result: StepResult) -> 
     """Whether the target still takes a version, which is told, or may take it; None where nobody can tell."""
     strategy = keyturn.open_strategy(version.path)
     try:
-        taken = strategy.honours(version.fields)
+        taken = strategy.accepts(version.fields)
         if taken and end_late(keyturn, version):
-            taken = strategy.honours(version.fields)
+            taken = strategy.accepts(version.fields)
     except KeyturnError as error:
         result.add_failure(f"version {version.version}", error)
         return True

@@ -129,7 +129,7 @@ def refuses_current(keyturn: Keyturn, path: str) -> bool:
     """Whether the target is seen to refuse what CURRENT holds; it is asked again before anything is destroyed."""
     current = keyturn.hub.read(path)
     try:
-        return current is not None and keyturn.open_strategy(path).honours(current.fields) is False
+        return current is not None and keyturn.open_strategy(path).accepts(current.fields) is False
     except KeyturnError:
         return False
 
@@ -166,7 +166,7 @@ def end_all_credentials(keyturn: Keyturn, path: str, record: Record) -> Ended:
 def may_accept(strategy: Strategy, candidate: SecretFields | None) -> bool:
     """Whether the target may take a candidate still; where nobody can tell it may."""
     try:
-        return candidate is not None and strategy.honours(candidate) is not False
+        return candidate is not None and strategy.accepts(candidate) is not False
     except KeyturnError:
         return True
 
@@ -229,7 +229,7 @@ def end_interrupted(keyturn: Keyturn, path: str, held: HeldRecord) -> RevokeResu
             outlives=(f"what rotation {rotation.token} has made at {place}, where the catalogue leads no more",)
         )
     if rotation and rotation.version is None and record.candidate is None and strategy.mints_at_target:
-        strategy.sweep(rotation.before, ())
+        strategy.remove_orphans(rotation.before, ())
     return RevokeResult()
 
 
@@ -262,7 +262,7 @@ def distinct_credentials(strategy: Strategy, candidates: Iterable[SecretFields])
 
 def credential_name(strategy: Strategy, fields: SecretFields) -> Hashable:
     """How the target names the credential that these fields hold; empty where it has no name."""
-    return tuple(sorted(strategy.ends(fields).items())) or username(fields) or ()
+    return tuple(sorted(strategy.credential_id(fields).items())) or username(fields) or ()
 
 
 def leaked_values(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> tuple[LeakedVersion, ...]:

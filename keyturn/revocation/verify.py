@@ -66,7 +66,7 @@ def prove_hub(keyturn: Keyturn, incident: Incident, progress: SecretProgress, re
     if any(version.version == last and holds_leaked(keyturn, progress, version) for version in old):
         result.add_left("", f"somebody has written the old value to the hub again, as version {last}")
         result.again |= {step for step in STEPS[incident.mode] if step is not Step.CUT}
-    elif current and keyturn.open_strategy(progress.path).honours(current.fields) is False:
+    elif current and keyturn.open_strategy(progress.path).accepts(current.fields) is False:
         hint = f"Run `keyturn rotate {progress.path} --now`, unless a rotation is at work"
         result.add_left("", f"the target refuses version {last}, which is in force", hint)
     return current

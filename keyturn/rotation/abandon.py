@@ -41,7 +41,7 @@ def _given_up(keyturn: Keyturn, attempt: Attempt, why: str, *, refused: bool, ce
 
 def given_away(keyturn: Keyturn, attempt: Attempt) -> str:
     """Why the candidate's account is another secret's by now, which may serve by it; empty where it is not."""
-    return another_owner(keyturn, attempt.path, keyturn.open_strategy(attempt.path).ends(attempt.candidate))
+    return another_owner(keyturn, attempt.path, keyturn.open_strategy(attempt.path).credential_id(attempt.candidate))
 
 
 def fence(keyturn: Keyturn, attempt: Attempt) -> Attempt:

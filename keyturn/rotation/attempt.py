@@ -68,7 +68,7 @@ class Attempt:
 
 def ends(keyturn: Keyturn, attempt: Attempt) -> dict[str, str]:
     """The names of the credential that CURRENT holds."""
-    return dict(keyturn.open_strategy(attempt.path).ends(attempt.current.fields)) if attempt.current else {}
+    return dict(keyturn.open_strategy(attempt.path).credential_id(attempt.current.fields)) if attempt.current else {}
 
 
 def still_named(recorded: Mapping[str, str], now: Mapping[str, str]) -> bool:

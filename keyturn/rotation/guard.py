@@ -52,7 +52,7 @@ def guard_candidate(keyturn: Keyturn, attempt: Attempt) -> None:
     Raises Invalid, and CandidateRejected where another candidate may do.
     """
     check_target(keyturn, attempt.path, attempt.rotation)
-    keyturn.open_strategy(attempt.path).guard(attempt.guarded, attempt.candidate)
+    keyturn.open_strategy(attempt.path).preflight(attempt.guarded, attempt.candidate)
     whole = (attempt.ground or SecretFields({})).merged(attempt.candidate)
     for destination in keyturn.secret(attempt.path).destinations:
         for flaw in flaws(keyturn, destination, whole):

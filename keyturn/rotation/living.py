@@ -136,7 +136,7 @@ def inside_one(name: str, fields: SecretFields) -> bool:
 
 def makes(keyturn: Keyturn, path: str) -> Collection[str]:
     """The fields of the credential; none for a secret that the catalogue pushes by a pattern alone."""
-    return keyturn.open_strategy(path).makes if path in keyturn.catalogue.secrets else ()
+    return keyturn.open_strategy(path).credential_fields if path in keyturn.catalogue.secrets else ()
 
 
 def each_once(candidates: Iterator[Value], held_by_hub: Sequence[Value]) -> Iterator[Value]:
@@ -163,7 +163,7 @@ def alive(keyturn: Keyturn, path: str, fields: SecretFields) -> bool | None:
     if path not in keyturn.catalogue.secrets:
         return None
     try:
-        return keyturn.open_strategy(path).honours(fields)
+        return keyturn.open_strategy(path).accepts(fields)
     except TerminalError:
         return None
 

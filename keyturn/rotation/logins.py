@@ -152,7 +152,7 @@ def _tried(keyturn: Keyturn, path: str, last: LoginCheck | None) -> LoginCheck |
         info = keyturn.hub.describe(path)
         why = f"the hub does not give version {info.version}" if info and info.version else ""
         return since(last, LoginCheck(Login.UNTRIED, info.version, now, now, why=why)) if info and why else None
-    accepted = keyturn.open_strategy(path).honours(current.fields)
+    accepted = keyturn.open_strategy(path).accepts(current.fields)
     if accepted is False and _moved(keyturn, path, before, current.version):
         return None
     result = Login.UNKNOWN if accepted is None else Login.ACCEPTED if accepted else Login.REFUSED

@@ -115,7 +115,7 @@ def insist_on_free(keyturn: Keyturn, path: str, record: Record, chosen: HubSecre
     """Refuse a ground whose successor is what is missing: the account that copies still serve would be changed."""
     rotations = [*record.history, *([record.rotation] if record.rotation else [])]
     last = next((rotation for rotation in reversed(rotations) if rotation.version is not None and rotation.ends), None)
-    if last and still_named(last.ends, keyturn.open_strategy(path).ends(chosen.fields)):
+    if last and still_named(last.ends, keyturn.open_strategy(path).credential_id(chosen.fields)):
         problem = f"version {chosen.version} names the credential that version {last.version} replaced"
         problem += ": who serves now would get a new password under its copies"
         hint = "Choose another version, or add --end-previous, which cuts off whoever is on it"

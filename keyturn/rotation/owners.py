@@ -51,7 +51,7 @@ def _serves(keyturn: Keyturn, path: str, ends: Mapping[str, str]) -> str:
     """The path of a secret whose CURRENT names the same account; empty where it does not, or can't be read."""
     try:
         current = keyturn.hub.read(path)
-        named = keyturn.open_strategy(path).ends(current.fields) if current else {}
+        named = keyturn.open_strategy(path).credential_id(current.fields) if current else {}
     except KeyturnError:
         return ""
     return path if named and set(named.values()) & set(ends.values()) else ""

@@ -35,7 +35,7 @@ def renew(keyturn: Keyturn, path: str) -> None:
         return
     strategy, current = keyturn.open_strategy(path), keyturn.hub.read(path)
     if current:
-        strategy.keep_alive(strategy.ends(current.fields))
+        strategy.renew(strategy.credential_id(current.fields))
     retiring = record.retiring
     if retiring and retiring.stage is not Stage.RETIRING and not retiring.urgent:
-        strategy.keep_alive(retiring.ends)
+        strategy.renew(retiring.ends)

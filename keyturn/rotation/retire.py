@@ -213,7 +213,7 @@ def not_ended(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -
 def tidy(keyturn: Keyturn, path: str) -> bool:
     """Write CURRENT without what only the old credential needed; whether there was anything."""
     current = keyturn.hub.read(path)
-    left = keyturn.open_strategy(path).settled(current.fields) if current else None
+    left = keyturn.open_strategy(path).cleanup_fields(current.fields) if current else None
     if current is None or left is None or current.fields.holds(left):
         return False
     try:
@@ -226,7 +226,7 @@ def tidy(keyturn: Keyturn, path: str) -> bool:
 def serves_again(keyturn: Keyturn, path: str, rotation: Rotation) -> bool:
     """Whether somebody has put the old credential back by hand: ending it would end CURRENT."""
     current = keyturn.hub.read(path) if rotation.ends else None
-    return current is not None and still_named(rotation.ends, keyturn.open_strategy(path).ends(current.fields))
+    return current is not None and still_named(rotation.ends, keyturn.open_strategy(path).credential_id(current.fields))
 
 
 def obstacles(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive, copies: Sequence[Pushed]) -> list[str]:

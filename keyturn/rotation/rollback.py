@@ -54,7 +54,7 @@ def doomed(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why:
     if current is None or current.version != rotation.version:
         problem = f"CURRENT is no longer version {rotation.version}, which rotation {rotation.token} made"
         raise Superseded("take back", path, problem, "Somebody wrote it meanwhile: nothing is put back")
-    ends = dict(keyturn.open_strategy(path).ends(current.fields))
+    ends = dict(keyturn.open_strategy(path).credential_id(current.fields))
     number = record.next_sequence()
     return rotation.to(Stage.REVERTING, note=why, holder=keyturn.holder, ends=ends, sequence=number)
 
@@ -83,7 +83,7 @@ def put_back(keyturn: Keyturn, path: str, record: Record, before: HubSecret) -> 
         return record, current
     _insist_on_holding(keyturn, path, rotation)
     try:
-        strategy.put_back(Change(path, rotation.sequence, current.fields, before.fields))
+        strategy.rollback(Change(path, rotation.sequence, current.fields, before.fields))
     except Superseded:
         higher = renumbered(keyturn, path, record)
         if higher.version == record.version:
@@ -105,7 +105,7 @@ def _insist_on_holding(keyturn: Keyturn, path: str, rotation: Rotation) -> None:
 def restored(strategy: Strategy, before: SecretFields, promoted: SecretFields, current: SecretFields) -> SecretFields:
     """The old fields, and those that somebody has added since; what only the candidate had goes."""
     added = {name: value for name, value in current.reveal().items() if name not in promoted}
-    return SecretFields(added).merged(before).merged(strategy.restored(before, promoted))
+    return SecretFields(added).merged(before).merged(strategy.rollback_fields(before, promoted))
 
 
 def close_reverted(keyturn: Keyturn, path: str, record: Record, restored: HubSecret) -> Rotation:

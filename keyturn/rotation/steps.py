@@ -73,7 +73,7 @@ def stage(keyturn: Keyturn, path: str, decision: Decision, status: SecretStatus 
         fields = [attempt.current.fields] if attempt.current else []
         with record_action(keyturn, "stage", path, note="an earlier run died while it made a candidate"):
             insist_on_holding(keyturn, attempt.path, attempt.record)
-            keyturn.open_strategy(path).sweep(record.open.before, fields)
+            keyturn.open_strategy(path).remove_orphans(record.open.before, fields)
             return mint(keyturn, attempt)
     return attempt
 
@@ -136,7 +136,7 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
     if not (base or record.version):
         insist_on_new(keyturn, path)
     strategy = keyturn.open_strategy(path)
-    strategy.guard(None if decision.changes_account else attempt.serving, None)
+    strategy.preflight(None if decision.changes_account else attempt.serving, None)
     rotation = Rotation(
         token=str(uuid.uuid4()),
         sequence=record.next_sequence(),
@@ -147,7 +147,7 @@ def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Att
         opened_at=keyturn.clock(),
         base_version=base,
         ends=ends(keyturn, attempt),
-        before=tuple(strategy.before_mint()),
+        before=tuple(strategy.existing_ids()),
         target=keyturn.target(path),
         urgent=decision.urgent,
         catalogue=keyturn.catalogue.id,
@@ -195,7 +195,7 @@ def mint(keyturn: Keyturn, attempt: Attempt) -> Attempt:
 def minted(keyturn: Keyturn, attempt: Attempt, rotation: Rotation) -> SecretFields:
     """A new candidate with the moment it was made, which tells it from every other version."""
     strategy = keyturn.open_strategy(attempt.path)
-    candidate = strategy.mint(attempt.beside(strategy.makes, rotation))
+    candidate = strategy.mint(attempt.beside(strategy.credential_fields, rotation))
     return candidate.merged({"rotated_at": keyturn.clock().isoformat()})
 
 

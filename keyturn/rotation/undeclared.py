@@ -96,4 +96,4 @@ def accounts_of(keyturn: Keyturn, path: str, other: Undeclared) -> set[str]:
     there = [rotation for rotation in rotations if rotation.target == keyturn.target(path)]
     accounts = {account for rotation in there for account in rotation.ends.values()}
     current = keyturn.hub.read(other.path) if there else None
-    return accounts | set(keyturn.open_strategy(path).ends(current.fields).values() if current else ())
+    return accounts | set(keyturn.open_strategy(path).credential_id(current.fields).values() if current else ())

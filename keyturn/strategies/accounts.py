@@ -26,14 +26,14 @@ DIGEST_LENGTH = 12
 class AccountStrategy(LoginStrategy):
     """What both have in common: an account of one of ``users``, and nothing at the target before install."""
 
-    makes = frozenset({"username", "password"})
+    credential_fields = frozenset({"username", "password"})
 
     def __init__(self, target: AccountTarget, policy: PasswordPolicy, users: Sequence[str]) -> None:
         self.target = target
         self.policy = policy
         self.users = tuple(users)
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse a credential of an account that is none of this secret's. Raises Invalid."""
         for named in (username(current), username(candidate)):
             if named is not None and named not in self.users:
@@ -48,9 +48,9 @@ class AccountStrategy(LoginStrategy):
         Raises Invalid for a working credential of an account that is none of this secret's.
         """
         account = self.named(credential)
-        if account is None or (account not in self.users and not self.honours(credential)):
+        if account is None or (account not in self.users and not self.accepts(credential)):
             return RevokeResult()
-        self.guard(credential, None)
+        self.preflight(credential, None)
         return RevokeResult(self.target.revoke(account, sequence=sequence))
 
     def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
@@ -68,7 +68,7 @@ class AccountStrategy(LoginStrategy):
         """Refuse logins of the user, and end its sessions."""
         return RevokeResult(self.target.revoke(name, sequence=sequence))
 
-    def honours(self, credential: SecretFields) -> bool | None:
+    def accepts(self, credential: SecretFields) -> bool | None:
         """Log in on a new connection; None for a version without username and password."""
         account = self.named(credential)
         return None if account is None else self.target.accepts(account, credential["password"])
@@ -90,7 +90,7 @@ class AlternatingUsers(AccountStrategy):
 
     def mint(self, current: SecretFields | None) -> SecretFields:
         """The other user, with a new password. Raises Invalid when CURRENT names neither."""
-        self.guard(current, None)
+        self.preflight(current, None)
         serving = username(current)
         other = self.users[1 - self.users.index(serving)] if serving else self.users[0]
         return SecretFields({"username": other, "password": generate(self.policy)})
@@ -116,20 +116,20 @@ class AlternatingUsers(AccountStrategy):
             return
         self.target.disable(change.candidate["username"].reveal(), sequence=change.sequence)
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
+    def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The user that serves now."""
         serving = username(current)
         return {"username": serving} if serving else {}
 
-    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+    def in_use(self, credential_id: Mapping[str, str], since: datetime) -> Sequence[str]:
         """The old user's sessions."""
-        count = self.target.sessions(ends["username"]) if "username" in ends else 0
-        return (f"{self.target.name}:{ends['username']} has {count} open sessions",) if count else ()
+        count = self.target.sessions(credential_id["username"]) if "username" in credential_id else 0
+        return (f"{self.target.name}:{credential_id['username']} has {count} open sessions",) if count else ()
 
-    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         """The retired user can't log in any more."""
-        if "username" in ends:
-            self.target.disable(ends["username"], sequence=sequence)
+        if "username" in credential_id:
+            self.target.disable(credential_id["username"], sequence=sequence)
 
 
 class SingleUser(AccountStrategy):
@@ -164,22 +164,22 @@ class SingleUser(AccountStrategy):
         elif self.target.accepts(self.user, change.candidate["password"]):
             self.target.set_password(self.user, generate(self.policy), sequence=change.sequence)
 
-    def put_back(self, change: Change) -> None:
+    def rollback(self, change: Change) -> None:
         """Put CURRENT's password back, and keep the candidate's beside it where the target can."""
         if change.current and "password" in change.current:
             password = change.current["password"]
             self.target.set_password(self.user, password, sequence=change.sequence, keep_old=self.overlaps)
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
+    def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The user and a digest that tells its passwords apart; nothing where there is only one to end."""
         if not self.overlaps or "password" not in current:
             return {}
         digest = hashlib.sha256(current["password"].reveal().encode()).hexdigest()
         return {"username": self.user, "password_sha256": digest[:DIGEST_LENGTH]}
 
-    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         """The password that was kept is refused."""
-        if ends:
+        if credential_id:
             self._discard_old(sequence)
 
     def named(self, credential: SecretFields) -> str | None:

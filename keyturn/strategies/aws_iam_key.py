@@ -16,7 +16,7 @@ from keyturn.strategies.cloud_keys import CloudKeyStrategy
 class AwsIamKey(CloudKeyStrategy):
     """One user's keys; a version holds ``access_key_id`` and ``secret_access_key``."""
 
-    makes = frozenset({"access_key_id", "secret_access_key"})
+    credential_fields = frozenset({"access_key_id", "secret_access_key"})
     limit = 2  # "IAM and AWS STS quotas": access keys assigned to an IAM user
     account_name = "user"
     key_name = "access_key_id"

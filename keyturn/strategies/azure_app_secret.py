@@ -90,7 +90,7 @@ class AzureAppSecret(StrategyBase):
     crash whatever has come since, carries the label and is in no version is removed.
     """
 
-    makes = frozenset({"client_id", "client_secret", "key_id", EXPIRES_AT})
+    credential_fields = frozenset({"client_id", "client_secret", "key_id", EXPIRES_AT})
     mints_at_target = True
 
     def __init__(
@@ -107,7 +107,7 @@ class AzureAppSecret(StrategyBase):
         self.life = life
         self.clock = clock
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse a credential of another application, and one more secret where there is no room for it.
 
         Raises Invalid, and NotFound where the application is not there.
@@ -122,7 +122,7 @@ class AzureAppSecret(StrategyBase):
         if candidate is None:
             self._check_room(application)
 
-    def before_mint(self) -> Sequence[str]:
+    def existing_ids(self) -> Sequence[str]:
         """The key ids of the secrets that carry the label now."""
         return tuple(password.key_id for password in self._own(self.target.application(self.application)))
 
@@ -138,7 +138,7 @@ class AzureAppSecret(StrategyBase):
             }
         )
 
-    def sweep(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
+    def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
         """Remove secrets that came since, carry the label, and are in no version."""
         spared = {*before, *(_text(fields, "key_id") for fields in credentials)}
         for password in self._own(self.target.application(self.application)):
@@ -157,16 +157,16 @@ class AzureAppSecret(StrategyBase):
         if key_id and not (change.current and _text(change.current, "key_id") == key_id):
             self.target.remove_password(self.application, key_id)
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
+    def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The application, and the key id of the secret that serves now; nothing where CURRENT tells no key id."""
         key_id = _text(current, "key_id")
         application = _text(current, "client_id") or self.application
         return {"application": application, "key_id": key_id} if key_id else {}
 
-    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         """Remove the old secret. Tokens that it was given live on to their end, an hour or so."""
-        if "key_id" in ends:
-            self.target.remove_password(ends["application"], ends["key_id"])
+        if "key_id" in credential_id:
+            self.target.remove_password(credential_id["application"], credential_id["key_id"])
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Remove the version's secret; one that has no key id is told by how it begins."""
@@ -191,7 +191,7 @@ class AzureAppSecret(StrategyBase):
         self.target.remove_password(self.application, name, fresh=False)
         return RevokeResult(outlives=(TOKENS.format(self.application),))
 
-    def honours(self, credential: SecretFields) -> bool | None:
+    def accepts(self, credential: SecretFields) -> bool | None:
         """Sign in with the version's secret, once; None where it holds none."""
         if not credential.get("client_secret"):
             return None
@@ -199,7 +199,7 @@ class AzureAppSecret(StrategyBase):
         return self.target.takes(application, credential["client_secret"])
 
     def _revoke_unnamed(self, credential: SecretFields) -> RevokeResult:
-        if not self.honours(credential):
+        if not self.accepts(credential):
             return RevokeResult()
         begins, listed = credential["client_secret"].reveal(), self.target.application(self.application).passwords
         key_ids = [password.key_id for password in listed if password.hint and begins.startswith(password.hint)]

@@ -69,7 +69,7 @@ class StorageTarget(Protocol):
     def check_key(self, group: str, account: str, key: Sensitive) -> None:
         """Use the key. Raises CandidateRejected, or Unavailable while it may be too new."""
 
-    def honours(self, group: str, account: str, key: Sensitive) -> bool:
+    def accepts(self, group: str, account: str, key: Sensitive) -> bool:
         """Whether the account takes the key now. Raises Unavailable where a refusal proves nothing."""
 
 
@@ -81,7 +81,7 @@ class AzureStorageKey(StrategyBase):
     by what it saw when it took the rotation.
     """
 
-    makes = frozenset({"account_name", "key_name", "account_key", "connection_string"})
+    credential_fields = frozenset({"account_name", "key_name", "account_key", "connection_string"})
     mints_at_target = True
 
     def __init__(self, target: StorageTarget, group: str, account: str) -> None:
@@ -91,7 +91,7 @@ class AzureStorageKey(StrategyBase):
         self._taken: dict[str, str] = {}
         self._began: frozenset[str] = frozenset()
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse an account that takes no keys, and a key of another account, or one that is gone. Raises Invalid."""
         for fields in (current, candidate):
             self._check_account(fields)
@@ -100,13 +100,13 @@ class AzureStorageKey(StrategyBase):
             raise self._invalid("it takes no keys (allowSharedKeyAccess is false)", hint)
         self._serving(current, self._digests())
 
-    def before_mint(self) -> Sequence[str]:
+    def existing_ids(self) -> Sequence[str]:
         """Digests of the keys as they are now: what the next mint starts from."""
         self._taken = self._digests()
         self._began = frozenset(self._taken.values())
         return tuple(self._taken.values())
 
-    def sweep(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
+    def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
         """Nothing to remove: a key that a dead mint made is known to nobody, and the next mint regenerates it."""
         self._taken = self._digests()
         self._began = frozenset(before)
@@ -143,7 +143,7 @@ class AzureStorageKey(StrategyBase):
         if not (change.current and change.current.get("account_key") == made):
             self._end(key_digest(made))
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
+    def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The account, and a digest of the key that serves; 512 random bits can't be guessed from it."""
         if "account_key" not in current:
             return {}
@@ -155,14 +155,14 @@ class AzureStorageKey(StrategyBase):
             "digest": key_digest(current["account_key"]),
         }
 
-    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         """Regenerate the old key, if one of the account's still has its value. Raises Invalid for another account's."""
-        if not ends:
+        if not credential_id:
             return
-        if ends["account"] != self.account:
-            hint = f"Put account back to {ends['account']} in the catalogue, until its old key is retired"
+        if credential_id["account"] != self.account:
+            hint = f"Put account back to {credential_id['account']} in the catalogue, until its old key is retired"
             raise self._invalid("the old key is another account's", hint)
-        self._end(ends["digest"])
+        self._end(credential_id["digest"])
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Regenerate the version's key, if one of the account's still has its value; every SAS of it ends too."""
@@ -185,12 +185,12 @@ class AzureStorageKey(StrategyBase):
         self._end(name)
         return RevokeResult()
 
-    def honours(self, credential: SecretFields) -> bool | None:
+    def accepts(self, credential: SecretFields) -> bool | None:
         """Sign a request with the version's key, once; None where it holds none, or another account's."""
         key = key_of(credential)
         if key is None or _text(credential, "account_name") not in (None, self.account):
             return None
-        return self.target.honours(self.group, self.account, key)
+        return self.target.accepts(self.group, self.account, key)
 
     def _end(self, ending: str) -> None:
         for name in KEYS:

@@ -74,16 +74,16 @@ class StrategyBase:
 
     mints_at_target = False
     overlaps = True
-    makes: Collection[str]
+    credential_fields: Collection[str]
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Nothing speaks against it."""
 
-    def before_mint(self) -> Sequence[str]:
+    def existing_ids(self) -> Sequence[str]:
         """Nothing: a mint makes only texts."""
         return ()
 
-    def sweep(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
+    def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
         """Nothing to remove."""
 
     def install(self, change: Change) -> None:
@@ -92,20 +92,20 @@ class StrategyBase:
     def abandon(self, change: Change) -> None:
         """Nothing was installed."""
 
-    def put_back(self, change: Change) -> None:
+    def rollback(self, change: Change) -> None:
         """What overlaps works already; the rest is as after an abandonment."""
         if not self.overlaps:
             self.abandon(change)
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
+    def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """Nothing outside honours the old value."""
         return {}
 
-    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+    def in_use(self, credential_id: Mapping[str, str], since: datetime) -> Sequence[str]:
         """Nothing is known of its use."""
         return ()
 
-    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         """Nothing to end."""
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
@@ -124,19 +124,19 @@ class StrategyBase:
         """Nothing was found. Raises UnsupportedOperation."""
         raise no_place("there is no target that could be told to refuse it")
 
-    def honours(self, credential: SecretFields) -> bool | None:
+    def accepts(self, credential: SecretFields) -> bool | None:
         """Nobody can tell: there is no target."""
         return None
 
-    def settled(self, current: SecretFields) -> SecretFields | None:
+    def cleanup_fields(self, current: SecretFields) -> SecretFields | None:
         """Nothing is left over."""
         return None
 
-    def restored(self, before: SecretFields, promoted: SecretFields) -> Mapping[str, Sensitive]:
+    def rollback_fields(self, before: SecretFields, promoted: SecretFields) -> Mapping[str, Sensitive]:
         """It is put back as it was."""
         return {}
 
-    def keep_alive(self, ends: Mapping[str, str]) -> None:
+    def renew(self, credential_id: Mapping[str, str]) -> None:
         """It does not end by itself."""
 
 

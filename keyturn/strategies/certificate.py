@@ -31,7 +31,7 @@ class CertificateStrategy(StrategyBase):
     that dies before its candidate is saved leaves a certificate whose key nobody has, so nothing is swept.
     """
 
-    makes = frozenset({"certificate", "private_key", "chain", "bundle", "serial", EXPIRES_AT})
+    credential_fields = frozenset({"certificate", "private_key", "chain", "bundle", "serial", EXPIRES_AT})
     mints_at_target = True
 
     def __init__(
@@ -55,7 +55,7 @@ class CertificateStrategy(StrategyBase):
         self.ttl = ttl
         self.life = life
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse to replace, and to revoke, what is for wholly other names, and a role that can't give what is asked.
 
         Raises Invalid, NotFound.
@@ -91,23 +91,23 @@ class CertificateStrategy(StrategyBase):
         """Revoke the candidate's certificate."""
         self.authority.revoke(change.candidate["serial"].reveal())
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
+    def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The serial number, and the engine whose it is."""
         return {"mount": self.authority.mount, "serial": current["serial"].reveal()} if "serial" in current else {}
 
-    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         """Put the old certificate on the revocation list. Absent and expired are success.
 
         Raises Invalid where the catalogue leads to another engine by now.
         """
-        if "serial" not in ends:
+        if "serial" not in credential_id:
             return
-        mount, own_mount = ends["mount"], self.authority.mount
+        mount, own_mount = credential_id["mount"], self.authority.mount
         if mount != own_mount:
             problem = f"the certificate is of the engine at {mount}, and the catalogue says {own_mount}"
             hint = "Put the catalogue back until the old certificate is retired"
-            raise Invalid("revoke", f"{mount}/cert/{ends['serial']}", problem, hint)
-        self.authority.revoke(ends["serial"])
+            raise Invalid("revoke", f"{mount}/cert/{credential_id['serial']}", problem, hint)
+        self.authority.revoke(credential_id["serial"])
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Put the certificate on the revocation list; whoever checks none takes it until it ends.
@@ -135,7 +135,7 @@ class CertificateStrategy(StrategyBase):
         """Nobody can tell: several secrets may have certificates for one name. Raises UnsupportedOperation."""
         raise no_place(f"{self.authority.mount} does not tell which of its certificates were this secret's")
 
-    def honours(self, credential: SecretFields) -> bool | None:
+    def accepts(self, credential: SecretFields) -> bool | None:
         """What the hub says of it: revoked and expired ones are refused; None where it does not know it."""
         certificate = self.authority.find(credential["serial"].reveal()) if "serial" in credential else None
         ends_at = certificate.ends_at if certificate else expiry(credential)

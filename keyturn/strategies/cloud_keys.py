@@ -55,7 +55,7 @@ class CloudKeyStrategy(StrategyBase):
         """Refuse a key that is another account's. Raises Invalid."""
         raise NotImplementedError
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse another account's key, and to make one where there is no room for it. Raises Invalid, NotFound."""
         keys, serving = self.target.keys(self.account), self.key_id(current)
         if current is not None and serving is not None:
@@ -67,11 +67,11 @@ class CloudKeyStrategy(StrategyBase):
         """A new key, from the cloud."""
         return self.target.create(self.account)
 
-    def before_mint(self) -> Sequence[str]:
+    def existing_ids(self) -> Sequence[str]:
         """The account's keys as they are now."""
         return [key.key_id for key in self.target.keys(self.account)]
 
-    def sweep(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
+    def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
         """End keys that came since, that no secret holds and that nobody has used.
 
         What a dead run left was never used, since its value died with the run. So a worker that wakes up much
@@ -88,7 +88,7 @@ class CloudKeyStrategy(StrategyBase):
         Raises CandidateRejected when it is another account's, wrong or gone, and Unavailable, which keeps it,
         when the cloud lists it but does not take it yet.
         """
-        if patiently(lambda: self.target.accepts(self.account, change.candidate), self.sleep):
+        if patiently(lambda: self.target.signs_in(self.account, change.candidate), self.sleep):
             return
         if gone := self._gone(change.candidate):
             raise CandidateRejected("verify", self._named, f"the new key {gone}", "Run the rotation again")
@@ -101,23 +101,23 @@ class CloudKeyStrategy(StrategyBase):
         if key_id is not None and key_id != self.key_id(change.current):
             self.target.end(self.account, key_id)
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
+    def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The account and the key that serves now; nothing where the version holds no key that can be read."""
         serving = self._readable_id(current)
         return {self.account_name: self.account, self.key_name: serving} if serving else {}
 
-    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+    def in_use(self, credential_id: Mapping[str, str], since: datetime) -> Sequence[str]:
         """The old key's latest use since, as far as the cloud knows of it."""
-        if self.key_name not in ends:
+        if self.key_name not in credential_id:
             return ()
-        account, key_id = ends[self.account_name], ends[self.key_name]
+        account, key_id = credential_id[self.account_name], credential_id[self.key_name]
         use = self.target.last_use(account, key_id, since)
         return (f"{self.target.name}:{account} used the key {key_id} {_shown(use)}",) if use else ()
 
-    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         """Switch the old key off, and delete it."""
-        if self.key_name in ends:
-            self.target.end(ends[self.account_name], ends[self.key_name])
+        if self.key_name in credential_id:
+            self.target.end(credential_id[self.account_name], credential_id[self.key_name])
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Switch the version's key off, end what was given out on the account's keys, and delete it."""
@@ -141,10 +141,10 @@ class CloudKeyStrategy(StrategyBase):
         """Switch the key off, end what was given out on the account's keys, and delete it."""
         return RevokeResult(outlives=tuple(self.target.revoke(self.account, name, sequence)))
 
-    def honours(self, credential: SecretFields) -> bool | None:
+    def accepts(self, credential: SecretFields) -> bool | None:
         """Sign in with the version's key, once; None where it holds none."""
         whole = all(credential.get(name) for name in self.holds)
-        return self.target.honours(self.account, credential) if whole else None
+        return self.target.accepts(self.account, credential) if whole else None
 
     def _readable_id(self, fields: SecretFields) -> str | None:
         try:

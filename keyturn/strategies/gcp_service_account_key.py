@@ -21,7 +21,7 @@ class GcpServiceAccountKey(CloudKeyStrategy):
     ``expires_at`` stands beside it where the organization limits the life of keys.
     """
 
-    makes = frozenset({"credentials_json"})
+    credential_fields = frozenset({"credentials_json"})
     limit = 10  # "Quotas and limits" of IAM: service account keys of one account
     account_name = "service_account"
     key_name = "private_key_id"

@@ -20,7 +20,7 @@ class Generated(StrategyBase):
     def __init__(self, name: str, policies: Mapping[str, PasswordPolicy]) -> None:
         self.name = name
         self.policies = dict(policies)
-        self.makes = frozenset(self.policies)
+        self.credential_fields = frozenset(self.policies)
 
     def mint(self, current: SecretFields | None) -> SecretFields:
         """A new value for every field."""

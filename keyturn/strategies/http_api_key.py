@@ -61,14 +61,14 @@ class HttpApiKey(RestStrategy):
     ) -> None:
         super().__init__(api, path, requests)
         self.keys = keys
-        self.makes = frozenset(keys.answer)
+        self.credential_fields = frozenset(keys.answer)
         self.limit = limit
         self.tries = 1 + int(patience.total_seconds())
         self._sleep = sleep
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse another account's credential, one that could never be deleted, and one key too many."""
-        super().guard(current, candidate)
+        super().preflight(current, candidate)
         if current is not None and self.keys.id not in current and self.keys.answer.keys() & current.keys():
             problem = f"the secret has no field {self.keys.id}, so its key could never be deleted"
             hint = f"Write the id that the API lists for this key into the field {self.keys.id}"
@@ -81,7 +81,7 @@ class HttpApiKey(RestStrategy):
             problem = f"there are {count} keys, and no more than {limit} may be"
             raise Invalid("make a key at", self.api.name, problem, "Delete one that nobody uses")
 
-    def before_mint(self) -> Sequence[str]:
+    def existing_ids(self) -> Sequence[str]:
         """The ids of this secret's own keys as they are now. Raises Invalid for more than a record remembers."""
         doing = "list the keys at"
         ids = [self._id(entry, doing) for entry in self.entries(doing) if self._is_own(entry)]
@@ -113,7 +113,7 @@ class HttpApiKey(RestStrategy):
             return f"the key that was made is not deleted either ({error.problem})"
         return "the key that was made is deleted again"
 
-    def sweep(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
+    def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
         """Delete this secret's own keys that came since and that it does not hold. Without a list there are none.
 
         A key that was ever used is spared: nobody knows the value of one that a dead run left.
@@ -154,25 +154,25 @@ class HttpApiKey(RestStrategy):
 
     def abandon(self, change: Change) -> None:
         """Delete the candidate, unless CURRENT has come to hold it."""
-        given_up = self.ends(change.candidate)
-        if change.current is None or given_up != self.ends(change.current):
+        given_up = self.credential_id(change.candidate)
+        if change.current is None or given_up != self.credential_id(change.current):
             self.retire(given_up, change.sequence)
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
+    def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The id of the key that serves now."""
         return {self.keys.id: current[self.keys.id].reveal()} if self.keys.id in current else {}
 
-    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+    def in_use(self, credential_id: Mapping[str, str], since: datetime) -> Sequence[str]:
         """Whether the old key was used after the new one was in force."""
-        if self.keys.id not in ends:
+        if self.keys.id not in credential_id:
             return ()
-        entry = self._entry(ends[self.keys.id]) if self.requests.listed_use is not None else None
-        return self.used_since(since, entry, self.fields(ends))
+        entry = self._entry(credential_id[self.keys.id]) if self.requests.listed_use is not None else None
+        return self.used_since(since, entry, self.fields(credential_id))
 
-    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         """Delete the old key."""
-        if self.keys.id in ends:
-            self._delete(Sensitive(ends[self.keys.id]))
+        if self.keys.id in credential_id:
+            self._delete(Sensitive(credential_id[self.keys.id]))
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Delete the version's key by its id; one without an id that still works is told of."""
@@ -180,7 +180,7 @@ class HttpApiKey(RestStrategy):
             return self.left_to_others(name)
         if credential.get(self.keys.id):
             self._delete(credential[self.keys.id])
-        elif self.honours(credential):
+        elif self.accepts(credential):
             remark = f"a key of {self.api.name} whose version has no field {self.keys.id}: delete it by hand"
             return RevokeResult(outlives=(remark,))
         return RevokeResult()
@@ -200,7 +200,7 @@ class HttpApiKey(RestStrategy):
         self._delete(Sensitive(name))
         return RevokeResult()
 
-    def honours(self, credential: SecretFields) -> bool | None:
+    def accepts(self, credential: SecretFields) -> bool | None:
         """Make the test request with the version's key, once; None where it lacks what the request takes."""
         test, fields = self.requests.test, self.fields(credential, credential)
         if test is None or self.foreign(credential) or not all(fields.get(name) for name in test.names):

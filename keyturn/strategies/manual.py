@@ -21,12 +21,12 @@ class Manual(StrategyBase):
     """Refuses to make anything, and says what to do instead; ``path`` is the secret's in the hub."""
 
     overlaps = False
-    makes = frozenset[str]()
+    credential_fields = frozenset[str]()
 
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Nothing can be begun. Raises UnsupportedOperation."""
         if candidate is None:
             raise refusal_of_manual(self.path)

@@ -77,7 +77,7 @@ class AclTarget(Protocol):
 class RedisAcl(LoginStrategy):
     """One user with CURRENT's password and the candidate's; ``clock`` tells how long ago a promotion was."""
 
-    makes = frozenset({"username", "password"})
+    credential_fields = frozenset({"username", "password"})
 
     def __init__(self, target: AclTarget, policy: PasswordPolicy, user: str, clock: Callable[[], datetime]) -> None:
         self.target = target
@@ -85,7 +85,7 @@ class RedisAcl(LoginStrategy):
         self.user = user
         self.clock = clock
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse another user's credential, and a user that is absent, off, without a password or Keyturn's own."""
         for fields in (current, candidate):
             self._must_be_ours(fields)
@@ -109,29 +109,30 @@ class RedisAcl(LoginStrategy):
         gone = {password_digest(change.candidate)} - {password_digest(change.current)}
         self.target.change_passwords(self.user, lambda there: there - gone, sequence=change.sequence, missing_ok=True)
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
+    def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The user, and the SHA-256 of its password: the name by which Redis takes a password away."""
         if "password" not in current:
             return {}
         return {"username": username(current) or self.user, "password_sha256": password_digest(current)}
 
-    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+    def in_use(self, credential_id: Mapping[str, str], since: datetime) -> Sequence[str]:
         """The user's sessions that are older than the promotion: these know only the old password."""
-        if not ends:
+        if not credential_id:
             return ()
         elapsed = self.clock() - since
-        old = [where for where, age in self.target.sessions(ends["username"]) if age >= elapsed]
+        old = [where for where, age in self.target.sessions(credential_id["username"]) if age >= elapsed]
         if not old:
             return ()
         shown = ", ".join(old[:SHOWN]) + (" and others" if len(old) > SHOWN else "")
-        return (f"{self.target.name}:{ends['username']} has {len(old)} sessions from before the promotion: {shown}",)
+        place = f"{self.target.name}:{credential_id['username']}"
+        return (f"{place} has {len(old)} sessions from before the promotion: {shown}",)
 
-    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         """Take the old password away. Sessions that are open stay open."""
-        if ends:
-            gone = {ends["password_sha256"]}
+        if credential_id:
+            gone = {credential_id["password_sha256"]}
             self.target.change_passwords(
-                ends["username"], lambda there: there - gone, sequence=sequence, missing_ok=True
+                credential_id["username"], lambda there: there - gone, sequence=sequence, missing_ok=True
             )
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
@@ -142,7 +143,7 @@ class RedisAcl(LoginStrategy):
         if "password" not in credential:
             return RevokeResult()
         user = username(credential) or self.user
-        if user != self.user and not self.honours(credential):
+        if user != self.user and not self.accepts(credential):
             return RevokeResult()
         self._must_be_ours(credential)
         return RevokeResult(self.target.revoke(user, password_digest(credential), sequence=sequence))
@@ -159,7 +160,7 @@ class RedisAcl(LoginStrategy):
         """Take the password away, and end every session of the user."""
         return RevokeResult(self.target.revoke(self.user, name, sequence=sequence))
 
-    def honours(self, credential: SecretFields) -> bool | None:
+    def accepts(self, credential: SecretFields) -> bool | None:
         """Log in at every node, until one takes it; None for a version without a password."""
         if "password" not in credential:
             return None

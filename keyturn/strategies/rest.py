@@ -43,7 +43,7 @@ class RestStrategy(StrategyBase):
         self.path = path
         self.requests = requests
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse the credential of another account or address, told by what the secret must hold."""
         for name, text in self.requests.holds.items() if current is not None else ():
             if current is not None and (name not in current or current[name].reveal() != text):

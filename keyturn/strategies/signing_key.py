@@ -30,7 +30,7 @@ class SigningKey(StrategyBase):
     The set holds the key of its own version and the one that served when it was made, never a third.
     """
 
-    makes = frozenset(FIELDS)
+    credential_fields = frozenset(FIELDS)
 
     def __init__(self, name: str, keys: KeyMaker, kind: KeyKind, algorithm: str) -> None:
         self.name = name
@@ -38,7 +38,7 @@ class SigningKey(StrategyBase):
         self.kind = kind
         self.algorithm = algorithm
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse a serving key whose public half can't be told: its tokens would be refused. Raises Invalid."""
         self._serving(current)
 
@@ -55,7 +55,7 @@ class SigningKey(StrategyBase):
             field, problem = flaw
             raise CandidateRejected("verify", f"{self.name}:{field}", problem, "Run the rotation again")
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
+    def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The name of the key that serves."""
         if KID in current:
             return {KID: current[KID].reveal()}
@@ -69,7 +69,7 @@ class SigningKey(StrategyBase):
         key = f"the key {credential[KID].reveal()}" if KID in credential else "the key"
         return RevokeResult(outlives=(f"whatever {key} signs, until those who verify read a JWK Set without it",))
 
-    def settled(self, current: SecretFields) -> SecretFields | None:
+    def cleanup_fields(self, current: SecretFields) -> SecretFields | None:
         """The JWK Set with CURRENT's key alone; None when there is no other in it."""
         serving = self._serving(current)
         alone = _key_set(serving)
@@ -77,7 +77,7 @@ class SigningKey(StrategyBase):
             return None
         return SecretFields({JWKS: alone})
 
-    def restored(self, before: SecretFields, promoted: SecretFields) -> Mapping[str, Sensitive]:
+    def rollback_fields(self, before: SecretFields, promoted: SecretFields) -> Mapping[str, Sensitive]:
         """The JWK Set of both keys: what the one that is taken back has signed is good for the grace."""
         if JWKS not in before:
             return {}

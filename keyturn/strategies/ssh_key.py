@@ -37,7 +37,7 @@ class ListedKey:
 class SshKey(RestStrategy):
     """A new key pair beside the old one. Only the public half leaves for the API; fingerprints tell keys apart."""
 
-    makes = frozenset({"private_key", "public_key", "fingerprint"})
+    credential_fields = frozenset({"private_key", "public_key", "fingerprint"})
 
     def __init__(
         self,
@@ -55,10 +55,10 @@ class SshKey(RestStrategy):
         self.kind = kind
         self.comment = comment
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse another account's credential, and one whose public half is unknown, so that it could never end."""
-        super().guard(current, candidate)
-        if current is not None and "private_key" in current and not self.ends(current):
+        super().preflight(current, candidate)
+        if current is not None and "private_key" in current and not self.credential_id(current):
             problem = "the secret has no public_key, so its key could never be deleted"
             hint = "Write the key's public half into the field public_key, as in authorized_keys"
             raise Invalid("rotate", f"{self.api.name}:{self.path}", problem, hint)
@@ -77,7 +77,7 @@ class SshKey(RestStrategy):
 
     def install(self, change: Change) -> None:
         """Give the public half to the API. Being there already is success."""
-        doing, shown = "add a public key at", self.ends(change.candidate)
+        doing, shown = "add a public key at", self.credential_id(change.candidate)
         if self._entries(shown, doing):
             return
         fields = self.fields(public(change.candidate), change.current)
@@ -86,9 +86,9 @@ class SshKey(RestStrategy):
             problem = f"it refuses the public key with {answer.status}"
             raise Invalid(doing, self.api.name, problem, "Compare `create` in the catalogue with its documentation")
 
-    def _known(self, ends: Mapping[str, str], doing: str) -> bool:
+    def _known(self, credential_id: Mapping[str, str], doing: str) -> bool:
         """Whether the API lists the key; where it has no list, verifying will tell."""
-        return self.requests.listing is None or bool(self._entries(ends, doing))
+        return self.requests.listing is None or bool(self._entries(credential_id, doing))
 
     def verify(self, change: Change) -> None:
         """The two halves belong together, and the API shows the public one."""
@@ -96,7 +96,7 @@ class SshKey(RestStrategy):
         self._insist_on_pair(candidate, doing)
         if self.requests.test is not None:
             self._test(self.requests.test, self.fields(public(candidate), change.current), doing)
-        if not self._known(self.ends(candidate), doing):
+        if not self._known(self.credential_id(candidate), doing):
             raise self._rejected(doing, "it does not list the new public key")
 
     def _insist_on_pair(self, candidate: SecretFields, doing: str) -> None:
@@ -120,26 +120,26 @@ class SshKey(RestStrategy):
 
     def abandon(self, change: Change) -> None:
         """Take the public half back, unless CURRENT has come to hold it."""
-        given_up = self.ends(change.candidate)
-        if change.current is None or given_up != self.ends(change.current):
+        given_up = self.credential_id(change.candidate)
+        if change.current is None or given_up != self.credential_id(change.current):
             self.retire(given_up, change.sequence)
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
+    def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """Fingerprint and public key, which are no secrets."""
         return public(current)
 
-    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+    def in_use(self, credential_id: Mapping[str, str], since: datetime) -> Sequence[str]:
         """Whether the old key was used after the new one was in force."""
-        if not ends or (self.requests.listed_use is None and self.requests.last_used is None):
+        if not credential_id or (self.requests.listed_use is None and self.requests.last_used is None):
             return ()
         doing = "look up the last use of a key at"
-        return [use for entry, key in self._found(ends, doing) for use in self.used_since(since, entry, key)]
+        return [use for entry, key in self._found(credential_id, doing) for use in self.used_since(since, entry, key)]
 
-    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         """Delete the old public key, as often as the API lists it."""
         doing = "delete a key at"
-        for _, key in self._found(ends, doing) if ends else ():
-            if not self.remove(key) and self._entries(ends, doing):
+        for _, key in self._found(credential_id, doing) if credential_id else ():
+            if not self.remove(key) and self._entries(credential_id, doing):
                 raise self.still_there()
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
@@ -156,7 +156,7 @@ class SshKey(RestStrategy):
         """Nobody can tell: the account's other keys are people's. Raises UnsupportedOperation."""
         raise no_place(f"{self.api.name} does not tell which of the account's public keys were this secret's")
 
-    def honours(self, credential: SecretFields) -> bool | None:
+    def accepts(self, credential: SecretFields) -> bool | None:
         """Whether the API shows the public key still; no login is tried. None where the version tells no key."""
         halves = [] if self.foreign(credential) else self._halves(credential)
         return any(self._shows(half, credential) for half in halves) if halves else None
@@ -176,12 +176,12 @@ class SshKey(RestStrategy):
             return bool(self._entries(half, doing))
         return self.api.call(test, self.fields(half, credential), doing, also=ABSENT).status not in ABSENT
 
-    def _found(self, ends: Mapping[str, str], doing: str) -> list[tuple[Answer | None, SecretFields]]:
+    def _found(self, credential_id: Mapping[str, str], doing: str) -> list[tuple[Answer | None, SecretFields]]:
         """The key as often as it is listed, with what is known of it; once, where the API has no list."""
         if self.requests.listing is None:
-            return [(None, self.fields(ends))]
-        entries = self._entries(ends, doing)
-        return [(entry, self.fields({**ends, **self._id(entry, doing)})) for entry in entries]
+            return [(None, self.fields(credential_id))]
+        entries = self._entries(credential_id, doing)
+        return [(entry, self.fields({**credential_id, **self._id(entry, doing)})) for entry in entries]
 
     def _id(self, entry: Answer, doing: str) -> Mapping[str, Sensitive]:
         if self.listed.id is None:
@@ -192,9 +192,9 @@ class SshKey(RestStrategy):
             raise Invalid(doing, self.api.name, problem, hint)
         return {"id": key_id}
 
-    def _entries(self, ends: Mapping[str, str], doing: str) -> list[Answer]:
+    def _entries(self, credential_id: Mapping[str, str], doing: str) -> list[Answer]:
         """The entries of the list that are this key."""
-        return [entry for entry in self.entries(doing) if self._print(entry, doing) == ends["fingerprint"]]
+        return [entry for entry in self.entries(doing) if self._print(entry, doing) == credential_id["fingerprint"]]
 
     def _print(self, entry: Answer, doing: str) -> str | None:
         pointer = self.listed.fingerprint if self.listed.public_key is None else self.listed.public_key

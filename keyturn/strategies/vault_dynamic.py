@@ -29,7 +29,7 @@ class VaultDynamic(LoginStrategy):
     there; after a crash whatever has come since and is in no secret is revoked.
     """
 
-    makes = frozenset({"username", "password", "lease_id", TOKEN_ACCESSOR, EXPIRES_AT})
+    credential_fields = frozenset({"username", "password", "lease_id", TOKEN_ACCESSOR, EXPIRES_AT})
     mints_at_target = True
 
     def __init__(
@@ -49,7 +49,7 @@ class VaultDynamic(LoginStrategy):
         self.clock = clock
         self.place = f"{engine.mount}/creds/{role}"
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse another role's lease, and a role whose leases would not last. Raises Invalid, NotFound."""
         for fields in (current, candidate):
             if fields is not None and "lease_id" in fields:
@@ -57,7 +57,7 @@ class VaultDynamic(LoginStrategy):
         if candidate is None:
             self._must_last()
 
-    def before_mint(self) -> Sequence[str]:
+    def existing_ids(self) -> Sequence[str]:
         """The role's leases as they are now. Raises Invalid when there are so many that others use it too."""
         leases = self.engine.leases(self.role)
         if len(leases) > MOST:
@@ -74,7 +74,7 @@ class VaultDynamic(LoginStrategy):
         ends_at = (self.clock() + lease.terms.longest).isoformat()
         return lease.fields.merged({"lease_id": lease.lease_id, TOKEN_ACCESSOR: lease.accessor, EXPIRES_AT: ends_at})
 
-    def sweep(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
+    def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
         """Revoke leases that came since and that no secret holds."""
         spared = {*before, *(fields["lease_id"].reveal() for fields in credentials if "lease_id" in fields)}
         for lease_id in self.engine.leases(self.role):
@@ -89,22 +89,22 @@ class VaultDynamic(LoginStrategy):
         """Revoke the candidate's lease, and its token."""
         self._end(change.candidate["lease_id"].reveal(), accessor(change.candidate))
 
-    def ends(self, current: SecretFields) -> Mapping[str, str]:
+    def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         """The lease that serves now, the account it made, and the token that asked for it."""
         if "lease_id" not in current:
             return {}
         named = (name for name in ("lease_id", "username", TOKEN_ACCESSOR) if current.get(name))
         return {name: current[name].reveal() for name in named}
 
-    def in_use(self, ends: Mapping[str, str], since: datetime) -> Sequence[str]:
+    def in_use(self, credential_id: Mapping[str, str], since: datetime) -> Sequence[str]:
         """The old account's sessions; records of older versions name no account."""
-        count = self.target.sessions(ends["username"]) if "username" in ends else 0
-        return (f"{self.target.name}:{ends['username']} has {count} open sessions",) if count else ()
+        count = self.target.sessions(credential_id["username"]) if "username" in credential_id else 0
+        return (f"{self.target.name}:{credential_id['username']} has {count} open sessions",) if count else ()
 
-    def retire(self, ends: Mapping[str, str], sequence: int) -> None:
+    def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
         """Revoke the old lease, which drops its account, and its token."""
-        if "lease_id" in ends:
-            self._end(ends["lease_id"], ends.get(TOKEN_ACCESSOR, ""))
+        if "lease_id" in credential_id:
+            self._end(credential_id["lease_id"], credential_id.get(TOKEN_ACCESSOR, ""))
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Refuse logins of the lease's account and end its sessions, and revoke the lease whatever becomes of those.
@@ -114,7 +114,7 @@ class VaultDynamic(LoginStrategy):
         if "lease_id" not in credential:
             return RevokeResult()
         lease_id, account = credential["lease_id"].reveal(), username(credential)
-        if not self._is_ours(lease_id) and not self.honours(credential):
+        if not self._is_ours(lease_id) and not self.accepts(credential):
             return RevokeResult()
         self._must_be_ours(lease_id)
         if account is None:
@@ -154,23 +154,25 @@ class VaultDynamic(LoginStrategy):
         self.engine.revoke(name)
         return RevokeResult(outlives=(f"sessions of the account of {name}, which no version that could be read tells",))
 
-    def honours(self, credential: SecretFields) -> bool | None:
+    def accepts(self, credential: SecretFields) -> bool | None:
         """Log in on a new connection; None for a version without username and password."""
         account = username(credential)
         if account is None or "password" not in credential:
             return None
         return self.target.accepts(account, credential["password"])
 
-    def keep_alive(self, ends: Mapping[str, str]) -> None:
+    def renew(self, credential_id: Mapping[str, str]) -> None:
         """Renew the lease once less than half of it, or than 45 minutes, is left. Raises NotFound when it has ended."""
-        if "lease_id" not in ends:
+        if "lease_id" not in credential_id:
             return
-        lease = self.engine.lease(ends["lease_id"])
+        lease = self.engine.lease(credential_id["lease_id"])
         if lease is None:
             problem = "the lease has ended, so its account can't log in any more"
-            raise NotFound("renew", ends["lease_id"], problem, f"Replace it now: `keyturn rotate {self.path} --now`")
+            raise NotFound(
+                "renew", credential_id["lease_id"], problem, f"Replace it now: `keyturn rotate {self.path} --now`"
+            )
         if wants_renewal(lease):
-            self.engine.renew(ends["lease_id"])
+            self.engine.renew(credential_id["lease_id"])
 
     def _end(self, lease_id: str, token: str) -> None:
         """Revoke a lease, and the token that was made to ask for it: nobody needs that any more."""

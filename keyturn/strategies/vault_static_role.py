@@ -23,7 +23,7 @@ class VaultStaticRole(StrategyBase):
     or the engine's own schedule left, and is taken as it is. Nothing is ever put back: the engine can't.
     """
 
-    makes = frozenset({"username", "password"})
+    credential_fields = frozenset({"username", "password"})
     mints_at_target = True
     overlaps = False
 
@@ -35,7 +35,7 @@ class VaultStaticRole(StrategyBase):
         self.longest = longest
         self.place = f"{engine.mount}/static-roles/{role}"
 
-    def guard(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
+    def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         """Refuse another account's credential, and a role that the engine itself rotates. Raises Invalid, NotFound."""
         role = self.engine.static_role(self.role)
         if role is None:
@@ -72,7 +72,7 @@ class VaultStaticRole(StrategyBase):
         if account is None or "password" not in credential:
             return RevokeResult()
         held = self.engine.static_credential(self.role)
-        if account != username(held) and not self.honours(credential):
+        if account != username(held) and not self.accepts(credential):
             return RevokeResult()
         self._must_be_the_account(held["username"].reveal(), account)
         # What the engine holds may be the candidate of a rotation that was interrupted, which must end as well.
@@ -93,7 +93,7 @@ class VaultStaticRole(StrategyBase):
         self.engine.rotate_static(self.role)
         return RevokeResult(self.target.end_sessions(held["username"].reveal(), lambda: None))
 
-    def honours(self, credential: SecretFields) -> bool | None:
+    def accepts(self, credential: SecretFields) -> bool | None:
         """Log in on a new connection; None for a version without username and password."""
         account = username(credential)
         if account is None or "password" not in credential:

@@ -276,5 +276,5 @@ def carries_on(keyturn: Keyturn, path: str, before: Heard, old: HubSecret, curre
     """Whether CURRENT holds what ``old`` does, or that without what only a retired credential needed."""
     if old.fields == current.fields:
         return True
-    left = keyturn.open_strategy(path).settled(old.fields) if before.rotated else None
+    left = keyturn.open_strategy(path).cleanup_fields(old.fields) if before.rotated else None
     return left is not None and old.fields.merged(left) == current.fields

@@ -227,7 +227,7 @@ def test_a_current_that_does_not_log_in_is_a_row_an_alarm_and_a_number(
     opened = lab.open(*calendar.declared).keyturn
     lab.sql(f'ALTER ROLE "{refused.users[0]}" PASSWORD %s', "somebody-else-has-set-it")
     check_logins(opened, [refused.path, accepted.path, silent.path])
-    gone: Any = Hooked(opened.open_strategy(away.path), honours=raising(Unavailable("reach", "pg", "no answer")))
+    gone: Any = Hooked(opened.open_strategy(away.path), accepts=raising(Unavailable("reach", "pg", "no answer")))
     check_logins(replace(opened, open_strategy=lambda path: gone), [away.path])
 
     told = calendar.due("--check", code=1)

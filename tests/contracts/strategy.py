@@ -56,9 +56,9 @@ class Case:
 
     def replacement(self, sequence: int = 7) -> Change:
         """A candidate in the place of what was cut, guarded and installed; none serves beside it."""
-        self.strategy.guard(None, None)
+        self.strategy.preflight(None, None)
         change = Change("apps/contract", sequence, self.strategy.mint(None), None)
-        self.strategy.guard(None, change.candidate)
+        self.strategy.preflight(None, change.candidate)
         self.strategy.install(change)
         return change
 
@@ -100,7 +100,7 @@ class StrategyContract:
 
     def test_a_candidate_holds_only_what_changes_and_each_is_new(self, case: Case) -> None:
         first, second = case.strategy.mint(case.current), case.strategy.mint(case.current)
-        assert set(first) == set(second) == self.changes == set(case.strategy.makes)
+        assert set(first) == set(second) == self.changes == set(case.strategy.credential_fields)
         for field in self.changes - self.steady:
             assert len({first[field], second[field], case.current.get(field)}) == 3
 
@@ -158,7 +158,7 @@ class StrategyContract:
 
     def test_the_old_credential_ends_and_the_new_one_stays(self, case: Case) -> None:
         change = case.installed()
-        ends = case.strategy.ends(case.current)
+        ends = case.strategy.credential_id(case.current)
         case.strategy.retire(ends, change.sequence)
         case.strategy.retire(ends, change.sequence)
         assert not (self.has_target and case.works(case.current))
@@ -169,7 +169,7 @@ class StrategyContract:
         assert case.works(case.current)
 
     def test_what_ends_a_credential_is_named_without_values(self, case: Case) -> None:
-        ends: Mapping[str, str] = case.strategy.ends(case.current)
+        ends: Mapping[str, str] = case.strategy.credential_id(case.current)
         told = json.dumps(dict(ends))
         secret = [field for field in ("password", "value") if field in case.current]
         assert not [field for field in secret if case.current[field].reveal() in told]
@@ -191,22 +191,22 @@ class StrategyContract:
         assert not self.fenced or case.strategy.last_sequence([case.current.merged(change.candidate)]) == stands
 
     def test_sweeping_spares_what_was_there_and_what_is_known(self, case: Case) -> None:
-        before = case.strategy.before_mint()
+        before = case.strategy.existing_ids()
         change = case.installed()
-        case.strategy.sweep(before, [case.current, change.candidate])
+        case.strategy.remove_orphans(before, [case.current, change.candidate])
         assert case.works(case.current.merged(change.candidate))
         assert case.works(case.current) is self.overlaps
 
     def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
-        before, orphan = case.strategy.before_mint(), case.strategy.mint(case.current)
-        case.strategy.sweep(before, [case.current])
+        before, orphan = case.strategy.existing_ids(), case.strategy.mint(case.current)
+        case.strategy.remove_orphans(before, [case.current])
         assert case.works(case.current)
         assert not (self.has_target and case.works(case.current.merged(orphan)))
 
     def test_the_guard_lets_the_secrets_own_credentials_pass(self, case: Case) -> None:
-        case.strategy.guard(None, None)
-        case.strategy.guard(case.current, None)
-        case.strategy.guard(case.current, case.strategy.mint(case.current))
+        case.strategy.preflight(None, None)
+        case.strategy.preflight(case.current, None)
+        case.strategy.preflight(case.current, case.strategy.mint(case.current))
         assert case.works(case.current)
 
     def test_the_guard_refuses_another_accounts_credential(self, case: Case) -> None:
@@ -215,7 +215,7 @@ class StrategyContract:
         candidate = case.strategy.mint(case.current)
         for current, next_one in ((case.stranger, None), (case.stranger, candidate)):
             with pytest.raises(Invalid) as caught:
-                case.strategy.guard(current, next_one)
+                case.strategy.preflight(current, next_one)
             assert caught.value.hint
         assert case.works(case.current)
 
@@ -223,18 +223,18 @@ class StrategyContract:
         if case.session is None:
             pytest.skip("the target tells nothing of uses")
         case.installed()
-        ends, since = case.strategy.ends(case.current), datetime.now(UTC) - timedelta(seconds=1)
+        ends, since = case.strategy.credential_id(case.current), datetime.now(UTC) - timedelta(seconds=1)
         with case.session(case.current):
             assert case.strategy.in_use(ends, since)
         assert case.strategy.in_use({}, since) == ()
 
     def test_keeping_it_alive_changes_nothing(self, case: Case) -> None:
-        case.strategy.keep_alive(case.strategy.ends(case.current))
-        case.strategy.keep_alive({})
+        case.strategy.renew(case.strategy.credential_id(case.current))
+        case.strategy.renew({})
         assert case.works(case.current)
 
     def test_what_is_left_to_change_after_the_end_is_fields_of_current(self, case: Case) -> None:
-        left = case.strategy.settled(case.current)
+        left = case.strategy.cleanup_fields(case.current)
         assert left is None or set(left) <= set(case.current)
 
     # an emergency: the credential is ended at once
@@ -242,27 +242,27 @@ class StrategyContract:
     def test_what_is_in_force_is_honoured(self, case: Case) -> None:
         change = case.installed()
         accepted = True if self.has_target else None
-        assert case.strategy.honours(case.current.merged(change.candidate)) is accepted
-        assert case.strategy.honours(case.current) is (accepted and self.overlaps)
+        assert case.strategy.accepts(case.current.merged(change.candidate)) is accepted
+        assert case.strategy.accepts(case.current) is (accepted and self.overlaps)
 
     def test_trying_whether_it_is_honoured_changes_nothing(self, case: Case) -> None:
-        first, second = case.strategy.honours(case.current), case.strategy.honours(case.current)
+        first, second = case.strategy.accepts(case.current), case.strategy.accepts(case.current)
         assert first is second is (True if self.has_target else None)
         assert case.works(case.current)
 
     def test_nobody_can_tell_whether_a_version_without_a_credential_is_honoured(self, case: Case) -> None:
-        assert case.strategy.honours(UNUSABLE) is None
+        assert case.strategy.accepts(UNUSABLE) is None
 
     def test_a_cut_ends_the_credential_that_serves_at_once(self, case: Case) -> None:
         case.strategy.revoke(case.current, 6)
         assert case.works(case.current) is not self.has_target
-        assert case.strategy.honours(case.current) is (False if self.has_target else None)
+        assert case.strategy.accepts(case.current) is (False if self.has_target else None)
 
     def test_a_cut_ends_a_candidate_that_is_installed_too(self, case: Case) -> None:
         candidate = case.current.merged(case.installed().candidate)
         case.strategy.revoke(candidate, 6)
         assert case.works(candidate) is not self.has_target
-        assert case.strategy.honours(candidate) is (False if self.has_target else None)
+        assert case.strategy.accepts(candidate) is (False if self.has_target else None)
 
     def test_cutting_twice_is_quiet_and_finds_nothing_more(self, case: Case) -> None:
         case.strategy.revoke(case.current, 6)
@@ -290,7 +290,7 @@ class StrategyContract:
         change = case.replacement()
         case.strategy.verify(change)
         assert case.works(case.current.merged(change.candidate))
-        assert case.strategy.honours(case.current.merged(change.candidate)) is (True if self.has_target else None)
+        assert case.strategy.accepts(case.current.merged(change.candidate)) is (True if self.has_target else None)
         assert not (self.has_target and case.works(case.current))
 
     def test_what_was_cut_beside_an_open_rotation_can_be_replaced(self, case: Case) -> None:

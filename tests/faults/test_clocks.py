@@ -102,7 +102,7 @@ def test_a_suspicion_is_remembered_though_the_clock_that_wrote_it_down_is_wrong(
     secret = lab.alternating()
     assert rotate(wrong(lab, secret, -off), secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert eventually(lambda: retire(wrong(lab, secret, OFF), secret.path).retired)
-    dies = Worker(wrong(lab, secret, off), secret.path).hooking("strategy", guard=stop)
+    dies = Worker(wrong(lab, secret, off), secret.path).hooking("strategy", preflight=stop)
     with pytest.raises(KeyboardInterrupt):
         rotate(dies.keyturn, secret.path, Trigger.COMPROMISE)
     outcome = rotate(wrong(lab, secret, off), secret.path)

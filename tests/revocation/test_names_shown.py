@@ -102,7 +102,7 @@ class Talkative:
     makes = frozenset({"username", "password"})
     overlaps = True
 
-    def honours(self, credential: SecretFields) -> bool:
+    def accepts(self, credential: SecretFields) -> bool:
         name = credential["username"].reveal()
         raise Throttled(f"log in as {name}", f"pg:{name}", f"{name} is busy", f"Ask {name} in db.internal", 5)
 
@@ -121,12 +121,12 @@ def test_whatever_a_strategy_says_is_cleaned_and_what_it_works_with_is_not(text:
     strategy: Any = Discreet(Talkative(), lambda: names("ml_trainer_a"))  # type: ignore[arg-type]
     fields = SecretFields({"username": text, "password": "p4ssw0rd", "host": "db.internal"})
     with pytest.raises(Throttled) as caught:
-        strategy.honours(fields)
+        strategy.accepts(fields)
     assert caught.value.retry_after == 5
     assert "db.internal" in caught.value.hint
     said = f"{caught.value!r} {caught.value} {strategy.in_use({'username': text}, None)} {strategy.revoke(fields, 1)}"
     assert text not in said
     assert said.count("fingerprint f1f2f3f4f5f6") >= 6
-    assert strategy.ends(fields) == {"username": text}
+    assert strategy.credential_id(fields) == {"username": text}
     assert strategy.overlaps
     assert strategy.in_use({"username": "ml_trainer_a"}, None) == ("pg:ml_trainer_a has 3 open sessions",)

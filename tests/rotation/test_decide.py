@@ -170,5 +170,8 @@ def test_a_worker_that_was_overtaken_before_its_sweep_does_not_sweep(lab: Lab) -
     quick = worker(lab, secret, "quick/1/1", clock=None)
     hasty = Worker(dataclasses.replace(quick.keyturn, patience=0.0), secret.path)
     late = slow.hooking("hub", read=Once(lambda: rotate(hasty.keyturn, secret.path)))
-    assert rotate(late.hooking("strategy", sweep=raising(AssertionError())).keyturn, secret.path).state is RunState.HELD
+    assert (
+        rotate(late.hooking("strategy", remove_orphans=raising(AssertionError())).keyturn, secret.path).state
+        is RunState.HELD
+    )
     assert lab.logs_in(lab.current(secret))

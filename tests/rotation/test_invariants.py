@@ -135,7 +135,7 @@ def test_i4_of_two_that_decided_together_one_opens_the_rotation(lab: Lab) -> Non
     secret = lab.alternating()
     late = worker(lab, secret, "late/2/2")
     early = worker(lab, secret, "early/1/1")
-    late = late.hooking("strategy", before_mint=lambda: early.staged())
+    late = late.hooking("strategy", existing_ids=lambda: early.staged())
     with pytest.raises(Locked, match="held by process 1 on early"):
         late.staged()
     opened = early.record()

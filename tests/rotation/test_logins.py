@@ -105,7 +105,7 @@ def test_a_target_that_does_not_answer_is_not_a_login_that_works_and_an_alarm_af
 
 
 def _mute(keyturn: Keyturn, path: str, error: Exception) -> Any:
-    return Hooked(keyturn.open_strategy(path), honours=raising(error))
+    return Hooked(keyturn.open_strategy(path), accepts=raising(error))
 
 
 def test_a_version_that_the_hub_does_not_give_was_not_tried_and_a_secret_without_one_has_no_row(lab: Lab) -> None:
@@ -143,9 +143,9 @@ def test_a_rotation_that_overtakes_the_try_makes_it_no_verdict(lab: Lab) -> None
     inner = keyturn.open_strategy(secret.path)
 
     class Overtaken:
-        def honours(self, credential: SecretFields) -> bool | None:
+        def accepts(self, credential: SecretFields) -> bool | None:
             rotate(keyturn, secret.path, Trigger.FORCE)
-            return inner.honours(credential)
+            return inner.accepts(credential)
 
     overtaken: Any = Overtaken()
     assert check_logins(replace(keyturn, open_strategy=lambda path: overtaken), [secret.path]) == {}

@@ -153,6 +153,6 @@ def test_the_same_worker_goes_on_with_what_it_began(lab: Lab, secret: Declared) 
     promoted(lab, secret)
     run = Worker(worker(lab, secret).keyturn, secret.path)
     with pytest.raises(KeyboardInterrupt):
-        retire(run.hooking("strategy", settled=raising(KeyboardInterrupt())).keyturn, secret.path)
+        retire(run.hooking("strategy", cleanup_fields=raising(KeyboardInterrupt())).keyturn, secret.path)
     assert retire(run.keyturn, secret.path).retired
     assert [past.stage for past in run.record().history] == [Stage.RETIRED]

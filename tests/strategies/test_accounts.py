@@ -68,7 +68,7 @@ class TestAlternatingUsers(StrategyContract):
 
     def test_a_retired_user_that_wakes_up_late_can_not_close_the_account_again(self, case: Case) -> None:
         case.installed(5)
-        ends = case.strategy.ends(case.current)
+        ends = case.strategy.credential_id(case.current)
         back = Change(
             "apps/contract", 9, SecretFields({**case.current.reveal(), "password": "again-" + "x" * 20}), None
         )
@@ -118,14 +118,14 @@ class TestSingleUser(StrategyContract):
 
     def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
         """Nothing is left by a mint that makes only a text; both versions name one account."""
-        case.strategy.sweep(case.strategy.before_mint(), [])
+        case.strategy.remove_orphans(case.strategy.existing_ids(), [])
         assert case.works(case.current)
 
     def test_a_version_that_names_no_user_is_the_users(self, case: Case) -> None:
         alone = SecretFields({"password": case.current["password"]})
-        assert case.strategy.honours(alone) is True
+        assert case.strategy.accepts(alone) is True
         case.strategy.revoke(alone, 6)
-        assert case.strategy.honours(alone) is False
+        assert case.strategy.accepts(alone) is False
 
     def test_cutting_an_old_version_cuts_the_account_with_its_newer_password(self, case: Case) -> None:
         newer = case.current.merged(case.installed(5).candidate)

@@ -75,7 +75,7 @@ class TestAlternatingUsersOnMariaDB(StrategyContract):
         with lab.session(case.current, accounts.database) as connection:
             for statement in DEFINED:
                 run(connection, statement)
-        case.strategy.retire(case.strategy.ends(case.current), change.sequence)
+        case.strategy.retire(case.strategy.credential_id(case.current), change.sequence)
         assert not lab.logs_in(case.current)
         with lab.session(case.current.merged(change.candidate), accounts.database) as connection:
             assert run(connection, "SELECT n FROM as_role") == [(7,)]
@@ -107,13 +107,13 @@ class TestAlternatingUsersOnMariaDB(StrategyContract):
         with lab.session(case.current, accounts.database) as connection:
             run(connection, "CREATE TABLE t (n INT)")
             run(connection, "CREATE VIEW v AS SELECT * FROM t")
-        case.strategy.retire(case.strategy.ends(case.current), change.sequence)
+        case.strategy.retire(case.strategy.credential_id(case.current), change.sequence)
         with lab.session(case.current.merged(change.candidate), accounts.database) as connection:
             assert run(connection, "SELECT * FROM v") == []
 
     def test_a_retired_user_that_wakes_up_late_can_not_close_the_account_again(self, case: Case) -> None:
         case.installed(5)
-        ends = case.strategy.ends(case.current)
+        ends = case.strategy.credential_id(case.current)
         back = Change(
             "apps/contract", 9, SecretFields({**case.current.reveal(), "password": "again-" + "x" * 20}), None
         )
@@ -138,12 +138,12 @@ class TestSingleUserOnMariaDB(StrategyContract):
 
     def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
         """Nothing is left by a mint that makes only a text; both versions name one account."""
-        case.strategy.sweep(case.strategy.before_mint(), [])
+        case.strategy.remove_orphans(case.strategy.existing_ids(), [])
         assert case.works(case.current)
 
     def test_a_promotion_that_is_taken_back_leaves_the_old_password_alone(self, case: Case) -> None:
         change = case.installed()
-        case.strategy.put_back(Change(change.path, 5, case.current.merged(change.candidate), case.current))
+        case.strategy.rollback(Change(change.path, 5, case.current.merged(change.candidate), case.current))
         assert case.works(case.current)
         assert not case.works(case.current.merged(change.candidate))
 
@@ -177,7 +177,7 @@ class TestSingleUserWithTwoPasswords(StrategyContract):
 
     def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
         """Nothing is left by a mint that makes only a text; both versions name one account."""
-        case.strategy.sweep(case.strategy.before_mint(), [])
+        case.strategy.remove_orphans(case.strategy.existing_ids(), [])
         assert case.works(case.current)
 
     def test_installing_again_after_a_crash_does_not_push_the_old_password_out(
@@ -195,17 +195,17 @@ class TestSingleUserWithTwoPasswords(StrategyContract):
         change = case.installed()
         newer = case.current.merged(change.candidate)
         for _ in range(2):
-            case.strategy.put_back(Change(change.path, 5, newer, case.current))
+            case.strategy.rollback(Change(change.path, 5, newer, case.current))
             assert case.works(case.current)
             assert case.works(newer)
-        case.strategy.retire(case.strategy.ends(newer), 5)
+        case.strategy.retire(case.strategy.credential_id(newer), 5)
         assert case.works(case.current)
         assert not case.works(newer)
 
     def test_the_old_and_the_new_credential_are_told_apart(self, case: Case) -> None:
         newer = case.current.merged(case.strategy.mint(case.current))
-        assert case.strategy.ends(case.current) != case.strategy.ends(newer)
-        assert case.strategy.ends(newer)["username"] == "app"
+        assert case.strategy.credential_id(case.current) != case.strategy.credential_id(newer)
+        assert case.strategy.credential_id(newer)["username"] == "app"
 
     def test_a_disabled_account_keeps_no_password(self, case: Case, server: MySQL8, strategy: SingleUser) -> None:
         case.installed()

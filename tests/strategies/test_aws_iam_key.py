@@ -150,7 +150,7 @@ def test_a_full_user_is_told_with_the_other_keys_and_nothing_changes(
     iam.update_access_key(UserName=user, AccessKeyId=foreign["access_key_id"].reveal(), Status="Inactive")
     before = ids(iam, user)
     with pytest.raises(Invalid) as caught:
-        strategy.guard(case.current, None)
+        strategy.preflight(case.current, None)
     assert f"{foreign['access_key_id'].reveal()} (switched off" in caught.value.problem
     assert f"last used on {datetime.now(UTC):%Y-%m-%d}" in caught.value.problem
     assert case.current["access_key_id"].reveal() not in caught.value.problem
@@ -161,7 +161,7 @@ def test_a_full_user_is_told_with_the_other_keys_and_nothing_changes(
 def test_a_secret_without_a_key_yet_names_both_that_are_in_the_way(strategy: AwsIamKey, iam: Any, user: str) -> None:
     keys = [new_key(iam, user)["access_key_id"].reveal() for _ in range(2)]
     with pytest.raises(Invalid) as caught:
-        strategy.guard(None, None)
+        strategy.preflight(None, None)
     assert all(f"{key} (active" in caught.value.problem for key in keys)
     assert caught.value.problem.count("no use known") == 2
 
@@ -169,7 +169,7 @@ def test_a_secret_without_a_key_yet_names_both_that_are_in_the_way(strategy: Aws
 def test_a_key_that_came_between_guard_and_mint_is_refused_too(
     case: Case, strategy: AwsIamKey, iam: Any, user: str
 ) -> None:
-    strategy.guard(case.current, None)
+    strategy.preflight(case.current, None)
     new_key(iam, user)
     before = ids(iam, user)
     with pytest.raises(Invalid, match="two access keys"):
@@ -178,18 +178,18 @@ def test_a_key_that_came_between_guard_and_mint_is_refused_too(
 
 
 def test_a_full_user_is_no_obstacle_to_a_candidate_that_is_there(case: Case, strategy: AwsIamKey) -> None:
-    strategy.guard(case.current, strategy.mint(case.current))
+    strategy.preflight(case.current, strategy.mint(case.current))
 
 
 def test_a_user_that_is_not_there_is_named(target: AwsIam) -> None:
     with pytest.raises(NotFound, match="aws:nobody") as caught:
-        AwsIamKey(target, "nobody").guard(None, None)
+        AwsIamKey(target, "nobody").preflight(None, None)
     assert caught.value.hint
 
 
 def test_a_secret_that_holds_no_key_yet_can_begin(strategy: AwsIamKey) -> None:
-    strategy.guard(SecretFields({"bucket": "models"}), None)
-    assert strategy.ends(SecretFields({"bucket": "models"})) == {}
+    strategy.preflight(SecretFields({"bucket": "models"}), None)
+    assert strategy.credential_id(SecretFields({"bucket": "models"})) == {}
 
 
 # a new key
@@ -251,7 +251,7 @@ def test_a_candidate_that_somebody_ended_is_rejected(
 
 
 def test_the_old_key_is_in_use_while_it_was_used_after_the_promotion(case: Case, strategy: AwsIamKey) -> None:
-    ends, now = strategy.ends(case.current), datetime.now(UTC)
+    ends, now = strategy.credential_id(case.current), datetime.now(UTC)
     assert strategy.in_use(ends, now - timedelta(days=1)) == ()
     assert case.works(case.current)
     (told,) = strategy.in_use(ends, now - timedelta(days=1))
@@ -262,7 +262,7 @@ def test_the_old_key_is_in_use_while_it_was_used_after_the_promotion(case: Case,
 
 
 def test_a_key_or_user_that_is_gone_is_not_in_use(case: Case, strategy: AwsIamKey, iam: Any, user: str) -> None:
-    ends = strategy.ends(case.current)
+    ends = strategy.credential_id(case.current)
     assert case.works(case.current)
     strategy.retire(ends, 5)
     assert strategy.in_use(ends, datetime.now(UTC) - timedelta(days=1)) == ()
@@ -278,7 +278,7 @@ def test_ending_a_key_switches_it_off_before_it_is_deleted(
     sign_in_as(iam, monkeypatch, policy_without("iam:DeleteAccessKey"))
     restricted = AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)
     with closing(restricted), pytest.raises(Denied, match=f"aws:{user}") as caught:
-        AwsIamKey(restricted, user).retire(case.strategy.ends(case.current), 5)
+        AwsIamKey(restricted, user).retire(case.strategy.credential_id(case.current), 5)
     assert "iam:DeleteAccessKey" in caught.value.hint
     assert ids(iam, user) == {case.current["access_key_id"].reveal(): "Inactive"}
     assert not case.works(case.current)
@@ -292,7 +292,7 @@ def test_an_abandonment_spares_the_key_that_current_has_come_to_name(case: Case,
 
 def test_the_old_key_is_ended_of_the_user_that_it_was_named_with(case: Case, target: AwsIam, iam: Any) -> None:
     """The catalogue may name another user by then."""
-    ends = case.strategy.ends(case.current)
+    ends = case.strategy.credential_id(case.current)
     AwsIamKey(target, new_user(iam)).retire(ends, 5)
     assert not case.works(case.current)
 
@@ -346,7 +346,7 @@ def test_a_cut_ends_the_sessions_that_the_key_was_traded_for_and_no_later_ones(
 ) -> None:
     monkeypatch.setattr(aws_iam, "ARRIVAL", timedelta(seconds=1))
     old = opened_session(aws, case.current)
-    case.strategy.retire(case.strategy.ends(case.current), 5)
+    case.strategy.retire(case.strategy.credential_id(case.current), 5)
     assert old()
     kept = case.strategy.mint(None)
     (told,) = case.strategy.revoke(kept, 6).outlives
@@ -400,7 +400,7 @@ def test_sessions_of_a_key_that_somebody_deleted_by_hand_are_ended_all_the_same(
 
 
 def test_a_user_who_is_gone_has_no_sessions(case: Case, strategy: AwsIamKey, iam: Any, user: str) -> None:
-    strategy.retire(strategy.ends(case.current), 5)
+    strategy.retire(strategy.credential_id(case.current), 5)
     iam.delete_user(UserName=user)
     (told,) = strategy.revoke(case.current, 6).outlives
     assert "roles" in told
@@ -460,9 +460,9 @@ def test_a_key_that_can_not_be_deleted_is_off_and_its_sessions_too(
 def test_a_user_with_a_foreign_key_has_room_for_the_replacement(case: Case, iam: Any, user: str) -> None:
     foreign = new_key(iam, user)
     case.strategy.revoke(case.current, 6)
-    case.strategy.guard(None, None)
+    case.strategy.preflight(None, None)
     change = Change("apps/contract", 7, case.strategy.mint(case.current), case.current)
-    case.strategy.guard(None, change.candidate)
+    case.strategy.preflight(None, change.candidate)
     case.strategy.verify(change)
     assert case.works(change.candidate)
     assert case.works(foreign)
@@ -470,17 +470,17 @@ def test_a_user_with_a_foreign_key_has_room_for_the_replacement(case: Case, iam:
 
 def test_a_key_is_honoured_whoever_s_it_is(case: Case, strategy: AwsIamKey, iam: Any, user: str) -> None:
     assert case.stranger is not None
-    assert strategy.honours(case.stranger) is True
-    assert strategy.honours(other_secret(case.current)) is False
+    assert strategy.accepts(case.stranger) is True
+    assert strategy.accepts(other_secret(case.current)) is False
     iam.update_access_key(UserName=user, AccessKeyId=case.current["access_key_id"].reveal(), Status="Inactive")
-    assert strategy.honours(case.current) is False
+    assert strategy.accepts(case.current) is False
 
 
 @pytest.mark.parametrize("field", ["access_key_id", "secret_access_key"])
 def test_half_a_key_can_not_be_tried(case: Case, strategy: AwsIamKey, field: str) -> None:
-    assert strategy.honours(case.current.merged({field: ""})) is None
+    assert strategy.accepts(case.current.merged({field: ""})) is None
     kept = {name: value for name, value in case.current.items() if name != field}
-    assert strategy.honours(SecretFields(kept)) is None
+    assert strategy.accepts(SecretFields(kept)) is None
 
 
 def test_a_refusal_proves_nothing_where_keyturn_itself_is_refused(
@@ -491,17 +491,17 @@ def test_a_refusal_proves_nothing_where_keyturn_itself_is_refused(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "n0t-a-secret")
     with closing(AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)) as stranger, pytest.raises(Denied):
-        AwsIamKey(stranger, user).honours(case.current)
+        AwsIamKey(stranger, user).accepts(case.current)
 
 
 # after a crash
 
 
 def test_a_worker_that_sweeps_too_late_spares_what_a_newer_rotation_put_in_force(case: Case) -> None:
-    before = case.strategy.before_mint()
+    before = case.strategy.existing_ids()
     newer = case.installed()
     case.strategy.verify(newer)
-    case.strategy.sweep(before, [case.current])
+    case.strategy.remove_orphans(before, [case.current])
     assert case.works(case.current.merged(newer.candidate))
 
 
@@ -531,12 +531,12 @@ def test_the_policy_allows_a_whole_rotation_and_no_other_users_keys(
     admin = sign_in_as(iam, monkeypatch, policy_without())
     target = AwsIam("aws", region=REGION, endpoint_url=aws.endpoint_url)
     strategy = AwsIamKey(target, user)
-    strategy.guard(case.current, None)
-    before = strategy.before_mint()
+    strategy.preflight(case.current, None)
+    before = strategy.existing_ids()
     change = Change("apps/policy", 5, strategy.mint(case.current), case.current)
-    strategy.sweep(before, [case.current, change.candidate])
+    strategy.remove_orphans(before, [case.current, change.candidate])
     strategy.verify(change)
-    ends = strategy.ends(case.current)
+    ends = strategy.credential_id(case.current)
     strategy.in_use(ends, datetime.now(UTC))
     strategy.retire(ends, 5)
     assert list(ids(iam, user)) == [change.candidate["access_key_id"].reveal()]
@@ -548,7 +548,7 @@ def test_the_policy_allows_a_whole_rotation_and_no_other_users_keys(
 
 def test_no_error_holds_a_secret_access_key(case: Case, strategy: AwsIamKey, iam: Any, user: str) -> None:
     new_key(iam, user)
-    for verb in (lambda: strategy.guard(case.current, None), lambda: strategy.mint(case.current)):
+    for verb in (lambda: strategy.preflight(case.current, None), lambda: strategy.mint(case.current)):
         with pytest.raises(Invalid) as caught:
             verb()
         assert case.current["secret_access_key"].reveal() not in repr(caught.value.args)

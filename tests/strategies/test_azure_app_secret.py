@@ -108,18 +108,18 @@ class TestAzureAppSecret(StrategyContract):
         assert timedelta(0) <= LIFE - left < timedelta(minutes=1)
 
     def test_a_sweep_leaves_secrets_of_others_alone(self, case: Case, application: Registration) -> None:
-        before = case.strategy.before_mint()
+        before = case.strategy.existing_ids()
         serving(application)
         orphan = case.strategy.mint(case.current)
-        case.strategy.sweep(before, [])
+        case.strategy.remove_orphans(before, [])
         assert [one.name for one in application.passwords] == ["by hand", "by hand"]
         assert not case.works(case.current.merged(orphan))
 
     def test_a_sweep_spares_what_was_there_before(self, case: Case) -> None:
         older = case.strategy.mint(case.current)
-        before = case.strategy.before_mint()
+        before = case.strategy.existing_ids()
         orphan = case.strategy.mint(case.current)
-        case.strategy.sweep(before, [])
+        case.strategy.remove_orphans(before, [])
         assert case.works(case.current.merged(older))
         assert not case.works(case.current.merged(orphan))
 
@@ -128,7 +128,7 @@ class TestAzureAppSecret(StrategyContract):
     ) -> None:
         late, newer = case.change(), case.installed()
         case.strategy.abandon(late)
-        case.strategy.retire(case.strategy.ends(case.current), 3)
+        case.strategy.retire(case.strategy.credential_id(case.current), 3)
         assert [one.key_id for one in application.passwords] == [newer.candidate["key_id"].reveal()]
         assert case.works(case.current.merged(newer.candidate))
 
@@ -188,9 +188,9 @@ def test_a_version_without_a_key_id_is_cut_by_how_its_secret_begins(
     first, other = serving(application), serving(application)
     by_hand = SecretFields({"client_secret": first["client_secret"]})
     rotation = strategy(azure, application)
-    assert rotation.honours(by_hand) is True
+    assert rotation.accepts(by_hand) is True
     assert rotation.revoke(by_hand, 6).outlives
-    assert rotation.honours(by_hand) is False
+    assert rotation.accepts(by_hand) is False
     assert [one.key_id for one in application.passwords] == [other["key_id"].reveal()]
     assert rotation.revoke(by_hand, 6) == RevokeResult()
 
@@ -201,9 +201,9 @@ def test_what_the_sign_in_takes_a_while_longer_is_honoured_as_long(
     rotation, first = strategy(azure, application), serving(application)
     azure.emulator.delays.ended = 600
     rotation.revoke(first, 6)
-    assert rotation.honours(first) is True
+    assert rotation.accepts(first) is True
     azure.emulator.delays.ended = 0
-    assert rotation.honours(first) is False
+    assert rotation.accepts(first) is False
 
 
 def test_secrets_that_begin_alike_are_left_to_a_person(azure: AzureManagement, application: Registration) -> None:
@@ -213,7 +213,7 @@ def test_secrets_that_begin_alike_are_left_to_a_person(azure: AzureManagement, a
     (told,) = rotation.revoke(by_hand, 6).outlives
     assert "2 begin like it" in told
     assert first["client_secret"].reveal() not in told
-    assert rotation.honours(by_hand) is True
+    assert rotation.accepts(by_hand) is True
     assert len(application.passwords) == 2
 
 
@@ -224,22 +224,22 @@ def test_another_applications_secret_is_told_of_and_left_alone(
     theirs, rotation = serving(other), strategy(azure, application)
     (told,) = rotation.revoke(theirs, 6).outlives
     assert other.app_id in told
-    assert rotation.honours(theirs) is True
+    assert rotation.accepts(theirs) is True
     assert signs_in(azure, theirs)
 
 
 def test_a_secret_that_has_expired_is_honoured_no_more(azure: AzureManagement, application: Registration) -> None:
-    assert strategy(azure, application).honours(serving(application, days=0.0001)) is False
+    assert strategy(azure, application).accepts(serving(application, days=0.0001)) is False
 
 
 def test_an_application_that_can_not_sign_in_tells_nothing_of_its_secret(azure: AzureManagement) -> None:
     locked_out = registered(azure, principal=False)
     with pytest.raises(Invalid, match="AADSTS7000229"):
-        strategy(azure, locked_out).honours(serving(locked_out))
+        strategy(azure, locked_out).accepts(serving(locked_out))
 
 
 def test_a_secret_can_not_be_tried_without_its_text(azure: AzureManagement, application: Registration) -> None:
-    assert strategy(azure, application).honours(serving(application).merged({"client_secret": ""})) is None
+    assert strategy(azure, application).accepts(serving(application).merged({"client_secret": ""})) is None
 
 
 def test_a_sign_in_that_does_not_answer_tells_nothing(application: Registration, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_a_sign_in_that_does_not_answer_tells_nothing(application: Registration,
         for name, value in environment.items():
             patch.setenv(name, value)
         rotation, first = strategy(stopped, application), serving(application)
-        for verb in (lambda: rotation.honours(first), lambda: rotation.revoke(first, 6)):
+        for verb in (lambda: rotation.accepts(first), lambda: rotation.revoke(first, 6)):
             with pytest.raises(TransientError) as caught:
                 verb()
             assert first["client_secret"].reveal() not in told(caught.value)
@@ -260,10 +260,10 @@ def test_what_was_cut_is_replaced_although_the_hub_holds_it_still(
 ) -> None:
     dead, rotation = serving(application), strategy(azure, application)
     rotation.revoke(dead, 6)
-    rotation.guard(None, None)
-    rotation.before_mint()
+    rotation.preflight(None, None)
+    rotation.existing_ids()
     candidate = rotation.mint(dead)
-    rotation.guard(None, candidate)
+    rotation.preflight(None, candidate)
     rotation.verify(change(candidate, dead))
     assert signs_in(azure, dead.merged(candidate))
 
@@ -274,8 +274,8 @@ def test_what_was_cut_is_replaced_although_the_hub_holds_it_still(
 def test_a_current_of_before_keyturn_needs_no_key_id(azure: AzureManagement, application: Registration) -> None:
     by_hand = SecretFields({"client_secret": serving(application)["client_secret"]})
     rotation = strategy(azure, application)
-    rotation.guard(by_hand, None)
-    assert rotation.ends(by_hand) == {}
+    rotation.preflight(by_hand, None)
+    assert rotation.credential_id(by_hand) == {}
 
 
 def test_a_key_id_of_another_application_is_refused_where_no_client_id_tells(
@@ -283,7 +283,7 @@ def test_a_key_id_of_another_application_is_refused_where_no_client_id_tells(
 ) -> None:
     theirs = serving(registered(azure))["key_id"]
     with pytest.raises(Invalid, match="none of this application's"):
-        strategy(azure, application).guard(SecretFields({"key_id": theirs}), None)
+        strategy(azure, application).preflight(SecretFields({"key_id": theirs}), None)
 
 
 def test_a_secret_that_was_removed_by_hand_does_not_stop_its_rotation(
@@ -291,17 +291,17 @@ def test_a_secret_that_was_removed_by_hand_does_not_stop_its_rotation(
 ) -> None:
     current = serving(application)
     application.passwords.clear()
-    strategy(azure, application).guard(current, None)
+    strategy(azure, application).preflight(current, None)
 
 
 def test_an_application_for_personal_accounts_has_room_for_two(azure: AzureManagement) -> None:
     personal = registered(azure, audience="AzureADandPersonalMicrosoftAccount")
     rotation, current = strategy(azure, personal), serving(personal)
-    rotation.guard(current, None)
+    rotation.preflight(current, None)
     candidate = rotation.mint(current)
-    rotation.guard(current, candidate)
+    rotation.preflight(current, candidate)
     with pytest.raises(Invalid, match=r"can't hold one more secret.*Remove"):
-        rotation.guard(current, None)
+        rotation.preflight(current, None)
     with pytest.raises(Invalid, match=r"can't hold one more secret.*Remove"):
         rotation.mint(current)
     assert len(personal.passwords) == 2
@@ -312,12 +312,15 @@ def test_secrets_that_pile_up_stop_the_rotation(azure: AzureManagement, applicat
     for _ in range(MOST_OWN):
         rotation.mint(None)
     with pytest.raises(Invalid, match=f"{MOST_OWN} secrets that are called"):
-        rotation.guard(None, None)
+        rotation.preflight(None, None)
 
 
 def test_an_application_that_is_not_there_is_named_with_the_id_that_is_meant(azure: AzureManagement) -> None:
     object_id = Registration(app_id=registered(azure).id)
-    for verb in (lambda: strategy(azure, object_id).guard(None, None), lambda: strategy(azure, object_id).mint(None)):
+    for verb in (
+        lambda: strategy(azure, object_id).preflight(None, None),
+        lambda: strategy(azure, object_id).mint(None),
+    ):
         with pytest.raises(NotFound, match=r"no such application.*client.* id, not by its object id"):
             verb()
 
@@ -340,7 +343,10 @@ def test_without_the_permission_the_error_says_which(
     for name, value in azure.environment("powerless").items():
         monkeypatch.setenv(name, value)
     powerless = strategy(azure, application)
-    for verb in (lambda: powerless.mint(None), lambda: powerless.retire(powerless.ends(serving(application)), 5)):
+    for verb in (
+        lambda: powerless.mint(None),
+        lambda: powerless.retire(powerless.credential_id(serving(application)), 5),
+    ):
         with pytest.raises(Denied, match=r"Application\.ReadWrite\.OwnedBy.*owner of this application"):
             verb()
 
@@ -358,7 +364,7 @@ def test_a_worker_that_can_not_sign_in_is_told_with_what(
     for variable, value in (("AZURE_CLIENT_SECRET", "wr0ng"), ("AZURE_CLIENT_ID", "nobody")):
         monkeypatch.setenv(variable, value)
         with pytest.raises(Denied, match="AZURE_CLIENT_SECRET") as caught:
-            strategy(azure, application).guard(None, None)
+            strategy(azure, application).preflight(None, None)
         assert "wr0ng" not in told(caught.value)
 
 

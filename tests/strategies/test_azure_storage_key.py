@@ -100,14 +100,14 @@ class TestAzureStorageKey(StrategyContract):
     def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
         """A key that nobody knows does no harm, and ends with the next mint."""
         orphan = case.strategy.mint(case.current)
-        case.strategy.sweep(case.strategy.before_mint(), [case.current])
+        case.strategy.remove_orphans(case.strategy.existing_ids(), [case.current])
         case.strategy.mint(case.current)
         assert case.works(case.current)
         assert not case.works(orphan)
 
     def test_the_keys_take_turns(self, case: Case) -> None:
         second = case.change().candidate
-        case.strategy.retire(case.strategy.ends(case.current), 5)
+        case.strategy.retire(case.strategy.credential_id(case.current), 5)
         third = case.strategy.mint(case.current.merged(second))
         names = [fields["key_name"].reveal() for fields in (case.current, second, third)]
         assert names == ["key1", "key2", "key1"]
@@ -121,7 +121,7 @@ class TestAzureStorageKey(StrategyContract):
         assert case.works(in_force)
 
     def test_what_ends_a_key_is_a_digest(self, case: Case) -> None:
-        ends = case.strategy.ends(case.current)
+        ends = case.strategy.credential_id(case.current)
         assert ends == {
             "account": case.current["account_name"].reveal(),
             "key_name": "key1",
@@ -137,7 +137,7 @@ def test_a_retired_key_that_was_regenerated_since_is_left_alone(
     azure: AzureManagement, account: StorageAccount
 ) -> None:
     rotation, first = strategy(azure, account), serving(azure, account)
-    ends = rotation.ends(first)
+    ends = rotation.credential_id(first)
     second = rotation.mint(first)
     rotation.retire(ends, 5)
     third = rotation.mint(first.merged(second))
@@ -153,8 +153,8 @@ def test_a_mint_that_wakes_up_after_another_has_minted_changes_nothing(
     """The first worker is suspended after it took the rotation, the second goes on and puts its key in force."""
     suspended, second = strategy(azure, account), strategy(azure, account)
     first = serving(azure, account)
-    suspended.before_mint()
-    second.sweep((), [first])
+    suspended.existing_ids()
+    second.remove_orphans((), [first])
     in_force = second.mint(first)
     with pytest.raises(Superseded, match="another run"):
         suspended.mint(first)
@@ -167,7 +167,7 @@ def test_a_mint_that_wakes_up_after_its_key_was_retired_changes_nothing(
     suspended, second = strategy(azure, account), strategy(azure, account)
     first = serving(azure, account)
     in_force = second.mint(first)
-    second.retire(second.ends(first), 5)
+    second.retire(second.credential_id(first), 5)
     with pytest.raises(Invalid, match="none of its keys"):
         suspended.mint(first)
     assert lists_containers(azure, in_force)
@@ -182,7 +182,7 @@ def test_what_was_listed_too_long_ago_is_not_acted_on(
     late = strategy(azure, account, window=0.2)
     verbs: dict[str, Callable[[], object]] = {
         "mint": lambda: late.mint(first),
-        "retire": lambda: late.retire(late.ends(first), 5),
+        "retire": lambda: late.retire(late.credential_id(first), 5),
         "abandon": lambda: late.abandon(change(first)),
     }
     azure.emulator.delays.listing = 0.3
@@ -209,16 +209,16 @@ def test_a_cut_of_an_old_version_spares_the_key_that_serves(azure: AzureManageme
     """The old version's key has been regenerated since: key1 is another one now, and in force."""
     rotation, first = strategy(azure, account), serving(azure, account)
     second = rotation.mint(first)
-    rotation.retire(rotation.ends(first), 5)
+    rotation.retire(rotation.credential_id(first), 5)
     third = rotation.mint(first.merged(second))
-    rotation.retire(rotation.ends(second), 6)
+    rotation.retire(rotation.credential_id(second), 6)
     assert third["key_name"] == first["key_name"]
     keys = dict(account.keys)
     for old in (first, second):
         assert rotation.revoke(old, 7) == RevokeResult()
-        assert rotation.honours(old) is False
+        assert rotation.accepts(old) is False
     assert account.keys == keys
-    assert rotation.honours(third) is True
+    assert rotation.accepts(third) is True
 
 
 def test_a_cut_of_the_key_that_serves_spares_the_other(azure: AzureManagement, account: StorageAccount) -> None:
@@ -240,17 +240,17 @@ def test_what_was_cut_is_replaced_by_the_same_key_and_the_other_stays(
     other = {"key1": "key2", "key2": "key1"}[name]
     spare = account.keys[other].value
     rotation.revoke(dead, 6)
-    rotation.guard(None, None)
-    rotation.before_mint()
+    rotation.preflight(None, None)
+    rotation.existing_ids()
     candidate = rotation.mint(dead)
-    rotation.guard(None, candidate)
+    rotation.preflight(None, candidate)
     rotation.verify(change(candidate, dead))
     assert candidate["key_name"].reveal() == name
     assert account.keys[other].value == spare
     assert lists_containers(azure, dead.merged(candidate))
-    rotation.retire(rotation.ends(dead), 8)
+    rotation.retire(rotation.credential_id(dead), 8)
     assert lists_containers(azure, dead.merged(candidate))
-    rotation.guard(dead.merged(candidate), None)
+    rotation.preflight(dead.merged(candidate), None)
 
 
 def test_a_replacement_that_a_dead_run_has_begun_is_gone_on_with(
@@ -259,10 +259,10 @@ def test_a_replacement_that_a_dead_run_has_begun_is_gone_on_with(
     """What it knew of the keys is in the record: that CURRENT's was gone before it began."""
     dead, first = serving(azure, account), strategy(azure, account)
     first.revoke(dead, 6)
-    before = first.before_mint()
+    before = first.existing_ids()
     first.mint(dead)
     second = strategy(azure, account)
-    second.sweep(before, [dead])
+    second.remove_orphans(before, [dead])
     candidate = second.mint(dead)
     assert candidate["key_name"].reveal() == "key1"
     assert lists_containers(azure, candidate)
@@ -272,11 +272,11 @@ def test_a_key_that_somebody_regenerates_while_a_run_is_dead_is_not_taken_for_cu
     azure: AzureManagement, account: StorageAccount
 ) -> None:
     first, rotation = serving(azure, account), strategy(azure, account)
-    before = rotation.before_mint()
+    before = rotation.existing_ids()
     manager(azure).regenerate_key("local", account.name, "key1", lambda value: True)
     keys, second = dict(account.keys), strategy(azure, account)
     for known in (before, ()):
-        second.sweep(known, [first])
+        second.remove_orphans(known, [first])
         with pytest.raises(Invalid, match="none of its keys"):
             second.mint(first)
     assert account.keys == keys
@@ -287,7 +287,7 @@ def test_a_replacement_that_wakes_up_after_another_has_made_one_changes_nothing(
 ) -> None:
     dead, suspended, other = serving(azure, account), strategy(azure, account), strategy(azure, account)
     suspended.revoke(dead, 6)
-    other.sweep(suspended.before_mint(), [dead])
+    other.remove_orphans(suspended.existing_ids(), [dead])
     in_force = other.mint(dead)
     with pytest.raises(Superseded, match="another run"):
         suspended.mint(dead)
@@ -299,9 +299,9 @@ def test_a_key_that_stands_in_the_connection_string_alone_is_cut_too(
 ) -> None:
     rotation, first = strategy(azure, account), serving(azure, account)
     by_hand = SecretFields({"connection_string": first["connection_string"]})
-    assert rotation.honours(by_hand) is True
+    assert rotation.accepts(by_hand) is True
     rotation.revoke(by_hand, 6)
-    assert rotation.honours(by_hand) is False
+    assert rotation.accepts(by_hand) is False
     assert not lists_containers(azure, first)
 
 
@@ -309,7 +309,7 @@ def test_another_accounts_key_is_told_of_and_left_alone(azure: AzureManagement, 
     theirs, rotation = serving(azure, created(azure, "theirs")), strategy(azure, account)
     (told,) = rotation.revoke(theirs, 6).outlives
     assert "theirs" in told
-    assert rotation.honours(theirs) is None
+    assert rotation.accepts(theirs) is None
     assert lists_containers(azure, theirs)
 
 
@@ -317,9 +317,9 @@ def test_another_accounts_key_is_told_of_and_left_alone(azure: AzureManagement, 
 def test_where_a_key_can_not_be_tried_azures_own_list_decides(azure: AzureManagement, facts: dict[str, bool]) -> None:
     closed = created(azure, f"closed{secrets.token_hex(6)}", **facts)
     rotation, first = strategy(azure, closed), serving(azure, closed)
-    assert rotation.honours(first) is True
+    assert rotation.accepts(first) is True
     rotation.revoke(first, 6)
-    assert rotation.honours(first) is False
+    assert rotation.accepts(first) is False
 
 
 def test_a_refusal_of_a_key_that_is_listed_proves_nothing(azure: AzureManagement, account: StorageAccount) -> None:
@@ -328,10 +328,10 @@ def test_a_refusal_of_a_key_that_is_listed_proves_nothing(azure: AzureManagement
     azure.emulator.delays.keys = 600
     candidate = rotation.mint(None)
     with pytest.raises(Unavailable, match="clock") as caught:
-        rotation.honours(candidate)
+        rotation.accepts(candidate)
     assert candidate["account_key"].reveal() not in told(caught.value)
     rotation.revoke(candidate, 6)
-    assert rotation.honours(candidate) is False
+    assert rotation.accepts(candidate) is False
 
 
 @pytest.mark.parametrize("key", ["no base64!", "bm90IGEga2V5"])
@@ -339,7 +339,7 @@ def test_what_is_no_key_of_the_account_is_not_honoured(
     azure: AzureManagement, account: StorageAccount, key: str
 ) -> None:
     wrong = serving(azure, account).merged({"account_key": key})
-    assert strategy(azure, account).honours(wrong) is False
+    assert strategy(azure, account).accepts(wrong) is False
     assert strategy(azure, account).revoke(wrong, 6) == RevokeResult()
 
 
@@ -350,7 +350,7 @@ def test_a_cut_without_the_permission_says_which(
     for name, value in azure.environment("powerless").items():
         monkeypatch.setenv(name, value)
     powerless = strategy(azure, account)
-    for verb in (lambda: powerless.revoke(first, 6), lambda: powerless.honours(first)):
+    for verb in (lambda: powerless.revoke(first, 6), lambda: powerless.accepts(first)):
         with pytest.raises(Denied, match="regeneratekey/action") as caught:
             verb()
         assert first["account_key"].reveal() not in told(caught.value)
@@ -365,7 +365,7 @@ def test_a_key_that_somebody_regenerated_is_refused_before_the_other_is_touched(
     first, spare = serving(azure, account), account.keys["key2"].value
     manager(azure).regenerate_key("local", account.name, "key1", lambda value: True)
     rotation = strategy(azure, account)
-    for verb in (lambda: rotation.guard(first, None), lambda: rotation.mint(first)):
+    for verb in (lambda: rotation.preflight(first, None), lambda: rotation.mint(first)):
         with pytest.raises(Invalid, match=r"none of its keys.*account_key"):
             verb()
     assert account.keys["key2"].value == spare
@@ -373,17 +373,17 @@ def test_a_key_that_somebody_regenerated_is_refused_before_the_other_is_touched(
 
 def test_a_current_that_names_no_key_is_refused(azure: AzureManagement, account: StorageAccount) -> None:
     with pytest.raises(Invalid, match="nothing tells which key serves"):
-        strategy(azure, account).guard(SecretFields({"container": "models"}), None)
-    assert strategy(azure, account).ends(SecretFields({"container": "models"})) == {}
+        strategy(azure, account).preflight(SecretFields({"container": "models"}), None)
+    assert strategy(azure, account).credential_id(SecretFields({"container": "models"})) == {}
 
 
 def test_a_current_that_was_written_by_hand_needs_only_its_key(azure: AzureManagement, account: StorageAccount) -> None:
     by_hand = SecretFields({"account_key": account.keys["key2"].value})
     rotation = strategy(azure, account)
-    rotation.guard(by_hand, None)
+    rotation.preflight(by_hand, None)
     candidate = rotation.mint(by_hand)
     assert candidate["key_name"].reveal() == "key1"
-    rotation.retire(rotation.ends(by_hand), 5)
+    rotation.retire(rotation.credential_id(by_hand), 5)
     assert account.keys["key2"].value != by_hand["account_key"].reveal()
     assert lists_containers(azure, candidate)
 
@@ -391,18 +391,18 @@ def test_a_current_that_was_written_by_hand_needs_only_its_key(azure: AzureManag
 def test_an_account_without_shared_keys_is_refused(azure: AzureManagement) -> None:
     closed = created(azure, "closed", shared_keys=False)
     with pytest.raises(Invalid, match=r"allowSharedKeyAccess.*Entra ID"):
-        strategy(azure, closed).guard(None, None)
+        strategy(azure, closed).preflight(None, None)
 
 
 def test_shared_keys_that_are_allowed_by_name_are_allowed(azure: AzureManagement) -> None:
-    strategy(azure, created(azure, "allowed", shared_keys=True)).guard(None, None)
+    strategy(azure, created(azure, "allowed", shared_keys=True)).preflight(None, None)
 
 
 def test_the_old_key_of_another_account_is_not_taken_for_ended(azure: AzureManagement, account: StorageAccount) -> None:
     elsewhere = serving(azure, created(azure, "elsewhere"))
     rotation = strategy(azure, account)
     with pytest.raises(Invalid, match="elsewhere"):
-        rotation.retire(rotation.ends(elsewhere), 5)
+        rotation.retire(rotation.credential_id(elsewhere), 5)
     assert lists_containers(azure, elsewhere)
 
 
@@ -410,14 +410,14 @@ def test_an_account_that_is_not_there_is_named(azure: AzureManagement, account: 
     for group, options in (("other", {}), ("local", {"subscription": "00000000-0000-0000-0000-000000000000"})):
         rotation = AzureStorageKey(manager(azure, **options), group, account.name)
         with pytest.raises(NotFound, match=r"no such storage account.*resource_group"):
-            rotation.guard(None, None)
+            rotation.preflight(None, None)
 
 
 def test_an_account_that_is_gone_is_no_key_that_has_ended(azure: AzureManagement, account: StorageAccount) -> None:
     """It may be in another resource group, and its key in force."""
     rotation = AzureStorageKey(manager(azure), "other", account.name)
     with pytest.raises(NotFound, match="no such storage account"):
-        rotation.retire(rotation.ends(serving(azure, account)), 5)
+        rotation.retire(rotation.credential_id(serving(azure, account)), 5)
 
 
 # permissions
@@ -431,9 +431,9 @@ def test_without_the_permission_the_error_says_which(
         monkeypatch.setenv(name, value)
     powerless = strategy(azure, account)
     for verb in (
-        lambda: powerless.guard(first, None),
+        lambda: powerless.preflight(first, None),
         lambda: powerless.mint(first),
-        lambda: powerless.retire(powerless.ends(first), 5),
+        lambda: powerless.retire(powerless.credential_id(first), 5),
     ):
         with pytest.raises(Denied, match="regeneratekey/action") as caught:
             verb()

@@ -86,20 +86,20 @@ class TestCertificate(StrategyContract):
 
     def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
         """Nothing of use is left: the key was nowhere but in the process that died."""
-        before, orphan = case.strategy.before_mint(), case.strategy.mint(case.current)
-        case.strategy.sweep(before, [case.current])
+        before, orphan = case.strategy.existing_ids(), case.strategy.mint(case.current)
+        case.strategy.remove_orphans(before, [case.current])
         assert before == ()
         assert case.works(orphan)
 
     def test_what_ends_a_credential_is_named_without_values(self, case: Case) -> None:
-        ends = case.strategy.ends(case.current)
+        ends = case.strategy.credential_id(case.current)
         assert ends == {"mount": "pki", "serial": case.current["serial"].reveal()}
         assert "PRIVATE" not in json.dumps(dict(ends))
 
     def test_a_revoked_certificate_is_on_the_authoritys_list(self, case: Case, pki: Pki) -> None:
         number = read(case.current)[0].serial_number
         assert revoked(pki, number) is None
-        case.strategy.retire(case.strategy.ends(case.current), 5)
+        case.strategy.retire(case.strategy.credential_id(case.current), 5)
         found = revoked(pki, number)
         assert found is not None
         assert now() - found.revocation_date_utc < timedelta(minutes=1)
@@ -239,19 +239,19 @@ def test_a_role_that_can_not_give_what_is_asked_is_refused_before_anything_is_si
     hub: VaultHub, pki: Pki, role: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(Invalid, match=said) as caught:
-        strategy(hub, pki, pki.role(**role)).guard(None, None)
+        strategy(hub, pki, pki.role(**role)).preflight(None, None)
     assert caught.value.hint
 
 
 @pytest.mark.parametrize(("kind", "bits"), [(KeyKind.P_256, 256), (KeyKind.P_521, 521), (KeyKind.P_384, 0)])
 def test_a_role_for_keys_on_a_curve_takes_those(hub: VaultHub, pki: Pki, kind: KeyKind, bits: int) -> None:
     role = pki.role(key_type="ec", key_bits=bits) if bits else pki.role()
-    strategy(hub, pki, role, kind=kind).guard(None, None)
+    strategy(hub, pki, role, kind=kind).preflight(None, None)
 
 
 def test_a_role_that_is_not_there_is_not_found(hub: VaultHub, pki: Pki) -> None:
     with pytest.raises(NotFound, match="pki/roles/absent"):
-        strategy(hub, pki, "absent").guard(None, None)
+        strategy(hub, pki, "absent").preflight(None, None)
 
 
 def test_names_that_the_role_does_not_allow_are_invalid_and_the_hint_names_its_settings(
@@ -283,7 +283,7 @@ def test_a_catalogue_with_other_names_goes_on_as_long_as_one_stays(hub: VaultHub
     current = strategy(hub, pki, role).mint(None)
     renamed = Names("new.internal", frozenset({"new.internal", "api.internal"}), frozenset())
     made = strategy(hub, pki, role, names=renamed)
-    made.guard(current, None)
+    made.preflight(current, None)
     made.verify(change(made, current))
 
 
@@ -292,22 +292,22 @@ def test_a_certificate_for_wholly_other_names_is_not_replaced_and_the_hint_leads
     current = strategy(hub, pki, role).mint(None)
     other = strategy(hub, pki, role, names=Names("db.internal", frozenset({"db.internal"}), frozenset()))
     with pytest.raises(Invalid, match=r"for .*api.internal.*take serial out of apps/contract"):
-        other.guard(current, None)
-    other.guard(SecretFields({name: value for name, value in current.items() if name != "serial"}), None)
+        other.preflight(current, None)
+    other.preflight(SecretFields({name: value for name, value in current.items() if name != "serial"}), None)
 
 
 @pytest.mark.parametrize("serial", ["", "ca", "crl", "../roles/x", "aa:bb", "AA:BB", "by hand"])
 def test_a_serial_that_the_authority_does_not_know_stands_in_nobodys_way(hub: VaultHub, pki: Pki, serial: str) -> None:
     made = strategy(hub, pki, pki.role())
     by_hand = SecretFields({"serial": serial, "certificate": "something else"})
-    made.guard(by_hand, None)
-    made.retire(made.ends(by_hand), 5)
+    made.preflight(by_hand, None)
+    made.retire(made.credential_id(by_hand), 5)
 
 
 def test_a_certificate_of_the_engine_that_the_catalogue_named_before_is_not_given_up(hub: VaultHub, pki: Pki) -> None:
     role = pki.role()
     made = strategy(hub, pki, role)
-    ends = made.ends(made.mint(None))
+    ends = made.credential_id(made.mint(None))
     moved = CertificateStrategy(
         "apps/contract", hub.authority("elsewhere", role), CryptographyKeys(), now, names=NAMES, kind=KeyKind.P_256,
         ttl=TTL, life=LIFE,
@@ -318,8 +318,8 @@ def test_a_certificate_of_the_engine_that_the_catalogue_named_before_is_not_give
 
 def test_a_secret_without_a_certificate_has_nothing_to_end(hub: VaultHub, pki: Pki) -> None:
     made = strategy(hub, pki, pki.role())
-    made.guard(SecretFields({"token": "x"}), None)
-    assert made.ends(SecretFields({"token": "x"})) == {}
+    made.preflight(SecretFields({"token": "x"}), None)
+    assert made.credential_id(SecretFields({"token": "x"})) == {}
 
 
 def test_an_expired_certificate_is_revoked_quietly(lab: Lab, hub: VaultHub, pki: Pki) -> None:
@@ -351,7 +351,7 @@ def test_a_certificate_that_has_expired_needs_no_cut_and_is_not_honoured(hub: Va
     current = strategy(hub, pki, role).mint(None)
     later = strategy(hub, pki, role, clock=lambda: now() + TTL)
     assert later.revoke(current, 6) == RevokeResult()
-    assert later.honours(current) is False
+    assert later.accepts(current) is False
     assert revoked(pki, read(current)[0].serial_number) is None
 
 
@@ -362,9 +362,9 @@ def test_a_certificate_that_the_hub_does_not_know_is_told_and_nobody_can_say_whe
     by_hand = SecretFields({"serial": "aa:bb", "certificate": "something else"})
     (said,) = made.revoke(by_hand, 6).outlives
     assert "which pki does not know: revoke it where it was made; it is accepted until it expires" in said
-    assert made.honours(by_hand) is None
+    assert made.accepts(by_hand) is None
     over = by_hand.merged({"expires_at": "2020-01-01T00:00:00+00:00"})
-    assert (made.revoke(over, 6), made.honours(over)) == (RevokeResult(), False)
+    assert (made.revoke(over, 6), made.accepts(over)) == (RevokeResult(), False)
 
 
 def test_a_certificate_for_wholly_other_names_is_not_cut(hub: VaultHub, pki: Pki) -> None:

@@ -145,7 +145,7 @@ def test_a_full_account_is_told_with_the_other_keys_and_nothing_changes(
     google.ask("POST", f"/{account}/keys/{others[0]}:disable")
     before = google.keys(account)
     with pytest.raises(Invalid) as caught:
-        strategy.guard(case.current, None)
+        strategy.preflight(case.current, None)
     assert f"{others[0]} (switched off, made {datetime.now(UTC):%Y-%m-%d}, no use known)" in caught.value.problem
     assert all(f"{other} (active" in caught.value.problem for other in others[1:])
     assert key_id(case.current) not in caught.value.problem
@@ -157,14 +157,14 @@ def test_a_full_account_is_told_with_the_other_keys_and_nothing_changes(
 
 def test_google_s_own_keys_take_no_room(strategy: GcpServiceAccountKey, google: Google, account: str) -> None:
     assert len(google.ask("GET", f"/{account}/keys")["keys"]) == 1
-    assert strategy.before_mint() == []
-    strategy.guard(None, None)
+    assert strategy.existing_ids() == []
+    strategy.preflight(None, None)
 
 
 def test_an_account_that_is_not_there_is_named(target: GcpIam) -> None:
     nobody = f"nobody@{PROJECT}.iam.gserviceaccount.com"
     with pytest.raises(NotFound, match=nobody) as caught:
-        GcpServiceAccountKey(target, nobody).guard(None, None)
+        GcpServiceAccountKey(target, nobody).preflight(None, None)
     assert caught.value.hint
 
 
@@ -184,7 +184,7 @@ def test_what_is_no_key_file_is_invalid_in_current_and_rejected_as_candidate(
     broken = case.current.merged({"credentials_json": text})
     if text:
         with pytest.raises(Invalid, match="credentials_json"):
-            strategy.guard(broken, None)
+            strategy.preflight(broken, None)
     with pytest.raises(CandidateRejected, match="no key file"):
         strategy.verify(Change("apps/contract", 5, broken, case.current))
 
@@ -275,7 +275,7 @@ def test_the_end_of_a_key_is_written_beside_it_and_taken_away_again(
 def test_the_old_key_is_in_use_while_it_signed_in_after_the_promotion(
     case: Case, strategy: GcpServiceAccountKey
 ) -> None:
-    ends, now = strategy.ends(case.current), datetime.now(UTC)
+    ends, now = strategy.credential_id(case.current), datetime.now(UTC)
     assert strategy.in_use(ends, now - timedelta(days=1)) == ()
     assert case.works(case.current)
     assert case.works(case.current)
@@ -292,7 +292,7 @@ def test_without_the_permission_nothing_is_known_of_uses(tmp_path: Path) -> None
         strategy = GcpServiceAccountKey(target, account)
         current = strategy.mint(None)
         assert signs_in(current)
-        assert strategy.in_use(strategy.ends(current), datetime.now(UTC) - timedelta(days=1)) == ()
+        assert strategy.in_use(strategy.credential_id(current), datetime.now(UTC) - timedelta(days=1)) == ()
 
 
 def test_ending_a_key_switches_it_off_before_it_is_deleted(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_ending_a_key_switches_it_off_before_it_is_deleted(tmp_path: Path) -> No
         strategy = GcpServiceAccountKey(target, account)
         current = strategy.mint(None)
         with pytest.raises(Denied, match=account) as caught:
-            strategy.retire(strategy.ends(current), 5)
+            strategy.retire(strategy.credential_id(current), 5)
         assert "serviceAccountKeyAdmin" in caught.value.hint
         assert Google(f"http://{server.endpoint}").keys(account) == {key_id(current): False}
         assert not signs_in(current)
@@ -319,10 +319,10 @@ def test_a_key_that_google_knows_no_more_can_be_replaced(
 ) -> None:
     """Whoever deleted a leaked key by hand wants just that."""
     google.ask("DELETE", f"/{account}/keys/{key_id(case.current)}")
-    strategy.guard(case.current, None)
+    strategy.preflight(case.current, None)
     change = case.installed()
     strategy.verify(change)
-    strategy.retire(strategy.ends(case.current), 5)
+    strategy.retire(strategy.credential_id(case.current), 5)
     assert list(google.keys(account)) == [key_id(change.candidate)]
 
 
@@ -344,7 +344,7 @@ def test_a_cut_switches_the_key_off_before_it_is_deleted(tmp_path: Path) -> None
         with pytest.raises(Denied, match=account):
             strategy.revoke(current, 6)
         assert not signs_in(current)
-        assert strategy.honours(current) is False
+        assert strategy.accepts(current) is False
 
 
 def test_another_accounts_key_is_told_of_and_left_alone(case: Case, strategy: GcpServiceAccountKey) -> None:
@@ -352,7 +352,7 @@ def test_another_accounts_key_is_told_of_and_left_alone(case: Case, strategy: Gc
     (told,) = strategy.revoke(case.stranger, 6).outlives
     assert key_file(case.stranger)["client_email"] in told
     assert signs_in(case.stranger)
-    assert strategy.honours(case.stranger) is True
+    assert strategy.accepts(case.stranger) is True
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"type": "authorized_user"}'])
@@ -361,8 +361,8 @@ def test_what_is_no_key_file_is_cut_quietly_and_nobody_can_try_it(
 ) -> None:
     broken = case.current.merged({"credentials_json": text})
     assert strategy.revoke(broken, 6) == RevokeResult()
-    assert strategy.honours(broken) is None
-    assert strategy.ends(broken) == {}
+    assert strategy.accepts(broken) is None
+    assert strategy.credential_id(broken) == {}
     assert case.works(case.current)
 
 
@@ -378,14 +378,14 @@ def test_an_id_that_leads_elsewhere_is_no_keys(
 
 def test_a_private_key_that_google_does_not_know_is_not_honoured(case: Case, strategy: GcpServiceAccountKey) -> None:
     assert case.stranger is not None
-    assert strategy.honours(other_private_key(case.stranger)(case.current)) is False
+    assert strategy.accepts(other_private_key(case.stranger)(case.current)) is False
 
 
 def test_a_disabled_account_honours_nothing(
     case: Case, strategy: GcpServiceAccountKey, google: Google, account: str
 ) -> None:
     google.ask("POST", f"/{account}:disable")
-    assert strategy.honours(case.current) is False
+    assert strategy.accepts(case.current) is False
 
 
 def test_a_refusal_of_a_key_that_is_listed_as_active_proves_nothing(tmp_path: Path) -> None:
@@ -395,10 +395,10 @@ def test_a_refusal_of_a_key_that_is_listed_as_active_proves_nothing(tmp_path: Pa
         strategy = GcpServiceAccountKey(target, account)
         current = strategy.mint(None)
         with pytest.raises(Unavailable, match="clock") as caught:
-            strategy.honours(current)
+            strategy.accepts(current)
         assert caught.value.hint
         strategy.revoke(current, 6)
-        assert strategy.honours(current) is False
+        assert strategy.accepts(current) is False
 
 
 def test_a_server_that_does_not_answer_proves_nothing(case: Case) -> None:
@@ -406,7 +406,7 @@ def test_a_server_that_does_not_answer_proves_nothing(case: Case) -> None:
         strategy = GcpServiceAccountKey(target, key_file(case.current)["client_email"])
         lost = {**key_file(case.current), "token_uri": f"http://127.0.0.1:{free_port()}/token"}
         with pytest.raises(Unavailable):
-            strategy.honours(SecretFields({"credentials_json": json.dumps(lost)}))
+            strategy.accepts(SecretFields({"credentials_json": json.dumps(lost)}))
         with pytest.raises(Unavailable):
             strategy.revoke(case.current, 6)
 
@@ -415,9 +415,9 @@ def test_a_full_account_has_room_again_after_a_cut(case: Case, google: Google, a
     for _ in range(9):
         google.key(account)
     case.strategy.revoke(case.current, 6)
-    case.strategy.guard(None, None)
+    case.strategy.preflight(None, None)
     change = Change("apps/contract", 7, case.strategy.mint(case.current), case.current)
-    case.strategy.guard(None, change.candidate)
+    case.strategy.preflight(None, change.candidate)
     case.strategy.verify(change)
     assert case.works(change.candidate)
 
@@ -426,10 +426,10 @@ def test_a_full_account_has_room_again_after_a_cut(case: Case, google: Google, a
 
 
 def test_a_worker_that_sweeps_too_late_spares_what_a_newer_rotation_put_in_force(case: Case) -> None:
-    before = case.strategy.before_mint()
+    before = case.strategy.existing_ids()
     newer = case.installed()
     case.strategy.verify(newer)
-    case.strategy.sweep(before, [case.current])
+    case.strategy.remove_orphans(before, [case.current])
     assert case.works(case.current.merged(newer.candidate))
 
 

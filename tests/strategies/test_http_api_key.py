@@ -127,14 +127,14 @@ def test_a_key_whose_answer_was_lost_is_swept_and_no_other(server: RestApi, stra
     neighbour = opened(server, "apps/contract-too").mint(None)
     by_hand = server._new_key("ml/team", "made by a person").body["data"]
     current = strategy.mint(None)
-    before = strategy.before_mint()
+    before = strategy.existing_ids()
     server.after["POST"] = lambda said: Said(lost=True)
     with pytest.raises(Unavailable) as caught:
         strategy.mint(current)
     server.after.clear()
     assert no_value_in(caught.value, server)
     assert len(server.keys) == 4
-    strategy.sweep(before, [current])
+    strategy.remove_orphans(before, [current])
     left = {key["value"] for key in server.keys.values()}
     assert left == {current["key"].reveal(), neighbour["key"].reveal(), by_hand["value"]}
 
@@ -143,7 +143,7 @@ def test_what_is_known_is_read_after_the_list_so_that_no_newer_key_is_swept(
     server: RestApi, strategy: HttpApiKey
 ) -> None:
     """A worker that wakes up late sees the key that another has made meanwhile, in the list and as the secret's."""
-    before, made = strategy.before_mint(), list[SecretFields]()
+    before, made = strategy.existing_ids(), list[SecretFields]()
 
     class Known(list[SecretFields]):
         def __iter__(self) -> Iterator[SecretFields]:
@@ -151,24 +151,24 @@ def test_what_is_known_is_read_after_the_list_so_that_no_newer_key_is_swept(
             return iter(made)
 
     made.append(strategy.mint(None))
-    strategy.sweep(before, Known())
+    strategy.remove_orphans(before, Known())
     assert works(server, made[0])
 
 
 def test_a_key_that_was_used_is_no_orphan_whoever_looks(server: RestApi, strategy: HttpApiKey) -> None:
     """A worker that wakes up late finds a key that it does not know; it was tried before it was put in force."""
-    before, newer = strategy.before_mint(), strategy.mint(None)
+    before, newer = strategy.existing_ids(), strategy.mint(None)
     strategy.verify(Change(PATH, 2, newer, None))
     orphan = strategy.mint(None)
-    strategy.sweep(before, [])
+    strategy.remove_orphans(before, [])
     assert (works(server, newer), works(server, orphan)) == (True, False)
 
 
 def test_without_a_list_nothing_is_found_and_nothing_is_swept(server: RestApi) -> None:
     strategy = opened(server, list=None)
-    assert strategy.before_mint() == []
+    assert strategy.existing_ids() == []
     orphan = strategy.mint(None)
-    strategy.sweep([], [])
+    strategy.remove_orphans([], [])
     assert works(server, orphan)
     assert {told.method for told in server.told} == {"POST"}
 
@@ -176,10 +176,10 @@ def test_without_a_list_nothing_is_found_and_nothing_is_swept(server: RestApi) -
 def test_a_list_without_where_is_all_this_secrets_own(server: RestApi) -> None:
     strategy = opened(server, list=listing(where=None))
     by_hand = server._new_key("ml/team", "there before").body["data"]
-    before = strategy.before_mint()
+    before = strategy.existing_ids()
     assert before == [str(by_hand["id"])]
     orphan = strategy.mint(None)
-    strategy.sweep(before, [])
+    strategy.remove_orphans(before, [])
     assert not works(server, orphan)
     assert len(server.keys) == 1
 
@@ -188,8 +188,8 @@ def test_more_keys_than_a_record_remembers_are_refused_rather_than_forgotten(ser
     for number in range(101):
         server._new_key("ml/team", f"key {number}")
     with pytest.raises(Invalid, match=r"lists 101 keys.*`where`"):
-        opened(server, list=listing(where=None)).before_mint()
-    assert opened(server).before_mint() == []
+        opened(server, list=listing(where=None)).existing_ids()
+    assert opened(server).existing_ids() == []
 
 
 # --- answers that are of no use ----------------------------------------------------------------------------
@@ -222,13 +222,13 @@ def test_a_key_that_is_not_told_is_deleted_again(server: RestApi, strategy: Http
 def test_a_key_without_an_id_is_told_of_and_swept_by_the_next_run(
     server: RestApi, strategy: HttpApiKey, body: Any
 ) -> None:
-    before = strategy.before_mint()
+    before = strategy.existing_ids()
     server.after["POST"] = lambda said: Said(201, body)
     with pytest.raises(Invalid, match=r"lacks id.*no known id") as caught:
         strategy.mint(None)
     assert no_value_in(caught.value, server, "the-value-of-a-key")
     assert len(server.keys) == 1
-    strategy.sweep(before, [])
+    strategy.remove_orphans(before, [])
     assert server.keys == {}
 
 
@@ -251,18 +251,18 @@ def test_a_useless_key_that_can_not_be_deleted_either_is_told_of(server: RestApi
         (Said(lost=True), Unavailable),
     ],
 )
-@pytest.mark.parametrize("verb", ["mint", "verify", "retire", "before_mint", "sweep", "in_use"])
+@pytest.mark.parametrize("verb", ["mint", "verify", "retire", "existing_ids", "remove_orphans", "in_use"])
 def test_every_bad_answer_is_an_error_of_its_kind_without_a_value(
     server: RestApi, strategy: HttpApiKey, verb: str, said: Said, error: type[KeyturnError]
 ) -> None:
     current = strategy.mint(None)
-    ends, change = strategy.ends(current), Change(PATH, 1, current, None)
+    ends, change = strategy.credential_id(current), Change(PATH, 1, current, None)
     calls = {
         "mint": ("POST", lambda: strategy.mint(current)),
         "verify": ("GET", lambda: strategy.verify(change)),
         "retire": ("DELETE", lambda: strategy.retire(ends, 1)),
-        "before_mint": ("GET", strategy.before_mint),
-        "sweep": ("GET", lambda: strategy.sweep([], [])),
+        "existing_ids": ("GET", strategy.existing_ids),
+        "remove_orphans": ("GET", lambda: strategy.remove_orphans([], [])),
         "in_use": ("GET", lambda: strategy.in_use(ends, datetime.now(UTC))),
     }
     method, call = calls[verb]
@@ -284,7 +284,7 @@ def test_every_bad_answer_is_an_error_of_its_kind_without_a_value(
 
 
 def test_what_is_deleted_twice_is_gone(server: RestApi, strategy: HttpApiKey) -> None:
-    ends = strategy.ends(strategy.mint(None))
+    ends = strategy.credential_id(strategy.mint(None))
     strategy.retire(ends, 1)
     strategy.retire(ends, 1)
     assert server.keys == {}
@@ -306,7 +306,7 @@ def test_a_list_entry_without_an_id_is_refused(server: RestApi) -> None:
     strategy = opened(server, list=listing(id="/nothing"))
     strategy.mint(None)
     with pytest.raises(Invalid, match="an entry without an id"):
-        strategy.before_mint()
+        strategy.existing_ids()
 
 
 # --- trying a key ------------------------------------------------------------------------------------------
@@ -350,28 +350,28 @@ def test_a_status_that_is_expected_is_no_refusal(server: RestApi) -> None:
 def test_a_credential_that_could_never_be_deleted_is_refused(strategy: HttpApiKey) -> None:
     by_hand = SecretFields({"key": "a-key-that-was-written-by-hand"})
     with pytest.raises(Invalid, match=r"has no field id.*Write the id") as caught:
-        strategy.guard(by_hand, None)
+        strategy.preflight(by_hand, None)
     assert by_hand["key"].reveal() not in told(caught.value)
-    strategy.guard(SecretFields({"endpoint": "https://api.example.com"}), None)
-    assert strategy.ends(SecretFields({"endpoint": "https://api.example.com"})) == {}
+    strategy.preflight(SecretFields({"endpoint": "https://api.example.com"}), None)
+    assert strategy.credential_id(SecretFields({"endpoint": "https://api.example.com"})) == {}
 
 
 def test_no_key_is_made_where_the_limit_leaves_no_room(server: RestApi) -> None:
     strategy = opened(server, limit=3)
     current = strategy.mint(None)
     server._new_key("ml/team", "made by a person")
-    strategy.guard(current, None)
+    strategy.preflight(current, None)
     candidate = strategy.mint(current)
     with pytest.raises(Invalid, match=r"there are 3 keys, and no more than 3 may be.*Delete one"):
-        strategy.guard(current, None)
-    strategy.guard(current, candidate)
+        strategy.preflight(current, None)
+    strategy.preflight(current, candidate)
 
 
 @pytest.mark.parametrize("written", [{}, {"url": "https://another.example.com"}])
 def test_a_secret_that_does_not_hold_what_it_must_is_left_alone(server: RestApi, written: dict[str, str]) -> None:
     strategy = opened(server, holds={"url": "https://api.example.com"})
     with pytest.raises(Invalid, match="field url does not hold what the catalogue says") as caught:
-        strategy.guard(SecretFields({**written, "id": "1", "key": "x"}), None)
+        strategy.preflight(SecretFields({**written, "id": "1", "key": "x"}), None)
     assert "another" not in told(caught.value)
     assert server.told == []
 
@@ -383,7 +383,7 @@ def test_a_secret_that_does_not_hold_what_it_must_is_left_alone(server: RestApi,
 def test_only_use_after_the_promotion_is_evidence(server: RestApi, by_list: bool) -> None:
     asked = {"path": f"{KEYS}/{{{{id}}}}", "at": "/data/used"}
     strategy = opened(server) if by_list else opened(server, list=None, last_used=asked)
-    ends = strategy.ends(old := strategy.mint(None))
+    ends = strategy.credential_id(old := strategy.mint(None))
     start = datetime.now(UTC) - SINCE
     assert strategy.in_use(ends, start) == ()
     use(server, old)
@@ -397,7 +397,7 @@ def test_only_use_after_the_promotion_is_evidence(server: RestApi, by_list: bool
 def test_a_use_that_can_not_be_read_is_an_error_and_not_taken_for_none(server: RestApi) -> None:
     strategy = opened(server, list=listing(last_used="/name"))
     with pytest.raises(Invalid, match="no time"):
-        strategy.in_use(strategy.ends(strategy.mint(None)), datetime.now(UTC))
+        strategy.in_use(strategy.credential_id(strategy.mint(None)), datetime.now(UTC))
 
 
 def test_nothing_is_known_of_use_where_the_catalogue_names_no_place(server: RestApi) -> None:
@@ -413,12 +413,12 @@ def test_a_cut_deletes_this_key_and_no_other(server: RestApi, strategy: HttpApiK
     leaked, other = strategy.mint(None), strategy.mint(None)
     assert strategy.revoke(leaked, 6) == RevokeResult()
     assert (works(server, leaked), works(server, other)) == (False, True)
-    assert (strategy.honours(leaked), strategy.honours(other)) == (False, True)
+    assert (strategy.accepts(leaked), strategy.accepts(other)) == (False, True)
 
 
 def test_a_key_is_tried_with_itself_alone(server: RestApi, strategy: HttpApiKey) -> None:
     made = strategy.mint(None)
-    assert strategy.honours(made) is True
+    assert strategy.accepts(made) is True
     assert server.told[-1].headers["x-api-key"] == made["key"].reveal()
     assert "authorization" not in server.told[-1].headers
 
@@ -427,8 +427,8 @@ def test_a_test_request_takes_other_fields_from_the_version_itself(server: RestA
     test = {"path": "/whoami?of={{current.team}}", "headers": {"x-api-key": "{{key}}"}}
     strategy = opened(server, test=test)
     made = strategy.mint(None)
-    assert strategy.honours(made) is None
-    assert strategy.honours(made.merged({"team": "ml"})) is True
+    assert strategy.accepts(made) is None
+    assert strategy.accepts(made.merged({"team": "ml"})) is True
     assert server.told[-1].path == "/whoami?of=ml"
 
 
@@ -440,7 +440,7 @@ def test_a_version_that_lacks_a_field_is_cut_and_tried_as_far_as_that_goes(
     made = strategy.mint(None)
     lacking = {name: value for name, value in made.items() if name != field} | ({field: ""} if empty else {})
     version = SecretFields(lacking)
-    assert strategy.honours(version) is (None if field == "key" else True)
+    assert strategy.accepts(version) is (None if field == "key" else True)
     outlives = strategy.revoke(version, 6).outlives
     assert works(server, made) is (field == "id")
     if field == "id":
@@ -459,7 +459,7 @@ def test_another_accounts_key_is_told_of_and_neither_tried_nor_deleted(server: R
     (said,) = strategy.revoke(foreign, 6).outlives
     assert "url" in said
     assert "another.example.com" not in said
-    assert strategy.honours(foreign) is None
+    assert strategy.accepts(foreign) is None
     assert server.told == []
     assert works(server, made)
 
@@ -480,7 +480,7 @@ def test_a_key_that_is_said_to_be_absent_and_listed_is_not_cut(server: RestApi, 
     assert not works(server, made)
 
 
-@pytest.mark.parametrize("verb", ["revoke", "honours"])
+@pytest.mark.parametrize("verb", ["revoke", "accepts"])
 @pytest.mark.parametrize("said", [Said(500, {"value": "the-value-of-a-key"}), Said(429), Said(lost=True)])
 def test_what_an_api_that_is_down_or_busy_says_proves_nothing(
     server: RestApi, strategy: HttpApiKey, verb: str, said: Said
@@ -488,7 +488,7 @@ def test_what_an_api_that_is_down_or_busy_says_proves_nothing(
     made = strategy.mint(None)
     server.instead["GET"], server.instead["DELETE"] = [said], [said]
     with pytest.raises(TransientError) as caught:
-        strategy.revoke(made, 6) if verb == "revoke" else strategy.honours(made)
+        strategy.revoke(made, 6) if verb == "revoke" else strategy.accepts(made)
     assert not [value for value in ("the-value-of-a-key", made["key"].reveal()) if value in told(caught.value)]
 
 
@@ -498,13 +498,13 @@ def test_what_was_cut_is_replaced_although_the_hub_holds_it_still(server: RestAp
     dead = strategy.mint(SecretFields({"account": "ml/team"})).merged({"account": "ml/team"})
     server._new_key("ml/team", "made by a person")
     strategy.revoke(dead, 6)
-    strategy.guard(None, None)
-    before = strategy.before_mint()
-    strategy.sweep(before, [dead])
+    strategy.preflight(None, None)
+    before = strategy.existing_ids()
+    strategy.remove_orphans(before, [dead])
     candidate = strategy.mint(dead)
-    strategy.guard(None, candidate)
+    strategy.preflight(None, candidate)
     strategy.verify(Change(PATH, 7, candidate, dead))
-    strategy.retire(strategy.ends(dead), 8)
+    strategy.retire(strategy.credential_id(dead), 8)
     assert works(server, candidate)
 
 
@@ -529,9 +529,9 @@ def test_fields_may_be_named_as_the_consumers_read_them(server: RestApi) -> None
     )
     made = strategy.mint(None)
     strategy.verify(Change(PATH, 1, made, None))
-    assert strategy.ends(made) == {"username": made["username"].reveal()}
+    assert strategy.credential_id(made) == {"username": made["username"].reveal()}
     orphan = strategy.mint(made)
-    strategy.sweep([], [made])
+    strategy.remove_orphans([], [made])
     assert (works(server, made), works(server, orphan)) == (True, False)
 
 
@@ -545,4 +545,4 @@ def test_a_field_of_current_may_be_part_of_a_request(server: RestApi) -> None:
 
 def test_names_and_no_values_are_what_ends_a_key(strategy: HttpApiKey) -> None:
     made = strategy.mint(None)
-    assert json.loads(json.dumps(dict(strategy.ends(made)))) == {"id": made["id"].reveal()}
+    assert json.loads(json.dumps(dict(strategy.credential_id(made)))) == {"id": made["id"].reveal()}

@@ -85,11 +85,11 @@ def test_what_a_person_writes_to_the_hub_is_carried_to_the_copies(lab: Lab, secr
 def test_it_makes_and_accepts_no_candidate() -> None:
     manual = Manual("apps/key")
     with pytest.raises(UnsupportedOperation):
-        manual.guard(None, None)
+        manual.preflight(None, None)
     with pytest.raises(UnsupportedOperation):
         manual.mint(None)
     candidate = SecretFields({"value": "s3cr3t-candidate"})
-    manual.guard(None, candidate)
+    manual.preflight(None, candidate)
     with pytest.raises(CandidateRejected) as caught:
         manual.verify(Change("apps/key", 1, candidate, None))
     assert caught.value.hint
@@ -100,7 +100,7 @@ def test_only_a_person_can_end_it_and_nobody_can_tell_whether_it_is_honoured() -
     manual, value = Manual("apps/key"), SecretFields({"value": "s3cr3t-current"})
     (said,) = manual.revoke(value, 6).outlives
     assert said == "the value of apps/key, until a person ends it where it is honoured"
-    assert manual.honours(value) is None
+    assert manual.accepts(value) is None
 
 
 def opened(**settings: Any) -> ManualSettings:

@@ -80,7 +80,7 @@ class TestRedisAcl(StrategyContract):
     @pytest.mark.usefixtures("named")
     def test_use_of_the_old_credential_is_seen_while_it_lasts(self, case: Case) -> None:
         """Redis does not tell which password a session came with: those from before the promotion count."""
-        ends = case.strategy.ends(case.current)
+        ends = case.strategy.credential_id(case.current)
         change = case.installed()
         with acl_session(case, case.current) as old:
             old.client_setname("trainer")
@@ -98,7 +98,7 @@ class TestRedisAcl(StrategyContract):
     def test_a_connection_that_is_open_outlives_its_password(self, case: Case) -> None:
         with acl_session(case, case.current) as application:
             change = case.installed()
-            case.strategy.retire(case.strategy.ends(case.current), change.sequence)
+            case.strategy.retire(case.strategy.credential_id(case.current), change.sequence)
             assert application.set("app:1", "written")
             assert application.get("app:1") == "written"
         assert not case.works(case.current)
@@ -120,15 +120,15 @@ class TestRedisAcl(StrategyContract):
 
     def test_a_version_that_names_no_user_is_the_users(self, case: Case) -> None:
         alone = SecretFields({"password": case.current["password"]})
-        assert case.strategy.honours(alone) is True
+        assert case.strategy.accepts(alone) is True
         case.strategy.revoke(alone, 6)
-        assert case.strategy.honours(alone) is False
+        assert case.strategy.accepts(alone) is False
 
     def test_nothing_but_the_passwords_changes(self, case: Case, acl: Acl, user: str) -> None:
         acl.ask("ACL SETUSER", user, "(~other:* +get)", "&news:*")
         before = acl.rules(user)
         change = case.installed()
-        case.strategy.retire(case.strategy.ends(case.current), change.sequence)
+        case.strategy.retire(case.strategy.credential_id(case.current), change.sequence)
         assert acl.rules(user) == before
 
     def test_candidates_of_dead_rotations_do_not_pile_up(self, case: Case, acl: Acl, user: str) -> None:
@@ -160,13 +160,13 @@ class TestRedisAcl(StrategyContract):
         assert case.works(serving)
 
     def test_a_worker_that_wakes_up_late_can_neither_end_nor_revive_a_password(self, case: Case) -> None:
-        first, ends = case.installed(5), case.strategy.ends(case.current)
+        first, ends = case.installed(5), case.strategy.credential_id(case.current)
         case.strategy.retire(ends, 5)
         serving = case.current.merged(first.candidate)
         second = Change("apps/contract", 9, case.strategy.mint(serving), serving)
         case.strategy.install(second)
         for late in (
-            lambda: case.strategy.retire(case.strategy.ends(serving), 5),
+            lambda: case.strategy.retire(case.strategy.credential_id(serving), 5),
             lambda: case.strategy.install(first),
         ):
             with pytest.raises(Superseded, match="rotation 9 has written it since, this is 5"):
@@ -191,15 +191,15 @@ class TestRedisAcl(StrategyContract):
         assert acl.passwords(user) == {kept(case.current), kept(changes[-1].candidate)}
 
     def test_what_ends_a_password_is_its_sha_256(self, case: Case, user: str) -> None:
-        assert case.strategy.ends(case.current) == {"username": user, "password_sha256": kept(case.current)}
-        assert case.strategy.ends(SecretFields({"username": user})) == {}
+        assert case.strategy.credential_id(case.current) == {"username": user, "password_sha256": kept(case.current)}
+        assert case.strategy.credential_id(SecretFields({"username": user})) == {}
 
     def test_a_user_that_is_gone_has_no_password_to_end_and_is_not_made_again(
         self, case: Case, acl: Acl, user: str
     ) -> None:
         change = case.installed()
         acl.ask("ACL DELUSER", user)
-        case.strategy.retire(case.strategy.ends(case.current), 5)
+        case.strategy.retire(case.strategy.credential_id(case.current), 5)
         case.strategy.abandon(change)
         with pytest.raises(Invalid, match=f"there is no such user.*ACL SETUSER {user} on"):
             case.strategy.install(change)
@@ -211,19 +211,19 @@ class TestRedisAcl(StrategyContract):
     ) -> None:
         acl.ask("ACL SETUSER", user, state)
         with pytest.raises(Invalid, match=f"{said}.*ACL SETUSER {user}"):
-            case.strategy.guard(case.current, None)
+            case.strategy.preflight(case.current, None)
 
     def test_the_guard_refuses_a_user_that_is_not_there(self, case: Case, acl: Acl, user: str) -> None:
         acl.ask("ACL DELUSER", user)
         with pytest.raises(Invalid, match="there is no such user"):
-            case.strategy.guard(case.current, None)
+            case.strategy.preflight(case.current, None)
         assert acl.ask("ACL GETUSER", user) is None
 
     def test_a_user_that_takes_any_password_keeps_doing_so(self, case: Case, acl: Acl, user: str) -> None:
         """Adding a password would lock out whoever logs in with another."""
         acl.ask("ACL SETUSER", user, "nopass")
         change = case.change()
-        ends = case.strategy.ends(case.current)
+        ends = case.strategy.credential_id(case.current)
         for verb in (lambda: case.strategy.install(change), lambda: case.strategy.retire(ends, 5)):
             with pytest.raises(Invalid, match="takes any password"):
                 verb()
@@ -256,7 +256,7 @@ def test_a_restart_brings_neither_a_new_password_down_nor_an_old_one_back(own: A
     restart(own)
     assert case.works(case.current)
     assert case.works(case.current.merged(change.candidate))
-    ends = case.strategy.ends(case.current)
+    ends = case.strategy.credential_id(case.current)
     case.strategy.retire(ends, change.sequence)
     restart(own)
     assert not case.works(case.current)
@@ -269,7 +269,7 @@ def test_a_restart_brings_neither_a_new_password_down_nor_an_old_one_back(own: A
 def test_what_a_run_did_before_it_died_is_kept_by_the_next(own: Acl, verb: str) -> None:
     """The process dies between the change and its saving: the change is there, and the file knows nothing of it."""
     case = case_of(own)
-    change, ends = case.installed(), case.strategy.ends(case.current)
+    change, ends = case.installed(), case.strategy.credential_id(case.current)
     does: dict[str, Callable[[], object]] = {
         "install": lambda: case.strategy.install(change),
         "retire": lambda: case.strategy.retire(ends, 5),
@@ -295,7 +295,7 @@ def test_no_value_reaches_the_servers_monitor_its_logs_or_its_file(own: Acl) -> 
     with watcher as monitor:
         change = case.installed()
         case.strategy.verify(change)
-        case.strategy.retire(case.strategy.ends(case.current), 5)
+        case.strategy.retire(case.strategy.credential_id(case.current), 5)
         # Only a refused login may stand in Redis's log of refusals: nothing was asked that the user may not do.
         assert own.ask("ACL LOG") == []
         with pytest.raises(CandidateRejected):

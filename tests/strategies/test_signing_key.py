@@ -42,13 +42,13 @@ class TestSigningKey(StrategyContract):
         before = signed(case.current)
         after = case.current.merged(case.installed().candidate)
         assert passes(before, after)
-        left = case.strategy.settled(after)
+        left = case.strategy.cleanup_fields(after)
         assert left is not None
         assert set(left) == {"jwks"}
         retired = after.merged(left)
         assert not passes(before, retired)
         assert passes(signed(retired), retired)
-        assert case.strategy.settled(retired) is None
+        assert case.strategy.cleanup_fields(retired) is None
 
     def test_a_cut_can_end_nothing_and_says_so_and_the_replacements_set_is_without_the_key(self, case: Case) -> None:
         (said,) = case.strategy.revoke(case.current, 6).outlives
@@ -65,15 +65,15 @@ class TestSigningKey(StrategyContract):
 
     def test_a_key_that_is_put_back_is_published_beside_the_one_that_is_taken_back(self, case: Case) -> None:
         promoted = case.current.merged(case.strategy.mint(case.current))
-        put_back = case.current.merged(case.strategy.restored(case.current, promoted))
+        put_back = case.current.merged(case.strategy.rollback_fields(case.current, promoted))
         assert {key["kid"] for key in published(put_back)} == {case.current["kid"].reveal(), promoted["kid"].reveal()}
-        settled = case.strategy.settled(put_back)
+        settled = case.strategy.cleanup_fields(put_back)
         assert settled is not None
         assert [key["kid"] for key in published(put_back.merged(settled))] == [case.current["kid"].reveal()]
 
     def test_the_old_key_is_named_by_its_kid(self, case: Case) -> None:
-        assert case.strategy.ends(case.current) == {"kid": case.current["kid"].reveal()}
-        assert case.strategy.ends(SecretFields({"issuer": "x"})) == {}
+        assert case.strategy.credential_id(case.current) == {"kid": case.current["kid"].reveal()}
+        assert case.strategy.credential_id(SecretFields({"issuer": "x"})) == {}
 
 
 @pytest.mark.parametrize("kind", KeyKind)
@@ -109,26 +109,26 @@ def test_a_key_that_came_from_elsewhere_keeps_the_name_that_its_tokens_carry() -
     new = rotated(strategy(), old)
     assert published(new)[1]["kid"] == "2024-05"
     assert passes(signed(old), new)
-    assert strategy().ends(old) == {"kid": "2024-05"}
+    assert strategy().credential_id(old) == {"kid": "2024-05"}
 
 
 def test_a_key_without_a_name_is_known_by_its_thumbprint() -> None:
     old = SecretFields({"private_key": KEYS.private_key(KeyKind.P_256)})
     new = rotated(strategy(), old)
-    assert strategy().ends(old) == {"kid": published(new)[1]["kid"]}
-    assert strategy().settled(old) is None, "there is no set to take a key out of"
+    assert strategy().credential_id(old) == {"kid": published(new)[1]["kid"]}
+    assert strategy().cleanup_fields(old) is None, "there is no set to take a key out of"
 
 
 def test_a_secret_without_a_key_begins_with_one() -> None:
     new = rotated(strategy(), SecretFields({"issuer": "https://id.example.com"}))
     assert len(published(new)) == 1
-    assert strategy().settled(new) is None
+    assert strategy().cleanup_fields(new) is None
 
 
 @pytest.mark.parametrize("text", ["", "hunter2", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
 def test_a_serving_key_that_can_not_be_read_is_refused_before_anything_changes(text: str) -> None:
     with pytest.raises(Invalid) as caught:
-        strategy().guard(SecretFields({"private_key": text, "kid": "a"}), None)
+        strategy().preflight(SecretFields({"private_key": text, "kid": "a"}), None)
     assert "apps/contract:private_key" in str(caught.value)
     assert "begin with a new one" in caught.value.hint
     assert "hunter2" not in str(caught.value)

@@ -96,7 +96,7 @@ def test_a_verifier_that_cached_the_set_of_the_pages_application_finds_the_new_k
         assert verified(before) == {"sub": "x"}
         versions.append(rotated(made, versions[-1]))
         assert verified(signed(versions[-1])) == verified(before) == {"sub": "x"}
-        versions.append(versions[-1].merged(made.settled(versions[-1]) or {}))
+        versions.append(versions[-1].merged(made.cleanup_fields(versions[-1]) or {}))
         client.fetch_data()
         assert verified(signed(versions[-1])) == {"sub": "x"}
         with pytest.raises(jwt.PyJWKClientError, match="Unable to find a signing key"):

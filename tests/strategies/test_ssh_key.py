@@ -254,14 +254,14 @@ def test_a_key_that_is_listed_twice_is_deleted_twice(server: RestApi, strategy: 
     made = installed(strategy)
     (key,) = server.ssh.values()
     server.ssh["7"] = {**key, "id": 7}
-    strategy.retire(strategy.ends(made), 1)
+    strategy.retire(strategy.credential_id(made), 1)
     assert server.ssh == {}
 
 
 def test_the_neighbours_keys_stay(server: RestApi, strategy: SshKey) -> None:
     others = [installed(strategy) for _ in range(4)]
     made = installed(strategy)
-    strategy.retire(strategy.ends(made), 1)
+    strategy.retire(strategy.credential_id(made), 1)
     assert [server.logs_in(key["private_key"].reveal()) for key in (*others, made)] == [True] * 4 + [False]
 
 
@@ -269,8 +269,8 @@ def test_a_key_that_is_said_to_be_absent_and_listed_is_an_error(server: RestApi,
     made = installed(strategy)
     server.instead["DELETE"] = [Said(404)]
     with pytest.raises(Invalid, match="lists it still"):
-        strategy.retire(strategy.ends(made), 1)
-    strategy.retire(strategy.ends(made), 1)
+        strategy.retire(strategy.credential_id(made), 1)
+    strategy.retire(strategy.credential_id(made), 1)
     assert server.ssh == {}
 
 
@@ -287,16 +287,16 @@ def test_a_cut_tells_that_open_sessions_go_on(server: RestApi, strategy: SshKey)
     assert "api" in said
     assert strategy.revoke(made, 6).outlives == (said,)
     assert [server.logs_in(key["private_key"].reveal()) for key in (made, other)] == [False, True]
-    assert (strategy.honours(made), strategy.honours(other)) == (False, True)
+    assert (strategy.accepts(made), strategy.accepts(other)) == (False, True)
 
 
 @pytest.mark.parametrize("field", ["private_key", "public_key"])
 def test_either_half_is_enough_to_cut_a_key_and_to_look_for_it(server: RestApi, strategy: SshKey, field: str) -> None:
     made = installed(strategy)
     half = SecretFields({field: made[field]})
-    assert strategy.honours(half) is True
+    assert strategy.accepts(half) is True
     assert strategy.revoke(half, 6).outlives
-    assert strategy.honours(half) is False
+    assert strategy.accepts(half) is False
     assert server.ssh == {}
 
 
@@ -304,7 +304,7 @@ def test_a_version_whose_halves_are_of_two_keys_has_both_cut(server: RestApi, st
     one, other, neighbour = installed(strategy), installed(strategy), installed(strategy)
     mixed = one.merged({"public_key": other["public_key"]})
     strategy.revoke(mixed, 6)
-    assert strategy.honours(mixed) is False
+    assert strategy.accepts(mixed) is False
     assert [server.logs_in(key["private_key"].reveal()) for key in (one, other, neighbour)] == [False, False, True]
 
 
@@ -312,7 +312,7 @@ def test_what_is_no_key_is_cut_quietly(server: RestApi, strategy: SshKey) -> Non
     made = installed(strategy)
     broken = SecretFields({"private_key": "-----BEGIN nothing", "public_key": "ssh-rsa !!!"})
     assert strategy.revoke(broken, 6) == RevokeResult()
-    assert strategy.honours(broken) is None
+    assert strategy.accepts(broken) is None
     assert server.logs_in(made["private_key"].reveal())
 
 
@@ -324,7 +324,7 @@ def test_another_accounts_key_is_told_of_and_neither_looked_for_nor_deleted(serv
     (said,) = strategy.revoke(foreign, 6).outlives
     assert "host" in said
     assert "another.example.com" not in said
-    assert strategy.honours(foreign) is None
+    assert strategy.accepts(foreign) is None
     assert server.told == []
     assert server.logs_in(made["private_key"].reveal())
 
@@ -333,7 +333,7 @@ def test_an_api_without_a_list_tells_by_the_test_request_whether_a_key_is_left(s
     strategy = opened(server, **BY_PATH)
     made = strategy.mint(None)
     server.instead["GET"] = [Said(200), Said(404), Said(410)]
-    assert [strategy.honours(made) for _ in range(3)] == [True, False, False]
+    assert [strategy.accepts(made) for _ in range(3)] == [True, False, False]
     server.instead["DELETE"] = [Said(204), Said(404)]
     assert strategy.revoke(made, 6) == strategy.revoke(made, 6)
     deleted = [told.path for told in server.told if told.method == "DELETE"]
@@ -348,7 +348,7 @@ def test_an_admin_who_is_refused_proves_nothing_about_the_key(
         made = strategy.mint(None)
         server.instead["GET"] = [Said(status)]
         with pytest.raises(error) as caught:
-            strategy.honours(made)
+            strategy.accepts(made)
         assert made["private_key"].reveal() not in told(caught.value)
 
 
@@ -364,9 +364,9 @@ def test_an_api_without_a_list_is_asked_by_fingerprint(server: RestApi) -> None:
         with pytest.raises(CandidateRejected, match=f"answers {status} to the test request"):
             strategy.verify(change)
     server.instead["DELETE"] = [Said(204), Said(404)]
-    strategy.retire(strategy.ends(made), 1)
-    strategy.retire(strategy.ends(made), 1)
-    assert strategy.in_use(strategy.ends(made), datetime.now(UTC)) == ()
+    strategy.retire(strategy.credential_id(made), 1)
+    strategy.retire(strategy.credential_id(made), 1)
+    assert strategy.in_use(strategy.credential_id(made), datetime.now(UTC)) == ()
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_every_bad_list_is_an_error_of_its_kind(
     server: RestApi, strategy: SshKey, said: Said, error: type[KeyturnError]
 ) -> None:
     made = installed(strategy)
-    change, ends = Change(PATH, 1, made, None), strategy.ends(made)
+    change, ends = Change(PATH, 1, made, None), strategy.credential_id(made)
     for verb in (
         lambda: strategy.install(Change(PATH, 1, strategy.mint(None), None)),
         lambda: strategy.verify(change),
@@ -416,23 +416,23 @@ def test_an_entry_that_is_no_public_key_is_passed_over(server: RestApi, strategy
 def test_a_key_whose_public_half_is_unknown_is_refused(strategy: SshKey) -> None:
     by_hand = SecretFields({"private_key": "a-key-that-was-written-by-hand"})
     with pytest.raises(Invalid, match=r"no public_key.*Write the key's public half") as caught:
-        strategy.guard(by_hand, None)
+        strategy.preflight(by_hand, None)
     assert by_hand["private_key"].reveal() not in told(caught.value)
-    strategy.guard(SecretFields({"host": "git.example.com"}), None)
+    strategy.preflight(SecretFields({"host": "git.example.com"}), None)
 
 
 def test_a_key_written_by_hand_is_known_by_its_public_half(server: RestApi, strategy: SshKey) -> None:
     made = installed(strategy)
     by_hand = SecretFields({"private_key": made["private_key"], "public_key": made["public_key"]})
-    strategy.guard(by_hand, None)
-    assert strategy.ends(by_hand)["fingerprint"] == made["fingerprint"].reveal()
-    strategy.retire(strategy.ends(by_hand), 1)
+    strategy.preflight(by_hand, None)
+    assert strategy.credential_id(by_hand)["fingerprint"] == made["fingerprint"].reveal()
+    strategy.retire(strategy.credential_id(by_hand), 1)
     assert server.ssh == {}
 
 
 def test_only_use_after_the_promotion_is_evidence(server: RestApi, strategy: SshKey) -> None:
     made, start = installed(strategy), datetime.now(UTC) - timedelta(seconds=1)
-    ends = strategy.ends(made)
+    ends = strategy.credential_id(made)
     assert list(strategy.in_use(ends, start)) == []
     use(server, made)
     (said,) = strategy.in_use(ends, start)

@@ -83,7 +83,7 @@ class VaultDynamicCases(StrategyContract):
         held = {fields["lease_id"].reveal() for fields in (case.current, change.candidate)}
         assert set(engine.leases(role)) == held
         assert database.accounts(role) == 2
-        case.strategy.retire(case.strategy.ends(case.current), change.sequence)
+        case.strategy.retire(case.strategy.credential_id(case.current), change.sequence)
         assert engine.leases(role) == [change.candidate["lease_id"].reveal()]
         assert database.accounts(role) == 1
 
@@ -106,7 +106,7 @@ class VaultDynamicCases(StrategyContract):
         engine, change = revoker.database("database"), case.installed()
         asked = [fields["token_accessor"].reveal() for fields in (case.current, change.candidate)]
         assert set(asked) <= set(engine.tokens("apps/contract"))
-        case.strategy.retire(case.strategy.ends(case.current), change.sequence)
+        case.strategy.retire(case.strategy.credential_id(case.current), change.sequence)
         assert set(asked) & set(engine.tokens("apps/contract")) == {asked[1]}
         case.strategy.abandon(change)
         assert not set(asked) & set(engine.tokens("apps/contract"))
@@ -156,17 +156,17 @@ def test_a_lease_ends_with_its_role_and_not_before_two_rotations_and_a_grace(
     hub: VaultHub, over_postgresql: OverPostgreSQL
 ) -> None:
     role = over_postgresql.dynamic("1h", "24h")
-    strategy(hub, over_postgresql, role).guard(None, None)
+    strategy(hub, over_postgresql, role).preflight(None, None)
     too_long = strategy(hub, over_postgresql, role, DAY + timedelta(seconds=1))
     with pytest.raises(Invalid, match=r"can last 1 day, 0:00:00.*need 1 day, 0:00:01.*max_ttl"):
-        too_long.guard(None, None)
+        too_long.preflight(None, None)
     assert hub.database("database").leases(role) == []
 
 
 def test_leases_that_would_end_between_two_renewals_are_refused(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
     with pytest.raises(Invalid, match=r"last 0:59:59 unless renewed.*default_ttl to 1:00:00"):
-        strategy(hub, over_postgresql, over_postgresql.dynamic("3599s", "24h")).guard(None, None)
-    strategy(hub, over_postgresql, over_postgresql.dynamic("3600s", "24h")).guard(None, None)
+        strategy(hub, over_postgresql, over_postgresql.dynamic("3599s", "24h")).preflight(None, None)
+    strategy(hub, over_postgresql, over_postgresql.dynamic("3600s", "24h")).preflight(None, None)
 
 
 def test_a_lease_whose_token_lives_too_short_is_given_back(lab: Lab, over_postgresql: OverPostgreSQL) -> None:
@@ -177,7 +177,7 @@ def test_a_lease_whose_token_lives_too_short_is_given_back(lab: Lab, over_postgr
     settings = HubSettings(lab.world.hub_address, token_env=TOKEN_VARIABLE, lease_token_role=token_role)
     with closing(VaultHub(settings)) as hub:
         short = strategy(hub, over_postgresql, role)
-        short.guard(None, None)
+        short.preflight(None, None)
         with pytest.raises(Invalid, match=r"ends with the token that asked.*1:00:00.*KEYTURN_HUB_LEASE_TOKEN_ROLE"):
             short.mint(None)
         assert hub.database("database").leases(role) == []
@@ -186,7 +186,7 @@ def test_a_lease_whose_token_lives_too_short_is_given_back(lab: Lab, over_postgr
 
 def test_a_role_that_is_not_there_is_not_found(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
     with pytest.raises(NotFound, match="database/roles/absent"):
-        strategy(hub, over_postgresql, "absent").guard(None, None)
+        strategy(hub, over_postgresql, "absent").preflight(None, None)
 
 
 # --- keeping it alive --------------------------------------------------------------------------------------
@@ -208,12 +208,12 @@ def test_a_lease_is_renewed_when_little_is_left_and_left_alone_before(
     lab: Lab, hub: VaultHub, over_postgresql: OverPostgreSQL
 ) -> None:
     made = strategy(hub, over_postgresql, over_postgresql.dynamic("24h", "168h"))
-    ends = made.ends(made.mint(None))
+    ends = made.credential_id(made.mint(None))
     shortened(lab, ends["lease_id"], timedelta(minutes=50))
-    made.keep_alive(ends)
+    made.renew(ends)
     assert timedelta(minutes=49) < left(hub, ends["lease_id"]) <= timedelta(minutes=50)
     shortened(lab, ends["lease_id"], timedelta(minutes=44))
-    made.keep_alive(ends)
+    made.renew(ends)
     assert left(hub, ends["lease_id"]) > timedelta(hours=23)
 
 
@@ -221,11 +221,11 @@ def test_a_short_lease_is_renewed_at_every_turn_but_the_first(
     hub: VaultHub, lab: Lab, over_postgresql: OverPostgreSQL
 ) -> None:
     made = strategy(hub, over_postgresql, over_postgresql.dynamic("1h", "24h"), life=HOUR)
-    ends = made.ends(made.mint(None))
-    made.keep_alive(ends)
+    ends = made.credential_id(made.mint(None))
+    made.renew(ends)
     assert left(hub, ends["lease_id"]) <= HOUR
     shortened(lab, ends["lease_id"], timedelta(minutes=40))
-    made.keep_alive(ends)
+    made.renew(ends)
     assert left(hub, ends["lease_id"]) > timedelta(minutes=59)
 
 
@@ -247,10 +247,10 @@ def test_a_lease_is_renewed_once_half_of_it_or_all_but_45_minutes_are_over(
 
 def test_current_whose_lease_has_ended_says_what_to_run(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
     made = strategy(hub, over_postgresql, over_postgresql.dynamic())
-    ends = made.ends(made.mint(None))
+    ends = made.credential_id(made.mint(None))
     made.retire(ends, 5)
     with pytest.raises(NotFound, match="keyturn rotate apps/contract --now") as caught:
-        made.keep_alive(ends)
+        made.renew(ends)
     assert ends["lease_id"] in str(caught.value)
 
 
@@ -260,15 +260,15 @@ def test_current_whose_lease_has_ended_says_what_to_run(hub: VaultHub, over_post
 def test_a_version_without_a_lease_names_nothing_to_end(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
     by_hand = SecretFields({"username": "by-hand", "password": "x"})
     made = strategy(hub, over_postgresql, over_postgresql.dynamic())
-    made.guard(by_hand, None)
-    assert made.ends(by_hand) == {}
+    made.preflight(by_hand, None)
+    assert made.credential_id(by_hand) == {}
 
 
 def test_a_role_whose_name_another_begins_with_is_another(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
     role = over_postgresql.dynamic()
     theirs = SecretFields({"username": "x", "password": "x", "lease_id": f"database/creds/{role}-too/aBcDeF"})
     with pytest.raises(Invalid, match=f"another role than database/creds/{role}.*lease_id"):
-        strategy(hub, over_postgresql, role).guard(theirs, None)
+        strategy(hub, over_postgresql, role).preflight(theirs, None)
 
 
 def test_a_role_that_others_use_too_is_refused_before_anything_is_swept(
@@ -278,10 +278,10 @@ def test_a_role_that_others_use_too_is_refused_before_anything_is_swept(
     ours = strategy(hub, over_postgresql, role)
     for _ in range(MOST):
         lab.database.issue(role)
-    assert len(ours.before_mint()) == MOST
+    assert len(ours.existing_ids()) == MOST
     lab.database.issue(role)
     with pytest.raises(Invalid, match=r"101 leases.*role that nobody else"):
-        ours.before_mint()
+        ours.existing_ids()
 
 
 def test_what_another_role_issued_is_never_swept(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
@@ -289,7 +289,7 @@ def test_what_another_role_issued_is_never_swept(hub: VaultHub, over_postgresql:
     lease = hub.database("database").issue(theirs)
     made = strategy(hub, over_postgresql, ours)
     orphan = made.mint(None)
-    made.sweep((), [])
+    made.remove_orphans((), [])
     assert hub.database("database").leases(theirs) == [lease.lease_id]
     assert not over_postgresql.logs_in(orphan)
 
@@ -333,7 +333,7 @@ def test_sessions_end_with_the_lease_where_keyturns_admin_may_end_sessions_and_n
         with over_postgresql.opened(current) as works_still:
             assert made.revoke(current, 6) == RevokeResult(sessions=1)
             assert not works_still()
-        assert made.honours(current) is False
+        assert made.accepts(current) is False
     assert hub.database("database").leases(role) == []
 
 
@@ -347,7 +347,7 @@ def test_the_lease_ends_and_open_sessions_are_told_where_keyturns_admin_may_end_
         with over_postgresql.opened(current) as works_still:
             (said,) = made.revoke(current, 6).outlives
             assert works_still()
-        assert made.honours(current) is False
+        assert made.accepts(current) is False
     assert current["username"].reveal() in said
     assert "GRANT pg_signal_backend TO" in said
     assert current["password"].reveal() not in said
@@ -364,7 +364,7 @@ def test_the_lease_ends_though_the_target_can_not_be_reached_from_here(
     assert "does not answer" in said
     assert not over_postgresql.logs_in(current)
     with pytest.raises(Unavailable):
-        made.honours(current)
+        made.accepts(current)
 
 
 def test_a_working_lease_of_another_role_is_left_alone_and_told(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:

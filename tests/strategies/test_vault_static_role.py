@@ -89,26 +89,26 @@ class VaultStaticRoleCases(StrategyContract):
 
     def test_sweeping_ends_what_a_dead_run_left(self, case: Case) -> None:
         """It leaves it: the engine holds no other password, and the next mint takes it up."""
-        before, orphan = case.strategy.before_mint(), case.strategy.mint(case.current)
-        case.strategy.sweep(before, [case.current])
+        before, orphan = case.strategy.existing_ids(), case.strategy.mint(case.current)
+        case.strategy.remove_orphans(before, [case.current])
         assert case.strategy.mint(case.current) == orphan
 
     def test_the_guard_lets_the_secrets_own_credentials_pass(self, case: Case) -> None:
-        case.strategy.guard(None, None)
-        case.strategy.guard(case.current, None)
-        case.strategy.guard(case.current, case.current)
+        case.strategy.preflight(None, None)
+        case.strategy.preflight(case.current, None)
+        case.strategy.preflight(case.current, case.current)
         assert case.works(case.current)
 
     def test_the_guard_refuses_another_accounts_credential(self, case: Case) -> None:
         assert case.stranger is not None
         for pair in ((case.stranger, None), (case.stranger, case.current), (case.current, case.stranger)):
             with pytest.raises(Invalid, match="stranger") as caught:
-                case.strategy.guard(*pair)
+                case.strategy.preflight(*pair)
             assert caught.value.hint
         assert case.works(case.current)
 
     def test_ending_nothing_is_quiet(self, case: Case) -> None:
-        case.strategy.retire(case.strategy.ends(case.current), 5)
+        case.strategy.retire(case.strategy.credential_id(case.current), 5)
         case.strategy.retire({}, 5)
         assert case.works(case.current)
 
@@ -149,7 +149,7 @@ class VaultStaticRoleCases(StrategyContract):
         late = Change("apps/contract", 4, case.strategy.mint(case.current), case.current)
         case.strategy.install(late)
         case.strategy.abandon(late)
-        case.strategy.retire(case.strategy.ends(case.current), 4)
+        case.strategy.retire(case.strategy.credential_id(case.current), 4)
         assert case.works(newer)
 
     def test_a_cut_of_an_older_version_ends_the_account_with_its_newer_password(
@@ -236,12 +236,12 @@ def test_a_role_that_the_engine_rotates_too_soon_is_refused(
 ) -> None:
     role, _ = over_postgresql.static(period)
     with pytest.raises(Invalid, match=r"rotates it by itself every .* rotation_period to 5184000s or more"):
-        strategy(hub, over_postgresql, role).guard(None, None)
+        strategy(hub, over_postgresql, role).preflight(None, None)
 
 
 def test_a_role_that_lasts_for_two_rotations_is_taken(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
     role, _ = over_postgresql.static("1440h")
-    strategy(hub, over_postgresql, role).guard(None, None)
+    strategy(hub, over_postgresql, role).preflight(None, None)
 
 
 def test_a_role_that_a_calendar_rotates_is_refused(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
@@ -253,4 +253,4 @@ def test_a_role_that_a_calendar_rotates_is_refused(hub: VaultHub, over_postgresq
 
 def test_a_role_that_is_not_there_is_not_found(hub: VaultHub, over_postgresql: OverPostgreSQL) -> None:
     with pytest.raises(NotFound, match=r"database/static-roles/absent.*Make it first"):
-        strategy(hub, over_postgresql, "absent").guard(None, None)
+        strategy(hub, over_postgresql, "absent").preflight(None, None)

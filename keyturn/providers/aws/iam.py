@@ -91,7 +91,7 @@ class AwsIam:
         key = field(answer, "AccessKey", "make a key for", name)
         return SecretFields({"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]})
 
-    def accepts(self, account: str, key: SecretFields) -> bool:
+    def signs_in(self, account: str, key: SecretFields) -> bool:
         """Ask STS who signs in with the key. Raises CandidateRejected for a wrong secret or another identity."""
         name = self._named(account)
         with translate_aws_errors("verify", name), closing(self._as(key)) as sts:
@@ -120,7 +120,7 @@ class AwsIam:
             return None
         return KeyUse(at, f"{use.get('ServiceName', 'N/A')} in {use.get('Region', 'N/A')}")
 
-    def honours(self, account: str, key: SecretFields) -> bool:
+    def accepts(self, account: str, key: SecretFields) -> bool:
         """Ask STS who signs in with the key. A refusal counts where Keyturn's own key is taken at the same place."""
         with translate_aws_errors("try a key of", self._named(account)):
             with closing(self._as(key)) as sts:

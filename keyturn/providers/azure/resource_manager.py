@@ -150,7 +150,7 @@ class AzureResourceManager:
         hint = "Run it again in a minute. If that does not help, check this machine's clock: 15 minutes are allowed"
         raise Unavailable("sign in to", self._named(account), "the storage service does not know the key yet", hint)
 
-    def honours(self, group: str, account: str, key: Sensitive) -> bool:
+    def accepts(self, group: str, account: str, key: Sensitive) -> bool:
         """Whether the storage service takes ``key`` now, or Azure lists it where it can't be tried from here.
 
         The service refuses a clock that is off in the same words, so a refusal of a key that Azure lists raises

@@ -89,7 +89,7 @@ class GcpIam:
         end = made.get("validBeforeTime", NEVER)
         return SecretFields({CREDENTIALS_JSON: text} | ({} if end == NEVER else {EXPIRES_AT: end}))
 
-    def accepts(self, account: str, key: SecretFields) -> bool:
+    def signs_in(self, account: str, key: SecretFields) -> bool:
         """Exchange what the key signs for a token.
 
         Raises CandidateRejected, also for a private key that is not the named key's own: Google tries every key
@@ -105,7 +105,7 @@ class GcpIam:
             raise errors.Invalid("verify", self._named(account), problem, hint)
         return granted
 
-    def honours(self, account: str, key: SecretFields) -> bool | None:
+    def accepts(self, account: str, key: SecretFields) -> bool | None:
         """Exchange what the key signs for a token, whoever's it is; None for what is no key file.
 
         Google refuses a clock that is off in the same words, so a refusal counts where it has a cause in sight.

@@ -101,7 +101,7 @@ def test_no_server_is_unavailable(aws: LocalAws) -> None:
             target.keys("app")
         assert caught.value.hint
         with pytest.raises(Unavailable):
-            target.accepts("app", SecretFields({"access_key_id": "AKIA" + "X" * 16, "secret_access_key": SECRET}))
+            target.signs_in("app", SecretFields({"access_key_id": "AKIA" + "X" * 16, "secret_access_key": SECRET}))
 
 
 def test_a_malformed_endpoint_is_invalid() -> None:
@@ -178,6 +178,6 @@ def test_nothing_is_logged_of_a_new_key_at_any_level(
     iam.create_user(UserName=user)
     with caplog.at_level("DEBUG"):
         key = target.create(user)
-        assert target.accepts(user, key)
+        assert target.signs_in(user, key)
     assert caplog.records
     assert key["secret_access_key"].reveal() not in caplog.text

@@ -106,7 +106,7 @@ def test_no_server_is_unavailable(target: GcpIam) -> None:
         assert caught.value.hint
         file = {**json.loads(key["credentials_json"].reveal()), "token_uri": f"http://127.0.0.1:{free_port()}/token"}
         with pytest.raises(Unavailable):
-            away.accepts(ACCOUNT, SecretFields({"credentials_json": json.dumps(file)}))
+            away.signs_in(ACCOUNT, SecretFields({"credentials_json": json.dumps(file)}))
 
 
 def test_a_sign_in_that_fails_for_another_reason_keeps_the_key(
@@ -116,7 +116,7 @@ def test_a_sign_in_that_fails_for_another_reason_keeps_the_key(
     file = json.loads(target.create(ACCOUNT)["credentials_json"].reveal())
     file["token_uri"] = httpserver.url_for("/token")
     with pytest.raises(Unavailable, match="sign-in"):
-        answering.accepts(ACCOUNT, SecretFields({"credentials_json": json.dumps(file)}))
+        answering.signs_in(ACCOUNT, SecretFields({"credentials_json": json.dumps(file)}))
 
 
 @pytest.mark.parametrize("endpoint", ["iam.example.com:443", "10.0.0.1:80", "127.0.0.1", "http://127.0.0.1:80"])
@@ -130,7 +130,7 @@ def test_a_proxy_of_the_environment_sees_no_key(server: LocalGcpIam, monkeypatch
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("NO_PROXY", "")
     with closing(GcpIam("gcp", project=PROJECT, endpoint=server.endpoint)) as target:
-        assert target.accepts(ACCOUNT, target.create(ACCOUNT))
+        assert target.signs_in(ACCOUNT, target.create(ACCOUNT))
 
 
 def test_no_credentials_are_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def test_no_credentials_are_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_nothing_is_logged_of_a_new_key_at_any_level(target: GcpIam, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("DEBUG"):
         key = target.create(ACCOUNT)
-        assert target.accepts(ACCOUNT, key)
+        assert target.signs_in(ACCOUNT, key)
     private = json.loads(key["credentials_json"].reveal())["private_key"]
     told = "".join(repr(vars(record)) for record in caplog.records)
     assert told
