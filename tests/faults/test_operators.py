@@ -3,7 +3,6 @@
 Never is anything "proven" over a credential that logs in, and never is a dead value pushed over a living one.
 """
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -13,19 +12,24 @@ from tests.crash.kinds import Kind
 from tests.crash.site import Site
 from tests.faults.doings import DOINGS, RESTORED, Doing
 from tests.faults.operators import STRATEGIES, Case
+from tests.support.sampling import sample
 
-EVERY: Final = int(os.environ.get("KEYTURN_OPERATORS_EVERY", "3"))
-"""Of the kinds of secret of a row, each so manieth is tried here; 1 tries all."""
+ONE_IN: Final = 4
+"""Of the kinds of secret of a row one in so many is tried."""
 
 
 def rows(doings: list[Doing]) -> list[tuple[Doing, str]]:
-    """Every doing, each with some of the kinds, in turn."""
+    """Every doing, each with some of the kinds, in turn, so that all kinds occur."""
     return [
         (doing, name)
         for at, doing in enumerate(doings)
-        for number, name in enumerate(STRATEGIES)
-        if name not in doing.without and (at + number) % EVERY == 0
+        for name in sample("operators", kinds_for(doing, at % len(STRATEGIES)), ONE_IN)
     ]
+
+
+def kinds_for(doing: Doing, first: int) -> list[str]:
+    """The kinds of secret for which it means something, from the ``first`` on and around."""
+    return [name for name in (*STRATEGIES[first:], *STRATEGIES[:first]) if name not in doing.without]
 
 
 def named(value: object) -> str:
@@ -45,6 +49,10 @@ def test_the_table_in_the_documents_has_these_rows_and_no_others() -> None:
     table = text.partition("## What people do")[2].partition("\n## ")[0]
     rows = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")]
     assert sorted(rows[1:]) == sorted(doing.text for doing in (*DOINGS, *RESTORED))
+
+
+def test_every_kind_of_secret_occurs_in_every_sample() -> None:
+    assert {name for _, name in rows(DOINGS)} == set(STRATEGIES)
 
 
 @pytest.fixture(scope="module")

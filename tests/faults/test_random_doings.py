@@ -3,12 +3,11 @@
 At the end a person does what the messages say, and all is right again; and a revocation ends whatever works by then.
 """
 
-import os
 from collections.abc import Callable
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from keyturn.core.policy import Trigger
@@ -16,9 +15,7 @@ from keyturn.revocation.incident import Mode
 from tests.crash.kinds import Kind
 from tests.crash.site import Site
 from tests.faults.operators import Case
-
-EXAMPLES: Final = int(os.environ.get("KEYTURN_RANDOM_DOINGS", "8"))
-"""So many histories are drawn for each kind."""
+from tests.support import sampling
 
 
 def old_value_back(case: Case) -> None:
@@ -70,11 +67,11 @@ KINDS: Final = ("alternating-users, PostgreSQL", "redis-acl", "generated")
 
 @pytest.mark.parametrize("name", KINDS)
 def test_any_doings_leave_nothing_false_and_can_be_mended(site: Site, kinds: dict[str, Kind], name: str) -> None:
+    @seed(sampling.seed())
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=sampling.examples(4, 50),
         deadline=None,
         database=None,
-        derandomize=True,
         suppress_health_check=list(HealthCheck),
         phases=(Phase.explicit, Phase.generate),
     )

@@ -1,12 +1,10 @@
 """Runs that are suspended anywhere while a credential is being revoked, and go on when that is over."""
 
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from itertools import count
 
 import pytest
 
@@ -26,32 +24,32 @@ from keyturn.sync.run import carry_out, here
 from tests.revocation.late import Late
 from tests.revocation.scene import KINDS, Scene, begun
 from tests.support.lab import Lab, fresh
+from tests.support.sampling import examples, sample
 
 STATED = (Superseded, Locked, Conflict, CandidateRejected, NotFound)
 """How a run that comes too late may fail."""
 
+ONE_IN, FEWEST = 24, 2
+"""Of the calls of a late run one in so many is tried, and so many at least."""
 
-STRIDE = len(KINDS) * int(os.environ.get("KEYTURN_LATE_EVERY", "3"))
-"""Of so many neighbouring calls one is tried with each kind of secret, and another one with the next kind.
-
-With KEYTURN_LATE_EVERY=1 every call is tried with one kind.
-"""
+NEVER = 1_000_000
+"""The number of a call that no run makes."""
 
 
-def at_its_calls(
-    prepare: Callable[[], Scene], late: Callable[[Scene, Keyturn], object], mode: Mode, first: int = 0
-) -> int:
-    """Let ``late`` be suspended before its calls, from ``first`` on, while a revocation does all of its work.
+def at_its_calls(label: str, prepare: Callable[[], Scene], late: Callable[[Scene, Keyturn], object], mode: Mode) -> int:
+    """Let ``late`` be suspended before some of its calls, while a revocation does all of its work.
 
     What leaked is ended for good each time, and what is in force works. How many calls there are.
     """
-    for at in count(first % STRIDE, STRIDE):
+    told, tried = calls(prepare(), late), 0
+    for at in sample(f"late, {label}, {mode}", range(told), ONE_IN, FEWEST):
         scene = prepare()
         suspended = Late(at, lambda scene=scene: through(scene, mode))  # type: ignore[misc]
         with suppress(*STATED):
             late(scene, suspended.run(scene.keyturn))
         if not suspended.suspended:
-            return len(suspended.calls)
+            continue  # the last calls of one that polls
+        tried += 1
         try:
             scene.assert_over()
             if mode is Mode.REPLACE:
@@ -59,7 +57,16 @@ def at_its_calls(
         except AssertionError as error:
             error.add_note(f"suspended before call {at}: {suspended.calls[at]}")
             raise
-    raise AssertionError("unreachable")
+    assert tried
+    return told
+
+
+def calls(scene: Scene, late: Callable[[Scene, Keyturn], object]) -> int:
+    """How many calls a run makes that nobody suspends."""
+    through_all = Late(NEVER, lambda: None)
+    with suppress(*STATED):
+        late(scene, through_all.run(scene.keyturn))
+    return len(through_all.calls)
 
 
 def through(scene: Scene, mode: Mode, incident: str = "") -> None:
@@ -78,7 +85,7 @@ def test_a_run_of_the_same_incident_that_comes_late_at_any_point_spoils_nothing(
     def late(scene: Scene, keyturn: Keyturn) -> None:
         run.finish(keyturn, scene.site.incident)
 
-    assert at_its_calls(lambda: begun(lab, kind, mode), late, mode, KINDS.index(kind)) > 40
+    assert at_its_calls(f"same incident, {kind}", lambda: begun(lab, kind, mode), late, mode) > 40
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -89,7 +96,7 @@ def test_a_rotation_that_is_overtaken_by_a_revocation_at_any_point_brings_nothin
     def late(scene: Scene, keyturn: Keyturn) -> None:
         rotate(keyturn, scene.path, Trigger.FORCE)
 
-    assert at_its_calls(lambda: Scene.of(lab, kind), late, mode, KINDS.index(kind)) > 10
+    assert at_its_calls(f"rotation, {kind}", lambda: Scene.of(lab, kind), late, mode) > 10
 
 
 @pytest.mark.parametrize("kind", ["alternating", "dynamic", "generated"])
@@ -100,7 +107,7 @@ def test_a_retirement_that_is_overtaken_by_a_revocation_at_any_point_ends_nothin
     def late(scene: Scene, keyturn: Keyturn) -> None:
         retire(keyturn, scene.path, Waive.EVERYTHING)
 
-    assert at_its_calls(lambda: Scene.of(lab, kind, rotated=1), late, mode, KINDS.index(kind)) > 5
+    assert at_its_calls(f"retirement, {kind}", lambda: Scene.of(lab, kind, rotated=1), late, mode) > 5
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -114,7 +121,7 @@ def test_a_rotation_that_is_being_taken_back_when_a_revocation_overtakes_it_brin
         rollback(keyturn, scene.path, rotation.token, "the canary is not well")
 
     prepare = lambda: Scene.of(lab, kind, rotated=1, grace="1h")  # noqa: E731
-    assert at_its_calls(prepare, late, mode, KINDS.index(kind)) > 5
+    assert at_its_calls(f"taken back, {kind}", prepare, late, mode) > 5
 
 
 def full_plan(scene: Scene, keyturn: Keyturn) -> None:
@@ -147,8 +154,7 @@ def test_a_sync_that_is_overtaken_by_a_revocation_at_any_point_brings_nothing_ba
             scene.store.delete(scene.path)
         return scene
 
-    for first in range(STRIDE):
-        assert at_its_calls(prepare, late, mode, first) > 5
+    assert at_its_calls(f"{late.__name__}, {there}", prepare, late, mode) > 5
 
 
 @pytest.mark.parametrize("mode", list(Mode))
@@ -176,14 +182,14 @@ def without_end(scene: Scene, over: threading.Event) -> None:
 def test_two_incidents_one_of_which_is_overtaken_by_the_other_at_any_point_both_end_proven(
     lab: Lab, kind: str, mode: Mode
 ) -> None:
-    for at in count(KINDS.index(kind), 2 * STRIDE):
+    told = calls(Scene.of(lab, kind), lambda scene, keyturn: scene.revoke(mode, keyturn))
+    assert told > 40
+    for at in sample(f"two incidents, {kind}, {mode}", range(told), ONE_IN, FEWEST):
         scene, other = Scene.of(lab, kind), f"INC-other-{fresh()}"
         suspended = Late(at, lambda scene=scene, other=other: through(scene, Mode.REPLACE, other))  # type: ignore[misc]
         with suppress(*STATED):
             scene.revoke(mode, suspended.run(scene.keyturn))
-        if not suspended.suspended:
-            assert len(suspended.calls) > 40
-            return
+        assert suspended.suspended
         try:
             for incident in (scene.site.incident, other):
                 scene.assert_over(run.finish(scene.keyturn, incident))
@@ -200,7 +206,7 @@ def test_two_incidents_one_of_which_is_overtaken_by_the_other_at_any_point_both_
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", list(Mode))
 def test_two_processes_that_finish_one_incident_at_the_same_time(lab: Lab, kind: str, mode: Mode) -> None:
-    for _ in range(3):
+    for _ in range(examples(1, 3)):
         scene = begun(lab, kind, mode)
         together = threading.Barrier(2)
         runs = [replace(scene.keyturn, holder=f"host-{number}/1/1", patience=0.0) for number in (1, 2)]

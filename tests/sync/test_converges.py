@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from keyturn.core.errors import Denied, KeyturnError, Throttled, Unavailable
@@ -17,6 +17,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import here
+from tests.support import sampling
 from tests.support.hooks import Hooked, Once, Replaced, raising
 from tests.support.lab import Lab
 from tests.sync.site import Site
@@ -181,8 +182,9 @@ class History:
         return self.hub[name] if "field" in self.site.syncs["all"] else payload(fields).reveal()
 
 
+@seed(sampling.seed())
 @settings(
-    max_examples=60,
+    max_examples=sampling.examples(20, 300),
     deadline=None,
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),

@@ -107,6 +107,7 @@ class DriftContract:
         with RealSite(lab, settings, dict(self.sync)) as site:
             yield site
 
+    @pytest.mark.sampled(2, each=("act",))
     @pytest.mark.parametrize("drift", ["repair", "report"])
     def test_what_others_do_to_a_copy_is_found_and_handled_by_policy(
         self, site: RealSite, hands: Hands, act: Act, drift: str
@@ -195,6 +196,7 @@ class DriftContract:
             assert drift == "repair" or standing(site, hands, path) == left
         assert_in_step(site, hands, path)
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("adopt", [False, True])
     def test_of_two_secrets_at_one_name_the_first_is_pushed_and_the_other_is_a_conflict(
         self, site: RealSite, hands: Hands, adopt: bool

@@ -110,6 +110,7 @@ class TestAwsSecretsManager(DriftContract):
         with closing(client):
             yield SecretsConsole(client)
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("step", ["untag_resource", "tag_resource", "update_secret"])
     def test_a_change_of_labels_that_ended_between_its_calls_is_finished(
         self, site: RealSite, monkeypatch: pytest.MonkeyPatch, step: str
@@ -129,6 +130,7 @@ class TestAwsSecretsManager(DriftContract):
         site.run()
         assert_in_step(site, hands, path)
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("drift", ["repair", "report"])
     def test_many_that_are_scheduled_for_deletion_are_absent_in_listings_and_restored_unless_only_reported(
         self, site: RealSite, hands: SecretsConsole, drift: str
@@ -212,6 +214,7 @@ class TestAwsParameterStore(DriftContract):
         with closing(client):
             yield ParametersConsole(client)
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("step", ["remove_tags_from_resource", "add_tags_to_resource"])
     def test_a_change_of_tags_that_ended_between_its_calls_is_finished(
         self, site: RealSite, monkeypatch: pytest.MonkeyPatch, step: str

@@ -115,6 +115,7 @@ class TestAzureKeyVault(FoldingContract):
         ):
             yield Portal(client, clock)
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("drift", ["repair", "report"])
     def test_many_that_are_soft_deleted_are_absent_in_listings_and_recovered_unless_only_reported(
         self, site: RealSite, hands: Portal, drift: str

@@ -145,6 +145,7 @@ class TestGcpSecretManager(DriftContract):
     def hands(self, client: SecretManagerServiceClient) -> Gcloud:
         return Gcloud(client)
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("step", ["_add", "_update"])
     def test_a_creation_that_ended_between_its_calls_is_finished_with_one_version(
         self, site: RealSite, hands: Gcloud, monkeypatch: pytest.MonkeyPatch, step: str

@@ -102,6 +102,7 @@ class TestVaultStore(DriftContract):
         login = {"token_file": str(token_file), "mount": hands.mount}
         return {"kind": "vault", "address": openbao.address, **login}
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("drift", ["repair", "report"])
     def test_many_whose_newest_version_is_deleted_are_absent_in_listings_and_written_unless_only_reported(
         self, site: RealSite, hands: VaultCli, drift: str
