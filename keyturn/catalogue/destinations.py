@@ -292,6 +292,12 @@ class Destination(Copying):
         made.__dict__.pop("shape", None)  # what was told of all of them is copied too
         return made
 
+    def renamed(self, name: str) -> "Destination":
+        """The same under another name, of the same shape; a sync of ten thousand secrets makes one for each copy."""
+        made = Destination.__new__(Destination)
+        made.__setstate__({**self.__getstate__(), "__dict__": {**self.__dict__, "name": name, "shape": self.shape}})
+        return made
+
     @property
     def group(self) -> str:
         """The entry of the catalogue that its store comes from: the store's own, or one that stands for several."""
@@ -344,7 +350,7 @@ class SyncSettings(Copying, Choice):
             return tuple(destination for place in self._places for destination in place.spread(names))
         name = self.remote(path, mounts)
         # All copies have one shape, which works out once what it needs.
-        return tuple(place.model_copy(update={"name": name, "shape": place.shape}) for place in self._places)
+        return tuple(place.renamed(name) for place in self._places)
 
     @cached_property
     def _places(self) -> tuple[Destination, ...]:

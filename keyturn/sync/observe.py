@@ -1,6 +1,9 @@
 """What the stores and the hub hold now, told from listings wherever they tell enough."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -84,8 +87,30 @@ Places = list[tuple[str, Destination]]
 """Secrets of the hub, each with a place of its copy."""
 
 
-def stores(keyturn: Keyturn, wanted: Mapping[str, Places], *, listed: bool, deep: bool) -> dict[str, Holdings]:
+Listings = Mapping[str, "Future[list[Copy]]"]
+"""What stores are listing, by their names."""
+
+
+@contextmanager
+def begun_listings(keyturn: Keyturn, names: Iterable[str]) -> Iterator[Listings]:
+    """Let these stores list what is ours, while the hub is asked what should be there."""
+    pool = ThreadPoolExecutor(thread_name_prefix="listing", max_workers=AT_ONCE)
+
+    def begin(name: str) -> "Future[list[Copy]]":
+        return pool.submit(copy_context().run, lambda: list(keyturn.open_store(name).managed()))
+
+    try:
+        yield {name: begin(name) for name in names}
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # where the hub does not answer nobody waits for the stores
+
+
+def stores(
+    keyturn: Keyturn, wanted: Mapping[str, Places], listings: Listings, *, listed: bool, deep: bool
+) -> dict[str, Holdings]:
     """What each store holds under the wanted names; with ``listed``, everything else that is ours there too.
+
+    ``listings`` are those that have begun already.
 
     A store that can't be read has its error, and stops no other. ``deep`` asks for each copy by itself, which shows
     changes that listings hide.
@@ -96,7 +121,11 @@ def stores(keyturn: Keyturn, wanted: Mapping[str, Places], *, listed: bool, deep
         try:
             names = [place.name for _, place in wanted[store] if not place.merge]
             if listed or names:
-                _fill(keyturn, store, names, holdings, listed=listed, deep=deep)
+                if listed:
+                    holdings.take(
+                        listings[store].result() if store in listings else keyturn.open_store(store).managed()
+                    )
+                _fill(keyturn, store, names, holdings, deep=deep)
             _describe(keyturn, store, [place for _, place in wanted[store] if not place.merge], holdings, deep=deep)
             _look_at_parts(keyturn, [want for want in wanted[store] if want[1].merge], holdings)
         except KeyturnError as error:
@@ -128,10 +157,9 @@ def _look_at_parts(keyturn: Keyturn, wanted: Places, holdings: Holdings) -> None
             holdings.parts[key] = answer
 
 
-def _fill(keyturn: Keyturn, store: str, names: list[str], holdings: Holdings, *, listed: bool, deep: bool) -> None:
+def _fill(keyturn: Keyturn, store: str, names: list[str], holdings: Holdings, *, deep: bool) -> None:
+    """Look for what the listing has not shown of these names, or for all of them."""
     adapter = keyturn.open_store(store)
-    if listed:
-        holdings.take(adapter.managed())
     legal = [name for name in names if not holdings.limits.refuses_name(name)]
     missing = legal if deep else [name for name in legal if holdings.copy(name) is None]
     if len(missing) > FEW and not deep:

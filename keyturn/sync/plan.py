@@ -66,15 +66,14 @@ def plan(keyturn: Keyturn, patterns: Sequence[str] = (), *, deep: bool = False, 
     what hinders them shows when they are made.
     """
     paths, asked_at = chosen(keyturn, patterns), keyturn.hub_now()
-    secrets = observe.hub_secrets(keyturn, paths)
-    wanted = list(wants(keyturn, paths if paths is not None else known(keyturn, secrets)))
-    by_store: dict[str, observe.Places] = defaultdict(list)
-    if paths is None:
-        by_store |= {store: [] for store in keyturn.catalogue.stores}
-    for want in wanted:
-        by_store[want.place.store].append((want.path, want.place))
-    listed = paths is None or len(wanted) > observe.FEW
-    holdings = observe.stores(keyturn, by_store, listed=listed, deep=deep)
+    with observe.begun_listings(keyturn, keyturn.catalogue.stores if paths is None else ()) as listings:
+        secrets = observe.hub_secrets(keyturn, paths)
+        wanted = list(wants(keyturn, paths if paths is not None else known(keyturn, secrets)))
+        by_store: dict[str, observe.Places] = defaultdict(list, {store: [] for store in listings})
+        for want in wanted:
+            by_store[want.place.store].append((want.path, want.place))
+        listed = paths is None or len(wanted) > observe.FEW
+        holdings = observe.stores(keyturn, by_store, listings, listed=listed, deep=deep)
     ledger = ledger_versions(keyturn, {want.path for want in wanted})
     lost = lost_versions(keyturn, {want.path for want in wanted}, secrets, holdings, ledger.of)
     items = [failing(want, 0, error) for want in wanted if (error := secrets.error(want.path))]
