@@ -59,6 +59,10 @@ class Locked(TransientError):
     """Somebody else holds what is needed; they will let go."""
 
 
+class Contended(TransientError):
+    """Others have written it each time between reading and writing, as often as it was tried."""
+
+
 class Unrecorded(TransientError):
     """The ledger can't be written, so what was to be recorded there was not begun."""
 

@@ -5,12 +5,15 @@ was signed they are true, whoever wrote them, and the new tree is made of them a
 the old one, and costs what is new. That an old entry was changed does not show in that, but in a look at all of them.
 """
 
+import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from keyturn.core.compare_and_set import Entry, change_entry, jittered
 from keyturn.core.errors import Conflict, Rewritten
 from keyturn.core.hub import Hub
 from keyturn.core.ledger import Signer
@@ -235,12 +238,14 @@ class _Attempt:
 
 def _write(stored_copy: CheckpointCopy, newest: Checkpoint, version: int) -> None:
     """Replace the copy, unless another process has put a later one there."""
-    for _ in range(ATTEMPTS):
-        try:
-            return stored_copy.write(newest.note, cas=version)
-        except Conflict as error:
-            conflict = error
-        copy, version = stored_copy.read()
-        if copy and read_checkpoint(copy).size >= newest.size:
-            return None
-    raise conflict
+
+    def later(there: tuple[str, int]) -> str | None:
+        note = there[0]
+        return None if note and read_checkpoint(note).size >= newest.size else newest.note
+
+    entry: Entry[tuple[str, int], str, None] = Entry(
+        f"the copy of the newest checkpoint of {newest.origin}",
+        stored_copy.read,
+        lambda there, note: stored_copy.write(note, cas=there[1]),
+    )
+    change_entry(entry, later, jittered(time.sleep, random.random), first=("", version))

@@ -1,18 +1,15 @@
 """An incident that can't be proven has a way out: a person gives it up, and what is left stays listed."""
 
 from dataclasses import replace
-from typing import Final
 
-from keyturn.core.errors import Conflict, Invalid, KeyturnError
-from keyturn.core.record import Stage
+from keyturn.core.errors import Invalid
+from keyturn.core.record import Record, Stage
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode
 from keyturn.revocation.incident_store import load_incident, load_status, update_incident
 from keyturn.revocation.lock import cut_token, newest_version
 from keyturn.rotation import records
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.journal import record_action
-
-TRIES: Final = 10
 
 
 def give_up_incident(keyturn: Keyturn, incident: str, reason: str, actor: str) -> IncidentStatus:
@@ -43,19 +40,14 @@ def release_secret(keyturn: Keyturn, incident: Incident, path: str) -> None:
     Whatever it has, or would have, ended stays dead: only a new credential is put in force. Of a secret that was to be
     left without one, a person's rotation alone makes it.
     """
-    for _ in range(TRIES):
-        record = records.load_record(keyturn, path)
+
+    def released(record: Record) -> Record | None:
         over, rotation = record, record.rotation
         if rotation and rotation.stage is Stage.CUTTING and rotation.token == cut_token(incident.id, path):
             last = newest_version(keyturn, path)
             over = record.having(rotation.to(Stage.CUT, closed_at=keyturn.clock(), base_version=last))
         if record.frozen == incident.id and incident.mode is Mode.REPLACE:
             over = replace(over, frozen="")
-        if over == record:
-            return
-        try:
-            records.rewrite(keyturn, path, over)
-        except Conflict:
-            continue
-        return
-    raise KeyturnError("let go of", path, "others keep writing its record", "Try again")
+        return None if over == record else over
+
+    records.update_record(keyturn, path, released)

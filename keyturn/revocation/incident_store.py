@@ -8,14 +8,15 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from keyturn.core.errors import Conflict, Invalid, NotFound
+from keyturn.core.compare_and_set import Entry, change_entry
+from keyturn.core.errors import Invalid, NotFound
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress
 from keyturn.revocation.news import with_news
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.entries import update_state
 
 INCIDENTS: Final = "incidents"
 AT_ONCE: Final = 16
-TRIES: Final = 10
 
 
 def new_incident_id(now: datetime) -> str:
@@ -90,17 +91,18 @@ def update_incident(keyturn: Keyturn, incident: str, lay: Callable[[Incident], I
 
     Raises NotFound.
     """
-    for _ in range(TRIES):
-        current = load_incident(keyturn, incident)
+
+    def laid(current: Incident) -> Incident | None:
         changed = with_news(current, lay(current), keyturn.clock())
-        if changed == current:
-            return current
-        try:
-            version = keyturn.hub.write_state(_head(incident), _sealed(changed.to_data()), cas=current.version)
-        except Conflict:
-            continue
+        return None if changed == current else changed
+
+    def write(current: Incident, changed: Incident) -> Incident:
+        version = keyturn.hub.write_state(_head(incident), _sealed(changed.to_data()), cas=current.version)
         return replace(changed, version=version)
-    raise Conflict("keep", f"incident {incident}", "others keep writing it", "It goes on with the next run")
+
+    entry = Entry(f"incident {incident}", lambda: load_incident(keyturn, incident), write)
+    current, changed = change_entry(entry, laid, keyturn.pause)
+    return changed or current
 
 
 def load_progress(keyturn: Keyturn, incident: Incident, path: str) -> SecretProgress:
@@ -112,19 +114,12 @@ def update_progress(
     keyturn: Keyturn, incident: Incident, path: str, lay: Callable[[SecretProgress], SecretProgress]
 ) -> SecretProgress:
     """Lay a change over one secret's progress, whoever else writes it."""
-    for _ in range(TRIES):
-        current, version = _progress(keyturn, incident, path)
-        changed = lay(current)
-        if changed == current:
-            return current
-        try:
-            keyturn.hub.write_state(_secret(incident.id, path), _sealed(changed.to_data()), cas=version)
-        except Conflict:
-            continue
-        return changed
-    raise Conflict(
-        "keep", f"{path} in incident {incident.id}", "others keep writing it", "It goes on with the next run"
-    )
+
+    def to_data(progress: SecretProgress) -> dict[str, str]:
+        return _sealed(progress.to_data())
+
+    place = _secret(incident.id, path)
+    return update_state(keyturn, place, lambda: _progress(keyturn, incident, path), lay, to_data)
 
 
 def _progress(keyturn: Keyturn, incident: Incident, path: str) -> tuple[SecretProgress, int]:

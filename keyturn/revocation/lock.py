@@ -6,13 +6,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from keyturn.core.compare_and_set import change_entry
 from keyturn.core.errors import Conflict, Locked, Superseded
 from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation.incident import Incident, SecretProgress
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.entries import current_entry
 from keyturn.rotation.guard import describe_move
-from keyturn.rotation.records import load_record, load_whatever, rewrite
+from keyturn.rotation.records import load_record, load_whatever, rewrite, update_record
 
 T = TypeVar("T")
 
@@ -21,6 +23,9 @@ CUTS: Final = uuid.UUID("3f0f6c0e-64a5-5d8e-8a0e-0c9d9a6f3b52")
 
 NOTE: Final = "incident "
 """What the record says of a rotation that an incident has ended, before the incident's id."""
+
+MOST_RAISES: Final = 5
+"""How often a record's number rises above the target's in one go: once is what a restored hub needs."""
 
 UNENDED: Final = frozenset({*IN_FORCE, Stage.CUTTING})
 """The stages in which a rotation may name a credential that waits for its end."""
@@ -47,16 +52,16 @@ def seize_record(keyturn: Keyturn, incident: Incident, progress: SecretProgress)
     One that can't be read is written over: a revocation is refused by no bookkeeping.
     """
     path, token = progress.path, cut_token(incident.id, progress.path)
-    while True:
-        record = load_whatever(keyturn, path)
+
+    def seized(record: Record) -> Record | None:
         mine = record.rotation is not None and record.rotation.token == token
         # What has been cut is never taken again: by now a new credential may be in force.
         if progress.cut_at or mine or closed_cut(record, token):
-            return record
-        try:
-            return rewrite(keyturn, path, record.seized(cut_rotation(keyturn, incident, path, record), incident.id))
-        except Conflict:
-            continue  # the other run's last word is part of what is ended
+            return None
+        # Read anew after each write of another run: its last word is part of what is ended.
+        return record.seized(cut_rotation(keyturn, incident, path, record), incident.id)
+
+    return update_record(keyturn, path, seized, load_whatever)
 
 
 def cut_rotation(keyturn: Keyturn, incident: Incident, path: str, record: Record) -> Rotation:
@@ -103,14 +108,15 @@ class HeldRecord:
         It refuses one after the hub was restored, or the record lost. Raises Superseded where another run has gone on
         from the record: then a replacement may be in force.
         """
-        while True:
+        for raised in range(MOST_RAISES + 1):
             number = self.record.rotation.sequence if self.record.rotation else 0
             try:
                 return end(number)
             except Superseded:
                 stands = self.keyturn.open_strategy(self.path).last_sequence([credential])
-                if stands <= number or not self._raised(stands):
+                if raised == MOST_RAISES or stands <= number or not self._raised(stands):
                     raise
+        raise AssertionError("unreachable")
 
     def _raised(self, stands: int) -> bool:
         rotation = self.record.rotation
@@ -145,10 +151,7 @@ def insist_unchanged(keyturn: Keyturn, path: str, record: Record) -> None:
 
 def rewrite_current(keyturn: Keyturn, path: str) -> None:
     """Write CURRENT again unchanged: whoever was about to write over what is there now is refused."""
-    while current := keyturn.hub.read(path):
-        with suppress(Conflict):
-            keyturn.hub.write(path, current.fields, cas=current.version)
-            return
+    change_entry(current_entry(keyturn, path), lambda current: current, keyturn.pause)
 
 
 def release_record(keyturn: Keyturn, path: str, record: Record, last: int, rest: SecretFields | None = None) -> None:

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
-from keyturn.core.errors import Conflict
+from keyturn.core.compare_and_set import change_entry
 from keyturn.core.hub import ROTATED_AT, HubSecret
 from keyturn.core.record import Stage
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.entries import current_entry
 from keyturn.rotation.guard import describe_move
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.owners import another_owner
@@ -49,15 +50,15 @@ def fence(keyturn: Keyturn, attempt: Attempt) -> Attempt:
 
     Where such a worker was quicker, what it replaced is put back.
     """
-    current = keyturn.hub.read(attempt.path)
-    if current is None:
-        return replace(attempt, current=None)
-    retained = without(keyturn, attempt, current)
-    keep_age(keyturn, attempt.path)
-    try:
-        moved = replace(retained, version=keyturn.hub.write(attempt.path, retained.fields, cas=current.version))
-    except Conflict:
-        return fence(keyturn, attempt)
+
+    def retained(current: HubSecret | None) -> HubSecret | None:
+        if current is None:
+            return None
+        before = without(keyturn, attempt, current)
+        keep_age(keyturn, attempt.path)
+        return before
+
+    _, moved = change_entry(current_entry(keyturn, attempt.path), retained, keyturn.pause)
     return replace(attempt, current=moved)
 
 

@@ -1,6 +1,7 @@
 """What every step needs: the catalogue, the hub, and how to open the adapters it names."""
 
 import os
+import random
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -15,6 +16,7 @@ from keyturn.catalogue import Catalogue
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.models import Secret
 from keyturn.core.channel import Channel
+from keyturn.core.compare_and_set import Pause, jittered
 from keyturn.core.errors import UnsupportedOperation
 from keyturn.core.fingerprint import fingerprint, payload
 from keyturn.core.hub import Hub
@@ -108,12 +110,19 @@ class Keyturn:
     """Seconds, by the hub's clock, without a word from a holder of whom nobody can tell whether it runs, before it
     counts as dead. It decides only who goes on: one that comes back later is stopped by the record's version."""
     sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
+    """Numbers from 0 to 1: how long workers wait who have come in each other's way."""
     hub_clock: Callable[[], datetime] | None = None
     """Another clock in the place of the hub's own."""
 
     def hub_now(self) -> datetime:
         """The time by the hub's clock, which all workers share: what they count together is counted by it."""
         return self.hub_clock() if self.hub_clock else self.hub.now()
+
+    @property
+    def pause(self) -> Pause:
+        """The wait between two attempts at what others change at the same time."""
+        return jittered(self.sleep, self.chance)
 
     channel: Channel | None = None
     """Where whoever is on call is told; None where nothing names it here."""

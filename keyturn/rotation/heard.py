@@ -9,13 +9,14 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from keyturn.catalogue.models import DEFAULT_ID
-from keyturn.core.errors import Conflict, Invalid, KeyturnError
+from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.heard import Heard
 from keyturn.core.hub import SecretInfo, State
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.entries import update_state
 
 NOTICES: Final = "notices"
 """Where it is kept in the hub's state."""
@@ -26,7 +27,6 @@ LOOKED: Final = "looked"
 PARTS: Final = 16
 """Some 600 secrets in each of 10,000; an entry of the hub holds a megabyte."""
 
-TRIES: Final = 10
 FORMAT: Final = 1
 
 HeardByPath = Mapping[str, Heard]
@@ -91,20 +91,15 @@ def load_heard(keyturn: Keyturn, paths: Iterable[str]) -> dict[str, Heard | Keyt
 def change_part(keyturn: Keyturn, part: int, change: Callable[[dict[str, Heard]], HeardByPath]) -> HeardByPath:
     """Lay a change over one part, whoever else writes; one that changes nothing writes nothing. What is kept then.
 
-    Raises Conflict when others keep writing it.
+    Raises Contended when others keep writing it.
     """
-    for _ in range(TRIES):
-        before, version = load_part(keyturn, part)
-        after = change(dict(before))
-        if after == before:
-            return after
-        data = json.dumps({path: heard.to_data() for path, heard in sorted(after.items())}, separators=(",", ":"))
-        try:
-            keyturn.hub.write_state(place_of(keyturn, str(part)), {"format": FORMAT, "heard": data}, cas=version)
-        except Conflict:
-            continue
-        return after
-    raise Conflict("keep", place_of(keyturn, str(part)), "others keep writing it", "Run it again")
+
+    def to_data(entries: HeardByPath) -> dict[str, Any]:
+        data = json.dumps({path: heard.to_data() for path, heard in sorted(entries.items())}, separators=(",", ":"))
+        return {"format": FORMAT, "heard": data}
+
+    place = place_of(keyturn, str(part))
+    return update_state(keyturn, place, lambda: load_part(keyturn, part), lambda before: change(dict(before)), to_data)
 
 
 def last_look(keyturn: Keyturn) -> datetime | None:
@@ -113,26 +108,27 @@ def last_look(keyturn: Keyturn) -> datetime | None:
     A version made before that, of a secret that nothing is kept of, is none that anybody waits to hear of.
     """
     state = keyturn.hub.read_state(place_of(keyturn, LOOKED))
+    return _look_in(state) if state else None
+
+
+def _look_in(state: State) -> datetime | None:
     try:
-        return datetime.fromisoformat(state.data["at"]) if state else None
+        return datetime.fromisoformat(state.data["at"])
     except (ValueError, TypeError, KeyError):
         return None
 
 
 def keep_look(keyturn: Keyturn, at: datetime) -> None:
     """Keep that all secrets were looked at then; a later look that another run has kept stays."""
-    for _ in range(TRIES):
+
+    def load() -> tuple[datetime | None, int]:
         state = keyturn.hub.read_state(place_of(keyturn, LOOKED))
-        before = last_look(keyturn) if state else None
-        if before and before >= at:
-            return
-        try:
-            keyturn.hub.write_state(
-                place_of(keyturn, LOOKED), {"at": at.isoformat()}, cas=state.version if state else 0
-            )
-        except Conflict:
-            continue
-        return
+        return (_look_in(state), state.version) if state else (None, 0)
+
+    def later(before: datetime | None) -> datetime:
+        return max(before or at, at)
+
+    update_state(keyturn, place_of(keyturn, LOOKED), load, later, lambda look: {"at": look.isoformat() if look else ""})
 
 
 def was_there(info: SecretInfo, looked: datetime | None) -> bool:

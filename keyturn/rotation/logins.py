@@ -11,11 +11,12 @@ from datetime import datetime, time, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from keyturn.core.errors import Conflict, KeyturnError, unexpected
+from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.core.facts import delay
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.core.record import Record
 from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.entries import update_state
 from keyturn.rotation.journal import entry, note_down
 from keyturn.rotation.records import load_record
 
@@ -33,7 +34,6 @@ FORGOTTEN: Final = timedelta(days=30)
 """A secret that nobody tries any more is not in the catalogue any more."""
 
 AT_ONCE: Final = 8
-TRIES: Final = 10
 
 
 class Login(StrEnum):
@@ -225,16 +225,14 @@ def keep_checks(keyturn: Keyturn, tried: Checks) -> None:
 
 def _lay(keyturn: Keyturn, hour: int, tried: Checks) -> None:
     oldest = keyturn.clock() - FORGOTTEN
-    for _ in range(TRIES):
-        stored, version = _read(keyturn, hour)
-        merged = {path: check for path, check in (stored | tried).items() if check.tried_at >= oldest}
-        data = {"checks": json.dumps({path: check.to_data() for path, check in sorted(merged.items())})}
-        try:
-            keyturn.hub.write_state(f"{LOGINS}/{hour:02}", data, cas=version)
-        except Conflict:
-            continue
-        return
-    raise Conflict("keep", "what logins came to", "others keep writing it", "They are tried again with the next run")
+
+    def merged(stored: Checks) -> Checks:
+        return {path: check for path, check in {**stored, **tried}.items() if check.tried_at >= oldest}
+
+    def to_data(checks: Checks) -> dict[str, str]:
+        return {"checks": json.dumps({path: check.to_data() for path, check in sorted(checks.items())})}
+
+    update_state(keyturn, f"{LOGINS}/{hour:02}", lambda: _read(keyturn, hour), merged, to_data)
 
 
 def _read(keyturn: Keyturn, hour: int) -> tuple[Checks, int]:

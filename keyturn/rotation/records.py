@@ -1,8 +1,10 @@
 """Reading and writing rotation records: who holds a rotation, and how one is taken over."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from keyturn.core.compare_and_set import Entry, change_entry
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, Locked, Superseded
 from keyturn.core.hub import State
 from keyturn.core.record import FORMAT, Newer, Record, Rotation, Stage
@@ -60,6 +62,28 @@ def rewrite(keyturn: Keyturn, path: str, record: Record) -> Record:
     """Write the record over the version that it was read at. Raises Conflict when another worker wrote first."""
     version = keyturn.hub.write_state(f"{ROTATIONS}/{path}", record.to_data(), cas=record.version)
     return replace(record, version=version, age=0.0)
+
+
+def update_record(
+    keyturn: Keyturn,
+    path: str,
+    change: Callable[[Record], Record | None],
+    load: Callable[[Keyturn, str], Record] = load_record,
+    *,
+    first: Record | None = None,
+) -> Record:
+    """Lay a change over the record, whoever else writes it; the record then. None leaves it as it is.
+
+    ``first`` is the record where it has been read already. Raises Contended, and whatever ``change`` raises.
+    """
+    entry: Entry[Record, Record, Record] = Entry(
+        f"the record of {path}",
+        lambda: load(keyturn, path),
+        lambda _, wanted: rewrite(keyturn, path, wanted),
+        lambda record: process_of(record.rotation.holder) if record.rotation else "",
+    )
+    before, after = change_entry(entry, change, keyturn.pause, first=first)
+    return after or before
 
 
 def claim(keyturn: Keyturn, path: str, record: Record) -> Record:
@@ -124,10 +148,14 @@ def insist_on_holding(keyturn: Keyturn, path: str, record: Record) -> None:
 
 def held_by_another(path: str, rotation: Rotation) -> Locked:
     """The word to whoever comes second."""
-    host, _, process = rotation.holder.partition("/")
-    pid = process.partition("/")[0]
     hint = "Nothing to do: it goes on by itself, and a later run finishes it should that process die"
-    return Locked("rotate", path, f"rotation {rotation.token} is held by process {pid} on {host}", hint)
+    return Locked("rotate", path, f"rotation {rotation.token} is held by {process_of(rotation.holder)}", hint)
+
+
+def process_of(holder: str) -> str:
+    """A holder's name for people: ``process 4711 on host``."""
+    host, _, process = holder.partition("/")
+    return f"process {process.partition('/')[0]} on {host}"
 
 
 def open_by(keyturn: Keyturn, path: str, token: str) -> Record:

@@ -5,20 +5,23 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
+from keyturn.core.compare_and_set import change_entry
 from keyturn.core.errors import Conflict, KeyturnError, Locked, Superseded
+from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation.ahead import describe_ahead, lost_by_hub
 from keyturn.rotation.attempt import still_named
 from keyturn.rotation.beside import told_anywhere
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.decide import freezes
+from keyturn.rotation.entries import current_entry
 from keyturn.rotation.grace import beyond_max_grace, count_grace, grace_over
 from keyturn.rotation.guard import describe_move
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.missing import describe_missing
 from keyturn.rotation.owners import another_owner
 from keyturn.rotation.previous import Retirement, credential_names
-from keyturn.rotation.records import insist_on_holding, load_record, save, take_over
+from keyturn.rotation.records import insist_on_holding, load_record, save, take_over, update_record
 from keyturn.rotation.restarts import unfinished_rollouts
 from keyturn.rotation.rollout import canary, notify_wave
 from keyturn.rotation.sync import CopyState, Pushed, look_at_copy, sync_destinations
@@ -212,15 +215,15 @@ def not_ended(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -
 
 def tidy(keyturn: Keyturn, path: str) -> bool:
     """Write CURRENT without what only the old credential needed; whether there was anything."""
-    current = keyturn.hub.read(path)
-    left = keyturn.open_strategy(path).cleanup_fields(current.fields) if current else None
-    if current is None or left is None or current.fields.holds(left):
-        return False
-    try:
-        keyturn.hub.write(path, current.fields.merged(left), cas=current.version)
-    except Conflict:
-        return tidy(keyturn, path)
-    return True
+
+    def tidied(current: HubSecret | None) -> HubSecret | None:
+        left = keyturn.open_strategy(path).cleanup_fields(current.fields) if current else None
+        if current is None or left is None or current.fields.holds(left):
+            return None
+        return replace(current, fields=current.fields.merged(left))
+
+    _, written = change_entry(current_entry(keyturn, path), tidied, keyturn.pause)
+    return written is not None
 
 
 def serves_again(keyturn: Keyturn, path: str, rotation: Rotation) -> bool:
@@ -297,12 +300,13 @@ def close_retired(keyturn: Keyturn, path: str, record: Record, rotation: Rotatio
 
     Raises Overtaken where it stands in another stage by now, such as taken back.
     """
-    try:
-        save(keyturn, path, record, rotation.to(Stage.RETIRED, closed_at=keyturn.clock(), note=note))
-    except Conflict:
-        newer = load_record(keyturn, path)
-        if newer.retiring is None or newer.retiring.token != rotation.token:
-            return
-        if newer.retiring.stage is not rotation.stage:
-            raise Overtaken(path) from None
-        close_retired(keyturn, path, newer, newer.retiring, note)
+
+    def closed(newest: Record) -> Record | None:
+        waiting = rotation if newest is record else newest.retiring
+        if waiting is None or waiting.token != rotation.token:
+            return None
+        if waiting.stage is not rotation.stage:
+            raise Overtaken(path)
+        return newest.having(waiting.to(Stage.RETIRED, closed_at=keyturn.clock(), note=note))
+
+    update_record(keyturn, path, closed, first=record)

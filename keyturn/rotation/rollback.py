@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+from keyturn.core.compare_and_set import change_entry
 from keyturn.core.errors import Conflict, NotFound, Superseded
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Strategy
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.entries import current_entry
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target
 from keyturn.rotation.journal import record_action
@@ -73,26 +75,39 @@ def put_back(keyturn: Keyturn, path: str, record: Record, before: HubSecret) -> 
 
     The record has a greater number afterwards where the target has refused its own.
     """
-    current, rotation = keyturn.hub.read(path), record.rotation
-    if current is None or rotation is None:
-        return record, before
-    strategy = keyturn.open_strategy(path)
-    promoted = keyturn.hub.read(path, rotation.version)
-    wanted = restored(strategy, before.fields, promoted.fields if promoted else SecretFields({}), current.fields)
-    if current.fields == wanted:
-        return record, current
-    _insist_on_holding(keyturn, path, rotation)
+    numbered = record
+
+    def old_fields(current: HubSecret | None) -> HubSecret | None:
+        nonlocal numbered
+        rotation = numbered.rotation
+        if current is None or rotation is None:
+            return None
+        strategy, promoted = keyturn.open_strategy(path), keyturn.hub.read(path, rotation.version)
+        wanted = restored(strategy, before.fields, promoted.fields if promoted else SecretFields({}), current.fields)
+        if current.fields == wanted:
+            return None
+        _insist_on_holding(keyturn, path, rotation)
+        numbered = put_back_at_target(
+            keyturn, path, numbered, Change(path, rotation.sequence, current.fields, before.fields)
+        )
+        return HubSecret(path, current.version, wanted)
+
+    current, written = change_entry(current_entry(keyturn, path), old_fields, keyturn.pause)
+    return numbered, written or current or before
+
+
+def put_back_at_target(keyturn: Keyturn, path: str, record: Record, change: Change) -> Record:
+    """Let the target know the old credential again; the record, with a greater number where it has refused its own."""
     try:
-        strategy.rollback(Change(path, rotation.sequence, current.fields, before.fields))
+        keyturn.open_strategy(path).rollback(change)
     except Superseded:
         higher = renumbered(keyturn, path, record)
-        if higher.version == record.version:
+        if higher.version == record.version or higher.rotation is None:
             raise
-        return put_back(keyturn, path, higher, before)
-    try:
-        return record, HubSecret(path, keyturn.hub.write(path, wanted, cas=current.version), wanted)
-    except Conflict:
-        return put_back(keyturn, path, record, before)
+        _insist_on_holding(keyturn, path, higher.rotation)
+        keyturn.open_strategy(path).rollback(replace(change, sequence=higher.rotation.sequence))
+        return higher
+    return record
 
 
 def _insist_on_holding(keyturn: Keyturn, path: str, rotation: Rotation) -> None:

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from keyturn.catalogue.models import Secret
-from keyturn.core.errors import Conflict, KeyturnError
-from keyturn.core.record import Rotation, Stage
+from keyturn.core.errors import KeyturnError
+from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.journal import record_action, write_waiting
-from keyturn.rotation.records import load_record, save
+from keyturn.rotation.records import update_record
 
 
 @dataclass(frozen=True)
@@ -145,13 +145,10 @@ def pass_canary(keyturn: Keyturn, path: str, token: str) -> None:
 
 def note(keyturn: Keyturn, path: str, token: str, change: Callable[[Rotation], Rotation]) -> None:
     """Lay a change over the record of rotation ``token``, whoever else writes; one that is over stays as it is."""
-    while True:
-        record = load_record(keyturn, path)
+
+    def laid(record: Record) -> Record | None:
         rotation = record.retiring
-        if rotation is None or rotation.token != token or change(rotation) == rotation:
-            return
-        try:
-            save(keyturn, path, record, change(rotation))
-        except Conflict:
-            continue  # another worker wrote first: lay ours over what it wrote
-        return
+        changed = change(rotation) if rotation and rotation.token == token else rotation
+        return None if changed is None or changed == rotation else record.having(changed)
+
+    update_record(keyturn, path, laid)

@@ -3,7 +3,9 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
+from keyturn.core.compare_and_set import Entry, change_entry
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Conflict, Invalid, Locked, Superseded
 from keyturn.core.hub import EXPIRES_AT, ROTATED_AT, TOKEN, HubSecret
 from keyturn.core.policy import Reason
@@ -277,28 +279,41 @@ def written_before(keyturn: Keyturn, path: str, rotation: Rotation) -> str | Non
 
 def tell_again(keyturn: Keyturn, path: str) -> None:
     """Let the metadata tell of CURRENT again: a worker that came too late has just told of an older version."""
-    while True:
-        record, current = load_record(keyturn, path), keyturn.hub.read(path)
+
+    def look() -> tuple[Record, HubSecret | None]:
+        return load_record(keyturn, path), keyturn.hub.read(path)
+
+    def told(there: tuple[Record, HubSecret | None]) -> dict[str, str | None] | None:
+        record, current = there
         in_force = current and record.candidate and current.fields.holds(record.candidate)
         newest = record.open if in_force else promoted_last(record)
-        if newest is None or current is None:
-            return
-        keyturn.hub.annotate(path, metadata_of(keyturn, path, current.fields, newest))
-        if (load_record(keyturn, path).version, keyturn.hub.read(path)) == (record.version, current):
-            return
+        return metadata_of(keyturn, path, current.fields, newest) if newest and current else None
+
+    def write(there: tuple[Record, HubSecret | None], custom: dict[str, str | None]) -> None:
+        keyturn.hub.annotate(path, custom)
+        record, current = look()
+        if (record.version, current) != (there[0].version, there[1]):
+            raise Conflict("tell of", path, "it has changed meanwhile", "It is told again")
+
+    change_entry(Entry(f"the metadata of {path}", look, write), told, keyturn.pause)
 
 
 def write_current(keyturn: Keyturn, attempt: Attempt) -> HubSecret:
     """Compare-and-set the candidate onto the secret's own path; fields that it lacks keep their value."""
-    current = attempt.current
-    if current and attempt.in_force:
-        return current
-    merged = (attempt.ground or SecretFields({})).merged(attempt.candidate)
-    try:
-        version = keyturn.hub.write(attempt.path, merged, cas=newest_version(keyturn, attempt))
-    except Conflict:
-        return write_current(keyturn, seen_again(keyturn, attempt))
-    return HubSecret(attempt.path, version, merged)
+
+    def merged(latest: Attempt) -> SecretFields | None:
+        if latest.current and latest.in_force:
+            return None
+        return (latest.ground or SecretFields({})).merged(latest.candidate)
+
+    def write(latest: Attempt, fields: SecretFields) -> HubSecret:
+        version = keyturn.hub.write(latest.path, fields, cas=newest_version(keyturn, latest))
+        return HubSecret(latest.path, version, fields)
+
+    entry = Entry(attempt.path, lambda: seen_again(keyturn, attempt), write)
+    latest, written = change_entry(entry, merged, keyturn.pause, first=attempt)
+    # Nothing is written only where CURRENT holds the candidate already.
+    return written or cast(HubSecret, latest.current)
 
 
 def seen_again(keyturn: Keyturn, attempt: Attempt) -> Attempt:

@@ -4,18 +4,17 @@ It decides nothing but when a deletion is due: what is in step is told from the 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from keyturn.catalogue.models import DEFAULT_ID
-from keyturn.core.errors import Conflict
 from keyturn.rotation.context import Keyturn
+from keyturn.rotation.entries import update_state
 
 KEPT: Final = 500
 """So many failing copies of a store are kept by name; more are counted."""
 
-TRIES: Final = 5
 
 SYNC: Final = "sync"
 
@@ -105,16 +104,14 @@ def tombstones(keyturn: Keyturn, store: str) -> dict[str, datetime]:
 
 
 def record(keyturn: Keyturn, store: str, change: "Change") -> None:
-    """Keep what a run found at one store. Raises Conflict when others keep writing it."""
-    for _ in range(TRIES):
-        standing, version = load(keyturn, store)
-        change.apply(standing, keyturn.clock().isoformat(timespec="seconds"))
-        try:
-            keyturn.hub.write_state(path_of(keyturn, store), standing.to_data(), cas=version)
-        except Conflict:
-            continue
-        return
-    raise Conflict("keep", path_of(keyturn, store), "others keep writing it", "Run it again")
+    """Keep what a run found at one store. Raises Contended when others keep writing it."""
+
+    def applied(before: Standing) -> Standing:
+        after = replace(before)
+        change.apply(after, keyturn.clock().isoformat(timespec="seconds"))
+        return after
+
+    update_state(keyturn, path_of(keyturn, store), lambda: load(keyturn, store), applied, Standing.to_data)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,47 @@
+"""What rotations, syncs and revocations of several workers change at the same time, as entries of the hub."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from keyturn.core.compare_and_set import Entry, change_entry
+from keyturn.core.hub import HubSecret
+from keyturn.rotation.context import Keyturn
+
+T = TypeVar("T")
+
+
+def current_entry(keyturn: Keyturn, path: str) -> Entry[HubSecret | None, HubSecret, HubSecret]:
+    """CURRENT of a secret: what is written becomes its next version. One that is absent has none before it."""
+
+    def write(current: HubSecret | None, wanted: HubSecret) -> HubSecret:
+        version = keyturn.hub.write(path, wanted.fields, cas=current.version if current else 0)
+        return replace(wanted, version=version)
+
+    return Entry(path, lambda: keyturn.hub.read(path), write)
+
+
+def update_state(
+    keyturn: Keyturn,
+    place: str,
+    load: Callable[[], tuple[T, int]],
+    change: Callable[[T], T],
+    to_data: Callable[[T], Mapping[str, Any]],
+) -> T:
+    """Lay a change over one entry of Keyturn's own state, whoever else writes it; what stands there then.
+
+    ``load`` gives the entry and its version, 0 where there is none. What comes out equal is not written. Raises
+    Contended.
+    """
+
+    def changed(before: tuple[T, int]) -> T | None:
+        after = change(before[0])
+        return None if after == before[0] else after
+
+    def write(before: tuple[T, int], after: T) -> T:
+        keyturn.hub.write_state(place, to_data(after), cas=before[1])
+        return after
+
+    entry = Entry(f"{keyturn.hub.state_mount}/{place}", load, write)
+    before, after = change_entry(entry, changed, keyturn.pause)
+    return before[0] if after is None else after
