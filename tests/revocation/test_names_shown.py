@@ -99,20 +99,20 @@ def test_a_name_is_shown_where_it_is_declared_or_made_by_a_service(field: str, t
 class Talkative:
     """A strategy that repeats what it was given in everything it says."""
 
-    makes = frozenset({"username", "password"})
+    credential_fields = frozenset({"username", "password"})
     overlaps = True
 
     def accepts(self, credential: SecretFields) -> bool:
         name = credential["username"].reveal()
         raise Throttled(f"log in as {name}", f"pg:{name}", f"{name} is busy", f"Ask {name} in db.internal", 5)
 
-    def in_use(self, ends: dict[str, str], since: object) -> list[str]:
-        return [f"pg:{ends['username']} has 3 open sessions"]
+    def in_use(self, credential_id: dict[str, str], since: object) -> list[str]:
+        return [f"pg:{credential_id['username']} has 3 open sessions"]
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         return RevokeResult(1, (f"a token of {credential['username'].reveal()}",))
 
-    def ends(self, current: SecretFields) -> dict[str, str]:
+    def credential_id(self, current: SecretFields) -> dict[str, str]:
         return {"username": current["username"].reveal()}
 
 
