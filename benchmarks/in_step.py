@@ -20,11 +20,11 @@ from deployments.local.emulators.gcp_secret_manager.state import State as GcpSta
 from deployments.local.support.files import private_directory
 from keyturn.core.fingerprint import fingerprint, payload
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.secrets_manager import version_id
 from keyturn.providers.vault.hub import VaultHub
 
-Copies = list[tuple[str, str, Marks]]
+Copies = list[tuple[str, str, OwnershipTags]]
 """Names, texts and marks."""
 
 
@@ -36,10 +36,10 @@ def lay(clouds: Clouds) -> None:
     _into_gcp(clouds.directory / "gcp", copies)
 
 
-def _copies(clouds: Clouds, key: Sensitive) -> Iterator[tuple[str, str, Marks]]:
+def _copies(clouds: Clouds, key: Sensitive) -> Iterator[tuple[str, str, OwnershipTags]]:
     for name in clouds.names:
         text = payload(SecretFields(fields_of(name)))
-        yield name, text.reveal(), Marks(f"{FOLDER}/{name}", 1, fingerprint(key, text))
+        yield name, text.reveal(), OwnershipTags(f"{FOLDER}/{name}", 1, fingerprint(key, text))
 
 
 def _into_aws(directory: Path, copies: Copies) -> None:

@@ -116,7 +116,7 @@ def reconcile_here(directory: Path, port: int, secrets: int) -> None:
     hub = VaultHub(HubSettings(f"http://127.0.0.1:{port}", token_file=str(directory / "token")))
     keyturn = open_keyturn(load(directory / "catalogue", os.environ), hub)
     for store in keyturn.catalogue.stores:
-        keyturn.open_store(store).find("nothing")
+        keyturn.open_store(store).describe("nothing")
     hub.fingerprint_key()
     began = time.perf_counter()
     planned = plan(keyturn)

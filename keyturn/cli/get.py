@@ -188,7 +188,7 @@ def merged(keyturn: "Keyturn", paths: Sequence[str], store: str) -> Read:
     for path, place in ((path, place) for path, place in pairs if place.store == store and place.merge):
         try:
             view = keyturn.open_copy(path, place)
-            copy, text = view.find(place.name), view.read(place.name)
+            copy, text = view.describe(place.name), view.read(place.name)
         except KeyturnError as error:
             failed.append(error)
         else:
@@ -199,7 +199,7 @@ def merged(keyturn: "Keyturn", paths: Sequence[str], store: str) -> Read:
 
 def version_of(keyturn: "Keyturn", store: str, name: str, text: "Sensitive") -> int | None:
     """The hub's version that the copy holds by its marks; None where they are not of this value."""
-    copy = keyturn.open_store(store).find(name)
+    copy = keyturn.open_store(store).describe(name)
     marks = copy.marks if copy else None
     return marks.version if marks and marks.fingerprint == keyturn.fingerprint_of(text) else None
 

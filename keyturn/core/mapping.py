@@ -100,7 +100,7 @@ class Shape:
         return f"{self.mark}-{previous}" if previous and self.tells_previous else self.mark
 
     def added_from(self, version: int, created_at: datetime | None) -> str:
-        """The mark of a copy that keeps what it has, and has every field of this version: see :attr:`Marks.grown`."""
+        """The mark of a copy that keeps what it has, and has every field of this version: `OwnershipTags.grown`."""
         told = hashlib.sha256(f"{version} {created_at}".encode()).hexdigest()[:8]
         return f"{self.mark}-{GROWN}{told}"
 

@@ -12,7 +12,15 @@ from typing import Any, Final, Protocol
 
 from keyturn.core.fingerprint import payload
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import MANAGED_BY, TAG_CATALOGUE, TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_SOURCE, Marks, Store
+from keyturn.core.stores import (
+    MANAGED_BY,
+    TAG_CATALOGUE,
+    TAG_FINGERPRINT,
+    TAG_MANAGED_BY,
+    TAG_SOURCE,
+    OwnershipTags,
+    Store,
+)
 
 NOTE: Final = "keyturn-part-"
 """How the names of the tags or annotations begin that tell whose which keys are."""
@@ -33,7 +41,7 @@ class Note:
     ``not_texts`` are those of the ``keys`` whose values are no strings, for stores that hold texts alone.
     """
 
-    marks: Marks
+    marks: OwnershipTags
     keys: tuple[str, ...]
     not_texts: frozenset[str] = frozenset()
 
@@ -77,7 +85,7 @@ def _note(name: str, tags: Mapping[str, str]) -> Note | None:
     catalogue, _, rest = rest.partition(":")
     keys, _, source = rest.partition(":")
     told = {TAG_SOURCE: source, TAG_FINGERPRINT: digest, TAG_CATALOGUE: catalogue, TAG_MANAGED_BY: MANAGED_BY}
-    marks = Marks.from_tags(told)
+    marks = OwnershipTags.from_tags(told)
     if marks is None or not keys or name != f"{NOTE}{note_id(marks.source)}":
         return None
     listed = keys.split(_JOINT)
@@ -110,7 +118,7 @@ class Shared:
     members: Mapping[str, Any] = field(repr=False)
     text: Sensitive | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
-    marks: Marks | None = None
+    marks: OwnershipTags | None = None
     texts: bool = False
     seen: Any = field(default=None, repr=False, compare=False)
 

@@ -22,7 +22,7 @@ OWN_PREFIX = "keyturn-"
 """How the names of all of Keyturn's own tags, labels and annotations begin."""
 
 ANNOTATION = "@"
-"""Begins an annotation's name in :attr:`Marks.tags`: a label of that name may be somebody else's, and no label does."""
+"""Begins an annotation's name in :attr:`OwnershipTags.tags`, and no label's: such a one is somebody else's."""
 
 ADOPTED = "adopted"
 
@@ -68,7 +68,7 @@ class Details:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of its tags, and those of its annotations with a sign before: what :attr:`Marks.tags` keeps."""
+        """The names of its tags, those of its annotations with a sign before, as in :attr:`OwnershipTags.tags`."""
         return (*sorted(self.tags), *(f"{ANNOTATION}{name}" for name in sorted(self.annotations)))
 
     def differing(self, shown: "Details") -> frozenset[Detail]:
@@ -82,7 +82,7 @@ class Details:
         }
         return frozenset(detail for detail in self.asked if differ[detail])
 
-    def laid_over(self, there: "Details", before: "Marks | None") -> "Details":
+    def laid_over(self, there: "Details", before: "OwnershipTags | None") -> "Details":
         """What stands once these are laid over what is ``there``; ``before`` are the marks that it has."""
         return Details(
             changed_tags(there.tags, self.tags, before.tags if before else ()),
@@ -108,7 +108,8 @@ def others(tags: Mapping[str, str]) -> dict[str, str]:
 def tag_changes(there: Mapping[str, str], asked: Mapping[str, str], before: Iterable[str]) -> dict[str, str | None]:
     """What is to be laid over the tags that are ``there`` so that those ``asked`` for stand; None removes one.
 
-    ``before`` are the names that Keyturn has set (:attr:`Marks.tags`): of these alone what nobody asks for is removed.
+    ``before`` are the names that Keyturn has set (:attr:`OwnershipTags.tags`): what nobody asks for is removed of these
+    alone.
     """
     gone: dict[str, str | None] = {name: None for name in before if name in there and name not in asked}
     return gone | {name: text for name, text in asked.items() if there.get(name) != text}
@@ -121,7 +122,7 @@ def changed_tags(there: Mapping[str, str], asked: Mapping[str, str], before: Ite
 
 
 @dataclass(frozen=True)
-class Marks:
+class OwnershipTags:
     """What Keyturn writes beside a copy, as tags, labels or annotations, to own and to compare it.
 
     ``source`` is the hub path, ``version`` the hub version that was pushed, ``fingerprint`` 64 hex digits of the
@@ -161,7 +162,7 @@ class Marks:
         return self.shape.partition("-")[2].startswith(GROWN)
 
     @staticmethod
-    def from_tags(tags: dict[str, str]) -> "Marks | None":
+    def from_tags(tags: dict[str, str]) -> "OwnershipTags | None":
         """The marks in a store's tags; None where Keyturn's are absent or malformed."""
         path, _, rest = tags.get(TAG_SOURCE, "").rpartition("@")
         numbered, *said = rest.split("+")
@@ -175,7 +176,7 @@ class Marks:
         shape = next((one for one in said if one != ADOPTED), "")
         digest, catalogue = tags.get(TAG_FINGERPRINT, ""), tags.get(TAG_CATALOGUE, "")
         named = tuple(tags.get(TAG_TAGS, "").split())
-        return Marks(path, int(version), digest, shape, created_at, catalogue, ADOPTED in said, named)
+        return OwnershipTags(path, int(version), digest, shape, created_at, catalogue, ADOPTED in said, named)
 
     def to_tags(self) -> dict[str, str]:
         """The tags, for stores whose tags are plain key and value pairs."""
@@ -198,7 +199,7 @@ class Marks:
 
 
 @dataclass(frozen=True)
-class Copy:
+class RemoteSecret:
     """One remote secret as a store describes it, without its value.
 
     ``version_id`` is the store's own name for what it serves now. ``marks`` is None when Keyturn does not
@@ -210,19 +211,19 @@ class Copy:
 
     name: str
     version_id: str
-    marks: Marks | None
+    marks: OwnershipTags | None
     intact: bool = True
     outdated: bool = field(default=False, kw_only=True)
     details: Details | None = field(default=None, kw_only=True, compare=False, repr=False)
 
 
-class Lack(StrEnum):
+class Unsupported(StrEnum):
     """What a store can't do, whatever Keyturn does."""
 
     READ = "read"
     """It never gives a value back."""
     LISTED_CHANGES = "listed changes"
-    """Its listing does not show that somebody else changed a copy; ``find`` does."""
+    """Its listing does not show that somebody else changed a copy; ``describe`` does."""
 
 
 class Store(Protocol):
@@ -233,35 +234,41 @@ class Store(Protocol):
     """
 
     name: str
-    lacks: frozenset[Lack]
+    unsupported: frozenset[Unsupported]
 
-    def find(self, remote: str) -> Copy | None:
+    def describe(self, remote: str) -> RemoteSecret | None:
         """Describe one remote secret without reading its value; None where there is none.
 
         A secret scheduled for deletion is there, with ``intact=False``.
         """
 
-    def managed(self) -> Iterator[Copy]:
+    def list_managed(self) -> Iterator[RemoteSecret]:
         """Every copy that carries Keyturn's marks, read through listing pages, not one call each."""
 
-    def everything(self) -> Iterator[Copy]:
+    def list_all(self) -> Iterator[RemoteSecret]:
         """Every secret that is there, with Keyturn's marks or without, read through listing pages.
 
         Those scheduled for deletion are left out.
         """
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
-    ) -> Copy:
+        self,
+        remote: str,
+        value: Sensitive,
+        marks: OwnershipTags,
+        found: RemoteSecret | None,
+        *,
+        details: Details = NO_DETAILS,
+    ) -> RemoteSecret:
         """Create the secret, or give it a new version, with ``marks``; the answer is what is served now.
 
-        ``found`` is what :meth:`find` said, so that no call is spent asking again. Writing what the store
+        ``found`` is what :meth:`describe` said, so that no call is spent asking again. Writing what the store
         already holds under the same marks and details adds no version. Whether Keyturn may overwrite an unowned
         secret is decided by the caller. Afterwards all ``details`` stand that the store can show; what others have
         set beside them stays.
         """
 
-    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
         """Lay ``details`` and the tags in ``marks`` beside a copy, without a new version and without its value.
 
         All else in ``marks`` is what ``found`` has. Safe to repeat after a crash at any point: the marks name a tag
@@ -278,7 +285,7 @@ class Store(Protocol):
     def delete(self, remote: str) -> None:
         """Remove it, recoverably where the store can. Absent is success."""
 
-    def past(self, remote: str) -> dict[str, Sensitive]:
+    def old_versions(self, remote: str) -> dict[str, Sensitive]:
         """The values that can be had of it besides the one that is served now, by a name for each version.
 
         Old versions and stages, also of a secret that is deleted but can be restored, and what replicas serve that
@@ -286,13 +293,13 @@ class Store(Protocol):
         where it lacks READ and yet keeps some.
         """
 
-    def forget(self, remote: str) -> tuple[str, ...]:
+    def purge_old_versions(self, remote: str) -> tuple[str, ...]:
         """Remove every version but the one that is served now, for good where the service can, from replicas too.
 
         What stays all the same, in words for people, one for each version. Absent is success.
         """
 
-    def erase(self, remote: str) -> tuple[str, ...]:
+    def purge(self, remote: str) -> tuple[str, ...]:
         """Remove it with every version, for good where the service can, from replicas too. Absent is success.
 
         What can still be had or restored all the same, in words for people, and until when.
@@ -305,25 +312,27 @@ class Store(Protocol):
 class Creates(Protocol):
     """What a store has besides where it can make a new copy without being told first what is there."""
 
-    def create(self, remote: str, value: Sensitive, marks: Marks, *, details: Details = NO_DETAILS) -> Copy:
+    def create(
+        self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
+    ) -> RemoteSecret:
         """Make a secret of a name that nobody has, in as few calls as the service allows; what is served then.
 
         The answer is the service's own word: it has said that it keeps this value, or it was read back. Raises
         Taken where the name is taken, also by one that is deleted and can be restored: then nothing is changed.
-        What a crash leaves half made, :meth:`Store.find` and the listing show as not intact.
+        What a crash leaves half made, :meth:`Store.describe` and the listing show as not intact.
         """
 
 
 class Describes(Protocol):
-    """What a store has besides where neither listing nor :meth:`Store.find` tells what stands beside a copy."""
+    """What a store has besides where neither listing nor :meth:`Store.describe` tells what stands beside a copy."""
 
-    def described(self, copies: Sequence[Copy]) -> list[Copy]:
+    def with_details(self, copies: Sequence[RemoteSecret]) -> list[RemoteSecret]:
         """The same copies with their details, and the tags in their marks, in as few calls as the service allows."""
 
 
 def describer(store: Store) -> Describes | None:
     """The store, where it has :class:`Describes`."""
-    return cast(Describes, store) if hasattr(store, "described") else None
+    return cast(Describes, store) if hasattr(store, "with_details") else None
 
 
 def creator(store: Store) -> Creates | None:

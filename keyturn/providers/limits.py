@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from keyturn.core.errors import Conflict, Invalid, UnsupportedOperation
 from keyturn.core.names import illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, Copy, Detail, Details, Marks
+from keyturn.core.stores import NO_DETAILS, Detail, Details, OwnershipTags, RemoteSecret
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def only_written_whole(name: str) -> UnsupportedOperation:
     return UnsupportedOperation("label", name, "what stands beside a copy is written with it", "Write the copy")
 
 
-def insist_on_value(name: str, copy: Copy, marks: Marks) -> None:
+def insist_on_value(name: str, copy: RemoteSecret, marks: OwnershipTags) -> None:
     """Raises UnsupportedOperation unless the copy serves what Keyturn wrote, and that is the text of ``marks``.
 
     Else marks of ours would say of another's value that it is ours.
@@ -55,6 +55,6 @@ def has_changed(name: str) -> Conflict:
     return Conflict("label", name, "it has changed since it was looked at", "Run it again")
 
 
-def unfulfilled(details: Details, shown: Copy, takes: Set[Detail]) -> Set[Detail]:
+def unfulfilled(details: Details, shown: RemoteSecret, takes: Set[Detail]) -> Set[Detail]:
     """What of the ``details`` that a store ``takes`` is asked for and does not stand beside the copy."""
     return details.differing(shown.details or NO_DETAILS) & takes

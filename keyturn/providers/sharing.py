@@ -6,7 +6,7 @@ from typing import Any, Final
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import Change, Shared, members_of
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 
 MERGE: Final = "merge into"
 NOTHING_WRITTEN: Final = "Nothing was written. Choose another name, or have its owner put an object there"
@@ -18,7 +18,7 @@ def shared_text(
     version: str,
     text: Sensitive | None,
     tags: Mapping[str, str],
-    marks: Marks | None,
+    marks: OwnershipTags | None,
     *,
     snapshot: Any = None,
 ) -> Shared:

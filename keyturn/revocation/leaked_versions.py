@@ -7,7 +7,7 @@ from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import NotFound
 from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.stores import Copy, Lack, Marks, Store
+from keyturn.core.stores import OwnershipTags, RemoteSecret, Store, Unsupported
 from keyturn.core.strategies import NO_CREDENTIAL
 from keyturn.revocation.incident import Incident, LeakedVersion, Mode, SecretProgress
 from keyturn.revocation.selector import digests_beside, version_fingerprints
@@ -68,13 +68,13 @@ def leaked_digests(progress: SecretProgress, place: Destination) -> set[str]:
     return alone | {digest for leaked in progress.old for digest in leaked.beside.get(place.label, ())}
 
 
-def marked_before(progress: SecretProgress, marks: Marks) -> bool:
+def marked_before(progress: SecretProgress, marks: OwnershipTags) -> bool:
     """Whether a copy is of a version from before the cut; where the hub's history was removed, any may be."""
     return marks.version <= last_leaked(progress) or any(version.version == 0 for version in progress.unseen)
 
 
 def leaked_digest_served(
-    keyturn: Keyturn, progress: SecretProgress, store: Store, place: Destination, copy: Copy | None
+    keyturn: Keyturn, progress: SecretProgress, store: Store, place: Destination, copy: RemoteSecret | None
 ) -> str:
     """The fingerprint of the leaked value that a copy serves, or may serve; empty for any other.
 
@@ -84,7 +84,7 @@ def leaked_digest_served(
     marks = copy.marks if copy and copy.marks and copy.marks.source == progress.path else None
     before = marks is not None and marked_before(progress, marks)
     leaks = leaked_digests(progress, place) | ({marks.fingerprint} if marks and before else set())
-    if Lack.READ in store.lacks:
+    if Unsupported.READ in store.unsupported:
         return digest_by_marks(copy, marks, leaks)
     try:
         digest = keyturn.fingerprint_of(store.read(place.name))
@@ -94,7 +94,7 @@ def leaked_digest_served(
     return digest if digest in leaks or (progress.unseen and not newer) else ""
 
 
-def digest_by_marks(copy: Copy | None, marks: Marks | None, leaks: set[str]) -> str:
+def digest_by_marks(copy: RemoteSecret | None, marks: OwnershipTags | None, leaks: set[str]) -> str:
     """The same of a copy that nobody can read: Keyturn's marks tell, unless somebody else has written since."""
     if copy is None:
         return ""

@@ -7,7 +7,7 @@ from keyturn.catalogue.destinations import Destination, Update
 from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.fingerprint import shown
 from keyturn.core.hub import HubSecret
-from keyturn.core.stores import Copy, Lack, Store
+from keyturn.core.stores import RemoteSecret, Store, Unsupported
 from keyturn.revocation.incident import Incident, Mode, SecretProgress, Step
 from keyturn.revocation.leaked_versions import (
     UNKNOWN,
@@ -135,7 +135,7 @@ def clear_place(
 ) -> None:
     """Clear one copy; one that is to get the new value has to have it first, since the old one is old only then."""
     store = keyturn.open_copy(progress.path, place)
-    copy = store.find(place.name)
+    copy = store.describe(place.name)
     if copy is None and incident.mode is Mode.REPLACE and not place.merge:
         return None
     if copy is not None and (copy.marks is None or copy.marks.source != progress.path):
@@ -155,14 +155,19 @@ def clear_place(
 
 
 def remove_copy(
-    keyturn: Keyturn, incident: Incident, progress: SecretProgress, store: Store, place: Destination, copy: Copy | None
+    keyturn: Keyturn,
+    incident: Incident,
+    progress: SecretProgress,
+    store: Store,
+    place: Destination,
+    copy: RemoteSecret | None,
 ) -> tuple[str, ...]:
     """What stays of one copy, in words. Where nothing is served, what was may be restored."""
     if incident.mode is Mode.REPLACE:
-        return store.forget(place.name)
+        return store.purge_old_versions(place.name)
     if copy is None or leaked_digest_served(keyturn, progress, store, place, copy) or not serves_any(store, place):
-        return store.erase(place.name)
-    return store.forget(place.name)
+        return store.purge(place.name)
+    return store.purge_old_versions(place.name)
 
 
 def describe_served(progress: SecretProgress, place: Destination, digest: str) -> str:
@@ -177,6 +182,6 @@ def describe_served(progress: SecretProgress, place: Destination, digest: str) -
 def serves_any(store: Store, place: Destination) -> bool:
     """Whether a copy serves anything; one that can't be read is taken to."""
     try:
-        return Lack.READ in store.lacks or bool(store.read(place.name))
+        return Unsupported.READ in store.unsupported or bool(store.read(place.name))
     except NotFound:
         return False

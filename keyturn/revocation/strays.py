@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from keyturn.core.errors import NotFound
 from keyturn.core.shared import sharing
-from keyturn.core.stores import Copy, Lack, Store
+from keyturn.core.stores import RemoteSecret, Store, Unsupported
 from keyturn.revocation.incident import IncidentStatus, SecretProgress
 from keyturn.revocation.leaked_versions import marked_before
 from keyturn.revocation.step_result import StepResult
@@ -28,13 +28,13 @@ def clear_strays(keyturn: Keyturn, status: IncidentStatus, store: str, result: S
                 result.add_left(place, UNCLEAR, "Remove it there by hand, or let Keyturn's login read it")
                 continue
             with record_action(keyturn, "erase", copy.marks.source if copy.marks else "", place=place):
-                words = view.erase(copy.name)
+                words = view.purge(copy.name)
             result.add_done(place, "; ".join(("a copy that nothing declares any more is removed", *words)))
 
 
 def find_strays(
     keyturn: Keyturn, secrets: Mapping[str, SecretProgress], store: str, opened: Store
-) -> Iterator[tuple[Store, Copy, bool]]:
+) -> Iterator[tuple[Store, RemoteSecret, bool]]:
     """Copies with Keyturn's marks of these secrets, where the catalogue does not push them, that leaked.
 
     Marks can be copied: only one whose fingerprint this hub's key has made is Keyturn's own to remove. False beside a
@@ -54,12 +54,12 @@ def find_strays(
             yield view, copy, False
 
 
-def marked_copies(keyturn: Keyturn, store: str, opened: Store) -> Iterator[tuple[Store, Copy, bool]]:
+def marked_copies(keyturn: Keyturn, store: str, opened: Store) -> Iterator[tuple[Store, RemoteSecret, bool]]:
     """Every copy that carries marks, whole ones and those that are keys of others' secrets, with which of the two."""
-    yield from ((opened, copy, False) for copy in opened.managed())
+    yield from ((opened, copy, False) for copy in opened.list_managed())
     if shares := sharing(opened):
         for name, note in parts_in(shares):
-            yield keyturn.open_part(note.marks.source, store), Copy(name, "", note.marks), True
+            yield keyturn.open_part(note.marks.source, store), RemoteSecret(name, "", note.marks), True
 
 
 def is_declared(keyturn: Keyturn, path: str, store: str, name: str, *, merged: bool) -> bool:
@@ -70,9 +70,9 @@ def is_declared(keyturn: Keyturn, path: str, store: str, name: str, *, merged: b
     return limits.same(name) in mine
 
 
-def serves_leaked(keyturn: Keyturn, store: Store, copy: Copy, leaked: set[str]) -> bool:
+def serves_leaked(keyturn: Keyturn, store: Store, copy: RemoteSecret, leaked: set[str]) -> bool:
     """Whether a copy gives a leaked value."""
     try:
-        return Lack.READ not in store.lacks and keyturn.fingerprint_of(store.read(copy.name)) in leaked
+        return Unsupported.READ not in store.unsupported and keyturn.fingerprint_of(store.read(copy.name)) in leaked
     except NotFound:
         return False  # it is disabled, or deleted

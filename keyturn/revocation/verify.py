@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import NotFound, UnsupportedOperation
 from keyturn.core.hub import HubSecret
-from keyturn.core.stores import Copy, Lack, Store
+from keyturn.core.stores import RemoteSecret, Store, Unsupported
 from keyturn.revocation.by_place import find_reopened
 from keyturn.revocation.incident import STEPS, Incident, Mode, SecretProgress, Step
 from keyturn.revocation.leaked_versions import (
@@ -107,7 +107,7 @@ def copy_faults(keyturn: Keyturn, progress: SecretProgress, place: Destination, 
     before and after, and no leak.
     """
     store = keyturn.open_copy(progress.path, place)
-    copy = store.find(place.name)
+    copy = store.describe(place.name)
     digest = leaked_digest_served(keyturn, progress, store, place, copy)
     if digest and digest != fresh:
         ours = copy is None or copy.marks is not None
@@ -123,9 +123,9 @@ def copy_faults(keyturn: Keyturn, progress: SecretProgress, place: Destination, 
             yield f"version {version} still gives the old value"
 
 
-def digest_served(keyturn: Keyturn, store: Store, place: Destination, copy: Copy) -> str:
+def digest_served(keyturn: Keyturn, store: Store, place: Destination, copy: RemoteSecret) -> str:
     """The fingerprint of what a copy serves; by its marks where the store gives nothing back."""
-    if Lack.READ in store.lacks:
+    if Unsupported.READ in store.unsupported:
         return copy.marks.fingerprint if copy.marks and copy.intact else ""
     try:
         return keyturn.fingerprint_of(store.read(place.name))
@@ -136,7 +136,7 @@ def digest_served(keyturn: Keyturn, store: Store, place: Destination, copy: Copy
 def leaking_versions(keyturn: Keyturn, store: Store, place: Destination, leaks: set[str]) -> Iterator[str]:
     """The old versions of a copy that give a leaked value, by the store's own names of them."""
     try:
-        past = store.past(place.name)
+        past = store.old_versions(place.name)
     except UnsupportedOperation:
         return
     yield from (version for version, value in past.items() if keyturn.fingerprint_of(value) in leaks)

@@ -8,7 +8,7 @@ from keyturn.core.errors import Conflict, Invalid
 from keyturn.core.mapping import with_missing
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Copy, Marks
+from keyturn.core.stores import OwnershipTags, RemoteSecret
 from keyturn.rotation.context import Keyturn
 
 KEEPS = "add-fields: it keeps what it has"
@@ -23,11 +23,11 @@ class Grown:
     """
 
     text: Sensitive
-    marks: Marks
+    marks: OwnershipTags
     added: tuple[str, ...]
 
     @property
-    def under_a_new_name(self) -> Marks:
+    def under_a_new_name(self) -> OwnershipTags:
         """The marks once the secret is renamed, where its versions are numbered anew: none is older than the first."""
         return replace(self.marks, version=1, created_at=None) if self.marks.grown else self.marks
 
@@ -41,14 +41,16 @@ class Grown:
         )
 
 
-def keeps(destination: Destination, copy: Copy, version: int, created_at: datetime | None) -> bool:
+def keeps(destination: Destination, copy: RemoteSecret, version: int, created_at: datetime | None) -> bool:
     """Whether a copy is known to have every field of the hub's version of that number: nothing has to be read."""
     if destination.update is not Update.ADD_FIELDS or copy.marks is None or copy.outdated:
         return False
     return copy.marks.shape == destination.shape.added_from(version, created_at)
 
 
-def grown(keyturn: Keyturn, destination: Destination, copy: Copy, text: Sensitive, marks: Marks) -> Grown:
+def grown(
+    keyturn: Keyturn, destination: Destination, copy: RemoteSecret, text: Sensitive, marks: OwnershipTags
+) -> Grown:
     """What an intact copy of ours is to hold beside what it has, told from its text and CURRENT's, which is ``text``.
 
     Raises Conflict where it holds anything else than its marks tell, Invalid where no field can be added to it.

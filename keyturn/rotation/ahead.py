@@ -11,7 +11,7 @@ from typing import Final
 from keyturn.core.errors import Ahead, KeyturnError
 from keyturn.core.hub import OVERTAKEN, TOKEN, HubSecret, SecretInfo, overtaken
 from keyturn.core.lineage import KnownVersion
-from keyturn.core.stores import Copy
+from keyturn.core.stores import RemoteSecret
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.journal import write_waiting
 from keyturn.rotation.records import load_record, promoted_last
@@ -40,7 +40,7 @@ def ledger_versions(keyturn: Keyturn, paths: Collection[str]) -> LedgerVersions:
     return LedgerVersions(versions)
 
 
-def copy_version(copy: Copy, path: str, label: str) -> KnownVersion | None:
+def copy_version(copy: RemoteSecret, path: str, label: str) -> KnownVersion | None:
     """The version of the secret at ``path`` that a copy was made of, by its marks; None where it is none of its."""
     marks = copy.marks
     if marks is None or marks.source != path:

@@ -102,7 +102,7 @@ def refusal_by_destination(
             if misfit := refusal_of_whole(keyturn, path, destination, text_of(current, destination)):
                 return Invalid("push to", destination.label, misfit, HINT)
         else:
-            check_owned(keyturn, destination, keyturn.open_copy(path, destination).find(destination.name), path)
+            check_owned(keyturn, destination, keyturn.open_copy(path, destination).describe(destination.name), path)
     except KeyturnError as error:
         return error
     return None

@@ -10,7 +10,7 @@ from typing import Final
 from keyturn.catalogue import beside
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.hub import EXPIRES_AT, HubSecret, SecretInfo
-from keyturn.core.stores import ANNOTATION, Copy, Detail, Details, describer
+from keyturn.core.stores import ANNOTATION, Detail, Details, RemoteSecret, describer
 from keyturn.rotation.context import Keyturn
 
 WORDS: Final = {
@@ -20,7 +20,7 @@ WORDS: Final = {
 }
 
 
-def asks(keyturn: Keyturn, destination: Destination, copy: Copy) -> bool:
+def asks(keyturn: Keyturn, destination: Destination, copy: RemoteSecret) -> bool:
     """Whether the catalogue asks for anything beside a copy, or has asked before."""
     if copy.marks is None:
         return False
@@ -39,15 +39,17 @@ def made_at(wanted: HubSecret | SecretInfo) -> datetime | None:
     return newest.created_at if newest else None
 
 
-def describe_copies(keyturn: Keyturn, store: str, copies: Sequence[Copy]) -> list[Copy]:
+def describe_copies(keyturn: Keyturn, store: str, copies: Sequence[RemoteSecret]) -> list[RemoteSecret]:
     """Copies with what stands beside them, asked for where no look has told it. Raises what hinders that."""
     describing = describer(keyturn.open_store(store))
     if describing is None or all(copy.details for copy in copies):
         return list(copies)
-    return describing.described(copies)
+    return describing.with_details(copies)
 
 
-def wrong_beside(keyturn: Keyturn, destination: Destination, shown: Copy, wanted: HubSecret | SecretInfo) -> str:
+def wrong_beside(
+    keyturn: Keyturn, destination: Destination, shown: RemoteSecret, wanted: HubSecret | SecretInfo
+) -> str:
     """What stands otherwise beside a copy than the catalogue asks for, in words; empty where nothing does.
 
     A value's own end is compared only where the catalogue asks for an expiry. What no look has told differs in nothing.
@@ -58,7 +60,7 @@ def wrong_beside(keyturn: Keyturn, destination: Destination, shown: Copy, wanted
     return differing(details if destination.expires_after else replace(details, expires_at=None), shown)
 
 
-def differing(details: Details, shown: Copy) -> str:
+def differing(details: Details, shown: RemoteSecret) -> str:
     """The same of these details; a tag that Keyturn has set and that nobody asks for any more is among it."""
     if shown.details is None or shown.marks is None:
         return ""

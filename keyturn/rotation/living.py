@@ -10,7 +10,7 @@ from keyturn.core.errors import KeyturnError, TerminalError
 from keyturn.core.hub import HubSecret
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.stores import Lack, Marks
+from keyturn.core.stores import OwnershipTags, Unsupported
 from keyturn.rotation.ahead import ledger_versions
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.sync import ours
@@ -93,13 +93,13 @@ def held_value(keyturn: Keyturn, path: str, place: Destination, current: HubSecr
     """What the copy at one place holds; None where there is none."""
     store = keyturn.open_copy(path, place)
     try:
-        copy = store.find(place.name)
+        copy = store.describe(place.name)
         marks = copy.marks if copy else None
         if copy is None:
             return None
         if marks is None or marks.source != path or not ours(keyturn, marks):
             return Useless(place.label, "it is not this secret's copy")
-        if Lack.READ in store.lacks:
+        if Unsupported.READ in store.unsupported:
             return Useless(place.label, "its store gives no value back")
         return value_of(keyturn, path, place, marks, current)
     except KeyturnError as error:
@@ -107,7 +107,7 @@ def held_value(keyturn: Keyturn, path: str, place: Destination, current: HubSecr
 
 
 def value_of(
-    keyturn: Keyturn, path: str, place: Destination, marks: Marks, current: HubSecret | None
+    keyturn: Keyturn, path: str, place: Destination, marks: OwnershipTags, current: HubSecret | None
 ) -> Value | Useless:
     """The secret's fields as a copy holds them, where they are all there and nobody has changed them."""
     text = keyturn.open_copy(path, place).read(place.name)

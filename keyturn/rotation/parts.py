@@ -14,7 +14,7 @@ from keyturn.core.errors import Conflict, Locked, NotFound, NotOwned, Unsupporte
 from keyturn.core.fingerprint import payload
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.shared import Change, Note, Shared, Shares, members_of, note_names, notes_in
-from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks, Store
+from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Store, Unsupported
 
 ROUNDS: Final = 5
 """How often a write looks again because somebody else was faster."""
@@ -23,7 +23,7 @@ NOTHING: Final[Mapping[str, Any]] = {}
 
 
 @dataclass(frozen=True)
-class SeenPart(Copy):
+class SeenPart(RemoteSecret):
     """A part, with the keys that are wanted and that somebody else has put there: ``theirs``."""
 
     theirs: tuple[str, ...] = field(default=(), kw_only=True, compare=False)
@@ -35,7 +35,7 @@ class Parts:
     ``whole`` is the store that they are in. ``fingerprint_of`` makes the fingerprints that the marks hold.
     """
 
-    lacks: frozenset[Lack] = frozenset()
+    unsupported: frozenset[Unsupported] = frozenset()
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Parts:
         self._keys = frozenset(keys)
         self._fingerprint_of = fingerprint_of
 
-    def find(self, remote: str) -> SeenPart | None:
+    def describe(self, remote: str) -> SeenPart | None:
         """The part by its note; without one, what others have put under its keys; None where nothing of it is there.
 
         A secret whose ``keys`` are noted as another secret's is that one's copy.
@@ -68,19 +68,25 @@ class Parts:
             return self._copy(shared, other, theirs)
         return SeenPart(remote, shared.version_id, None, theirs=theirs) if theirs else None
 
-    def managed(self) -> Iterator[Copy]:
+    def list_managed(self) -> Iterator[RemoteSecret]:
         """The part in each secret whose notes tell of it; what it holds is not looked at."""
         for remote, tags in self._shares.listed():
             if note := notes_in(tags).get(self._source):
-                yield Copy(remote, "", note.marks)
+                yield RemoteSecret(remote, "", note.marks)
 
-    def everything(self) -> Iterator[Copy]:
+    def list_all(self) -> Iterator[RemoteSecret]:
         """The same: nothing else is this secret's."""
-        return self.managed()
+        return self.list_managed()
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, copy: Copy | None, *, details: Details = NO_DETAILS
-    ) -> Copy:
+        self,
+        remote: str,
+        value: Sensitive,
+        marks: OwnershipTags,
+        copy: RemoteSecret | None,
+        *,
+        details: Details = NO_DETAILS,
+    ) -> RemoteSecret:
         """Lay the object's members into the secret, or make it with them alone; remove the keys that were ours before.
 
         ``details`` are those of whoever owns the secret, and stay as they are. Raises Conflict where a key that was
@@ -103,7 +109,7 @@ class Parts:
             shared = self._look(remote)
         raise Locked("write", self._named(remote), "others keep writing it", "Find out who else writes the secret")
 
-    def relabel(self, remote: str, marks: Marks, details: Details, copy: Copy) -> Copy:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, copy: RemoteSecret) -> RemoteSecret:
         """What stands beside the secret is its owner's. Raises UnsupportedOperation."""
         raise UnsupportedOperation("label", self._named(remote), "the secret is others' too")
 
@@ -142,26 +148,26 @@ class Parts:
             return
         raise Locked("delete", self._named(remote), "others keep writing it", "Find out who else writes the secret")
 
-    def past(self, remote: str) -> dict[str, Sensitive]:
+    def old_versions(self, remote: str) -> dict[str, Sensitive]:
         """What old versions of the secret hold under our keys, by the store's own names of them."""
         keys = self._all_keys(remote)
-        held = {version: _members(text) for version, text in self._whole.past(remote).items()}
+        held = {version: _members(text) for version, text in self._whole.old_versions(remote).items()}
         ours = {version: {key: members[key] for key in members if key in keys} for version, members in held.items()}
         return {version: payload(SecretFields(members)) for version, members in ours.items() if members}
 
-    def forget(self, remote: str) -> tuple[str, ...]:
+    def purge_old_versions(self, remote: str) -> tuple[str, ...]:
         """Old versions are others' too, so none is destroyed: names each that holds another value of our keys."""
         self._shares.tidy(remote)
         served = self._served(remote)
-        old = [version for version, text in self.past(remote).items() if text != served]
+        old = [version for version, text in self.old_versions(remote).items() if text != served]
         why = "it is a version of others' secret, which Keyturn does not destroy. Have its owner do it"
         return tuple(f"version {version} still holds an older value of these keys: {why}" for version in old)
 
-    def erase(self, remote: str) -> tuple[str, ...]:
+    def purge(self, remote: str) -> tuple[str, ...]:
         """Remove our keys and the note, and name the old versions that hold them still."""
         keys = self._all_keys(remote)
         self.delete(remote)
-        return Parts(self._whole, self._shares, self._source, keys, self._fingerprint_of).forget(remote)
+        return Parts(self._whole, self._shares, self._source, keys, self._fingerprint_of).purge_old_versions(remote)
 
     def close(self) -> None:
         """The store is somebody else's to close."""
@@ -202,7 +208,7 @@ class Parts:
         intact = digest == note.marks.fingerprint and not left
         return SeenPart(shared.name, self._version(note.marks, digest), note.marks, intact, theirs=theirs)
 
-    def _version(self, marks: Marks, digest: str) -> str:
+    def _version(self, marks: OwnershipTags, digest: str) -> str:
         """Changes with our part alone."""
         return f"{marks.version}-{digest[:12]}"
 
@@ -222,7 +228,7 @@ class Parts:
         except NotFound:
             return None
 
-    def _known(self, shared: Shared | None, copy: Copy | None) -> frozenset[str]:
+    def _known(self, shared: Shared | None, copy: RemoteSecret | None) -> frozenset[str]:
         """The keys that the caller has seen there and may overwrite."""
         theirs = copy.theirs if isinstance(copy, SeenPart) else ()
         note = notes_in(shared.tags).get(copy.marks.source) if shared and copy and copy.marks else None

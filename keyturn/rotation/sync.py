@@ -23,7 +23,7 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Copy, Creates, Lack, Marks
+from keyturn.core.stores import Creates, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.rotation.adding import Grown, grown, keeps
 from keyturn.rotation.ahead import copy_version, insist_on_newest, ledger_versions, overtake
 from keyturn.rotation.beside import still_beside, with_previous
@@ -188,14 +188,14 @@ def take_back(keyturn: Keyturn, path: str, destination: Destination, version: in
     if not version or not load_record(keyturn, path).dead(version):
         return
     store = keyturn.open_copy(path, destination)
-    copy = store.find(destination.name)
+    copy = store.describe(destination.name)
     if copy is None or copy.marks is None or copy.marks.source != path:
         return
     if not whole:
-        store.forget(destination.name)
+        store.purge_old_versions(destination.name)
         return
     try:
-        store.erase(destination.name)
+        store.purge(destination.name)
     except Denied:
         store.delete(destination.name)  # which less is needed for: it is served no more at least
         raise
@@ -235,15 +235,15 @@ def current_version(keyturn: Keyturn, path: str) -> int:
     return info.version if info and info.served else 0
 
 
-def compare(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> tuple[Pushed, Copy | None]:
+def compare(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> tuple[Pushed, RemoteSecret | None]:
     """Where the destination stands, told by its marks, and what was found there."""
     wanted = with_previous(keyturn, wanted, [destination])
     return compare_by(keyturn, marks_of(keyturn, wanted, destination), destination)
 
 
-def compare_by(keyturn: Keyturn, marks: Marks, destination: Destination) -> tuple[Pushed, Copy | None]:
+def compare_by(keyturn: Keyturn, marks: OwnershipTags, destination: Destination) -> tuple[Pushed, RemoteSecret | None]:
     """The same, with the marks that the copy should carry."""
-    copy = keyturn.open_copy(marks.source, destination).find(destination.name)
+    copy = keyturn.open_copy(marks.source, destination).describe(destination.name)
     if copy and copy.marks is None and stripped(keyturn, marks.source, destination, marks.fingerprint):
         return outcome(destination, drifted(destination), marks), copy
     check_owned(keyturn, destination, copy, marks.source)
@@ -252,7 +252,7 @@ def compare_by(keyturn: Keyturn, marks: Marks, destination: Destination) -> tupl
     return outcome(destination, _standing(destination, copy, marks), marks), copy
 
 
-def newer_than(copy: Copy, marks: Marks) -> bool:
+def newer_than(copy: RemoteSecret, marks: OwnershipTags) -> bool:
     """Whether a copy's marks name a later version than ``marks``: it is to be asked whether the hub has fallen behind.
 
     One that holds the very secret does not: it is in step.
@@ -264,13 +264,13 @@ def newer_than(copy: Copy, marks: Marks) -> bool:
     return later or held.version > marks.version
 
 
-def known_by(keyturn: Keyturn, copy: Copy, path: str, label: str) -> list[KnownVersion]:
+def known_by(keyturn: Keyturn, copy: RemoteSecret, path: str, label: str) -> list[KnownVersion]:
     """What a copy tells of the secret's versions; nothing where another catalogue has made it."""
     version = copy_version(copy, path, label)
     return [version] if version and copy.marks and ours(keyturn, copy.marks) else []
 
 
-def _standing(destination: Destination, copy: Copy | None, marks: Marks) -> CopyState:
+def _standing(destination: Destination, copy: RemoteSecret | None, marks: OwnershipTags) -> CopyState:
     """What is to be said of a copy, by its marks and the catalogue's policies."""
     if copy is None or copy.marks is None or copy.marks.source != marks.source:
         return CopyState.STALE
@@ -285,7 +285,12 @@ def _standing(destination: Destination, copy: Copy | None, marks: Marks) -> Copy
 
 
 def grown_copy(
-    keyturn: Keyturn, destination: Destination, copy: Copy | None, text: Sensitive, marks: Marks, source: str = ""
+    keyturn: Keyturn,
+    destination: Destination,
+    copy: RemoteSecret | None,
+    text: Sensitive,
+    marks: OwnershipTags,
+    source: str = "",
 ) -> Grown | None:
     """What is to stand there once the fields that a copy lacks are added; None where it is to be made of CURRENT alone.
 
@@ -310,7 +315,7 @@ def drifted(destination: Destination) -> CopyState:
 def stripped(keyturn: Keyturn, path: str, destination: Destination, digest: str) -> bool:
     """Whether a copy without marks is ours all the same: it holds this very value. One that can't be read is not."""
     store = keyturn.open_copy(path, destination)
-    if Lack.READ in store.lacks:
+    if Unsupported.READ in store.unsupported:
         return False
     try:
         return keyturn.fingerprint_of(store.read(destination.name)) == digest
@@ -327,14 +332,14 @@ def text_of(wanted: HubSecret, destination: Destination) -> Sensitive:
         raise Invalid("make", destination.label, str(error), hint) from None
 
 
-def marks_of(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> Marks:
+def marks_of(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> OwnershipTags:
     """The marks that the copy of this version carries."""
     return marked(keyturn, wanted, destination, text_of(wanted, destination))
 
 
-def marked(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: Sensitive) -> Marks:
+def marked(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: Sensitive) -> OwnershipTags:
     """The same, where it is known that the copy holds ``text``."""
-    return Marks(
+    return OwnershipTags(
         wanted.path,
         wanted.version,
         keyturn.fingerprint_of(text),
@@ -345,7 +350,7 @@ def marked(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: 
     )
 
 
-def label(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: Sensitive, copy: Copy) -> Pushed:
+def label(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: Sensitive, copy: RemoteSecret) -> Pushed:
     """Lay what the catalogue asks for beside a copy that is in step; written again where the store can't else."""
     [shown] = describe_copies(keyturn, destination.store, [copy])
     if shown.marks is None or not wrong_beside(keyturn, destination, shown, wanted):
@@ -360,12 +365,12 @@ def label(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: S
     return outcome(destination, CopyState.LABELLED, marked(keyturn, wanted, destination, text))
 
 
-def ours(keyturn: Keyturn, marks: Marks) -> bool:
+def ours(keyturn: Keyturn, marks: OwnershipTags) -> bool:
     """Whether this catalogue has made the copy, or one that has no id of its own: that is taken over when written."""
     return marks.catalogue in (*UNCLAIMED, keyturn.catalogue.id)
 
 
-def taken_over(keyturn: Keyturn, destination: Destination, copy: Copy | None, path: str) -> bool:
+def taken_over(keyturn: Keyturn, destination: Destination, copy: RemoteSecret | None, path: str) -> bool:
     """Whether a copy is somebody else's work that was, or is now, adopted: it is never deleted."""
     if copy is None:
         return False
@@ -374,12 +379,12 @@ def taken_over(keyturn: Keyturn, destination: Destination, copy: Copy | None, pa
     return copy.marks.adopted or copy.marks.source != path or not ours(keyturn, copy.marks) or bool(theirs(copy))
 
 
-def theirs(copy: Copy | None) -> tuple[str, ...]:
+def theirs(copy: RemoteSecret | None) -> tuple[str, ...]:
     """The keys of a merged copy that somebody else has put there."""
     return copy.theirs if isinstance(copy, SeenPart) else ()
 
 
-def check_owned(keyturn: Keyturn, destination: Destination, copy: Copy | None, path: str) -> None:
+def check_owned(keyturn: Keyturn, destination: Destination, copy: RemoteSecret | None, path: str) -> None:
     """Never overwrite what somebody else keeps there, unless the catalogue says so."""
     if copy is None or destination.adopt:
         return
@@ -400,7 +405,12 @@ def check_owned(keyturn: Keyturn, destination: Destination, copy: Copy | None, p
 
 
 def write_copy(
-    keyturn: Keyturn, wanted: HubSecret, destination: Destination, value: Sensitive, marks: Marks, copy: Copy | None
+    keyturn: Keyturn,
+    wanted: HubSecret,
+    destination: Destination,
+    value: Sensitive,
+    marks: OwnershipTags,
+    copy: RemoteSecret | None,
 ) -> Pushed:
     """Give the destination the new value."""
     store = keyturn.open_copy(wanted.path, destination)
@@ -418,7 +428,7 @@ def take_over_copy(keyturn: Keyturn, old: str, new: str, destination: Destinatio
         wanted = with_previous(keyturn, current(keyturn, new), [destination])
         text = text_of(wanted, destination)
         marks = marked(keyturn, wanted, destination, text)
-        copy = keyturn.open_copy(new, destination).find(destination.name)
+        copy = keyturn.open_copy(new, destination).describe(destination.name)
         if copy and copy.marks and copy.marks.source == old:
             more = grown_copy(keyturn, destination, copy, text, marks, old)
             text, marks = (more.text, more.under_a_new_name) if more else (text, marks)
@@ -454,16 +464,16 @@ def refusal_of_whole(keyturn: Keyturn, path: str, destination: Destination, valu
     return f"{problem}, with the keys of others" if problem else None
 
 
-def read_back(keyturn: Keyturn, destination: Destination, marks: Marks) -> bool:
+def read_back(keyturn: Keyturn, destination: Destination, marks: OwnershipTags) -> bool:
     """Whether the destination serves the value of these marks; where it can't be read, its marks have to tell."""
     store = keyturn.open_copy(marks.source, destination)
-    if Lack.READ in store.lacks:
-        copy = store.find(destination.name)
+    if Unsupported.READ in store.unsupported:
+        copy = store.describe(destination.name)
         return copy is not None and copy.intact and copy.marks == marks
     return keyturn.fingerprint_of(store.read(destination.name)) == marks.fingerprint
 
 
-def outcome(destination: Destination, state: CopyState, marks: Marks) -> Pushed:
+def outcome(destination: Destination, state: CopyState, marks: OwnershipTags) -> Pushed:
     """What became of a destination, in names."""
     return Pushed(destination.store, destination.name, state, marks.version, marks.fingerprint)
 

@@ -11,7 +11,7 @@ from keyturn.catalogue.models import DEFAULT_ID
 from keyturn.core.errors import Conflict, KeyturnError, NotOwned, Taken, Throttled, Unavailable, unexpected
 from keyturn.core.hub import HubSecret
 from keyturn.core.plan import Action, Item
-from keyturn.core.stores import Copy, Lack, Store, creator
+from keyturn.core.stores import RemoteSecret, Store, Unsupported, creator
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import CopyState, Pushed, converge, create_copy
 from keyturn.sync.pace import QUOTAS, Pace
@@ -174,7 +174,7 @@ def destination(keyturn: Keyturn, item: Item) -> Destination:
 def delete(keyturn: Keyturn, item: Item) -> None:
     """Delete a copy that is proven to be this Keyturn's own, and as it was when it was planned. Raises otherwise."""
     store = opened(keyturn, item)
-    copy = store.find(item.name)
+    copy = store.describe(item.name)
     if copy is None:
         return
     check_ours(keyturn, item, copy)
@@ -186,7 +186,7 @@ def opened(keyturn: Keyturn, item: Item) -> Store:
     return keyturn.open_part(item.path, item.store) if item.merged else keyturn.open_store(item.store)
 
 
-def check_ours(keyturn: Keyturn, item: Item, copy: Copy) -> None:
+def check_ours(keyturn: Keyturn, item: Item, copy: RemoteSecret) -> None:
     """Marks can be copied, or be another Keyturn's: only who has this hub's key can have made the fingerprint."""
     hint = "Delete it by hand, if nobody needs it"
     if copy.marks is None or copy.marks.source != item.path or not copy.intact:
@@ -198,7 +198,7 @@ def check_ours(keyturn: Keyturn, item: Item, copy: Copy) -> None:
     if copy.marks.adopted:
         raise NotOwned("delete", item.label, "somebody else had made it before it was adopted", hint)
     store = opened(keyturn, item)
-    if Lack.READ in store.lacks:
+    if Unsupported.READ in store.unsupported:
         raise NotOwned("delete", item.label, "its values can't be read, so nothing proves whose it is", hint)
     if keyturn.fingerprint_of(store.read(item.name)) != copy.marks.fingerprint:
         raise NotOwned("delete", item.label, "its fingerprint was made with another hub's key", hint)

@@ -7,7 +7,7 @@ from typing import Final
 
 from keyturn.core.hub import SecretInfo
 from keyturn.core.lineage import KnownVersion
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.rotation.ahead import copy_version, newer_version
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.sync import ours
@@ -50,7 +50,7 @@ def newer_copies(
                 yield info.path, version
 
 
-def later(marks: Marks, info: SecretInfo) -> bool:
+def later(marks: OwnershipTags, info: SecretInfo) -> bool:
     """Whether marks name a later version than the hub's newest, by number or by when it was made."""
     if marks.version > info.version:
         return True

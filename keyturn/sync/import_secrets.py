@@ -15,7 +15,7 @@ from keyturn.core.fingerprint import payload
 from keyturn.core.mounts import join, split
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.shared import notes_in, sharing
-from keyturn.core.stores import Lack, Store
+from keyturn.core.stores import Store, Unsupported
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.journal import record_action
 from keyturn.sync.scan import places, undeclared
@@ -64,7 +64,7 @@ class Import:
 def insist_on_readable(keyturn: Keyturn, store: str) -> None:
     """Raises UnsupportedOperation for a store that never gives a value back, NotFound for one that is not declared."""
     keyturn.catalogue.store(store)
-    if Lack.READ in keyturn.open_store(store).lacks:
+    if Unsupported.READ in keyturn.open_store(store).unsupported:
         hint = "Write the values to the hub yourself, and declare each destination with `adopt: true`"
         raise UnsupportedOperation("import from", store, "it never gives a value back", hint)
 
@@ -128,7 +128,7 @@ ELSEWHERE: Final = "Choose another path with --to"
 def held(keyturn: Keyturn, store: str, name: str) -> Sensitive:
     """What a store's secret holds, to the byte. Raises why it can't be imported."""
     adapter = keyturn.open_store(store)
-    copy = adapter.find(name)
+    copy = adapter.describe(name)
     if copy is None:
         hint = f"See what is there: keyturn scan --store {store}"
         raise NotFound("import", f"{store}:{name}", "the store has none of that name", hint)

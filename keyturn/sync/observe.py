@@ -12,7 +12,7 @@ from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.core.hub import SecretInfo, Survey, survey
 from keyturn.core.names import Limits
 from keyturn.core.shared import Note
-from keyturn.core.stores import Copy
+from keyturn.core.stores import RemoteSecret
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.labels import asks, describe_copies
 
@@ -27,21 +27,21 @@ class Holdings:
     """What one store holds, by name; ``error`` is why it could not be told, ``untold`` why what stands beside can't."""
 
     limits: Limits
-    copies: dict[str, Copy] = field(default_factory=dict)
+    copies: dict[str, RemoteSecret] = field(default_factory=dict)
     error: KeyturnError | None = None
     untold: KeyturnError | None = None
-    parts: dict[tuple[str, str], Copy] = field(default_factory=dict)
+    parts: dict[tuple[str, str], RemoteSecret] = field(default_factory=dict)
     """What is merged into secrets of others, by the secret of the hub and the name."""
     refused: dict[tuple[str, str], KeyturnError] = field(default_factory=dict)
     """Why nothing could be told of such a copy."""
     left: list[tuple[str, Note]] = field(default_factory=list)
     """The notes of what is merged, whoever wants it, where it is looked for."""
 
-    def part(self, path: str, name: str) -> Copy | None:
+    def part(self, path: str, name: str) -> RemoteSecret | None:
         """What is merged there of the secret at ``path``."""
         return self.parts.get((path, self.limits.same(name)))
 
-    def of(self, path: str, place: Destination) -> Copy | None:
+    def of(self, path: str, place: Destination) -> RemoteSecret | None:
         """The copy at a place, a whole one or one that is merged."""
         return self.part(path, place.name) if place.merge else self.copy(place.name)
 
@@ -49,11 +49,11 @@ class Holdings:
         """Why nothing can be told of the copy at a place."""
         return self.error or (self.refused.get((path, self.limits.same(place.name))) if place.merge else None)
 
-    def copy(self, name: str) -> Copy | None:
+    def copy(self, name: str) -> RemoteSecret | None:
         """The copy of that name."""
         return self.copies.get(self.limits.same(name))
 
-    def take(self, copies: Iterable[Copy]) -> None:
+    def take(self, copies: Iterable[RemoteSecret]) -> None:
         """Keep these."""
         for copy in copies:
             self.copies[self.limits.same(copy.name)] = copy
@@ -87,7 +87,7 @@ Places = list[tuple[str, Destination]]
 """Secrets of the hub, each with a place of its copy."""
 
 
-Listings = Mapping[str, "Future[list[Copy]]"]
+Listings = Mapping[str, "Future[list[RemoteSecret]]"]
 """What stores are listing, by their names."""
 
 
@@ -96,8 +96,8 @@ def begun_listings(keyturn: Keyturn, names: Iterable[str]) -> Iterator[Listings]
     """Let these stores list what is ours, while the hub is asked what should be there."""
     pool = ThreadPoolExecutor(thread_name_prefix="listing", max_workers=AT_ONCE)
 
-    def begin(name: str) -> "Future[list[Copy]]":
-        return pool.submit(copy_context().run, lambda: list(keyturn.open_store(name).managed()))
+    def begin(name: str) -> "Future[list[RemoteSecret]]":
+        return pool.submit(copy_context().run, lambda: list(keyturn.open_store(name).list_managed()))
 
     try:
         yield {name: begin(name) for name in names}
@@ -123,7 +123,7 @@ def stores(
             if listed or names:
                 if listed:
                     holdings.take(
-                        listings[store].result() if store in listings else keyturn.open_store(store).managed()
+                        listings[store].result() if store in listings else keyturn.open_store(store).list_managed()
                     )
                 _fill(keyturn, store, names, holdings, deep=deep)
             _describe(keyturn, store, [place for _, place in wanted[store] if not place.merge], holdings, deep=deep)
@@ -141,10 +141,10 @@ def stores(
 def _look_at_parts(keyturn: Keyturn, wanted: Places, holdings: Holdings) -> None:
     """Each by itself, with its value: what others do to their keys shows in no listing. One stops no other."""
 
-    def look(placement: tuple[str, Destination]) -> Copy | KeyturnError | None:
+    def look(placement: tuple[str, Destination]) -> RemoteSecret | KeyturnError | None:
         path, place = placement
         try:
-            return keyturn.open_copy(path, place).find(place.name)
+            return keyturn.open_copy(path, place).describe(place.name)
         except KeyturnError as error:
             return error
 
@@ -165,9 +165,9 @@ def _fill(keyturn: Keyturn, store: str, names: list[str], holdings: Holdings, *,
     if len(missing) > FEW and not deep:
         # One listing of names costs less than asking for each; those that are nobody's show in it.
         everything = Holdings(holdings.limits)
-        everything.take(adapter.everything())
+        everything.take(adapter.list_all())
         missing = [name for name in missing if everything.copy(name)]
-    find: Callable[[str], Copy | None] = adapter.find
+    find: Callable[[str], RemoteSecret | None] = adapter.describe
     holdings.take(copy for copy in side_by_side(find, missing, AT_ONCE) if copy)
 
 

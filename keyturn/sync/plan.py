@@ -19,7 +19,7 @@ from keyturn.core.mounts import DEFAULT
 from keyturn.core.names import Limits
 from keyturn.core.plan import SLOT, Action, HubListing, Item, Plan
 from keyturn.core.shared import Note, sharing
-from keyturn.core.stores import Copy, Marks
+from keyturn.core.stores import OwnershipTags, RemoteSecret
 from keyturn.core.suggest import advice
 from keyturn.rotation.adding import KEEPS, Grown, keeps
 from keyturn.rotation.ahead import describe_ahead, ledger_versions, remedy
@@ -265,7 +265,12 @@ def by_marks(
 
 
 def in_step(
-    keyturn: Keyturn, want: Wanted, wanted: HubSecret | SecretInfo, copy: Copy, holdings: Holdings, digest: str = ""
+    keyturn: Keyturn,
+    want: Wanted,
+    wanted: HubSecret | SecretInfo,
+    copy: RemoteSecret,
+    holdings: Holdings,
+    digest: str = "",
 ) -> Item:
     """A copy that holds the value: in sync, or to be labelled where something else stands beside it than is wanted."""
     place, version = want.place, wanted.version
@@ -284,12 +289,12 @@ def in_step(
     return replace(item, fingerprint=digest or held, beside=digest_of(keyturn, place, wanted))
 
 
-def owned(keyturn: Keyturn, copy: Copy) -> bool:
+def owned(keyturn: Keyturn, copy: RemoteSecret) -> bool:
     """Whether this catalogue has made the copy, with every key that it wants."""
     return copy.marks is not None and ours(keyturn, copy.marks) and not theirs(copy)
 
 
-def made_of(held: Marks, info: SecretInfo) -> bool:
+def made_of(held: OwnershipTags, info: SecretInfo) -> bool:
     """Whether marks name the newest version: by its number, and by when it was made, since numbers are used again."""
     newest = info.newest
     same = held.created_at is None or newest is None or held.created_at == newest.created_at
@@ -317,7 +322,7 @@ def judged(keyturn: Keyturn, want: Wanted, secret: HubSecret | None, holdings: H
         return failing(want, secret.version if secret else 0, unexpected(error))
 
 
-def compared(keyturn: Keyturn, want: Wanted, secret: HubSecret, copy: Copy | None, holdings: Holdings) -> Item:
+def compared(keyturn: Keyturn, want: Wanted, secret: HubSecret, copy: RemoteSecret | None, holdings: Holdings) -> Item:
     """What is to be done about one copy, told from its marks and CURRENT."""
     place, text = want.place, text_of(secret, want.place)
     marks = marked(keyturn, secret, place, text)
@@ -338,7 +343,7 @@ def compared(keyturn: Keyturn, want: Wanted, secret: HubSecret, copy: Copy | Non
     return replace(item, beside=digest_of(keyturn, place, secret)) if wanted else item
 
 
-def addition(keyturn: Keyturn, want: Wanted, secret: HubSecret, copy: Copy, more: Grown) -> Item:
+def addition(keyturn: Keyturn, want: Wanted, secret: HubSecret, copy: RemoteSecret, more: Grown) -> Item:
     """What is to be done about a copy that keeps what it has: fields are added, or its marks alone are behind."""
     if copy.marks and copy.marks.shape == more.marks.shape and not (more.added or copy.outdated):
         return item_of(want, Action.IN_SYNC, secret.version, copy, KEEPS)
@@ -346,7 +351,7 @@ def addition(keyturn: Keyturn, want: Wanted, secret: HubSecret, copy: Copy, more
     return replace(item, fingerprint=more.marks.fingerprint, beside=digest_of(keyturn, want.place, secret))
 
 
-def verdict(keyturn: Keyturn, want: Wanted, copy: Copy | None, digest: str) -> tuple[Action, str, bool]:
+def verdict(keyturn: Keyturn, want: Wanted, copy: RemoteSecret | None, digest: str) -> tuple[Action, str, bool]:
     """The action, why, and whether the catalogue wants hands off."""
     place = want.place
     hands_off = drifted(place) is CopyState.DRIFTED
@@ -384,7 +389,7 @@ def pushed_to(keyturn: Keyturn, place: Destination, path: str) -> bool:
     return bool(info and info.versions and info.versions[-1].readable)
 
 
-def unadopted(keyturn: Keyturn, want: Wanted, copy: Copy, digest: str, why: str) -> tuple[Action, str, bool]:
+def unadopted(keyturn: Keyturn, want: Wanted, copy: RemoteSecret, digest: str, why: str) -> tuple[Action, str, bool]:
     """What is to be done about keys that somebody else has put where the catalogue merges others or the same."""
     if copy.marks is None and stripped(keyturn, want.path, want.place, digest):
         return Action.DRIFTED, "the note of whose its keys are is gone", drifted(want.place) is CopyState.DRIFTED
@@ -400,7 +405,7 @@ def unmarked(keyturn: Keyturn, want: Wanted, digest: str, hands_off: bool) -> tu
     return Action.CONFLICT, "Keyturn has not made it: say `adopt: true` to take it over, or choose another name", False
 
 
-def without_source(keyturn: Keyturn, want: Wanted, copy: Copy | None) -> Item:
+def without_source(keyturn: Keyturn, want: Wanted, copy: RemoteSecret | None) -> Item:
     """The hub has no version of the secret: there is nothing to push, and perhaps something to delete.
 
     Where one that the catalogue rotates was there and can't be read, its copies may be all that works: they stay.
@@ -471,7 +476,7 @@ def left_over_parts(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Se
         if (path, holdings.limits.same(name)) in mine or not deletable(keyturn, note.marks):
             continue
         try:
-            copy = keyturn.open_part(path, store).find(name)
+            copy = keyturn.open_part(path, store).describe(name)
         except KeyturnError as error:
             items.append(failing(Wanted(path, part_place(store, name, note)), 0, error))
             continue
@@ -486,17 +491,17 @@ def part_place(store: str, name: str, note: Note) -> Destination:
     return Destination(store=store, name=name, merge=True, fields=note.keys)
 
 
-def made_here(keyturn: Keyturn, marks: Marks) -> bool:
+def made_here(keyturn: Keyturn, marks: OwnershipTags) -> bool:
     """Whether this very catalogue has made the copy; what has no id is that of the catalogue without one."""
     return (marks.catalogue or DEFAULT_ID) == keyturn.catalogue.id
 
 
-def deletable(keyturn: Keyturn, marks: Marks) -> bool:
+def deletable(keyturn: Keyturn, marks: OwnershipTags) -> bool:
     """Whether a copy may be deleted here: what was adopted is somebody else's, and is let go."""
     return made_here(keyturn, marks) and not marks.adopted
 
 
-def deletion(keyturn: Keyturn, want: Wanted, copy: Copy, since: Mapping[str, datetime], why: str) -> Item:
+def deletion(keyturn: Keyturn, want: Wanted, copy: RemoteSecret, since: Mapping[str, datetime], why: str) -> Item:
     """A deletion, with the moment before which it is not done."""
     settings = keyturn.catalogue.store(want.place.store)
     item = item_of(want, Action.DELETE, 0, copy, why)
@@ -517,7 +522,7 @@ def failing(want: Wanted, version: int, error: KeyturnError) -> Item:
     )
 
 
-def item_of(want: Wanted, action: Action, version: int, copy: Copy | None, why: str = "") -> Item:
+def item_of(want: Wanted, action: Action, version: int, copy: RemoteSecret | None, why: str = "") -> Item:
     """An item on one copy as it was found."""
     holds = copy.marks.version if copy and copy.marks else 0
     place, version_id = want.place, copy.version_id if copy else ""

@@ -7,7 +7,7 @@ from keyturn.catalogue.stores.base import System
 from keyturn.core.errors import Denied, KeyturnError
 from keyturn.core.hub import SecretInfo, Survey
 from keyturn.core.shared import sharing
-from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, Copy
+from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, RemoteSecret
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.parts import parts_in
 from keyturn.sync import observe
@@ -128,14 +128,14 @@ def one_store(keyturn: Keyturn, store: str, declared: Mapping[System, frozenset[
     return StoreScan(store, tuple(unmanaged), tuple(sorted(left, key=lambda copy: copy.name)))
 
 
-def undeclared(keyturn: Keyturn, store: str, declared: Mapping[System, frozenset[str]]) -> list[Copy]:
+def undeclared(keyturn: Keyturn, store: str, declared: Mapping[System, frozenset[str]]) -> list[RemoteSecret]:
     """Everything in a store under names that the catalogue does not push to. Raises what the store says."""
     settings = keyturn.catalogue.store(store)
     mine = declared.get(settings.system, frozenset())
-    return [copy for copy in keyturn.open_store(store).everything() if settings.limits.same(copy.name) not in mine]
+    return [copy for copy in keyturn.open_store(store).list_all() if settings.limits.same(copy.name) not in mine]
 
 
-def undeclared_parts(keyturn: Keyturn, store: str) -> list[Copy]:
+def undeclared_parts(keyturn: Keyturn, store: str) -> list[RemoteSecret]:
     """Keys of others' secrets that are a copy of a secret which the catalogue does not push there."""
     settings, shares = keyturn.catalogue.store(store), sharing(keyturn.open_store(store))
     copies = []
@@ -143,5 +143,5 @@ def undeclared_parts(keyturn: Keyturn, store: str) -> list[Copy]:
         places = [place for place in keyturn.catalogue.destinations(note.marks.source) if place.merge]
         there = [place.name for place in places if keyturn.catalogue.store(place.store).system == settings.system]
         if settings.limits.same(name) not in map(settings.limits.same, there):
-            copies.append(Copy(f"{name} ({', '.join(note.keys)})", "", note.marks))
+            copies.append(RemoteSecret(f"{name} ({', '.join(note.keys)})", "", note.marks))
     return copies

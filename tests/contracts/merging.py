@@ -15,7 +15,7 @@ from keyturn.core.fingerprint import fingerprint, payload
 from keyturn.core.names import LIMITS
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.shared import Change, Shared, Shares, sharing
-from keyturn.core.stores import Copy, Marks, Store
+from keyturn.core.stores import OwnershipTags, RemoteSecret, Store
 from keyturn.rotation.parts import Parts, SeenPart, parts_in
 from tests.contracts.store import KEY, Raw
 
@@ -37,10 +37,10 @@ def part(keys: str, **more: Any) -> Sensitive:
     return payload(SecretFields({**{key: secrets.token_hex(8) for key in keys.split()}, **more}))
 
 
-def lay(parts: Parts, remote: str, value: Sensitive, version: int = 1, source: str = SOURCE) -> Copy:
+def lay(parts: Parts, remote: str, value: Sensitive, version: int = 1, source: str = SOURCE) -> RemoteSecret:
     """Write as the flows do: find, then write with what was found."""
-    marks = Marks(source, version, fingerprint(KEY, value), shape="0a1b2c3d", catalogue="team-a")
-    return parts.write(remote, value, marks, parts.find(remote))
+    marks = OwnershipTags(source, version, fingerprint(KEY, value), shape="0a1b2c3d", catalogue="team-a")
+    return parts.write(remote, value, marks, parts.describe(remote))
 
 
 class Meanwhile:
@@ -70,7 +70,7 @@ class MergingCases:
     @pytest.fixture
     def owner(self, store: Store, foreign: Raw, tampered: Raw) -> Owner:
         def act(name: str, changes: Mapping[str, str | None]) -> None:
-            there = store.find(name) is not None
+            there = store.describe(name) is not None
             members = json.loads(store.read(name).reveal()) if there else {}
             kept = {key: value for key, value in {**members, **changes}.items() if value is not None}
             (tampered if there else foreign)(name, json.dumps(kept, indent=2))
@@ -89,17 +89,17 @@ class MergingCases:
     ) -> None:
         owner(remote, {"THEIRS": "one", "OTHER": "two"})
         parts, value = view(store, "USER PORT"), part("USER", PORT=5432)
-        assert parts.find(remote) is None
+        assert parts.describe(remote) is None
         written = lay(parts, remote, value)
-        found = parts.find(remote)
+        found = parts.describe(remote)
         assert found == written
         assert found is not None
         assert (found.intact, found.theirs, parts.read(remote)) == (True, (), value)
         owner(remote, {"THEIRS": "three", "OTHER": None, "NEW": "four"})
-        assert parts.find(remote) == written
+        assert parts.describe(remote) == written
         assert parts.read(remote) == value
         newer = part("USER", PORT=5433)
-        assert lay(parts, remote, newer, 2) == parts.find(remote)
+        assert lay(parts, remote, newer, 2) == parts.describe(remote)
         theirs = {key: text for key, text in self.members(store, remote).items() if key not in ("USER", "PORT")}
         assert theirs == {"THEIRS": "three", "NEW": "four"}
         assert parts.read(remote) == newer
@@ -112,12 +112,12 @@ class MergingCases:
         lay(parts, remote, value)
         for damage in ({"PASSWORD": "changed"}, {"USER": None}):
             owner(remote, damage)
-            found = parts.find(remote)
+            found = parts.describe(remote)
             assert found is not None
             assert not found.intact
             lay(parts, remote, value)
             assert parts.read(remote) == value
-            mended = parts.find(remote)
+            mended = parts.describe(remote)
             assert mended is not None
             assert mended.intact
         assert self.members(store, remote)["THEIRS"] == "one"
@@ -127,7 +127,7 @@ class MergingCases:
     ) -> None:
         owner(remote, {"USER": "ann", "THEIRS": "one"})
         parts, value = view(store, "USER PASSWORD"), part("USER PASSWORD")
-        found = parts.find(remote)
+        found = parts.describe(remote)
         assert isinstance(found, SeenPart)
         assert (found.marks, found.theirs) == (None, ("USER",))
         lay(parts, remote, value)
@@ -144,11 +144,11 @@ class MergingCases:
         assert shares is not None
         noted = {note.marks.source: note.keys for name, note in parts_in(shares) if name == remote}
         assert noted == {SOURCE: ("USER",), "apps/mail": ("TOKEN",)}
-        greedy = view(store, "TOKEN").find(remote)
+        greedy = view(store, "TOKEN").describe(remote)
         assert greedy is not None
         assert greedy.theirs == ("TOKEN",)
         one.delete(remote)
-        assert one.find(remote) is None
+        assert one.describe(remote) is None
         with pytest.raises(NotFound):
             one.read(remote)
         assert other.read(remote) == second
@@ -165,7 +165,7 @@ class MergingCases:
         lay(view(store, "B C"), remote, value, 2)
         assert self.members(store, remote).keys() == {"B", "C"}
         assert view(store, "B C").read(remote) == value
-        found = view(store, "B C").find(remote)
+        found = view(store, "B C").describe(remote)
         assert found is not None
         assert (found.intact, found.theirs) == (True, ())
 
@@ -182,7 +182,7 @@ class MergingCases:
         assert parts.read(remote) == newer
         theirs = {key: text for key, text in self.members(store, remote).items() if key != "USER"}
         assert theirs == {"THEIRS": "two", "MORE": "three"}
-        found = parts.find(remote)
+        found = parts.describe(remote)
         assert found is not None
         assert found.intact
 
@@ -206,14 +206,14 @@ class MergingCases:
         assert parts.size(remote, value) > LIMITS[self.kind].max_bytes
         with pytest.raises(Invalid, match="with the keys of others"):
             lay(parts, remote, value)
-        assert parts.find(remote) is None
+        assert parts.describe(remote) is None
 
     def test_a_long_note_and_odd_keys_come_back(self, store: Store, remote: str) -> None:
         value = part(" ".join(f"LONG_NAME_OF_A_KEY_{number}" for number in range(20)))
         keys = " ".join(json.loads(value.reveal()))
         source = "apps/" + "long-path/" * 15 + "db"
         lay(view(store, keys, source), remote, value, source=source)
-        found = view(store, keys, source).find(remote)
+        found = view(store, keys, source).describe(remote)
         assert found is not None
         assert found.marks is not None
         assert (found.intact, found.marks.source, found.marks.catalogue) == (True, source, "team-a")
@@ -223,32 +223,32 @@ class MergingCases:
         parts, old, new = view(store, "USER"), part("USER"), part("USER")
         lay(parts, remote, old)
         lay(parts, remote, new, 2)
-        past = parts.past(remote)
+        past = parts.old_versions(remote)
         assert (old in past.values()) is self.keeps_versions
-        stays = parts.forget(remote)
+        stays = parts.purge_old_versions(remote)
         assert all(any(f"version {name} " in words for words in stays) for name in past)
-        assert parts.past(remote) == past
+        assert parts.old_versions(remote) == past
         assert parts.read(remote) == new
-        left = parts.erase(remote)
+        left = parts.purge(remote)
         assert "USER" not in self.members(store, remote)
         assert self.members(store, remote)["THEIRS"] == "one"
-        told = [name for name in parts.past(remote) if not any(f"version {name} " in words for words in left)]
+        told = [name for name in parts.old_versions(remote) if not any(f"version {name} " in words for words in left)]
         assert told == []
 
     def test_keys_that_appear_after_the_look_stay_theirs(self, store: Store, remote: str, owner: Owner) -> None:
         owner(remote, {"THEIRS": "one"})
         parts, value = view(store, "USER"), part("USER")
-        seen = parts.find(remote)
+        seen = parts.describe(remote)
         owner(remote, {"USER": "ann"})
         with pytest.raises(Conflict, match="the key USER"):
-            parts.write(remote, value, Marks(SOURCE, 1, fingerprint(KEY, value)), seen)
+            parts.write(remote, value, OwnershipTags(SOURCE, 1, fingerprint(KEY, value)), seen)
         assert self.members(store, remote) == {"THEIRS": "one", "USER": "ann"}
 
     def test_a_whole_copy_is_no_secret_of_others(self, store: Store, remote: str) -> None:
         value = part("USER")
-        store.write(remote, value, Marks("apps/mail", 1, fingerprint(KEY, value)), None)
+        store.write(remote, value, OwnershipTags("apps/mail", 1, fingerprint(KEY, value)), None)
         with pytest.raises(NotOwned, match="the whole of it is the copy of apps/mail"):
-            view(store, "TOKEN").find(remote)
-        found = store.find(remote)
+            view(store, "TOKEN").describe(remote)
+        found = store.describe(remote)
         assert found is not None
         assert found.intact

@@ -24,7 +24,18 @@ from keyturn.core.errors import Invalid, KeyturnError, NotFound, Taken, Unsuppor
 from keyturn.core.fingerprint import fingerprint
 from keyturn.core.names import LIMITS
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, Copy, Creates, Detail, Details, Lack, Marks, Store, creator, describer
+from keyturn.core.stores import (
+    NO_DETAILS,
+    Creates,
+    Detail,
+    Details,
+    OwnershipTags,
+    RemoteSecret,
+    Store,
+    Unsupported,
+    creator,
+    describer,
+)
 from keyturn.settings.fields import models
 
 Raw = Callable[[str, str], None]
@@ -38,15 +49,15 @@ def fresh_value() -> Sensitive:
     return Sensitive(f"s3cr3t-{secrets.token_hex(16)}")
 
 
-def marks_for(value: Sensitive, version: int = 1, source: str = "apps/payments/db") -> Marks:
+def marks_for(value: Sensitive, version: int = 1, source: str = "apps/payments/db") -> OwnershipTags:
     """The marks that a push of ``value`` as hub version ``version`` leaves."""
-    return Marks(source, version, fingerprint(KEY, value))
+    return OwnershipTags(source, version, fingerprint(KEY, value))
 
 
-def put(store: Store, remote: str, value: Sensitive, version: int = 1, details: Details = NO_DETAILS) -> Copy:
+def put(store: Store, remote: str, value: Sensitive, version: int = 1, details: Details = NO_DETAILS) -> RemoteSecret:
     """Write as the flows do: find, then write with what was found."""
     marks = replace(marks_for(value, version), tags=details.names)
-    return store.write(remote, value, marks, store.find(remote), details=details)
+    return store.write(remote, value, marks, store.describe(remote), details=details)
 
 
 def eventually(holds: Callable[[], bool], seconds: float) -> bool:
@@ -59,7 +70,7 @@ def eventually(holds: Callable[[], bool], seconds: float) -> bool:
 
 def assert_serves(store: Store, remote: str, value: Sensitive) -> None:
     """The value reads back; a store that can't be read says so."""
-    if Lack.READ not in store.lacks:
+    if Unsupported.READ not in store.unsupported:
         assert store.read(remote) == value
         return
     with pytest.raises(UnsupportedOperation):
@@ -68,9 +79,9 @@ def assert_serves(store: Store, remote: str, value: Sensitive) -> None:
 
 def assert_gone(store: Store, remote: str) -> None:
     """Nothing is served under the name any more."""
-    found = store.find(remote)
+    found = store.describe(remote)
     assert found is None or not found.intact
-    with pytest.raises(UnsupportedOperation if Lack.READ in store.lacks else NotFound):
+    with pytest.raises(UnsupportedOperation if Unsupported.READ in store.unsupported else NotFound):
         store.read(remote)
 
 
@@ -103,11 +114,11 @@ def only(details: Details, takes: Collection[Detail]) -> Details:
     return replace(NO_DETAILS, **{name: value for name, value in vars(details).items() if name in kept})
 
 
-def shown(store: Store, copy: Copy | None) -> Copy:
+def shown(store: Store, copy: RemoteSecret | None) -> RemoteSecret:
     """The copy with what stands beside it, asked for where no look tells it."""
     assert copy is not None
     if copy.details is None and (describing := describer(store)):
-        [copy] = describing.described([copy])
+        [copy] = describing.with_details([copy])
     return copy
 
 
@@ -155,13 +166,13 @@ class StoreContract:
     # find
 
     def test_what_is_absent_is_found_as_none(self, store: Store, remote: str) -> None:
-        assert store.find(remote) is None
+        assert store.describe(remote) is None
 
     def test_a_created_secret_is_found_with_its_marks_and_intact(self, store: Store, remote: str) -> None:
         value = fresh_value()
         written = put(store, remote, value)
-        assert written == store.find(remote)
-        assert written == Copy(remote, written.version_id, marks_for(value), intact=True)
+        assert written == store.describe(remote)
+        assert written == RemoteSecret(remote, written.version_id, marks_for(value), intact=True)
         assert written.version_id
 
     def test_marks_that_tell_a_shape_are_found_and_listed_again(self, store: Store, remote: str) -> None:
@@ -169,8 +180,8 @@ class StoreContract:
         marks = replace(marks_for(value), shape="0a1b2c3d")
         written = store.write(remote, value, marks, None)
         assert written.marks == marks
-        assert store.find(remote) == written
-        listed = lambda: [copy.marks for copy in store.managed() if copy.name == remote]  # noqa: E731
+        assert store.describe(remote) == written
+        listed = lambda: [copy.marks for copy in store.list_managed() if copy.name == remote]  # noqa: E731
         assert eventually(lambda: listed() == [marks], self.listing_lag), listed()
 
     @pytest.mark.parametrize("adopted", [False, True])
@@ -181,10 +192,10 @@ class StoreContract:
         marks = replace(marks_for(value, 7), created_at=made, catalogue="team-a", adopted=adopted, shape="0a1b2c3d")
         written = store.write(remote, value, marks, None)
         assert written.marks == marks
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found == written
         assert found.intact
-        listed = lambda: [copy.marks for copy in store.managed() if copy.name == remote]  # noqa: E731
+        listed = lambda: [copy.marks for copy in store.list_managed() if copy.name == remote]  # noqa: E731
         assert eventually(lambda: listed() == [marks], self.listing_lag), listed()
 
     def test_marks_of_an_older_release_are_read_and_the_next_write_tells_more(self, store: Store, remote: str) -> None:
@@ -194,8 +205,8 @@ class StoreContract:
         assert (before.marks.created_at, before.marks.catalogue) == (None, "")
         made = datetime(2026, 11, 26, 23, 1, 38, tzinfo=UTC)
         marks = replace(marks_for(new, 2), created_at=made, catalogue="team-a")
-        assert store.write(remote, new, marks, store.find(remote)).marks == marks
-        found = store.find(remote)
+        assert store.write(remote, new, marks, store.describe(remote)).marks == marks
+        found = store.describe(remote)
         assert found is not None
         assert (found.marks, found.intact) == (marks, True)
         assert_serves(store, remote, new)
@@ -205,14 +216,14 @@ class StoreContract:
         theirs = replace(marks_for(value), catalogue="team-a")
         store.write(remote, value, theirs, None)
         mine = replace(theirs, catalogue="team-b", adopted=True)
-        store.write(remote, value, mine, store.find(remote))
-        found = store.find(remote)
+        store.write(remote, value, mine, store.describe(remote))
+        found = store.describe(remote)
         assert found is not None
         assert (found.marks, found.intact) == (mine, True)
 
     def test_a_secret_without_marks_is_found_as_nobodys(self, store: Store, remote: str, foreign: Raw) -> None:
         foreign(remote, fresh_value().reveal())
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert found.marks is None
 
@@ -228,21 +239,21 @@ class StoreContract:
         second = put(store, remote, value, version=2)
         assert second.version_id != first.version_id
         assert second.marks == marks_for(value, 2)
-        assert store.find(remote) == second
+        assert store.describe(remote) == second
         assert_serves(store, remote, value)
 
     def test_the_same_value_and_marks_again_add_no_version(self, store: Store, remote: str) -> None:
         value = fresh_value()
         first = put(store, remote, value)
         assert put(store, remote, value) == first
-        assert store.find(remote) == first
+        assert store.describe(remote) == first
 
     def test_the_same_value_as_a_newer_hub_version_takes_the_newer_marks(self, store: Store, remote: str) -> None:
         value = fresh_value()
         put(store, remote, value)
         again = put(store, remote, value, version=2)
         assert again.marks == marks_for(value, 2)
-        assert store.find(remote) == again
+        assert store.describe(remote) == again
         assert again.intact
         assert_serves(store, remote, value)
 
@@ -252,14 +263,14 @@ class StoreContract:
         put(store, remote, fresh_value(), version=2)
         back = put(store, remote, old, version=3)
         assert_serves(store, remote, old)
-        assert store.find(remote) == back
+        assert store.describe(remote) == back
         assert back.intact
 
     def test_an_adopted_secret_gets_the_value_and_the_marks(self, store: Store, remote: str, foreign: Raw) -> None:
         foreign(remote, fresh_value().reveal())
         value = fresh_value()
         put(store, remote, value)
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert found.marks == marks_for(value)
         assert found.intact
@@ -271,18 +282,18 @@ class StoreContract:
         value = fresh_value()
         put(store, remote, value)
         tampered(remote, fresh_value().reveal())
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert found.marks is None or not found.intact
         assert put(store, remote, value).intact
-        mended = store.find(remote)
+        mended = store.describe(remote)
         assert mended is not None
         assert mended.intact
         assert mended.marks == marks_for(value)
         assert_serves(store, remote, value)
 
     def test_reading_what_is_absent_is_not_found(self, store: Store, remote: str) -> None:
-        with pytest.raises(UnsupportedOperation if Lack.READ in store.lacks else NotFound) as caught:
+        with pytest.raises(UnsupportedOperation if Unsupported.READ in store.unsupported else NotFound) as caught:
             store.read(remote)
         assert_silent(caught.value, fresh_value(), store, remote)
 
@@ -326,11 +337,11 @@ class StoreContract:
     ) -> None:
         value, asked = fresh_value(), only(EVERYTHING, takes)
         written = put(store, remote, value, details=asked)
-        found = shown(store, store.find(remote))
+        found = shown(store, store.describe(remote))
         assert (found, found.intact) == (written, True)
         assert found.marks == replace(marks_for(value), tags=asked.names)
         assert not asked.differing(found.details or NO_DETAILS)
-        listed = lambda: [shown(store, copy) for copy in store.managed() if copy.name == remote]  # noqa: E731
+        listed = lambda: [shown(store, copy) for copy in store.list_managed() if copy.name == remote]  # noqa: E731
         assert eventually(lambda: listed() == [written], self.listing_lag), listed()
         assert not asked.differing(listed()[0].details or NO_DETAILS)
         assert_serves(store, remote, value)
@@ -343,7 +354,7 @@ class StoreContract:
         )
         asked = only(other, takes - self.rewrites)
         for _ in range(2):  # as after a crash
-            there = shown(store, store.find(remote))
+            there = shown(store, store.describe(remote))
             assert there.marks is not None
             marks = replace(there.marks, tags=asked.names)
             if not takes - self.rewrites:
@@ -351,25 +362,25 @@ class StoreContract:
                     store.relabel(remote, marks, asked, there)
                 return
             store.relabel(remote, marks, asked, there)
-        found = shown(store, store.find(remote))
+        found = shown(store, store.describe(remote))
         assert (found.version_id, found.intact) == (before.version_id, True)
         assert found.marks == replace(marks_for(value), tags=asked.names)
         assert found.details is not None
         assert not asked.differing(found.details)
         assert "cost-centre" not in found.details.tags
-        assert store.past(remote) == {}
+        assert store.old_versions(remote) == {}
         assert_serves(store, remote, value)
 
     def test_what_takes_a_new_version_to_change_says_so_first(self, store: Store, remote: str) -> None:
         value = fresh_value()
         put(store, remote, value, details=only(EVERYTHING, self.rewrites))
-        before = shown(store, store.find(remote))
+        before = shown(store, store.describe(remote))
         asked = only(replace(EVERYTHING, description="Another", content_type="text/plain"), self.rewrites)
         assert before.marks is not None
         for detail in self.rewrites:
             with pytest.raises(UnsupportedOperation):
                 store.relabel(remote, before.marks, only(asked, [detail]), before)
-        assert store.find(remote) == before
+        assert store.describe(remote) == before
 
     def test_what_others_have_set_beside_a_copy_stays(
         self, store: Store, remote: str, takes: frozenset[Detail]
@@ -379,8 +390,8 @@ class StoreContract:
         store.write(remote, value, marks_for(value), None, details=theirs)  # laid, and not named by the marks
         put(store, remote, value, 2, only(EVERYTHING, takes))
         newer = fresh_value()
-        store.write(remote, newer, marks_for(newer, 3), shown(store, store.find(remote)))
-        found = shown(store, store.find(remote))
+        store.write(remote, newer, marks_for(newer, 3), shown(store, store.describe(remote)))
+        found = shown(store, store.describe(remote))
         assert found.marks == marks_for(newer, 3)
         if takes:
             assert found.details is not None
@@ -400,14 +411,14 @@ class StoreContract:
         with pytest.raises(Invalid) as caught:
             store.write(remote, value, marks_for(value), None)
         assert_silent(caught.value, value, store, remote)
-        assert store.find(remote) is None
+        assert store.describe(remote) is None
 
     def test_an_empty_value_is_invalid_and_the_old_one_stays(self, store: Store, remote: str) -> None:
         value, empty = fresh_value(), Sensitive("")
         written = put(store, remote, value)
         with pytest.raises(Invalid):
             store.write(remote, empty, marks_for(empty, 2), written)
-        assert store.find(remote) == written
+        assert store.describe(remote) == written
         assert_serves(store, remote, value)
 
     # create
@@ -431,10 +442,10 @@ class StoreContract:
     ) -> None:
         value = fresh_value()
         made = creates_in.create(remote, value, marks_for(value))
-        assert made == Copy(remote, made.version_id, marks_for(value), intact=True)
-        assert made == store.find(remote)
+        assert made == RemoteSecret(remote, made.version_id, marks_for(value), intact=True)
+        assert made == store.describe(remote)
         assert_serves(store, remote, value)
-        assert eventually(lambda: made in list(store.managed()), self.listing_lag)
+        assert eventually(lambda: made in list(store.list_managed()), self.listing_lag)
         assert put(store, remote, value) == made
 
     def test_a_copy_made_without_a_look_has_what_is_to_stand_beside_it(
@@ -443,7 +454,7 @@ class StoreContract:
         value, asked = fresh_value(), only(EVERYTHING, takes)
         marks = replace(marks_for(value), tags=asked.names)
         assert creates_in.create(remote, value, marks, details=asked).marks == marks
-        found = shown(store, store.find(remote))
+        found = shown(store, store.describe(remote))
         assert (found.marks, found.intact) == (marks, True)
         assert not asked.differing(found.details or NO_DETAILS)
 
@@ -452,11 +463,11 @@ class StoreContract:
     ) -> None:
         theirs, value = fresh_value(), fresh_value()
         foreign(remote, theirs.reveal())
-        left = store.find(remote)
+        left = store.describe(remote)
         with pytest.raises(Taken) as caught:
             creates_in.create(remote, value, marks_for(value))
         assert_silent(caught.value, value, store, remote)
-        assert store.find(remote) == left
+        assert store.describe(remote) == left
         assert_serves(store, remote, theirs)
 
     @pytest.mark.parametrize("newer", [1, 2])
@@ -468,7 +479,7 @@ class StoreContract:
         value = first if newer == 1 else fresh_value()
         with suppress(Taken):
             assert creates_in.create(remote, value, marks_for(value, newer)) == written
-        assert store.find(remote) == written
+        assert store.describe(remote) == written
         assert_serves(store, remote, first)
 
     def test_the_name_of_a_deleted_secret_is_free_or_taken_and_nothing_in_between(
@@ -476,14 +487,14 @@ class StoreContract:
     ) -> None:
         put(store, remote, fresh_value())
         store.delete(remote)
-        left, value = store.find(remote), fresh_value()
+        left, value = store.describe(remote), fresh_value()
         if left is None:
-            assert creates_in.create(remote, value, marks_for(value, 2)) == store.find(remote)
+            assert creates_in.create(remote, value, marks_for(value, 2)) == store.describe(remote)
             assert_serves(store, remote, value)
         else:
             with pytest.raises(Taken):
                 creates_in.create(remote, value, marks_for(value, 2))
-            assert store.find(remote) == left
+            assert store.describe(remote) == left
 
     @pytest.mark.parametrize("flaw", ["name", "size", "empty"])
     def test_what_breaks_a_limit_is_not_made(self, creates_in: Creates, store: Store, remote: str, flaw: str) -> None:
@@ -493,13 +504,13 @@ class StoreContract:
         with pytest.raises(Invalid) as caught:
             creates_in.create(name, value, marks_for(value))
         assert caught.value.name == f"{store.name}:{name}"
-        assert flaw == "name" or store.find(remote) is None
+        assert flaw == "name" or store.describe(remote) is None
 
     def test_of_many_that_make_one_name_together_one_does(self, creates_in: Creates, store: Store, remote: str) -> None:
         values = [fresh_value() for _ in range(6)]
         together = threading.Barrier(len(values))
 
-        def make(value: Sensitive) -> Copy | None:
+        def make(value: Sensitive) -> RemoteSecret | None:
             together.wait(30)
             try:
                 return creates_in.create(remote, value, marks_for(value))
@@ -509,9 +520,9 @@ class StoreContract:
         with ThreadPoolExecutor(len(values)) as pool:
             made = [copy for copy in pool.map(make, values) if copy]
         if self.refuses_taken:
-            assert made == [store.find(remote)]
+            assert made == [store.describe(remote)]
         else:
-            assert store.find(remote) in made
+            assert store.describe(remote) in made
 
     # managed
 
@@ -524,8 +535,8 @@ class StoreContract:
         with ThreadPoolExecutor(8) as pool:
             written = list(pool.map(lambda name: put(store, name, value), names))
 
-        def listed() -> list[Copy]:
-            return sorted((copy for copy in store.managed() if copy.name.startswith(remote)), key=lambda c: c.name)
+        def listed() -> list[RemoteSecret]:
+            return sorted((copy for copy in store.list_managed() if copy.name.startswith(remote)), key=lambda c: c.name)
 
         expected = sorted(written, key=lambda copy: copy.name)
         assert eventually(lambda: listed() == expected, self.listing_lag), listed()
@@ -534,8 +545,8 @@ class StoreContract:
         written = put(store, f"{remote}{self.joint}ours", fresh_value())
         foreign(f"{remote}{self.joint}theirs", fresh_value().reveal())
 
-        def listed() -> dict[str, Marks | None]:
-            return {copy.name: copy.marks for copy in store.everything() if copy.name.startswith(remote)}
+        def listed() -> dict[str, OwnershipTags | None]:
+            return {copy.name: copy.marks for copy in store.list_all() if copy.name.startswith(remote)}
 
         expected = {f"{remote}{self.joint}ours": written.marks, f"{remote}{self.joint}theirs": None}
         assert eventually(lambda: listed() == expected, self.listing_lag), listed()
@@ -545,20 +556,20 @@ class StoreContract:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda name: put(store, name, values[name]), values))
         asked = [*values, f"{remote}{self.joint}absent"]
-        if Lack.READ in store.lacks:
+        if Unsupported.READ in store.unsupported:
             with pytest.raises(UnsupportedOperation):
                 store.read_many(asked)
         else:
             assert store.read_many(asked) == values
 
     def test_managed_shows_tampering(self, store: Store, remote: str, tampered: Raw) -> None:
-        if Lack.LISTED_CHANGES in store.lacks:
+        if Unsupported.LISTED_CHANGES in store.unsupported:
             pytest.skip("its listing shows no changes, as it says itself")
         put(store, remote, fresh_value())
         tampered(remote, fresh_value().reveal())
 
         def listed_as_ours_and_intact() -> bool:
-            return any(copy.name == remote and copy.intact for copy in store.managed())
+            return any(copy.name == remote and copy.intact for copy in store.list_managed())
 
         assert eventually(lambda: not listed_as_ours_and_intact(), self.listing_lag)
 
@@ -572,19 +583,19 @@ class StoreContract:
         store.delete(remote)
         store.delete(remote)
         assert_gone(store, remote)
-        assert not any(copy.name == remote and copy.intact for copy in store.managed())
+        assert not any(copy.name == remote and copy.intact for copy in store.list_managed())
 
     def test_a_deleted_secret_is_not_listed_among_everything(self, store: Store, remote: str) -> None:
         put(store, remote, fresh_value())
         store.delete(remote)
-        assert eventually(lambda: all(copy.name != remote for copy in store.everything()), self.listing_lag)
+        assert eventually(lambda: all(copy.name != remote for copy in store.list_all()), self.listing_lag)
 
     def test_a_deleted_secret_can_be_written_again(self, store: Store, remote: str) -> None:
         put(store, remote, fresh_value())
         store.delete(remote)
         value = fresh_value()
         put(store, remote, value, version=2)
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert found.intact
         assert found.marks == marks_for(value, 2)
@@ -595,7 +606,7 @@ class StoreContract:
         put(store, remote, value)
         store.delete(remote)
         put(store, remote, value)
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert found.intact
         assert_serves(store, remote, value)
@@ -607,12 +618,12 @@ class StoreContract:
         return {old}
 
     def test_what_is_absent_has_no_past_and_is_forgotten_and_erased_quietly(self, store: Store, remote: str) -> None:
-        assert store.past(remote) == {}
-        assert store.forget(remote) == ()
-        assert store.erase(remote) == ()
-        assert store.find(remote) is None
+        assert store.old_versions(remote) == {}
+        assert store.purge_old_versions(remote) == ()
+        assert store.purge(remote) == ()
+        assert store.describe(remote) is None
 
-    @pytest.mark.parametrize("verb", ["past", "forget", "erase"])
+    @pytest.mark.parametrize("verb", ["old_versions", "purge_old_versions", "purge"])
     def test_an_illegal_name_has_no_past_either(self, store: Store, verb: str) -> None:
         with pytest.raises(Invalid) as caught:
             getattr(store, verb)(self.illegal)
@@ -621,9 +632,9 @@ class StoreContract:
     def test_a_secret_that_was_never_updated_has_no_past(self, store: Store, remote: str) -> None:
         value = fresh_value()
         written = put(store, remote, value)
-        assert store.past(remote) == {}
-        assert store.forget(remote) == ()
-        assert store.find(remote) == written
+        assert store.old_versions(remote) == {}
+        assert store.purge_old_versions(remote) == ()
+        assert store.describe(remote) == written
         assert_serves(store, remote, value)
 
     def test_the_past_is_the_old_values_and_not_the_one_that_is_served(self, store: Store, remote: str) -> None:
@@ -631,54 +642,54 @@ class StoreContract:
         for version, value in enumerate([*old, fresh_value()], 1):
             put(store, remote, value, version)
         readable = old[len(old) - self.past_versions :]
-        assert set(store.past(remote).values()) == {text for value in readable for text in self.readings(value)}
+        assert set(store.old_versions(remote).values()) == {text for value in readable for text in self.readings(value)}
 
     def test_what_is_forgotten_is_gone_or_named_and_what_is_served_stays(self, store: Store, remote: str) -> None:
         values = [fresh_value() for _ in range(3)]
         for version, value in enumerate(values, 1):
             written = put(store, remote, value, version)
-        stays = store.forget(remote)
-        unnamed = [name for name in store.past(remote) if not named(name, stays)]
+        stays = store.purge_old_versions(remote)
+        unnamed = [name for name in store.old_versions(remote) if not named(name, stays)]
         assert unnamed == []
         assert not [words for words in stays for value in values if value.reveal() in words]
-        assert store.find(remote) == written
+        assert store.describe(remote) == written
         assert written.intact
         assert_serves(store, remote, values[-1])
-        assert set(store.forget(remote)) == set(stays)
+        assert set(store.purge_old_versions(remote)) == set(stays)
 
     def test_what_is_written_after_forgetting_has_its_own_past(self, store: Store, remote: str) -> None:
         put(store, remote, fresh_value())
         second, third = fresh_value(), fresh_value()
         put(store, remote, second, 2)
-        stays = store.forget(remote)
+        stays = store.purge_old_versions(remote)
         written = put(store, remote, third, 3)
-        assert store.find(remote) == written
+        assert store.describe(remote) == written
         assert_serves(store, remote, third)
-        past = store.past(remote)
+        past = store.old_versions(remote)
         fresh = [value for name, value in past.items() if not named(name, stays)]
         assert set(fresh) == (self.readings(second) if self.past_versions else set())
 
     def test_what_is_erased_is_gone_with_its_past_and_its_name_is_free(self, store: Store, remote: str) -> None:
         for version in (1, 2):
             put(store, remote, fresh_value(), version)
-        assert store.erase(remote) == ()
-        assert eventually(lambda: store.find(remote) is None, self.erase_lag)
+        assert store.purge(remote) == ()
+        assert eventually(lambda: store.describe(remote) is None, self.erase_lag)
         assert_gone(store, remote)
-        assert store.past(remote) == {}
-        assert store.erase(remote) == ()
+        assert store.old_versions(remote) == {}
+        assert store.purge(remote) == ()
         value = fresh_value()
         written = put(store, remote, value, 3)
-        assert store.find(remote) == written
+        assert store.describe(remote) == written
         assert_serves(store, remote, value)
-        assert store.past(remote) == {}
+        assert store.old_versions(remote) == {}
 
     def test_what_was_deleted_before_is_erased_all_the_same(self, store: Store, remote: str) -> None:
         for version in (1, 2):
             put(store, remote, fresh_value(), version)
         store.delete(remote)
-        assert store.erase(remote) == ()
-        assert eventually(lambda: store.find(remote) is None, self.erase_lag)
-        assert store.past(remote) == {}
+        assert store.purge(remote) == ()
+        assert eventually(lambda: store.describe(remote) is None, self.erase_lag)
+        assert store.old_versions(remote) == {}
 
     def test_a_deleted_secret_has_no_readable_past_that_forgetting_does_not_name(
         self, store: Store, remote: str
@@ -686,8 +697,8 @@ class StoreContract:
         for version in (1, 2):
             put(store, remote, fresh_value(), version)
         store.delete(remote)
-        stays = store.forget(remote)
-        assert [name for name in store.past(remote) if not named(name, stays)] == []
+        stays = store.purge_old_versions(remote)
+        assert [name for name in store.old_versions(remote) if not named(name, stays)] == []
 
     # threads
 
@@ -695,12 +706,12 @@ class StoreContract:
         values = {f"{remote}{self.joint}{number}": fresh_value() for number in range(8)}
         together = threading.Barrier(len(values))
 
-        def push(name: str) -> Copy:
+        def push(name: str) -> RemoteSecret:
             together.wait(30)
             return put(store, name, values[name])
 
         with ThreadPoolExecutor(len(values)) as pool:
             written = list(pool.map(push, values))
-        assert [store.find(name) for name in values] == written
+        assert [store.describe(name) for name in values] == written
         for name, value in values.items():
             assert_serves(store, name, value)

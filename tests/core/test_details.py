@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from keyturn.catalogue.stores import StoreSettings
-from keyturn.core.stores import Details, Marks, changed_tags, tag_changes
+from keyturn.core.stores import Details, OwnershipTags, changed_tags, tag_changes
 
 STORES = {
     one["kind"]: TypeAdapter[StoreSettings](StoreSettings).validate_python(one)
@@ -109,8 +109,8 @@ def test_of_tags_that_nobody_asks_for_only_those_that_keyturn_has_set_are_remove
 
 def test_a_label_of_ours_gives_no_claim_to_an_annotation_of_that_name() -> None:
     details = Details({"team": "pay"}, {"owner": "Ann"})
-    marks = Marks("a/b", 1, "f" * 64, tags=details.names)
-    assert Marks.from_tags(marks.to_tags()) == marks
+    marks = OwnershipTags("a/b", 1, "f" * 64, tags=details.names)
+    assert OwnershipTags.from_tags(marks.to_tags()) == marks
     assert marks.annotations == ("owner",)
     assert tag_changes({"team": "Theirs", "owner": "Zoë"}, {}, marks.annotations) == {"owner": None}
     assert tag_changes({"owner": "theirs", "team": "pay"}, {}, marks.tags) == {"team": None}

@@ -7,7 +7,7 @@ from keyturn.catalogue.freezes import FreezeSettings, covers
 from keyturn.core.audit_lines import AuditMount
 from keyturn.core.errors import Invalid
 from keyturn.core.mounts import join, split
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.providers.vault.mounts import insist_on_apart
 
 
@@ -80,8 +80,8 @@ def test_a_freeze_holds_all_mounts_unless_it_names_paths() -> None:
 
 
 def test_marks_name_the_mount() -> None:
-    marks = Marks("payments:team/app", 3, "0" * 64)
-    assert Marks.from_tags(marks.to_tags()) == marks
+    marks = OwnershipTags("payments:team/app", 3, "0" * 64)
+    assert OwnershipTags.from_tags(marks.to_tags()) == marks
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import Note, edited, members_of, note_names, notes_in
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 
 KEYS = st.text(max_size=5)
 VALUES = st.recursive(
@@ -65,7 +65,7 @@ def test_an_edited_text_holds_what_an_edited_object_would(
 
 @given(st.sets(st.text(st.characters(codec="utf-8"), min_size=1, max_size=40), min_size=1, max_size=12), st.booleans())
 def test_a_note_comes_back_from_tags_of_the_shortest_kind(keys: set[str], adopted: bool) -> None:
-    marks = Marks("apps/" + "x" * 150, 12, "f" * 64, "0a1b2c3d", None, "team-a", adopted)
+    marks = OwnershipTags("apps/" + "x" * 150, 12, "f" * 64, "0a1b2c3d", None, "team-a", adopted)
     note = Note(marks, tuple(sorted(keys)), frozenset(list(keys)[:1]))
     tags = note.to_tags()
     assert max(map(len, tags.values())) <= 256
@@ -74,7 +74,7 @@ def test_a_note_comes_back_from_tags_of_the_shortest_kind(keys: set[str], adopte
 
 
 def test_a_note_of_which_a_piece_is_missing_or_that_is_another_secrets_is_none() -> None:
-    tags = Note(Marks("a", 1, "f" * 64), tuple(f"KEY_{number}" for number in range(60))).to_tags()
+    tags = Note(OwnershipTags("a", 1, "f" * 64), tuple(f"KEY_{number}" for number in range(60))).to_tags()
     assert len(tags) > 1
     first, *_, last = tags
     assert notes_in({name: text for name, text in tags.items() if name != last}) == {}

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 
-MARKS = Marks("ml/database", 12, "ab" * 32)
+MARKS = OwnershipTags("ml/database", 12, "ab" * 32)
 
 
 @given(
@@ -15,12 +15,12 @@ MARKS = Marks("ml/database", 12, "ab" * 32)
     digest=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
 )
 def test_marks_survive_tags(source: str, version: int, digest: str) -> None:
-    marks = Marks(source, version, digest)
-    assert Marks.from_tags(marks.to_tags()) == marks
+    marks = OwnershipTags(source, version, digest)
+    assert OwnershipTags.from_tags(marks.to_tags()) == marks
 
 
 def test_other_tags_do_not_matter() -> None:
-    assert Marks.from_tags({**MARKS.to_tags(), "team": "ml"}) == MARKS
+    assert OwnershipTags.from_tags({**MARKS.to_tags(), "team": "ml"}) == MARKS
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def test_other_tags_do_not_matter() -> None:
     ],
 )
 def test_malformed_marks_are_nobodys(changed: dict[str, str]) -> None:
-    assert Marks.from_tags({**MARKS.to_tags(), **changed}) is None
+    assert OwnershipTags.from_tags({**MARKS.to_tags(), **changed}) is None
 
 
 def test_no_tags_are_nobodys() -> None:
-    assert Marks.from_tags({}) is None
+    assert OwnershipTags.from_tags({}) is None

@@ -158,7 +158,7 @@ class Row:
             yield f"the consumer acted on versions {told}"
 
     def _left_in_store(self, keyturn: Keyturn, name: str) -> Iterator[str]:
-        copy = keyturn.open_store("memory").find(name)
+        copy = keyturn.open_store("memory").describe(name)
         if not (copy and copy.intact and copy.marks and copy.marks.version == self.kind.version):
             yield f"the store holds {copy}"
         versions = self.site.cloud.list_secret_version_ids(SecretId=name, IncludeDeprecated=True)["Versions"]

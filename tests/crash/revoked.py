@@ -81,7 +81,7 @@ class Revocation:
 
     def left_in_store(self, store: Store, name: str) -> Iterator[str]:
         """What is wrong with one copy."""
-        copy = store.find(name)
+        copy = store.describe(name)
         if self.mode is Mode.REVOKE_ONLY and copy is not None:
             yield f"the store still has {copy}"
         if self.mode is Mode.REPLACE and not (copy and copy.intact):

@@ -29,7 +29,7 @@ from keyturn.core.errors import Denied, TransientError, Unavailable
 from keyturn.core.fingerprint import fingerprint, payload
 from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH, SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from keyturn.providers.http.webhook import WebhookSender
 
@@ -108,7 +108,7 @@ class Stack:
         """Bring the copy in AWS to this version, as Keyturn does."""
         store = AwsSecretsManager("aws", region=REGION, endpoint_url=self.aws.endpoint_url)
         value = payload(SecretFields(fields))
-        store.write(COPY, value, Marks(PATH, version, fingerprint(KEY, value)), store.find(COPY))
+        store.write(COPY, value, OwnershipTags(PATH, version, fingerprint(KEY, value)), store.describe(COPY))
         store.close()
 
 

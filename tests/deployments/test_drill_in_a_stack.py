@@ -90,7 +90,7 @@ class Site:
         with accounts.superuser(self.stack) as cursor:
             cursor.execute("SELECT rolname FROM pg_roles")
             roles = {name for (name,) in cursor.fetchall()}
-        listed = {name: self.keyturn.open_store(name).everything() for name in STORES}
+        listed = {name: self.keyturn.open_store(name).list_all() for name in STORES}
         state = set(below(hub, "keyturn", "")) - {"fingerprint-key"}
         return {
             "accounts": roles,

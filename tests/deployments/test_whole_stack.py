@@ -17,7 +17,7 @@ from deployments.local.home import Stack
 from deployments.local.services import SERVICES, Service
 from deployments.local.stack import down, environment, remove, status, up
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.parameter_store import AwsParameterStore
 from keyturn.providers.azure.store import AzureKeyVault
 from keyturn.providers.gcp.store import GcpSecretManager
@@ -52,7 +52,7 @@ def reached(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def test_every_store_takes_a_secret_from_an_sdk_that_knows_only_the_environment(reached: dict[str, str]) -> None:
-    marks = Marks("a/b", 1, "0" * 64)
+    marks = OwnershipTags("a/b", 1, "0" * 64)
     azure = AzureKeyVault(
         "azure",
         vault_url=reached["KEYTURN_AZURE_VAULT_URL"],

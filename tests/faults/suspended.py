@@ -143,7 +143,7 @@ class Suspensions:
         if told.marked(ROTATED_AT) != datetime.fromisoformat(current.fields["rotated_at"].reveal()):
             yield "the secret's metadata tells the age of an older version"
         for place in keyturn.secret(secret.path).destinations:
-            copy = keyturn.open_store(place.store).find(place.name)
+            copy = keyturn.open_store(place.store).describe(place.name)
             if not (copy and copy.intact and copy.marks and copy.marks.version == current.version):
                 yield f"the store holds {copy}"
 

@@ -15,7 +15,7 @@ from deployments.local.prepare import Hub as PreparedHub
 from keyturn.catalogue import load
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.record import Record
-from keyturn.core.stores import Copy
+from keyturn.core.stores import RemoteSecret
 from keyturn.providers.registry import open_keyturn
 from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Keyturn
@@ -36,9 +36,9 @@ class Site:
         told = self.keyturn.hub.describe(secret.path)
         return told.version if told else 0
 
-    def copy(self, secret: Declared, store: str = "aws") -> Copy:
+    def copy(self, secret: Declared, store: str = "aws") -> RemoteSecret:
         """What the store describes as this secret's copy there."""
-        found = self.keyturn.open_store(store).find(self.place(secret, store).name)
+        found = self.keyturn.open_store(store).describe(self.place(secret, store).name)
         assert found is not None
         return found
 

@@ -140,7 +140,7 @@ def test_a_flow_whose_ledger_can_not_be_written_fails_before_it_changes_anything
     assert "the disk is full" in str(state.message)
     assert lab.current(secret) == secret.first
     assert lab.logs_in(SecretFields(secret.first))
-    assert site.keyturn.open_store("aws").find(site.place(secret, "aws").name) is None
+    assert site.keyturn.open_store("aws").describe(site.place(secret, "aws").name) is None
 
 
 def refuse(*_: object) -> None:

@@ -98,7 +98,7 @@ def test_one_secret_alone_is_pushed_when_asked_for(build: Build, lab: Lab, tmp_p
     asked, other = copied(lab, "one"), copied(lab, "one")
     site = build(asked, other, stores=files(tmp_path, "one"))
     assert asyncio.run(sync(asked.path)) == {"created": 1}
-    assert site.keyturn.open_store("one").find(site.place(other, "one").name) is None
+    assert site.keyturn.open_store("one").describe(site.place(other, "one").name) is None
 
 
 def test_a_newer_value_is_written_and_the_rest_left_alone(build: Build, lab: Lab, tmp_path: Path) -> None:

@@ -96,9 +96,9 @@ class Scene:
         return [(number, one.fields.reveal()) for number, one in found if one]
 
     def in_store(self) -> list[str]:
-        found = self.store.find(self.path)
+        found = self.store.describe(self.path)
         served = [self.store.read(self.path)] if found else []
-        return [one.reveal() for one in (*served, *self.store.past(self.path).values())]
+        return [one.reveal() for one in (*served, *self.store.old_versions(self.path).values())]
 
 
 def begun(lab: Lab, kind: str, mode: Mode) -> Scene:

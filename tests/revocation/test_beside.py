@@ -69,7 +69,7 @@ def replace_remains(scene: Scene) -> IncidentStatus:
 def test_nothing_is_proven_while_a_copy_gives_a_leaked_value_beside_the_new_one(scene: Scene) -> None:
     stands = scene.revoke()
     assert faults_of(scene, stands) == []
-    found = scene.store.find(scene.path)
+    found = scene.store.describe(scene.path)
     assert found is not None
     assert found.marks is not None
     text = Sensitive(json.dumps([*served(scene), scene.leaked[1]["value"]]))
@@ -89,7 +89,7 @@ def test_a_copy_that_refuses_the_write_keeps_the_incident_open(scene: Scene) -> 
 
 def test_without_a_replacement_the_copy_of_both_is_gone(scene: Scene) -> None:
     stands = scene.revoke(Mode.REVOKE_ONLY)
-    assert (stands.open, scene.store.find(scene.path)) == (False, None)
+    assert (stands.open, scene.store.describe(scene.path)) == (False, None)
 
 
 def test_the_fingerprint_of_a_copy_with_both_is_found(scene: Scene) -> None:

@@ -245,7 +245,7 @@ def test_people_are_reminded_though_the_clock_was_far_ahead_when_they_were_last(
 def test_an_error_that_nobody_foresaw_at_one_store_names_it_and_stops_nothing_else(lab: Lab) -> None:
     scene = Scene.of(lab, "generated")
     surprised = replace(
-        scene.keyturn, open_store=lambda name: Hooked(scene.store, find=raising(RuntimeError("s3cr3t text")))
+        scene.keyturn, open_store=lambda name: Hooked(scene.store, describe=raising(RuntimeError("s3cr3t text")))
     )
     stands = scene.revoke(Mode.REPLACE, surprised)
     assert stands.open

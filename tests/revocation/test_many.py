@@ -148,7 +148,7 @@ def assert_all_done(crowd: Crowd, stands: IncidentStatus, *secrets: Declared) ->
         info = crowd.keyturn.hub.describe(secret.path)
         assert info is not None
         assert [version.version for version in info.versions if version.readable] == [one.version]
-        assert crowd.opened.store.past(secret.path) == {}
+        assert crowd.opened.store.old_versions(secret.path) == {}
         old = crowd.leaked.get(secret.path)
         if old is not None and "password" in old:
             assert not crowd.lab.logs_in(old)
@@ -265,9 +265,9 @@ def readable(site: Site) -> list[int]:
 
 def held(site: Site) -> list[str]:
     """Every value that the store gives."""
-    found = site.store.find(site.secret.path)
+    found = site.store.describe(site.secret.path)
     served = [site.store.read(site.secret.path).reveal()] if found else []
-    return [*served, *(value.reveal() for value in site.store.past(site.secret.path).values())]
+    return [*served, *(value.reveal() for value in site.store.old_versions(site.secret.path).values())]
 
 
 def text(site: Site) -> str:

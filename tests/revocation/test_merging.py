@@ -48,14 +48,14 @@ def test_a_rotation_carries_the_new_value_into_it(lab: Lab, site: Site) -> None:
 
 def test_a_replacement_takes_the_keys_and_old_versions_are_named_as_the_owners(lab: Lab, site: Site) -> None:
     leaked = served(site)["DB_PASSWORD"]
-    before = set(site.store.past(SHARED))
+    before = set(site.store.old_versions(SHARED))
     stands = site.revoke()
     assert (stands.left, stands.open) == ((), False)
     assert served(site)["DB_PASSWORD"] == lab.current(site.secret)["password"] != leaked
     assert OWNERS.items() <= served(site).items()
-    assert before < set(site.store.past(SHARED))
+    assert before < set(site.store.old_versions(SHARED))
     said = [one for one in stands.secrets[0].remains if "others' secret" in one]
-    holding = [name for name, text in site.store.past(SHARED).items() if "DB_PASSWORD" in text.reveal()]
+    holding = [name for name, text in site.store.old_versions(SHARED).items() if "DB_PASSWORD" in text.reveal()]
     assert holding
     assert all(any(f"version {name} " in words for words in said) for name in holding)
     assert not [words for words in said if leaked in words]

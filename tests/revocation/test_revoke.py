@@ -52,7 +52,7 @@ def test_the_old_credential_ends_everywhere_and_a_new_one_works(lab: Lab, kind: 
     assert site.store.read(site.secret.path).reveal() != site.leaked_copy
     assert site.opened.sender.events == [SECRET_REVOKED]
     assert readable(site) == [stands.secrets[0].version]
-    assert site.store.past(site.secret.path) == {}
+    assert site.store.old_versions(site.secret.path) == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,7 +63,7 @@ def test_without_a_replacement_nothing_is_left_of_it_anywhere(lab: Lab, kind: st
     if kind != "generated":
         assert not lab.logs_in(SecretFields(site.secret.first))
     assert readable(site) == []
-    assert site.store.find(site.secret.path) is None
+    assert site.store.describe(site.secret.path) is None
     assert site.opened.sender.events == [SECRET_REVOKED]
 
 
@@ -164,7 +164,7 @@ def test_the_rest_goes_on_where_one_store_is_down_and_the_incident_says_why_it_s
     site.store.down = None
     stands = run.finish(site.keyturn, site.incident)
     assert (stands.open, stands.left) == (False, ())
-    assert site.store.past(site.secret.path) == {}
+    assert site.store.old_versions(site.secret.path) == {}
 
 
 def test_a_silent_consumer_keeps_the_incident_open_and_is_told_again(lab: Lab) -> None:
@@ -199,8 +199,8 @@ def test_a_copy_that_nothing_declares_any_more_is_found_and_removed(lab: Lab) ->
     moved = site.declaring([{"store": "memory", "name": f"{site.secret.path}-new"}])
     sync_destinations(moved.keyturn, site.secret.path)
     moved.revoke()
-    assert site.store.find(site.secret.path) is None
-    assert site.store.find(f"{site.secret.path}-new") is not None
+    assert site.store.describe(site.secret.path) is None
+    assert site.store.describe(f"{site.secret.path}-new") is not None
 
 
 def test_a_caller_without_the_rights_changes_nothing_and_is_written_down(lab: Lab) -> None:

@@ -29,7 +29,19 @@ from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.sender import RecordingSender
 
 REPLACE, REVOKE_ONLY = Mode.REPLACE, Mode.REVOKE_ONLY
-VERBS = ("find", "managed", "everything", "write", "create", "read", "read_many", "delete", "past", "forget", "erase")
+VERBS = (
+    "describe",
+    "list_managed",
+    "list_all",
+    "write",
+    "create",
+    "read",
+    "read_many",
+    "delete",
+    "old_versions",
+    "purge_old_versions",
+    "purge",
+)
 
 
 @pytest.fixture(scope="module")
@@ -194,11 +206,11 @@ DENIED = Denied("write", "it", "its policy denies that", "Give Keyturn the right
     ("store", "error", "verbs"),
     [
         ("aws", THROTTLED, ()),
-        ("gcp", THROTTLED, ("write", "create", "erase")),
+        ("gcp", THROTTLED, ("write", "create", "purge")),
         ("azure", DENIED, ()),
-        ("vault", DENIED, ("forget", "erase")),
-        ("parameters", DENIED, ("past", "erase")),
-        ("kubernetes", DENIED, ("write", "create", "erase")),
+        ("vault", DENIED, ("purge_old_versions", "purge")),
+        ("parameters", DENIED, ("old_versions", "purge")),
+        ("kubernetes", DENIED, ("write", "create", "purge")),
     ],
     ids=lambda given: given if isinstance(given, str) else None,
 )

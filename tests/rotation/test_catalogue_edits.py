@@ -149,7 +149,7 @@ def test_a_secret_goes_on_under_its_new_name_with_its_rotation_its_versions_and_
     assert [one.token for one in after.history] == [one.token for one in before.history]
     assert (after.rotation and after.rotation.token) == (before.rotation and before.rotation.token)
     assert [copy.in_step for copy in done.copies] == [True]
-    copy = opened.store.find(remote(secret))
+    copy = opened.store.describe(remote(secret))
     assert copy is not None
     assert copy.marks is not None
     assert (copy.marks.source, copy.marks.version) == (new.path, done.version)
@@ -171,7 +171,7 @@ def test_a_copy_that_keeps_what_it_has_keeps_it_under_the_new_name_too(lab: Lab)
     edited = again(lab, opened, new).keyturn
     assert [copy.in_step for copy in rename(edited, secret.path, new.path).copies] == [True]
     assert opened.store.read(remote(secret)).reveal() == held.reveal()
-    copy = opened.store.find(remote(secret))
+    copy = opened.store.describe(remote(secret))
     assert copy is not None
     assert copy.marks is not None
     assert (copy.marks.source, copy.marks.version, copy.marks.grown) == (new.path, 1, True)

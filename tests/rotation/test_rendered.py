@@ -51,7 +51,7 @@ def unchanged(lab: Lab, secret: Declared, opened: Opened) -> None:
     """CURRENT and its copies are as they were, and work."""
     assert lab.current(secret) == secret.first
     assert lab.logs_in(secret.first)
-    assert list(opened.store.everything()) == []
+    assert list(opened.store.list_all()) == []
 
 
 @pytest.mark.parametrize(

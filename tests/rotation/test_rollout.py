@@ -94,7 +94,7 @@ def test_a_canary_that_fails_brings_the_previous_value_back_everywhere(lab: Lab,
     assert "canary" in error.problem
     assert "version 3 holds the previous value again" in error.problem
 
-    copy = opened.store.find(remote(secret))
+    copy = opened.store.describe(remote(secret))
     assert copy is not None
     assert copy.marks is not None
     assert (copy.marks.version, copy.intact) == (3, True)

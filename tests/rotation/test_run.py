@@ -66,10 +66,10 @@ def test_a_run_that_died_after_promotion_is_settled_by_the_next(lab: Lab) -> Non
     secret = with_copy(lab.generated())
     opened = lab.open(secret)
     Worker(opened.keyturn, secret.path).promoted()
-    assert opened.store.find(remote(secret)) is None
+    assert opened.store.describe(remote(secret)) is None
     outcome = rotate(opened.keyturn, secret.path)
     assert (outcome.state, outcome.version, unsettled(outcome)) == (RunState.SETTLED, 2, None)
-    assert opened.store.find(remote(secret)) is not None
+    assert opened.store.describe(remote(secret)) is not None
 
 
 def test_an_old_credential_that_is_held_stops_the_next_scheduled_rotation(lab: Lab) -> None:

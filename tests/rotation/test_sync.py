@@ -7,7 +7,7 @@ import pytest
 from keyturn.core.errors import Unavailable
 from keyturn.core.fingerprint import payload
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import CopyState, Pushed, look_at_copy, sync_destinations
 from tests.rotation.helpers import remote, with_copy, worker
@@ -46,11 +46,11 @@ def test_a_copy_is_made_then_updated_then_left_alone(lab: Lab, opened: Opened, s
 
 def test_a_copy_carries_its_source_its_version_and_a_keyed_fingerprint(opened: Opened, secret: Declared) -> None:
     pushed = one(sync_destinations(opened.keyturn, secret.path))
-    copy = opened.store.find(remote(secret))
+    copy = opened.store.describe(remote(secret))
     assert copy is not None
     current = opened.keyturn.hub.read(secret.path)
     assert current is not None
-    marks = Marks(secret.path, 1, pushed.fingerprint, created_at=current.created_at, catalogue="default")
+    marks = OwnershipTags(secret.path, 1, pushed.fingerprint, created_at=current.created_at, catalogue="default")
     assert copy.marks == marks
     assert pushed.fingerprint == opened.keyturn.fingerprint(SecretFields(secret.first))
 

@@ -9,7 +9,7 @@ from keyturn.core.errors import Conflict, Invalid, NotFound, Taken
 from keyturn.core.names import AWS_SECRETS_MANAGER, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import Change, Shared
-from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks
+from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.providers.sharing import checked_text, shared_text
 
 
@@ -18,7 +18,7 @@ class Kept:
     """One remote secret: every value that it can give by its number, and what was known of it at the last write."""
 
     values: list[Sensitive]
-    marks: Marks | None
+    marks: OwnershipTags | None
     written: int = 0
     forgotten: int = 0
     """How many of the first values are gone."""
@@ -37,15 +37,15 @@ class Kept:
         self.forgotten = len(self.values) - 1
         self.values[:-1] = [Sensitive("")] * self.forgotten
 
-    def lay(self, marks: Marks, details: Details) -> None:
+    def lay(self, marks: OwnershipTags, details: Details) -> None:
         """Marks and details, over those that others have set."""
         self.details = details.laid_over(self.details, self.marks)
         self.marks = marks
 
-    def copy(self, name: str) -> Copy:
+    def copy(self, name: str) -> RemoteSecret:
         """As the port describes it."""
         intact = self.written == len(self.values)
-        return Copy(name, str(len(self.values)), self.marks, intact, details=self.details)
+        return RemoteSecret(name, str(len(self.values)), self.marks, intact, details=self.details)
 
 
 class MemoryStore:
@@ -56,7 +56,7 @@ class MemoryStore:
     that can't remove them, and while ``erases`` is, a secret that was erased can still be restored.
     """
 
-    lacks: frozenset[Lack] = frozenset()
+    unsupported: frozenset[Unsupported] = frozenset()
 
     def __init__(self, name: str, kind: str = AWS_SECRETS_MANAGER) -> None:
         self.name = name
@@ -71,26 +71,32 @@ class MemoryStore:
         self._lock = threading.RLock()
         self.shared = SharedMemory(self)
 
-    def find(self, remote: str) -> Copy | None:
+    def describe(self, remote: str) -> RemoteSecret | None:
         """Describe one secret."""
         with self._open() as secrets:
             return secrets[remote].copy(remote) if remote in secrets else None
 
-    def managed(self) -> Iterator[Copy]:
+    def list_managed(self) -> Iterator[RemoteSecret]:
         """Every secret with marks."""
         with self._open() as secrets:
             copies = [kept.copy(name) for name, kept in secrets.items() if kept.marks]
         yield from copies
 
-    def everything(self) -> Iterator[Copy]:
+    def list_all(self) -> Iterator[RemoteSecret]:
         """Every secret."""
         with self._open() as secrets:
             copies = [kept.copy(name) for name, kept in secrets.items()]
         yield from copies
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
-    ) -> Copy:
+        self,
+        remote: str,
+        value: Sensitive,
+        marks: OwnershipTags,
+        found: RemoteSecret | None,
+        *,
+        details: Details = NO_DETAILS,
+    ) -> RemoteSecret:
         """A new version, unless the same one is served under the same marks and details."""
         if flaw := illegal_name(self.kind, remote) or too_large(self.kind, len(value.reveal().encode())):
             raise Invalid("write", f"{self.name}:{remote}", flaw)
@@ -108,7 +114,7 @@ class MemoryStore:
             self.writes += 1
             return kept.copy(remote)
 
-    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
         """What stands beside it, without a new version."""
         if self.refuses:
             raise self.refuses
@@ -117,7 +123,9 @@ class MemoryStore:
             self.labels += 1
             return secrets[remote].copy(remote)
 
-    def create(self, remote: str, value: Sensitive, marks: Marks, *, details: Details = NO_DETAILS) -> Copy:
+    def create(
+        self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
+    ) -> RemoteSecret:
         """The first version of a new name. Raises Taken."""
         with self._open() as secrets:
             if remote in secrets:
@@ -141,13 +149,13 @@ class MemoryStore:
         with self._open() as secrets:
             secrets.pop(remote, None)
 
-    def past(self, remote: str) -> dict[str, Sensitive]:
+    def old_versions(self, remote: str) -> dict[str, Sensitive]:
         """The values before the last."""
         self._check_name(remote, "look into the past of")
         with self._open() as secrets:
             return secrets[remote].past if remote in secrets else {}
 
-    def forget(self, remote: str) -> tuple[str, ...]:
+    def purge_old_versions(self, remote: str) -> tuple[str, ...]:
         """Let the values before the last go, or say that they stay."""
         self._check_name(remote, "forget old versions of")
         with self._open() as secrets:
@@ -157,7 +165,7 @@ class MemoryStore:
                 secrets[remote].forget()
             return tuple(f"version {number} stays" for number in secrets[remote].past)
 
-    def erase(self, remote: str) -> tuple[str, ...]:
+    def purge(self, remote: str) -> tuple[str, ...]:
         """Remove it with every value."""
         self._check_name(remote, "erase")
         with self._open() as secrets:

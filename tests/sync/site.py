@@ -81,4 +81,4 @@ class Site:
 
     def served(self, store: str) -> dict[str, str]:
         """What a store serves, by name."""
-        return {copy.name: self.stores[store].read(copy.name).reveal() for copy in self.stores[store].everything()}
+        return {copy.name: self.stores[store].read(copy.name).reveal() for copy in self.stores[store].list_all()}

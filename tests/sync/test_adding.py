@@ -99,7 +99,7 @@ def test_the_plan_names_the_fields_and_the_marks_the_oldest_version_and_prove_wh
     item = adding.item(f"one:{path}")
     assert (item.version, item.holds, item.why) == (2, 1, "add-fields: it lacks y, z")
     [done] = adding.run()
-    copy, keyturn = adding.stores["one"].find(path), adding.keyturn
+    copy, keyturn = adding.stores["one"].describe(path), adding.keyturn
     assert copy
     assert copy.marks
     assert (copy.marks.version, copy.marks.grown, done.version) == (1, True, 2)
@@ -111,7 +111,7 @@ def test_a_copy_that_holds_current_after_all_bears_the_marks_of_that(adding: Sit
     adding.run()
     adding.write("a", x="1", y="2")
     adding.run()
-    copy = adding.stores["one"].find(path)
+    copy = adding.stores["one"].describe(path)
     assert copy
     assert copy.marks
     assert (copy.marks.version, copy.marks.shape) == (2, "")

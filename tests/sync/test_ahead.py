@@ -11,7 +11,7 @@ from keyturn.core.hub import OVERTAKEN
 from keyturn.core.ledger import NewestVersion
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.rotation.sync import look_at_copy, push_destination
 from keyturn.sync.observe import hub_secrets
 from keyturn.sync.plan import plan
@@ -113,8 +113,8 @@ def test_a_deep_plan_compares_fingerprints_where_old_marks_tell_numbers_alone(si
     path = site.write("a", password="of old")
     digest = site.keyturn.fingerprint(SecretFields({"password": "of old"}))
     for store in site.stores.values():
-        text = store.write(path, payload_of("of old"), Marks(path, 1, digest), None)
-        assert text.marks == Marks(path, 1, digest)
+        text = store.write(path, payload_of("of old"), OwnershipTags(path, 1, digest), None)
+        assert text.marks == OwnershipTags(path, 1, digest)
     assert set(site.actions().values()) == {Action.IN_SYNC}
     written_anew(site, "a", "another")
     assert set(site.actions(deep=True).values()) == {Action.UPDATE}

@@ -71,7 +71,7 @@ class History:
     def lose(self) -> None:
         """What has lost its marks is theirs while it holds another value than CURRENT."""
         for store, name in itertools.product(STORES, NAMES):
-            copy = self.site.stores[store].find(self.remote(name))
+            copy = self.site.stores[store].describe(self.remote(name))
             if copy and copy.marks is None:
                 value = self.site.served(store)[self.remote(name)]
                 self.theirs[store, name] = value

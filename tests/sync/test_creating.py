@@ -12,7 +12,7 @@ from keyturn.core.errors import Throttled, Unavailable
 from keyturn.core.ledger import Entry
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import CopyState
 from keyturn.sync.apply import Applier, Result
@@ -243,7 +243,7 @@ def test_a_store_that_can_not_make_copies_without_a_look_gets_them_with_one(site
     planned = plan(keyturn, unseen=True)
     calls.clear()
     assert states(run(keyturn, planned)) == {"created": 2}
-    assert (calls["find"], calls["write"], calls["read"]) == (1, 1, 1)
+    assert (calls["describe"], calls["write"], calls["read"]) == (1, 1, 1)
     assert_in_step(site)
 
 
@@ -301,11 +301,11 @@ def test_marks_results_and_ledger_tell_version_and_fingerprint_although_the_plan
     assert {(result.state, result.version, result.fingerprint) for result in results.values()} == {
         (str(CopyState.CREATED), 2, digest)
     }
-    copy = site.stores["one"].find(path)
+    copy = site.stores["one"].describe(path)
     assert copy is not None
     current = site.lab.hub.read(path)
     assert current is not None
-    assert copy.marks == Marks(path, 2, digest, created_at=current.created_at, catalogue="default")
+    assert copy.marks == OwnershipTags(path, 2, digest, created_at=current.created_at, catalogue="default")
     pushed = [
         (entry.place, entry.secret, entry.version, entry.fingerprint) for entry in noted if entry.action == "push"
     ]

@@ -299,7 +299,7 @@ def test_a_rotation_and_a_follower_do_not_get_into_each_others_way(lab: Lab, ope
     opened = lab.open(declared)
     source = AuditFile(openbao.audit_log, tmp_path / "position", MOUNT.changed)
     with following(source, lambda: opened.keyturn) as followed:
-        until(lambda: opened.store.find("copy") is not None)
+        until(lambda: opened.store.describe("copy") is not None)
         outcome = run.rotate(opened.keyturn, declared.path, Trigger.FORCE)
     assert [place.in_step for place in outcome.destinations] == [True]
     assert opened.store.writes == 2

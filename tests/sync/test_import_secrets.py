@@ -17,7 +17,7 @@ from keyturn.core.exact import number
 from keyturn.core.mapping import Shape
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import Lack
+from keyturn.core.stores import Unsupported
 from keyturn.sync.import_secrets import (
     Import,
     ImportState,
@@ -255,7 +255,7 @@ def test_all_of_a_store_is_what_nobody_manages(site: Site) -> None:
 
 
 def test_a_store_that_never_gives_a_value_back_is_refused_with_a_remedy(site: Site) -> None:
-    site.stores["one"].lacks = frozenset({Lack.READ})
+    site.stores["one"].unsupported = frozenset({Unsupported.READ})
     with pytest.raises(UnsupportedOperation, match="adopt: true"):
         insist_on_readable(site.keyturn, "one")
     insist_on_readable(site.keyturn, "two")

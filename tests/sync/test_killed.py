@@ -111,8 +111,8 @@ def killed(lab: Lab, pushed: Pushed, most: int) -> None:
     """A run that is killed once the store holds more copies than before, whatever it has said of them."""
     with start(lab, pushed) as process:
         keyturn = opened(lab, pushed)
-        held = len(list(keyturn.open_store("copies").managed()))
-        while process.poll() is None and len(list(keyturn.open_store("copies").managed())) <= min(
+        held = len(list(keyturn.open_store("copies").list_managed()))
+        while process.poll() is None and len(list(keyturn.open_store("copies").list_managed())) <= min(
             held + most, SECRETS - 1
         ):
             continue
@@ -131,7 +131,7 @@ def assert_one_version_each(lab: Lab, pushed: Pushed) -> None:
     assert plan(keyturn).counts() == {Action.IN_SYNC: SECRETS}
     store = keyturn.open_store("copies")
     names = [f"{pushed.folder}-s{number}" for number in range(SECRETS)]
-    assert sorted(copy.name for copy in store.managed()) == sorted(names)
+    assert sorted(copy.name for copy in store.list_managed()) == sorted(names)
     assert Counter(map(pushed.versions, names)) == {1: SECRETS}
     written = {name: store.read(name).reveal() for name in names}
     assert written == {name: f'{{"x":"value {name.rpartition("-s")[2]}"}}' for name in names}

@@ -8,13 +8,13 @@ import pytest
 
 from keyturn.core.errors import Denied, UnsupportedOperation
 from keyturn.core.plan import Action, moved
-from keyturn.core.stores import Copy, Details
+from keyturn.core.stores import Details, RemoteSecret
 from keyturn.sync import store_status
 from tests.support.memory_store import MemoryStore
 from tests.sync.site import Site
 
 
-def untold(copy: Copy) -> Copy:
+def untold(copy: RemoteSecret) -> RemoteSecret:
     """The copy without what stands beside it."""
     return replace(copy, details=None, marks=copy.marks and replace(copy.marks, tags=()))
 
@@ -27,23 +27,23 @@ class Quiet(MemoryStore):
         self.asked: list[str] = []
         self.refusal: Exception | None = None
 
-    def find(self, remote: str) -> Copy | None:
-        found = super().find(remote)
+    def describe(self, remote: str) -> RemoteSecret | None:
+        found = super().describe(remote)
         return found and untold(found)
 
-    def managed(self) -> Iterator[Copy]:
-        return map(untold, super().managed())
+    def list_managed(self) -> Iterator[RemoteSecret]:
+        return map(untold, super().list_managed())
 
-    def described(self, copies: list[Copy]) -> list[Copy]:
+    def with_details(self, copies: list[RemoteSecret]) -> list[RemoteSecret]:
         self.asked += [copy.name for copy in copies]
         if self.refusal:
             raise self.refusal
-        return [found for copy in copies if (found := super(Quiet, self).find(copy.name))]
+        return [found for copy in copies if (found := super(Quiet, self).describe(copy.name))]
 
 
 def beside(site: Site, path: str, store: str = "one") -> Details:
     """What stands beside a copy."""
-    found = MemoryStore.find(site.stores[store], path)
+    found = MemoryStore.describe(site.stores[store], path)
     assert found is not None
     assert found.details is not None
     return found.details

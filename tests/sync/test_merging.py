@@ -13,7 +13,7 @@ from keyturn.core.errors import NotOwned, Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import Change, notes_in
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.sync import import_secrets as importing
 from keyturn.sync.scan import scan
 from tests.support.lab import Lab
@@ -51,7 +51,7 @@ def served(site: Site) -> dict[str, Any]:
 
 def owner(site: Site, **changes: Any) -> None:
     """What somebody does to the secret who has never heard of Keyturn: None removes a key."""
-    there = served(site) if site.stores["one"].find(site.folder) else {}
+    there = served(site) if site.stores["one"].describe(site.folder) else {}
     kept = {key: value for key, value in {**there, **changes}.items() if value is not None}
     site.stores["one"].put_by_hand(site.folder, json.dumps(kept, indent=1))
 
@@ -152,7 +152,7 @@ def test_a_key_that_two_secrets_want_is_a_conflict_and_so_is_a_whole_copy_beside
 
 def test_a_whole_copy_is_not_merged_into(site: Site) -> None:
     store = site.stores["one"]
-    store.write(site.folder, Sensitive('{"a":1}'), Marks("other", 1, "f" * 64), None)
+    store.write(site.folder, Sensitive('{"a":1}'), OwnershipTags("other", 1, "f" * 64), None)
     assert {item.kind for item in site.plan().items} == {"NotOwned"}
     site.run()
     assert served(site) == {"a": 1}

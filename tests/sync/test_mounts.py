@@ -130,7 +130,7 @@ class Two:
         return {item.name: item.action for item in plan(self.keyturn, patterns).items}
 
     def served(self) -> dict[str, str]:
-        return {copy.name: self.store.read(copy.name).reveal() for copy in self.store.everything()}
+        return {copy.name: self.store.read(copy.name).reveal() for copy in self.store.list_all()}
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_both_mounts_are_pushed_and_the_marks_tell_which(two: Two) -> None:
         "payments/F/app": '{"value":"there"}',
         "payments/F/app-undeclared": '{"value":"undeclared there"}',
     }
-    sources = {copy.marks.source for copy in two.store.everything() if copy.marks}
+    sources = {copy.marks.source for copy in two.store.list_all() if copy.marks}
     assert sources == {two.here, two.there, f"{two.here}-undeclared", f"{two.there}-undeclared"}
     assert set(two.actions().values()) == {Action.IN_SYNC}
     assert set(two.actions("payments:**")) == {f"payments/{folder}/app", f"payments/{folder}/app-undeclared"}

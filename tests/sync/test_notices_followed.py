@@ -99,7 +99,7 @@ def test_a_consumer_that_does_not_answer_holds_up_no_copy(people: Audience) -> N
         with following(Polling(lambda: people.lab.hub, 0.1), people.open(sender=sender)):
             for path in paths:
                 people.write(path)
-                assert eventually(lambda path=path: people.store.find(path.replace("/", "-")) is not None)  # type: ignore[misc]
+                assert eventually(lambda path=path: people.store.describe(path.replace("/", "-")) is not None)  # type: ignore[misc]
             hung.set()
             assert eventually(lambda: all(people.told(path) == [1] for path in paths))
     finally:

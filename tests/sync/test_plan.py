@@ -5,7 +5,7 @@ import pytest
 from keyturn.core.errors import Denied, NotFound
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.sync import store_status
 from tests.sync.site import Site
 
@@ -50,7 +50,7 @@ def test_what_somebody_else_has_is_a_conflict_and_with_adopt_an_adoption(site: S
 
 def test_a_copy_of_another_secret_is_a_conflict(site: Site) -> None:
     path = site.write("a", x="1")
-    site.stores["one"].write(path, Sensitive("v"), Marks("other/path", 1, "f" * 64), None)
+    site.stores["one"].write(path, Sensitive("v"), OwnershipTags("other/path", 1, "f" * 64), None)
     item = site.item(f"one:{path}")
     assert (item.action, item.why) == (Action.CONFLICT, "it is the copy of other/path")
 

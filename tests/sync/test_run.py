@@ -8,7 +8,7 @@ from keyturn.core.errors import Conflict, Denied, Invalid, Throttled, Unavailabl
 from keyturn.core.fingerprint import fingerprint
 from keyturn.core.plan import Action, read_plan, write_plan
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.sync import store_status
 from keyturn.sync.apply import Applier
 from keyturn.sync.run import carry_out, here, insist_on
@@ -181,7 +181,7 @@ def test_by_default_nothing_is_deleted(site: Site) -> None:
 def test_a_copy_with_another_hubs_fingerprint_is_never_deleted(site: Site) -> None:
     site.settings = {name: {"deletion": "delete", "delete_after": "0s"} for name in site.stores}
     value = Sensitive("theirs")
-    marks = Marks("their/secret", 3, fingerprint(Sensitive("their own key"), value))
+    marks = OwnershipTags("their/secret", 3, fingerprint(Sensitive("their own key"), value))
     site.stores["one"].write("their-copy", value, marks, None)
     site.run()
     site.clock.advance(timedelta(days=1))

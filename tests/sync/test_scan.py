@@ -6,7 +6,7 @@ import pytest
 
 from keyturn.core.errors import Denied, NotFound
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, Marks
+from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, OwnershipTags
 from keyturn.sync.scan import HubScan, StoreScan, Undeclared, scan
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import fresh
@@ -36,7 +36,7 @@ def test_copies_that_nothing_declares_are_told_with_their_secret_and_version(sit
     path = site.write("a", x="1")
     site.run()
     site.syncs["all"]["without"] = [path]
-    site.stores["one"].write("elsewhere", Sensitive("v"), Marks("other/hub", 4, "f" * 64), None)
+    site.stores["one"].write("elsewhere", Sensitive("v"), OwnershipTags("other/hub", 4, "f" * 64), None)
     assert of(site).undeclared == (Undeclared("elsewhere", "other/hub", 4), Undeclared(path, path, 1))
     assert of(site).unmanaged == ()
 

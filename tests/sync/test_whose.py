@@ -9,7 +9,7 @@ import pytest
 from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.providers.registry import open_keyturn
 from keyturn.rotation.context import Keyturn
 from keyturn.sync.apply import Applier, Result
@@ -57,7 +57,7 @@ def test_two_catalogues_on_one_hub_and_account_leave_each_others_copies_alone(si
     first, second = (team(site, name, folder) for name, folder in zip(("team-a", "team-b"), folders, strict=True))
     runs(site, first, second)
     assert set(site.served("one")) == set(paths)
-    assert {copy.marks.catalogue for copy in site.stores["one"].managed() if copy.marks} == {"team-a", "team-b"}
+    assert {copy.marks.catalogue for copy in site.stores["one"].list_managed() if copy.marks} == {"team-a", "team-b"}
     runs(site, team(site, "team-a"), second)
     assert set(site.served("one")) == {paths[1]}
 
@@ -71,7 +71,7 @@ def test_a_place_that_another_catalogue_keeps_is_a_conflict_unless_it_is_adopted
     (item,) = plan(team(site, "team-b", folder, adopt=True)).items
     assert item.action is Action.ADOPT
     run(team(site, "team-b", folder, adopt=True))
-    copy = site.stores["one"].find(path)
+    copy = site.stores["one"].describe(path)
     assert copy is not None
     assert copy.marks is not None
     assert (copy.marks.catalogue, copy.marks.adopted) == ("team-b", True)
@@ -89,7 +89,7 @@ def test_a_copy_of_a_catalogue_without_an_id_is_taken_over_when_it_is_written_an
     assert [item.action for item in plan(named).items] == [Action.IN_SYNC]
     site.lab.hub.write(path, SecretFields({"password": "v2"}), cas=1)
     run(named)
-    copy = site.stores["one"].find(path)
+    copy = site.stores["one"].describe(path)
     assert copy is not None
     assert copy.marks is not None
     assert (copy.marks.catalogue, copy.marks.adopted) == ("team-a", False)
@@ -102,7 +102,7 @@ def test_an_older_releases_copy_is_deleted_only_by_the_catalogue_without_an_id(s
     path = written(site.lab, folder, "v")
     default = team(site, "default")
     text = Sensitive('{"password":"v"}')
-    site.stores["one"].write(path, text, Marks(path, 1, default.fingerprint_of(text)), None)
+    site.stores["one"].write(path, text, OwnershipTags(path, 1, default.fingerprint_of(text)), None)
     runs(site, team(site, "team-a"))
     assert set(site.served("one")) == {path}
     runs(site, default)
@@ -112,7 +112,7 @@ def test_an_older_releases_copy_is_deleted_only_by_the_catalogue_without_an_id(s
 def test_an_adopted_secret_is_let_go_and_never_deleted(site: Site) -> None:
     folder = fresh()
     path = written(site.lab, folder, "v1")
-    site.stores["one"].write(path, Sensitive("theirs"), Marks("x", 1, ""), None)
+    site.stores["one"].write(path, Sensitive("theirs"), OwnershipTags("x", 1, ""), None)
     site.stores["one"]._secrets[path].marks = None
     adopting = team(site, "team-a", folder, adopt=True)
     runs(site, adopting)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from deployments.local.consumer.sources import Credential
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.client import translate_aws_errors
 from keyturn.providers.aws.secrets_manager import version_id
 
@@ -37,7 +37,7 @@ class AwsSource:
 
 def _hub_version(described: "DescribeSecretResponseTypeDef", served: "GetSecretValueResponseTypeDef") -> int | None:
     # The value is pushed before its marks, so for a moment the marks are those of the value before it.
-    marks = Marks.from_tags({tag["Key"]: tag["Value"] for tag in described.get("Tags", ())})
+    marks = OwnershipTags.from_tags({tag["Key"]: tag["Value"] for tag in described.get("Tags", ())})
     return marks.version if marks and version_id(marks) == served["VersionId"] else None
 
 

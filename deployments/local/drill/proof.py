@@ -38,7 +38,7 @@ def found(
 def in_place(keyturn: Keyturn, progress: SecretProgress, place: Destination, leaks: set[str]) -> Iterator[str]:
     """The versions of one copy that give a leaked value. Raises what keeps it from being looked at."""
     store = keyturn.open_copy(progress.path, place)
-    for version, value in store.past(place.name).items():
+    for version, value in store.old_versions(place.name).items():
         reported = any(line.startswith(f"{place.label}: version {version} ") for line in progress.remains)
         if not reported and keyturn.fingerprint_of(value) in leaks:
             yield f"{place.label}: version {version} still gives a leaked value"

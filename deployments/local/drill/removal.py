@@ -65,7 +65,7 @@ class Removal:
     def _erase(self, catalogue: Catalogue, store: str, name: str) -> None:
         opened: Store = open_store(store, catalogue.store(store))
         try:
-            self.left += [f"{store}:{name}: {remainder}" for remainder in opened.erase(name)]
+            self.left += [f"{store}:{name}: {remainder}" for remainder in opened.purge(name)]
         finally:
             opened.close()
 

@@ -24,10 +24,10 @@ from keyturn.core.stores import (
     TAG_SOURCE,
     TAG_TAGS,
     TAG_VERSION,
-    Copy,
     Details,
-    Lack,
-    Marks,
+    OwnershipTags,
+    RemoteSecret,
+    Unsupported,
 )
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, opening, translate_aws_errors
 from keyturn.providers.aws.parameter_tags import ParameterTags, Tagging, as_tags
@@ -70,7 +70,7 @@ class AwsParameterStore:
     list by. Raises Invalid or Denied for settings that can't work.
     """
 
-    lacks: frozenset[Lack] = frozenset()
+    unsupported: frozenset[Unsupported] = frozenset()
 
     def __init__(
         self,
@@ -96,29 +96,35 @@ class AwsParameterStore:
             )
         key = {"KeyId": kms_key_id} if kms_key_id and type == "SecureString" else {}
         new = {"Type": type, "Tier": tier, **key}
-        self.shared = SharedParameters(name, self._client, self.find, new, self._limits)
+        self.shared = SharedParameters(name, self._client, self.describe, new, self._limits)
         # An endpoint of AWS's own is Parameter Store's alone.
         elsewhere = None if ".amazonaws.com" in (endpoint_url or "") else endpoint_url
         self._tagging = Tagging(name, session, region, elsewhere)
         self._tags = ParameterTags(name, self._client, self._tagging)
 
-    def find(self, remote: str) -> Copy | None:
+    def describe(self, remote: str) -> RemoteSecret | None:
         """Describe one parameter without reading its value; None where there is none."""
         self._check_name(remote, "find")
         only: list[ParameterStringFilterTypeDef] = [{"Key": "Name", "Option": "Equals", "Values": [remote]}]
         return next(self._described("find", remote, only), None)
 
-    def managed(self) -> Iterator[Copy]:
+    def list_managed(self) -> Iterator[RemoteSecret]:
         """Every parameter with Keyturn's marks."""
-        return (copy for copy in self.everything() if copy.marks)
+        return (copy for copy in self.list_all() if copy.marks)
 
-    def everything(self) -> Iterator[Copy]:
+    def list_all(self) -> Iterator[RemoteSecret]:
         """Every parameter of the account in this region."""
         return self._described("list", "*", [])
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
-    ) -> Copy:
+        self,
+        remote: str,
+        value: Sensitive,
+        marks: OwnershipTags,
+        found: RemoteSecret | None,
+        *,
+        details: Details = NO_DETAILS,
+    ) -> RemoteSecret:
         """Create the parameter or give it a new version, with the marks in the same call.
 
         Where somebody else wrote meanwhile, the marks name the wrong version, and it is written once more.
@@ -135,12 +141,12 @@ class AwsParameterStore:
             written = self._update(remote, value, marks, int(found.version_id) + 1)
         return self._labelled(written, marks, details, found)
 
-    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
         """Remove the tags that nobody asks for any more, then set those that are asked for: it makes no version."""
         self._check_name(remote, "label")
         return self._labelled(found, marks, details, found)
 
-    def described(self, copies: Sequence[Copy]) -> list[Copy]:
+    def with_details(self, copies: Sequence[RemoteSecret]) -> list[RemoteSecret]:
         """The copies with their tags: see :class:`keyturn.providers.aws.parameter_tags.ParameterTags`."""
         return self._tags.described(copies)
 
@@ -168,18 +174,18 @@ class AwsParameterStore:
             except self._client.exceptions.ParameterNotFound:
                 return
 
-    def past(self, remote: str) -> dict[str, Sensitive]:
+    def old_versions(self, remote: str) -> dict[str, Sensitive]:
         """The values of its history, by version number; Parameter Store keeps the newest 100 versions."""
         history = self._history(remote, "read old versions of", decrypted=True)
         return {str(parameter["Version"]): self._value(parameter) for parameter in history}
 
-    def forget(self, remote: str) -> tuple[str, ...]:
+    def purge_old_versions(self, remote: str) -> tuple[str, ...]:
         """Nothing is removed: only deleting a parameter takes its history. Says so of every old version."""
         history = self._history(remote, "forget old versions of", decrypted=False)
         hint = "Parameter Store removes it only with the whole parameter, or after 100 newer ones"
         return tuple(f"version {parameter['Version']} stays in the history: {hint}" for parameter in history)
 
-    def erase(self, remote: str) -> tuple[str, ...]:
+    def purge(self, remote: str) -> tuple[str, ...]:
         """Delete it for good, with its history. Absent is success."""
         self.delete(remote)
         return ()
@@ -189,34 +195,38 @@ class AwsParameterStore:
         self._tagging.close()
         self._client.close()
 
-    def _labelled(self, written: Copy, marks: Marks, details: Details, current: Copy) -> Copy:
+    def _labelled(
+        self, written: RemoteSecret, marks: OwnershipTags, details: Details, current: RemoteSecret
+    ) -> RemoteSecret:
         """With its tags, where any are asked for or known to be Keyturn's: else nobody is asked."""
         if not details.tags and not (current.marks and current.marks.tags):
             return replace(written, marks=marks)
         return self._tags.lay(replace(written, marks=current.marks, details=current.details), marks, details)
 
-    def _create(self, remote: str, value: Sensitive, marks: Marks, details: Details) -> Copy:
+    def _create(self, remote: str, value: Sensitive, marks: OwnershipTags, details: Details) -> RemoteSecret:
         named = {TAG_TAGS: " ".join(marks.tags)} if marks.tags else {}
         try:
             tags = as_tags({**details.tags, **OURS, **named})
             made = self._put({**self._request(remote, value, marks, 1), "Tags": tags})
         except self._client.exceptions.ParameterAlreadyExists:
-            there = self.find(remote)
+            there = self.describe(remote)
             if there and there.intact and there.marks and replace(there.marks, tags=marks.tags) == marks:
                 return self._labelled(there, marks, details, there)
             raise
-        written = Copy(remote, str(made), marks) if made == 1 else self._update(remote, value, marks, made + 1)
+        written = RemoteSecret(remote, str(made), marks) if made == 1 else self._update(remote, value, marks, made + 1)
         return replace(written, details=Details(details.tags))
 
-    def _update(self, remote: str, value: Sensitive, marks: Marks, expected: int) -> Copy:
+    def _update(self, remote: str, value: Sensitive, marks: OwnershipTags, expected: int) -> RemoteSecret:
         for _ in range(ATTEMPTS):
             made = self._put({**self._request(remote, value, marks, expected), "Overwrite": True})
             if made == expected:
-                return Copy(remote, str(made), marks)
+                return RemoteSecret(remote, str(made), marks)
             expected = made + 1
         raise Locked("write", self._named(remote), "others keep writing it", "Find out who else writes the parameter")
 
-    def _request(self, remote: str, value: Sensitive, marks: Marks, version: int) -> "PutParameterRequestTypeDef":
+    def _request(
+        self, remote: str, value: Sensitive, marks: OwnershipTags, version: int
+    ) -> "PutParameterRequestTypeDef":
         request: PutParameterRequestTypeDef = {
             "Name": remote,
             "Value": value.reveal(),
@@ -232,7 +242,9 @@ class AwsParameterStore:
         """Put it, and tell which version that made."""
         return int(field(self._client.put_parameter(**request), "Version", "write", self._named(request["Name"])))
 
-    def _described(self, doing: str, remote: str, filters: "Sequence[ParameterStringFilterTypeDef]") -> Iterator[Copy]:
+    def _described(
+        self, doing: str, remote: str, filters: "Sequence[ParameterStringFilterTypeDef]"
+    ) -> Iterator[RemoteSecret]:
         pages = self._client.get_paginator("describe_parameters").paginate(
             ParameterFilters=filters, PaginationConfig={"PageSize": PAGE}
         )
@@ -241,18 +253,18 @@ class AwsParameterStore:
                 for parameter in field(page, "Parameters", doing, self._named(remote)):
                     yield self._copy(parameter)
 
-    def _copy(self, parameter: Mapping[str, Any]) -> Copy:
+    def _copy(self, parameter: Mapping[str, Any]) -> RemoteSecret:
         """A parameter as DescribeParameters tells it."""
         name = field(parameter, "Name", "find", self._named("*"))
         version = str(field(parameter, "Version", "find", self._named(name)))
         match = DESCRIPTION.fullmatch(parameter.get("Description", ""))
         if not match:
-            return Copy(name, version, None)
+            return RemoteSecret(name, version, None)
         written_as, digest, catalogue, source = match.groups(default="")
         tags = {TAG_FINGERPRINT: digest, TAG_CATALOGUE: catalogue, TAG_SOURCE: source}
-        marks = Marks.from_tags({TAG_MANAGED_BY: MANAGED_BY, **tags})
+        marks = OwnershipTags.from_tags({TAG_MANAGED_BY: MANAGED_BY, **tags})
         as_written = written_as == version and parameter.get("Type") == self._type
-        return Copy(name, version, marks, intact=marks is None or as_written)
+        return RemoteSecret(name, version, marks, intact=marks is None or as_written)
 
     def _batch(self, remotes: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         with translate_aws_errors("read", self._named("*")):
@@ -282,7 +294,7 @@ class AwsParameterStore:
         if problem := self._limits.refuses_name(remote):
             raise Invalid(doing, self._named(remote), problem, "Choose another remote name in the catalogue")
 
-    def _check(self, remote: str, value: Sensitive, marks: Marks) -> None:
+    def _check(self, remote: str, value: Sensitive, marks: OwnershipTags) -> None:
         self._check_name(remote, "write")
         if problem := self._limits.refuses_size(len(value.reveal().encode())):
             raise Invalid("write", self._named(remote), problem, "The Advanced tier takes 8,192 bytes")
@@ -292,7 +304,7 @@ class AwsParameterStore:
             raise Invalid("write", self._named(remote), problem, "A description takes 1,024 characters")
 
 
-def _description(marks: Marks, version: int) -> str:
+def _description(marks: OwnershipTags, version: int) -> str:
     # The path comes last, as it may hold anything.
     whose = f" {TAG_CATALOGUE}={marks.catalogue}" if marks.catalogue else ""
     return (

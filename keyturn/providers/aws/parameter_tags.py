@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from keyturn.core.stores import TAG_MANAGED_BY, TAG_TAGS, Copy, Details, Marks, others, tag_changes
+from keyturn.core.stores import TAG_MANAGED_BY, TAG_TAGS, Details, OwnershipTags, RemoteSecret, others, tag_changes
 from keyturn.providers.aws.client import SDK_CONFIG, field, translate_aws_errors
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class ParameterTags:
         self._client = client
         self._tagging = tagging
 
-    def described(self, copies: Sequence[Copy]) -> list[Copy]:
+    def described(self, copies: Sequence[RemoteSecret]) -> list[RemoteSecret]:
         """The copies with their tags, and with the names of those that Keyturn has set in their marks."""
         listed = self._listed() if len(copies) > FEW else {}
         missing = [copy.name for copy in copies if _key(copy.name) not in listed]
@@ -68,7 +68,7 @@ class ParameterTags:
             listed |= zip(map(_key, missing), pool.map(self._tags_of, missing), strict=True)
         return [_tagged(copy, listed[_key(copy.name)]) for copy in copies]
 
-    def lay(self, current: Copy, marks: Marks, details: Details) -> Copy:
+    def lay(self, current: RemoteSecret, marks: OwnershipTags, details: Details) -> RemoteSecret:
         """Remove what nobody asks for any more, then set what is asked for and what it is called."""
         if current.details is None:
             [current] = self.described([current])
@@ -123,6 +123,6 @@ def _read(pairs: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in pairs}
 
 
-def _tagged(copy: Copy, tags: Mapping[str, str]) -> Copy:
+def _tagged(copy: RemoteSecret, tags: Mapping[str, str]) -> RemoteSecret:
     named = tuple(tags.get(TAG_TAGS, "").split())
     return replace(copy, marks=copy.marks and replace(copy.marks, tags=named), details=Details(others(tags)))

@@ -19,10 +19,10 @@ from keyturn.core.stores import (
     NO_DETAILS,
     TAG_MANAGED_BY,
     TAG_TAGS,
-    Copy,
     Details,
-    Lack,
-    Marks,
+    OwnershipTags,
+    RemoteSecret,
+    Unsupported,
     others,
     tag_changes,
 )
@@ -55,7 +55,7 @@ TAG_VALUE: Final = re.compile(r"[\w .:/=+@-]{1,256}")
 """What a tag's value may be. Source: "Tag" in the Secrets Manager API reference."""
 
 
-def version_id(marks: Marks) -> str:
+def version_id(marks: OwnershipTags) -> str:
     """The id of the version that a push of these marks makes: also its ClientRequestToken."""
     return str(uuid.uuid5(VERSIONS, "\n".join((marks.source_tag, marks.fingerprint))))
 
@@ -84,7 +84,7 @@ class AwsSecretsManager:
     for settings that can't work.
     """
 
-    lacks: frozenset[Lack] = frozenset()
+    unsupported: frozenset[Unsupported] = frozenset()
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class AwsSecretsManager:
         self._versions = AwsVersions(name, self._client, region, self._replicas, self._elsewhere)
         self.shared = SharedSecrets(name, self._client, region, self._settings())
 
-    def find(self, remote: str) -> Copy | None:
+    def describe(self, remote: str) -> RemoteSecret | None:
         """Describe one secret without reading its value; None where there is none."""
         self._limits.check_name(remote, "find")
         try:
@@ -125,25 +125,31 @@ class AwsSecretsManager:
         except NotFound:
             return None
 
-    def managed(self) -> Iterator[Copy]:
+    def list_managed(self) -> Iterator[RemoteSecret]:
         """Every secret with Keyturn's marks; replicas of another region's secrets belong to that region."""
         ours = self._listed([{"Key": "tag-key", "Values": [TAG_MANAGED_BY]}])
         return (copy for copy in ours if copy.marks)
 
-    def everything(self) -> Iterator[Copy]:
+    def list_all(self) -> Iterator[RemoteSecret]:
         """Every secret that is there; replicas of another region's secrets belong to that region."""
         return self._listed([])
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
-    ) -> Copy:
+        self,
+        remote: str,
+        value: Sensitive,
+        marks: OwnershipTags,
+        found: RemoteSecret | None,
+        *,
+        details: Details = NO_DETAILS,
+    ) -> RemoteSecret:
         """Create the secret or give it a new version, then its tags; other tags stay.
 
         A crash before the tags leaves a version that the old marks don't imply, so the next run writes
         again: AWS then makes no second version.
         """
         self._check(remote, value, marks)
-        written = Copy(remote, version_id(marks), marks)
+        written = RemoteSecret(remote, version_id(marks), marks)
         if found == written:
             return self.relabel(remote, marks, details, found)
         with translate_aws_errors("write", self._named(remote)):
@@ -154,13 +160,15 @@ class AwsSecretsManager:
                 self._lay(remote, marks.to_tags() if found.marks != marks else {}, marks, details, found)
         return _with(details, written, found)
 
-    def create(self, remote: str, value: Sensitive, marks: Marks, *, details: Details = NO_DETAILS) -> Copy:
+    def create(
+        self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
+    ) -> RemoteSecret:
         """Make it in one call, which AWS refuses where the name is taken. Raises Taken.
 
         AWS says which version it has made, and the id of that one stands for this value and these marks.
         """
         self._check(remote, value, marks)
-        written, wrong = Copy(remote, version_id(marks), marks), self._client.exceptions
+        written, wrong = RemoteSecret(remote, version_id(marks), marks), self._client.exceptions
         with translate_aws_errors("write", self._named(remote)):
             try:
                 answer = self._client.create_secret(**self._new(written, value, marks, details))
@@ -171,7 +179,7 @@ class AwsSecretsManager:
             raise Taken("write", self._named(remote), "a secret of that name is there", "Look at it before writing")
         return _with(details, written, None)
 
-    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
         """Untag what nobody asks for any more, tag, then describe: AWS makes no version of any of it."""
         self._limits.check_name(remote, "label")
         renamed = found.marks is None or found.marks.tags != marks.tags
@@ -218,7 +226,7 @@ class AwsSecretsManager:
                 self._client.remove_regions_from_replication(SecretId=remote, RemoveReplicaRegions=regions)
                 self._schedule_deletion(remote)
 
-    def past(self, remote: str) -> dict[str, Sensitive]:
+    def old_versions(self, remote: str) -> dict[str, Sensitive]:
         """All versions but the current one, deprecated ones too, by version id, and what regions serve that lag behind.
 
         Of a secret that is scheduled for deletion nothing can be read.
@@ -226,12 +234,12 @@ class AwsSecretsManager:
         self._limits.check_name(remote, PAST)
         return self._versions.past(remote)
 
-    def forget(self, remote: str) -> tuple[str, ...]:
+    def purge_old_versions(self, remote: str) -> tuple[str, ...]:
         """Take every staging label from old versions, so that AWS may delete them: nobody else can delete a version."""
         self._limits.check_name(remote, FORGET)
         return self._versions.forget(remote)
 
-    def erase(self, remote: str) -> tuple[str, ...]:
+    def purge(self, remote: str) -> tuple[str, ...]:
         """Delete replicas and secret without recovery, also where it is scheduled for deletion. Absent is success.
 
         AWS frees the name in the background: a write right after it may be refused, and succeeds when it is repeated.
@@ -244,11 +252,13 @@ class AwsSecretsManager:
         self._elsewhere.close()
         self._client.close()
 
-    def _create(self, written: Copy, value: Sensitive, marks: Marks, details: Details) -> None:
+    def _create(self, written: RemoteSecret, value: Sensitive, marks: OwnershipTags, details: Details) -> None:
         answer = self._client.create_secret(**self._new(written, value, marks, details))
         field(answer, "VersionId", "write", self._named(written.name))
 
-    def _new(self, written: Copy, value: Sensitive, marks: Marks, details: Details) -> "CreateSecretRequestTypeDef":
+    def _new(
+        self, written: RemoteSecret, value: Sensitive, marks: OwnershipTags, details: Details
+    ) -> "CreateSecretRequestTypeDef":
         request: CreateSecretRequestTypeDef = {
             "Name": written.name,
             "ClientRequestToken": written.version_id,
@@ -264,7 +274,7 @@ class AwsSecretsManager:
         key = {"KmsKeyId": self._kms_key_id} if self._kms_key_id else {}
         return {**key, **({"AddReplicaRegions": self._in_regions(self._replicas)} if self._replicas else {})}
 
-    def _update(self, written: Copy, value: Sensitive, marks: Marks, current: Copy) -> None:
+    def _update(self, written: RemoteSecret, value: Sensitive, marks: OwnershipTags, current: RemoteSecret) -> None:
         remote = written.name
         if not current.intact and "DeletedDate" in self._describe(remote, "write"):
             self._client.restore_secret(SecretId=remote)
@@ -278,7 +288,9 @@ class AwsSecretsManager:
         if lacking := self._regions_without(remote):
             self._replicate(remote, lacking)
 
-    def _lay(self, remote: str, own: Mapping[str, str], marks: Marks, details: Details, current: Copy) -> None:
+    def _lay(
+        self, remote: str, own: Mapping[str, str], marks: OwnershipTags, details: Details, current: RemoteSecret
+    ) -> None:
         """The tags that differ together with ``own``, and the description; as few calls as that takes."""
         shown, before = current.details or NO_DETAILS, current.marks.tags if current.marks else ()
         changes = tag_changes(shown.tags, details.tags, before)
@@ -316,7 +328,7 @@ class AwsSecretsManager:
     def _schedule_deletion(self, remote: str) -> None:
         self._client.delete_secret(SecretId=remote, RecoveryWindowInDays=self._recovery_days)
 
-    def _listed(self, filters: "Sequence[FilterTypeDef]") -> Iterator[Copy]:
+    def _listed(self, filters: "Sequence[FilterTypeDef]") -> Iterator[RemoteSecret]:
         pages = self._client.get_paginator("list_secrets").paginate(
             Filters=filters, IncludePlannedDeletion=False, PaginationConfig={"PageSize": 100}
         )
@@ -346,7 +358,7 @@ class AwsSecretsManager:
             raise Invalid("read", name, "it holds binary data, no text", "Keyturn manages texts only")
         return Sensitive(field(answer, "SecretString", "read", name))
 
-    def _make_current(self, written: Copy) -> None:
+    def _make_current(self, written: RemoteSecret) -> None:
         current = _current(self._describe(written.name, "write"))
         if current == written.version_id:
             return
@@ -364,7 +376,7 @@ class AwsSecretsManager:
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
 
-    def _check(self, remote: str, value: Sensitive, marks: Marks) -> None:
+    def _check(self, remote: str, value: Sensitive, marks: OwnershipTags) -> None:
         self._limits.check_name(remote, "write")
         if problem := too_large(AWS_SECRETS_MANAGER, len(value.reveal().encode())):
             raise Invalid("write", self._named(remote), problem)
@@ -373,18 +385,18 @@ class AwsSecretsManager:
             raise Invalid("write", self._named(remote), problem, "Tags take 256 letters, digits, spaces and _.:/=+-@")
 
 
-def _copy(secret: Mapping[str, Any]) -> Copy:
+def _copy(secret: Mapping[str, Any]) -> RemoteSecret:
     """A secret as DescribeSecret or ListSecrets tells it."""
     tags = {tag["Key"]: tag["Value"] for tag in secret.get("Tags", ())}
-    marks, theirs, description = Marks.from_tags(tags), others(tags), secret.get("Description", "")
+    marks, theirs, description = OwnershipTags.from_tags(tags), others(tags), secret.get("Description", "")
     details = Details(theirs, description=description) if theirs or description else NO_DETAILS
     current = _current(secret)
     served = bool(current) and "DeletedDate" not in secret
     intact = served and (marks is None or current == version_id(marks))
-    return Copy(secret["Name"], current, marks, intact, details=details)
+    return RemoteSecret(secret["Name"], current, marks, intact, details=details)
 
 
-def _with(details: Details, copy: Copy, current: Copy | None) -> Copy:
+def _with(details: Details, copy: RemoteSecret, current: RemoteSecret | None) -> RemoteSecret:
     """The copy with these details laid over those that were found."""
     there = (current.details if current else None) or NO_DETAILS
     return replace(copy, details=details.laid_over(there, current.marks if current else None))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.core.errors import Locked, NotFound
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.client import SDK_CONFIG, field, translate_aws_errors
 from keyturn.providers.side_by_side import read_side_by_side
 
@@ -236,4 +236,4 @@ def _served_by(description: Mapping[str, Any]) -> str:
 
 
 def _marked(description: Mapping[str, Any]) -> bool:
-    return Marks.from_tags({tag["Key"]: tag["Value"] for tag in description.get("Tags", ())}) is not None
+    return OwnershipTags.from_tags({tag["Key"]: tag["Value"] for tag in description.get("Tags", ())}) is not None

@@ -16,7 +16,7 @@ from keyturn.core.errors import Conflict, Invalid, Locked
 from keyturn.core.names import AWS_SECRETS_MANAGER, Limits, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import NOTE, Change, Shared
-from keyturn.core.stores import MANAGED_BY, Copy, Marks
+from keyturn.core.stores import MANAGED_BY, OwnershipTags, RemoteSecret
 from keyturn.providers.aws.client import field, translate_aws_errors
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE, checked_text, shared_text
@@ -68,7 +68,7 @@ class SharedSecrets:
         if "SecretBinary" in answer:
             raise Invalid(MERGE, self._named(remote), "it holds binary data, no object", "Nothing was written")
         text = Sensitive(field(answer, "SecretString", MERGE, self._named(remote))) if current else None
-        return shared_text(self._named(remote), remote, current, text, tags, Marks.from_tags(tags))
+        return shared_text(self._named(remote), remote, current, text, tags, OwnershipTags.from_tags(tags))
 
     def put(self, remote: str, change: Change, seen: Shared | None) -> None:
         """Tags first, then the version beside the current one, then AWSCURRENT, which only the one seen gives up."""
@@ -154,7 +154,7 @@ class SharedParameters:
         self,
         name: str,
         client: "SSMClient",
-        find: Callable[[str], Copy | None],
+        find: Callable[[str], RemoteSecret | None],
         new: Mapping[str, str],
         limits: Limits,
     ) -> None:

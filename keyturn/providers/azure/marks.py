@@ -13,7 +13,7 @@ from azure.core.exceptions import ServiceResponseError
 from azure.core.rest import HttpRequest
 from azure.keyvault.secrets import SecretClient, SecretProperties
 
-from keyturn.core.stores import Copy, Details, Marks, others
+from keyturn.core.stores import Details, OwnershipTags, RemoteSecret, others
 
 FIRST_PAGE: Final = "/secrets"
 PURGEABLE: Final = "Purgeable"
@@ -21,8 +21,8 @@ PURGEABLE: Final = "Purgeable"
 
 
 @dataclass(frozen=True, eq=False)
-class AzureSecret(Copy):
-    """A copy with what the next version has to take over; it equals the plain :class:`Copy`.
+class AzureSecret(RemoteSecret):
+    """A copy with what the next version has to take over; it equals the plain :class:`RemoteSecret`.
 
     ``version`` is the service's own name for the version; empty where a listing told it.
     """
@@ -33,7 +33,7 @@ class AzureSecret(Copy):
     purgeable: bool = field(default=True, repr=False)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Copy) and _compared(self) == _compared(other)
+        return isinstance(other, RemoteSecret) and _compared(self) == _compared(other)
 
     def __hash__(self) -> int:
         return hash(_compared(self))
@@ -83,7 +83,7 @@ def _name(entry: Mapping[str, Any]) -> str:
     return str(entry.get("id")).partition("/secrets/")[2].partition("/")[0]
 
 
-def _compared(copy: Copy) -> tuple[object, ...]:
+def _compared(copy: RemoteSecret) -> tuple[object, ...]:
     return copy.name, copy.version_id, copy.marks, copy.intact
 
 
@@ -95,7 +95,7 @@ def _found(
     expires_at: datetime | None,
     intact: bool,
 ) -> AzureSecret:
-    marks = Marks.from_tags(tags)
+    marks = OwnershipTags.from_tags(tags)
     version = f"{made:.0f}"
     if marks is not None:
         version += f"-{marks.version}-{marks.fingerprint[:12]}"

@@ -18,7 +18,7 @@ from keyturn.core.errors import Invalid, Locked
 from keyturn.core.names import AZURE_KEY_VAULT, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import NOTE, Change, Shared
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure.marks import created
 from keyturn.providers.azure.versions import DISABLED
@@ -63,7 +63,7 @@ class SharedAzure:
             if not any(key.startswith(NOTE) for key in tags):
                 tags |= self._noted_before(remote)
         version, text = served.properties.version or "", Sensitive(served.value or "")
-        marks = Marks.from_tags(tags)
+        marks = OwnershipTags.from_tags(tags)
         return shared_text(
             self._named(remote), remote, version, text, tags, marks, snapshot=(served.properties, versions)
         )

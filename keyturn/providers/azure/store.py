@@ -27,7 +27,16 @@ from keyturn.core.details import SHOWN
 from keyturn.core.errors import Conflict, Denied, Invalid, Locked, Taken, UnsupportedOperation
 from keyturn.core.names import AZURE_KEY_VAULT, illegal_name, too_large
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, TAG_MANAGED_BY, Copy, Details, Lack, Marks, changed_tags, others
+from keyturn.core.stores import (
+    NO_DETAILS,
+    TAG_MANAGED_BY,
+    Details,
+    OwnershipTags,
+    RemoteSecret,
+    Unsupported,
+    changed_tags,
+    others,
+)
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure.marks import (
     FIRST_PAGE,
@@ -76,7 +85,7 @@ class AzureKeyVault:
     with a deleted secret that still has the name of a new copy. Raises Invalid where these don't fit together.
     """
 
-    lacks: frozenset[Lack] = frozenset()
+    unsupported: frozenset[Unsupported] = frozenset()
 
     def __init__(
         self,
@@ -118,7 +127,7 @@ class AzureKeyVault:
         self._versions = AzureVersions(name, self._client, self._calling, PAUSES)
         self.shared = SharedAzure(name, self._client, self._calling, self._entries, content_type)
 
-    def find(self, remote: str) -> Copy | None:
+    def describe(self, remote: str) -> RemoteSecret | None:
         """Describe one secret; None where there is none.
 
         Key Vault can't describe the current version without its value. Listing the versions can, but takes a call
@@ -129,7 +138,7 @@ class AzureKeyVault:
         with self._calling("find", remote):
             return self._find(remote)
 
-    def managed(self) -> Iterator[Copy]:
+    def list_managed(self) -> Iterator[RemoteSecret]:
         """Every copy that carries our marks, 25 to a call; without those that are deleted.
 
         One that somebody else set lacks the marks, and so is left out.
@@ -137,13 +146,19 @@ class AzureKeyVault:
         ours = (entry for entry in self._entries() if TAG_MANAGED_BY in (entry.get("tags") or ()))
         return (copy for entry in ours if (copy := describe_entry(entry)).marks is not None)
 
-    def everything(self) -> Iterator[Copy]:
+    def list_all(self) -> Iterator[RemoteSecret]:
         """Every secret that is not deleted, 25 to a call."""
         return (describe_entry(entry) for entry in self._entries())
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
-    ) -> Copy:
+        self,
+        remote: str,
+        value: Sensitive,
+        marks: OwnershipTags,
+        found: RemoteSecret | None,
+        *,
+        details: Details = NO_DETAILS,
+    ) -> RemoteSecret:
         """Set value, marks and details in one call, and keep the tags and content type that others gave.
 
         A deleted secret is recovered or purged first, which needs the permission to and can take seconds. Raises
@@ -159,7 +174,9 @@ class AzureKeyVault:
             existing = found if found is None or isinstance(found, AzureSecret) else self._find(remote)
             return self._set(remote, value, marks, existing, details)
 
-    def create(self, remote: str, value: Sensitive, marks: Marks, *, details: Details = NO_DETAILS) -> Copy:
+    def create(
+        self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
+    ) -> RemoteSecret:
         """Look, since Key Vault refuses only the names of deleted secrets; then set it. Raises Taken.
 
         Key Vault answers with what it keeps, value and tags, and that is compared.
@@ -183,7 +200,7 @@ class AzureKeyVault:
             raise Conflict("write", self._full(remote), "it serves something else than was written", LOOK)
         return made
 
-    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
         """Change the very version that was found, in one call. Raises Conflict where it is no longer the one served.
 
         A version that somebody else sets meanwhile is another one, and stays without our tags.
@@ -215,15 +232,15 @@ class AzureKeyVault:
                 if azure.service_code(error) != BEING_DELETED:
                     raise
 
-    def past(self, remote: str) -> dict[str, Sensitive]:
+    def old_versions(self, remote: str) -> dict[str, Sensitive]:
         """The values of the enabled old versions, by version id; of what is deleted nothing can be read."""
         return self._versions.past(remote)
 
-    def forget(self, remote: str) -> tuple[str, ...]:
+    def purge_old_versions(self, remote: str) -> tuple[str, ...]:
         """Disable every old version: Key Vault removes none by itself."""
         return self._versions.forget(remote)
 
-    def erase(self, remote: str) -> tuple[str, ...]:
+    def purge(self, remote: str) -> tuple[str, ...]:
         """Delete and purge it, or say until when the vault's purge protection keeps it. Absent is success."""
         return self._versions.erase(remote)
 
@@ -241,7 +258,7 @@ class AzureKeyVault:
                 entries, where = page(self._client, where)
             yield from entries
 
-    def _same(self, remote: str, value: Sensitive, marks: Marks) -> AzureSecret | None:
+    def _same(self, remote: str, value: Sensitive, marks: OwnershipTags) -> AzureSecret | None:
         """What is served now, if it is this value with these marks."""
         try:
             served = self._client.get_secret(remote)
@@ -297,11 +314,13 @@ class AzureKeyVault:
             return served
         served = served or describe_properties(remote, history[-1], intact=False)
         for properties in reversed(history):
-            if (marks := Marks.from_tags(properties.tags or {})) is not None:
+            if (marks := OwnershipTags.from_tags(properties.tags or {})) is not None:
                 return replace(served, marks=marks, intact=False)
         return served
 
-    def _set(self, remote: str, value: Sensitive, marks: Marks, existing: AzureSecret | None, details: Details) -> Copy:
+    def _set(
+        self, remote: str, value: Sensitive, marks: OwnershipTags, existing: AzureSecret | None, details: Details
+    ) -> RemoteSecret:
         for pause in PAUSES:
             tags = self._tags(remote, existing, marks, details)
             content_type = details.content_type or (existing.content_type if existing else None) or self._content_type
@@ -318,7 +337,7 @@ class AzureKeyVault:
         problem = "the deletion, recovery or purge of its name is still under way"
         raise Locked("write", self._full(remote), problem, "Run it again in a minute")
 
-    def _label(self, existing: AzureSecret, marks: Marks, details: Details) -> Copy:
+    def _label(self, existing: AzureSecret, marks: OwnershipTags, details: Details) -> RemoteSecret:
         """Change one version's tags, which are set whole, and what else is asked for; the rest of it stays."""
         tags = self._tags(existing.name, existing, marks, details)
         try:
@@ -366,7 +385,9 @@ class AzureKeyVault:
             hint = "Give the identity the permission to purge secrets, or set deleted_name: recover"
             raise Denied("purge", name, "a deleted secret has this name", hint) from None
 
-    def _tags(self, remote: str, existing: AzureSecret | None, marks: Marks, details: Details) -> dict[str, str]:
+    def _tags(
+        self, remote: str, existing: AzureSecret | None, marks: OwnershipTags, details: Details
+    ) -> dict[str, str]:
         before = existing.marks.tags if existing and existing.marks else ()
         beside = changed_tags(others(existing.tags if existing else {}), details.tags, before)
         tags = {**beside, **marks.to_tags()}
@@ -376,7 +397,7 @@ class AzureKeyVault:
             raise Invalid("write", self._full(remote), problem, "Remove tags that nobody needs")
         return tags
 
-    def _check(self, remote: str, value: Sensitive, marks: Marks) -> None:
+    def _check(self, remote: str, value: Sensitive, marks: OwnershipTags) -> None:
         problem = illegal_name(AZURE_KEY_VAULT, remote) or too_large(AZURE_KEY_VAULT, len(value.reveal().encode()))
         if problem is None and len(marks.source_tag) > MAX_TAG_LENGTH:
             problem = f"the source's path makes a tag of more than {MAX_TAG_LENGTH} characters"

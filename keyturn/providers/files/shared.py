@@ -17,7 +17,7 @@ from keyturn.core.errors import Conflict, Invalid, NotFound
 from keyturn.core.names import FILE, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import Change, Shared, members_of
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.providers.files.directory import content, draft_name, fill_draft, identity, only_writer, replace
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE, NOTHING_WRITTEN
@@ -38,7 +38,7 @@ class SharedFiles:
         self,
         name: str,
         opened: Opened,
-        marks: Callable[[int, str], Marks | None],
+        marks: Callable[[int, str], OwnershipTags | None],
         lines: bool,
         reader: Reader | None,
     ) -> None:

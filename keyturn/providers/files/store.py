@@ -17,7 +17,7 @@ from keyturn.core.dotenv import Dotenv, Reader
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.names import FILE
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks
+from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.providers.files.directory import content, draft_name, fill_draft, identity, only_writer, replace
 from keyturn.providers.files.shared import SharedFiles
 from keyturn.providers.limits import StoreLimits, only_written_whole
@@ -31,7 +31,7 @@ EVERYBODY: Final = "all"
 PRIVATE_DIRECTORY: Final = 0o700
 WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
-_TAGS: Final = tuple(Marks("", 0, "").to_tags())
+_TAGS: Final = tuple(OwnershipTags("", 0, "").to_tags())
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NO_FILE: Final = frozenset({errno.EISDIR, errno.ELOOP, errno.ENXIO})
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -45,7 +45,7 @@ class Files:
     outdated, so that it is written again. Deleting is for good.
     """
 
-    lacks: frozenset[Lack] = frozenset()
+    unsupported: frozenset[Unsupported] = frozenset()
 
     def __init__(
         self, name: str, *, directory: str, format: Literal["json", "dotenv"] = "json", reader: Reader | None = None
@@ -57,17 +57,17 @@ class Files:
         self._reader = reader
         self.shared = SharedFiles(name, self._open, _marks, self._lines, reader)
 
-    def find(self, remote: str) -> Copy | None:
+    def describe(self, remote: str) -> RemoteSecret | None:
         """Describe one file without reading it; what is no regular file is nobody's, and not intact."""
         self._limits.check_name(remote, "find")
         with self._opened("find", remote) as directory:
             return None if directory is None else self._look(directory, remote)
 
-    def managed(self) -> Iterator[Copy]:
+    def list_managed(self) -> Iterator[RemoteSecret]:
         """Every file with Keyturn's marks."""
-        return (copy for copy in self.everything() if copy.marks)
+        return (copy for copy in self.list_all() if copy.marks)
 
-    def everything(self) -> Iterator[Copy]:
+    def list_all(self) -> Iterator[RemoteSecret]:
         """Every regular file whose name begins with no dot."""
         with self._opened("list", "*") as directory:
             names = [] if directory is None else _names(directory)
@@ -75,11 +75,17 @@ class Files:
         return iter([copy for copy in copies if copy is not None])
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
-    ) -> Copy:
+        self,
+        remote: str,
+        value: Sensitive,
+        marks: OwnershipTags,
+        found: RemoteSecret | None,
+        *,
+        details: Details = NO_DETAILS,
+    ) -> RemoteSecret:
         """Replace the file whole, after the marks of what is to come; whoever reads sees the old text or the new."""
         self._limits.check(remote, value)
-        if found == Copy(remote, found.version_id if found else "", marks):
+        if found == RemoteSecret(remote, found.version_id if found else "", marks):
             return found
         lines = self._as_lines(remote, value)
         with self._opened("write", remote, make=True) as directory:
@@ -92,9 +98,9 @@ class Files:
                 replace(directory, _note_name(remote), json.dumps(note))
                 os.rename(draft_name(remote), remote, src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)
-        return Copy(remote, _version(written), marks)
+        return RemoteSecret(remote, _version(written), marks)
 
-    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
         """Raises UnsupportedOperation: this store is written whole."""
         raise only_written_whole(self._named(remote))
 
@@ -124,7 +130,7 @@ class Files:
                     os.unlink(name, dir_fd=directory)
             os.fsync(directory)
 
-    def past(self, remote: str) -> dict[str, Sensitive]:
+    def old_versions(self, remote: str) -> dict[str, Sensitive]:
         """What a killed write may have left beside the file; nothing else is kept of older texts."""
         self._limits.check_name(remote, PAST)
         try:
@@ -133,7 +139,7 @@ class Files:
             return {}  # a write that was cut off within a character
         return {"unfinished": left} if left else {}
 
-    def forget(self, remote: str) -> tuple[str, ...]:
+    def purge_old_versions(self, remote: str) -> tuple[str, ...]:
         """Remove what a killed write may have left. Absent is success."""
         self._limits.check_name(remote, FORGET)
         with self._opened(FORGET, remote) as directory:
@@ -145,7 +151,7 @@ class Files:
             os.fsync(directory)
         return ()
 
-    def erase(self, remote: str) -> tuple[str, ...]:
+    def purge(self, remote: str) -> tuple[str, ...]:
         """Remove the file, its marks, and what a killed write may have left, for good. Absent is success."""
         self.delete(remote)
         return ()
@@ -176,17 +182,17 @@ class Files:
             hint = "Nothing was written. Choose the format json, another reader, or other names for the fields"
             raise Invalid("write", self._named(remote), str(error), hint) from None
 
-    def _look(self, directory: int, remote: str) -> Copy | None:
+    def _look(self, directory: int, remote: str) -> RemoteSecret | None:
         try:
             status = os.stat(remote, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
             return None
         if not stat.S_ISREG(status.st_mode):
-            return Copy(remote, _version(identity(status)), None, intact=False)
+            return RemoteSecret(remote, _version(identity(status)), None, intact=False)
         note = _note(directory, remote)
-        marks = Marks.from_tags(note)
+        marks = OwnershipTags.from_tags(note)
         intact = marks is None or _describes(note, status)
-        return Copy(remote, _version(identity(status)), marks, intact, outdated=self._outdated(note))
+        return RemoteSecret(remote, _version(identity(status)), marks, intact, outdated=self._outdated(note))
 
     def _outdated(self, note: dict[str, Any]) -> bool:
         """Whether the file's lines were written for somebody else than who is to read them."""
@@ -232,9 +238,9 @@ class Files:
         return f"{self.name}:{remote}"
 
 
-def _marks(directory: int, remote: str) -> Marks | None:
+def _marks(directory: int, remote: str) -> OwnershipTags | None:
     """The marks of a copy that is the whole file; none where somebody else has put a file in its place."""
-    return Marks.from_tags(_note(directory, remote))
+    return OwnershipTags.from_tags(_note(directory, remote))
 
 
 def _lines_note(lines: Dotenv) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from keyturn.core.stores import (
     TAG_SOURCE,
     TAG_VERSION,
     TAGS_BESIDE,
-    Copy,
     Details,
-    Marks,
+    OwnershipTags,
+    RemoteSecret,
     others,
 )
 
@@ -31,8 +31,8 @@ ROOM: Final = "x" * 640
 
 
 @dataclass(frozen=True, eq=False)
-class GcpSecret(Copy):
-    """A copy together with what a write needs; it equals the plain :class:`Copy`.
+class GcpSecret(RemoteSecret):
+    """A copy together with what a write needs; it equals the plain :class:`RemoteSecret`.
 
     ``aliased`` are the versions that an alias other than "latest" stands for.
     """
@@ -43,12 +43,12 @@ class GcpSecret(Copy):
     etag: str = field(default="", repr=False)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Copy):
+        if not isinstance(other, RemoteSecret):
             return NotImplemented
         mine = (self.name, self.version_id, self.marks, self.intact)
         return mine == (other.name, other.version_id, other.marks, other.intact)
 
-    __hash__ = Copy.__hash__
+    __hash__ = RemoteSecret.__hash__
 
 
 def describe_secret(remote: str, secret: Secret, latest: SecretVersion | None) -> GcpSecret:
@@ -72,11 +72,11 @@ def describe_secret(remote: str, secret: Secret, latest: SecretVersion | None) -
     )
 
 
-def describe_entry(secret: Any) -> Copy:
+def describe_entry(secret: Any) -> RemoteSecret:
     """The copy that a bare secret of a listing makes: what we wrote, if it is ours; it tells nothing of versions."""
     marks = marks_of(secret)
     version = secret.annotations.get(TAG_VERSION, "") if marks else ""
-    return Copy(last(secret.name), version, marks, marks is None or bool(version), details=_details(secret))
+    return RemoteSecret(last(secret.name), version, marks, marks is None or bool(version), details=_details(secret))
 
 
 def last(resource_name: str) -> str:
@@ -112,7 +112,7 @@ def _details(secret: Any) -> Details:
     return Details(others(secret.labels), others(secret.annotations), expires_at=ends)
 
 
-def marks_of(secret: Any) -> Marks | None:
+def marks_of(secret: Any) -> OwnershipTags | None:
     """Keyturn's marks on a bare secret."""
     tags = {TAG_MANAGED_BY: secret.labels.get(TAG_MANAGED_BY, "")}
-    return Marks.from_tags(tags | {key: secret.annotations.get(key, "") for key in TAGS_BESIDE})
+    return OwnershipTags.from_tags(tags | {key: secret.annotations.get(key, "") for key in TAGS_BESIDE})

@@ -2,13 +2,13 @@
 
 Ownership is the label ``keyturn-managed-by``, by which the listing filters; source, fingerprint and the number of
 the version that Keyturn wrote last are annotations. Adding a version and annotating the secret are two calls, made
-in that order: whatever a crash leaves between them looks stale, to :meth:`GcpSecretManager.find` and to the listing.
+in that order: whatever a crash leaves between them looks stale, in a description and in the listing.
 Labels and annotations that are asked for go with the marks. The end of a value is not shown: Google deletes a secret
 with all its versions when it expires.
 Versions older than the two newest are disabled after both; what a crash leaves enabled, the next new version mends.
 
 What the service can't do: a version that somebody else adds, disables or destroys leaves no trace on the secret, so
-:meth:`GcpSecretManager.managed` can't see it and :meth:`GcpSecretManager.find` can; and deletion is final.
+:meth:`GcpSecretManager.list_managed` can't see it and :meth:`GcpSecretManager.describe` can; and deletion is final.
 Quotas per project and minute: 90,000 accesses, 600 reads, 600 writes (source: "Quotas and limits").
 
 Regional secrets are another collection of the project: they are kept, and their values pass, in one location alone,
@@ -37,10 +37,10 @@ from keyturn.core.stores import (
     TAG_MANAGED_BY,
     TAG_VERSION,
     TAGS_BESIDE,
-    Copy,
     Details,
-    Lack,
-    Marks,
+    OwnershipTags,
+    RemoteSecret,
+    Unsupported,
     changed_tags,
 )
 from keyturn.providers.gcp import marks as secret_marks
@@ -76,7 +76,7 @@ class GcpSecretManager:
     the two newest; a version that an alias stands for is left alone.
     """
 
-    lacks: frozenset[Lack] = frozenset({Lack.LISTED_CHANGES})
+    unsupported: frozenset[Unsupported] = frozenset({Unsupported.LISTED_CHANGES})
 
     def __init__(
         self,
@@ -114,21 +114,27 @@ class GcpSecretManager:
         calls = self._client, self._call, self._pages, self._path, self._access
         self.shared = SharedGcp(name, *calls, self._parent, self._kept)
 
-    def find(self, remote: str) -> Copy | None:
+    def describe(self, remote: str) -> RemoteSecret | None:
         """Describe one secret in two calls at most; a disabled or destroyed latest version is not intact."""
         return self._look(remote, "find")
 
-    def managed(self) -> Iterator[Copy]:
-        """Every copy with Keyturn's marks, as it was written; what changed versions since, only ``find`` can tell."""
+    def list_managed(self) -> Iterator[RemoteSecret]:
+        """Every copy with Keyturn's marks, as it was written; only ``describe`` tells what changed versions since."""
         return (copy for copy in self._list(OURS) if copy.marks)
 
-    def everything(self) -> Iterator[Copy]:
+    def list_all(self) -> Iterator[RemoteSecret]:
         """Every secret; of those that are not ours, the listing tells no version."""
         return self._list("")
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
-    ) -> Copy:
+        self,
+        remote: str,
+        value: Sensitive,
+        marks: OwnershipTags,
+        found: RemoteSecret | None,
+        *,
+        details: Details = NO_DETAILS,
+    ) -> RemoteSecret:
         """Add a version unless the latest holds the value already, record the marks, and retire older versions.
 
         Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster.
@@ -148,7 +154,9 @@ class GcpSecretManager:
         self._retire(written, added)
         return written
 
-    def create(self, remote: str, value: Sensitive, marks: Marks, *, details: Details = NO_DETAILS) -> Copy:
+    def create(
+        self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
+    ) -> RemoteSecret:
         """Make the secret, which Google refuses where the name is taken; then its version, and the marks. Raises Taken.
 
         Google says that it has compared the value with its checksum. Where it does not, the value is read back.
@@ -167,7 +175,7 @@ class GcpSecretManager:
             raise errors.Conflict("write", self._named(remote), "it serves another value than was written")
         return self._record(made, marks, details, number)
 
-    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
         """Change labels and annotations in one call that Google refuses where the secret has changed.
 
         Adding a version changes no etag; the number that the marks name stays, so that another's version shows.
@@ -200,15 +208,15 @@ class GcpSecretManager:
         with suppress(errors.NotFound):
             self._call("delete", remote, self._client.delete_secret, {"name": self._path(remote, "delete")})
 
-    def past(self, remote: str) -> dict[str, Sensitive]:
+    def old_versions(self, remote: str) -> dict[str, Sensitive]:
         """The values of the enabled old versions, by number."""
         return self._past.past(remote)
 
-    def forget(self, remote: str) -> tuple[str, ...]:
+    def purge_old_versions(self, remote: str) -> tuple[str, ...]:
         """Destroy every old version, whatever ``old_versions`` says and whether an alias stands for it."""
         return self._past.forget(remote)
 
-    def erase(self, remote: str) -> tuple[str, ...]:
+    def purge(self, remote: str) -> tuple[str, ...]:
         """Remove the secret with every version, for good. Absent is success."""
         self.delete(remote)
         return ()
@@ -224,7 +232,7 @@ class GcpSecretManager:
             return None
         return describe_secret(remote, secret, self._latest(remote, doing))
 
-    def _list(self, wanted: str) -> Iterator[Copy]:
+    def _list(self, wanted: str) -> Iterator[RemoteSecret]:
         request = {"parent": self._parent, "filter": wanted, "page_size": PAGE_SIZE}
         for page in self._pages("list", None, self._client.list_secrets, request):
             yield from map(describe_entry, page.secrets)
@@ -255,7 +263,7 @@ class GcpSecretManager:
             raise errors.Unavailable(doing, self._named(remote), "the value arrived with a wrong checksum")
         return payload.data
 
-    def _create(self, remote: str, marks: Marks, details: Details) -> GcpSecret:
+    def _create(self, remote: str, marks: OwnershipTags, details: Details) -> GcpSecret:
         try:
             return self._make(remote, marks, details)
         except errors.Conflict:
@@ -265,7 +273,7 @@ class GcpSecretManager:
                 raise
             return there
 
-    def _make(self, remote: str, marks: Marks, details: Details) -> GcpSecret:
+    def _make(self, remote: str, marks: OwnershipTags, details: Details) -> GcpSecret:
         """A secret without versions and without a fingerprint, so that it counts as stale until it is complete."""
         ours = {key: text for key, text in marks.beside().items() if key != TAG_FINGERPRINT}
         annotations = {**self._annotations, **details.annotations, **ours}
@@ -274,7 +282,7 @@ class GcpSecretManager:
         request = {"parent": self._parent, "secret_id": remote, "secret": secret | self._expiry}
         return describe_secret(remote, self._call("write", remote, self._client.create_secret, request), None)
 
-    def _serves(self, before: GcpSecret, value: Sensitive, marks: Marks) -> bool:
+    def _serves(self, before: GcpSecret, value: Sensitive, marks: OwnershipTags) -> bool:
         """Whether the latest version is this value. It is read only where the marks can't tell."""
         if before.intact and before.marks is not None:
             return before.marks.fingerprint == marks.fingerprint
@@ -290,7 +298,7 @@ class GcpSecretManager:
         request = {"parent": self._path(remote, "write"), "payload": payload}
         return self._call("write", remote, self._client.add_secret_version, request)
 
-    def _record(self, before: GcpSecret, marks: Marks, details: Details, number: str) -> GcpSecret:
+    def _record(self, before: GcpSecret, marks: OwnershipTags, details: Details, number: str) -> GcpSecret:
         try:
             secret = self._update(before, marks, details, number, "write")
         except errors.Conflict:
@@ -299,7 +307,7 @@ class GcpSecretManager:
         written = describe_secret(before.name, secret, None)
         return replace(written, version_id=number, intact=True)
 
-    def _update(self, before: GcpSecret, marks: Marks, details: Details, number: str, doing: str) -> Secret:
+    def _update(self, before: GcpSecret, marks: OwnershipTags, details: Details, number: str, doing: str) -> Secret:
         """Lay marks and details beside the very secret that was seen."""
         labels, annotations = self._labelled(before, details), self._annotated(before, marks, details, number)
         return self._change(before, {"labels": labels, "annotations": annotations} | self._expiry, doing)
@@ -309,14 +317,14 @@ class GcpSecretManager:
         ours = before.marks.tags if before.marks else ()
         return {**changed_tags(before.labels, details.tags, ours), TAG_MANAGED_BY: MANAGED_BY}
 
-    def _annotated(self, before: GcpSecret, marks: Marks, details: Details, number: str) -> dict[str, str]:
+    def _annotated(self, before: GcpSecret, marks: OwnershipTags, details: Details, number: str) -> dict[str, str]:
         """Others' annotations, the store's, those that are asked for, and our own."""
         theirs = {key: text for key, text in before.annotations.items() if key not in TAGS_BESIDE}
         wanted = {**self._annotations, **details.annotations}
         beside = changed_tags(theirs, wanted, before.marks.annotations if before.marks else ())
         return {**beside, **marks.beside(), TAG_VERSION: number}
 
-    def _check_room(self, before: GcpSecret, marks: Marks, details: Details) -> None:
+    def _check_room(self, before: GcpSecret, marks: OwnershipTags, details: Details) -> None:
         """Said before a version is added; its number has one digit more at most."""
         annotations = self._annotated(before, marks, details, f"{before.version_id}0")
         problem = secret_marks.too_large(annotations) or secret_marks.too_many(self._labelled(before, details))

@@ -24,7 +24,7 @@ from nacl.public import PublicKey, SealedBox
 from keyturn.core.errors import Conflict, Invalid, NotFound, Unavailable, UnsupportedOperation
 from keyturn.core.names import GITHUB_ACTIONS
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, Copy, Details, Lack, Marks
+from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.providers.github.client import GitHubCalls
 from keyturn.providers.limits import StoreLimits, only_written_whole
 
@@ -44,7 +44,7 @@ Key = tuple[str, str]
 class GitHubActions:
     """A :class:`keyturn.core.stores.Store`. Names fold case: GitHub keeps them in capitals. Deleting is for good."""
 
-    lacks: frozenset[Lack] = frozenset({Lack.READ})
+    unsupported: frozenset[Unsupported] = frozenset({Unsupported.READ})
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class GitHubActions:
         self._lock = threading.Lock()
         self._key: Key | None = None
 
-    def find(self, remote: str) -> Copy | None:
+    def describe(self, remote: str) -> RemoteSecret | None:
         """Describe one secret. Raises NotFound where the token sees no such repository or environment."""
         self._limits.check_name(remote, "find")
         name = self._named(remote)
@@ -74,12 +74,12 @@ class GitHubActions:
             return None
         return _copy(remote, secret, self._calls.find("find", name, self._variable(remote)))
 
-    def managed(self) -> Iterator[Copy]:
+    def list_managed(self) -> Iterator[RemoteSecret]:
         """Every secret with Keyturn's marks."""
-        return (copy for copy in self.everything() if copy.marks)
+        return (copy for copy in self.list_all() if copy.marks)
 
-    def everything(self) -> Iterator[Copy]:
-        """Every secret, in two listings: one that is written meanwhile looks changed, and ``find`` knows better."""
+    def list_all(self) -> Iterator[RemoteSecret]:
+        """Every secret, in two listings: one that is written meanwhile looks changed, and ``describe`` knows better."""
         name = self._named("*")
         secrets = list(self._calls.pages("list", name, f"{self._place}/secrets", "secrets", SECRETS_PAGE))
         variables = self._calls.pages("list", name, f"{self._place}/variables", "variables", VARIABLES_PAGE)
@@ -88,20 +88,26 @@ class GitHubActions:
             yield _copy(secret["name"], secret, notes.get(MARKS_PREFIX + secret["name"]))
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
-    ) -> Copy:
+        self,
+        remote: str,
+        value: Sensitive,
+        marks: OwnershipTags,
+        found: RemoteSecret | None,
+        *,
+        details: Details = NO_DETAILS,
+    ) -> RemoteSecret:
         """Seal the value and put it there, unless it is there already, then note the marks."""
         self._limits.check(remote, value)
-        if found == Copy(remote, found.version_id if found else "", marks):
+        if found == RemoteSecret(remote, found.version_id if found else "", marks):
             return found
         if found and found.intact and found.marks and found.marks.fingerprint == marks.fingerprint:
             updated_at = found.version_id
         else:
             updated_at = self._update(remote, value, marks, found)
         self._note(remote, marks, updated_at, there=found is None or found.marks is not None)
-        return Copy(remote, updated_at, marks)
+        return RemoteSecret(remote, updated_at, marks)
 
-    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
         """Raises UnsupportedOperation: this store is written whole."""
         raise only_written_whole(self._named(remote))
 
@@ -124,17 +130,17 @@ class GitHubActions:
             except NotFound:
                 self._public_key("delete", name)
 
-    def past(self, remote: str) -> dict[str, Sensitive]:
+    def old_versions(self, remote: str) -> dict[str, Sensitive]:
         """Nothing: GitHub keeps no old values."""
         self._limits.check_name(remote, "read old versions of")
         return {}
 
-    def forget(self, remote: str) -> tuple[str, ...]:
+    def purge_old_versions(self, remote: str) -> tuple[str, ...]:
         """Nothing is to be done: an update leaves nothing of the old value."""
         self._limits.check_name(remote, "forget old versions of")
         return ()
 
-    def erase(self, remote: str) -> tuple[str, ...]:
+    def purge(self, remote: str) -> tuple[str, ...]:
         """Delete it with its marks, for good. A workflow that runs already has been given the value."""
         self.delete(remote)
         return ()
@@ -143,7 +149,7 @@ class GitHubActions:
         """Let go of the connections."""
         self._calls.close()
 
-    def _update(self, remote: str, value: Sensitive, marks: Marks, current: Copy | None) -> str:
+    def _update(self, remote: str, value: Sensitive, marks: OwnershipTags, current: RemoteSecret | None) -> str:
         """Give the secret this value; when GitHub says that it was updated."""
         if current is None:
             self._note(remote, marks, None, there=False)
@@ -192,7 +198,7 @@ class GitHubActions:
                 self._key = (str(answer["key_id"]), str(answer["key"]))
             return self._key
 
-    def _note(self, remote: str, marks: Marks, updated_at: str | None, *, there: bool) -> None:
+    def _note(self, remote: str, marks: OwnershipTags, updated_at: str | None, *, there: bool) -> None:
         """Write the variable, which is probably there already, or not; either way is found out."""
         text = json.dumps({**marks.to_tags(), UPDATED_AT: updated_at})
         try:
@@ -222,11 +228,11 @@ class GitHubActions:
         return f"{self.name}:{remote}"
 
 
-def _copy(remote: str, secret: Mapping[str, Any], variable: Mapping[str, Any] | None) -> Copy:
+def _copy(remote: str, secret: Mapping[str, Any], variable: Mapping[str, Any] | None) -> RemoteSecret:
     """A secret as GitHub tells it, with what its variable says."""
     note = _read_note(variable["value"]) if variable else {}
-    updated_at, marks = str(secret[UPDATED_AT]), Marks.from_tags(note)
-    return Copy(remote, updated_at, marks, intact=marks is None or _same(note.get(UPDATED_AT), updated_at))
+    updated_at, marks = str(secret[UPDATED_AT]), OwnershipTags.from_tags(note)
+    return RemoteSecret(remote, updated_at, marks, intact=marks is None or _same(note.get(UPDATED_AT), updated_at))
 
 
 def _same(noted: str | None, updated_at: str) -> bool:

@@ -19,9 +19,9 @@ from keyturn.core.stores import (
     NO_DETAILS,
     TAG_MANAGED_BY,
     TAGS_BESIDE,
-    Copy,
     Details,
-    Marks,
+    OwnershipTags,
+    RemoteSecret,
     others,
     tag_changes,
 )
@@ -41,8 +41,8 @@ ANNOTATIONS: Final = (*TAGS_BESIDE, KEYS, JSON_KEYS, RESTART_FOR, MENDED, TYPE)
 
 
 @dataclass(frozen=True, eq=False)
-class KubernetesSecret(Copy):
-    """A copy together with what a write of it needs; it equals the plain :class:`Copy`.
+class KubernetesSecret(RemoteSecret):
+    """A copy together with what a write of it needs; it equals the plain :class:`RemoteSecret`.
 
     ``present`` are the keys of the data, ``kept`` those of ours that nobody else has changed or removed.
     """
@@ -82,12 +82,12 @@ class KubernetesSecret(Copy):
         return self.kept == self.keys and (self.merged or not self.foreign)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Copy):
+        if not isinstance(other, RemoteSecret):
             return NotImplemented
         mine = (self.name, self.version_id, self.marks, self.intact)
         return mine == (other.name, other.version_id, other.marks, other.intact)
 
-    __hash__ = Copy.__hash__
+    __hash__ = RemoteSecret.__hash__
 
 
 def describe_manifest(manifest: Mapping[str, Any], *, merged: bool) -> KubernetesSecret:
@@ -121,11 +121,11 @@ def is_ours(manifest: Mapping[str, Any]) -> bool:
     return marks_in(manifest["metadata"]) is not None or any(key.startswith((NOTE, RESTART_FOR)) for key in annotations)
 
 
-def marks_in(metadata: Mapping[str, Any]) -> Marks | None:
+def marks_in(metadata: Mapping[str, Any]) -> OwnershipTags | None:
     """Keyturn's marks in a Secret's label and annotations."""
     annotations = metadata.get("annotations") or {}
     tags = {key: annotations.get(key, "") for key in TAGS_BESIDE}
-    return Marks.from_tags(tags | {TAG_MANAGED_BY: (metadata.get("labels") or {}).get(TAG_MANAGED_BY, "")})
+    return OwnershipTags.from_tags(tags | {TAG_MANAGED_BY: (metadata.get("labels") or {}).get(TAG_MANAGED_BY, "")})
 
 
 def details_in(metadata: Mapping[str, Any]) -> Details:
@@ -135,7 +135,7 @@ def details_in(metadata: Mapping[str, Any]) -> Details:
     return Details(others(metadata.get("labels") or {}), annotations, content_type=there.get(TYPE, ""))
 
 
-def labelled(marks: Marks, details: Details, current: KubernetesSecret | None) -> dict[str, Any]:
+def labelled(marks: OwnershipTags, details: Details, current: KubernetesSecret | None) -> dict[str, Any]:
     """What is laid over the labels and annotations that are ``known``, for marks and details; None removes one."""
     there, before = (current and current.details) or NO_DETAILS, (current and current.marks) or marks
     return {

@@ -24,7 +24,16 @@ from keyturn.core.fingerprint import shown
 from keyturn.core.names import KUBERNETES, too_large
 from keyturn.core.rollouts import Rollout
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import MANAGED_BY, NO_DETAILS, TAG_MANAGED_BY, Copy, Detail, Details, Lack, Marks
+from keyturn.core.stores import (
+    MANAGED_BY,
+    NO_DETAILS,
+    TAG_MANAGED_BY,
+    Detail,
+    Details,
+    OwnershipTags,
+    RemoteSecret,
+    Unsupported,
+)
 from keyturn.providers.kubernetes import values
 from keyturn.providers.kubernetes.client import APPLY, JSON, MANAGER, MANY, MERGE, ONE, Doing, Namespace, settings_for
 from keyturn.providers.kubernetes.marks import (
@@ -65,7 +74,7 @@ class _Write:
     """What one Secret is to become."""
 
     entries: values.Entries
-    marks: Marks
+    marks: OwnershipTags
     beside: Mapping[str, Any]
     restart_for: str
 
@@ -87,7 +96,7 @@ class Kubernetes:
     settings that can't work.
     """
 
-    lacks: frozenset[Lack] = frozenset()
+    unsupported: frozenset[Unsupported] = frozenset()
 
     def __init__(
         self,
@@ -115,21 +124,27 @@ class Kubernetes:
         self._restarter = Restarter(self._namespace, name, self._ours, self._look_for, restart_timeout)
         self.shared = SharedKubernetes(name, self._namespace, restart, self._manageable)
 
-    def find(self, remote: str) -> Copy | None:
+    def describe(self, remote: str) -> RemoteSecret | None:
         """Describe one Secret by its metadata; None where there is none."""
         return self._look(remote, "find")
 
-    def managed(self) -> Iterator[Copy]:
+    def list_managed(self) -> Iterator[RemoteSecret]:
         """Every Secret with Keyturn's marks, by its metadata."""
         return (copy for copy, _ in self._listed(label_selector=OURS) if copy.marks is not None)
 
-    def everything(self) -> Iterator[Copy]:
+    def list_all(self) -> Iterator[RemoteSecret]:
         """Every Secret that is not being deleted, but for those that the cluster or Helm keeps for itself."""
         return (copy for copy, leaving in self._listed(field_selector=MANAGEABLE) if not leaving)
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
-    ) -> Copy:
+        self,
+        remote: str,
+        value: Sensitive,
+        marks: OwnershipTags,
+        found: RemoteSecret | None,
+        *,
+        details: Details = NO_DETAILS,
+    ) -> RemoteSecret:
         """Create the Secret or change its data, in one call with the marks and the note that its users are to restart.
 
         Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. An expiry is not
@@ -155,7 +170,7 @@ class Kubernetes:
         """How far the workloads are that use these Secrets; see :class:`Restarts`."""
         return self._restarter.look(remotes, note=note)
 
-    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
         """Change labels and annotations of exactly what was found, in one call; no workload is restarted for it.
 
         Raises Conflict where it has changed, and UnsupportedOperation for another type.
@@ -197,13 +212,13 @@ class Kubernetes:
             else:
                 self._remove(secret, "delete")
 
-    def past(self, remote: str) -> dict[str, Sensitive]:
+    def old_versions(self, remote: str) -> dict[str, Sensitive]:
         """What ``kubectl apply`` has noted beside the data, where that differs: Kubernetes keeps no old versions."""
         with suppress(NotFound):
             return past(self._get(remote, PAST), merged=self._merge)
         return {}
 
-    def forget(self, remote: str) -> tuple[str, ...]:
+    def purge_old_versions(self, remote: str) -> tuple[str, ...]:
         """Remove that note. Absent is success."""
         with suppress(NotFound):
             manifest = self._get(remote, FORGET)
@@ -211,7 +226,7 @@ class Kubernetes:
                 self._patch(self._seen(manifest), FORGET, {"metadata": UNNOTED})
         return ()
 
-    def erase(self, remote: str) -> tuple[str, ...]:
+    def purge(self, remote: str) -> tuple[str, ...]:
         """Remove the Secret for good; with ``merge``, our keys alone. What its finalizers keep for now is said."""
         with suppress(NotFound):
             if self._merge and noted(manifest := self._get(remote, ERASE), merged=True):
@@ -240,13 +255,13 @@ class Kubernetes:
     def _seen(self, manifest: Mapping[str, Any]) -> KubernetesSecret:
         return describe_manifest(manifest, merged=self._merge)
 
-    def _listed(self, **selector: str) -> Iterator[tuple[Copy, bool]]:
+    def _listed(self, **selector: str) -> Iterator[tuple[RemoteSecret, bool]]:
         """Plain copies, since what a listing says may be old when it is used; and whether each is being deleted."""
         doing = Doing("list", self._named("*"), "list")
         for page in self._namespace.pages(doing, self._core.list_namespaced_secret, accept=MANY, **selector):
             for manifest in page:
                 copy = self._seen(manifest)
-                plain = Copy(copy.name, copy.version_id, copy.marks, copy.intact, details=copy.details)
+                plain = RemoteSecret(copy.name, copy.version_id, copy.marks, copy.intact, details=copy.details)
                 yield plain, "deletionTimestamp" in manifest["metadata"]
 
     def _manageable(self) -> Iterator[list[dict[str, Any]]]:
@@ -261,7 +276,7 @@ class Kubernetes:
     def _look_for(self, remote: str) -> KubernetesSecret | None:
         return self._look(remote, "restart who uses")
 
-    def _fresh(self, remote: str, current: Copy | None) -> KubernetesSecret | None:
+    def _fresh(self, remote: str, current: RemoteSecret | None) -> KubernetesSecret | None:
         if current is None or isinstance(current, KubernetesSecret):
             return current
         secret = self._look(remote, "write")
@@ -269,7 +284,7 @@ class Kubernetes:
             raise Conflict("write", self._named(remote), "it lost Keyturn's marks meanwhile", "Run it again")
         return secret
 
-    def _restart_for(self, secret: KubernetesSecret | None, marks: Marks) -> str:
+    def _restart_for(self, secret: KubernetesSecret | None, marks: OwnershipTags) -> str:
         """What workloads are to be restarted for; empty where their pods have this value already."""
         if not self.restarts:
             return ""

@@ -9,7 +9,7 @@ from keyturn.core.fingerprint import payload
 from keyturn.core.names import VAULT, too_large
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.shared import NOTE, Change, Shared
-from keyturn.core.stores import Marks
+from keyturn.core.stores import OwnershipTags
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE
 from keyturn.providers.vault.client import Calls
@@ -51,7 +51,7 @@ class SharedVault:
                 hint = "Let its owner undelete it, or choose another name; nothing was written"
                 raise Invalid(MERGE, self._named(remote), "its newest version is deleted or destroyed", hint)
             fields = self._fields(remote, number) if number else {}
-        return Shared(remote, str(number or ""), fields, None, tags, Marks.from_tags(tags))
+        return Shared(remote, str(number or ""), fields, None, tags, OwnershipTags.from_tags(tags))
 
     def put(self, remote: str, change: Change, seen: Shared | None) -> None:
         """The notes, then a version that the server refuses where another one came between; then what of them goes."""

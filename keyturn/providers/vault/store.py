@@ -25,10 +25,10 @@ from keyturn.core.stores import (
     NO_DETAILS,
     TAG_TAGS,
     TAG_VERSION,
-    Copy,
     Details,
-    Lack,
-    Marks,
+    OwnershipTags,
+    RemoteSecret,
+    Unsupported,
     others,
     tag_changes,
 )
@@ -68,7 +68,7 @@ class VaultStore:
     Deleting is soft: the newest version can be undeleted, and is Keyturn's until somebody writes another one.
     """
 
-    lacks: frozenset[Lack] = frozenset()
+    unsupported: frozenset[Unsupported] = frozenset()
 
     def __init__(
         self,
@@ -100,17 +100,17 @@ class VaultStore:
         self._past = VaultOldVersions(self._calls, mount, self._named, self._metadata)
         self.shared = SharedVault(name, self._calls, mount, self._listing, self._translating)
 
-    def find(self, remote: str) -> Copy | None:
+    def describe(self, remote: str) -> RemoteSecret | None:
         """Describe one secret by its metadata alone; one whose newest version is deleted is not intact."""
         self._limits.check_name(remote, "find")
         metadata = self._metadata(remote, "find")
         return None if metadata is None else _copy(remote, metadata)
 
-    def managed(self) -> Iterator[Copy]:
+    def list_managed(self) -> Iterator[RemoteSecret]:
         """Every secret with Keyturn's marks that is served."""
-        return (copy for copy in self.everything() if copy.marks)
+        return (copy for copy in self.list_all() if copy.marks)
 
-    def everything(self) -> Iterator[Copy]:
+    def list_all(self) -> Iterator[RemoteSecret]:
         """Every secret whose newest version is served."""
         with self._translating("list", "*"):
             for path, metadata in self._listing.below():
@@ -118,11 +118,17 @@ class VaultStore:
                     yield _copy(path, metadata)
 
     def write(
-        self, remote: str, value: Sensitive, marks: Marks, found: Copy | None, *, details: Details = NO_DETAILS
-    ) -> Copy:
+        self,
+        remote: str,
+        value: Sensitive,
+        marks: OwnershipTags,
+        found: RemoteSecret | None,
+        *,
+        details: Details = NO_DETAILS,
+    ) -> RemoteSecret:
         """A new version unless the newest is this value, then the marks. Raises Conflict when another was faster."""
         self._check(remote, value, marks)
-        as_it_is = found is not None and found == Copy(remote, found.version_id, marks)
+        as_it_is = found is not None and found == RemoteSecret(remote, found.version_id, marks)
         if found and as_it_is and not unfulfilled(details, found, SHOWN[VAULT]):
             return found
         with self._translating("write", remote):
@@ -130,9 +136,9 @@ class VaultStore:
             version = self._serving(remote, fields, marks, found) or self._put(remote, fields, marks, found)
             ends = {EXPIRES_AT: _shown(details.expires_at)}
             self._mark(remote, {**_beside(found, details), **_tags(marks, version, fields, value), **ends})
-        return Copy(remote, str(version), marks, details=_laid(found, details))
+        return RemoteSecret(remote, str(version), marks, details=_laid(found, details))
 
-    def relabel(self, remote: str, marks: Marks, details: Details, found: Copy) -> Copy:
+    def relabel(self, remote: str, marks: OwnershipTags, details: Details, found: RemoteSecret) -> RemoteSecret:
         """Lay marks and details over the custom metadata in one call, which makes no version.
 
         Only what differs is sent: the server compares nothing here, and whoever writes a version meanwhile keeps the
@@ -143,7 +149,7 @@ class VaultStore:
         ends = {EXPIRES_AT: _shown(details.expires_at)} if details.expires_at else {}
         with self._translating("label", remote):
             self._mark(remote, {**_beside(found, details), **_changed(found.marks, marks), **ends})
-        return Copy(remote, found.version_id, marks, details=_laid(found, details))
+        return RemoteSecret(remote, found.version_id, marks, details=_laid(found, details))
 
     def read(self, remote: str) -> Sensitive:
         """The newest version's text. Raises NotFound, also where that version is deleted or destroyed."""
@@ -172,10 +178,10 @@ class VaultStore:
             if _served(metadata):
                 path = f"{self._mount}/delete/{remote}"
                 self._calls.post("delete", self._named(remote), path, {"versions": [version]})
-            if Marks.from_tags(_custom(metadata)):
+            if OwnershipTags.from_tags(_custom(metadata)):
                 self._mark(remote, {TAG_LET_GO: str(version)})
 
-    def past(self, remote: str) -> dict[str, Sensitive]:
+    def old_versions(self, remote: str) -> dict[str, Sensitive]:
         """The old versions that are neither deleted nor destroyed, by number; see :func:`readings`."""
         self._limits.check_name(remote, PAST)
         with self._translating(PAST, remote):
@@ -184,14 +190,14 @@ class VaultStore:
             name: value for number, data in versions.items() for name, value in readings(number, data["data"]).items()
         }
 
-    def forget(self, remote: str) -> tuple[str, ...]:
+    def purge_old_versions(self, remote: str) -> tuple[str, ...]:
         """Destroy every old version, deleted ones too, and the newest where it is deleted. Nothing of them stays."""
         self._limits.check_name(remote, FORGET)
         with self._translating(FORGET, remote):
             self._past.destroy(remote, FORGET)
         return ()
 
-    def erase(self, remote: str) -> tuple[str, ...]:
+    def purge(self, remote: str) -> tuple[str, ...]:
         """Remove the secret with its metadata and every version, for good. Absent is success."""
         self._limits.check_name(remote, ERASE)
         with self._translating(ERASE, remote):
@@ -202,7 +208,9 @@ class VaultStore:
         """Let go of the connections."""
         self._calls.close()
 
-    def _serving(self, remote: str, fields: Mapping[str, Any], marks: Marks, current: Copy | None) -> int | None:
+    def _serving(
+        self, remote: str, fields: Mapping[str, Any], marks: OwnershipTags, current: RemoteSecret | None
+    ) -> int | None:
         """The newest version's number, where it is this value already. It is read only where marks can't tell."""
         if current is None:
             return None
@@ -213,7 +221,7 @@ class VaultStore:
         same = served is not None and payload(SecretFields(served["data"])) == payload(SecretFields(fields))
         return int(served["metadata"]["version"]) if served and same else None
 
-    def _put(self, remote: str, fields: Mapping[str, Any], marks: Marks, current: Copy | None) -> int:
+    def _put(self, remote: str, fields: Mapping[str, Any], marks: OwnershipTags, current: RemoteSecret | None) -> int:
         if current is None:
             self._claim(remote, marks)
         cas = int(current.version_id or 0) if current else 0
@@ -226,7 +234,7 @@ class VaultStore:
             raise
         return int(answer.json()["data"]["version"])
 
-    def _claim(self, remote: str, marks: Marks) -> None:
+    def _claim(self, remote: str, marks: OwnershipTags) -> None:
         """Marks without a version, so that what a crash leaves of a first write is known as Keyturn's own."""
         body = {"custom_metadata": marks.to_tags()}
         self._calls.post("write", self._named(remote), f"{self._mount}/metadata/{remote}", body)
@@ -263,7 +271,7 @@ class VaultStore:
             about = "" if error.name == self._named(remote) else f"{error.doing} {error.name}: "
             raise type(error)(doing, self._named(remote), about.replace("the hub", "it") + problem, hint) from None
 
-    def _check(self, remote: str, value: Sensitive, marks: Marks) -> None:
+    def _check(self, remote: str, value: Sensitive, marks: OwnershipTags) -> None:
         self._limits.check_name(remote, "write")
         try:
             problem = too_large(VAULT, len(value.reveal().encode()))
@@ -332,27 +340,27 @@ def _unchanging(value: Any) -> bool:
     return not isinstance(value, int) or abs(value) <= LARGEST_WHOLE
 
 
-def _tags(marks: Marks, version: int, fields: Mapping[str, Any], value: Sensitive) -> dict[str, str | None]:
+def _tags(marks: OwnershipTags, version: int, fields: Mapping[str, Any], value: Sensitive) -> dict[str, str | None]:
     """The custom metadata of this version; what an earlier one said and this one does not, goes."""
     as_object = _looks_like_text(fields) and payload(SecretFields(fields)) == value
     form = FIELDS if as_object else None
     return {TAG_TAGS: None, **marks.to_tags(), TAG_VERSION: str(version), TAG_LET_GO: None, TAG_FORM: form}
 
 
-def _beside(current: Copy | None, details: Details) -> dict[str, str | None]:
+def _beside(current: RemoteSecret | None, details: Details) -> dict[str, str | None]:
     """What is laid over the tags that were found; None removes one, and other people's stay."""
     there = current.details.tags if current and current.details else {}
     return tag_changes(there, details.tags, current.marks.tags if current and current.marks else ())
 
 
-def _changed(before: Marks | None, marks: Marks) -> dict[str, str | None]:
+def _changed(before: OwnershipTags | None, marks: OwnershipTags) -> dict[str, str | None]:
     """The marks that are others than before; None removes one."""
     there, wanted = before.to_tags() if before else {}, marks.to_tags()
     gone = dict.fromkeys(there.keys() - wanted.keys())
     return {**gone, **{name: text for name, text in wanted.items() if there.get(name) != text}}
 
 
-def _laid(current: Copy | None, details: Details) -> Details:
+def _laid(current: RemoteSecret | None, details: Details) -> Details:
     """What stands there then."""
     return details.laid_over((current and current.details) or NO_DETAILS, current.marks if current else None)
 
@@ -384,10 +392,10 @@ def _served(metadata: Mapping[str, Any]) -> bool:
     return newest is not None and is_readable(newest)
 
 
-def _copy(path: str, metadata: Mapping[str, Any]) -> Copy:
+def _copy(path: str, metadata: Mapping[str, Any]) -> RemoteSecret:
     custom, version = _custom(metadata), str(metadata["current_version"])
     let_go = TAG_LET_GO in custom and custom[TAG_LET_GO] != version
-    marks = None if let_go else Marks.from_tags(custom)
+    marks = None if let_go else OwnershipTags.from_tags(custom)
     intact = _served(metadata) and (marks is None or custom.get(TAG_VERSION) == version)
     details = Details(others(custom), expires_at=_moment(custom.get(EXPIRES_AT)))
-    return Copy(path, version, marks, intact, details=details)
+    return RemoteSecret(path, version, marks, intact, details=details)

@@ -13,7 +13,7 @@ from pytest_httpserver import HTTPServer
 from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Throttled, Unavailable
-from keyturn.core.stores import Copy
+from keyturn.core.stores import RemoteSecret
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from tests.contracts.store import assert_silent, fresh_value, marks_for, put
 
@@ -94,7 +94,7 @@ def test_a_profile_signs_in(aws: LocalAws, remote: str, tmp_path: Path, monkeypa
     named.write_text(aws.credentials.read_text().replace("[default]", "[operator]"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(named))
     store = opened(aws, profile="operator")
-    assert store.find(remote) is None
+    assert store.describe(remote) is None
     store.close()
 
 
@@ -165,11 +165,11 @@ def test_an_answer_that_is_not_from_aws_is_unavailable(aws: LocalAws, httpserver
     )
     marks = marks_for(value)
     for call in (
-        lambda: store.find(remote),
+        lambda: store.describe(remote),
         lambda: store.read(remote),
-        lambda: list(store.managed()),
+        lambda: list(store.list_managed()),
         lambda: store.write(remote, value, marks, None),
-        lambda: store.write(remote, value, marks, Copy(remote, "1", None)),
+        lambda: store.write(remote, value, marks, RemoteSecret(remote, "1", None)),
     ):
         with pytest.raises(Unavailable):
             call()
@@ -185,5 +185,5 @@ def test_an_endpoint_that_nobody_listens_on_is_unavailable(aws: LocalAws, remote
         store.write(remote, value, marks_for(value), None)
     assert_silent(caught.value, value, store, remote)
     with pytest.raises(Unavailable):
-        list(store.managed())
+        list(store.list_managed())
     store.close()

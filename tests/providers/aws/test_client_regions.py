@@ -48,7 +48,7 @@ def test_each_region_has_its_own_copy_its_own_changes_and_its_own_name(
     with closing(boto3.Session().client(service, region_name="us-east-1", endpoint_url=aws.endpoint_url)) as client:
         change = client.put_parameter if service == "ssm" else client.put_secret_value
         change(**theirs(remote))
-    assert {name: store.find(remote).intact for name, store in stores.items()} == {NEAR: True, FAR: False}
-    stores[FAR].erase(remote)
-    assert stores[FAR].find(remote) is None
+    assert {name: store.describe(remote).intact for name, store in stores.items()} == {NEAR: True, FAR: False}
+    stores[FAR].purge(remote)
+    assert stores[FAR].describe(remote) is None
     assert stores[NEAR].read(remote) == values[NEAR]

@@ -20,7 +20,7 @@ from deployments.local.support.ports import free_port
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
 from keyturn.core.names import AWS_PARAMETER_STORE
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Copy, Details, Marks
+from keyturn.core.stores import Details, OwnershipTags, RemoteSecret
 from keyturn.providers.aws.parameter_store import AwsParameterStore
 from keyturn.providers.aws.parameter_tags import FEW
 from tests.contracts.merging import MergingCases
@@ -136,12 +136,12 @@ class TestAwsParameterStore(MergingCases, AwsContract):
             put(store, name, value, details=asked)
         assert set(made) == {"DescribeParameters", "PutParameter"}
         made.clear()
-        found = [copy for copy in store.managed() if copy.name in names]
+        found = [copy for copy in store.list_managed() if copy.name in names]
         assert [copy.details for copy in found] == [None] * len(names)
         assert not set(made) - {"DescribeParameters"}
         made.clear()
         marks = replace(marks_for(value), tags=asked.names)
-        assert [(copy.marks, copy.details) for copy in store.described(found)] == [(marks, asked)] * len(names)
+        assert [(copy.marks, copy.details) for copy in store.with_details(found)] == [(marks, asked)] * len(names)
         assert set(made) == {"GetResources"}
         made.clear()
         put(store, names[0], fresh_value(), 2)
@@ -151,7 +151,7 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         value = fresh_value()
         marks = marks_for(value, source="apps/a b\nkeyturn-version=9 \u2028/c")
         store.write(remote, value, marks, None)
-        assert store.find(remote) == Copy(remote, "1", marks)
+        assert store.describe(remote) == RemoteSecret(remote, "1", marks)
 
     def test_a_path_that_no_description_can_hold_is_refused_before_anything_is_written(
         self, store: AwsParameterStore, remote: str
@@ -159,7 +159,7 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         value = fresh_value()
         with pytest.raises(Invalid, match="description"):
             store.write(remote, value, marks_for(value, source="a" * 1000), None)
-        assert store.find(remote) is None
+        assert store.describe(remote) is None
 
     @pytest.mark.parametrize(
         "text",
@@ -174,8 +174,8 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         self, store: AwsParameterStore, raw: Any, remote: str, text: str
     ) -> None:
         raw.put_parameter(Name=remote, Value="theirs", Type="SecureString", Description=text)
-        assert store.find(remote) == Copy(remote, "1", None)
-        assert remote not in [copy.name for copy in store.managed()]
+        assert store.describe(remote) == RemoteSecret(remote, "1", None)
+        assert remote not in [copy.name for copy in store.list_managed()]
 
     # drift
 
@@ -185,7 +185,7 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         written = put(store, remote, fresh_value())
         same = described(raw, remote)["Description"]
         raw.put_parameter(Name=remote, Value="theirs", Overwrite=True, Description=same)
-        assert store.find(remote) == Copy(remote, "2", written.marks, intact=False)
+        assert store.describe(remote) == RemoteSecret(remote, "2", written.marks, intact=False)
 
     def test_a_removed_description_makes_it_nobodys_and_a_write_puts_it_back(
         self, store: AwsParameterStore, raw: Any, remote: str
@@ -193,22 +193,22 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         value = fresh_value()
         put(store, remote, value)
         raw.put_parameter(Name=remote, Value=value.reveal(), Overwrite=True, Description="")
-        assert store.find(remote) == Copy(remote, "2", None)
-        assert put(store, remote, value) == store.find(remote) == Copy(remote, "3", marks_for(value))
+        assert store.describe(remote) == RemoteSecret(remote, "2", None)
+        assert put(store, remote, value) == store.describe(remote) == RemoteSecret(remote, "3", marks_for(value))
 
     def test_a_removed_tag_changes_nothing(self, store: AwsParameterStore, raw: Any, remote: str) -> None:
         written = put(store, remote, fresh_value())
         raw.remove_tags_from_resource(ResourceType="Parameter", ResourceId=remote, TagKeys=["keyturn-managed-by"])
-        assert store.find(remote) == written
+        assert store.describe(remote) == written
 
     def test_deleted_and_made_again_by_somebody_else_it_is_nobodys(
         self, store: AwsParameterStore, raw: Any, remote: str, foreign: Raw
     ) -> None:
         put(store, remote, fresh_value())
         raw.delete_parameter(Name=remote)
-        assert store.find(remote) is None
+        assert store.describe(remote) is None
         foreign(remote, fresh_value().reveal())
-        assert store.find(remote) == Copy(remote, "1", None)
+        assert store.describe(remote) == RemoteSecret(remote, "1", None)
 
     def test_a_copy_of_another_type_than_the_stores_is_written_again(
         self, store: AwsParameterStore, opened: Opened, raw: Any, remote: str
@@ -216,7 +216,7 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         value = fresh_value()
         put(opened(type="String"), remote, value)
         assert described(raw, remote)["Type"] == "String"
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert not found.intact
         assert put(store, remote, value).intact
@@ -232,7 +232,7 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         tampered(remote, fresh_value().reveal())
         value = fresh_value()
         written = store.write(remote, value, marks_for(value, 2), found)
-        assert written == store.find(remote) == Copy(remote, "4", marks_for(value, 2))
+        assert written == store.describe(remote) == RemoteSecret(remote, "4", marks_for(value, 2))
         assert store.read(remote) == value
 
     def test_a_write_that_another_writers_delete_outran_is_corrected(
@@ -243,7 +243,7 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         raw.delete_parameter(Name=remote)
         value = fresh_value()
         written = store.write(remote, value, marks_for(value, 3), found)
-        assert written == store.find(remote) == Copy(remote, "2", marks_for(value, 3))
+        assert written == store.describe(remote) == RemoteSecret(remote, "2", marks_for(value, 3))
         assert store.read(remote) == value
 
     def test_a_write_whose_correction_was_cut_short_shows_and_is_finished(
@@ -255,16 +255,20 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         ours = described(raw, remote)["Description"]
         tampered(remote, fresh_value().reveal())
         raw.put_parameter(Name=remote, Value=value.reveal(), Overwrite=True, Description=ours)
-        cut_short = store.find(remote)
+        cut_short = store.describe(remote)
         assert cut_short is not None
         assert not cut_short.intact
-        assert put(store, remote, value, version=2) == store.find(remote) == Copy(remote, "5", marks_for(value, 2))
+        assert (
+            put(store, remote, value, version=2)
+            == store.describe(remote)
+            == RemoteSecret(remote, "5", marks_for(value, 2))
+        )
 
     def test_two_runs_that_create_the_same_copy_agree(self, store: AwsParameterStore, remote: str) -> None:
         value = fresh_value()
         marks = marks_for(value)
         assert store.write(remote, value, marks, None) == store.write(remote, value, marks, None)
-        assert store.find(remote) == Copy(remote, "1", marks)
+        assert store.describe(remote) == RemoteSecret(remote, "1", marks)
 
     def test_creating_over_somebody_elses_parameter_is_a_conflict(
         self, store: AwsParameterStore, raw: Any, remote: str, foreign: Raw
@@ -282,7 +286,7 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         httpserver.expect_request("/").respond_with_json({"Version": 7})
         store, value = opened(endpoint_url=httpserver.url_for("").rstrip("/")), fresh_value()
         with pytest.raises(Locked) as caught:
-            store.write(remote, value, marks_for(value), Copy(remote, "1", marks_for(value, 2)))
+            store.write(remote, value, marks_for(value), RemoteSecret(remote, "1", marks_for(value, 2)))
         assert_silent(caught.value, value, store, remote)
 
     # settings
@@ -328,14 +332,14 @@ class TestAwsParameterStore(MergingCases, AwsContract):
     def test_names_may_be_paths(self, store: AwsParameterStore, remote: str) -> None:
         name, value = f"/{remote}/payments/db", fresh_value()
         written = put(store, name, value)
-        assert store.find(name) == written
-        assert store.find(f"/{remote}/payments") is None
+        assert store.describe(name) == written
+        assert store.describe(f"/{remote}/payments") is None
         assert store.read_many([name]) == {name: value}
-        assert written in list(store.managed())
+        assert written in list(store.list_managed())
 
     def test_a_name_that_begins_as_another_is_not_found_for_it(self, store: AwsParameterStore, remote: str) -> None:
         put(store, f"{remote}-longer", fresh_value())
-        assert store.find(remote) is None
+        assert store.describe(remote) is None
 
     def test_an_end_deletes_nothing(self, store: AwsParameterStore, raw: Any, remote: str) -> None:
         value = fresh_value()
@@ -345,7 +349,7 @@ class TestAwsParameterStore(MergingCases, AwsContract):
     def test_more_versions_than_aws_keeps_are_written(self, store: AwsParameterStore, remote: str) -> None:
         for version in range(1, 104):
             put(store, remote, fresh_value(), version=version)
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert (found.version_id, found.intact) == ("103", True)
 
@@ -356,8 +360,8 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         raw.put_parameter(Name=remote, Value=values[0].reveal(), Type="SecureString")
         for value in values[1:]:
             raw.put_parameter(Name=remote, Value=value.reveal(), Overwrite=True)
-        assert store.past(remote) == {str(number): value for number, value in enumerate(values[:-1], 1)}
-        stays = store.forget(remote)
+        assert store.old_versions(remote) == {str(number): value for number, value in enumerate(values[:-1], 1)}
+        stays = store.purge_old_versions(remote)
         assert len(stays) == 59
         assert stays[0].startswith("version 1 stays in the history: ")
         assert store.read(remote) == values[-1]
@@ -380,14 +384,14 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         store, value = opened(), fresh_value()
         put(store, remote, value)
         assert store.read(remote) == store.read_many([remote])[remote] == value
-        assert remote in [copy.name for copy in store.managed()]
-        assert store.past(remote)
-        assert store.forget(remote)
+        assert remote in [copy.name for copy in store.list_managed()]
+        assert store.old_versions(remote)
+        assert store.purge_old_versions(remote)
         store.delete(remote)
         written = put(store, remote, value, 2, Details({"team": "a"}))
         store.relabel(remote, marks_for(value, 2), Details({}), written)
-        assert len(store.described([written] * (FEW + 1))) > FEW
-        assert store.erase(remote) == ()
+        assert len(store.with_details([written] * (FEW + 1))) > FEW
+        assert store.purge(remote) == ()
 
     def test_a_user_without_permission_is_told_which_one_is_missing(
         self, opened: Opened, aws: LocalAws, remote: str, monkeypatch: pytest.MonkeyPatch
@@ -395,13 +399,13 @@ class TestAwsParameterStore(MergingCases, AwsContract):
         local_aws.become(aws, local_aws.POLICIES / "aws-secrets-manager.json", monkeypatch)
         store = opened()
         for call, action in (
-            (lambda: store.find(remote), "ssm:DescribeParameters"),
+            (lambda: store.describe(remote), "ssm:DescribeParameters"),
             (lambda: store.write(remote, fresh_value(), marks_for(fresh_value()), None), "ssm:PutParameter"),
             (lambda: store.read(remote), "ssm:GetParameter"),
             (lambda: store.delete(remote), "ssm:DeleteParameter"),
-            (lambda: store.past(remote), "ssm:GetParameterHistory"),
-            (lambda: store.forget(remote), "ssm:GetParameterHistory"),
-            (lambda: store.erase(remote), "ssm:DeleteParameter"),
+            (lambda: store.old_versions(remote), "ssm:GetParameterHistory"),
+            (lambda: store.purge_old_versions(remote), "ssm:GetParameterHistory"),
+            (lambda: store.purge(remote), "ssm:DeleteParameter"),
         ):
             with pytest.raises(Denied) as caught:
                 call()
@@ -461,7 +465,7 @@ def test_an_answer_becomes_the_error_that_says_whether_to_retry(
     httpserver.expect_request("/").respond_with_json(body, status=status)
     store = AwsParameterStore("aws", region=REGION, endpoint_url=httpserver.url_for("").rstrip("/"))
     with pytest.raises(expected) as caught:
-        store.write("a", value, marks_for(value), Copy("a", "1", marks_for(value, 2)))
+        store.write("a", value, marks_for(value), RemoteSecret("a", "1", marks_for(value, 2)))
     store.close()
     assert type(caught.value) is expected
     assert code in caught.value.problem
@@ -476,14 +480,14 @@ def test_an_answer_that_is_not_from_aws_is_unavailable(aws: LocalAws, httpserver
         AwsParameterStore("aws", region=REGION, endpoint_url=httpserver.url_for("").rstrip("/")),
         fresh_value(),
     )
-    marks = Marks("apps", 1, "")
+    marks = OwnershipTags("apps", 1, "")
     for call in (
-        lambda: store.find("a"),
+        lambda: store.describe("a"),
         lambda: store.read("a"),
         lambda: store.read_many(["a"]),
-        lambda: list(store.managed()),
+        lambda: list(store.list_managed()),
         lambda: store.write("a", value, marks, None),
-        lambda: store.write("a", value, marks, Copy("a", "1", marks, intact=False)),
+        lambda: store.write("a", value, marks, RemoteSecret("a", "1", marks, intact=False)),
     ):
         with pytest.raises(Unavailable):
             call()
@@ -493,7 +497,7 @@ def test_an_answer_that_is_not_from_aws_is_unavailable(aws: LocalAws, httpserver
 def test_an_endpoint_that_nobody_listens_on_is_unavailable(aws: LocalAws) -> None:
     store = AwsParameterStore("aws", region=REGION, endpoint_url=f"http://127.0.0.1:{free_port()}")
     with pytest.raises(Unavailable):
-        list(store.managed())
+        list(store.list_managed())
     store.close()
 
 

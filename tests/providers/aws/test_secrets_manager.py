@@ -19,7 +19,7 @@ from deployments.local.emulators.aws import LocalAws
 from keyturn.catalogue.stores import AwsSecretsManagerSettings
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.names import AWS_SECRETS_MANAGER
-from keyturn.core.stores import Copy, Details, Marks
+from keyturn.core.stores import Details, OwnershipTags, RemoteSecret
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager, version_id
 from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
@@ -107,8 +107,8 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
         value = fresh_value()
         put(store, remote, value)
         raw.delete_secret(SecretId=remote)
-        found = store.find(remote)
-        assert found == Copy(remote, version_id(marks_for(value)), marks_for(value), intact=False)
+        found = store.describe(remote)
+        assert found == RemoteSecret(remote, version_id(marks_for(value)), marks_for(value), intact=False)
         put(store, remote, value)
         told = raw.describe_secret(SecretId=remote)
         assert "DeletedDate" not in told
@@ -129,20 +129,20 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
         value = fresh_value()
         written = put(store, remote, value)
         raw.untag_resource(SecretId=remote, TagKeys=["keyturn-managed-by"])
-        assert store.find(remote) == Copy(remote, written.version_id, None)
-        assert remote not in [copy.name for copy in store.managed()]
+        assert store.describe(remote) == RemoteSecret(remote, written.version_id, None)
+        assert remote not in [copy.name for copy in store.list_managed()]
         put(store, remote, value)
         raw.untag_resource(SecretId=remote, TagKeys=["keyturn-fingerprint"])
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert not found.intact
-        assert put(store, remote, value) == store.find(remote) == written
+        assert put(store, remote, value) == store.describe(remote) == written
 
     def test_a_secret_deleted_without_recovery_is_absent(self, store: AwsSecretsManager, raw: Any, remote: str) -> None:
         put(store, remote, fresh_value())
         raw.delete_secret(SecretId=remote, ForceDeleteWithoutRecovery=True)
-        assert store.find(remote) is None
-        assert remote not in [copy.name for copy in store.managed()]
+        assert store.describe(remote) is None
+        assert remote not in [copy.name for copy in store.list_managed()]
 
     def test_a_secret_scheduled_for_deletion_is_not_among_the_many_that_are_read(
         self, store: AwsSecretsManager, raw: Any, remote: str
@@ -168,10 +168,14 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
         value = fresh_value()
         marks = marks_for(value, 2)
         raw.put_secret_value(SecretId=remote, ClientRequestToken=version_id(marks), SecretString=value.reveal())
-        cut_short = store.find(remote)
+        cut_short = store.describe(remote)
         assert cut_short is not None
         assert not cut_short.intact
-        assert put(store, remote, value, version=2) == store.find(remote) == Copy(remote, version_id(marks), marks)
+        assert (
+            put(store, remote, value, version=2)
+            == store.describe(remote)
+            == RemoteSecret(remote, version_id(marks), marks)
+        )
         assert len(raw.describe_secret(SecretId=remote)["VersionIdsToStages"]) == 2
 
     def test_a_version_that_lost_every_label_is_served_again(
@@ -196,10 +200,10 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
             MoveToVersionId=old.version_id,
             RemoveFromVersionId=new.version_id,
         )
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert not found.intact
-        assert put(store, remote, value, version=2) == store.find(remote) == new
+        assert put(store, remote, value, version=2) == store.describe(remote) == new
         assert store.read(remote) == value
 
     def test_two_runs_that_create_the_same_version_agree(self, store: AwsSecretsManager, remote: str) -> None:
@@ -228,7 +232,7 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
         self, store: AwsSecretsManager, raw: Any, remote: str
     ) -> None:
         raw.create_secret(Name=remote)
-        assert store.find(remote) == Copy(remote, "", None, intact=False)
+        assert store.describe(remote) == RemoteSecret(remote, "", None, intact=False)
         with pytest.raises(NotFound):
             store.read(remote)
         value = fresh_value()
@@ -245,9 +249,9 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
         store, other = opened(replicas=["eu-west-1"]), opened(region="eu-west-1")
         put(store, remote, value)
         assert other.read(remote) == value
-        for listed in (store.managed, store.everything):
+        for listed in (store.list_managed, store.list_all):
             assert remote in [copy.name for copy in listed()]
-        for listed in (other.managed, other.everything):
+        for listed in (other.list_managed, other.list_all):
             assert remote not in [copy.name for copy in listed()]
 
     def test_a_region_that_lacks_its_replica_gets_one_at_the_next_write(
@@ -288,7 +292,7 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
         store.delete(remote)
         store.delete(remote)
         assert "DeletedDate" in raw.describe_secret(SecretId=remote)
-        assert other.find(remote) is None
+        assert other.describe(remote) is None
         put(store, remote, value)
         assert other.read(remote) == value
 
@@ -340,7 +344,7 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
         asked = Details({"team": "b"}, description="Another")
         laid = store.relabel(remote, replace(before.marks, tags=asked.names), asked, before)
         assert made == ["UntagResource", "TagResource", "UpdateSecret"]
-        assert laid == store.find(remote)
+        assert laid == store.describe(remote)
         made.clear()
         assert laid.marks is not None
         assert store.write(remote, value, laid.marks, laid, details=asked) == laid
@@ -360,12 +364,12 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
         put(store, f"{remote}-new", value)
         store.create(f"{remote}-newer", value, marks_for(value))
         assert store.read(remote) == store.read_many([remote])[remote] == value
-        assert {f"{remote}-new", remote} <= {copy.name for copy in store.everything()}
+        assert {f"{remote}-new", remote} <= {copy.name for copy in store.list_all()}
         there = put(store, remote, value, details=Details({"team": "a"}))
         store.relabel(remote, marks_for(value), Details(description="Another"), there)
-        assert store.past(remote)
-        assert store.forget(remote)
-        assert store.erase(remote) == ()
+        assert store.old_versions(remote)
+        assert store.purge_old_versions(remote)
+        assert store.purge(remote) == ()
 
     def test_a_new_copy_has_its_replicas_and_costs_one_call(
         self, opened: Opened, raw: Any, remote: str, monkeypatch: pytest.MonkeyPatch
@@ -384,7 +388,7 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
         value = fresh_value()
         with pytest.raises(Invalid, match="tag"):
             store.write(remote, value, marks_for(value, source="apps/pay,ments"), None)
-        assert store.find(remote) is None
+        assert store.describe(remote) is None
 
     def test_the_given_kms_key_encrypts_what_is_created(self, aws: LocalAws, raw: Any, remote: str) -> None:
         store = AwsSecretsManager("aws", region=REGION, endpoint_url=aws.endpoint_url, kms_key_id="alias/keyturn")
@@ -408,7 +412,7 @@ class TestAwsSecretsManager(MergingCases, AwsContract):
 
 
 def test_version_ids_stay_what_they_were_in_every_release() -> None:
-    marks = Marks("apps/payments/db", 7, "ab" * 32)
+    marks = OwnershipTags("apps/payments/db", 7, "ab" * 32)
     assert version_id(marks) == "e84631b1-198c-54ec-8664-0944c7653f84"
 
 

@@ -73,12 +73,12 @@ def test_every_label_but_the_current_one_is_taken_and_deprecated_versions_are_st
     pending = fresh_value()
     waiting = raw.put_secret_value(SecretId=remote, SecretString=pending.reveal(), VersionStages=["AWSPENDING"])
     old = dict(zip(ids[:3], values[:3], strict=True)) | {waiting["VersionId"]: pending}
-    assert store.past(remote) == old
-    assert sorted(store.forget(remote)) == sorted(
+    assert store.old_versions(remote) == old
+    assert sorted(store.purge_old_versions(remote)) == sorted(
         f"version {version} is given to whoever asks for it by its id, until AWS deletes it" for version in old
     )
     assert stages(raw, remote) == {ids[3]: ["AWSCURRENT"], **{version: [] for version in old}}
-    assert store.past(remote) == old
+    assert store.old_versions(remote) == old
     assert store.read(remote) == values[3]
 
 
@@ -87,7 +87,7 @@ def test_more_versions_than_one_answer_holds_are_all_told(store: AwsSecretsManag
         raw.put_secret_value(SecretId=remote, SecretString=f"value {number}") if number else raw.create_secret(
             Name=remote, SecretString="value 0"
         )
-    assert set(store.past(remote).values()) == {Sensitive(f"value {number}") for number in range(104)}
+    assert set(store.old_versions(remote).values()) == {Sensitive(f"value {number}") for number in range(104)}
 
 
 def test_nothing_is_read_of_what_is_scheduled_for_deletion_and_forgetting_names_what_comes_back(
@@ -95,8 +95,8 @@ def test_nothing_is_read_of_what_is_scheduled_for_deletion_and_forgetting_names_
 ) -> None:
     ids = [put(store, remote, fresh_value(), version).version_id for version in (1, 2)]
     store.delete(remote)
-    assert store.past(remote) == {}
-    assert store.forget(remote) == tuple(
+    assert store.old_versions(remote) == {}
+    assert store.purge_old_versions(remote) == tuple(
         f"version {version} comes back where the secret is restored" for version in ids
     )
     assert "DeletedDate" in raw.describe_secret(SecretId=remote)
@@ -109,8 +109,8 @@ def test_text_that_was_kept_as_binary_data_is_past_too_and_other_binary_data_is_
     raw.create_secret(Name=remote, SecretBinary=value.reveal().encode())
     raw.put_secret_value(SecretId=remote, SecretBinary=b"\xff\x00")
     raw.put_secret_value(SecretId=remote, SecretString="served")
-    assert list(store.past(remote).values()) == [value]
-    assert len(store.forget(remote)) == 2
+    assert list(store.old_versions(remote).values()) == [value]
+    assert len(store.purge_old_versions(remote)) == 2
 
 
 def test_a_replica_follows_its_primary_and_is_erased_with_it(
@@ -119,11 +119,11 @@ def test_a_replica_follows_its_primary_and_is_erased_with_it(
     store, old = opened(replicas=[OTHER]), fresh_value()
     written = put(store, remote, old)
     put(store, remote, fresh_value(), 2)
-    assert store.past(remote) == {written.version_id: old}
-    assert len(store.forget(remote)) == 1
-    assert store.erase(remote) == ()
-    assert store.find(remote) is None
-    assert opened(region=OTHER).find(remote) is None
+    assert store.old_versions(remote) == {written.version_id: old}
+    assert len(store.purge_old_versions(remote)) == 1
+    assert store.purge(remote) == ()
+    assert store.describe(remote) is None
+    assert opened(region=OTHER).describe(remote) is None
     put(store, remote, fresh_value(), 3)
     assert raw_in(OTHER).describe_secret(SecretId=remote)["PrimaryRegion"] == REGION
 
@@ -133,8 +133,8 @@ def test_what_is_scheduled_for_deletion_in_its_region_is_erased(opened: Open, ra
     put(store, remote, fresh_value())
     store.delete(remote)
     assert "DeletedDate" in raw.describe_secret(SecretId=remote)
-    assert store.erase(remote) == ()
-    assert store.find(remote) is None
+    assert store.purge(remote) == ()
+    assert store.describe(remote) is None
 
 
 def test_a_replica_that_became_a_secret_of_its_own_is_past_and_is_named(
@@ -147,17 +147,17 @@ def test_a_replica_that_became_a_secret_of_its_own_is_past_and_is_named(
     newest = raw_in(OTHER).describe_secret(SecretId=remote)["VersionIdsToStages"]
     (served,) = [version for version, labels in newest.items() if "AWSCURRENT" in labels]
     put(replicated, remote, fresh_value(), 2)
-    assert replicated.past(remote) == {
+    assert replicated.old_versions(remote) == {
         f"{there} in {OTHER}": value,
         f"{served} in {OTHER}": Sensitive("its newest"),
     }
     why = "it is a secret of its own there"
-    assert replicated.forget(remote) == (
+    assert replicated.purge_old_versions(remote) == (
         f"version {there} in {OTHER} is given to whoever asks for it by its id: {why}",
         f"version {served} in {OTHER} is served: {why}",
     )
-    assert replicated.erase(remote) == (f"version {served} in {OTHER} is served there",)
-    assert replicated.erase(remote) == (f"version {served} in {OTHER} is served there",)
+    assert replicated.purge(remote) == (f"version {served} in {OTHER} is served there",)
+    assert replicated.purge(remote) == (f"version {served} in {OTHER} is served there",)
 
 
 def test_a_secret_of_that_name_that_is_nobodys_copy_is_none_of_ours(
@@ -166,9 +166,9 @@ def test_a_secret_of_that_name_that_is_nobodys_copy_is_none_of_ours(
     raw_in(OTHER).create_secret(Name=remote, SecretString="theirs")
     store = opened(replicas=[OTHER])
     put(store, remote, fresh_value())
-    assert store.past(remote) == {}
-    assert store.forget(remote) == ()
-    assert store.erase(remote) == ()
+    assert store.old_versions(remote) == {}
+    assert store.purge_old_versions(remote) == ()
+    assert store.purge(remote) == ()
     assert raw_in(OTHER).get_secret_value(SecretId=remote)["SecretString"] == "theirs"
 
 
@@ -229,8 +229,8 @@ def test_what_a_replica_serves_whose_replication_failed_is_past_and_is_named(
 ) -> None:
     old = fresh_value()
     store, regions = replica_with(old, "Failed")
-    assert store.past(remote) == {V1: old, f"{V1} in {OTHER}": old}
-    assert store.forget(remote) == (
+    assert store.old_versions(remote) == {V1: old, f"{V1} in {OTHER}": old}
+    assert store.purge_old_versions(remote) == (
         f"version {V1} is given to whoever asks for it by its id, until AWS deletes it",
         f"version {V1} in {OTHER} is served: its replication failed",
     )
@@ -242,16 +242,16 @@ def test_a_replica_that_aws_is_still_updating_is_waited_for(
 ) -> None:
     store, regions = replica_with(fresh_value(), "InProgress")
     with pytest.raises(Locked, match=f"has not updated the replica in {OTHER} yet"):
-        store.forget(remote)
+        store.purge_old_versions(remote)
     assert len(regions.removed) == 1
 
 
 @pytest.mark.parametrize(
     ("verb", "action", "code"),
     [
-        ("forget", "UpdateSecretVersionStage", "InvalidParameterException"),
-        ("erase", "DeleteSecret", "InvalidParameterException"),
-        ("erase", "DeleteSecret", "InvalidRequestException"),
+        ("purge_old_versions", "UpdateSecretVersionStage", "InvalidParameterException"),
+        ("purge", "DeleteSecret", "InvalidParameterException"),
+        ("purge", "DeleteSecret", "InvalidRequestException"),
     ],
 )
 def test_what_aws_can_not_do_yet_is_tried_again(
@@ -267,7 +267,7 @@ def test_what_aws_can_not_do_yet_is_tried_again(
 
 @pytest.mark.parametrize(
     ("verb", "permission"),
-    [("past", "ListSecretVersionIds"), ("forget", "DescribeSecret"), ("erase", "DescribeSecret")],
+    [("old_versions", "ListSecretVersionIds"), ("purge_old_versions", "DescribeSecret"), ("purge", "DescribeSecret")],
 )
 def test_a_missing_permission_is_named(
     store: AwsSecretsManager,

@@ -49,7 +49,7 @@ from keyturn.core.errors import (
     UnsupportedOperation,
 )
 from keyturn.core.names import AZURE_KEY_VAULT
-from keyturn.core.stores import Copy, Details, Marks
+from keyturn.core.stores import Details, OwnershipTags, RemoteSecret
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure import store as azure_key_vault
 from keyturn.providers.azure.store import AzureKeyVault
@@ -299,7 +299,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
     ) -> None:
         raw.set_secret(remote, "theirs", tags={"team": "payments"})
         value = fresh_value()
-        store.write(remote, value, marks_for(value), Copy(remote, "recorded long ago", None))
+        store.write(remote, value, marks_for(value), RemoteSecret(remote, "recorded long ago", None))
         assert (raw.get_secret(remote).properties.tags or {})["team"] == "payments"
 
     def test_too_many_tags_of_others_are_told(self, store: AzureKeyVault, remote: str, raw: SecretClient) -> None:
@@ -343,7 +343,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         value, end = fresh_value(), datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
         first = Details({"team": "pay", "cost": "7"})
         put(store, remote, value, details=first)
-        before = store.find(remote)
+        before = store.describe(remote)
         assert before is not None
         vault.emulator.throttle.limit(Limits(requests=1))
         second = Details({"cost": "8"}, content_type="text/plain", expires_at=end)
@@ -351,9 +351,9 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         labelled = store.relabel(remote, marks, second, before)
         vault.emulator.throttle.limit(Limits())
         shown = Details({"theirs": "1", "cost": "8"}, content_type="text/plain", expires_at=end)
-        [listed] = store.managed()
-        assert labelled == store.find(remote) == listed == Copy(remote, before.version_id, marks)
-        assert [copy and copy.details for copy in (labelled, store.find(remote), listed)] == [shown] * 3
+        [listed] = store.list_managed()
+        assert labelled == store.describe(remote) == listed == RemoteSecret(remote, before.version_id, marks)
+        assert [copy and copy.details for copy in (labelled, store.describe(remote), listed)] == [shown] * 3
         assert versions(raw, remote) == 2
         assert store.read(remote) == value
 
@@ -362,7 +362,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
     ) -> None:
         value = fresh_value()
         put(store, remote, value)
-        store.write(remote, value, marks_for(value), store.find(remote), details=Details(content_type="text/plain"))
+        store.write(remote, value, marks_for(value), store.describe(remote), details=Details(content_type="text/plain"))
         assert raw.get_secret(remote).properties.content_type == "text/plain"
         assert versions(raw, remote) == 1
 
@@ -371,7 +371,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
     ) -> None:
         value = fresh_value()
         put(store, remote, value)
-        listed, before = next(iter(store.managed())), store.find(remote)
+        listed, before = next(iter(store.list_managed())), store.describe(remote)
         raw.set_secret(remote, "theirs")
         marks = replace(marks_for(value), tags=("team",))
         assert before is not None
@@ -380,7 +380,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         with pytest.raises(Conflict):
             store.relabel(remote, marks, Details({"team": "pay"}), listed)
         assert not raw.get_secret(remote).properties.tags
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert not found.intact
         with pytest.raises(UnsupportedOperation):
@@ -433,7 +433,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         value = fresh_value()
         put(store, remote, value)
         raw.set_secret(remote, "other")
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert (found.marks, found.intact) == (marks_for(value), False)
 
@@ -444,7 +444,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         put(store, remote, fresh_value(), version=2)
         clock.ahead += 2
         raw.update_secret_properties(remote, tags={})
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert found.marks is None
 
@@ -455,8 +455,8 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         written = put(store, remote, value)
         clock.ahead += 2
         raw.set_secret(remote, "other", tags=marks_for(value).to_tags())
-        [listed] = store.managed()
-        found = store.find(remote)
+        [listed] = store.list_managed()
+        found = store.describe(remote)
         assert found is not None
         assert found.version_id == listed.version_id != written.version_id
 
@@ -466,14 +466,14 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         for version in range(1, 31):
             put(store, remote, fresh_value(), version)
         vault.emulator.throttle.limit(Limits(requests=2))
-        assert store.find(remote) is not None
+        assert store.describe(remote) is not None
         value = fresh_value()
         store.write(f"{remote}-new", value, marks_for(value), None)
 
     def test_making_a_copy_without_being_told_what_is_there_costs_two_calls(
         self, store: AzureKeyVault, remote: str, vault: Server
     ) -> None:
-        store.find(remote)
+        store.describe(remote)
         vault.emulator.throttle.limit(Limits(requests=2))
         value = fresh_value()
         store.create(remote, value, marks_for(value))
@@ -501,10 +501,10 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         value = fresh_value()
         put(store, remote, value)
         raw.update_secret_properties(remote, enabled=False)
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert (found.marks, found.intact) == (marks_for(value), False)
-        assert [copy.intact for copy in store.managed()] == [False]
+        assert [copy.intact for copy in store.list_managed()] == [False]
         with pytest.raises(NotFound, match="disabled"):
             store.read(remote)
         put(store, remote, value)
@@ -515,7 +515,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
     ) -> None:
         value = fresh_value()
         put(store, remote, value)
-        found = store.find(remote)
+        found = store.describe(remote)
         raw.update_secret_properties(remote, enabled=False)
         store.write(remote, value, marks_for(value), found)
         assert store.read(remote) == value
@@ -527,7 +527,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         raw.set_secret(remote, "theirs", tags={"team": "payments"})
         put(store, remote, value)
         store.delete(remote)
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert (found.marks, found.intact) == (marks_for(value), False)
         put(store, remote, value)
@@ -638,7 +638,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         value = fresh_value()
         put(store, remote, value, version=2)
         assert store.read_many([remote]) == {remote: value}
-        assert [copy.name for copy in store.managed()] == [copy.name for copy in store.everything()] == [remote]
+        assert [copy.name for copy in store.list_managed()] == [copy.name for copy in store.list_all()] == [remote]
         with pytest.raises(Denied):
             store.delete(remote)
 
@@ -661,15 +661,15 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         values = [fresh_value() for _ in range(30)]
         ids = [raw.set_secret(remote, value.reveal()).properties.version or "" for value in values]
         raw.update_secret_properties(remote, ids[0], enabled=False)
-        assert store.past(remote) == dict(zip(ids[1:-1], values[1:-1], strict=True))
-        stays = store.forget(remote)
+        assert store.old_versions(remote) == dict(zip(ids[1:-1], values[1:-1], strict=True))
+        stays = store.purge_old_versions(remote)
         assert sorted(stays) == sorted(
             f"version {version} is disabled, not removed: whoever may update secrets can enable it again"
             for version in ids[:-1]
         )
         enabled = [one.version for one in raw.list_properties_of_secret_versions(remote) if one.enabled]
         assert enabled == [ids[-1]]
-        assert store.past(remote) == {}
+        assert store.old_versions(remote) == {}
         assert store.read(remote) == values[-1]
 
     def test_where_nothing_is_served_every_version_is_forgotten(
@@ -679,9 +679,9 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         first = raw.set_secret(remote, old.reveal()).properties.version or ""
         second = raw.set_secret(remote, "disabled").properties.version or ""
         raw.update_secret_properties(remote, second, enabled=False)
-        assert store.past(remote) == {first: old}
-        assert len(store.forget(remote)) == 2
-        assert store.past(remote) == {}
+        assert store.old_versions(remote) == {first: old}
+        assert len(store.purge_old_versions(remote)) == 2
+        assert store.old_versions(remote) == {}
 
     def test_forgetting_a_deleted_secret_says_until_when_it_can_be_recovered(
         self, store: AzureKeyVault, remote: str, raw: SecretClient
@@ -690,8 +690,8 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         store.delete(remote)
         ends = raw.get_deleted_secret(remote).scheduled_purge_date
         assert ends is not None
-        assert store.past(remote) == {}
-        assert store.forget(remote) == (
+        assert store.old_versions(remote) == {}
+        assert store.purge_old_versions(remote) == (
             f"all versions can be recovered with the secret until {ends:%Y-%m-%d %H:%M} UTC",
         )
 
@@ -701,11 +701,11 @@ class TestAzureKeyVault(MergingCases, AzureContract):
     ) -> None:
         put(store, remote, fresh_value())
         store.delete(remote)
-        assert store.erase(remote) == ()
+        assert store.purge(remote) == ()
         with pytest.raises(ResourceNotFoundError):
             raw.get_deleted_secret(remote)
-        assert store.find(remote) is None
-        assert store.erase(remote) == ()
+        assert store.describe(remote) is None
+        assert store.purge(remote) == ()
         value = fresh_value()
         put(store, remote, value)
         assert store.read(remote) == value
@@ -718,7 +718,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         store, value = opened(), fresh_value()
         put(store, remote, value)
         with pytest.raises(Locked, match="still under way") as caught:
-            store.erase(remote)
+            store.purge(remote)
         assert_silent(caught.value, value, store, remote)
 
     @pytest.mark.parametrize("purge_protection", [True])
@@ -726,11 +726,11 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         self, store: AzureKeyVault, remote: str, raw: SecretClient
     ) -> None:
         put(store, remote, fresh_value())
-        stays = store.erase(remote)
+        stays = store.purge(remote)
         ends = raw.get_deleted_secret(remote).scheduled_purge_date
         assert ends is not None
         assert stays == (f"purge protection keeps it: it can be recovered until {ends:%Y-%m-%d %H:%M} UTC",)
-        assert store.erase(remote) == stays
+        assert store.purge(remote) == stays
         assert_gone(store, remote)
 
     def test_both_roles_in_the_policies_together_are_enough_to_forget_and_erase(
@@ -739,9 +739,9 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         store = opened(credential=revoker)
         for version in (1, 2):
             put(store, remote, fresh_value(), version)
-        assert len(store.past(remote)) == 1
-        assert len(store.forget(remote)) == 1
-        assert store.erase(remote) == ()
+        assert len(store.old_versions(remote)) == 1
+        assert len(store.purge_old_versions(remote)) == 1
+        assert store.purge(remote) == ()
 
     def test_an_identity_that_may_not_is_told_what_it_lacks_and_what_is_left(
         self, opened: Open, remote: str, narrow: ClientSecretCredential, monkeypatch: pytest.MonkeyPatch
@@ -750,16 +750,16 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         put(store, remote, value)
         put(store, remote, fresh_value(), 2)
         with pytest.raises(Denied) as caught:
-            store.erase(remote)
+            store.purge(remote)
         assert_silent(caught.value, value, store, remote)
         actions = auth.ROLES[NARROW]
         monkeypatch.setitem(auth.ROLES, NARROW, tuple(one for one in actions if "update" not in one))
         with pytest.raises(Denied) as caught:
-            store.forget(remote)
+            store.purge_old_versions(remote)
         assert_silent(caught.value, value, store, remote)
         monkeypatch.setitem(auth.ROLES, NARROW, (*auth.ROLES[NARROW], "secrets/delete"))
         with pytest.raises(Denied, match=r"it is deleted, can be recovered until .* and may not be purged") as caught:
-            store.erase(remote)
+            store.purge(remote)
         assert_silent(caught.value, value, store, remote)
 
     # lists
@@ -768,21 +768,21 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         for number in range(26):
             put(store, f"{remote}-{number}", fresh_value())
         vault.emulator.throttle.limit(Limits(requests=2))
-        assert len(list(store.managed())) == 26
+        assert len(list(store.list_managed())) == 26
         with pytest.raises(Throttled):
-            list(store.everything())
+            list(store.list_all())
 
     def test_a_page_that_is_not_the_vaults_is_unavailable(self, opened: Open, pki: Path) -> None:
         with something_else(pki) as url:
             store = opened(vault_url=url)
             with pytest.raises(Unavailable):
-                list(store.managed())
+                list(store.list_managed())
 
     def test_disabled_secrets_are_left_out_of_many(self, store: AzureKeyVault, remote: str, raw: SecretClient) -> None:
         put(store, remote, fresh_value())
         raw.update_secret_properties(remote, enabled=False)
         assert store.read_many([remote]) == {}
-        assert [copy.intact for copy in store.everything()] == [False]
+        assert [copy.intact for copy in store.list_all()] == [False]
 
     # refusals
 
@@ -799,7 +799,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
     def test_a_reader_is_denied_and_told_the_role(self, opened: Open, remote: str, pki: Path, vault: Server) -> None:
         with credential_for(pki, vault.url, "reader") as credential:
             store = opened(credential=credential)
-            assert list(store.managed()) == []
+            assert list(store.list_managed()) == []
             value = fresh_value()
             with pytest.raises(Denied, match="Key Vault Secrets Officer") as caught:
                 store.write(remote, value, marks_for(value), None)
@@ -812,7 +812,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         monkeypatch.setenv("AZURE_CLIENT_SECRET", wrong.reveal())
         store = opened()
         with pytest.raises(Denied, match="AZURE_CLIENT_SECRET") as caught:
-            store.find(remote)
+            store.describe(remote)
         assert_silent(caught.value, wrong, store, remote)
 
     # the way there
@@ -821,7 +821,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         store = opened(vault_url=f"https://localhost:{free_port()}")
         value = fresh_value()
         for attempt in (
-            lambda: store.find(remote),
+            lambda: store.describe(remote),
             lambda: store.write(remote, value, marks_for(value), None),
             lambda: store.read(remote),
             lambda: store.delete(remote),
@@ -830,12 +830,12 @@ class TestAzureKeyVault(MergingCases, AzureContract):
                 attempt()
             assert_silent(caught.value, value, store, remote)
         with pytest.raises(Unavailable):
-            list(store.managed())
+            list(store.list_managed())
 
     def test_a_sign_in_where_nobody_listens_is_unavailable(self, opened: Open, remote: str) -> None:
         store = opened(authority=f"https://localhost:{free_port()}")
         with pytest.raises(Unavailable):
-            store.find(remote)
+            store.describe(remote)
 
     def test_a_vault_that_hangs_up_is_unavailable(self, opened: Open, remote: str) -> None:
         with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as silent:
@@ -843,7 +843,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
             thread.start()
             store = opened(vault_url=f"https://127.0.0.1:{silent.server_address[1]}")
             with pytest.raises(Unavailable):
-                store.find(remote)
+                store.describe(remote)
             silent.shutdown()
             thread.join()
 
@@ -871,7 +871,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         with credential_for(pki, vault.url, "keyturn") as credential:
             store = opened(authority=None, credential=credential)
             with pytest.raises(Invalid, match="authority"):
-                store.find(remote)
+                store.describe(remote)
 
     def test_a_private_authority_without_an_application_is_invalid(
         self, opened: Open, monkeypatch: pytest.MonkeyPatch
@@ -910,5 +910,5 @@ class TestAzureKeyVault(MergingCases, AzureContract):
     def test_what_is_found_shows_no_value(self, store: AzureKeyVault, remote: str) -> None:
         value = fresh_value()
         put(store, remote, value)
-        assert value.reveal() not in repr(store.find(remote))
-        assert Marks.from_tags(marks_for(value).to_tags()) == marks_for(value)
+        assert value.reveal() not in repr(store.describe(remote))
+        assert OwnershipTags.from_tags(marks_for(value).to_tags()) == marks_for(value)

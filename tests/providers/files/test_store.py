@@ -97,7 +97,7 @@ class TestFilesAsDotenv(MergingCases, FilesContract):
         with pytest.raises(Invalid, match="format json") as caught:
             put(store, remote, text)
         assert_silent(caught.value, value, store, remote)
-        assert store.find(remote) is None
+        assert store.describe(remote) is None
 
     def test_a_null_character_is_invalid(self, store: Files, remote: str) -> None:
         with pytest.raises(Invalid, match="null character"):
@@ -120,7 +120,7 @@ class TestFilesAsDotenv(MergingCases, FilesContract):
         value = Sensitive('{"A":"a$b","N":1}')
         put(store, remote, value)
         for_docker = Files("files", directory=str(directory), format="dotenv", reader=Reader.DOCKER)
-        found = for_docker.find(remote)
+        found = for_docker.describe(remote)
         assert found is not None
         assert (found.outdated, found.intact, found.marks) == (True, True, marks_for(value))
         assert for_docker.read(remote) == value
@@ -138,7 +138,7 @@ class TestFilesAsDotenv(MergingCases, FilesContract):
         told = json.loads(note.read_text()) | {"not_texts": []} | identity((directory / remote).stat())
         del told["reader"]
         note.write_text(json.dumps(told))
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert (found.outdated, found.intact) == (True, True)
         assert store.read(remote) == value
@@ -188,7 +188,7 @@ class TestFiles(MergingCases, FilesContract):
         put(store, remote, value, version=2)
         kept.replace(directory / remote)  # the file's own rename has not happened yet
         (directory / f".{remote}.keyturn.new").write_text(value.reveal())
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert (found.marks, found.intact) == (marks_for(value, 2), False)
         assert store.read(remote) == old
@@ -200,9 +200,9 @@ class TestFiles(MergingCases, FilesContract):
         value = fresh_value()
         put(store, remote, value)
         (directory / remote).rename(directory / f".{remote}.keyturn.new")
-        assert store.find(remote) is None
-        assert list(store.everything()) == []
-        assert put(store, remote, value) == store.find(remote)
+        assert store.describe(remote) is None
+        assert list(store.list_all()) == []
+        assert put(store, remote, value) == store.describe(remote)
 
     def test_what_a_killed_write_left_goes_with_the_copy(self, store: Files, remote: str, directory: Path) -> None:
         put(store, remote, fresh_value())
@@ -219,10 +219,10 @@ class TestFiles(MergingCases, FilesContract):
         value = payload(SecretFields({"a": "1", "port": 5432}))
         put(store, remote, value)
         (directory / remote).rename(directory / f".{remote}.keyturn.new")
-        assert store.past(remote) == {"unfinished": value}
-        assert store.forget(remote) == ()
+        assert store.old_versions(remote) == {"unfinished": value}
+        assert store.purge_old_versions(remote) == ()
         assert [path.name for path in directory.iterdir()] == [f".{remote}.keyturn.json"]
-        assert store.past(remote) == {}
+        assert store.old_versions(remote) == {}
 
     def test_a_draft_that_was_cut_off_within_a_character_is_no_text_and_is_forgotten(
         self, store: Files, remote: str, directory: Path
@@ -230,8 +230,8 @@ class TestFiles(MergingCases, FilesContract):
         put(store, remote, fresh_value())
         for left in ("é".encode()[:1], b""):
             (directory / f".{remote}.keyturn.new").write_bytes(left)
-            assert store.past(remote) == {}
-            assert store.forget(remote) == ()
+            assert store.old_versions(remote) == {}
+            assert store.purge_old_versions(remote) == ()
         assert sorted(path.name for path in directory.iterdir()) == [f".{remote}.keyturn.json", remote]
 
     def test_forgetting_while_others_write_takes_nothing_from_them(
@@ -239,7 +239,7 @@ class TestFiles(MergingCases, FilesContract):
     ) -> None:
         with ThreadPoolExecutor(8) as pool:
             writes = [pool.submit(put, store, remote, fresh_value(), version) for version in range(1, 41)]
-            forgets = [pool.submit(store.forget, remote) for _ in range(40)]
+            forgets = [pool.submit(store.purge_old_versions, remote) for _ in range(40)]
         assert all(write.result().marks for write in writes)
         assert all(forget.result() == () for forget in forgets)
         assert sorted(path.name for path in directory.iterdir()) == [f".{remote}.keyturn.json", remote]
@@ -248,7 +248,7 @@ class TestFiles(MergingCases, FilesContract):
         values = {version: fresh_value() for version in range(1, 41)}
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda version: put(store, remote, values[version], version), values))
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert found.marks is not None
         assert found.intact
@@ -260,7 +260,7 @@ class TestFiles(MergingCases, FilesContract):
         put(store, remote, value)
         for change in (lambda: os.utime(directory / remote), lambda: self.replaced(directory / remote)):
             change()
-            found = store.find(remote)
+            found = store.describe(remote)
             assert found is not None
             assert not found.intact
             assert put(store, remote, value).intact
@@ -277,7 +277,7 @@ class TestFiles(MergingCases, FilesContract):
         value = fresh_value()
         put(store, remote, value)
         (directory / f".{remote}.keyturn.json").write_text(note)
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert found.marks is None
         assert put(store, remote, value).intact
@@ -289,12 +289,12 @@ class TestFiles(MergingCases, FilesContract):
         outside.write_text("theirs")
         put(store, "other", fresh_value())
         (directory / remote).symlink_to(outside)
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert (found.marks, found.intact) == (None, False)
         with pytest.raises(Invalid, match="no regular file"):
             store.read(remote)
-        assert [copy.name for copy in store.everything()] == ["other"]
+        assert [copy.name for copy in store.list_all()] == ["other"]
         value = fresh_value()
         put(store, remote, value)
         assert not (directory / remote).is_symlink()
@@ -345,7 +345,7 @@ class TestFiles(MergingCases, FilesContract):
         value = fresh_value()
         for place in ("file", "file/below"):
             store = Files("files", directory=str(tmp_path / place))
-            for act in (lambda store=store: store.find(remote), lambda store=store: put(store, remote, value)):
+            for act in (lambda store=store: store.describe(remote), lambda store=store: put(store, remote, value)):
                 with pytest.raises(Invalid, match="no directory") as caught:
                     act()
                 assert_silent(caught.value, value, store, remote)
@@ -358,8 +358,8 @@ class TestFiles(MergingCases, FilesContract):
         assert list(directory.iterdir()) == []
 
     def test_nothing_is_made_by_looking(self, store: Files, remote: str, directory: Path) -> None:
-        assert store.find(remote) is None
-        assert list(store.everything()) == []
+        assert store.describe(remote) is None
+        assert list(store.list_all()) == []
         store.delete(remote)
         with pytest.raises(NotFound):
             store.read(remote)
@@ -372,7 +372,7 @@ class TestFiles(MergingCases, FilesContract):
         (directory / "folder").mkdir()
         (directory / ".hidden").write_text("")
         (directory / "by hand").write_text("")
-        assert {copy.name: bool(copy.marks) for copy in store.everything()} == {remote: True, "by hand": False}
+        assert {copy.name: bool(copy.marks) for copy in store.list_all()} == {remote: True, "by hand": False}
 
 
 # a file system that refuses
@@ -394,7 +394,7 @@ def test_a_full_disk_is_unavailable_and_what_was_there_stays_whole(tmp_path: Pat
             with pytest.raises(Unavailable, match="No space left") as caught:
                 put(store, name, other, version=2)
             assert_silent(caught.value, other, store, name)
-        assert (store.find("kept"), store.read("kept")) == (written, value)
+        assert (store.describe("kept"), store.read("kept")) == (written, value)
         disk.free()
         assert sorted(path.name for path in place.iterdir()) == [".kept.keyturn.json", "kept"]
         assert put(store, "new", fresh_value()).intact
@@ -418,7 +418,7 @@ def test_a_write_that_ends_halfway_leaves_what_was_there_and_no_half(directory: 
     written = put(store, "kept", value)
     with files_of_at_most(size), pytest.raises(Unavailable, match="Make room"):
         put(store, "kept", large, version=2)
-    assert (store.find("kept"), store.read("kept")) == (written, value)
+    assert (store.describe("kept"), store.read("kept")) == (written, value)
     assert sorted(path.name for path in directory.iterdir()) == [".kept.keyturn.json", "kept"]
 
 

@@ -34,9 +34,9 @@ from keyturn.core.stores import (
     TAG_SOURCE,
     TAG_TAGS,
     TAG_VERSION,
-    Copy,
     Details,
-    Marks,
+    OwnershipTags,
+    RemoteSecret,
     Store,
 )
 from keyturn.providers.gcp.errors import from_gcp
@@ -120,8 +120,8 @@ def raw(client: SecretManagerServiceClient, remote: str) -> Secret:
     return client.get_secret(name=path(remote))
 
 
-def listed(store: Store, remote: str) -> Copy | None:
-    return next((copy for copy in store.managed() if copy.name == remote), None)
+def listed(store: Store, remote: str) -> RemoteSecret | None:
+    return next((copy for copy in store.list_managed() if copy.name == remote), None)
 
 
 class TestTheContractOnTheEmulator(MergingCases, StoreContract):
@@ -174,9 +174,9 @@ class TestARegionalStore:
         store, values = opened(location=REGION, old_versions="keep"), [fresh_value() for _ in range(3)]
         for version, value in enumerate(values, 1):
             put(store, remote, value, version)
-        assert store.past(remote) == {"1": values[0], "2": values[1]}
-        assert store.forget(remote) == ()
-        assert store.past(remote) == {}
+        assert store.old_versions(remote) == {"1": values[0], "2": values[1]}
+        assert store.purge_old_versions(remote) == ()
+        assert store.old_versions(remote) == {}
         assert store.read(remote) == values[2]
 
     def test_a_global_secret_and_one_of_another_location_share_its_name_and_nothing_else(
@@ -186,8 +186,8 @@ class TestARegionalStore:
         for each, value in zip((store, *others), values, strict=True):
             put(each, remote, value)
         assert [each.read(remote) for each in (store, *others)] == values
-        store.erase(remote)
-        assert store.find(remote) is None
+        store.purge(remote)
+        assert store.describe(remote) is None
         assert [each.read(remote) for each in others] == values[1:]
 
     def test_a_new_copy_is_encrypted_with_the_stores_key(
@@ -299,7 +299,7 @@ def test_a_label_alone_makes_nothing_ours(
 ) -> None:
     labelled = {**AUTOMATIC, "labels": {TAG_MANAGED_BY: "keyturn"}}
     client.create_secret(request={"parent": f"projects/{PROJECT}", "secret_id": remote, "secret": labelled})
-    found = store.find(remote)
+    found = store.describe(remote)
     assert found is not None
     assert found.marks is None
     assert listed(store, remote) is None
@@ -311,7 +311,7 @@ def test_a_copy_from_the_listing_can_be_written(
     put(store, remote, fresh_value())
     value = fresh_value()
     written = store.write(remote, value, marks_for(value, 2), listed(store, remote))
-    assert written == store.find(remote) == listed(store, remote)
+    assert written == store.describe(remote) == listed(store, remote)
     assert versions(client, remote) == 2
 
 
@@ -408,14 +408,14 @@ def test_labels_and_annotations_change_without_a_version_and_those_of_others_sta
     update_by_hand(client, remote, labels={"theirs": "1", "team": "theirs"}, annotations={"team": "Theirs", "x": "y"})
     value = fresh_value()
     put(store, remote, value, details=Details({"team": "pay", "cost": "7"}, {"note": "A b", "owner": "Zoë"}))
-    before = store.find(remote)
+    before = store.describe(remote)
     assert before is not None
     second = Details({"cost": "8"}, {"owner": "Ann"})
     marks = replace(marks_for(value), tags=second.names)
     labelled = store.relabel(remote, marks, second, before)
     shown = Details({"theirs": "1", "cost": "8"}, {"team": "Theirs", "x": "y", "owner": "Ann"})
-    assert labelled == store.find(remote) == listed(store, remote) == Copy(remote, "2", marks)
-    for told in (labelled, store.find(remote), listed(store, remote)):
+    assert labelled == store.describe(remote) == listed(store, remote) == RemoteSecret(remote, "2", marks)
+    for told in (labelled, store.describe(remote), listed(store, remote)):
         assert told is not None
         assert told.details == shown
     assert versions(client, remote) == 2
@@ -427,7 +427,7 @@ def test_labels_and_annotations_change_without_a_version_and_those_of_others_sta
 def test_a_new_copy_has_its_labels_and_annotations(store: GcpSecretManager, remote: str) -> None:
     value, details = fresh_value(), Details({"team": "pay"}, {"note": "A b"})
     made = store.create(remote, value, replace(marks_for(value), tags=details.names), details=details)
-    assert made == store.find(remote)
+    assert made == store.describe(remote)
     assert made.details == details
 
 
@@ -440,16 +440,16 @@ def test_what_has_changed_since_it_was_found_is_not_relabelled(
     update_by_hand(client, remote, labels={**raw(client, remote).labels, "theirs": "1"})
     with pytest.raises(errors.Conflict):
         store.relabel(remote, marks, details, before)
-    fresh = store.find(remote)
+    fresh = store.describe(remote)
     assert fresh is not None
     add_by_hand(client, remote, "theirs")
     store.relabel(remote, marks, details, fresh)
-    found = store.find(remote)
+    found = store.describe(remote)
     assert found is not None
     assert (found.version_id, found.intact) == ("2", False)
     for copy, error in ((found, errors.UnsupportedOperation), (replace(fresh, version_id="1"), errors.Conflict)):
         with pytest.raises(error):
-            store.relabel(remote, marks, details, Copy(copy.name, copy.version_id, copy.marks, copy.intact))
+            store.relabel(remote, marks, details, RemoteSecret(copy.name, copy.version_id, copy.marks, copy.intact))
 
 
 def test_too_many_labels_of_others_are_told_before_anything_is_changed(
@@ -460,7 +460,7 @@ def test_too_many_labels_of_others_are_told_before_anything_is_changed(
     update_by_hand(client, remote, labels={**raw(client, remote).labels, **{f"l{n}": "" for n in range(63)}})
     details = Details({"team": "pay"})
     with pytest.raises(errors.Invalid, match="65 labels"):
-        store.relabel(remote, replace(marks_for(value), tags=("team",)), details, store.find(remote) or written)
+        store.relabel(remote, replace(marks_for(value), tags=("team",)), details, store.describe(remote) or written)
     with pytest.raises(errors.Invalid, match="65 labels"):
         put(store, remote, fresh_value(), 2, details=details)
     assert versions(client, remote) == 1
@@ -532,8 +532,8 @@ def test_what_is_forgotten_is_destroyed_whatever_its_state_and_whether_an_alias_
         put(store, remote, value, version)
     update_by_hand(client, remote, version_aliases={"live": 2})
     client.disable_secret_version(name=f"{path(remote)}/versions/1")
-    assert store.past(remote) == {str(number): value for number, value in enumerate(values[1:-1], 2)}
-    assert store.forget(remote) == ()
+    assert store.old_versions(remote) == {str(number): value for number, value in enumerate(values[1:-1], 2)}
+    assert store.purge_old_versions(remote) == ()
     assert states(client, remote) == [ON] + [GONE] * 29
     assert store.read(remote) == values[-1]
 
@@ -545,10 +545,10 @@ def test_where_the_newest_version_is_disabled_it_is_forgotten_too(
     put(store, remote, value)
     add_by_hand(client, remote, "disabled")
     client.disable_secret_version(name=f"{path(remote)}/versions/2")
-    assert store.past(remote) == {"1": value}
-    assert store.forget(remote) == ()
+    assert store.old_versions(remote) == {"1": value}
+    assert store.purge_old_versions(remote) == ()
     assert states(client, remote) == [GONE, GONE]
-    assert store.past(remote) == {}
+    assert store.old_versions(remote) == {}
 
 
 def test_a_destruction_that_the_secret_delays_is_told_and_not_asked_for_twice(
@@ -557,17 +557,17 @@ def test_a_destruction_that_the_secret_delays_is_told_and_not_asked_for_twice(
     put(store, remote, fresh_value())
     update_by_hand(client, remote, version_destroy_ttl=timedelta(days=2))
     put(store, remote, fresh_value(), 2)
-    (words,) = store.forget(remote)
+    (words,) = store.purge_old_versions(remote)
     at = client.get_secret_version(name=f"{path(remote)}/versions/1").scheduled_destroy_time
     assert words == (
         f"version 1 is disabled, and destroyed at {at:%Y-%m-%d %H:%M} UTC:"
         " until then whoever may enable versions can bring it back"
     )
-    assert store.past(remote) == {}
-    assert store.forget(remote) == (words,)
+    assert store.old_versions(remote) == {}
+    assert store.purge_old_versions(remote) == (words,)
     assert client.get_secret_version(name=f"{path(remote)}/versions/1").scheduled_destroy_time == at
-    assert store.erase(remote) == ()
-    assert store.find(remote) is None
+    assert store.purge(remote) == ()
+    assert store.describe(remote) is None
 
 
 def test_a_version_that_somebody_brings_back_while_it_is_destroyed_is_locked(
@@ -585,7 +585,7 @@ def test_a_version_that_somebody_brings_back_while_it_is_destroyed_is_locked(
 
     store._client.destroy_secret_version = destroyed_and_enabled_again  # type: ignore[method-assign]
     with pytest.raises(errors.Locked, match="version 1 could not be destroyed") as caught:
-        store.forget(remote)
+        store.purge_old_versions(remote)
     assert_silent(caught.value, value, store, remote)
 
 
@@ -595,8 +595,8 @@ def test_an_old_version_that_is_no_text_is_left_out_and_forgotten(
     client.create_secret(request={"parent": f"projects/{PROJECT}", "secret_id": remote, "secret": AUTOMATIC})
     for data in (b"\xff\xfe", b"text"):
         client.add_secret_version(request={"parent": path(remote), "payload": {"data": data}})
-    assert store.past(remote) == {}
-    assert store.forget(remote) == ()
+    assert store.old_versions(remote) == {}
+    assert store.purge_old_versions(remote) == ()
     assert states(client, remote) == [ON, GONE]
 
 
@@ -651,7 +651,7 @@ def test_a_version_added_by_somebody_else_is_not_intact(
 ) -> None:
     written = put(store, remote, fresh_value())
     add_by_hand(client, remote, "theirs")
-    assert store.find(remote) == Copy(remote, "2", written.marks, intact=False)
+    assert store.describe(remote) == RemoteSecret(remote, "2", written.marks, intact=False)
 
 
 @pytest.mark.parametrize("verb", ["disable_secret_version", "destroy_secret_version"])
@@ -661,11 +661,11 @@ def test_a_version_that_is_not_enabled_is_not_intact_not_read_and_replaced(
     value = fresh_value()
     written = put(store, remote, value)
     getattr(client, verb)(name=f"{path(remote)}/versions/1")
-    assert store.find(remote) == Copy(remote, "1", written.marks, intact=False)
+    assert store.describe(remote) == RemoteSecret(remote, "1", written.marks, intact=False)
     with pytest.raises(errors.NotFound) as caught:
         store.read(remote)
     assert_silent(caught.value, value, store, remote)
-    assert put(store, remote, value) == Copy(remote, "2", written.marks)
+    assert put(store, remote, value) == RemoteSecret(remote, "2", written.marks)
     assert store.read(remote) == value
 
 
@@ -673,7 +673,7 @@ def test_a_secret_without_versions_is_there_and_not_intact(
     store: GcpSecretManager, client: SecretManagerServiceClient, remote: str
 ) -> None:
     client.create_secret(request={"parent": f"projects/{PROJECT}", "secret_id": remote, "secret": AUTOMATIC})
-    assert store.find(remote) == Copy(remote, "", None, intact=False)
+    assert store.describe(remote) == RemoteSecret(remote, "", None, intact=False)
     with pytest.raises(errors.NotFound):
         store.read(remote)
 
@@ -729,17 +729,17 @@ def test_a_version_whose_checksum_google_did_not_compare_is_read_back(
 
     monkeypatch.setattr(store, "_add", add)
     if same:
-        assert store.create(remote, value, marks_for(value)) == store.find(remote)
+        assert store.create(remote, value, marks_for(value)) == store.describe(remote)
         return
     with pytest.raises(errors.Conflict, match="another value") as caught:
         store.create(remote, value, marks_for(value))
     assert_silent(caught.value, value, store, remote)
-    found = store.find(remote)
+    found = store.describe(remote)
     assert found is not None
     assert not found.intact
 
 
-Make = Callable[[GcpSecretManager, str, Sensitive, Marks], Copy]
+Make = Callable[[GcpSecretManager, str, Sensitive, OwnershipTags], RemoteSecret]
 WAYS: tuple[Make, ...] = (
     lambda store, remote, value, marks: store.write(remote, value, marks, None),
     lambda store, remote, value, marks: store.create(remote, value, marks),
@@ -756,18 +756,18 @@ def test_a_creation_killed_before_its_version_is_ours_and_stale_everywhere(
     interrupted.after(1, lambda store: make(store, remote, value, marks))
     with ExitStack() as stack:
         store, client = interrupted.then(stack)
-        left = Copy(remote, "", Marks(marks.source, marks.version, ""), intact=False)
-        assert store.find(remote) == listed(store, remote) == left
+        left = RemoteSecret(remote, "", OwnershipTags(marks.source, marks.version, ""), intact=False)
+        assert store.describe(remote) == listed(store, remote) == left
         with pytest.raises(errors.Taken):
             store.create(remote, value, marks)
-        assert put(store, remote, value) == Copy(remote, "1", marks) == store.find(remote)
+        assert put(store, remote, value) == RemoteSecret(remote, "1", marks) == store.describe(remote)
         assert versions(client, remote) == 1
 
 
 @both_ways
-@pytest.mark.parametrize("look", [lambda store, remote: store.find(remote), listed], ids=["find", "listing"])
+@pytest.mark.parametrize("look", [lambda store, remote: store.describe(remote), listed], ids=["find", "listing"])
 def test_a_creation_killed_before_its_marks_adds_no_second_version(
-    interrupted: Interrupted, remote: str, make: Make, look: Callable[[Store, str], Copy | None]
+    interrupted: Interrupted, remote: str, make: Make, look: Callable[[Store, str], RemoteSecret | None]
 ) -> None:
     value = fresh_value()
     marks = marks_for(value)
@@ -777,7 +777,7 @@ def test_a_creation_killed_before_its_marks_adds_no_second_version(
         found = look(store, remote)
         assert found is not None
         assert not found.intact
-        assert store.write(remote, value, marks, found) == Copy(remote, "1", marks) == store.find(remote)
+        assert store.write(remote, value, marks, found) == RemoteSecret(remote, "1", marks) == store.describe(remote)
         assert versions(client, remote) == 1
 
 
@@ -792,11 +792,11 @@ def test_an_update_killed_before_its_marks_adds_no_second_version(interrupted: I
     interrupted.after(7, update)
     with ExitStack() as stack:
         store, client = interrupted.then(stack)
-        found, seen = store.find(remote), listed(store, remote)
-        assert found == Copy(remote, "2", marks_for(old), intact=False)
+        found, seen = store.describe(remote), listed(store, remote)
+        assert found == RemoteSecret(remote, "2", marks_for(old), intact=False)
         assert seen is not None
         assert seen.marks == marks_for(old), "the listing must not call it up to date"
-        assert store.write(remote, value, marks_for(value, 2), seen) == Copy(remote, "2", marks_for(value, 2))
+        assert store.write(remote, value, marks_for(value, 2), seen) == RemoteSecret(remote, "2", marks_for(value, 2))
         assert versions(client, remote) == 2
         assert store.read(remote) == value
 
@@ -810,7 +810,7 @@ def test_old_versions_that_a_crash_left_enabled_are_disabled_by_the_next(interru
     interrupted.after(14, update)
     with ExitStack() as stack:
         store, client = interrupted.then(stack)
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert found.intact
         assert states(client, remote) == [ON, ON, ON]
@@ -842,7 +842,7 @@ def test_a_writer_that_was_overtaken_is_refused_and_its_copy_is_stale_in_the_lis
     store: GcpSecretManager, remote: str
 ) -> None:
     put(store, remote, fresh_value())
-    before = store.find(remote)
+    before = store.describe(remote)
     newer, older = fresh_value(), fresh_value()
     store.write(remote, newer, marks_for(newer, 3), before)
     with pytest.raises(errors.Conflict) as caught:
@@ -851,7 +851,7 @@ def test_a_writer_that_was_overtaken_is_refused_and_its_copy_is_stale_in_the_lis
     seen = listed(store, remote)
     assert seen is not None
     assert not seen.intact
-    assert put(store, remote, newer, version=3) == store.find(remote) == listed(store, remote)
+    assert put(store, remote, newer, version=3) == store.describe(remote) == listed(store, remote)
     assert store.read(remote) == newer
 
 
@@ -861,9 +861,9 @@ def test_a_writer_that_was_overtaken_is_refused_and_its_copy_is_stale_in_the_lis
 def test_above_the_quota_is_throttled_with_the_time_to_wait(tmp_path: Path, remote: str) -> None:
     number = free_port()
     with running(number, tmp_path, "--requests-per-minute", "1"), closing(open_store(number)) as store:
-        store.find(remote)
+        store.describe(remote)
         with pytest.raises(errors.Throttled) as caught:
-            store.find(remote)
+            store.describe(remote)
     assert caught.value.retry_after is not None
     assert 50 <= caught.value.retry_after <= 60
 
@@ -873,20 +873,20 @@ def test_without_permission_is_denied_and_names_the_role(tmp_path: Path, remote:
     options = ("--require-token-env", "KEYTURN_TEST_TOKEN")
     with running(number, tmp_path, *options, KEYTURN_TEST_TOKEN="t"), closing(open_store(number)) as store:
         acts: list[Callable[[], object]] = [
-            lambda: store.find(remote),
+            lambda: store.describe(remote),
             lambda: store.write(remote, value, marks_for(value), None),
             lambda: store.read(remote),
             lambda: store.delete(remote),
-            lambda: store.past(remote),
-            lambda: store.forget(remote),
-            lambda: store.erase(remote),
+            lambda: store.old_versions(remote),
+            lambda: store.purge_old_versions(remote),
+            lambda: store.purge(remote),
         ]
         for act in acts:
             with pytest.raises(errors.Denied, match=r"roles/secretmanager\.admin") as caught:
                 act()
             assert_silent(caught.value, value, store, remote)
         with pytest.raises(errors.Denied) as caught:
-            list(store.managed())
+            list(store.list_managed())
         assert caught.value.name == store.name
 
 
@@ -959,7 +959,7 @@ def test_without_credentials_is_denied_and_says_how_to_sign_in(tmp_path: Path, m
         GcpSecretManager("gcp", project=PROJECT)
 
 
-@pytest.mark.parametrize("act", [Store.find, Store.read, Store.delete], ids=lambda act: act.__name__)
+@pytest.mark.parametrize("act", [Store.describe, Store.read, Store.delete], ids=lambda act: act.__name__)
 def test_an_illegal_name_is_invalid_everywhere(store: GcpSecretManager, act: Callable[..., object]) -> None:
     with pytest.raises(errors.Invalid):
         getattr(store, act.__name__)("a/versions/1")

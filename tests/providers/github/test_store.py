@@ -34,7 +34,7 @@ from keyturn.core.errors import (
 )
 from keyturn.core.names import GITHUB_ACTIONS
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Copy, Marks, Store
+from keyturn.core.stores import OwnershipTags, RemoteSecret, Store
 from keyturn.providers.github.store import GitHubActions
 from tests.contracts.store import Raw, StoreContract, assert_silent, eventually, fresh_value, marks_for, put
 
@@ -94,8 +94,8 @@ class GitHubContract(StoreContract):
         written = put(store, f"{remote}_OURS", fresh_value())
         foreign(f"{remote}_theirs", fresh_value().reveal())
 
-        def listed() -> dict[str, Marks | None]:
-            return {copy.name: copy.marks for copy in store.everything() if copy.name.startswith(remote)}
+        def listed() -> dict[str, OwnershipTags | None]:
+            return {copy.name: copy.marks for copy in store.list_all() if copy.name.startswith(remote)}
 
         expected = {f"{remote}_OURS": written.marks, f"{remote}_THEIRS": None}
         assert eventually(lambda: listed() == expected, self.listing_lag), listed()
@@ -113,7 +113,7 @@ class TestGitHubActionsInTheCloud(GitHubContract):
     def store(self, remote: str) -> Iterator[GitHubActions]:
         with closing(GitHubActions("github", repository=CLOUD_REPOSITORY, token_file=CLOUD_TOKEN_FILE)) as store:
             yield store
-            for copy in list(store.everything()):
+            for copy in list(store.list_all()):
                 if copy.name.startswith(remote):
                     store.delete(copy.name)
 
@@ -173,12 +173,12 @@ class TestGitHubActions(Local):
     def test_names_fold_case(self, store: GitHubActions, remote: str) -> None:
         value = fresh_value()
         put(store, remote.lower(), value)
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert found.marks == marks_for(value)
-        assert [copy.name for copy in store.managed()] == [remote]
+        assert [copy.name for copy in store.list_managed()] == [remote]
         store.delete(remote.lower())
-        assert store.find(remote) is None
+        assert store.describe(remote) is None
 
     def test_the_marks_stand_beside_the_secret_and_hold_no_value(
         self, store: GitHubActions, raw: Raws, remote: str
@@ -193,12 +193,12 @@ class TestGitHubActions(Local):
         value = fresh_value()
         note = json.dumps({**marks_for(value).to_tags(), "updated_at": None})
         raw.ask("POST", "variables", name=f"KEYTURN_MARKS_{remote}", value=note)
-        assert store.find(remote) is None
+        assert store.describe(remote) is None
         raw.put(remote, value.reveal())
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert (found.marks, found.intact) == (marks_for(value), False)
-        assert put(store, remote, value) == store.find(remote)
+        assert put(store, remote, value) == store.describe(remote)
         assert self.served(server, remote) == value.reveal()
 
     def test_marks_that_a_cut_short_deletion_left_are_written_over(
@@ -206,17 +206,17 @@ class TestGitHubActions(Local):
     ) -> None:
         put(store, remote, fresh_value())
         raw.ask("DELETE", f"secrets/{remote}")
-        assert store.find(remote) is None
-        assert list(store.managed()) == []
+        assert store.describe(remote) is None
+        assert list(store.list_managed()) == []
         value = fresh_value()
-        assert put(store, remote, value, version=2) == store.find(remote)
+        assert put(store, remote, value, version=2) == store.describe(remote)
 
     def test_marks_that_somebody_deleted_are_written_again(self, store: GitHubActions, raw: Raws, remote: str) -> None:
         value = fresh_value()
         found = put(store, remote, value)
         raw.ask("DELETE", f"variables/KEYTURN_MARKS_{remote}")
-        assert store.find(remote) == Copy(remote, found.version_id, None)
-        assert store.write(remote, value, marks_for(value, 2), found) == store.find(remote)
+        assert store.describe(remote) == RemoteSecret(remote, found.version_id, None)
+        assert store.write(remote, value, marks_for(value, 2), found) == store.describe(remote)
 
     @pytest.mark.parametrize("text", ["", "no json", "[]", '{"keyturn-source": 7}', "[" * 5000])
     def test_a_variable_that_is_not_keyturns_is_nobodys(
@@ -225,14 +225,14 @@ class TestGitHubActions(Local):
         value = fresh_value()
         put(store, remote, value)
         raw.ask("PATCH", f"variables/KEYTURN_MARKS_{remote}", value=text)
-        found = store.find(remote)
+        found = store.describe(remote)
         assert found is not None
         assert found.marks is None
 
     def test_the_same_value_under_newer_marks_is_not_sent_again(self, store: GitHubActions, remote: str) -> None:
         value = fresh_value()
         first = put(store, remote, value)
-        assert put(store, remote, value, version=2) == Copy(remote, first.version_id, marks_for(value, 2))
+        assert put(store, remote, value, version=2) == RemoteSecret(remote, first.version_id, marks_for(value, 2))
 
     def test_updates_in_quick_succession_never_share_a_second(self, store: GitHubActions, remote: str) -> None:
         versions = [put(store, remote, fresh_value(), version).version_id for version in (1, 2, 3)]
@@ -254,7 +254,7 @@ class TestGitHubActions(Local):
         with pytest.raises(Invalid, match="how many") as caught:
             put(store, remote, value)
         assert_silent(caught.value, value, store, remote)
-        assert len(list(store.managed())) == 100
+        assert len(list(store.list_managed())) == 100
 
     @pytest.mark.parametrize("place", [{"repository": "octo/other"}, {"environment": "absent"}])
     def test_a_place_that_is_not_there_is_not_a_secret_that_is_not_there(
@@ -262,24 +262,24 @@ class TestGitHubActions(Local):
     ) -> None:
         given = {"repository": "octo/app", "api_url": server.api_url, "token_file": str(server.token_file), **place}
         with closing(GitHubActions("github", **given)) as store:  # type: ignore[arg-type]
-            for act in (store.find, store.delete, lambda name: put(store, name, fresh_value())):
+            for act in (store.describe, store.delete, lambda name: put(store, name, fresh_value())):
                 with pytest.raises(NotFound, match="Check repository and environment"):
                     act(remote)
             with pytest.raises(NotFound):
-                list(store.managed())
+                list(store.list_managed())
 
     def test_a_token_is_read_again_each_time(self, server: LocalGitHub, remote: str, tmp_path: Path) -> None:
         file = tmp_path / "token"
         given = {"repository": "octo/app", "api_url": server.api_url, "token_file": str(file)}
         with closing(GitHubActions("github", **given)) as store:
             with pytest.raises(NotFound, match="no file"):
-                store.find(remote)
+                store.describe(remote)
             for text, problem in (("wrong", "refused"), ("", "no token"), ("a\nb", "no token")):
                 file.write_text(text)
                 with pytest.raises(Denied, match=problem):
-                    store.find(remote)
+                    store.describe(remote)
             file.write_text(server.token_file.read_text() + "\n")
-            assert store.find(remote) is None
+            assert store.describe(remote) is None
 
     def test_what_is_no_character_is_invalid(self, store: GitHubActions, remote: str) -> None:
         value = fresh_value()
@@ -306,7 +306,7 @@ def opened(server: LocalGitHub) -> GitHubActions:
 def push_and_list(store: GitHubActions, value: Sensitive) -> None:
     """Every kind of call but deleting."""
     put(store, "A", value)
-    list(store.managed())
+    list(store.list_managed())
 
 
 def test_both_rate_limits_say_how_long_to_wait(tmp_path: Path) -> None:
@@ -364,7 +364,7 @@ def test_each_answer_has_its_error(
     given = {"token_file": str(tmp_path / "token"), "api_url": httpserver.url_for("")}
     with closing(GitHubActions("github", repository="octo/app", **given)) as store:
         with pytest.raises(kind) as caught:
-            store.find("A")
+            store.describe("A")
         assert caught.value.name == "github:A"
         assert caught.value.hint
         assert getattr(caught.value, "retry_after", None) == wait
@@ -375,6 +375,6 @@ def test_nobody_there_and_plain_http_to_another_machine(tmp_path: Path) -> None:
     given = {"repository": "octo/app", "token_file": str(tmp_path / "token")}
     store = GitHubActions("github", api_url=f"http://127.0.0.1:{free_port()}", **given)
     with closing(store), pytest.raises(Unavailable, match="does not answer"):
-        store.find("A")
+        store.describe("A")
     with pytest.raises(Invalid, match="plain http"):
         GitHubActions("github", api_url="http://github.example.com", **given)

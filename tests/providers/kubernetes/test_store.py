@@ -34,7 +34,7 @@ from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Throttled, 
 from keyturn.core.fingerprint import payload
 from keyturn.core.names import KUBERNETES
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import Copy, Detail, Details
+from keyturn.core.stores import Detail, Details, RemoteSecret
 from keyturn.providers.kubernetes.client import APPLY, MERGE
 from keyturn.providers.kubernetes.store import Kubernetes
 from tests.contracts.merging import MergingCases, Owner
@@ -256,7 +256,7 @@ class TestKubernetes(MergingCases, LocalContract):
         with pytest.raises(Invalid, match="key") as caught:
             store.write(remote, value, marks_for(value), None)
         assert json.loads(value.reveal())["fine"] not in str(caught.value)
-        assert store.find(remote) is None
+        assert store.describe(remote) is None
 
     def test_the_type_follows_from_the_keys(self, store: Kubernetes, raw: Any, remote: str) -> None:
         kinds = {
@@ -277,7 +277,7 @@ class TestKubernetes(MergingCases, LocalContract):
         second = put(store, remote, value, version=2)
         assert raw.read_namespaced_secret(remote, NAMESPACE).metadata.labels["team"] == "payments"
         assert second.version_id.partition("/")[0] != first.version_id.partition("/")[0]
-        assert second == store.find(remote)
+        assert second == store.describe(remote)
 
     @pytest.mark.parametrize(
         ("kind", "fields", "lacking"),
@@ -300,7 +300,7 @@ class TestKubernetes(MergingCases, LocalContract):
         if lacking:
             with pytest.raises(Invalid, match=f"a Secret of the type {kind} needs {lacking}"):
                 put(store, f"{remote}-2", as_fields(other="o"), details=asked)
-            assert store.find(f"{remote}-2") is None
+            assert store.describe(f"{remote}-2") is None
 
     def test_a_copy_of_another_type_is_told_and_never_deleted(self, store: Kubernetes, raw: Any, remote: str) -> None:
         value, asked = as_fields(username="u", password="p"), Details(content_type="kubernetes.io/basic-auth")
@@ -342,7 +342,7 @@ class TestKubernetes(MergingCases, LocalContract):
             value = fresh_value()
             put(store, remote, value)
             put(store, remote, value, version=2)
-            assert list(store.managed()) == list(store.everything()) == [store.find(remote)]
+            assert list(store.list_managed()) == list(store.list_all()) == [store.describe(remote)]
             assert encoded(value.reveal()) not in emulator.said
             store.read(remote)
             assert encoded(value.reveal()) in emulator.said
@@ -350,15 +350,15 @@ class TestKubernetes(MergingCases, LocalContract):
     def test_an_edit_of_metadata_is_no_change_of_the_value(self, store: Kubernetes, raw: Any, remote: str) -> None:
         written = put(store, remote, fresh_value())
         raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"annotations": {"note": "n"}}})
-        assert store.find(remote) == written
-        assert written in list(store.managed())
+        assert store.describe(remote) == written
+        assert written in list(store.list_managed())
 
     def test_a_foreign_key_is_drift_that_a_write_removes(self, store: Kubernetes, raw: Any, remote: str) -> None:
         value = fresh_value()
         put(store, remote, value)
         raw.patch_namespaced_secret(remote, NAMESPACE, {"stringData": {"theirs": "t"}})
         assert not found(store, remote).intact
-        assert not any(copy.name == remote and copy.intact for copy in store.managed())
+        assert not any(copy.name == remote and copy.intact for copy in store.list_managed())
         assert put(store, remote, value).intact
         assert raw.read_namespaced_secret(remote, NAMESPACE).data.keys() == {"value"}
 
@@ -410,7 +410,7 @@ class TestKubernetes(MergingCases, LocalContract):
         value = fresh_value()
         foreign(remote, value.reveal())
         assert put(store, remote, value).intact
-        assert found(store, remote) == Copy(remote, found(store, remote).version_id, marks_for(value))
+        assert found(store, remote) == RemoteSecret(remote, found(store, remote).version_id, marks_for(value))
 
     def test_a_secret_adopted_loses_the_keys_that_it_had(self, store: Kubernetes, raw: Any, remote: str) -> None:
         raw.create_namespaced_secret(NAMESPACE, {"metadata": {"name": remote}, "stringData": {"old": "o", "b": "x"}})
@@ -425,9 +425,9 @@ class TestKubernetes(MergingCases, LocalContract):
         raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"finalizers": ["example.com/hold"]}})
         store.delete(remote)
         assert not found(store, remote).intact
-        assert all(copy.name != remote for copy in store.everything())
+        assert all(copy.name != remote for copy in store.list_all())
         raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"finalizers": None}}, _content_type=MERGE)
-        assert store.find(remote) is None
+        assert store.describe(remote) is None
 
     # somebody was faster
 
@@ -435,7 +435,7 @@ class TestKubernetes(MergingCases, LocalContract):
         self, store: Kubernetes, remote: str, tampered: Raw
     ) -> None:
         put(store, remote, fresh_value())
-        before = store.find(remote)
+        before = store.describe(remote)
         tampered(remote, "other")
         value = fresh_value()
         with pytest.raises(Conflict) as caught:
@@ -458,7 +458,7 @@ class TestKubernetes(MergingCases, LocalContract):
 
     def test_a_copy_from_a_listing_is_looked_at_again(self, store: Kubernetes, raw: Any, remote: str) -> None:
         put(store, remote, fresh_value())
-        listed = next(copy for copy in store.managed() if copy.name == remote)
+        listed = next(copy for copy in store.list_managed() if copy.name == remote)
         raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"annotations": {"note": "n"}}})
         value = fresh_value()
         assert store.write(remote, value, marks_for(value, 2), listed).intact
@@ -481,8 +481,8 @@ class TestKubernetes(MergingCases, LocalContract):
         second = Details({"cost": "8"}, {"owner": "Ann", "reloader.example.com/match": "true"})
         marks = replace(marks_for(value), tags=second.names)
         labelled = store.relabel(remote, marks, second, before)
-        listed = next(copy for copy in store.managed() if copy.name == remote)
-        assert labelled == found(store, remote) == listed == Copy(remote, before.version_id, marks)
+        listed = next(copy for copy in store.list_managed() if copy.name == remote)
+        assert labelled == found(store, remote) == listed == RemoteSecret(remote, before.version_id, marks)
         shown = Details({"theirs": "1", "cost": "8"}, {"team": "Theirs", "x": "y", **second.annotations})
         assert [copy.details for copy in (labelled, found(store, remote), listed)] == [shown] * 3
         assert raw.read_namespaced_secret(remote, NAMESPACE).data == data
@@ -491,14 +491,14 @@ class TestKubernetes(MergingCases, LocalContract):
             "theirs": "1",
             "keyturn-managed-by": "keyturn",
         }
-        assert found(store, remote) == Copy(remote, before.version_id, marks_for(value))
+        assert found(store, remote) == RemoteSecret(remote, before.version_id, marks_for(value))
 
     def test_what_has_changed_since_it_was_found_is_not_relabelled(
         self, store: Kubernetes, raw: Any, remote: str
     ) -> None:
         value = fresh_value()
         written = put(store, remote, value)
-        listed = next(copy for copy in store.managed() if copy.name == remote)
+        listed = next(copy for copy in store.list_managed() if copy.name == remote)
         raw.patch_namespaced_secret(remote, NAMESPACE, {"stringData": {"value": "theirs"}})
         marks, details = replace(marks_for(value), tags=("team",)), Details({"team": "pay"})
         for copy, error in (
@@ -517,7 +517,7 @@ class TestKubernetes(MergingCases, LocalContract):
         raw.create_namespaced_secret(
             NAMESPACE, {"metadata": {"name": remote}, "type": "helm.sh/release.v1", "stringData": {"release": "r"}}
         )
-        assert all(copy.name != remote for copy in store.everything())
+        assert all(copy.name != remote for copy in store.list_all())
 
     # errors
 
@@ -540,33 +540,33 @@ class TestKubernetes(MergingCases, LocalContract):
         store = opened()
         (tmp_path / "keyturn.token").write_text("old")
         with pytest.raises(Denied, match="token_file"):
-            store.find(remote)
+            store.describe(remote)
         (tmp_path / "keyturn.token").write_text("keyturn's token")
-        assert store.find(remote) is None
+        assert store.describe(remote) is None
         (tmp_path / "keyturn.token").unlink()
         with pytest.raises(Denied, match="token_file"):
-            store.find(remote)
+            store.describe(remote)
 
     def test_an_absent_namespace_is_not_found(self, opened: Open, remote: str) -> None:
         store = opened(namespace="nowhere")
-        assert list(store.managed()) == []
+        assert list(store.list_managed()) == []
         with pytest.raises(NotFound, match="nowhere"):
             put(store, remote, fresh_value())
 
     def test_an_untrusted_certificate_is_denied(self, opened: Open, pki: Path, remote: str) -> None:
         with pytest.raises(Denied, match="certificate"):
-            opened(ca_file=str(pki / "other-ca.pem")).find(remote)
+            opened(ca_file=str(pki / "other-ca.pem")).describe(remote)
 
     def test_a_server_out_of_reach_is_unavailable(self, opened: Open, remote: str) -> None:
         with pytest.raises(Unavailable):
-            opened(server=f"https://localhost:{free_port()}").find(remote)
+            opened(server=f"https://localhost:{free_port()}").describe(remote)
 
     def test_a_connection_that_breaks_off_is_unavailable(self, opened: Open, remote: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             hanging_up = threading.Thread(target=lambda: listener.accept()[0].close())
             hanging_up.start()
             with pytest.raises(Unavailable):
-                opened(server=f"https://localhost:{listener.getsockname()[1]}").find(remote)
+                opened(server=f"https://localhost:{listener.getsockname()[1]}").describe(remote)
             hanging_up.join()
 
     @pytest.mark.parametrize("status", [200, 408, 410, 500, 503, 504])
@@ -589,9 +589,9 @@ class TestKubernetes(MergingCases, LocalContract):
         emulator = Emulator(tmp_path / "slow", ACCOUNTS, requests_per_10s=1, clock=lambda: 0)
         with Server(emulator, pki / "cert.pem", pki / "key.pem") as server:
             store = opened(server=server.url, namespace="default")
-            store.find(remote)
+            store.describe(remote)
             with pytest.raises(Throttled) as caught:
-                store.find(remote)
+                store.describe(remote)
         assert caught.value.retry_after == 1
 
     def test_data_outlives_a_restart_of_the_server(self, opened: Open, pki: Path, tmp_path: Path, remote: str) -> None:
@@ -601,9 +601,9 @@ class TestKubernetes(MergingCases, LocalContract):
         written = put(store, remote, value)
         first.stop()
         with pytest.raises(Unavailable):
-            store.find(remote)
+            store.describe(remote)
         with Server(Emulator(tmp_path / "kept", ACCOUNTS), pki / "cert.pem", pki / "key.pem", first.port):
-            assert store.find(remote) == written
+            assert store.describe(remote) == written
             assert store.read(remote) == value
 
     # opening
@@ -632,7 +632,7 @@ class TestKubernetes(MergingCases, LocalContract):
         alone: dict[str, Any] = {"server": None, "ca_file": None, "token_file": None}
         put(opened(**alone, kubeconfig=str(path)), remote, value)
         with pytest.raises(Denied, match="token_file"):
-            opened(**alone, kubeconfig=str(path), context="stale").find(remote)
+            opened(**alone, kubeconfig=str(path), context="stale").describe(remote)
         monkeypatch.setenv("KUBECONFIG", str(path))
         assert opened(**alone).read(remote) == value
 
@@ -657,7 +657,7 @@ class TestKubernetes(MergingCases, LocalContract):
         assert remote in caplog.text
         for text in (value.reveal(), encoded(value.reveal()), "keyturn's token"):
             assert text not in caplog.text
-        assert value.reveal() not in repr(store.find(remote))
+        assert value.reveal() not in repr(store.describe(remote))
 
 
 def apply(raw: Any, remote: str, **manifest: Any) -> None:
@@ -691,28 +691,28 @@ class TestWhatKubectlNoted:
         self, store: Kubernetes, raw: Any, remote: str, given: dict[str, Any]
     ) -> None:
         apply(raw, remote, **given)
-        assert store.past(remote) == {}
-        assert store.forget(remote) == ()
+        assert store.old_versions(remote) == {}
+        assert store.purge_old_versions(remote) == ()
         assert KUBECTL_APPLIED in raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations
         value = as_fields(port=5432, password="new")
         written = put(store, remote, value)
-        assert store.past(remote) == {"last applied by kubectl": as_fields(port=5432, password="old")}
-        assert store.forget(remote) == ()
-        assert store.past(remote) == {}
+        assert store.old_versions(remote) == {"last applied by kubectl": as_fields(port=5432, password="old")}
+        assert store.purge_old_versions(remote) == ()
+        assert store.old_versions(remote) == {}
         assert KUBECTL_APPLIED not in raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations
-        assert store.find(remote) == written
+        assert store.describe(remote) == written
         assert store.read(remote) == value
 
     def test_one_key_called_value_may_have_been_a_text(self, store: Kubernetes, raw: Any, remote: str) -> None:
         apply(raw, remote, stringData={"value": "old"})
         put(store, remote, fresh_value())
-        assert set(store.past(remote).values()) == {Sensitive("old"), as_fields(value="old")}
+        assert set(store.old_versions(remote).values()) == {Sensitive("old"), as_fields(value="old")}
 
     def test_a_note_that_is_no_text_is_not_read_and_yet_removed(self, store: Kubernetes, raw: Any, remote: str) -> None:
         apply(raw, remote, data={"keystore": base64.b64encode(b"\xff\xfe").decode()})
         put(store, remote, fresh_value())
-        assert store.past(remote) == {}
-        assert store.forget(remote) == ()
+        assert store.old_versions(remote) == {}
+        assert store.purge_old_versions(remote) == ()
         assert KUBECTL_APPLIED not in raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations
 
     @pytest.mark.parametrize("note", ["", "null", "[1]", "{", '{"data": 7}', '{"stringData": {"a": null}}'])
@@ -721,10 +721,10 @@ class TestWhatKubectlNoted:
     ) -> None:
         written = put(store, remote, fresh_value())
         raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"annotations": {KUBECTL_APPLIED: note}}})
-        assert store.past(remote) == {}
-        assert store.forget(remote) == ()
+        assert store.old_versions(remote) == {}
+        assert store.purge_old_versions(remote) == ()
         assert raw.read_namespaced_secret(remote, NAMESPACE).metadata.annotations[KUBECTL_APPLIED] == note
-        assert store.find(remote) == written
+        assert store.describe(remote) == written
 
     def test_with_merge_a_note_of_others_keys_is_theirs_and_ours_goes_with_erasing(
         self, opened: Open, raw: Any, remote: str
@@ -733,12 +733,12 @@ class TestWhatKubectlNoted:
         apply(raw, remote, stringData={"theirs": "t"})
         put(store, remote, as_fields(a="1"))
         raw.patch_namespaced_secret(remote, NAMESPACE, {"stringData": {"theirs": "u"}})
-        assert store.past(remote) == {}
-        assert store.forget(remote) == ()
+        assert store.old_versions(remote) == {}
+        assert store.purge_old_versions(remote) == ()
         note = json.dumps({"stringData": {"theirs": "t", "a": "1"}})
         raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"annotations": {KUBECTL_APPLIED: note}}})
-        assert store.past(remote) == {}
-        assert store.erase(remote) == ()
+        assert store.old_versions(remote) == {}
+        assert store.purge(remote) == ()
         left = raw.read_namespaced_secret(remote, NAMESPACE)
         assert left.data == {"theirs": encoded("u")}
         assert not left.metadata.annotations
@@ -746,10 +746,10 @@ class TestWhatKubectlNoted:
     def test_what_finalizers_keep_is_said(self, store: Kubernetes, raw: Any, remote: str) -> None:
         put(store, remote, fresh_value())
         raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"finalizers": ["example.com/backup"]}})
-        assert store.erase(remote) == ("it is served until its finalizers are removed: example.com/backup",)
+        assert store.purge(remote) == ("it is served until its finalizers are removed: example.com/backup",)
         raw.patch_namespaced_secret(remote, NAMESPACE, {"metadata": {"finalizers": None}})
-        assert store.erase(remote) == ()
-        assert store.find(remote) is None
+        assert store.purge(remote) == ()
+        assert store.describe(remote) is None
 
 
 class TestSharedSecrets:
@@ -815,8 +815,8 @@ class TestSharedSecrets:
         assert raw.read_namespaced_secret(remote, NAMESPACE).type == "kubernetes.io/tls"
 
 
-def found(store: Kubernetes, remote: str) -> Copy:
-    there = store.find(remote)
+def found(store: Kubernetes, remote: str) -> RemoteSecret:
+    there = store.describe(remote)
     assert there is not None
     return there
 

@@ -12,7 +12,7 @@ from keyturn.core.errors import Conflict, Denied
 from keyturn.core.rollouts import Rollout, RolloutState, restarter
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import NOTE, Change
-from keyturn.core.stores import Copy, Details, Store
+from keyturn.core.stores import Details, RemoteSecret, Store
 from keyturn.providers.kubernetes import restart as kubernetes_restart
 from keyturn.providers.kubernetes.restart import RESTARTED_AT, ROLLED_OUT
 from keyturn.providers.kubernetes.store import Kubernetes
@@ -51,8 +51,8 @@ def only(store: Kubernetes, name: str, *, note: bool = True) -> Rollout:
     return told
 
 
-def found(store: Kubernetes, name: str) -> Copy:
-    there = store.find(name)
+def found(store: Kubernetes, name: str) -> RemoteSecret:
+    there = store.describe(name)
     assert there is not None
     return there
 
@@ -231,7 +231,7 @@ def test_what_is_refused_is_owed_still_and_named(
     written = put(less, name, fresh_value())
     with pytest.raises(Denied, match=f"the verb {verb} on deployments in namespace apps"):
         less.restart_users([name])
-    assert store.find(name) == written
+    assert store.describe(name) == written
     assert written.intact
     assert store.owed([name]) == [name]
     assert states(store, name) == {"/": OWED, f"deployment/{name}": FINISHED}

@@ -17,7 +17,7 @@ from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.fingerprint import payload
 from keyturn.core.names import VAULT
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import Copy, Details, Marks
+from keyturn.core.stores import Details, OwnershipTags, RemoteSecret
 from keyturn.providers.vault.store import VaultStore
 from tests.contracts.merging import MergingCases, Owner
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
@@ -169,11 +169,15 @@ class TestVaultStore(MergingCases, VaultContract):
     ) -> None:
         put(store, remote, Sensitive('{"a":"1"}'))
         raw.secrets.kv.v2.create_or_update_secret(remote, {"a": "2"}, mount_point=mount)
-        cut_short = store.find(remote)
+        cut_short = store.describe(remote)
         assert cut_short is not None
         assert not cut_short.intact
         value = Sensitive('{"a":"2"}')
-        assert put(store, remote, value, version=2) == store.find(remote) == Copy(remote, "2", marks_for(value, 2))
+        assert (
+            put(store, remote, value, version=2)
+            == store.describe(remote)
+            == RemoteSecret(remote, "2", marks_for(value, 2))
+        )
         assert metadata(remote)["current_version"] == 2
 
     def test_a_first_write_cut_short_is_known_as_ours(
@@ -182,17 +186,17 @@ class TestVaultStore(MergingCases, VaultContract):
         value = fresh_value()
         marks = marks_for(value)
         raw.secrets.kv.v2.update_metadata(remote, mount_point=mount, custom_metadata=marks.to_tags())
-        assert store.find(remote) == Copy(remote, "0", marks, intact=False)
-        assert list(store.everything()) == []
+        assert store.describe(remote) == RemoteSecret(remote, "0", marks, intact=False)
+        assert list(store.list_all()) == []
         raw.secrets.kv.v2.create_or_update_secret(remote, {"value": value.reveal()}, mount_point=mount)
-        assert store.find(remote) == Copy(remote, "1", marks, intact=False)
-        assert put(store, remote, value) == Copy(remote, "1", marks)
+        assert store.describe(remote) == RemoteSecret(remote, "1", marks, intact=False)
+        assert put(store, remote, value) == RemoteSecret(remote, "1", marks)
         assert metadata(remote)["current_version"] == 1
 
     def test_newer_marks_for_the_same_value_add_no_version(self, store: VaultStore, remote: str, metadata: Any) -> None:
         value = fresh_value()
         put(store, remote, value)
-        assert put(store, remote, value, version=2) == Copy(remote, "1", marks_for(value, 2))
+        assert put(store, remote, value, version=2) == RemoteSecret(remote, "1", marks_for(value, 2))
         assert metadata(remote)["current_version"] == 1
 
     def test_creating_over_somebody_elses_secret_is_a_conflict_and_leaves_no_marks(
@@ -203,7 +207,7 @@ class TestVaultStore(MergingCases, VaultContract):
         with pytest.raises(Conflict) as caught:
             store.write(remote, value, marks_for(value), None)
         assert_silent(caught.value, value, store, remote)
-        assert store.find(remote) == Copy(remote, "1", None)
+        assert store.describe(remote) == RemoteSecret(remote, "1", None)
 
     def test_writing_on_what_has_changed_since_it_was_found_is_a_conflict(
         self, store: VaultStore, remote: str, tampered: Raw
@@ -221,13 +225,13 @@ class TestVaultStore(MergingCases, VaultContract):
         put(store, remote, value)
         kv = raw.secrets.kv.v2
         kv.delete_latest_version_of_secret(remote, mount_point=mount)
-        assert store.find(remote) == Copy(remote, "1", marks_for(value), intact=False)
+        assert store.describe(remote) == RemoteSecret(remote, "1", marks_for(value), intact=False)
         put(store, remote, value)
         kv.destroy_secret_versions(remote, [2], mount_point=mount)
-        assert store.find(remote) == Copy(remote, "2", marks_for(value), intact=False)
+        assert store.describe(remote) == RemoteSecret(remote, "2", marks_for(value), intact=False)
         with pytest.raises(NotFound):
             store.read(remote)
-        assert put(store, remote, value) == Copy(remote, "3", marks_for(value))
+        assert put(store, remote, value) == RemoteSecret(remote, "3", marks_for(value))
         assert store.read(remote) == value
 
     def test_what_keyturn_deleted_can_be_recovered_and_is_then_ours_again(
@@ -237,7 +241,7 @@ class TestVaultStore(MergingCases, VaultContract):
         put(store, remote, value)
         store.delete(remote)
         raw.secrets.kv.v2.undelete_secret_versions(remote, [1], mount_point=mount)
-        assert store.find(remote) == Copy(remote, "1", marks_for(value))
+        assert store.describe(remote) == RemoteSecret(remote, "1", marks_for(value))
         assert store.read(remote) == value
 
     def test_what_somebody_writes_where_keyturn_deleted_is_theirs(
@@ -246,11 +250,11 @@ class TestVaultStore(MergingCases, VaultContract):
         put(store, remote, fresh_value())
         store.delete(remote)
         foreign(remote, fresh_value().reveal())
-        assert store.find(remote) == Copy(remote, "2", None)
-        assert list(store.managed()) == []
+        assert store.describe(remote) == RemoteSecret(remote, "2", None)
+        assert list(store.list_managed()) == []
         value = fresh_value()
         put(store, remote, value)
-        assert store.find(remote) == Copy(remote, "3", marks_for(value))
+        assert store.describe(remote) == RemoteSecret(remote, "3", marks_for(value))
 
     def test_other_peoples_custom_metadata_stay(
         self, store: VaultStore, remote: str, raw: hvac.Client, mount: str, metadata: Any
@@ -278,13 +282,17 @@ class TestVaultStore(MergingCases, VaultContract):
         put(store, remote, value, details=Details({"team": "pay", "cost": "7"}))
         both = {**metadata(remote)["custom_metadata"], "theirs": "1"}
         raw.secrets.kv.v2.update_metadata(remote, mount_point=mount, custom_metadata=both)
-        before, second = store.find(remote), Details({"cost": "8"}, expires_at=ends)
+        before, second = store.describe(remote), Details({"cost": "8"}, expires_at=ends)
         assert before is not None
         marks = replace(marks_for(value), tags=second.names)
         labelled = store.relabel(remote, marks, second, before)
         shown = Details({"cost": "8", "theirs": "1"}, expires_at=ends)
-        assert [labelled] == [store.find(remote)] == list(store.managed()) == [Copy(remote, "1", marks)]
-        assert [copy and copy.details for copy in (labelled, store.find(remote), *store.managed())] == [shown] * 3
+        assert (
+            [labelled] == [store.describe(remote)] == list(store.list_managed()) == [RemoteSecret(remote, "1", marks)]
+        )
+        assert [copy and copy.details for copy in (labelled, store.describe(remote), *store.list_managed())] == [
+            shown
+        ] * 3
         store.relabel(remote, marks_for(value), Details(), labelled)
         assert metadata(remote)["custom_metadata"].keys() - marks_for(value).to_tags().keys() == {
             "theirs",
@@ -301,8 +309,8 @@ class TestVaultStore(MergingCases, VaultContract):
         tampered(remote, "theirs")
         marks = replace(marks_for(value), tags=("team",))
         store.relabel(remote, marks, Details({"team": "pay"}), before)
-        found = store.find(remote)
-        assert found == Copy(remote, "2", marks, intact=False)
+        found = store.describe(remote)
+        assert found == RemoteSecret(remote, "2", marks, intact=False)
         with pytest.raises(UnsupportedOperation):
             store.relabel(remote, marks, Details({"team": "pay"}), found)
 
@@ -313,25 +321,25 @@ class TestVaultStore(MergingCases, VaultContract):
         before = put(store, remote, value)
         put(store, remote, newer, 2)
         store.relabel(remote, replace(marks_for(value), tags=("team",)), Details({"team": "pay"}), before)
-        found = store.find(remote)
-        assert found == Copy(remote, "2", replace(marks_for(newer, 2), tags=("team",)))
+        found = store.describe(remote)
+        assert found == RemoteSecret(remote, "2", replace(marks_for(newer, 2), tags=("team",)))
         assert found.details == Details({"team": "pay"})
 
     def test_copies_in_folders_are_listed_by_their_whole_path(self, store: VaultStore, remote: str) -> None:
         names = [remote, f"{remote}/a", f"{remote}/b/c", f"{remote}/b/d/e"]
         written = [put(store, name, fresh_value()) for name in names]
-        assert sorted(store.managed(), key=lambda copy: copy.name) == written
+        assert sorted(store.list_managed(), key=lambda copy: copy.name) == written
 
     def test_a_path_that_no_mark_can_hold_and_what_is_no_character_are_refused_before_anything_is_written(
         self, store: VaultStore, remote: str
     ) -> None:
         value = fresh_value()
         with pytest.raises(Invalid, match="custom metadata"):
-            store.write(remote, value, Marks("a" * 600, 1, "0" * 64), None)
+            store.write(remote, value, OwnershipTags("a" * 600, 1, "0" * 64), None)
         with pytest.raises(Invalid, match="no character") as caught:
             store.write(remote, Sensitive(value.reveal() + "\ud800"), marks_for(value), None)
         assert_silent(caught.value, value, store, remote)
-        assert store.find(remote) is None
+        assert store.describe(remote) is None
 
     def test_old_versions_are_told_as_they_were_written_where_that_can_be_told(
         self, store: VaultStore, remote: str
@@ -339,7 +347,7 @@ class TestVaultStore(MergingCases, VaultContract):
         several, one = payload(SecretFields({"user": "ann", "port": 5432})), payload(SecretFields({"value": "s"}))
         for version, value in enumerate((several, one, Sensitive("text"), fresh_value()), 1):
             put(store, remote, value, version)
-        assert store.past(remote) == {
+        assert store.old_versions(remote) == {
             "1": several,
             "2": Sensitive("s"),
             "2 as an object": one,
@@ -354,8 +362,8 @@ class TestVaultStore(MergingCases, VaultContract):
             put(store, remote, payload(SecretFields({"n": version})), version)
         raw.secrets.kv.v2.delete_secret_versions(remote, [1], mount_point=mount)
         raw.secrets.kv.v2.destroy_secret_versions(remote, [2], mount_point=mount)
-        assert list(store.past(remote)) == ["3"]
-        assert store.forget(remote) == ()
+        assert list(store.old_versions(remote)) == ["3"]
+        assert store.purge_old_versions(remote) == ()
         destroyed = {number: told["destroyed"] for number, told in metadata(remote)["versions"].items()}
         assert destroyed == {"1": True, "2": True, "3": True, "4": False}
 
@@ -366,8 +374,8 @@ class TestVaultStore(MergingCases, VaultContract):
         put(store, remote, old)
         put(store, remote, fresh_value(), 2)
         store.delete(remote)
-        assert store.past(remote) == {"1": old}
-        assert store.forget(remote) == ()
+        assert store.old_versions(remote) == {"1": old}
+        assert store.purge_old_versions(remote) == ()
         assert all(told["destroyed"] for told in metadata(remote)["versions"].values())
         value = fresh_value()
         put(store, remote, value, 3)
@@ -382,13 +390,13 @@ class TestVaultStore(MergingCases, VaultContract):
             put(store, remote, old)
             put(store, remote, fresh_value(), 2)
             for verb, path in (
-                (store.forget, f"{mount}/destroy/{remote}"),
-                (store.erase, f"{mount}/metadata/{remote}"),
+                (store.purge_old_versions, f"{mount}/destroy/{remote}"),
+                (store.purge, f"{mount}/metadata/{remote}"),
             ):
                 with pytest.raises(Denied, match=path) as caught:
                     verb(remote)
                 assert_silent(caught.value, old, store, remote)
-            assert len(store.past(remote)) == 2
+            assert len(store.old_versions(remote)) == 2
 
     def test_a_token_without_the_rights_is_denied_with_the_path_that_it_needs(
         self, openbao: OpenBao, mount: str, tmp_path: Path, raw: hvac.Client, remote: str
@@ -401,7 +409,7 @@ class TestVaultStore(MergingCases, VaultContract):
                 store.write(remote, value, marks_for(value), None)
             assert_silent(caught.value, value, store, remote)
             with pytest.raises(Denied):
-                list(store.managed())
+                list(store.list_managed())
 
     def test_a_server_that_is_not_there_and_a_token_that_is_not_there_are_told_of_the_store(
         self, token_file: Path, remote: str
@@ -410,12 +418,12 @@ class TestVaultStore(MergingCases, VaultContract):
             VaultStore("gone", address=f"http://127.0.0.1:{free_port()}", token_file=str(token_file))
         ) as store:
             with pytest.raises(Unavailable, match="this Vault does not answer") as caught:
-                store.find(remote)
+                store.describe(remote)
             assert caught.value.name == f"gone:{remote}"
             assert "VAULT_ADDR" not in str(caught.value)
         with closing(VaultStore("gone", address="http://127.0.0.1:1", token_file="/no/such/file")) as store:
             with pytest.raises(NotFound, match="/no/such/file") as caught_too:
-                store.find(remote)
+                store.describe(remote)
             assert caught_too.value.name == f"gone:{remote}"
 
     def test_an_app_role_logs_in(
@@ -445,7 +453,7 @@ class TestVaultStore(MergingCases, VaultContract):
         with closing(VaultStore("inside", namespace=namespace, **given)) as store:
             value = fresh_value()
             put(store, remote, value)
-            assert [copy.name for copy in store.managed()] == [remote]
+            assert [copy.name for copy in store.list_managed()] == [remote]
         assert inside.secrets.kv.v2.read_secret_version(remote, mount_point="kv", raise_on_deleted_version=True)
 
 

@@ -132,7 +132,7 @@ def test_without_the_authority_one_error_names_the_setting(bao: OverTls) -> None
             with pytest.raises(Denied, match=r"the hub's certificate is not trusted\. Set VAULT_CACERT to its CA file"):
                 call("any")
     with closing(store(bao)) as west, pytest.raises(Denied) as caught:
-        west.find("app")
+        west.describe("app")
     assert "this Vault's certificate is not trusted. Set ca_file in the catalogue to its CA file" in str(caught.value)
 
 

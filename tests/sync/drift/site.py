@@ -10,7 +10,7 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Item, Plan
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.stores import Copy
+from keyturn.core.stores import RemoteSecret
 from keyturn.providers.registry import open_keyturn, open_store
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
@@ -44,10 +44,10 @@ class Watched:
         self._store = store
         self.asked: list[str] = []
 
-    def find(self, remote: str) -> Copy | None:
+    def find(self, remote: str) -> RemoteSecret | None:
         """What the adapter finds."""
         self.asked.append(remote)
-        found: Copy | None = self._store.find(remote)
+        found: RemoteSecret | None = self._store.describe(remote)
         return found
 
     def __getattr__(self, name: str) -> Any:

@@ -12,7 +12,7 @@ import pytest
 
 from keyturn.core.details import SHOWN
 from keyturn.core.plan import WRITES, Action
-from keyturn.core.stores import Detail, Lack
+from keyturn.core.stores import Detail, Unsupported
 from keyturn.rotation.sync import CopyState
 from keyturn.sync import observe
 from tests.support.lab import Lab
@@ -157,7 +157,7 @@ class DriftContract:
         takes = SHOWN.get(site.catalogue.store(STORE).kind, frozenset[Detail]())
         path = site.write("a", **OURS)
         site.run()
-        before = site.store.find(site.remote(path))
+        before = site.store.describe(site.remote(path))
         for asked in ({detail: said for detail, said in some.items() if detail in takes} for some in BESIDE):
             for detail in Detail:
                 site.sync.pop(KEYS.get(detail, detail), None)
@@ -165,7 +165,7 @@ class DriftContract:
             assert site.item(path).action is (Action.UPDATE if takes else Action.IN_SYNC)
             assert [(one.state, one.error) for one in site.run(deep=True)] == [(CopyState.LABELLED, "")] * bool(takes)
             assert said_of(site, path) == dict.fromkeys(Look, Action.IN_SYNC)
-        assert site.store.find(site.remote(path)).version_id == before.version_id
+        assert site.store.describe(site.remote(path)).version_id == before.version_id
         assert hands.served(site.remote(path)) == OURS
 
     def test_many_copies_that_are_gone_are_all_made_again(self, site: RealSite, hands: Hands) -> None:
@@ -271,7 +271,7 @@ def said_of(site: RealSite, path: str) -> dict[Look, Action]:
 def standing(site: RealSite, hands: Hands, path: str) -> tuple[Any, Any]:
     """The copy as the store describes it, and what consumers find."""
     name = site.remote(path)
-    return site.store.find(name), hands.served(name)
+    return site.store.describe(name), hands.served(name)
 
 
 def assert_in_step(site: RealSite, hands: Hands, path: str) -> None:
@@ -279,7 +279,7 @@ def assert_in_step(site: RealSite, hands: Hands, path: str) -> None:
     name = site.remote(path)
     assert said_of(site, path) == dict.fromkeys(Look, Action.IN_SYNC)
     assert hands.served(name) == OURS
-    found = site.store.find(name)
+    found = site.store.describe(name)
     assert (found.marks.source, found.intact) == (path, True)
-    if Lack.READ not in site.store.lacks:
+    if Unsupported.READ not in site.store.unsupported:
         assert site.keyturn.fingerprint_of(site.store.read(name)) == found.marks.fingerprint

@@ -188,7 +188,7 @@ def assert_labels_are_finished(site: RealSite, monkeypatch: pytest.MonkeyPatch, 
     site.sync |= {"tags": {"team": "web", "cost": "1"}, **said}
     path = site.write("a", **OURS)
     site.run()
-    before = site.store.find(site.remote(path))
+    before = site.store.describe(site.remote(path))
     site.sync |= {"tags": {"team": "shop"}, **{key: f"{text}, changed" for key, text in said.items()}}
     with monkeypatch.context() as ends:
         ends.setattr(site.store._client, step, raising(Unavailable("label", "it", "the process is gone")))
@@ -196,7 +196,7 @@ def assert_labels_are_finished(site: RealSite, monkeypatch: pytest.MonkeyPatch, 
     assert said_of(site, path) == dict.fromkeys(Look, Action.UPDATE)
     assert [one.state for one in site.run()] == [CopyState.LABELLED]
     assert said_of(site, path) == dict.fromkeys(Look, Action.IN_SYNC)
-    [found] = describe_copies(site.keyturn, STORE, [site.store.find(site.remote(path))])
+    [found] = describe_copies(site.keyturn, STORE, [site.store.describe(site.remote(path))])
     assert (found.version_id, found.details.tags) == (before.version_id, {"team": "shop"})
 
 
