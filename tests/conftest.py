@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -12,7 +12,7 @@ from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import Hub, prepare
 from deployments.local.redis import Redis
 from deployments.local.support.ports import free_port
-from tests.support import sampling
+from tests.support import sampling, warden
 from tests.support.engines import OverMariaDB, OverPostgreSQL
 from tests.support.lab import Lab
 from tests.support.world import TOKEN_VARIABLE, World
@@ -26,10 +26,21 @@ TESTS: Final = Path(__file__).parent
 TOGETHER: Final = ("crash", "faults", "flows", "rotation")
 """Packages whose tests share servers that are dear to start: where several processes run tests, one has all of them."""
 
+WORKERS: Final[list[int]] = []
+"""The pids of the processes that run tests for this one."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let all processes of this run draw the same samples."""
+    """Let all processes of this run draw the same samples, and let nothing outlive it."""
     sampling.keep_seed()
+    warden.watch()
+    warden.end_tidily_when_terminated(WORKERS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node: Any) -> None:
+    """Note which processes run tests for this one."""
+    WORKERS.append(node.gateway._rinfo().pid)
 
 
 def pytest_report_header() -> str:

@@ -100,6 +100,8 @@ class Redis:
             "port": "0" if self.tls else str(self.port),
             "aclfile": self.users.name,
             "save": '""',
+            # What it was started with stays to be seen: its title would be written over its environment.
+            "set-proc-title": "no",
             "appendonly": "no",
         }
         if self.tls:

@@ -1,0 +1,98 @@
+"""Whatever a test run has started ends with it, however it ends: killed, interrupted, or in peace.
+
+A run marks its environment, which every process that it starts hands on. A warden, a process beside the run, waits
+for its end and then kills whatever bears the mark. It needs Linux: it looks in ``/proc``.
+"""
+
+import os
+import secrets
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+MARK: Final = "PYTEST_KEYTURN_RUN"
+"""The variable; a run within a run writes its own name behind the outer one's."""
+
+ROUNDS, QUIET = 100, 3
+"""How often the warden looks at most, and in how many looks it finds nothing before it goes."""
+
+PAUSE: Final = 0.05
+"""Seconds."""
+
+
+def watch() -> None:
+    """Mark this process's environment and have a warden wait for its end."""
+    outer = os.environ.get(MARK)
+    os.environ[MARK] = "/".join(filter(None, (outer, secrets.token_hex(8))))
+    if Path("/proc/self/environ").exists():
+        command = [sys.executable, "-I", "-S", __file__, str(os.getpid()), os.environ[MARK]]
+        silent: list[Any] = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in range(3)]
+        # It outlives this process, so nobody here waits for it.
+        os.posix_spawn(sys.executable, command, os.environ, file_actions=silent, setsid=True)
+
+
+def end_tidily_when_terminated(workers: list[int]) -> None:
+    """Take SIGTERM as Ctrl-C, once, and let the ``workers``, which are pids, know: so fixtures end what is theirs."""
+
+    def interrupt(number: int, frame: Any) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for pid in workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+# --- in the warden
+
+
+def main(pid: int, mark: str) -> None:
+    """Wait until the process has ended, and kill what it leaves."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    wait_for(pid)
+    quiet = 0
+    for _ in range(ROUNDS):
+        left = [*marked(mark)]
+        for one in left:
+            kill(one)
+        quiet = 0 if left else quiet + 1
+        if quiet == QUIET:
+            return
+        time.sleep(PAUSE)
+
+
+def wait_for(pid: int) -> None:
+    """Return when this process's parent, which has the pid, has ended."""
+    with suppress(ProcessLookupError):
+        ending = os.pidfd_open(pid)
+        if os.getppid() == pid:
+            select.select([ending], [], [])
+
+
+def marked(mark: str) -> Iterator[int]:
+    """The pids of the processes that were started under this mark, or by a run within that run."""
+    wanted = f"{MARK}={mark}".encode()
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal() and int(process.name) != os.getpid():
+            with suppress(OSError):
+                entries = (process / "environ").read_bytes().split(b"\0")
+                if any(one == wanted or one.startswith(wanted + b"/") for one in entries):
+                    yield int(process.name)
+
+
+def kill(pid: int) -> None:
+    """End a process; where it leads a group, all of that, since a server's children may hide their environment."""
+    with suppress(OSError):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])
