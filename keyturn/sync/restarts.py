@@ -25,9 +25,10 @@ Paths = Mapping[tuple[str, str], str]
 
 def scope(keyturn: Keyturn, planned: Plan) -> dict[str, Names]:
     """The copies of a plan by store, where that restarts anybody."""
+    restarting = {store for store in {item.store for item in planned.items} if wants_restarts(keyturn, store)}
     names: dict[str, set[str]] = defaultdict(set)
     for item in planned.items:
-        if not item.hands_off and wants_restarts(keyturn, item.store):
+        if item.store in restarting and not item.hands_off:
             names[item.store].add(item.name)
     return dict(names)
 
