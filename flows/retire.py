@@ -4,8 +4,10 @@ from datetime import timedelta
 
 from flows.common import begins, chosen, each, raise_failures, runbook, workspace
 from flows.report import retirement_row, table
+from flows.result import leave_result
 from keyturn.core.errors import KeyturnError
 from keyturn.rotation.previous import Retirement
+from keyturn.rotation.report import OldCredential
 from keyturn.rotation.retire import Waive
 from tasks import rotation as tasks
 from tasks.step import look
@@ -25,6 +27,7 @@ async def retire(path: str | None = None, waive: Waive = Waive.NOTHING, quiet: b
     results = await each(shown, lambda secret: tasks.retire_one(secret, waive))
     results |= await looked_at([secret for secret in unretired if secret not in results], waive)
     await table("retire", [retirement_row(*row) for row in results.items()], f"{len(results)} old credentials")
+    await leave_result({"secrets": [vars(OldCredential.of(*row)) for row in results.items()]})
     raise_failures("retire", results)
     return [result for result in results.values() if isinstance(result, Retirement)]
 

@@ -10,11 +10,13 @@ from prefect.logging import get_run_logger
 from flows.common import BATCH, begins, in_batches, runbook, workspace
 from flows.progress import Progress
 from flows.report import notice_rows, sync_rows, table
+from flows.result import leave_result
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.plan import Item, Plan
 from keyturn.rotation.context import Keyturn
 from keyturn.sync.apply import Result
 from keyturn.sync.notices import Notices, unheard
+from keyturn.sync.report import SyncReport
 from keyturn.sync.run import by_store, failing, summary, work_of
 from keyturn.sync_processes.executor import executor
 from tasks import sync as tasks
@@ -43,6 +45,7 @@ async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
     notices = await told(planned, results)
     text = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     await table("sync", [*notice_rows(notices), *sync_rows(planned, results)], text)
+    await leave_result(SyncReport.after(planned, results, notices).to_result())
     raise_behind(planned, results)
     if silent := unheard(notices):
         raise silent

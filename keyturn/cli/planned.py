@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from keyturn.cli.output import stamp, when
-from keyturn.cli.progress import notice_data, notice_lines
+from keyturn.cli.progress import notice_lines
 from keyturn.core.fingerprint import shown
 from keyturn.core.plan import Action, Item, Plan
 from keyturn.rotation.context import Keyturn
@@ -16,6 +16,7 @@ from keyturn.sync import run
 from keyturn.sync.apply import Result
 from keyturn.sync.notices import Notices
 from keyturn.sync.plan import due
+from keyturn.sync.report import notice_data
 from keyturn.sync.store_status import Failing
 
 COLUMNS: Final = ("action", "secret, and its copy", "versions", "fingerprint", "why")

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from keyturn.cli.output import note, span
 from keyturn.core.plan import Plan
@@ -67,14 +67,6 @@ def notice_lines(notices: "Notices") -> list[str]:
     well = [notice for notice in notices.told if not notice.error]
     lines = [f"told {notice.consumer} of version {notice.version} of {notice.path}" for notice in well[:SHOWN]]
     return lines + ([f"told {len(well) - SHOWN} more"] if len(well) > SHOWN else [])
-
-
-def notice_data(notices: "Notices") -> list[dict[str, Any]]:
-    """The same for scripts."""
-    return [
-        {"secret": o.path, "consumer": o.consumer, "version": o.version, "error": o.error, "kind": o.kind}
-        for o in notices.told
-    ]
 
 
 def apply_plan(keyturn: Keyturn, planned: Plan) -> list[Result]:

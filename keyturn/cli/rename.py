@@ -28,8 +28,8 @@ def rename(old: OldArgument, new: NewArgument, catalogue: CatalogueOption = None
 
     Its versions in the hub, its rotations and its copies go with it, so that what is open goes on. Safe to run again.
     """
-    from keyturn.cli.status import copy_data
     from keyturn.core.errors import TransientError
+    from keyturn.rotation.report import copy_data
 
     with opened_keyturn(catalogue) as keyturn:
         from keyturn.rotation.rename import rename as carry_over

@@ -93,7 +93,7 @@ def rotate(
 
     from keyturn.cli.reports import outcome_of
 
-    if not run.completed and not run.rows and (run.did("promote") or run.did("conclude")):
+    if not run.completed and run.result is None and (run.did("promote") or run.did("conclude")):
         end_command(run.error("rotate", path), BEHIND)
     return show_outcome(outcome_of(path, run), run, as_json)
 
@@ -140,10 +140,11 @@ def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
     """The result, and the exit code that belongs to it."""
     from keyturn.cli import reports
     from keyturn.core.errors import Locked
+    from keyturn.rotation.report import outcome_data
     from keyturn.rotation.run import RunState, unsettled
 
     if as_json:
-        write_json(reports.outcome_data(outcome, run))
+        write_json({**outcome_data(outcome), "run": run.to_data() if run else None})
     else:
         write_table(reports.ROTATION_COLUMNS, reports.outcome_rows(outcome))
     for line in filter(None, (outcome.message, outcome.previous)):
@@ -185,13 +186,15 @@ def sync_here(path: str | None, deep: bool, catalogue: Path | None) -> "Copies":
         from keyturn.cli.progress import apply_plan, notify_consumers
         from keyturn.cli.reports import Copies
         from keyturn.sync.plan import plan
+        from keyturn.sync.report import SyncReport
 
         note_local()
         planned = plan(keyturn, [path] if path else [], deep=deep, unseen=True)
         for remark in planned.remarks:
             note(remark)
         results = apply_plan(keyturn, planned)
-        return Copies.after(planned, results, notify_consumers(keyturn, planned, results))
+        notices = notify_consumers(keyturn, planned, results)
+        return Copies(SyncReport.after(planned, results, notices))
 
 
 def retire(
@@ -237,10 +240,11 @@ def waived(path: str | None, early: bool, force: bool) -> "Waive":
 def retire_here(path: str | None, waive: "Waive", catalogue: Path | None) -> "Retirements":
     """Every old credential, or that of one secret, from this process."""
 
-    from keyturn.cli.reports import OldCredential, Retirements
+    from keyturn.cli.reports import Retirements
     from keyturn.core.errors import KeyturnError
     from keyturn.rotation.context import side_by_side
     from keyturn.rotation.records import load_record
+    from keyturn.rotation.report import OldCredential
     from keyturn.rotation.retire import retire
 
     def one(secret: str) -> OldCredential | None:

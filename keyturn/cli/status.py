@@ -19,7 +19,6 @@ from keyturn.rotation.grace import by_this_clock, grace_over
 from keyturn.rotation.logins import LoginCheck, current_check, load_checks
 from keyturn.rotation.missing import describe_missing
 from keyturn.rotation.quiet import Listing, acknowledged, list_secrets
-from keyturn.rotation.sync import Pushed
 
 T = TypeVar("T")
 
@@ -185,16 +184,4 @@ def rotation_data(rotation: Rotation) -> dict[str, Any]:
         "closed_at": stamp(rotation.closed_at),
         "acknowledged": list(rotation.acknowledged),
         "note": rotation.note,
-    }
-
-
-def copy_data(copy: Pushed) -> dict[str, Any]:
-    """One destination as JSON has it."""
-    return {
-        "store": copy.store,
-        "name": copy.name,
-        "state": str(copy.state),
-        "version": copy.version or None,
-        "fingerprint": shown(copy.fingerprint),
-        "error": copy.error,
     }

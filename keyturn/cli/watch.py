@@ -1,4 +1,4 @@
-"""Running a deployment and watching it: its steps as they end, and what the run left in its table."""
+"""Running a deployment and watching it: its steps as they end, and the result that the run left."""
 
 import json
 import re
@@ -10,6 +10,7 @@ from uuid import UUID
 from keyturn.cli.output import note
 from keyturn.cli.prefect_server import in_our_words, insist_on_prefect
 from keyturn.core.errors import KeyturnError, Locked, TransientError, Unavailable
+from keyturn.core.result_parts import RESULT, WAITS, join_parts
 from keyturn.core.workspaces import Workspace
 
 DEFAULT: Final = Workspace()
@@ -37,8 +38,8 @@ class Run:
     message: str
     steps: dict[str, set[str]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
-    rows: tuple[dict[str, Any], ...] = ()
-    description: str = ""
+    result: dict[str, Any] | None = None
+    """What it came to, as its flow left it; None where it ended before that."""
 
     @property
     def completed(self) -> bool:
@@ -59,6 +60,9 @@ class Run:
         if self.state == "CANCELLED":
             problem = f"the run was cancelled: {self.message}" if self.message else "the run was cancelled"
             return Locked(doing, subject, problem, "Where another run is at work, look again when that has ended")
+        if self.completed:
+            problem = "the run has ended well, and what it came to can't be read from here"
+            return TransientError(doing, subject, problem, f"Its worker may be of another version. {remedy}")
         if self.state == "CRASHED":
             remedy = f"Nothing is lost: run it again, it goes on from there. {remedy}"
         return TransientError(doing, subject, self.message or f"the run ended as {self.state.lower()}", remedy)
@@ -109,18 +113,19 @@ class Watcher:
 
         with get_client(sync_client=True) as client:
             deployment = client.read_deployment_by_name(self._deployment)
-            started = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+            labels: Any = {WAITS: True}
+            started = client.create_flow_run_from_deployment(deployment.id, parameters=parameters, labels=labels)
             url = url_for("flow-run", obj_id=started.id) or ""
             note(f"run {started.name} on the Prefect server {api} (Ctrl-C stops watching, not the run)")
             if url:
                 note(f"  {url}")
             ended = self._until_over(client, started, url)
             tasks = self._late_steps(client, started.id)
-            rows, description = table_of(client, started.id)
+            result = result_of(client, started.id)
         message = plain_message(ended.state.message if ended.state else None)
         by_state = {state: {t.name for t in tasks if kind(t) == state} for state in map(kind, tasks)}
         failures = {t.name: plain_message(t.state.message) for t in tasks if kind(t) == "FAILED"}
-        return Run(str(started.id), url, started.name, kind(ended), message, by_state, failures, rows, description)
+        return Run(str(started.id), url, started.name, kind(ended), message, by_state, failures, result)
 
     def _until_over(self, client: Any, started: Any, url: str) -> Any:
         began = time.monotonic()
@@ -196,14 +201,11 @@ def plain_message(message: str | None) -> str:
     return re.sub(r"^(Task|Flow) run encountered an exception:? (\w+: )?", "", message or "")
 
 
-def table_of(client: Any, run: UUID) -> tuple[tuple[dict[str, Any], ...], str]:
-    """The rows and the description of the table that the run left; nothing where it left none."""
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+def result_of(client: Any, run: UUID) -> dict[str, Any] | None:
+    """What the run left of itself as data; None where it left nothing, or not all of it."""
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
+    from prefect.client.schemas.sorting import ArtifactSort
 
-    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
-    tables = [artifact for artifact in client.read_artifacts(artifact_filter=wanted) if artifact.type == "table"]
-    if not tables:
-        return (), ""
-    data = tables[-1].data
-    rows = json.loads(data) if isinstance(data, str) else data or []
-    return tuple(rows), tables[-1].description or ""
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]), type=ArtifactFilterType(any_=[RESULT]))
+    artifacts = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC)
+    return join_parts(json.loads(artifact.data) for artifact in artifacts)

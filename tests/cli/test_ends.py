@@ -1,5 +1,6 @@
 """How commands end: exit codes, one line for every error, and what they cost and need."""
 
+import json
 import resource
 import signal
 import socket
@@ -17,8 +18,12 @@ from keyturn.cli.failures import BEHIND, FAILED, HELD
 from keyturn.cli.output import span
 from keyturn.cli.reports import Copies, Retirements, outcome_of
 from keyturn.cli.watch import Run
-from keyturn.core.errors import Locked, TransientError
+from keyturn.core.errors import Denied, Locked, TransientError
+from keyturn.core.result_parts import join_parts, split_text
+from keyturn.rotation.report import outcome_data
 from keyturn.rotation.run import RunState, unsettled
+from keyturn.sync.notices import Notices, Notified
+from keyturn.sync.report import SyncReport
 from tests.cli.command import SCRIPT, one_generated_secret, one_line, run_keyturn, run_python, surroundings
 
 
@@ -221,28 +226,32 @@ def run(state: str = "COMPLETED", **more: Any) -> Run:
     return Run("id", "http://127.0.0.1/runs/id", "a-run", state, more.pop("message", ""), **more)
 
 
-ROW = {"secret": "a/b", "what": "secret", "name": "a/b", "state": "rotated"}
-ROWS = (
-    {"secret": "a/b", "what": "destination", "name": "aws:x:y", "state": "updated"},
-    {"secret": "", "what": "consumer", "name": "app", "state": "acknowledged"},
-)
-DESCRIPTION = "a/b: version 7, fingerprint 0123456789ab"
+COPY = {"store": "aws", "name": "x:y", "state": "updated", "version": 7, "fingerprint": "0123456789ab", "error": ""}
+ROTATED = {
+    "path": "a/b",
+    "state": "rotated",
+    "message": "",
+    "previous": "",
+    "version": 7,
+    "fingerprint": "0123456789ab",
+    "destinations": [COPY],
+    "consumers": [{"consumer": "app", "error": ""}],
+}
 
 
-def test_a_run_that_rotated_is_told_by_its_table() -> None:
-    done = outcome_of("a/b", run(rows=(ROW, *ROWS), description=DESCRIPTION))
+def test_a_run_that_rotated_is_told_by_what_it_left() -> None:
+    done = outcome_of("a/b", run(result=ROTATED))
     assert (done.state, done.version, done.fingerprint) == (RunState.ROTATED, 7, "0123456789ab")
     assert (done.destinations[0].store, done.destinations[0].name) == ("aws", "x:y")
     assert unsettled(done) is None
+    assert outcome_data(done) == ROTATED
 
 
-def test_a_run_whose_table_shows_who_was_not_reached_is_behind() -> None:
-    rows = (
-        {**ROW, "state": "settled"},
-        {**ROWS[0], "state": "AWS did not answer"},
-        {**ROWS[1], "state": "answered 503"},
-    )
-    done = outcome_of("a/b", run("FAILED", rows=rows, description=DESCRIPTION))
+def test_a_run_that_has_not_reached_everybody_is_behind() -> None:
+    behind = {**COPY, "state": "failed", "version": None, "fingerprint": "", "error": "AWS did not answer"}
+    silent = {"consumer": "app", "error": "answered 503"}
+    left = {**ROTATED, "state": "settled", "destinations": [behind], "consumers": [silent]}
+    done = outcome_of("a/b", run("FAILED", result=left))
     assert done.state is RunState.SETTLED
     error = unsettled(done)
     assert error is not None
@@ -251,17 +260,33 @@ def test_a_run_whose_table_shows_who_was_not_reached_is_behind() -> None:
 
 
 def test_a_run_that_took_the_rotation_back_says_why() -> None:
-    description = f"{DESCRIPTION}, the canary is not well: app (answered 503)"
-    done = outcome_of("a/b", run("FAILED", rows=({**ROW, "state": "reverted"}, *ROWS), description=description))
-    error = unsettled(done)
+    why = "the canary is not well: app (answered 503)"
+    error = unsettled(outcome_of("a/b", run("FAILED", result={**ROTATED, "state": "reverted", "message": why})))
     assert error is not None
-    assert error.problem == "the canary is not well: app (answered 503); version 7 holds the previous value again"
+    assert error.problem == f"{why}; version 7 holds the previous value again"
 
 
-def test_a_run_that_ended_well_after_a_failed_step_was_held() -> None:
-    done = outcome_of("a/b", run(steps={"FAILED": {"stage"}}, failures={"stage": "held by process 1"}))
+def test_a_run_that_was_held_says_by_whom() -> None:
+    left = {**ROTATED, "state": "held", "message": "held by process 1", "destinations": [], "consumers": []}
+    done = outcome_of("a/b", run(result=left))
     assert (done.state, done.message) == (RunState.HELD, "held by process 1")
-    assert outcome_of("a/b", run()).state is RunState.NOT_DUE
+
+
+def test_a_run_that_ended_well_and_left_nothing_is_not_guessed_at() -> None:
+    with pytest.raises(TransientError, match="can't be read from here") as unknown:
+        outcome_of("a/b", run())
+    assert "http://127.0.0.1/runs/id" in unknown.value.hint
+
+
+def test_a_result_is_read_from_its_parts_and_only_when_it_is_whole() -> None:
+    texts = split_text(json.dumps(ROTATED), 50)
+    assert len(texts) > 3
+    parts = [{"id": "new", "part": n, "of": len(texts), "text": text} for n, text in enumerate(texts)]
+    old = {"id": "old", "part": 0, "of": 1, "text": '{"path": "old"}'}
+    assert join_parts([*reversed(parts), old]) == ROTATED
+    assert join_parts([*parts[1:], old]) == {"path": "old"}
+    assert join_parts(parts[:-1]) is None
+    assert join_parts([]) is None
 
 
 def test_a_run_that_failed_or_was_cancelled_raises_what_it_said() -> None:
@@ -275,33 +300,63 @@ def test_a_run_that_failed_or_was_cancelled_raises_what_it_said() -> None:
 
 
 def test_reports_of_several_secrets_tell_how_to_end() -> None:
-    kept = {"secret": "a/b", "state": "kept", "held by": "its grace lasts"}
-    done = {"secret": "a/c", "state": "retired", "held by": ""}
-    broken = {"secret": "a/d", "state": "failed", "held by": "the target does not answer"}
-    codes = [Retirements.of(run(rows=rows)).failure() for rows in ((), (done,), (kept, done), (kept,), (kept, broken))]
+    kept = {"path": "a/b", "state": "kept", "why": "its grace lasts"}
+    done = {"path": "a/c", "state": "retired", "why": ""}
+    broken = {"path": "a/d", "state": "failed", "why": "the target does not answer"}
+    several: tuple[list[dict[str, str]], ...] = ([], [done], [kept, done], [kept], [kept, broken])
+    codes = [Retirements.of(run(result={"secrets": olds})).failure() for olds in several]
     assert [found[1] if found else None for found in codes] == [None, None, None, HELD, FAILED]
 
 
-SYNCED = (
-    {"secret": "a/b", "copy": "aws:b", "action": "create", "version": 1, "state": "push to aws:b: no answer"},
-    {"secret": "a/c", "copy": "aws:c", "action": "conflict", "version": 1, "state": "Keyturn has not made it"},
-    {"secret": "a/d", "copy": "aws:d", "action": "delete", "version": "", "state": "nothing declares it any more"},
-    {"secret": "a/e", "copy": "aws:e", "action": "update", "version": 2, "state": "updated"},
-)
+def copy_of(name: str, action: str, state: str, error: str = "", kind: str = "") -> dict[str, str]:
+    """One copy of a sync, as JSON has it."""
+    return {
+        "secret": f"a/{name}",
+        "store": "aws",
+        "name": name,
+        "action": action,
+        "state": state,
+        "error": error,
+        "kind": kind,
+    }
+
+
+SYNCED: dict[str, Any] = {
+    "copies": [
+        copy_of("b", "create", "failed", "push to aws:b: no answer", "Unavailable"),
+        copy_of("c", "conflict", "failed", "Keyturn has not made it", "conflict"),
+        copy_of("d", "delete", "nothing declares it any more"),
+        copy_of("e", "update", "updated"),
+    ],
+    "counts": {"conflict": 1, "delete": 1, "failed": 1, "in step": 90, "updated": 1},
+    "notices": [],
+    "errors": {},
+}
 
 
 def test_a_report_of_copies_tells_what_is_behind_and_counts_the_rest() -> None:
-    said = "1 conflict, 1 delete, 1 failed, 90 in step, 1 updated"
-    report = Copies.of(run("FAILED", rows=SYNCED, description=said))
-    states = ["failed", "failed", "nothing declares it any more", "updated"]
-    assert [place["state"] for place in report.to_data()["copies"]] == states
-    assert report.counts["in step"] == 90
+    report = Copies.of(run("FAILED", result=SYNCED))
+    assert report.to_data()["copies"] == SYNCED["copies"]
+    assert report.report.counts["in step"] == 90
     behind = report.failure()
     assert behind is not None
     assert (behind[0].name, behind[1]) == ("2 of 94 copies", BEHIND)
-    assert Copies.of(run(rows=SYNCED[2:])).failure() is None
+    assert Copies.of(run(result={**SYNCED, "copies": SYNCED["copies"][2:]})).failure() is None
     with pytest.raises(TransientError):
-        Copies.of(run("FAILED", rows=SYNCED[2:]))
+        Copies.of(run("FAILED"))
+
+
+def test_whom_a_sync_could_not_tell_is_in_its_report() -> None:
+    errors = {"secrets with consumers": Denied("read", "keyturn/notices", "the hub denies it", "Check the policy")}
+    silent = (Notified("a/b", "app", 3, "answered 503", "Unavailable"),)
+    left = SyncReport((), {"in step": 1}, Notices(silent, errors=errors)).to_result()
+    report = Copies.of(run("FAILED", result=json.loads(json.dumps(left))))
+    assert report.report.to_result() == left
+    failure = report.failure()
+    assert failure is not None
+    assert failure[1] == BEHIND
+    assert "app of a/b (answered 503)" in failure[0].problem
+    assert "the hub denies it. Check the policy" in failure[0].problem
 
 
 def test_a_duration_is_told_in_its_two_largest_units() -> None:

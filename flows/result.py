@@ -1,0 +1,44 @@
+"""What a run came to, left with it as data for whoever waits for it: names alone, nothing that people are shown."""
+
+import json
+import uuid
+from typing import Any, Final, TypeVar
+
+from prefect.artifacts import Artifact
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+
+from keyturn.core.result_parts import PART, RESULT, WAITS, split_text
+from keyturn.rotation.report import outcome_data
+from keyturn.rotation.run import Outcome, RunState
+
+T = TypeVar("T")
+
+WITHOUT_TABLE: Final = (RunState.HELD, RunState.NOT_DUE)
+"""How a rotation ends that has changed nothing, and leaves no table."""
+
+
+async def leave_result(data: dict[str, Any]) -> None:
+    """Leave JSON in names with this run, in as many parts as it needs, where somebody waits for it.
+
+    Prefect's own kind of artifact for that is ``result``: its UI shows none of them.
+    """
+    if is_waited_for():
+        parts, own = split_text(json.dumps(data), PART), uuid.uuid4().hex
+        for number, text in enumerate(parts):
+            part = {"id": own, "part": number, "of": len(parts), "text": text}
+            await Artifact(type=RESULT, data=part).acreate()
+
+
+def is_waited_for() -> bool:
+    """Whether a command line has started this run, and waits to tell what it came to."""
+    run = FlowRunContext.get()
+    return bool(run and run.flow_run and run.flow_run.labels.get(WAITS))
+
+
+async def leave_outcome(returned: T) -> T:
+    """Leave the outcome of a rotation that ends without a table, and return the same."""
+    outcome = returned.data if isinstance(returned, State) else returned
+    if isinstance(outcome, Outcome) and outcome.state in WITHOUT_TABLE:
+        await leave_result(outcome_data(outcome))
+    return returned

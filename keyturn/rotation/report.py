@@ -1,0 +1,71 @@
+"""What a rotation or a retirement has come to as JSON, in names and short fingerprints, and back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from keyturn.core.errors import KeyturnError
+from keyturn.core.fingerprint import shown
+from keyturn.rotation.previous import Retirement
+from keyturn.rotation.rollout import Acknowledgement
+from keyturn.rotation.run import Outcome, RunState
+from keyturn.rotation.sync import CopyState, Pushed
+
+
+def outcome_data(outcome: Outcome) -> dict[str, Any]:
+    """One rotation."""
+    return {
+        "path": outcome.path,
+        "state": str(outcome.state),
+        "message": outcome.message,
+        "previous": outcome.previous,
+        "version": outcome.version,
+        "fingerprint": shown(outcome.fingerprint),
+        "destinations": [copy_data(copy) for copy in outcome.destinations],
+        "consumers": [{"consumer": consumer.consumer, "error": consumer.error} for consumer in outcome.consumers],
+    }
+
+
+def outcome_from(data: Mapping[str, Any]) -> Outcome:
+    """The rotation in that JSON."""
+    names = ("path", "message", "previous", "version", "fingerprint")
+    return Outcome(
+        **{name: data[name] for name in names},
+        state=RunState(data["state"]),
+        destinations=tuple(map(copy_from, data["destinations"])),
+        consumers=tuple(Acknowledgement(**consumer) for consumer in data["consumers"]),
+    )
+
+
+def copy_data(copy: Pushed) -> dict[str, Any]:
+    """One destination."""
+    return {
+        "store": copy.store,
+        "name": copy.name,
+        "state": str(copy.state),
+        "version": copy.version or None,
+        "fingerprint": shown(copy.fingerprint),
+        "error": copy.error,
+    }
+
+
+def copy_from(data: Mapping[str, Any]) -> Pushed:
+    """The destination in that JSON."""
+    state = CopyState(data["state"])
+    return Pushed(data["store"], data["name"], state, data["version"] or 0, data["fingerprint"], data["error"])
+
+
+@dataclass(frozen=True)
+class OldCredential:
+    """One old credential after a retirement: retired, kept or failed, and why."""
+
+    path: str
+    state: str
+    why: str = ""
+
+    @staticmethod
+    def of(path: str, result: Retirement | KeyturnError) -> "OldCredential":
+        """From what the library tells."""
+        if isinstance(result, KeyturnError):
+            return OldCredential(path, "failed", str(result))
+        return OldCredential(path, result.state, result.message)

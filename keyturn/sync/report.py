@@ -1,0 +1,106 @@
+"""What a sync has come to: every copy that there was something to do with, and whom it told; as JSON, and back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from keyturn.core import errors
+from keyturn.core.errors import KeyturnError, TransientError
+from keyturn.core.plan import Action, Plan
+from keyturn.rotation.sync import CopyState
+from keyturn.sync.apply import Result
+from keyturn.sync.notices import Notices, Notified
+from keyturn.sync.restarts import RESTART
+from keyturn.sync.run import failing, of_workloads, summary
+
+
+@dataclass(frozen=True)
+class SyncedCopy:
+    """One copy after a sync, in names only. ``error`` and its class ``kind`` are empty where it is in step."""
+
+    secret: str
+    store: str
+    name: str
+    action: str
+    state: str
+    error: str = ""
+    kind: str = ""
+
+    @property
+    def label(self) -> str:
+        """How it is named to people."""
+        return f"{self.store}:{self.name}"
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """The copies that a sync had something to do with; ``counts`` are of all, by state, ``notices`` whom it told."""
+
+    copies: tuple[SyncedCopy, ...]
+    counts: Mapping[str, int]
+    notices: Notices = field(default_factory=Notices)
+
+    @staticmethod
+    def after(planned: Plan, results: Sequence[Result], notices: Notices) -> "SyncReport":
+        """What came of a plan that was carried out."""
+        done = {(result.store, result.name): result for result in results}
+        broken = failing(planned, results)
+        copies = []
+        for item in planned.items:
+            result, behind = done.get((item.store, item.name)), broken.get(item.label)
+            if item.action is not Action.IN_SYNC or behind:
+                state = str(CopyState.FAILED) if behind else result.state if result else item.why or str(item.action)
+                problem = (behind.error, behind.kind) if behind else ("", "")
+                copies.append(SyncedCopy(item.path, item.store, item.name, str(item.action), state, *problem))
+        for store, workloads in of_workloads(planned, results).items():
+            copies += [
+                SyncedCopy(failure.path, store, name, RESTART, str(CopyState.FAILED), failure.error, failure.kind)
+                for name, failure in workloads.items()
+            ]
+        return SyncReport(tuple(copies), summary(planned, results), notices)
+
+    def to_data(self) -> dict[str, Any]:
+        """All of it but why nobody could be told."""
+        copies = [vars(copy) for copy in self.copies]
+        return {"copies": copies, "counts": dict(self.counts), "notices": notice_data(self.notices)}
+
+    def to_result(self) -> dict[str, Any]:
+        """All of it."""
+        return {**self.to_data(), "errors": {path: error_data(error) for path, error in self.notices.errors.items()}}
+
+    @staticmethod
+    def of_result(data: Mapping[str, Any]) -> "SyncReport":
+        """From all of it."""
+        told = tuple(notice_from(notice) for notice in data["notices"])
+        untold = {path: error_from(error) for path, error in data["errors"].items()}
+        copies = tuple(SyncedCopy(**copy) for copy in data["copies"])
+        return SyncReport(copies, data["counts"], Notices(told, errors=untold))
+
+
+def notice_data(notices: Notices) -> list[dict[str, Any]]:
+    """Each consumer that was told, and what came of it."""
+    return [
+        {"secret": o.path, "consumer": o.consumer, "version": o.version, "error": o.error, "kind": o.kind}
+        for o in notices.told
+    ]
+
+
+def notice_from(data: Mapping[str, Any]) -> Notified:
+    """The consumer in that JSON."""
+    return Notified(data["secret"], data["consumer"], data["version"], data["error"], data["kind"])
+
+
+def error_data(error: KeyturnError) -> dict[str, str]:
+    """An error in its parts."""
+    words = ("step", "doing", "name", "problem", "hint")
+    return {"kind": type(error).__name__, **{word: getattr(error, word) for word in words}}
+
+
+def error_from(data: Mapping[str, str]) -> KeyturnError:
+    """The same error; where its class is not known here, one that is worth trying again."""
+    kind = getattr(errors, data["kind"], None)
+    if not (isinstance(kind, type) and issubclass(kind, KeyturnError)):
+        kind = TransientError
+    error = kind(data["doing"], data["name"], data["problem"], data["hint"])
+    error.step = data["step"]
+    return error
