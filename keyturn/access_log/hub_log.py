@@ -1,6 +1,5 @@
 """Who read a secret's value from the hub: told by the audit files of Vault and OpenBao, rotated ones included."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -10,7 +9,7 @@ from typing import Final
 from keyturn.access_log.hub_reads import HubReads, parse_time
 from keyturn.access_log.log_files import BROKEN, LogFile, lines, rotations
 from keyturn.core.access import Access, Coverage
-from keyturn.core.audit_lines import AuditMount
+from keyturn.core.audit_lines import AuditMount, decode_line
 from keyturn.core.errors import Unavailable
 
 SLACK: Final = timedelta(minutes=1)
@@ -34,7 +33,7 @@ class HubAuditLog:
         """Every read and attempt to read within that time, in the order of the lines. Raises Unavailable."""
         reading = _Reading(HubReads(self._mount))
         for file in self._chosen(reading, since, until):
-            yield from (access for access in reading.file(file) if since <= access.at <= until)
+            yield from reading.file(file, since, until)
         self.coverage = reading.coverage(since)
 
     def _chosen(self, reading: "_Reading", since: datetime, until: datetime) -> list[LogFile]:
@@ -83,11 +82,14 @@ class _Reading:
         # What can't be dated is read all the same, in the order of the last change.
         return None if first is None else dated(first) or changed
 
-    def file(self, file: LogFile) -> Iterator[Access]:
-        """What a file's lines tell."""
+    def file(self, file: LogFile, since: datetime, until: datetime) -> Iterator[Access]:
+        """What a file's lines tell of that time."""
         try:
             with file.opened() as text:
-                yield from self._read(lines(text))
+                for line in self._candidates(lines(text)):
+                    access = self._access(line)
+                    if access and since <= access.at <= until:
+                        yield access
         except BROKEN as error:
             self._gaps.append(f"{file.path.name} could not be read to its end: {words(error)}")
 
@@ -106,8 +108,8 @@ class _Reading:
             gaps.append("no line tells what was given, so what looks like an empty answer may have been the value")
         return Coverage(self._lines, first, last, tuple(gaps))
 
-    def _read(self, text: Iterator[bytes]) -> Iterator[Access]:
-        # Most lines are skipped after a search in their bytes, which is many times as fast as parsing them.
+    def _candidates(self, text: Iterator[bytes]) -> Iterator[bytes]:
+        """The lines that may be reads: a search in their bytes takes a fraction of decoding them."""
         response, unwrap, data, *others = self._reads.needles
         first, last = b"", b""
         try:
@@ -118,24 +120,22 @@ class _Reading:
                     continue
                 first, last = first or line, line
                 if response in line and (data in line or unwrap in line or any(needle in line for needle in others)):
-                    yield from self._access(line)
+                    yield line
         finally:
             self._moments += [moment for line in (first, last) if (moment := dated(line))]
 
-    def _access(self, line: bytes) -> Iterator[Access]:
+    def _access(self, line: bytes) -> Access | None:
         try:
-            access = self._reads.access(line)
-        except (ValueError, KeyError, TypeError):
+            return self._reads.access(line)
+        except ValueError:
             self._unreadable += 1
-            return
-        if access:
-            yield access
+            return None
 
 
 def dated(line: bytes) -> datetime | None:
     """When a line was written; None where it does not tell."""
-    with suppress(ValueError, TypeError, KeyError, RecursionError):
-        return parse_time(json.loads(line)["time"])
+    with suppress(ValueError):
+        return parse_time(decode_line(line).time or "")
     return None
 
 

@@ -124,7 +124,11 @@ class _Tally:
     versions: set[int] = field(default_factory=set)
 
     def add(self, access: Access) -> None:
-        self.first, self.last = min(self.first, access.at), max(self.last, access.at)
+        at = access.at
+        if at < self.first:
+            self.first = at
+        if at > self.last:
+            self.last = at
         self.reads += not access.denied
         self.refused += access.denied
         self.sources[access.source] += 1
@@ -139,9 +143,10 @@ def _take(log: AccessLog, since: datetime, until: datetime, tallies: dict[str, d
         for access in log.accesses(since, until):
             of_path = tallies.setdefault(access.path, {})
             key = (access.system, access.principal)
-            if key not in of_path:
-                of_path[key] = _Tally(access.at, access.at)
-            of_path[key].add(access)
+            tally = of_path.get(key)
+            if tally is None:
+                tally = of_path[key] = _Tally(access.at, access.at)
+            tally.add(access)
     except KeyturnError as error:
         return LogRead(log.name, failed=str(error))
     except Exception as error:  # noqa: BLE001  a report without its readers is better than none

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True)
-class Access:
-    """One attempt to read a secret's value.
+
+class Access(Struct, frozen=True, gc=False):
+    """One attempt to read a secret's value; a struct, since a log may tell of millions.
 
     ``system`` is where it was read ("hub", or a store's name), ``path`` the secret's in the hub, ``version`` the one
     that was given or asked for, None where the log does not tell. ``principal`` is who, in the system's own words (a

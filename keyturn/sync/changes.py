@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from keyturn.core.audit_lines import AuditMount, entry
+from keyturn.core.audit_lines import AuditMount, decode_line
 from keyturn.core.errors import KeyturnError
 from keyturn.core.heard import made_at
 from keyturn.core.hub import Hub, SecretInfo, survey
@@ -60,12 +60,12 @@ class AuditLines(AuditMount):
 
     def changed(self, line: bytes) -> str | None:
         """The secret that the line tells a change of; None for any other line. Raises ValueError for no such line."""
-        data = entry(line)
-        request = data.get("request")
-        if data["type"] != "response" or data.get("error") or not isinstance(request, dict):
+        audit_line = decode_line(line)
+        request = audit_line.request
+        if audit_line.type != "response" or audit_line.error or request is None:
             return None
         kind, path = self.place(request) or ("", "")
-        return path if request.get("operation") in CHANGING.get(kind, ()) else None
+        return path if request.operation in CHANGING.get(kind, ()) else None
 
 
 class Polling:

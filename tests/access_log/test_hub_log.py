@@ -14,13 +14,17 @@ from typing import Any
 import hvac
 import pytest
 from hvac.exceptions import Forbidden, InvalidPath
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from deployments.local.openbao import OpenBao
 from deployments.local.support.ports import free_port
 from keyturn.access_log import log_files
 from keyturn.access_log.hub_log import HubAuditLog
+from keyturn.access_log.hub_reads import HubReads
 from keyturn.access_log.readers import gather
 from keyturn.core.access import Access, AccessLog
+from keyturn.core.audit_lines import AuditMount
 from keyturn.core.errors import Unavailable
 from tests.support.mounts import make_kv
 
@@ -320,13 +324,99 @@ def test_a_torn_line_is_counted_and_stops_nothing(tmp_path: Path, sample: dict[s
 
 @pytest.mark.parametrize(
     "changes",
-    [{"time": "yesterday"}, {"time": 7}, {"auth": {"display_name": "x", "policies": 7}}, {"request": 7, "auth": []}],
-    ids=["no moment", "a number", "policies that are none", "no request"],
+    [
+        {"time": "yesterday"},
+        {"time": 7},
+        {"time": "9999-12-31T23:59:59-23:59"},
+        {"auth": {"display_name": "x", "policies": 7}},
+        {"auth": {"display_name": ["x"]}},
+        {"request": 7, "auth": []},
+        {"response": {"data": ["x"]}},
+        {"response": {"data": {"metadata": {"version": "2"}}}},
+        {"response": {"data": {"metadata": {"version": 10**400}}}},
+        {"error": {"why": "x"}},
+    ],
+    ids=lambda changes: str(changes)[:60],
 )
-def test_a_line_of_another_shape_stops_nothing(tmp_path: Path, sample: dict[str, Any], changes: dict[str, Any]) -> None:
+def test_a_line_of_another_shape_is_counted_and_stops_nothing(
+    tmp_path: Path, sample: dict[str, Any], changes: dict[str, Any]
+) -> None:
     odd = line(sample, NOON, **changes, note="secret/data/")
     written(tmp_path / "audit.log", odd + line(sample, NOON), NOON)
-    assert [access.at for access in accesses(tmp_path / "audit.log")[0]] == [NOON]
+    told, log = accesses(tmp_path / "audit.log", NOON)
+    assert [access.at for access in told] == [NOON]
+    assert log.coverage.lines == 2
+    assert "1 of its lines could not be read" in log.coverage.gaps
+
+
+@pytest.mark.parametrize("odd", [b"\xff", b"\\ud800"], ids=["no UTF-8", "half a surrogate"])
+def test_a_name_that_is_no_text_stops_nothing(tmp_path: Path, sample: dict[str, Any], odd: bytes) -> None:
+    broken = line(sample, NOON).replace(b'"path":"secret/data/ml', b'"path":"secret/data/' + odd)
+    written(tmp_path / "audit.log", broken + line(sample, NOON), NOON)
+    told, log = accesses(tmp_path / "audit.log", NOON)
+    assert len(told) == 1
+    assert log.coverage.gaps == ("1 of its lines could not be read",)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_whatever_becomes_of_a_line_it_is_read_or_refused(sample: dict[str, Any], data: st.DataObject) -> None:
+    whole = line(sample, NOON)[:-1]
+    at = data.draw(st.integers(0, len(whole)))
+    put = data.draw(st.sampled_from([b"", b"0", b"null", b"[]", b"{}", b'"', b"\\", b"\x00", b"\xc3", b"1e999", b"-"]))
+    with suppress(ValueError):
+        HubReads(AuditMount("secret")).access(whole[:at] + put + whole[at + data.draw(st.integers(0, 40)) :])
+
+
+def test_a_line_as_long_as_the_hub_takes_requests_is_read(tmp_path: Path, sample: dict[str, Any]) -> None:
+    response = {"data": {"data": {"x": "y" * 8_000_000}, "metadata": {"version": 7}}}
+    written(tmp_path / "audit.log", line(sample, NOON, response=response), NOON)
+    assert [access.version for access in accesses(tmp_path / "audit.log")[0]] == [7]
+
+
+def test_what_was_unwrapped_may_have_any_shape(tmp_path: Path, sample: dict[str, Any]) -> None:
+    request = sample["request"] | {"path": "sys/wrapping/unwrap", "operation": "update"}
+    response = {"data": {"metadata": "hmac-sha256:00", "http_status_code": "x"}}
+    other = line(sample, NOON, request=request, response=response)
+    written(tmp_path / "audit.log", other + line(sample, NOON), NOON)
+    told, log = accesses(tmp_path / "audit.log", NOON)
+    assert [access.path for access in told] == ["ml/database"]
+    assert log.coverage.gaps == ()
+
+
+VAULT = b"""{"auth":{"accessor":"hmac-sha256:aa11bb22cc","client_token":"hmac-sha256:dd","display_name":\
+"kubernetes-ml-trainer",\
+"entity_id":"8f","metadata":{"role":"trainer","service_account_name":"trainer","service_account_namespace":"ml"},\
+"policies":["default","reader"],"policy_results":{"allowed":true,"granting_policies":[{"type":""},{"name":"reader",\
+"namespace_id":"root","type":"acl"}]},"token_issue_time":"2026-11-24T12:59:58+01:00","token_policies":["default"],\
+"token_ttl":3600,"token_type":"service"},"request":{"client_id":"8f","client_token":"hmac-sha256:dd",\
+"client_token_accessor":"hmac-sha256:aa11bb22cc","headers":{"x-forwarded-for":["198.51.100.4","10.0.0.2"]},"id":"1b",\
+"mount_accessor":"kv_1","mount_class":"secret","mount_is_external_plugin":false,"mount_point":"secret/",\
+"mount_running_version":"v0.24.0+builtin","mount_type":"kv","namespace":{"id":"root"},"operation":"read",\
+"path":"secret/data/ml/database","remote_address":"10.0.0.9","remote_port":41578,"request_uri":"/v1/secret/data/ml/database"},\
+"response":{"data":{"data":{"password":"hmac-sha256:ee"},"metadata":{"created_time":"hmac-sha256:ff","custom_metadata":null,\
+"deletion_time":"","destroyed":false,"version":3}},"mount_accessor":"kv_1","mount_class":"secret","mount_point":"secret/",\
+"mount_running_plugin_version":"v0.24.0+builtin","mount_type":"kv","warnings":null},"time":"2026-11-24T12:00:00.000000123Z",\
+"type":"response","forwarded_from":"vault-1:8200"}
+"""
+"""A response as Vault 1.21 writes it: keys in the order of their names, times as texts, which are hashed."""
+
+
+def test_a_line_of_vault_tells_the_same(tmp_path: Path) -> None:
+    written(tmp_path / "audit.log", VAULT.replace(b"\\\n", b""), NOON)
+    told, log = accesses(tmp_path / "audit.log", NOON)
+    assert told == [
+        Access(
+            at=NOON,
+            system="hub",
+            path="ml/database",
+            version=3,
+            principal="kubernetes-ml-trainer",
+            source="10.0.0.9, said to be for 198.51.100.4, 10.0.0.2",
+            login="aa11bb22",
+        )
+    ]
+    assert log.coverage.gaps == ()
 
 
 def test_a_request_that_nests_without_end_stops_nothing(tmp_path: Path, sample: dict[str, Any]) -> None:

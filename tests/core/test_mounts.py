@@ -4,7 +4,7 @@ import pytest
 
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.freezes import FreezeSettings, covers
-from keyturn.core.audit_lines import AuditMount
+from keyturn.core.audit_lines import AuditMount, AuditRequest
 from keyturn.core.errors import Invalid
 from keyturn.core.mounts import join, split
 from keyturn.core.stores import OwnershipTags
@@ -97,7 +97,7 @@ def test_marks_name_the_mount() -> None:
     ],
 )
 def test_audit_lines_tell_the_mount(asked: str, place: tuple[str, str] | None) -> None:
-    assert AuditMount("secret", others={"payments": "kv-payments"}).place({"path": asked}) == place
+    assert AuditMount("secret", others={"payments": "kv-payments"}).place(AuditRequest(path=asked)) == place
 
 
 @pytest.mark.parametrize(
