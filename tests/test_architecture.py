@@ -41,7 +41,7 @@ ARROWS = {
     "keyturn.access_log": {"keyturn.core"},
     "keyturn.project": {"keyturn.core"},
     "keyturn.rotation": {"keyturn.core", "keyturn.catalogue"},
-    "keyturn.sync": {"keyturn.core", "keyturn.catalogue", "keyturn.rotation"},
+    "keyturn.sync": {"keyturn.core", "keyturn.settings", "keyturn.catalogue", "keyturn.rotation"},
     "keyturn.revocation": {
         "keyturn.core",
         "keyturn.ledger",
@@ -50,7 +50,7 @@ ARROWS = {
         "keyturn.strategies",
         "keyturn.rotation",
     },
-    "keyturn.providers": {"keyturn.core", "keyturn.ledger"},
+    "keyturn.providers": {"keyturn.core", "keyturn.settings", "keyturn.ledger"},
     "keyturn.providers.registry": {
         "keyturn.core",
         "keyturn.catalogue",

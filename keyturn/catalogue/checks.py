@@ -18,13 +18,12 @@ from keyturn.catalogue.plain import about, at, destinations, merged_keys, names,
 from keyturn.catalogue.problems import Path, Problem
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.source import Entry
-from keyturn.catalogue.stores import StoreSettings
-from keyturn.catalogue.stores.base import System
+from keyturn.catalogue.stores import STORE_KINDS, StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.mounts import DEFAULT, EVERY, split
-from keyturn.core.names import GITHUB_ACTIONS, LIMITS, illegal_name
 from keyturn.core.suggest import advice, likely
 from keyturn.settings.fields import NAME, illegal_secret, models
+from keyturn.settings.stores import System
 from keyturn.strategies.base import StrategySettings
 from keyturn.strategies.registry import Rotation
 
@@ -34,8 +33,6 @@ STRATEGIES: Final[Mapping[str, type[StrategySettings]]] = {
     if issubclass(model, StrategySettings)
     for tag in get_args(model.model_fields["strategy"].annotation)
 }
-UNREADABLE: Final = frozenset({GITHUB_ACTIONS})
-"""Kinds of stores that give no value back."""
 TARGET_KINDS: Final = {
     tag for model in models(TargetSettings) for tag in get_args(model.model_fields["kind"].annotation)
 }
@@ -73,7 +70,12 @@ class World:
         """A store's kind, even of one that is broken otherwise."""
         entry = self.entries["stores"].get(store.partition("/")[0])
         kind = text(entry, "kind") if entry else None
-        return kind if kind in LIMITS else None
+        return kind if kind in STORE_KINDS else None
+
+    def gives_back(self, store: str) -> bool:
+        """Whether its values can be read; a store of no known kind is refused for that."""
+        kind = self.kind(store)
+        return kind is None or STORE_KINDS[kind].READABLE
 
 
 Found = Iterator[Problem]
@@ -188,7 +190,7 @@ def legal_remote_names(entry: Entry, world: World) -> Found:
     """Every destination's name is one that its store allows."""
     for index, store, name in names(entry):
         kind = world.kind(store)
-        if kind and name and (flaw := illegal_name(kind, name)):
+        if kind and name and (flaw := STORE_KINDS[kind].LIMITS.refuses_name(name)):
             path = ("destinations", index, "name")
             yield entry.problem(path, f"the store {store} refuses this name: {flaw}", "Rename it.")
 
@@ -198,7 +200,7 @@ def stores_that_can_be_read(entry: Entry, world: World) -> Found:
     for index, group, _ in destinations(entry):
         place = at(entry.data, ("destinations",))[index]
         for store in members(world.groups, group):
-            if world.kind(store) not in UNREADABLE:
+            if world.gives_back(store):
                 continue
             if merged_keys(entry, index) is not None:
                 yield entry.problem(("destinations", index, "merge"), *_no_merge(store))
@@ -283,9 +285,9 @@ def _sync(entry: Entry, world: World) -> Found:
         if sync and settings and (flaw := beside.refused(sync, settings)):
             yield entry.problem(beside.key(sync), f"the store {store} refuses it: {flaw}", beside.REMEDY)
         for member in members(world.groups, store) if sync and isinstance(store, str) else ():
-            if sync and sync.merge and world.kind(member) in UNREADABLE:
+            if sync and sync.merge and not world.gives_back(member):
                 yield entry.problem(("stores", index), *_no_merge(member))
-            if sync and sync.update is Update.ADD_FIELDS and world.kind(member) in UNREADABLE:
+            if sync and sync.update is Update.ADD_FIELDS and not world.gives_back(member):
                 yield entry.problem(("stores", index), *_no_addition(member))
     chosen = (
         [(secret.name, sync.destinations(secret.name, about(secret))) for secret in _secrets(world)] if sync else []
@@ -294,7 +296,7 @@ def _sync(entry: Entry, world: World) -> Found:
         yield entry.problem((), "it chooses no secret", _nobody(sync, world))
     for path, place in ((path, place) for path, made in chosen for place in made):
         kind = world.kind(place.store)
-        if kind and (flaw := illegal_name(kind, place.name)):
+        if kind and (flaw := STORE_KINDS[kind].LIMITS.refuses_name(place.name)):
             refusal = f"the store {place.store} refuses the name {place.name} of {path}: {flaw}"
             yield entry.problem(("name",), refusal, "Change the name, or say a separator.")
             return
@@ -379,8 +381,8 @@ def _spots(entry: Entry, world: World) -> Iterator[tuple[Path, tuple[System, str
     spread = ((path, store, name, keys) for path, group, name, keys in own for store in members(world.groups, group))
     for path, store, name, keys in (*spread, *made):
         if name:
-            limits = LIMITS.get(world.kind(store) or "")
-            folded = name.casefold() if limits and limits.folds_case else name
+            kind = world.kind(store)
+            folded = STORE_KINDS[kind].LIMITS.same(name) if kind else name
             yield path, (world.system("stores", store), folded), f"{name} in the store {store}", keys
 
 

@@ -10,13 +10,13 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.choice import About, Choice
-from keyturn.catalogue.stores.base import Deletion
 from keyturn.core import mapping
 from keyturn.core.mapping import ONLY_PREVIOUS, Encoding, Escape, Names, Shape
 from keyturn.core.mounts import DEFAULT, split
 from keyturn.core.references import Unfit, names_previous
 from keyturn.core.spelling import Case, spelled
 from keyturn.settings.fields import Line, Model, PositiveDuration, refused
+from keyturn.settings.stores import Deletion
 
 
 class Update(StrEnum):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from keyturn.catalogue.destinations import Destination, SyncSettings
-from keyturn.catalogue.stores.base import StoreBase
+from keyturn.settings.stores import StoreBase
 
 Groups = Mapping[str, tuple[str, ...]]
 """The names of the stores that an entry stands for, by its own; entries that stand for themselves are not in it."""

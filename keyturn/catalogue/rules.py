@@ -8,10 +8,10 @@ from pydantic import AfterValidator, WithJsonSchema, model_validator
 
 from keyturn.catalogue.choice import Choice
 from keyturn.catalogue.groups import Groups, members
-from keyturn.catalogue.stores.base import StoreBase
-from keyturn.core.names import LIMITS
+from keyturn.catalogue.stores import STORE_KINDS
 from keyturn.core.suggest import advice
 from keyturn.settings.fields import Line, Model, matching, refused
+from keyturn.settings.stores import StoreBase
 
 Said = tuple[str, str]
 """What is wrong, and the remedy."""
@@ -26,12 +26,12 @@ PlacePattern = Annotated[
 
 
 def _kind(kind: str) -> str:
-    if kind not in LIMITS:
-        raise refused("is no kind of store", advice(kind, LIMITS, ""))
+    if kind not in STORE_KINDS:
+        raise refused("is no kind of store", advice(kind, STORE_KINDS, ""))
     return kind
 
 
-Kind = Annotated[str, AfterValidator(_kind), WithJsonSchema({"enum": list(LIMITS)})]
+Kind = Annotated[str, AfterValidator(_kind), WithJsonSchema({"enum": list(STORE_KINDS)})]
 
 
 class Where(Model):
@@ -52,8 +52,7 @@ class Where(Model):
 
     def names(self, store: str, settings: StoreBase) -> bool:
         """Whether it means the store as far as name and kind tell."""
-        kind = str(getattr(settings, "kind", ""))
-        return (not self.stores or store in self.stores) and (not self.kinds or kind in self.kinds)
+        return (not self.stores or store in self.stores) and (not self.kinds or settings.kind in self.kinds)
 
     def outside(self, settings: StoreBase) -> list[str]:
         """The store's places that are none of these; none where all places will do."""

@@ -7,7 +7,6 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.stores.aws import Region, RoleArn
-from keyturn.catalogue.stores.base import System
 from keyturn.catalogue.stores.gcp import LoopbackAddress, Project
 from keyturn.core import templates
 from keyturn.settings.fields import (
@@ -21,6 +20,7 @@ from keyturn.settings.fields import (
     refused,
 )
 from keyturn.settings.requests import Headers
+from keyturn.settings.stores import System
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 

@@ -7,7 +7,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from keyturn.core.errors import Conflict, Invalid, UnsupportedOperation
-from keyturn.core.names import illegal_name, too_large
+from keyturn.core.names import Limits
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import NO_DETAILS, Detail, Details, OwnershipTags, RemoteSecret
 
@@ -16,12 +16,12 @@ from keyturn.core.stores import NO_DETAILS, Detail, Details, OwnershipTags, Remo
 class StoreLimits:
     """What stores of this kind allow, told in the name of the one called ``store``."""
 
-    kind: str
+    limits: Limits
     store: str
 
     def check_name(self, remote: str, doing: str) -> None:
         """Raises Invalid for a name that can't be used."""
-        if problem := illegal_name(self.kind, remote):
+        if problem := self.limits.refuses_name(remote):
             hint = "Choose another remote name in the catalogue"
             raise Invalid(doing, f"{self.store}:{remote}", problem, hint)
 
@@ -29,7 +29,7 @@ class StoreLimits:
         """Raises Invalid for a name or a value that can't be written: empty, too large, or no text in UTF-8."""
         self.check_name(remote, "write")
         try:
-            problem = too_large(self.kind, len(value.reveal().encode()))
+            problem = self.limits.refuses_size(len(value.reveal().encode()))
         except UnicodeEncodeError:
             problem = "it holds what is no character"
         if problem:

@@ -16,16 +16,6 @@ from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.hub import Hub
 from keyturn.core.keys import KeyMaker
 from keyturn.core.ledger import Ledger
-from keyturn.core.names import (
-    AWS_PARAMETER_STORE,
-    AWS_SECRETS_MANAGER,
-    AZURE_KEY_VAULT,
-    FILE,
-    GCP_SECRET_MANAGER,
-    GITHUB_ACTIONS,
-    KUBERNETES,
-    VAULT,
-)
 from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
@@ -36,29 +26,17 @@ from keyturn.rotation.naming import names_of
 
 T = TypeVar("T")
 
-STORES: Final = {
-    AWS_SECRETS_MANAGER: ("aws.secrets_manager", "AwsSecretsManager", "aws"),
-    AZURE_KEY_VAULT: ("azure.store", "AzureKeyVault", "azure"),
-    GCP_SECRET_MANAGER: ("gcp.store", "GcpSecretManager", "gcp"),
-    AWS_PARAMETER_STORE: ("aws.parameter_store", "AwsParameterStore", "aws"),
-    KUBERNETES: ("kubernetes.store", "Kubernetes", "kubernetes"),
-    VAULT: ("vault.store", "VaultStore", ""),
-    GITHUB_ACTIONS: ("github.store", "GitHubActions", "github"),
-    FILE: ("files.store", "Files", ""),
-}
-"""For each kind of store: its module, its adapter, and the extra that brings the SDK."""
-
 TARGETS: Final = {
-    "postgresql": ("postgresql.target", "PostgreSQL", "postgres"),
-    "mysql": ("mysql.target", "MySQL", "mysql"),
-    "redis": ("redis.target", "Redis", "redis"),
-    "aws-iam": ("aws.iam", "AwsIam", "aws"),
-    "microsoft-graph": ("azure.graph", "MicrosoftGraph", "azure"),
-    "azure-resource-manager": ("azure.resource_manager", "AzureResourceManager", "azure"),
-    "gcp-iam": ("gcp.iam", "GcpIam", "gcp"),
-    "http-api": ("http.api_target", "HttpApi", ""),
+    "postgresql": ("keyturn.providers.postgresql.target", "PostgreSQL", "postgres"),
+    "mysql": ("keyturn.providers.mysql.target", "MySQL", "mysql"),
+    "redis": ("keyturn.providers.redis.target", "Redis", "redis"),
+    "aws-iam": ("keyturn.providers.aws.iam", "AwsIam", "aws"),
+    "microsoft-graph": ("keyturn.providers.azure.graph", "MicrosoftGraph", "azure"),
+    "azure-resource-manager": ("keyturn.providers.azure.resource_manager", "AzureResourceManager", "azure"),
+    "gcp-iam": ("keyturn.providers.gcp.iam", "GcpIam", "gcp"),
+    "http-api": ("keyturn.providers.http.api_target", "HttpApi", ""),
 }
-"""The same for each kind of target."""
+"""For each kind of target: its module, its adapter, and the extra that brings the SDK."""
 
 LOGIN: Final = frozenset({"username", "password"})
 """The fields of an admin credential where a target's settings ask for no others."""
@@ -98,7 +76,7 @@ class Opening:
     @property
     def keys(self) -> KeyMaker:
         """What makes asymmetric keys. Raises Invalid, naming the extra, where the package is not installed."""
-        keys: KeyMaker = _adapter("keys.key_maker", "CryptographyKeys", "certificates")()
+        keys: KeyMaker = _adapter("keyturn.providers.keys.key_maker", "CryptographyKeys", "certificates")()
         return keys
 
 
@@ -120,9 +98,9 @@ class Cached(dict[str, T]):
 
 def open_store(name: str, settings: StoreSettings) -> Store:
     """The store's adapter. Raises Invalid, naming the extra, where its SDK is not installed."""
-    module, adapter, extra = STORES[settings.kind]
+    module, _, adapter = settings.ADAPTER.partition(":")
     arguments = {key: value for key, value in settings if key not in settings.OWN}
-    store: Store = _adapter(module, adapter, extra)(name, **arguments)
+    store: Store = _adapter(module, adapter, settings.EXTRA)(name, **arguments)
     return store
 
 
@@ -150,7 +128,7 @@ def admin_credential(hub: Hub, name: str, path: str, fields: Collection[str] = L
 
 def _adapter(module: str, name: str, extra: str) -> Any:
     try:
-        return getattr(importlib.import_module(f"keyturn.providers.{module}"), name)
+        return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise Invalid("open", name, f"the package {error.name} is missing", f"Install keyturn[{extra}]") from None
 

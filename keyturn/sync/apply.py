@@ -14,7 +14,7 @@ from keyturn.core.plan import Action, Item
 from keyturn.core.stores import RemoteSecret, Store, Unsupported, creator
 from keyturn.rotation.context import Keyturn
 from keyturn.rotation.sync import CopyState, Pushed, converge, create_copy
-from keyturn.sync.pace import QUOTAS, Pace
+from keyturn.sync.pace import Pace
 from keyturn.sync.plan import made_here
 
 TRIES: Final = 6
@@ -78,7 +78,7 @@ class Applier:
         with self._lock:
             if store not in self._paces:
                 settings = self.keyturn.catalogue.store(store)
-                rate = settings.writes_per_second or QUOTAS.get(settings.kind)
+                rate = settings.writes_per_second or settings.QUOTA
                 self._paces[store] = Pace(rate * self.share if rate else None)
             return self._paces[store]
 

@@ -10,27 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from keyturn.core.names import (
-    AWS_PARAMETER_STORE,
-    AWS_SECRETS_MANAGER,
-    AZURE_KEY_VAULT,
-    GCP_SECRET_MANAGER,
-    GITHUB_ACTIONS,
-)
-
 WIDEST: Final = 16
 FIRST: Final = 4.0
-
-QUOTAS: Final = {
-    AWS_SECRETS_MANAGER: 50.0,
-    AWS_PARAMETER_STORE: 3.0,
-    AZURE_KEY_VAULT: 30.0,
-    GCP_SECRET_MANAGER: 10 / 3,
-    GITHUB_ACTIONS: 1.0,
-}
-"""Copies written a second that the published quotas allow: AWS Secrets Manager 50 writes a second, Parameter Store 3,
-Key Vault 300 secret creations in 10 s, GCP 600 writes a minute and three for each copy, GitHub's advice of one content
-request a second."""
 
 
 class Pace:

@@ -11,7 +11,6 @@ from typing import Final
 from keyturn.catalogue.destinations import Destination, Update
 from keyturn.catalogue.freezes import apart, covers
 from keyturn.catalogue.models import DEFAULT_ID
-from keyturn.catalogue.stores.base import Deletion, System
 from keyturn.core.errors import KeyturnError, NotFound, unexpected
 from keyturn.core.hub import HubSecret, SecretInfo, Survey
 from keyturn.core.lineage import KnownVersion
@@ -41,6 +40,7 @@ from keyturn.rotation.sync import (
     text_of,
     theirs,
 )
+from keyturn.settings.stores import Deletion, System
 from keyturn.sync import observe
 from keyturn.sync.behind import lost_versions
 from keyturn.sync.observe import Holdings

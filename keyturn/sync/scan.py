@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from keyturn.catalogue.stores.base import System
 from keyturn.core.errors import Denied, KeyturnError
 from keyturn.core.hub import SecretInfo, Survey
 from keyturn.core.shared import sharing
 from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, RemoteSecret
 from keyturn.rotation.context import Keyturn, side_by_side
 from keyturn.rotation.parts import parts_in
+from keyturn.settings.stores import System
 from keyturn.sync import observe
 from keyturn.sync.plan import known
 

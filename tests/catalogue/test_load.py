@@ -8,7 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from keyturn.catalogue import Catalogue, Classification, find_problems, load
-from keyturn.catalogue.stores import AwsSecretsManagerSettings, AzureKeyVaultSettings, GcpSecretManagerSettings
+from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
+from keyturn.catalogue.stores.azure import AzureKeyVaultSettings
+from keyturn.catalogue.stores.gcp import GcpSecretManagerSettings
 from keyturn.catalogue.stores.kubernetes import KubernetesSettings
 from keyturn.core.errors import NotFound
 from keyturn.core.passwords import Form, PasswordPolicy

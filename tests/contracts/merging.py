@@ -12,7 +12,6 @@ import pytest
 
 from keyturn.core.errors import Conflict, Invalid, NotFound, NotOwned
 from keyturn.core.fingerprint import fingerprint, payload
-from keyturn.core.names import LIMITS
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.shared import Change, Shared, Shares, sharing
 from keyturn.core.stores import OwnershipTags, RemoteSecret, Store
@@ -201,9 +200,9 @@ class MergingCases:
     def test_what_is_too_large_as_a_whole_is_refused_and_nothing_is_written(
         self, store: Store, remote: str, owner: Owner
     ) -> None:
-        owner(remote, {"THEIRS": "x" * (LIMITS[self.kind].max_bytes - 100)})
+        owner(remote, {"THEIRS": "x" * (self.settings.LIMITS.max_bytes - 100)})
         parts, value = view(store, "USER"), part("USER", USER="y" * 200)
-        assert parts.size(remote, value) > LIMITS[self.kind].max_bytes
+        assert parts.size(remote, value) > self.settings.LIMITS.max_bytes
         with pytest.raises(Invalid, match="with the keys of others"):
             lay(parts, remote, value)
         assert parts.describe(remote) is None

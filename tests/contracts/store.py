@@ -14,15 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import ClassVar, cast, get_args
+from typing import ClassVar
 
 import pytest
 
-from keyturn.catalogue.stores import StoreSettings
-from keyturn.catalogue.stores.base import StoreBase
+from keyturn.catalogue.stores import STORE_KINDS
 from keyturn.core.errors import Invalid, KeyturnError, NotFound, Taken, UnsupportedOperation
 from keyturn.core.fingerprint import fingerprint
-from keyturn.core.names import LIMITS
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import (
     NO_DETAILS,
@@ -36,7 +34,7 @@ from keyturn.core.stores import (
     creator,
     describer,
 )
-from keyturn.settings.fields import models
+from keyturn.settings.stores import StoreBase
 
 Raw = Callable[[str, str], None]
 """Acts on (remote name, value) through the SDK alone, as somebody who has never heard of Keyturn."""
@@ -102,12 +100,6 @@ EVERYTHING = Details(
 """Every detail that any store shows beside a copy."""
 
 
-def settings_of(kind: str) -> StoreBase:
-    """The settings of a store of this kind, for what they say of every such store."""
-    made = {tag: model for model in models(StoreSettings) for tag in get_args(model.model_fields["kind"].annotation)}
-    return cast(StoreBase, made[kind].model_construct(kind=kind))
-
-
 def only(details: Details, takes: Collection[Detail]) -> Details:
     """Those of the details that a store takes."""
     kept = {"expires_at" if detail is Detail.EXPIRY else str(detail) for detail in takes}
@@ -128,9 +120,15 @@ def named(version: str, stays: Collection[str]) -> bool:
 
 
 class StoreContract:
-    """The cases. ``kind`` is the store's key in ``LIMITS``."""
+    """The cases. ``kind`` is what the catalogue calls the store, whose ``settings`` it asks for limits."""
 
     kind: ClassVar[str]
+
+    @property
+    def settings(self) -> StoreBase:
+        """The settings of a store of this kind, for what they say of every such store."""
+        return STORE_KINDS[self.kind].model_construct(kind=self.kind)
+
     page_size: ClassVar[int] = 25
     """Entries in one listing page; the paging case writes a few more."""
     listing_lag: ClassVar[float] = 0
@@ -311,7 +309,7 @@ class StoreContract:
         assert_serves(store, remote, Sensitive(text))
 
     def test_the_largest_legal_value_is_kept_whole(self, store: Store, remote: str) -> None:
-        value = Sensitive(secrets.token_hex(LIMITS[self.kind].max_bytes // 2))
+        value = Sensitive(secrets.token_hex(self.settings.LIMITS.max_bytes // 2))
         put(store, remote, value)
         assert_serves(store, remote, value)
 
@@ -323,10 +321,10 @@ class StoreContract:
     @pytest.fixture
     def takes(self) -> frozenset[Detail]:
         """What a store of this kind shows beside a copy."""
-        return settings_of(self.kind).TAKES
+        return self.settings.TAKES
 
     def test_what_a_store_lacks_beside_a_copy_is_refused_by_name(self, takes: frozenset[Detail]) -> None:
-        settings = settings_of(self.kind)
+        settings = self.settings
         for detail in Detail:
             said = settings.refuses_details(only(EVERYTHING, [detail]))
             assert (said is None) is (detail in takes), said
@@ -407,7 +405,7 @@ class StoreContract:
         assert_silent(caught.value, value, store, self.illegal)
 
     def test_a_value_over_the_limit_is_invalid_and_nothing_is_written(self, store: Store, remote: str) -> None:
-        value = Sensitive("é" * (LIMITS[self.kind].max_bytes // 2 + 1))
+        value = Sensitive("é" * (self.settings.LIMITS.max_bytes // 2 + 1))
         with pytest.raises(Invalid) as caught:
             store.write(remote, value, marks_for(value), None)
         assert_silent(caught.value, value, store, remote)
@@ -499,7 +497,7 @@ class StoreContract:
     @pytest.mark.parametrize("flaw", ["name", "size", "empty"])
     def test_what_breaks_a_limit_is_not_made(self, creates_in: Creates, store: Store, remote: str, flaw: str) -> None:
         name = self.illegal if flaw == "name" else remote
-        size = {"name": 10, "size": LIMITS[self.kind].max_bytes + 1, "empty": 0}[flaw]
+        size = {"name": 10, "size": self.settings.LIMITS.max_bytes + 1, "empty": 0}[flaw]
         value = Sensitive("x" * size)
         with pytest.raises(Invalid) as caught:
             creates_in.create(name, value, marks_for(value))

@@ -25,7 +25,7 @@ from datetime import datetime
 from typing import Any
 
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.stores import AwsSecretsManagerSettings
+from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.core.errors import KeyturnError
 from keyturn.core.policy import Trigger
 from keyturn.providers.registry import open_keyturn, open_store

@@ -13,7 +13,6 @@ from deployments.local.prepare import DATABASE
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.models import Secret
-from keyturn.catalogue.stores.base import StoreBase
 from keyturn.core.names import (
     AWS_PARAMETER_STORE,
     AWS_SECRETS_MANAGER,
@@ -24,6 +23,7 @@ from keyturn.core.names import (
 )
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
+from keyturn.settings.stores import StoreBase
 
 TARGET: Final = "drill-database"
 CONSUMER: Final = "drill-application"

@@ -1,37 +1,36 @@
-"""The stores that secrets are pushed to: one file for those of one maker, one model for each kind."""
+"""The stores that secrets are pushed to: one model for each kind, of those that the registry names."""
 
-from typing import Annotated
+import importlib
+from collections.abc import Mapping
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Final, get_args
 
 from pydantic import Field
 
-from keyturn.catalogue.stores.aws import AwsParameterStoreSettings, AwsSecretsManagerSettings
-from keyturn.catalogue.stores.azure import AzureKeyVaultSettings
-from keyturn.catalogue.stores.files import FileSettings
-from keyturn.catalogue.stores.gcp import GcpSecretManagerSettings
-from keyturn.catalogue.stores.github import GitHubActionsSettings
-from keyturn.catalogue.stores.kubernetes import KubernetesSettings
-from keyturn.catalogue.stores.vault import VaultSettings
+from keyturn.catalogue.stores.registry import STORES
+from keyturn.settings.stores import StoreBase
 
-__all__ = [
-    "AwsParameterStoreSettings",
-    "AwsSecretsManagerSettings",
-    "AzureKeyVaultSettings",
-    "FileSettings",
-    "GcpSecretManagerSettings",
-    "GitHubActionsSettings",
-    "KubernetesSettings",
-    "StoreSettings",
-    "VaultSettings",
-]
 
-StoreSettings = Annotated[
-    AwsSecretsManagerSettings
-    | AwsParameterStoreSettings
-    | AzureKeyVaultSettings
-    | GcpSecretManagerSettings
-    | KubernetesSettings
-    | VaultSettings
-    | GitHubActionsSettings
-    | FileSettings,
-    Field(discriminator="kind"),
-]
+def load_settings(name: str) -> type[StoreBase]:
+    """The class of a store's settings, by the name of its module and its own."""
+    module, _, settings = name.rpartition(".")
+    loaded: type[StoreBase] = getattr(importlib.import_module(module), settings)
+    return loaded
+
+
+def kind_of_settings(settings: type[StoreBase]) -> str:
+    """What a store of these settings is called in the catalogue."""
+    (kind,) = get_args(settings.model_fields["kind"].annotation)
+    return str(kind)
+
+
+STORE_KINDS: Final[Mapping[str, type[StoreBase]]] = {
+    kind_of_settings(settings): settings for settings in map(load_settings, STORES)
+}
+"""The settings of each kind of store, by the kind."""
+
+if TYPE_CHECKING:
+    StoreSettings = StoreBase
+else:
+    StoreSettings = Annotated[reduce(or_, STORE_KINDS.values()), Field(discriminator="kind")]

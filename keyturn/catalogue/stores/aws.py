@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -16,11 +16,11 @@ from pydantic import (
     model_validator,
 )
 
-from keyturn.catalogue.stores.base import StoreBase, System
 from keyturn.core.details import AWS_MAX_DESCRIPTION, AWS_MAX_TAG, AWS_TAGS, SHOWN, refuses_names
-from keyturn.core.names import AWS_PARAMETER_STORE, AWS_SECRETS_MANAGER, Limits
-from keyturn.core.stores import Detail, Details
+from keyturn.core.names import AWS_PARAMETER_STORE, AWS_SECRETS_MANAGER, LIMITS, Limits
+from keyturn.core.stores import Details
 from keyturn.settings.fields import Duration, Line, Model, WebUrl, matching, refused
+from keyturn.settings.stores import StoreBase, System
 
 Region = Annotated[
     str,
@@ -101,6 +101,7 @@ class AwsSettings(StoreBase):
 
     model_config = ConfigDict(json_schema_extra=_regional)
 
+    EXTRA = "aws"
     OWN = StoreBase.OWN | {"regions", "role_arns"}
 
     regions: Annotated[tuple[Region, ...], Field(json_schema_extra={"minItems": 1})] = ()
@@ -179,12 +180,11 @@ class AwsSettings(StoreBase):
     def system(self) -> System:
         """Service, region, account as far as it is told here, and address."""
         account = _account(self.role_arn) if self.role_arn else self.profile or ""
-        kind, region = str(getattr(self, "kind", "")), self.region or ""
-        return (kind, region, account, (self.endpoint_url or "").rstrip("/").casefold())
+        return (self.kind, self.region or "", account, (self.endpoint_url or "").rstrip("/").casefold())
 
     def refuses_details(self, details: Details) -> str | None:
         """What AWS lacks, or has no room for."""
-        kind = str(getattr(self, "kind", ""))
+        kind = self.kind
         if refusal := super().refuses_details(details):
             return refusal
         if len(details.description) > AWS_MAX_DESCRIPTION:
@@ -216,7 +216,10 @@ class AwsSecretsManagerSettings(AwsSettings):
             raise refused("every one of the regions would be replicated to the same place", remedy, "replicas")
         return self
 
-    TAKES: ClassVar[frozenset[Detail]] = SHOWN[AWS_SECRETS_MANAGER]
+    ADAPTER = "keyturn.providers.aws.secrets_manager:AwsSecretsManager"
+    LIMITS = LIMITS[AWS_SECRETS_MANAGER]
+    TAKES = SHOWN[AWS_SECRETS_MANAGER]
+    QUOTA = 50.0
 
 
 class AwsParameterStoreSettings(AwsSettings):
@@ -231,7 +234,10 @@ class AwsParameterStoreSettings(AwsSettings):
     tier: Literal["Standard", "Advanced", "Intelligent-Tiering"] = "Standard"
     """Standard takes 4 KB a value, Advanced 8 KB for a charge."""
 
-    TAKES: ClassVar[frozenset[Detail]] = SHOWN[AWS_PARAMETER_STORE]
+    ADAPTER = "keyturn.providers.aws.parameter_store:AwsParameterStore"
+    LIMITS = LIMITS[AWS_PARAMETER_STORE]
+    TAKES = SHOWN[AWS_PARAMETER_STORE]
+    QUOTA = 3.0
 
     @property
     def limits(self) -> Limits:

@@ -1,12 +1,12 @@
 """The stores of Azure."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
-from keyturn.catalogue.stores.base import Placed, System
 from keyturn.core.details import AZURE_MAX_CONTENT_TYPE, AZURE_MAX_TAG, AZURE_TAGS, SHOWN, refuses_names
-from keyturn.core.names import AZURE_KEY_VAULT
-from keyturn.core.stores import Detail, Details
+from keyturn.core.names import AZURE_KEY_VAULT, LIMITS
+from keyturn.core.stores import Details
 from keyturn.settings.fields import HttpsUrl, Line
+from keyturn.settings.stores import Placed, System
 
 
 class AzureKeyVaultSettings(Placed):
@@ -26,7 +26,12 @@ class AzureKeyVaultSettings(Placed):
     deleted_name: Literal["recover", "purge"] = "recover"
     """What is done with a deleted secret that still has the name of a new copy: recover it, or purge it for good."""
 
-    TAKES: ClassVar[frozenset[Detail]] = SHOWN[AZURE_KEY_VAULT]
+    ADAPTER = "keyturn.providers.azure.store:AzureKeyVault"
+    EXTRA = "azure"
+    LIMITS = LIMITS[AZURE_KEY_VAULT]
+    TAKES = SHOWN[AZURE_KEY_VAULT]
+    QUOTA = 30.0
+    """300 secret creations in 10 seconds."""
 
     @property
     def system(self) -> System:

@@ -4,11 +4,12 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from keyturn.catalogue.stores.base import Placed, System
 from keyturn.core import dotenv
 from keyturn.core.dotenv import Reader
+from keyturn.core.names import FILE, LIMITS
 from keyturn.core.sensitive import Sensitive
 from keyturn.settings.fields import Line, refused
+from keyturn.settings.stores import Placed, System
 
 
 class FileSettings(Placed):
@@ -22,6 +23,9 @@ class FileSettings(Placed):
     """How the fields stand in a file."""
     reader: Reader | None = None
     """Who reads the lines of the format dotenv: compose, python (python-dotenv), shell or docker (--env-file)."""
+
+    ADAPTER = "keyturn.providers.files.store:Files"
+    LIMITS = LIMITS[FILE]
 
     @model_validator(mode="after")
     def _lines_have_a_reader(self) -> Self:

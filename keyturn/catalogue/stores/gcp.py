@@ -1,15 +1,15 @@
 """The stores of Google Cloud."""
 
 from datetime import timedelta
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from keyturn.catalogue.stores.base import StoreBase, System
 from keyturn.core.details import GCP_ANNOTATIONS, GCP_LABELS, GCP_MAX_ANNOTATIONS, GCP_ROOM, SHOWN, size_of
-from keyturn.core.names import GCP_SECRET_MANAGER
-from keyturn.core.stores import Detail, Details
+from keyturn.core.names import GCP_SECRET_MANAGER, LIMITS
+from keyturn.core.stores import Details
 from keyturn.settings.fields import Duration, Line, PositiveDuration, is_loopback, matching, refused
+from keyturn.settings.stores import StoreBase, System
 
 Project = Annotated[
     str,
@@ -70,7 +70,12 @@ class GcpSecretManagerSettings(StoreBase):
     destroy_after: Duration = timedelta(days=7)
     """How long such a version stays disabled before a later write destroys it."""
 
-    TAKES: ClassVar[frozenset[Detail]] = SHOWN[GCP_SECRET_MANAGER]
+    ADAPTER = "keyturn.providers.gcp.store:GcpSecretManager"
+    EXTRA = "gcp"
+    LIMITS = LIMITS[GCP_SECRET_MANAGER]
+    TAKES = SHOWN[GCP_SECRET_MANAGER]
+    QUOTA = 10 / 3
+    """600 writes a minute, three of them for each copy."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

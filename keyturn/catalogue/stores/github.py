@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import WithJsonSchema
 
-from keyturn.catalogue.stores.base import Placed, System
+from keyturn.core.names import GITHUB_ACTIONS, LIMITS
 from keyturn.settings.fields import Line, WebUrl, matching
+from keyturn.settings.stores import Placed, System
 
 Repository = Annotated[
     str,
@@ -29,6 +30,13 @@ class GitHubActionsSettings(Placed):
     """Another address of the API: GitHub Enterprise, or an emulator."""
     ca_file: Line | None = None
     """A PEM file with the CA that signed its certificate, where it is not a public one."""
+
+    ADAPTER = "keyturn.providers.github.store:GitHubActions"
+    EXTRA = "github"
+    LIMITS = LIMITS[GITHUB_ACTIONS]
+    READABLE = False
+    QUOTA = 1.0
+    """GitHub's advice: one content request a second."""
 
     @property
     def system(self) -> System:

@@ -1,9 +1,8 @@
 """Kubernetes as a store."""
 
 from datetime import timedelta
-from typing import ClassVar, Literal
+from typing import Literal
 
-from keyturn.catalogue.stores.base import Placed, System
 from keyturn.core.details import (
     KUBERNETES_ANNOTATIONS,
     KUBERNETES_LABELS,
@@ -12,9 +11,10 @@ from keyturn.core.details import (
     SHOWN,
     size_of,
 )
-from keyturn.core.names import KUBERNETES
+from keyturn.core.names import KUBERNETES, LIMITS
 from keyturn.core.stores import Detail, Details
 from keyturn.settings.fields import HttpsUrl, Line, PositiveDuration
+from keyturn.settings.stores import Placed, System
 
 
 class KubernetesSettings(Placed):
@@ -41,7 +41,10 @@ class KubernetesSettings(Placed):
     restart_timeout: PositiveDuration = timedelta(minutes=30)
     """How long such a restart may take until every pod is new; beyond it, it has failed, and people are told."""
 
-    TAKES: ClassVar[frozenset[Detail]] = SHOWN[KUBERNETES] | {Detail.CONTENT_TYPE}
+    ADAPTER = "keyturn.providers.kubernetes.store:Kubernetes"
+    EXTRA = "kubernetes"
+    LIMITS = LIMITS[KUBERNETES]
+    TAKES = SHOWN[KUBERNETES] | {Detail.CONTENT_TYPE}
 
     @property
     def system(self) -> System:

@@ -1,14 +1,14 @@
 """A second Vault or OpenBao as a store."""
 
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 from pydantic import model_validator
 
-from keyturn.catalogue.stores.base import Placed, System
 from keyturn.core.details import SHOWN, VAULT_MAX_TEXT, VAULT_TAGS, refuses_names
-from keyturn.core.names import VAULT
-from keyturn.core.stores import Detail, Details
+from keyturn.core.names import LIMITS, VAULT
+from keyturn.core.stores import Details
 from keyturn.settings.fields import HubPath, Line, WebUrl, keep_plain_http_at_home, refused
+from keyturn.settings.stores import Placed, System
 
 
 class VaultSettings(Placed):
@@ -31,7 +31,9 @@ class VaultSettings(Placed):
     secret_id_file: Line | None = None
     """A file with the AppRole's secret id."""
 
-    TAKES: ClassVar[frozenset[Detail]] = SHOWN[VAULT]
+    ADAPTER = "keyturn.providers.vault.store:VaultStore"
+    LIMITS = LIMITS[VAULT]
+    TAKES = SHOWN[VAULT]
 
     @model_validator(mode="after")
     def _one_login(self) -> Self:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from keyturn.core.errors import Invalid, NotFound, Taken
-from keyturn.core.names import AWS_SECRETS_MANAGER, too_large
+from keyturn.core.names import AWS_SECRETS_MANAGER, LIMITS, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import (
     NO_DETAILS,
@@ -99,7 +99,7 @@ class AwsSecretsManager:
         recovery_window: timedelta = timedelta(days=30),
     ) -> None:
         self.name = name
-        self._limits = StoreLimits(AWS_SECRETS_MANAGER, name)
+        self._limits = StoreLimits(LIMITS[AWS_SECRETS_MANAGER], name)
         self._region = region
         self._kms_key_id = kms_key_id
         self._keys = {

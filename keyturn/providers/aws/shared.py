@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.core.errors import Conflict, Invalid, Locked
-from keyturn.core.names import AWS_SECRETS_MANAGER, Limits, too_large
+from keyturn.core.names import AWS_SECRETS_MANAGER, LIMITS, Limits, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import NOTE, Change, Shared
 from keyturn.core.stores import MANAGED_BY, OwnershipTags, RemoteSecret
@@ -45,7 +45,7 @@ class SharedSecrets:
         self._client = client
         self._region = region
         self._settings: Any = settings
-        self._limits = StoreLimits(AWS_SECRETS_MANAGER, name)
+        self._limits = StoreLimits(LIMITS[AWS_SECRETS_MANAGER], name)
 
     def look(self, remote: str) -> Shared | None:
         """Described and read: one that is scheduled for deletion is refused, one without a version serves nothing."""

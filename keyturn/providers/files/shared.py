@@ -14,7 +14,7 @@ from typing import Any, Final
 from keyturn.core import dotenv
 from keyturn.core.dotenv import Reader
 from keyturn.core.errors import Conflict, Invalid, NotFound
-from keyturn.core.names import FILE, too_large
+from keyturn.core.names import FILE, LIMITS, too_large
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.shared import Change, Shared, members_of
 from keyturn.core.stores import OwnershipTags
@@ -47,7 +47,7 @@ class SharedFiles:
         self._marks = marks
         self._lines = lines
         self._reader = reader
-        self._limits = StoreLimits(FILE, name)
+        self._limits = StoreLimits(LIMITS[FILE], name)
 
     def look(self, remote: str) -> Shared | None:
         """The file and what stands beside it; an empty one serves nothing yet."""

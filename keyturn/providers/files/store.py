@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from keyturn.core.dotenv import Dotenv, Reader
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
-from keyturn.core.names import FILE
+from keyturn.core.names import FILE, LIMITS
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.providers.files.directory import content, draft_name, fill_draft, identity, only_writer, replace
@@ -51,7 +51,7 @@ class Files:
         self, name: str, *, directory: str, format: Literal["json", "dotenv"] = "json", reader: Reader | None = None
     ) -> None:
         self.name = name
-        self._limits = StoreLimits(FILE, name)
+        self._limits = StoreLimits(LIMITS[FILE], name)
         self._directory = directory
         self._lines = format == "dotenv"
         self._reader = reader

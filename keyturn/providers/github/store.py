@@ -22,7 +22,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import PublicKey, SealedBox
 
 from keyturn.core.errors import Conflict, Invalid, NotFound, Unavailable, UnsupportedOperation
-from keyturn.core.names import GITHUB_ACTIONS
+from keyturn.core.names import GITHUB_ACTIONS, LIMITS
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.providers.github.client import GitHubCalls
@@ -57,7 +57,7 @@ class GitHubActions:
         ca_file: str | None = None,
     ) -> None:
         self.name = name
-        self._limits = StoreLimits(GITHUB_ACTIONS, name)
+        self._limits = StoreLimits(LIMITS[GITHUB_ACTIONS], name)
         inside = f"environments/{quote(environment, safe='')}" if environment else "actions"
         self._place = f"repos/{repository}/{inside}"
         self._calls = GitHubCalls(name, token_file=token_file, api_url=api_url, ca_file=ca_file)

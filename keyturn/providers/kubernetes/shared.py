@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.fingerprint import payload
-from keyturn.core.names import KUBERNETES, too_large
+from keyturn.core.names import KUBERNETES, LIMITS, too_large
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.shared import NOTE, Change, Shared
 from keyturn.providers.kubernetes import client as calls
@@ -33,7 +33,7 @@ class SharedKubernetes:
         self._namespace = namespace
         self._restarts = restarts
         self._pages = listed
-        self._limits = StoreLimits(KUBERNETES, name)
+        self._limits = StoreLimits(LIMITS[KUBERNETES], name)
 
     def look(self, remote: str) -> Shared | None:
         """The whole Secret. Refused: one that is being deleted, can't be changed, or that the cluster keeps."""

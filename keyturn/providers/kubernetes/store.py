@@ -21,7 +21,7 @@ from typing import Any, Final
 from keyturn.core.details import SHOWN
 from keyturn.core.errors import Conflict, Invalid, NotFound, UnsupportedOperation
 from keyturn.core.fingerprint import shown
-from keyturn.core.names import KUBERNETES, too_large
+from keyturn.core.names import KUBERNETES, LIMITS, too_large
 from keyturn.core.rollouts import Rollout
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import (
@@ -113,7 +113,7 @@ class Kubernetes:
         restart_timeout: timedelta = timedelta(minutes=30),
     ) -> None:
         self.name = name
-        self._limits = StoreLimits(KUBERNETES, name)
+        self._limits = StoreLimits(LIMITS[KUBERNETES], name)
         settings = settings_for(
             name, server=server, ca_file=ca_file, token_file=token_file, kubeconfig=kubeconfig, context=context
         )

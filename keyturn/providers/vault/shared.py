@@ -6,7 +6,7 @@ from typing import Any
 
 from keyturn.core.errors import Invalid
 from keyturn.core.fingerprint import payload
-from keyturn.core.names import VAULT, too_large
+from keyturn.core.names import LIMITS, VAULT, too_large
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.shared import NOTE, Change, Shared
 from keyturn.core.stores import OwnershipTags
@@ -35,7 +35,7 @@ class SharedVault:
         self._mount = mount
         self._listing = listing
         self._translating = translating
-        self._limits = StoreLimits(VAULT, name)
+        self._limits = StoreLimits(LIMITS[VAULT], name)
 
     def look(self, remote: str) -> Shared | None:
         """Metadata and the newest version, which has to be there: one that is deleted is refused."""

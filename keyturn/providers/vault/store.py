@@ -19,7 +19,7 @@ from keyturn.core.details import SHOWN
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound
 from keyturn.core.fingerprint import payload
 from keyturn.core.hub import EXPIRES_AT
-from keyturn.core.names import VAULT, too_large
+from keyturn.core.names import LIMITS, VAULT, too_large
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import (
     NO_DETAILS,
@@ -83,7 +83,7 @@ class VaultStore:
         secret_id_file: str | None = None,
     ) -> None:
         self.name = name
-        self._limits = StoreLimits(VAULT, name)
+        self._limits = StoreLimits(LIMITS[VAULT], name)
         self._mount = mount
         self._calls = Calls(
             HubSettings(

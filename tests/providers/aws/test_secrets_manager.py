@@ -16,7 +16,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from deployments.local.emulators.aws import LocalAws
-from keyturn.catalogue.stores import AwsSecretsManagerSettings
+from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.names import AWS_SECRETS_MANAGER
 from keyturn.core.stores import Details, OwnershipTags, RemoteSecret

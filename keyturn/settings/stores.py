@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Self
 
 from pydantic import Field, WithJsonSchema
 
-from keyturn.core.names import LIMITS, Limits
+from keyturn.core.names import Limits
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import Detail, Details
 from keyturn.settings.fields import Duration, Line, Model, matching
@@ -33,7 +33,13 @@ class Deletion(StrEnum):
 
 
 class StoreBase(Model):
-    """A system that secrets are pushed to."""
+    """A system that secrets are pushed to.
+
+    A kind of store has a ``kind`` of its own, and says in :attr:`ADAPTER` what opens it.
+    """
+
+    if TYPE_CHECKING:
+        kind: str
 
     deletion: Deletion = Deletion.KEEP
     """What becomes of Keyturn's own copies that nothing declares any more: keep, or delete."""
@@ -51,8 +57,21 @@ class StoreBase(Model):
     )
     """What the adapter is not opened with."""
 
+    ADAPTER: ClassVar[str]
+    """The :class:`keyturn.core.stores.Store`, as MODULE:CLASS; imported when the first such store is opened.
+
+    It is opened with the store's name, and all settings but those in OWN.
+    """
+    EXTRA: ClassVar[str] = ""
+    """The extra of the package that brings its SDK; empty where it needs none."""
+    LIMITS: ClassVar[Limits]
+    """Which names and sizes every store of this kind allows."""
     TAKES: ClassVar[frozenset[Detail]] = frozenset()
     """What it can show beside a copy."""
+    READABLE: ClassVar[bool] = True
+    """Whether it gives values back: without, nothing can be merged there."""
+    QUOTA: ClassVar[float | None] = None
+    """How many copies a second the service's published quotas allow to write; None where there are none."""
 
     @property
     def system(self) -> System:
@@ -76,7 +95,7 @@ class StoreBase(Model):
     @property
     def limits(self) -> Limits:
         """Which names and sizes it allows."""
-        return LIMITS[str(getattr(self, "kind", ""))]
+        return self.LIMITS
 
     def refuses_value(self, value: Sensitive) -> str | None:
         """Why a value can't be written there for what is in it, in words that show nothing of it; None where it can."""
@@ -88,7 +107,7 @@ class StoreBase(Model):
         A store with limits of its own asks this first.
         """
         if lacking := details.asked - self.TAKES:
-            return f"{getattr(self, 'kind', 'this store')} keeps no {' and no '.join(sorted(lacking))} beside a secret"
+            return f"{self.kind} keeps no {' and no '.join(sorted(lacking))} beside a secret"
         return None
 
 
