@@ -39,10 +39,10 @@ from keyturn.catalogue import load
 from keyturn.core.hub import ROTATED_AT, TOKEN
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.decide import sight
 from keyturn.rotation.quiet import list_secrets, listed_records
 from keyturn.sync.apply import Applier
@@ -109,8 +109,8 @@ class Site:
         os.environ.update(VAULT_ADDR=self.hub.address, VAULT_TOKEN=self.hub.root_token)
         self.catalogue = self.declare()
         self.fill()
-        keyturn = self.open()
-        carry_out(keyturn, plan(keyturn), here(Applier(keyturn)))
+        workspace = self.open()
+        carry_out(workspace, plan(workspace), here(Applier(workspace)))
 
     def declare(self) -> Path:
         """The catalogue's files."""
@@ -161,9 +161,9 @@ class Site:
         )  # fmt: skip
         hub.write_state(f"rotations/{path}", Record(history=(past,)).to_data(), cas=0)
 
-    def open(self) -> Keyturn:
+    def open(self) -> Workspace:
         """The catalogue and its hub, opened."""
-        return open_keyturn(load(self.catalogue, os.environ), VaultHub(HubSettings.from_environment()))
+        return open_workspace(load(self.catalogue, os.environ), VaultHub(HubSettings.from_environment()))
 
     def forget(self) -> None:
         """Drop what was kept of earlier openings."""
@@ -191,19 +191,19 @@ class Site:
 
 def look_for_due(site: Site) -> None:
     """What a run of rotate-due looks at."""
-    keyturn = site.open()
-    paths = sorted(keyturn.catalogue.secrets)
-    with list_secrets(keyturn, len(paths)) as listing:
-        sightings = side_by_side(lambda path: sight(keyturn, path, listing), paths, AT_ONCE)
+    workspace = site.open()
+    paths = sorted(workspace.catalogue.secrets)
+    with list_secrets(workspace, len(paths)) as listing:
+        sightings = side_by_side(lambda path: sight(workspace, path, listing), paths, AT_ONCE)
     if any(sighting.work for sighting in sightings):
         raise SystemExit("nothing should be due")
 
 
 def look_for_unretired(site: Site) -> None:
     """What a run of retire looks at."""
-    keyturn = site.open()
-    paths = sorted(keyturn.catalogue.secrets)
-    with listed_records(keyturn, len(paths)) as record:
+    workspace = site.open()
+    paths = sorted(workspace.catalogue.secrets)
+    with listed_records(workspace, len(paths)) as record:
         if any(secret_record.retiring for secret_record in side_by_side(record, paths, AT_ONCE)):
             raise SystemExit("nothing should wait for its end")
 

@@ -38,10 +38,10 @@ from deployments.local.support.ports import free_port
 from deployments.local.support.process import Process
 from keyturn.catalogue import Catalogue, load
 from keyturn.core.hub import ROTATED_AT
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import RunState, rotate
 
@@ -107,16 +107,18 @@ class Taken:
     server: float
 
 
-def make_due(keyturn: Keyturn, path: str) -> None:
+def make_due(workspace: Workspace, path: str) -> None:
     """End what the last rotation left, and let the secret look as old as can be."""
-    retire(keyturn, path, Waive.EVERYTHING)
-    keyturn.hub.annotate(path, {ROTATED_AT: LONG_AGO})
+    retire(workspace, path, Waive.EVERYTHING)
+    workspace.hub.annotate(path, {ROTATED_AT: LONG_AGO})
 
 
-def plain(keyturn: Keyturn, paths: list[str], threads: int) -> int:
+def plain(workspace: Workspace, paths: list[str], threads: int) -> int:
     """The protocol of every secret, in threads; how many were rotated."""
     with ThreadPoolExecutor(threads) as pool:
-        return sum(outcome.state is RunState.ROTATED for outcome in pool.map(lambda path: rotate(keyturn, path), paths))
+        return sum(
+            outcome.state is RunState.ROTATED for outcome in pool.map(lambda path: rotate(workspace, path), paths)
+        )
 
 
 def through_prefect(threads: int) -> int:
@@ -187,19 +189,19 @@ def main() -> None:
     end_in_order()
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         servers = Servers(Path(directory), stack, options.secrets)
-        keyturn = open_keyturn(load(servers.catalogue, os.environ), VaultHub(servers.settings))
-        paths = sorted(keyturn.catalogue.secrets)
+        workspace = open_workspace(load(servers.catalogue, os.environ), VaultHub(servers.settings))
+        paths = sorted(workspace.catalogue.secrets)
         server = stack.enter_context(prefect_server(Path(directory) / "prefect"))
-        register(servers, keyturn.catalogue)
+        register(servers, workspace.catalogue)
         work: dict[str, Callable[[], int]] = {
-            "plain functions": lambda: plain(keyturn, paths, options.side_by_side),
+            "plain functions": lambda: plain(workspace, paths, options.side_by_side),
             "the flow rotate-due": lambda: through_prefect(options.side_by_side),
         }
         sides: dict[str, list[Taken]] = {name: [] for name in work}
         for number in range(-1, options.rounds):
             for name in sorted(work, reverse=number % 2 == 0):
                 with ThreadPoolExecutor(options.side_by_side) as pool:
-                    list(pool.map(lambda path: make_due(keyturn, path), paths))
+                    list(pool.map(lambda path: make_due(workspace, path), paths))
                 taken = measure(work[name], options.secrets, servers.processes, server)
                 # The first round opens connections and imports what is needed.
                 if number >= 0:

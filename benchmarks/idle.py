@@ -33,7 +33,7 @@ from deployments.local.prepare import Hub
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import load
 from keyturn.core.workspaces import HOUSE
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
 from tests.support.prefect_server import PrefectServer, wait_for
@@ -81,7 +81,7 @@ class Installation:
         stack.callback(self.server.stop)
         self.server.start()
         stack.enter_context(self.server.in_use())
-        self.keyturn = open_keyturn(load(self.catalogue, {}), VaultHub(self.settings))
+        self.workspace = open_workspace(load(self.catalogue, {}), VaultHub(self.settings))
 
     def write_catalogue(self, count: int) -> None:
         """So many secrets, each with a copy in a file."""
@@ -94,10 +94,10 @@ class Installation:
         """Make every secret and copy, register everything, and start the workers; schedules rest."""
         from keyturn.rotation.run import rotate
 
-        for path in self.keyturn.catalogue.secrets:
-            rotate(self.keyturn, path)
+        for path in self.workspace.catalogue.secrets:
+            rotate(self.workspace, path)
         workspace = KeyturnWorkspace.from_settings(self.catalogue, self.settings)
-        asyncio.run(bootstrap(workspace, self.keyturn.catalogue, None, lambda _: None))
+        asyncio.run(bootstrap(workspace, self.workspace.catalogue, None, lambda _: None))
         for deployment in self.server.all("deployments"):
             self.server.post(f"deployments/{deployment['id']}/pause_deployment")
         self.server.start_worker(HOUSE, {})

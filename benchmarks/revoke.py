@@ -36,12 +36,12 @@ from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import ADMIN, OWNER, Hub, database, prepare
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import load
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.revocation import run
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection, Selector, select_secrets
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
@@ -83,8 +83,8 @@ class Site:
         self.names = [f"app{number:04}" for number in range(secrets)]
         self._fill()
         self.catalogue = self._declare()
-        self.keyturn = open_keyturn(load(self.catalogue, os.environ), VaultHub(self.clouds.settings))
-        carry_out(self.keyturn, plan(self.keyturn), here(Applier(self.keyturn)))
+        self.workspace = open_workspace(load(self.catalogue, os.environ), VaultHub(self.clouds.settings))
+        carry_out(self.workspace, plan(self.workspace), here(Applier(self.workspace)))
 
     def _fill(self) -> None:
         hub, pg = Hub(self.clouds.hub.address, self.clouds.hub.root_token), self.postgres
@@ -110,7 +110,7 @@ class Site:
 
     def fields(self, name: str) -> dict[str, Any]:
         """What the hub serves now."""
-        secret = self.keyturn.hub.read(f"revoke/{name}")
+        secret = self.workspace.hub.read(f"revoke/{name}")
         if secret is None:
             raise SystemExit(f"the hub has no version of {name}")
         return secret.fields.reveal()
@@ -145,11 +145,11 @@ class Intruder:
         return self.shut_out_at
 
 
-def revoke(keyturn: Keyturn, selection: Selection, name: str) -> IncidentStatus:
+def revoke(workspace: Workspace, selection: Selection, name: str) -> IncidentStatus:
     """One incident from its trigger to its proof."""
     now = datetime.now(UTC)
     run.begin(
-        keyturn,
+        workspace,
         selection,
         incident=name,
         reason="benchmark",
@@ -158,7 +158,7 @@ def revoke(keyturn: Keyturn, selection: Selection, name: str) -> IncidentStatus:
         triggered_at=now,
         actor="benchmark",
     )
-    stands = run.finish(keyturn, name)
+    stands = run.finish(workspace, name)
     if stands.open:
         raise SystemExit(f"the incident {name} is open: {stands.left[:3]}")
     return stands
@@ -171,7 +171,7 @@ def plain(site: Site, runs: int) -> tuple[list[float], list[float]]:
         intruder = Intruder(site, site.fields(site.names[0]))
         time.sleep(0.05)
         began = time.perf_counter()
-        revoke(site.keyturn, Selection((f"revoke/{site.names[0]}",)), f"B-{number}")
+        revoke(site.workspace, Selection((f"revoke/{site.names[0]}",)), f"B-{number}")
         closed.append(time.perf_counter() - began)
         refused.append(intruder.wait() - began)
     return refused[1:], closed[1:]
@@ -232,9 +232,9 @@ def main() -> None:
         site = Site(Path(directory), stack, options.secrets)
         refused, closed = plain(site, options.runs)
         by_command = command(site, options.commands) if options.commands else []
-        selection = select_secrets(site.keyturn, Selector(paths=("revoke/*",)))
+        selection = select_secrets(site.workspace, Selector(paths=("revoke/*",)))
         began = time.perf_counter()
-        stands = revoke(site.keyturn, selection, "MANY")
+        stands = revoke(site.workspace, selection, "MANY")
         many = time.perf_counter() - began
         slowest = max((secret.refused_at or secret.cut_at or datetime.now(UTC)) for secret in stands.secrets)
         print(f"{'seconds':52}{'least':>8}{'median':>9}{'95 in 100':>9}{'most':>9}")

@@ -153,18 +153,18 @@ def plain(servers: Servers) -> Callable[[], None]:
     """Keyturn's whole protocol as plain functions: more is checked, and every step survives a crash."""
     from keyturn.catalogue import load
     from keyturn.core.policy import Trigger
-    from keyturn.providers.registry import open_keyturn
+    from keyturn.providers.registry import open_workspace
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.rotation.retire import Waive, retire
     from keyturn.rotation.run import rotate
 
     os.environ["KEYTURN_LEDGER"] = str(servers.directory / "ledger.db")
-    keyturn = open_keyturn(load(servers.catalogue, os.environ), VaultHub(hub_settings(servers)))
+    workspace = open_workspace(load(servers.catalogue, os.environ), VaultHub(hub_settings(servers)))
 
     def once() -> None:
-        rotate(keyturn, PATH, Trigger.FORCE)
+        rotate(workspace, PATH, Trigger.FORCE)
 
-    once.before = lambda: retire(keyturn, PATH, Waive.EVERYTHING)  # type: ignore[attr-defined]
+    once.before = lambda: retire(workspace, PATH, Waive.EVERYTHING)  # type: ignore[attr-defined]
     return once
 
 
@@ -255,11 +255,11 @@ def main() -> None:
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         servers = Servers(Path(directory), stack)
-        keyturn = plain(servers)
+        workspace = plain(servers)
         sides = {"naive script": naive(servers), "AWS's four steps": four_steps(servers)}
-        rows = measure({**sides, "Keyturn, plain functions": keyturn}, runs)
+        rows = measure({**sides, "Keyturn, plain functions": workspace}, runs)
         stack.enter_context(prefect_server(Path(directory) / "prefect"))
-        before = keyturn.before  # type: ignore[attr-defined]
+        before = workspace.before  # type: ignore[attr-defined]
         rows["Keyturn, through Prefect"] = asyncio.run(through_prefect(servers, runs, before))
         report(rows)
 

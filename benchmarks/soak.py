@@ -38,7 +38,7 @@ from keyturn.core.errors import TransientError
 from keyturn.core.hub import HubSecret
 from keyturn.core.policy import Trigger
 from keyturn.core.record import HISTORY_KEPT
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import Outcome, RunState, rotate, unsettled
@@ -123,24 +123,24 @@ def servers() -> Iterator[tuple[Lab, LocalAws]]:
         yield stack.enter_context(Lab(world)), aws
 
 
-def rotated(keyturn: Keyturn, path: str) -> Outcome:
+def rotated(workspace: Workspace, path: str) -> Outcome:
     """One rotation; what may pass by itself is shown and tried again, as a task does it."""
     for number in range(RETRIES):
         try:
-            return rotate(keyturn, path, Trigger.FORCE)
+            return rotate(workspace, path, Trigger.FORCE)
         except TransientError as error:
             print(f"tried again: {error}", flush=True)
             time.sleep(2**number)
-    return rotate(keyturn, path, Trigger.FORCE)
+    return rotate(workspace, path, Trigger.FORCE)
 
 
-def turn(keyturn: Keyturn, path: str) -> None:
+def turn(workspace: Workspace, path: str) -> None:
     """One rotation and its retirement. Raises SystemExit where it did not go through."""
-    outcome = rotated(keyturn, path)
+    outcome = rotated(workspace, path)
     if outcome.state is not RunState.ROTATED or unsettled(outcome):
         raise SystemExit(f"a rotation ended as {outcome.state}: {unsettled(outcome) or outcome.message}")
     deadline = time.monotonic() + PATIENCE
-    while (retirement := retire(keyturn, path, Waive.GRACE)).held_by:
+    while (retirement := retire(workspace, path, Waive.GRACE)).held_by:
         if time.monotonic() > deadline:
             raise SystemExit(f"the old account is held: {'; '.join(retirement.held_by)}")
         time.sleep(0.005)
@@ -159,7 +159,7 @@ def sizes(lab: Lab, secret: Declared, name: str, endpoint: str) -> dict[str, int
         "accounts in the database": len(lab.sql("SELECT 1 FROM pg_roles WHERE rolname LIKE %s", like)),
         "leases in the hub": leases(lab),
         "entries of Keyturn's own state": len(list(lab.hub.list_state("rotations"))),
-        "rotations in the record": min(len(load_record(lab.open(secret).keyturn, secret.path).history), HISTORY_KEPT),
+        "rotations in the record": min(len(load_record(lab.open(secret).workspace, secret.path).history), HISTORY_KEPT),
     }
 
 
@@ -194,7 +194,7 @@ def soak(lab: Lab, aws: LocalAws, rotations: int, count: int) -> int:
     from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 
     copies = AwsSecretsManager("memory", region=REGION, endpoint_url=aws.endpoint_url)
-    keyturn = lab.open(secret, store_settings=store, stores=lambda _: copies).keyturn
+    workspace = lab.open(secret, store_settings=store, stores=lambda _: copies).workspace
     over = threading.Event()
     clients = [Client(lab.world, secret.path, over) for _ in range(count)]
     for client in clients:
@@ -202,7 +202,7 @@ def soak(lab: Lab, aws: LocalAws, rotations: int, count: int) -> int:
     began, early, held = time.monotonic(), dict[str, int](), 0.0
     try:
         for number in range(1, rotations + 1):
-            turn(keyturn, secret.path)
+            turn(workspace, secret.path)
             if number == SETTLED_AT:
                 early = sizes(lab, secret, name, aws.endpoint_url)
             if number == max(SETTLED_AT, rotations // 10):

@@ -43,7 +43,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.processes import at_rest, cpu, end_in_order, memory
 from keyturn.catalogue import load
 from keyturn.core.plan import Action
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
 from keyturn.sync.plan import plan
@@ -63,11 +63,11 @@ Told = dict[str, float]
 
 def push(clouds: Any) -> Told:
     """Keyturn's side: plan, and carry it out in processes."""
-    keyturn = open_keyturn(clouds.catalogue, VaultHub(clouds.settings))
+    workspace = open_workspace(clouds.catalogue, VaultHub(clouds.settings))
     began = time.perf_counter()
-    planned = plan(keyturn, unseen=True)
-    with executor(keyturn, len(planned.work)) as execute:
-        results = carry_out(keyturn, planned, execute)
+    planned = plan(workspace, unseen=True)
+    with executor(workspace, len(planned.work)) as execute:
+        results = carry_out(workspace, planned, execute)
     taken = time.perf_counter() - began
     insist(sum(result.state == "created" for result in results), 3 * len(clouds.names), "copies were created")
     return {"seconds": taken}
@@ -114,14 +114,14 @@ def listing(clouds: Any) -> Told:
 def reconcile_here(directory: Path, port: int, secrets: int) -> None:
     """In a process of its own: look once, find nothing to do, and print what it took."""
     hub = VaultHub(HubSettings(f"http://127.0.0.1:{port}", token_file=str(directory / "token")))
-    keyturn = open_keyturn(load(directory / "catalogue", os.environ), hub)
-    for store in keyturn.catalogue.stores:
-        keyturn.open_store(store).describe("nothing")
+    workspace = open_workspace(load(directory / "catalogue", os.environ), hub)
+    for store in workspace.catalogue.stores:
+        workspace.open_store(store).describe("nothing")
     hub.fingerprint_key()
     began = time.perf_counter()
-    planned = plan(keyturn)
-    with executor(keyturn, len(planned.work)) as execute:
-        carry_out(keyturn, planned, execute)
+    planned = plan(workspace)
+    with executor(workspace, len(planned.work)) as execute:
+        carry_out(workspace, planned, execute)
     taken = time.perf_counter() - began
     insist(planned.counts().get(Action.IN_SYNC, 0), 3 * secrets, "copies were in step")
     print(json.dumps({"seconds": taken, "peak_mb": memory(os.getpid(), "VmHWM")}))

@@ -9,11 +9,11 @@ from prefect.blocks.core import Block
 from pydantic import Field
 
 from keyturn.catalogue import load
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
 from keyturn.providers.vault.tls import refuse_unread
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 
 LOGIN_FILES: Final = {
     "role_id_file": "KEYTURN_HUB_ROLE_ID_FILE",
@@ -23,7 +23,10 @@ LOGIN_FILES: Final = {
 
 
 class KeyturnWorkspace(Block):
-    """One catalogue and its hub. Logins are named, not held: files and environment variables of the worker."""
+    """One catalogue and its hub, as a Prefect server keeps them; :meth:`open` gives the library's `Workspace`.
+
+    Logins are named, not held: files and environment variables of the worker.
+    """
 
     _block_type_name = "Keyturn Workspace"
     _block_type_slug = "keyturn-workspace"
@@ -58,14 +61,14 @@ class KeyturnWorkspace(Block):
     def _event_method_called_resources(self) -> None:
         """Every run loads this block: that is no news, and Prefect keeps no event of it."""
 
-    def open(self) -> Keyturn:
+    def open(self) -> Workspace:
         """Load the catalogue, with the worker's environment, and connect to the hub when first asked.
 
         A worker whose environment names a login of its own uses that: what may revoke is not for every worker.
         """
         refuse_unread(os.environ)
         settings = self.model_dump(include=set(HubSettings.__dataclass_fields__)) | own_login(os.environ)
-        return open_keyturn(load(Path(self.catalogue), os.environ), VaultHub(HubSettings(**settings)))
+        return open_workspace(load(Path(self.catalogue), os.environ), VaultHub(HubSettings(**settings)))
 
 
 def own_login(environment: Mapping[str, str]) -> dict[str, str | None]:

@@ -42,7 +42,7 @@ from flows.rotate_due import LATE
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.policy import Trigger
-from keyturn.core.workspaces import LEDGER, SECRET, Workspace
+from keyturn.core.workspaces import LEDGER, SECRET, WorkspaceNames
 
 WITHDRAWN: Final = ("report an incident",)
 """Automations of earlier versions; incidents are told from their outbox."""
@@ -102,7 +102,7 @@ async def bootstrap(
     catalogue: Catalogue,
     failure_url: str | None,
     progress: Callable[[str], None],
-    workspace: Workspace = DEFAULT,
+    workspace: WorkspaceNames = DEFAULT,
 ) -> None:
     """Register everything of a workspace; what others have on the server stays as it is.
 
@@ -128,14 +128,14 @@ async def bootstrap(
         ) from None
 
 
-async def make_pool(workspace: Workspace = DEFAULT) -> None:
+async def make_pool(workspace: WorkspaceNames = DEFAULT) -> None:
     """The process work pool that the deployments name."""
     async with get_client() as client:
         with suppress(ObjectAlreadyExists):
             await client.create_work_pool(WorkPoolCreate(name=workspace.own, type="process"))
 
 
-async def make_emergency_queue(workspace: Workspace = DEFAULT) -> None:
+async def make_emergency_queue(workspace: WorkspaceNames = DEFAULT) -> None:
     """The queue that revocations are put in, without a limit, and before every other."""
     async with get_client() as client:
         try:
@@ -147,7 +147,7 @@ async def make_emergency_queue(workspace: Workspace = DEFAULT) -> None:
             await client.update_work_queue(queue.id, priority=1)
 
 
-async def make_limits(catalogue: Catalogue, workspace: Workspace = DEFAULT) -> None:
+async def make_limits(catalogue: Catalogue, workspace: WorkspaceNames = DEFAULT) -> None:
     """A limit for each target, so that fan-outs can't drown it; an operator's own number stays."""
     async with get_client() as client:
         existing = {limit.name for limit in await client.read_global_concurrency_limits(limit=200)}
@@ -164,7 +164,7 @@ def deploy(file: Path) -> None:
         raise Invalid("deploy", str(file), words, "Correct prefect.yaml, then run `keyturn bootstrap` again")
 
 
-async def make_automations(failure_url: str | None, workspace: Workspace = DEFAULT) -> None:
+async def make_automations(failure_url: str | None, workspace: WorkspaceNames = DEFAULT) -> None:
     """Mark runs whose process is gone as crashed, and rotate what an event asks for.
 
     Where there is a channel, report every failed or crashed run, every secret that is late or does not log in, every
@@ -189,7 +189,7 @@ async def make_automations(failure_url: str | None, workspace: Workspace = DEFAU
         await put_automation(unserved_automation(channel, workspace))
 
 
-def failure_automation(channel: Any, workspace: Workspace = DEFAULT) -> Automation:
+def failure_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Automation:
     """Every failed or crashed run is reported, with the secret, the step and the remedy."""
     return Automation(
         name=workspace.automation("report a failed run"),
@@ -207,7 +207,7 @@ def failure_automation(channel: Any, workspace: Workspace = DEFAULT) -> Automati
     )
 
 
-def event_automation(rotate: Any, workspace: Workspace = DEFAULT) -> Automation:
+def event_automation(rotate: Any, workspace: WorkspaceNames = DEFAULT) -> Automation:
     """Whoever may send events to the Prefect server can have a secret rotated, as soon as the catalogue allows."""
     begin = workspace.resource(SECRET, "")
     parameters = {
@@ -229,7 +229,7 @@ def event_automation(rotate: Any, workspace: Workspace = DEFAULT) -> Automation:
     )
 
 
-def late_automation(channel: Any, workspace: Workspace = DEFAULT) -> Automation:
+def late_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Automation:
     """A secret that is late is reported, once a day: after firing, Prefect passes over events for as long."""
     return Automation(
         name=workspace.automation("report a late secret"),
@@ -246,7 +246,7 @@ def late_automation(channel: Any, workspace: Workspace = DEFAULT) -> Automation:
     )
 
 
-def refused_automation(channel: Any, workspace: Workspace = DEFAULT) -> Automation:
+def refused_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Automation:
     """A secret whose CURRENT does not log in is reported, once a day."""
     return Automation(
         name=workspace.automation("report a login that is refused"),
@@ -263,7 +263,7 @@ def refused_automation(channel: Any, workspace: Workspace = DEFAULT) -> Automati
     )
 
 
-def behind_automation(channel: Any, workspace: Workspace = DEFAULT) -> Automation:
+def behind_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Automation:
     """A collector that entries don't reach is reported, once an hour."""
     return Automation(
         name=workspace.automation("report a collector that is behind"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from keyturn.core.workspaces import HOUSE, VARIABLE, Workspace
+from keyturn.core.workspaces import HOUSE, VARIABLE, WorkspaceNames
 from keyturn.project import root
 
 
@@ -19,9 +19,9 @@ def prefect_file() -> Path:
 
 
 @contextmanager
-def file_of(workspace: Workspace) -> Iterator[Path]:
+def file_of(workspace: WorkspaceNames) -> Iterator[Path]:
     """The file that registers a workspace's deployments; one that is made for it is there as long as the body runs."""
-    if workspace == Workspace():
+    if workspace == WorkspaceNames():
         yield prefect_file()
         return
     with tempfile.TemporaryDirectory() as directory:
@@ -31,13 +31,13 @@ def file_of(workspace: Workspace) -> Iterator[Path]:
         yield made
 
 
-def of_workspace(declared: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
+def of_workspace(declared: dict[str, Any], workspace: WorkspaceNames) -> dict[str, Any]:
     """What the file says, with the workspace's own names; its runs are told which workspace they open."""
     deployments = [_deployment(deployment, workspace) for deployment in declared["deployments"]]
     return {**{key: declared[key] for key in declared if key != "definitions"}, "deployments": deployments}
 
 
-def _deployment(deployment: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
+def _deployment(deployment: dict[str, Any], workspace: WorkspaceNames) -> dict[str, Any]:
     pool = {**deployment["work_pool"], "name": workspace.own, "job_variables": {"env": {VARIABLE: workspace.name}}}
     tags = [workspace.own if tag == HOUSE else tag for tag in deployment["tags"]]
     return {**deployment, "name": workspace.deployment(deployment["name"]), "tags": tags, "work_pool": pool}

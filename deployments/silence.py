@@ -11,9 +11,9 @@ from prefect.events.schemas.events import ResourceSpecification
 
 from deployments.texts import notification
 from flows.heartbeat import BEAT, HEARTBEAT
-from keyturn.core.workspaces import Workspace
+from keyturn.core.workspaces import WorkspaceNames
 
-DEFAULT: Final = Workspace()
+DEFAULT: Final = WorkspaceNames()
 
 SILENCE: Final = timedelta(seconds=3 * BEAT)
 """A run whose process is gone sends no heartbeat; three missed ones count."""
@@ -54,7 +54,7 @@ Remedy: start its worker: `prefect worker start --pool <pool> --work-queue {{ ev
 """
 
 
-def runs_of(workspace: Workspace) -> ResourceSpecification:
+def runs_of(workspace: WorkspaceNames) -> ResourceSpecification:
     """The runs of a workspace, which have its tag."""
     return ResourceSpecification(
         {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{workspace.own}"}
@@ -62,7 +62,7 @@ def runs_of(workspace: Workspace) -> ResourceSpecification:
 
 
 def crash_automation(
-    workspace: Workspace = DEFAULT, within: timedelta = SILENCE, runs: ResourceSpecification | None = None
+    workspace: WorkspaceNames = DEFAULT, within: timedelta = SILENCE, runs: ResourceSpecification | None = None
 ) -> Automation:
     """No heartbeat for three beats: the run is crashed."""
     return Automation(
@@ -83,7 +83,7 @@ def crash_automation(
 
 
 def silence_automation(
-    channel: Any, due: Any, workspace: Workspace = DEFAULT, within: timedelta = NO_ROTATIONS
+    channel: Any, due: Any, workspace: WorkspaceNames = DEFAULT, within: timedelta = NO_ROTATIONS
 ) -> Automation:
     """Where no run of rotate-due has ended for two turns nobody rotates; one that failed is reported by itself."""
     return Automation(
@@ -101,7 +101,7 @@ def silence_automation(
     )
 
 
-def waiting_automation(channel: Any, workspace: Workspace = DEFAULT, within: timedelta = LATE_FOR) -> Automation:
+def waiting_automation(channel: Any, workspace: WorkspaceNames = DEFAULT, within: timedelta = LATE_FOR) -> Automation:
     """A run that is late, and that nobody begins; told for each deployment, since others of it may go on."""
     return Automation(
         name=workspace.automation("report runs that nobody begins"),
@@ -120,7 +120,7 @@ def waiting_automation(channel: Any, workspace: Workspace = DEFAULT, within: tim
     )
 
 
-def unserved_automation(channel: Any, workspace: Workspace = DEFAULT, within: timedelta = LATE_FOR) -> Automation:
+def unserved_automation(channel: Any, workspace: WorkspaceNames = DEFAULT, within: timedelta = LATE_FOR) -> Automation:
     """A queue of the pool that no worker asks for work any more. One that nobody ever served shows by its late runs."""
     role = {"prefect.resource.role": "work-pool", "prefect.resource.name": workspace.own}
     return Automation(

@@ -4,10 +4,10 @@ from typing import Any
 
 from prefect.events.actions import SendNotification
 
-from keyturn.core.workspaces import SECRET, Workspace
+from keyturn.core.workspaces import SECRET, WorkspaceNames
 
 
-def filled(text: str, workspace: Workspace) -> str:
+def filled(text: str, workspace: WorkspaceNames) -> str:
     """The text with the workspace's own names in the places of ``<called>``, ``<pool>`` and so on."""
     places = {
         "<called>": workspace.called,
@@ -21,6 +21,6 @@ def filled(text: str, workspace: Workspace) -> str:
     return text
 
 
-def notification(channel: Any, subject: str, body: str, workspace: Workspace) -> SendNotification:
+def notification(channel: Any, subject: str, body: str, workspace: WorkspaceNames) -> SendNotification:
     """What is sent through a channel."""
     return SendNotification(block_document_id=channel, subject=filled(subject, workspace), body=filled(body, workspace))

@@ -21,9 +21,9 @@ from flows.heartbeat import heartbeats
 from flows.result import leave_outcome
 from keyturn.core.acting import Acting, acting
 from keyturn.core.errors import KeyturnError, NotFound, TerminalError, Unrecorded, unexpected
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
-from tasks.workspace import keyturn, names
+from tasks.workspace import current_workspace, names
 
 SIDE_BY_SIDE: Final = 8
 """Secrets at work at once at one target."""
@@ -48,7 +48,7 @@ def begins() -> None:
 
 
 @contextmanager
-def told_of(opened: Keyturn, name: str, path: str, *, looks: bool) -> Iterator[None]:
+def told_of(opened: Workspace, name: str, path: str, *, looks: bool) -> Iterator[None]:
     """Let the ledger tell that a run begins, and how it ended; of one that ``looks``, only where it does something.
 
     One that fails is told of in any case.
@@ -80,7 +80,7 @@ def runbook(
     *,
     timeout: timedelta,
     looks: bool = False,
-    opens: Callable[[], Keyturn] = keyturn,
+    opens: Callable[[], Workspace] = current_workspace,
 ) -> Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]]:
     """The one decorator of all flows: the ledger tells of each run, nothing is persisted, nothing printed is kept.
 
@@ -144,9 +144,9 @@ def well(message: str, returned: T) -> T:
     return cast(T, Completed(message=message, data=returned))
 
 
-async def workspace() -> Keyturn:
+async def workspace() -> Workspace:
     """This process's workspace, opened in a thread so that the flow's heartbeat goes on."""
-    return await asyncio.to_thread(keyturn)
+    return await asyncio.to_thread(current_workspace)
 
 
 @asynccontextmanager
@@ -172,7 +172,7 @@ async def at_target(target: str | None) -> AsyncIterator[None]:
         raise NotFound("take", f"the limit {limit}", problem, hint) from None
 
 
-def by_target(opened: Keyturn, paths: Sequence[str]) -> dict[str | None, list[str]]:
+def by_target(opened: Workspace, paths: Sequence[str]) -> dict[str | None, list[str]]:
     """The paths, grouped by the target that their rotation works at."""
     groups: dict[str | None, list[str]] = defaultdict(list)
     for path in paths:
@@ -194,7 +194,7 @@ async def each(paths: Sequence[str], work: Callable[[str], Awaitable[T]]) -> dic
     return dict(zip(paths, await asyncio.gather(*map(one, paths)), strict=True))
 
 
-def chosen(opened: Keyturn, path: str | None) -> list[str]:
+def chosen(opened: Workspace, path: str | None) -> list[str]:
     """The one secret asked for, or every one of the catalogue. Raises NotFound."""
     return [opened.secret(path).path] if path else sorted(opened.catalogue.secrets)
 

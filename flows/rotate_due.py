@@ -17,7 +17,7 @@ from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.policy import Trigger
 from keyturn.core.workspaces import SECRET
 from keyturn.rotation import restarts
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.decide import Sighting
 from keyturn.rotation.run import Outcome
 from tasks import rotation as tasks
@@ -52,7 +52,7 @@ async def rotate_due(stop_at: float = STOP_AT, side_by_side: int = SIDE_BY_SIDE)
     return fleet.breaker.total
 
 
-async def turn(opened: Keyturn, due: list[str], stop_at: float, side_by_side: int) -> Fleet[Outcome]:
+async def turn(opened: Workspace, due: list[str], stop_at: float, side_by_side: int) -> Fleet[Outcome]:
     """Rotate these, target by target and all targets at once."""
     progress = Progress("rotate-due-progress", len(due), "due secrets", few=side_by_side)
     fleet: Fleet[Outcome] = Fleet(Breaker(len(due), stop_at), side_by_side, progress)
@@ -64,7 +64,7 @@ async def turn(opened: Keyturn, due: list[str], stop_at: float, side_by_side: in
     return fleet
 
 
-async def shared(opened: Keyturn, due: list[str]) -> list[frozenset[str]]:
+async def shared(opened: Workspace, due: list[str]) -> list[frozenset[str]]:
     """The secrets whose copies the same workloads use: these are restarted once, after the last of them."""
     restarting = [path for path in due if restarts.restarting(opened, opened.secret(path).destinations)]
     return await look(tasks.sharing, restarting) if len(restarting) > 1 else []
@@ -111,7 +111,7 @@ class Together:
             await tasks.restart_together(sorted(group))
 
 
-async def renewed(opened: Keyturn, paths: list[str]) -> dict[str, Outcome | KeyturnError]:
+async def renewed(opened: Workspace, paths: list[str]) -> dict[str, Outcome | KeyturnError]:
     """Keep alive what would end by itself; the errors by secret."""
     needing = [path for path in paths if opened.secret(path).rotation.renews]
     faults = [await look(tasks.renew, batch) for batch in in_batches(needing, BATCH)]

@@ -13,7 +13,7 @@ from flows.report import notice_rows, sync_rows, table
 from flows.result import leave_result
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.plan import Item, Plan
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.sync.apply import Result
 from keyturn.sync.notices import Notices, unheard
 from keyturn.sync.report import SyncReport
@@ -68,7 +68,7 @@ async def told(planned: Plan, results: list[Result]) -> Notices:
     return replace(notices, errors={**owing.errors, **notices.errors})
 
 
-async def carry_out(opened: Keyturn, planned: Plan) -> list[Result]:
+async def carry_out(opened: Workspace, planned: Plan) -> list[Result]:
     """Do what the plan says, store by store and all stores at once."""
     work = work_of(opened, planned)
     progress = Progress("sync-progress", len(work), "copies to write", few=BATCH)

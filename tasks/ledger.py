@@ -18,7 +18,7 @@ from keyturn.providers.ledger.collectors import collectors
 from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint, spool_file
 from keyturn.rotation.journal import entry, note_down
 from tasks.step import step
-from tasks.workspace import keyturn
+from tasks.workspace import current_workspace
 
 ITSELF: Final = 0
 """Retries of forwarding: it tries each batch several times by itself."""
@@ -65,7 +65,7 @@ def drain(ledger: str) -> Drained:
 
     with closing(configured_ledger(os.environ)) as stored:
         entries = Spooled(stored, spool_file(os.environ), note).drain()
-    note_down(keyturn(), [entry(keyturn(), "drain", Outcome.FAILED, note=why) for why in torn])
+    note_down(current_workspace(), [entry(current_workspace(), "drain", Outcome.FAILED, note=why) for why in torn])
     return Drained(entries, tuple(torn))
 
 
@@ -74,7 +74,7 @@ def checkpoint(ledger: str) -> Signed:
     """Sign how the ledger stands, where something is new. Raises Rewritten where its history was changed."""
     with closing(configured_ledger(os.environ)) as stored:
         before = stored.newest()
-        made = make_checkpoint(keyturn().hub, stored, keyturn().clock)
+        made = make_checkpoint(current_workspace().hub, stored, current_workspace().clock)
         note = made.note if made else before
     newest = read_checkpoint(note) if note else None
     covered = read_checkpoint(before).size if before else 0
@@ -86,4 +86,4 @@ def forward_to(collector: str) -> Forwarded:
     """Send the collector what it has not got yet; what stops it is part of the answer."""
     (receiver,) = (candidate for candidate in collectors(os.environ) if candidate.name == collector)
     with closing(configured_ledger(os.environ)) as stored:
-        return forward(stored, keyturn().hub, receiver)
+        return forward(stored, current_workspace().hub, receiver)

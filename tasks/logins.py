@@ -3,10 +3,10 @@
 from keyturn.rotation import logins
 from keyturn.rotation.logins import LoginCheck
 from tasks.step import step
-from tasks.workspace import keyturn
+from tasks.workspace import current_workspace
 
 
 @step("check logins")
 def check_logins(paths: list[str], whose_turn: bool) -> dict[str, LoginCheck]:
     """Try those whose turn it is, or all; what came of each, in names."""
-    return logins.check_logins(keyturn(), paths, whose_turn=whose_turn)
+    return logins.check_logins(current_workspace(), paths, whose_turn=whose_turn)

@@ -21,7 +21,7 @@ from keyturn.revocation.preview import preview_revocation as previewed
 from keyturn.revocation.report import to_markdown
 from keyturn.revocation.report.facts import ledger_facts, readers_of, sign_ledger
 from keyturn.revocation.selector import Selector, select_secrets
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from tasks.step import step
 from tasks.workspace import named, names, opened
 
@@ -30,7 +30,7 @@ NO_RETRIES: Final = 0
 
 
 @functools.cache
-def spooled_workspace(name: str) -> Keyturn:
+def spooled_workspace(name: str) -> Workspace:
     """The workspace of that name for a revocation, which a ledger that can't be written does not hold up.
 
     People are told through the channel that the environment names, or through the one that bootstrap was given.
@@ -46,7 +46,7 @@ def log_lost(entries: Sequence[Entry], why: str) -> None:
     get_logger("keyturn").error("not recorded: %s: %s", actions or "torn lines", why)
 
 
-def revoking_workspace() -> Keyturn:
+def revoking_workspace() -> Workspace:
     """The workspace that KEYTURN_WORKSPACE names, with the spool."""
     return spooled_workspace(named())
 

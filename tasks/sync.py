@@ -12,13 +12,13 @@ from keyturn.sync.notices import Notices, tell_written
 from keyturn.sync.owing import Owing
 from keyturn.sync.run import Executor
 from tasks.step import step
-from tasks.workspace import keyturn
+from tasks.workspace import current_workspace
 
 
 @step("plan")
 def make_plan(patterns: list[str], deep: bool) -> Plan:
     """What is to be done for the secrets that fit, or for all; nothing is written."""
-    return planning.plan(keyturn(), patterns, deep=deep, unseen=True)
+    return planning.plan(current_workspace(), patterns, deep=deep, unseen=True)
 
 
 @step("push")
@@ -32,7 +32,7 @@ def apply_batch(items: list[Item], execute: Executor) -> list[Result]:
         with lock:
             results.append(result)
 
-    with Written(keyturn(), items) as written:
+    with Written(current_workspace(), items) as written:
         execute(items, take)
     return results
 
@@ -40,28 +40,28 @@ def apply_batch(items: list[Item], execute: Executor) -> list[Result]:
 @step("look for restarts")
 def restart_owed(planned: Plan) -> bool:
     """Whether anybody is to be restarted who uses these copies."""
-    return restarts.any_owed(keyturn(), planned)
+    return restarts.any_owed(current_workspace(), planned)
 
 
 @step("restart")
 def restart_all(planned: Plan) -> list[Result]:
     """Restart once whoever uses what was written, and tell which restarts have failed."""
-    return restarts.restart_all(keyturn(), planned)
+    return restarts.restart_all(current_workspace(), planned)
 
 
 @step("remember")
 def remember(planned: Plan, results: list[Result]) -> None:
     """Keep what the run has learnt of each store."""
-    run.remember(keyturn(), planned, results)
+    run.remember(current_workspace(), planned, results)
 
 
 @step("owing")
 def owing(planned: Plan, results: list[Result]) -> Owing:
     """Whose consumers are to be told of what somebody wrote, now that every copy serves it."""
-    return owed.owing(keyturn(), planned, results)
+    return owed.owing(current_workspace(), planned, results)
 
 
 @step("notify", retries=0)
 def tell(paths: list[str]) -> Notices:
     """Tell them; who does not acknowledge is part of the answer."""
-    return tell_written(keyturn(), paths)
+    return tell_written(current_workspace(), paths)

@@ -8,12 +8,12 @@ from prefect.context import FlowRunContext
 
 from blocks.workspace import KeyturnWorkspace
 from keyturn.core.errors import NotFound
-from keyturn.core.workspaces import DEFAULT, VARIABLE, Workspace
-from keyturn.rotation.context import Keyturn
+from keyturn.core.workspaces import DEFAULT, VARIABLE, WorkspaceNames
+from keyturn.rotation.context import Workspace
 
 
 @functools.cache
-def opened(name: str) -> Keyturn:
+def opened(name: str) -> Workspace:
     """The workspace block of that name, loaded from the Prefect server once in a process. Raises NotFound."""
     try:
         block = KeyturnWorkspace.load(name, _sync=True)  # type: ignore[call-arg]  # added by Prefect's dispatch
@@ -24,7 +24,7 @@ def opened(name: str) -> Keyturn:
     return cast(KeyturnWorkspace, block).open()
 
 
-def keyturn() -> Keyturn:
+def current_workspace() -> Workspace:
     """The workspace that KEYTURN_WORKSPACE names: a deployment says it to its runs."""
     return opened(named())
 
@@ -34,7 +34,7 @@ def named() -> str:
     return os.environ.get(VARIABLE) or DEFAULT
 
 
-def names() -> Workspace:
+def names() -> WorkspaceNames:
     """What the workspace of this run is called on the Prefect server: its deployments' tag tells."""
     run = FlowRunContext.get()
-    return Workspace.of_run(run.flow_run.tags if run and run.flow_run else ())
+    return WorkspaceNames.of_run(run.flow_run.tags if run and run.flow_run else ())

@@ -84,13 +84,13 @@ def test_the_lines_that_register_it_are_all_that_the_catalogue_needs(tmp_path: P
 
 def test_the_example_rotates_a_secret_and_ends_the_old_token(lab: Lab, tmp_path: Path) -> None:
     secret, strategy = lab.generated(), TokenFiles("apps/gateway", tmp_path)
-    keyturn = replace(lab.open(secret).keyturn, open_strategy=lambda path: strategy)
+    workspace = replace(lab.open(secret).workspace, open_strategy=lambda path: strategy)
     versions = []
     for _ in range(3):
-        assert rotate(keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+        assert rotate(workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
         versions.append(SecretFields(lab.current(secret)))
         assert lets_in(tmp_path, versions[-1])
-    assert retire(keyturn, secret.path, Waive.EVERYTHING).retired
+    assert retire(workspace, secret.path, Waive.EVERYTHING).retired
     assert [lets_in(tmp_path, version) for version in versions] == [False, False, True]
 
 

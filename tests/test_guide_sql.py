@@ -176,20 +176,20 @@ def test_the_guides_statements_move_an_account_that_an_application_is_using_with
         lab.sql(f"CREATE TABLE {name}_s.later (n int)")
         day.makes = f"{name}_late"  # in the session that was open before, and acts as itself still
         application.goes_on()
-        keyturn = lab.open(secret).keyturn
+        workspace = lab.open(secret).workspace
         with pytest.raises(Unprivileged, match=f"it lacks: ownership of table {name}_late") as refused:
-            rotate(keyturn, secret.path, Trigger.FORCE)
+            rotate(workspace, secret.path, Trigger.FORCE)
         assert f"REASSIGN OWNED BY {name}_a TO " in refused.value.hint
         day.version = 0
         application.goes_on()
         lab.sql(next(one for one in moving.splitlines() if one.startswith("REASSIGN OWNED")))
-        assert rotate(keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+        assert rotate(workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
         assert lab.current(secret)["username"] == f"{name}_b"
         application.goes_on()
     with closing(lab.connect(lab.current(secret))) as session, session.cursor() as cursor:
         cursor.execute(f"SELECT * FROM {name}_s.later")
         assert lab.sql(f"SELECT tableowner FROM pg_tables WHERE tablename = '{name}_late'") == [(name,)]
-    assert eventually(lambda: retire(keyturn, secret.path).retired)
+    assert eventually(lambda: retire(workspace, secret.path).retired)
 
 
 def move(lab: Lab, statements: str) -> None:

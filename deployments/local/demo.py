@@ -117,11 +117,13 @@ class Demo:
     def look(self, path: str) -> Before:
         """A secret as the hub has it now."""
         from keyturn.core.sensitive import SecretFields
-        from tasks.workspace import keyturn
+        from tasks.workspace import current_workspace
 
         read = self.kv.read_secret_version(path, mount_point="secret", raise_on_deleted_version=True)["data"]
         return Before(
-            read["metadata"]["version"], shown(keyturn().fingerprint(SecretFields(read["data"]))), read["data"]
+            read["metadata"]["version"],
+            shown(current_workspace().fingerprint(SecretFields(read["data"]))),
+            read["data"],
         )
 
     def stats(self) -> dict[str, dict[str, Any]]:
@@ -159,10 +161,10 @@ class Demo:
     def copies(self, path: str) -> Iterator[str]:
         """Where each copy stands, asked of the stores themselves."""
         from keyturn.rotation.sync import look_at_copy
-        from tasks.workspace import keyturn
+        from tasks.workspace import current_workspace
 
-        for destination in keyturn().secret(path).destinations:
-            yield f"{destination.store}:{destination.name} {look_at_copy(keyturn(), path, destination).state}"
+        for destination in current_workspace().secret(path).destinations:
+            yield f"{destination.store}:{destination.name} {look_at_copy(current_workspace(), path, destination).state}"
 
     def verdict(self, earlier: dict[str, dict[str, Any]], *, refused: bool, notified: bool) -> bool:
         """What the applications and the database say of it all."""
@@ -191,10 +193,10 @@ class Demo:
         """Whether a plan finds nothing left to do, once the follower too is through with the last change."""
         from keyturn.cli.planned import summarize_plan
         from keyturn.sync.plan import plan
-        from tasks.workspace import keyturn
+        from tasks.workspace import current_workspace
 
         for _ in range(TURNS):
-            planned = plan(keyturn())
+            planned = plan(current_workspace())
             settled = not planned.work and not planned.trouble
             if settled:
                 break

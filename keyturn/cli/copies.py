@@ -10,7 +10,7 @@ from keyturn.cli.output import stamp, when
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
 from keyturn.core.plan import TROUBLE, Action, Item, Plan
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.sync import CopyState
 from keyturn.sync import store_status
 from keyturn.sync.plan import Wanted, failing, plan
@@ -94,35 +94,35 @@ class CatalogueCopies:
         return [copy for path in others for copy in self.of[path] if copy.item.action is not Action.IN_SYNC]
 
 
-def look_at_copies(keyturn: Keyturn) -> CatalogueCopies:
+def look_at_copies(workspace: Workspace) -> CatalogueCopies:
     """Where every copy stands, told by a few listings. What can't be told is an error at every copy."""
     try:
-        planned = plan(keyturn)
+        planned = plan(workspace)
     except KeyturnError as error:
-        planned = unreadable_plan(keyturn, error)
-    failures = failing_copies(keyturn, sorted({item.store for item in planned.items}))
+        planned = unreadable_plan(workspace, error)
+    failures = failing_copies(workspace, sorted({item.store for item in planned.items}))
     by_secret: dict[str, list[CopyStatus]] = defaultdict(list)
     for item in planned.items:
         failed = None if item.action is Action.IN_SYNC else failures[item.store].get(item.name)
         by_secret[item.path].append(CopyStatus(item, failed))
-    notes = (*planned.remarks, *remarks(keyturn, planned))
+    notes = (*planned.remarks, *remarks(workspace, planned))
     return CatalogueCopies({path: tuple(places) for path, places in by_secret.items()}, planned.counts(), notes)
 
 
-def unreadable_plan(keyturn: Keyturn, error: KeyturnError) -> Plan:
+def unreadable_plan(workspace: Workspace, error: KeyturnError) -> Plan:
     """A plan that says of every declared copy why nothing can be told of it."""
     wanted = [
-        Wanted(path, place) for path, secret in keyturn.catalogue.secrets.items() for place in secret.destinations
+        Wanted(path, place) for path, secret in workspace.catalogue.secrets.items() for place in secret.destinations
     ]
-    return Plan(keyturn.clock(), (), tuple(failing(copy, 0, error) for copy in wanted))
+    return Plan(workspace.clock(), (), tuple(failing(copy, 0, error) for copy in wanted))
 
 
-def failing_copies(keyturn: Keyturn, stores: Sequence[str]) -> dict[str, Mapping[str, Failing]]:
+def failing_copies(workspace: Workspace, stores: Sequence[str]) -> dict[str, Mapping[str, Failing]]:
     """The copies of each store that fail, as the last runs left it; none where that can't be read."""
 
     def failing_in(store: str) -> Mapping[str, Failing]:
         try:
-            return store_status.load(keyturn, store)[0].failing
+            return store_status.load(workspace, store)[0].failing
         except KeyturnError:
             return {}
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from keyturn.cli.environment import known_stack, opened_keyturn
+from keyturn.cli.environment import known_stack, opened_workspace
 from keyturn.cli.failures import BEHIND, end_command
 from keyturn.cli.incident_runner import sign_ledger, tell_files, write_reports
 from keyturn.cli.output import note, write_json, write_table, write_text
@@ -35,10 +35,10 @@ def drill(path: str, mode: Mode, reason: str, catalogue: Path | None, report: Pa
     from deployments.local.drill import drill as carried_out
 
     who = acting.get()
-    with opened_keyturn(catalogue, revoking=True) as keyturn:
-        drilled = carried_out(keyturn, stack, Asked(path, mode, reason, who.actor if who else ""), note)
-        sign_ledger(keyturn)
-        files = write_reports(keyturn, drilled.standing, report)
+    with opened_workspace(catalogue, revoking=True) as workspace:
+        drilled = carried_out(workspace, stack, Asked(path, mode, reason, who.actor if who else ""), note)
+        sign_ledger(workspace)
+        files = write_reports(workspace, drilled.standing, report)
     show_drill(drilled, files, as_json)
 
 

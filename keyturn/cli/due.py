@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.environment import opened_keyturn
+from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, end_command
 from keyturn.cli.options import CatalogueOption, JsonOption, OptionalPath
 from keyturn.cli.output import stamp, write_json, write_table
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from keyturn.core.lineage import KnownVersion
     from keyturn.core.policy import Outlook, Reason
     from keyturn.core.record import Record, Rotation
-    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.context import Workspace
     from keyturn.rotation.logins import Checks, LoginCheck
     from keyturn.rotation.quiet import Listing
 
@@ -38,11 +38,11 @@ def show_due(
     """
     from keyturn.cli.stack import note_undeclared
 
-    with opened_keyturn(catalogue) as keyturn:
+    with opened_workspace(catalogue) as workspace:
         from keyturn.rotation.undeclared import left_open
 
-        rows = prospects(keyturn, [keyturn.secret(path).path] if path else sorted(keyturn.catalogue.secrets))
-        undeclared = [] if path else left_open(keyturn)
+        rows = prospects(workspace, [workspace.secret(path).path] if path else sorted(workspace.catalogue.secrets))
+        undeclared = [] if path else left_open(workspace)
     if as_json:
         others = [{"path": secret.path, "left": secret.message} for secret in undeclared]
         write_json({"secrets": [prospect.to_data() for prospect in rows], "undeclared": others})
@@ -128,17 +128,17 @@ class Prospect:
         }
 
 
-def prospects(keyturn: "Keyturn", paths: Sequence[str]) -> list[Prospect]:
+def prospects(workspace: "Workspace", paths: Sequence[str]) -> list[Prospect]:
     """These secrets, looked at side by side, the next first. Raises the first error where none could be told."""
     from keyturn.cli.status import of_each
     from keyturn.rotation.ahead import ledger_versions
     from keyturn.rotation.logins import load_checks
     from keyturn.rotation.quiet import list_secrets
 
-    now = keyturn.clock()
-    still = replace(keyturn, clock=lambda: now)
-    logins, versions = load_checks(keyturn, paths), ledger_versions(keyturn, paths).of
-    with list_secrets(keyturn, len(paths)) as listing:
+    now = workspace.clock()
+    still = replace(workspace, clock=lambda: now)
+    logins, versions = load_checks(workspace, paths), ledger_versions(workspace, paths).of
+    with list_secrets(workspace, len(paths)) as listing:
         outcomes = of_each(paths, lambda path: prospect(still, path, logins, versions.get(path), listing))
     rows = (
         Prospect(p, now, error=str(outcome)) if isinstance(outcome, KeyturnError) else outcome
@@ -148,7 +148,7 @@ def prospects(keyturn: "Keyturn", paths: Sequence[str]) -> list[Prospect]:
 
 
 def prospect(
-    keyturn: "Keyturn",
+    workspace: "Workspace",
     path: str,
     logins: "Checks",
     outside: "KnownVersion | None" = None,
@@ -160,9 +160,9 @@ def prospect(
     from keyturn.rotation.logins import current_check
     from keyturn.rotation.missing import describe_missing
 
-    stands = look_up(keyturn, path, listing)
+    stands = look_up(workspace, path, listing)
     check = None if stands.record.open or stands.record.frozen else current_check(logins, path, stands.version)
-    secret_facts = facts(keyturn, path, policy.Trigger.SCHEDULE, stands)
+    secret_facts = facts(workspace, path, policy.Trigger.SCHEDULE, stands)
     return Prospect(
         path,
         secret_facts.now,
@@ -171,7 +171,7 @@ def prospect(
         policy.alarm(secret_facts),
         stands.record.open,
         describe_missing(stands.info, stands.record)
-        or lost_version(keyturn, path, stands.version, outside)
+        or lost_version(workspace, path, stands.version, outside)
         or reason_given_up(path, stands.record),
         secret_facts.rotated_at,
         secret_facts.expires_at,
@@ -179,11 +179,11 @@ def prospect(
     )
 
 
-def lost_version(keyturn: "Keyturn", path: str, version: int, outside: "KnownVersion | None") -> str:
+def lost_version(workspace: "Workspace", path: str, version: int, outside: "KnownVersion | None") -> str:
     """Why nothing is rotated: the hub has lost the newest version; empty where it has not."""
     from keyturn.rotation.ahead import describe_ahead, newer_version, remedy
 
-    newer = newer_version(keyturn, path, [outside]) if outside and outside.version > version else None
+    newer = newer_version(workspace, path, [outside]) if outside and outside.version > version else None
     return f"{describe_ahead(path, version, newer)}. {remedy(path)}" if newer else ""
 
 

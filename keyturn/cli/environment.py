@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from deployments.local.home import Stack
     from keyturn.catalogue import Catalogue
     from keyturn.core.ledger import Entry, Ledger
-    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.context import Workspace
 
 HOME_VARIABLE: Final = "KEYTURN_HOME"
 DEFAULT_HOME: Final = ".keyturn"
@@ -116,7 +116,7 @@ def load_catalogue(directory: Path | None) -> "Catalogue":
 
 
 @contextmanager
-def opened_keyturn(catalogue: Path | None, *, revoking: bool = False) -> Iterator["Keyturn"]:
+def opened_workspace(catalogue: Path | None, *, revoking: bool = False) -> Iterator["Workspace"]:
     """Everything that a rotation needs, in this process. Raises what can't be found or reached.
 
     A revocation has a login of its own, and is not held up by a ledger that can't be written.
@@ -124,13 +124,13 @@ def opened_keyturn(catalogue: Path | None, *, revoking: bool = False) -> Iterato
     insist_on_hub(revoking=revoking)
     declared = load_catalogue(catalogue)
 
-    from keyturn.providers.registry import open_keyturn
+    from keyturn.providers.registry import open_workspace
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.providers.vault.login import HubSettings
 
     hub = VaultHub(HubSettings.from_environment())
     try:
-        yield open_keyturn(declared, hub, spooled() if revoking else None)
+        yield open_workspace(declared, hub, spooled() if revoking else None)
     finally:
         hub.close()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.environment import catalogue_directory, load_catalogue, opened_keyturn
+from keyturn.cli.environment import catalogue_directory, load_catalogue, opened_workspace
 from keyturn.cli.failures import say
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.output import note
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from keyturn.core.hub import Hub
-    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.context import Workspace
     from keyturn.sync.changes import Source
 
 POLL: Final = "5s"
@@ -69,10 +69,10 @@ def follow(
     scheduled sync.
     """
     every = seconds(poll)
-    with opened_keyturn(catalogue) as keyturn, ended_by_signals() as stop:
+    with opened_workspace(catalogue) as workspace, ended_by_signals() as stop:
         from keyturn.sync.follow import Follower
 
-        latest = Latest(keyturn, catalogue)
+        latest = Latest(workspace, catalogue)
         source = source_of(latest, audit_file, position, every)
         note(f"ready: following {audit_file}" if audit_file else f"ready: asking the hub every {poll}")
         Follower(latest, source, note, beat_of(alive_file)).run(stop)
@@ -133,29 +133,29 @@ def ended_by_signals() -> "Iterator[threading.Event]":
 class Latest:
     """A Keyturn whose catalogue is read again when its files have changed; a broken one is told and not taken."""
 
-    def __init__(self, keyturn: "Keyturn", catalogue: Path | None) -> None:
-        self._keyturn = keyturn
+    def __init__(self, workspace: "Workspace", catalogue: Path | None) -> None:
+        self._workspace = workspace
         self._catalogue = catalogue
         self._directory = catalogue_directory(catalogue)
         self._stamp = self._look()
 
-    def __call__(self) -> "Keyturn":
+    def __call__(self) -> "Workspace":
         """The one to work with now."""
         stamp = self._look()
         if stamp != self._stamp:
             self._stamp = stamp
             self._read()
-        return self._keyturn
+        return self._workspace
 
     def hub(self) -> "Hub":
         """The hub, with the mounts of the catalogue that was read last."""
-        return self._keyturn.hub
+        return self._workspace.hub
 
     def _read(self) -> None:
-        from keyturn.providers.registry import open_keyturn
+        from keyturn.providers.registry import open_workspace
 
         try:
-            self._keyturn = open_keyturn(load_catalogue(self._catalogue), self._keyturn.hub)
+            self._workspace = open_workspace(load_catalogue(self._catalogue), self._workspace.hub)
         except KeyturnError as error:
             note("the catalogue has changed and can't be used; the one before is kept")
             return say(error)

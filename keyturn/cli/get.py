@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
-from keyturn.cli.environment import opened_keyturn
+from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, say
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import write_json, write_table, write_text
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from keyturn.client.bulk import BulkReader
     from keyturn.core.hub import HubSecret
     from keyturn.core.sensitive import SecretFields, Sensitive
-    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.context import Workspace
 
 HUB: Final = "hub"
 COLUMNS: Final = ("secret", "place", "version", "fingerprint")
@@ -70,10 +70,10 @@ def get(
     """
     if reveal and len(set(paths)) > 1 and not as_json:
         raise typer.BadParameter("several values need --json", param_hint="--reveal")
-    with opened_keyturn(catalogue) as keyturn:
-        values, failed = from_store(keyturn, paths, store, field) if store else from_hub(keyturn, paths, field)
+    with opened_workspace(catalogue) as workspace:
+        values, failed = from_store(workspace, paths, store, field) if store else from_hub(workspace, paths, field)
         if reveal:
-            note_reveal(keyturn, values, field)
+            note_reveal(workspace, values, field)
     show_values(values, failed, reveal, as_json)
     for error in failed:
         say(error)
@@ -81,22 +81,22 @@ def get(
         raise typer.Exit(FAILED)
 
 
-def note_reveal(keyturn: "Keyturn", values: Sequence[ReadValue], field: str | None) -> None:
+def note_reveal(workspace: "Workspace", values: Sequence[ReadValue], field: str | None) -> None:
     """Write which values are about to be shown, in one write that is durable first. Raises Unrecorded."""
     from keyturn.core.ledger import Outcome
     from keyturn.rotation.journal import entry, note_down
 
     what = f"field {field}" if field else ""
     note_down(
-        keyturn,
+        workspace,
         [
             entry(
-                keyturn,
+                workspace,
                 "reveal",
                 Outcome.DONE,
                 value.path,
                 version=value.version or 0,
-                fingerprint=keyturn.fingerprint_of(value.text),
+                fingerprint=workspace.fingerprint_of(value.text),
                 place="" if value.place == HUB else value.place,
                 note=what,
             )
@@ -117,12 +117,12 @@ def show_values(values: list[ReadValue], failed: list[KeyturnError], reveal: boo
         write_table(COLUMNS, (value.row() for value in values), whole=("version", "fingerprint"))
 
 
-def from_hub(keyturn: "Keyturn", paths: Sequence[str], field: str | None) -> Read:
+def from_hub(workspace: "Workspace", paths: Sequence[str], field: str | None) -> Read:
     """What the hub serves, side by side."""
     from keyturn.client.bulk import read_many
     from keyturn.core.fingerprint import payload
 
-    hub = cast("BulkReader[HubSecret]", keyturn.hub)
+    hub = cast("BulkReader[HubSecret]", workspace.hub)
     bulk = read_many({HUB: hub}, [(HUB, path) for path in paths])
     values, failed = [], list(bulk.errors.values())
     for secret in bulk.values.values():
@@ -131,26 +131,26 @@ def from_hub(keyturn: "Keyturn", paths: Sequence[str], field: str | None) -> Rea
         except KeyturnError as error:
             failed.append(error)
         else:
-            values.append(ReadValue(secret.path, HUB, secret.version, short_fingerprint(keyturn, text), text))
+            values.append(ReadValue(secret.path, HUB, secret.version, short_fingerprint(workspace, text), text))
     return values, failed
 
 
-def from_store(keyturn: "Keyturn", paths: Sequence[str], store: str, field: str | None) -> Read:
+def from_store(workspace: "Workspace", paths: Sequence[str], store: str, field: str | None) -> Read:
     """What the copies in a store hold, in as few calls as it allows. Raises NotFound for a store nobody declares."""
     from keyturn.client.bulk import read_many
     from keyturn.rotation.context import side_by_side
 
-    keyturn.catalogue.store(store)
-    names, failed = placed(keyturn, paths, store)
-    parts, refused = merged(keyturn, paths, store)
+    workspace.catalogue.store(store)
+    names, failed = placed(workspace, paths, store)
+    parts, refused = merged(workspace, paths, store)
     failed += refused
-    bulk = read_many({store: keyturn.open_store(store)}, [(store, name) for name in names])
+    bulk = read_many({store: workspace.open_store(store)}, [(store, name) for name in names])
     failed += bulk.errors.values()
 
     def of_copy(name: str) -> ReadValue | KeyturnError:
         text = bulk.values[store, name]
         try:
-            value = ReadValue(names[name], f"{store}:{name}", version_of(keyturn, store, name, text), "", text)
+            value = ReadValue(names[name], f"{store}:{name}", version_of(workspace, store, name, text), "", text)
         except KeyturnError as error:
             return error
         return chosen(value)
@@ -160,19 +160,19 @@ def from_store(keyturn: "Keyturn", paths: Sequence[str], store: str, field: str 
             text = field_of(value.path, json_fields(value), field) if field else value.text
         except KeyturnError as error:
             return error
-        return replace(value, fingerprint=short_fingerprint(keyturn, text), text=text)
+        return replace(value, fingerprint=short_fingerprint(workspace, text), text=text)
 
     done = [*side_by_side(of_copy, [name for _, name in bulk.values], 8), *map(chosen, parts)]
     failed += [error for error in done if isinstance(error, KeyturnError)]
     return [value for value in done if isinstance(value, ReadValue)], failed
 
 
-def placed(keyturn: "Keyturn", paths: Sequence[str], store: str) -> tuple[dict[str, str], list[KeyturnError]]:
+def placed(workspace: "Workspace", paths: Sequence[str], store: str) -> tuple[dict[str, str], list[KeyturnError]]:
     """The copies' names in the store, each with its secret; an error for each secret that has none there."""
     names: dict[str, str] = {}
     failed: list[KeyturnError] = []
     for path in dict.fromkeys(paths):
-        there = [place for place in keyturn.catalogue.destinations(path) if place.store == store]
+        there = [place for place in workspace.catalogue.destinations(path) if place.store == store]
         names |= {place.name: path for place in there if not place.merge}
         if not there:
             hint = "Add the store to its destinations in the catalogue"
@@ -180,14 +180,14 @@ def placed(keyturn: "Keyturn", paths: Sequence[str], store: str) -> tuple[dict[s
     return names, failed
 
 
-def merged(keyturn: "Keyturn", paths: Sequence[str], store: str) -> Read:
+def merged(workspace: "Workspace", paths: Sequence[str], store: str) -> Read:
     """What stands in secrets of others under the keys that are these secrets' copies, and nothing of the others."""
     values: list[ReadValue] = []
     failed: list[KeyturnError] = []
-    pairs = ((path, place) for path in dict.fromkeys(paths) for place in keyturn.catalogue.destinations(path))
+    pairs = ((path, place) for path in dict.fromkeys(paths) for place in workspace.catalogue.destinations(path))
     for path, place in ((path, place) for path, place in pairs if place.store == store and place.merge):
         try:
-            view = keyturn.open_copy(path, place)
+            view = workspace.open_copy(path, place)
             copy, text = view.describe(place.name), view.read(place.name)
         except KeyturnError as error:
             failed.append(error)
@@ -197,11 +197,11 @@ def merged(keyturn: "Keyturn", paths: Sequence[str], store: str) -> Read:
     return values, failed
 
 
-def version_of(keyturn: "Keyturn", store: str, name: str, text: "Sensitive") -> int | None:
+def version_of(workspace: "Workspace", store: str, name: str, text: "Sensitive") -> int | None:
     """The hub's version that the copy holds by its marks; None where they are not of this value."""
-    copy = keyturn.open_store(store).describe(name)
+    copy = workspace.open_store(store).describe(name)
     marks = copy.marks if copy else None
-    return marks.version if marks and marks.fingerprint == keyturn.fingerprint_of(text) else None
+    return marks.version if marks and marks.fingerprint == workspace.fingerprint_of(text) else None
 
 
 def json_fields(value: ReadValue) -> "SecretFields":
@@ -226,8 +226,8 @@ def field_of(path: str, fields: "SecretFields", field: str) -> "Sensitive":
     return fields[field]
 
 
-def short_fingerprint(keyturn: "Keyturn", text: "Sensitive") -> str:
+def short_fingerprint(workspace: "Workspace", text: "Sensitive") -> str:
     """The part of the fingerprint that people see."""
     from keyturn.core.fingerprint import shown
 
-    return shown(keyturn.fingerprint_of(text))
+    return shown(workspace.fingerprint_of(text))

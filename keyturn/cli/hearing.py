@@ -11,7 +11,7 @@ from keyturn.core.errors import KeyturnError
 from keyturn.core.heard import Heard, Silence
 from keyturn.core.hub import SecretInfo
 from keyturn.core.record import Record
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.heard import last_look, load_heard, was_there
 from keyturn.rotation.quiet import Acknowledged
 
@@ -70,19 +70,24 @@ class Hearings:
     looked: datetime | None = None
 
     @staticmethod
-    def load(keyturn: Keyturn) -> "Hearings":
+    def load(workspace: Workspace) -> "Hearings":
         """Of all secrets with consumers: a few reads, and none where there are none."""
-        paths = [path for path, secret in keyturn.catalogue.secrets.items() if secret.consumers]
+        paths = [path for path, secret in workspace.catalogue.secrets.items() if secret.consumers]
         try:
-            return Hearings(load_heard(keyturn, paths), last_look(keyturn)) if paths else Hearings()
+            return Hearings(load_heard(workspace, paths), last_look(workspace)) if paths else Hearings()
         except KeyturnError as error:
             return Hearings(dict.fromkeys(paths, error))
 
     def of(
-        self, keyturn: Keyturn, path: str, info: SecretInfo | None, record: Record, acknowledged: Acknowledged | None
+        self,
+        workspace: Workspace,
+        path: str,
+        info: SecretInfo | None,
+        record: Record,
+        acknowledged: Acknowledged | None,
     ) -> tuple[Hearing, ...]:
         """Every consumer of one secret; ``acknowledged`` is who acknowledged its last rotation."""
-        consumers = keyturn.secret(path).consumers
+        consumers = workspace.secret(path).consumers
         heard = self.heard.get(path)
         if info is None or info.newest is None:
             return everyone(consumers, Answer.WAITS)

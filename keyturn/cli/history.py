@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
-from keyturn.cli.environment import opened_keyturn
+from keyturn.cli.environment import opened_workspace
 from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument
 from keyturn.cli.output import note, stamp, when, write_json, write_table
 from keyturn.core.errors import NotFound
@@ -10,7 +10,7 @@ from keyturn.core.errors import NotFound
 if TYPE_CHECKING:
     from keyturn.core.hub import SecretInfo, VersionInfo
     from keyturn.core.record import Rotation
-    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.context import Workspace
 
 COLUMNS: Final = ("version", "state", "when (UTC)", "rotation")
 
@@ -20,8 +20,8 @@ def history(path: PathArgument, catalogue: CatalogueOption = None, as_json: Json
 
     And the versions in the hub that none of them made.
     """
-    with opened_keyturn(catalogue) as keyturn:
-        rotations, info = remembered(keyturn, path)
+    with opened_workspace(catalogue) as workspace:
+        rotations, info = remembered(workspace, path)
     versions = info.versions if info else ()
     if as_json:
         return write_json(as_data(path, info, rotations))
@@ -34,14 +34,14 @@ def history(path: PathArgument, catalogue: CatalogueOption = None, as_json: Json
     return note(f"{path} is at version {info.version}" if info else f"{path} has no version in the hub")
 
 
-def remembered(keyturn: "Keyturn", path: str) -> "tuple[list[Rotation], SecretInfo | None]":
+def remembered(workspace: "Workspace", path: str) -> "tuple[list[Rotation], SecretInfo | None]":
     """The record's rotations, the newest first, and the hub's versions. Raises NotFound where there is neither."""
     from keyturn.rotation.records import load_record
 
-    record, info = load_record(keyturn, path), keyturn.hub.describe(path)
+    record, info = load_record(workspace, path), workspace.hub.describe(path)
     rotations = [*([record.rotation] if record.rotation else []), *reversed(record.history)]
     if not rotations and info is None:
-        keyturn.secret(path)
+        workspace.secret(path)
         problem = "the hub has no version and no rotation of it"
         raise NotFound("show the history of", path, problem, f"Make its first with `keyturn rotate {path}`")
     return rotations, info

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from keyturn.revocation.incident import IncidentStatus
-    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.context import Workspace
 
 
-def write_report_files(keyturn: "Keyturn", standing: "IncidentStatus", directory: Path | None) -> list[Path]:
+def write_report_files(workspace: "Workspace", standing: "IncidentStatus", directory: Path | None) -> list[Path]:
     """The report as it is now, in every form; the files of an earlier one are replaced. Raises Unavailable, OSError."""
     from keyturn.providers.ledger.address import state_directory
     from keyturn.revocation.report import write_report
@@ -19,4 +19,4 @@ def write_report_files(keyturn: "Keyturn", standing: "IncidentStatus", directory
     if directory is None:
         place.mkdir(parents=True, exist_ok=True)
         place.chmod(0o700)
-    return write_report(standing, readers_of(keyturn, standing), place, ledger_facts(standing))
+    return write_report(standing, readers_of(workspace, standing), place, ledger_facts(standing))

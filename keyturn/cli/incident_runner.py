@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 from keyturn.cli.failures import BEHIND, FAILED, end_command, of_the_system, say
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.errors import KeyturnError, TransientError, Unavailable
-from keyturn.core.workspaces import Workspace
+from keyturn.core.workspaces import WorkspaceNames
 from keyturn.revocation.incident import IncidentStatus, Step
 
 if TYPE_CHECKING:
     from keyturn.cli.watch import Run
-    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.context import Workspace
 
 FLOW: Final = "emergency-revoke"
 
@@ -47,42 +47,42 @@ class Through:
     workspace: str
 
 
-def carry_on(keyturn: "Keyturn", incident: str, through: Through) -> Carried:
+def carry_on(workspace: "Workspace", incident: str, through: Through) -> Carried:
     """Everything after the cut. Where Prefect can't do it, it is done here, and said."""
     from keyturn.revocation.incident_store import load_status
 
     if through.local:
         note("running in this process, without Prefect")
-        return finish_here(keyturn, incident)
+        return finish_here(workspace, incident)
     try:
-        run = through_prefect(incident, through.timeout, Workspace(through.workspace))
+        run = through_prefect(incident, through.timeout, WorkspaceNames(through.workspace))
     except KeyturnError as error:
         note(f"going on in this process, without Prefect: {error.problem}")
-        return finish_here(keyturn, incident)
-    return Carried(load_status(keyturn, incident), run)
+        return finish_here(workspace, incident)
+    return Carried(load_status(workspace, incident), run)
 
 
-def finish_here(keyturn: "Keyturn", incident: str) -> Carried:
+def finish_here(workspace: "Workspace", incident: str) -> Carried:
     """All of it as plain functions; then the ledger is signed, so that a checkpoint covers it."""
     from keyturn.revocation.run import finish
 
-    finished = finish(keyturn, incident)
-    sign_ledger(keyturn)
+    finished = finish(workspace, incident)
+    sign_ledger(workspace)
     return Carried(finished)
 
 
-def tell_on_call(keyturn: "Keyturn", incident: str) -> None:
+def tell_on_call(workspace: "Workspace", incident: str) -> None:
     """Tell people what they have not been told of an incident; what can't be told stays in its outbox, and is said.
 
     Where nothing names a channel here, that is left to the workers.
     """
     from keyturn.revocation.outbox import tell_people
 
-    if problem := keyturn.channel and tell_people(keyturn, incident):
+    if problem := workspace.channel and tell_people(workspace, incident):
         note(f"whoever is on call was NOT TOLD: {problem}; it is tried again every 5 minutes by finish-incidents")
 
 
-def through_prefect(incident: str, timeout: float, workspace: Workspace) -> "Run | None":
+def through_prefect(incident: str, timeout: float, workspace: WorkspaceNames) -> "Run | None":
     """Have the worker do it, and watch; None where the watching ended first. Raises what keeps it from being done."""
     if address := os.environ.get("PREFECT_API_URL"):
         insist_on_answer(address)
@@ -124,12 +124,12 @@ def resume_hint(incident: str) -> str:
 # --- what came of it
 
 
-def show_incident(keyturn: "Keyturn", carried: Carried, directory: Path | None, as_json: bool) -> None:
+def show_incident(workspace: "Workspace", carried: Carried, directory: Path | None, as_json: bool) -> None:
     """The secrets, what is left, the report's files, and the exit code that belongs to it."""
     from keyturn.cli import incident_tables as tables
 
     standing, run = carried.standing, carried.run
-    files = write_reports(keyturn, standing, directory)
+    files = write_reports(workspace, standing, directory)
     if as_json:
         extra = {"reports": [str(file) for file in files], "run": run.to_data() if run else None}
         write_json({**tables.standing_data(standing), **extra})
@@ -150,22 +150,22 @@ def closing_line(standing: IncidentStatus) -> str:
     return f"{incident.id} is closed: all of it is done, and proven"
 
 
-def sign_ledger(keyturn: "Keyturn") -> None:
+def sign_ledger(workspace: "Workspace") -> None:
     """Have the ledger signed, so that a checkpoint covers the incident; where that can't be done, say so."""
     from keyturn.revocation.report.facts import sign_ledger
 
     try:
-        sign_ledger(keyturn)
+        sign_ledger(workspace)
     except KeyturnError as error:
         say(error)
 
 
-def write_reports(keyturn: "Keyturn", standing: IncidentStatus, directory: Path | None) -> list[Path]:
+def write_reports(workspace: "Workspace", standing: IncidentStatus, directory: Path | None) -> list[Path]:
     """The report's files; one that can't be written takes nothing back, and is told."""
     from keyturn.cli.incident_files import write_report_files
 
     try:
-        return write_report_files(keyturn, standing, directory)
+        return write_report_files(workspace, standing, directory)
     except OSError as error:
         say(of_the_system(error))
     except KeyturnError as error:

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keyturn.cli.environment import opened_keyturn
+from keyturn.cli.environment import opened_workspace
 from keyturn.cli.options import CatalogueOption, JsonOption, ReportOption
 from keyturn.cli.output import note, write_json, write_table, write_text
 from keyturn.revocation.incident import Mode
 
 if TYPE_CHECKING:
     from keyturn.revocation.incident import IncidentStatus
-    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.context import Workspace
 
 IncidentArgument = Annotated[str | None, typer.Argument(metavar="ID", help="One incident; without it, all of them.")]
 GiveUpOption = Annotated[
@@ -39,35 +39,35 @@ def incidents(
         raise typer.BadParameter("give an ID or --open, not both")
     if give_up and incident is None:
         raise typer.BadParameter("--give-up is for one incident: give its ID")
-    with opened_keyturn(catalogue, revoking=bool(give_up)) as keyturn:
+    with opened_workspace(catalogue, revoking=bool(give_up)) as workspace:
         if give_up and incident is not None:
-            give_up_incident(keyturn, incident, give_up)
+            give_up_incident(workspace, incident, give_up)
         if incident is None:
-            return show_all(keyturn, only_open, as_json)
-        return show_one(keyturn, incident, report, as_json)
+            return show_all(workspace, only_open, as_json)
+        return show_one(workspace, incident, report, as_json)
 
 
-def give_up_incident(keyturn: "Keyturn", incident: str, reason: str) -> None:
+def give_up_incident(workspace: "Workspace", incident: str, reason: str) -> None:
     """Close it with what is left, tell people, and say what its secrets need now."""
     from keyturn.cli.incident_runner import tell_on_call
     from keyturn.core.acting import acting
     from keyturn.revocation.give_up import give_up_incident
 
     who = acting.get()
-    standing = give_up_incident(keyturn, incident, reason, who.actor if who else "")
-    tell_on_call(keyturn, incident)
+    standing = give_up_incident(workspace, incident, reason, who.actor if who else "")
+    tell_on_call(workspace, incident)
     note(f"{incident} is given up, and not proven: {len(standing.left)} things stay listed as left")
     for secret in standing.secrets:
         if not secret.version and standing.incident.mode is Mode.REPLACE:
             note(f"{secret.path} has no new credential yet: run `keyturn rotate {secret.path} --now`")
 
 
-def show_all(keyturn: "Keyturn", only_open: bool, as_json: bool) -> None:
+def show_all(workspace: "Workspace", only_open: bool, as_json: bool) -> None:
     """One line for each."""
     from keyturn.cli import incident_tables as tables
     from keyturn.revocation import incident_store
 
-    incidents = incident_store.list_open(keyturn) if only_open else incident_store.list_incidents(keyturn)
+    incidents = incident_store.list_open(workspace) if only_open else incident_store.list_incidents(workspace)
     if as_json:
         return write_json({"incidents": [tables.incident_data(incident) for incident in incidents]})
     if not incidents:
@@ -75,15 +75,15 @@ def show_all(keyturn: "Keyturn", only_open: bool, as_json: bool) -> None:
     return write_table(tables.LIST_COLUMNS, map(tables.list_row, incidents), whole=("opened (UTC)", "state", "secrets"))
 
 
-def show_one(keyturn: "Keyturn", incident: str, directory: Path | None, as_json: bool) -> None:
+def show_one(workspace: "Workspace", incident: str, directory: Path | None, as_json: bool) -> None:
     """All that is kept of it; the report's files where they are asked for."""
     from keyturn.cli.incident_files import write_report_files
     from keyturn.cli.incident_runner import tell_files
     from keyturn.cli.incident_tables import standing_data
     from keyturn.revocation.incident_store import load_status
 
-    status = load_status(keyturn, incident)
-    files = write_report_files(keyturn, status, directory) if directory else []
+    status = load_status(workspace, incident)
+    files = write_report_files(workspace, status, directory) if directory else []
     if as_json:
         return write_json({**standing_data(status), "reports": [str(file) for file in files]})
     tell_incident(status)

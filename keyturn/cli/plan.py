@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keyturn.cli.environment import opened_keyturn
+from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, end_command, naming_file
 from keyturn.cli.options import CatalogueOption, DeepOption, JsonOption, Patterns
 from keyturn.cli.output import note, write_json, write_table
@@ -14,7 +14,7 @@ from keyturn.core.errors import Invalid, TerminalError, TransientError
 if TYPE_CHECKING:
     from keyturn.cli.planned import Applied
     from keyturn.core.plan import Plan
-    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.context import Workspace
 
 OutOption = Annotated[
     Path | None,
@@ -44,10 +44,10 @@ def plan(
     """
     from keyturn.cli.planned import COLUMNS, item_row, plan_data, summarize_plan
 
-    with opened_keyturn(catalogue) as keyturn:
-        planned = make_plan(keyturn, paths or [], deep)
+    with opened_workspace(catalogue) as workspace:
+        planned = make_plan(workspace, paths or [], deep)
         if out:
-            save_plan(keyturn, planned, out)
+            save_plan(workspace, planned, out)
     shown = [item for item in planned.items if everything or item.action != "in sync"]
     if as_json:
         write_json(plan_data(planned, shown, out))
@@ -61,20 +61,20 @@ def plan(
     insist_on_no_trouble(planned)
 
 
-def make_plan(keyturn: "Keyturn", paths: list[str], deep: bool, *, unseen: bool = False) -> "Plan":
+def make_plan(workspace: "Workspace", paths: list[str], deep: bool, *, unseen: bool = False) -> "Plan":
     """The plan of these secrets, or of all; ``unseen`` where nobody looks at it before it is carried out."""
     from keyturn.sync import plan as planning
 
-    return planning.plan(keyturn, paths, deep=deep, unseen=unseen)
+    return planning.plan(workspace, paths, deep=deep, unseen=unseen)
 
 
-def save_plan(keyturn: "Keyturn", planned: "Plan", file: Path) -> None:
+def save_plan(workspace: "Workspace", planned: "Plan", file: Path) -> None:
     """Write the plan to ``file``, signed with this hub's key, at once and for the owner's eyes alone."""
     from keyturn.catalogue.append import write
     from keyturn.core.plan import write_plan
 
     with naming_file(file):
-        write(file, write_plan(planned, keyturn.hub.fingerprint_key()), mode=0o600)
+        write(file, write_plan(planned, workspace.hub.fingerprint_key()), mode=0o600)
 
 
 def insist_on_no_trouble(planned: "Plan") -> None:
@@ -100,13 +100,15 @@ def apply(
     Or, with --auto, make a plan and do it. Ends with 1 where a copy is not in step afterwards.
     """
     file = plan_file(arguments or [], auto)
-    with opened_keyturn(catalogue) as keyturn:
+    with opened_workspace(catalogue) as workspace:
         from keyturn.cli.planned import Applied
         from keyturn.cli.progress import apply_plan, notify_consumers
 
-        planned = make_plan(keyturn, arguments or [], deep, unseen=True) if file is None else load_plan(keyturn, file)
-        results = apply_plan(keyturn, planned)
-        done = Applied.after(keyturn, planned, results, notify_consumers(keyturn, planned, results))
+        planned = (
+            make_plan(workspace, arguments or [], deep, unseen=True) if file is None else load_plan(workspace, file)
+        )
+        results = apply_plan(workspace, planned)
+        done = Applied.after(workspace, planned, results, notify_consumers(workspace, planned, results))
     show_applied(done, as_json)
 
 
@@ -119,7 +121,7 @@ def plan_file(arguments: list[str], auto: bool) -> Path | None:
     return None if auto else Path(arguments[0])
 
 
-def load_plan(keyturn: "Keyturn", file: Path) -> "Plan":
+def load_plan(workspace: "Workspace", file: Path) -> "Plan":
     """The plan in ``file``, as it would be made now. Raises Invalid, and Conflict where something has moved."""
     from keyturn.core.plan import read_plan
     from keyturn.sync.run import insist_on
@@ -128,7 +130,7 @@ def load_plan(keyturn: "Keyturn", file: Path) -> "Plan":
         text = file.read_text()
     except UnicodeDecodeError:
         raise Invalid("read", str(file), "it is not a plan", "Make it anew with: keyturn plan -o FILE") from None
-    return insist_on(keyturn, read_plan(text, keyturn.hub.fingerprint_key(), str(file)))
+    return insist_on(workspace, read_plan(text, workspace.hub.fingerprint_key(), str(file)))
 
 
 def show_applied(done: "Applied", as_json: bool) -> None:

@@ -11,7 +11,7 @@ from keyturn.cli.output import stamp, when
 from keyturn.cli.progress import notice_lines
 from keyturn.core.fingerprint import shown
 from keyturn.core.plan import Action, Item, Plan
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.sync import run
 from keyturn.sync.apply import Result
 from keyturn.sync.notices import Notices
@@ -102,11 +102,11 @@ class Applied:
     notices: Notices
 
     @staticmethod
-    def after(keyturn: Keyturn, planned: Plan, results: Sequence[Result], notices: Notices) -> "Applied":
+    def after(workspace: Workspace, planned: Plan, results: Sequence[Result], notices: Notices) -> "Applied":
         """From what the library tells."""
         done = {(result.store, result.name) for result in results}
         left = [i for i in planned.work if i.action is Action.DELETE and (i.store, i.name) not in done]
-        delayed = tuple(item for item in left if not due(item, keyturn.clock()))
+        delayed = tuple(item for item in left if not due(item, workspace.clock()))
         capped = tuple(item for item in left if item not in delayed)
         ordered = sorted(results, key=lambda result: (bool(result.error), result.path, result.label))
         return Applied(planned, tuple(ordered), run.failing(planned, results), delayed, capped, notices)

@@ -6,7 +6,7 @@ from typing import Final
 
 from keyturn.cli.environment import known_stack
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
-from keyturn.core.workspaces import Workspace
+from keyturn.core.workspaces import WorkspaceNames
 
 LOCAL: Final = "or run it here without Prefect: add --local"
 
@@ -26,7 +26,7 @@ def insist_on_prefect() -> str:
 
 
 @contextmanager
-def in_our_words(doing: str, name: str, workspace: Workspace) -> Iterator[None]:
+def in_our_words(doing: str, name: str, workspace: WorkspaceNames) -> Iterator[None]:
     """Turn what Prefect's client raises into Keyturn's errors."""
     import httpx
     from prefect.exceptions import ObjectNotFound

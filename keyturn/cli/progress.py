@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from keyturn.cli.output import note, span
 from keyturn.core.plan import Plan
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.sync import run
 from keyturn.sync.apply import Result
 
@@ -52,13 +52,13 @@ class Progress:
         return f"  {self._done} of {self._total} copies{failed}; done in about {span(left)} at this pace"
 
 
-def notify_consumers(keyturn: Keyturn, planned: Plan, results: Sequence[Result]) -> "Notices":
+def notify_consumers(workspace: Workspace, planned: Plan, results: Sequence[Result]) -> "Notices":
     """Tell consumers of what somebody wrote, now that every copy serves it; whom, and who could not be told."""
     from keyturn.sync.notices import Notices, tell_written
     from keyturn.sync.owing import owing
 
-    owed = owing(keyturn, planned, results)
-    notices = tell_written(keyturn, owed.paths) if owed.paths else Notices()
+    owed = owing(workspace, planned, results)
+    notices = tell_written(workspace, owed.paths) if owed.paths else Notices()
     return replace(notices, errors={**owed.errors, **notices.errors})
 
 
@@ -69,10 +69,10 @@ def notice_lines(notices: "Notices") -> list[str]:
     return lines + ([f"told {len(well) - SHOWN} more"] if len(well) > SHOWN else [])
 
 
-def apply_plan(keyturn: Keyturn, planned: Plan) -> list[Result]:
+def apply_plan(workspace: Workspace, planned: Plan) -> list[Result]:
     """Apply a plan in processes of this machine, and tell how far it is."""
     from keyturn.sync_processes.executor import executor
 
-    work = len(run.work_of(keyturn, planned))
-    with executor(keyturn, work) as execute:
-        return run.carry_out(keyturn, planned, execute, Progress(work))
+    work = len(run.work_of(workspace, planned))
+    with executor(workspace, work) as execute:
+        return run.carry_out(workspace, planned, execute, Progress(work))

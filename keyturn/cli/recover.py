@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.environment import opened_keyturn
+from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import BEHIND, FAILED, end_command
 from keyturn.cli.options import CatalogueOption, JsonOption, OptionalPath
 from keyturn.cli.output import note, stamp, when, write_json, write_table
 from keyturn.core.errors import KeyturnError, TransientError
 
 if TYPE_CHECKING:
-    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.context import Workspace
     from keyturn.rotation.living import HeldValues, Value
     from keyturn.rotation.recover import Recovery
 
@@ -41,10 +41,10 @@ def recover(
     """
     if not (dry_run or yes or sys.stdin.isatty()):
         raise typer.BadParameter("there is no terminal to ask on: give --yes, or --dry-run")
-    with opened_keyturn(catalogue) as keyturn:
-        paths = [path] if path else behind(keyturn)
+    with opened_workspace(catalogue) as workspace:
+        paths = [path] if path else behind(workspace)
         done = [
-            recovered(keyturn, secret, dry_run=dry_run, yes=yes, untested=untested, quiet=as_json) for secret in paths
+            recovered(workspace, secret, dry_run=dry_run, yes=yes, untested=untested, quiet=as_json) for secret in paths
         ]
     if as_json:
         write_json({"secrets": [data for data, _ in done]})
@@ -55,19 +55,19 @@ def recover(
         end_command(errors[0], BEHIND if isinstance(errors[0], TransientError) else FAILED)
 
 
-def behind(keyturn: "Keyturn") -> list[str]:
+def behind(workspace: "Workspace") -> list[str]:
     """The secrets of which something outside knows a newer version than the hub."""
     from keyturn.core.plan import Action
     from keyturn.sync.plan import plan
 
-    planned = plan(keyturn)
+    planned = plan(workspace)
     for remark in planned.remarks:
         note(remark)
     return sorted({item.path for item in planned.items if item.action is Action.AHEAD})
 
 
 def recovered(
-    keyturn: "Keyturn", path: str, *, dry_run: bool, yes: bool, untested: bool, quiet: bool
+    workspace: "Workspace", path: str, *, dry_run: bool, yes: bool, untested: bool, quiet: bool
 ) -> tuple[dict[str, Any], KeyturnError | None]:
     """One secret, shown and then done; what came of it as data, and the error to end with."""
     from keyturn.rotation.living import values
@@ -75,7 +75,7 @@ def recovered(
 
     data: dict[str, Any] = {"secret": path, "values": [], "recovered": None, "error": ""}
     try:
-        candidates = values(keyturn, path)
+        candidates = values(workspace, path)
         data["values"] = [value_data(value) for value in candidates.found]
         if not quiet:
             show_candidates(candidates)
@@ -83,7 +83,7 @@ def recovered(
         if needless(candidates, chosen):
             note(f"{path}: CURRENT is the newest value that works: nothing is to be recovered")
         elif not dry_run and (yes or asked(candidates, chosen)):
-            came = recover(keyturn, candidates, chosen)
+            came = recover(workspace, candidates, chosen)
             data["recovered"] = recovery_data(came)
             note(f"{path}: version {came.version} holds what {came.place} held of version {came.held}")
             return data, left_behind(came)

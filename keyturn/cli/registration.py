@@ -8,7 +8,7 @@ from keyturn.cli.options import CatalogueOption, FailureUrlOption, WorkspaceOpti
 from keyturn.cli.output import note
 from keyturn.cli.prefect_server import insist_on_prefect
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.workspaces import DEFAULT, Workspace
+from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 
 
 def bootstrap(
@@ -21,7 +21,7 @@ def bootstrap(
     catalogue's targets, or to Keyturn's version. With --workspace all of it has that name, and what other
     workspaces have on the server stays as it is.
     """
-    names = Workspace(workspace)
+    names = WorkspaceNames(workspace)
     insist_on_hub()
     api = insist_on_prefect()
     declared = load_catalogue(catalogue)

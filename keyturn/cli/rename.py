@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from keyturn.cli.environment import opened_keyturn
+from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import BEHIND, end_command
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_table
@@ -31,10 +31,10 @@ def rename(old: OldArgument, new: NewArgument, catalogue: CatalogueOption = None
     from keyturn.core.errors import TransientError
     from keyturn.rotation.report import copy_data
 
-    with opened_keyturn(catalogue) as keyturn:
+    with opened_workspace(catalogue) as workspace:
         from keyturn.rotation.rename import rename as carry_over
 
-        done = carry_over(keyturn, old, new)
+        done = carry_over(workspace, old, new)
     copies = [copy_data(copy) for copy in done.copies]
     if as_json:
         write_json({"old": old, "new": new, "version": done.version, "copies": copies})
@@ -60,15 +60,15 @@ def forget(
     """
     if not (yes or sys.stdin.isatty()):
         raise typer.BadParameter("there is no terminal to ask on: give --yes")
-    with opened_keyturn(catalogue) as keyturn:
+    with opened_workspace(catalogue) as workspace:
         from keyturn.rotation.forget import forget as give_up
         from keyturn.rotation.forget import remains
 
-        left = remains(keyturn, path)
+        left = remains(workspace, path)
         if not yes:
             note(f"{path}: {left}")
             typer.confirm("Give it up?", abort=True, err=True)
-        done = give_up(keyturn, path, end_previous=end_previous)
+        done = give_up(workspace, path, end_previous=end_previous)
     if as_json:
         write_json({"path": path, "left": done.left, "ended": done.ended, "why": done.why})
     for line in (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from keyturn.cli.drill import drill as rehearse
-from keyturn.cli.environment import opened_keyturn
+from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import say
 from keyturn.cli.incident_runner import Carried, Through, carry_on, resume_hint, show_incident, tell_on_call
 from keyturn.cli.options import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from keyturn.revocation.incident import Incident
     from keyturn.revocation.preview import Preview
     from keyturn.revocation.selector import Selection, Selector
-    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.context import Workspace
 
 TIMEOUT: Final = 600
 
@@ -92,7 +92,7 @@ def revoke(
     timeout: TimeoutOption = TIMEOUT,
     as_json: JsonOption = False,
     report: ReportOption = None,
-    workspace: WorkspaceOption = DEFAULT,
+    prefect_workspace: WorkspaceOption = DEFAULT,
 ) -> None:
     """End leaked credentials everywhere, at once.
 
@@ -109,12 +109,12 @@ def revoke(
         insist_on_a_drill(request, resume, preview)
         return rehearse(selector.paths[0], mode, request.reason, catalogue, report, as_json=as_json)
     insist_on_sense(request, resume, preview=preview, asks=not (yes or may_go_unasked(selector)))
-    with opened_keyturn(catalogue, revoking=True) as keyturn:
+    with opened_workspace(catalogue, revoking=True) as workspace:
         if preview:
-            return show_preview(keyturn, request, as_json)
-        through = Through(local, timeout, workspace)
-        carried = resumed(keyturn, resume, through) if resume else revoked(keyturn, request, yes, through)
-        return show_incident(keyturn, carried, report, as_json)
+            return show_preview(workspace, request, as_json)
+        through = Through(local, timeout, prefect_workspace)
+        carried = resumed(workspace, resume, through) if resume else revoked(workspace, request, yes, through)
+        return show_incident(workspace, carried, report, as_json)
 
 
 def insist_on_sense(request: Request, resume: str, *, preview: bool, asks: bool) -> None:
@@ -145,13 +145,13 @@ def may_go_unasked(selector: "Selector") -> bool:
     return len(selector.paths) == 1 and "*" not in selector.paths[0] and selector == Selector(paths=selector.paths)
 
 
-def show_preview(keyturn: "Keyturn", request: Request, as_json: bool) -> None:
+def show_preview(workspace: "Workspace", request: Request, as_json: bool) -> None:
     """What would happen; nothing does."""
     from keyturn.cli.incident_tables import preview_data
     from keyturn.revocation.preview import preview_revocation
     from keyturn.revocation.selector import select_secrets
 
-    radius = preview_revocation(keyturn, select_secrets(keyturn, request.selector), request.mode)
+    radius = preview_revocation(workspace, select_secrets(workspace, request.selector), request.mode)
     if as_json:
         return write_json(preview_data(radius))
     return tell_preview(radius, "this would end; nothing was changed")
@@ -168,22 +168,22 @@ def tell_preview(radius: "Preview", remark: str) -> None:
 # --- revoking
 
 
-def revoked(keyturn: "Keyturn", request: Request, yes: bool, through: Through) -> Carried:
+def revoked(workspace: "Workspace", request: Request, yes: bool, through: Through) -> Carried:
     """Ask where somebody is there to answer, cut, and see it through."""
     from keyturn.revocation.incident_store import new_incident_id
     from keyturn.revocation.resume import select_again
     from keyturn.revocation.run import begin, restore_service
 
     incident = request.incident or new_incident_id(request.since)
-    selection, triggered_at = select_again(keyturn, incident, request.selector), request.since
+    selection, triggered_at = select_again(workspace, incident, request.selector), request.since
     answered = not yes and sys.stdin.isatty()
     if answered:
-        confirm(keyturn, selection, request.mode)
+        confirm(workspace, selection, request.mode)
         triggered_at = datetime.now(UTC)
     who = acting.get()
     with goes_on_later(incident):
         opened = begin(
-            keyturn,
+            workspace,
             selection,
             incident=incident,
             reason=request.reason,
@@ -192,44 +192,44 @@ def revoked(keyturn: "Keyturn", request: Request, yes: bool, through: Through) -
             triggered_at=triggered_at,
             actor=who.actor if who else "",
         )
-        tell_cut(keyturn, opened)
-        restore_service(keyturn, opened)
-        tell_back(keyturn, opened)
-        beforehand = nullcontext() if answered else told_beside(keyturn, selection, request.mode)
-        with beforehand, in_background(lambda: tell_on_call(keyturn, opened.id)):
-            carried = carry_on(keyturn, opened.id, through)
-    tell_on_call(keyturn, opened.id)
+        tell_cut(workspace, opened)
+        restore_service(workspace, opened)
+        tell_back(workspace, opened)
+        beforehand = nullcontext() if answered else told_beside(workspace, selection, request.mode)
+        with beforehand, in_background(lambda: tell_on_call(workspace, opened.id)):
+            carried = carry_on(workspace, opened.id, through)
+    tell_on_call(workspace, opened.id)
     return carried
 
 
-def resumed(keyturn: "Keyturn", incident: str, through: Through) -> Carried:
+def resumed(workspace: "Workspace", incident: str, through: Through) -> Carried:
     """Go on with an open incident; a closed one is only shown. Raises NotFound."""
     from keyturn.revocation.incident_store import load_status
 
-    status = load_status(keyturn, incident)
+    status = load_status(workspace, incident)
     if not status.open:
         note(f"{incident} is closed: nothing is left to do")
-        tell_on_call(keyturn, incident)
+        tell_on_call(workspace, incident)
         return Carried(status)
     with goes_on_later(incident):
-        carried = carry_on(keyturn, incident, through)
-    tell_on_call(keyturn, incident)
+        carried = carry_on(workspace, incident, through)
+    tell_on_call(workspace, incident)
     return carried
 
 
-def confirm(keyturn: "Keyturn", selection: "Selection", mode: Mode) -> None:
+def confirm(workspace: "Workspace", selection: "Selection", mode: Mode) -> None:
     """Show what would end, and ask. Ends with 1 where the answer is no."""
     from keyturn.revocation.preview import preview_revocation
 
-    tell_preview(preview_revocation(keyturn, selection, mode), "this ends now, and whoever uses it is cut off")
+    tell_preview(preview_revocation(workspace, selection, mode), "this ends now, and whoever uses it is cut off")
     typer.confirm("Revoke?", abort=True, err=True)
 
 
-def tell_cut(keyturn: "Keyturn", incident: "Incident") -> None:
+def tell_cut(workspace: "Workspace", incident: "Incident") -> None:
     """Say at once what is over, and what is not."""
     from keyturn.revocation.incident_store import load_status
 
-    for secret in load_status(keyturn, incident.id).secrets:
+    for secret in load_status(workspace, incident.id).secrets:
         if Step.CUT not in secret.done:
             note(f"NOT ENDED YET {secret.path}: {'; '.join(secret.left) or 'nothing was done'}")
         elif moment := secret.refused_at or secret.cut_at:
@@ -238,16 +238,16 @@ def tell_cut(keyturn: "Keyturn", incident: "Incident") -> None:
             note(f"{secret.path}: {what} after {(moment - incident.triggered_at).total_seconds():.2f} s{sessions}")
 
 
-def tell_back(keyturn: "Keyturn", incident: "Incident") -> None:
+def tell_back(workspace: "Workspace", incident: "Incident") -> None:
     """Say what has taken its place, and who has it by now."""
     from keyturn.revocation.incident_store import load_status
 
-    for secret in load_status(keyturn, incident.id).secrets:
+    for secret in load_status(workspace, incident.id).secrets:
         for step in (Step.PUSH, Step.NOTIFY):
             if faults := [left.removeprefix(f"{step}: ") for left in secret.left if left.startswith(f"{step}: ")]:
                 note(f"{secret.path}: {step}: {'; '.join(faults)}")
         if Step.REPLACE in secret.done:
-            taken = (keyturn.clock() - incident.triggered_at).total_seconds()
+            taken = (workspace.clock() - incident.triggered_at).total_seconds()
             note(f"{secret.path}: version {secret.version} is in force, pushed and told after {taken:.2f} s")
 
 
@@ -260,7 +260,7 @@ def in_background(work: Callable[[], None]) -> Iterator[None]:
         working.result()
 
 
-def told_beside(keyturn: "Keyturn", selection: "Selection", mode: Mode) -> AbstractContextManager[None]:
+def told_beside(workspace: "Workspace", selection: "Selection", mode: Mode) -> AbstractContextManager[None]:
     """Tell what the preview would have shown, while the rest goes on."""
 
     def tell() -> None:
@@ -268,7 +268,7 @@ def told_beside(keyturn: "Keyturn", selection: "Selection", mode: Mode) -> Abstr
         from keyturn.revocation.preview import preview_revocation
 
         try:
-            radius = preview_revocation(keyturn, selection, mode)
+            radius = preview_revocation(workspace, selection, mode)
         except KeyturnError as error:
             return say(error)
         lines = [f"  {path:<28} {what:<10} {text}".rstrip() for path, what, text in preview_rows(radius)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.environment import load_catalogue, opened_keyturn, stack_in_use
+from keyturn.cli.environment import load_catalogue, opened_workspace, stack_in_use
 from keyturn.cli.failures import BEHIND, HELD, end_command
 from keyturn.cli.options import (
     CatalogueOption,
@@ -20,14 +20,14 @@ from keyturn.cli.options import (
     WorkspaceOption,
 )
 from keyturn.cli.output import note, write_json, write_table
-from keyturn.core.workspaces import DEFAULT, Workspace
+from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 
 if TYPE_CHECKING:
     from keyturn.catalogue import Secret
     from keyturn.cli.reports import Copies, Retirements
     from keyturn.cli.watch import Run
     from keyturn.core.policy import Trigger
-    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.context import Workspace
     from keyturn.rotation.retire import Waive
     from keyturn.rotation.run import Outcome
 
@@ -113,10 +113,10 @@ def confirm_end(path: str, catalogue: Path | None) -> None:
     """Show whom ending the credential before CURRENT would cut off, and ask. Ends with 1 where the answer is no."""
     if not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal to ask on: give --yes")
-    with opened_keyturn(catalogue) as keyturn:
+    with opened_workspace(catalogue) as workspace:
         from keyturn.rotation.retire import on_it
 
-        waiting = on_it(keyturn, keyturn.secret(path).path)
+        waiting = on_it(workspace, workspace.secret(path).path)
     if waiting is None:
         return note("no old credential waits for its end: nobody is cut off")
     note(f"this ends the credential before version {waiting.version} ({waiting.names or 'without a name'})")
@@ -128,12 +128,12 @@ def confirm_end(path: str, catalogue: Path | None) -> None:
 
 def rotate_here(parameters: "dict[str, Any]", catalogue: Path | None) -> "Outcome":
     """The whole protocol in this process."""
-    with opened_keyturn(catalogue) as keyturn:
+    with opened_workspace(catalogue) as workspace:
         from keyturn.rotation import run
 
         note_local()
-        insist_on_strategy(keyturn.secret(parameters["path"]))
-        return run.rotate(keyturn, **parameters)
+        insist_on_strategy(workspace.secret(parameters["path"]))
+        return run.rotate(workspace, **parameters)
 
 
 def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
@@ -182,18 +182,18 @@ def sync(
 
 def sync_here(path: str | None, deep: bool, catalogue: Path | None) -> "Copies":
     """Every copy, or those of the secrets that fit, from this process."""
-    with opened_keyturn(catalogue) as keyturn:
+    with opened_workspace(catalogue) as workspace:
         from keyturn.cli.progress import apply_plan, notify_consumers
         from keyturn.cli.reports import Copies
         from keyturn.sync.plan import plan
         from keyturn.sync.report import SyncReport
 
         note_local()
-        planned = plan(keyturn, [path] if path else [], deep=deep, unseen=True)
+        planned = plan(workspace, [path] if path else [], deep=deep, unseen=True)
         for remark in planned.remarks:
             note(remark)
-        results = apply_plan(keyturn, planned)
-        notices = notify_consumers(keyturn, planned, results)
+        results = apply_plan(workspace, planned)
+        notices = notify_consumers(workspace, planned, results)
         return Copies(SyncReport.after(planned, results, notices))
 
 
@@ -250,15 +250,15 @@ def retire_here(path: str | None, waive: "Waive", catalogue: Path | None) -> "Re
     def one(secret: str) -> OldCredential | None:
         try:
             return (
-                OldCredential.of(secret, retire(keyturn, secret, waive))
-                if load_record(keyturn, secret).retiring
+                OldCredential.of(secret, retire(workspace, secret, waive))
+                if load_record(workspace, secret).retiring
                 else None
             )
         except KeyturnError as error:
             return OldCredential.of(secret, error)
 
-    with opened_keyturn(catalogue) as keyturn:
-        paths = ready(keyturn, path)
+    with opened_workspace(catalogue) as workspace:
+        paths = ready(workspace, path)
         return Retirements(tuple(old for old in side_by_side(one, paths, SIDE_BY_SIDE) if old))
 
 
@@ -277,14 +277,14 @@ def show_report(report: "Copies | Retirements", columns: tuple[str, ...], as_jso
         end_command(*failure)
 
 
-def ready(keyturn: "Keyturn", path: str | None) -> list[str]:
+def ready(workspace: "Workspace", path: str | None) -> list[str]:
     """The one secret asked for, or every one of the catalogue. Raises NotFound with the one likely meant.
 
     A hub that can't be reached is told here once, and not again for each secret.
     """
-    paths = [keyturn.secret(path).path] if path else sorted(keyturn.catalogue.secrets)
+    paths = [workspace.secret(path).path] if path else sorted(workspace.catalogue.secrets)
     note_local()
-    keyturn.hub.fingerprint_key()
+    workspace.hub.fingerprint_key()
     return paths
 
 
@@ -298,7 +298,7 @@ def run_through_prefect(
 
     from keyturn.cli.watch import run_deployment
 
-    return run_deployment(flow, parameters, timeout, Workspace(workspace))
+    return run_deployment(flow, parameters, timeout, WorkspaceNames(workspace))
 
 
 def insist_on_declared(path: str, catalogue: Path | None, *, rotates: bool) -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.environment import catalogue_directory, opened_keyturn
+from keyturn.cli.environment import catalogue_directory, opened_workspace
 from keyturn.cli.failures import FAILED, end_command, naming_file
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.errors import TerminalError, TransientError
 
 if TYPE_CHECKING:
-    from keyturn.rotation.context import Keyturn
+    from keyturn.rotation.context import Workspace
     from keyturn.sync.import_secrets import Import
     from keyturn.sync.scan import HubScan, Scan, StoreScan
 
@@ -59,8 +59,8 @@ def scan(store: StoreOption = None, catalogue: CatalogueOption = None, as_json: 
     """
     from keyturn.sync.scan import scan as library
 
-    with opened_keyturn(catalogue) as keyturn:
-        result = library(keyturn, store or [])
+    with opened_workspace(catalogue) as workspace:
+        result = library(workspace, store or [])
     rows = [*hub_rows(result.hub), *(row for store_scan in result.stores for row in scan_rows(store_scan))]
     if as_json:
         write_json({"stores": [scan_data(store_scan) for store_scan in result.stores], "hub": hub_data(result.hub)})
@@ -145,15 +145,15 @@ def import_from_store(
     What the hub has already is never overwritten. The next `keyturn plan` takes the copies over.
     """
     insist_on_usage(names or [], everything, owner, classification, dry_run)
-    with opened_keyturn(catalogue) as keyturn:
+    with opened_workspace(catalogue) as workspace:
         from keyturn.sync import import_secrets as importing
 
-        importing.insist_on_readable(keyturn, store)
-        chosen = importing.importable(keyturn, store) if everything else names or []
-        imports = importing.look(keyturn, store, chosen, to)
-        declared = Declaring(keyturn, catalogue, file, owner or "nobody yet", classification)
+        importing.insist_on_readable(workspace, store)
+        chosen = importing.importable(workspace, store) if everything else names or []
+        imports = importing.look(workspace, store, chosen, to)
+        declared = Declaring(workspace, catalogue, file, owner or "nobody yet", classification)
         declared.check(imports)
-        done = imports if dry_run else importing.bring(keyturn, imports)
+        done = imports if dry_run else importing.bring(workspace, imports)
         notes = declared.notes(done, "would declare") if dry_run else declared.write(done)
     show_imports(done, notes, as_json)
 
@@ -171,10 +171,12 @@ def insist_on_usage(names: list[str], everything: bool, owner: str | None, class
 class Declaring:
     """The catalogue's side of an import: which secrets get an entry, in which file."""
 
-    def __init__(self, keyturn: "Keyturn", catalogue: Path | None, file: Path, owner: str, classification: str) -> None:
+    def __init__(
+        self, workspace: "Workspace", catalogue: Path | None, file: Path, owner: str, classification: str
+    ) -> None:
         from keyturn.catalogue.append import file_in
 
-        self._catalogue = keyturn.catalogue
+        self._catalogue = workspace.catalogue
         self._directory = catalogue_directory(catalogue)
         self._file = file_in(self._directory, file)
         self._owned = (owner, classification)

@@ -13,7 +13,7 @@ from keyturn.cli.environment import (
     home_directory,
     known_stack,
     leading_elsewhere,
-    opened_keyturn,
+    opened_workspace,
     settle_catalogue,
     stack_environment,
 )
@@ -122,9 +122,9 @@ def show_secrets(
     from keyturn.rotation.undeclared import left_open
 
     try:
-        with opened_keyturn(catalogue) as keyturn:
-            secrets, copies = secret_statuses(keyturn, look_at_copies)
-            undeclared = left_open(keyturn)
+        with opened_workspace(catalogue) as workspace:
+            secrets, copies = secret_statuses(workspace, look_at_copies)
+            undeclared = left_open(workspace)
     except KeyturnError:
         if services:
             show_overview(stack, services, Overview(), as_json)

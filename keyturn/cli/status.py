@@ -13,7 +13,7 @@ from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Outlook, Reason, Trigger, due, due_at, outlook
 from keyturn.core.record import OPEN, Rotation, Stage
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.decide import facts, look_up
 from keyturn.rotation.grace import by_this_clock, grace_over
 from keyturn.rotation.logins import LoginCheck, current_check, load_checks
@@ -115,15 +115,15 @@ class SecretStatus:
 
 
 def secret_statuses(
-    keyturn: Keyturn, places: Callable[[Keyturn], CatalogueCopies]
+    workspace: Workspace, places: Callable[[Workspace], CatalogueCopies]
 ) -> tuple[list[SecretStatus], CatalogueCopies]:
     """Every secret of the catalogue, looked at side by side, and every copy. Raises where no secret could be told."""
-    hearings = Hearings.load(keyturn)
-    with list_secrets(keyturn, len(keyturn.catalogue.secrets)) as listing:
+    hearings = Hearings.load(workspace)
+    with list_secrets(workspace, len(workspace.catalogue.secrets)) as listing:
         outcomes = of_each(
-            sorted(keyturn.catalogue.secrets), lambda path: secret_status(keyturn, path, listing, hearings)
+            sorted(workspace.catalogue.secrets), lambda path: secret_status(workspace, path, listing, hearings)
         )
-    now, copies, logins = keyturn.clock(), places(keyturn), load_checks(keyturn, outcomes)
+    now, copies, logins = workspace.clock(), places(workspace), load_checks(workspace, outcomes)
     statuses = [
         SecretStatus(path, now, error=str(outcome)) if isinstance(outcome, KeyturnError) else outcome
         for path, outcome in outcomes.items()
@@ -148,12 +148,12 @@ def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | Key
     return dict(zip(paths, outcomes, strict=True))
 
 
-def secret_status(keyturn: Keyturn, path: str, listing: Listing | None, hearings: Hearings) -> SecretStatus:
+def secret_status(workspace: Workspace, path: str, listing: Listing | None, hearings: Hearings) -> SecretStatus:
     """One secret without its copies, told without reading its value."""
-    stands = look_up(keyturn, path, listing)
-    record, secret_facts = stands.record, facts(keyturn, path, Trigger.SCHEDULE, stands)
+    stands = look_up(workspace, path, listing)
+    record, secret_facts = stands.record, facts(workspace, path, Trigger.SCHEDULE, stands)
     heard = listing.acknowledged(path, record) if listing else acknowledged(record)
-    over = grace_over(keyturn, path, record.retiring) if record.retiring else None
+    over = grace_over(workspace, path, record.retiring) if record.retiring else None
     return SecretStatus(
         path,
         secret_facts.now,
@@ -164,8 +164,8 @@ def secret_status(keyturn: Keyturn, path: str, listing: Listing | None, hearings
         outlook(secret_facts),
         record.rotation,
         record.frozen,
-        by_this_clock(keyturn, over) if over else None,
-        consumers=hearings.of(keyturn, path, stands.info, record, heard),
+        by_this_clock(workspace, over) if over else None,
+        consumers=hearings.of(workspace, path, stands.info, record, heard),
         missing=describe_missing(stands.info, record),
     )
 

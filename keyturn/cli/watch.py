@@ -11,9 +11,9 @@ from keyturn.cli.output import note
 from keyturn.cli.prefect_server import in_our_words, insist_on_prefect
 from keyturn.core.errors import KeyturnError, Locked, TransientError, Unavailable
 from keyturn.core.result_parts import RESULT, WAITS, join_parts
-from keyturn.core.workspaces import Workspace
+from keyturn.core.workspaces import WorkspaceNames
 
-DEFAULT: Final = Workspace()
+DEFAULT: Final = WorkspaceNames()
 POLL: Final = 0.25
 """Seconds between two looks at the run."""
 
@@ -80,7 +80,7 @@ def run_deployment(
     flow: str,
     parameters: dict[str, Any],
     timeout: float,
-    workspace: Workspace = DEFAULT,
+    workspace: WorkspaceNames = DEFAULT,
     begun_within: float = float("inf"),
 ) -> Run:
     """Run a flow's deployment and wait for its end, telling each step on stderr. Raises Unavailable, NotFound, Denied.
@@ -96,7 +96,7 @@ class Watcher:
     """One run from its beginning to its end."""
 
     def __init__(
-        self, flow: str, timeout: float, workspace: Workspace = DEFAULT, begun_within: float = float("inf")
+        self, flow: str, timeout: float, workspace: WorkspaceNames = DEFAULT, begun_within: float = float("inf")
     ) -> None:
         self._deployment = workspace.deployed(flow)
         self._pool = workspace.own

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from keyturn.cli.environment import opened_keyturn
+from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import end_command
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_table
@@ -46,10 +46,10 @@ def whois(
     if (fingerprint is None) is not stdin:
         raise typer.BadParameter("give a FINGERPRINT, or --stdin for a leaked value")
     insist_on_fingerprint(fingerprint)
-    with opened_keyturn(catalogue) as keyturn:
+    with opened_workspace(catalogue) as workspace:
         from keyturn.revocation import selector
 
-        matches = selector.whois(keyturn, fingerprint) if fingerprint else selector.whois_value(keyturn, given())
+        matches = selector.whois(workspace, fingerprint) if fingerprint else selector.whois_value(workspace, given())
     show_matches(matches, as_json)
 
 

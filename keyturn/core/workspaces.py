@@ -23,7 +23,7 @@ _LEGAL: Final = re.compile(r"(?!target(-|\Z))[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])
 
 
 @dataclass(frozen=True)
-class Workspace:
+class WorkspaceNames:
     """One catalogue with its hub, as it is called on a Prefect server. Raises Invalid for what is no name."""
 
     name: str = DEFAULT
@@ -34,16 +34,16 @@ class Workspace:
             raise Invalid("use", f"workspace {self.name!r}", "it is no name of a workspace", hint)
 
     @staticmethod
-    def from_environment(env: Mapping[str, str]) -> "Workspace":
+    def from_environment(env: Mapping[str, str]) -> "WorkspaceNames":
         """The one that KEYTURN_WORKSPACE names."""
-        return Workspace(env.get(VARIABLE) or DEFAULT)
+        return WorkspaceNames(env.get(VARIABLE) or DEFAULT)
 
     @staticmethod
-    def of_run(tags: Collection[str]) -> "Workspace":
+    def of_run(tags: Collection[str]) -> "WorkspaceNames":
         """The one whose tag is among those of a run; the default one where none is."""
         begin = f"{HOUSE}-"
         found = sorted(tag.removeprefix(begin) for tag in tags if tag.startswith(begin))
-        return Workspace(found[0]) if found and HOUSE not in tags else Workspace()
+        return WorkspaceNames(found[0]) if found and HOUSE not in tags else WorkspaceNames()
 
     @property
     def own(self) -> str:

@@ -21,7 +21,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import Store
 from keyturn.providers.apprise_channel import configured_channel
 from keyturn.providers.ledger.opening import configured_ledger
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.naming import names_of
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ ATTEMPTS: Final = 4
 """How often a consumer is told in one run before it counts as silent."""
 
 
-def open_keyturn(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None) -> Keyturn:
+def open_workspace(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None) -> Workspace:
     """Everything that a rotation of this catalogue needs. Adapters are opened when first asked for, and kept.
 
     Without a ``ledger`` it is the one that the environment names. Raises Invalid for mounts that the hub can't have.
@@ -59,7 +59,7 @@ def open_keyturn(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None) -
     )
     sender, ledger = CatalogueSender(catalogue, hub), ledger or configured_ledger(os.environ)
     channel = configured_channel(os.environ)
-    return Keyturn(catalogue, hub, strategies, stores, sender, ledger, tools.clock, channel=channel)
+    return Workspace(catalogue, hub, strategies, stores, sender, ledger, tools.clock, channel=channel)
 
 
 @dataclass(frozen=True)

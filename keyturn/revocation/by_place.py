@@ -13,7 +13,7 @@ from keyturn.revocation.incident import SecretProgress
 from keyturn.revocation.leaked_versions import last_leaked
 from keyturn.revocation.lock import HeldRecord, insist_unchanged
 from keyturn.revocation.sight import read_versions
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record
 
 NOTHING: Final = SecretFields({})
@@ -69,19 +69,19 @@ class Ended:
 
 def end_by_place(held: HeldRecord, ended: Ended) -> None:
     """End whatever is at the target. Raises Locked, once that is known, where something may be in force by now."""
-    strategy = held.keyturn.open_strategy(held.path)
+    strategy = held.workspace.open_strategy(held.path)
     names = ended.finding(strategy)
-    insist_unchanged(held.keyturn, held.path, held.record)
+    insist_unchanged(held.workspace, held.path, held.record)
     end_found(names, ended, lambda name: held.above(NOTHING, partial(strategy.revoke_found, name)))
     ended.leftover = ended.finding(strategy)
     ended.placed = not ended.placeless
 
 
-def end_by_place_again(keyturn: Keyturn, progress: SecretProgress, ended: Ended) -> None:
+def end_by_place_again(workspace: Workspace, progress: SecretProgress, ended: Ended) -> None:
     """The same once a replacement may be in force: what came since the cut is spared."""
-    strategy = keyturn.open_strategy(progress.path)
+    strategy = workspace.open_strategy(progress.path)
     end_found(
-        find_strangers(keyturn, progress, ended), ended, lambda name: strategy.revoke_found(name, progress.sequence)
+        find_strangers(workspace, progress, ended), ended, lambda name: strategy.revoke_found(name, progress.sequence)
     )
 
 
@@ -91,17 +91,17 @@ def end_found(names: Iterable[str], ended: Ended, end: Callable[[str], RevokeRes
         ended.trying(partial(end, name))
 
 
-def find_strangers(keyturn: Keyturn, progress: SecretProgress, ended: Ended) -> list[str]:
+def find_strangers(workspace: Workspace, progress: SecretProgress, ended: Ended) -> list[str]:
     """What is at the target and in nothing that came since the cut.
 
     What is there is asked before what came since: whatever a rotation makes meanwhile is not among it.
     """
-    strategy = keyturn.open_strategy(progress.path)
+    strategy = workspace.open_strategy(progress.path)
     there = ended.finding(strategy)
     if not there:
         return []
     try:
-        spared = fields_since_cut(keyturn, progress)
+        spared = fields_since_cut(workspace, progress)
     except KeyturnError as error:
         ended.errors.append(error)
         return []
@@ -109,25 +109,25 @@ def find_strangers(keyturn: Keyturn, progress: SecretProgress, ended: Ended) -> 
     return [name for name in there if name in unspared]
 
 
-def fields_since_cut(keyturn: Keyturn, progress: SecretProgress) -> list[SecretFields]:
+def fields_since_cut(workspace: Workspace, progress: SecretProgress) -> list[SecretFields]:
     """All that may be in force since the cut: newer versions, and a candidate. Raises Locked while one is made."""
-    record = load_record(keyturn, progress.path)
+    record = load_record(workspace, progress.path)
     if record.open and record.open.stage is Stage.MINTING:
         hint = "Nothing to do: it goes on by itself"
         raise Locked("look at", progress.path, "a rotation makes a new credential at this moment", hint)
     newer = [
         version.fields
-        for version in read_versions(keyturn, progress.path).versions
+        for version in read_versions(workspace, progress.path).versions
         if version.version > last_leaked(progress)
     ]
     return newer + ([record.candidate] if record.candidate else [])
 
 
-def find_reopened(keyturn: Keyturn, progress: SecretProgress) -> list[str]:
+def find_reopened(workspace: Workspace, progress: SecretProgress) -> list[str]:
     """What lets somebody in again, since the cut has ended all. Raises what keeps it from being looked at."""
     ended = Ended()
     names = (
-        [name for name in find_strangers(keyturn, progress, ended) if name not in progress.leftover]
+        [name for name in find_strangers(workspace, progress, ended) if name not in progress.leftover]
         if progress.placed
         else []
     )

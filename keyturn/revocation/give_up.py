@@ -8,33 +8,33 @@ from keyturn.revocation.incident import Incident, IncidentStatus, Mode
 from keyturn.revocation.incident_store import load_incident, load_status, update_incident
 from keyturn.revocation.lock import cut_token, newest_version
 from keyturn.rotation import records
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
 
 
-def give_up_incident(keyturn: Keyturn, incident: str, reason: str, actor: str) -> IncidentStatus:
+def give_up_incident(workspace: Workspace, incident: str, reason: str, actor: str) -> IncidentStatus:
     """Close an open incident with what is left of it, which is never called proven; its secrets are let go.
 
     Raises Invalid without a reason, or for one that is closed, NotFound, and what keeps a secret from being let go:
     then the incident stays open, and the same may be asked for again.
     """
-    current = load_incident(keyturn, incident)
+    current = load_incident(workspace, incident)
     if current.closed_at:
         stands = "given up" if current.given_up else "closed, and proven"
         raise Invalid("give up", f"incident {incident}", f"it is {stands}", "Nothing is to be done")
     if not reason.strip():
         hint = "Say who has looked, and what they saw: it stands in the report and in the ledger"
         raise Invalid("give up", f"incident {incident}", "no reason is given", hint)
-    with record_action(keyturn, "give up incident", note=f"{incident}: {reason.strip()}"):
+    with record_action(workspace, "give up incident", note=f"{incident}: {reason.strip()}"):
         for path in current.paths:
-            with record_action(keyturn, "let go", path, note=incident):
-                release_secret(keyturn, current, path)
-        changes = {"given_up": reason.strip(), "given_up_by": actor, "closed_at": keyturn.clock()}
-        update_incident(keyturn, incident, lambda latest: latest if latest.closed_at else replace(latest, **changes))  # type: ignore[arg-type]
-    return load_status(keyturn, incident)
+            with record_action(workspace, "let go", path, note=incident):
+                release_secret(workspace, current, path)
+        changes = {"given_up": reason.strip(), "given_up_by": actor, "closed_at": workspace.clock()}
+        update_incident(workspace, incident, lambda latest: latest if latest.closed_at else replace(latest, **changes))  # type: ignore[arg-type]
+    return load_status(workspace, incident)
 
 
-def release_secret(keyturn: Keyturn, incident: Incident, path: str) -> None:
+def release_secret(workspace: Workspace, incident: Incident, path: str) -> None:
     """Let rotations have a secret again that the incident holds or keeps the schedule from.
 
     Whatever it has, or would have, ended stays dead: only a new credential is put in force. Of a secret that was to be
@@ -44,10 +44,10 @@ def release_secret(keyturn: Keyturn, incident: Incident, path: str) -> None:
     def released(record: Record) -> Record | None:
         over, rotation = record, record.rotation
         if rotation and rotation.stage is Stage.CUTTING and rotation.token == cut_token(incident.id, path):
-            last = newest_version(keyturn, path)
-            over = record.having(rotation.to(Stage.CUT, closed_at=keyturn.clock(), base_version=last))
+            last = newest_version(workspace, path)
+            over = record.having(rotation.to(Stage.CUT, closed_at=workspace.clock(), base_version=last))
         if record.frozen == incident.id and incident.mode is Mode.REPLACE:
             over = replace(over, frozen="")
         return None if over == record else over
 
-    records.update_record(keyturn, path, released)
+    records.update_record(workspace, path, released)

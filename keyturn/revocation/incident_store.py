@@ -12,7 +12,7 @@ from keyturn.core.compare_and_set import Entry, change_entry
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress
 from keyturn.revocation.news import with_news
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.entries import update_state
 
 INCIDENTS: Final = "incidents"
@@ -24,94 +24,94 @@ def new_incident_id(now: datetime) -> str:
     return f"INC-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
-def find_incident(keyturn: Keyturn, incident: str) -> Incident | None:
+def find_incident(workspace: Workspace, incident: str) -> Incident | None:
     """An incident, without its secrets; None where there is none of that name. Raises Invalid for a malformed entry."""
-    state = keyturn.hub.read_state(_head(incident))
+    state = workspace.hub.read_state(_head(incident))
     if state is None:
         return None
     with _read(_head(incident)):
         return Incident.from_data(_opened(state.data), state.version)
 
 
-def load_incident(keyturn: Keyturn, incident: str) -> Incident:
+def load_incident(workspace: Workspace, incident: str) -> Incident:
     """An incident, without its secrets. Raises NotFound."""
-    if current := find_incident(keyturn, incident):
+    if current := find_incident(workspace, incident):
         return current
     hint = "See `keyturn incidents` for those there are"
     raise NotFound("find", f"incident {incident}", "the hub has none of that name", hint)
 
 
-def load_status(keyturn: Keyturn, incident: str) -> IncidentStatus:
+def load_status(workspace: Workspace, incident: str) -> IncidentStatus:
     """An incident with the progress of each of its secrets; one that can't be read says so. Raises NotFound."""
-    current = load_incident(keyturn, incident)
-    secrets = side_by_side(lambda path: progress_or_unread(keyturn, current, path), current.paths, AT_ONCE)
+    current = load_incident(workspace, incident)
+    secrets = side_by_side(lambda path: progress_or_unread(workspace, current, path), current.paths, AT_ONCE)
     return IncidentStatus(current, tuple(secrets))
 
 
-def list_incidents(keyturn: Keyturn) -> list[Incident]:
+def list_incidents(workspace: Workspace) -> list[Incident]:
     """Every incident, the newest first, after those whose entry can't be read: they tell their name, and why."""
-    names = {entry.split("/")[1] for entry in keyturn.hub.list_state(INCIDENTS) if entry.endswith("/head")}
-    entries = side_by_side(lambda name: find_or_unread(keyturn, name), sorted(names), AT_ONCE)
+    names = {entry.split("/")[1] for entry in workspace.hub.list_state(INCIDENTS) if entry.endswith("/head")}
+    entries = side_by_side(lambda name: find_or_unread(workspace, name), sorted(names), AT_ONCE)
     return sorted(filter(None, entries), key=lambda incident: (bool(incident.unread), incident.opened_at), reverse=True)
 
 
-def find_or_unread(keyturn: Keyturn, incident: str) -> Incident | None:
+def find_or_unread(workspace: Workspace, incident: str) -> Incident | None:
     """An incident; in the place of one that can't be read, its name and why."""
     try:
-        return find_incident(keyturn, incident)
+        return find_incident(workspace, incident)
     except Invalid as error:
-        now, problem = keyturn.clock(), f"{error.problem}. {error.hint}"
+        now, problem = workspace.clock(), f"{error.problem}. {error.hint}"
         return Incident(
             incident, error.problem, Mode.REVOKE_ONLY, "", "", now, now, (), left=(problem,), unread=problem
         )
 
 
-def progress_or_unread(keyturn: Keyturn, incident: Incident, path: str) -> SecretProgress:
+def progress_or_unread(workspace: Workspace, incident: Incident, path: str) -> SecretProgress:
     """How far one secret is; where its entry can't be read, why."""
     try:
-        return load_progress(keyturn, incident, path)
+        return load_progress(workspace, incident, path)
     except Invalid as error:
         return SecretProgress(path, "", left=(f"{error.problem}. {error.hint}",))
 
 
-def list_open(keyturn: Keyturn) -> list[Incident]:
+def list_open(workspace: Workspace) -> list[Incident]:
     """Those that are not closed."""
-    return [incident for incident in list_incidents(keyturn) if incident.closed_at is None]
+    return [incident for incident in list_incidents(workspace) if incident.closed_at is None]
 
 
-def create_incident(keyturn: Keyturn, incident: Incident) -> Incident:
+def create_incident(workspace: Workspace, incident: Incident) -> Incident:
     """Write a new one, with word of it in its outbox. Raises Conflict where another of its name was written first."""
-    incident = with_news(None, incident, keyturn.clock())
-    version = keyturn.hub.write_state(_head(incident.id), _sealed(incident.to_data()), cas=0)
+    incident = with_news(None, incident, workspace.clock())
+    version = workspace.hub.write_state(_head(incident.id), _sealed(incident.to_data()), cas=0)
     return replace(incident, version=version)
 
 
-def update_incident(keyturn: Keyturn, incident: str, lay: Callable[[Incident], Incident]) -> Incident:
+def update_incident(workspace: Workspace, incident: str, lay: Callable[[Incident], Incident]) -> Incident:
     """Lay a change over an incident, whoever else writes it; what people are to hear goes into its outbox.
 
     Raises NotFound.
     """
 
     def laid(current: Incident) -> Incident | None:
-        changed = with_news(current, lay(current), keyturn.clock())
+        changed = with_news(current, lay(current), workspace.clock())
         return None if changed == current else changed
 
     def write(current: Incident, changed: Incident) -> Incident:
-        version = keyturn.hub.write_state(_head(incident), _sealed(changed.to_data()), cas=current.version)
+        version = workspace.hub.write_state(_head(incident), _sealed(changed.to_data()), cas=current.version)
         return replace(changed, version=version)
 
-    entry = Entry(f"incident {incident}", lambda: load_incident(keyturn, incident), write)
-    current, changed = change_entry(entry, laid, keyturn.pause)
+    entry = Entry(f"incident {incident}", lambda: load_incident(workspace, incident), write)
+    current, changed = change_entry(entry, laid, workspace.pause)
     return changed or current
 
 
-def load_progress(keyturn: Keyturn, incident: Incident, path: str) -> SecretProgress:
+def load_progress(workspace: Workspace, incident: Incident, path: str) -> SecretProgress:
     """How far one secret is; one that nothing was done for has only what the catalogue says of it."""
-    return _progress(keyturn, incident, path)[0]
+    return _progress(workspace, incident, path)[0]
 
 
 def update_progress(
-    keyturn: Keyturn, incident: Incident, path: str, lay: Callable[[SecretProgress], SecretProgress]
+    workspace: Workspace, incident: Incident, path: str, lay: Callable[[SecretProgress], SecretProgress]
 ) -> SecretProgress:
     """Lay a change over one secret's progress, whoever else writes it."""
 
@@ -119,17 +119,17 @@ def update_progress(
         return _sealed(progress.to_data())
 
     place = _secret(incident.id, path)
-    return update_state(keyturn, place, lambda: _progress(keyturn, incident, path), lay, to_data)
+    return update_state(workspace, place, lambda: _progress(workspace, incident, path), lay, to_data)
 
 
-def _progress(keyturn: Keyturn, incident: Incident, path: str) -> tuple[SecretProgress, int]:
-    state = keyturn.hub.read_state(_secret(incident.id, path))
+def _progress(workspace: Workspace, incident: Incident, path: str) -> tuple[SecretProgress, int]:
+    state = workspace.hub.read_state(_secret(incident.id, path))
     if state:
         with _read(_secret(incident.id, path)):
             return SecretProgress.from_data(_opened(state.data)), state.version
-    if path not in keyturn.catalogue.secrets:
+    if path not in workspace.catalogue.secrets:
         return SecretProgress(path, ""), 0
-    secret = keyturn.secret(path)
+    secret = workspace.secret(path)
     return SecretProgress(path, secret.rotation.strategy, secret.owner, str(secret.classification)), 0
 
 

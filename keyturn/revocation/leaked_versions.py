@@ -11,26 +11,26 @@ from keyturn.core.stores import OwnershipTags, RemoteSecret, Store, Unsupported
 from keyturn.core.strategies import NO_CREDENTIAL
 from keyturn.revocation.incident import Incident, LeakedVersion, Mode, SecretProgress
 from keyturn.revocation.selector import digests_beside, version_fingerprints
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 
 UNKNOWN: Final = "unknown"
 """What stands for the fingerprint of a copy that nobody can read, and whose marks don't tell what it serves."""
 
 
-def credential_digest(keyturn: Keyturn, secret: HubSecret) -> str:
+def credential_digest(workspace: Workspace, secret: HubSecret) -> str:
     """The fingerprint of what a rotation replaces in a version, whatever stands beside it; empty without any."""
-    makes = set(keyturn.open_strategy(secret.path).credential_fields) - NO_CREDENTIAL
+    makes = set(workspace.open_strategy(secret.path).credential_fields) - NO_CREDENTIAL
     held = {name: value for name, value in secret.fields.reveal().items() if name in makes}
-    return keyturn.fingerprint(SecretFields(held)) if held else ""
+    return workspace.fingerprint(SecretFields(held)) if held else ""
 
 
-def leaked_version(keyturn: Keyturn, secret: HubSecret, older: Sequence[HubSecret] = ()) -> LeakedVersion:
+def leaked_version(workspace: Workspace, secret: HubSecret, older: Sequence[HubSecret] = ()) -> LeakedVersion:
     """What a leaked version is known by afterwards, also in copies that gave one of the ``older`` beside it."""
     digests: dict[str, tuple[str, ...]] = {}
-    for place, digest in digests_beside(keyturn, secret, older):
+    for place, digest in digests_beside(workspace, secret, older):
         digests[place] = (*digests.get(place, ()), digest)
     return LeakedVersion(
-        secret.version, version_fingerprints(keyturn, secret), credential_digest(keyturn, secret), digests
+        secret.version, version_fingerprints(workspace, secret), credential_digest(workspace, secret), digests
     )
 
 
@@ -39,11 +39,11 @@ def last_leaked(progress: SecretProgress) -> int:
     return progress.cut_version or max((version.version for version in progress.old), default=0)
 
 
-def holds_leaked(keyturn: Keyturn, progress: SecretProgress, version: HubSecret) -> bool:
+def holds_leaked(workspace: Workspace, progress: SecretProgress, version: HubSecret) -> bool:
     """Whether a version holds a value that has leaked, or the credential of one among other fields."""
     whole = {leaked.fingerprints.get("", "") for leaked in progress.old}
     credentials = {leaked.credential for leaked in progress.old} - {""}
-    return keyturn.fingerprint(version.fields) in whole or credential_digest(keyturn, version) in credentials
+    return workspace.fingerprint(version.fields) in whole or credential_digest(workspace, version) in credentials
 
 
 def last_ended(incident: Incident, progress: SecretProgress) -> int:
@@ -51,7 +51,9 @@ def last_ended(incident: Incident, progress: SecretProgress) -> int:
     return max(last_leaked(progress), progress.version - 1 if incident.mode is Mode.REPLACE else 0)
 
 
-def has_leaked(keyturn: Keyturn, incident: Incident, progress: SecretProgress, version: HubSecret, newest: int) -> bool:
+def has_leaked(
+    workspace: Workspace, incident: Incident, progress: SecretProgress, version: HubSecret, newest: int
+) -> bool:
     """Whether a version is one of those that were ended, or holds what one of them held. ``newest`` is the hub's.
 
     Whatever somebody wrote between the cut and the replacement is old too: it was replaced.
@@ -59,7 +61,7 @@ def has_leaked(keyturn: Keyturn, incident: Incident, progress: SecretProgress, v
     last = last_ended(incident, progress)
     # What was noted then is known by its value. Of a secret that was removed and made anew the numbers begin again.
     noted = version.version in {leaked.version for leaked in progress.old}
-    return holds_leaked(keyturn, progress, version) or (not noted and version.version <= last <= newest)
+    return holds_leaked(workspace, progress, version) or (not noted and version.version <= last <= newest)
 
 
 def leaked_digests(progress: SecretProgress, place: Destination) -> set[str]:
@@ -74,7 +76,7 @@ def marked_before(progress: SecretProgress, marks: OwnershipTags) -> bool:
 
 
 def leaked_digest_served(
-    keyturn: Keyturn, progress: SecretProgress, store: Store, place: Destination, copy: RemoteSecret | None
+    workspace: Workspace, progress: SecretProgress, store: Store, place: Destination, copy: RemoteSecret | None
 ) -> str:
     """The fingerprint of the leaked value that a copy serves, or may serve; empty for any other.
 
@@ -87,7 +89,7 @@ def leaked_digest_served(
     if Unsupported.READ in store.unsupported:
         return digest_by_marks(copy, marks, leaks)
     try:
-        digest = keyturn.fingerprint_of(store.read(place.name))
+        digest = workspace.fingerprint_of(store.read(place.name))
     except NotFound:
         return ""
     newer = marks is not None and not before and marks.fingerprint == digest

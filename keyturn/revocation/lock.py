@@ -11,7 +11,7 @@ from keyturn.core.errors import Conflict, Locked, Superseded
 from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation.incident import Incident, SecretProgress
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.entries import current_entry
 from keyturn.rotation.guard import describe_move
 from keyturn.rotation.records import load_record, load_whatever, rewrite, update_record
@@ -46,7 +46,7 @@ def closed_cut(record: Record, token: str) -> Rotation | None:
     return next((past for past in reversed(record.history) if past.token == token), None)
 
 
-def seize_record(keyturn: Keyturn, incident: Incident, progress: SecretProgress) -> Record:
+def seize_record(workspace: Workspace, incident: Incident, progress: SecretProgress) -> Record:
     """Take the secret's record, whoever holds it: from here on every other run is refused. Taken before is success.
 
     One that can't be read is written over: a revocation is refused by no bookkeeping.
@@ -59,38 +59,38 @@ def seize_record(keyturn: Keyturn, incident: Incident, progress: SecretProgress)
         if progress.cut_at or mine or closed_cut(record, token):
             return None
         # Read anew after each write of another run: its last word is part of what is ended.
-        return record.seized(cut_rotation(keyturn, incident, path, record), incident.id)
+        return record.seized(cut_rotation(workspace, incident, path, record), incident.id)
 
-    return update_record(keyturn, path, seized, load_whatever)
+    return update_record(workspace, path, seized, load_whatever)
 
 
-def cut_rotation(keyturn: Keyturn, incident: Incident, path: str, record: Record) -> Rotation:
+def cut_rotation(workspace: Workspace, incident: Incident, path: str, record: Record) -> Rotation:
     """What stands in the record while credentials are ended; its number is above every earlier rotation's."""
-    interrupted = at_same_target(keyturn, path, record.rotation)
+    interrupted = at_same_target(workspace, path, record.rotation)
     return Rotation(
         token=cut_token(incident.id, path),
         sequence=record.next_sequence(),
         stage=Stage.CUTTING,
-        strategy=keyturn.secret(path).rotation.strategy,
+        strategy=workspace.secret(path).rotation.strategy,
         reason="Revoked",
-        holder=keyturn.holder,
-        opened_at=keyturn.clock(),
-        base_version=newest_version(keyturn, path),
+        holder=workspace.holder,
+        opened_at=workspace.clock(),
+        base_version=newest_version(workspace, path),
         ends=interrupted.ends if interrupted and interrupted.stage in UNENDED else {},
         note=f"{NOTE}{incident.id}",
-        target=keyturn.target(path),
+        target=workspace.target(path),
         urgent=True,
     )
 
 
-def at_same_target(keyturn: Keyturn, path: str, rotation: Rotation | None) -> Rotation | None:
+def at_same_target(workspace: Workspace, path: str, rotation: Rotation | None) -> Rotation | None:
     """The rotation, where the catalogue still leads to the target that it worked at."""
-    return rotation if rotation and not describe_move(keyturn, path, rotation) else None
+    return rotation if rotation and not describe_move(workspace, path, rotation) else None
 
 
-def newest_version(keyturn: Keyturn, path: str) -> int:
+def newest_version(workspace: Workspace, path: str) -> int:
     """The number of the hub's newest version, 0 where there is none."""
-    info = keyturn.hub.describe(path)
+    info = workspace.hub.describe(path)
     return info.version if info else 0
 
 
@@ -98,7 +98,7 @@ def newest_version(keyturn: Keyturn, path: str) -> int:
 class HeldRecord:
     """A secret's record in the hands of a revocation; its number rises above what the target knows."""
 
-    keyturn: Keyturn
+    workspace: Workspace
     path: str
     record: Record
 
@@ -113,7 +113,7 @@ class HeldRecord:
             try:
                 return end(number)
             except Superseded:
-                stands = self.keyturn.open_strategy(self.path).last_sequence([credential])
+                stands = self.workspace.open_strategy(self.path).last_sequence([credential])
                 if raised == MOST_RAISES or stands <= number or not self._raised(stands):
                     raise
         raise AssertionError("unreachable")
@@ -124,7 +124,7 @@ class HeldRecord:
             return False
         higher = replace(self.record, rotation=replace(rotation, sequence=self.record.next_sequence(stands)))
         try:
-            self.record = rewrite(self.keyturn, self.path, higher)
+            self.record = rewrite(self.workspace, self.path, higher)
         except Conflict:
             return False
         return True
@@ -142,25 +142,27 @@ def interrupted_rotation(record: Record, path: str) -> Rotation | None:
     return None
 
 
-def insist_unchanged(keyturn: Keyturn, path: str, record: Record) -> None:
+def insist_unchanged(workspace: Workspace, path: str, record: Record) -> None:
     """Read the record again, before anything is ended: what a later run puts in force must not be. Raises Locked."""
-    if load_record(keyturn, path).version != record.version:
+    if load_record(workspace, path).version != record.version:
         hint = "Nothing to do: it goes on by itself"
         raise Locked("end", path, "another run has ended its credentials meanwhile", hint)
 
 
-def rewrite_current(keyturn: Keyturn, path: str) -> None:
+def rewrite_current(workspace: Workspace, path: str) -> None:
     """Write CURRENT again unchanged: whoever was about to write over what is there now is refused."""
-    change_entry(current_entry(keyturn, path), lambda current: current, keyturn.pause)
+    change_entry(current_entry(workspace, path), lambda current: current, workspace.pause)
 
 
-def release_record(keyturn: Keyturn, path: str, record: Record, last: int, rest: SecretFields | None = None) -> None:
+def release_record(
+    workspace: Workspace, path: str, record: Record, last: int, rest: SecretFields | None = None
+) -> None:
     """Let the record say that all is ended, up to the hub's version ``last``. Released before is success.
 
     ``rest`` is what the next candidate is laid over, where the newest version can't be read.
     """
     if record.rotation is None:
         return
-    over = record.rotation.to(Stage.CUT, closed_at=keyturn.clock(), base_version=last)
+    over = record.rotation.to(Stage.CUT, closed_at=workspace.clock(), base_version=last)
     with suppress(Conflict):  # another run of the same incident was faster, or another incident has taken it
-        rewrite(keyturn, path, replace(record.having(over), rest=record.rest or rest))
+        rewrite(workspace, path, replace(record.having(over), rest=record.rest or rest))

@@ -10,7 +10,7 @@ from keyturn.revocation.by_place import Ended
 from keyturn.revocation.incident import Unseen
 from keyturn.revocation.lock import HeldRecord
 from keyturn.revocation.sight import Sight, hub_set_back
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.living import Value
 from keyturn.rotation.living import held_value as held_by
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
@@ -23,30 +23,30 @@ def end_lost(held: HeldRecord, ended: Ended, sight: Sight) -> tuple[Unseen, ...]
 
     It is tried here and now: the copy that tells of it gets the replacement.
     """
-    strategy, left = held.keyturn.open_strategy(held.path), []
-    for value in lost_credentials(held.keyturn, held.path, sight):
+    strategy, left = held.workspace.open_strategy(held.path), []
+    for value in lost_credentials(held.workspace, held.path, sight):
         ended.trying(partial(held.above, value.fields, partial(strategy.revoke, value.fields)))
-        if why := why_accepted(held.keyturn, held.path, value.fields):
+        if why := why_accepted(held.workspace, held.path, value.fields):
             what = f"the credential that {value.place} held, of version {value.version}, which the hub has lost"
             left.append(Unseen(0, f"{what}: {why}", accepted=True))
-    leased = isinstance(held.keyturn.secret(held.path).rotation, VaultDynamicSettings)
-    if leased and hub_set_back(held.keyturn, held.path, held.record, sight):
+    leased = isinstance(held.workspace.secret(held.path).rotation, VaultDynamicSettings)
+    if leased and hub_set_back(held.workspace, held.path, held.record, sight):
         left.append(Unseen(0, FORGOTTEN, accepted=True))
     return tuple(left)
 
 
-def lost_credentials(keyturn: Keyturn, path: str, sight: Sight) -> Iterator[Value]:
+def lost_credentials(workspace: Workspace, path: str, sight: Sight) -> Iterator[Value]:
     """What copies hold that no version of the hub does."""
-    digests = {keyturn.fingerprint(version.fields) for version in sight.versions}
-    for place in keyturn.catalogue.destinations(path):
-        value = held_by(keyturn, path, place, sight.current)
+    digests = {workspace.fingerprint(version.fields) for version in sight.versions}
+    for place in workspace.catalogue.destinations(path):
+        value = held_by(workspace, path, place, sight.current)
         if isinstance(value, Value) and value.fingerprint not in digests:
             yield value
 
 
-def why_accepted(keyturn: Keyturn, path: str, credential: SecretFields) -> str:
+def why_accepted(workspace: Workspace, path: str, credential: SecretFields) -> str:
     """Why the target may let somebody in with it; empty where it refuses, and where there is no target to ask."""
     try:
-        return "the target accepts it" if keyturn.open_strategy(path).accepts(credential) else ""
+        return "the target accepts it" if workspace.open_strategy(path).accepts(credential) else ""
     except KeyturnError as error:
         return f"nobody could try it: {error.problem}"

@@ -10,7 +10,7 @@ from keyturn.core.record import Record
 from keyturn.revocation.incident import Mode
 from keyturn.revocation.selector import Selection, readable_versions
 from keyturn.revocation.sight import describe_unreadable
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.naming import names_of
 from keyturn.rotation.records import load_record
 from keyturn.strategies.manual import ManualSettings
@@ -43,75 +43,75 @@ class Preview:
     leases: tuple[str, ...] = ()
 
 
-def preview_revocation(keyturn: Keyturn, selection: Selection, mode: Mode) -> Preview:
+def preview_revocation(workspace: Workspace, selection: Selection, mode: Mode) -> Preview:
     """What would be ended, and who would notice. Nothing is changed; what can't be told is a warning.
 
     Raises TransientError where the hub can't be asked.
     """
-    secrets = side_by_side(lambda path: preview_or_warning(keyturn, path, mode), selection.paths, AT_ONCE)
+    secrets = side_by_side(lambda path: preview_or_warning(workspace, path, mode), selection.paths, AT_ONCE)
     return Preview(mode, tuple(secrets), selection.leases)
 
 
-def preview_or_warning(keyturn: Keyturn, path: str, mode: Mode) -> SecretPreview:
+def preview_or_warning(workspace: Workspace, path: str, mode: Mode) -> SecretPreview:
     """One secret's part of it; where its state can't be read, what the catalogue says, so that it hides no other."""
     try:
-        return preview_secret(keyturn, path, mode)
+        return preview_secret(workspace, path, mode)
     except TransientError:
         raise
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
         failure = error if isinstance(error, KeyturnError) else unexpected(error)
-        secret, warnings = keyturn.secret(path), (f"nothing more can be told of it: {failure.problem}",)
-        copies = tuple(place.label for place in keyturn.catalogue.destinations(path))
+        secret, warnings = workspace.secret(path), (f"nothing more can be told of it: {failure.problem}",)
+        copies = tuple(place.label for place in workspace.catalogue.destinations(path))
         about = (secret.rotation.strategy, secret.owner, str(secret.classification))
         return SecretPreview(path, *about, 0, copies, tuple(secret.consumers), warnings=warnings)
 
 
-def preview_secret(keyturn: Keyturn, path: str, mode: Mode) -> SecretPreview:
+def preview_secret(workspace: Workspace, path: str, mode: Mode) -> SecretPreview:
     """One secret's part of it."""
-    secret, record = keyturn.secret(path), load_record(keyturn, path)
-    versions = list(readable_versions(keyturn, path))
-    named = dict.fromkeys(name for version in versions for name in credential_names(keyturn, version))
+    secret, record = workspace.secret(path), load_record(workspace, path)
+    versions = list(readable_versions(workspace, path))
+    named = dict.fromkeys(name for version in versions for name in credential_names(workspace, version))
     return SecretPreview(
         path,
         secret.rotation.strategy,
         secret.owner,
         str(secret.classification),
         versions[0].version if versions else 0,
-        tuple(place.label for place in keyturn.catalogue.destinations(path)),
+        tuple(place.label for place in workspace.catalogue.destinations(path)),
         tuple(secret.consumers),
         tuple(named),
-        tuple(dict.fromkeys(use for version in versions for use in describe_uses(keyturn, version))),
-        tuple(preview_warnings(keyturn, path, mode, record, versions)),
+        tuple(dict.fromkeys(use for version in versions for use in describe_uses(workspace, version))),
+        tuple(preview_warnings(workspace, path, mode, record, versions)),
     )
 
 
-def credential_names(keyturn: Keyturn, version: HubSecret) -> Iterator[str]:
+def credential_names(workspace: Workspace, version: HubSecret) -> Iterator[str]:
     """The account or key that a version is, as its target names it."""
-    ends = keyturn.open_strategy(version.path).credential_id(version.fields)
-    shown = names_of(keyturn.catalogue, keyturn.hub, version.path)
+    ends = workspace.open_strategy(version.path).credential_id(version.fields)
+    shown = names_of(workspace.catalogue, workspace.hub, version.path)
     if ends:
         yield shown.told({name: value for name, value in ends.items() if len(value) <= 100})
     elif "username" in version.fields:
         yield f"username {shown.shown('username', version.fields['username'].reveal())}"
 
 
-def describe_uses(keyturn: Keyturn, version: HubSecret) -> list[str]:
+def describe_uses(workspace: Workspace, version: HubSecret) -> list[str]:
     """What shows that a version is in use now."""
-    strategy = keyturn.open_strategy(version.path)
+    strategy = workspace.open_strategy(version.path)
     try:
-        return list(strategy.in_use(strategy.credential_id(version.fields), keyturn.clock()))
+        return list(strategy.in_use(strategy.credential_id(version.fields), workspace.clock()))
     except KeyturnError as error:
         return [f"nobody can tell whether it is used: {error.problem}"]
 
 
 def preview_warnings(
-    keyturn: Keyturn, path: str, mode: Mode, record: Record, versions: list[HubSecret]
+    workspace: Workspace, path: str, mode: Mode, record: Record, versions: list[HubSecret]
 ) -> Iterator[str]:
     """What a person should know beforehand."""
-    secret = keyturn.secret(path)
+    secret = workspace.secret(path)
     if not versions:
         yield "the hub has no version of it that can be read"
-    for words in describe_unreadable(keyturn.hub.describe(path)):
+    for words in describe_unreadable(workspace.hub.describe(path)):
         yield f"{words}: it is ended as far as its target tells of it, and undeleted to be looked at where it can be"
     if record.open:
         yield f"a rotation is {record.open.stage}: it is cut off too"

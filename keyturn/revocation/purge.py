@@ -23,11 +23,11 @@ from keyturn.revocation.selector import version_fingerprints
 from keyturn.revocation.sight import Sight, read_versions
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.beside import with_previous
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.records import load_record, rewrite
 
 
-def clear_hub(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
+def clear_hub(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """Destroy every version that has leaked, each once the target is seen to refuse it.
 
     What the target still takes is ended once more, and kept while that fails: only its holder can try it again. What
@@ -38,35 +38,35 @@ def clear_hub(keyturn: Keyturn, incident: Incident, progress: SecretProgress, re
     if incident.mode is Mode.REPLACE and Step.REPLACE not in progress.done:
         return result.add_left("", "the hub still serves the old value, since there is no new one")
     bound = last_ended(incident, progress)
-    sight = read_versions(keyturn, progress.path, bound)
+    sight = read_versions(workspace, progress.path, bound)
     last = sight.last
-    old = [version for version in sight.versions if has_leaked(keyturn, incident, progress, version, last)]
+    old = [version for version in sight.versions if has_leaked(workspace, incident, progress, version, last)]
     if incident.mode is Mode.REPLACE:
         old = [version for version in old if version.version != last]
-    accepted = {version.version: still_accepted(keyturn, version, result) for version in old}
+    accepted = {version.version: still_accepted(workspace, version, result) for version in old}
     doomed = [number for number, taken in accepted.items() if not taken]
-    if last in doomed and not keep_rest(keyturn, progress.path):
+    if last in doomed and not keep_rest(workspace, progress.path):
         result.add_left(
             "", f"version {last} is kept until the rotation that is at work is over", "It goes on by itself"
         )
         doomed.remove(last)
-    doomed += destroyable_unseen(keyturn, progress, sight, bound, result)
-    keyturn.hub.destroy(progress.path, doomed)
+    doomed += destroyable_unseen(workspace, progress, sight, bound, result)
+    workspace.hub.destroy(progress.path, doomed)
     if doomed:
         result.add_done("", f"destroyed version{'s' if len(doomed) > 1 else ''} {', '.join(map(str, sorted(doomed)))}")
-    result.changes = seen_since_cut(keyturn, progress, sight)
+    result.changes = seen_since_cut(workspace, progress, sight)
     if False in accepted.values() and not result.left:
-        result.changes |= {"refused_at": progress.refused_at or keyturn.clock()}
+        result.changes |= {"refused_at": progress.refused_at or workspace.clock()}
     return None
 
 
-def seen_since_cut(keyturn: Keyturn, progress: SecretProgress, sight: Sight) -> dict[str, Any]:
+def seen_since_cut(workspace: Workspace, progress: SecretProgress, sight: Sight) -> dict[str, Any]:
     """What is known more of versions that nobody could look at when all was cut, and that can be read by now."""
     hidden = {unseen.version for unseen in progress.unseen}
     read = {version.version: version for version in sight.versions if version.version in hidden}
     if not read:
         return {}
-    old = (leaked_version(keyturn, version, sight.versions) for version in read.values())
+    old = (leaked_version(workspace, version, sight.versions) for version in read.values())
     return {
         "old": (*progress.old, *old),
         "unseen": tuple(unseen for unseen in progress.unseen if unseen.version not in read),
@@ -74,7 +74,7 @@ def seen_since_cut(keyturn: Keyturn, progress: SecretProgress, sight: Sight) -> 
 
 
 def destroyable_unseen(
-    keyturn: Keyturn, progress: SecretProgress, sight: Sight, bound: int, result: StepResult
+    workspace: Workspace, progress: SecretProgress, sight: Sight, bound: int, result: StepResult
 ) -> list[int]:
     """Old versions that can't be looked at: destroyed where all was ended by its place, else kept, and told."""
     hidden = [version for version in sight.unseen if version.version <= bound and not version.destroyed]
@@ -87,12 +87,12 @@ def destroyable_unseen(
     return []
 
 
-def still_accepted(keyturn: Keyturn, version: HubSecret, result: StepResult) -> bool | None:
+def still_accepted(workspace: Workspace, version: HubSecret, result: StepResult) -> bool | None:
     """Whether the target still takes a version, which is told, or may take it; None where nobody can tell."""
-    strategy = keyturn.open_strategy(version.path)
+    strategy = workspace.open_strategy(version.path)
     try:
         taken = strategy.accepts(version.fields)
-        if taken and end_late(keyturn, version):
+        if taken and end_late(workspace, version):
             taken = strategy.accepts(version.fields)
     except KeyturnError as error:
         result.add_failure(f"version {version.version}", error)
@@ -102,51 +102,56 @@ def still_accepted(keyturn: Keyturn, version: HubSecret, result: StepResult) -> 
     return taken
 
 
-def keep_rest(keyturn: Keyturn, path: str) -> bool:
+def keep_rest(workspace: Workspace, path: str) -> bool:
     """Keep, where Keyturn alone can read it, what is no part of the credential: an address, a port.
 
     False while a rotation, by a person's wish, is at work on what is to be destroyed.
     """
-    current, record = keyturn.hub.read(path), load_record(keyturn, path)
-    rest = fields_beside(keyturn, path, [current]) if current else None
+    current, record = workspace.hub.read(path), load_record(workspace, path)
+    rest = fields_beside(workspace, path, [current]) if current else None
     if rest is None:
         return True
     if rest and record.open is None and record.rest is None:
-        rewrite(keyturn, path, replace(record, rest=rest))
+        rewrite(workspace, path, replace(record, rest=rest))
     return record.open is None
 
 
-def clear_stores(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
+def clear_stores(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """Remove old versions in every store; without a replacement, the copies too. What can't be removed is told."""
-    places = keyturn.catalogue.destinations(progress.path)
-    current = keyturn.hub.read(progress.path) if incident.mode is Mode.REPLACE else None
-    current = current and with_previous(keyturn, current, places)
-    fresh = version_fingerprints(keyturn, current) if current else {}
+    places = workspace.catalogue.destinations(progress.path)
+    current = workspace.hub.read(progress.path) if incident.mode is Mode.REPLACE else None
+    current = current and with_previous(workspace, current, places)
+    fresh = version_fingerprints(workspace, current) if current else {}
 
     def one(place: Destination) -> None:
         with result.at(place.label):
-            clear_place(keyturn, incident, progress, place, fresh.get(place.label, ""), result)
+            clear_place(workspace, incident, progress, place, fresh.get(place.label, ""), result)
 
     side_by_side(one, places)
 
 
 def clear_place(
-    keyturn: Keyturn, incident: Incident, progress: SecretProgress, place: Destination, fresh: str, result: StepResult
+    workspace: Workspace,
+    incident: Incident,
+    progress: SecretProgress,
+    place: Destination,
+    fresh: str,
+    result: StepResult,
 ) -> None:
     """Clear one copy; one that is to get the new value has to have it first, since the old one is old only then."""
-    store = keyturn.open_copy(progress.path, place)
+    store = workspace.open_copy(progress.path, place)
     copy = store.describe(place.name)
     if copy is None and incident.mode is Mode.REPLACE and not place.merge:
         return None
     if copy is not None and (copy.marks is None or copy.marks.source != progress.path):
         return result.add_done(place.label, "it is somebody else's, and left alone")
     if incident.mode is Mode.REPLACE:
-        digest = leaked_digest_served(keyturn, progress, store, place, copy)
+        digest = leaked_digest_served(workspace, progress, store, place, copy)
         if digest and digest != fresh:
             advice = f"Its destination says {place.update}: write it there by hand"
             hint = advice if place.update is not Update.REPLACE else ""
             return result.add_left(place.label, f"{describe_served(progress, place, digest)} still", hint)
-    remaining = remove_copy(keyturn, incident, progress, store, place, copy)
+    remaining = remove_copy(workspace, incident, progress, store, place, copy)
     for words in remaining:
         result.add_remaining(place.label, words)
     return result.add_done(
@@ -155,7 +160,7 @@ def clear_place(
 
 
 def remove_copy(
-    keyturn: Keyturn,
+    workspace: Workspace,
     incident: Incident,
     progress: SecretProgress,
     store: Store,
@@ -165,7 +170,7 @@ def remove_copy(
     """What stays of one copy, in words. Where nothing is served, what was may be restored."""
     if incident.mode is Mode.REPLACE:
         return store.purge_old_versions(place.name)
-    if copy is None or leaked_digest_served(keyturn, progress, store, place, copy) or not serves_any(store, place):
+    if copy is None or leaked_digest_served(workspace, progress, store, place, copy) or not serves_any(store, place):
         return store.purge(place.name)
     return store.purge_old_versions(place.name)
 

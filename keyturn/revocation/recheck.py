@@ -17,7 +17,7 @@ from keyturn.revocation.incident_store import (
 from keyturn.revocation.step_result import StepResult
 from keyturn.revocation.strays import find_strays
 from keyturn.revocation.verify import prove_secret
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action
 
 LOOKS: Final = (timedelta(hours=1), timedelta(days=1))
@@ -36,53 +36,53 @@ def is_due(incident: Incident, now: datetime) -> bool:
     return LOOKS[len(incident.looked_at)] <= now - incident.closed_at < LATEST
 
 
-def list_due(keyturn: Keyturn) -> list[Incident]:
+def list_due(workspace: Workspace) -> list[Incident]:
     """The closed incidents whose next look is due."""
-    return [incident for incident in list_incidents(keyturn) if is_due(incident, keyturn.clock())]
+    return [incident for incident in list_incidents(workspace) if is_due(incident, workspace.clock())]
 
 
-def recheck_incident(keyturn: Keyturn, incident: str) -> IncidentStatus:
+def recheck_incident(workspace: Workspace, incident: str) -> IncidentStatus:
     """Prove a closed incident once more. What is found opens it again, and is told like a new one.
 
     What could not be looked at now is looked at with the next run.
     """
-    closed = load_incident(keyturn, incident)
-    if not is_due(closed, keyturn.clock()):
-        return load_status(keyturn, incident)
-    with record_action(keyturn, "look at incident", note=f"{incident}, once more") as doing:
-        looks = side_by_side(lambda path: recheck_secret(keyturn, closed, path), closed.paths, AT_ONCE)
-        beside = recheck_strays(keyturn, incident)
+    closed = load_incident(workspace, incident)
+    if not is_due(closed, workspace.clock()):
+        return load_status(workspace, incident)
+    with record_action(workspace, "look at incident", note=f"{incident}, once more") as doing:
+        looks = side_by_side(lambda path: recheck_secret(workspace, closed, path), closed.paths, AT_ONCE)
+        beside = recheck_strays(workspace, incident)
         problems = [event.said for look in (*looks, beside) for event in findings(look)]
         doing.note = "; ".join((f"{incident}, once more", *problems))
         if problems:
-            reopen_incident(keyturn, closed, looks, beside)
+            reopen_incident(workspace, closed, looks, beside)
         elif not any(look.left for look in (*looks, beside)):
             update_incident(
-                keyturn, incident, lambda current: replace(current, looked_at=(*closed.looked_at, keyturn.clock()))
+                workspace, incident, lambda current: replace(current, looked_at=(*closed.looked_at, workspace.clock()))
             )
-    return load_status(keyturn, incident)
+    return load_status(workspace, incident)
 
 
-def recheck_secret(keyturn: Keyturn, incident: Incident, path: str) -> StepResult:
+def recheck_secret(workspace: Workspace, incident: Incident, path: str) -> StepResult:
     """What the proof says of one secret now; nothing of one that the catalogue declares no more."""
-    result = StepResult(keyturn, Step.PROVE)
-    if path in keyturn.catalogue.secrets:
+    result = StepResult(workspace, Step.PROVE)
+    if path in workspace.catalogue.secrets:
         with result.at(""):
-            prove_secret(keyturn, incident, load_progress(keyturn, incident, path), result)
+            prove_secret(workspace, incident, load_progress(workspace, incident, path), result)
     return result
 
 
-def recheck_strays(keyturn: Keyturn, incident: str) -> StepResult:
+def recheck_strays(workspace: Workspace, incident: str) -> StepResult:
     """Copies of leaked values, or of what nobody could look at, that have come since where nothing declares them."""
-    result = StepResult(keyturn, Step.PROVE)
-    secrets = {secret.path: secret for secret in load_status(keyturn, incident).secrets}
+    result = StepResult(workspace, Step.PROVE)
+    secrets = {secret.path: secret for secret in load_status(workspace, incident).secrets}
 
     def look(store: str) -> None:
         with result.at(store):
-            for _, copy, _ in find_strays(keyturn, secrets, store, keyturn.open_store(store)):
+            for _, copy, _ in find_strays(workspace, secrets, store, workspace.open_store(store)):
                 result.add_left(f"{store}:{copy.name}", "a copy that nothing declares gives the old value")
 
-    side_by_side(look, sorted(keyturn.catalogue.stores), AT_ONCE)
+    side_by_side(look, sorted(workspace.catalogue.stores), AT_ONCE)
     return result
 
 
@@ -91,14 +91,14 @@ def findings(look: StepResult) -> Iterator[Event]:
     return (event for event in look.events if event.result is Result.FAILED and not event.kind)
 
 
-def reopen_incident(keyturn: Keyturn, incident: Incident, looks: list[StepResult], beside: StepResult) -> None:
+def reopen_incident(workspace: Workspace, incident: Incident, looks: list[StepResult], beside: StepResult) -> None:
     """Open a closed incident again with what was found; its steps go on where that leads."""
     for path, look in zip(incident.paths, looks, strict=True):
         if any(findings(look)):
-            update_progress(keyturn, incident, path, lambda current, look=look: look.onto(without_proof(current)))  # type: ignore[misc]
+            update_progress(workspace, incident, path, lambda current, look=look: look.onto(without_proof(current)))  # type: ignore[misc]
     events = (*incident.events, *beside.events)
     opened = {"closed_at": None, "looked_at": (), "events": events, "left": tuple(beside.left)}
-    update_incident(keyturn, incident.id, lambda current: replace(current, **opened))  # type: ignore[arg-type]
+    update_incident(workspace, incident.id, lambda current: replace(current, **opened))  # type: ignore[arg-type]
 
 
 def without_proof(progress: SecretProgress) -> SecretProgress:

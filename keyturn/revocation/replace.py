@@ -13,7 +13,7 @@ from keyturn.revocation.incident_store import load_incident
 from keyturn.revocation.leaked_versions import holds_leaked, last_leaked
 from keyturn.revocation.lock import closed_cut, cut_token, newest_version
 from keyturn.revocation.step_result import StepResult, events_since_replacement
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.decide import CANDIDATES, Decision
 from keyturn.rotation.heard import change_part, part_of
 from keyturn.rotation.records import load_record, rewrite
@@ -24,58 +24,58 @@ from keyturn.rotation.sync import push_destination
 from keyturn.strategies.manual import ManualSettings
 
 
-def replace_leaked(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
+def replace_leaked(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """Put a new credential in force, with no grace for the one before. In force already is success."""
     path = progress.path
-    if isinstance(keyturn.secret(path).rotation, ManualSettings):
-        return await_a_person(keyturn, progress, result)
-    if other := left_without_value(keyturn, incident, path):
+    if isinstance(workspace.secret(path).rotation, ManualSettings):
+        return await_a_person(workspace, progress, result)
+    if other := left_without_value(workspace, incident, path):
         problem = f"incident {other} wants it left without a new value"
         return result.add_left("", problem, f"Rotate it once that is over: `keyturn rotate {path} --now`")
-    if nothing_beside(keyturn, progress):
+    if nothing_beside(workspace, progress):
         hint = f"Write that to the hub at {path} as its next version, without a credential, and it goes on with it"
         return result.add_left("", "nothing tells what stood beside the credential, such as host and port", hint)
-    rotation = put_in_force(keyturn, incident, progress)
-    close_at_once(keyturn, incident, progress, rotation)
-    current = keyturn.hub.read(path)
+    rotation = put_in_force(workspace, incident, progress)
+    close_at_once(workspace, incident, progress, rotation)
+    current = workspace.hub.read(path)
     result.changes = {"version": rotation.version or 0, "fingerprint": rotation.fingerprint}
-    if current and not holds_leaked(keyturn, progress, current):
-        result.changes = {"version": current.version, "fingerprint": keyturn.fingerprint(current.fields)}
+    if current and not holds_leaked(workspace, progress, current):
+        result.changes = {"version": current.version, "fingerprint": workspace.fingerprint(current.fields)}
     return result.add_done("", f"version {result.changes['version']} is in force")
 
 
-def nothing_beside(keyturn: Keyturn, progress: SecretProgress) -> bool:
+def nothing_beside(workspace: Workspace, progress: SecretProgress) -> bool:
     """Whether nobody could look at any version, so that a new one would hold a credential and nothing else."""
     path = progress.path
-    return bool(progress.unseen) and keyturn.hub.read(path) is None and load_record(keyturn, path).rest is None
+    return bool(progress.unseen) and workspace.hub.read(path) is None and load_record(workspace, path).rest is None
 
 
-def left_without_value(keyturn: Keyturn, incident: Incident, path: str) -> str:
+def left_without_value(workspace: Workspace, incident: Incident, path: str) -> str:
     """A later incident that wants nothing new in the secret's place until a person rotates it; empty for none."""
-    other = load_record(keyturn, path).frozen
+    other = load_record(workspace, path).frozen
     if other in ("", incident.id):
         return ""
-    return other if load_incident(keyturn, other).mode is Mode.REVOKE_ONLY else ""
+    return other if load_incident(workspace, other).mode is Mode.REVOKE_ONLY else ""
 
 
-def is_overwritten(keyturn: Keyturn, progress: SecretProgress) -> bool:
+def is_overwritten(workspace: Workspace, progress: SecretProgress) -> bool:
     """Whether somebody has written a leaked value over what was put in force."""
-    current = keyturn.hub.read(progress.path)
-    return current is not None and holds_leaked(keyturn, progress, current)
+    current = workspace.hub.read(progress.path)
+    return current is not None and holds_leaked(workspace, progress, current)
 
 
-def await_a_person(keyturn: Keyturn, progress: SecretProgress, result: StepResult) -> None:
+def await_a_person(workspace: Workspace, progress: SecretProgress, result: StepResult) -> None:
     """A value that a person replaces counts once the hub has a newer version, which is not one that leaked."""
-    path, current = progress.path, keyturn.hub.read(progress.path)
+    path, current = progress.path, workspace.hub.read(progress.path)
     if current is None or current.version <= last_leaked(progress):
         hint = f"End it where it is honoured, and write the new value to the hub at {path}"
         return result.add_left("", "a person replaces it", hint)
-    if holds_leaked(keyturn, progress, current):
+    if holds_leaked(workspace, progress, current):
         hint = f"Write a new value to the hub at {path}"
         return result.add_left(
             "", f"version {current.version}, which somebody has written, is the value that leaked", hint
         )
-    result.changes = {"version": current.version, "fingerprint": keyturn.fingerprint(current.fields)}
+    result.changes = {"version": current.version, "fingerprint": workspace.fingerprint(current.fields)}
     return result.add_done("", f"somebody has written version {current.version}")
 
 
@@ -96,7 +96,7 @@ def replacement_of(record: Record, token: str) -> Rotation | None:
     )
 
 
-def put_in_force(keyturn: Keyturn, incident: Incident, progress: SecretProgress) -> Rotation:
+def put_in_force(workspace: Workspace, incident: Incident, progress: SecretProgress) -> Rotation:
     """What has been put in force since the cut; else candidates until the target takes one, a few at most.
 
     Raises what stands in the way.
@@ -104,12 +104,12 @@ def put_in_force(keyturn: Keyturn, incident: Incident, progress: SecretProgress)
     path, reason, refused = progress.path, Reason("Revoked", f"incident {incident.id}"), 0
     while True:
         # Asked for before the record: what another run puts in force meanwhile is not replaced once more.
-        newest = newest_version(keyturn, path)
-        rotation = replacement_of(load_record(keyturn, path), cut_token(incident.id, path))
-        if rotation and not is_overwritten(keyturn, progress):
+        newest = newest_version(workspace, path)
+        rotation = replacement_of(load_record(workspace, path), cut_token(incident.id, path))
+        if rotation and not is_overwritten(workspace, progress):
             return rotation
         try:
-            return candidate_in_force(keyturn, path, Decision(reason, newest, urgent=True, by_hand=True))
+            return candidate_in_force(workspace, path, Decision(reason, newest, urgent=True, by_hand=True))
         except CertainRefusal:
             raise  # every other candidate would be refused alike
         except CandidateRejected:
@@ -118,100 +118,101 @@ def put_in_force(keyturn: Keyturn, incident: Incident, progress: SecretProgress)
                 raise
 
 
-def close_at_once(keyturn: Keyturn, incident: Incident, progress: SecretProgress, rotation: Rotation) -> None:
+def close_at_once(workspace: Workspace, incident: Incident, progress: SecretProgress, rotation: Rotation) -> None:
     """Close the rotation without a grace where what was before it has ended already. Closed before is success.
 
     What somebody has put in force by hand since the cut works still: that is retired as usual.
     """
-    path, record = progress.path, load_record(keyturn, progress.path)
+    path, record = progress.path, load_record(workspace, progress.path)
     if record.retiring is None or record.retiring.token != rotation.token:
         return
-    before = None if record.dead(rotation.base_version) else keyturn.hub.read(path, rotation.base_version)
-    if before is not None and not holds_leaked(keyturn, progress, before):
+    before = None if record.dead(rotation.base_version) else workspace.hub.read(path, rotation.base_version)
+    if before is not None and not holds_leaked(workspace, progress, before):
         return
-    tidy(keyturn, path)
+    tidy(workspace, path)
     close_retired(
-        keyturn, path, record, record.retiring, f"the credential before it was ended by incident {incident.id}"
+        workspace, path, record, record.retiring, f"the credential before it was ended by incident {incident.id}"
     )
 
 
-def push_everywhere(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
+def push_everywhere(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """Bring every copy to the new value, side by side; one that fails stops no other."""
     if Step.REPLACE not in progress.done:
         return result.add_left("", "there is no new value yet")
-    places = keyturn.secret(progress.path).destinations
-    for pushed in side_by_side(lambda place: push_destination(keyturn, progress.path, place), places):
+    places = workspace.secret(progress.path).destinations
+    for pushed in side_by_side(lambda place: push_destination(workspace, progress.path, place), places):
         label = f"{pushed.store}:{pushed.name}"
         if pushed.in_step:
             result.add_done(label, f"{pushed.state}, version {pushed.version}")
         else:
             result.add_left(label, pushed.error or f"it is {pushed.state}", kind=pushed.kind)
-    return restart_everyone(keyturn, progress.path, result)
+    return restart_everyone(workspace, progress.path, result)
 
 
-def restart_everyone(keyturn: Keyturn, path: str, result: StepResult) -> None:
+def restart_everyone(workspace: Workspace, path: str, result: StepResult) -> None:
     """Restart who uses the copies; nobody waits for the pods, and the cut has waited for nothing of this."""
-    for store, names in restarting(keyturn, keyturn.secret(path).destinations).items():
+    for store, names in restarting(workspace, workspace.secret(path).destinations).items():
         with result.at(store):
-            if workloads := restart(keyturn, store, names, path):
+            if workloads := restart(workspace, store, names, path):
                 result.add_done(store, f"restarted {list_names(workloads)}")
 
 
-def tell_everyone(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
+def tell_everyone(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """Tell every consumer at once that the value before is ended; those that have acknowledged are left in peace."""
     events = events_since_replacement(progress.events)
     heard = {event.place for event in events if (event.step, event.result) == (Step.NOTIFY, Result.DONE)}
-    silent = [consumer for consumer in keyturn.secret(progress.path).consumers if consumer not in heard]
+    silent = [consumer for consumer in workspace.secret(progress.path).consumers if consumer not in heard]
     version = progress.version or max((leaked.version for leaked in progress.old), default=0)
     if silent and not version:
         return result.add_done("", "there is no version to tell of")
     side_by_side(
-        lambda consumer: result.attempt(consumer, lambda: notify_consumer(keyturn, progress, version, consumer)), silent
+        lambda consumer: result.attempt(consumer, lambda: notify_consumer(workspace, progress, version, consumer)),
+        silent,
     )
     heard |= {event.place for event in result.events if event.result is Result.DONE}
-    if isinstance(keyturn.secret(progress.path).rotation, ManualSettings) and Step.REPLACE in progress.done:
-        return record_written(keyturn, incident, progress, heard)
-    return record_acknowledged(keyturn, incident, progress.path, heard)
+    if isinstance(workspace.secret(progress.path).rotation, ManualSettings) and Step.REPLACE in progress.done:
+        return record_written(workspace, incident, progress, heard)
+    return record_acknowledged(workspace, incident, progress.path, heard)
 
 
-def record_acknowledged(keyturn: Keyturn, incident: Incident, path: str, heard: Collection[str]) -> None:
+def record_acknowledged(workspace: Workspace, incident: Incident, path: str, heard: Collection[str]) -> None:
     """Keep in the record who has acknowledged the replacement, as after every rotation; without one there is none."""
-    record = load_record(keyturn, path)
+    record = load_record(workspace, path)
     rotation = replacement_of(record, cut_token(incident.id, path))
     if rotation is None or set(rotation.acknowledged) >= set(heard):
         return
     noted = replace(rotation, acknowledged=tuple(sorted({*rotation.acknowledged, *heard})))
     history = tuple(noted if past == rotation else past for past in record.history)
     try:
-        rewrite(keyturn, path, replace(record, history=history))
+        rewrite(workspace, path, replace(record, history=history))
     except Conflict:
-        record_acknowledged(keyturn, incident, path, heard)
+        record_acknowledged(workspace, incident, path, heard)
 
 
-def record_written(keyturn: Keyturn, incident: Incident, progress: SecretProgress, heard: Collection[str]) -> None:
+def record_written(workspace: Workspace, incident: Incident, progress: SecretProgress, heard: Collection[str]) -> None:
     """Keep who has heard of the value that a person wrote, so that nobody tells it again; and let go of the secret.
 
     A rotation that promotes does both. What the incident has ended stays dead, by its version and by its value.
     """
-    path, info = progress.path, keyturn.hub.describe(progress.path)
+    path, info = progress.path, workspace.hub.describe(progress.path)
     if info is None or info.version != progress.version:
         return
     heard_of = Heard(info.version, made_at(info), progress.fingerprint, told=tuple(sorted(heard)))
-    change_part(keyturn, part_of(path), lambda entries: {**entries, path: heard_of})
-    record = load_record(keyturn, path)
+    change_part(workspace, part_of(path), lambda entries: {**entries, path: heard_of})
+    record = load_record(workspace, path)
     if record.frozen != incident.id or record.open:
         return
     try:
-        rewrite(keyturn, path, replace(record, frozen=""))
+        rewrite(workspace, path, replace(record, frozen=""))
     except Conflict:
-        record_written(keyturn, incident, progress, heard)
+        record_written(workspace, incident, progress, heard)
 
 
-def notify_consumer(keyturn: Keyturn, progress: SecretProgress, version: int, consumer: str) -> str:
+def notify_consumer(workspace: Workspace, progress: SecretProgress, version: int, consumer: str) -> str:
     """Tell one consumer, and return once it has acknowledged. Raises its refusal."""
-    at = progress.cut_at or keyturn.clock()
+    at = progress.cut_at or workspace.clock()
     try:
-        keyturn.sender.deliver(consumer, progress.path, version, at, SECRET_REVOKED)
+        workspace.sender.deliver(consumer, progress.path, version, at, SECRET_REVOKED)
     except KeyturnError:
         raise
     except Exception as error:  # noqa: BLE001  one that is not foreseen stops no other consumer

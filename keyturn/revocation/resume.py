@@ -9,7 +9,7 @@ from keyturn.core.errors import Invalid
 from keyturn.revocation.incident import Incident, IncidentStatus, Step
 from keyturn.revocation.incident_store import find_incident, update_incident
 from keyturn.revocation.selector import Selection, Selector, select_secrets
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 
 REMINDED: Final = timedelta(hours=1)
 """How often people are told of an incident that stays open."""
@@ -25,7 +25,7 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """An incident's name is part of a path in the hub, and the name of its report's files."""
 
 
-def select_again(keyturn: Keyturn, incident: str, selector: Selector) -> Selection:
+def select_again(workspace: Workspace, incident: str, selector: Selector) -> Selection:
     """What an incident is about, where the same was asked for before; else what ``selector`` chooses now.
 
     What was found by a fingerprint or a lease may be gone by then. Raises Invalid for a name that no incident can
@@ -34,10 +34,10 @@ def select_again(keyturn: Keyturn, incident: str, selector: Selector) -> Selecti
     if not NAME.fullmatch(incident):
         hint = "Use letters, digits, dots, dashes and underscores, 64 at most, such as INC-1"
         raise Invalid("open", "the incident", "its name can't be one", hint)
-    earlier = find_incident(keyturn, incident)
+    earlier = find_incident(workspace, incident)
     if earlier and earlier.selector == selector.words:
         return Selection(earlier.paths, earlier.leases)
-    return select_secrets(keyturn, selector)
+    return select_secrets(workspace, selector)
 
 
 def is_turn(status: IncidentStatus, now: datetime) -> bool:
@@ -50,12 +50,12 @@ def is_turn(status: IncidentStatus, now: datetime) -> bool:
     return not timedelta(0) <= now - incident.tried_at < pause
 
 
-def record_try(keyturn: Keyturn, before: IncidentStatus, after: IncidentStatus) -> None:
+def record_try(workspace: Workspace, before: IncidentStatus, after: IncidentStatus) -> None:
     """Keep that finish-incidents has tried, and whether it came further."""
     if after.open:
         tries = before.incident.tries + 1 if same_status(before, after) else 0
         update_incident(
-            keyturn, after.incident.id, lambda incident: replace(incident, tries=tries, tried_at=keyturn.clock())
+            workspace, after.incident.id, lambda incident: replace(incident, tries=tries, tried_at=workspace.clock())
         )
 
 
@@ -69,14 +69,14 @@ def how_far(status: IncidentStatus) -> tuple[object, ...]:
     return status.open, status.incident.left, [(secret.path, secret.done, secret.left) for secret in status.secrets]
 
 
-def claim_reminder(keyturn: Keyturn, incident: str) -> bool:
+def claim_reminder(workspace: Workspace, incident: str) -> bool:
     """Whether to remind people of it now: true for one of all who ask within an hour, and never once it is closed."""
-    now, claims = keyturn.clock(), []
+    now, claims = workspace.clock(), []
 
     def note(current: Incident) -> Incident:
         passed = now - (current.reminded_at or current.opened_at)  # less than none where a clock was ahead
         claims.append(current.closed_at is None and not timedelta(0) <= passed < REMINDED)
         return replace(current, reminded_at=now) if claims[-1] else current
 
-    update_incident(keyturn, incident, note)
+    update_incident(workspace, incident, note)
     return claims[-1]

@@ -29,27 +29,27 @@ from keyturn.revocation.other_fields import fields_beside
 from keyturn.revocation.sight import EVERY, Sight, read_versions, remembered_versions, unseen_versions
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation import records
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
 from keyturn.strategies.accounts import username
 
 
-def cut_credentials(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
+def cut_credentials(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """End all that the secret's versions, and a candidate, let anybody do, CURRENT first; then all else of it by place.
 
     From here on no rotation of the secret goes on but the revocation's own. Raises what hinders it while the target
     takes CURRENT still: then the secret stays in the revocation's hands. Where only sessions could not be ended, the
     secret is free to be replaced, and they are tried again.
     """
-    path, place = progress.path, target_name(keyturn, progress.path)
-    record = seize_record(keyturn, incident, progress)
+    path, place = progress.path, target_name(workspace, progress.path)
+    record = seize_record(workspace, incident, progress)
     held = record.rotation is not None and record.rotation.token == cut_token(incident.id, path)
     if not held and progress.cut_at is None:
-        return finish_other_cut(keyturn, incident, progress, record, result)
-    with record_action(keyturn, "cut", path, place=place, note=incident.id) as doing:
-        ended = end_all_credentials(keyturn, path, record) if held else end_again(keyturn, progress)
+        return finish_other_cut(workspace, incident, progress, record, result)
+    with record_action(workspace, "cut", path, place=place, note=incident.id) as doing:
+        ended = end_all_credentials(workspace, path, record) if held else end_again(workspace, progress)
         if held:
-            record_cut(keyturn, incident, progress, ended.record or record, ended)
+            record_cut(workspace, incident, progress, ended.record or record, ended)
         doing.note = "; ".join((incident.id, *(error.problem for error in ended.errors)))
     for error in ended.errors:
         result.add_failure(place, error)
@@ -65,51 +65,55 @@ def cut_credentials(keyturn: Keyturn, incident: Incident, progress: SecretProgre
     )
 
 
-def record_cut(keyturn: Keyturn, incident: Incident, progress: SecretProgress, record: Record, ended: "Ended") -> None:
+def record_cut(
+    workspace: Workspace, incident: Incident, progress: SecretProgress, record: Record, ended: "Ended"
+) -> None:
     """Keep what was ended, and let go of the secret.
 
     Raises what hindered it, while the target takes CURRENT still, or what nobody could try again once it is let go.
     """
-    path, cut_at, refused = progress.path, keyturn.clock(), refuses_current(keyturn, progress.path)
+    path, cut_at, refused = progress.path, workspace.clock(), refuses_current(workspace, progress.path)
     if ended.errors and (not refused or ended.lost):
         raise ended.errors[0]
-    sight = read_versions(keyturn, path, EVERY)
-    last, unseen = sight.last, unseen_versions(keyturn, path, record, sight)
+    sight = read_versions(workspace, path, EVERY)
+    last, unseen = sight.last, unseen_versions(workspace, path, record, sight)
     if any(hidden.version == 0 for hidden in unseen):
-        held = HeldRecord(keyturn, path, record)
+        held = HeldRecord(workspace, path, record)
         unseen, record = (*unseen, *end_lost(held, ended, sight)), held.record
     facts = {
         "token": cut_token(incident.id, path),
         "sequence": record.rotation.sequence if record.rotation else 0,
-        "old": (*leaked_values(keyturn, path, record, sight), *remembered_versions(record, unseen)),
+        "old": (*leaked_values(workspace, path, record, sight), *remembered_versions(record, unseen)),
         "unseen": unseen,
         "placed": ended.placed,
         "leftover": tuple(ended.leftover),
         "placeless": ended.placeless,
         "cut_at": cut_at,
         "cut_version": last,
-        "refused_at": keyturn.clock() if refused else None,
+        "refused_at": workspace.clock() if refused else None,
     }
     # The values are looked for later by what is noted here, so it is noted before the secret is let go. What another
     # run has noted before stands: by now there may be newer versions, and older ones may be gone.
-    update_progress(keyturn, incident, path, lambda current: current if current.cut_at else current.having(**facts))
-    release_record(keyturn, path, record, last, None if sight.served else fields_beside(keyturn, path, sight.versions))
+    update_progress(workspace, incident, path, lambda current: current if current.cut_at else current.having(**facts))
+    release_record(
+        workspace, path, record, last, None if sight.served else fields_beside(workspace, path, sight.versions)
+    )
 
 
 def finish_other_cut(
-    keyturn: Keyturn, incident: Incident, progress: SecretProgress, record: Record, result: StepResult
+    workspace: Workspace, incident: Incident, progress: SecretProgress, record: Record, result: StepResult
 ) -> None:
     """Another incident took the secret before this one had noted its cut: finish that one's, which is about the same.
 
     Raises what hinders it.
     """
-    path, place = progress.path, target_name(keyturn, progress.path)
+    path, place = progress.path, target_name(workspace, progress.path)
     mine = closed_cut(record, cut_token(incident.id, path))
-    other = load_incident(keyturn, mine.note.removeprefix(NOTE) if mine else record.frozen)
-    theirs, doing = load_progress(keyturn, other, path), StepResult(keyturn, Step.CUT)
+    other = load_incident(workspace, mine.note.removeprefix(NOTE) if mine else record.frozen)
+    theirs, doing = load_progress(workspace, other, path), StepResult(workspace, Step.CUT)
     if Step.CUT not in theirs.done:
-        cut_credentials(keyturn, other, theirs, doing)
-        theirs = update_progress(keyturn, other, path, doing.onto)
+        cut_credentials(workspace, other, theirs, doing)
+        theirs = update_progress(workspace, other, path, doing.onto)
     if Step.CUT not in theirs.done:
         result.add_left(
             place, f"incident {other.id}, which took it over, is not done with it", "It goes on with that one"
@@ -125,39 +129,39 @@ def _unique(*words: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(words))
 
 
-def refuses_current(keyturn: Keyturn, path: str) -> bool:
+def refuses_current(workspace: Workspace, path: str) -> bool:
     """Whether the target is seen to refuse what CURRENT holds; it is asked again before anything is destroyed."""
-    current = keyturn.hub.read(path)
+    current = workspace.hub.read(path)
     try:
-        return current is not None and keyturn.open_strategy(path).accepts(current.fields) is False
+        return current is not None and workspace.open_strategy(path).accepts(current.fields) is False
     except KeyturnError:
         return False
 
 
-def target_name(keyturn: Keyturn, path: str) -> str:
+def target_name(workspace: Workspace, path: str) -> str:
     """The target's name in the catalogue; empty for a secret without one."""
-    return str(getattr(keyturn.secret(path).rotation, "target", ""))
+    return str(getattr(workspace.secret(path).rotation, "target", ""))
 
 
 # --- at the target -----------------------------------------------------------------------------------------
 
 
-def end_all_credentials(keyturn: Keyturn, path: str, record: Record) -> Ended:
+def end_all_credentials(workspace: Workspace, path: str, record: Record) -> Ended:
     """End every credential that the hub knows of, and what only the interrupted rotation knew of."""
-    ended, strategy, held = Ended(), keyturn.open_strategy(path), HeldRecord(keyturn, path, record)
+    ended, strategy, held = Ended(), workspace.open_strategy(path), HeldRecord(workspace, path, record)
     if record.rotation is None:
         return ended
 
     def end(fields: SecretFields) -> RevokeResult:
         return held.above(fields, lambda sequence: strategy.revoke(fields, sequence))
 
-    for fields in distinct_credentials(strategy, fields_to_end(keyturn, path, record, ended)):
+    for fields in distinct_credentials(strategy, fields_to_end(workspace, path, record, ended)):
         ended.trying(partial(end, fields))
     failed = len(ended.errors)
-    ended.trying(lambda: end_interrupted(keyturn, path, held))
+    ended.trying(lambda: end_interrupted(workspace, path, held))
     ended.lost = len(ended.errors) > failed or (failed > 0 and may_accept(strategy, record.candidate))
     if interrupted_rotation(record, path):
-        rewrite_current(keyturn, path)
+        rewrite_current(workspace, path)
     end_by_place(held, ended)
     ended.record = held.record
     return ended
@@ -171,17 +175,17 @@ def may_accept(strategy: Strategy, candidate: SecretFields | None) -> bool:
         return True
 
 
-def end_again(keyturn: Keyturn, progress: SecretProgress) -> Ended:
+def end_again(workspace: Workspace, progress: SecretProgress) -> Ended:
     """Once more what could not be ended wholly, such as sessions: of versions that the cut was about, not of newer.
 
     An account that the replacement has is left alone: not every target can tell an old number from a new one.
     """
-    ended, strategy, last = Ended(), keyturn.open_strategy(progress.path), last_leaked(progress)
-    sight = read_versions(keyturn, progress.path, last)
+    ended, strategy, last = Ended(), workspace.open_strategy(progress.path), last_leaked(progress)
+    sight = read_versions(workspace, progress.path, last)
     current = sight.current
     fresh = credential_name(strategy, current.fields) if current and current.version > last else ()
     old = [version.fields for version in sight.versions if version.version <= last]
-    end_by_place_again(keyturn, progress, ended)
+    end_by_place_again(workspace, progress, ended)
     if not old and ended.placeless:
         ended.overtaken.append("the hub keeps no old version by which they could be looked for")
     for fields in distinct_credentials(strategy, old):
@@ -194,19 +198,19 @@ def end_again(keyturn: Keyturn, progress: SecretProgress) -> Ended:
     return ended
 
 
-def end_late(keyturn: Keyturn, version: HubSecret) -> bool:
+def end_late(workspace: Workspace, version: HubSecret) -> bool:
     """End what the target accepts of an old version: somebody has let it in again, or had put it in force by hand.
 
     Whether that was done: an account that CURRENT has too is left alone.
     """
-    path, strategy = version.path, keyturn.open_strategy(version.path)
-    record, current = records.load_record(keyturn, path), keyturn.hub.read(path)
+    path, strategy = version.path, workspace.open_strategy(version.path)
+    record, current = records.load_record(workspace, path), workspace.hub.read(path)
     fresh = credential_name(strategy, current.fields) if current and current.version != version.version else ()
     if credential_name(strategy, version.fields) in ((), fresh):
         return False
     # Not the number of a rotation at work: what that one has installed must be told from what is ended here.
     over = (*record.history, *([record.retiring] if record.retiring else []))
-    with record_action(keyturn, "cut", path, place=target_name(keyturn, path), note=f"version {version.version}"):
+    with record_action(workspace, "cut", path, place=target_name(workspace, path), note=f"version {version.version}"):
         try:
             strategy.revoke(version.fields, max((past.sequence for past in over), default=0))
         except Superseded:
@@ -217,13 +221,13 @@ def end_late(keyturn: Keyturn, version: HubSecret) -> bool:
     return True
 
 
-def end_interrupted(keyturn: Keyturn, path: str, held: HeldRecord) -> RevokeResult:
+def end_interrupted(workspace: Workspace, path: str, held: HeldRecord) -> RevokeResult:
     """End what only the rotation that was interrupted knew of: the credential before it, a mint nobody saved."""
-    record, strategy = held.record, keyturn.open_strategy(path)
+    record, strategy = held.record, workspace.open_strategy(path)
     rotation, ends = interrupted_rotation(record, path), record.rotation.ends if record.rotation else {}
     if ends:
         held.above(SecretFields(ends), lambda sequence: strategy.retire(ends, sequence))
-    if rotation and not at_same_target(keyturn, path, rotation):
+    if rotation and not at_same_target(workspace, path, rotation):
         place = rotation.target or "its target"
         return RevokeResult(
             outlives=(f"what rotation {rotation.token} has made at {place}, where the catalogue leads no more",)
@@ -233,18 +237,18 @@ def end_interrupted(keyturn: Keyturn, path: str, held: HeldRecord) -> RevokeResu
     return RevokeResult()
 
 
-def fields_to_end(keyturn: Keyturn, path: str, record: Record, ended: Ended) -> Iterator[SecretFields]:
+def fields_to_end(workspace: Workspace, path: str, record: Record, ended: Ended) -> Iterator[SecretFields]:
     """What every version holds, CURRENT first, and the candidate that nobody has had yet.
 
     The versions are read before the record is read again, so what a later run has put in force is not among them.
     Raises Locked where one has. Where the hub does not give them now, the rest is ended all the same.
     """
     try:
-        versions = read_versions(keyturn, path, EVERY).versions
+        versions = read_versions(workspace, path, EVERY).versions
     except TransientError as error:
         ended.errors.append(error)
         versions = ()
-    insist_unchanged(keyturn, path, record)
+    insist_unchanged(workspace, path, record)
     yield from (version.fields for version in versions)
     if record.candidate:
         yield record.candidate
@@ -265,10 +269,10 @@ def credential_name(strategy: Strategy, fields: SecretFields) -> Hashable:
     return tuple(sorted(strategy.credential_id(fields).items())) or username(fields) or ()
 
 
-def leaked_values(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> tuple[LeakedVersion, ...]:
+def leaked_values(workspace: Workspace, path: str, record: Record, sight: Sight) -> tuple[LeakedVersion, ...]:
     """The fingerprints of all that was ended, by which it is looked for afterwards."""
-    leaked = [leaked_version(keyturn, version, sight.versions) for version in sight.versions]
+    leaked = [leaked_version(workspace, version, sight.versions) for version in sight.versions]
     if record.candidate:
         whole = (sight.current.fields if sight.current else SecretFields({})).merged(record.candidate)
-        leaked.append(leaked_version(keyturn, HubSecret(path, 0, whole)))
+        leaked.append(leaked_version(workspace, HubSecret(path, 0, whole)))
     return tuple(leaked)

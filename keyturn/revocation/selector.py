@@ -13,7 +13,7 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.suggest import advice
 from keyturn.revocation.sight import describe_unreadable, read_versions, remembered_versions
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.records import load_record
 from keyturn.rotation.sync import text_of
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
@@ -72,38 +72,38 @@ class Match:
     unseen: str = ""
 
 
-def select_secrets(keyturn: Keyturn, selector: Selector) -> Selection:
+def select_secrets(workspace: Workspace, selector: Selector) -> Selection:
     """The secrets and leases that fit. Raises Invalid for a selector that names nothing, NotFound for no match."""
     if selector == Selector():
         hint = (
             "Name a secret, a pattern, an owner, a classification, a target, a store, a lease prefix or a fingerprint"
         )
         raise Invalid("revoke", "nothing", "nothing is chosen", hint)
-    leases = tuple(keyturn.hub.leases(selector.lease_prefix)) if selector.lease_prefix else ()
-    paths = tuple(sorted(_fitting(keyturn, selector, leases)))
+    leases = tuple(workspace.hub.leases(selector.lease_prefix)) if selector.lease_prefix else ()
+    paths = tuple(sorted(_fitting(workspace, selector, leases)))
     if not paths and not leases:
         hint = "See `keyturn status` for the secrets of the catalogue"
         raise NotFound("revoke", selector.words, "no secret of the catalogue fits", hint)
     return Selection(paths, leases)
 
 
-def _fitting(keyturn: Keyturn, selector: Selector, leases: Sequence[str]) -> set[str]:
-    paths = _by_name(keyturn, selector.paths) if selector.paths else set(keyturn.catalogue.secrets)
+def _fitting(workspace: Workspace, selector: Selector, leases: Sequence[str]) -> set[str]:
+    paths = _by_name(workspace, selector.paths) if selector.paths else set(workspace.catalogue.secrets)
     for name in ("owner", "classification", "target", "store"):
         if wanted := getattr(selector, name):
-            paths = {path for path in paths if wanted in _catalogue_values(keyturn, path, name)}
+            paths = {path for path in paths if wanted in _catalogue_values(workspace, path, name)}
     if selector.lease_prefix:
-        paths = {path for path in paths if _has_one_of(keyturn, path, leases)}
+        paths = {path for path in paths if _has_one_of(workspace, path, leases)}
     if selector.fingerprint:
-        paths &= {match.path for match in whois(keyturn, selector.fingerprint, every=True) if not match.unseen}
+        paths &= {match.path for match in whois(workspace, selector.fingerprint, every=True) if not match.unseen}
     return paths
 
 
-def _by_name(keyturn: Keyturn, names: Sequence[str]) -> set[str]:
+def _by_name(workspace: Workspace, names: Sequence[str]) -> set[str]:
     """The secrets that these names and patterns mean. Raises NotFound for one that means none."""
-    declared, paths = keyturn.catalogue.secrets, set[str]()
+    declared, paths = workspace.catalogue.secrets, set[str]()
     for name in names:
-        fitting = {path for path in declared if covers(name, path)} if "*" in name else {keyturn.secret(name).path}
+        fitting = {path for path in declared if covers(name, path)} if "*" in name else {workspace.secret(name).path}
         if not fitting:
             hint = advice(name, declared, "See the catalogue.")
             raise NotFound("revoke", name, "no secret of the catalogue fits it", hint)
@@ -111,9 +111,9 @@ def _by_name(keyturn: Keyturn, names: Sequence[str]) -> set[str]:
     return paths
 
 
-def _catalogue_values(keyturn: Keyturn, path: str, name: str) -> tuple[str, ...]:
+def _catalogue_values(workspace: Workspace, path: str, name: str) -> tuple[str, ...]:
     """What the catalogue says of the secret under one of the selector's names."""
-    secret = keyturn.secret(path)
+    secret = workspace.secret(path)
     match name:
         case "owner":
             return (secret.owner,)
@@ -125,30 +125,30 @@ def _catalogue_values(keyturn: Keyturn, path: str, name: str) -> tuple[str, ...]
             return tuple(name for place in secret.destinations for name in (place.store, place.group))
 
 
-def _has_one_of(keyturn: Keyturn, path: str, leases: Sequence[str]) -> bool:
+def _has_one_of(workspace: Workspace, path: str, leases: Sequence[str]) -> bool:
     """Whether the secret's versions hold one of these leases; of one that can't be read, the role tells."""
     held = {
         version.fields["lease_id"].reveal()
-        for version in readable_versions(keyturn, path)
+        for version in readable_versions(workspace, path)
         if "lease_id" in version.fields
     }
     if held & set(leases):
         return True
-    rotation = keyturn.secret(path).rotation
-    if not isinstance(rotation, VaultDynamicSettings) or not describe_unreadable(keyturn.hub.describe(path)):
+    rotation = workspace.secret(path).rotation
+    if not isinstance(rotation, VaultDynamicSettings) or not describe_unreadable(workspace.hub.describe(path)):
         return False
     return any(lease.startswith(f"{rotation.mount}/creds/{rotation.role}/") for lease in leases)
 
 
-def readable_versions(keyturn: Keyturn, path: str) -> Iterator[HubSecret]:
+def readable_versions(workspace: Workspace, path: str) -> Iterator[HubSecret]:
     """Every version of a secret that the hub still gives, the newest first; each is read when it is asked for."""
-    info = keyturn.hub.describe(path)
+    info = workspace.hub.describe(path)
     for version in reversed(info.versions if info else ()):
-        if version.readable and (secret := keyturn.hub.read(path, version.version)):
+        if version.readable and (secret := workspace.hub.read(path, version.version)):
             yield secret
 
 
-def whois(keyturn: Keyturn, fingerprint: str, *, every: bool = False) -> list[Match]:
+def whois(workspace: Workspace, fingerprint: str, *, every: bool = False) -> list[Match]:
     """Every version and copy with this fingerprint, or one that begins with it. Raises Invalid for too few digits.
 
     With ``every`` a secret that the hub denies raises; without, it is told as unseen.
@@ -157,25 +157,25 @@ def whois(keyturn: Keyturn, fingerprint: str, *, every: bool = False) -> list[Ma
     if not LEAST_DIGITS <= len(wanted) <= WHOLE or set(wanted) - set("0123456789abcdef"):
         problem = f"a fingerprint is {LEAST_DIGITS} to {WHOLE} hexadecimal digits"
         raise Invalid("look for", "the fingerprint", problem, "Take the digits that `keyturn status` or a report shows")
-    return _search(keyturn, lambda path: _matches(keyturn, path, lambda digest: digest.startswith(wanted)), every)
+    return _search(workspace, lambda path: _matches(workspace, path, lambda digest: digest.startswith(wanted)), every)
 
 
-def whois_value(keyturn: Keyturn, value: Sensitive) -> list[Match]:
+def whois_value(workspace: Workspace, value: Sensitive) -> list[Match]:
     """Every version and copy that holds this text: as a whole, as a copy has it, or in one field."""
-    digests = _digests(keyturn, value)
-    return _search(keyturn, lambda path: _matches(keyturn, path, lambda other: other in digests, by_field=True))
+    digests = _digests(workspace, value)
+    return _search(workspace, lambda path: _matches(workspace, path, lambda other: other in digests, by_field=True))
 
 
-def _digests(keyturn: Keyturn, value: Sensitive) -> set[str]:
+def _digests(workspace: Workspace, value: Sensitive) -> set[str]:
     """The fingerprints of a text: as it stands, and where it is a JSON object, as Keyturn spells that."""
-    digests = {keyturn.fingerprint_of(value)}
+    digests = {workspace.fingerprint_of(value)}
     with suppress(ValueError, RecursionError):
         if isinstance(document := json.loads(value.reveal()), dict):
-            digests.add(keyturn.fingerprint(SecretFields(document)))
+            digests.add(workspace.fingerprint(SecretFields(document)))
     return digests
 
 
-def _search(keyturn: Keyturn, look: Callable[[str], Iterator[Match]], every: bool = False) -> list[Match]:
+def _search(workspace: Workspace, look: Callable[[str], Iterator[Match]], every: bool = False) -> list[Match]:
     def one(path: str) -> list[Match]:
         try:
             return list(dict.fromkeys(look(path)))
@@ -184,42 +184,44 @@ def _search(keyturn: Keyturn, look: Callable[[str], Iterator[Match]], every: boo
                 raise
             return [Match(path, 0, unseen=error.problem)]
 
-    return [match for some in side_by_side(one, sorted(keyturn.catalogue.secrets), AT_ONCE) for match in some]
+    return [match for some in side_by_side(one, sorted(workspace.catalogue.secrets), AT_ONCE) for match in some]
 
 
-def _matches(keyturn: Keyturn, path: str, wanted: Callable[[str], bool], *, by_field: bool = False) -> Iterator[Match]:
+def _matches(
+    workspace: Workspace, path: str, wanted: Callable[[str], bool], *, by_field: bool = False
+) -> Iterator[Match]:
     """The versions and copies of one secret whose fingerprint is ``wanted``."""
-    sight = read_versions(keyturn, path)
+    sight = read_versions(workspace, path)
     yield from (Match(path, hidden.version, unseen=hidden.why) for hidden in sight.unseen if not hidden.destroyed)
-    for old in remembered_versions(load_record(keyturn, path), sight.unseen):
+    for old in remembered_versions(load_record(workspace, path), sight.unseen):
         if wanted(old.fingerprints[""]):
             yield Match(path, old.version)
     for version in sight.versions:
-        for place, digest in version_fingerprints(keyturn, version).items():
+        for place, digest in version_fingerprints(workspace, version).items():
             if wanted(digest):
                 yield Match(path, version.version, place)
-        for place, digest in digests_beside(keyturn, version, sight.versions):
+        for place, digest in digests_beside(workspace, version, sight.versions):
             if wanted(digest):
                 yield Match(path, version.version, place)
-        if by_field and any(wanted(keyturn.fingerprint_of(text)) for text in version.fields.values()):
+        if by_field and any(wanted(workspace.fingerprint_of(text)) for text in version.fields.values()):
             yield Match(path, version.version)
 
 
-def digests_beside(keyturn: Keyturn, secret: HubSecret, older: Iterable[HubSecret]) -> Iterator[tuple[str, str]]:
+def digests_beside(workspace: Workspace, secret: HubSecret, older: Iterable[HubSecret]) -> Iterator[tuple[str, str]]:
     """The fingerprints under ``store:name`` of copies that gave one of the older versions beside this one."""
-    places = [place for place in keyturn.catalogue.destinations(secret.path) if place.shape.tells_previous]
+    places = [place for place in workspace.catalogue.destinations(secret.path) if place.shape.tells_previous]
     near = islice((version for version in older if version.version < secret.version), NEAR) if places else ()
     for previous in near:
         for place in places:
             with suppress(Invalid):
-                yield place.label, keyturn.fingerprint_of(text_of(replace(secret, previous=previous), place))
+                yield place.label, workspace.fingerprint_of(text_of(replace(secret, previous=previous), place))
 
 
-def version_fingerprints(keyturn: Keyturn, secret: HubSecret) -> dict[str, str]:
+def version_fingerprints(workspace: Workspace, secret: HubSecret) -> dict[str, str]:
     """The fingerprint of a whole version under the empty name, and those of its copies under ``store:name``."""
-    made = {"": keyturn.fingerprint(secret.fields)}
-    for place in keyturn.catalogue.destinations(secret.path):
+    made = {"": workspace.fingerprint(secret.fields)}
+    for place in workspace.catalogue.destinations(secret.path):
         # A copy that can't be made of this version was never made of it.
         with suppress(Invalid):
-            made[place.label] = keyturn.fingerprint_of(text_of(secret, place))
+            made[place.label] = workspace.fingerprint_of(text_of(secret, place))
     return made

@@ -11,7 +11,7 @@ from keyturn.core.record import Record, Rotation, Stage
 from keyturn.revocation.incident import LeakedVersion, Unseen
 from keyturn.revocation.lock import NOTE, cut_token
 from keyturn.rotation.ahead import ledger_versions, lost_by_hub
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.missing import last_known
 
 EVERY: Final = 1 << 62
@@ -37,17 +37,17 @@ class Sight:
         return next((version for version in self.versions if version.version == self.last), None)
 
 
-def read_versions(keyturn: Keyturn, path: str, lasting: int = 0) -> Sight:
+def read_versions(workspace: Workspace, path: str, lasting: int = 0) -> Sight:
     """Read every version. What is deleted is undeleted for it, and deleted again where it is newer than ``lasting``.
 
     Raises TransientError where the hub does not answer; what it denies is unseen.
     """
-    info = keyturn.hub.describe(path)
+    info = workspace.hub.describe(path)
     if info is None:
         return Sight()
     deleted = [version.version for version in info.versions if version.state is VersionState.DELETED]
-    with undeleted(keyturn, path, deleted, lasting) as refusal:
-        versions = [read_version(keyturn, path, version, refusal) for version in reversed(info.versions)]
+    with undeleted(workspace, path, deleted, lasting) as refusal:
+        versions = [read_version(workspace, path, version, refusal) for version in reversed(info.versions)]
     return Sight(
         tuple(version for version in versions if isinstance(version, HubSecret)),
         tuple(version for version in versions if isinstance(version, Unseen)),
@@ -57,43 +57,43 @@ def read_versions(keyturn: Keyturn, path: str, lasting: int = 0) -> Sight:
 
 
 @contextmanager
-def undeleted(keyturn: Keyturn, path: str, deleted: Collection[int], lasting: int) -> Iterator[str]:
+def undeleted(workspace: Workspace, path: str, deleted: Collection[int], lasting: int) -> Iterator[str]:
     """Let deleted versions be read for a while, and those up to ``lasting`` for good; why not, where that is denied."""
     again = [version for version in deleted if version > lasting]
     verbs = ("undelete", "delete") if again else ("undelete",) if deleted else ()
-    lacks = keyturn.hub.lacking([Right("update", keyturn.hub.address(verb, path)) for verb in verbs])
+    lacks = workspace.hub.lacking([Right("update", workspace.hub.address(verb, path)) for verb in verbs])
     if lacks:
         yield f"this login lacks {', '.join(f'{right.capability} on {right.path}' for right in lacks)}"
         return
-    keyturn.hub.undelete(path, deleted)
+    workspace.hub.undelete(path, deleted)
     try:
         yield ""
     finally:
-        keyturn.hub.delete(path, again)
+        workspace.hub.delete(path, again)
 
 
-def read_version(keyturn: Keyturn, path: str, info: VersionInfo, refusal: str) -> HubSecret | Unseen:
+def read_version(workspace: Workspace, path: str, info: VersionInfo, refusal: str) -> HubSecret | Unseen:
     """One version, or why nobody could look at it."""
     if info.state is VersionState.DESTROYED:
         return Unseen(info.version, "it is destroyed", destroyed=True)
     if info.state is VersionState.DELETED and refusal:
         return Unseen(info.version, f"it is deleted, and {refusal}")
     try:
-        secret = keyturn.hub.read(path, info.version)
+        secret = workspace.hub.read(path, info.version)
     except TerminalError as error:
         return Unseen(info.version, f"{error.problem} to this login")
     return secret or Unseen(info.version, "it was deleted while it was looked at")
 
 
-def unseen_versions(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> tuple[Unseen, ...]:
+def unseen_versions(workspace: Workspace, path: str, record: Record, sight: Sight) -> tuple[Unseen, ...]:
     """What could not be looked at, and has not been ended by a revocation before; the newest first."""
     ended = max((past.base_version for past in record.history if is_finished_cut(past, path)), default=0)
     unseen = tuple(version for version in sight.unseen if version.version > ended)
-    lost = history_lost(keyturn, record, sight) or hub_set_back(keyturn, path, record, sight)
+    lost = history_lost(workspace, record, sight) or hub_set_back(workspace, path, record, sight)
     return (*unseen, Unseen(0, lost)) if lost else unseen
 
 
-def history_lost(keyturn: Keyturn, record: Record, sight: Sight) -> str:
+def history_lost(workspace: Workspace, record: Record, sight: Sight) -> str:
     """Why the hub's versions are not those that the record knows; empty where they may be.
 
     ``vault kv metadata delete`` removes a secret with all its versions, and the next one is number 1 again.
@@ -103,22 +103,22 @@ def history_lost(keyturn: Keyturn, record: Record, sight: Sight) -> str:
     if newest > sight.last:
         what = "its history was removed" if sight.last else "all of it was removed"
         return f"{what}: rotations had put versions up to {newest} in force, and the hub has {sight.last or 'none'}"
-    digests = {version.version: keyturn.fingerprint(version.fields) for version in sight.versions}
+    digests = {version.version: workspace.fingerprint(version.fields) for version in sight.versions}
     for past in promoted:
         if digests.get(past.version or 0, past.fingerprint) != past.fingerprint:
             return f"its history was removed: version {past.version} is another than a rotation had put in force"
     return ""
 
 
-def hub_set_back(keyturn: Keyturn, path: str, record: Record, sight: Sight) -> str:
+def hub_set_back(workspace: Workspace, path: str, record: Record, sight: Sight) -> str:
     """What the ledger knows, and neither the hub's versions nor its record: the hub was restored; else empty.
 
     The ledger lies outside the hub. What `keyturn recover` has settled since is no loss any more.
     """
-    known_version = ledger_versions(keyturn, [path]).of.get(path)
+    known_version = ledger_versions(workspace, [path]).of.get(path)
     if known_version is None or known_version.version <= max(sight.last, last_known(record)):
         return ""
-    if sight.last and not lost_by_hub(keyturn, path, sight.last):
+    if sight.last and not lost_by_hub(workspace, path, sight.last):
         return ""
     difference = f"{known_version.where} knows version {known_version.version}, and the hub has {sight.last or 'none'}"
     return f"the hub was set back: {difference}"

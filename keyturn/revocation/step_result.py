@@ -7,7 +7,7 @@ from typing import Any
 
 from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.revocation.incident import Event, Incident, Result, SecretProgress, Step
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 
 
 @dataclass
@@ -17,7 +17,7 @@ class StepResult:
     ``again`` are earlier steps whose work somebody has undone since.
     """
 
-    keyturn: Keyturn
+    workspace: Workspace
     step: Step
     events: list[Event] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
@@ -27,7 +27,7 @@ class StepResult:
 
     def add_done(self, place: str, words: str) -> None:
         """Something that went well."""
-        self.events.append(Event(self.keyturn.clock(), self.step, Result.DONE, place, words))
+        self.events.append(Event(self.workspace.clock(), self.step, Result.DONE, place, words))
 
     def add_failure(self, place: str, error: KeyturnError) -> None:
         """Something that is tried again."""
@@ -35,13 +35,13 @@ class StepResult:
 
     def add_left(self, place: str, problem: str, hint: str = "", kind: str = "") -> None:
         """The same, told in words."""
-        self.events.append(Event(self.keyturn.clock(), self.step, Result.FAILED, place, problem, kind))
+        self.events.append(Event(self.workspace.clock(), self.step, Result.FAILED, place, problem, kind))
         words = f"{place}: {problem}" if place else problem
         self.left.append(f"{self.step}: {words}. {hint}".rstrip(". "))
 
     def add_remaining(self, place: str, words: str) -> None:
         """Something that can't be removed there."""
-        self.events.append(Event(self.keyturn.clock(), self.step, Result.REMAINS, place, words))
+        self.events.append(Event(self.workspace.clock(), self.step, Result.REMAINS, place, words))
         self.remains.append(f"{place}: {words}" if place else words)
 
     def attempt(self, place: str, work: Callable[[], str]) -> None:
@@ -95,5 +95,5 @@ def is_repeated(event: Event, events: Sequence[Event]) -> bool:
     return any(told_now == (earlier.step, earlier.place, earlier.result, earlier.said) for earlier in events)
 
 
-StepFunction = Callable[[Keyturn, Incident, SecretProgress, StepResult], None]
+StepFunction = Callable[[Workspace, Incident, SecretProgress, StepResult], None]
 """One step of one secret, on its progress so far. What it can't foresee may be raised as a KeyturnError."""

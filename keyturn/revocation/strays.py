@@ -8,71 +8,71 @@ from keyturn.core.stores import RemoteSecret, Store, Unsupported
 from keyturn.revocation.incident import IncidentStatus, SecretProgress
 from keyturn.revocation.leaked_versions import marked_before
 from keyturn.revocation.step_result import StepResult
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.parts import parts_in
 
 UNCLEAR = "a copy that nothing declares may give an old value, which nobody could look at in the hub"
 
 
-def clear_strays(keyturn: Keyturn, status: IncidentStatus, store: str, result: StepResult) -> None:
+def clear_strays(workspace: Workspace, status: IncidentStatus, store: str, result: StepResult) -> None:
     """Remove from one store the copies of leaked values that the catalogue has no place for any more."""
     secrets = {secret.path: secret for secret in status.secrets}
     if not secrets:
         return
     with result.at(store):
-        opened = keyturn.open_store(store)
-        for view, copy, leaked in list(find_strays(keyturn, secrets, store, opened)):
+        opened = workspace.open_store(store)
+        for view, copy, leaked in list(find_strays(workspace, secrets, store, opened)):
             place = f"{store}:{copy.name}"
             if not leaked:
                 result.add_left(place, UNCLEAR, "Remove it there by hand, or let Keyturn's login read it")
                 continue
-            with record_action(keyturn, "erase", copy.marks.source if copy.marks else "", place=place):
+            with record_action(workspace, "erase", copy.marks.source if copy.marks else "", place=place):
                 words = view.purge(copy.name)
             result.add_done(place, "; ".join(("a copy that nothing declares any more is removed", *words)))
 
 
 def find_strays(
-    keyturn: Keyturn, secrets: Mapping[str, SecretProgress], store: str, opened: Store
+    workspace: Workspace, secrets: Mapping[str, SecretProgress], store: str, opened: Store
 ) -> Iterator[tuple[Store, RemoteSecret, bool]]:
     """Copies with Keyturn's marks of these secrets, where the catalogue does not push them, that leaked.
 
     Marks can be copied: only one whose fingerprint this hub's key has made is Keyturn's own to remove. False beside a
     copy of what nobody could look at says that it can't be told. Before each is the store, or the view of its keys.
     """
-    for view, copy, merged in marked_copies(keyturn, store, opened):
+    for view, copy, merged in marked_copies(workspace, store, opened):
         secret = secrets.get(copy.marks.source) if copy.marks else None
-        if secret is None or copy.marks is None or is_declared(keyturn, secret.path, store, copy.name, merged=merged):
+        if secret is None or copy.marks is None or is_declared(workspace, secret.path, store, copy.name, merged=merged):
             continue
         leaked = {digest for old in secret.old for digest in old.digests}
         # One that fields were added to is like no single version: it holds what its marks' version held.
         unclear = (secret.unseen or copy.marks.grown) and marked_before(secret, copy.marks)
         unseen = {copy.marks.fingerprint} if unclear else set()
-        if copy.marks.fingerprint in leaked or serves_leaked(keyturn, view, copy, leaked | unseen):
+        if copy.marks.fingerprint in leaked or serves_leaked(workspace, view, copy, leaked | unseen):
             yield view, copy, True
         elif unseen:
             yield view, copy, False
 
 
-def marked_copies(keyturn: Keyturn, store: str, opened: Store) -> Iterator[tuple[Store, RemoteSecret, bool]]:
+def marked_copies(workspace: Workspace, store: str, opened: Store) -> Iterator[tuple[Store, RemoteSecret, bool]]:
     """Every copy that carries marks, whole ones and those that are keys of others' secrets, with which of the two."""
     yield from ((opened, copy, False) for copy in opened.list_managed())
     if shares := sharing(opened):
         for name, note in parts_in(shares):
-            yield keyturn.open_part(note.marks.source, store), RemoteSecret(name, "", note.marks), True
+            yield workspace.open_part(note.marks.source, store), RemoteSecret(name, "", note.marks), True
 
 
-def is_declared(keyturn: Keyturn, path: str, store: str, name: str, *, merged: bool) -> bool:
+def is_declared(workspace: Workspace, path: str, store: str, name: str, *, merged: bool) -> bool:
     """Whether the catalogue pushes the secret there, whole or merged."""
-    limits, system = keyturn.catalogue.store(store).limits, keyturn.catalogue.store(store).system
-    places = [place for place in keyturn.catalogue.destinations(path) if place.merge is merged]
-    mine = {limits.same(place.name) for place in places if keyturn.catalogue.store(place.store).system == system}
+    limits, system = workspace.catalogue.store(store).limits, workspace.catalogue.store(store).system
+    places = [place for place in workspace.catalogue.destinations(path) if place.merge is merged]
+    mine = {limits.same(place.name) for place in places if workspace.catalogue.store(place.store).system == system}
     return limits.same(name) in mine
 
 
-def serves_leaked(keyturn: Keyturn, store: Store, copy: RemoteSecret, leaked: set[str]) -> bool:
+def serves_leaked(workspace: Workspace, store: Store, copy: RemoteSecret, leaked: set[str]) -> bool:
     """Whether a copy gives a leaked value."""
     try:
-        return Unsupported.READ not in store.unsupported and keyturn.fingerprint_of(store.read(copy.name)) in leaked
+        return Unsupported.READ not in store.unsupported and workspace.fingerprint_of(store.read(copy.name)) in leaked
     except NotFound:
         return False  # it is disabled, or deleted

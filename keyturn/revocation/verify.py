@@ -20,42 +20,44 @@ from keyturn.revocation.selector import version_fingerprints
 from keyturn.revocation.sight import Sight, read_versions
 from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.beside import with_previous
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 
 
-def prove_secret(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
+def prove_secret(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
     """Look everywhere once more: the hub gives no leaked version, and no store the value of one.
 
     What somebody has brought back since is removed anew: the steps that do so begin again.
     """
     if Step.HUB not in progress.done:
         result.add_left("", "it is not proven that the target refuses the old value")
-    prove_target(keyturn, progress, result)
-    places = keyturn.catalogue.destinations(progress.path)
-    current = prove_hub(keyturn, incident, progress, result)
-    current = current and with_previous(keyturn, current, places)
-    fresh = version_fingerprints(keyturn, current) if current else {}
+    prove_target(workspace, progress, result)
+    places = workspace.catalogue.destinations(progress.path)
+    current = prove_hub(workspace, incident, progress, result)
+    current = current and with_previous(workspace, current, places)
+    fresh = version_fingerprints(workspace, current) if current else {}
 
     def one(place: Destination) -> None:
         with result.at(place.label):
-            for fault in copy_faults(keyturn, progress, place, fresh.get(place.label, "")):
+            for fault in copy_faults(workspace, progress, place, fresh.get(place.label, "")):
                 result.add_left(place.label, fault, "It is tried again")
                 result.again |= {Step.PUSH, Step.FORGET}
 
     side_by_side(one, places)
     if not result.left:
-        result.changes = {"clear_at": keyturn.clock()}
+        result.changes = {"clear_at": workspace.clock()}
         for hidden in progress.unseen:
             result.add_done("", f"nobody could look at {hidden.words}: all was ended by its place at the target")
         result.add_done("", "the old value is refused, and found nowhere that it could be removed from")
 
 
-def prove_hub(keyturn: Keyturn, incident: Incident, progress: SecretProgress, result: StepResult) -> HubSecret | None:
+def prove_hub(
+    workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult
+) -> HubSecret | None:
     """What is in force; None where nothing is, or what has leaked."""
-    sight = read_versions(keyturn, progress.path, last_ended(incident, progress))
+    sight = read_versions(workspace, progress.path, last_ended(incident, progress))
     last, versions = sight.last, sight.versions
     prove_sight(incident, progress, sight, result)
-    old = [version for version in versions if has_leaked(keyturn, incident, progress, version, last)]
+    old = [version for version in versions if has_leaked(workspace, incident, progress, version, last)]
     if old:
         numbers = ", ".join(str(version.version) for version in old)
         result.add_left("", f"the hub still gives version {numbers}", "It is tried again")
@@ -63,16 +65,16 @@ def prove_hub(keyturn: Keyturn, incident: Incident, progress: SecretProgress, re
     current = next((version for version in versions if version.version == last and version not in old), None)
     if incident.mode is not Mode.REPLACE:
         return current
-    if any(version.version == last and holds_leaked(keyturn, progress, version) for version in old):
+    if any(version.version == last and holds_leaked(workspace, progress, version) for version in old):
         result.add_left("", f"somebody has written the old value to the hub again, as version {last}")
         result.again |= {step for step in STEPS[incident.mode] if step is not Step.CUT}
-    elif current and keyturn.open_strategy(progress.path).accepts(current.fields) is False:
+    elif current and workspace.open_strategy(progress.path).accepts(current.fields) is False:
         hint = f"Run `keyturn rotate {progress.path} --now`, unless a rotation is at work"
         result.add_left("", f"the target refuses version {last}, which is in force", hint)
     return current
 
 
-def prove_target(keyturn: Keyturn, progress: SecretProgress, result: StepResult) -> None:
+def prove_target(workspace: Workspace, progress: SecretProgress, result: StepResult) -> None:
     """Whether all that nobody could look at has ended by its place, and stays so."""
     if progress.unseen and progress.placeless:
         words = "; ".join(version.words for version in progress.unseen)
@@ -82,7 +84,7 @@ def prove_target(keyturn: Keyturn, progress: SecretProgress, result: StepResult)
         hint = "End it there by hand, then give the incident up, with that as the reason"
         result.add_left("", f"not proven: {version.words}", hint)
     with result.at(""):
-        for name in find_reopened(keyturn, progress):
+        for name in find_reopened(workspace, progress):
             result.add_left("", f"the target lets somebody in by {name}, though all was ended", "It is ended again")
             result.again |= {Step.CUT, Step.HUB}
 
@@ -100,43 +102,46 @@ def prove_sight(incident: Incident, progress: SecretProgress, sight: Sight, resu
         result.add_left("", f"nothing is in force in the hub: {what}", f"See `keyturn rotate {progress.path}`")
 
 
-def copy_faults(keyturn: Keyturn, progress: SecretProgress, place: Destination, fresh: str) -> Iterator[str]:
+def copy_faults(workspace: Workspace, progress: SecretProgress, place: Destination, fresh: str) -> Iterator[str]:
     """What is wrong with one copy: it serves a leaked value, or an old version of it that was not told to stay is one.
 
     ``fresh`` is the fingerprint it should have. A copy of what no rotation changes, such as a host's name, is the same
     before and after, and no leak.
     """
-    store = keyturn.open_copy(progress.path, place)
+    store = workspace.open_copy(progress.path, place)
     copy = store.describe(place.name)
-    digest = leaked_digest_served(keyturn, progress, store, place, copy)
+    digest = leaked_digest_served(workspace, progress, store, place, copy)
     if digest and digest != fresh:
         ours = copy is None or copy.marks is not None
         whose = "" if ours else ", and Keyturn has not made it: remove it there by hand"
         yield f"{describe_served(progress, place, digest)}{whose}"
     elif (
-        copy and fresh and place.shape.tells_previous and digest_served(keyturn, store, place, copy) not in ("", fresh)
+        copy
+        and fresh
+        and place.shape.tells_previous
+        and digest_served(workspace, store, place, copy) not in ("", fresh)
     ):
         yield "it may give the old value beside the new one: it serves another text than it should"
-    for version in leaking_versions(keyturn, store, place, leaked_digests(progress, place) - {fresh}):
+    for version in leaking_versions(workspace, store, place, leaked_digests(progress, place) - {fresh}):
         # What the service can't remove was told.
         if not any(words.startswith(f"{place.label}: version {version} ") for words in progress.remains):
             yield f"version {version} still gives the old value"
 
 
-def digest_served(keyturn: Keyturn, store: Store, place: Destination, copy: RemoteSecret) -> str:
+def digest_served(workspace: Workspace, store: Store, place: Destination, copy: RemoteSecret) -> str:
     """The fingerprint of what a copy serves; by its marks where the store gives nothing back."""
     if Unsupported.READ in store.unsupported:
         return copy.marks.fingerprint if copy.marks and copy.intact else ""
     try:
-        return keyturn.fingerprint_of(store.read(place.name))
+        return workspace.fingerprint_of(store.read(place.name))
     except NotFound:
         return ""
 
 
-def leaking_versions(keyturn: Keyturn, store: Store, place: Destination, leaks: set[str]) -> Iterator[str]:
+def leaking_versions(workspace: Workspace, store: Store, place: Destination, leaks: set[str]) -> Iterator[str]:
     """The old versions of a copy that give a leaked value, by the store's own names of them."""
     try:
         past = store.old_versions(place.name)
     except UnsupportedOperation:
         return
-    yield from (version for version, value in past.items() if keyturn.fingerprint_of(value) in leaks)
+    yield from (version for version, value in past.items() if workspace.fingerprint_of(value) in leaks)

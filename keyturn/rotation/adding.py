@@ -9,7 +9,7 @@ from keyturn.core.mapping import with_missing
 from keyturn.core.references import Unfit
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.stores import OwnershipTags, RemoteSecret
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 
 KEEPS = "add-fields: it keeps what it has"
 
@@ -49,15 +49,15 @@ def keeps(destination: Destination, copy: RemoteSecret, version: int, created_at
 
 
 def grown(
-    keyturn: Keyturn, destination: Destination, copy: RemoteSecret, text: Sensitive, marks: OwnershipTags
+    workspace: Workspace, destination: Destination, copy: RemoteSecret, text: Sensitive, marks: OwnershipTags
 ) -> Grown:
     """What an intact copy of ours is to hold beside what it has, told from its text and CURRENT's, which is ``text``.
 
     Raises Conflict where it holds anything else than its marks tell, Invalid where no field can be added to it.
     """
-    held = keyturn.open_copy(marks.source, destination).read(destination.name)
+    held = workspace.open_copy(marks.source, destination).read(destination.name)
     there = copy.marks
-    if there is None or keyturn.fingerprint_of(held) != there.fingerprint:
+    if there is None or workspace.fingerprint_of(held) != there.fingerprint:
         problem = "it holds something else than its marks tell, so nobody knows what to keep"
         raise Conflict("add to", destination.label, problem, "See who writes there; once it is deleted it is made anew")
     try:
@@ -65,7 +65,7 @@ def grown(
     except Unfit as error:
         hint = "Say create-only or replace, or delete the copy, so that it is made anew; nothing was written"
         raise Invalid("add to", destination.label, str(error), hint) from None
-    digest = keyturn.fingerprint_of(whole)
+    digest = workspace.fingerprint_of(whole)
     if digest == marks.fingerprint:
         return Grown(whole, marks, added)  # it is CURRENT's copy then, like any other
     shape = destination.shape.added_from(marks.version, marks.created_at)

@@ -12,7 +12,7 @@ from keyturn.core.errors import Ahead, KeyturnError
 from keyturn.core.hub import OVERTAKEN, TOKEN, HubSecret, SecretInfo, overtaken
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.stores import RemoteSecret
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import write_waiting
 from keyturn.rotation.records import load_record, promoted_last
 
@@ -27,10 +27,10 @@ class LedgerVersions:
     error: KeyturnError | None = None
 
 
-def ledger_versions(keyturn: Keyturn, paths: Collection[str]) -> LedgerVersions:
+def ledger_versions(workspace: Workspace, paths: Collection[str]) -> LedgerVersions:
     """What the ledger of this installation knows of these secrets. What it does not know is no evidence of anything."""
     try:
-        entries = keyturn.ledger.newest_versions(paths)
+        entries = workspace.ledger.newest_versions(paths)
     except KeyturnError as error:
         return LedgerVersions(error=error)
     versions = {
@@ -48,61 +48,61 @@ def copy_version(copy: RemoteSecret, path: str, label: str) -> KnownVersion | No
     return KnownVersion(label, marks.version, marks.created_at, "" if marks.shape else marks.fingerprint)
 
 
-def newer_version(keyturn: Keyturn, path: str, versions: Iterable[KnownVersion]) -> KnownVersion | None:
+def newer_version(workspace: Workspace, path: str, versions: Iterable[KnownVersion]) -> KnownVersion | None:
     """The newest of what is ``known``, where the hub has lost it; None where it has that value, or a later one.
 
     The hub is asked, since a rotation may have gone on meanwhile, and so is the ledger once what this one has done is
     written.
     """
-    info = keyturn.hub.describe(path)
+    info = workspace.hub.describe(path)
     ahead = [version for version in versions if info and version.ahead_of(info)]
     if info and any(version.where == LEDGER for version in ahead):
         write_waiting()
-        told_now = ledger_versions(keyturn, [path]).of.get(path)
+        told_now = ledger_versions(workspace, [path]).of.get(path)
         ahead = [version for version in ahead if version.where != LEDGER]
         ahead += [told_now] if told_now and told_now.ahead_of(info) else []
     if info is None or not ahead:
         return None
     newest = max(ahead, key=lambda version: version.order)
-    current = keyturn.hub.read(path) if info.served else None
+    current = workspace.hub.read(path) if info.served else None
     digests = {version.fingerprint for version in ahead if version.version == newest.version} - {""}
-    holds_it = current is not None and keyturn.fingerprint(current.fields) in digests
-    return None if holds_it or tested_since(keyturn, info, ahead) else newest
+    holds_it = current is not None and workspace.fingerprint(current.fields) in digests
+    return None if holds_it or tested_since(workspace, info, ahead) else newest
 
 
-def tested_since(keyturn: Keyturn, info: SecretInfo, ahead: Iterable[KnownVersion]) -> bool:
+def tested_since(workspace: Workspace, info: SecretInfo, ahead: Iterable[KnownVersion]) -> bool:
     """Whether CURRENT is what a rotation has logged in with and promoted later than all that is known outside."""
-    promoted, newest = promoted_last(load_record(keyturn, info.path)), info.newest
+    promoted, newest = promoted_last(load_record(workspace, info.path)), info.newest
     if promoted is None or newest is None or promoted.version != info.version:
         return False
     later = all(version.created_at is not None and version.created_at < newest.created_at for version in ahead)
     return later and info.custom.get(TOKEN) == promoted.token
 
 
-def overtake(keyturn: Keyturn, current: HubSecret, version: int) -> None:
+def overtake(workspace: Workspace, current: HubSecret, version: int) -> None:
     """Note in the hub that versions up to this one, which it has lost, no longer count."""
     if version > max(current.version, overtaken(current.custom)):
-        keyturn.hub.annotate(current.path, {OVERTAKEN: str(version)})
+        workspace.hub.annotate(current.path, {OVERTAKEN: str(version)})
 
 
-def lost_by_hub(keyturn: Keyturn, path: str, hub_version: int) -> KnownVersion | None:
+def lost_by_hub(workspace: Workspace, path: str, hub_version: int) -> KnownVersion | None:
     """The version that the ledger knows and that the hub has lost; None where there is none.
 
     ``seen`` is a version that the hub has: it is asked only where the ledger knows a newer one.
     """
-    newest = ledger_versions(keyturn, [path]).of.get(path)
-    return newer_version(keyturn, path, [newest]) if newest and newest.version > hub_version else None
+    newest = ledger_versions(workspace, [path]).of.get(path)
+    return newer_version(workspace, path, [newest]) if newest and newest.version > hub_version else None
 
 
-def insist_on_newest(keyturn: Keyturn, path: str, versions: Iterable[KnownVersion], doing: str = "push") -> None:
+def insist_on_newest(workspace: Workspace, path: str, versions: Iterable[KnownVersion], doing: str = "push") -> None:
     """Raises Ahead where something is ``known`` that is newer than what the hub has."""
-    if newer := newer_version(keyturn, path, versions):
-        raise ahead(keyturn, path, newer, doing)
+    if newer := newer_version(workspace, path, versions):
+        raise ahead(workspace, path, newer, doing)
 
 
-def ahead(keyturn: Keyturn, path: str, newer: KnownVersion, doing: str = "push") -> Ahead:
+def ahead(workspace: Workspace, path: str, newer: KnownVersion, doing: str = "push") -> Ahead:
     """The word to whoever would write what may be dead."""
-    info = keyturn.hub.describe(path)
+    info = workspace.hub.describe(path)
     return Ahead(doing, path, describe_ahead(path, info.version if info else 0, newer), remedy(path))
 
 

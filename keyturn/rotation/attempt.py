@@ -8,7 +8,7 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record, Rotation
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class Attempt:
         return Change(self.path, self.rotation.sequence, self.candidate, self.ground)
 
 
-def ends(keyturn: Keyturn, attempt: Attempt) -> dict[str, str]:
+def ends(workspace: Workspace, attempt: Attempt) -> dict[str, str]:
     """The names of the credential that CURRENT holds."""
-    return dict(keyturn.open_strategy(attempt.path).credential_id(attempt.current.fields)) if attempt.current else {}
+    return dict(workspace.open_strategy(attempt.path).credential_id(attempt.current.fields)) if attempt.current else {}
 
 
 def still_named(recorded: Mapping[str, str], now: Mapping[str, str]) -> bool:
@@ -76,9 +76,9 @@ def still_named(recorded: Mapping[str, str], now: Mapping[str, str]) -> bool:
     return recorded == now if not recorded else recorded.items() <= now.items()
 
 
-def newest_version(keyturn: Keyturn, attempt: Attempt) -> int:
+def newest_version(workspace: Workspace, attempt: Attempt) -> int:
     """The version that a write must name; a deleted newest version still counts in the hub."""
     if attempt.current:
         return attempt.current.version
-    info = keyturn.hub.describe(attempt.path)
+    info = workspace.hub.describe(attempt.path)
     return info.version if info else 0

@@ -95,8 +95,12 @@ class Sender(Protocol):
 
 
 @dataclass(frozen=True)
-class Keyturn:
-    """One opened catalogue. Shared by threads; opening adapters is cheap after the first time."""
+class Workspace:
+    """One opened catalogue with its hub: what every function of the library works on. Shared by threads.
+
+    Opening adapters is cheap after the first time. On a Prefect server the block `KeyturnWorkspace` names what is
+    opened to one of these, and `WorkspaceNames` says what it is called there.
+    """
 
     catalogue: Catalogue
     hub: Hub

@@ -8,7 +8,7 @@ from keyturn.core.errors import CandidateRejected, CertainRefusal, Missing
 from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT, TOKEN, WANTED_AT, HubSecret, SecretInfo
 from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due
 from keyturn.core.record import Record, Stage
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.grace import pause_after
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.missing import describe_missing, insist_on_current
@@ -76,26 +76,28 @@ class SecretStatus:
         return self.info.version if self.info else 0
 
 
-def decide(keyturn: Keyturn, path: str, trigger: Trigger) -> Decision:
+def decide(workspace: Workspace, path: str, trigger: Trigger) -> Decision:
     """Whether to rotate now. What an earlier run left open always goes on.
 
     Raises CandidateRejected when the target has refused too many candidates in a row, unless a person asks, and Missing
     where CURRENT was there and can't be read.
     """
-    return decide_on(keyturn, path, trigger)[0]
+    return decide_on(workspace, path, trigger)[0]
 
 
-def decide_on(keyturn: Keyturn, path: str, trigger: Trigger, *, reading: bool = False) -> tuple[Decision, SecretStatus]:
+def decide_on(
+    workspace: Workspace, path: str, trigger: Trigger, *, reading: bool = False
+) -> tuple[Decision, SecretStatus]:
     """The same, and what it was decided on: where it is ``reading``, with CURRENT, which spares a look at it later."""
-    with record_action(keyturn, "decide", path, changes=False) as doing:
-        stands = look_up(keyturn, path, reading=reading)
-        decision = decided(keyturn, path, trigger, stands)
+    with record_action(workspace, "decide", path, changes=False) as doing:
+        stands = look_up(workspace, path, reading=reading)
+        decision = decided(workspace, path, trigger, stands)
         doing.version = decision.seen
         doing.note = decision.reason.message if decision.reason else "nothing to do"
     return decision, stands
 
 
-def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: SecretStatus) -> Decision:
+def decided(workspace: Workspace, path: str, trigger: Trigger, stands: SecretStatus) -> Decision:
     """The decision, on what has been looked up."""
     if _held(stands.record, trigger):
         return Decision(None, stands.version)
@@ -103,8 +105,8 @@ def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: SecretStatus)
     if stands.record.open:
         reverting = stands.record.open.stage is Stage.REVERTING
         return Decision(UNFINISHED, stands.version, reverting=reverting, by_hand=trigger in BY_HAND)
-    stands = _remember(keyturn, path, trigger, stands)
-    circumstances = facts(keyturn, path, trigger, stands)
+    stands = _remember(workspace, path, trigger, stands)
+    circumstances = facts(workspace, path, trigger, stands)
     reason, retiring = due(circumstances), stands.record.retiring
     if reason and trigger not in BY_HAND:
         insist_on_room(path, stands.record)
@@ -112,7 +114,7 @@ def decided(keyturn: Keyturn, path: str, trigger: Trigger, stands: SecretStatus)
         reason,
         stands.version,
         retiring.token if retiring else None,
-        telling=retiring is not None and not set(keyturn.secret(path).consumers) <= set(retiring.acknowledged),
+        telling=retiring is not None and not set(workspace.secret(path).consumers) <= set(retiring.acknowledged),
         urgent=circumstances.suspected_at is not None,
         refusals=CANDIDATES + (stands.record.refusals if trigger in BY_HAND else 0),
         by_hand=trigger in BY_HAND,
@@ -125,64 +127,64 @@ def _held(record: Record, trigger: Trigger) -> bool:
     return cutting or (bool(record.frozen) and record.open is None and trigger not in BY_HAND)
 
 
-def sight(keyturn: Keyturn, path: str, listed: Listing | None = None) -> Sighting:
+def sight(workspace: Workspace, path: str, listed: Listing | None = None) -> Sighting:
     """One secret as a fleet's run sees it; one that waits for a person is among the work, to say so.
 
     ``listed`` is what the hub's listings told of all secrets, which spares a look at this one.
     """
-    stands = look_up(keyturn, path, listed)
-    late = alarm(facts(keyturn, path, Trigger.SCHEDULE, stands))
+    stands = look_up(workspace, path, listed)
+    late = alarm(facts(workspace, path, Trigger.SCHEDULE, stands))
     gone = describe_missing(stands.info, stands.record)
     try:
-        work = decided(keyturn, path, Trigger.SCHEDULE, stands).work
+        work = decided(workspace, path, Trigger.SCHEDULE, stands).work
     except (CandidateRejected, Missing):
         work = True
     return Sighting(path, work, gone or (late.message if late else ""))
 
 
-def decide_again(keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision) -> Decision | None:
+def decide_again(workspace: Workspace, path: str, trigger: Trigger, decision: Decision) -> Decision | None:
     """After a candidate was refused: the decision for another one, None once there were enough, or none would do."""
-    record = load_record(keyturn, path)
+    record = load_record(workspace, path)
     if record.refused_for_certain or record.refusals >= decision.refusals:
         return None
-    again = decide(keyturn, path, trigger)
+    again = decide(workspace, path, trigger)
     return (
         replace(again, refusals=decision.refusals, changes_account=decision.changes_account) if again.reason else None
     )
 
 
-def facts(keyturn: Keyturn, path: str, trigger: Trigger, stands: SecretStatus) -> Facts:
+def facts(workspace: Workspace, path: str, trigger: Trigger, stands: SecretStatus) -> Facts:
     """All that decides about one secret."""
     info, retiring = stands.info, stands.record.retiring
     taken_back = retiring if retiring and retiring.stage is Stage.REVERTED else None
-    waits_until = pause_after(keyturn, path, taken_back) if taken_back else None
+    waits_until = pause_after(workspace, path, taken_back) if taken_back else None
     return Facts(
         path,
-        keyturn.secret(path).rotation.schedule,
-        keyturn.clock(),
+        workspace.secret(path).rotation.schedule,
+        workspace.clock(),
         info.rotated_at if info else None,
         trigger,
         expires_at=info.marked(EXPIRES_AT) if info else None,
         wanted_at=info.asked(WANTED_AT) if info else None,
         suspected_at=info.asked(SUSPECTED_AT) if info else None,
         waits_until=waits_until,
-        freezes=freezes(keyturn, path),
+        freezes=freezes(workspace, path),
     )
 
 
-def freezes(keyturn: Keyturn, path: str) -> Sequence[Freeze]:
+def freezes(workspace: Workspace, path: str) -> Sequence[Freeze]:
     """The freezes of the calendar that hold this secret."""
-    return keyturn.catalogue.freezes_of(path)
+    return workspace.catalogue.freezes_of(path)
 
 
-def look_up(keyturn: Keyturn, path: str, listed: Listing | None = None, *, reading: bool = False) -> SecretStatus:
+def look_up(workspace: Workspace, path: str, listed: Listing | None = None, *, reading: bool = False) -> SecretStatus:
     """The secret's metadata and its record, of one moment as far as it matters; ``reading`` tells CURRENT as well."""
-    current = keyturn.hub.read(path) if reading else None
-    info = listed.info(path) if listed else (current and current.info) or keyturn.hub.describe(path)
+    current = workspace.hub.read(path) if reading else None
+    info = listed.info(path) if listed else (current and current.info) or workspace.hub.describe(path)
     # A secret that serves no value may need to know what its record tells of it.
-    record = listed.load(path, whole=info is None or not info.served) if listed else load_record(keyturn, path)
+    record = listed.load(path, whole=info is None or not info.served) if listed else load_record(workspace, path)
     if outdated(info, record):
-        return SecretStatus(keyturn.hub.describe(path), record)
+        return SecretStatus(workspace.hub.describe(path), record)
     return SecretStatus(info, record, current)
 
 
@@ -194,14 +196,14 @@ def outdated(info: SecretInfo | None, record: Record) -> bool:
     return info is None or (info.version <= last.version and info.custom.get(TOKEN) != last.token)
 
 
-def _remember(keyturn: Keyturn, path: str, trigger: Trigger, stands: SecretStatus) -> SecretStatus:
+def _remember(workspace: Workspace, path: str, trigger: Trigger, stands: SecretStatus) -> SecretStatus:
     """Write down that somebody wants this credential replaced, unless that stands there already."""
     name, info = MARKS.get(trigger), stands.info
-    by_hand = keyturn.secret(path).rotation.schedule.by_hand
+    by_hand = workspace.secret(path).rotation.schedule.by_hand
     if name is None or info is None or info.asked(name) or by_hand:
         return stands
-    mark = {name: f"{info.promoted_by} {keyturn.clock().isoformat()}"}
-    keyturn.hub.annotate(path, mark)
+    mark = {name: f"{info.promoted_by} {workspace.clock().isoformat()}"}
+    workspace.hub.annotate(path, mark)
     return replace(stands, info=replace(info, custom={**info.custom, **mark}))
 
 

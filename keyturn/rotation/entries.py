@@ -6,23 +6,23 @@ from typing import Any, TypeVar
 
 from keyturn.core.compare_and_set import Entry, change_entry
 from keyturn.core.hub import HubSecret
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 
 T = TypeVar("T")
 
 
-def current_entry(keyturn: Keyturn, path: str) -> Entry[HubSecret | None, HubSecret, HubSecret]:
+def current_entry(workspace: Workspace, path: str) -> Entry[HubSecret | None, HubSecret, HubSecret]:
     """CURRENT of a secret: what is written becomes its next version. One that is absent has none before it."""
 
     def write(current: HubSecret | None, wanted: HubSecret) -> HubSecret:
-        version = keyturn.hub.write(path, wanted.fields, cas=current.version if current else 0)
+        version = workspace.hub.write(path, wanted.fields, cas=current.version if current else 0)
         return replace(wanted, version=version)
 
-    return Entry(path, lambda: keyturn.hub.read(path), write)
+    return Entry(path, lambda: workspace.hub.read(path), write)
 
 
 def update_state(
-    keyturn: Keyturn,
+    workspace: Workspace,
     place: str,
     load: Callable[[], tuple[T, int]],
     change: Callable[[T], T],
@@ -39,9 +39,9 @@ def update_state(
         return None if after == before[0] else after
 
     def write(before: tuple[T, int], after: T) -> T:
-        keyturn.hub.write_state(place, to_data(after), cas=before[1])
+        workspace.hub.write_state(place, to_data(after), cas=before[1])
         return after
 
-    entry = Entry(f"{keyturn.hub.state_mount}/{place}", load, write)
-    before, after = change_entry(entry, changed, keyturn.pause)
+    entry = Entry(f"{workspace.hub.state_mount}/{place}", load, write)
+    before, after = change_entry(entry, changed, workspace.pause)
     return before[0] if after is None else after

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from keyturn.core.errors import NotFound
 from keyturn.core.record import Record, Rotation
 from keyturn.core.strategies import Strategy
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.owners import claimed
 from keyturn.rotation.previous import credential_names
@@ -24,58 +24,58 @@ class Forgotten:
     """Why the old credential was not ended, though somebody asked for it."""
 
 
-def remains(keyturn: Keyturn, path: str) -> str:
+def remains(workspace: Workspace, path: str) -> str:
     """What giving up the record of ``path`` would leave at its target. Raises NotFound where there is no record."""
-    record = load_record(keyturn, path)
+    record = load_record(workspace, path)
     if not record.version or record == Record(version=record.version, age=record.age):
         raise NotFound("forget", path, "the hub has no record of it", "`keyturn status` shows what is open")
     return leaves(record.rotation) if record.rotation else "nothing of it is open"
 
 
-def forget(keyturn: Keyturn, path: str, *, end_previous: bool = False) -> Forgotten:
+def forget(workspace: Workspace, path: str, *, end_previous: bool = False) -> Forgotten:
     """Give up the record of ``path``; with ``end_previous`` the old credential ends first, where that can be done.
 
     The hub's secret and its copies stay as they are. Raises NotFound, and Locked while somebody is at work on it.
     """
-    left = remains(keyturn, path)
-    with record_action(keyturn, "forget", path, note=left) as doing:
-        record = claim(keyturn, path, load_record(keyturn, path))
+    left = remains(workspace, path)
+    with record_action(workspace, "forget", path, note=left) as doing:
+        record = claim(workspace, path, load_record(workspace, path))
         rotation, why, ended = record.rotation, "", ""
         if end_previous and rotation:
-            why = end_forgotten(keyturn, path, rotation)
-            ended = "" if why else f"the credential {credential_names(keyturn, path, rotation.ends)}"
-        rewrite(keyturn, path, Record(version=record.version))
+            why = end_forgotten(workspace, path, rotation)
+            ended = "" if why else f"the credential {credential_names(workspace, path, rotation.ends)}"
+        rewrite(workspace, path, Record(version=record.version))
         doing.note = f"{left}; ended: {ended or why or 'nothing'}"
     return Forgotten(path, "" if ended else left, ended, why)
 
 
-def end_forgotten(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
+def end_forgotten(workspace: Workspace, path: str, rotation: Rotation) -> str:
     """End the credential that a rotation was to retire; why that was left, empty where it was not."""
     if not rotation.ends or rotation.version is None:
         return "no old credential waits for its end"
-    if owner := rightful_owner(keyturn, path, rotation):
+    if owner := rightful_owner(workspace, path, rotation):
         return f"the catalogue gives it to {owner} now"
-    strategy = of_its_kind(keyturn, path, rotation)
+    strategy = of_its_kind(workspace, path, rotation)
     if strategy is None:
         return f"no secret of the catalogue works as {rotation.strategy} at {rotation.target}: end it there by hand"
     strategy.retire(rotation.ends, rotation.sequence)
     return ""
 
 
-def rightful_owner(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
+def rightful_owner(workspace: Workspace, path: str, rotation: Rotation) -> str:
     """Another secret of the catalogue that names the same account at the same target."""
     accounts = set(rotation.ends.values())
     others = (
-        other for other in keyturn.catalogue.secrets if other != path and keyturn.target(other) == rotation.target
+        other for other in workspace.catalogue.secrets if other != path and workspace.target(other) == rotation.target
     )
-    return next((other for other in others if accounts & (claimed(keyturn, other) or set())), "")
+    return next((other for other in others if accounts & (claimed(workspace, other) or set())), "")
 
 
-def of_its_kind(keyturn: Keyturn, path: str, rotation: Rotation) -> Strategy | None:
+def of_its_kind(workspace: Workspace, path: str, rotation: Rotation) -> Strategy | None:
     """What can end it: the secret's own strategy, or that of another secret at the same target."""
-    declared = keyturn.catalogue.secrets
+    declared = workspace.catalogue.secrets
     for secret in ([path] if path in declared else []) + [other for other in declared if other != path]:
         settings = declared[secret].rotation
-        if settings.strategy == rotation.strategy and keyturn.target(secret) == rotation.target:
-            return keyturn.open_strategy(secret)
+        if settings.strategy == rotation.strategy and workspace.target(secret) == rotation.target:
+            return workspace.open_strategy(secret)
     return None

@@ -10,7 +10,7 @@ from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.ahead import ahead, lost_by_hub
 from keyturn.rotation.attempt import Attempt
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.living import living_elsewhere
 from keyturn.rotation.rendered import guard_rendered
@@ -19,61 +19,61 @@ from keyturn.rotation.sync import check_owned, compare, refusal_of, refusal_of_w
 HINT = "Nothing has been changed. Mend that, and rotate again"
 
 
-def guard_destinations(keyturn: Keyturn, path: str, *, urgent: bool, by_hand: bool = False) -> None:
+def guard_destinations(workspace: Workspace, path: str, *, urgent: bool, by_hand: bool = False) -> None:
     """Refuse to begin where a destination can't be reached, or could not take a new copy. Raises why.
 
     An ``urgent`` rotation does not wait for destinations that can't be reached. Where a copy is ahead of the hub, one
     that a person asks for, ``by_hand``, goes on only where no copy holds a credential that works.
     """
-    if not keyturn.secret(path).destinations:
+    if not workspace.secret(path).destinations:
         return
-    with record_action(keyturn, "guard", path, changes=False):
-        insist_on_destinations(keyturn, path, urgent=urgent, by_hand=by_hand)
+    with record_action(workspace, "guard", path, changes=False):
+        insist_on_destinations(workspace, path, urgent=urgent, by_hand=by_hand)
 
 
-def insist_on_destinations(keyturn: Keyturn, path: str, *, urgent: bool, by_hand: bool) -> None:
+def insist_on_destinations(workspace: Workspace, path: str, *, urgent: bool, by_hand: bool) -> None:
     """Raises the first error that speaks against it, one that does not pass before others."""
-    current = keyturn.hub.read(path)
+    current = workspace.hub.read(path)
     refusals = side_by_side(
-        lambda place: refusal_by_destination(keyturn, path, place, current), keyturn.secret(path).destinations
+        lambda place: refusal_by_destination(workspace, path, place, current), workspace.secret(path).destinations
     )
     errors = [error for error in refusals if error and not (urgent and isinstance(error, TransientError))]
-    if lost := lost_by_hub(keyturn, path, current.version if current else 0):
-        errors.append(ahead(keyturn, path, lost, "rotate"))
-    if by_hand and any(isinstance(error, Ahead) for error in errors) and not living_elsewhere(keyturn, path):
+    if lost := lost_by_hub(workspace, path, current.version if current else 0):
+        errors.append(ahead(workspace, path, lost, "rotate"))
+    if by_hand and any(isinstance(error, Ahead) for error in errors) and not living_elsewhere(workspace, path):
         errors = [error for error in errors if not isinstance(error, Ahead)]
     if errors:
         raise min(errors, key=lambda error: isinstance(error, TransientError))
 
 
-def guard_candidate(keyturn: Keyturn, attempt: Attempt) -> None:
+def guard_candidate(workspace: Workspace, attempt: Attempt) -> None:
     """Refuse to install what was made for another target or account, what a store can't hold, or a copy's text breaks.
 
     Raises Invalid, and CandidateRejected where another candidate may do.
     """
-    check_target(keyturn, attempt.path, attempt.rotation)
-    keyturn.open_strategy(attempt.path).preflight(attempt.guarded, attempt.candidate)
+    check_target(workspace, attempt.path, attempt.rotation)
+    workspace.open_strategy(attempt.path).preflight(attempt.guarded, attempt.candidate)
     whole = (attempt.ground or SecretFields({})).merged(attempt.candidate)
-    for destination in keyturn.secret(attempt.path).destinations:
-        for flaw in flaws(keyturn, destination, whole):
-            raise unfit(keyturn, attempt, destination, flaw)
+    for destination in workspace.secret(attempt.path).destinations:
+        for flaw in flaws(workspace, destination, whole):
+            raise unfit(workspace, attempt, destination, flaw)
         beside = attempt.serving if destination.shape.tells_previous else None
-        for flaw in flaws(keyturn, destination, whole, beside) if beside else ():
+        for flaw in flaws(workspace, destination, whole, beside) if beside else ():
             raise Invalid("push to", destination.label, f"with the version before beside it: {flaw}", HINT)
-    guard_rendered(keyturn, attempt)
+    guard_rendered(workspace, attempt)
 
 
-def unfit(keyturn: Keyturn, attempt: Attempt, destination: Destination, flaw: str) -> KeyturnError:
+def unfit(workspace: Workspace, attempt: Attempt, destination: Destination, flaw: str) -> KeyturnError:
     """Why no copy can be made of the candidate: it alone is at fault where CURRENT fits."""
     ground = attempt.ground
-    if ground is None or any(flaws(keyturn, destination, ground)):
+    if ground is None or any(flaws(workspace, destination, ground)):
         return Invalid("push to", destination.label, flaw, HINT)
     return CandidateRejected("push to", destination.label, flaw, "CURRENT stays as it is, and another one is made")
 
 
-def check_target(keyturn: Keyturn, path: str, rotation: Rotation) -> None:
+def check_target(workspace: Workspace, path: str, rotation: Rotation) -> None:
     """Refuse to go on at another target, or in another way, than the rotation was begun. Raises Invalid."""
-    strategy, target = keyturn.secret(path).rotation.strategy, keyturn.target(path)
+    strategy, target = workspace.secret(path).rotation.strategy, workspace.target(path)
     if rotation.strategy == strategy and rotation.target in ("", target):
         return
     problem = f"rotation {rotation.token} was begun as {rotation.strategy} at {rotation.target or 'no target'}"
@@ -81,35 +81,35 @@ def check_target(keyturn: Keyturn, path: str, rotation: Rotation) -> None:
     raise Invalid("go on with", path, problem, f"{hint}, or let --now leave behind what it has made there")
 
 
-def describe_move(keyturn: Keyturn, path: str, rotation: Rotation) -> str:
+def describe_move(workspace: Workspace, path: str, rotation: Rotation) -> str:
     """Why nothing of it can be ended at its target: the catalogue leads to another one now; empty where it does not."""
     try:
-        check_target(keyturn, path, rotation)
+        check_target(workspace, path, rotation)
     except Invalid as error:
         return str(error)
     return ""
 
 
 def refusal_by_destination(
-    keyturn: Keyturn, path: str, destination: Destination, current: HubSecret | None
+    workspace: Workspace, path: str, destination: Destination, current: HubSecret | None
 ) -> KeyturnError | None:
     """Why a destination could not take a new copy; None when it can."""
-    for flaw in flaws(keyturn, destination, current.fields if current else None):
+    for flaw in flaws(workspace, destination, current.fields if current else None):
         return Invalid("push to", destination.label, flaw, HINT)
     try:
         if current:
-            compare(keyturn, current, destination)
-            if misfit := refusal_of_whole(keyturn, path, destination, text_of(current, destination)):
+            compare(workspace, current, destination)
+            if misfit := refusal_of_whole(workspace, path, destination, text_of(current, destination)):
                 return Invalid("push to", destination.label, misfit, HINT)
         else:
-            check_owned(keyturn, destination, keyturn.open_copy(path, destination).describe(destination.name), path)
+            check_owned(workspace, destination, workspace.open_copy(path, destination).describe(destination.name), path)
     except KeyturnError as error:
         return error
     return None
 
 
 def flaws(
-    keyturn: Keyturn, destination: Destination, fields: SecretFields | None, previous: SecretFields | None = None
+    workspace: Workspace, destination: Destination, fields: SecretFields | None, previous: SecretFields | None = None
 ) -> Iterator[str]:
     """What the destination's store does not allow, or what the secret lacks for it.
 
@@ -120,5 +120,5 @@ def flaws(
     except Unfit as error:
         yield str(error)
         return
-    if flaw := refusal_of(keyturn, destination, value):
+    if flaw := refusal_of(workspace, destination, value):
         yield flaw

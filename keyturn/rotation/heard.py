@@ -15,7 +15,7 @@ from keyturn.catalogue.models import DEFAULT_ID
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.heard import Heard
 from keyturn.core.hub import SecretInfo, State
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.entries import update_state
 
 NOTICES: Final = "notices"
@@ -33,9 +33,9 @@ HeardByPath = Mapping[str, Heard]
 """One part: what is kept of each secret, by its path."""
 
 
-def place_of(keyturn: Keyturn, name: str) -> str:
+def place_of(workspace: Workspace, name: str) -> str:
     """Where an entry is kept in Keyturn's own mount: each catalogue of a hub has its own, by its id."""
-    whose = keyturn.catalogue.id
+    whose = workspace.catalogue.id
     return f"{NOTICES}/{name}" if whose == DEFAULT_ID else f"{NOTICES}/{whose}/{name}"
 
 
@@ -52,15 +52,15 @@ def by_part(paths: Iterable[str]) -> dict[int, list[str]]:
     return dict(parts)
 
 
-def load_part(keyturn: Keyturn, part: int) -> tuple[dict[str, Heard], int]:
+def load_part(workspace: Workspace, part: int) -> tuple[dict[str, Heard], int]:
     """What one part keeps, and the version to write the next one over. Raises Invalid for what can't be read."""
-    state = keyturn.hub.read_state(place_of(keyturn, str(part)))
-    return (read_part(keyturn, part, state), state.version) if state else ({}, 0)
+    state = workspace.hub.read_state(place_of(workspace, str(part)))
+    return (read_part(workspace, part, state), state.version) if state else ({}, 0)
 
 
-def read_part(keyturn: Keyturn, part: int, state: State) -> dict[str, Heard]:
+def read_part(workspace: Workspace, part: int, state: State) -> dict[str, Heard]:
     """The entries of one part. Raises Invalid, naming no more of it than its place."""
-    place = f"{keyturn.hub.state_mount}/{place_of(keyturn, str(part))}"
+    place = f"{workspace.hub.state_mount}/{place_of(workspace, str(part))}"
     try:
         if int(state.data.get("format", FORMAT)) > FORMAT:
             problem, hint = f"{place} is of a newer format", "Let the newest Keyturn that works here do it"
@@ -74,13 +74,13 @@ def read_part(keyturn: Keyturn, part: int, state: State) -> dict[str, Heard]:
         raise Invalid("tell", "consumers", problem, hint) from None
 
 
-def load_heard(keyturn: Keyturn, paths: Iterable[str]) -> dict[str, Heard | KeyturnError]:
+def load_heard(workspace: Workspace, paths: Iterable[str]) -> dict[str, Heard | KeyturnError]:
     """What is kept of these secrets, or why that can't be read; those of whom nothing is are left out."""
     parts = by_part(paths)
 
     def one(part: int) -> Mapping[str, Heard | KeyturnError]:
         try:
-            return load_part(keyturn, part)[0]
+            return load_part(workspace, part)[0]
         except KeyturnError as error:
             return dict.fromkeys(parts[part], error)
 
@@ -88,7 +88,7 @@ def load_heard(keyturn: Keyturn, paths: Iterable[str]) -> dict[str, Heard | Keyt
     return {path: of[path] for part, of in zip(parts, loaded, strict=True) for path in parts[part] if path in of}
 
 
-def change_part(keyturn: Keyturn, part: int, change: Callable[[dict[str, Heard]], HeardByPath]) -> HeardByPath:
+def change_part(workspace: Workspace, part: int, change: Callable[[dict[str, Heard]], HeardByPath]) -> HeardByPath:
     """Lay a change over one part, whoever else writes; one that changes nothing writes nothing. What is kept then.
 
     Raises Contended when others keep writing it.
@@ -98,16 +98,18 @@ def change_part(keyturn: Keyturn, part: int, change: Callable[[dict[str, Heard]]
         data = json.dumps({path: heard.to_data() for path, heard in sorted(entries.items())}, separators=(",", ":"))
         return {"format": FORMAT, "heard": data}
 
-    place = place_of(keyturn, str(part))
-    return update_state(keyturn, place, lambda: load_part(keyturn, part), lambda before: change(dict(before)), to_data)
+    place = place_of(workspace, str(part))
+    return update_state(
+        workspace, place, lambda: load_part(workspace, part), lambda before: change(dict(before)), to_data
+    )
 
 
-def last_look(keyturn: Keyturn) -> datetime | None:
+def last_look(workspace: Workspace) -> datetime | None:
     """When all secrets were looked at last, by the hub's clock; None where they never were.
 
     A version made before that, of a secret that nothing is kept of, is none that anybody waits to hear of.
     """
-    state = keyturn.hub.read_state(place_of(keyturn, LOOKED))
+    state = workspace.hub.read_state(place_of(workspace, LOOKED))
     return _look_in(state) if state else None
 
 
@@ -118,17 +120,19 @@ def _look_in(state: State) -> datetime | None:
         return None
 
 
-def keep_look(keyturn: Keyturn, at: datetime) -> None:
+def keep_look(workspace: Workspace, at: datetime) -> None:
     """Keep that all secrets were looked at then; a later look that another run has kept stays."""
 
     def load() -> tuple[datetime | None, int]:
-        state = keyturn.hub.read_state(place_of(keyturn, LOOKED))
+        state = workspace.hub.read_state(place_of(workspace, LOOKED))
         return (_look_in(state), state.version) if state else (None, 0)
 
     def later(before: datetime | None) -> datetime:
         return max(before or at, at)
 
-    update_state(keyturn, place_of(keyturn, LOOKED), load, later, lambda look: {"at": look.isoformat() if look else ""})
+    update_state(
+        workspace, place_of(workspace, LOOKED), load, later, lambda look: {"at": look.isoformat() if look else ""}
+    )
 
 
 def was_there(info: SecretInfo, looked: datetime | None) -> bool:

@@ -17,7 +17,7 @@ from typing import Final
 from keyturn.core.acting import Acting, acting
 from keyturn.core.errors import Denied, KeyturnError, Unrecorded
 from keyturn.core.ledger import Entry, Outcome
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 
 OFTEN: Final = 2.0
 """Seconds that an outcome waits for others before it is written."""
@@ -36,7 +36,7 @@ class Doing:
 class _Waiting:
     """Outcomes that are written with the next entry; shared by the threads that work for one caller."""
 
-    keyturn: Keyturn
+    workspace: Workspace
     entries: list[Entry] = field(default_factory=list)
     since: float = 0.0
     lock: Lock = field(default_factory=Lock)
@@ -55,7 +55,7 @@ class _Waiting:
         with self.lock:
             waiting, self.entries = self.entries, []
         try:
-            note_down(self.keyturn, [*waiting, *entries])
+            note_down(self.workspace, [*waiting, *entries])
         except BaseException:
             with self.lock:
                 self.entries = waiting + self.entries
@@ -68,7 +68,7 @@ _announced: ContextVar[frozenset[tuple[str, str]]] = ContextVar("announced", def
 
 
 @contextmanager
-def written_together(keyturn: Keyturn) -> Iterator[None]:
+def written_together(workspace: Workspace) -> Iterator[None]:
     """Let what ends well in here wait for the next write, the end of this at the latest. Raises Unrecorded there.
 
     What begins is written at once, and so is what fails.
@@ -76,7 +76,7 @@ def written_together(keyturn: Keyturn) -> Iterator[None]:
     if _waiting.get():
         yield
         return
-    waiting = _Waiting(keyturn)
+    waiting = _Waiting(workspace)
     token = _waiting.set(waiting)
     try:
         yield
@@ -97,7 +97,7 @@ def write_waiting() -> None:
 
 @contextmanager
 def record_action(
-    keyturn: Keyturn,
+    workspace: Workspace,
     action: str,
     secret: str = "",
     *,
@@ -112,33 +112,33 @@ def record_action(
     ``announcing``: that one's own entry says so before the first of them. An error that ends the action is written in
     its own words, which hold names alone, and raised on.
     """
-    begun = entry(keyturn, action, Outcome.BEGUN, secret, place=place, note=note)
+    begun = entry(workspace, action, Outcome.BEGUN, secret, place=place, note=note)
     if changes and (action, secret) not in _announced.get():
-        _write(keyturn, [begun])
+        _write(workspace, [begun])
     doing = Doing(note=note)
     token = _announced.set(_announced.get() | {(step, secret) for step in announcing})
     try:
         yield doing
     except KeyturnError as error:
         outcome = Outcome.DENIED if isinstance(error, Denied) else Outcome.FAILED
-        _ended(keyturn, begun, doing, outcome, f"{type(error).__name__}: {error.problem}")
+        _ended(workspace, begun, doing, outcome, f"{type(error).__name__}: {error.problem}")
         raise
     except BaseException as error:
-        _ended(keyturn, begun, doing, Outcome.FAILED, type(error).__name__)
+        _ended(workspace, begun, doing, Outcome.FAILED, type(error).__name__)
         raise
     finally:
         _announced.reset(token)
-    _add(keyturn, _last(keyturn, begun, doing, Outcome.DONE, doing.note))
+    _add(workspace, _last(workspace, begun, doing, Outcome.DONE, doing.note))
 
 
-def note_down(keyturn: Keyturn, entries: Sequence[Entry]) -> None:
+def note_down(workspace: Workspace, entries: Sequence[Entry]) -> None:
     """Write what needs no beginning: an observation, or many actions announced together. Raises Unrecorded."""
     if entries:
-        keyturn.ledger.append(entries)
+        workspace.ledger.append(entries)
 
 
 def entry(
-    keyturn: Keyturn,
+    workspace: Workspace,
     action: str,
     outcome: Outcome,
     secret: str = "",
@@ -151,7 +151,7 @@ def entry(
     """An entry of this moment, by whoever is at work here."""
     who = acting.get() or Acting(f"process {os.getpid()}")
     return Entry(
-        keyturn.clock(),
+        workspace.clock(),
         who.actor,
         action,
         outcome,
@@ -165,33 +165,33 @@ def entry(
     )
 
 
-def _ended(keyturn: Keyturn, begun: Entry, doing: Doing, outcome: Outcome, why: str) -> None:
+def _ended(workspace: Workspace, begun: Entry, doing: Doing, outcome: Outcome, why: str) -> None:
     # What went wrong matters more to the caller than a ledger that went away meanwhile.
     with suppress(Unrecorded):
-        _add(keyturn, _last(keyturn, begun, doing, outcome, why))
+        _add(workspace, _last(workspace, begun, doing, outcome, why))
         write_waiting()
 
 
-def _add(keyturn: Keyturn, last: Entry) -> None:
+def _add(workspace: Workspace, last: Entry) -> None:
     """Write how an action ended, or let that wait where it may. Raises Unrecorded."""
     if waiting := _waiting.get():
         waiting.add(last)
     else:
-        note_down(keyturn, [last])
+        note_down(workspace, [last])
 
 
-def _write(keyturn: Keyturn, entries: Sequence[Entry]) -> None:
+def _write(workspace: Workspace, entries: Sequence[Entry]) -> None:
     """Write these, after what waits, and wait for the disk. Raises Unrecorded."""
     if waiting := _waiting.get():
         waiting.write(entries)
     else:
-        note_down(keyturn, entries)
+        note_down(workspace, entries)
 
 
-def _last(keyturn: Keyturn, begun: Entry, doing: Doing, outcome: Outcome, note: str) -> Entry:
+def _last(workspace: Workspace, begun: Entry, doing: Doing, outcome: Outcome, note: str) -> Entry:
     return replace(
         begun,
-        time=keyturn.clock(),
+        time=workspace.clock(),
         outcome=outcome,
         version=doing.version,
         fingerprint=doing.fingerprint,

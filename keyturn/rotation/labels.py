@@ -11,7 +11,7 @@ from keyturn.catalogue import beside
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.hub import EXPIRES_AT, HubSecret, SecretInfo
 from keyturn.core.stores import ANNOTATION, Detail, Details, RemoteSecret, describer
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 
 WORDS: Final = {
     Detail.DESCRIPTION: "another description",
@@ -20,16 +20,16 @@ WORDS: Final = {
 }
 
 
-def asks(keyturn: Keyturn, destination: Destination, copy: RemoteSecret) -> bool:
+def asks(workspace: Workspace, destination: Destination, copy: RemoteSecret) -> bool:
     """Whether the catalogue asks for anything beside a copy, or has asked before."""
     if copy.marks is None:
         return False
-    return bool(copy.marks.tags) or beside.asks(destination, keyturn.catalogue.store(destination.store))
+    return bool(copy.marks.tags) or beside.asks(destination, workspace.catalogue.store(destination.store))
 
 
-def details_of(keyturn: Keyturn, destination: Destination, wanted: HubSecret | SecretInfo) -> Details:
+def details_of(workspace: Workspace, destination: Destination, wanted: HubSecret | SecretInfo) -> Details:
     """What is to stand beside the copy of this version."""
-    store = keyturn.catalogue.store(destination.store)
+    store = workspace.catalogue.store(destination.store)
     return beside.details(destination, store, made_at(wanted), wanted.marked(EXPIRES_AT))
 
 
@@ -39,24 +39,24 @@ def made_at(wanted: HubSecret | SecretInfo) -> datetime | None:
     return newest.created_at if newest else None
 
 
-def describe_copies(keyturn: Keyturn, store: str, copies: Sequence[RemoteSecret]) -> list[RemoteSecret]:
+def describe_copies(workspace: Workspace, store: str, copies: Sequence[RemoteSecret]) -> list[RemoteSecret]:
     """Copies with what stands beside them, asked for where no look has told it. Raises what hinders that."""
-    describing = describer(keyturn.open_store(store))
+    describing = describer(workspace.open_store(store))
     if describing is None or all(copy.details for copy in copies):
         return list(copies)
     return describing.with_details(copies)
 
 
 def wrong_beside(
-    keyturn: Keyturn, destination: Destination, shown: RemoteSecret, wanted: HubSecret | SecretInfo
+    workspace: Workspace, destination: Destination, shown: RemoteSecret, wanted: HubSecret | SecretInfo
 ) -> str:
     """What stands otherwise beside a copy than the catalogue asks for, in words; empty where nothing does.
 
     A value's own end is compared only where the catalogue asks for an expiry. What no look has told differs in nothing.
     """
-    if not asks(keyturn, destination, shown):
+    if not asks(workspace, destination, shown):
         return ""
-    details = details_of(keyturn, destination, wanted)
+    details = details_of(workspace, destination, wanted)
     return differing(details if destination.expires_after else replace(details, expires_at=None), shown)
 
 
@@ -72,17 +72,17 @@ def differing(details: Details, shown: RemoteSecret) -> str:
     return f"it has {' and '.join(words)}" if words else ""
 
 
-def digest_of(keyturn: Keyturn, destination: Destination, wanted: HubSecret | SecretInfo) -> str:
+def digest_of(workspace: Workspace, destination: Destination, wanted: HubSecret | SecretInfo) -> str:
     """What tells what the catalogue asks for beside a copy from anything else, for plans; empty for nothing."""
-    if not beside.asks(destination, keyturn.catalogue.store(destination.store)):
+    if not beside.asks(destination, workspace.catalogue.store(destination.store)):
         return ""
-    text = json.dumps(vars(details_of(keyturn, destination, wanted)), sort_keys=True, default=str)
+    text = json.dumps(vars(details_of(workspace, destination, wanted)), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def outlives_copy(keyturn: Keyturn, destination: Destination, wanted: HubSecret | SecretInfo) -> str:
+def outlives_copy(workspace: Workspace, destination: Destination, wanted: HubSecret | SecretInfo) -> str:
     """That a copy of this version would be shown as expired from the first moment, by ``expires_after``; else empty."""
     end = beside.expiry(destination, made_at(wanted), None)
-    if end is None or end > keyturn.clock():
+    if end is None or end > workspace.clock():
         return ""
     return f"version {wanted.version} is over since {end:%Y-%m-%d %H:%M} UTC, by its expires_after"

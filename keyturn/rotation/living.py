@@ -12,7 +12,7 @@ from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import OwnershipTags, Unsupported
 from keyturn.rotation.ahead import ledger_versions
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.sync import ours
 
 HUB: Final = "the hub"
@@ -66,52 +66,54 @@ class HeldValues:
         return next((value for value in self.found if value.tried and value.lives is None), None)
 
 
-def values(keyturn: Keyturn, path: str) -> HeldValues:
+def values(workspace: Workspace, path: str) -> HeldValues:
     """Gather and try them: logins are tried from the newest on, until one is let in. Nothing is written.
 
     Raises NotFound for a secret that nothing declares, and what the hub or the target raises when they don't answer.
     """
-    places = keyturn.catalogue.destinations(path) or keyturn.secret(path).destinations
-    current, info = keyturn.hub.read(path), keyturn.hub.describe(path)
-    looked = side_by_side(lambda place: held_value(keyturn, path, place, current), places)
-    held_by_hub = [of_hub(keyturn, current)] if current else []
+    places = workspace.catalogue.destinations(path) or workspace.secret(path).destinations
+    current, info = workspace.hub.read(path), workspace.hub.describe(path)
+    looked = side_by_side(lambda place: held_value(workspace, path, place, current), places)
+    held_by_hub = [of_hub(workspace, current)] if current else []
     in_copies = (value for value in looked if isinstance(value, Value))
     candidates = sorted([*held_by_hub, *in_copies], key=lambda value: value.order)
     useless = tuple(value for value in looked if isinstance(value, Useless))
-    ledger_version = ledger_versions(keyturn, [path]).of.get(path)
+    ledger_version = ledger_versions(workspace, [path]).of.get(path)
     numbers = [value.version for value in candidates] + ([ledger_version.version] if ledger_version else [])
-    tried = tuple(try_in_turn(keyturn, path, each_once(reversed(candidates), held_by_hub)))
+    tried = tuple(try_in_turn(workspace, path, each_once(reversed(candidates), held_by_hub)))
     return HeldValues(path, current, info.version if info else 0, tried, useless, max(numbers, default=0))
 
 
-def of_hub(keyturn: Keyturn, current: HubSecret) -> Value:
+def of_hub(workspace: Workspace, current: HubSecret) -> Value:
     """CURRENT itself."""
-    return Value(HUB, current.version, current.created_at, current.fields, keyturn.fingerprint(current.fields))
+    return Value(HUB, current.version, current.created_at, current.fields, workspace.fingerprint(current.fields))
 
 
-def held_value(keyturn: Keyturn, path: str, place: Destination, current: HubSecret | None) -> Value | Useless | None:
+def held_value(
+    workspace: Workspace, path: str, place: Destination, current: HubSecret | None
+) -> Value | Useless | None:
     """What the copy at one place holds; None where there is none."""
-    store = keyturn.open_copy(path, place)
+    store = workspace.open_copy(path, place)
     try:
         copy = store.describe(place.name)
         marks = copy.marks if copy else None
         if copy is None:
             return None
-        if marks is None or marks.source != path or not ours(keyturn, marks):
+        if marks is None or marks.source != path or not ours(workspace, marks):
             return Useless(place.label, "it is not this secret's copy")
         if Unsupported.READ in store.unsupported:
             return Useless(place.label, "its store gives no value back")
-        return value_of(keyturn, path, place, marks, current)
+        return value_of(workspace, path, place, marks, current)
     except KeyturnError as error:
         return Useless(place.label, str(error))
 
 
 def value_of(
-    keyturn: Keyturn, path: str, place: Destination, marks: OwnershipTags, current: HubSecret | None
+    workspace: Workspace, path: str, place: Destination, marks: OwnershipTags, current: HubSecret | None
 ) -> Value | Useless:
     """The secret's fields as a copy holds them, where they are all there and nobody has changed them."""
-    text = keyturn.open_copy(path, place).read(place.name)
-    if keyturn.fingerprint_of(text) != marks.fingerprint:
+    text = workspace.open_copy(path, place).read(place.name)
+    if workspace.fingerprint_of(text) != marks.fingerprint:
         return Useless(place.label, "somebody else has changed it")
     if marks.shape.partition("-")[0] != place.shape.mark:
         return Useless(place.label, "it was made in another shape than the catalogue says now")
@@ -119,13 +121,13 @@ def value_of(
         parts = place.shape.invert(text)
     except Unfit as error:
         return Useless(place.label, str(error))
-    if place.shape.fields and not (makes(keyturn, path) and set(makes(keyturn, path)) <= parts.keys()):
+    if place.shape.fields and not (makes(workspace, path) and set(makes(workspace, path)) <= parts.keys()):
         return Useless(place.label, "it holds a part of the credential alone")
     if current and place.shape.fields:
         parts = {name: value for name, value in parts.items() if not inside_one(name, current.fields)}
     under = current.fields if current and place.shape.fields else SecretFields({})
     fields = under.merged(parts)
-    return Value(place.label, marks.version, marks.created_at, fields, keyturn.fingerprint(fields))
+    return Value(place.label, marks.version, marks.created_at, fields, workspace.fingerprint(fields))
 
 
 def inside_one(name: str, fields: SecretFields) -> bool:
@@ -134,9 +136,9 @@ def inside_one(name: str, fields: SecretFields) -> bool:
     return name not in fields and any(".".join(parts[:count]) in fields for count in range(1, len(parts)))
 
 
-def makes(keyturn: Keyturn, path: str) -> Collection[str]:
+def makes(workspace: Workspace, path: str) -> Collection[str]:
     """The fields of the credential; none for a secret that the catalogue pushes by a pattern alone."""
-    return keyturn.open_strategy(path).credential_fields if path in keyturn.catalogue.secrets else ()
+    return workspace.open_strategy(path).credential_fields if path in workspace.catalogue.secrets else ()
 
 
 def each_once(candidates: Iterator[Value], held_by_hub: Sequence[Value]) -> Iterator[Value]:
@@ -149,26 +151,26 @@ def each_once(candidates: Iterator[Value], held_by_hub: Sequence[Value]) -> Iter
             yield by_hub.get(value.fingerprint, value)
 
 
-def try_in_turn(keyturn: Keyturn, path: str, candidates: Iterator[Value]) -> Iterator[Value]:
+def try_in_turn(workspace: Workspace, path: str, candidates: Iterator[Value]) -> Iterator[Value]:
     """Each with what a login shows, until one is let in; those after it are not tried."""
     over = False
     for value in candidates:
-        lives = None if over else alive(keyturn, path, value.fields)
+        lives = None if over else alive(workspace, path, value.fields)
         yield Value(value.place, value.version, value.created_at, value.fields, value.fingerprint, not over, lives)
         over = over or bool(lives)
 
 
-def alive(keyturn: Keyturn, path: str, fields: SecretFields) -> bool | None:
+def alive(workspace: Workspace, path: str, fields: SecretFields) -> bool | None:
     """Whether the target takes this credential; None where nobody can tell. Raises TransientError."""
-    if path not in keyturn.catalogue.secrets:
+    if path not in workspace.catalogue.secrets:
         return None
     try:
-        return keyturn.open_strategy(path).accepts(fields)
+        return workspace.open_strategy(path).accepts(fields)
     except TerminalError:
         return None
 
 
-def living_elsewhere(keyturn: Keyturn, path: str) -> bool:
+def living_elsewhere(workspace: Workspace, path: str) -> bool:
     """Whether a copy holds a credential that works, other than CURRENT: then that is to be recovered first."""
-    living = values(keyturn, path).living
+    living = values(workspace, path).living
     return living is not None and living.place != HUB

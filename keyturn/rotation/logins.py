@@ -15,7 +15,7 @@ from keyturn.core.errors import KeyturnError, unexpected
 from keyturn.core.facts import delay
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.core.record import Record
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.entries import update_state
 from keyturn.rotation.journal import entry, note_down
 from keyturn.rotation.records import load_record
@@ -119,41 +119,41 @@ def is_login_due(check: LoginCheck | None, path: str, now: datetime) -> bool:
 # --- trying
 
 
-def check_logins(keyturn: Keyturn, paths: Iterable[str], *, whose_turn: bool = True) -> Checks:
+def check_logins(workspace: Workspace, paths: Iterable[str], *, whose_turn: bool = True) -> Checks:
     """Try those of ``paths`` whose turn it is, or all, and keep what came of it; those that were tried."""
-    paths, now = list(paths), keyturn.clock()
-    before = load_checks(keyturn, paths)
+    paths, now = list(paths), workspace.clock()
+    before = load_checks(workspace, paths)
     wanted = [path for path in paths if not whose_turn or is_login_due(before.get(path), path, now)]
-    results = side_by_side(lambda path: check_login(keyturn, path, before.get(path)), wanted, AT_ONCE)
+    results = side_by_side(lambda path: check_login(workspace, path, before.get(path)), wanted, AT_ONCE)
     tried = {path: check for path, check in zip(wanted, results, strict=True) if check is not None}
-    keep_checks(keyturn, tried)
-    note_changes(keyturn, before, tried)
+    keep_checks(workspace, tried)
+    note_changes(workspace, before, tried)
     return tried
 
 
-def check_login(keyturn: Keyturn, path: str, last: LoginCheck | None) -> LoginCheck | None:
+def check_login(workspace: Workspace, path: str, last: LoginCheck | None) -> LoginCheck | None:
     """What CURRENT's holder would find now; None where a rotation or a revocation is at it, or there is nothing yet."""
     try:
-        return _tried(keyturn, path, last)
+        return _tried(workspace, path, last)
     except KeyturnError as error:
-        return since(last, LoginCheck(Login.UNTRIED, 0, keyturn.clock(), keyturn.clock(), why=str(error)))
+        return since(last, LoginCheck(Login.UNTRIED, 0, workspace.clock(), workspace.clock(), why=str(error)))
     except Exception as error:  # noqa: BLE001  what one secret suffers from stops no other, and could hold a value
         why = str(unexpected(error).during("check login", path))
-        return since(last, LoginCheck(Login.UNTRIED, 0, keyturn.clock(), keyturn.clock(), why=why))
+        return since(last, LoginCheck(Login.UNTRIED, 0, workspace.clock(), workspace.clock(), why=why))
 
 
-def _tried(keyturn: Keyturn, path: str, last: LoginCheck | None) -> LoginCheck | None:
+def _tried(workspace: Workspace, path: str, last: LoginCheck | None) -> LoginCheck | None:
     """Log in as the holder of CURRENT would; a refusal counts where nothing has moved meanwhile."""
-    before = load_record(keyturn, path)
+    before = load_record(workspace, path)
     if occupied(before):
         return None
-    current, now = keyturn.hub.read(path), keyturn.clock()
+    current, now = workspace.hub.read(path), workspace.clock()
     if current is None:
-        info = keyturn.hub.describe(path)
+        info = workspace.hub.describe(path)
         why = f"the hub does not give version {info.version}" if info and info.version else ""
         return since(last, LoginCheck(Login.UNTRIED, info.version, now, now, why=why)) if info and why else None
-    accepted = keyturn.open_strategy(path).accepts(current.fields)
-    if accepted is False and _moved(keyturn, path, before, current.version):
+    accepted = workspace.open_strategy(path).accepts(current.fields)
+    if accepted is False and _moved(workspace, path, before, current.version):
         return None
     result = Login.UNKNOWN if accepted is None else Login.ACCEPTED if accepted else Login.REFUSED
     return since(last, LoginCheck(result, current.version, now, now))
@@ -164,9 +164,9 @@ def occupied(record: Record) -> bool:
     return bool(record.frozen) or record.open is not None
 
 
-def _moved(keyturn: Keyturn, path: str, before: Record, version: int) -> bool:
+def _moved(workspace: Workspace, path: str, before: Record, version: int) -> bool:
     """Whether the secret is another one by now than when its value was read."""
-    after, info = load_record(keyturn, path), keyturn.hub.describe(path)
+    after, info = load_record(workspace, path), workspace.hub.describe(path)
     return occupied(after) or after.version != before.version or info is None or info.version != version
 
 
@@ -180,10 +180,10 @@ def since(last: LoginCheck | None, check: LoginCheck) -> LoginCheck:
     return replace(check, since=last.since) if last and same else check
 
 
-def note_changes(keyturn: Keyturn, before: Checks, tried: Checks) -> None:
+def note_changes(workspace: Workspace, before: Checks, tried: Checks) -> None:
     """Let the ledger tell where a login begins to be refused, and where it works again; not each of them."""
     changed = {path: check for path, check in tried.items() if turned(before.get(path), check)}
-    note_down(keyturn, [change_entry(keyturn, path, check) for path, check in changed.items()])
+    note_down(workspace, [change_entry(workspace, path, check) for path, check in changed.items()])
 
 
 def turned(before: LoginCheck | None, after: LoginCheck) -> bool:
@@ -192,21 +192,21 @@ def turned(before: LoginCheck | None, after: LoginCheck) -> bool:
     return was is not after.result and Login.REFUSED in (was, after.result)
 
 
-def change_entry(keyturn: Keyturn, path: str, check: LoginCheck) -> Entry:
+def change_entry(workspace: Workspace, path: str, check: LoginCheck) -> Entry:
     """One change for the ledger."""
     outcome = Outcome.FAILED if check.result is Login.REFUSED else Outcome.DONE
-    return entry(keyturn, "check login", outcome, path, version=check.version, note=f"CURRENT: {check.result}")
+    return entry(workspace, "check login", outcome, path, version=check.version, note=f"CURRENT: {check.result}")
 
 
 # --- in the hub
 
 
-def load_checks(keyturn: Keyturn, paths: Collection[str] | None = None) -> Checks:
+def load_checks(workspace: Workspace, paths: Collection[str] | None = None) -> Checks:
     """What is known of these secrets, or of all; a few reads, however many there are."""
     hours = sorted({hour_of(path) for path in paths}) if paths is not None else range(HOURS)
     return {
         path: check
-        for checks, _ in side_by_side(lambda hour: _read(keyturn, hour), hours, AT_ONCE)
+        for checks, _ in side_by_side(lambda hour: _read(workspace, hour), hours, AT_ONCE)
         for path, check in checks.items()
     }
 
@@ -217,14 +217,16 @@ def current_check(checks: Checks, path: str, version: int) -> LoginCheck | None:
     return check.of(version) if check else None
 
 
-def keep_checks(keyturn: Keyturn, tried: Checks) -> None:
+def keep_checks(workspace: Workspace, tried: Checks) -> None:
     """Write down what came of the tries, an entry for each hour."""
     hours = {hour: [path for path in tried if hour_of(path) == hour] for hour in {hour_of(path) for path in tried}}
-    side_by_side(lambda hour: _lay(keyturn, hour, {path: tried[path] for path in hours[hour]}), sorted(hours), AT_ONCE)
+    side_by_side(
+        lambda hour: _lay(workspace, hour, {path: tried[path] for path in hours[hour]}), sorted(hours), AT_ONCE
+    )
 
 
-def _lay(keyturn: Keyturn, hour: int, tried: Checks) -> None:
-    oldest = keyturn.clock() - FORGOTTEN
+def _lay(workspace: Workspace, hour: int, tried: Checks) -> None:
+    oldest = workspace.clock() - FORGOTTEN
 
     def merged(stored: Checks) -> Checks:
         return {path: check for path, check in {**stored, **tried}.items() if check.tried_at >= oldest}
@@ -232,12 +234,12 @@ def _lay(keyturn: Keyturn, hour: int, tried: Checks) -> None:
     def to_data(checks: Checks) -> dict[str, str]:
         return {"checks": json.dumps({path: check.to_data() for path, check in sorted(checks.items())})}
 
-    update_state(keyturn, f"{LOGINS}/{hour:02}", lambda: _read(keyturn, hour), merged, to_data)
+    update_state(workspace, f"{LOGINS}/{hour:02}", lambda: _read(workspace, hour), merged, to_data)
 
 
-def _read(keyturn: Keyturn, hour: int) -> tuple[Checks, int]:
+def _read(workspace: Workspace, hour: int) -> tuple[Checks, int]:
     """An hour's entry and its version; one that can't be read is as none, and is written anew."""
-    state = keyturn.hub.read_state(f"{LOGINS}/{hour:02}")
+    state = workspace.hub.read_state(f"{LOGINS}/{hour:02}")
     if state is None:
         return {}, 0
     try:

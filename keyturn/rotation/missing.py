@@ -11,7 +11,7 @@ from keyturn.core.hub import HubSecret, SecretInfo, VersionInfo, VersionState
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.attempt import still_named
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.records import claim, load_record, rewrite
 
@@ -62,37 +62,37 @@ def usable(version: VersionInfo) -> bool:
     return version.state is not VersionState.DESTROYED
 
 
-def read_current(keyturn: Keyturn, path: str, record: Record) -> HubSecret | None:
+def read_current(workspace: Workspace, path: str, record: Record) -> HubSecret | None:
     """CURRENT; None for a first version, and after a revocation. Raises Missing where there was one."""
-    current = keyturn.hub.read(path)
+    current = workspace.hub.read(path)
     if current is None:
-        insist_on_current(path, keyturn.hub.describe(path), record)
+        insist_on_current(path, workspace.hub.describe(path), record)
     return current
 
 
 # --- a person's answer
 
 
-def lay_ground(keyturn: Keyturn, path: str, version: int, *, end_previous: bool = False) -> None:
+def lay_ground(workspace: Workspace, path: str, version: int, *, end_previous: bool = False) -> None:
     """Let the next candidate be laid over the fields of ``version``, which a person chose since CURRENT is missing.
 
     The newest one, undeleted, is CURRENT again. Any other stays what it is, and its fields wait in the record. Raises
     what speaks against it.
     """
-    info, record = keyturn.hub.describe(path), load_record(keyturn, path)
+    info, record = workspace.hub.describe(path), load_record(workspace, path)
     chosen = insist_on_choice(path, info, record, version)
-    with record_action(keyturn, "undelete", path, note=f"version {version} was chosen as the ground") as doing:
+    with record_action(workspace, "undelete", path, note=f"version {version} was chosen as the ground") as doing:
         doing.version = version
         if chosen.state is VersionState.DELETED:
-            keyturn.hub.undelete(path, [version])
+            workspace.hub.undelete(path, [version])
         if info is not None and version == info.version:
             return
-        secret = keyturn.hub.read(path, version)
+        secret = workspace.hub.read(path, version)
         if secret is None:
             raise NotFound("rotate", path, f"version {version} can't be read", "Choose another one")
         if not end_previous:
-            insist_on_free(keyturn, path, record, secret)
-        keep_ground(keyturn, path, record, secret.fields)
+            insist_on_free(workspace, path, record, secret)
+        keep_ground(workspace, path, record, secret.fields)
 
 
 def insist_on_choice(path: str, info: SecretInfo | None, record: Record, version: int) -> VersionInfo:
@@ -111,17 +111,17 @@ def insist_on_choice(path: str, info: SecretInfo | None, record: Record, version
     return chosen
 
 
-def insist_on_free(keyturn: Keyturn, path: str, record: Record, chosen: HubSecret) -> None:
+def insist_on_free(workspace: Workspace, path: str, record: Record, chosen: HubSecret) -> None:
     """Refuse a ground whose successor is what is missing: the account that copies still serve would be changed."""
     rotations = [*record.history, *([record.rotation] if record.rotation else [])]
     last = next((rotation for rotation in reversed(rotations) if rotation.version is not None and rotation.ends), None)
-    if last and still_named(last.ends, keyturn.open_strategy(path).credential_id(chosen.fields)):
+    if last and still_named(last.ends, workspace.open_strategy(path).credential_id(chosen.fields)):
         problem = f"version {chosen.version} names the credential that version {last.version} replaced"
         problem += ": who serves now would get a new password under its copies"
         hint = "Choose another version, or add --end-previous, which cuts off whoever is on it"
         raise Invalid("rotate", path, problem, hint)
 
 
-def keep_ground(keyturn: Keyturn, path: str, record: Record, fields: SecretFields) -> Record:
+def keep_ground(workspace: Workspace, path: str, record: Record, fields: SecretFields) -> Record:
     """Keep the fields in the record, for the candidate that comes next. Raises Conflict, Locked."""
-    return rewrite(keyturn, path, replace(claim(keyturn, path, record), rest=fields))
+    return rewrite(workspace, path, replace(claim(workspace, path, record), rest=fields))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from keyturn.core.record import Rotation, Stage
 from keyturn.core.windows import told
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.grace import grace_over
 from keyturn.rotation.naming import names_of
 
@@ -42,13 +42,13 @@ class Retirement:
         return f"{whose} was not ended: {self.left}" if self.left else "; ".join(self.held_by)
 
 
-def credential_names(keyturn: Keyturn, path: str, ends: Mapping[str, str]) -> str:
+def credential_names(workspace: Workspace, path: str, ends: Mapping[str, str]) -> str:
     """What names a credential at its target, such as ``username ml_trainer_a``, as far as that may be shown."""
-    return names_of(keyturn.catalogue, keyturn.hub, path).told(ends)
+    return names_of(workspace.catalogue, workspace.hub, path).told(ends)
 
 
 def state_of_previous(
-    keyturn: Keyturn, path: str, rotation: Rotation, retirement: Retirement | None = None, *, in_step: bool = False
+    workspace: Workspace, path: str, rotation: Rotation, retirement: Retirement | None = None, *, in_step: bool = False
 ) -> str:
     """Whether what ``rotation`` replaced still works, and until when; ``retirement`` tells how ending it went.
 
@@ -57,21 +57,21 @@ def state_of_previous(
     if retirement and (retirement.retired or retirement.left):
         return retirement.message
     if retirement and retirement.version is None:
-        whose = f"the credential before it ({credential_names(keyturn, path, rotation.ends)})"
+        whose = f"the credential before it ({credential_names(workspace, path, rotation.ends)})"
         return f"{whose} is no longer this run's to end: see `keyturn history`"
-    if not keyturn.open_strategy(path).overlaps:
+    if not workspace.open_strategy(path).overlaps:
         which = "what was taken back" if rotation.stage is Stage.REVERTED else "the credential before it"
         return f"{which} was changed in place: it is refused since then"
     if rotation.stage is Stage.REVERTED:
-        until = _ending(keyturn, path, rotation, in_step=in_step)
-        return f"what was taken back ({credential_names(keyturn, path, rotation.ends)}) still works; {until}"
+        until = _ending(workspace, path, rotation, in_step=in_step)
+        return f"what was taken back ({credential_names(workspace, path, rotation.ends)}) still works; {until}"
     if not rotation.ends:
         return unended(rotation)
     held_by = "; ".join(retirement.held_by) if retirement else ""
     suspected = ", though others may know it" if rotation.urgent else ""
-    until = f"held by: {held_by}" if held_by else _ending(keyturn, path, rotation, in_step=in_step)
+    until = f"held by: {held_by}" if held_by else _ending(workspace, path, rotation, in_step=in_step)
     remedy = f". End it at once: `keyturn retire {path} --force`" if suspected and held_by else ""
-    whose = f"the credential before it ({credential_names(keyturn, path, rotation.ends)})"
+    whose = f"the credential before it ({credential_names(workspace, path, rotation.ends)})"
     return f"{whose} still works{suspected}; {until}{remedy}"
 
 
@@ -82,15 +82,15 @@ def unended(rotation: Rotation) -> str:
     return "no target knows the value before it: whoever compares it decides how long it works"
 
 
-def _ending(keyturn: Keyturn, path: str, rotation: Rotation, *, in_step: bool) -> str:
+def _ending(workspace: Workspace, path: str, rotation: Rotation, *, in_step: bool) -> str:
     """When the old credential ends, as far as it can be told."""
-    timing, since = keyturn.secret(path).rotation, rotation.in_force_at or rotation.promoted_at
+    timing, since = workspace.secret(path).rotation, rotation.in_force_at or rotation.promoted_at
     acknowledged = "every consumer has acknowledged"
     if rotation.urgent:
         return f"it ends once every copy is in step and {acknowledged}"
     latest = f", {told(since + timing.max_grace)} at the latest" if timing.max_grace and since else ""
-    at = grace_over(keyturn, path, rotation)
+    at = grace_over(workspace, path, rotation)
     if at is None and not in_step:
         return f"it ends {timing.grace} after every copy is in step, once {acknowledged}{latest}"
-    at = at or keyturn.hub_now() + timing.grace
+    at = at or workspace.hub_now() + timing.grace
     return f"it ends {told(at)} at the earliest, once every copy is in step and {acknowledged}{latest}"

@@ -18,7 +18,7 @@ from typing import Any, Final
 from keyturn.core.errors import KeyturnError
 from keyturn.core.hub import SecretInfo, Survey, VersionInfo, survey
 from keyturn.core.record import Record, Stage
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.records import ROTATIONS, load_record
 
 QUIET: Final = "quiet"
@@ -49,7 +49,7 @@ Remembered = tuple[int, str, Acknowledged | None]
 
 
 @contextmanager
-def list_secrets(keyturn: Keyturn, secrets: int) -> Iterator["Listing | None"]:
+def list_secrets(workspace: Workspace, secrets: int) -> Iterator["Listing | None"]:
     """The hub's listings, for a look at that many ``secrets``; None for a few, which are asked for one by one.
 
     Which records were seen to be quiet is remembered at the end.
@@ -57,18 +57,18 @@ def list_secrets(keyturn: Keyturn, secrets: int) -> Iterator["Listing | None"]:
     if secrets <= FEW:
         yield None
         return
-    listing = Listing(keyturn, survey(keyturn.hub))
+    listing = Listing(workspace, survey(workspace.hub))
     yield listing
     listing.remember()
 
 
 @contextmanager
-def listed_records(keyturn: Keyturn, secrets: int) -> Iterator[Callable[[str], Record]]:
+def listed_records(workspace: Workspace, secrets: int) -> Iterator[Callable[[str], Record]]:
     """What gives the record of each of so many ``secrets``, for a look that asks for nothing else."""
     if secrets <= FEW:
-        yield lambda path: load_record(keyturn, path)
+        yield lambda path: load_record(workspace, path)
         return
-    listing = Listing(keyturn, Survey())
+    listing = Listing(workspace, Survey())
     yield listing.load
     listing.remember()
 
@@ -76,11 +76,11 @@ def listed_records(keyturn: Keyturn, secrets: int) -> Iterator[Callable[[str], R
 class Listing:
     """What listings tell of all secrets at one moment: metadata without values, and the records. Shared by threads."""
 
-    def __init__(self, keyturn: Keyturn, secrets: Survey) -> None:
+    def __init__(self, workspace: Workspace, secrets: Survey) -> None:
         self._secrets = secrets
-        self._keyturn = keyturn
-        self._newest = keyturn.hub.newest_states(ROTATIONS)
-        self._days = {part: _day(keyturn.clock(), part) for part in range(PARTS)}
+        self._workspace = workspace
+        self._newest = workspace.hub.newest_states(ROTATIONS)
+        self._days = {part: _day(workspace.clock(), part) for part in range(PARTS)}
         self._before = self._remembered() if self._newest else {}
         self._now: dict[str, Remembered] = {}
 
@@ -96,7 +96,7 @@ class Listing:
         The ``whole`` record is read in any case.
         """
         if self._newest is None:
-            return load_record(self._keyturn, path)
+            return load_record(self._workspace, path)
         newest = self._newest.get(path)
         if newest is None:
             return Record()
@@ -104,7 +104,7 @@ class Listing:
         if remembered and remembered[:2] == _stamp(newest) and newest.readable and not whole:
             self._now[path] = remembered
             return Record(version=newest.version)
-        record = load_record(self._keyturn, path)
+        record = load_record(self._workspace, path)
         if is_quiet(record) and record.version == newest.version:
             self._now[path] = (*_stamp(newest), acknowledged(record))
         return record
@@ -122,7 +122,7 @@ class Listing:
             side_by_side(lambda part: self._keep(part, now[part]), changed, AT_ONCE)
 
     def _keep(self, part: int, records: Mapping[str, Remembered]) -> None:
-        hub, place = self._keyturn.hub, f"{QUIET}/{part}"
+        hub, place = self._workspace.hub, f"{QUIET}/{part}"
         try:
             state = hub.read_state(place)
             plain = {path: _plain(record) for path, record in records.items()}
@@ -138,7 +138,7 @@ class Listing:
     def _read(self, part: int) -> dict[str, Remembered]:
         """What one part holds of today; nothing where it is older, or can't be read."""
         try:
-            state = self._keyturn.hub.read_state(f"{QUIET}/{part}")
+            state = self._workspace.hub.read_state(f"{QUIET}/{part}")
             if state is None or state.data.get("of") != self._days[part]:
                 return {}
             return {path: _kept(data) for path, data in json.loads(state.data["quiet"]).items()}

@@ -9,29 +9,29 @@ from keyturn.core.errors import Conflict, Invalid, KeyturnError, Locked, Superse
 from keyturn.core.hub import State
 from keyturn.core.record import FORMAT, Newer, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.context import Keyturn, alive
+from keyturn.rotation.context import Workspace, alive
 
 ROTATIONS: Final = "rotations"
 
 
-def load_record(keyturn: Keyturn, path: str) -> Record:
+def load_record(workspace: Workspace, path: str) -> Record:
     """The secret's record; an empty one when it has never been rotated. Raises Invalid for one that can't be read."""
-    state = keyturn.hub.read_state(f"{ROTATIONS}/{path}")
-    return read_record(keyturn, path, state) if state else Record()
+    state = workspace.hub.read_state(f"{ROTATIONS}/{path}")
+    return read_record(workspace, path, state) if state else Record()
 
 
-def load_whatever(keyturn: Keyturn, path: str) -> Record:
+def load_whatever(workspace: Workspace, path: str) -> Record:
     """The record; where it can't be read an empty one of its version, which a revocation may write over."""
-    state = keyturn.hub.read_state(f"{ROTATIONS}/{path}")
+    state = workspace.hub.read_state(f"{ROTATIONS}/{path}")
     try:
-        return read_record(keyturn, path, state) if state else Record()
+        return read_record(workspace, path, state) if state else Record()
     except Invalid:
         return Record(version=state.version if state else 0)
 
 
-def read_record(keyturn: Keyturn, path: str, state: State) -> Record:
+def read_record(workspace: Workspace, path: str, state: State) -> Record:
     """The record that this entry of the hub's is. Raises Invalid, naming no more of it than its place."""
-    place = f"{keyturn.hub.state_mount}/{ROTATIONS}/{path}"
+    place = f"{workspace.hub.state_mount}/{ROTATIONS}/{path}"
     try:
         return Record.from_data(state.data, state.version, state.age)
     except Newer as newer:
@@ -52,23 +52,23 @@ def promoted_last(record: Record) -> Rotation | None:
 
 
 def save(
-    keyturn: Keyturn, path: str, record: Record, rotation: Rotation, candidate: SecretFields | None = None
+    workspace: Workspace, path: str, record: Record, rotation: Rotation, candidate: SecretFields | None = None
 ) -> Record:
     """Write ``record`` with ``rotation`` in place. Raises Conflict when another worker wrote first."""
-    return rewrite(keyturn, path, record.having(rotation, candidate))
+    return rewrite(workspace, path, record.having(rotation, candidate))
 
 
-def rewrite(keyturn: Keyturn, path: str, record: Record) -> Record:
+def rewrite(workspace: Workspace, path: str, record: Record) -> Record:
     """Write the record over the version that it was read at. Raises Conflict when another worker wrote first."""
-    version = keyturn.hub.write_state(f"{ROTATIONS}/{path}", record.to_data(), cas=record.version)
+    version = workspace.hub.write_state(f"{ROTATIONS}/{path}", record.to_data(), cas=record.version)
     return replace(record, version=version, age=0.0)
 
 
 def update_record(
-    keyturn: Keyturn,
+    workspace: Workspace,
     path: str,
     change: Callable[[Record], Record | None],
-    load: Callable[[Keyturn, str], Record] = load_record,
+    load: Callable[[Workspace, str], Record] = load_record,
     *,
     first: Record | None = None,
 ) -> Record:
@@ -78,15 +78,15 @@ def update_record(
     """
     entry: Entry[Record, Record, Record] = Entry(
         f"the record of {path}",
-        lambda: load(keyturn, path),
-        lambda _, wanted: rewrite(keyturn, path, wanted),
+        lambda: load(workspace, path),
+        lambda _, wanted: rewrite(workspace, path, wanted),
         lambda record: process_of(record.rotation.holder) if record.rotation else "",
     )
-    before, after = change_entry(entry, change, keyturn.pause, first=first)
+    before, after = change_entry(entry, change, workspace.pause, first=first)
     return after or before
 
 
-def claim(keyturn: Keyturn, path: str, record: Record) -> Record:
+def claim(workspace: Workspace, path: str, record: Record) -> Record:
     """Make this process the holder of the open rotation. Raises Locked while its holder may be at work.
 
     What a revocation holds is left to it.
@@ -95,52 +95,52 @@ def claim(keyturn: Keyturn, path: str, record: Record) -> Record:
     if rotation and rotation.stage is Stage.CUTTING:
         hint = "Nothing to do: it goes on by itself, and replaces the secret where that was asked for"
         raise Locked("rotate", path, f"the revocation {record.frozen} holds it", hint)
-    return take_over(keyturn, path, record, rotation) if rotation else record
+    return take_over(workspace, path, record, rotation) if rotation else record
 
 
-def take_over(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -> Record:
+def take_over(workspace: Workspace, path: str, record: Record, rotation: Rotation) -> Record:
     """Make this process the holder of ``rotation``. Raises Locked while its holder may be at work."""
-    if rotation.holder == keyturn.holder:
+    if rotation.holder == workspace.holder:
         return record
     living = alive(rotation.holder)
-    if living or (living is None and record.age < keyturn.patience):
+    if living or (living is None and record.age < workspace.patience):
         raise held_by_another(path, rotation)
     try:
-        return save(keyturn, path, record, replace(rotation, holder=keyturn.holder), record.candidate)
+        return save(workspace, path, record, replace(rotation, holder=workspace.holder), record.candidate)
     except Conflict:
         raise held_by_another(path, rotation) from None
 
 
-def renumbered(keyturn: Keyturn, path: str, record: Record, *, fresh: bool = False) -> Record:
+def renumbered(workspace: Workspace, path: str, record: Record, *, fresh: bool = False) -> Record:
     """The record, its open rotation's number raised where the target has gone past it.
 
     As where the hub was restored, or the record lost. One that is ``fresh`` has written nothing there yet, so that its
     own number there is somebody else's too. Raises Locked when another worker was quicker.
     """
     rotation = record.open
-    stands = stands_at(keyturn, path) if rotation else 0
+    stands = stands_at(workspace, path) if rotation else 0
     if rotation is None or stands < rotation.sequence or (stands == rotation.sequence and not fresh):
         return record
     try:
-        return save(keyturn, path, record, replace(rotation, sequence=record.next_sequence(stands)), record.candidate)
+        return save(workspace, path, record, replace(rotation, sequence=record.next_sequence(stands)), record.candidate)
     except Conflict:
         raise held_by_another(path, rotation) from None
 
 
-def stands_at(keyturn: Keyturn, path: str) -> int:
+def stands_at(workspace: Workspace, path: str) -> int:
     """The highest number at the target; 0 where it does not tell: whatever is done there next says why, in its name."""
     try:
-        return keyturn.open_strategy(path).last_sequence()
+        return workspace.open_strategy(path).last_sequence()
     except KeyturnError:
         return 0
 
 
-def insist_on_holding(keyturn: Keyturn, path: str, record: Record) -> None:
+def insist_on_holding(workspace: Workspace, path: str, record: Record) -> None:
     """Read the record again, directly before a target is changed that can't refuse a worker that was suspended.
 
     Raises Locked when another worker has gone on from it.
     """
-    newest = load_record(keyturn, path)
+    newest = load_record(workspace, path)
     if newest.version != record.version:
         rotation = newest.rotation or record.rotation
         raise held_by_another(path, rotation) if rotation else Locked("rotate", path, "another run has finished it")
@@ -158,10 +158,10 @@ def process_of(holder: str) -> str:
     return f"process {process.partition('/')[0]} on {host}"
 
 
-def open_by(keyturn: Keyturn, path: str, token: str) -> Record:
+def open_by(workspace: Workspace, path: str, token: str) -> Record:
     """The record, for a step of the rotation ``token``. Raises Superseded when that is no longer the newest."""
-    record = load_record(keyturn, path)
+    record = load_record(workspace, path)
     if record.rotation is None or record.rotation.token != token:
         hint = "Nothing is lost: see `keyturn history` for what the newer run did"
         raise Superseded("go on with", path, f"rotation {token} is over", hint)
-    return claim(keyturn, path, record)
+    return claim(workspace, path, record)

@@ -9,7 +9,7 @@ from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.attempt import Attempt
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.living import HUB, HeldValues, Value
@@ -50,51 +50,53 @@ def choose(held: HeldValues, *, untested: bool = False) -> Value:
     raise NotFound("recover", held.path, problem, hint)
 
 
-def recover(keyturn: Keyturn, held: HeldValues, chosen: Value) -> Recovery:
+def recover(workspace: Workspace, held: HeldValues, chosen: Value) -> Recovery:
     """Make ``chosen`` CURRENT, close what the old record left open, and bring every copy in step.
 
     Safe to repeat. Raises Conflict when the secret has changed since it was looked at, and Locked while a rotation or a
     revocation holds it.
     """
     path = held.path
-    with record_action(keyturn, "recover", path, place=chosen.place, note=f"it was version {chosen.version}") as doing:
-        record = insist_on_free(keyturn, path)
-        current = in_force(keyturn, held, chosen)
-        settle_record(keyturn, path, record, current, chosen.place)
-        doing.version, doing.fingerprint = newest(keyturn, current), keyturn.fingerprint(current.fields)
+    with record_action(
+        workspace, "recover", path, place=chosen.place, note=f"it was version {chosen.version}"
+    ) as doing:
+        record = insist_on_free(workspace, path)
+        current = in_force(workspace, held, chosen)
+        settle_record(workspace, path, record, current, chosen.place)
+        doing.version, doing.fingerprint = newest(workspace, current), workspace.fingerprint(current.fields)
         doing.note += ", and logs in" if chosen.lives else ", untried"
-    places = keyturn.catalogue.destinations(path)
-    pushed = side_by_side(lambda place: push_destination(keyturn, path, place), places)
-    copies = tuple(restart_after_push(keyturn, path, pushed, places))
+    places = workspace.catalogue.destinations(path)
+    pushed = side_by_side(lambda place: push_destination(workspace, path, place), places)
+    copies = tuple(restart_after_push(workspace, path, pushed, places))
     return Recovery(path, chosen.place, chosen.version, doing.version, doing.fingerprint, bool(chosen.lives), copies)
 
 
-def insist_on_free(keyturn: Keyturn, path: str) -> Record:
+def insist_on_free(workspace: Workspace, path: str) -> Record:
     """The record, held by nobody else. Raises Locked."""
-    record = claim(keyturn, path, load_record(keyturn, path))
+    record = claim(workspace, path, load_record(workspace, path))
     if record.frozen:
         hint = f"See `keyturn incidents`: it replaces the secret, or `keyturn rotate {path} --now` does"
         raise Locked("recover", path, f"the incident {record.frozen} has ended its credential", hint)
     return record
 
 
-def in_force(keyturn: Keyturn, held: HeldValues, chosen: Value) -> HubSecret:
+def in_force(workspace: Workspace, held: HeldValues, chosen: Value) -> HubSecret:
     """Write the value by compare-and-set, unless it is CURRENT; and say in the metadata what it overtakes."""
     path, current = held.path, held.current
     if chosen.place == HUB and current is not None:
         written = current
     else:
         try:
-            version = keyturn.hub.write(path, chosen.fields, cas=held.hub_version)
+            version = workspace.hub.write(path, chosen.fields, cas=held.hub_version)
         except Conflict:
             hint = f"Look again: keyturn recover {path}"
             raise Conflict("recover", path, "the hub's secret has changed since it was looked at", hint) from None
         written = HubSecret(path, version, chosen.fields)
-    keyturn.hub.annotate(path, _metadata_of(keyturn, held, written))
+    workspace.hub.annotate(path, _metadata_of(workspace, held, written))
     return written
 
 
-def _metadata_of(keyturn: Keyturn, held: HeldValues, written: HubSecret) -> dict[str, str | None]:
+def _metadata_of(workspace: Workspace, held: HeldValues, written: HubSecret) -> dict[str, str | None]:
     """What the secret's metadata tells of the value: its age, its end, and which lost versions no longer count."""
     plain = written.fields.reveal()
     lost: dict[str, str | None] = {}
@@ -102,51 +104,53 @@ def _metadata_of(keyturn: Keyturn, held: HeldValues, written: HubSecret) -> dict
         lost[OVERTAKEN] = str(held.newest_known)
     if held.current is not None and written.version == held.current.version:
         return lost
-    made = plain.get("rotated_at") or keyturn.clock().isoformat()
+    made = plain.get("rotated_at") or workspace.clock().isoformat()
     return {ROTATED_AT: made, EXPIRES_AT: plain.get(EXPIRY_FIELD), TOKEN: str(uuid.uuid4()), **lost}
 
 
-def settle_record(keyturn: Keyturn, path: str, record: Record, current: HubSecret, place: str) -> None:
+def settle_record(workspace: Workspace, path: str, record: Record, current: HubSecret, place: str) -> None:
     """Close the rotation that stood in the record, of a time that is over: nothing is ended by it any more."""
     rotation, why = record.rotation, f"the hub had lost what came after it: recovered from {place}"
     if rotation is None:
         return
     if rotation.stage in (Stage.PENDING, Stage.ABANDONING) and record.candidate is not None:
         if current.fields.holds(record.candidate):
-            save(keyturn, path, record, promoted_then(keyturn, path, rotation, current))
+            save(workspace, path, record, promoted_then(workspace, path, rotation, current))
         else:
-            give_up(keyturn, Attempt(path, record, current), why)
+            give_up(workspace, Attempt(path, record, current), why)
     elif rotation.stage is Stage.MINTING:
-        save(keyturn, path, record, rotation.to(Stage.ABANDONED, closed_at=keyturn.clock(), note=why))
+        save(workspace, path, record, rotation.to(Stage.ABANDONED, closed_at=workspace.clock(), note=why))
     else:
-        close_recovery(keyturn, path, record, rotation, f"not ended: {why}")
+        close_recovery(workspace, path, record, rotation, f"not ended: {why}")
 
 
-def promoted_then(keyturn: Keyturn, path: str, rotation: Rotation, current: HubSecret) -> Rotation:
+def promoted_then(workspace: Workspace, path: str, rotation: Rotation, current: HubSecret) -> Rotation:
     """The rotation whose candidate turned out to be the value: its old credential ends after its grace, as always."""
-    digest, now = keyturn.fingerprint(current.fields), keyturn.clock()
+    digest, now = workspace.fingerprint(current.fields), workspace.clock()
     changes = {"version": current.version, "fingerprint": digest, "promoted_at": now}
-    return rotation.to(Stage.PROMOTED, **changes, **counted_from_now(keyturn, path))
+    return rotation.to(Stage.PROMOTED, **changes, **counted_from_now(workspace, path))
 
 
-def give_up(keyturn: Keyturn, attempt: Attempt, why: str) -> None:
+def give_up(workspace: Workspace, attempt: Attempt, why: str) -> None:
     """Abandon a candidate; a target that has gone on since refuses to be told of it, and needs not be."""
     try:
-        abandon(keyturn, attempt, why)
+        abandon(workspace, attempt, why)
     except Superseded:
-        left = load_record(keyturn, attempt.path)
+        left = load_record(workspace, attempt.path)
         if left.rotation and left.rotation.stage is Stage.ABANDONING:
-            save(keyturn, attempt.path, left, left.rotation.to(Stage.ABANDONED, closed_at=keyturn.clock(), note=why))
+            save(
+                workspace, attempt.path, left, left.rotation.to(Stage.ABANDONED, closed_at=workspace.clock(), note=why)
+            )
 
 
-def close_recovery(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note: str) -> None:
+def close_recovery(workspace: Workspace, path: str, record: Record, rotation: Rotation, note: str) -> None:
     """Move a promoted rotation, or one that was being taken back, into the history without ending anything."""
     if rotation.stage is Stage.REVERTING:
         rotation = rotation.to(Stage.REVERTED)
-    save(keyturn, path, record, rotation.to(Stage.RETIRED, closed_at=keyturn.clock(), note=note))
+    save(workspace, path, record, rotation.to(Stage.RETIRED, closed_at=workspace.clock(), note=note))
 
 
-def newest(keyturn: Keyturn, current: HubSecret) -> int:
+def newest(workspace: Workspace, current: HubSecret) -> int:
     """The number of the version that holds the value now: giving a candidate up has written it once more."""
-    info = keyturn.hub.describe(current.path)
+    info = workspace.hub.describe(current.path)
     return info.version if info else current.version

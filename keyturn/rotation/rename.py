@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record, Rotation
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.guard import check_target
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.records import claim, load_record, rewrite
@@ -29,37 +29,37 @@ class Renamed:
     copies: tuple[Pushed, ...] = ()
 
 
-def rename(keyturn: Keyturn, old: str, new: str) -> Renamed:
+def rename(workspace: Workspace, old: str, new: str) -> Renamed:
     """Carry over what the hub knows of ``old`` to ``new``, which the catalogue declares. Safe to run again.
 
     The rotation that is open, or waits for the end of its old credential, goes on there. The hub's secret at ``old``
     stays, for whoever reads it still. Raises Invalid, NotFound, Locked before anything is changed.
     """
-    secret = keyturn.secret(new)
-    if old in keyturn.catalogue.secrets:
+    secret = workspace.secret(new)
+    if old in workspace.catalogue.secrets:
         raise Invalid("rename", old, "the catalogue declares it still", f"Take it out there, where {new} replaces it")
-    with record_action(keyturn, "rename", new, note=f"from {old}") as doing:
-        before, there = claim(keyturn, old, load_record(keyturn, old)), load_record(keyturn, new)
+    with record_action(workspace, "rename", new, note=f"from {old}") as doing:
+        before, there = claim(workspace, old, load_record(workspace, old)), load_record(workspace, new)
         if not carried(before, there):
-            insist_on_one_life(keyturn, new, before, there)
-            moved = carry_versions(keyturn, old, new, before)
-            carry_record(keyturn, new, before, there, moved)
-        pushed = side_by_side(lambda place: take_over_copy(keyturn, old, new, place), secret.destinations)
-        copies = restart_after_push(keyturn, new, pushed, secret.destinations)
+            insist_on_one_life(workspace, new, before, there)
+            moved = carry_versions(workspace, old, new, before)
+            carry_record(workspace, new, before, there, moved)
+        pushed = side_by_side(lambda place: take_over_copy(workspace, old, new, place), secret.destinations)
+        copies = restart_after_push(workspace, new, pushed, secret.destinations)
         if tokens(before):
-            rewrite(keyturn, old, Record(version=before.version))
-        info = keyturn.hub.describe(new)
+            rewrite(workspace, old, Record(version=before.version))
+        info = workspace.hub.describe(new)
         doing.version = info.version if info else 0
     return Renamed(old, new, doing.version, tuple(copies))
 
 
-def insist_on_one_life(keyturn: Keyturn, new: str, before: Record, there: Record) -> None:
+def insist_on_one_life(workspace: Workspace, new: str, before: Record, there: Record) -> None:
     """Refuse to mix two secrets' rotations, or to go on at another target. Raises Invalid."""
     if strangers := tokens(there) - tokens(before):
         problem = f"it has rotations of its own ({len(strangers)}), which the other name does not know"
         raise Invalid("rename to", new, problem, f"{HINT}: give up the old name with `keyturn forget`")
     for rotation in [before.rotation] if before.rotation else before.history[-1:]:
-        check_target(keyturn, new, rotation)
+        check_target(workspace, new, rotation)
 
 
 def carried(before: Record, there: Record) -> bool:
@@ -80,12 +80,12 @@ def rotations(record: Record) -> list[Rotation]:
 # --- versions
 
 
-def carry_versions(keyturn: Keyturn, old: str, new: str, record: Record) -> Sequence[int]:
+def carry_versions(workspace: Workspace, old: str, new: str, record: Record) -> Sequence[int]:
     """Write what the old name's versions hold under the new one, in order; the old numbers of all that are there now.
 
     Raises Invalid where the new name holds something else.
     """
-    versions, present = readable(keyturn, old, record), contents(keyturn, new)
+    versions, present = readable(workspace, old, record), contents(workspace, new)
     if present and versions and present[-1].fields == versions[-1].fields and not begins(versions, present):
         return [versions[-1].version] * present[-1].version  # somebody has moved the value by hand
     if not begins(versions, present):
@@ -93,23 +93,25 @@ def carry_versions(keyturn: Keyturn, old: str, new: str, record: Record) -> Sequ
     if not (versions or present or record.version):
         raise NotFound("rename", old, "the hub knows no secret and no record of that name", "Check the old name")
     for number, version in enumerate(versions[len(present) :], start=len(present)):
-        keyturn.hub.write(new, version.fields, cas=number)
+        workspace.hub.write(new, version.fields, cas=number)
     if versions:
-        keyturn.hub.annotate(new, dict(versions[-1].custom))
+        workspace.hub.annotate(new, dict(versions[-1].custom))
     return [version.version for version in versions]
 
 
-def readable(keyturn: Keyturn, path: str, record: Record) -> list[HubSecret]:
+def readable(workspace: Workspace, path: str, record: Record) -> list[HubSecret]:
     """The versions that can be read and that no revocation has ended, the oldest first."""
-    info = keyturn.hub.describe(path)
+    info = workspace.hub.describe(path)
     alive = [v.version for v in info.versions if v.readable and not record.dead(v.version)] if info else []
-    return [secret for version in alive if (secret := keyturn.hub.read(path, version))]
+    return [secret for version in alive if (secret := workspace.hub.read(path, version))]
 
 
-def contents(keyturn: Keyturn, path: str) -> list[HubSecret]:
+def contents(workspace: Workspace, path: str) -> list[HubSecret]:
     """The versions under the new name."""
-    info = keyturn.hub.describe(path)
-    return [secret for version in info.versions if (secret := keyturn.hub.read(path, version.version))] if info else []
+    info = workspace.hub.describe(path)
+    return (
+        [secret for version in info.versions if (secret := workspace.hub.read(path, version.version))] if info else []
+    )
 
 
 def begins(versions: Sequence[HubSecret], present: Sequence[HubSecret]) -> bool:
@@ -121,19 +123,21 @@ def begins(versions: Sequence[HubSecret], present: Sequence[HubSecret]) -> bool:
 # --- the record
 
 
-def carry_record(keyturn: Keyturn, new: str, before: Record, there: Record, moved: Sequence[int]) -> None:
+def carry_record(workspace: Workspace, new: str, before: Record, there: Record, moved: Sequence[int]) -> None:
     """Write the record under the new name, with the numbers that versions have there. Done before is success."""
     if not before.version or (there.version and tokens(there) == tokens(before) and tokens(before)):
         return
-    history = tuple(renumbered(keyturn, old, moved) for old in before.history)
-    rotation = renumbered(keyturn, before.rotation, moved) if before.rotation else None
-    rewrite(keyturn, new, replace(before, rotation=rotation, history=history, version=there.version))
+    history = tuple(renumbered(workspace, old, moved) for old in before.history)
+    rotation = renumbered(workspace, before.rotation, moved) if before.rotation else None
+    rewrite(workspace, new, replace(before, rotation=rotation, history=history, version=there.version))
 
 
-def renumbered(keyturn: Keyturn, rotation: Rotation, moved: Sequence[int]) -> Rotation:
+def renumbered(workspace: Workspace, rotation: Rotation, moved: Sequence[int]) -> Rotation:
     """The rotation with the numbers that its versions have now: each counts those that went before it."""
     version = rotation.version and _number(rotation.version, moved)
-    return replace(rotation, base_version=_number(rotation.base_version, moved), version=version, holder=keyturn.holder)
+    return replace(
+        rotation, base_version=_number(rotation.base_version, moved), version=version, holder=workspace.holder
+    )
 
 
 def _number(version: int, moved: Sequence[int]) -> int:

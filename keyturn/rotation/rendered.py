@@ -15,7 +15,7 @@ from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.strategies import ReadsConnections, connection_reader
 from keyturn.rotation.attempt import Attempt
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 
 LOGIN: Final = frozenset({"username", "password"})
 PROBE: Final = Sensitive("Plain0")
@@ -27,12 +27,12 @@ ANOTHER: Final = (
 )
 
 
-def guard_rendered(keyturn: Keyturn, attempt: Attempt) -> None:
+def guard_rendered(workspace: Workspace, attempt: Attempt) -> None:
     """Refuse to install what the target's clients would read as another login in a copy. Raises CandidateRejected.
 
     Another candidate may do where the password alone is read otherwise; where anything else is, none does: Misrendered.
     """
-    for destination, connection in connections(keyturn, attempt):
+    for destination, connection in connections(workspace, attempt):
         if connection and (flaw := misread(connection, attempt.candidate)):
             raise Misrendered("push to", attempt.path, f"{destination.label}: {flaw}", REMEDY)
         if connection is None or connection.password != attempt.candidate["password"]:
@@ -40,26 +40,26 @@ def guard_rendered(keyturn: Keyturn, attempt: Attempt) -> None:
             raise CandidateRejected("push to", attempt.path, problem, ANOTHER)
 
 
-def check_rendered(keyturn: Keyturn, attempt: Attempt) -> str:
+def check_rendered(workspace: Workspace, attempt: Attempt) -> str:
     """Log in with what these copies will say; which ones, in words for the ledger. Raises Misrendered, naming one."""
-    reader, tried = connection_reader(keyturn.open_strategy(attempt.path)), []
-    for destination, connection in connections(keyturn, attempt):
+    reader, tried = connection_reader(workspace.open_strategy(attempt.path)), []
+    for destination, connection in connections(workspace, attempt):
         if reader and connection:
             _log_in(reader, attempt.path, destination, connection)
             tried.append(destination.label)
     return f"logged in with the text of {', '.join(dict.fromkeys(tried))}" if tried else ""
 
 
-def connections(keyturn: Keyturn, attempt: Attempt) -> Iterator[tuple[Destination, Connection | None]]:
+def connections(workspace: Workspace, attempt: Attempt) -> Iterator[tuple[Destination, Connection | None]]:
     """The copies that are a login at the target with the candidate's password, and as which one their text is read.
 
     None for one that leads there with any other password, and with this one is no login or leads elsewhere.
     """
-    reader = connection_reader(keyturn.open_strategy(attempt.path))
+    reader = connection_reader(workspace.open_strategy(attempt.path))
     if reader is None or attempt.rotation.urgent or not set(attempt.candidate) >= LOGIN:
         return
     whole = (attempt.ground or SecretFields({})).merged(attempt.candidate)
-    for destination in keyturn.secret(attempt.path).destinations:
+    for destination in workspace.secret(attempt.path).destinations:
         for shape, previous in strings(destination, attempt.serving):
             probe, text = _written(shape, whole.merged({"password": PROBE}), previous), _written(shape, whole, previous)
             if probe and text and reader.read_connection(probe):

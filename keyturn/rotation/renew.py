@@ -4,36 +4,36 @@ from collections.abc import Iterable
 
 from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Stage
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.records import load_record
 
 AT_ONCE = 8
 
 
-def renew_credentials(keyturn: Keyturn, paths: Iterable[str]) -> dict[str, str]:
+def renew_credentials(workspace: Workspace, paths: Iterable[str]) -> dict[str, str]:
     """Renew what CURRENT holds, and what waits for its end; what is wrong, by the paths where something is."""
-    renewed = [path for path in paths if keyturn.secret(path).rotation.renews]
-    faults = side_by_side(lambda path: fault(keyturn, path), renewed, AT_ONCE)
+    renewed = [path for path in paths if workspace.secret(path).rotation.renews]
+    faults = side_by_side(lambda path: fault(workspace, path), renewed, AT_ONCE)
     return {path: fault for path, fault in zip(renewed, faults, strict=True) if fault}
 
 
-def fault(keyturn: Keyturn, path: str) -> str:
+def fault(workspace: Workspace, path: str) -> str:
     """Why one secret's credentials could not be renewed; empty when they were."""
     try:
-        with record_action(keyturn, "renew", path, place=keyturn.target(path)):
-            renew(keyturn, path)
+        with record_action(workspace, "renew", path, place=workspace.target(path)):
+            renew(workspace, path)
     except KeyturnError as error:
         return str(error)
     return ""
 
 
-def renew(keyturn: Keyturn, path: str) -> None:
+def renew(workspace: Workspace, path: str) -> None:
     """Renew one secret's credentials. Raises what stands in the way. What a revocation holds is left to end."""
-    record = load_record(keyturn, path)
+    record = load_record(workspace, path)
     if record.frozen:
         return
-    strategy, current = keyturn.open_strategy(path), keyturn.hub.read(path)
+    strategy, current = workspace.open_strategy(path), workspace.hub.read(path)
     if current:
         strategy.renew(strategy.credential_id(current.fields))
     retiring = record.retiring

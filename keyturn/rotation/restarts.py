@@ -13,7 +13,7 @@ from typing import Final
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import KeyturnError
 from keyturn.core.rollouts import Restarts, restarter
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
 
 SHOWN: Final = 5
@@ -32,26 +32,28 @@ def restarted_later() -> Iterator[None]:
         _later.reset(token)
 
 
-def restarts(keyturn: Keyturn, store: str) -> Restarts | None:
+def restarts(workspace: Workspace, store: str) -> Restarts | None:
     """The store where it restarts anybody; one whose settings say that it does not is not opened for that."""
-    return restarter(keyturn.open_store(store)) if wants_restarts(keyturn, store) else None
+    return restarter(workspace.open_store(store)) if wants_restarts(workspace, store) else None
 
 
-def wants_restarts(keyturn: Keyturn, store: str) -> bool:
+def wants_restarts(workspace: Workspace, store: str) -> bool:
     """Whether its settings say that it restarts who uses a copy."""
-    return bool(getattr(keyturn.catalogue.store(store), "restart", False))
+    return bool(getattr(workspace.catalogue.store(store), "restart", False))
 
 
-def restarting(keyturn: Keyturn, places: Iterable[Destination]) -> dict[str, list[str]]:
+def restarting(workspace: Workspace, places: Iterable[Destination]) -> dict[str, list[str]]:
     """The names of these places by store, where that restarts anybody."""
     names: dict[str, list[str]] = defaultdict(list)
     for place in places:
-        if wants_restarts(keyturn, place.store):
+        if wants_restarts(workspace, place.store):
             names[place.store].append(place.name)
     return dict(names)
 
 
-def restart_users(keyturn: Keyturn, wanted: Mapping[str, Collection[str]], path: str = "") -> dict[str, KeyturnError]:
+def restart_users(
+    workspace: Workspace, wanted: Mapping[str, Collection[str]], path: str = ""
+) -> dict[str, KeyturnError]:
     """Restart who uses these copies, where that is owed; what a store refuses is part of the answer.
 
     ``wanted`` are names by store. Nothing is done where it is left to the end of a run.
@@ -59,19 +61,19 @@ def restart_users(keyturn: Keyturn, wanted: Mapping[str, Collection[str]], path:
     refused: dict[str, KeyturnError] = {}
     for store, names in () if _later.get() else wanted.items():
         try:
-            restart(keyturn, store, names, path)
+            restart(workspace, store, names, path)
         except KeyturnError as error:
             refused[store] = error
     return refused
 
 
-def restart(keyturn: Keyturn, store: str, names: Collection[str], path: str = "") -> list[str]:
+def restart(workspace: Workspace, store: str, names: Collection[str], path: str = "") -> list[str]:
     """The same in one store, written down where anything is owed; who is restarted. Raises what refuses it."""
-    workloads = restarts(keyturn, store)
+    workloads = restarts(workspace, store)
     owed = workloads.owed(names) if workloads else ()
     if not workloads or not owed:
         return []
-    with record_action(keyturn, "restart", path, place=store, note=f"who uses {list_names(owed)}") as doing:
+    with record_action(workspace, "restart", path, place=store, note=f"who uses {list_names(owed)}") as doing:
         restarted = [rollout.workload for rollout in workloads.restart_users(owed)]
         doing.note = list_names(restarted) or f"nobody who uses {list_names(owed)} has to be"
     return restarted
@@ -84,15 +86,15 @@ def list_names(names: Collection[str]) -> str:
 
 
 def unfinished_rollouts(
-    keyturn: Keyturn, places: Iterable[Destination], version: int | None, *, note: bool
+    workspace: Workspace, places: Iterable[Destination], version: int | None, *, note: bool
 ) -> list[str]:
     """Why some pods may not have ``version`` yet, in words; what could not be looked at is said to be unknown.
 
     With ``note`` what is finished is noted at the workload.
     """
     problems = []
-    for store, names in restarting(keyturn, places).items():
-        workloads = restarts(keyturn, store)
+    for store, names in restarting(workspace, places).items():
+        workloads = restarts(workspace, store)
         try:
             rollouts = workloads.rollouts(names, note=note) if workloads else ()
         except KeyturnError as error:
@@ -103,24 +105,24 @@ def unfinished_rollouts(
     return problems
 
 
-def restarted_together(keyturn: Keyturn, paths: Iterable[str]) -> list[frozenset[str]]:
+def restarted_together(workspace: Workspace, paths: Iterable[str]) -> list[frozenset[str]]:
     """Which of these secrets are to be restarted for together, since some workload uses copies of several of them.
 
     Those that share with no other are left out, and so are all where that can't be looked at.
     """
     by_store: dict[str, dict[str, str]] = defaultdict(dict)
     for path in paths:
-        for place in keyturn.secret(path).destinations:
-            if wants_restarts(keyturn, place.store):
+        for place in workspace.secret(path).destinations:
+            if wants_restarts(workspace, place.store):
                 by_store[place.store][place.name] = path
     several = {store: names for store, names in by_store.items() if len(names) > 1}
-    used = [group for store, names in several.items() for group in used_together(keyturn, store, names)]
+    used = [group for store, names in several.items() for group in used_together(workspace, store, names)]
     return [group for group in join_groups(used) if len(group) > 1]
 
 
-def used_together(keyturn: Keyturn, store: str, paths: Mapping[str, str]) -> list[frozenset[str]]:
+def used_together(workspace: Workspace, store: str, paths: Mapping[str, str]) -> list[frozenset[str]]:
     """The secrets that each workload of a store uses, of these by the names of their copies."""
-    workloads = restarts(keyturn, store)
+    workloads = restarts(workspace, store)
     try:
         rollouts = workloads.rollouts(paths) if workloads else ()
     except KeyturnError:

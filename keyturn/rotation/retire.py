@@ -12,7 +12,7 @@ from keyturn.core.record import Record, Rotation, Stage
 from keyturn.rotation.ahead import describe_ahead, lost_by_hub
 from keyturn.rotation.attempt import still_named
 from keyturn.rotation.beside import told_anywhere
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.decide import freezes
 from keyturn.rotation.entries import current_entry
 from keyturn.rotation.grace import beyond_max_grace, count_grace, grace_over
@@ -45,7 +45,7 @@ class Overtaken(Conflict):
         super().__init__("retire", path, "another run has written its record meanwhile", "The next run goes on with it")
 
 
-def retire(keyturn: Keyturn, path: str, waive: Waive = Waive.NOTHING, token: str | None = None) -> Retirement:
+def retire(workspace: Workspace, path: str, waive: Waive = Waive.NOTHING, token: str | None = None) -> Retirement:
     """End the old credential when its grace is over and all the evidence is there. Absent is success.
 
     Consumers that were silent are told again first. What holds it back is named; ``max_grace``, and waiving
@@ -53,13 +53,13 @@ def retire(keyturn: Keyturn, path: str, waive: Waive = Waive.NOTHING, token: str
     rotation is ended. One whose end was begun is ended, without evidence again. That another run is at it holds
     it back here.
     """
-    waiting = load_record(keyturn, path).retiring
+    waiting = load_record(workspace, path).retiring
     if waiting and waive is not Waive.EVERYTHING and waiting.stage is not Stage.RETIRING:
-        secret = keyturn.secret(path)
-        notify_wave(keyturn, path, waiting, canary(secret, waiting) or secret.consumers)
+        secret = workspace.secret(path)
+        notify_wave(workspace, path, waiting, canary(secret, waiting) or secret.consumers)
     for _ in range(ROUNDS):
         try:
-            return retired(keyturn, path, waive, token)
+            return retired(workspace, path, waive, token)
         except Overtaken:
             continue  # such as an acknowledgement, or a rollback
         except Locked as held:
@@ -67,70 +67,76 @@ def retire(keyturn: Keyturn, path: str, waive: Waive = Waive.NOTHING, token: str
     raise Overtaken(path)
 
 
-def in_grace(keyturn: Keyturn, path: str, record: Record | None) -> bool:
+def in_grace(workspace: Workspace, path: str, record: Record | None) -> bool:
     """Whether nothing but its grace, which has begun, holds the old credential, as far as the record tells."""
     rotation = record.retiring if record else None
     if rotation is None or rotation.stage is not Stage.PROMOTED or rotation.urgent:
         return False
-    over = grace_over(keyturn, path, rotation)
-    all_acknowledged = set(keyturn.secret(path).consumers) <= set(rotation.acknowledged)
-    lasts = over is not None and keyturn.hub_now() < over
-    return all_acknowledged and lasts and not beyond_max_grace(keyturn, path, rotation)
+    over = grace_over(workspace, path, rotation)
+    all_acknowledged = set(workspace.secret(path).consumers) <= set(rotation.acknowledged)
+    lasts = over is not None and workspace.hub_now() < over
+    return all_acknowledged and lasts and not beyond_max_grace(workspace, path, rotation)
 
 
-def retired(keyturn: Keyturn, path: str, waive: Waive, token: str | None) -> Retirement:
+def retired(workspace: Workspace, path: str, waive: Waive, token: str | None) -> Retirement:
     """The same, on what the record says now. Raises Overtaken, Locked, and what the target says."""
-    record = load_record(keyturn, path)
+    record = load_record(workspace, path)
     rotation = record.retiring
     if rotation is None or token not in (None, rotation.token):
         return Retirement(path, None, retired=False)
-    if serves_again(keyturn, path, rotation):
-        return spared(keyturn, path, record, rotation, SERVES_AGAIN)
-    if elsewhere := describe_move(keyturn, path, rotation):
-        return leave(keyturn, path, record, rotation, elsewhere, waive)
-    if lost := lost_by_hub(keyturn, path, rotation.version or 0):
-        return leave(keyturn, path, record, rotation, describe_ahead(path, rotation.version or 0, lost), waive)
-    if others := another_owner(keyturn, path, rotation.ends):
-        return spared(keyturn, path, record, rotation, others)
+    if serves_again(workspace, path, rotation):
+        return spared(workspace, path, record, rotation, SERVES_AGAIN)
+    if elsewhere := describe_move(workspace, path, rotation):
+        return leave(workspace, path, record, rotation, elsewhere, waive)
+    if lost := lost_by_hub(workspace, path, rotation.version or 0):
+        return leave(workspace, path, record, rotation, describe_ahead(path, rotation.version or 0, lost), waive)
+    if others := another_owner(workspace, path, rotation.ends):
+        return spared(workspace, path, record, rotation, others)
     if rotation.stage is Stage.RETIRING:
-        return end_credential(keyturn, path, take_over(keyturn, path, record, rotation))
-    forced = waived(keyturn, path, rotation, waive)
+        return end_credential(workspace, path, take_over(workspace, path, record, rotation))
+    forced = waived(workspace, path, rotation, waive)
     if waive is Waive.EVERYTHING:
-        bring_copies_along(keyturn, path)
-    copies = side_by_side(lambda place: look_at_copy(keyturn, path, place), keyturn.secret(path).destinations)
-    record, rotation = noted(keyturn, path, record, rotation, copies)
-    held_by = tuple(obstacles(keyturn, path, rotation, waive, copies))
+        bring_copies_along(workspace, path)
+    copies = side_by_side(lambda place: look_at_copy(workspace, path, place), workspace.secret(path).destinations)
+    record, rotation = noted(workspace, path, record, rotation, copies)
+    held_by = tuple(obstacles(workspace, path, rotation, waive, copies))
     if held_by and not forced:
         return Retirement(
-            path, rotation.version, retired=False, held_by=held_by, names=credential_names(keyturn, path, rotation.ends)
+            path,
+            rotation.version,
+            retired=False,
+            held_by=held_by,
+            names=credential_names(workspace, path, rotation.ends),
         )
     note = f"{forced}: {'; '.join(held_by)}" if held_by else ""
-    return replace(end_credential(keyturn, path, save_retiring(keyturn, path, record, rotation, note)), cut_off=held_by)
+    return replace(
+        end_credential(workspace, path, save_retiring(workspace, path, record, rotation, note)), cut_off=held_by
+    )
 
 
 TRIES: Final = 3
 """How often a copy is pushed to before an old credential ends that it may serve still."""
 
 
-def bring_copies_along(keyturn: Keyturn, path: str) -> list[Pushed]:
+def bring_copies_along(workspace: Workspace, path: str) -> list[Pushed]:
     """Push to every copy, before what it may serve is ended: one whose answer was lost is tried again."""
-    copies = sync_destinations(keyturn, path)
+    copies = sync_destinations(workspace, path)
     for _ in range(TRIES - 1):
         if all(copy.state is not CopyState.FAILED for copy in copies):
             break
-        copies = sync_destinations(keyturn, path)
+        copies = sync_destinations(workspace, path)
     return copies
 
 
 def noted(
-    keyturn: Keyturn, path: str, record: Record, rotation: Rotation, copies: Sequence[Pushed]
+    workspace: Workspace, path: str, record: Record, rotation: Rotation, copies: Sequence[Pushed]
 ) -> tuple[Record, Rotation]:
     """Keep since when all copies are in step, or that one is not any more. Raises Overtaken."""
-    noticed = count_grace(keyturn, rotation, copies)
+    noticed = count_grace(workspace, rotation, copies)
     if noticed == rotation:
         return record, rotation
     try:
-        return save(keyturn, path, record, noticed), noticed
+        return save(workspace, path, record, noticed), noticed
     except Conflict:
         raise Overtaken(path) from None
 
@@ -138,45 +144,49 @@ def noted(
 SERVES_AGAIN: Final = "CURRENT names the old credential again"
 
 
-def spared(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: str) -> Retirement:
+def spared(workspace: Workspace, path: str, record: Record, rotation: Rotation, why: str) -> Retirement:
     """Close the rotation without ending anything. Raises Overtaken."""
-    close_retired(keyturn, path, record, rotation, f"not ended: {why}")
-    if told_anywhere(keyturn, path):
-        sync_destinations(keyturn, path)
+    close_retired(workspace, path, record, rotation, f"not ended: {why}")
+    if told_anywhere(workspace, path):
+        sync_destinations(workspace, path)
     return Retirement(
-        path, rotation.version, retired=False, names=credential_names(keyturn, path, rotation.ends), left=why
+        path, rotation.version, retired=False, names=credential_names(workspace, path, rotation.ends), left=why
     )
 
 
-def leave(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: str, waive: Waive) -> Retirement:
+def leave(workspace: Workspace, path: str, record: Record, rotation: Rotation, why: str, waive: Waive) -> Retirement:
     """Keep waiting; a person who waives everything closes the rotation, and ends the credential by hand."""
     if waive is not Waive.EVERYTHING:
         return Retirement(
-            path, rotation.version, retired=False, held_by=(why,), names=credential_names(keyturn, path, rotation.ends)
+            path,
+            rotation.version,
+            retired=False,
+            held_by=(why,),
+            names=credential_names(workspace, path, rotation.ends),
         )
-    return spared(keyturn, path, record, rotation, why)
+    return spared(workspace, path, record, rotation, why)
 
 
-def waived(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive) -> str:
+def waived(workspace: Workspace, path: str, rotation: Rotation, waive: Waive) -> str:
     """Why the old credential ends whatever speaks against it; empty when evidence is asked for."""
     if waive is Waive.EVERYTHING:
         return "waived"
-    return "max_grace is over" if beyond_max_grace(keyturn, path, rotation) else ""
+    return "max_grace is over" if beyond_max_grace(workspace, path, rotation) else ""
 
 
-def save_retiring(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note: str) -> Record:
+def save_retiring(workspace: Workspace, path: str, record: Record, rotation: Rotation, note: str) -> Record:
     """Save that the old credential is being ended, before the target is told: from here on nothing puts it back.
 
     Raises Overtaken where another run, such as a rollback, was quicker.
     """
     notes = "; ".join(filter(None, (rotation.note, note)))
     try:
-        return save(keyturn, path, record, rotation.to(Stage.RETIRING, holder=keyturn.holder, note=notes))
+        return save(workspace, path, record, rotation.to(Stage.RETIRING, holder=workspace.holder, note=notes))
     except Conflict:
         raise Overtaken(path) from None
 
 
-def end_credential(keyturn: Keyturn, path: str, record: Record) -> Retirement:
+def end_credential(workspace: Workspace, path: str, record: Record) -> Retirement:
     """Let the target forget the old credential, take what is left of it out of CURRENT, and close the rotation.
 
     What a person has put in force again meanwhile is spared, and so is what a newer rotation has written at the target.
@@ -185,99 +195,101 @@ def end_credential(keyturn: Keyturn, path: str, record: Record) -> Retirement:
     rotation = record.retiring
     if rotation is None:
         return Retirement(path, None, retired=False)
-    with record_action(keyturn, "retire", path, place=keyturn.target(path), note=rotation.note) as doing:
+    with record_action(workspace, "retire", path, place=workspace.target(path), note=rotation.note) as doing:
         doing.version, doing.fingerprint = rotation.version or 0, rotation.fingerprint
-        if why := not_ended(keyturn, path, record, rotation):
+        if why := not_ended(workspace, path, record, rotation):
             doing.note = f"not ended: {why}"
-            return spared(keyturn, path, record, rotation, why)
-        changed = tidy(keyturn, path)
-    close_retired(keyturn, path, record, rotation, rotation.note)
-    if changed or told_anywhere(keyturn, path):
-        sync_destinations(keyturn, path)
-    return Retirement(path, rotation.version, retired=True, names=credential_names(keyturn, path, rotation.ends))
+            return spared(workspace, path, record, rotation, why)
+        changed = tidy(workspace, path)
+    close_retired(workspace, path, record, rotation, rotation.note)
+    if changed or told_anywhere(workspace, path):
+        sync_destinations(workspace, path)
+    return Retirement(path, rotation.version, retired=True, names=credential_names(workspace, path, rotation.ends))
 
 
-def not_ended(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -> str:
+def not_ended(workspace: Workspace, path: str, record: Record, rotation: Rotation) -> str:
     """End it at the target; why that was left, empty where it was not."""
-    if serves_again(keyturn, path, rotation):
+    if serves_again(workspace, path, rotation):
         return SERVES_AGAIN
-    if others := another_owner(keyturn, path, rotation.ends):
+    if others := another_owner(workspace, path, rotation.ends):
         return others
-    insist_on_holding(keyturn, path, record)
+    insist_on_holding(workspace, path, record)
     try:
-        keyturn.open_strategy(path).retire(rotation.ends, rotation.sequence)
+        workspace.open_strategy(path).retire(rotation.ends, rotation.sequence)
     except Superseded as superseded:
-        if load_record(keyturn, path).version != record.version:
+        if load_record(workspace, path).version != record.version:
             raise
         return superseded.problem  # as after a restored backup: what was to be ended has been replaced there
     return ""
 
 
-def tidy(keyturn: Keyturn, path: str) -> bool:
+def tidy(workspace: Workspace, path: str) -> bool:
     """Write CURRENT without what only the old credential needed; whether there was anything."""
 
     def tidied(current: HubSecret | None) -> HubSecret | None:
-        left = keyturn.open_strategy(path).cleanup_fields(current.fields) if current else None
+        left = workspace.open_strategy(path).cleanup_fields(current.fields) if current else None
         if current is None or left is None or current.fields.holds(left):
             return None
         return replace(current, fields=current.fields.merged(left))
 
-    _, written = change_entry(current_entry(keyturn, path), tidied, keyturn.pause)
+    _, written = change_entry(current_entry(workspace, path), tidied, workspace.pause)
     return written is not None
 
 
-def serves_again(keyturn: Keyturn, path: str, rotation: Rotation) -> bool:
+def serves_again(workspace: Workspace, path: str, rotation: Rotation) -> bool:
     """Whether somebody has put the old credential back by hand: ending it would end CURRENT."""
-    current = keyturn.hub.read(path) if rotation.ends else None
-    return current is not None and still_named(rotation.ends, keyturn.open_strategy(path).credential_id(current.fields))
+    current = workspace.hub.read(path) if rotation.ends else None
+    return current is not None and still_named(
+        rotation.ends, workspace.open_strategy(path).credential_id(current.fields)
+    )
 
 
-def obstacles(keyturn: Keyturn, path: str, rotation: Rotation, waive: Waive, copies: Sequence[Pushed]) -> list[str]:
+def obstacles(workspace: Workspace, path: str, rotation: Rotation, waive: Waive, copies: Sequence[Pushed]) -> list[str]:
     """Everything that speaks against ending the old credential now, in words for the person reading."""
-    secret = keyturn.secret(path)
+    secret = workspace.secret(path)
     reasons = []
-    if gone := describe_missing(keyturn.hub.describe(path), Record(rotation)):
+    if gone := describe_missing(workspace.hub.describe(path), Record(rotation)):
         reasons.append(f"{gone}: what is old may be all that works")
-    over = grace_over(keyturn, path, rotation)
-    if not (waive is Waive.GRACE or rotation.urgent) and over and keyturn.hub_now() < over:
+    over = grace_over(workspace, path, rotation)
+    if not (waive is Waive.GRACE or rotation.urgent) and over and workspace.hub_now() < over:
         reasons.append(f"its grace lasts until {over:%Y-%m-%d %H:%M:%S %Z}")
-    reasons += frozen(keyturn, path, rotation)
+    reasons += frozen(workspace, path, rotation)
     reasons += [f"{c.store}:{c.name} is not in step: {c.error or c.state}" for c in copies if not c.in_step]
     if not rotation.urgent:
         note = waive is not Waive.EVERYTHING
-        reasons += unfinished_rollouts(keyturn, secret.destinations, rotation.version, note=note)
+        reasons += unfinished_rollouts(workspace, secret.destinations, rotation.version, note=note)
     silent = sorted(set(secret.consumers) - set(rotation.acknowledged))
     reasons += [f"{consumer} has not acknowledged version {rotation.version}" for consumer in silent]
     if waive is Waive.EVERYTHING:
-        return [*reasons, *uses(keyturn, path, rotation)]
+        return [*reasons, *uses(workspace, path, rotation)]
     # Asked last, and only once nothing else speaks against it: a target need not be asked every few minutes. A
     # session of a credential that others may know is no reason to keep it.
-    return reasons or ([] if rotation.urgent else list(uses(keyturn, path, rotation)))
+    return reasons or ([] if rotation.urgent else list(uses(workspace, path, rotation)))
 
 
-def on_it(keyturn: Keyturn, path: str) -> Retirement | None:
+def on_it(workspace: Workspace, path: str) -> Retirement | None:
     """What ending the old credential now would cut off, with nothing changed; None where none waits for its end."""
-    rotation = load_record(keyturn, path).retiring
+    rotation = load_record(workspace, path).retiring
     if rotation is None:
         return None
-    if why := describe_move(keyturn, path, rotation):
+    if why := describe_move(workspace, path, rotation):
         return Retirement(
-            path, rotation.version, retired=False, names=credential_names(keyturn, path, rotation.ends), left=why
+            path, rotation.version, retired=False, names=credential_names(workspace, path, rotation.ends), left=why
         )
-    copies = side_by_side(lambda place: look_at_copy(keyturn, path, place), keyturn.secret(path).destinations)
-    speaks_against = tuple(obstacles(keyturn, path, rotation, Waive.EVERYTHING, copies))
+    copies = side_by_side(lambda place: look_at_copy(workspace, path, place), workspace.secret(path).destinations)
+    speaks_against = tuple(obstacles(workspace, path, rotation, Waive.EVERYTHING, copies))
     return Retirement(
         path,
         rotation.version,
         retired=False,
         held_by=speaks_against,
-        names=credential_names(keyturn, path, rotation.ends),
+        names=credential_names(workspace, path, rotation.ends),
     )
 
 
-def frozen(keyturn: Keyturn, path: str, rotation: Rotation) -> list[str]:
+def frozen(workspace: Workspace, path: str, rotation: Rotation) -> list[str]:
     """The freezes that hold now; what may be known to others is ended all the same."""
-    holding = [freeze for freeze in freezes(keyturn, path) if freeze.holds(keyturn.clock())]
+    holding = [freeze for freeze in freezes(workspace, path) if freeze.holds(workspace.clock())]
     return (
         []
         if rotation.urgent
@@ -285,17 +297,17 @@ def frozen(keyturn: Keyturn, path: str, rotation: Rotation) -> list[str]:
     )
 
 
-def uses(keyturn: Keyturn, path: str, rotation: Rotation) -> Sequence[str]:
+def uses(workspace: Workspace, path: str, rotation: Rotation) -> Sequence[str]:
     """What shows that the old credential is used still; a target that can't be asked holds it back too."""
     if rotation.promoted_at is None:
         return ()
     try:
-        return keyturn.open_strategy(path).in_use(rotation.ends, rotation.promoted_at)
+        return workspace.open_strategy(path).in_use(rotation.ends, rotation.promoted_at)
     except KeyturnError as error:
         return (f"nobody can tell whether it is used: {error}",)
 
 
-def close_retired(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, note: str) -> None:
+def close_retired(workspace: Workspace, path: str, record: Record, rotation: Rotation, note: str) -> None:
     """Move the rotation into the history; another worker having done so is success.
 
     Raises Overtaken where it stands in another stage by now, such as taken back.
@@ -307,6 +319,6 @@ def close_retired(keyturn: Keyturn, path: str, record: Record, rotation: Rotatio
             return None
         if waiting.stage is not rotation.stage:
             raise Overtaken(path)
-        return newest.having(waiting.to(Stage.RETIRED, closed_at=keyturn.clock(), note=note))
+        return newest.having(waiting.to(Stage.RETIRED, closed_at=workspace.clock(), note=note))
 
-    update_record(keyturn, path, closed, first=record)
+    update_record(workspace, path, closed, first=record)

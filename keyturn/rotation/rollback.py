@@ -8,7 +8,7 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, Strategy
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.entries import current_entry
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target
@@ -17,13 +17,13 @@ from keyturn.rotation.records import load_record, open_by, renumbered, save
 from keyturn.rotation.steps import metadata_of
 
 
-def rollback(keyturn: Keyturn, path: str, token: str, why: str) -> Rotation:
+def rollback(workspace: Workspace, path: str, token: str, why: str) -> Rotation:
     """Make the version before rotation ``token`` CURRENT again. Taken back already is success.
 
     What it put in force becomes the credential that is retired after its grace. Raises NotFound when the hub
     keeps no version before, Superseded when CURRENT has moved on, or what was before is being ended.
     """
-    record = open_by(keyturn, path, token)
+    record = open_by(workspace, path, token)
     rotation = record.rotation
     if rotation is None or rotation.stage is Stage.REVERTED:
         return rotation or closed(path, token)
@@ -31,46 +31,46 @@ def rollback(keyturn: Keyturn, path: str, token: str, why: str) -> Rotation:
         problem = f"the credential before version {rotation.version} is being ended, so it can't serve again"
         hint = f"Version {rotation.version} stays in force: mend the consumers, or rotate again"
         raise Superseded("take back", path, problem, hint)
-    check_target(keyturn, path, rotation)
-    with record_action(keyturn, "revert", path, place=keyturn.target(path), note=why) as doing:
-        reverted = taken_back(keyturn, path, record, why)
+    check_target(workspace, path, rotation)
+    with record_action(workspace, "revert", path, place=workspace.target(path), note=why) as doing:
+        reverted = taken_back(workspace, path, record, why)
         doing.version, doing.fingerprint = reverted.version or 0, reverted.fingerprint
     return reverted
 
 
-def taken_back(keyturn: Keyturn, path: str, record: Record, why: str) -> Rotation:
+def taken_back(workspace: Workspace, path: str, record: Record, why: str) -> Rotation:
     """The rotation of ``record`` once the version before it is CURRENT again."""
     rotation = record.rotation or closed(path, "")
-    before = previous(keyturn, path, record, rotation)
+    before = previous(workspace, path, record, rotation)
     if rotation.stage is not Stage.REVERTING:
-        rotation = doomed(keyturn, path, record, rotation, why)
-        record = save(keyturn, path, record, rotation)
-    record, restored = put_back(keyturn, path, record, before)
-    keyturn.hub.annotate(path, metadata_of(keyturn, path, before.fields, rotation))
-    return close_reverted(keyturn, path, record, restored)
+        rotation = doomed(workspace, path, record, rotation, why)
+        record = save(workspace, path, record, rotation)
+    record, restored = put_back(workspace, path, record, before)
+    workspace.hub.annotate(path, metadata_of(workspace, path, before.fields, rotation))
+    return close_reverted(workspace, path, record, restored)
 
 
-def doomed(keyturn: Keyturn, path: str, record: Record, rotation: Rotation, why: str) -> Rotation:
+def doomed(workspace: Workspace, path: str, record: Record, rotation: Rotation, why: str) -> Rotation:
     """The rotation as it is taken back; what CURRENT holds now is what will be ended later."""
-    current = keyturn.hub.read(path)
+    current = workspace.hub.read(path)
     if current is None or current.version != rotation.version:
         problem = f"CURRENT is no longer version {rotation.version}, which rotation {rotation.token} made"
         raise Superseded("take back", path, problem, "Somebody wrote it meanwhile: nothing is put back")
-    ends = dict(keyturn.open_strategy(path).credential_id(current.fields))
+    ends = dict(workspace.open_strategy(path).credential_id(current.fields))
     number = record.next_sequence()
-    return rotation.to(Stage.REVERTING, note=why, holder=keyturn.holder, ends=ends, sequence=number)
+    return rotation.to(Stage.REVERTING, note=why, holder=workspace.holder, ends=ends, sequence=number)
 
 
-def previous(keyturn: Keyturn, path: str, record: Record, rotation: Rotation) -> HubSecret:
+def previous(workspace: Workspace, path: str, record: Record, rotation: Rotation) -> HubSecret:
     """The version that served before. Raises NotFound where the hub keeps none, or a revocation has ended it."""
     version = 0 if record.dead(rotation.base_version) else rotation.base_version
-    if secret := keyturn.hub.read(path, version) if version else None:
+    if secret := workspace.hub.read(path, version) if version else None:
         return secret
     problem = f"the hub keeps no version before {rotation.version} that could be put back"
     raise NotFound("take back", path, problem, "Mend the consumers, or write a working credential into the hub")
 
 
-def put_back(keyturn: Keyturn, path: str, record: Record, before: HubSecret) -> tuple[Record, HubSecret]:
+def put_back(workspace: Workspace, path: str, record: Record, before: HubSecret) -> tuple[Record, HubSecret]:
     """Write the old fields over CURRENT by compare-and-set; a target that forgot the old credential learns it again.
 
     The record has a greater number afterwards where the target has refused its own.
@@ -82,37 +82,37 @@ def put_back(keyturn: Keyturn, path: str, record: Record, before: HubSecret) -> 
         rotation = numbered.rotation
         if current is None or rotation is None:
             return None
-        strategy, promoted = keyturn.open_strategy(path), keyturn.hub.read(path, rotation.version)
+        strategy, promoted = workspace.open_strategy(path), workspace.hub.read(path, rotation.version)
         wanted = restored(strategy, before.fields, promoted.fields if promoted else SecretFields({}), current.fields)
         if current.fields == wanted:
             return None
-        _insist_on_holding(keyturn, path, rotation)
+        _insist_on_holding(workspace, path, rotation)
         numbered = put_back_at_target(
-            keyturn, path, numbered, Change(path, rotation.sequence, current.fields, before.fields)
+            workspace, path, numbered, Change(path, rotation.sequence, current.fields, before.fields)
         )
         return HubSecret(path, current.version, wanted)
 
-    current, written = change_entry(current_entry(keyturn, path), old_fields, keyturn.pause)
+    current, written = change_entry(current_entry(workspace, path), old_fields, workspace.pause)
     return numbered, written or current or before
 
 
-def put_back_at_target(keyturn: Keyturn, path: str, record: Record, change: Change) -> Record:
+def put_back_at_target(workspace: Workspace, path: str, record: Record, change: Change) -> Record:
     """Let the target know the old credential again; the record, with a greater number where it has refused its own."""
     try:
-        keyturn.open_strategy(path).rollback(change)
+        workspace.open_strategy(path).rollback(change)
     except Superseded:
-        higher = renumbered(keyturn, path, record)
+        higher = renumbered(workspace, path, record)
         if higher.version == record.version or higher.rotation is None:
             raise
-        _insist_on_holding(keyturn, path, higher.rotation)
-        keyturn.open_strategy(path).rollback(replace(change, sequence=higher.rotation.sequence))
+        _insist_on_holding(workspace, path, higher.rotation)
+        workspace.open_strategy(path).rollback(replace(change, sequence=higher.rotation.sequence))
         return higher
     return record
 
 
-def _insist_on_holding(keyturn: Keyturn, path: str, rotation: Rotation) -> None:
+def _insist_on_holding(workspace: Workspace, path: str, rotation: Rotation) -> None:
     """Read the record again, after CURRENT: a revocation takes it before CURRENT moves. Raises Superseded."""
-    newest = load_record(keyturn, path).rotation
+    newest = load_record(workspace, path).rotation
     if newest is None or newest.token != rotation.token:
         closed(path, rotation.token)
 
@@ -123,7 +123,7 @@ def restored(strategy: Strategy, before: SecretFields, promoted: SecretFields, c
     return SecretFields(added).merged(before).merged(strategy.rollback_fields(before, promoted))
 
 
-def close_reverted(keyturn: Keyturn, path: str, record: Record, restored: HubSecret) -> Rotation:
+def close_reverted(workspace: Workspace, path: str, record: Record, restored: HubSecret) -> Rotation:
     """The rotation as taken back, which waits for the end of the credential that it had made."""
     rotation = record.rotation
     if rotation is None:
@@ -131,15 +131,15 @@ def close_reverted(keyturn: Keyturn, path: str, record: Record, restored: HubSec
     reverted = replace(
         rotation.to(Stage.REVERTED),
         version=restored.version,
-        fingerprint=keyturn.fingerprint(restored.fields),
-        promoted_at=keyturn.clock(),
-        **counted_from_now(keyturn, path),
+        fingerprint=workspace.fingerprint(restored.fields),
+        promoted_at=workspace.clock(),
+        **counted_from_now(workspace, path),
         acknowledged=(),
     )
     try:
-        save(keyturn, path, record, reverted)
+        save(workspace, path, record, reverted)
     except Conflict:
-        return load_record(keyturn, path).retiring or closed(path, rotation.token)
+        return load_record(workspace, path).retiring or closed(path, rotation.token)
     return reverted
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from keyturn.catalogue.models import Secret
 from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Record, Rotation, Stage
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action, write_waiting
 from keyturn.rotation.records import update_record
 
@@ -28,20 +28,20 @@ class Rollout:
     refused: str = ""
 
 
-def tell_all(keyturn: Keyturn, path: str, rotation: Rotation, in_step: bool = False) -> Rollout:
+def tell_all(workspace: Workspace, path: str, rotation: Rotation, in_step: bool = False) -> Rollout:
     """Tell every consumer, the canary first; the rest only once it is well.
 
     That all copies are ``in_step`` is kept with who acknowledged: the grace counts from here.
     """
-    secret = keyturn.secret(path)
+    secret = workspace.secret(path)
     told: tuple[Acknowledgement, ...] = ()
     if first := canary(secret, rotation):
-        told = notify_wave(keyturn, path, rotation, first, in_step)
-        if refused := silent(told) or ailing(keyturn, path):
+        told = notify_wave(workspace, path, rotation, first, in_step)
+        if refused := silent(told) or ailing(workspace, path):
             return Rollout(told, refused)
-        pass_canary(keyturn, path, rotation.token)
+        pass_canary(workspace, path, rotation.token)
     rest = [consumer for consumer in secret.consumers if consumer not in first]
-    return Rollout((*told, *notify_wave(keyturn, path, rotation, rest, in_step)))
+    return Rollout((*told, *notify_wave(workspace, path, rotation, rest, in_step)))
 
 
 def canary(secret: Secret, rotation: Rotation) -> tuple[str, ...]:
@@ -61,73 +61,73 @@ def silent(acknowledgements: Iterable[Acknowledgement]) -> str:
     return f"the canary did not take it: {', '.join(failed)}" if failed else ""
 
 
-def ailing(keyturn: Keyturn, path: str) -> str:
+def ailing(workspace: Workspace, path: str) -> str:
     """Wait as long as the catalogue says, and ask the canary how it is; empty when it is well."""
-    rollout = keyturn.secret(path).rollout
+    rollout = workspace.secret(path).rollout
     if rollout is None:
         return ""
     write_waiting()
-    keyturn.sleep(rollout.pause.total_seconds())
-    return unwell(keyturn, rollout.canary) if rollout.health else ""
+    workspace.sleep(rollout.pause.total_seconds())
+    return unwell(workspace, rollout.canary) if rollout.health else ""
 
 
-def unwell(keyturn: Keyturn, consumers: Iterable[str]) -> str:
+def unwell(workspace: Workspace, consumers: Iterable[str]) -> str:
     """Who of these says that it is not well; empty when all are."""
-    failed = [problem for problem in side_by_side(lambda consumer: health(keyturn, consumer), consumers) if problem]
+    failed = [problem for problem in side_by_side(lambda consumer: health(workspace, consumer), consumers) if problem]
     return f"the canary is not well: {', '.join(failed)}" if failed else ""
 
 
-def health(keyturn: Keyturn, consumer: str) -> str:
+def health(workspace: Workspace, consumer: str) -> str:
     """What is wrong with a consumer; empty when it is well."""
     try:
-        with record_action(keyturn, "health", place=consumer, changes=False):
-            keyturn.sender.check_health(consumer)
+        with record_action(workspace, "health", place=consumer, changes=False):
+            workspace.sender.check_health(consumer)
     except KeyturnError as error:
         return f"{consumer} ({error})"
     return ""
 
 
 def notify_wave(
-    keyturn: Keyturn, path: str, rotation: Rotation, consumers: Iterable[str], in_step: bool = False
+    workspace: Workspace, path: str, rotation: Rotation, consumers: Iterable[str], in_step: bool = False
 ) -> tuple[Acknowledgement, ...]:
     """Tell these, side by side, and keep who acknowledged."""
-    answers = tuple(side_by_side(lambda consumer: notify_consumer(keyturn, path, rotation, consumer), consumers))
-    acknowledge(keyturn, path, rotation.token, [answer.consumer for answer in answers if not answer.error], in_step)
+    answers = tuple(side_by_side(lambda consumer: notify_consumer(workspace, path, rotation, consumer), consumers))
+    acknowledge(workspace, path, rotation.token, [answer.consumer for answer in answers if not answer.error], in_step)
     return answers
 
 
-def notify_consumer(keyturn: Keyturn, path: str, rotation: Rotation, consumer: str) -> Acknowledgement:
+def notify_consumer(workspace: Workspace, path: str, rotation: Rotation, consumer: str) -> Acknowledgement:
     """Tell one consumer; silence is part of the answer, not raised. Acknowledged before is success."""
     if consumer in rotation.acknowledged:
         return Acknowledgement(consumer)
     if rotation.version is None or rotation.promoted_at is None:
         return Acknowledgement(consumer, "the rotation is not promoted yet")
-    error = deliver(keyturn, consumer, path, rotation.version, rotation.fingerprint, rotation.promoted_at)
+    error = deliver(workspace, consumer, path, rotation.version, rotation.fingerprint, rotation.promoted_at)
     return Acknowledgement(consumer, str(error) if error else "")
 
 
 def deliver(
-    keyturn: Keyturn, consumer: str, path: str, version: int, fingerprint: str, at: datetime, *, made: bool = False
+    workspace: Workspace, consumer: str, path: str, version: int, fingerprint: str, at: datetime, *, made: bool = False
 ) -> KeyturnError | None:
     """Tell one consumer of a version, written down; what came of it instead of its acknowledgement is the answer.
 
     See :class:`keyturn.rotation.context.Sender`.
     """
     try:
-        with record_action(keyturn, "notify", path, place=consumer, changes=False) as doing:
+        with record_action(workspace, "notify", path, place=consumer, changes=False) as doing:
             doing.version, doing.fingerprint = version, fingerprint
-            keyturn.sender.deliver(consumer, path, version, at, made=made)
+            workspace.sender.deliver(consumer, path, version, at, made=made)
     except KeyturnError as error:
         return error
     return None
 
 
-def acknowledge(keyturn: Keyturn, path: str, token: str, consumers: Iterable[str], in_step: bool = False) -> None:
+def acknowledge(workspace: Workspace, path: str, token: str, consumers: Iterable[str], in_step: bool = False) -> None:
     """Keep in the record who acknowledged rotation ``token``, and that all copies are ``in_step``, since now at least.
 
     A rotation that is over needs none.
     """
-    heard, now = set(consumers), keyturn.hub_now() if in_step else None
+    heard, now = set(consumers), workspace.hub_now() if in_step else None
     if not heard and not in_step:
         return
 
@@ -135,15 +135,15 @@ def acknowledge(keyturn: Keyturn, path: str, token: str, consumers: Iterable[str
         acknowledged = tuple(sorted({*rotation.acknowledged, *heard}))
         return replace(rotation, acknowledged=acknowledged, grace_from=rotation.grace_from or now)
 
-    note(keyturn, path, token, lay)
+    note(workspace, path, token, lay)
 
 
-def pass_canary(keyturn: Keyturn, path: str, token: str) -> None:
+def pass_canary(workspace: Workspace, path: str, token: str) -> None:
     """Keep in the record that the canary is well, so that a later run tells the rest at once."""
-    note(keyturn, path, token, lambda rotation: replace(rotation, canary_passed=True))
+    note(workspace, path, token, lambda rotation: replace(rotation, canary_passed=True))
 
 
-def note(keyturn: Keyturn, path: str, token: str, change: Callable[[Rotation], Rotation]) -> None:
+def note(workspace: Workspace, path: str, token: str, change: Callable[[Rotation], Rotation]) -> None:
     """Lay a change over the record of rotation ``token``, whoever else writes; one that is over stays as it is."""
 
     def laid(record: Record) -> Record | None:
@@ -151,4 +151,4 @@ def note(keyturn: Keyturn, path: str, token: str, change: Callable[[Rotation], R
         changed = change(rotation) if rotation and rotation.token == token else rotation
         return None if changed is None or changed == rotation else record.having(changed)
 
-    update_record(keyturn, path, laid)
+    update_record(workspace, path, laid)

@@ -9,7 +9,7 @@ from keyturn.core.fingerprint import shown
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Rotation, Stage
 from keyturn.rotation import steps
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.decide import BY_HAND, UNFINISHED, Decision, SecretStatus, decide_again, decide_on
 from keyturn.rotation.grace import all_in_step
 from keyturn.rotation.guard import describe_move, guard_destinations
@@ -56,7 +56,7 @@ class Outcome:
 
 
 def rotate(
-    keyturn: Keyturn,
+    workspace: Workspace,
     path: str,
     trigger: Trigger = Trigger.SCHEDULE,
     *,
@@ -74,42 +74,42 @@ def rotate(
     which is retired like any other.
     The ledger is written twice: that it begins and with which steps, before the first of them, and what became of each.
     """
-    with written_together(keyturn):
+    with written_together(workspace):
         if ground is not None:
-            lay_ground(keyturn, path, ground, end_previous=end_previous)
-        decision, status = decide_on(keyturn, path, trigger, reading=trigger in BY_HAND)
+            lay_ground(workspace, path, ground, end_previous=end_previous)
+        decision, status = decide_on(workspace, path, trigger, reading=trigger in BY_HAND)
         decision = replace(decision, changes_account=change_account)
         try:
-            if decision.reverting and (rotation := reverting(keyturn, path)):
-                return settle(keyturn, path, rotation, RunState.REVERTED)
+            if decision.reverting and (rotation := reverting(workspace, path)):
+                return settle(workspace, path, rotation, RunState.REVERTED)
             if decision.reason is None:
-                return finish(keyturn, path, decision)
+                return finish(workspace, path, decision)
         except Locked as held:
             return Outcome(path, RunState.HELD, str(held))
-        return replaced(keyturn, path, trigger, decision, status, end_previous=end_previous)
+        return replaced(workspace, path, trigger, decision, status, end_previous=end_previous)
 
 
 def replaced(
-    keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, status: SecretStatus, *, end_previous: bool
+    workspace: Workspace, path: str, trigger: Trigger, decision: Decision, status: SecretStatus, *, end_previous: bool
 ) -> Outcome:
     """From the decision on what was seen to the consumers; one entry of the ledger announces the steps."""
     ended: Retirement | None = None
     why = decision.reason.message if decision.reason else ""
-    note = f"{why}: {announced(keyturn, path)}"
-    with record_action(keyturn, "rotate", path, note=note, announcing=ANNOUNCED) as doing:
+    note = f"{why}: {announced(workspace, path)}"
+    with record_action(workspace, "rotate", path, note=note, announcing=ANNOUNCED) as doing:
         try:
             if decision.reason != UNFINISHED:
-                guard_destinations(keyturn, path, urgent=decision.urgent, by_hand=decision.by_hand)
+                guard_destinations(workspace, path, urgent=decision.urgent, by_hand=decision.by_hand)
             if decision.unsettled:
-                ended = make_way(keyturn, path, trigger, decision.unsettled, end_previous=end_previous)
-            rotation = replace_credential(keyturn, path, trigger, decision, status)
+                ended = make_way(workspace, path, trigger, decision.unsettled, end_previous=end_previous)
+            rotation = replace_credential(workspace, path, trigger, decision, status)
         except Locked as held:
             doing.note = f"held: {held.problem}"
             return Outcome(path, RunState.HELD, str(held))
-        outcome = settle(keyturn, path, rotation, RunState.ROTATED, why)
+        outcome = settle(workspace, path, rotation, RunState.ROTATED, why)
         doing.version, doing.fingerprint, doing.note = rotation.version or 0, rotation.fingerprint, str(outcome.state)
     if decision.urgent:
-        outcome = told_again(keyturn, outcome, rotation, retire(keyturn, path, Waive.GRACE))
+        outcome = told_again(workspace, outcome, rotation, retire(workspace, path, Waive.GRACE))
     return after(outcome, ended)
 
 
@@ -120,62 +120,64 @@ def after(outcome: Outcome, ended: Retirement | None) -> Outcome:
     return replace(outcome, previous=f"{ended.message}. Now {outcome.previous}")
 
 
-def told_again(keyturn: Keyturn, outcome: Outcome, rotation: Rotation, retirement: Retirement) -> Outcome:
+def told_again(workspace: Workspace, outcome: Outcome, rotation: Rotation, retirement: Retirement) -> Outcome:
     """The outcome, once what ``rotation`` replaced has been tried to retire."""
     if outcome.state is not RunState.ROTATED:
         return outcome
-    return replace(outcome, previous=state_of_previous(keyturn, outcome.path, rotation, retirement))
+    return replace(outcome, previous=state_of_previous(workspace, outcome.path, rotation, retirement))
 
 
-def announced(keyturn: Keyturn, path: str) -> str:
+def announced(workspace: Workspace, path: str) -> str:
     """The steps to come that change something, for people."""
-    places = [destination.label for destination in keyturn.secret(path).destinations]
+    places = [destination.label for destination in workspace.secret(path).destinations]
     return ", ".join(step for step in ANNOUNCED if step != "push") + (
         f", push to {', '.join(places)}" if places else ""
     )
 
 
-def reverting(keyturn: Keyturn, path: str) -> Rotation | None:
+def reverting(workspace: Workspace, path: str) -> Rotation | None:
     """The rotation that a run died in taking back, once it is taken back; None where there is none."""
-    rotation = load_record(keyturn, path).open
+    rotation = load_record(workspace, path).open
     if rotation is None or rotation.stage is not Stage.REVERTING:
         return None
-    return rollback(keyturn, path, rotation.token, rotation.note)
+    return rollback(workspace, path, rotation.token, rotation.note)
 
 
 def replace_credential(
-    keyturn: Keyturn, path: str, trigger: Trigger, decision: Decision, status: SecretStatus | None
+    workspace: Workspace, path: str, trigger: Trigger, decision: Decision, status: SecretStatus | None
 ) -> Rotation:
     """From the decision on what was seen to the promotion: candidates, until the target takes one. Raises Locked."""
     while True:
         try:
-            return candidate_in_force(keyturn, path, decision, status)
+            return candidate_in_force(workspace, path, decision, status)
         except CandidateRejected:
-            again = decide_again(keyturn, path, trigger, decision)
+            again = decide_again(workspace, path, trigger, decision)
             if again is None:
                 raise
             decision, status = again, None
 
 
-def candidate_in_force(keyturn: Keyturn, path: str, decision: Decision, status: SecretStatus | None = None) -> Rotation:
+def candidate_in_force(
+    workspace: Workspace, path: str, decision: Decision, status: SecretStatus | None = None
+) -> Rotation:
     """One candidate's way, on what was seen at the decision. Raises CandidateRejected, when it has been given up."""
-    attempt = steps.stage(keyturn, path, decision, status)
-    steps.install(keyturn, attempt)
-    steps.verify(keyturn, attempt)
-    return steps.promote(keyturn, attempt).rotation
+    attempt = steps.stage(workspace, path, decision, status)
+    steps.install(workspace, attempt)
+    steps.verify(workspace, attempt)
+    return steps.promote(workspace, attempt).rotation
 
 
 def make_way(
-    keyturn: Keyturn, path: str, trigger: Trigger, token: str | None = None, *, end_previous: bool = False
+    workspace: Workspace, path: str, trigger: Trigger, token: str | None = None, *, end_previous: bool = False
 ) -> Retirement:
     """Retire what the last rotation left, on evidence; a suspicion, or ``end_previous``, ends it whoever uses it.
 
     Raises TerminalError, naming what holds the old credential.
     """
     waive = Waive.EVERYTHING if end_previous or trigger is Trigger.COMPROMISE else Waive.NOTHING
-    if trigger is Trigger.FORCE and ends_nothing(keyturn, path):
+    if trigger is Trigger.FORCE and ends_nothing(workspace, path):
         waive = Waive.EVERYTHING
-    retirement = retire(keyturn, path, waive, token)
+    retirement = retire(workspace, path, waive, token)
     if retirement.held_by:
         names = f" ({retirement.names})" if retirement.names else ""
         held_by = "; ".join(retirement.held_by)
@@ -185,31 +187,31 @@ def make_way(
     return retirement
 
 
-def ends_nothing(keyturn: Keyturn, path: str) -> bool:
+def ends_nothing(workspace: Workspace, path: str) -> bool:
     """Whether nobody can be cut off: no target knows what was before, or the catalogue leads to another one now."""
-    rotation = load_record(keyturn, path).retiring
-    return rotation is not None and (not rotation.ends or bool(describe_move(keyturn, path, rotation)))
+    rotation = load_record(workspace, path).retiring
+    return rotation is not None and (not rotation.ends or bool(describe_move(workspace, path, rotation)))
 
 
-def finish(keyturn: Keyturn, path: str, decision: Decision) -> Outcome:
+def finish(workspace: Workspace, path: str, decision: Decision) -> Outcome:
     """What is left of a promoted rotation whose run was interrupted; otherwise nothing is due."""
-    rotation = load_record(keyturn, path).retiring if decision.unsettled else None
+    rotation = load_record(workspace, path).retiring if decision.unsettled else None
     if rotation is None:
         return Outcome(path, RunState.NOT_DUE, "nothing to do", decision.seen)
-    return settle(keyturn, path, rotation, RunState.SETTLED, "not due; copies and consumers checked")
+    return settle(workspace, path, rotation, RunState.SETTLED, "not due; copies and consumers checked")
 
 
-def settle(keyturn: Keyturn, path: str, rotation: Rotation, state: RunState, message: str = "") -> Outcome:
+def settle(workspace: Workspace, path: str, rotation: Rotation, state: RunState, message: str = "") -> Outcome:
     """Carry a promoted secret to its destinations, and then tell its consumers, wave by wave.
 
     Where the canary is not well the previous value is put back, and carried everywhere instead.
     """
-    destinations = sync_destinations(keyturn, path)
-    rollout = tell_all(keyturn, path, rotation, bool(destinations) and all_in_step(destinations))
+    destinations = sync_destinations(workspace, path)
+    rollout = tell_all(workspace, path, rotation, bool(destinations) and all_in_step(destinations))
     if rollout.refused and rotation.stage is Stage.PROMOTED:
-        return settle(keyturn, path, rollback(keyturn, path, rotation.token, rollout.refused), RunState.REVERTED)
+        return settle(workspace, path, rollback(workspace, path, rotation.token, rollout.refused), RunState.REVERTED)
     state, message = ending(rotation, state, message)
-    previous = state_of_previous(keyturn, path, rotation, in_step=all_in_step(destinations))
+    previous = state_of_previous(workspace, path, rotation, in_step=all_in_step(destinations))
     arrived = (tuple(destinations), tuple(rollout.told))
     return Outcome(path, state, message, rotation.version, shown(rotation.fingerprint), *arrived, previous)
 

@@ -16,7 +16,7 @@ from keyturn.core.strategies import Change
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.ahead import ahead, lost_by_hub
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
-from keyturn.rotation.context import Keyturn, T
+from keyturn.rotation.context import T, Workspace
 from keyturn.rotation.decide import UNFINISHED, Decision, SecretStatus, insist_on_room
 from keyturn.rotation.grace import counted_from_now
 from keyturn.rotation.guard import check_target, describe_move, guard_candidate
@@ -37,13 +37,13 @@ from keyturn.rotation.rendered import check_rendered
 from keyturn.rotation.undeclared import former_owner
 
 
-def resume(keyturn: Keyturn, path: str, token: str) -> Attempt:
+def resume(workspace: Workspace, path: str, token: str) -> Attempt:
     """The attempt again, for a step that is given only names. Raises Superseded when it is over."""
-    record = open_by(keyturn, path, token)
-    return Attempt(path, record, read_current(keyturn, path, record))
+    record = open_by(workspace, path, token)
+    return Attempt(path, record, read_current(workspace, path, record))
 
 
-def stage(keyturn: Keyturn, path: str, decision: Decision, status: SecretStatus | None = None) -> Attempt:
+def stage(workspace: Workspace, path: str, decision: Decision, status: SecretStatus | None = None) -> Attempt:
     """Save a candidate as PENDING, or go on with the one that an earlier run left.
 
     ``status`` is what was decided on. With nothing open it is not read again: to open a rotation is to write over that
@@ -52,48 +52,48 @@ def stage(keyturn: Keyturn, path: str, decision: Decision, status: SecretStatus 
     One that can't go on is abandoned first. Raises Locked when another run holds the rotation, or has just
     done it, CandidateRejected when that one was the last of too many that the target has refused in a row.
     """
-    attempt = begun(keyturn, path, status if status and not status.record.rotation else None)
+    attempt = begun(workspace, path, status if status and not status.record.rotation else None)
     record = attempt.record
-    insist_on_lineage(keyturn, attempt, by_hand=decision.by_hand)
-    astray = strayed(keyturn, attempt) if decision.by_hand else None
+    insist_on_lineage(workspace, attempt, by_hand=decision.by_hand)
+    astray = strayed(workspace, attempt) if decision.by_hand else None
     if record.open and not astray:
-        check_target(keyturn, path, record.open)
-        attempt = overtaking(keyturn, attempt)
+        check_target(workspace, path, record.open)
+        attempt = overtaking(workspace, attempt)
         record = attempt.record
-    if why := astray or spoiled(keyturn, attempt):
-        closed = abandon(keyturn, attempt, why)
+    if why := astray or spoiled(workspace, attempt):
+        closed = abandon(workspace, attempt, why)
         if not decision.by_hand:
             insist_on_room(path, closed.record)
         again = Reason("Abandoned", f"the candidate before it was given up: {why}")
-        return stage(keyturn, path, replace(decision, reason=again, seen=newest_version(keyturn, closed)))
+        return stage(workspace, path, replace(decision, reason=again, seen=newest_version(workspace, closed)))
     if record.open is None:
-        with record_action(keyturn, "stage", path, note=decision.reason.message if decision.reason else ""):
-            return open_rotation(keyturn, attempt, decision)
+        with record_action(workspace, "stage", path, note=decision.reason.message if decision.reason else ""):
+            return open_rotation(workspace, attempt, decision)
     if record.open.stage is Stage.REVERTING:
         raise unretired(path, record.open)
     if record.open.stage is Stage.MINTING:
         fields = [attempt.current.fields] if attempt.current else []
-        with record_action(keyturn, "stage", path, note="an earlier run died while it made a candidate"):
-            insist_on_holding(keyturn, attempt.path, attempt.record)
-            keyturn.open_strategy(path).remove_orphans(record.open.before, fields)
-            return mint(keyturn, attempt)
+        with record_action(workspace, "stage", path, note="an earlier run died while it made a candidate"):
+            insist_on_holding(workspace, attempt.path, attempt.record)
+            workspace.open_strategy(path).remove_orphans(record.open.before, fields)
+            return mint(workspace, attempt)
     return attempt
 
 
-def begun(keyturn: Keyturn, path: str, status: SecretStatus | None) -> Attempt:
+def begun(workspace: Workspace, path: str, status: SecretStatus | None) -> Attempt:
     """The record, which this process holds, and CURRENT, as far as the ``status`` does not tell them already."""
-    record = status.record if status else claim(keyturn, path, load_record(keyturn, path))
-    return Attempt(path, record, (status and status.current) or read_current(keyturn, path, record))
+    record = status.record if status else claim(workspace, path, load_record(workspace, path))
+    return Attempt(path, record, (status and status.current) or read_current(workspace, path, record))
 
 
-def overtaking(keyturn: Keyturn, attempt: Attempt) -> Attempt:
+def overtaking(workspace: Workspace, attempt: Attempt) -> Attempt:
     """The attempt with a number that the target does not refuse, while it has something to do there."""
     if attempt.record.candidate and attempt.in_force:
         return attempt
-    return replace(attempt, record=renumbered(keyturn, attempt.path, attempt.record))
+    return replace(attempt, record=renumbered(workspace, attempt.path, attempt.record))
 
 
-def insist_on_lineage(keyturn: Keyturn, attempt: Attempt, *, by_hand: bool) -> None:
+def insist_on_lineage(workspace: Workspace, attempt: Attempt, *, by_hand: bool) -> None:
     """Refuse to go on from what the ledger says that the hub has fallen back to. Raises Ahead.
 
     A person may, once no copy holds a credential that works. A revocation is refused by no bookkeeping: what a copy
@@ -101,204 +101,206 @@ def insist_on_lineage(keyturn: Keyturn, attempt: Attempt, *, by_hand: bool) -> N
     """
     if attempt.record.frozen:
         return
-    lost = lost_by_hub(keyturn, attempt.path, attempt.current.version if attempt.current else 0)
-    if lost and not (by_hand and not living_elsewhere(keyturn, attempt.path)):
-        raise ahead(keyturn, attempt.path, lost, "rotate")
+    lost = lost_by_hub(workspace, attempt.path, attempt.current.version if attempt.current else 0)
+    if lost and not (by_hand and not living_elsewhere(workspace, attempt.path)):
+        raise ahead(workspace, attempt.path, lost, "rotate")
 
 
-def strayed(keyturn: Keyturn, attempt: Attempt) -> str | None:
+def strayed(workspace: Workspace, attempt: Attempt) -> str | None:
     """Why a candidate may have to be left at the target it was made for; None where the catalogue still leads there."""
     rotation = attempt.record.open
     if rotation is None or rotation.stage not in (Stage.PENDING, Stage.ABANDONING) or attempt.in_force:
         return None
-    return describe_move(keyturn, attempt.path, rotation) or None
+    return describe_move(workspace, attempt.path, rotation) or None
 
 
-def spoiled(keyturn: Keyturn, attempt: Attempt) -> str | None:
+def spoiled(workspace: Workspace, attempt: Attempt) -> str | None:
     """Why the candidate that an earlier run left can't go on; None when it can, or when there is none."""
     rotation = attempt.record.open
     if rotation is None or rotation.stage in (Stage.MINTING, Stage.REVERTING):
         return None
     if rotation.stage is Stage.ABANDONING:
         return rotation.note
-    if attempt.in_force or still_named(rotation.ends, ends(keyturn, attempt)):
+    if attempt.in_force or still_named(rotation.ends, ends(workspace, attempt)):
         return None
     return "CURRENT names another credential than when this rotation began"
 
 
-def open_rotation(keyturn: Keyturn, attempt: Attempt, decision: Decision) -> Attempt:
+def open_rotation(workspace: Workspace, attempt: Attempt, decision: Decision) -> Attempt:
     """Take the lock, with the candidate in it; a mint that acts at the target saves its intent first."""
     path, record = attempt.path, attempt.record
     if record.retiring:
         raise unretired(path, record.retiring)
-    base = newest_version(keyturn, attempt)
+    base = newest_version(workspace, attempt)
     if base != decision.seen or decision.reason == UNFINISHED:
         problem = f"another run has finished with version {base} a moment ago"
         raise Locked("rotate", path, problem, "Nothing to do: it is done")
     if not (base or record.version):
-        insist_on_new(keyturn, path)
-    strategy = keyturn.open_strategy(path)
+        insist_on_new(workspace, path)
+    strategy = workspace.open_strategy(path)
     strategy.preflight(None if decision.changes_account else attempt.serving, None)
     rotation = Rotation(
         token=str(uuid.uuid4()),
         sequence=record.next_sequence(),
         stage=Stage.MINTING if strategy.mints_at_target else Stage.PENDING,
-        strategy=keyturn.secret(path).rotation.strategy,
+        strategy=workspace.secret(path).rotation.strategy,
         reason=decision.reason.code if decision.reason else "",
-        holder=keyturn.holder,
-        opened_at=keyturn.clock(),
+        holder=workspace.holder,
+        opened_at=workspace.clock(),
         base_version=base,
-        ends=ends(keyturn, attempt),
+        ends=ends(workspace, attempt),
         before=tuple(strategy.existing_ids()),
-        target=keyturn.target(path),
+        target=workspace.target(path),
         urgent=decision.urgent,
-        catalogue=keyturn.catalogue.id,
+        catalogue=workspace.catalogue.id,
         changes_account=decision.changes_account,
     )
     if strategy.mints_at_target:
-        opened = take(keyturn, attempt, rotation, None)
-        return mint(keyturn, replace(attempt, record=renumbered(keyturn, path, opened, fresh=True)))
-    opened = take(keyturn, attempt, rotation, minted(keyturn, attempt, rotation))
-    return replace(attempt, record=renumbered(keyturn, path, opened, fresh=True))
+        opened = take(workspace, attempt, rotation, None)
+        return mint(workspace, replace(attempt, record=renumbered(workspace, path, opened, fresh=True)))
+    opened = take(workspace, attempt, rotation, minted(workspace, attempt, rotation))
+    return replace(attempt, record=renumbered(workspace, path, opened, fresh=True))
 
 
-def insist_on_new(keyturn: Keyturn, path: str) -> None:
+def insist_on_new(workspace: Workspace, path: str) -> None:
     """Refuse a first version by an account that serves under a name that the catalogue had before. Raises Invalid."""
-    if old := former_owner(keyturn, path):
+    if old := former_owner(workspace, path):
         problem = f"its account is the one of {old}, which the catalogue declares no more: who uses it would be cut off"
         hint = f"`keyturn rename {old} {path}` carries it over. Where nobody needs it, `keyturn forget {old}`"
         raise Invalid("rotate", path, problem, hint)
 
 
-def take(keyturn: Keyturn, attempt: Attempt, rotation: Rotation, candidate: SecretFields | None) -> Record:
+def take(workspace: Workspace, attempt: Attempt, rotation: Rotation, candidate: SecretFields | None) -> Record:
     """Write the record that opens ``rotation``. Raises Locked when another worker opened one first."""
     try:
-        return save(keyturn, attempt.path, attempt.record, rotation, candidate)
+        return save(workspace, attempt.path, attempt.record, rotation, candidate)
     except Conflict:
-        winner = load_record(keyturn, attempt.path).rotation
+        winner = load_record(workspace, attempt.path).rotation
         raise held_by_another(attempt.path, winner or rotation) from None
 
 
-def mint(keyturn: Keyturn, attempt: Attempt) -> Attempt:
+def mint(workspace: Workspace, attempt: Attempt) -> Attempt:
     """Let a strategy whose mint acts at the target make the candidate, and save it at once.
 
     Raises Locked, and gives the candidate back, when another worker took the rotation over meanwhile.
     """
-    insist_on_holding(keyturn, attempt.path, attempt.record)
-    pending, candidate = attempt.rotation.to(Stage.PENDING), minted(keyturn, attempt, attempt.rotation)
+    insist_on_holding(workspace, attempt.path, attempt.record)
+    pending, candidate = attempt.rotation.to(Stage.PENDING), minted(workspace, attempt, attempt.rotation)
     try:
-        return replace(attempt, record=save(keyturn, attempt.path, attempt.record, pending, candidate))
+        return replace(attempt, record=save(workspace, attempt.path, attempt.record, pending, candidate))
     except Conflict:
         unsaved = Change(attempt.path, attempt.rotation.sequence, candidate, attempt.serving)
-        keyturn.open_strategy(attempt.path).abandon(unsaved)
-        raise held_by_another(attempt.path, load_record(keyturn, attempt.path).rotation or attempt.rotation) from None
+        workspace.open_strategy(attempt.path).abandon(unsaved)
+        raise held_by_another(attempt.path, load_record(workspace, attempt.path).rotation or attempt.rotation) from None
 
 
-def minted(keyturn: Keyturn, attempt: Attempt, rotation: Rotation) -> SecretFields:
+def minted(workspace: Workspace, attempt: Attempt, rotation: Rotation) -> SecretFields:
     """A new candidate with the moment it was made, which tells it from every other version."""
-    strategy = keyturn.open_strategy(attempt.path)
+    strategy = workspace.open_strategy(attempt.path)
     candidate = strategy.mint(attempt.beside(strategy.credential_fields, rotation))
-    return candidate.merged({"rotated_at": keyturn.clock().isoformat()})
+    return candidate.merged({"rotated_at": workspace.clock().isoformat()})
 
 
-def install(keyturn: Keyturn, attempt: Attempt) -> None:
+def install(workspace: Workspace, attempt: Attempt) -> None:
     """Make the target accept the candidate. Already accepted or promoted is success. Raises CandidateRejected."""
     if attempt.record.open and not attempt.in_force:
-        with record_action(keyturn, "install", attempt.path, place=keyturn.target(attempt.path)):
-            trying(keyturn, attempt, lambda _: guard_candidate(keyturn, attempt))
-            trying(keyturn, attempt, keyturn.open_strategy(attempt.path).install)
+        with record_action(workspace, "install", attempt.path, place=workspace.target(attempt.path)):
+            trying(workspace, attempt, lambda _: guard_candidate(workspace, attempt))
+            trying(workspace, attempt, workspace.open_strategy(attempt.path).install)
 
 
-def verify(keyturn: Keyturn, attempt: Attempt) -> None:
+def verify(workspace: Workspace, attempt: Attempt) -> None:
     """Log in with the candidate on a new connection, and with the copies' texts that are connection strings.
 
     Already promoted is success. Raises CandidateRejected.
     """
     if attempt.record.open and not attempt.in_force:
-        with record_action(keyturn, "verify", attempt.path, place=keyturn.target(attempt.path), changes=False) as doing:
-            trying(keyturn, attempt, keyturn.open_strategy(attempt.path).verify)
-            doing.note = trying(keyturn, attempt, lambda _: check_rendered(keyturn, attempt))
+        with record_action(
+            workspace, "verify", attempt.path, place=workspace.target(attempt.path), changes=False
+        ) as doing:
+            trying(workspace, attempt, workspace.open_strategy(attempt.path).verify)
+            doing.note = trying(workspace, attempt, lambda _: check_rendered(workspace, attempt))
 
 
-def trying(keyturn: Keyturn, attempt: Attempt, verb: Callable[[Change], T]) -> T:
+def trying(workspace: Workspace, attempt: Attempt, verb: Callable[[Change], T]) -> T:
     """Let the target see the candidate; one that it refuses is given up, so that another can be made."""
     try:
         return verb(attempt.change())
     except CandidateRejected as rejected:
         certain = isinstance(rejected, CertainRefusal)
         why = f"{rejected.problem}. {rejected.hint}" if certain else rejected.problem
-        abandon(keyturn, attempt, why, refused=True, certain=certain)
+        abandon(workspace, attempt, why, refused=True, certain=certain)
         raise
 
 
-def promote(keyturn: Keyturn, attempt: Attempt) -> Attempt:
+def promote(workspace: Workspace, attempt: Attempt) -> Attempt:
     """Make the candidate CURRENT: the one point of no return. Already CURRENT is success."""
     if attempt.record.open is None:
         return attempt
-    with record_action(keyturn, "promote", attempt.path) as doing:
-        after = in_force(keyturn, attempt)
+    with record_action(workspace, "promote", attempt.path) as doing:
+        after = in_force(workspace, attempt)
         doing.version, doing.fingerprint = after.rotation.version or 0, after.rotation.fingerprint
     return after
 
 
-def in_force(keyturn: Keyturn, attempt: Attempt) -> Attempt:
+def in_force(workspace: Workspace, attempt: Attempt) -> Attempt:
     """Write the candidate as CURRENT, and the record after it. Raises Superseded, Conflict."""
     path, rotation = attempt.path, going_on(attempt).rotation
-    current = write_current(keyturn, attempt)
-    keyturn.hub.annotate(path, metadata_of(keyturn, path, attempt.candidate, rotation))
+    current = write_current(workspace, attempt)
+    workspace.hub.annotate(path, metadata_of(workspace, path, attempt.candidate, rotation))
     promoted = rotation.to(
         Stage.PROMOTED,
         version=current.version,
-        fingerprint=keyturn.fingerprint(current.fields),
-        promoted_at=keyturn.clock(),
-        **counted_from_now(keyturn, path),
+        fingerprint=workspace.fingerprint(current.fields),
+        promoted_at=workspace.clock(),
+        **counted_from_now(workspace, path),
     )
     try:
-        return Attempt(path, save(keyturn, path, attempt.record, promoted), current)
+        return Attempt(path, save(workspace, path, attempt.record, promoted), current)
     except Conflict:
-        tell_again(keyturn, path)
+        tell_again(workspace, path)
         raise
 
 
-def metadata_of(keyturn: Keyturn, path: str, fields: SecretFields, rotation: Rotation) -> dict[str, str | None]:
+def metadata_of(workspace: Workspace, path: str, fields: SecretFields, rotation: Rotation) -> dict[str, str | None]:
     """What the secret's metadata tells of ``fields``, which ``rotation`` put in force, or again in force."""
     plain = fields.reveal()
-    made = plain.get("rotated_at") or written_before(keyturn, path, rotation)
+    made = plain.get("rotated_at") or written_before(workspace, path, rotation)
     return {ROTATED_AT: made, EXPIRES_AT: plain.get(EXPIRY_FIELD), TOKEN: rotation.token}
 
 
-def written_before(keyturn: Keyturn, path: str, rotation: Rotation) -> str | None:
+def written_before(workspace: Workspace, path: str, rotation: Rotation) -> str | None:
     """When the version was written that a rotation put in force again; None for a rotation that made its own."""
     if rotation.stage not in (Stage.REVERTING, Stage.REVERTED):
         return None
-    info = keyturn.hub.describe(path)
+    info = workspace.hub.describe(path)
     versions = info.versions if info else ()
     before = next((version for version in versions if version.version == rotation.base_version), None)
     return before.created_at.isoformat() if before else None
 
 
-def tell_again(keyturn: Keyturn, path: str) -> None:
+def tell_again(workspace: Workspace, path: str) -> None:
     """Let the metadata tell of CURRENT again: a worker that came too late has just told of an older version."""
 
     def look() -> tuple[Record, HubSecret | None]:
-        return load_record(keyturn, path), keyturn.hub.read(path)
+        return load_record(workspace, path), workspace.hub.read(path)
 
     def told(there: tuple[Record, HubSecret | None]) -> dict[str, str | None] | None:
         record, current = there
         in_force = current and record.candidate and current.fields.holds(record.candidate)
         newest = record.open if in_force else promoted_last(record)
-        return metadata_of(keyturn, path, current.fields, newest) if newest and current else None
+        return metadata_of(workspace, path, current.fields, newest) if newest and current else None
 
     def write(there: tuple[Record, HubSecret | None], custom: dict[str, str | None]) -> None:
-        keyturn.hub.annotate(path, custom)
+        workspace.hub.annotate(path, custom)
         record, current = look()
         if (record.version, current) != (there[0].version, there[1]):
             raise Conflict("tell of", path, "it has changed meanwhile", "It is told again")
 
-    change_entry(Entry(f"the metadata of {path}", look, write), told, keyturn.pause)
+    change_entry(Entry(f"the metadata of {path}", look, write), told, workspace.pause)
 
 
-def write_current(keyturn: Keyturn, attempt: Attempt) -> HubSecret:
+def write_current(workspace: Workspace, attempt: Attempt) -> HubSecret:
     """Compare-and-set the candidate onto the secret's own path; fields that it lacks keep their value."""
 
     def merged(latest: Attempt) -> SecretFields | None:
@@ -307,25 +309,25 @@ def write_current(keyturn: Keyturn, attempt: Attempt) -> HubSecret:
         return (latest.ground or SecretFields({})).merged(latest.candidate)
 
     def write(latest: Attempt, fields: SecretFields) -> HubSecret:
-        version = keyturn.hub.write(latest.path, fields, cas=newest_version(keyturn, latest))
+        version = workspace.hub.write(latest.path, fields, cas=newest_version(workspace, latest))
         return HubSecret(latest.path, version, fields)
 
-    entry = Entry(attempt.path, lambda: seen_again(keyturn, attempt), write)
-    latest, written = change_entry(entry, merged, keyturn.pause, first=attempt)
+    entry = Entry(attempt.path, lambda: seen_again(workspace, attempt), write)
+    latest, written = change_entry(entry, merged, workspace.pause, first=attempt)
     # Nothing is written only where CURRENT holds the candidate already.
     return written or cast(HubSecret, latest.current)
 
 
-def seen_again(keyturn: Keyturn, attempt: Attempt) -> Attempt:
+def seen_again(workspace: Workspace, attempt: Attempt) -> Attempt:
     """The attempt on the secret as it is now. Raises Superseded when the credential itself has changed.
 
     CURRENT is read before the record: a rotation is marked as abandoned before CURRENT moves.
     """
-    current = keyturn.hub.read(attempt.path)
-    again = going_on(Attempt(attempt.path, open_by(keyturn, attempt.path, attempt.rotation.token), current))
+    current = workspace.hub.read(attempt.path)
+    again = going_on(Attempt(attempt.path, open_by(workspace, attempt.path, attempt.rotation.token), current))
     if current is None:
-        insist_on_current(attempt.path, keyturn.hub.describe(attempt.path), again.record)
-    if not again.in_force and not still_named(attempt.rotation.ends, ends(keyturn, again)):
+        insist_on_current(attempt.path, workspace.hub.describe(attempt.path), again.record)
+    if not again.in_force and not still_named(attempt.rotation.ends, ends(workspace, again)):
         problem = "CURRENT names another credential than when this rotation began"
         raise Superseded("promote", attempt.path, problem, "Somebody wrote it by hand: run the rotation again")
     return again

@@ -27,7 +27,7 @@ from keyturn.core.stores import Creates, OwnershipTags, RemoteSecret, Unsupporte
 from keyturn.rotation.adding import Grown, grown, keeps
 from keyturn.rotation.ahead import copy_version, insist_on_newest, ledger_versions, overtake
 from keyturn.rotation.beside import still_beside, with_previous
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.labels import asks, describe_copies, details_of, outlives_copy, wrong_beside
 from keyturn.rotation.missing import describe_missing, remedies
@@ -76,18 +76,18 @@ class Pushed:
         return self.state not in (CopyState.STALE, CopyState.DRIFTED, CopyState.FAILED)
 
 
-def sync_destinations(keyturn: Keyturn, path: str) -> list[Pushed]:
+def sync_destinations(workspace: Workspace, path: str) -> list[Pushed]:
     """Bring every destination to CURRENT, side by side, and restart who uses what; one that fails stops no other."""
-    places = keyturn.secret(path).destinations
-    pushed = side_by_side(lambda destination: push_destination(keyturn, path, destination), places)
-    return restart_after_push(keyturn, path, pushed, places)
+    places = workspace.secret(path).destinations
+    pushed = side_by_side(lambda destination: push_destination(workspace, path, destination), places)
+    return restart_after_push(workspace, path, pushed, places)
 
 
 def restart_after_push(
-    keyturn: Keyturn, path: str, pushed: Sequence[Pushed], places: Iterable[Destination]
+    workspace: Workspace, path: str, pushed: Sequence[Pushed], places: Iterable[Destination]
 ) -> list[Pushed]:
     """What was ``pushed``, once the workloads that use it are restarted; where that is refused, the copy has failed."""
-    return unless_refused(pushed, restart_users(keyturn, restarting(keyturn, places), path))
+    return unless_refused(pushed, restart_users(workspace, restarting(workspace, places), path))
 
 
 def unless_refused(pushed: Sequence[Pushed], refused: Mapping[str, KeyturnError]) -> list[Pushed]:
@@ -102,32 +102,32 @@ def unrestarted(pushed: Pushed, error: KeyturnError) -> Pushed:
     )
 
 
-def push_destination(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
+def push_destination(workspace: Workspace, path: str, destination: Destination) -> Pushed:
     """Bring one destination to CURRENT; an error is part of the answer, not raised."""
     try:
-        return carry(keyturn, path, destination)
+        return carry(workspace, path, destination)
     except KeyturnError as error:
         return failed(destination, error)
 
 
-def carry(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
+def carry(workspace: Workspace, path: str, destination: Destination) -> Pushed:
     """The same, written down, and raising what stands in the way."""
-    with record_action(keyturn, "push", path, place=destination.label) as doing:
-        pushed = converge(keyturn, path, destination, ledger_version=ledger_versions(keyturn, [path]).of.get(path))
+    with record_action(workspace, "push", path, place=destination.label) as doing:
+        pushed = converge(workspace, path, destination, ledger_version=ledger_versions(workspace, [path]).of.get(path))
         doing.version, doing.fingerprint, doing.note = pushed.version, pushed.fingerprint, str(pushed.state)
     return pushed
 
 
-def look_at_copy(keyturn: Keyturn, path: str, destination: Destination) -> Pushed:
+def look_at_copy(workspace: Workspace, path: str, destination: Destination) -> Pushed:
     """Where one destination stands, without writing; an error is part of the answer."""
     try:
-        return compare(keyturn, current(keyturn, path), destination)[0]
+        return compare(workspace, current(workspace, path), destination)[0]
     except KeyturnError as error:
         return failed(destination, error)
 
 
 def converge(
-    keyturn: Keyturn,
+    workspace: Workspace,
     path: str,
     destination: Destination,
     overtaken: int = 0,
@@ -143,51 +143,51 @@ def converge(
     something beside the copy that no look tells and nobody asks for any more.
     """
     for _ in range(ROUNDS):
-        wanted = keyturn.hub.read(path)
+        wanted = workspace.hub.read(path)
         if wanted is None:
-            take_back(keyturn, path, destination, overtaken, whole=True)
-            raise nothing_to_push(keyturn, path)
+            take_back(workspace, path, destination, overtaken, whole=True)
+            raise nothing_to_push(workspace, path)
         if ledger_version and ledger_version.version > wanted.version:
-            insist_on_newest(keyturn, path, [ledger_version])
-        wanted = with_previous(keyturn, wanted, [destination])
+            insist_on_newest(workspace, path, [ledger_version])
+        wanted = with_previous(workspace, wanted, [destination])
         text = text_of(wanted, destination)
-        marks = marked(keyturn, wanted, destination, text)
-        stands, copy = compare_by(keyturn, marks, destination)
+        marks = marked(workspace, wanted, destination, text)
+        stands, copy = compare_by(workspace, marks, destination)
         if copy and copy.marks and newer_than(copy, marks):
-            if current_version(keyturn, path) != wanted.version:
+            if current_version(workspace, path) != wanted.version:
                 continue  # a rotation has gone on between the two looks
-            overtake(keyturn, wanted, copy.marks.version)
-        if copy and stands.state is CopyState.IN_STEP and (labels or asks(keyturn, destination, copy)):
-            stands = label(keyturn, wanted, destination, text, copy)
-            if stands.state is CopyState.LABELLED and current_version(keyturn, path) != wanted.version:
+            overtake(workspace, wanted, copy.marks.version)
+        if copy and stands.state is CopyState.IN_STEP and (labels or asks(workspace, destination, copy)):
+            stands = label(workspace, wanted, destination, text, copy)
+            if stands.state is CopyState.LABELLED and current_version(workspace, path) != wanted.version:
                 continue
         if stands.state is CopyState.STALE:
-            more = grown_copy(keyturn, destination, copy, text, marks)
+            more = grown_copy(workspace, destination, copy, text, marks)
             text, marks = (more.text, more.marks) if more else (text, marks)
-            marks = replace(marks, adopted=taken_over(keyturn, destination, copy, path))
-            stands = replace(write_copy(keyturn, wanted, destination, text, marks, copy), version=wanted.version)
-            serves = read_back(keyturn, destination, marks)
-            if current_version(keyturn, path) != wanted.version:
+            marks = replace(marks, adopted=taken_over(workspace, destination, copy, path))
+            stands = replace(write_copy(workspace, wanted, destination, text, marks, copy), version=wanted.version)
+            serves = read_back(workspace, destination, marks)
+            if current_version(workspace, path) != wanted.version:
                 overtaken = wanted.version
                 continue  # what came too late may have left older marks, even where the value is the newer one
-            if not still_beside(keyturn, wanted, [destination]):
+            if not still_beside(workspace, wanted, [destination]):
                 continue  # the grace of the version before has ended meanwhile
             if not serves:
                 problem = "it serves another value than was written"
                 raise Conflict("read back", destination.label, problem, "See who else writes there")
-        take_back(keyturn, path, destination, overtaken)
+        take_back(workspace, path, destination, overtaken)
         return stands
     raise Conflict("push to", destination.label, "CURRENT keeps changing", "See who else writes the secret")
 
 
-def take_back(keyturn: Keyturn, path: str, destination: Destination, version: int, *, whole: bool = False) -> None:
+def take_back(workspace: Workspace, path: str, destination: Destination, version: int, *, whole: bool = False) -> None:
     """Remove what this run wrote there of a ``version`` that a revocation has ended meanwhile; all, or the old ones.
 
     The revocation may have looked there already, and found nothing.
     """
-    if not version or not load_record(keyturn, path).dead(version):
+    if not version or not load_record(workspace, path).dead(version):
         return
-    store = keyturn.open_copy(path, destination)
+    store = workspace.open_copy(path, destination)
     copy = store.describe(destination.name)
     if copy is None or copy.marks is None or copy.marks.source != path:
         return
@@ -201,54 +201,56 @@ def take_back(keyturn: Keyturn, path: str, destination: Destination, version: in
         raise
 
 
-def create_copy(keyturn: Keyturn, wanted: HubSecret, destination: Destination, making: Creates) -> Pushed:
+def create_copy(workspace: Workspace, wanted: HubSecret, destination: Destination, making: Creates) -> Pushed:
     """Make a copy where none was seen, without a look. Raises Taken where there is one after all, and what hinders it.
 
     Whether ``wanted`` is CURRENT still is for the caller to compare afterwards, which is done once for many copies.
     """
-    wanted = with_previous(keyturn, wanted, [destination])
+    wanted = with_previous(workspace, wanted, [destination])
     text = text_of(wanted, destination)
-    check_fits(keyturn, destination, text, wanted)
-    marks = marked(keyturn, wanted, destination, text)
-    making.create(destination.name, text, marks, details=details_of(keyturn, destination, wanted))
+    check_fits(workspace, destination, text, wanted)
+    marks = marked(workspace, wanted, destination, text)
+    making.create(destination.name, text, marks, details=details_of(workspace, destination, wanted))
     return outcome(destination, CopyState.CREATED, marks)
 
 
-def current(keyturn: Keyturn, path: str) -> HubSecret:
+def current(workspace: Workspace, path: str) -> HubSecret:
     """CURRENT. Raises NotFound when there is none to push."""
-    if secret := keyturn.hub.read(path):
+    if secret := workspace.hub.read(path):
         return secret
-    raise nothing_to_push(keyturn, path)
+    raise nothing_to_push(workspace, path)
 
 
-def nothing_to_push(keyturn: Keyturn, path: str) -> NotFound:
+def nothing_to_push(workspace: Workspace, path: str) -> NotFound:
     """Why there is none: there never was one, or what was there can't be read, and its copies stay as they are."""
-    info = keyturn.hub.describe(path)
-    if gone := describe_missing(info, load_record(keyturn, path)):
+    info = workspace.hub.describe(path)
+    if gone := describe_missing(info, load_record(workspace, path)):
         return Missing("push", path, f"{gone}; its copies are left alone", remedies(path, info))
     return NotFound("push", path, "the hub has no version of it", "Rotate it once, or write its first version")
 
 
-def current_version(keyturn: Keyturn, path: str) -> int:
+def current_version(workspace: Workspace, path: str) -> int:
     """The number of CURRENT's version, told without reading its value; 0 where it is deleted or destroyed."""
-    info = keyturn.hub.describe(path)
+    info = workspace.hub.describe(path)
     return info.version if info and info.served else 0
 
 
-def compare(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> tuple[Pushed, RemoteSecret | None]:
+def compare(workspace: Workspace, wanted: HubSecret, destination: Destination) -> tuple[Pushed, RemoteSecret | None]:
     """Where the destination stands, told by its marks, and what was found there."""
-    wanted = with_previous(keyturn, wanted, [destination])
-    return compare_by(keyturn, marks_of(keyturn, wanted, destination), destination)
+    wanted = with_previous(workspace, wanted, [destination])
+    return compare_by(workspace, marks_of(workspace, wanted, destination), destination)
 
 
-def compare_by(keyturn: Keyturn, marks: OwnershipTags, destination: Destination) -> tuple[Pushed, RemoteSecret | None]:
+def compare_by(
+    workspace: Workspace, marks: OwnershipTags, destination: Destination
+) -> tuple[Pushed, RemoteSecret | None]:
     """The same, with the marks that the copy should carry."""
-    copy = keyturn.open_copy(marks.source, destination).describe(destination.name)
-    if copy and copy.marks is None and stripped(keyturn, marks.source, destination, marks.fingerprint):
+    copy = workspace.open_copy(marks.source, destination).describe(destination.name)
+    if copy and copy.marks is None and stripped(workspace, marks.source, destination, marks.fingerprint):
         return outcome(destination, drifted(destination), marks), copy
-    check_owned(keyturn, destination, copy, marks.source)
+    check_owned(workspace, destination, copy, marks.source)
     if copy and newer_than(copy, marks):
-        insist_on_newest(keyturn, marks.source, known_by(keyturn, copy, marks.source, destination.label))
+        insist_on_newest(workspace, marks.source, known_by(workspace, copy, marks.source, destination.label))
     return outcome(destination, _standing(destination, copy, marks), marks), copy
 
 
@@ -264,10 +266,10 @@ def newer_than(copy: RemoteSecret, marks: OwnershipTags) -> bool:
     return later or held.version > marks.version
 
 
-def known_by(keyturn: Keyturn, copy: RemoteSecret, path: str, label: str) -> list[KnownVersion]:
+def known_by(workspace: Workspace, copy: RemoteSecret, path: str, label: str) -> list[KnownVersion]:
     """What a copy tells of the secret's versions; nothing where another catalogue has made it."""
     version = copy_version(copy, path, label)
-    return [version] if version and copy.marks and ours(keyturn, copy.marks) else []
+    return [version] if version and copy.marks and ours(workspace, copy.marks) else []
 
 
 def _standing(destination: Destination, copy: RemoteSecret | None, marks: OwnershipTags) -> CopyState:
@@ -285,7 +287,7 @@ def _standing(destination: Destination, copy: RemoteSecret | None, marks: Owners
 
 
 def grown_copy(
-    keyturn: Keyturn,
+    workspace: Workspace,
     destination: Destination,
     copy: RemoteSecret | None,
     text: Sensitive,
@@ -300,11 +302,11 @@ def grown_copy(
     if destination.update is not Update.ADD_FIELDS or copy is None or copy.marks is None or not copy.intact:
         return None
     held = copy.marks
-    if held.source != (source or marks.source) or not ours(keyturn, held) or theirs(copy):
+    if held.source != (source or marks.source) or not ours(workspace, held) or theirs(copy):
         return None
     if held.fingerprint == marks.fingerprint and not copy.outdated:
         return None
-    return grown(keyturn, destination, copy, text, marks)
+    return grown(workspace, destination, copy, text, marks)
 
 
 def drifted(destination: Destination) -> CopyState:
@@ -312,13 +314,13 @@ def drifted(destination: Destination) -> CopyState:
     return CopyState.STALE if destination.drift is Drift.REPAIR else CopyState.DRIFTED
 
 
-def stripped(keyturn: Keyturn, path: str, destination: Destination, digest: str) -> bool:
+def stripped(workspace: Workspace, path: str, destination: Destination, digest: str) -> bool:
     """Whether a copy without marks is ours all the same: it holds this very value. One that can't be read is not."""
-    store = keyturn.open_copy(path, destination)
+    store = workspace.open_copy(path, destination)
     if Unsupported.READ in store.unsupported:
         return False
     try:
-        return keyturn.fingerprint_of(store.read(destination.name)) == digest
+        return workspace.fingerprint_of(store.read(destination.name)) == digest
     except TerminalError:
         return False
 
@@ -332,51 +334,53 @@ def text_of(wanted: HubSecret, destination: Destination) -> Sensitive:
         raise Invalid("make", destination.label, str(error), hint) from None
 
 
-def marks_of(keyturn: Keyturn, wanted: HubSecret, destination: Destination) -> OwnershipTags:
+def marks_of(workspace: Workspace, wanted: HubSecret, destination: Destination) -> OwnershipTags:
     """The marks that the copy of this version carries."""
-    return marked(keyturn, wanted, destination, text_of(wanted, destination))
+    return marked(workspace, wanted, destination, text_of(wanted, destination))
 
 
-def marked(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: Sensitive) -> OwnershipTags:
+def marked(workspace: Workspace, wanted: HubSecret, destination: Destination, text: Sensitive) -> OwnershipTags:
     """The same, where it is known that the copy holds ``text``."""
     return OwnershipTags(
         wanted.path,
         wanted.version,
-        keyturn.fingerprint_of(text),
+        workspace.fingerprint_of(text),
         destination.shape.marked(wanted.previous.version if wanted.previous else 0),
         wanted.created_at,
-        keyturn.catalogue.id,
-        tags=beside.details(destination, keyturn.catalogue.store(destination.store)).names,
+        workspace.catalogue.id,
+        tags=beside.details(destination, workspace.catalogue.store(destination.store)).names,
     )
 
 
-def label(keyturn: Keyturn, wanted: HubSecret, destination: Destination, text: Sensitive, copy: RemoteSecret) -> Pushed:
+def label(
+    workspace: Workspace, wanted: HubSecret, destination: Destination, text: Sensitive, copy: RemoteSecret
+) -> Pushed:
     """Lay what the catalogue asks for beside a copy that is in step; written again where the store can't else."""
-    [shown] = describe_copies(keyturn, destination.store, [copy])
-    if shown.marks is None or not wrong_beside(keyturn, destination, shown, wanted):
-        return outcome(destination, CopyState.IN_STEP, marked(keyturn, wanted, destination, text))
-    check_fits(keyturn, destination, text, wanted)
-    store, details = keyturn.open_copy(wanted.path, destination), details_of(keyturn, destination, wanted)
+    [shown] = describe_copies(workspace, destination.store, [copy])
+    if shown.marks is None or not wrong_beside(workspace, destination, shown, wanted):
+        return outcome(destination, CopyState.IN_STEP, marked(workspace, wanted, destination, text))
+    check_fits(workspace, destination, text, wanted)
+    store, details = workspace.open_copy(wanted.path, destination), details_of(workspace, destination, wanted)
     marks = replace(shown.marks, tags=details.names)
     try:
         store.relabel(destination.name, marks, details, shown)
     except UnsupportedOperation:
         store.write(destination.name, text, marks, shown, details=details)
-    return outcome(destination, CopyState.LABELLED, marked(keyturn, wanted, destination, text))
+    return outcome(destination, CopyState.LABELLED, marked(workspace, wanted, destination, text))
 
 
-def ours(keyturn: Keyturn, marks: OwnershipTags) -> bool:
+def ours(workspace: Workspace, marks: OwnershipTags) -> bool:
     """Whether this catalogue has made the copy, or one that has no id of its own: that is taken over when written."""
-    return marks.catalogue in (*UNCLAIMED, keyturn.catalogue.id)
+    return marks.catalogue in (*UNCLAIMED, workspace.catalogue.id)
 
 
-def taken_over(keyturn: Keyturn, destination: Destination, copy: RemoteSecret | None, path: str) -> bool:
+def taken_over(workspace: Workspace, destination: Destination, copy: RemoteSecret | None, path: str) -> bool:
     """Whether a copy is somebody else's work that was, or is now, adopted: it is never deleted."""
     if copy is None:
         return False
     if copy.marks is None:
         return destination.adopt
-    return copy.marks.adopted or copy.marks.source != path or not ours(keyturn, copy.marks) or bool(theirs(copy))
+    return copy.marks.adopted or copy.marks.source != path or not ours(workspace, copy.marks) or bool(theirs(copy))
 
 
 def theirs(copy: RemoteSecret | None) -> tuple[str, ...]:
@@ -384,7 +388,7 @@ def theirs(copy: RemoteSecret | None) -> tuple[str, ...]:
     return copy.theirs if isinstance(copy, SeenPart) else ()
 
 
-def check_owned(keyturn: Keyturn, destination: Destination, copy: RemoteSecret | None, path: str) -> None:
+def check_owned(workspace: Workspace, destination: Destination, copy: RemoteSecret | None, path: str) -> None:
     """Never overwrite what somebody else keeps there, unless the catalogue says so."""
     if copy is None or destination.adopt:
         return
@@ -399,13 +403,13 @@ def check_owned(keyturn: Keyturn, destination: Destination, copy: RemoteSecret |
         source = copy.marks.source
         hint = f"Choose another name, or `adopt: true`; where {source} was renamed: `keyturn rename {source} {path}`"
         raise NotOwned("push to", name, f"it is the copy of {source}", hint)
-    if not ours(keyturn, copy.marks):
+    if not ours(workspace, copy.marks):
         problem, hint = f"the catalogue {copy.marks.catalogue} has made it", "Choose another name, or `adopt: true`"
         raise NotOwned("push to", name, problem, hint)
 
 
 def write_copy(
-    keyturn: Keyturn,
+    workspace: Workspace,
     wanted: HubSecret,
     destination: Destination,
     value: Sensitive,
@@ -413,64 +417,66 @@ def write_copy(
     copy: RemoteSecret | None,
 ) -> Pushed:
     """Give the destination the new value."""
-    store = keyturn.open_copy(wanted.path, destination)
-    check_fits(keyturn, destination, value, wanted)
-    details = details_of(keyturn, destination, wanted)
+    store = workspace.open_copy(wanted.path, destination)
+    check_fits(workspace, destination, value, wanted)
+    details = details_of(workspace, destination, wanted)
     if marks.grown:
         details = replace(details, expires_at=None)  # what it keeps may end before CURRENT does
     store.write(destination.name, value, marks, copy, details=details)
     return outcome(destination, CopyState.UPDATED if copy else CopyState.CREATED, marks)
 
 
-def take_over_copy(keyturn: Keyturn, old: str, new: str, destination: Destination) -> Pushed:
+def take_over_copy(workspace: Workspace, old: str, new: str, destination: Destination) -> Pushed:
     """Let a copy that bears the name ``old`` bear ``new``, and serve its CURRENT; an error is part of the answer."""
     try:
-        wanted = with_previous(keyturn, current(keyturn, new), [destination])
+        wanted = with_previous(workspace, current(workspace, new), [destination])
         text = text_of(wanted, destination)
-        marks = marked(keyturn, wanted, destination, text)
-        copy = keyturn.open_copy(new, destination).describe(destination.name)
+        marks = marked(workspace, wanted, destination, text)
+        copy = workspace.open_copy(new, destination).describe(destination.name)
         if copy and copy.marks and copy.marks.source == old:
-            more = grown_copy(keyturn, destination, copy, text, marks, old)
+            more = grown_copy(workspace, destination, copy, text, marks, old)
             text, marks = (more.text, more.under_a_new_name) if more else (text, marks)
-            with record_action(keyturn, "push", new, place=destination.label, note=f"it was the copy of {old}"):
-                return write_copy(keyturn, wanted, destination, text, marks, copy)
+            with record_action(workspace, "push", new, place=destination.label, note=f"it was the copy of {old}"):
+                return write_copy(workspace, wanted, destination, text, marks, copy)
     except KeyturnError as error:
         return failed(destination, error)
-    return push_destination(keyturn, new, destination)
+    return push_destination(workspace, new, destination)
 
 
-def check_fits(keyturn: Keyturn, destination: Destination, value: Sensitive, wanted: HubSecret) -> None:
+def check_fits(workspace: Workspace, destination: Destination, value: Sensitive, wanted: HubSecret) -> None:
     """The store allows the name and the size, and the copy is not over. Raises Invalid, naming the limit."""
-    if flaw := refusal_of(keyturn, destination, value) or refusal_of_whole(keyturn, wanted.path, destination, value):
+    if flaw := refusal_of(workspace, destination, value) or refusal_of_whole(
+        workspace, wanted.path, destination, value
+    ):
         raise Invalid("push to", destination.label, flaw, "Change the name or the value; nothing was written")
-    if flaw := outlives_copy(keyturn, destination, wanted):
+    if flaw := outlives_copy(workspace, destination, wanted):
         raise Invalid("push to", destination.label, flaw, "Rotate it, or lengthen expires_after; nothing was written")
 
 
-def refusal_of(keyturn: Keyturn, destination: Destination, value: Sensitive | None) -> str | None:
+def refusal_of(workspace: Workspace, destination: Destination, value: Sensitive | None) -> str | None:
     """Which limit of the store name or value breaks; None where they keep to all of them."""
-    settings = keyturn.catalogue.store(destination.store)
+    settings = workspace.catalogue.store(destination.store)
     if (flaw := settings.limits.refuses_name(destination.name)) or value is None:
         return flaw
     return settings.limits.refuses_size(len(value.reveal().encode())) or settings.refuses_value(value)
 
 
-def refusal_of_whole(keyturn: Keyturn, path: str, destination: Destination, value: Sensitive) -> str | None:
+def refusal_of_whole(workspace: Workspace, path: str, destination: Destination, value: Sensitive) -> str | None:
     """Why the secret that others own would be too large with a merged value in it; None for what is no merged one."""
-    store = keyturn.open_copy(path, destination)
+    store = workspace.open_copy(path, destination)
     if not isinstance(store, Parts):
         return None
-    problem = keyturn.catalogue.store(destination.store).limits.refuses_size(store.size(destination.name, value))
+    problem = workspace.catalogue.store(destination.store).limits.refuses_size(store.size(destination.name, value))
     return f"{problem}, with the keys of others" if problem else None
 
 
-def read_back(keyturn: Keyturn, destination: Destination, marks: OwnershipTags) -> bool:
+def read_back(workspace: Workspace, destination: Destination, marks: OwnershipTags) -> bool:
     """Whether the destination serves the value of these marks; where it can't be read, its marks have to tell."""
-    store = keyturn.open_copy(marks.source, destination)
+    store = workspace.open_copy(marks.source, destination)
     if Unsupported.READ in store.unsupported:
         copy = store.describe(destination.name)
         return copy is not None and copy.intact and copy.marks == marks
-    return keyturn.fingerprint_of(store.read(destination.name)) == marks.fingerprint
+    return workspace.fingerprint_of(store.read(destination.name)) == marks.fingerprint
 
 
 def outcome(destination: Destination, state: CopyState, marks: OwnershipTags) -> Pushed:

@@ -7,7 +7,7 @@ from typing import Final
 from keyturn.core.discreet import Names
 from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Record, Rotation, Stage
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.owners import claimed
 from keyturn.rotation.records import ROTATIONS, load_record
 
@@ -47,10 +47,10 @@ def leaves(rotation: Rotation) -> str:
     return f"a rotation is {rotation.stage}{where}, and CURRENT is as it was"
 
 
-def left_open(keyturn: Keyturn) -> list[Undeclared]:
+def left_open(workspace: Workspace) -> list[Undeclared]:
     """Those of them of which something is not over: for a person to carry on, or to give up."""
-    ours = ("", keyturn.catalogue.id)
-    return [secret for secret in list_undeclared(keyturn) if secret.open and whose(secret) in ours]
+    ours = ("", workspace.catalogue.id)
+    return [secret for secret in list_undeclared(workspace) if secret.open and whose(secret) in ours]
 
 
 def whose(secret: Undeclared) -> str:
@@ -58,42 +58,44 @@ def whose(secret: Undeclared) -> str:
     return secret.record.rotation.catalogue if secret.record.rotation else ""
 
 
-def list_undeclared(keyturn: Keyturn) -> list[Undeclared]:
+def list_undeclared(workspace: Workspace) -> list[Undeclared]:
     """Every record of a secret that the catalogue does not declare, whether or not something of it is open."""
-    newest = keyturn.hub.newest_states(ROTATIONS)
-    listed = newest if newest is not None else within(keyturn)
-    paths = sorted(path for path in listed if path not in keyturn.catalogue.secrets)
-    return side_by_side(lambda path: _look(keyturn, path), paths, AT_ONCE)
+    newest = workspace.hub.newest_states(ROTATIONS)
+    listed = newest if newest is not None else within(workspace)
+    paths = sorted(path for path in listed if path not in workspace.catalogue.secrets)
+    return side_by_side(lambda path: _look(workspace, path), paths, AT_ONCE)
 
 
-def within(keyturn: Keyturn) -> Iterator[str]:
+def within(workspace: Workspace) -> Iterator[str]:
     """The secrets that have a record."""
-    return (path.removeprefix(f"{ROTATIONS}/") for path in keyturn.hub.list_state(f"{ROTATIONS}/"))
+    return (path.removeprefix(f"{ROTATIONS}/") for path in workspace.hub.list_state(f"{ROTATIONS}/"))
 
 
-def _look(keyturn: Keyturn, path: str) -> Undeclared:
+def _look(workspace: Workspace, path: str) -> Undeclared:
     """One of them; why its record can't be read is part of the answer."""
     try:
-        return Undeclared(path, load_record(keyturn, path))
+        return Undeclared(path, load_record(workspace, path))
     except KeyturnError as error:
         return Undeclared(path, Record(), str(error))
 
 
-def former_owner(keyturn: Keyturn, path: str) -> str:
+def former_owner(workspace: Workspace, path: str) -> str:
     """A secret that the catalogue declares no more and that worked with the accounts of ``path``; empty where none did.
 
     What serves by its name still would be cut off by a first version of ``path``.
     """
-    accounts = claimed(keyturn, path)
+    accounts = claimed(workspace, path)
     if not accounts:
         return ""
-    return next((other.path for other in list_undeclared(keyturn) if accounts & accounts_of(keyturn, path, other)), "")
+    return next(
+        (other.path for other in list_undeclared(workspace) if accounts & accounts_of(workspace, path, other)), ""
+    )
 
 
-def accounts_of(keyturn: Keyturn, path: str, other: Undeclared) -> set[str]:
+def accounts_of(workspace: Workspace, path: str, other: Undeclared) -> set[str]:
     """The accounts that a secret has worked with, at the target of ``path``."""
     rotations = [*other.record.history, *([other.record.rotation] if other.record.rotation else [])]
-    there = [rotation for rotation in rotations if rotation.target == keyturn.target(path)]
+    there = [rotation for rotation in rotations if rotation.target == workspace.target(path)]
     accounts = {account for rotation in there for account in rotation.ends.values()}
-    current = keyturn.hub.read(other.path) if there else None
-    return accounts | set(keyturn.open_strategy(path).credential_id(current.fields).values() if current else ())
+    current = workspace.hub.read(other.path) if there else None
+    return accounts | set(workspace.open_strategy(path).credential_id(current.fields).values() if current else ())

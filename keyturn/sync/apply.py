@@ -12,7 +12,7 @@ from keyturn.core.errors import Conflict, KeyturnError, NotOwned, Taken, Throttl
 from keyturn.core.hub import HubSecret
 from keyturn.core.plan import Action, Item
 from keyturn.core.stores import RemoteSecret, Store, Unsupported, creator
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.sync import CopyState, Pushed, converge, create_copy
 from keyturn.sync.pace import Pace
 from keyturn.sync.plan import made_here
@@ -67,7 +67,7 @@ class Made:
 class Applier:
     """Applies items in this process; one instance serves many threads. ``share`` is its part of each store's quota."""
 
-    keyturn: Keyturn
+    workspace: Workspace
     share: float = 1.0
     _paces: dict[str, Pace] = field(default_factory=dict)
     _silent: Counter[str] = field(default_factory=Counter)
@@ -77,26 +77,26 @@ class Applier:
         """The pace at a store."""
         with self._lock:
             if store not in self._paces:
-                settings = self.keyturn.catalogue.store(store)
+                settings = self.workspace.catalogue.store(store)
                 rate = settings.writes_per_second or settings.QUOTA
                 self._paces[store] = Pace(rate * self.share if rate else None)
             return self._paces[store]
 
     def apply(self, item: Item, overtaken: int = 0) -> Result:
         """Do what the item says; an error is part of the answer, not raised. See :func:`converge`."""
-        return self._guarded(item, lambda: once(self.keyturn, item, overtaken))
+        return self._guarded(item, lambda: once(self.workspace, item, overtaken))
 
     def make(self, item: Item, read: Callable[[str], HubSecret]) -> Result | Made:
         """Make a new copy without a look, of what ``read`` gives for its path; with one where that can't be done.
 
         What is made so is still to be confirmed.
         """
-        return self._guarded(item, lambda: made(self.keyturn, item, read) or once(self.keyturn, item))
+        return self._guarded(item, lambda: made(self.workspace, item, read) or once(self.workspace, item))
 
     def confirm(self, copies: Sequence[Made]) -> Iterator[Result]:
         """What became of new copies, told together once they are there: those that CURRENT has left are done again."""
         try:
-            now = self.keyturn.hub.describe_many({copy.item.path for copy in copies}) if copies else {}
+            now = self.workspace.hub.describe_many({copy.item.path for copy in copies}) if copies else {}
         except Exception as error:  # noqa: BLE001  the copies are there all the same, and have to be told of
             why = error if isinstance(error, KeyturnError) else unexpected(error)
             yield from (result(copy.item, str(CopyState.FAILED), why) for copy in copies)
@@ -105,7 +105,7 @@ class Applier:
             info = now.get(copy.item.path)
             still = info is not None and info.served and info.version == copy.pushed.version
             # The grace of a version before may have ended meanwhile: such a copy is compared by itself.
-            whole = still and not destination(self.keyturn, copy.item).shape.tells_previous
+            whole = still and not destination(self.workspace, copy.item).shape.tells_previous
             yield settled(copy.item, copy.pushed) if whole else self.apply(copy.item, copy.pushed.version)
 
     def _guarded(self, item: Item, work: Callable[[], T]) -> T | Result:
@@ -143,64 +143,64 @@ class Applier:
         raise AssertionError("unreachable")
 
 
-def once(keyturn: Keyturn, item: Item, overtaken: int = 0) -> Result:
+def once(workspace: Workspace, item: Item, overtaken: int = 0) -> Result:
     """One attempt. Raises what stands in the way."""
     if item.action is Action.DELETE:
-        delete(keyturn, item)
+        delete(workspace, item)
         return result(item, DELETED)
     planned = item.action is Action.UPDATE and bool(item.why)
-    return settled(item, converge(keyturn, item.path, destination(keyturn, item), overtaken, labels=planned))
+    return settled(item, converge(workspace, item.path, destination(workspace, item), overtaken, labels=planned))
 
 
-def made(keyturn: Keyturn, item: Item, read: Callable[[str], HubSecret]) -> Made | None:
+def made(workspace: Workspace, item: Item, read: Callable[[str], HubSecret]) -> Made | None:
     """A new copy, made without a look; None where the store can't, or something is there. Raises what hinders it."""
-    making = None if item.merged else creator(keyturn.open_store(item.store))
+    making = None if item.merged else creator(workspace.open_store(item.store))
     if making is None:
         return None
     try:
-        return Made(item, create_copy(keyturn, read(item.path), destination(keyturn, item), making))
+        return Made(item, create_copy(workspace, read(item.path), destination(workspace, item), making))
     except Taken:
         return None
 
 
-def destination(keyturn: Keyturn, item: Item) -> Destination:
+def destination(workspace: Workspace, item: Item) -> Destination:
     """The catalogue's word on an item's place. Raises Conflict where it has none any more."""
-    for place in keyturn.catalogue.destinations(item.path):
+    for place in workspace.catalogue.destinations(item.path):
         if (place.store, place.name) == (item.store, item.name):
             return place
     raise Conflict("push to", item.label, f"{item.path} is not pushed there any more", "Make the plan anew")
 
 
-def delete(keyturn: Keyturn, item: Item) -> None:
+def delete(workspace: Workspace, item: Item) -> None:
     """Delete a copy that is proven to be this Keyturn's own, and as it was when it was planned. Raises otherwise."""
-    store = opened(keyturn, item)
+    store = opened(workspace, item)
     copy = store.describe(item.name)
     if copy is None:
         return
-    check_ours(keyturn, item, copy)
+    check_ours(workspace, item, copy)
     store.delete(item.name)
 
 
-def opened(keyturn: Keyturn, item: Item) -> Store:
+def opened(workspace: Workspace, item: Item) -> Store:
     """The store of a copy; of single keys in others' secret, the view of what is noted as this secret's."""
-    return keyturn.open_part(item.path, item.store) if item.merged else keyturn.open_store(item.store)
+    return workspace.open_part(item.path, item.store) if item.merged else workspace.open_store(item.store)
 
 
-def check_ours(keyturn: Keyturn, item: Item, copy: RemoteSecret) -> None:
+def check_ours(workspace: Workspace, item: Item, copy: RemoteSecret) -> None:
     """Marks can be copied, or be another Keyturn's: only who has this hub's key can have made the fingerprint."""
     hint = "Delete it by hand, if nobody needs it"
     if copy.marks is None or copy.marks.source != item.path or not copy.intact:
         raise NotOwned("delete", item.label, "it is no longer Keyturn's own", hint)
     if item.found and copy.version_id != item.found:
         raise Conflict("delete", item.label, "it has changed since it was planned", "Make the plan anew")
-    if not made_here(keyturn, copy.marks):
+    if not made_here(workspace, copy.marks):
         raise NotOwned("delete", item.label, f"the catalogue {copy.marks.catalogue or DEFAULT_ID} has made it", hint)
     if copy.marks.adopted:
         raise NotOwned("delete", item.label, "somebody else had made it before it was adopted", hint)
-    store = opened(keyturn, item)
+    store = opened(workspace, item)
     if Unsupported.READ in store.unsupported:
         raise NotOwned("delete", item.label, "its values can't be read, so nothing proves whose it is", hint)
-    if keyturn.fingerprint_of(store.read(item.name)) != copy.marks.fingerprint:
+    if workspace.fingerprint_of(store.read(item.name)) != copy.marks.fingerprint:
         raise NotOwned("delete", item.label, "its fingerprint was made with another hub's key", hint)
 
 

@@ -8,7 +8,7 @@ from keyturn.core import errors
 from keyturn.core.errors import Invalid, KeyturnError, TransientError, unexpected
 from keyturn.core.plan import Plan
 from keyturn.core.record import OPEN
-from keyturn.rotation.context import Keyturn, alive
+from keyturn.rotation.context import Workspace, alive
 from keyturn.rotation.records import load_record
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.changes import EVERYTHING
@@ -42,19 +42,19 @@ class Outcome:
         return unknown | {failure.path: failure.kind for failure in ordered}
 
 
-def bring(keyturn: Keyturn, paths: list[str], patient: frozenset[str]) -> Outcome:
+def bring(workspace: Workspace, paths: list[str], patient: frozenset[str]) -> Outcome:
     """Bring every copy of these secrets in step; an error is part of the answer.
 
     Where a rotation is at work on a secret of ``patient``, that pushes it, and two at once could only meet.
     """
     try:
-        held = frozenset(path for path in paths if path in patient and rotating(keyturn, path))
+        held = frozenset(path for path in paths if path in patient and rotating(workspace, path))
         rest = [path for path in paths if path not in held]
         if not rest:
             return Outcome(held=held)
-        planned = plan(keyturn, () if EVERYTHING in rest else rest, unseen=True)
-        results = carry_out(keyturn, planned, here(Applier(keyturn)), heals=EVERYTHING in rest)
-        return Outcome(tuple(results), failing(planned, results), held, owing=owed(keyturn, planned, results))
+        planned = plan(workspace, () if EVERYTHING in rest else rest, unseen=True)
+        results = carry_out(workspace, planned, here(Applier(workspace)), heals=EVERYTHING in rest)
+        return Outcome(tuple(results), failing(planned, results), held, owing=owed(workspace, planned, results))
     except KeyturnError as error:
         return Outcome(error=error)
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
@@ -62,18 +62,18 @@ def bring(keyturn: Keyturn, paths: list[str], patient: frozenset[str]) -> Outcom
         return Outcome(error=Invalid("sync", f"{len(paths)} secrets", problem, hint))
 
 
-def owed(keyturn: Keyturn, planned: Plan, results: list[Result]) -> Owing:
+def owed(workspace: Workspace, planned: Plan, results: list[Result]) -> Owing:
     """Whose consumers are to be told of what is in step now; why that can't be told is part of the answer."""
     try:
-        return owing(keyturn, planned, results)
+        return owing(workspace, planned, results)
     except KeyturnError as error:
         return Owing(errors=dict.fromkeys(planned.paths or (EVERYTHING,), error))
 
 
-def tell(keyturn: Keyturn, paths: list[str]) -> Notices:
+def tell(workspace: Workspace, paths: list[str]) -> Notices:
     """Tell the consumers of these secrets; an error is part of the answer."""
     try:
-        return tell_written(keyturn, paths)
+        return tell_written(workspace, paths)
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
         ours = error if isinstance(error, KeyturnError) else unexpected(error)
         return Notices(errors=dict.fromkeys(paths, ours))
@@ -85,16 +85,16 @@ def concerns(catalogue: Catalogue, path: str) -> bool:
     return bool(declared.consumers if declared else ()) or bool(catalogue.destinations(path))
 
 
-def rotating(keyturn: Keyturn, path: str) -> bool:
+def rotating(workspace: Workspace, path: str) -> bool:
     """Whether a rotation that may be at work holds the secret, or has written what is CURRENT."""
     try:
-        rotation = None if path == EVERYTHING else load_record(keyturn, path).rotation
+        rotation = None if path == EVERYTHING else load_record(workspace, path).rotation
     except Invalid:
         return False  # a record that can't be read is told of elsewhere, and holds up no copy
     if rotation is None or alive(rotation.holder) is False:
         return False
     try:
-        info = keyturn.hub.describe(path)
+        info = workspace.hub.describe(path)
     except KeyturnError:
         return False  # the plan tells it of this secret, and holds up no other
     return rotation.stage in OPEN or (info is not None and info.version == rotation.version)

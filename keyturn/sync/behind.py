@@ -9,7 +9,7 @@ from keyturn.core.hub import SecretInfo
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.stores import OwnershipTags
 from keyturn.rotation.ahead import copy_version, newer_version
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.sync import ours
 from keyturn.sync.observe import Holdings
 
@@ -17,7 +17,7 @@ AT_ONCE: Final = 16
 
 
 def lost_versions(
-    keyturn: Keyturn,
+    workspace: Workspace,
     paths: Collection[str],
     secrets: Mapping[str, SecretInfo],
     holdings: Mapping[str, Holdings],
@@ -29,22 +29,22 @@ def lost_versions(
     """
     wanted = {path: secrets[path] for path in paths if path in secrets}
     suspected: dict[str, list[KnownVersion]] = defaultdict(list)
-    for path, version in chain(ledger.items(), newer_copies(keyturn, wanted, holdings)):
+    for path, version in chain(ledger.items(), newer_copies(workspace, wanted, holdings)):
         if path in wanted and version.ahead_of(wanted[path]):
             suspected[path].append(version)
-    newest = side_by_side(lambda path: newer_version(keyturn, path, suspected[path]), suspected, AT_ONCE)
+    newest = side_by_side(lambda path: newer_version(workspace, path, suspected[path]), suspected, AT_ONCE)
     return {path: newer for path, newer in zip(suspected, newest, strict=True) if newer}
 
 
 def newer_copies(
-    keyturn: Keyturn, secrets: Mapping[str, SecretInfo], holdings: Mapping[str, Holdings]
+    workspace: Workspace, secrets: Mapping[str, SecretInfo], holdings: Mapping[str, Holdings]
 ) -> Iterator[tuple[str, KnownVersion]]:
     """The copies whose marks name a later version than the hub's listing; those that nothing declares any more too."""
     for store, held in holdings.items():
         for copy in (*held.copies.values(), *held.parts.values()):
             marks = copy.marks
             info = secrets.get(marks.source) if marks else None
-            if marks is None or info is None or not later(marks, info) or not ours(keyturn, marks):
+            if marks is None or info is None or not later(marks, info) or not ours(workspace, marks):
                 continue
             if version := copy_version(copy, info.path, f"{store}:{copy.name}"):
                 yield info.path, version

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from keyturn.core.errors import KeyturnError
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.sync.batches import Outcome, bring, concerns, tell, transient
 from keyturn.sync.changes import EVERYTHING, MONOTONIC, Clock, Source
 from keyturn.sync.lines import heard, one_line, told
@@ -57,7 +57,7 @@ class Follower:
     every look that succeeded.
     """
 
-    keyturn: Callable[[], Keyturn]
+    workspace: Callable[[], Workspace]
     source: Source
     say: Say
     beat: Callable[[], None] = lambda: None
@@ -151,7 +151,7 @@ class Follower:
 
     def _wanted(self, paths: Iterable[str]) -> list[str]:
         listed = list(paths)
-        catalogue = self.keyturn().catalogue if listed else None
+        catalogue = self.workspace().catalogue if listed else None
         return [path for path in listed if path == EVERYTHING or (catalogue and concerns(catalogue, path))]
 
     def _begin(self, pool: ThreadPoolExecutor) -> None:
@@ -162,7 +162,7 @@ class Follower:
             if paths and len(self._at_work) < AT_ONCE and set(paths) <= set(ready):
                 batch = {path: self._waiting.pop(path) for path in paths}
                 patient = frozenset(path for path, waiting in batch.items() if now - waiting.since < PATIENCE)
-                self._at_work[pool.submit(bring, self.keyturn(), sorted(batch), patient)] = batch
+                self._at_work[pool.submit(bring, self.workspace(), sorted(batch), patient)] = batch
 
     def _collect(self, tellers: Executor | None) -> None:
         """What is done; consumers are told next, or once this begins anew where there are no ``tellers`` any more."""
@@ -196,7 +196,7 @@ class Follower:
     def _tell(self, tellers: Executor | None, batch: dict[str, Waiting]) -> None:
         if tellers is None:
             return self._waiting.update({path: self._waiting.get(path, waiting) for path, waiting in batch.items()})
-        self._telling[tellers.submit(tell, self.keyturn(), sorted(batch))] = batch
+        self._telling[tellers.submit(tell, self.workspace(), sorted(batch))] = batch
         return None
 
     def _hear(self, batch: dict[str, Waiting], notices: Notices) -> None:

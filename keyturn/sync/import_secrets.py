@@ -16,7 +16,7 @@ from keyturn.core.mounts import join, split
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.shared import notes_in, sharing
 from keyturn.core.stores import Store, Unsupported
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.journal import record_action
 from keyturn.sync.scan import places, undeclared
 
@@ -61,17 +61,17 @@ class Import:
         return f"{self.store}:{self.name}"
 
 
-def insist_on_readable(keyturn: Keyturn, store: str) -> None:
+def insist_on_readable(workspace: Workspace, store: str) -> None:
     """Raises UnsupportedOperation for a store that never gives a value back, NotFound for one that is not declared."""
-    keyturn.catalogue.store(store)
-    if Unsupported.READ in keyturn.open_store(store).unsupported:
+    workspace.catalogue.store(store)
+    if Unsupported.READ in workspace.open_store(store).unsupported:
         hint = "Write the values to the hub yourself, and declare each destination with `adopt: true`"
         raise UnsupportedOperation("import from", store, "it never gives a value back", hint)
 
 
-def importable(keyturn: Keyturn, store: str) -> list[str]:
+def importable(workspace: Workspace, store: str) -> list[str]:
     """The names of everything in a store that nobody manages and the catalogue does not speak of."""
-    return sorted(copy.name for copy in undeclared(keyturn, store, places(keyturn)) if copy.marks is None)
+    return sorted(copy.name for copy in undeclared(workspace, store, places(workspace)) if copy.marks is None)
 
 
 def path_for(name: str, prefix: str = "") -> str:
@@ -84,7 +84,7 @@ def path_for(name: str, prefix: str = "") -> str:
     return join(mount, re.sub(r"[^A-Za-z0-9_./-]", "-", "/".join(parts)))
 
 
-def look(keyturn: Keyturn, store: str, names: Sequence[str], prefix: str = "") -> list[Import]:
+def look(workspace: Workspace, store: str, names: Sequence[str], prefix: str = "") -> list[Import]:
     """What importing these would do, each by itself; errors are part of the answer. Nothing is written."""
     unique = list(dict.fromkeys(names))
     taken = Counter(path_for(name, prefix) for name in unique)
@@ -93,7 +93,7 @@ def look(keyturn: Keyturn, store: str, names: Sequence[str], prefix: str = "") -
         path = path_for(name, prefix)
         try:
             check_path(f"{store}:{name}", path, taken[path])
-            return found(keyturn, store, name, path)
+            return found(workspace, store, name, path)
         except KeyturnError as error:
             return failed(Import(store, name, path, ImportState.FAILED), error)
 
@@ -109,12 +109,12 @@ def check_path(label: str, path: str, claims: int) -> None:
         raise Invalid("import", label, f"{claims} of the names given would all become {path}", hint)
 
 
-def found(keyturn: Keyturn, store: str, name: str, path: str) -> Import:
+def found(workspace: Workspace, store: str, name: str, path: str) -> Import:
     """One secret as it stands in the store and in the hub. Raises what stands in the way."""
-    text = held(keyturn, store, name)
+    text = held(workspace, store, name)
     fields, field = fields_of(text)
-    current = keyturn.hub.read(path)
-    if current is None and keyturn.hub.describe(path) is not None:
+    current = workspace.hub.read(path)
+    if current is None and workspace.hub.describe(path) is not None:
         raise Conflict("import", path, "the hub has had a secret there, whose newest version is deleted", ELSEWHERE)
     if current is not None and payload(current.fields) != payload(fields):
         raise Conflict("import", path, "the hub holds another value there, and it is not overwritten", ELSEWHERE)
@@ -125,9 +125,9 @@ def found(keyturn: Keyturn, store: str, name: str, path: str) -> Import:
 ELSEWHERE: Final = "Choose another path with --to"
 
 
-def held(keyturn: Keyturn, store: str, name: str) -> Sensitive:
+def held(workspace: Workspace, store: str, name: str) -> Sensitive:
     """What a store's secret holds, to the byte. Raises why it can't be imported."""
-    adapter = keyturn.open_store(store)
+    adapter = workspace.open_store(store)
     copy = adapter.describe(name)
     if copy is None:
         hint = f"See what is there: keyturn scan --store {store}"
@@ -182,35 +182,38 @@ def _no_number(_: str) -> Any:
     raise ValueError
 
 
-def bring(keyturn: Keyturn, wanted: Sequence[Import]) -> list[Import]:
+def bring(workspace: Workspace, wanted: Sequence[Import]) -> list[Import]:
     """Write to the hub what :func:`look` found new; errors are part of the answer, and what failed before stays so."""
 
     def one(item: Import) -> Import:
         try:
-            return brought(keyturn, item) if item.state is ImportState.NEW else item
+            return brought(workspace, item) if item.state is ImportState.NEW else item
         except KeyturnError as error:
             return failed(item, error)
 
     return side_by_side(one, wanted, AT_ONCE)
 
 
-def brought(keyturn: Keyturn, item: Import) -> Import:
+def brought(workspace: Workspace, item: Import) -> Import:
     """One secret, written unless somebody else was there first. Raises Conflict where that was another value."""
-    text = held(keyturn, item.store, item.name)
+    text = held(workspace, item.store, item.name)
     fields, field = fields_of(text)
     try:
-        with record_action(keyturn, "import", item.path, place=f"{item.store}:{item.name}") as doing:
-            doing.version, doing.fingerprint = keyturn.hub.write(item.path, fields, cas=0), keyturn.fingerprint(fields)
-            insist_on_kept(keyturn, item.path, doing.version, fields)
+        with record_action(workspace, "import", item.path, place=f"{item.store}:{item.name}") as doing:
+            doing.version, doing.fingerprint = (
+                workspace.hub.write(item.path, fields, cas=0),
+                workspace.fingerprint(fields),
+            )
+            insist_on_kept(workspace, item.path, doing.version, fields)
     except Conflict:
-        return found(keyturn, item.store, item.name, item.path)
+        return found(workspace, item.store, item.name, item.path)
     respelled = not field and payload(fields) != text
     return replace(item, state=ImportState.IMPORTED, field=field, respelled=respelled)
 
 
-def insist_on_kept(keyturn: Keyturn, path: str, version: int, fields: SecretFields) -> None:
+def insist_on_kept(workspace: Workspace, path: str, version: int, fields: SecretFields) -> None:
     """The hub gives back what was written: the next sync will write that over the original. Raises Invalid."""
-    back = keyturn.hub.read(path, version)
+    back = workspace.hub.read(path, version)
     if back is None or payload(back.fields) != payload(fields):
         hint = "It is not declared, so nothing is pushed. Leave it in the store, and delete that version"
         raise Invalid("import", path, f"version {version} of the hub is not what the store holds", hint)

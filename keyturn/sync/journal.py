@@ -9,7 +9,7 @@ from typing import Final
 
 from keyturn.core.ledger import Entry, Outcome
 from keyturn.core.plan import Item
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import entry, note_down
 from keyturn.sync.apply import DELETED, Result
 
@@ -21,7 +21,7 @@ OFTEN: Final = 2.0
 class Written:
     """Shared by the threads that settle ``items``. Raises Unrecorded when it is entered, before anything is done."""
 
-    keyturn: Keyturn
+    workspace: Workspace
     items: Iterable[Item]
     _waiting: list[Entry] = field(default_factory=list)
     _wrote_at: float = field(default_factory=time.monotonic)
@@ -32,7 +32,7 @@ class Written:
         if self._known:
             stores = sorted({store for store, _ in self._known})
             note = f"{len(self._known)} copies at {', '.join(stores)}"
-            note_down(self.keyturn, [entry(self.keyturn, "sync", Outcome.BEGUN, note=note)])
+            note_down(self.workspace, [entry(self.workspace, "sync", Outcome.BEGUN, note=note)])
         return self
 
     def __exit__(
@@ -44,7 +44,7 @@ class Written:
         """Note what became of one copy."""
         item = self._known.get((result.store, result.slot))
         line = entry(
-            self.keyturn,
+            self.workspace,
             "delete" if result.state == DELETED else "push",
             Outcome.FAILED if result.error else Outcome.DONE,
             result.path,
@@ -63,4 +63,4 @@ class Written:
         with self._lock:
             waiting, self._waiting = self._waiting, []
             self._wrote_at = time.monotonic()
-        note_down(self.keyturn, waiting)
+        note_down(self.workspace, waiting)

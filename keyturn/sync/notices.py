@@ -12,7 +12,7 @@ from typing import Final
 
 from keyturn.core.errors import KeyturnError, TransientError, Unavailable, unexpected
 from keyturn.core.heard import Heard, Silence
-from keyturn.rotation.context import Keyturn, alive, side_by_side
+from keyturn.rotation.context import Workspace, alive, side_by_side
 from keyturn.rotation.heard import HeardByPath, by_part, change_part
 from keyturn.rotation.rollout import deliver, unwell
 
@@ -78,16 +78,16 @@ def unheard(notices: Notices) -> KeyturnError | None:
     return TransientError(NOTIFY, f"{len(silent)} consumers", "; ".join(silent[:SHOWN]) + more, hint)
 
 
-def tell_written(keyturn: Keyturn, paths: Iterable[str]) -> Notices:
+def tell_written(workspace: Workspace, paths: Iterable[str]) -> Notices:
     """Tell the consumers of these secrets what they are owed; an error is part of the answer."""
     parts = by_part(paths)
-    return together(side_by_side(lambda part: tell_part(keyturn, part, parts[part]), parts, PARTS_AT_ONCE))
+    return together(side_by_side(lambda part: tell_part(workspace, part, parts[part]), parts, PARTS_AT_ONCE))
 
 
-def tell_part(keyturn: Keyturn, part: int, paths: Sequence[str]) -> Notices:
+def tell_part(workspace: Workspace, part: int, paths: Sequence[str]) -> Notices:
     """The same of one part, some secrets at a time."""
     batches = [paths[begin : begin + AT_ONCE] for begin in range(0, len(paths), AT_ONCE)]
-    return together([tell_batch(keyturn, part, batch) for batch in batches])
+    return together([tell_batch(workspace, part, batch) for batch in batches])
 
 
 def together(several: Iterable[Notices]) -> Notices:
@@ -101,14 +101,14 @@ def together(several: Iterable[Notices]) -> Notices:
     )
 
 
-def tell_batch(keyturn: Keyturn, part: int, paths: Sequence[str]) -> Notices:
+def tell_batch(workspace: Workspace, part: int, paths: Sequence[str]) -> Notices:
     """The same of a few, whose answers are kept once all are there."""
     claim = str(uuid.uuid4())
     try:
-        owed = claim_owed(keyturn, part, paths, claim)
+        owed = claim_owed(workspace, part, paths, claim)
         mine = {path: heard for path, heard in owed.items() if heard.claim == claim}
-        waves = side_by_side(lambda path: wave(keyturn, path, mine[path]), mine)
-        keep(keyturn, part, dict(zip(mine, waves, strict=True)))
+        waves = side_by_side(lambda path: wave(workspace, path, mine[path]), mine)
+        keep(workspace, part, dict(zip(mine, waves, strict=True)))
     except KeyturnError as error:
         return Notices(errors=dict.fromkeys(paths, error))
     by_path = dict(zip(mine, waves, strict=True))
@@ -120,15 +120,15 @@ def tell_batch(keyturn: Keyturn, part: int, paths: Sequence[str]) -> Notices:
     )
 
 
-def claim_owed(keyturn: Keyturn, part: int, paths: Sequence[str], claim: str) -> dict[str, Heard]:
+def claim_owed(workspace: Workspace, part: int, paths: Sequence[str], claim: str) -> dict[str, Heard]:
     """What is kept of those that are owed something; those that are ours to tell bear the ``claim``."""
-    now = keyturn.hub_now()
+    now = workspace.hub_now()
 
     def lay(records: dict[str, Heard]) -> HeardByPath:
         free = [path for path in paths if path in records and records[path].waiting and not taken(records[path], now)]
-        return {**records, **{path: records[path].held(keyturn.holder, claim, now.isoformat()) for path in free}}
+        return {**records, **{path: records[path].held(workspace.holder, claim, now.isoformat()) for path in free}}
 
-    after = change_part(keyturn, part, lay)
+    after = change_part(workspace, part, lay)
     return {path: after[path] for path in paths if path in after and after[path].waiting}
 
 
@@ -139,7 +139,7 @@ def taken(heard: Heard, now: datetime) -> bool:
     return now - datetime.fromisoformat(heard.held_at) < HOLD
 
 
-def keep(keyturn: Keyturn, part: int, waves: Mapping[str, Wave]) -> None:
+def keep(workspace: Workspace, part: int, waves: Mapping[str, Wave]) -> None:
     """Keep who was told, and let go of the secrets; one that another run has gone on with stays as it is."""
 
     def lay(records: dict[str, Heard]) -> HeardByPath:
@@ -149,53 +149,53 @@ def keep(keyturn: Keyturn, part: int, waves: Mapping[str, Wave]) -> None:
         return {**records, **{path: wave.heard.released() for path, wave in mine.items()}}
 
     if waves:
-        change_part(keyturn, part, lay)
+        change_part(workspace, part, lay)
 
 
-def wave(keyturn: Keyturn, path: str, heard: Heard) -> Wave:
+def wave(workspace: Workspace, path: str, heard: Heard) -> Wave:
     """Tell one secret's consumers; what hinders it is part of the answer, so that the secret is let go of."""
     try:
-        return tell_secret(keyturn, path, heard)
+        return tell_secret(workspace, path, heard)
     except KeyturnError as error:
         return Wave(heard, error=error)
     except Exception as error:  # noqa: BLE001  its text could hold a value
         return Wave(heard, error=unexpected(error))
 
 
-def tell_secret(keyturn: Keyturn, path: str, heard: Heard) -> Wave:
+def tell_secret(workspace: Workspace, path: str, heard: Heard) -> Wave:
     """Tell the canary, where the catalogue names one, and the rest only once that is well."""
-    rollout = keyturn.secret(path).rollout
+    rollout = workspace.secret(path).rollout
     if rollout is None or heard.canary_well:
-        return tell(keyturn, path, heard, heard.waiting)
-    first = tell(keyturn, path, heard, [consumer for consumer in rollout.canary if consumer in heard.waiting])
-    now = keyturn.hub_now()
+        return tell(workspace, path, heard, heard.waiting)
+    first = tell(workspace, path, heard, [consumer for consumer in rollout.canary if consumer in heard.waiting])
+    now = workspace.hub_now()
     if any(notice.error for notice in first.told):
         return first
     since = datetime.fromisoformat(first.heard.canary_told_at) if first.heard.canary_told_at else now
     watched = replace(first, heard=replace(first.heard, canary_told_at=since.isoformat()))
     if (left := (since + rollout.pause - now).total_seconds()) > 0:
         return replace(watched, later=left)
-    if why := unwell(keyturn, rollout.canary) if rollout.health else "":
+    if why := unwell(workspace, rollout.canary) if rollout.health else "":
         ailing = [Notified(path, consumer, heard.version, why, Unavailable.__name__) for consumer in rollout.canary[:1]]
         return replace(watched, told=(*watched.told, *ailing))
     well = replace(watched.heard, canary_well=True)
-    rest = tell(keyturn, path, well, well.waiting)
+    rest = tell(workspace, path, well, well.waiting)
     return replace(rest, told=(*first.told, *rest.told))
 
 
-def tell(keyturn: Keyturn, path: str, heard: Heard, consumers: Iterable[str]) -> Wave:
+def tell(workspace: Workspace, path: str, heard: Heard, consumers: Iterable[str]) -> Wave:
     """Tell these, side by side."""
     listed = list(consumers)
-    notices = side_by_side(lambda consumer: notified(keyturn, path, heard, consumer), listed)
+    notices = side_by_side(lambda consumer: notified(workspace, path, heard, consumer), listed)
     answers = {notice.consumer: Silence("", notice.kind, notice.error) if notice.error else None for notice in notices}
-    return Wave(heard.after(answers, keyturn.hub_now().isoformat()), tuple(notices))
+    return Wave(heard.after(answers, workspace.hub_now().isoformat()), tuple(notices))
 
 
-def notified(keyturn: Keyturn, path: str, heard: Heard, consumer: str) -> Notified:
+def notified(workspace: Workspace, path: str, heard: Heard, consumer: str) -> Notified:
     """Tell one; its silence is part of the answer."""
     at = datetime.fromisoformat(heard.made_at)
     try:
-        error = deliver(keyturn, consumer, path, heard.version, heard.fingerprint, at, made=True)
+        error = deliver(workspace, consumer, path, heard.version, heard.fingerprint, at, made=True)
     except Exception as unforeseen:  # noqa: BLE001  one that is not foreseen stops no other consumer
         error = unexpected(unforeseen)
     failure = (str(error), type(error).__name__) if error else ("", "")

@@ -13,7 +13,7 @@ from keyturn.core.hub import SecretInfo, Survey, survey
 from keyturn.core.names import Limits
 from keyturn.core.shared import Note
 from keyturn.core.stores import RemoteSecret
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.labels import asks, describe_copies
 
 FEW: Final = 50
@@ -59,26 +59,26 @@ class Holdings:
             self.copies[self.limits.same(copy.name)] = copy
 
 
-def hub_secrets(keyturn: Keyturn, paths: Iterable[str] | None) -> Survey:
+def hub_secrets(workspace: Workspace, paths: Iterable[str] | None) -> Survey:
     """The hub's own word on these secrets, or on all; those that it has not are left out.
 
     Of several mounts, one that can't be read is told in it. Raises where nothing can be read at all.
     """
     if paths is None:
-        return survey(keyturn.hub)
+        return survey(workspace.hub)
     ordered = sorted(paths)
-    described = side_by_side(lambda path: _described(keyturn, path), ordered, AT_ONCE)
+    described = side_by_side(lambda path: _described(workspace, path), ordered, AT_ONCE)
     answers = dict(zip(ordered, described, strict=True))
     refused = {path: answer for path, answer in answers.items() if isinstance(answer, KeyturnError)}
-    if refused and (len(refused) == len(answers) or not keyturn.hub.mounts):
+    if refused and (len(refused) == len(answers) or not workspace.hub.mounts):
         raise next(iter(refused.values()))
     return Survey({path: answer for path, answer in answers.items() if isinstance(answer, SecretInfo)}, refused=refused)
 
 
-def _described(keyturn: Keyturn, path: str) -> SecretInfo | KeyturnError | None:
+def _described(workspace: Workspace, path: str) -> SecretInfo | KeyturnError | None:
     """One secret; an error is part of the answer."""
     try:
-        return keyturn.hub.describe(path)
+        return workspace.hub.describe(path)
     except KeyturnError as error:
         return error
 
@@ -92,12 +92,12 @@ Listings = Mapping[str, "Future[list[RemoteSecret]]"]
 
 
 @contextmanager
-def begun_listings(keyturn: Keyturn, names: Iterable[str]) -> Iterator[Listings]:
+def begun_listings(workspace: Workspace, names: Iterable[str]) -> Iterator[Listings]:
     """Let these stores list what is ours, while the hub is asked what should be there."""
     pool = ThreadPoolExecutor(thread_name_prefix="listing", max_workers=AT_ONCE)
 
     def begin(name: str) -> "Future[list[RemoteSecret]]":
-        return pool.submit(copy_context().run, lambda: list(keyturn.open_store(name).list_managed()))
+        return pool.submit(copy_context().run, lambda: list(workspace.open_store(name).list_managed()))
 
     try:
         yield {name: begin(name) for name in names}
@@ -106,7 +106,7 @@ def begun_listings(keyturn: Keyturn, names: Iterable[str]) -> Iterator[Listings]
 
 
 def stores(
-    keyturn: Keyturn, wanted: Mapping[str, Places], listings: Listings, *, listed: bool, deep: bool
+    workspace: Workspace, wanted: Mapping[str, Places], listings: Listings, *, listed: bool, deep: bool
 ) -> dict[str, Holdings]:
     """What each store holds under the wanted names; with ``listed``, everything else that is ours there too.
 
@@ -117,17 +117,17 @@ def stores(
     """
 
     def look(store: str) -> Holdings:
-        holdings = Holdings(keyturn.catalogue.store(store).limits)
+        holdings = Holdings(workspace.catalogue.store(store).limits)
         try:
             names = [place.name for _, place in wanted[store] if not place.merge]
             if listed or names:
                 if listed:
                     holdings.take(
-                        listings[store].result() if store in listings else keyturn.open_store(store).list_managed()
+                        listings[store].result() if store in listings else workspace.open_store(store).list_managed()
                     )
-                _fill(keyturn, store, names, holdings, deep=deep)
-            _describe(keyturn, store, [place for _, place in wanted[store] if not place.merge], holdings, deep=deep)
-            _look_at_parts(keyturn, [want for want in wanted[store] if want[1].merge], holdings)
+                _fill(workspace, store, names, holdings, deep=deep)
+            _describe(workspace, store, [place for _, place in wanted[store] if not place.merge], holdings, deep=deep)
+            _look_at_parts(workspace, [want for want in wanted[store] if want[1].merge], holdings)
         except KeyturnError as error:
             holdings.error = error
         except Exception as error:  # noqa: BLE001  what one store suffers from stops no other
@@ -138,13 +138,13 @@ def stores(
     return dict(zip(names, side_by_side(look, names), strict=True))
 
 
-def _look_at_parts(keyturn: Keyturn, wanted: Places, holdings: Holdings) -> None:
+def _look_at_parts(workspace: Workspace, wanted: Places, holdings: Holdings) -> None:
     """Each by itself, with its value: what others do to their keys shows in no listing. One stops no other."""
 
     def look(placement: tuple[str, Destination]) -> RemoteSecret | KeyturnError | None:
         path, place = placement
         try:
-            return keyturn.open_copy(path, place).describe(place.name)
+            return workspace.open_copy(path, place).describe(place.name)
         except KeyturnError as error:
             return error
 
@@ -157,9 +157,9 @@ def _look_at_parts(keyturn: Keyturn, wanted: Places, holdings: Holdings) -> None
             holdings.parts[key] = answer
 
 
-def _fill(keyturn: Keyturn, store: str, names: list[str], holdings: Holdings, *, deep: bool) -> None:
+def _fill(workspace: Workspace, store: str, names: list[str], holdings: Holdings, *, deep: bool) -> None:
     """Look for what the listing has not shown of these names, or for all of them."""
-    adapter = keyturn.open_store(store)
+    adapter = workspace.open_store(store)
     legal = [name for name in names if not holdings.limits.refuses_name(name)]
     missing = legal if deep else [name for name in legal if holdings.copy(name) is None]
     if len(missing) > FEW and not deep:
@@ -171,14 +171,14 @@ def _fill(keyturn: Keyturn, store: str, names: list[str], holdings: Holdings, *,
     holdings.take(copy for copy in side_by_side(find, missing, AT_ONCE) if copy)
 
 
-def _describe(keyturn: Keyturn, store: str, places: list[Destination], holdings: Holdings, *, deep: bool) -> None:
+def _describe(workspace: Workspace, store: str, places: list[Destination], holdings: Holdings, *, deep: bool) -> None:
     """Ask for what stands beside copies where the catalogue wants it known and no look has told it.
 
     ``deep`` asks for all of Keyturn's own: it may be that the catalogue has wanted something there before.
     """
     copies = ((place, copy) for place in places if (copy := holdings.copy(place.name)) and copy.details is None)
-    undescribed = [copy for place, copy in copies if asks(keyturn, place, copy) or (deep and copy.marks)]
+    undescribed = [copy for place, copy in copies if asks(workspace, place, copy) or (deep and copy.marks)]
     try:
-        holdings.take(describe_copies(keyturn, store, undescribed) if undescribed else ())
+        holdings.take(describe_copies(workspace, store, undescribed) if undescribed else ())
     except KeyturnError as error:
         holdings.untold = error

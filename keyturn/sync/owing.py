@@ -15,7 +15,7 @@ from keyturn.core.hub import TOKEN, HubSecret, SecretInfo
 from keyturn.core.plan import Action, Plan
 from keyturn.core.record import Rotation
 from keyturn.rotation.ahead import lost_by_hub
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.heard import PARTS, HeardByPath, by_part, change_part, keep_look, last_look, load_part, was_there
 from keyturn.rotation.records import load_record, promoted_last
 from keyturn.sync import observe
@@ -51,34 +51,34 @@ class Verdict:
     error: KeyturnError | None = None
 
 
-def consumed(keyturn: Keyturn, patterns: Sequence[str]) -> list[str]:
+def consumed(workspace: Workspace, patterns: Sequence[str]) -> list[str]:
     """The secrets that fit ``patterns``, or all, and have consumers."""
-    secrets = keyturn.catalogue.secrets
+    secrets = workspace.catalogue.secrets
     wild = [pattern for pattern in patterns if "*" in pattern]
     fitting = {path for path in patterns if path in secrets} if patterns else {*secrets}
     fitting |= {path for path in secrets if any(covers(glob, path) for glob in wild)} if wild else set()
     return sorted(path for path in fitting if secrets[path].consumers)
 
 
-def owing(keyturn: Keyturn, planned: Plan, results: Sequence[Result]) -> Owing:
+def owing(workspace: Workspace, planned: Plan, results: Sequence[Result]) -> Owing:
     """Whom a plan that was carried out leaves to be told, kept in the hub. Raises what the hub says.
 
     A secret whose copies are not all in step is left to a later run. Where nothing has changed since the last look,
     nothing is asked for but what is kept of it, and nothing is written; of all secrets, when that was.
     """
-    paths = consumed(keyturn, planned.paths)
+    paths = consumed(workspace, planned.paths)
     if not paths:
         return Owing()
     arrived = versions_in_step(planned, results)
-    infos = looked_up(keyturn, planned, results, paths)
-    looked, whole = last_look(keyturn), not planned.paths
+    infos = looked_up(workspace, planned, results, paths)
+    looked, whole = last_look(workspace), not planned.paths
     parts = by_part(paths)
     answers = side_by_side(
-        lambda part: owing_part(keyturn, part, parts.get(part, []), infos, arrived, looked, whole=whole),
+        lambda part: owing_part(workspace, part, parts.get(part, []), infos, arrived, looked, whole=whole),
         range(PARTS) if whole else parts,
     )
     if whole and planned.listing and not (planned.listing.secrets.unread or any(answer.errors for answer in answers)):
-        keep_look(keyturn, planned.listing.at)
+        keep_look(workspace, planned.listing.at)
     return Owing(
         tuple(sorted(path for answer in answers for path in answer.paths)),
         frozenset().union(*(answer.held for answer in answers)),
@@ -104,7 +104,7 @@ def versions_in_step(planned: Plan, results: Sequence[Result]) -> dict[str, int]
 
 
 def looked_up(
-    keyturn: Keyturn, planned: Plan, results: Sequence[Result], paths: Iterable[str]
+    workspace: Workspace, planned: Plan, results: Sequence[Result], paths: Iterable[str]
 ) -> Mapping[str, SecretInfo]:
     """What the hub tells of these secrets: the plan's listing, and a new look at those that were worked at since."""
     listed: Mapping[str, SecretInfo] = planned.listing.secrets if planned.listing else {}
@@ -113,11 +113,14 @@ def looked_up(
     if not anew:
         return listed
     # One mount that can't be read stops no other.
-    return {**listed, **(observe.hub_secrets(keyturn, anew) if keyturn.hub.mounts else keyturn.hub.describe_many(anew))}
+    return {
+        **listed,
+        **(observe.hub_secrets(workspace, anew) if workspace.hub.mounts else workspace.hub.describe_many(anew)),
+    }
 
 
 def owing_part(
-    keyturn: Keyturn,
+    workspace: Workspace,
     part: int,
     paths: Sequence[str],
     infos: Mapping[str, SecretInfo],
@@ -127,10 +130,10 @@ def owing_part(
     whole: bool,
 ) -> Owing:
     """The same of one part; what hinders it is in the answer."""
-    declared = {path: keyturn.secret(path).consumers for path in paths}
+    declared = {path: workspace.secret(path).consumers for path in paths}
     try:
-        before, _ = load_part(keyturn, part)
-        verdicts = verdicts_of(keyturn, paths, infos, before, looked, arrived)
+        before, _ = load_part(workspace, part)
+        verdicts = verdicts_of(workspace, paths, infos, before, looked, arrived)
 
         def lay(records: dict[str, Heard]) -> HeardByPath:
             # What another run has kept meanwhile is as good, and may tell who was told.
@@ -142,9 +145,9 @@ def owing_part(
                 if path in declared or not whole
             }
 
-        now = before if lay(dict(before)) == before else change_part(keyturn, part, lay)
+        now = before if lay(dict(before)) == before else change_part(workspace, part, lay)
         ready = [path for path in paths if path in now and to_be_told(now[path], infos.get(path), arrived)]
-        ready = [path for path in ready if not ended(keyturn, path, now[path])]
+        ready = [path for path in ready if not ended(workspace, path, now[path])]
     except KeyturnError as error:
         return Owing(errors=dict.fromkeys(paths, error))
     return Owing(
@@ -155,7 +158,7 @@ def owing_part(
 
 
 def verdicts_of(
-    keyturn: Keyturn,
+    workspace: Workspace,
     paths: Iterable[str],
     infos: Mapping[str, SecretInfo],
     before: Mapping[str, Heard],
@@ -165,7 +168,7 @@ def verdicts_of(
     """What is to be kept of each secret whose newest version is another one than what is kept tells of."""
     news = [path for path in paths if path in infos and news_of(before.get(path), infos[path])]
     verdicts = side_by_side(
-        lambda path: verdict(keyturn, infos[path], before.get(path), looked, arrived), news, AT_ONCE
+        lambda path: verdict(workspace, infos[path], before.get(path), looked, arrived), news, AT_ONCE
     )
     return dict(zip(news, verdicts, strict=True))
 
@@ -177,9 +180,9 @@ def to_be_told(heard: Heard, info: SecretInfo | None, arrived: Mapping[str, int]
     return arrived.get(info.path, heard.version) == heard.version
 
 
-def ended(keyturn: Keyturn, path: str, heard: Heard) -> bool:
+def ended(workspace: Workspace, path: str, heard: Heard) -> bool:
     """Whether a revocation, or a rotation, is at it since: that tells."""
-    record = load_record(keyturn, path)
+    record = load_record(workspace, path)
     return record.dead(heard.version) or record.open is not None
 
 
@@ -189,7 +192,7 @@ def news_of(heard: Heard | None, info: SecretInfo) -> bool:
 
 
 def verdict(
-    keyturn: Keyturn, info: SecretInfo, before: Heard | None, looked: datetime | None, arrived: Mapping[str, int]
+    workspace: Workspace, info: SecretInfo, before: Heard | None, looked: datetime | None, arrived: Mapping[str, int]
 ) -> Verdict:
     """What is to be kept of a secret that holds a version which nothing is kept of; an error is part of the answer."""
     path = info.path
@@ -199,7 +202,7 @@ def verdict(
     if arrived.get(path, info.version) != info.version:
         return Verdict(waits)
     try:
-        judgement = judged(keyturn, path, before or UNHEARD)
+        judgement = judged(workspace, path, before or UNHEARD)
     except KeyturnError as error:
         return Verdict(waits, error=error)
     except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other secret
@@ -207,13 +210,13 @@ def verdict(
     return replace(judgement, heard=judgement.heard or waits)
 
 
-def judged(keyturn: Keyturn, path: str, before: Heard) -> Verdict:
+def judged(workspace: Workspace, path: str, before: Heard) -> Verdict:
     """Whether the newest version is news to the consumers.
 
     Not one that a rotation tells of, nor one that holds what they have heard of; none is told of what a revocation has
     ended, or of what the hub has gone back to.
     """
-    record, info = load_record(keyturn, path), keyturn.hub.describe(path)
+    record, info = load_record(workspace, path), workspace.hub.describe(path)
     if info is None or not info.served or record.dead(info.version):
         return Verdict()
     if record.open:
@@ -221,18 +224,18 @@ def judged(keyturn: Keyturn, path: str, before: Heard) -> Verdict:
     last = promoted_last(record)
     if last and last.version == info.version and info.custom.get(TOKEN) == last.token:
         return Verdict(of_rotation(last, info))
-    current = keyturn.hub.read(path)
+    current = workspace.hub.read(path)
     if current is None or current.version != info.version:
         return Verdict(held=True)
-    if lost_by_hub(keyturn, path, info.version):
+    if lost_by_hub(workspace, path, info.version):
         return Verdict()
-    digest = keyturn.fingerprint(current.fields)
+    digest = workspace.fingerprint(current.fields)
     if last and (last.version, last.fingerprint) == (info.version, digest):
         return Verdict(of_rotation(last, info))  # as where a candidate was recovered
     last_heard = latest(before, last, info)
-    if same_value(keyturn, last_heard, info, current, digest):
+    if same_value(workspace, last_heard, info, current, digest):
         return Verdict(replace(last_heard, version=info.version, made_at=made_at(info), fingerprint=digest))
-    waiting = dict.fromkeys(keyturn.secret(path).consumers)
+    waiting = dict.fromkeys(workspace.secret(path).consumers)
     return Verdict(Heard(info.version, made_at(info), digest, waiting=waiting))
 
 
@@ -251,7 +254,7 @@ def latest(before: Heard, last: Rotation | None, info: SecretInfo) -> Heard:
     return Heard(last.version, made, last.fingerprint, rotated=True)
 
 
-def same_value(keyturn: Keyturn, before: Heard, info: SecretInfo, current: HubSecret, digest: str) -> bool:
+def same_value(workspace: Workspace, before: Heard, info: SecretInfo, current: HubSecret, digest: str) -> bool:
     """Whether CURRENT is what was there before, and nothing else was in between.
 
     As where giving a candidate up has written it again, or the end of an old credential has only taken away what that
@@ -260,21 +263,21 @@ def same_value(keyturn: Keyturn, before: Heard, info: SecretInfo, current: HubSe
     if not before.version:
         return False
     made = {version.version: version.created_at.isoformat() for version in info.versions}
-    old = keyturn.hub.read(info.path, before.version) if made.get(before.version) == before.made_at else None
-    if digest != before.fingerprint and not (old and carries_on(keyturn, info.path, before, old, current)):
+    old = workspace.hub.read(info.path, before.version) if made.get(before.version) == before.made_at else None
+    if digest != before.fingerprint and not (old and carries_on(workspace, info.path, before, old, current)):
         return False
     between = [version for version in info.versions if (before.version if old else 0) < version.version < info.version]
     if len(between) > BETWEEN:
         return False
-    values = [keyturn.hub.read(info.path, version.version) for version in between if version.readable]
+    values = [workspace.hub.read(info.path, version.version) for version in between if version.readable]
     return all(
         version is None or version.fields in (current.fields, *([old.fields] if old else [])) for version in values
     )
 
 
-def carries_on(keyturn: Keyturn, path: str, before: Heard, old: HubSecret, current: HubSecret) -> bool:
+def carries_on(workspace: Workspace, path: str, before: Heard, old: HubSecret, current: HubSecret) -> bool:
     """Whether CURRENT holds what ``old`` does, or that without what only a retired credential needed."""
     if old.fields == current.fields:
         return True
-    left = keyturn.open_strategy(path).cleanup_fields(old.fields) if before.rotated else None
+    left = workspace.open_strategy(path).cleanup_fields(old.fields) if before.rotated else None
     return left is not None and old.fields.merged(left) == current.fields

@@ -23,7 +23,7 @@ from keyturn.core.suggest import advice
 from keyturn.rotation.adding import KEEPS, Grown, keeps
 from keyturn.rotation.ahead import describe_ahead, ledger_versions, remedy
 from keyturn.rotation.beside import left_out, marked_version, with_previous
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.labels import asks, digest_of, outlives_copy, wrong_beside
 from keyturn.rotation.missing import describe_missing
 from keyturn.rotation.parts import parts_in
@@ -58,24 +58,24 @@ class Wanted:
     rival: str = ""
 
 
-def plan(keyturn: Keyturn, patterns: Sequence[str] = (), *, deep: bool = False, unseen: bool = False) -> Plan:
+def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = False, unseen: bool = False) -> Plan:
     """What is to be done for the secrets that fit ``patterns``, or for all. Nothing is written.
 
     Raises NotFound for a pattern that fits nothing. ``deep`` asks for each copy by itself. ``unseen`` is for plans
     that are carried out at once: what new copies will hold is not looked at, so they have no fingerprint yet, and
     what hinders them shows when they are made.
     """
-    paths, asked_at = chosen(keyturn, patterns), keyturn.hub_now()
-    with observe.begun_listings(keyturn, keyturn.catalogue.stores if paths is None else ()) as listings:
-        secrets = observe.hub_secrets(keyturn, paths)
-        wanted = list(wants(keyturn, paths if paths is not None else known(keyturn, secrets)))
+    paths, asked_at = chosen(workspace, patterns), workspace.hub_now()
+    with observe.begun_listings(workspace, workspace.catalogue.stores if paths is None else ()) as listings:
+        secrets = observe.hub_secrets(workspace, paths)
+        wanted = list(wants(workspace, paths if paths is not None else known(workspace, secrets)))
         by_store: dict[str, observe.Places] = defaultdict(list, {store: [] for store in listings})
         for want in wanted:
             by_store[want.place.store].append((want.path, want.place))
         listed = paths is None or len(wanted) > observe.FEW
-        holdings = observe.stores(keyturn, by_store, listings, listed=listed, deep=deep)
-    ledger = ledger_versions(keyturn, {want.path for want in wanted})
-    lost = lost_versions(keyturn, {want.path for want in wanted}, secrets, holdings, ledger.of)
+        holdings = observe.stores(workspace, by_store, listings, listed=listed, deep=deep)
+    ledger = ledger_versions(workspace, {want.path for want in wanted})
+    lost = lost_versions(workspace, {want.path for want in wanted}, secrets, holdings, ledger.of)
     items = [failing(want, 0, error) for want in wanted if (error := secrets.error(want.path))]
     readable = [want for want in wanted if not secrets.error(want.path)]
     stopped, rest = (
@@ -83,14 +83,14 @@ def plan(keyturn: Keyturn, patterns: Sequence[str] = (), *, deep: bool = False, 
         [want for want in readable if want.path not in lost],
     )
     items += [behind(want, secrets[want.path], holdings[want.place.store], lost[want.path]) for want in stopped]
-    items += decided(keyturn, rest, secrets, holdings, unseen=unseen, deep=deep)
+    items += decided(workspace, rest, secrets, holdings, unseen=unseen, deep=deep)
     if paths is None:
-        left = (want for store in sorted(holdings) for want in left_over(keyturn, store, holdings[store], wanted))
+        left = (want for store in sorted(holdings) for want in left_over(workspace, store, holdings[store], wanted))
         items += [want for want in left if not secrets.error(want.path)]  # unreadable is not undeclared
     ordered = tuple(sorted(items, key=lambda item: (item.path, item.label)))
-    remarks = (*unread(secrets), *remarked(keyturn, ledger.error, whole=paths is None))
+    remarks = (*unread(secrets), *remarked(workspace, ledger.error, whole=paths is None))
     listing = HubListing(asked_at, secrets)
-    return Plan(keyturn.clock(), tuple(patterns), ordered, deep, remarks, listing)
+    return Plan(workspace.clock(), tuple(patterns), ordered, deep, remarks, listing)
 
 
 def unread(secrets: Survey) -> Iterator[str]:
@@ -102,12 +102,12 @@ def unread(secrets: Survey) -> Iterator[str]:
         )
 
 
-def remarked(keyturn: Keyturn, error: KeyturnError | None, *, whole: bool) -> Iterator[str]:
+def remarked(workspace: Workspace, error: KeyturnError | None, *, whole: bool) -> Iterator[str]:
     """What a person should know besides the plan."""
     if error:
         yield f"nothing could be compared with the ledger, which would tell that the hub has lost versions: {error}"
     try:
-        yield from (store.told for store in (left_stores(keyturn) if whole else ()))
+        yield from (store.told for store in (left_stores(workspace) if whole else ()))
     except KeyturnError as error:
         yield f"nobody could tell whether a store has left the catalogue with copies in it: {error}"
 
@@ -118,46 +118,46 @@ def behind(want: Wanted, info: SecretInfo, holdings: Holdings, newer: KnownVersi
     return replace(item_of(want, Action.AHEAD, info.version, holdings.of(want.path, want.place), why), kind="Ahead")
 
 
-def known(keyturn: Keyturn, secrets: Mapping[str, SecretInfo]) -> list[str]:
+def known(workspace: Workspace, secrets: Mapping[str, SecretInfo]) -> list[str]:
     """Every secret of the catalogue, and those of the hub that fit the paths of a sync."""
-    mounts, syncs = keyturn.catalogue.mounts, keyturn.catalogue.syncs.values()
+    mounts, syncs = workspace.catalogue.mounts, workspace.catalogue.syncs.values()
     fitting = (path for path in secrets if any(sync.covers(path, None, mounts) for sync in syncs))
-    return sorted({*keyturn.catalogue.secrets, *fitting})
+    return sorted({*workspace.catalogue.secrets, *fitting})
 
 
-def chosen(keyturn: Keyturn, patterns: Sequence[str]) -> list[str] | None:
+def chosen(workspace: Workspace, patterns: Sequence[str]) -> list[str] | None:
     """The secrets that fit; None for all. Raises NotFound."""
     if not patterns:
         return None
     plain = [pattern for pattern in patterns if "*" not in pattern]
     paths = set(plain)
     if len(plain) < len(patterns):
-        secrets = observe.hub_secrets(keyturn, None)
-        everything = known(keyturn, secrets)
+        secrets = observe.hub_secrets(workspace, None)
+        everything = known(workspace, secrets)
         for pattern in set(patterns) - paths:
-            fitting = {path for path in everything if covers(pattern, path, keyturn.catalogue.mounts)}
+            fitting = {path for path in everything if covers(pattern, path, workspace.catalogue.mounts)}
             if not fitting and (error := secrets.unread.get(apart(pattern)[0])):
                 raise error
             if not fitting:
                 raise NotFound("plan", pattern, "no secret fits it", advice(pattern, everything, "See the catalogue."))
             paths |= fitting
     for path in plain:
-        if not keyturn.catalogue.destinations(path):
-            keyturn.secret(path)  # raises for one that nothing declares
+        if not workspace.catalogue.destinations(path):
+            workspace.secret(path)  # raises for one that nothing declares
     return sorted(paths)
 
 
-def wants(keyturn: Keyturn, paths: Iterable[str]) -> Iterator[Wanted]:
+def wants(workspace: Workspace, paths: Iterable[str]) -> Iterator[Wanted]:
     """Every copy of these secrets; a place that two of all secrets want has both of them."""
     claimed: dict[Hashable, str] = {}
 
     @cache
     def store(name: str) -> tuple[System, Limits]:
-        settings = keyturn.catalogue.store(name)
+        settings = workspace.catalogue.store(name)
         return settings.system, settings.limits
 
     for path in paths:
-        for place in keyturn.catalogue.destinations(path):
+        for place in workspace.catalogue.destinations(path):
             system, limits = store(place.store)
             spot = (system, limits.same(place.name))
             rivals = (other for key in barred(spot, path, place) if (other := claimed.get(key)))
@@ -178,7 +178,7 @@ def barred(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
 
 
 def decided(
-    keyturn: Keyturn,
+    workspace: Workspace,
     wanted: Sequence[Wanted],
     secrets: Mapping[str, SecretInfo],
     holdings: Mapping[str, Holdings],
@@ -189,22 +189,22 @@ def decided(
     """An item for each; values are read only where marks don't tell that a copy is in step, or for a ``deep`` plan."""
     items: list[Item] = []
     unsure: dict[str, list[Wanted]] = defaultdict(list)
-    beside = versions_beside(keyturn, wanted, secrets)
+    beside = versions_beside(workspace, wanted, secrets)
     for want in wanted:
         info, before = secrets.get(want.path), beside.get(want.path, 0)
-        item = by_marks(keyturn, want, info, holdings[want.place.store], before, deep=deep)
+        item = by_marks(workspace, want, info, holdings[want.place.store], before, deep=deep)
         if item is None and unseen and holdings[want.place.store].of(want.path, want.place) is None:
             item = item_of(want, Action.CREATE, secrets[want.path].version, None)
         if item is None:
             unsure[want.path].append(want)
         else:
             items.append(item)
-    looked = side_by_side(lambda same: by_value(keyturn, same, holdings), unsure.values(), AT_ONCE)
+    looked = side_by_side(lambda same: by_value(workspace, same, holdings), unsure.values(), AT_ONCE)
     return [*items, *chain.from_iterable(looked)]
 
 
 def versions_beside(
-    keyturn: Keyturn, wanted: Sequence[Wanted], secrets: Mapping[str, SecretInfo]
+    workspace: Workspace, wanted: Sequence[Wanted], secrets: Mapping[str, SecretInfo]
 ) -> dict[str, int | KeyturnError | None]:
     """The version before that copies are to give beside CURRENT, of the secrets that have such copies.
 
@@ -213,7 +213,7 @@ def versions_beside(
 
     def version(path: str) -> int | KeyturnError | None:
         try:
-            return marked_version(keyturn, secrets[path])
+            return marked_version(workspace, secrets[path])
         except KeyturnError as error:
             return error
 
@@ -222,7 +222,7 @@ def versions_beside(
 
 
 def by_marks(
-    keyturn: Keyturn,
+    workspace: Workspace,
     want: Wanted,
     info: SecretInfo | None,
     holdings: Holdings,
@@ -244,19 +244,19 @@ def by_marks(
     if refusal := holdings.limits.refuses_name(place.name):
         return replace(item_of(want, Action.BLOCKED, version, copy, refusal), kind="Invalid")
     if not version or info is None:
-        return without_source(keyturn, want, copy)
-    if refusal := keyturn.catalogue.forbids(path, place.store):
+        return without_source(workspace, want, copy)
+    if refusal := workspace.catalogue.forbids(path, place.store):
         return replace(item_of(want, Action.BLOCKED, version, copy, refusal), kind="Invalid")
     if isinstance(before, KeyturnError) and place.shape.tells_previous:
         return failing(want, version, before)
-    if copy and copy.marks and copy.marks.source == path and copy.intact and owned(keyturn, copy):
+    if copy and copy.marks and copy.marks.source == path and copy.intact and owned(workspace, copy):
         held = copy.marks
         # A mark that somebody has taken off is put back. A deep plan trusts no number: it compares fingerprints.
         tells = isinstance(before, int) or not place.shape.tells_previous
         same_shape = tells and held.shape == place.shape.marked(before if isinstance(before, int) else 0)
         named = same_shape and made_of(held, info) and held.fingerprint and not copy.outdated
         if named and not deep:
-            return in_step(keyturn, want, info, copy, holdings)
+            return in_step(workspace, want, info, copy, holdings)
         if place.update is Update.CREATE_ONLY:
             return item_of(want, Action.IN_SYNC, version, copy, "create-only: it keeps what it has")
         if not deep and keeps(place, copy, version, info.newest.created_at if info.newest else None):
@@ -265,7 +265,7 @@ def by_marks(
 
 
 def in_step(
-    keyturn: Keyturn,
+    workspace: Workspace,
     want: Wanted,
     wanted: HubSecret | SecretInfo,
     copy: RemoteSecret,
@@ -274,24 +274,24 @@ def in_step(
 ) -> Item:
     """A copy that holds the value: in sync, or to be labelled where something else stands beside it than is wanted."""
     place, version = want.place, wanted.version
-    if holdings.untold and copy.details is None and asks(keyturn, place, copy):
+    if holdings.untold and copy.details is None and asks(workspace, place, copy):
         return failing(want, version, holdings.untold)
     try:
-        why = wrong_beside(keyturn, place, copy, wanted)
+        why = wrong_beside(workspace, place, copy, wanted)
     except KeyturnError as error:  # a moment in the secret's metadata that is none
         return failing(want, version, error)
     if not why:
         return item_of(want, Action.IN_SYNC, version, copy)
-    if refusal := outlives_copy(keyturn, place, wanted):
+    if refusal := outlives_copy(workspace, place, wanted):
         return replace(item_of(want, Action.BLOCKED, version, copy, refusal), kind="Invalid")
     held = copy.marks.fingerprint if copy.marks else ""
     item = item_of(want, Action.UPDATE, version, copy, why)
-    return replace(item, fingerprint=digest or held, beside=digest_of(keyturn, place, wanted))
+    return replace(item, fingerprint=digest or held, beside=digest_of(workspace, place, wanted))
 
 
-def owned(keyturn: Keyturn, copy: RemoteSecret) -> bool:
+def owned(workspace: Workspace, copy: RemoteSecret) -> bool:
     """Whether this catalogue has made the copy, with every key that it wants."""
-    return copy.marks is not None and ours(keyturn, copy.marks) and not theirs(copy)
+    return copy.marks is not None and ours(workspace, copy.marks) and not theirs(copy)
 
 
 def made_of(held: OwnershipTags, info: SecretInfo) -> bool:
@@ -301,57 +301,59 @@ def made_of(held: OwnershipTags, info: SecretInfo) -> bool:
     return held.version == info.version and same
 
 
-def by_value(keyturn: Keyturn, same: Sequence[Wanted], holdings: Mapping[str, Holdings]) -> list[Item]:
+def by_value(workspace: Workspace, same: Sequence[Wanted], holdings: Mapping[str, Holdings]) -> list[Item]:
     """What is to be done about copies of one secret, with CURRENT's value seen once and forgotten."""
     try:
-        secret = keyturn.hub.read(same[0].path)
-        secret = secret and with_previous(keyturn, secret, [want.place for want in same])
+        secret = workspace.hub.read(same[0].path)
+        secret = secret and with_previous(workspace, secret, [want.place for want in same])
     except KeyturnError as error:
         return [failing(want, 0, error) for want in same]
-    return [judged(keyturn, want, secret, holdings[want.place.store]) for want in same]
+    return [judged(workspace, want, secret, holdings[want.place.store]) for want in same]
 
 
-def judged(keyturn: Keyturn, want: Wanted, secret: HubSecret | None, holdings: Holdings) -> Item:
+def judged(workspace: Workspace, want: Wanted, secret: HubSecret | None, holdings: Holdings) -> Item:
     """What is to be done about one copy of what the hub holds; what hinders it is in the item."""
     copy = holdings.of(want.path, want.place)
     try:
-        return compared(keyturn, want, secret, copy, holdings) if secret else without_source(keyturn, want, copy)
+        return compared(workspace, want, secret, copy, holdings) if secret else without_source(workspace, want, copy)
     except KeyturnError as error:
         return failing(want, secret.version if secret else 0, error)
     except Exception as error:  # noqa: BLE001  its text could hold a value, and it stops no other copy
         return failing(want, secret.version if secret else 0, unexpected(error))
 
 
-def compared(keyturn: Keyturn, want: Wanted, secret: HubSecret, copy: RemoteSecret | None, holdings: Holdings) -> Item:
+def compared(
+    workspace: Workspace, want: Wanted, secret: HubSecret, copy: RemoteSecret | None, holdings: Holdings
+) -> Item:
     """What is to be done about one copy, told from its marks and CURRENT."""
     place, text = want.place, text_of(secret, want.place)
-    marks = marked(keyturn, secret, place, text)
-    more = grown_copy(keyturn, place, copy, text, marks)
+    marks = marked(workspace, secret, place, text)
+    more = grown_copy(workspace, place, copy, text, marks)
     text = more.text if more else text
-    if refusal := refusal_of(keyturn, place, text) or refusal_of_whole(keyturn, want.path, place, text):
+    if refusal := refusal_of(workspace, place, text) or refusal_of_whole(workspace, want.path, place, text):
         return replace(item_of(want, Action.BLOCKED, secret.version, copy, refusal), kind="Invalid")
     if more and copy:
-        return addition(keyturn, want, secret, copy, more)
-    action, why, hands_off = verdict(keyturn, want, copy, marks.fingerprint)
+        return addition(workspace, want, secret, copy, more)
+    action, why, hands_off = verdict(workspace, want, copy, marks.fingerprint)
     if action is Action.IN_SYNC and copy:
-        return in_step(keyturn, want, secret, copy, holdings, marks.fingerprint)
-    why = why or left_out(keyturn, secret, place)
-    if action is not Action.CONFLICT and not hands_off and (refusal := outlives_copy(keyturn, place, secret)):
+        return in_step(workspace, want, secret, copy, holdings, marks.fingerprint)
+    why = why or left_out(workspace, secret, place)
+    if action is not Action.CONFLICT and not hands_off and (refusal := outlives_copy(workspace, place, secret)):
         return replace(item_of(want, Action.BLOCKED, secret.version, copy, refusal), kind="Invalid")
     wanted = "" if action in (Action.IN_SYNC, Action.CONFLICT) else marks.fingerprint
     item = replace(item_of(want, action, secret.version, copy, why), fingerprint=wanted, hands_off=hands_off)
-    return replace(item, beside=digest_of(keyturn, place, secret)) if wanted else item
+    return replace(item, beside=digest_of(workspace, place, secret)) if wanted else item
 
 
-def addition(keyturn: Keyturn, want: Wanted, secret: HubSecret, copy: RemoteSecret, more: Grown) -> Item:
+def addition(workspace: Workspace, want: Wanted, secret: HubSecret, copy: RemoteSecret, more: Grown) -> Item:
     """What is to be done about a copy that keeps what it has: fields are added, or its marks alone are behind."""
     if copy.marks and copy.marks.shape == more.marks.shape and not (more.added or copy.outdated):
         return item_of(want, Action.IN_SYNC, secret.version, copy, KEEPS)
     item = item_of(want, Action.UPDATE, secret.version, copy, more.why)
-    return replace(item, fingerprint=more.marks.fingerprint, beside=digest_of(keyturn, want.place, secret))
+    return replace(item, fingerprint=more.marks.fingerprint, beside=digest_of(workspace, want.place, secret))
 
 
-def verdict(keyturn: Keyturn, want: Wanted, copy: RemoteSecret | None, digest: str) -> tuple[Action, str, bool]:
+def verdict(workspace: Workspace, want: Wanted, copy: RemoteSecret | None, digest: str) -> tuple[Action, str, bool]:
     """The action, why, and whether the catalogue wants hands off."""
     place = want.place
     hands_off = drifted(place) is CopyState.DRIFTED
@@ -359,13 +361,13 @@ def verdict(keyturn: Keyturn, want: Wanted, copy: RemoteSecret | None, digest: s
         return Action.CREATE, f"the key {', '.join(place.keys)} of others' secret" if place.merge else "", False
     if keys := theirs(copy):
         why = f"somebody else has put the key {', '.join(keys)} there"
-        return (Action.ADOPT, why, False) if place.adopt else unadopted(keyturn, want, copy, digest, why)
+        return (Action.ADOPT, why, False) if place.adopt else unadopted(workspace, want, copy, digest, why)
     if copy.marks is None:
-        return unmarked(keyturn, want, digest, hands_off)
+        return unmarked(workspace, want, digest, hands_off)
     if (source := copy.marks.source) != want.path:
-        adopts = place.adopt and not pushed_to(keyturn, place, source)
+        adopts = place.adopt and not pushed_to(workspace, place, source)
         return (Action.ADOPT if adopts else Action.CONFLICT), f"it is the copy of {source}", False
-    if not ours(keyturn, copy.marks):
+    if not ours(workspace, copy.marks):
         why = f"the catalogue {copy.marks.catalogue} has made it"
         return (Action.ADOPT if place.adopt else Action.CONFLICT), why, False
     if not copy.intact:
@@ -375,114 +377,118 @@ def verdict(keyturn: Keyturn, want: Wanted, copy: RemoteSecret | None, digest: s
     return Action.UPDATE, "it was written for another reader" if copy.outdated else "", False
 
 
-def pushed_to(keyturn: Keyturn, place: Destination, path: str) -> bool:
+def pushed_to(workspace: Workspace, place: Destination, path: str) -> bool:
     """Whether the secret at ``path`` is pushed there still: two that adopt one copy would take it from each other."""
-    store = keyturn.catalogue.store(place.store)
+    store = workspace.catalogue.store(place.store)
     there = (store.system, store.limits.same(place.name))
     named = (
-        (keyturn.catalogue.store(destination.store), destination.name)
-        for destination in keyturn.catalogue.destinations(path)
+        (workspace.catalogue.store(destination.store), destination.name)
+        for destination in workspace.catalogue.destinations(path)
     )
     if there not in [(other.system, other.limits.same(name)) for other, name in named]:
         return False
-    info = keyturn.hub.describe(path)
+    info = workspace.hub.describe(path)
     return bool(info and info.versions and info.versions[-1].readable)
 
 
-def unadopted(keyturn: Keyturn, want: Wanted, copy: RemoteSecret, digest: str, why: str) -> tuple[Action, str, bool]:
+def unadopted(
+    workspace: Workspace, want: Wanted, copy: RemoteSecret, digest: str, why: str
+) -> tuple[Action, str, bool]:
     """What is to be done about keys that somebody else has put where the catalogue merges others or the same."""
-    if copy.marks is None and stripped(keyturn, want.path, want.place, digest):
+    if copy.marks is None and stripped(workspace, want.path, want.place, digest):
         return Action.DRIFTED, "the note of whose its keys are is gone", drifted(want.place) is CopyState.DRIFTED
     return Action.CONFLICT, f"{why}: say `adopt: true` to take it over, or name the key otherwise", False
 
 
-def unmarked(keyturn: Keyturn, want: Wanted, digest: str, hands_off: bool) -> tuple[Action, str, bool]:
+def unmarked(workspace: Workspace, want: Wanted, digest: str, hands_off: bool) -> tuple[Action, str, bool]:
     """What is to be done about a secret without marks under the wanted name."""
     if want.place.adopt:
         return Action.ADOPT, "Keyturn has not made it", False
-    if stripped(keyturn, want.path, want.place, digest):
+    if stripped(workspace, want.path, want.place, digest):
         return Action.DRIFTED, "its marks are gone", hands_off
     return Action.CONFLICT, "Keyturn has not made it: say `adopt: true` to take it over, or choose another name", False
 
 
-def without_source(keyturn: Keyturn, want: Wanted, copy: RemoteSecret | None) -> Item:
+def without_source(workspace: Workspace, want: Wanted, copy: RemoteSecret | None) -> Item:
     """The hub has no version of the secret: there is nothing to push, and perhaps something to delete.
 
     Where one that the catalogue rotates was there and can't be read, its copies may be all that works: they stay.
     """
-    if gone := missing_here(keyturn, want.path):
+    if gone := missing_here(workspace, want.path):
         return replace(item_of(want, Action.BLOCKED, 0, copy, f"{gone}; its copies are left alone"), kind="Missing")
     if copy is None or copy.marks is None or copy.marks.source != want.path:
         why = "the hub has no version of it: rotate it once, or write its first version"
         return replace(item_of(want, Action.BLOCKED, 0, copy, why), kind="NotFound")
-    settings = keyturn.catalogue.store(want.place.store)
+    settings = workspace.catalogue.store(want.place.store)
     if copy.marks.adopted:
         return item_of(want, Action.IN_SYNC, 0, copy, "the hub has it no more; it was adopted, so it is let go")
-    if (want.place.deletion or settings.deletion) is Deletion.DELETE and made_here(keyturn, copy.marks):
-        return deletion(keyturn, want, copy, tombstones(keyturn, want.place.store), "the hub has it no more")
+    if (want.place.deletion or settings.deletion) is Deletion.DELETE and made_here(workspace, copy.marks):
+        return deletion(workspace, want, copy, tombstones(workspace, want.place.store), "the hub has it no more")
     return item_of(want, Action.IN_SYNC, 0, copy, "the hub has it no more; the copy is kept")
 
 
-def missing_here(keyturn: Keyturn, path: str) -> str:
+def missing_here(workspace: Workspace, path: str) -> str:
     """What has become of CURRENT of a secret that the catalogue rotates; empty where it never had one."""
-    if path not in keyturn.catalogue.secrets:
+    if path not in workspace.catalogue.secrets:
         return ""
-    return describe_missing(keyturn.hub.describe(path), load_record(keyturn, path))
+    return describe_missing(workspace.hub.describe(path), load_record(workspace, path))
 
 
-def left_over(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
+def left_over(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
     """Copies that this catalogue has made and that nothing declares any more, where the settings delete such ones.
 
     Of several stores that are one system all have to say so, and the first of them does it.
     """
-    system = keyturn.catalogue.store(store).system
-    if not deletes(keyturn, store):
+    system = workspace.catalogue.store(store).system
+    if not deletes(workspace, store):
         return []
     mine = {
         holdings.limits.same(want.place.name)
         for want in wanted
-        if keyturn.catalogue.store(want.place.store).system == system
+        if workspace.catalogue.store(want.place.store).system == system
     }
     marked_copies = ((name, copy, copy.marks) for name, copy in holdings.copies.items() if copy.marks and copy.intact)
-    orphans = [copy for name, copy, marks in marked_copies if name not in mine and deletable(keyturn, marks)]
-    since = tombstones(keyturn, store) if orphans else {}
+    orphans = [copy for name, copy, marks in marked_copies if name not in mine and deletable(workspace, marks)]
+    since = tombstones(workspace, store) if orphans else {}
     places = [(copy, Destination(store=store, name=copy.name)) for copy in orphans]
-    return left_over_parts(keyturn, store, holdings, wanted) + [
-        deletion(keyturn, Wanted(copy.marks.source, place), copy, since, "nothing declares it any more")
+    return left_over_parts(workspace, store, holdings, wanted) + [
+        deletion(workspace, Wanted(copy.marks.source, place), copy, since, "nothing declares it any more")
         for copy, place in places
         if copy.marks
     ]
 
 
-def deletes(keyturn: Keyturn, store: str) -> bool:
+def deletes(workspace: Workspace, store: str) -> bool:
     """Whether what nothing declares any more is deleted in this store's system, and this is the one that does it."""
-    system = keyturn.catalogue.store(store).system
-    twins = {name: other for name, other in keyturn.catalogue.stores.items() if other.system == system}
+    system = workspace.catalogue.store(store).system
+    twins = {name: other for name, other in workspace.catalogue.stores.items() if other.system == system}
     return store == min(twins) and all(other.deletion is Deletion.DELETE for other in twins.values())
 
 
-def left_over_parts(keyturn: Keyturn, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
+def left_over_parts(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
     """The same of keys in secrets that others own. They are looked for where some are declared, or wait to go."""
-    system = keyturn.catalogue.store(store).system
-    there = [want for want in wanted if want.place.merge and keyturn.catalogue.store(want.place.store).system == system]
-    since = tombstones(keyturn, store)
-    shares = sharing(keyturn.open_store(store))
+    system = workspace.catalogue.store(store).system
+    there = [
+        want for want in wanted if want.place.merge and workspace.catalogue.store(want.place.store).system == system
+    ]
+    since = tombstones(workspace, store)
+    shares = sharing(workspace.open_store(store))
     if shares is None or not (there or any(SLOT in name for name in since)):
         return []
     mine = {(want.path, holdings.limits.same(want.place.name)) for want in there}
     items = []
     for name, note in parts_in(shares):
         path = note.marks.source
-        if (path, holdings.limits.same(name)) in mine or not deletable(keyturn, note.marks):
+        if (path, holdings.limits.same(name)) in mine or not deletable(workspace, note.marks):
             continue
         try:
-            copy = keyturn.open_part(path, store).describe(name)
+            copy = workspace.open_part(path, store).describe(name)
         except KeyturnError as error:
             items.append(failing(Wanted(path, part_place(store, name, note)), 0, error))
             continue
         if copy and copy.marks and copy.intact:
             want = Wanted(path, part_place(store, name, note))
-            items.append(deletion(keyturn, want, copy, since, "nothing declares its keys any more"))
+            items.append(deletion(workspace, want, copy, since, "nothing declares its keys any more"))
     return items
 
 
@@ -491,21 +497,21 @@ def part_place(store: str, name: str, note: Note) -> Destination:
     return Destination(store=store, name=name, merge=True, fields=note.keys)
 
 
-def made_here(keyturn: Keyturn, marks: OwnershipTags) -> bool:
+def made_here(workspace: Workspace, marks: OwnershipTags) -> bool:
     """Whether this very catalogue has made the copy; what has no id is that of the catalogue without one."""
-    return (marks.catalogue or DEFAULT_ID) == keyturn.catalogue.id
+    return (marks.catalogue or DEFAULT_ID) == workspace.catalogue.id
 
 
-def deletable(keyturn: Keyturn, marks: OwnershipTags) -> bool:
+def deletable(workspace: Workspace, marks: OwnershipTags) -> bool:
     """Whether a copy may be deleted here: what was adopted is somebody else's, and is let go."""
-    return made_here(keyturn, marks) and not marks.adopted
+    return made_here(workspace, marks) and not marks.adopted
 
 
-def deletion(keyturn: Keyturn, want: Wanted, copy: RemoteSecret, since: Mapping[str, datetime], why: str) -> Item:
+def deletion(workspace: Workspace, want: Wanted, copy: RemoteSecret, since: Mapping[str, datetime], why: str) -> Item:
     """A deletion, with the moment before which it is not done."""
-    settings = keyturn.catalogue.store(want.place.store)
+    settings = workspace.catalogue.store(want.place.store)
     item = item_of(want, Action.DELETE, 0, copy, why)
-    due = since.get(item.slot, keyturn.clock()) + settings.delete_after
+    due = since.get(item.slot, workspace.clock()) + settings.delete_after
     return replace(item, due=due.isoformat())
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from keyturn.core.errors import KeyturnError
 from keyturn.core.plan import Plan
 from keyturn.core.rollouts import Rollout, RolloutState
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.restarts import restart_users, restarts, wants_restarts
 from keyturn.rotation.sync import CopyState
 from keyturn.sync.apply import Result
@@ -23,9 +23,9 @@ Names = Collection[str]
 Paths = Mapping[tuple[str, str], str]
 
 
-def scope(keyturn: Keyturn, planned: Plan) -> dict[str, Names]:
+def scope(workspace: Workspace, planned: Plan) -> dict[str, Names]:
     """The copies of a plan by store, where that restarts anybody."""
-    restarting = {store for store in {item.store for item in planned.items} if wants_restarts(keyturn, store)}
+    restarting = {store for store in {item.store for item in planned.items} if wants_restarts(workspace, store)}
     names: dict[str, set[str]] = defaultdict(set)
     for item in planned.items:
         if item.store in restarting and not item.hands_off:
@@ -33,10 +33,10 @@ def scope(keyturn: Keyturn, planned: Plan) -> dict[str, Names]:
     return dict(names)
 
 
-def any_owed(keyturn: Keyturn, planned: Plan) -> bool:
+def any_owed(workspace: Workspace, planned: Plan) -> bool:
     """Whether a restart is owed for any copy of the plan; what can't be looked at is left to :func:`restart_all`."""
-    for store, names in scope(keyturn, planned).items():
-        workloads = restarts(keyturn, store)
+    for store, names in scope(workspace, planned).items():
+        workloads = restarts(workspace, store)
         try:
             if workloads and workloads.owed(names):
                 return True
@@ -45,30 +45,30 @@ def any_owed(keyturn: Keyturn, planned: Plan) -> bool:
     return False
 
 
-def restart_all(keyturn: Keyturn, planned: Plan, written: Iterable[Result] | None = None) -> list[Result]:
+def restart_all(workspace: Workspace, planned: Plan, written: Iterable[Result] | None = None) -> list[Result]:
     """Restart who uses a copy of the plan, where that is owed, and look at every rollout; what has failed of both.
 
     With ``written`` only for these copies: another run may be about to restart who uses the others.
     """
-    wanted, paths = scope(keyturn, planned), {(item.store, item.name): item.path for item in planned.items}
+    wanted, paths = scope(workspace, planned), {(item.store, item.name): item.path for item in planned.items}
     if written is not None:
         made = [result for result in written if result.state in (CopyState.CREATED, CopyState.UPDATED)]
         wanted = {
             store: names for store in wanted if (names := {result.name for result in made if result.store == store})
         }
-    refused = restart_users(keyturn, wanted)
+    refused = restart_users(workspace, wanted)
     failed = [
-        result for store in refused for result in unrestarted(keyturn, planned, store, wanted[store], refused[store])
+        result for store in refused for result in unrestarted(workspace, planned, store, wanted[store], refused[store])
     ]
     rollouts = (
-        result for store in wanted if store not in refused for result in looked_at(keyturn, store, wanted, paths)
+        result for store in wanted if store not in refused for result in looked_at(workspace, store, wanted, paths)
     )
     return [*failed, *rollouts]
 
 
-def unrestarted(keyturn: Keyturn, planned: Plan, store: str, names: Names, error: KeyturnError) -> list[Result]:
+def unrestarted(workspace: Workspace, planned: Plan, store: str, names: Names, error: KeyturnError) -> list[Result]:
     """A result for each copy whose users could not be restarted; one for all where nobody can tell which these are."""
-    workloads = restarts(keyturn, store)
+    workloads = restarts(workspace, store)
     try:
         owed = workloads.owed(names) if workloads else ()
     except KeyturnError:
@@ -79,9 +79,9 @@ def unrestarted(keyturn: Keyturn, planned: Plan, store: str, names: Names, error
     return failures or [failing("", store, WORKLOADS, message, error)]
 
 
-def looked_at(keyturn: Keyturn, store: str, wanted: Mapping[str, Names], paths: Paths) -> list[Result]:
+def looked_at(workspace: Workspace, store: str, wanted: Mapping[str, Names], paths: Paths) -> list[Result]:
     """A result for each rollout that has failed, and where nobody can look at any."""
-    workloads = restarts(keyturn, store)
+    workloads = restarts(workspace, store)
     try:
         rollouts = workloads.rollouts(wanted[store], note=True) if workloads else ()
     except KeyturnError as error:
@@ -112,11 +112,11 @@ def failing(path: str, store: str, name: str, message: str, error: KeyturnError,
     return Result(RESTART, path, store, name, str(CopyState.FAILED), message, type(error).__name__, slot=slot)
 
 
-def remarks(keyturn: Keyturn, planned: Plan) -> list[str]:
+def remarks(workspace: Workspace, planned: Plan) -> list[str]:
     """What a person should know of who uses the copies of a plan: who is not restarted, or not done with it."""
     lines = []
-    for store, names in sorted(scope(keyturn, planned).items()):
-        workloads = restarts(keyturn, store)
+    for store, names in sorted(scope(workspace, planned).items()):
+        workloads = restarts(workspace, store)
         try:
             rollouts = workloads.rollouts(names) if workloads else ()
             lines += [f"{store}: {told(rollout)}" for rollout in rollouts if told(rollout)]

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from keyturn.core.errors import Conflict
 from keyturn.core.plan import Action, Item, Plan, moved
 from keyturn.rotation.ahead import overtake
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.sync import CopyState
 from keyturn.sync import store_status
 from keyturn.sync.apply import Applier, Result
@@ -47,17 +47,19 @@ def by_store(items: Sequence[Item]) -> dict[str, list[Item]]:
     return groups
 
 
-def work_of(keyturn: Keyturn, planned: Plan) -> list[Item]:
+def work_of(workspace: Workspace, planned: Plan) -> list[Item]:
     """What is done now: writes first, then the deletions whose delay is over, no more of them than a store allows."""
-    now, deletions = keyturn.clock(), by_store([item for item in planned.work if item.action is Action.DELETE])
+    now, deletions = workspace.clock(), by_store([item for item in planned.work if item.action is Action.DELETE])
     ready = {store: [item for item in items if due(item, now)] for store, items in deletions.items()}
-    capped = [item for store, items in ready.items() for item in items[: keyturn.catalogue.store(store).most_deletions]]
+    capped = [
+        item for store, items in ready.items() for item in items[: workspace.catalogue.store(store).most_deletions]
+    ]
     return [item for item in planned.work if item.action is not Action.DELETE] + capped
 
 
-def insist_on(keyturn: Keyturn, planned: Plan) -> Plan:
+def insist_on(workspace: Workspace, planned: Plan) -> Plan:
     """The plan as it would be made now. Raises Conflict where that is not the same work."""
-    now = plan(keyturn, planned.paths, deep=planned.deep)
+    now = plan(workspace, planned.paths, deep=planned.deep)
     if changes := [
         *moved(planned.work, now.items),
         *(f"{item.label} has become {item.action}" for item in new(planned, now)),
@@ -75,7 +77,7 @@ def new(planned: Plan, now: Plan) -> list[Item]:
 
 
 def carry_out(
-    keyturn: Keyturn, planned: Plan, execute: Executor, report: Report = lambda _: None, *, heals: bool = True
+    workspace: Workspace, planned: Plan, execute: Executor, report: Report = lambda _: None, *, heals: bool = True
 ) -> list[Result]:
     """Apply a plan, restart who uses what was written, and remember what became of it.
 
@@ -89,23 +91,23 @@ def carry_out(
         written.settled(result)
         report(result)
 
-    work = work_of(keyturn, planned)
+    work = work_of(workspace, planned)
     try:
-        with Written(keyturn, work) as written:
+        with Written(workspace, work) as written:
             execute(work, take)
-        results += restart_all(keyturn, planned, None if heals else list(results))
+        results += restart_all(workspace, planned, None if heals else list(results))
     finally:
-        remember(keyturn, planned, results)
+        remember(workspace, planned, results)
     return results
 
 
-def remember(keyturn: Keyturn, planned: Plan, results: Sequence[Result]) -> None:
+def remember(workspace: Workspace, planned: Plan, results: Sequence[Result]) -> None:
     """Keep each store's standing, for `keyturn status` and for the delay of deletions; note what was brought back."""
     for store, change in changes(planned, results).items():
-        store_status.record(keyturn, store, change)
+        store_status.record(workspace, store, change)
     for path, version in caught_up(planned).items():
-        if current := keyturn.hub.read(path):
-            overtake(keyturn, current, version)
+        if current := workspace.hub.read(path):
+            overtake(workspace, current, version)
 
 
 def caught_up(planned: Plan) -> dict[str, int]:

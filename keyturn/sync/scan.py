@@ -7,7 +7,7 @@ from keyturn.core.errors import Denied, KeyturnError
 from keyturn.core.hub import SecretInfo, Survey
 from keyturn.core.shared import sharing
 from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, RemoteSecret
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.parts import parts_in
 from keyturn.settings.stores import System
 from keyturn.sync import observe
@@ -54,22 +54,22 @@ class Scan:
     hub: HubScan | None = None
 
 
-def scan(keyturn: Keyturn, stores: Sequence[str] = ()) -> Scan:
+def scan(workspace: Workspace, stores: Sequence[str] = ()) -> Scan:
     """What nobody manages in these stores, or in all and the hub. One that can't be read is told, and stops no other.
 
     Raises NotFound for a store that the catalogue does not declare. Nothing is written, and no value is read.
     """
-    named = {store for name in stores for store in keyturn.catalogue.members(name)}
-    chosen = sorted(named or keyturn.catalogue.stores)
+    named = {store for name in stores for store in workspace.catalogue.members(name)}
+    chosen = sorted(named or workspace.catalogue.stores)
     try:
-        secrets = observe.hub_secrets(keyturn, None)
+        secrets = observe.hub_secrets(workspace, None)
     except Denied as error:
-        return unlisted(keyturn, chosen, None if stores else HubScan((), str(error), type(error).__name__), error)
-    paths = known(keyturn, secrets)
-    declared = pushed_names(keyturn, paths)
+        return unlisted(workspace, chosen, None if stores else HubScan((), str(error), type(error).__name__), error)
+    paths = known(workspace, secrets)
+    declared = pushed_names(workspace, paths)
     scans = [
         known_only(answer, secrets)
-        for answer in side_by_side(lambda store: one_store(keyturn, store, declared), chosen)
+        for answer in side_by_side(lambda store: one_store(workspace, store, declared), chosen)
     ]
     return Scan(tuple(scans), None if stores else hub_scan(secrets, paths))
 
@@ -86,13 +86,13 @@ def hub_scan(secrets: Survey, managed: Collection[str]) -> HubScan:
     return HubScan(nobodys(secrets, managed), *failure)
 
 
-def unlisted(keyturn: Keyturn, chosen: Sequence[str], hub: HubScan | None, error: Denied) -> Scan:
+def unlisted(workspace: Workspace, chosen: Sequence[str], hub: HubScan | None, error: Denied) -> Scan:
     """The same where the hub can't be listed: which copies the catalogue's patterns give, nobody can tell then."""
-    if keyturn.catalogue.syncs:
+    if workspace.catalogue.syncs:
         why = f"nobody can tell which copies are the catalogue's: {error}"
         return Scan(tuple(StoreScan(store, error=why, kind=type(error).__name__) for store in chosen), hub)
-    declared = pushed_names(keyturn, keyturn.catalogue.secrets)
-    return Scan(tuple(side_by_side(lambda store: one_store(keyturn, store, declared), chosen)), hub)
+    declared = pushed_names(workspace, workspace.catalogue.secrets)
+    return Scan(tuple(side_by_side(lambda store: one_store(workspace, store, declared), chosen)), hub)
 
 
 def nobodys(secrets: Mapping[str, SecretInfo], managed: Collection[str]) -> tuple[str, ...]:
@@ -102,25 +102,25 @@ def nobodys(secrets: Mapping[str, SecretInfo], managed: Collection[str]) -> tupl
     return tuple(sorted(path for path in unmarked if path not in mine))
 
 
-def places(keyturn: Keyturn) -> Mapping[System, frozenset[str]]:
+def places(workspace: Workspace) -> Mapping[System, frozenset[str]]:
     """Every name that the catalogue pushes to, by system: two of its stores may be the same one."""
-    return pushed_names(keyturn, known(keyturn, observe.hub_secrets(keyturn, None)))
+    return pushed_names(workspace, known(workspace, observe.hub_secrets(workspace, None)))
 
 
-def pushed_names(keyturn: Keyturn, paths: Iterable[str]) -> Mapping[System, frozenset[str]]:
+def pushed_names(workspace: Workspace, paths: Iterable[str]) -> Mapping[System, frozenset[str]]:
     """The names that these secrets are pushed to, by system."""
     by_system: dict[System, set[str]] = {}
-    for place in (place for path in paths for place in keyturn.catalogue.destinations(path)):
-        store = keyturn.catalogue.store(place.store)
+    for place in (place for path in paths for place in workspace.catalogue.destinations(path)):
+        store = workspace.catalogue.store(place.store)
         by_system.setdefault(store.system, set()).add(store.limits.same(place.name))
     return {system: frozenset(names) for system, names in by_system.items()}
 
 
-def one_store(keyturn: Keyturn, store: str, declared: Mapping[System, frozenset[str]]) -> StoreScan:
+def one_store(workspace: Workspace, store: str, declared: Mapping[System, frozenset[str]]) -> StoreScan:
     """One store; an error is part of the answer."""
     try:
-        others = undeclared(keyturn, store, declared)
-        parts = undeclared_parts(keyturn, store)
+        others = undeclared(workspace, store, declared)
+        parts = undeclared_parts(workspace, store)
     except KeyturnError as error:
         return StoreScan(store, error=str(error), kind=type(error).__name__)
     unmanaged = sorted(copy.name for copy in others if copy.marks is None)
@@ -128,20 +128,20 @@ def one_store(keyturn: Keyturn, store: str, declared: Mapping[System, frozenset[
     return StoreScan(store, tuple(unmanaged), tuple(sorted(left, key=lambda copy: copy.name)))
 
 
-def undeclared(keyturn: Keyturn, store: str, declared: Mapping[System, frozenset[str]]) -> list[RemoteSecret]:
+def undeclared(workspace: Workspace, store: str, declared: Mapping[System, frozenset[str]]) -> list[RemoteSecret]:
     """Everything in a store under names that the catalogue does not push to. Raises what the store says."""
-    settings = keyturn.catalogue.store(store)
+    settings = workspace.catalogue.store(store)
     mine = declared.get(settings.system, frozenset())
-    return [copy for copy in keyturn.open_store(store).list_all() if settings.limits.same(copy.name) not in mine]
+    return [copy for copy in workspace.open_store(store).list_all() if settings.limits.same(copy.name) not in mine]
 
 
-def undeclared_parts(keyturn: Keyturn, store: str) -> list[RemoteSecret]:
+def undeclared_parts(workspace: Workspace, store: str) -> list[RemoteSecret]:
     """Keys of others' secrets that are a copy of a secret which the catalogue does not push there."""
-    settings, shares = keyturn.catalogue.store(store), sharing(keyturn.open_store(store))
+    settings, shares = workspace.catalogue.store(store), sharing(workspace.open_store(store))
     copies = []
     for name, note in parts_in(shares) if shares else ():
-        places = [place for place in keyturn.catalogue.destinations(note.marks.source) if place.merge]
-        there = [place.name for place in places if keyturn.catalogue.store(place.store).system == settings.system]
+        places = [place for place in workspace.catalogue.destinations(note.marks.source) if place.merge]
+        there = [place.name for place in places if workspace.catalogue.store(place.store).system == settings.system]
         if settings.limits.same(name) not in map(settings.limits.same, there):
             copies.append(RemoteSecret(f"{name} ({', '.join(note.keys)})", "", note.marks))
     return copies

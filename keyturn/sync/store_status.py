@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from keyturn.catalogue.models import DEFAULT_ID
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.entries import update_state
 
 KEPT: Final = 500
@@ -68,50 +68,50 @@ class LeftStore:
         )
 
 
-def path_of(keyturn: Keyturn, store: str) -> str:
+def path_of(workspace: Workspace, store: str) -> str:
     """Where it is kept in Keyturn's own mount: each catalogue of a hub has its own, by its id."""
-    whose = keyturn.catalogue.id
+    whose = workspace.catalogue.id
     # A store's name may tell its group first; a slash here would make it that of a catalogue.
     store = store.replace("/", ".")
     return f"{SYNC}/{store}" if whose == DEFAULT_ID else f"{SYNC}/{whose}/{store}"
 
 
-def left_stores(keyturn: Keyturn) -> list[LeftStore]:
+def left_stores(workspace: Workspace) -> list[LeftStore]:
     """The stores that have left the catalogue with copies in them."""
-    beginning = path_of(keyturn, "")
-    stored = [path.removeprefix(beginning) for path in keyturn.hub.list_state(beginning.rstrip("/"))]
+    beginning = path_of(workspace, "")
+    stored = [path.removeprefix(beginning) for path in workspace.hub.list_state(beginning.rstrip("/"))]
     names = {name.replace(".", "/") for name in stored if "/" not in name}
     # One that has become a group has its copies in the stores of that.
-    gone = sorted(names - keyturn.catalogue.stores.keys() - keyturn.catalogue.groups.keys())
-    counted = ((name, load(keyturn, name)[0]) for name in gone)
-    mount = keyturn.hub.state_mount
+    gone = sorted(names - workspace.catalogue.stores.keys() - workspace.catalogue.groups.keys())
+    counted = ((name, load(workspace, name)[0]) for name in gone)
+    mount = workspace.hub.state_mount
     return [
-        LeftStore(name, copies, f"{mount}/{path_of(keyturn, name)}")
+        LeftStore(name, copies, f"{mount}/{path_of(workspace, name)}")
         for name, status in counted
         if (copies := status.in_step + len(status.failing) + status.uncounted)
     ]
 
 
-def load(keyturn: Keyturn, store: str) -> tuple[Standing, int]:
+def load(workspace: Workspace, store: str) -> tuple[Standing, int]:
     """The store's standing, and the version to write the next one over."""
-    state = keyturn.hub.read_state(path_of(keyturn, store))
+    state = workspace.hub.read_state(path_of(workspace, store))
     return (Standing.from_data(state.data), state.version) if state else (Standing(), 0)
 
 
-def tombstones(keyturn: Keyturn, store: str) -> dict[str, datetime]:
+def tombstones(workspace: Workspace, store: str) -> dict[str, datetime]:
     """Since when each copy is known to be wanted no more."""
-    return {name: datetime.fromisoformat(at) for name, at in load(keyturn, store)[0].tombstones.items()}
+    return {name: datetime.fromisoformat(at) for name, at in load(workspace, store)[0].tombstones.items()}
 
 
-def record(keyturn: Keyturn, store: str, change: "Change") -> None:
+def record(workspace: Workspace, store: str, change: "Change") -> None:
     """Keep what a run found at one store. Raises Contended when others keep writing it."""
 
     def applied(before: Standing) -> Standing:
         after = replace(before)
-        change.apply(after, keyturn.clock().isoformat(timespec="seconds"))
+        change.apply(after, workspace.clock().isoformat(timespec="seconds"))
         return after
 
-    update_state(keyturn, path_of(keyturn, store), lambda: load(keyturn, store), applied, Standing.to_data)
+    update_state(workspace, path_of(workspace, store), lambda: load(workspace, store), applied, Standing.to_data)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Crew:
 
     def __init__(self, applier: Applier) -> None:
         self.applier = applier
-        self.readings = Readings(partial(current, applier.keyturn))
+        self.readings = Readings(partial(current, applier.workspace))
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._work: list[Future[None]] = []
 

@@ -14,7 +14,7 @@ from keyturn.core.acting import acting
 from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Item
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.sync import CopyState
 from keyturn.sync.apply import Applier, Result, result
 from keyturn.sync.run import Executor, here
@@ -128,16 +128,16 @@ def packages_directory() -> str:
 
 
 @contextmanager
-def executor(keyturn: Keyturn, items: int) -> Iterator[Executor]:
+def executor(workspace: Workspace, items: int) -> Iterator[Executor]:
     """Applies so many items: in this process where they are few, else in one for each core, this one among them."""
     processes = min(os.cpu_count() or 1, MOST)
-    if items < ENOUGH or processes < 2 or not isinstance(keyturn.hub, VaultHub):
-        yield here(Applier(keyturn))
+    if items < ENOUGH or processes < 2 or not isinstance(workspace.hub, VaultHub):
+        yield here(Applier(workspace))
         return
-    order = Order(keyturn.catalogue, keyturn.hub.settings, 1 / processes, acting.get())
+    order = Order(workspace.catalogue, workspace.hub.settings, 1 / processes, acting.get())
     children = [Child(order) for _ in range(processes - 1)]
     try:
-        yield shared(Applier(keyturn, order.share), children)
+        yield shared(Applier(workspace, order.share), children)
     finally:
         for child in children:
             child.end()

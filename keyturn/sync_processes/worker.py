@@ -14,7 +14,7 @@ from typing import Final
 from keyturn.catalogue import Catalogue
 from keyturn.core.acting import Acting, acting
 from keyturn.core.plan import Action, Item
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
 from keyturn.sync.apply import Applier, Result
@@ -47,7 +47,7 @@ def main() -> None:
     """Work until the input ends."""
     order: Order = pickle.load(sys.stdin.buffer)  # noqa: S301  it comes from the process that started this one
     acting.set(order.acting)
-    applier = Applier(open_keyturn(order.catalogue, VaultHub(order.hub)), order.share)
+    applier = Applier(open_workspace(order.catalogue, VaultHub(order.hub)), order.share)
     lock = threading.Lock()
 
     def say(line: str) -> None:

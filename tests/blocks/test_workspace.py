@@ -10,7 +10,7 @@ import pytest
 from blocks.workspace import LOGIN_FILES, KeyturnWorkspace
 from keyturn.core.errors import NotFound
 from keyturn.providers.vault.login import HubSettings
-from tasks.workspace import keyturn, opened
+from tasks.workspace import current_workspace, opened
 from tests.support.lab import Lab, fresh
 from tests.support.prefect_server import PrefectServer
 from tests.support.world import TOKEN_VARIABLE
@@ -49,10 +49,10 @@ def test_it_comes_back_from_the_server_as_it_went_and_opens(
     settings = HubSettings(lab.world.hub_address, token_env=TOKEN_VARIABLE)
     KeyturnWorkspace.from_settings(tmp_path, settings).save(name, _sync=True)  # type: ignore[call-arg]
     monkeypatch.setenv("KEYTURN_WORKSPACE", name)
-    workspace = keyturn()
+    workspace = current_workspace()
     assert workspace.hub.read("nothing/there") is None
     assert workspace.hub.settings == settings  # type: ignore[attr-defined]
-    assert keyturn() is workspace
+    assert current_workspace() is workspace
 
     documents = prefect.all("block_documents", block_documents={"name": {"any_": [name]}}, include_secrets=True)
     assert documents[0]["data"]["token_env"] == TOKEN_VARIABLE

@@ -329,7 +329,7 @@ def test_no_output_holds_a_value_and_all_of_it_fits_80_columns_without_colours(s
 
 
 def test_a_secret_that_another_process_holds_ends_with_4(shop: Shop) -> None:
-    holder = shop.lab.open(shop.database).keyturn
+    holder = shop.lab.open(shop.database).workspace
     steps.stage(holder, shop.database.path, decide(holder, shop.database.path, Trigger.FORCE))
     done = run_keyturn("rotate", shop.database.path, "--force", "--local", "--json")
     assert done.returncode == 4

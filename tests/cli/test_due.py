@@ -153,7 +153,7 @@ def test_a_freeze_holds_a_secret_back_and_one_that_is_late_is_an_alarm(calendar:
 
 def test_an_interrupted_rotation_goes_on_with_the_next_run(calendar: Calendar) -> None:
     path = calendar.secret(DAY)
-    opened = calendar.lab.open(calendar.declared[0]).keyturn
+    opened = calendar.lab.open(calendar.declared[0]).workspace
     steps.stage(opened, path, decide(opened, path, Trigger.FORCE))
     told = calendar.due(path)[path]
     assert told["due"] == "Unfinished"
@@ -209,7 +209,7 @@ def test_forced_and_compromised_are_two_things(calendar: Calendar) -> None:
 
 def test_what_an_incident_has_ended_is_told_by_due_and_by_status(calendar: Calendar) -> None:
     path = calendar.secret(2 * DAY, interval="1d")
-    opened = calendar.lab.open(calendar.declared[0]).keyturn
+    opened = calendar.lab.open(calendar.declared[0]).workspace
     rewrite(opened, path, replace(load_record(opened, path), frozen="INC-1"))
     assert calendar.due(path)[path]["blocked"].startswith("the incident INC-1 has ended it")
     (told,) = json.loads(keyturn("status", "--json").stdout)["secrets"]
@@ -224,7 +224,7 @@ def test_a_current_that_does_not_log_in_is_a_row_an_alarm_and_a_number(
     refused, accepted, away = (lab.alternating() for _ in range(3))
     silent, untried = lab.generated(), lab.generated()
     calendar.declared += [refused, accepted, away, silent, untried]
-    opened = lab.open(*calendar.declared).keyturn
+    opened = lab.open(*calendar.declared).workspace
     lab.sql(f'ALTER ROLE "{refused.users[0]}" PASSWORD %s', "somebody-else-has-set-it")
     check_logins(opened, [refused.path, accepted.path, silent.path])
     gone: Any = Hooked(opened.open_strategy(away.path), accepts=raising(Unavailable("reach", "pg", "no answer")))

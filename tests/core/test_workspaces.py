@@ -9,9 +9,9 @@ import yaml
 from deployments.prefect_file import file_of, of_workspace, prefect_file
 from deployments.texts import filled
 from keyturn.core.errors import Invalid
-from keyturn.core.workspaces import HOUSE, VARIABLE, Workspace
+from keyturn.core.workspaces import HOUSE, VARIABLE, WorkspaceNames
 
-PAYMENTS = Workspace("payments")
+PAYMENTS = WorkspaceNames("payments")
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,9 @@ PAYMENTS = Workspace("payments")
     ],
 )
 def test_the_default_workspace_keeps_its_names_and_another_has_its_own(
-    name: Callable[[Workspace], str], of_default: str, of_payments: str | None
+    name: Callable[[WorkspaceNames], str], of_default: str, of_payments: str | None
 ) -> None:
-    assert name(Workspace()) == of_default
+    assert name(WorkspaceNames()) == of_default
     said = "Keyturn payments: rotate-due-payments of keyturn-payments --workspace payments"
     assert name(PAYMENTS) == (of_payments or said)
 
@@ -38,12 +38,12 @@ def test_the_default_workspace_keeps_its_names_and_another_has_its_own(
 @pytest.mark.parametrize("name", ["", "Payments", "a/b", "-a", "a-", "a_b", "x" * 33, "target", "target-db"])
 def test_what_could_not_be_told_from_another_name_is_refused(name: str) -> None:
     with pytest.raises(Invalid, match="no name of a workspace"):
-        Workspace(name)
+        WorkspaceNames(name)
 
 
 def test_the_environment_names_it() -> None:
-    assert Workspace.from_environment({VARIABLE: "payments"}) == PAYMENTS
-    assert Workspace.from_environment({VARIABLE: ""}) == Workspace.from_environment({}) == Workspace()
+    assert WorkspaceNames.from_environment({VARIABLE: "payments"}) == PAYMENTS
+    assert WorkspaceNames.from_environment({VARIABLE: ""}) == WorkspaceNames.from_environment({}) == WorkspaceNames()
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_the_environment_names_it() -> None:
     ],
 )
 def test_a_run_tells_its_workspace_by_its_tag(tags: tuple[str, ...], of: str) -> None:
-    assert Workspace.of_run(tags) == Workspace(of)
+    assert WorkspaceNames.of_run(tags) == WorkspaceNames(of)
 
 
 def test_the_deployments_of_a_workspace_have_its_names_and_open_its_block() -> None:
@@ -75,7 +75,7 @@ def test_the_deployments_of_a_workspace_have_its_names_and_open_its_block() -> N
 
 
 def test_the_default_workspace_is_deployed_from_the_file_as_it_is() -> None:
-    with file_of(Workspace()) as file:
+    with file_of(WorkspaceNames()) as file:
         assert file == prefect_file()
     with file_of(PAYMENTS) as made:
         assert yaml.safe_load(Path(made).read_text())["name"] == "keyturn"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import RunState, rotate, unsettled
@@ -76,7 +76,7 @@ class Row:
         ended = lane.zygote.run(lane.job(secret, watched=watched))
         exchanges = lane.faults.end()
         assert (ended.signal, ended.state, ended.error) == (0, RunState.ROTATED, ""), ended
-        problems = list(self._problems(lane.keyturn(secret), secret))
+        problems = list(self._problems(lane.workspace(secret), secret))
         assert not problems, problems
         return ended.boundaries, exchanges
 
@@ -94,9 +94,9 @@ class Row:
         secret = self._ready(lane)
         with Client(self.site.lab.hub, secret.path, lambda fields: self.kind.works(self.site, fields)) as client:
             found = list(self._stopped(lane, secret, case))
-            keyturn = lane.keyturn(secret)
-            found += self._finished(keyturn, secret)
-        found += self._problems(keyturn, secret)
+            workspace = lane.workspace(secret)
+            found += self._finished(workspace, secret)
+        found += self._problems(workspace, secret)
         if not self.kind.gap:
             found += [f"a login with version {version} was refused" for version in client.failures]
         found += [] if client.logins else ["the application never got in"]
@@ -107,7 +107,7 @@ class Row:
         """A fresh secret whose copies are in step."""
         secret = self.kind.make(self.site)
         if self.kind.copies:
-            assert all(copy.in_step for copy in sync_destinations(lane.keyturn(secret), secret.path))
+            assert all(copy.in_step for copy in sync_destinations(lane.workspace(secret), secret.path))
         return secret
 
     def _stopped(self, lane: Lane, secret: Declared, case: Case) -> Iterator[str]:
@@ -125,25 +125,25 @@ class Row:
         if ended.signal or ended.error.startswith("Traceback"):
             yield f"it did not end in a stated outcome: {ended.error}"
 
-    def _finished(self, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
+    def _finished(self, workspace: Workspace, secret: Declared) -> Iterator[str]:
         """Run again, in another process on the same host, and retire."""
-        between = load_record(keyturn, secret.path)
+        between = load_record(workspace, secret.path)
         try:
-            outcome = rotate(keyturn, secret.path)
+            outcome = rotate(workspace, secret.path)
             if outcome.state is RunState.HELD or unsettled(outcome):
                 yield f"the next run said {outcome}"
-            if not eventually(lambda: not retire(keyturn, secret.path).held_by):
-                yield f"the old credential is held by {retire(keyturn, secret.path).held_by}"
+            if not eventually(lambda: not retire(workspace, secret.path).held_by):
+                yield f"the old credential is held by {retire(workspace, secret.path).held_by}"
         except KeyturnError as error:
             yield f"the next run failed: {type(error).__name__}: {error}"
-        promoted = keyturn.hub.read(secret.path, PROMOTED)
+        promoted = workspace.hub.read(secret.path, PROMOTED)
         if between.candidate and not (promoted and promoted.fields.holds(between.candidate)):
             yield "the saved candidate was not used"
 
-    def _problems(self, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
+    def _problems(self, workspace: Workspace, secret: Declared) -> Iterator[str]:
         """Everything that is not as a rotation leaves it."""
-        yield from left_in_record(load_record(keyturn, secret.path))
-        current = keyturn.hub.read(secret.path)
+        yield from left_in_record(load_record(workspace, secret.path))
+        current = workspace.hub.read(secret.path)
         assert current is not None
         if current.version != self.kind.version:
             yield f"the hub is at version {current.version}"
@@ -151,14 +151,14 @@ class Row:
         if kept(current.fields.reveal(), changed) != kept(secret.first, changed):
             yield "the secret's other fields have changed"
         yield from self.kind.left(self.site, secret, SecretFields(current.fields))
-        for destination in keyturn.secret(secret.path).destinations:
-            yield from self._left_in_store(keyturn, destination.name)
+        for destination in workspace.secret(secret.path).destinations:
+            yield from self._left_in_store(workspace, destination.name)
         told = self.site.consumer.versions(secret.path)
         if told != ([2] if secret.data.get("consumers") else []):
             yield f"the consumer acted on versions {told}"
 
-    def _left_in_store(self, keyturn: Keyturn, name: str) -> Iterator[str]:
-        copy = keyturn.open_store("memory").describe(name)
+    def _left_in_store(self, workspace: Workspace, name: str) -> Iterator[str]:
+        copy = workspace.open_store("memory").describe(name)
         if not (copy and copy.intact and copy.marks and copy.marks.version == self.kind.version):
             yield f"the store holds {copy}"
         versions = self.site.cloud.list_secret_version_ids(SecretId=name, IncludeDeprecated=True)["Versions"]

@@ -8,7 +8,7 @@ from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Store
 from keyturn.revocation.incident import Mode
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record
 from tests.crash.kinds import Kind
 from tests.crash.matrix import Row
@@ -41,7 +41,7 @@ class Revocation:
             secret = self.row._ready(lane)
             ended = lane.zygote.run(self.job(lane, secret, fresh(), watched=watched))
             assert (ended.signal, ended.state, ended.error) == (0, "closed", ""), ended
-            problems = list(self.problems(lane.keyturn(secret), secret))
+            problems = list(self.problems(lane.workspace(secret), secret))
             assert not problems, problems
         return ended.boundaries
 
@@ -58,26 +58,26 @@ class Revocation:
             died = lane.zygote.run(self.job(lane, secret, incident, number))
             if died.signal != signal.SIGKILL:
                 yield f"{number}: it was not killed: {died.error or died.state}"
-            keyturn = lane.keyturn(secret)
-            stands = revoke(keyturn, secret.path, incident, self.mode)
+            workspace = lane.workspace(secret)
+            stands = revoke(workspace, secret.path, incident, self.mode)
             if stands.open:
                 yield f"{number}: it is still open: {stands.left}"
-            yield from (f"{number}: {problem}" for problem in self.problems(keyturn, secret))
+            yield from (f"{number}: {problem}" for problem in self.problems(workspace, secret))
 
-    def problems(self, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
+    def problems(self, workspace: Workspace, secret: Declared) -> Iterator[str]:
         """Everything that is not as a revocation leaves it."""
-        yield from left_in_record(keyturn, secret, self.mode)
+        yield from left_in_record(workspace, secret, self.mode)
         if self.kind.refuses and self.kind.works(self.site, SecretFields(secret.first)):
             yield "the old credential still works"
-        current = keyturn.hub.read(secret.path)
+        current = workspace.hub.read(secret.path)
         if self.mode is Mode.REPLACE and (current is None or not self.kind.works(self.site, current.fields)):
             yield "the new credential does not work"
-        info = keyturn.hub.describe(secret.path)
+        info = workspace.hub.describe(secret.path)
         readable = [one.version for one in info.versions if one.readable] if info else []
         if readable != ([current.version] if current else []):
             yield f"the hub still gives versions {readable}"
-        for destination in keyturn.secret(secret.path).destinations:
-            yield from self.left_in_store(keyturn.open_store(destination.store), destination.name)
+        for destination in workspace.secret(secret.path).destinations:
+            yield from self.left_in_store(workspace.open_store(destination.store), destination.name)
 
     def left_in_store(self, store: Store, name: str) -> Iterator[str]:
         """What is wrong with one copy."""
@@ -88,9 +88,9 @@ class Revocation:
             yield f"the store holds {copy}"
 
 
-def left_in_record(keyturn: Keyturn, secret: Declared, mode: Mode) -> Iterator[str]:
+def left_in_record(workspace: Workspace, secret: Declared, mode: Mode) -> Iterator[str]:
     """What a finished revocation does not leave."""
-    record = load_record(keyturn, secret.path)
+    record = load_record(workspace, secret.path)
     if record.rotation or record.candidate:
         yield f"the record is not closed: {record.rotation}"
     if bool(record.frozen) is not (mode is Mode.REVOKE_ONLY):

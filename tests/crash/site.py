@@ -18,8 +18,8 @@ from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.registry import open_keyturn
-from keyturn.rotation.context import Keyturn
+from keyturn.providers.registry import open_workspace
+from keyturn.rotation.context import Workspace
 from tests.support import local_aws
 from tests.support.consumer import Consumer
 from tests.support.crash_child import Job, Zygote, warm
@@ -68,10 +68,10 @@ class Lane:
         now = self._site.now.isoformat()
         return Job(secret.path, self.catalogue(secret), now, kill_at, watched=watched, hub_address=self.hub_address)
 
-    def keyturn(self, secret: Declared) -> Keyturn:
+    def workspace(self, secret: Declared) -> Workspace:
         """What finishes the rotation in this process, on the same way and by the same clock."""
         hub = replace(self._site.lab.world, hub_address=self.hub_address).hub()
-        opened = open_keyturn(Catalogue.model_validate(self.catalogue(secret)), hub)
+        opened = open_workspace(Catalogue.model_validate(self.catalogue(secret)), hub)
         return replace(opened, clock=lambda: self._site.now, open_store=self._stores or opened.open_store)
 
     def catalogue(self, secret: Declared) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from keyturn.core.errors import CandidateRejected, Unprivileged
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import RunState, rotate
@@ -88,19 +88,19 @@ def test_give_up_refused_candidates_can_be_killed_anywhere_and_the_next_run_fini
 def killed(site: Site, lane: Lane, number: int, place: str) -> list[str]:
     """What was wrong after a run died here, another one was refused as well, and a third one was allowed to go on."""
     secret = Refused().make(site)
-    keyturn = lane.keyturn(secret)
+    workspace = lane.workspace(secret)
     with Application(site.lab.hub, secret.path, site.lab.logs_in) as client:
         died = lane.zygote.run(lane.job(secret, number))
         found = [] if died.signal == signal.SIGKILL else [f"it was not killed: {died}"]
         with pytest.raises(CandidateRejected):
-            rotate(keyturn, secret.path)
-        found += given_up(site, keyturn, secret)
+            rotate(workspace, secret.path)
+        found += given_up(site, workspace, secret)
         site.lab.sql(f"GRANT SELECT ON {secret.owner}_table TO {secret.users[1]}")
-        if rotate(keyturn, secret.path, Trigger.FORCE).state is not RunState.ROTATED:
+        if rotate(workspace, secret.path, Trigger.FORCE).state is not RunState.ROTATED:
             found.append("the next run did not rotate")
-        if not eventually(lambda: not retire(keyturn, secret.path).held_by):
+        if not eventually(lambda: not retire(workspace, secret.path).held_by):
             found.append("the old credential was not retired")
-    current = keyturn.hub.read(secret.path)
+    current = workspace.hub.read(secret.path)
     assert current is not None
     found += Refused().left(site, secret, current.fields)
     found += [f"a login with version {version} was refused" for version in client.failures]
@@ -108,9 +108,9 @@ def killed(site: Site, lane: Lane, number: int, place: str) -> list[str]:
     return [f"killed at {place}: {problem}" for problem in found]
 
 
-def given_up(site: Site, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
+def given_up(site: Site, workspace: Workspace, secret: Declared) -> Iterator[str]:
     """CURRENT is as it was and works, the candidates' account is closed, nothing is open, and one was enough."""
-    record = load_record(keyturn, secret.path)
+    record = load_record(workspace, secret.path)
     if record.rotation or record.candidate or {past.stage for past in record.history} != {Stage.ABANDONED}:
         yield f"the record is {record}"
     if record.refusals != 1:

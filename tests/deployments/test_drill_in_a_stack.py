@@ -29,13 +29,13 @@ from keyturn.core.errors import Unavailable
 from keyturn.core.ledger import Outcome
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.entries import parse_leaf
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
 from keyturn.revocation import incident_store
 from keyturn.revocation import run as engine
 from keyturn.revocation.incident import IncidentStatus, Mode
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.sync import sync_destinations
 from tests.cli.command import SCRIPT, one_line, run_keyturn, surroundings
 
@@ -67,12 +67,12 @@ class Site:
 
     stack: Stack
     catalogue: Path
-    keyturn: Keyturn
+    workspace: Workspace
 
     def drill(self, path: str, mode: Mode = Mode.REPLACE) -> tuple[Drilled, list[str]]:
         """One drill, and what was said meanwhile."""
         said = list[str]()
-        return drill(self.keyturn, self.stack, Asked(path, mode, "", "tester"), said.append), said
+        return drill(self.workspace, self.stack, Asked(path, mode, "", "tester"), said.append), said
 
     def declaring(self, place: Path, rotation: str, destinations: str = "[]") -> "Site":
         """The same stack with one more secret in the catalogue."""
@@ -81,7 +81,7 @@ class Site:
             (place / file.name).write_text(file.read_text())
         text = MORE.format(files=place / "real", rotation=rotation, destinations=destinations)
         (place / "more.yaml").write_text(text)
-        declared = dataclasses.replace(self.keyturn, catalogue=load(place, os.environ))
+        declared = dataclasses.replace(self.workspace, catalogue=load(place, os.environ))
         return Site(self.stack, place, declared)
 
     def everything(self) -> dict[str, Any]:
@@ -90,14 +90,14 @@ class Site:
         with accounts.superuser(self.stack) as cursor:
             cursor.execute("SELECT rolname FROM pg_roles")
             roles = {name for (name,) in cursor.fetchall()}
-        listed = {name: self.keyturn.open_store(name).list_all() for name in STORES}
+        listed = {name: self.workspace.open_store(name).list_all() for name in STORES}
         state = set(below(hub, "keyturn", "")) - {"fingerprint-key"}
         return {
             "accounts": roles,
             "secrets": set(below(hub, "secret", "")),
             "state": {entry for entry in state if not entry.startswith("ledgers/")},
             "engine": [hub.list(f"database/{kind}") and hub.list(f"database/{kind}")["data"] for kind in ROLES],
-            "leases": self.keyturn.hub.leases("database/creds"),
+            "leases": self.workspace.hub.leases("database/creds"),
             "copies": {name: {(one.name, one.version_id) for one in copies} for name, copies in listed.items()},
             "files": sorted(directory(self.stack).glob("*")),
         }
@@ -149,11 +149,11 @@ def site(stack: Stack) -> Iterator[Site]:
         for name, value in environment.revoker(stack).items():
             patch.setenv(name, value)
         hub = VaultHub(HubSettings.from_environment())
-        keyturn = open_keyturn(load(catalogue, os.environ), hub)
+        workspace = open_workspace(load(catalogue, os.environ), hub)
         for path in (DATABASE, KEYS):
-            assert all(one.in_step for one in sync_destinations(keyturn, path))
+            assert all(one.in_step for one in sync_destinations(workspace, path))
         directory(stack).mkdir()
-        yield Site(stack, catalogue, keyturn)
+        yield Site(stack, catalogue, workspace)
         hub.close()
 
 
@@ -178,7 +178,7 @@ def test_a_drill_shows_how_long_it_takes_touches_nothing_real_and_leaves_nothing
 
 def test_the_ledger_tells_of_it_like_of_any_incident(site: Site) -> None:
     drilled, _ = site.drill(KEYS)
-    ledger: Any = site.keyturn.ledger
+    ledger: Any = site.workspace.ledger
     entries = [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
     ours = [entry for entry in entries if drilled.names.incident in entry.note]
     about = [(entry.action, entry.secret, entry.outcome) for entry in ours]
@@ -193,10 +193,10 @@ def test_the_ledger_tells_of_it_like_of_any_incident(site: Site) -> None:
 def test_nobody_finds_the_incident_open_while_it_is(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = list[list[Any]]()
 
-    def looked_at(keyturn: Keyturn, incident: str) -> IncidentStatus:
-        seen.append([incident_store.list_open(site.keyturn), list(site.keyturn.hub.list_state("incidents"))])
-        assert [one.id for one in incident_store.list_open(keyturn)] == [incident]
-        return engine.finish(keyturn, incident)
+    def looked_at(workspace: Workspace, incident: str) -> IncidentStatus:
+        seen.append([incident_store.list_open(site.workspace), list(site.workspace.hub.list_state("incidents"))])
+        assert [one.id for one in incident_store.list_open(workspace)] == [incident]
+        return engine.finish(workspace, incident)
 
     monkeypatch.setattr(run, "finish", looked_at)
     assert site.drill(KEYS)[0].proven
@@ -206,10 +206,10 @@ def test_nobody_finds_the_incident_open_while_it_is(site: Site, monkeypatch: pyt
 def test_nothing_of_a_value_is_told(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     values = set[str]()
 
-    def watched(keyturn: Keyturn, known: Any, leaked: Any, tries: Any) -> Any:
+    def watched(workspace: Workspace, known: Any, leaked: Any, tries: Any) -> Any:
         values.update(version.fields["password"].reveal() for version in leaked)
-        values.add(keyturn.hub.read(known.path).fields["password"].reveal())  # type: ignore[union-attr]
-        return found(keyturn, known, leaked, tries)
+        values.add(workspace.hub.read(known.path).fields["password"].reveal())  # type: ignore[union-attr]
+        return found(workspace, known, leaked, tries)
 
     monkeypatch.setattr(run, "found", watched)
     monkeypatch.setenv("COLUMNS", "80")

@@ -276,10 +276,10 @@ def clock_wrong(case: Case) -> None:
 def renamed(case: Case) -> None:
     case.rotate()
     with case.renamed():
-        said = [one.path for one in left_open(case.keyturn)]
+        said = [one.path for one in left_open(case.workspace)]
         assert case.old_path in said
-        case.told(lambda: rename(case.keyturn, case.old_path, case.path))
-        assert case.old_path not in [one.path for one in left_open(case.keyturn)]
+        case.told(lambda: rename(case.workspace, case.old_path, case.path))
+        assert case.old_path not in [one.path for one in left_open(case.workspace)]
         assert case.sync() == "", case.said
         assert case.rotate(end_previous=True) == "", case.said
         case.assert_right()
@@ -289,9 +289,9 @@ def renamed(case: Case) -> None:
 def undeclared(case: Case) -> None:
     case.rotate()
     with case.taken_out():
-        assert [one.path for one in left_open(case.keyturn)].count(case.path) == 1
-        forget(case.keyturn, case.path)
-        assert case.path not in [one.path for one in left_open(case.keyturn)]
+        assert [one.path for one in left_open(case.workspace)].count(case.path) == 1
+        forget(case.workspace, case.path)
+        assert case.path not in [one.path for one in left_open(case.workspace)]
     assert case.lives(case.current())
 
 
@@ -302,7 +302,7 @@ def undeclared(case: Case) -> None:
 def changed_at_the_target(case: Case) -> None:
     case.change_at_target()
     assert not case.lives(case.current())
-    checks = check_logins(case.keyturn, [case.path], whose_turn=False)
+    checks = check_logins(case.workspace, [case.path], whose_turn=False)
     assert checks[case.path].result is Login.REFUSED
     if said := case.rotate():
         assert "--end-previous" in said or "held" in said

@@ -17,11 +17,11 @@ from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.revocation import run
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.living import values
 from keyturn.rotation.records import load_record
 from keyturn.rotation.recover import choose, recover
@@ -63,7 +63,7 @@ class Case:
     site: Site
     kind: Kind
     secret: Declared
-    keyturn: Keyturn
+    workspace: Workspace
     clock: Clock
     known: list[SecretFields] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
@@ -77,7 +77,7 @@ class Case:
         clock = Clock()
         case = Case(site, kind, secret, opened(site, clock, secret), clock)
         case.note()
-        sync_destinations(case.keyturn, secret.path)
+        sync_destinations(case.workspace, secret.path)
         assert case.copy() == case.current()
         return case
 
@@ -129,7 +129,7 @@ class Case:
 
     def record(self) -> Record:
         """What the hub keeps of its rotation."""
-        return load_record(self.keyturn, self.path)
+        return load_record(self.workspace, self.path)
 
     # --- what Keyturn does; its last word is what it said or raised
 
@@ -158,7 +158,7 @@ class Case:
 
     def rotate(self, trigger: Trigger = Trigger.FORCE, **more: Any) -> str:
         """Replace it, by a person's wish unless another ``trigger`` is given."""
-        return self.told(lambda: rotate(self.keyturn, self.path, trigger, **more))
+        return self.told(lambda: rotate(self.workspace, self.path, trigger, **more))
 
     def rotate_with_room(self) -> None:
         """Replace it by a person's wish, who makes room for another key first where the message asks for that."""
@@ -169,20 +169,20 @@ class Case:
 
     def retire(self, waive: Waive = Waive.NOTHING) -> str:
         """End the old credential on evidence."""
-        return self.told(lambda: retire(self.keyturn, self.path, waive))
+        return self.told(lambda: retire(self.workspace, self.path, waive))
 
     def recover(self) -> str:
         """Bring the newest value that works back into the hub; what nobody can try, by a person's wish."""
 
         def work() -> object:
-            found = values(self.keyturn, self.path)
-            return recover(self.keyturn, found, choose(found, untested=not self.kind.refuses))
+            found = values(self.workspace, self.path)
+            return recover(self.workspace, found, choose(found, untested=not self.kind.refuses))
 
         return self.told(work)
 
     def sync(self) -> str:
         """Carry CURRENT to the copy."""
-        return self.told(lambda: sync_destinations(self.keyturn, self.path))
+        return self.told(lambda: sync_destinations(self.workspace, self.path))
 
     def scheduled(self) -> str:
         """What the schedules do, and all that they say is wrong."""
@@ -191,9 +191,9 @@ class Case:
     def revoke(self, mode: Mode = Mode.REPLACE, incident: str = "") -> IncidentStatus:
         """All of it; a closed incident claims that what was known before is over."""
         self.note()
-        doomed, keyturn = list(self.known), replace(self.keyturn, sleep=lambda seconds: None)
+        doomed, workspace = list(self.known), replace(self.workspace, sleep=lambda seconds: None)
         begun = run.begin(
-            keyturn,
+            workspace,
             Selection((self.path,)),
             incident=incident or f"INC-{fresh()}",
             reason="leaked in a log",
@@ -202,7 +202,7 @@ class Case:
             triggered_at=self.clock(),
             actor="tester",
         )
-        standing = run.finish(keyturn, begun.id)
+        standing = run.finish(workspace, begun.id)
         self.note()
         if not standing.open:
             assert [one for one in doomed if self.kind.refuses and self.lives(one)] == [], "proven, and it logs in"
@@ -306,12 +306,12 @@ class Case:
     @contextmanager
     def edited(self, secret: Declared, declared: Declared) -> Iterator[None]:
         """The catalogue declares that one now, and the case is about ``secret``."""
-        before = self.secret, self.keyturn
-        self.secret, self.keyturn = secret, opened(self.site, self.clock, declared)
+        before = self.secret, self.workspace
+        self.secret, self.workspace = secret, opened(self.site, self.clock, declared)
         try:
             yield
         finally:
-            self.secret, self.keyturn = before
+            self.secret, self.workspace = before
 
     def until(self, holds: Callable[[], bool]) -> None:
         """Wait for the hub, for a few seconds at most."""
@@ -379,7 +379,7 @@ def word_of(done: Any) -> str:
     return ""
 
 
-def opened(site: Site, clock: Clock, *secrets: Declared) -> Keyturn:
+def opened(site: Site, clock: Clock, *secrets: Declared) -> Workspace:
     """A Keyturn over these secrets and the local cloud."""
     catalogue = Catalogue.model_validate(catalogue_data(site.lab.world, secrets, site.store, site.consumers))
-    return replace(open_keyturn(catalogue, site.lab.hub), clock=clock)
+    return replace(open_workspace(catalogue, site.lab.hub), clock=clock)

@@ -2,7 +2,7 @@
 
 from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import RunState, rotate, unsettled
@@ -11,32 +11,32 @@ from tests.support.hooks import eventually
 from tests.support.lab import Declared, Lab
 
 
-def candidate(keyturn: Keyturn, path: str) -> SecretFields:
+def candidate(workspace: Workspace, path: str) -> SecretFields:
     """What waits in the record: nothing is lost."""
-    found = load_record(keyturn, path).candidate
+    found = load_record(workspace, path).candidate
     assert found is not None
     return found
 
 
-def assert_untouched(lab: Lab, keyturn: Keyturn, secret: Declared) -> None:
+def assert_untouched(lab: Lab, workspace: Workspace, secret: Declared) -> None:
     """Neither the hub, nor the record, nor the accounts have moved."""
-    assert load_record(keyturn, secret.path) == Record()
+    assert load_record(workspace, secret.path) == Record()
     assert lab.current(secret) == secret.first
     assert lab.logs_in(secret.first)
     if secret.users[1]:
         assert lab.sql("SELECT 1 FROM pg_roles WHERE rolname = %s", secret.users[1]) == []
 
 
-def assert_healed(lab: Lab, keyturn: Keyturn, secret: Declared, wanted: SecretFields | None = None) -> None:
+def assert_healed(lab: Lab, workspace: Workspace, secret: Declared, wanted: SecretFields | None = None) -> None:
     """A plain run ends the rotation, with the candidate that was ``wanted``, and retiring ends the old credential."""
-    outcome = rotate(keyturn, secret.path)
+    outcome = rotate(workspace, secret.path)
     assert outcome.state in (RunState.ROTATED, RunState.SETTLED)
     assert unsettled(outcome) is None
     assert outcome.version == 2
     assert wanted is None or SecretFields(lab.current(secret)).holds(wanted)
     # A session of the application may be open for a moment.
-    assert eventually(lambda: not retire(keyturn, secret.path).held_by)
-    record = load_record(keyturn, secret.path)
+    assert eventually(lambda: not retire(workspace, secret.path).held_by)
+    record = load_record(workspace, secret.path)
     assert (record.rotation, record.candidate) == (None, None)
     assert [past.stage for past in record.history] == [Stage.RETIRED]
     assert lab.logs_in(lab.current(secret))

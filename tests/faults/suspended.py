@@ -11,7 +11,7 @@ from keyturn.core.hub import ROTATED_AT, TOKEN
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import RunState, rotate, unsettled
@@ -88,36 +88,36 @@ class Suspensions:
     def _ready(self, lane: Lane) -> Declared:
         """A fresh secret whose copies are in step."""
         secret = self.kind.make(self.site)
-        assert all(copy.in_step for copy in sync_destinations(lane.keyturn(secret), secret.path))
+        assert all(copy.in_step for copy in sync_destinations(lane.workspace(secret), secret.path))
         return secret
 
     def _case(self, lane: Lane, case: Case) -> Result:
         secret = self._ready(lane)
-        keyturn = replace(lane.keyturn(secret), patience=0.0, clock=lambda: self.site.now - BEFORE)
+        workspace = replace(lane.workspace(secret), patience=0.0, clock=lambda: self.site.now - BEFORE)
         with Calm(self.site.lab.hub, secret.path, lambda fields: self.kind.works(self.site, fields)) as client:
             late = lane.zygote.suspend(replace(lane.job(secret), stop_at=case.number))
             if late is None:
                 return Result(case, "", ("it was not suspended",))
-            found = list(self._overtaken(keyturn, secret, case.further))
-            newest = version(keyturn, secret)
+            found = list(self._overtaken(workspace, secret, case.further))
+            newest = version(workspace, secret)
             ended = lane.zygote.resume(late)
             found += said(ended.error, case)
-            found += [] if version(keyturn, secret) == newest else [f"CURRENT moved on from version {newest}"]
-            found += self._intact(keyturn, secret)
-            if not eventually(lambda: not retire(keyturn, secret.path).held_by):
-                found.append(f"the old credential is held by {retire(keyturn, secret.path).held_by}")
-        found += self._left(keyturn, secret)
+            found += [] if version(workspace, secret) == newest else [f"CURRENT moved on from version {newest}"]
+            found += self._intact(workspace, secret)
+            if not eventually(lambda: not retire(workspace, secret.path).held_by):
+                found.append(f"the old credential is held by {retire(workspace, secret.path).held_by}")
+        found += self._left(workspace, secret)
         if not self.kind.gap:
             found += [f"a login with version {refused} was refused" for refused in client.failures]
         found += [f"the application failed: {client.error!r}"] if client.error else []
         found += [] if client.logins else ["the application never got in"]
         return Result(case, ended.error or ended.state, tuple(found))
 
-    def _overtaken(self, keyturn: Keyturn, secret: Declared, further: int) -> Iterator[str]:
+    def _overtaken(self, workspace: Workspace, secret: Declared, further: int) -> Iterator[str]:
         """What was wrong while newer runs did without the suspended worker."""
         for trigger in [Trigger.SCHEDULE, *[Trigger.FORCE] * further]:
             try:
-                outcome = rotate(keyturn, secret.path, trigger, end_previous=trigger is Trigger.FORCE)
+                outcome = rotate(workspace, secret.path, trigger, end_previous=trigger is Trigger.FORCE)
             except KeyturnError as error:
                 yield f"a newer run failed: {type(error).__name__}: {error}"
                 return
@@ -127,10 +127,10 @@ class Suspensions:
             if outcome.state not in expected or unsettled(outcome):
                 yield f"a newer run said {outcome}"
 
-    def _intact(self, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
+    def _intact(self, workspace: Workspace, secret: Declared) -> Iterator[str]:
         """What the late worker has spoilt."""
-        record, current = load_record(keyturn, secret.path), keyturn.hub.read(secret.path)
-        told = keyturn.hub.describe(secret.path)
+        record, current = load_record(workspace, secret.path), workspace.hub.read(secret.path)
+        told = workspace.hub.describe(secret.path)
         assert current is not None
         assert told is not None
         if not self.kind.works(self.site, current.fields):
@@ -142,14 +142,14 @@ class Suspensions:
             yield "the secret's metadata names an older rotation"
         if told.marked(ROTATED_AT) != datetime.fromisoformat(current.fields["rotated_at"].reveal()):
             yield "the secret's metadata tells the age of an older version"
-        for place in keyturn.secret(secret.path).destinations:
-            copy = keyturn.open_store(place.store).describe(place.name)
+        for place in workspace.secret(secret.path).destinations:
+            copy = workspace.open_store(place.store).describe(place.name)
             if not (copy and copy.intact and copy.marks and copy.marks.version == current.version):
                 yield f"the store holds {copy}"
 
-    def _left(self, keyturn: Keyturn, secret: Declared) -> Iterator[str]:
+    def _left(self, workspace: Workspace, secret: Declared) -> Iterator[str]:
         """What is not as a finished rotation leaves it."""
-        record, current = load_record(keyturn, secret.path), keyturn.hub.read(secret.path)
+        record, current = load_record(workspace, secret.path), workspace.hub.read(secret.path)
         assert current is not None
         if record.rotation or record.candidate or {past.stage for past in record.history} != {Stage.RETIRED}:
             yield f"the record is {record}"
@@ -167,7 +167,7 @@ def said(error: str, case: Case) -> Iterator[str]:
         yield f"it ended in {error}"
 
 
-def version(keyturn: Keyturn, secret: Declared) -> int:
+def version(workspace: Workspace, secret: Declared) -> int:
     """The version that consumers read."""
-    told = keyturn.hub.describe(secret.path)
+    told = workspace.hub.describe(secret.path)
     return told.version if told else 0

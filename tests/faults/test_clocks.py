@@ -12,9 +12,9 @@ import pytest
 from keyturn.catalogue import load
 from keyturn.core.errors import Conflict, Superseded
 from keyturn.core.policy import Trigger
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.rotation import steps
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import RunState, rotate
 from tests.faults.outcome import assert_healed, assert_never_refused
@@ -30,10 +30,10 @@ OFF = timedelta(minutes=10)
 AHEAD, BEHIND = [pytest.param(sign * OFF, id=name) for sign, name in ((1, "ahead"), (-1, "behind"))]
 
 
-def wrong(lab: Lab, secret: Declared, off: timedelta, holder: str | None = None) -> Keyturn:
+def wrong(lab: Lab, secret: Declared, off: timedelta, holder: str | None = None) -> Workspace:
     """A worker of its own, whose clock is ``off``."""
-    keyturn = worker(lab, secret, holder).keyturn
-    return replace(keyturn, clock=lambda: datetime.now(UTC) + off)
+    workspace = worker(lab, secret, holder).workspace
+    return replace(workspace, clock=lambda: datetime.now(UTC) + off)
 
 
 @pytest.mark.parametrize("off", [AHEAD, BEHIND])
@@ -42,8 +42,8 @@ def test_workers_whose_clocks_differ_take_turns_and_order_holds(lab: Lab, off: t
     workers = [wrong(lab, secret, off), wrong(lab, secret, -off), wrong(lab, secret, timedelta(0))]
     sequences = []
     with Patient(lab.hub, secret.path, lab.logs_in) as client:
-        for number, keyturn in enumerate(workers, start=2):
-            assert rotate(keyturn, secret.path, Trigger.FORCE, end_previous=True).state is RunState.ROTATED
+        for number, workspace in enumerate(workers, start=2):
+            assert rotate(workspace, secret.path, Trigger.FORCE, end_previous=True).state is RunState.ROTATED
             rotation = worker(lab, secret).record().retiring
             assert rotation is not None
             sequences.append(rotation.sequence)
@@ -66,7 +66,7 @@ def test_a_late_worker_is_late_whatever_its_clock_says(lab: Lab, off: timedelta)
     current = lab.current(secret)
     for write in (steps.install, steps.promote):
         with pytest.raises((Superseded, Conflict)):
-            write(late.keyturn, attempt)
+            write(late.workspace, attempt)
     assert lab.current(secret) == current
     assert lab.logs_in(current)
 
@@ -75,9 +75,9 @@ def test_a_late_worker_is_late_whatever_its_clock_says(lab: Lab, off: timedelta)
 def test_a_holder_elsewhere_is_given_its_time_by_the_hubs_clock(lab: Lab, off: timedelta) -> None:
     secret = lab.alternating()
     Worker(wrong(lab, secret, -off, holder=ELSEWHERE), secret.path).staged()
-    keyturn = wrong(lab, secret, off)
-    assert rotate(keyturn, secret.path).state is RunState.HELD
-    assert_healed(lab, replace(keyturn, patience=0.0), secret)
+    workspace = wrong(lab, secret, off)
+    assert rotate(workspace, secret.path).state is RunState.HELD
+    assert_healed(lab, replace(workspace, patience=0.0), secret)
 
 
 def test_when_a_secret_is_due_moves_by_as_much_as_the_clock_is_wrong(lab: Lab) -> None:
@@ -87,12 +87,12 @@ def test_when_a_secret_is_due_moves_by_as_much_as_the_clock_is_wrong(lab: Lab) -
     assert told.rotated_at is not None
     due = told.rotated_at + INTERVAL - datetime.now(UTC)
     late, early = due - OFF, due + OFF
-    keyturn = wrong(lab, secret, late)
-    assert rotate(keyturn, secret.path).state is RunState.NOT_DUE
+    workspace = wrong(lab, secret, late)
+    assert rotate(workspace, secret.path).state is RunState.NOT_DUE
     # To others it is as if time went backwards: that makes nothing due.
     assert rotate(wrong(lab, secret, early), secret.path).state is RunState.ROTATED
     assert eventually(lambda: retire(wrong(lab, secret, early), secret.path).retired)
-    assert rotate(keyturn, secret.path).state is RunState.NOT_DUE
+    assert rotate(workspace, secret.path).state is RunState.NOT_DUE
     assert lab.logs_in(lab.current(secret))
 
 
@@ -104,7 +104,7 @@ def test_a_suspicion_is_remembered_though_the_clock_that_wrote_it_down_is_wrong(
     assert eventually(lambda: retire(wrong(lab, secret, OFF), secret.path).retired)
     dies = Worker(wrong(lab, secret, off), secret.path).hooking("strategy", preflight=stop)
     with pytest.raises(KeyboardInterrupt):
-        rotate(dies.keyturn, secret.path, Trigger.COMPROMISE)
+        rotate(dies.workspace, secret.path, Trigger.COMPROMISE)
     outcome = rotate(wrong(lab, secret, off), secret.path)
     assert (outcome.state, outcome.message.partition(" since")[0]) == (RunState.ROTATED, "others may know it")
 
@@ -137,7 +137,7 @@ def test_a_consumer_that_refuses_a_notice_from_a_wrong_clock_is_named_with_the_c
         assert consumer.versions(secret.path) == []
         assert lab.logs_in(secret.first)
         # By a clock that is right, but later: the grace began in the future of everybody else.
-        later = replace(open_keyturn(load(catalogue, {}), lab.hub), clock=lambda: datetime.now(UTC) + OFF)
+        later = replace(open_workspace(load(catalogue, {}), lab.hub), clock=lambda: datetime.now(UTC) + OFF)
         assert_healed(lab, later, secret)
         assert consumer.versions(secret.path) == [2]
     assert_never_refused(client)

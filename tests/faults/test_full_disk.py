@@ -38,14 +38,14 @@ def test_a_full_disk_leads_to_the_hubs_own_log_and_room_heals(durable_hub: Durab
     with Patient(lab.hub, secret.path, lab.logs_in) as client:
         full = run.hooking("hub", **{call: Once(lambda: durable_hub.fill(way))})
         with pytest.raises(Unavailable, match=FULL):
-            rotate(full.keyturn, secret.path, Trigger.FORCE)
+            rotate(full.workspace, secret.path, Trigger.FORCE)
         with pytest.raises(Unavailable, match=FULL):
-            rotate(run.keyturn, secret.path, Trigger.FORCE)
+            rotate(run.workspace, secret.path, Trigger.FORCE)
         durable_hub.free()
         assert eventually(lambda: takes_writes(lab))
-        waiting = load_record(run.keyturn, secret.path)
+        waiting = load_record(run.workspace, secret.path)
         if waiting == Record():
             assert lab.current(secret) == secret.first
-            rotate(run.keyturn, secret.path, Trigger.FORCE)
-        assert_healed(lab, run.keyturn, secret, waiting.candidate)
+            rotate(run.workspace, secret.path, Trigger.FORCE)
+        assert_healed(lab, run.workspace, secret, waiting.candidate)
     assert_never_refused(client)

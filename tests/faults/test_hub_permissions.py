@@ -11,10 +11,10 @@ from deployments.local.prepare import POLICIES, WORKER
 from keyturn.core.errors import Denied
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.run import rotate
 from tests.faults.outcome import assert_healed, assert_never_refused, assert_untouched, candidate
 from tests.support.application import Patient
@@ -22,7 +22,7 @@ from tests.support.lab import Declared, Lab, fresh
 
 WHOLE = (POLICIES / f"{WORKER}.hcl").read_text()
 
-Worker = Callable[[Declared], Keyturn]
+Worker = Callable[[Declared], Workspace]
 
 
 class Policy:
@@ -58,7 +58,7 @@ def worker(lab: Lab, policy: Policy, tmp_path: Path) -> Iterator[Worker]:
     settings = HubSettings(lab.world.hub_address, token_file=str(tmp_path / "token"), lease_token_role=LEASE_TOKEN_ROLE)
     hub = VaultHub(settings)
     lab.hub.fingerprint_key()
-    yield lambda secret: open_keyturn(lab.open(secret).keyturn.catalogue, hub)
+    yield lambda secret: open_workspace(lab.open(secret).workspace.catalogue, hub)
     hub.close()
 
 
@@ -74,32 +74,32 @@ def test_a_worker_that_may_only_read_changes_nothing_and_names_its_policy(
     lab: Lab, policy: Policy, worker: Worker, kind: str
 ) -> None:
     secret: Declared = getattr(lab, kind)()
-    keyturn = worker(secret)
+    workspace = worker(secret)
     policy.allow(having('"read", "list"'))
     with pytest.raises(Denied, match=r"the hub denies it. Give this identity's policy the path \S+ \(see"):
-        rotate(keyturn, secret.path, Trigger.FORCE)
-    assert_untouched(lab, keyturn, secret)
+        rotate(workspace, secret.path, Trigger.FORCE)
+    assert_untouched(lab, workspace, secret)
     policy.allow(WHOLE)
-    rotate(keyturn, secret.path, Trigger.FORCE)
-    assert_healed(lab, keyturn, secret)
+    rotate(workspace, secret.path, Trigger.FORCE)
+    assert_healed(lab, workspace, secret)
 
 
 def test_a_worker_that_may_not_promote_keeps_the_candidate_until_it_may(
     lab: Lab, policy: Policy, worker: Worker
 ) -> None:
     secret = lab.alternating()
-    keyturn = worker(secret)
+    workspace = worker(secret)
     policy.allow(having('"read"', at=re.escape("secret/data/*")))
     with Patient(lab.hub, secret.path, lab.logs_in) as client:
         for _ in range(2):
             with pytest.raises(Denied, match=f"policy the path secret/data/{secret.path} "):
-                rotate(keyturn, secret.path, Trigger.FORCE)
+                rotate(workspace, secret.path, Trigger.FORCE)
             assert lab.current(secret) == secret.first
             assert lab.logs_in(secret.first)
-        waiting = candidate(keyturn, secret.path)
+        waiting = candidate(workspace, secret.path)
         assert lab.logs_in(SecretFields({**secret.first, **waiting.reveal()}))
         policy.allow(WHOLE)
-        assert_healed(lab, keyturn, secret, waiting)
+        assert_healed(lab, workspace, secret, waiting)
     assert_never_refused(client)
 
 
@@ -107,24 +107,24 @@ def test_a_worker_that_may_not_annotate_has_promoted_and_the_next_run_says_so(
     lab: Lab, policy: Policy, worker: Worker
 ) -> None:
     secret = lab.alternating()
-    keyturn = worker(secret)
+    workspace = worker(secret)
     policy.allow(having('"read", "list"', at=re.escape("secret/metadata/*")))
     with Patient(lab.hub, secret.path, lab.logs_in) as client:
         for _ in range(2):
             with pytest.raises(Denied, match=f"policy the path secret/metadata/{secret.path} "):
-                rotate(keyturn, secret.path, Trigger.FORCE)
-            assert SecretFields(lab.current(secret)).holds(candidate(keyturn, secret.path))
+                rotate(workspace, secret.path, Trigger.FORCE)
+            assert SecretFields(lab.current(secret)).holds(candidate(workspace, secret.path))
             assert lab.logs_in(secret.first)
         policy.allow(WHOLE)
-        assert_healed(lab, keyturn, secret, candidate(keyturn, secret.path))
+        assert_healed(lab, workspace, secret, candidate(workspace, secret.path))
     assert_never_refused(client)
 
 
 def test_a_worker_that_may_not_read_its_own_state_begins_nothing(lab: Lab, policy: Policy, worker: Worker) -> None:
     secret = lab.alternating()
-    keyturn = worker(secret)
+    workspace = worker(secret)
     policy.allow(having('"list"', at=re.escape("keyturn/data/*")))
     with pytest.raises(Denied, match=f"policy the path keyturn/data/rotations/{secret.path} "):
-        rotate(keyturn, secret.path, Trigger.FORCE)
+        rotate(workspace, secret.path, Trigger.FORCE)
     policy.allow(WHOLE)
-    assert_untouched(lab, keyturn, secret)
+    assert_untouched(lab, workspace, secret)

@@ -37,15 +37,15 @@ def test_a_hub_that_is_sealed_stops_the_run_there_and_the_next_one_goes_on(durab
     lab.hub.fingerprint_key()
     with Patient(lab.hub, secret.path, lab.logs_in) as client:
         with pytest.raises(Unavailable, match=SEALED):
-            rotate(run.hooking(what, **{call: Once(durable_hub.seal)}).keyturn, secret.path, Trigger.FORCE)
+            rotate(run.hooking(what, **{call: Once(durable_hub.seal)}).workspace, secret.path, Trigger.FORCE)
         with pytest.raises(Unavailable, match=SEALED):
-            rotate(run.keyturn, secret.path, Trigger.FORCE)
+            rotate(run.workspace, secret.path, Trigger.FORCE)
         durable_hub.unseal()
-        waiting = load_record(run.keyturn, secret.path)
+        waiting = load_record(run.workspace, secret.path)
         assert (waiting == Record()) == (call == "write_state")
         if waiting == Record():
-            rotate(run.keyturn, secret.path, Trigger.FORCE)
-        assert_healed(lab, run.keyturn, secret, waiting.candidate)
+            rotate(run.workspace, secret.path, Trigger.FORCE)
+        assert_healed(lab, run.workspace, secret, waiting.candidate)
     assert_never_refused(client)
 
 
@@ -57,12 +57,12 @@ def test_a_hub_that_is_sealed_after_the_promotion_leaves_copies_to_the_next_run(
     run.promoted()
     with Patient(lab.hub, secret.path, lab.logs_in) as client:
         durable_hub.seal()
-        for told in (lambda: rotate(run.keyturn, secret.path), lambda: retire(run.keyturn, secret.path)):
+        for told in (lambda: rotate(run.workspace, secret.path), lambda: retire(run.workspace, secret.path)):
             with pytest.raises(Unavailable, match=SEALED):
                 told()
         durable_hub.unseal()
         assert opened.store.writes == 0
-        assert_healed(lab, run.keyturn, secret)
+        assert_healed(lab, run.workspace, secret)
         assert opened.store.writes == 1
     assert_never_refused(client)
 

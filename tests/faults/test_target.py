@@ -40,11 +40,11 @@ def test_a_target_that_goes_down_is_named_and_the_candidate_waits_for_it(databas
     with application(lab, secret) as client:
         for attempt in (run.hooking("strategy", **{before: Once(database.down)}), run):
             with pytest.raises(Unavailable, match=DOWN):
-                rotate(attempt.keyturn, secret.path, Trigger.FORCE)
+                rotate(attempt.workspace, secret.path, Trigger.FORCE)
             assert lab.current(secret) == secret.first
-        waiting = candidate(run.keyturn, secret.path)
+        waiting = candidate(run.workspace, secret.path)
         database.up()
-        assert_healed(lab, run.keyturn, secret, waiting)
+        assert_healed(lab, run.workspace, secret, waiting)
     assert_never_refused(client)
 
 
@@ -53,21 +53,21 @@ def test_a_target_that_is_down_at_retirement_keeps_the_old_credential_until_it_i
     secret = lab.alternating()
     run = worker(lab, secret)
     with application(lab, secret) as client:
-        assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+        assert rotate(run.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
         database.down()
-        (held,) = retire(run.keyturn, secret.path).held_by
+        (held,) = retire(run.workspace, secret.path).held_by
         assert held.startswith("nobody can tell whether it is used: ")
         assert held.endswith(DOWN)
         with pytest.raises(Unavailable, match=DOWN):
-            retire(run.keyturn, secret.path, Waive.EVERYTHING)
+            retire(run.workspace, secret.path, Waive.EVERYTHING)
         with pytest.raises(Unavailable, match=DOWN):
-            rotate(run.keyturn, secret.path, Trigger.FORCE)
+            rotate(run.workspace, secret.path, Trigger.FORCE)
         retiring = run.record().retiring
         assert retiring is not None
         assert (retiring.stage, retiring.version) == (Stage.RETIRING, 2)
         database.up()
         assert lab.logs_in(secret.first)
-        assert_healed(lab, run.keyturn, secret)
+        assert_healed(lab, run.workspace, secret)
     assert_never_refused(client)
 
 
@@ -76,12 +76,12 @@ def test_a_target_that_is_restarted_before_every_step_stops_no_rotation(database
     secret = lab.alternating()
     steps = {step: Once(database.restart) for step in ("install", "verify", "retire")}
     run = worker(lab, secret).hooking("strategy", **steps)
-    strategy: Any = run.keyturn.open_strategy(secret.path)
+    strategy: Any = run.workspace.open_strategy(secret.path)
     with application(lab, secret) as client:
         # From here on the admin has an idle connection, which every restart breaks.
         strategy.target.sessions(secret.users[0])
-        assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
-        assert_healed(lab, run.keyturn, secret)
+        assert rotate(run.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
+        assert_healed(lab, run.workspace, secret)
     assert_never_refused(client)
 
 
@@ -92,13 +92,13 @@ def test_a_target_that_dies_within_the_change_itself_has_changed_nothing(databas
     lock = f"pg_advisory_lock(hashtextextended('keyturn:{secret.users[1]}', 0))"
     with application(lab, secret) as client, ThreadPoolExecutor() as pool:
         lab.sql(f"SELECT {lock}")
-        rotation = pool.submit(rotate, run.keyturn, secret.path, Trigger.FORCE)
+        rotation = pool.submit(rotate, run.workspace, secret.path, Trigger.FORCE)
         assert eventually(lambda: lab.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
         database.restart()
         with pytest.raises(Unavailable, match=DOWN):
             rotation.result()
         assert lab.sql("SELECT 1 FROM pg_roles WHERE rolname = %s", secret.users[1]) == []
-        assert_healed(lab, run.keyturn, secret, candidate(run.keyturn, secret.path))
+        assert_healed(lab, run.workspace, secret, candidate(run.workspace, secret.path))
     assert_never_refused(client)
 
 
@@ -132,11 +132,11 @@ def test_a_target_that_is_read_only_is_named_with_the_primary_as_the_remedy(data
     with application(lab, secret) as client:
         database.become_standby() if way == "replica" else database.read_only(on=True)
         with pytest.raises(Unavailable, match=READ_ONLY):
-            rotate(run.keyturn, secret.path, Trigger.FORCE)
-        waiting = candidate(run.keyturn, secret.path)
+            rotate(run.workspace, secret.path, Trigger.FORCE)
+        waiting = candidate(run.workspace, secret.path)
         assert lab.logs_in(lab.current(secret))
         database.become_primary() if way == "replica" else database.read_only(on=False)
-        assert_healed(lab, run.keyturn, secret, waiting)
+        assert_healed(lab, run.workspace, secret, waiting)
     assert_never_refused(client)
 
 
@@ -146,10 +146,10 @@ def test_a_fail_over_to_a_replica_that_never_heard_of_the_candidate_makes_way_fo
     database.keep()
     run = worker(lab, secret).hooking("strategy", verify=Once(database.fall_back))
     with application(lab, secret) as client:
-        assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+        assert rotate(run.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
         assert [past.refused for past in run.record().history] == [True]
         assert lab.logs_in(lab.current(secret))
-        assert eventually(lambda: not retire(run.keyturn, secret.path).held_by)
+        assert eventually(lambda: not retire(run.workspace, secret.path).held_by)
         assert not lab.logs_in(secret.first)
     assert_never_refused(client)
 
@@ -157,7 +157,7 @@ def test_a_fail_over_to_a_replica_that_never_heard_of_the_candidate_makes_way_fo
 def test_a_target_that_moved_while_a_rotation_was_open_is_refused_until_somebody_forces(database: Database) -> None:
     lab = database.lab
     secret = lab.alternating()
-    opened = lab.open(secret).keyturn
+    opened = lab.open(secret).workspace
     Worker(opened, secret.path).installed()
     targets = {"pg": opened.catalogue.target("pg").model_copy(update={"host": "localhost"})}
     catalogue = opened.catalogue.model_copy(update={"targets": targets})

@@ -9,8 +9,8 @@ from deployments.local.emulators.aws import LocalAws
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Throttled, TransientError
 from keyturn.core.policy import Trigger
-from keyturn.providers.registry import open_keyturn
-from keyturn.rotation.context import Keyturn
+from keyturn.providers.registry import open_workspace
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import RunState, rotate, unsettled
 from keyturn.rotation.sync import CopyState, converge, sync_destinations
@@ -39,29 +39,29 @@ def secret(lab: Lab) -> Declared:
 
 
 @pytest.fixture
-def keyturn(lab: Lab, secret: Declared, aws: LocalAws, proxy: ThrottlingProxy) -> Keyturn:
+def workspace(lab: Lab, secret: Declared, aws: LocalAws, proxy: ThrottlingProxy) -> Workspace:
     store = {"kind": "aws-secrets-manager", "region": REGION}
     data: dict[str, Any] = catalogue_data(lab.world, (secret,), store, {})
     data["stores"] = {
         "slow": {**store, "endpoint_url": proxy.url},
         "quick": {**store, "endpoint_url": aws.endpoint_url},
     }
-    return open_keyturn(Catalogue.model_validate(data), lab.hub)
+    return open_workspace(Catalogue.model_validate(data), lab.hub)
 
 
-def test_one_refusal_is_the_sdks_own_affair(keyturn: Keyturn, secret: Declared, proxy: ThrottlingProxy) -> None:
+def test_one_refusal_is_the_sdks_own_affair(workspace: Workspace, secret: Declared, proxy: ThrottlingProxy) -> None:
     proxy.throttle("CreateSecret", times=ATTEMPTS - 1)
-    outcome = rotate(keyturn, secret.path, Trigger.FORCE)
+    outcome = rotate(workspace, secret.path, Trigger.FORCE)
     assert [copy.state for copy in outcome.destinations] == [CopyState.CREATED, CopyState.CREATED]
     assert proxy.refused == ATTEMPTS - 1
 
 
 def test_a_cloud_that_stays_throttled_holds_up_no_other_and_sync_heals(
-    lab: Lab, keyturn: Keyturn, secret: Declared, proxy: ThrottlingProxy
+    lab: Lab, workspace: Workspace, secret: Declared, proxy: ThrottlingProxy
 ) -> None:
     proxy.throttle("CreateSecret", "PutSecretValue")
     with Patient(lab.hub, secret.path, lab.logs_in) as client:
-        outcome = rotate(keyturn, secret.path, Trigger.FORCE)
+        outcome = rotate(workspace, secret.path, Trigger.FORCE)
         assert outcome.state is RunState.ROTATED
         assert [copy.state for copy in outcome.destinations] == [CopyState.FAILED, CopyState.CREATED]
         assert proxy.refused == ATTEMPTS
@@ -69,39 +69,39 @@ def test_a_cloud_that_stays_throttled_holds_up_no_other_and_sync_heals(
         assert isinstance(behind, TransientError)
         assert SLOWER in behind.problem
         with pytest.raises(Throttled, match=SLOWER):
-            converge(keyturn, secret.path, keyturn.secret(secret.path).destinations[0])
-        held = retire(keyturn, secret.path).held_by
+            converge(workspace, secret.path, workspace.secret(secret.path).destinations[0])
+        held = retire(workspace, secret.path).held_by
         assert len(held) == 1
         assert held[0].startswith(f"slow:{secret.data['destinations'][0]['name']} is not in step")
         assert lab.logs_in(secret.first)
         proxy.relent()
-        assert [copy.state for copy in sync_destinations(keyturn, secret.path)] == [
+        assert [copy.state for copy in sync_destinations(workspace, secret.path)] == [
             CopyState.CREATED,
             CopyState.IN_STEP,
         ]
-        assert_healed(lab, keyturn, secret)
+        assert_healed(lab, workspace, secret)
     assert_never_refused(client)
 
 
 def test_a_cloud_that_is_throttled_beforehand_stops_the_rotation_before_anything_changes(
-    lab: Lab, keyturn: Keyturn, secret: Declared, proxy: ThrottlingProxy
+    lab: Lab, workspace: Workspace, secret: Declared, proxy: ThrottlingProxy
 ) -> None:
     proxy.throttle("*")
     with pytest.raises(Throttled, match=r"AWS answered ThrottlingException to DescribeSecret\. It is"):
-        rotate(keyturn, secret.path, Trigger.FORCE)
-    assert_untouched(lab, keyturn, secret)
+        rotate(workspace, secret.path, Trigger.FORCE)
+    assert_untouched(lab, workspace, secret)
     proxy.relent()
-    assert unsettled(rotate(keyturn, secret.path, Trigger.FORCE)) is None
-    assert_healed(lab, keyturn, secret)
+    assert unsettled(rotate(workspace, secret.path, Trigger.FORCE)) is None
+    assert_healed(lab, workspace, secret)
 
 
 def test_a_compromised_credential_does_not_wait_for_a_cloud_that_is_throttled(
-    lab: Lab, keyturn: Keyturn, secret: Declared, proxy: ThrottlingProxy
+    lab: Lab, workspace: Workspace, secret: Declared, proxy: ThrottlingProxy
 ) -> None:
     proxy.throttle("*")
-    error = unsettled(rotate(keyturn, secret.path, Trigger.COMPROMISE))
+    error = unsettled(rotate(workspace, secret.path, Trigger.COMPROMISE))
     assert error is not None
     assert "ThrottlingException" in error.problem
     assert lab.current(secret)["username"] == secret.users[1]
     proxy.relent()
-    assert_healed(lab, keyturn, secret)
+    assert_healed(lab, workspace, secret)

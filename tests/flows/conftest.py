@@ -83,7 +83,7 @@ def build(prefect: PrefectServer, architect: Architect, monkeypatch: pytest.Monk
 
     def built(*declared: object, **changes: object) -> Site:
         site: Site = architect.build(*declared, **changes)  # type: ignore[arg-type]
-        monkeypatch.setenv("KEYTURN_WORKSPACE", site.workspace)
+        monkeypatch.setenv("KEYTURN_WORKSPACE", site.name)
         return site
 
     return built
@@ -92,9 +92,9 @@ def build(prefect: PrefectServer, architect: Architect, monkeypatch: pytest.Monk
 @pytest.fixture
 def nothing_open(lab: Lab) -> None:
     """No incident is open that another test has left."""
-    keyturn = lab.open().keyturn
-    for one in incident_store.list_open(keyturn):
-        incident_store.update_incident(keyturn, one.id, lambda found: replace(found, closed_at=datetime.now(UTC)))
+    workspace = lab.open().workspace
+    for one in incident_store.list_open(workspace):
+        incident_store.update_incident(workspace, one.id, lambda found: replace(found, closed_at=datetime.now(UTC)))
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ class Installed:
         body = {
             **({"work_queue_name": queue} if queue else {}),
             "parameters": parameters,
-            "job_variables": {"env": {"KEYTURN_WORKSPACE": site.workspace, **(env or {})}},
+            "job_variables": {"env": {"KEYTURN_WORKSPACE": site.name, **(env or {})}},
             "state": {"type": "SCHEDULED"},
         }
         return str(self.server.post(f"deployments/{self.deployments[name]}/create_flow_run", **body)["id"])
@@ -77,8 +77,8 @@ def install(server: PrefectServer, architect: Architect, failure_url: str) -> In
 
 def register(site: Site, architect: Architect, failure_url: str | None) -> None:
     """What ``keyturn bootstrap`` does."""
-    workspace = architect.workspace(architect.directory / site.workspace, architect.lab.world.hub_address)
-    asyncio.run(bootstrap(workspace, site.keyturn.catalogue, failure_url, lambda _: None))
+    workspace = architect.workspace(architect.directory / site.name, architect.lab.world.hub_address)
+    asyncio.run(bootstrap(workspace, site.workspace.catalogue, failure_url, lambda _: None))
 
 
 def ended(flow: Callable[..., Any], *arguments: Any) -> State[Any]:

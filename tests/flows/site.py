@@ -16,9 +16,9 @@ from keyturn.catalogue import load
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.record import Record
 from keyturn.core.stores import RemoteSecret
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.login import HubSettings
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record as load_record
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.prefect_server import PrefectServer
@@ -26,34 +26,34 @@ from tests.support.prefect_server import PrefectServer
 
 @dataclass(frozen=True)
 class Site:
-    """One workspace on the server; ``keyturn`` is the same catalogue opened here, with a login of the tests."""
+    """One workspace on the server; ``workspace`` is the same catalogue opened here, with a login of the tests."""
 
-    workspace: str
-    keyturn: Keyturn
+    name: str
+    workspace: Workspace
 
     def version(self, secret: Declared) -> int:
         """The version that consumers read now."""
-        told = self.keyturn.hub.describe(secret.path)
+        told = self.workspace.hub.describe(secret.path)
         return told.version if told else 0
 
     def copy(self, secret: Declared, store: str = "aws") -> RemoteSecret:
         """What the store describes as this secret's copy there."""
-        found = self.keyturn.open_store(store).describe(self.place(secret, store).name)
+        found = self.workspace.open_store(store).describe(self.place(secret, store).name)
         assert found is not None
         return found
 
     def served(self, secret: Declared, store: str = "aws") -> dict[str, Any]:
         """What the store serves."""
-        text = self.keyturn.open_store(store).read(self.place(secret, store).name).reveal()
+        text = self.workspace.open_store(store).read(self.place(secret, store).name).reveal()
         return dict(json.loads(text))
 
     def place(self, secret: Declared, store: str) -> Destination:
         """The secret's destination in that store."""
-        return next(d for d in self.keyturn.secret(secret.path).destinations if d.store == store)
+        return next(d for d in self.workspace.secret(secret.path).destinations if d.store == store)
 
     def record(self, secret: Declared) -> Record:
         """The secret's rotation record."""
-        return load_record(self.keyturn, secret.path)
+        return load_record(self.workspace, secret.path)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Architect:
         with self.server.in_use():
             block = self.workspace(place, hub or world.hub_address)
             block.save(name, overwrite=True, _sync=True)  # type: ignore[call-arg]
-        return Site(name, open_keyturn(load(place, {}), self.lab.hub))
+        return Site(name, open_workspace(load(place, {}), self.lab.hub))
 
     def workspace(self, catalogue: Path, address: str) -> KeyturnWorkspace:
         """A block that logs in as a worker does: with an AppRole whose two halves lie in files."""

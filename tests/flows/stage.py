@@ -63,12 +63,12 @@ class Planted:
 
     def collect(self, site: Site) -> None:
         """Every value of every version of every secret, and what waits in its record."""
-        for path in site.keyturn.catalogue.secrets:
-            told = site.keyturn.hub.describe(path)
+        for path in site.workspace.catalogue.secrets:
+            told = site.workspace.hub.describe(path)
             for number in range(1, told.version + 1 if told else 1):
-                found = site.keyturn.hub.read(path, number)
+                found = site.workspace.hub.read(path, number)
                 self.keep(f"{path}@{number}", found.fields.reveal() if found else {})
-            state = site.keyturn.hub.read_state(f"rotations/{path}")
+            state = site.workspace.hub.read_state(f"rotations/{path}")
             self.keep(f"{path} pending", (state.data.get("candidate") if state else None) or {})
 
     def keep(self, name: str, fields: dict[str, Any]) -> None:
@@ -121,7 +121,7 @@ class Stage:
             targets={"held": {"port": gate.port}, "refused": {"admin": admin}},
             consumers={"unsigned": {"url": architect.consumers["app"]["url"], "signing_key": key}},
         )
-        return Stage(site, architect.directory / site.workspace, gate, stage)
+        return Stage(site, architect.directory / site.name, gate, stage)
 
     def crash(self, installed: Installed, planted: Planted) -> str:
         """Kill the worker's run while its candidate is PENDING; the state that it ends in."""
@@ -185,7 +185,7 @@ class Stage:
             "KEYTURN_HUB_ROLE_ID_FILE": str(self.directory.parent / "role-id"),
             "KEYTURN_HUB_SECRET_ID_FILE": str(self.directory.parent / "secret-id"),
             "KEYTURN_CATALOGUE": str(self.directory),
-            "KEYTURN_WORKSPACE": self.site.workspace,
+            "KEYTURN_WORKSPACE": self.site.name,
             # Among what is searched: it must hold no value either.
             "KEYTURN_LEDGER": str(kept / "state" / "ledger.db"),
             "PREFECT_LOGGING_LEVEL": "DEBUG",

@@ -150,10 +150,10 @@ def test_a_second_bootstrap_adds_nothing_and_keeps_an_operators_own_limit(
 def test_without_a_server_bootstrap_says_so_once(prefect: PrefectServer, architect: Architect) -> None:
     said: list[str] = []
     site = architect.build()
-    workspace = architect.workspace(architect.directory / site.workspace, architect.lab.world.hub_address)
+    workspace = architect.workspace(architect.directory / site.name, architect.lab.world.hub_address)
     nowhere = f"http://{LOOPBACK}:{free_port()}/api"
     with temporary_settings({PREFECT_API_URL: nowhere}), pytest.raises(Unavailable) as told:
-        asyncio.run(bootstrap(workspace, site.keyturn.catalogue, None, said.append))
+        asyncio.run(bootstrap(workspace, site.workspace.catalogue, None, said.append))
     assert str(told.value).startswith("bootstrap the Prefect server: it does not answer")
     assert told.value.hint == "Check PREFECT_API_URL"
     assert told.value.__cause__ is None

@@ -155,7 +155,7 @@ def test_a_run_that_is_retried_goes_on_with_its_own_incident(
     installed.server.post(f"flow_runs/{run['id']}/set_state", state=again)
     wait_for(lambda: installed.server.get(f"flow_runs/{run['id']}")["state_type"] == "COMPLETED", 120)
     assert site.version(secret) == 2
-    (incident,) = [one for one in incident_store.list_incidents(site.keyturn) if secret.path in one.paths]
+    (incident,) = [one for one in incident_store.list_incidents(site.workspace) if secret.path in one.paths]
     assert incident.closed_at is not None
 
 
@@ -175,7 +175,7 @@ def test_the_command_cuts_by_itself_and_hands_the_rest_to_the_worker(
     installed.rest()
     assert completed_sync(installed, site)
     monkeypatch.delenv("VAULT_TOKEN", raising=False)
-    given = {"VAULT_ADDR": lab.world.hub_address, "KEYTURN_CATALOGUE": str(architect.directory / site.workspace)}
+    given = {"VAULT_ADDR": lab.world.hub_address, "KEYTURN_CATALOGUE": str(architect.directory / site.name)}
     for name, value in (given | login).items():
         monkeypatch.setenv(name, value)
     words = ["revoke", secret.path, "--reason", "leaked", "--incident", incident, "--json", "--report", str(tmp_path)]
@@ -284,7 +284,7 @@ def test_an_incident_that_stays_open_is_reminded_of_once_an_hour_and_fails_a_run
     site = build(secret, stores=gated(door))
     error(ended(emergency_revoke, secret.path, *defaults("leaked", incident)))
     earlier = datetime.now(UTC) - timedelta(hours=1, minutes=1)
-    incident_store.update_incident(site.keyturn, incident, lambda one: replace(one, opened_at=earlier))
+    incident_store.update_incident(site.workspace, incident, lambda one: replace(one, opened_at=earlier))
     calling(monkeypatch, f"json://127.0.0.1:{free_port()}/")
     reminder = error(ended(finish_incidents))
     assert str(reminder).startswith(f"close {incident}: something is left: ")
@@ -311,14 +311,14 @@ def test_a_late_writer_is_found_an_hour_later_though_another_incident_can_not_be
     site = build(secret)
     assert not completed(emergency_revoke, secret.path, *defaults("leaked", incident)).open
     earlier = datetime.now(UTC) - timedelta(hours=2)
-    incident_store.update_incident(site.keyturn, incident, lambda one: replace(one, closed_at=earlier))
+    incident_store.update_incident(site.workspace, incident, lambda one: replace(one, closed_at=earlier))
     lab.hub.write(secret.path, SecretFields(secret.first), cas=2)
     lab.hub.write_state(damaged, {"incident": "{"}, cas=0)
     try:
         assert f"the entry {damaged} of Keyturn's state is malformed" in str(error(ended(finish_incidents)))
     finally:
         lab.root.secrets.kv.v2.delete_metadata_and_all_versions(damaged, mount_point="keyturn")
-    stands = incident_store.load_status(site.keyturn, incident)
+    stands = incident_store.load_status(site.workspace, incident)
     assert (stands.open, stands.left) == (False, ())
     assert "open again" in [message.news for message in stands.incident.outbox]
     assert lab.current(secret)["password"] != secret.first["password"]

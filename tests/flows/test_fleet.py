@@ -86,7 +86,7 @@ def test_every_due_secret_is_one_task_and_one_row_and_the_progress_ends_at_100(
 def test_no_more_than_asked_for_are_at_work_at_a_target_at_once(prefect: PrefectServer, build: Build, lab: Lab) -> None:
     fleet = [due(lab, lab.alternating()) for _ in range(7)]
     site = build(*fleet)
-    asyncio.run(make_limits(site.keyturn.catalogue))
+    asyncio.run(make_limits(site.workspace.catalogue))
     with held(lab, [one.users[1] for one in fleet], 3) as seen:
         state = run_due(side_by_side=3)
     assert state.is_completed()

@@ -92,7 +92,7 @@ def test_it_rotates_beside_a_project_with_folders_of_the_same_names(
     with own_server.in_use():
         site = Architect(own_server, lab, architect.directory, {}, {}).build(secret)
     where = {
-        "KEYTURN_CATALOGUE": str(architect.directory / site.workspace),
+        "KEYTURN_CATALOGUE": str(architect.directory / site.name),
         "VAULT_ADDR": lab.world.hub_address,
         "KEYTURN_HUB_ROLE_ID_FILE": str(architect.directory / "role-id"),
         "KEYTURN_HUB_SECRET_ID_FILE": str(architect.directory / "secret-id"),

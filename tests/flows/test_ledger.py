@@ -85,7 +85,7 @@ def test_every_flow_and_every_task_has_its_row() -> None:
 
 def entries(site: Site) -> list[Entry]:
     """All that the ledger holds."""
-    ledger: Any = site.keyturn.ledger
+    ledger: Any = site.workspace.ledger
     return [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
 
 
@@ -140,7 +140,7 @@ def test_a_flow_whose_ledger_can_not_be_written_fails_before_it_changes_anything
     assert "the disk is full" in str(state.message)
     assert lab.current(secret) == secret.first
     assert lab.logs_in(SecretFields(secret.first))
-    assert site.keyturn.open_store("aws").describe(site.place(secret, "aws").name) is None
+    assert site.workspace.open_store("aws").describe(site.place(secret, "aws").name) is None
 
 
 def refuse(*_: object) -> None:

@@ -60,7 +60,7 @@ def command(
     for name, value in {
         "VAULT_ADDR": world.hub_address,
         "VAULT_TOKEN": world.hub_token,
-        "KEYTURN_CATALOGUE": str(architect.directory / site.workspace),
+        "KEYTURN_CATALOGUE": str(architect.directory / site.name),
         "KEYTURN_HOME": str(tmp_path / "no-stack"),
     }.items():
         monkeypatch.setenv(name, value)
@@ -71,7 +71,7 @@ def command(
 def emptied(site: Site) -> None:
     """Take every copy away."""
     for store in STORES:
-        for file in Path(site.keyturn.catalogue.store(store).directory).iterdir():
+        for file in Path(site.workspace.catalogue.store(store).directory).iterdir():
             file.unlink()
 
 

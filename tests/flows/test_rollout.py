@@ -71,7 +71,7 @@ def test_a_canary_that_is_not_well_brings_the_old_value_back(
     assert lab.current(secret) == secret.first
     assert site.served(secret) == secret.first
     assert (canary.versions(secret.path), consumer.versions(secret.path)) == ([2, 3], [3])
-    candidate = site.keyturn.hub.read(secret.path, 2)
+    candidate = site.workspace.hub.read(secret.path, 2)
     assert candidate is not None
     assert lab.logs_in(candidate.fields)
     assert lab.logs_in(secret.first)

@@ -188,8 +188,8 @@ def test_a_rotation_that_another_process_holds_is_left_to_it_without_a_retry(
     secret = lab.generated()
     site = build(secret)
     record = site.record(secret)
-    theirs = Rotation("theirs", 1, Stage.PENDING, "generated", "", "elsewhere/1/1", site.keyturn.clock(), 1)
-    save(site.keyturn, secret.path, record, theirs, SecretFields({"value": "theirs"}))
+    theirs = Rotation("theirs", 1, Stage.PENDING, "generated", "", "elsewhere/1/1", site.workspace.clock(), 1)
+    save(site.workspace, secret.path, record, theirs, SecretFields({"value": "theirs"}))
     state = ended(rotate_secret, secret.path)
     held = result(state)
     assert held.state is RunState.HELD

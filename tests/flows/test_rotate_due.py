@@ -98,7 +98,7 @@ def test_a_look_that_finds_nothing_to_do_leaves_no_task_no_table_and_no_entry(
     waiting, idle = due(lab, lab.alternating(grace="1h")), lab.generated()
     site = build(waiting, idle)
     assert completed(rotate_due) == 1
-    ledger: Any = site.keyturn.ledger
+    ledger: Any = site.workspace.ledger
     before = len(list(ledger.leaves()))
     looks = [ended(rotate_due), ended(retire, None, Waive.NOTHING, True)]
     assert [result(look) for look in looks] == [0, []]

@@ -87,18 +87,18 @@ def test_a_store_that_fails_stops_no_other_and_what_is_wrong_is_named_and_rememb
     assert isinstance(failed, TransientError)
     assert str(failed).startswith(f"sync 1 of 2 copies: one:{site.place(secret, 'one').name} of {secret.path} (")
     assert site.served(secret, "two") == secret.first
-    kept = store_status.load(site.keyturn, "one")[0].failing
+    kept = store_status.load(site.workspace, "one")[0].failing
     assert [one.path for one in kept.values()] == [secret.path]
     (tmp_path / "one").unlink()
     assert completed(sync) == {"created": 1, "in step": 1}
-    assert not store_status.load(site.keyturn, "one")[0].failing
+    assert not store_status.load(site.workspace, "one")[0].failing
 
 
 def test_one_secret_alone_is_pushed_when_asked_for(build: Build, lab: Lab, tmp_path: Path) -> None:
     asked, other = copied(lab, "one"), copied(lab, "one")
     site = build(asked, other, stores=files(tmp_path, "one"))
     assert asyncio.run(sync(asked.path)) == {"created": 1}
-    assert site.keyturn.open_store("one").describe(site.place(other, "one").name) is None
+    assert site.workspace.open_store("one").describe(site.place(other, "one").name) is None
 
 
 def test_a_newer_value_is_written_and_the_rest_left_alone(build: Build, lab: Lab, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_what_somebody_writes_is_told_by_the_run_which_names_who_does_not_take_i
     secret = lab.generated(consumers=["app", "gone"], destinations=[place])
     gone = {"url": f"http://127.0.0.1:{free_port()}", "signing_key": "webhooks/flows", "timeout": "1s"}
     site = build(secret, stores=files(tmp_path, "one"), consumers={"gone": gone})
-    keep_look(site.keyturn, site.keyturn.hub.now() + timedelta(seconds=1))
+    keep_look(site.workspace, site.workspace.hub.now() + timedelta(seconds=1))
     completed(sync)
     written = lab.hub.write(secret.path, SecretFields({**secret.first, "value": "by hand"}), cas=1)
     state = ended(sync)

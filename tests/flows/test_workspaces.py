@@ -23,7 +23,7 @@ from flows.rotate_due import LATE
 from keyturn.catalogue import load
 from keyturn.core.hub import Hub as HubPort
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.workspaces import Workspace
+from keyturn.core.workspaces import WorkspaceNames
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
 from tests.cli.command import run_keyturn, surroundings
@@ -34,7 +34,7 @@ from tests.support.prefect_server import PrefectServer, wait_for
 
 pytestmark = pytest.mark.slow
 
-OTHER = Workspace("other")
+OTHER = WorkspaceNames("other")
 CATALOGUE = """\
 targets:
   pg: {{ kind: postgresql, host: 127.0.0.1, database: ml, admin: targets/pg }}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 
 
 @dataclass
@@ -22,14 +22,14 @@ class Late:
         """Whether it has come so far."""
         return len(self.calls) > self.at
 
-    def run(self, keyturn: Keyturn) -> Keyturn:
+    def run(self, workspace: Workspace) -> Workspace:
         """The same as another process has it open."""
         return replace(
-            keyturn,
+            workspace,
             holder="late-host/7/7",
-            hub=Watched("hub", keyturn.hub, self),
-            open_strategy=lambda path: Watched("strategy", keyturn.open_strategy(path), self),
-            open_store=lambda name: Watched("store", keyturn.open_store(name), self),
+            hub=Watched("hub", workspace.hub, self),
+            open_strategy=lambda path: Watched("strategy", workspace.open_strategy(path), self),
+            open_store=lambda name: Watched("store", workspace.open_store(name), self),
         )
 
     def called(self, what: str) -> None:

@@ -8,7 +8,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
 from keyturn.revocation.incident import IncidentStatus, Mode
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.run import rotate
 from tests.revocation.site import Site
 from tests.support.hooks import raising
@@ -32,12 +32,12 @@ class Scene:
         scene = Scene(Site.of(lab, secret), [])
         scene.note()
         for _ in range(rotated):
-            rotate(scene.keyturn, scene.path, Trigger.FORCE)
+            rotate(scene.workspace, scene.path, Trigger.FORCE)
             scene.note()
         return scene
 
     @property
-    def keyturn(self) -> Keyturn:
+    def workspace(self) -> Workspace:
         return self.site.impatient()
 
     @property
@@ -59,8 +59,8 @@ class Scene:
     def secret_of(self, fields: dict[str, Any]) -> str:
         return str(fields.get("password") or fields["value"])
 
-    def revoke(self, mode: Mode = Mode.REPLACE, keyturn: Keyturn | None = None) -> IncidentStatus:
-        opened = keyturn or self.keyturn
+    def revoke(self, mode: Mode = Mode.REPLACE, workspace: Workspace | None = None) -> IncidentStatus:
+        opened = workspace or self.workspace
         self.site.begin(mode, opened)
         return run.finish(opened, self.site.incident)
 
@@ -73,7 +73,7 @@ class Scene:
 
     def assert_over(self, stands: IncidentStatus | None = None) -> None:
         """It is closed and bears a look: nothing that leaked is taken, or given by the hub or the store."""
-        stands = stands or run.finish(self.keyturn, self.site.incident)
+        stands = stands or run.finish(self.workspace, self.site.incident)
         assert (stands.left, stands.open) == ((), False)
         self.assert_clean()
 
@@ -105,7 +105,7 @@ def begun(lab: Lab, kind: str, mode: Mode) -> Scene:
     """An incident in the hub for which nothing is done yet."""
     scene = Scene.of(lab, kind)
     stop: Any = raising(KeyboardInterrupt())
-    dying = replace(scene.keyturn, open_strategy=stop)
+    dying = replace(scene.workspace, open_strategy=stop)
     with suppress(KeyboardInterrupt):
         scene.site.begin(mode, dying)
     return scene

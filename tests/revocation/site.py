@@ -18,7 +18,7 @@ from keyturn.providers.vault.login import HubSettings
 from keyturn.revocation import incident_store, run
 from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import sync_destinations
@@ -45,7 +45,7 @@ class Site:
         """The secret, opened, its copy in step."""
         declared = secret.having(destinations=[{"store": "memory", "name": secret.path}], consumers=["app"])
         opened = lab.open(declared, consumers=CONSUMERS, **given)
-        sync_destinations(opened.keyturn, secret.path)
+        sync_destinations(opened.workspace, secret.path)
         return Site(lab, declared, opened, leaked_copy=opened.store.read(secret.path).reveal())
 
     def declaring(self, destinations: list[dict[str, Any]]) -> "Site":
@@ -55,35 +55,35 @@ class Site:
         return Site(self.lab, declared, replace(opened, store=self.store))
 
     @property
-    def keyturn(self) -> Keyturn:
+    def workspace(self) -> Workspace:
         """What the engine works with."""
-        return self.opened.keyturn
+        return self.opened.workspace
 
     @property
     def store(self) -> MemoryStore:
         """The store of the copy."""
         return self.opened.store
 
-    def impatient(self) -> Keyturn:
+    def impatient(self) -> Workspace:
         """The same, without pauses between tries."""
-        return replace(self.keyturn, sleep=lambda seconds: None)
+        return replace(self.workspace, sleep=lambda seconds: None)
 
-    def at(self, later: timedelta) -> Keyturn:
+    def at(self, later: timedelta) -> Workspace:
         """The same, when that much time has passed."""
         now = self.opened.clock() + later
-        return replace(self.keyturn, clock=lambda: now)
+        return replace(self.workspace, clock=lambda: now)
 
     def worker(self) -> Worker:
         """Another process's run on the secret, which stops where the test likes."""
-        return Worker(replace(self.keyturn, holder="another-host/1/1"), self.secret.path)
+        return Worker(replace(self.workspace, holder="another-host/1/1"), self.secret.path)
 
-    def with_rights_of(self, policy: str) -> Keyturn:
+    def with_rights_of(self, policy: str) -> Workspace:
         """The same, logged in to the hub with one policy alone."""
         made = self.lab.root.auth.token.create(policies=[policy], ttl="1h")
         settings = HubSettings(self.lab.world.hub_address, token_env="KEYTURN_TEST_LITTLE_TOKEN")
         hub = VaultHub(settings)
         hub._calls._session._token = lambda: made["auth"]["client_token"]  # type: ignore[method-assign]
-        return replace(self.keyturn, hub=hub)
+        return replace(self.workspace, hub=hub)
 
     def with_a_full_ledger(self, spool: Path) -> None:
         """Let the ledger refuse everything, and what is written wait in ``spool``."""
@@ -96,11 +96,11 @@ class Site:
                 raise Unavailable("read", "the ledger", "the disk is full")
 
         full: Any = Full()
-        self.opened.keyturn = replace(self.keyturn, ledger=Spooled(full, spool, lambda entries, why: None))
+        self.opened.workspace = replace(self.workspace, ledger=Spooled(full, spool, lambda entries, why: None))
 
-    def begin(self, mode: Mode = Mode.REPLACE, keyturn: Keyturn | None = None) -> Incident:
+    def begin(self, mode: Mode = Mode.REPLACE, workspace: Workspace | None = None) -> Incident:
         """Open the incident and cut."""
-        opened = keyturn or self.keyturn
+        opened = workspace or self.workspace
         return run.begin(
             opened,
             Selection((self.secret.path,)),
@@ -115,24 +115,24 @@ class Site:
     def revoke(self, mode: Mode = Mode.REPLACE) -> IncidentStatus:
         """All of it."""
         self.begin(mode)
-        return run.finish(self.keyturn, self.incident)
+        return run.finish(self.workspace, self.incident)
 
     def rotated(self) -> SecretFields:
         """Rotate once by force; the fields that were in force before."""
         before = SecretFields(self.lab.current(self.secret))
-        rotate(self.keyturn, self.secret.path, Trigger.FORCE)
+        rotate(self.workspace, self.secret.path, Trigger.FORCE)
         return before
 
     def progress(self) -> SecretProgress:
         """How far it is."""
-        return incident_store.load_status(self.keyturn, self.incident).secrets[0]
+        return incident_store.load_status(self.workspace, self.incident).secrets[0]
 
     def record(self) -> Record:
         """The secret's record."""
-        return load_record(self.keyturn, self.secret.path)
+        return load_record(self.workspace, self.secret.path)
 
     def entries(self) -> list[Entry]:
         """What the ledger tells of the incident and its secret."""
-        ledger: Any = self.keyturn.ledger
+        ledger: Any = self.workspace.ledger
         found = [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
         return [one for one in found if one.secret == self.secret.path or self.incident in one.note]

@@ -26,9 +26,9 @@ def scene(lab: Lab) -> Scene:
     secret = lab.generated(grace="1h")
     place = {"store": "memory", "name": secret.path, "field": ["value", "previous.value"]}
     made = Scene(Site.of(lab, secret).declaring([place]), [])
-    sync_destinations(made.keyturn, made.path)
+    sync_destinations(made.workspace, made.path)
     made.note()
-    rotate(made.keyturn, made.path, Trigger.FORCE)
+    rotate(made.workspace, made.path, Trigger.FORCE)
     made.note()
     assert served(made) == [made.leaked[1]["value"], made.leaked[0]["value"]]
     return made
@@ -40,10 +40,12 @@ def served(scene: Scene) -> list[str]:
 
 def faults_of(scene: Scene, stands: IncidentStatus) -> list[str]:
     """What a proof would say of the copy now."""
-    place, current = scene.keyturn.catalogue.destinations(scene.path)[0], scene.lab.hub.read(scene.path)
+    place, current = scene.workspace.catalogue.destinations(scene.path)[0], scene.lab.hub.read(scene.path)
     assert current is not None
     return list(
-        copy_faults(scene.keyturn, stands.secrets[0], place, version_fingerprints(scene.keyturn, current)[place.label])
+        copy_faults(
+            scene.workspace, stands.secrets[0], place, version_fingerprints(scene.workspace, current)[place.label]
+        )
     )
 
 
@@ -62,7 +64,7 @@ def test_old_copies_of_both_values_that_a_service_keeps_are_found_and_told(scene
 
 def replace_remains(scene: Scene) -> IncidentStatus:
     """The incident without what was told to stay."""
-    stands = run.finish(scene.keyturn, scene.site.incident)
+    stands = run.finish(scene.workspace, scene.site.incident)
     return replace(stands, secrets=(replace(stands.secrets[0], remains=()),))
 
 
@@ -73,7 +75,7 @@ def test_nothing_is_proven_while_a_copy_gives_a_leaked_value_beside_the_new_one(
     assert found is not None
     assert found.marks is not None
     text = Sensitive(json.dumps([*served(scene), scene.leaked[1]["value"]]))
-    marks = replace(found.marks, fingerprint=scene.keyturn.fingerprint_of(text), shape=f"{found.marks.shape}-2")
+    marks = replace(found.marks, fingerprint=scene.workspace.fingerprint_of(text), shape=f"{found.marks.shape}-2")
     scene.store.write(scene.path, text, marks, found)
     assert "it may give the old value beside the new one" in faults_of(scene, stands)[0]
 
@@ -93,6 +95,6 @@ def test_without_a_replacement_the_copy_of_both_is_gone(scene: Scene) -> None:
 
 
 def test_the_fingerprint_of_a_copy_with_both_is_found(scene: Scene) -> None:
-    digest = scene.keyturn.fingerprint_of(scene.store.read(scene.path))
-    found: Any = whois(scene.keyturn, digest)
+    digest = scene.workspace.fingerprint_of(scene.store.read(scene.path))
+    found: Any = whois(scene.workspace, digest)
     assert [(match.version, match.place) for match in found] == [(2, f"memory:{scene.path}")]

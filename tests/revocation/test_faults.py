@@ -15,7 +15,7 @@ from keyturn.revocation.incident_store import load_incident as load_incident
 from keyturn.revocation.resume import claim_reminder
 from keyturn.revocation.run import take_step
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.sync import sync_destinations
 from tests.revocation.scene import KINDS, Scene
 from tests.revocation.site import Site
@@ -33,10 +33,10 @@ def test_the_hubs_answers_may_be_lost_after_any_of_its_writes(lab: Lab, kind: st
         hub = replace(lab.world, hub_address=f"http://127.0.0.1:{proxy.port}").hub()
         for lost in count():
             scene = Scene.of(lab, kind)
-            keyturn = replace(scene.keyturn, hub=hub)
+            workspace = replace(scene.workspace, hub=hub)
             hub.describe(scene.path)
             faults.begin(lost)
-            stands = in_spite_of_it(scene, keyturn, mode)
+            stands = in_spite_of_it(scene, workspace, mode)
             answers = faults.end()
             if not faults.lost:
                 break
@@ -51,12 +51,12 @@ def test_the_hubs_answers_may_be_lost_after_any_of_its_writes(lab: Lab, kind: st
     assert lost > 30
 
 
-def in_spite_of_it(scene: Scene, keyturn: Keyturn, mode: Mode) -> IncidentStatus:
+def in_spite_of_it(scene: Scene, workspace: Workspace, mode: Mode) -> IncidentStatus:
     """As a person does it: where the command failed, the same command again."""
     try:
-        return scene.revoke(mode, keyturn)
+        return scene.revoke(mode, workspace)
     except TransientError:
-        return scene.revoke(mode, keyturn)
+        return scene.revoke(mode, workspace)
 
 
 def test_a_hub_that_fails_for_one_secret_keeps_no_other_from_being_ended(lab: Lab) -> None:
@@ -69,21 +69,21 @@ def test_a_hub_that_fails_for_one_secret_keeps_no_other_from_being_ended(lab: La
         if path.endswith((secrets[0].path, secrets[1].path)) and path.startswith("incidents/"):
             raise down
 
-    keyturn = replace(opened.keyturn, hub=Hooked(lab.hub, write_state=fails), sleep=lambda seconds: None)
+    workspace = replace(opened.workspace, hub=Hooked(lab.hub, write_state=fails), sleep=lambda seconds: None)
     run.begin(
-        keyturn,
+        workspace,
         Selection(tuple(sorted(one.path for one in secrets))),
         incident=incident,
         reason="leaked",
         mode=Mode.REPLACE,
         selector="all",
-        triggered_at=keyturn.clock(),
+        triggered_at=workspace.clock(),
         actor="tester",
     )
-    cut = {one.path for one in incident_store.load_status(keyturn, incident).secrets if one.cut_at}
+    cut = {one.path for one in incident_store.load_status(workspace, incident).secrets if one.cut_at}
     assert cut == {one.path for one in secrets[2:]}
-    run.finish(keyturn, incident)
-    stands = run.finish(replace(keyturn, hub=lab.hub), incident)
+    run.finish(workspace, incident)
+    stands = run.finish(replace(workspace, hub=lab.hub), incident)
     assert (stands.left, stands.open) == ((), False)
 
 
@@ -99,8 +99,8 @@ def test_fields_that_somebody_writes_to_the_hub_after_the_cut_keep_no_old_creden
     scene = Scene.of(lab, kind)
     scene.site.begin(mode)
     scene.write(endpoint="https://elsewhere.example.com")
-    keyturn = refusing_once(scene) if refusing else scene.keyturn
-    scene.assert_over(run.finish(keyturn, scene.site.incident))
+    workspace = refusing_once(scene) if refusing else scene.workspace
+    scene.assert_over(run.finish(workspace, scene.site.incident))
     if mode is Mode.REPLACE:
         scene.assert_works()
         assert lab.current(scene.site.secret)["endpoint"] == "https://elsewhere.example.com"
@@ -108,11 +108,11 @@ def test_fields_that_somebody_writes_to_the_hub_after_the_cut_keep_no_old_creden
         assert scene.in_hub() == []
 
 
-def refusing_once(scene: Scene) -> Keyturn:
+def refusing_once(scene: Scene) -> Workspace:
     """A target that refuses the first candidate: it is given up, and CURRENT is to work as before."""
     rejected = CandidateRejected("verify", "pg", "it is too like the last one", "Choose other rules")
     once = Once(raising(rejected))
-    return replace(scene.keyturn, open_strategy=lambda path: Hooked(scene.keyturn.open_strategy(path), verify=once))
+    return replace(scene.workspace, open_strategy=lambda path: Hooked(scene.workspace.open_strategy(path), verify=once))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,10 +124,10 @@ def test_a_leaked_value_that_somebody_writes_to_the_hub_again_after_any_step_is_
     scene = Scene.of(lab, kind)
     incident = scene.site.begin(mode)
     for done in STEPS[mode]:
-        take_step(scene.keyturn, incident, scene.path, done)
+        take_step(scene.workspace, incident, scene.path, done)
         if done is step:
             scene.write(**scene.leaked[0])
-    stands = run.finish(scene.keyturn, scene.site.incident)
+    stands = run.finish(scene.workspace, scene.site.incident)
     scene.assert_over(stands)
     if mode is Mode.REPLACE:
         scene.assert_works()
@@ -144,12 +144,12 @@ def test_a_leaked_value_that_somebody_restores_in_a_store_before_the_proof_is_re
     for done in STEPS[mode]:
         if done is Step.PROVE:
             break
-        take_step(scene.keyturn, incident, scene.path, done)
+        take_step(scene.workspace, incident, scene.path, done)
         if done is step:
             scene.store.put_by_hand(scene.path, copy)
     if mode is Mode.REVOKE_ONLY and step is Step.FORGET:
         # Where the copy was erased, what somebody makes of that name is theirs, whatever it holds.
-        stands = run.finish(scene.keyturn, scene.site.incident)
+        stands = run.finish(scene.workspace, scene.site.incident)
         assert any("Keyturn has not made it: remove it there by hand" in said for said in stands.left)
         scene.store.delete(scene.path)
     scene.assert_over()
@@ -182,7 +182,7 @@ def test_a_secret_that_was_removed_and_made_anew_meanwhile_is_not_taken_for_the_
     scene = Scene.of(lab, "generated", rotated=1)
     incident = scene.site.begin(mode)
     for step in (Step.REPLACE, Step.PUSH) if mode is Mode.REPLACE else ():
-        take_step(scene.keyturn, incident, scene.path, step)
+        take_step(scene.workspace, incident, scene.path, step)
     lab.root.secrets.kv.v2.delete_metadata_and_all_versions(scene.path)
     values = ["one", "two"]
     for cas, value in enumerate(values):
@@ -208,12 +208,12 @@ def test_old_versions_that_the_hub_drops_by_itself_meanwhile_are_looked_for_all_
     incident = scene.site.begin()
     for number in range(3):
         scene.write(note=str(number))
-    keyturn = scene.keyturn
+    workspace = scene.workspace
     for step in (Step.REPLACE, Step.HUB):
-        take_step(keyturn, incident, scene.path, step)
+        take_step(workspace, incident, scene.path, step)
     # The store was not pushed to yet, and still serves what the hub has long forgotten.
     assert scene.secret_of(scene.leaked[-1]) in scene.store.read(scene.path).reveal()
-    assert any("serves the old value" in said for said in take_step(keyturn, incident, scene.path, Step.PROVE).left)
+    assert any("serves the old value" in said for said in take_step(workspace, incident, scene.path, Step.PROVE).left)
     scene.assert_over()
     scene.assert_works()
 
@@ -222,7 +222,7 @@ def test_old_versions_that_the_hub_drops_by_itself_meanwhile_are_looked_for_all_
 def test_a_clock_that_jumps_back_changes_no_order(lab: Lab, mode: Mode) -> None:
     scene = Scene.of(lab, "alternating", rotated=1)
     now, jumps = scene.site.opened.clock(), count()
-    jumping = replace(scene.keyturn, clock=lambda: now - timedelta(minutes=next(jumps)))
+    jumping = replace(scene.workspace, clock=lambda: now - timedelta(minutes=next(jumps)))
     scene.assert_over(scene.revoke(mode, jumping))
     if mode is Mode.REPLACE:
         scene.assert_works()
@@ -236,7 +236,7 @@ def test_people_are_reminded_though_the_clock_was_far_ahead_when_they_were_last(
     assert claim_reminder(ahead, scene.site.incident)
     assert claim_reminder(scene.site.at(timedelta(hours=2)), scene.site.incident)
     assert not claim_reminder(scene.site.at(timedelta(hours=2)), scene.site.incident)
-    assert load_incident(scene.keyturn, scene.site.incident).closed_at is None
+    assert load_incident(scene.workspace, scene.site.incident).closed_at is None
 
 
 # --- what the target is left with --------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_people_are_reminded_though_the_clock_was_far_ahead_when_they_were_last(
 def test_an_error_that_nobody_foresaw_at_one_store_names_it_and_stops_nothing_else(lab: Lab) -> None:
     scene = Scene.of(lab, "generated")
     surprised = replace(
-        scene.keyturn, open_store=lambda name: Hooked(scene.store, describe=raising(RuntimeError("s3cr3t text")))
+        scene.workspace, open_store=lambda name: Hooked(scene.store, describe=raising(RuntimeError("s3cr3t text")))
     )
     stands = scene.revoke(Mode.REPLACE, surprised)
     assert stands.open
@@ -262,7 +262,7 @@ def test_a_hub_that_does_not_answer_at_all_is_an_error_and_the_incident_goes_on_
     scene.site.begin()
     down = raising(Unavailable("read", "it", "the hub does not answer"))
     with pytest.raises(KeyturnError):
-        run.finish(replace(scene.keyturn, hub=Hooked(scene.keyturn.hub, read_state=down)), scene.site.incident)
+        run.finish(replace(scene.workspace, hub=Hooked(scene.workspace.hub, read_state=down)), scene.site.incident)
     scene.assert_over()
 
 
@@ -277,10 +277,10 @@ def test_a_candidate_that_can_not_be_ended_keeps_the_secret_in_the_revocations_h
             raise down
 
     def failing_at_it(path: str) -> Any:
-        return Hooked(scene.keyturn.open_strategy(path), revoke=not_that_one, revoke_found=raising(down))
+        return Hooked(scene.workspace.open_strategy(path), revoke=not_that_one, revoke_found=raising(down))
 
-    failing = replace(scene.keyturn, open_strategy=failing_at_it)
-    scene.site.begin(keyturn=failing)
+    failing = replace(scene.workspace, open_strategy=failing_at_it)
+    scene.site.begin(workspace=failing)
     assert not lab.logs_in(scene.leaked[0])
     assert lab.logs_in(candidate)
     assert run.finish(failing, scene.site.incident).left[0].endswith("cut: the engine does not answer")
@@ -309,7 +309,7 @@ def test_a_leaked_value_in_a_copy_that_fields_were_added_to_is_found_there(
     places = [{"store": "memory", "name": scene.path, "update": "add-fields"}]
     scene.site = scene.site.declaring(places)
     scene.write(value="another", note="a field more")
-    sync_destinations(scene.keyturn, scene.path)
+    sync_destinations(scene.workspace, scene.path)
     assert scene.leaked[0]["value"] in scene.store.read(scene.path).reveal()
     assert "a field more" in scene.store.read(scene.path).reveal()
     if not declared:
@@ -318,7 +318,7 @@ def test_a_leaked_value_in_a_copy_that_fields_were_added_to_is_found_there(
     if mode is Mode.REPLACE and declared:
         assert any("Its destination says add-fields: write it there by hand" in said for said in stands.left)
         scene.store.delete(scene.path)
-        stands = run.finish(scene.keyturn, scene.site.incident)
+        stands = run.finish(scene.workspace, scene.site.incident)
     assert not [text for text in scene.in_store() if scene.leaked[0]["value"] in text or "another" in text]
     if mode is Mode.REPLACE:
         scene.assert_over(stands)

@@ -39,13 +39,13 @@ def test_what_is_left_of_an_incident_that_was_given_up_stays_listed_and_is_never
     lab: Lab, mode: Mode
 ) -> None:
     scene = stuck(lab, mode)
-    left = incident_store.load_status(scene.keyturn, scene.site.incident).left
-    stands = give_up_incident(scene.keyturn, scene.site.incident, "looked by hand, ticket 4711", "ana")
+    left = incident_store.load_status(scene.workspace, scene.site.incident).left
+    stands = give_up_incident(scene.workspace, scene.site.incident, "looked by hand, ticket 4711", "ana")
     assert (stands.open, stands.left, left != ()) == (False, left, True)
     assert "given up" in summarise_incident(stands)
     assert "not proven" in summarise_incident(stands)
     assert [message.news for message in stands.incident.outbox][-1] is News.GIVEN_UP
-    assert stands.incident.id not in [one.id for one in incident_store.list_open(scene.keyturn)]
+    assert stands.incident.id not in [one.id for one in incident_store.list_open(scene.workspace)]
     noted = [entry.note for entry in scene.site.entries() if entry.action == "give up incident"]
     assert all("looked by hand, ticket 4711" in note for note in noted)
     assert noted
@@ -54,38 +54,38 @@ def test_what_is_left_of_an_incident_that_was_given_up_stays_listed_and_is_never
 @MODES
 def test_a_secret_that_an_incident_let_go_can_be_rotated_and_nothing_dead_comes_back(lab: Lab, mode: Mode) -> None:
     scene = stuck(lab, mode)
-    give_up_incident(scene.keyturn, scene.site.incident, "looked by hand", "ana")
-    record = load_record(scene.keyturn, scene.path)
+    give_up_incident(scene.workspace, scene.site.incident, "looked by hand", "ana")
+    record = load_record(scene.workspace, scene.path)
     assert record.open is None
     assert record.frozen == ("" if mode is Mode.REPLACE else scene.site.incident)
     scene.write(value="a-first-one")
-    assert rotate(scene.keyturn, scene.path, Trigger.FORCE).state is RunState.ROTATED
-    assert load_record(scene.keyturn, scene.path).frozen == ""
+    assert rotate(scene.workspace, scene.path, Trigger.FORCE).state is RunState.ROTATED
+    assert load_record(scene.workspace, scene.path).frozen == ""
 
 
 def test_a_secret_that_could_not_even_be_cut_is_let_go_as_well(lab: Lab) -> None:
     scene = Scene.of(lab, "alternating")
     down = raising(Unavailable("cut", "pg", "the database does not answer"))
-    plain = scene.keyturn
+    plain = scene.workspace
     failing = replace(
         plain, open_strategy=lambda path: Hooked(plain.open_strategy(path), revoke=down, revoke_found=down)
     )
-    scene.site.begin(keyturn=failing)
+    scene.site.begin(workspace=failing)
     stands = give_up_incident(failing, scene.site.incident, "the database is gone for good", "ana")
     assert any("cut: " in said for said in stands.left)
-    assert load_record(scene.keyturn, scene.path).open is None
-    assert rotate(scene.keyturn, scene.path, Trigger.FORCE).state is RunState.ROTATED
+    assert load_record(scene.workspace, scene.path).open is None
+    assert rotate(scene.workspace, scene.path, Trigger.FORCE).state is RunState.ROTATED
     assert lab.logs_in(lab.current(scene.site.secret))
 
 
 def test_only_an_open_incident_is_given_up_and_only_with_a_reason(lab: Lab) -> None:
     scene = stuck(lab)
     with pytest.raises(Invalid, match="no reason is given"):
-        give_up_incident(scene.keyturn, scene.site.incident, "  ", "ana")
-    give_up_incident(scene.keyturn, scene.site.incident, "looked by hand", "ana")
+        give_up_incident(scene.workspace, scene.site.incident, "  ", "ana")
+    give_up_incident(scene.workspace, scene.site.incident, "looked by hand", "ana")
     with pytest.raises(Invalid, match="it is given up"):
-        give_up_incident(scene.keyturn, scene.site.incident, "again", "ana")
-    assert not run.finish(scene.keyturn, scene.site.incident).open
+        give_up_incident(scene.workspace, scene.site.incident, "again", "ana")
+    assert not run.finish(scene.workspace, scene.site.incident).open
 
 
 # --- another look
@@ -146,7 +146,7 @@ def test_a_user_that_is_let_in_again_is_found_and_ended(lab: Lab) -> None:
 
 def test_what_a_later_rotation_has_put_in_force_is_no_finding(lab: Lab) -> None:
     scene = closed(lab, "alternating")
-    rotate(scene.keyturn, scene.path, Trigger.FORCE)
+    rotate(scene.workspace, scene.path, Trigger.FORCE)
     assert not recheck_incident(scene.site.at(2 * HOUR), scene.site.incident).open
 
 
@@ -157,11 +157,11 @@ def test_an_incident_that_can_not_be_read_is_one_row_and_hides_no_other(lab: Lab
     scene = stuck(lab)
     lab.hub.write_state("incidents/INC-damaged/head", {"incident": "{"}, cas=0)
     try:
-        found = {one.id: one for one in incident_store.list_incidents(scene.keyturn)}
+        found = {one.id: one for one in incident_store.list_incidents(scene.workspace)}
         assert scene.site.incident in found
         assert "incidents/INC-damaged/head" in found["INC-damaged"].unread
         with pytest.raises(Invalid, match="malformed"):
-            incident_store.load_incident(scene.keyturn, "INC-damaged")
+            incident_store.load_incident(scene.workspace, "INC-damaged")
     finally:
         lab.root.secrets.kv.v2.delete_metadata_and_all_versions("incidents/INC-damaged/head", mount_point="keyturn")
 
@@ -170,6 +170,6 @@ def test_a_secret_of_an_incident_that_can_not_be_read_is_told_and_hides_no_other
     scene = stuck(lab)
     entry = f"incidents/{scene.site.incident}/secrets/{scene.path}"
     lab.keep(entry, {"incident": '{"path": 1, "nobody": 2}'})
-    stands = incident_store.load_status(scene.keyturn, scene.site.incident)
+    stands = incident_store.load_status(scene.workspace, scene.site.incident)
     assert f"the entry {entry} of Keyturn's state is malformed" in stands.left[0]
-    assert run.finish(scene.keyturn, scene.site.incident).open
+    assert run.finish(scene.workspace, scene.site.incident).open

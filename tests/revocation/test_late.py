@@ -13,7 +13,7 @@ from keyturn.core.policy import Trigger
 from keyturn.revocation import run
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.incident_store import find_incident
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import rotate
@@ -36,7 +36,9 @@ NEVER = 1_000_000
 """The number of a call that no run makes."""
 
 
-def at_its_calls(label: str, prepare: Callable[[], Scene], late: Callable[[Scene, Keyturn], object], mode: Mode) -> int:
+def at_its_calls(
+    label: str, prepare: Callable[[], Scene], late: Callable[[Scene, Workspace], object], mode: Mode
+) -> int:
     """Let ``late`` be suspended before some of its calls, while a revocation does all of its work.
 
     What leaked is ended for good each time, and what is in force works. How many calls there are.
@@ -46,7 +48,7 @@ def at_its_calls(label: str, prepare: Callable[[], Scene], late: Callable[[Scene
         scene = prepare()
         suspended = Late(at, lambda scene=scene: through(scene, mode))  # type: ignore[misc]
         with suppress(*STATED):
-            late(scene, suspended.run(scene.keyturn))
+            late(scene, suspended.run(scene.workspace))
         if not suspended.suspended:
             continue  # the last calls of one that polls
         tried += 1
@@ -61,20 +63,20 @@ def at_its_calls(label: str, prepare: Callable[[], Scene], late: Callable[[Scene
     return told
 
 
-def calls(scene: Scene, late: Callable[[Scene, Keyturn], object]) -> int:
+def calls(scene: Scene, late: Callable[[Scene, Workspace], object]) -> int:
     """How many calls a run makes that nobody suspends."""
     through_all = Late(NEVER, lambda: None)
     with suppress(*STATED):
-        late(scene, through_all.run(scene.keyturn))
+        late(scene, through_all.run(scene.workspace))
     return len(through_all.calls)
 
 
 def through(scene: Scene, mode: Mode, incident: str = "") -> None:
     """The whole revocation, by a process that is not late."""
     named = replace(scene.site, incident=incident or scene.site.incident)
-    if find_incident(scene.keyturn, named.incident) is None:
+    if find_incident(scene.workspace, named.incident) is None:
         named.begin(mode)
-    scene.assert_over(run.finish(scene.keyturn, named.incident))
+    scene.assert_over(run.finish(scene.workspace, named.incident))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -82,8 +84,8 @@ def through(scene: Scene, mode: Mode, incident: str = "") -> None:
 def test_a_run_of_the_same_incident_that_comes_late_at_any_point_spoils_nothing(
     lab: Lab, kind: str, mode: Mode
 ) -> None:
-    def late(scene: Scene, keyturn: Keyturn) -> None:
-        run.finish(keyturn, scene.site.incident)
+    def late(scene: Scene, workspace: Workspace) -> None:
+        run.finish(workspace, scene.site.incident)
 
     assert at_its_calls(f"same incident, {kind}", lambda: begun(lab, kind, mode), late, mode) > 40
 
@@ -93,8 +95,8 @@ def test_a_run_of_the_same_incident_that_comes_late_at_any_point_spoils_nothing(
 def test_a_rotation_that_is_overtaken_by_a_revocation_at_any_point_brings_nothing_back(
     lab: Lab, kind: str, mode: Mode
 ) -> None:
-    def late(scene: Scene, keyturn: Keyturn) -> None:
-        rotate(keyturn, scene.path, Trigger.FORCE)
+    def late(scene: Scene, workspace: Workspace) -> None:
+        rotate(workspace, scene.path, Trigger.FORCE)
 
     assert at_its_calls(f"rotation, {kind}", lambda: Scene.of(lab, kind), late, mode) > 10
 
@@ -104,8 +106,8 @@ def test_a_rotation_that_is_overtaken_by_a_revocation_at_any_point_brings_nothin
 def test_a_retirement_that_is_overtaken_by_a_revocation_at_any_point_ends_nothing_new(
     lab: Lab, kind: str, mode: Mode
 ) -> None:
-    def late(scene: Scene, keyturn: Keyturn) -> None:
-        retire(keyturn, scene.path, Waive.EVERYTHING)
+    def late(scene: Scene, workspace: Workspace) -> None:
+        retire(workspace, scene.path, Waive.EVERYTHING)
 
     assert at_its_calls(f"retirement, {kind}", lambda: Scene.of(lab, kind, rotated=1), late, mode) > 5
 
@@ -115,25 +117,25 @@ def test_a_retirement_that_is_overtaken_by_a_revocation_at_any_point_ends_nothin
 def test_a_rotation_that_is_being_taken_back_when_a_revocation_overtakes_it_brings_nothing_back(
     lab: Lab, kind: str, mode: Mode
 ) -> None:
-    def late(scene: Scene, keyturn: Keyturn) -> None:
+    def late(scene: Scene, workspace: Workspace) -> None:
         rotation = scene.site.record().retiring
         assert rotation is not None
-        rollback(keyturn, scene.path, rotation.token, "the canary is not well")
+        rollback(workspace, scene.path, rotation.token, "the canary is not well")
 
     prepare = lambda: Scene.of(lab, kind, rotated=1, grace="1h")  # noqa: E731
     assert at_its_calls(f"taken back, {kind}", prepare, late, mode) > 5
 
 
-def full_plan(scene: Scene, keyturn: Keyturn) -> None:
-    carry_out(keyturn, plan(keyturn), here(Applier(keyturn)))
+def full_plan(scene: Scene, workspace: Workspace) -> None:
+    carry_out(workspace, plan(workspace), here(Applier(workspace)))
 
 
-def quick_plan(scene: Scene, keyturn: Keyturn) -> None:
-    carry_out(keyturn, plan(keyturn, unseen=True), here(Applier(keyturn)))
+def quick_plan(scene: Scene, workspace: Workspace) -> None:
+    carry_out(workspace, plan(workspace, unseen=True), here(Applier(workspace)))
 
 
-def followed(scene: Scene, keyturn: Keyturn) -> None:
-    bring(keyturn, [scene.path], frozenset({scene.path}))
+def followed(scene: Scene, workspace: Workspace) -> None:
+    bring(workspace, [scene.path], frozenset({scene.path}))
 
 
 SYNCS = (full_plan, quick_plan, followed)
@@ -143,7 +145,7 @@ SYNCS = (full_plan, quick_plan, followed)
 @pytest.mark.parametrize("there", [True, False], ids=["stale", "absent"])
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_sync_that_is_overtaken_by_a_revocation_at_any_point_brings_nothing_back(
-    lab: Lab, late: Callable[[Scene, Keyturn], None], there: bool, mode: Mode
+    lab: Lab, late: Callable[[Scene, Workspace], None], there: bool, mode: Mode
 ) -> None:
     def prepare() -> Scene:
         scene = Scene.of(lab, "generated")
@@ -174,7 +176,7 @@ def test_syncs_without_end_bring_nothing_back_and_keep_no_incident_open(lab: Lab
 def without_end(scene: Scene, over: threading.Event) -> None:
     """Syncs of everything, one after the other."""
     while not over.is_set():
-        full_plan(scene, scene.keyturn)
+        full_plan(scene, scene.workspace)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -182,17 +184,17 @@ def without_end(scene: Scene, over: threading.Event) -> None:
 def test_two_incidents_one_of_which_is_overtaken_by_the_other_at_any_point_both_end_proven(
     lab: Lab, kind: str, mode: Mode
 ) -> None:
-    told = calls(Scene.of(lab, kind), lambda scene, keyturn: scene.revoke(mode, keyturn))
+    told = calls(Scene.of(lab, kind), lambda scene, workspace: scene.revoke(mode, workspace))
     assert told > 40
     for at in sample(f"two incidents, {kind}, {mode}", range(told), ONE_IN, FEWEST):
         scene, other = Scene.of(lab, kind), f"INC-other-{fresh()}"
         suspended = Late(at, lambda scene=scene, other=other: through(scene, Mode.REPLACE, other))  # type: ignore[misc]
         with suppress(*STATED):
-            scene.revoke(mode, suspended.run(scene.keyturn))
+            scene.revoke(mode, suspended.run(scene.workspace))
         assert suspended.suspended
         try:
             for incident in (scene.site.incident, other):
-                scene.assert_over(run.finish(scene.keyturn, incident))
+                scene.assert_over(run.finish(scene.workspace, incident))
             if mode is Mode.REPLACE:
                 scene.assert_works()
         except AssertionError as error:
@@ -209,11 +211,13 @@ def test_two_processes_that_finish_one_incident_at_the_same_time(lab: Lab, kind:
     for _ in range(examples(1, 3)):
         scene = begun(lab, kind, mode)
         together = threading.Barrier(2)
-        runs = [replace(scene.keyturn, holder=f"host-{number}/1/1", patience=0.0) for number in (1, 2)]
+        runs = [replace(scene.workspace, holder=f"host-{number}/1/1", patience=0.0) for number in (1, 2)]
 
-        def finish(keyturn: Keyturn, scene: Scene = scene, together: threading.Barrier = together) -> IncidentStatus:
+        def finish(
+            workspace: Workspace, scene: Scene = scene, together: threading.Barrier = together
+        ) -> IncidentStatus:
             together.wait(30)
-            return run.finish(keyturn, scene.site.incident)
+            return run.finish(workspace, scene.site.incident)
 
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(finish, runs))

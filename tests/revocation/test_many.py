@@ -16,7 +16,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import incident_store, run
 from keyturn.revocation.incident import STEPS, IncidentStatus, Mode, SecretProgress, Step
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Keyturn, _stands
+from keyturn.rotation.context import Workspace, _stands
 from keyturn.rotation.heard import load_heard
 from keyturn.rotation.records import load_record
 from keyturn.rotation.run import RunState, rotate
@@ -55,37 +55,37 @@ class Crowd:
         self.opened = self.open(*self.all)
         for secret in self.all:
             if secret is not self.absent:
-                assert all(one.in_step for one in sync_destinations(self.keyturn, secret.path))
+                assert all(one.in_step for one in sync_destinations(self.workspace, secret.path))
         self.leaked = {secret.path: SecretFields(secret.first) for secret in self.all if secret is not self.absent}
 
     def open(self, *declared: Declared) -> Opened:
         """A catalogue of these, without pauses."""
         opened = self.lab.open(*declared, consumers=CONSUMERS)
-        opened.keyturn = replace(opened.keyturn, sleep=lambda seconds: None)
+        opened.workspace = replace(opened.workspace, sleep=lambda seconds: None)
         return opened
 
     @property
-    def keyturn(self) -> Keyturn:
-        return self.opened.keyturn
+    def workspace(self) -> Workspace:
+        return self.opened.workspace
 
-    def in_trouble(self) -> Keyturn:
+    def in_trouble(self) -> Workspace:
         """The same, with what some strategies suffer from."""
 
         def open_strategy(path: str) -> Any:
-            strategy = self.keyturn.open_strategy(path)
+            strategy = self.workspace.open_strategy(path)
             if path == self.uncut.path:
                 return Hooked(strategy, revoke=raising(LOST), revoke_found=raising(LOST))
             return Hooked(strategy, verify=raising(UNFIT)) if path == self.refused.path else strategy
 
-        return replace(self.keyturn, open_strategy=open_strategy)
+        return replace(self.workspace, open_strategy=open_strategy)
 
-    def without(self, keyturn: Keyturn, secret: Declared) -> Keyturn:
+    def without(self, workspace: Workspace, secret: Declared) -> Workspace:
         """The same, once somebody has taken a secret out of the catalogue."""
         rest = self.open(*(one for one in self.all if one is not secret))
-        return replace(keyturn, catalogue=rest.keyturn.catalogue)
+        return replace(workspace, catalogue=rest.workspace.catalogue)
 
-    def begin(self, keyturn: Keyturn, *secrets: Declared, incident: str = "") -> None:
-        begin(keyturn, incident or self.incident, Mode.REPLACE, *(one.path for one in secrets))
+    def begin(self, workspace: Workspace, *secrets: Declared, incident: str = "") -> None:
+        begin(workspace, incident or self.incident, Mode.REPLACE, *(one.path for one in secrets))
 
     def left(self, stands: IncidentStatus, secret: Declared) -> tuple[str, ...]:
         (one,) = (one for one in stands.secrets if one.path == secret.path)
@@ -97,16 +97,16 @@ def copied(secret: Declared) -> Declared:
     return secret.having(destinations=[{"store": "memory", "name": secret.path}], consumers=["app"])
 
 
-def begin(keyturn: Keyturn, incident: str, mode: Mode, *paths: str) -> None:
+def begin(workspace: Workspace, incident: str, mode: Mode, *paths: str) -> None:
     """Open an incident about these, and cut."""
     run.begin(
-        keyturn,
+        workspace,
         Selection(tuple(sorted(paths))),
         incident=incident,
         reason="leaked in a log",
         mode=mode,
         selector=", ".join(sorted(paths)),
-        triggered_at=keyturn.clock(),
+        triggered_at=workspace.clock(),
         actor="tester",
     )
 
@@ -114,13 +114,13 @@ def begin(keyturn: Keyturn, incident: str, mode: Mode, *paths: str) -> None:
 def test_what_troubles_one_secret_is_told_of_it_in_plain_words_and_all_else_is_done(lab: Lab) -> None:
     crowd = Crowd(lab)
     other = f"INC-{fresh()}"
-    begin(crowd.keyturn, other, Mode.REPLACE, crowd.frozen.path)
-    held = Site(lab, crowd.held, replace(crowd.opened, keyturn=replace(crowd.keyturn, holder=living()))).worker()
-    held.keyturn = replace(held.keyturn, holder=living())
+    begin(crowd.workspace, other, Mode.REPLACE, crowd.frozen.path)
+    held = Site(lab, crowd.held, replace(crowd.opened, workspace=replace(crowd.workspace, holder=living()))).worker()
+    held.workspace = replace(held.workspace, holder=living())
     attempt = held.installed()
-    keyturn = crowd.in_trouble()
-    crowd.begin(keyturn, *crowd.all)
-    stands = run.finish(crowd.without(keyturn, crowd.removed), crowd.incident)
+    workspace = crowd.in_trouble()
+    crowd.begin(workspace, *crowd.all)
+    stands = run.finish(crowd.without(workspace, crowd.removed), crowd.incident)
     assert stands.open
     assert_all_done(crowd, stands, *crowd.calm, crowd.absent, crowd.held, crowd.frozen, crowd.idle)
     ended = "its credential is not ended yet"
@@ -134,10 +134,10 @@ def test_what_troubles_one_secret_is_told_of_it_in_plain_words_and_all_else_is_d
     gone = "the catalogue declares it no more. Put it back there until the incident is closed"
     assert set(crowd.left(stands, crowd.removed)) == {f"{step}: {gone}" for step in STEPS[Mode.REPLACE][1:]}
     with pytest.raises(Superseded):
-        held.keyturn.open_strategy(held.path).install(attempt.change())
+        held.workspace.open_strategy(held.path).install(attempt.change())
     assert lab.logs_in(lab.current(crowd.held))
     assert not lab.logs_in(attempt.candidate)
-    assert run.finish(crowd.keyturn, other).left == ()
+    assert run.finish(crowd.workspace, other).left == ()
 
 
 def assert_all_done(crowd: Crowd, stands: IncidentStatus, *secrets: Declared) -> None:
@@ -145,7 +145,7 @@ def assert_all_done(crowd: Crowd, stands: IncidentStatus, *secrets: Declared) ->
     for secret in secrets:
         (one,) = (one for one in stands.secrets if one.path == secret.path)
         assert (one.left, set(one.done)) == ((), set(Step))
-        info = crowd.keyturn.hub.describe(secret.path)
+        info = crowd.workspace.hub.describe(secret.path)
         assert info is not None
         assert [version.version for version in info.versions if version.readable] == [one.version]
         assert crowd.opened.store.old_versions(secret.path) == {}
@@ -157,13 +157,13 @@ def assert_all_done(crowd: Crowd, stands: IncidentStatus, *secrets: Declared) ->
 
 def test_once_the_troubles_are_over_the_incident_closes(lab: Lab) -> None:
     crowd = Crowd(lab)
-    keyturn = crowd.in_trouble()
-    crowd.begin(keyturn, *crowd.all)
-    run.finish(crowd.without(keyturn, crowd.removed), crowd.incident)
-    current = crowd.keyturn.hub.read(crowd.manual.path)
+    workspace = crowd.in_trouble()
+    crowd.begin(workspace, *crowd.all)
+    run.finish(crowd.without(workspace, crowd.removed), crowd.incident)
+    current = crowd.workspace.hub.read(crowd.manual.path)
     assert current is not None
     lab.hub.write(crowd.manual.path, SecretFields({"value": "written by a person"}), cas=current.version)
-    stands = run.finish(crowd.keyturn, crowd.incident)
+    stands = run.finish(crowd.workspace, crowd.incident)
     assert (stands.left, stands.open) == ((), False)
     assert_all_done(crowd, stands, *crowd.all)
 
@@ -180,8 +180,8 @@ def test_a_person_who_writes_the_leaked_value_again_is_told_so(lab: Lab) -> None
     assert (stands.left, stands.open) == ((), False)
     assert readable(site) == [3]
     # From here on it is like any other: what somebody writes next is told by a sync.
-    assert load_record(site.keyturn, secret.path).frozen == ""
-    kept = load_heard(site.keyturn, [secret.path])[secret.path]
+    assert load_record(site.workspace, secret.path).frozen == ""
+    kept = load_heard(site.workspace, [secret.path])[secret.path]
     assert isinstance(kept, Heard)
     assert (kept.version, kept.waiting) == (3, {})
 
@@ -191,7 +191,7 @@ def test_a_target_that_refuses_every_candidate_for_days_does_not_get_the_old_cre
     site = Site.of(lab, lab.single())
     refusing = replace(
         site.impatient(),
-        open_strategy=lambda path: Hooked(site.keyturn.open_strategy(path), verify=raising(UNFIT)),
+        open_strategy=lambda path: Hooked(site.workspace.open_strategy(path), verify=raising(UNFIT)),
     )
     site.begin()
     for _ in range(3):
@@ -228,17 +228,17 @@ class Pair:
         return Pair(Site.of(lab, secret), f"INC-1-{fresh()}", f"INC-2-{fresh()}")
 
     @property
-    def keyturn(self) -> Keyturn:
+    def workspace(self) -> Workspace:
         return self.site.impatient()
 
     def begin(self, incident: str, mode: Mode) -> None:
-        begin(self.keyturn, incident, mode, self.site.secret.path)
+        begin(self.workspace, incident, mode, self.site.secret.path)
 
     def finish(self, incident: str) -> IncidentStatus:
-        return run.finish(self.keyturn, incident)
+        return run.finish(self.workspace, incident)
 
     def progress(self, incident: str) -> SecretProgress:
-        return incident_store.load_status(self.keyturn, incident).secrets[0]
+        return incident_store.load_status(self.workspace, incident).secrets[0]
 
     def assert_over(self, stands: IncidentStatus) -> None:
         """It is closed, and the old value is nowhere."""
@@ -254,12 +254,12 @@ class Pair:
         lab, secret = self.site.lab, self.site.secret
         current = lab.current(secret)
         assert "password" not in current or lab.logs_in(current)
-        assert held(self.site) == [self.site.keyturn.hub.read(secret.path) and text(self.site)]
+        assert held(self.site) == [self.site.workspace.hub.read(secret.path) and text(self.site)]
 
 
 def readable(site: Site) -> list[int]:
     """The versions that the hub still gives."""
-    info = site.keyturn.hub.describe(site.secret.path)
+    info = site.workspace.hub.describe(site.secret.path)
     return [one.version for one in info.versions if one.readable] if info else []
 
 
@@ -272,9 +272,9 @@ def held(site: Site) -> list[str]:
 
 def text(site: Site) -> str:
     """What the copy of CURRENT holds."""
-    current = site.keyturn.hub.read(site.secret.path)
+    current = site.workspace.hub.read(site.secret.path)
     assert current is not None
-    return site.keyturn.secret(site.secret.path).destinations[0].shape.render(current.fields).reveal()
+    return site.workspace.secret(site.secret.path).destinations[0].shape.render(current.fields).reveal()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -290,7 +290,7 @@ def test_of_two_incidents_that_replace_it_both_end_proven_and_one_replacement_wo
         pair.assert_over(pair.finish(incident))
         pair.assert_works()
     versions = {pair.progress(incident).version for incident in order}
-    assert versions == {pair.site.keyturn.hub.read(pair.site.secret.path).version}  # type: ignore[union-attr]
+    assert versions == {pair.site.workspace.hub.read(pair.site.secret.path).version}  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -323,7 +323,7 @@ def test_one_that_wants_nothing_new_holds_up_an_earlier_one_that_replaces_until_
     assert readable(pair.site) == []
     stands = pair.finish(pair.first)
     assert any(f"incident {pair.second} wants it left without a new value" in said for said in stands.left)
-    assert rotate(pair.keyturn, pair.site.secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(pair.workspace, pair.site.secret.path, Trigger.FORCE).state is RunState.ROTATED
     pair.assert_over(pair.finish(pair.first))
     pair.assert_works()
 
@@ -348,7 +348,7 @@ def test_an_incident_whose_run_died_within_its_cut_and_that_another_took_over_is
     lab: Lab, kind: str, mode: Mode
 ) -> None:
     pair = Pair.of(lab, kind)
-    dying = dying_at_the_cut(pair.keyturn)
+    dying = dying_at_the_cut(pair.workspace)
     with pytest.raises(KeyboardInterrupt):
         begin(dying, pair.first, mode, pair.site.secret.path)
     assert pair.progress(pair.first).cut_at is None
@@ -366,17 +366,17 @@ def test_two_incidents_whose_runs_both_died_within_their_cuts_are_finished_in_ei
         pair = Pair.of(lab, kind)
         for incident in (pair.first, pair.second):
             with pytest.raises(KeyboardInterrupt):
-                begin(dying_at_the_cut(pair.keyturn), incident, Mode.REPLACE, pair.site.secret.path)
+                begin(dying_at_the_cut(pair.workspace), incident, Mode.REPLACE, pair.site.secret.path)
         order = [pair.first, pair.second]
         for incident in reversed(order) if turned else order:
             pair.assert_over(pair.finish(incident))
         pair.assert_works()
 
 
-def dying_at_the_cut(keyturn: Keyturn) -> Keyturn:
+def dying_at_the_cut(workspace: Workspace) -> Workspace:
     """A run that ends where it is about to tell the target."""
     return replace(
-        keyturn, open_strategy=lambda path: Hooked(keyturn.open_strategy(path), revoke=raising(KeyboardInterrupt()))
+        workspace, open_strategy=lambda path: Hooked(workspace.open_strategy(path), revoke=raising(KeyboardInterrupt()))
     )
 
 
@@ -384,9 +384,9 @@ def dying_at_the_cut(keyturn: Keyturn) -> Keyturn:
 def test_two_incidents_at_the_very_same_time_end_proven(lab: Lab, kind: str) -> None:
     for _ in range(3):
         pair = Pair.of(lab, kind)
-        holders = [replace(pair.keyturn, holder=f"host-{number}/1/1", patience=0.0) for number in (1, 2)]
+        holders = [replace(pair.workspace, holder=f"host-{number}/1/1", patience=0.0) for number in (1, 2)]
 
-        def whole(number: int, pair: Pair = pair, holders: list[Keyturn] = holders) -> IncidentStatus:
+        def whole(number: int, pair: Pair = pair, holders: list[Workspace] = holders) -> IncidentStatus:
             incident = (pair.first, pair.second)[number]
             begin(holders[number], incident, Mode.REPLACE, pair.site.secret.path)
             return run.finish(holders[number], incident)
@@ -396,14 +396,14 @@ def test_two_incidents_at_the_very_same_time_end_proven(lab: Lab, kind: str) -> 
         for incident in (pair.first, pair.second):
             pair.assert_over(pair.finish(incident))
         pair.assert_works()
-        assert load_record(pair.keyturn, pair.site.secret.path).open is None
+        assert load_record(pair.workspace, pair.site.secret.path).open is None
 
 
 def test_a_rotation_by_a_persons_wish_between_cut_and_replacement_is_the_replacement(lab: Lab) -> None:
     for kind in KINDS:
         pair = Pair.of(lab, kind)
         pair.begin(pair.first, Mode.REPLACE)
-        rotate(pair.keyturn, pair.site.secret.path, Trigger.FORCE)
+        rotate(pair.workspace, pair.site.secret.path, Trigger.FORCE)
         wished = lab.current(pair.site.secret)
         pair.assert_over(pair.finish(pair.first))
         pair.assert_works()
@@ -415,7 +415,7 @@ def test_what_a_person_has_put_in_force_since_is_spared_by_one_that_wants_nothin
     for kind in KINDS:
         pair = Pair.of(lab, kind)
         pair.begin(pair.first, Mode.REVOKE_ONLY)
-        rotate(pair.keyturn, pair.site.secret.path, Trigger.FORCE)
+        rotate(pair.workspace, pair.site.secret.path, Trigger.FORCE)
         pair.assert_over(pair.finish(pair.first))
         pair.assert_works()
         assert readable(pair.site) == [lab.hub.read(pair.site.secret.path).version]  # type: ignore[union-attr]
@@ -425,7 +425,7 @@ def test_an_incident_that_another_closes_meanwhile_is_left_alone(lab: Lab) -> No
     pair = Pair.of(lab, "generated")
     pair.begin(pair.first, Mode.REPLACE)
     late = replace(
-        pair.keyturn, hub=Hooked(pair.keyturn.hub, destroy=Once(lambda: pair.assert_over(pair.finish(pair.first))))
+        pair.workspace, hub=Hooked(pair.workspace.hub, destroy=Once(lambda: pair.assert_over(pair.finish(pair.first))))
     )
     stands = run.finish(late, pair.first)
     assert (stands.left, stands.open) == ((), False)
@@ -435,12 +435,12 @@ def test_an_incident_that_another_closes_meanwhile_is_left_alone(lab: Lab) -> No
 def test_nothing_is_ended_twice_once_it_was_noted_though_the_record_has_forgotten_the_cut(lab: Lab) -> None:
     """Sessions that can't be ended keep the cut open for weeks, in which the schedule goes on."""
     site = Site.of(lab, lab.alternating())
-    keyturn = replace(site.impatient(), open_strategy=lambda path: Sessions(site.keyturn.open_strategy(path)))
-    site.begin(keyturn=keyturn)
-    assert run.finish(keyturn, site.incident).open
+    workspace = replace(site.impatient(), open_strategy=lambda path: Sessions(site.workspace.open_strategy(path)))
+    site.begin(workspace=workspace)
+    assert run.finish(workspace, site.incident).open
     record = site.record()
     lab.keep(f"rotations/{site.secret.path}", replace(record, history=()).to_data())
-    stands = run.finish(keyturn, site.incident)
+    stands = run.finish(workspace, site.incident)
     assert stands.open
     assert lab.logs_in(lab.current(site.secret))
     assert site.record().open is None
@@ -468,7 +468,7 @@ def test_the_stages_tell_of_both_incidents(lab: Lab) -> None:
     pair.begin(pair.second, Mode.REPLACE)
     pair.finish(pair.second)
     pair.finish(pair.first)
-    history = load_record(pair.keyturn, pair.site.secret.path).history
+    history = load_record(pair.workspace, pair.site.secret.path).history
     assert [past.stage for past in history] == [Stage.CUT, Stage.CUT, Stage.RETIRED]
 
 
@@ -478,13 +478,13 @@ def test_every_lease_of_the_role_is_ended_by_an_incident_that_takes_another_over
     """Nobody can tell whose a lease is that no version holds: what a dead mint has left, or an intruder's."""
     pair = Pair.of(lab, "dynamic")
     theirs = lab.database.issue(pair.site.secret.role)
-    minting = Hooked(pair.keyturn.open_strategy(pair.site.secret.path), mint=raising(KeyboardInterrupt()))
+    minting = Hooked(pair.workspace.open_strategy(pair.site.secret.path), mint=raising(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        rotate(replace(pair.keyturn, open_strategy=lambda path: minting), pair.site.secret.path, Trigger.FORCE)
-    assert load_record(pair.keyturn, pair.site.secret.path).open.stage is Stage.MINTING  # type: ignore[union-attr]
+        rotate(replace(pair.workspace, open_strategy=lambda path: minting), pair.site.secret.path, Trigger.FORCE)
+    assert load_record(pair.workspace, pair.site.secret.path).open.stage is Stage.MINTING  # type: ignore[union-attr]
     left = lab.database.issue(pair.site.secret.role)
     with pytest.raises(KeyboardInterrupt):
-        begin(dying_at_the_cut(pair.keyturn), pair.first, Mode.REPLACE, pair.site.secret.path)
+        begin(dying_at_the_cut(pair.workspace), pair.first, Mode.REPLACE, pair.site.secret.path)
     for incident in (pair.second, pair.first):
         if incident == pair.second:
             pair.begin(incident, Mode.REPLACE)
@@ -503,9 +503,9 @@ def test_sessions_that_are_tried_again_break_no_replacement_at_a_target_that_kno
     rotation = {"strategy": "vault-static-role", "target": "pg", "role": role, "accepts_gap": True, "interval": "30d"}
     data = {**secret.data, "rotation": {**rotation, "grace": "0s"}}
     site = Site.of(lab, Declared(path, data, first))
-    keyturn = replace(site.impatient(), open_strategy=lambda path: Sessions(site.keyturn.open_strategy(path)))
-    site.begin(keyturn=keyturn)
-    run.finish(keyturn, site.incident)
+    workspace = replace(site.impatient(), open_strategy=lambda path: Sessions(site.workspace.open_strategy(path)))
+    site.begin(workspace=workspace)
+    run.finish(workspace, site.incident)
     stands = run.finish(site.impatient(), site.incident)
     assert (stands.left, stands.open) == ((), False)
     assert any("its account has a new credential" in said for said in stands.secrets[0].remains)
@@ -520,7 +520,7 @@ def test_one_that_takes_over_from_a_dead_run_ends_what_that_one_knew_of_alone(la
     before = site.rotated()
     lab.hub.destroy(site.secret.path, [1])
     with pytest.raises(KeyboardInterrupt):
-        begin(dying_at_the_cut(pair.keyturn), pair.first, Mode.REPLACE, site.secret.path)
+        begin(dying_at_the_cut(pair.workspace), pair.first, Mode.REPLACE, site.secret.path)
     assert lab.logs_in(before)
     pair.begin(pair.second, Mode.REPLACE)
     assert not lab.logs_in(before)

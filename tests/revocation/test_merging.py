@@ -29,8 +29,8 @@ def site(lab: Lab) -> Site:
     secret = lab.alternating().having(destinations=[destination()], consumers=["app"])
     opened = lab.open(secret, consumers=CONSUMERS)
     opened.store.put_by_hand(SHARED, json.dumps(OWNERS, indent=2))
-    sync_destinations(opened.keyturn, secret.path)
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    sync_destinations(opened.workspace, secret.path)
+    assert rotate(opened.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     return Site(lab, secret, opened)
 
 
@@ -73,7 +73,7 @@ def test_without_a_replacement_the_keys_go_and_the_secret_stays(site: Site) -> N
 
 def test_keys_that_nothing_declares_any_more_go_too(lab: Lab, site: Site) -> None:
     moved = site.declaring([destination(name="elsewhere")])
-    sync_destinations(moved.keyturn, site.secret.path)
+    sync_destinations(moved.workspace, site.secret.path)
     moved.revoke()
     assert served(site) == OWNERS
 
@@ -81,6 +81,6 @@ def test_keys_that_nothing_declares_any_more_go_too(lab: Lab, site: Site) -> Non
 def test_what_was_put_there_by_others_is_left_alone(lab: Lab, site: Site) -> None:
     site.store.put_by_hand(SHARED, json.dumps(OWNERS | {"DB_PASSWORD": "theirs"}))
     with_theirs = site.declaring([destination(fields={"DB_PASSWORD": "password", "THEIRS": "username"})])
-    (pushed,) = sync_destinations(with_theirs.keyturn, site.secret.path)
+    (pushed,) = sync_destinations(with_theirs.workspace, site.secret.path)
     assert (pushed.state, "key THEIRS is there" in pushed.error) == (CopyState.FAILED, True)
     assert served(site) == OWNERS | {"DB_PASSWORD": "theirs"}

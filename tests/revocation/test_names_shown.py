@@ -49,21 +49,21 @@ def test_a_password_in_the_username_is_in_no_message_record_report_or_ledger(
 
     if before_the_rotation:
         wrong(site, canary)
-    doing(lambda: rotate(site.keyturn, secret.path, Trigger.FORCE))
+    doing(lambda: rotate(site.workspace, secret.path, Trigger.FORCE))
     if not before_the_rotation:
         wrong(site, canary)
-    doing(lambda: retire(site.keyturn, secret.path))
+    doing(lambda: retire(site.workspace, secret.path))
     doing(lambda: retire(site.at(timedelta(days=2)), secret.path, Waive.EVERYTHING))
-    doing(lambda: rotate(site.keyturn, secret.path, Trigger.FORCE))
-    hearings = Hearings.load(site.keyturn)
-    doing(lambda: secret_status(site.keyturn, secret.path, None, hearings))
-    doing(lambda: secret_status(site.keyturn, secret.path, None, hearings).to_data())
-    doing(lambda: preview_revocation(site.keyturn, Selection((secret.path,)), Mode.REPLACE))
+    doing(lambda: rotate(site.workspace, secret.path, Trigger.FORCE))
+    hearings = Hearings.load(site.workspace)
+    doing(lambda: secret_status(site.workspace, secret.path, None, hearings))
+    doing(lambda: secret_status(site.workspace, secret.path, None, hearings).to_data())
+    doing(lambda: preview_revocation(site.workspace, Selection((secret.path,)), Mode.REPLACE))
     doing(lambda: site.begin(Mode.REPLACE, site.impatient()))
     doing(lambda: run.finish(site.impatient(), site.incident))
     doing(site.progress)
     said += [repr(entry) for entry in site.entries()]
-    record = site.keyturn.hub.read_state(f"incidents/{site.incident}/{secret.path}")
+    record = site.workspace.hub.read_state(f"incidents/{site.incident}/{secret.path}")
     said.append(repr(record.data if record else ""))
     assert len(said) > 10
     assert [line for line in said if canary in line] == []

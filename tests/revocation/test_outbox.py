@@ -17,7 +17,7 @@ from keyturn.providers.apprise_channel import URL_FILE, AppriseChannel, configur
 from keyturn.revocation import incident_store, outbox, resume, run
 from keyturn.revocation.incident import Message, News
 from keyturn.revocation.news import CLAIMED, unsent
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from tests.revocation.site import Site
 from tests.support.announcements import load_apprise
 from tests.support.lab import Lab
@@ -37,9 +37,9 @@ def site(lab: Lab) -> Site:
     return Site.of(lab, lab.generated())
 
 
-def calling(keyturn: Keyturn, pager: Pager) -> Keyturn:
+def calling(workspace: Workspace, pager: Pager) -> Workspace:
     """The same, with the pager as its channel."""
-    return replace(keyturn, channel=AppriseChannel(lambda: Sensitive(pager.address)))
+    return replace(workspace, channel=AppriseChannel(lambda: Sensitive(pager.address)))
 
 
 def heard(pager: Pager, site: Site) -> list[str]:
@@ -72,15 +72,15 @@ class Slow:
 
 
 def test_an_incident_is_told_when_it_is_opened_stays_open_and_is_closed(site: Site, pager: Pager) -> None:
-    keyturn = calling(site.keyturn, pager)
-    site.begin(keyturn=keyturn)
-    assert outbox.tell_people(keyturn, site.incident) == ""
+    workspace = calling(site.workspace, pager)
+    site.begin(workspace=workspace)
+    assert outbox.tell_people(workspace, site.incident) == ""
     for hours, due in ((2, True), (2.5, False), (3.5, True)):
-        later = replace(keyturn, clock=site.at(timedelta(hours=hours)).clock)
+        later = replace(workspace, clock=site.at(timedelta(hours=hours)).clock)
         assert resume.claim_reminder(later, site.incident) == due
         assert outbox.tell_people(later, site.incident) == ""
-    run.finish(keyturn, site.incident)
-    assert outbox.tell_people(keyturn, site.incident) == ""
+    run.finish(workspace, site.incident)
+    assert outbox.tell_people(workspace, site.incident) == ""
     assert first_lines(pager, site) == ["opened", "still open", "still open", "closed"]
     opened, reminder, _, closed = heard(pager, site)
     assert opened.splitlines()[1] == f"leaked in a log: {site.secret.path}"
@@ -94,15 +94,15 @@ def test_an_incident_is_told_when_it_is_opened_stays_open_and_is_closed(site: Si
 def test_what_can_not_be_sent_stays_in_the_outbox_and_is_sent_once_when_the_channel_is_back(
     site: Site, pager: Pager
 ) -> None:
-    broken = replace(site.keyturn, channel=Broken())
-    site.begin(keyturn=broken)
+    broken = replace(site.workspace, channel=Broken())
+    site.begin(workspace=broken)
     assert "the service did not take it" in outbox.tell_people(broken, site.incident)
     run.finish(broken, site.incident)
     assert "the service did not take it" in outbox.tell_people(broken, site.incident)
     waits = incident_store.load_incident(broken, site.incident)
     assert [message.news for message in unsent(waits)] == [News.OPENED, News.CLOSED]
     assert site.incident in [one.id for one in outbox.list_unfinished(broken)]
-    mended = calling(site.keyturn, pager)
+    mended = calling(site.workspace, pager)
     assert outbox.tell_people(mended, site.incident) == ""
     assert outbox.tell_people(mended, site.incident) == ""
     assert first_lines(pager, site) == ["opened", "closed"]
@@ -111,15 +111,15 @@ def test_what_can_not_be_sent_stays_in_the_outbox_and_is_sent_once_when_the_chan
 
 def test_without_a_channel_that_is_said_and_nothing_is_claimed(site: Site) -> None:
     site.begin()
-    assert outbox.tell_people(site.keyturn, site.incident) == outbox.NOBODY
-    (message,) = unsent(incident_store.load_incident(site.keyturn, site.incident))
+    assert outbox.tell_people(site.workspace, site.incident) == outbox.NOBODY
+    (message,) = unsent(incident_store.load_incident(site.workspace, site.incident))
     assert message.claimed_at is None
 
 
 def test_of_two_workers_one_sends(site: Site) -> None:
     channel = Slow()
-    one = replace(site.keyturn, channel=channel)
-    site.begin(keyturn=one)
+    one = replace(site.workspace, channel=channel)
+    site.begin(workspace=one)
     sending = threading.Thread(target=outbox.tell_people, args=(one, site.incident))
     sending.start()
     assert channel.entered.wait(10)
@@ -132,23 +132,23 @@ def test_of_two_workers_one_sends(site: Site) -> None:
 def test_a_message_whose_sender_died_is_sent_again_under_the_same_id(site: Site) -> None:
     channel = Slow()
     channel.free.set()
-    keyturn = replace(site.keyturn, channel=channel)
-    site.begin(keyturn=keyturn)
-    message = outbox.claim_message(keyturn, site.incident)
+    workspace = replace(site.workspace, channel=channel)
+    site.begin(workspace=workspace)
+    message = outbox.claim_message(workspace, site.incident)
     assert message is not None
-    channel.send(announcement_of(keyturn, site, message))  # and then it dies
-    assert outbox.tell_people(keyturn, site.incident) == ""
+    channel.send(announcement_of(workspace, site, message))  # and then it dies
+    assert outbox.tell_people(workspace, site.incident) == ""
     assert len(channel.sent) == 1, "it may still be at it"
-    later = replace(keyturn, clock=site.at(CLAIMED + timedelta(seconds=1)).clock)
+    later = replace(workspace, clock=site.at(CLAIMED + timedelta(seconds=1)).clock)
     assert outbox.tell_people(later, site.incident) == ""
     first, again = channel.sent
     assert first.id == again.id
 
 
-def announcement_of(keyturn: Keyturn, site: Site, message: Message) -> Announcement:
+def announcement_of(workspace: Workspace, site: Site, message: Message) -> Announcement:
     from keyturn.revocation.news import announcement
 
-    return announcement(incident_store.load_status(keyturn, site.incident), message)
+    return announcement(incident_store.load_status(workspace, site.incident), message)
 
 
 def test_a_reminder_that_waits_is_not_doubled_and_an_incident_opened_again_is_told(site: Site) -> None:
@@ -156,17 +156,17 @@ def test_a_reminder_that_waits_is_not_doubled_and_an_incident_opened_again_is_to
     for hours in (2, 4, 6):
         assert resume.claim_reminder(site.at(timedelta(hours=hours)), site.incident)
     assert news(site) == [News.OPENED, News.STAYS_OPEN]
-    run.finish(site.keyturn, site.incident)
-    incident_store.update_incident(site.keyturn, site.incident, lambda known: replace(known, closed_at=None))
+    run.finish(site.workspace, site.incident)
+    incident_store.update_incident(site.workspace, site.incident, lambda known: replace(known, closed_at=None))
     assert news(site) == [News.OPENED, News.STAYS_OPEN, News.CLOSED, News.REOPENED]
 
 
 def news(site: Site) -> list[News]:
-    return [message.news for message in unsent(incident_store.load_incident(site.keyturn, site.incident))]
+    return [message.news for message in unsent(incident_store.load_incident(site.workspace, site.incident))]
 
 
 def test_an_address_in_a_file_that_can_not_be_read_stops_no_revocation(site: Site, tmp_path: Path) -> None:
-    keyturn = replace(site.keyturn, channel=configured_channel({URL_FILE: str(tmp_path / "missing")}))
-    site.begin(keyturn=keyturn)
-    assert f"{URL_FILE} names can't be read" in outbox.tell_people(keyturn, site.incident)
-    assert not run.finish(keyturn, site.incident).open
+    workspace = replace(site.workspace, channel=configured_channel({URL_FILE: str(tmp_path / "missing")}))
+    site.begin(workspace=workspace)
+    assert f"{URL_FILE} names can't be read" in outbox.tell_people(workspace, site.incident)
+    assert not run.finish(workspace, site.incident).open

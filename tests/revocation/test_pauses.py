@@ -42,5 +42,5 @@ def test_pauses_double_up_to_an_hour_and_begin_anew_once_it_comes_further(lab: L
 def test_while_a_credential_may_work_still_every_run_tries(lab: Lab) -> None:
     site = Site.of(lab, lab.alternating())
     incident = site.begin()
-    incident_store.update_progress(site.keyturn, incident, site.secret.path, lambda one: replace(one, done=()))
+    incident_store.update_progress(site.workspace, incident, site.secret.path, lambda one: replace(one, done=()))
     assert tried_in_vain(site, hours=3) == [turn * 5.0 for turn in range(36)]

@@ -22,9 +22,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def revoked(opened: Opened, path: str) -> IncidentStatus:
-    keyturn, incident = dataclasses.replace(opened.keyturn, sleep=lambda seconds: None), f"INC-{fresh()}"
+    workspace, incident = dataclasses.replace(opened.workspace, sleep=lambda seconds: None), f"INC-{fresh()}"
     run.begin(
-        keyturn,
+        workspace,
         Selection((path,)),
         incident=incident,
         reason="leaked in a log",
@@ -33,7 +33,7 @@ def revoked(opened: Opened, path: str) -> IncidentStatus:
         triggered_at=opened.clock(),
         actor="tester",
     )
-    return run.finish(keyturn, incident)
+    return run.finish(workspace, incident)
 
 
 @pytest.mark.parametrize("user", ["keyturn", "looker"])
@@ -41,7 +41,7 @@ def test_who_uses_a_copy_is_restarted_after_the_cut(lab: Lab, cluster: Cluster, 
     secret = with_copy(lab.alternating())
     name, store = remote(secret), cluster.store(user)
     opened = lab.open(secret, stores=lambda _: store, store_settings=cluster.settings(user))
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     cluster.deploy(name, [name], replicas=2)
     cluster.hold(name)
     leaked = lab.current(secret)

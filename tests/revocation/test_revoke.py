@@ -36,7 +36,7 @@ def made(lab: Lab, kind: str, **changes: object) -> Declared:
 
 def readable(site: Site) -> list[int]:
     """The versions that the hub still gives."""
-    info = site.keyturn.hub.describe(site.secret.path)
+    info = site.workspace.hub.describe(site.secret.path)
     return [one.version for one in info.versions if one.readable] if info else []
 
 
@@ -81,14 +81,14 @@ def test_what_was_only_revoked_stays_so_until_a_person_rotates_it(lab: Lab) -> N
 
 def test_sessions_that_can_not_be_ended_hold_up_no_replacement_and_keep_the_incident_open(lab: Lab) -> None:
     site = Site.of(lab, made(lab, "alternating"))
-    keyturn = replace(site.impatient(), open_strategy=lambda path: HalfCut(site.keyturn.open_strategy(path)))
-    site.begin(keyturn=keyturn)
-    stands = run.finish(keyturn, site.incident)
+    workspace = replace(site.impatient(), open_strategy=lambda path: HalfCut(site.workspace.open_strategy(path)))
+    site.begin(workspace=workspace)
+    stands = run.finish(workspace, site.incident)
     assert lab.logs_in(lab.current(site.secret))
     assert not lab.logs_in(SecretFields(site.secret.first))
     assert any("sessions" in said for said in stands.left)
     assert 1 in readable(site), "the old value is needed to try again"
-    assert not run.finish(site.keyturn, site.incident).open
+    assert not run.finish(site.workspace, site.incident).open
     assert 1 not in readable(site)
 
 
@@ -110,7 +110,7 @@ class HalfCut:
 def test_the_schedule_goes_on_after_a_replacement(lab: Lab) -> None:
     site = Site.of(lab, made(lab, "alternating"))
     site.revoke()
-    assert load_record(site.keyturn, site.secret.path).frozen == ""
+    assert load_record(site.workspace, site.secret.path).frozen == ""
     assert rotate(site.at(timedelta(days=90)), site.secret.path).state is RunState.ROTATED
 
 
@@ -120,7 +120,7 @@ def test_the_credential_before_ends_as_well_though_its_grace_is_not_over(lab: La
     assert lab.logs_in(before)
     site.revoke()
     assert not lab.logs_in(before)
-    assert load_record(site.keyturn, site.secret.path).rotation is None
+    assert load_record(site.workspace, site.secret.path).rotation is None
 
 
 @pytest.mark.parametrize("until", ["staged", "installed", "verified"])
@@ -135,9 +135,9 @@ def test_a_rotation_at_work_is_cut_off_and_its_candidate_too(lab: Lab, kind: str
     assert lab.logs_in(lab.current(site.secret))
     if kind != "dynamic":  # which has nothing to install
         with pytest.raises(Superseded):
-            steps.install(worker.keyturn, attempt)
+            steps.install(worker.workspace, attempt)
     with pytest.raises(KeyturnError):
-        steps.promote(worker.keyturn, attempt)
+        steps.promote(worker.workspace, attempt)
     assert not lab.logs_in(candidate)
     assert not lab.logs_in(SecretFields(site.secret.first))
     assert lab.logs_in(lab.current(site.secret))
@@ -162,7 +162,7 @@ def test_the_rest_goes_on_where_one_store_is_down_and_the_incident_says_why_it_s
     assert lab.logs_in(lab.current(site.secret))
     assert any("memory" in said and "does not answer" in said for said in stands.left)
     site.store.down = None
-    stands = run.finish(site.keyturn, site.incident)
+    stands = run.finish(site.workspace, site.incident)
     assert (stands.open, stands.left) == (False, ())
     assert site.store.old_versions(site.secret.path) == {}
 
@@ -173,7 +173,7 @@ def test_a_silent_consumer_keeps_the_incident_open_and_is_told_again(lab: Lab) -
     site.begin()
     assert run.finish(site.impatient(), site.incident).left == (f"{site.secret.path}: notify: app: it does not answer",)
     site.opened.sender.silent.clear()
-    assert not run.finish(site.keyturn, site.incident).open
+    assert not run.finish(site.workspace, site.incident).open
 
 
 def test_a_store_that_can_not_forget_says_so_and_the_incident_closes(lab: Lab) -> None:
@@ -197,7 +197,7 @@ def test_what_somebody_else_keeps_under_the_name_is_left_alone(lab: Lab) -> None
 def test_a_copy_that_nothing_declares_any_more_is_found_and_removed(lab: Lab) -> None:
     site = Site.of(lab, made(lab, "alternating"))
     moved = site.declaring([{"store": "memory", "name": f"{site.secret.path}-new"}])
-    sync_destinations(moved.keyturn, site.secret.path)
+    sync_destinations(moved.workspace, site.secret.path)
     moved.revoke()
     assert site.store.describe(site.secret.path) is None
     assert site.store.describe(f"{site.secret.path}-new") is not None
@@ -207,11 +207,11 @@ def test_a_caller_without_the_rights_changes_nothing_and_is_written_down(lab: La
     site = Site.of(lab, made(lab, "alternating"))
     before = site.record()
     with pytest.raises(Denied) as refused:
-        site.begin(keyturn=site.with_rights_of("keyturn-worker"))
+        site.begin(workspace=site.with_rights_of("keyturn-worker"))
     assert f"secret/destroy/{site.secret.path}" in str(refused.value)
     assert lab.logs_in(SecretFields(site.secret.first))
     assert site.record() == before
-    assert [one.id for one in incident_store.list_incidents(site.keyturn) if one.id == site.incident] == []
+    assert [one.id for one in incident_store.list_incidents(site.workspace) if one.id == site.incident] == []
     assert [(one.action, one.outcome) for one in site.entries()][-1] == ("revoke", "denied")
 
 
@@ -223,7 +223,7 @@ def test_the_same_incident_asked_for_again_goes_on_and_another_of_its_name_is_re
     assert site.progress().cut_at == first.cut_at
     with pytest.raises(Invalid):
         site.begin(Mode.REVOKE_ONLY)
-    run.finish(site.keyturn, site.incident)
+    run.finish(site.workspace, site.incident)
     with pytest.raises(Invalid):
         site.begin()
 
@@ -232,7 +232,7 @@ def test_finishing_twice_changes_nothing(lab: Lab) -> None:
     site = Site.of(lab, made(lab, "alternating"))
     first = site.revoke()
     version = site.store.writes
-    assert run.finish(site.keyturn, site.incident) == first
+    assert run.finish(site.workspace, site.incident) == first
     assert site.store.writes == version
 
 
@@ -270,9 +270,9 @@ def test_a_rotation_stops_before_anything_is_changed_where_the_ledger_can_not_be
     secret = made(lab, "alternating")
     site = Site.of(lab, secret)
     before = site.record(), site.lab.current(secret)
-    keyturn = replace(site.keyturn, ledger=Hooked(site.keyturn.ledger, append=raising(UNRECORDED)))
+    workspace = replace(site.workspace, ledger=Hooked(site.workspace.ledger, append=raising(UNRECORDED)))
     with pytest.raises(Unrecorded):
-        rotate(keyturn, secret.path, Trigger.FORCE)
+        rotate(workspace, secret.path, Trigger.FORCE)
     assert (site.record(), site.lab.current(secret)) == before
     assert lab.logs_in(SecretFields(secret.first))
 
@@ -288,7 +288,7 @@ def test_a_canary_that_is_not_well_brings_no_revoked_credential_back(lab: Lab) -
     site.begin()
     site.opened.sender.silent["app"] = Unavailable("notify", "app", "answered 503")
     with pytest.raises(NotFound, match="could be put back"):
-        rotate(site.keyturn, site.secret.path, Trigger.FORCE)
+        rotate(site.workspace, site.secret.path, Trigger.FORCE)
     assert not lab.logs_in(SecretFields(site.secret.first))
     assert lab.logs_in(lab.current(site.secret))
 

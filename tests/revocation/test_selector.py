@@ -22,14 +22,14 @@ def site(lab: Lab) -> Site:
     second = second.having(owner="b@example.com", classification="internal")
     third = third.having(owner="b@example.com", classification="restricted")
     opened = lab.open(first, second, third)
-    sync_destinations(opened.keyturn, first.path)
+    sync_destinations(opened.workspace, first.path)
     made = Site(lab, first, opened)
     made.others = (second, third)
     return made
 
 
 def chosen(site: Site, **by: object) -> tuple[str, ...]:
-    return select_secrets(site.keyturn, Selector(**by)).paths  # type: ignore[arg-type]
+    return select_secrets(site.workspace, Selector(**by)).paths  # type: ignore[arg-type]
 
 
 def test_by_path_and_by_pattern(site: Site) -> None:
@@ -78,7 +78,7 @@ def test_by_owner_classification_target_and_store_all_of_which_must_fit(site: Si
 def test_a_lease_prefix_that_is_not_plainly_below_an_engine_is_refused(site: Site, prefix: str) -> None:
     token = site.lab.root.auth.token.create(ttl="1h", policies=["default"])["auth"]["client_token"]
     with pytest.raises(Invalid, match="find leases below"):
-        select_secrets(site.keyturn, Selector(lease_prefix=prefix))
+        select_secrets(site.workspace, Selector(lease_prefix=prefix))
     assert site.lab.root.auth.token.lookup(token)
 
 
@@ -86,55 +86,55 @@ def test_a_lease_prefix_may_have_slashes_around_it(site: Site) -> None:
     third = site.others[1]
     prefix = third.first["lease_id"].rpartition("/")[0]
     for given in (f"/{prefix}/", prefix.replace("/", "//"), f" {prefix} "):
-        assert select_secrets(site.keyturn, Selector(lease_prefix=given)).leases == (third.first["lease_id"],)
+        assert select_secrets(site.workspace, Selector(lease_prefix=given)).leases == (third.first["lease_id"],)
 
 
 def test_nothing_chosen_and_nothing_that_fits_are_errors(site: Site) -> None:
     with pytest.raises(Invalid):
-        select_secrets(site.keyturn, Selector())
+        select_secrets(site.workspace, Selector())
     with pytest.raises(NotFound):
-        select_secrets(site.keyturn, Selector(owner="nobody@example.com"))
+        select_secrets(site.workspace, Selector(owner="nobody@example.com"))
     with pytest.raises(NotFound):
-        select_secrets(site.keyturn, Selector(paths=("nowhere/*",)))
+        select_secrets(site.workspace, Selector(paths=("nowhere/*",)))
     with pytest.raises(NotFound):
-        select_secrets(site.keyturn, Selector(paths=("tests/absent",)))
+        select_secrets(site.workspace, Selector(paths=("tests/absent",)))
 
 
 def test_by_a_prefix_of_leases_with_the_secret_that_holds_one(site: Site) -> None:
     third = site.others[1]
     prefix = third.first["lease_id"].rpartition("/")[0]
-    found = select_secrets(site.keyturn, Selector(lease_prefix=prefix))
+    found = select_secrets(site.workspace, Selector(lease_prefix=prefix))
     assert found == Selection((third.path,), (third.first["lease_id"],))
 
 
 def test_by_the_fingerprint_that_people_are_shown(site: Site) -> None:
-    digest = site.keyturn.fingerprint(SecretFields(site.secret.first))
+    digest = site.workspace.fingerprint(SecretFields(site.secret.first))
     assert chosen(site, fingerprint=digest[:12]) == (site.secret.path,)
     # The copy of a whole secret has the same text, and so the same fingerprint.
     wanted = [Match(site.secret.path, 1), Match(site.secret.path, 1, f"memory:{site.secret.path}")]
-    assert whois(site.keyturn, digest) == wanted
-    assert whois(site.keyturn, digest.upper()[:8]) == wanted
+    assert whois(site.workspace, digest) == wanted
+    assert whois(site.workspace, digest.upper()[:8]) == wanted
 
 
 @pytest.mark.parametrize("wrong", ["", "1234567", "0123456x", "0" * 65])
 def test_what_is_no_fingerprint_is_refused(site: Site, wrong: str) -> None:
     with pytest.raises(Invalid):
-        whois(site.keyturn, wrong)
+        whois(site.workspace, wrong)
 
 
 def test_by_a_value_that_was_found_somewhere(site: Site) -> None:
     password = Sensitive(site.secret.first["password"])
-    assert whois_value(site.keyturn, password) == [Match(site.secret.path, 1)]
+    assert whois_value(site.workspace, password) == [Match(site.secret.path, 1)]
     copy = site.store.read(site.secret.path)
-    assert Match(site.secret.path, 1, f"memory:{site.secret.path}") in whois_value(site.keyturn, copy)
-    assert whois_value(site.keyturn, Sensitive("nobody's")) == []
+    assert Match(site.secret.path, 1, f"memory:{site.secret.path}") in whois_value(site.workspace, copy)
+    assert whois_value(site.workspace, Sensitive("nobody's")) == []
 
 
 def test_a_preview_names_what_ends_and_who_is_cut_off_and_changes_nothing(site: Site, lab: Lab) -> None:
     before = site.record()
     with lab.opened(SecretFields(site.secret.first)) as works:
         seen = preview_revocation(
-            site.keyturn, select_secrets(site.keyturn, Selector(paths=(site.secret.path,))), Mode.REVOKE_ONLY
+            site.workspace, select_secrets(site.workspace, Selector(paths=(site.secret.path,))), Mode.REVOKE_ONLY
         )
         assert works()
     (one,) = seen.secrets

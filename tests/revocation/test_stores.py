@@ -12,11 +12,11 @@ from keyturn.core.errors import Denied, KeyturnError, Throttled, Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.revocation import run
 from keyturn.revocation.incident import IncidentStatus, Mode, Step
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
@@ -62,32 +62,32 @@ class Everywhere:
         places = [{**one, **(shape or {})} for one in stores.destinations(self.path)]
         self.secret = secret.having(destinations=places, consumers=["app"])
         data = catalogue_data(lab.world, (self.secret,), {}, {"app": CONSUMER}) | {"stores": stores.stores()}
-        self.clock, opened = Clock(), open_keyturn(Catalogue.model_validate(data), lab.hub)
-        self.keyturn = replace(opened, sender=RecordingSender(), clock=self.clock, sleep=lambda seconds: None)
+        self.clock, opened = Clock(), open_workspace(Catalogue.model_validate(data), lab.hub)
+        self.workspace = replace(opened, sender=RecordingSender(), clock=self.clock, sleep=lambda seconds: None)
         self.leaked = [self._value()]
         for _ in range(older):
-            rotated = rotate(self.keyturn, self.path, Trigger.FORCE)
+            rotated = rotate(self.workspace, self.path, Trigger.FORCE)
             assert [one for one in rotated.destinations if not one.in_step] == []
             self.leaked.append(self._value())
 
     def _value(self) -> str:
         return str(self.lab.current(self.secret)[self.field])
 
-    def breaking(self, store: str, error: KeyturnError, *verbs: str) -> Keyturn:
+    def breaking(self, store: str, error: KeyturnError, *verbs: str) -> Workspace:
         """The same, where one store raises from all of its methods, or from these."""
 
         def fail(*_: Any, **__: Any) -> Any:
             raise error
 
         def opened(name: str) -> Any:
-            inner = self.keyturn.open_store(name)
+            inner = self.workspace.open_store(name)
             return Replaced(inner, **dict.fromkeys(verbs or VERBS, fail)) if name == store else inner
 
-        return replace(self.keyturn, open_store=opened)
+        return replace(self.workspace, open_store=opened)
 
-    def revoke(self, mode: Mode, keyturn: Keyturn | None = None) -> IncidentStatus:
+    def revoke(self, mode: Mode, workspace: Workspace | None = None) -> IncidentStatus:
         """From the trigger on, as far as it goes."""
-        opened = keyturn or self.keyturn
+        opened = workspace or self.workspace
         run.begin(
             opened,
             Selection((self.path,)),
@@ -130,10 +130,10 @@ class Everywhere:
 
     def assert_ended(self) -> None:
         """Nobody is let in with what has leaked, and the hub gives none of it."""
-        info = self.keyturn.hub.describe(self.path)
+        info = self.workspace.hub.describe(self.path)
         assert info is not None
         readable = [one.version for one in info.versions if one.readable]
-        given = [self.keyturn.hub.read(self.path, version) for version in readable]
+        given = [self.workspace.hub.read(self.path, version) for version in readable]
         assert not [one for one in given if one and one.fields[self.field].reveal() in self.leaked]
         if self.field == "password":
             for user in self.secret.users:
@@ -165,12 +165,12 @@ def test_the_value_before_beside_the_new_one_is_in_every_store_for_its_grace_and
     site = Everywhere(lab, stores, "generated", shape=both)
     for given in stores.given(site.path).values():
         assert all(value in given[""] for value in site.leaked)
-    assert {one.action for one in plan(site.keyturn, [site.path]).items} == {Action.IN_SYNC}
-    assert retire(site.keyturn, site.path, Waive.GRACE).retired
+    assert {one.action for one in plan(site.workspace, [site.path]).items} == {Action.IN_SYNC}
+    assert retire(site.workspace, site.path, Waive.GRACE).retired
     for given in stores.given(site.path).values():
         assert [value in given[""] for value in site.leaked] == [False, True]
-    assert {one.action for one in plan(site.keyturn, [site.path]).items} == {Action.IN_SYNC}
-    rotate(site.keyturn, site.path, Trigger.FORCE)
+    assert {one.action for one in plan(site.workspace, [site.path]).items} == {Action.IN_SYNC}
+    rotate(site.workspace, site.path, Trigger.FORCE)
     site.leaked.append(site._value())
     site.assert_proven(site.revoke(REPLACE), REPLACE)
 
@@ -193,7 +193,7 @@ def test_with_one_store_down_all_else_is_done_and_the_incident_says_which_and_wh
     site.assert_ended()
     (one,) = stands.secrets
     assert {Step.CUT, Step.NOTIFY, Step.HUB} <= set(one.done)
-    site.assert_proven(run.finish(site.keyturn, site.incident), mode)
+    site.assert_proven(run.finish(site.workspace, site.incident), mode)
 
 
 THROTTLED = Throttled("write", "it", "it asks for a slower pace", "It is tried again by itself")
@@ -224,7 +224,7 @@ def test_a_store_that_throttles_or_denies_is_told_with_its_reason_and_cleared_on
     for place in stores.places:
         if place.name != store:
             site.assert_clean(stands, place, mode)
-    site.assert_proven(run.finish(site.keyturn, site.incident), mode)
+    site.assert_proven(run.finish(site.workspace, site.incident), mode)
 
 
 @pytest.mark.sampled(3)
@@ -235,7 +235,7 @@ def test_a_copy_that_could_not_be_written_at_first_keeps_nothing_of_the_old_valu
     """Where the old versions are cleared while the copy serves the leaked value still, that becomes one of them."""
     site = Everywhere(lab, stores, "generated")
     assert site.revoke(REPLACE, site.breaking(store, THROTTLED, "write", "create")).open
-    site.assert_proven(run.finish(site.keyturn, site.incident), REPLACE)
+    site.assert_proven(run.finish(site.workspace, site.incident), REPLACE)
 
 
 def test_copies_that_keep_what_they_have_get_what_they_lack_and_are_removed_with_it(lab: Lab, stores: Eight) -> None:
@@ -244,9 +244,9 @@ def test_copies_that_keep_what_they_have_get_what_they_lack_and_are_removed_with
     current = lab.hub.read(scene.path)
     assert current
     lab.hub.write(scene.path, current.fields.merged({"note": "a field more"}), cas=current.version)
-    assert [one for one in sync_destinations(scene.keyturn, scene.path) if one.state is not CopyState.UPDATED] == []
+    assert [one for one in sync_destinations(scene.workspace, scene.path) if one.state is not CopyState.UPDATED] == []
     for place, given in readable.given(scene.path).items():
         assert (place, scene.leaked[1] in given[""], "a field more" in given[""]) == (place, True, True)
     for deep in (False, True):
-        assert {one.action for one in plan(scene.keyturn, [scene.path], deep=deep).items} == {Action.IN_SYNC}
+        assert {one.action for one in plan(scene.workspace, [scene.path], deep=deep).items} == {Action.IN_SYNC}
     scene.assert_proven(scene.revoke(REVOKE_ONLY), REVOKE_ONLY)

@@ -143,13 +143,13 @@ def test_a_second_revocation_is_proven_though_the_first_has_destroyed_what_was_t
 @pytest.mark.parametrize("kind", KINDS)
 def test_whois_finds_a_value_in_a_deleted_version_and_leaves_it_deleted(lab: Lab, kind: str) -> None:
     scene = Scene.of(lab, kind)
-    keyturn, secret = scene.keyturn, scene.secret_of(scene.leaked[0])
-    whole = keyturn.fingerprint(SecretFields(scene.leaked[0]))
+    workspace, secret = scene.workspace, scene.secret_of(scene.leaked[0])
+    whole = workspace.fingerprint(SecretFields(scene.leaked[0]))
     delete(scene)
-    for found in (whois(keyturn, whole), whois_value(keyturn, Sensitive(secret))):
+    for found in (whois(workspace, whole), whois_value(workspace, Sensitive(secret))):
         assert [(one.path, one.version) for one in found if not one.place] == [(scene.path, 1)]
     assert [one.state for one in lab.hub.describe(scene.path).versions] == [VersionState.DELETED]  # type: ignore[union-attr]
-    assert select_secrets(keyturn, Selector(fingerprint=whole)) == Selection((scene.path,))
+    assert select_secrets(workspace, Selector(fingerprint=whole)) == Selection((scene.path,))
 
 
 def test_who_may_not_look_at_a_deleted_version_is_told_of_it_by_whois_and_never_proves_it(lab: Lab) -> None:
@@ -177,7 +177,7 @@ def test_who_may_not_look_at_a_deleted_version_is_told_of_it_by_whois_and_never_
 def test_a_lease_prefix_chooses_the_secret_whose_version_was_deleted(lab: Lab) -> None:
     scene = Scene.of(lab, "dynamic")
     delete(scene)
-    chosen = select_secrets(scene.keyturn, Selector(lease_prefix=f"database/creds/{scene.site.secret.role}"))
+    chosen = select_secrets(scene.workspace, Selector(lease_prefix=f"database/creds/{scene.site.secret.role}"))
     assert chosen.paths == (scene.path,)
 
 
@@ -185,7 +185,7 @@ def test_a_preview_tells_what_can_not_be_read_and_changes_nothing(lab: Lab) -> N
     scene = Scene.of(lab, "alternating", rotated=1)
     destroy(scene, 1)
     delete(scene)
-    (blast,) = preview_revocation(scene.keyturn, Selection((scene.path,)), Mode.REPLACE).secrets
+    (blast,) = preview_revocation(scene.workspace, Selection((scene.path,)), Mode.REPLACE).secrets
     told = " ".join(blast.warnings)
     assert "version 1 is destroyed" in told
     assert "version 2 is deleted" in told
@@ -196,10 +196,10 @@ def test_a_preview_tells_what_can_not_be_read_and_changes_nothing(lab: Lab) -> N
 @pytest.mark.parametrize("kind", PLACED)
 def test_a_late_run_of_the_revocation_ends_nothing_that_was_put_in_force_since(lab: Lab, kind: str) -> None:
     scene = Scene.of(lab, kind)
-    strategy = scene.keyturn.open_strategy(scene.path)
+    strategy = scene.workspace.open_strategy(scene.path)
     found = list(strategy.find_everything([]))
     stands = scene.revoke()
-    rotate(scene.keyturn, scene.path, Trigger.FORCE)
+    rotate(scene.workspace, scene.path, Trigger.FORCE)
     for name in found:
         with suppress(Superseded):
             strategy.revoke_found(name, stands.secrets[0].sequence)
@@ -209,11 +209,11 @@ def test_a_late_run_of_the_revocation_ends_nothing_that_was_put_in_force_since(l
 def test_a_user_that_a_person_lets_in_again_before_the_proof_is_ended_again(lab: Lab) -> None:
     scene = Scene.of(lab, "alternating", rotated=1, grace="1d")
     incident = scene.site.begin()
-    run.restore_service(scene.keyturn, incident)
+    run.restore_service(scene.workspace, incident)
     serving = lab.current(scene.site.secret)["username"]
     (other,) = set(scene.site.secret.users) - {serving}
     lab.sql(f"ALTER ROLE {other} LOGIN PASSWORD 'by-hand'")
-    stands = run.finish(scene.keyturn, scene.site.incident)
+    stands = run.finish(scene.workspace, scene.site.incident)
     scene.assert_over(stands)
     assert not lab.logs_in({"username": other, "password": "by-hand"})
     scene.assert_works()

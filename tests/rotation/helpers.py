@@ -7,7 +7,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
 from keyturn.rotation import steps
 from keyturn.rotation.attempt import Attempt
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.decide import decide
 from keyturn.rotation.records import load_record
 from tests.support.hooks import Hooked
@@ -18,45 +18,45 @@ from tests.support.lab import Declared, Lab
 class Worker:
     """One run on one secret, which stops between two steps for as long as the test likes."""
 
-    keyturn: Keyturn
+    workspace: Workspace
     path: str
 
     def staged(self) -> Attempt:
         """Decide, by force, and stage."""
-        return steps.stage(self.keyturn, self.path, decide(self.keyturn, self.path, Trigger.FORCE))
+        return steps.stage(self.workspace, self.path, decide(self.workspace, self.path, Trigger.FORCE))
 
     def installed(self) -> Attempt:
         """And install."""
         attempt = self.staged()
-        steps.install(self.keyturn, attempt)
+        steps.install(self.workspace, attempt)
         return attempt
 
     def verified(self) -> Attempt:
         """And verify."""
         attempt = self.installed()
-        steps.verify(self.keyturn, attempt)
+        steps.verify(self.workspace, attempt)
         return attempt
 
     def promoted(self) -> Attempt:
         """And promote."""
-        return steps.promote(self.keyturn, self.verified())
+        return steps.promote(self.workspace, self.verified())
 
     def record(self) -> Record:
         """What the hub keeps of the rotation."""
-        return load_record(self.keyturn, self.path)
+        return load_record(self.workspace, self.path)
 
     def hooking(self, what: str, **hooks: Any) -> "Worker":
         """The same worker with hooks on its ``hub`` or its ``strategy``."""
-        keyturn = self.keyturn
+        workspace = self.workspace
         if what == "hub":
-            return replace(self, keyturn=replace(keyturn, hub=Hooked(keyturn.hub, **hooks)))
-        hooked: Any = Hooked(keyturn.open_strategy(self.path), **hooks)
-        return replace(self, keyturn=replace(keyturn, open_strategy=lambda path: hooked))
+            return replace(self, workspace=replace(workspace, hub=Hooked(workspace.hub, **hooks)))
+        hooked: Any = Hooked(workspace.open_strategy(self.path), **hooks)
+        return replace(self, workspace=replace(workspace, open_strategy=lambda path: hooked))
 
 
 def worker(lab: Lab, secret: Declared, holder: str | None = None, **settings: Any) -> Worker:
     """A run of its own, in this process or as another ``holder``."""
-    return Worker(lab.open(secret, holder=holder, **settings).keyturn, secret.path)
+    return Worker(lab.open(secret, holder=holder, **settings).workspace, secret.path)
 
 
 def with_copy(secret: Declared, **more: Any) -> Declared:

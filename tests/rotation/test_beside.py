@@ -13,7 +13,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.living import values
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
@@ -33,7 +33,7 @@ def keyed(lab: Lab, shape: dict[str, Any] | None = None, **changes: Any) -> tupl
     """A generated value with one copy that gives the value before beside it, in step."""
     secret = with_copy(lab.generated(grace="1h", **changes), **(shape or KEYS))
     opened = lab.open(secret)
-    sync_destinations(opened.keyturn, secret.path)
+    sync_destinations(opened.workspace, secret.path)
     return secret, opened
 
 
@@ -43,13 +43,13 @@ def served(opened: Opened, secret: Declared) -> Any:
 
 def rotated(opened: Opened, secret: Declared, lab: Lab) -> str:
     """Rotate; the new value."""
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     return str(lab.current(secret)["value"])
 
 
-def item(keyturn: Keyturn, secret: Declared) -> Item:
+def item(workspace: Workspace, secret: Declared) -> Item:
     """What a plan says of the copy."""
-    return next(one for one in plan(keyturn, [secret.path]).items)
+    return next(one for one in plan(workspace, [secret.path]).items)
 
 
 def test_the_value_before_stands_beside_the_new_one_until_it_is_retired(lab: Lab) -> None:
@@ -58,11 +58,11 @@ def test_the_value_before_stands_beside_the_new_one_until_it_is_retired(lab: Lab
     assert served(opened, secret) == [first]
     second = rotated(opened, secret, lab)
     assert served(opened, secret) == [second, first]
-    assert item(opened.keyturn, secret).action is Action.IN_SYNC
+    assert item(opened.workspace, secret).action is Action.IN_SYNC
     opened.clock.advance(GRACE)
-    assert retire(opened.keyturn, secret.path).retired
+    assert retire(opened.workspace, secret.path).retired
     assert served(opened, secret) == [second]
-    assert item(opened.keyturn, secret).action is Action.IN_SYNC
+    assert item(opened.workspace, secret).action is Action.IN_SYNC
 
 
 def test_a_plan_from_marks_alone_sees_a_copy_that_still_gives_what_is_retired(lab: Lab) -> None:
@@ -70,27 +70,27 @@ def test_a_plan_from_marks_alone_sees_a_copy_that_still_gives_what_is_retired(la
     second = rotated(opened, secret, lab)
     opened.clock.advance(GRACE)
     opened.store.refuses = Denied("write", "memory", "not allowed", "Ask")
-    assert retire(opened.keyturn, secret.path).retired
+    assert retire(opened.workspace, secret.path).retired
     opened.store.refuses = None
     assert len(served(opened, secret)) == 2
-    assert item(opened.keyturn, secret).action is Action.UPDATE
-    place = opened.keyturn.secret(secret.path).destinations[0]
-    assert look_at_copy(opened.keyturn, secret.path, place).state is CopyState.STALE
-    sync_destinations(opened.keyturn, secret.path)
+    assert item(opened.workspace, secret).action is Action.UPDATE
+    place = opened.workspace.secret(secret.path).destinations[0]
+    assert look_at_copy(opened.workspace, secret.path, place).state is CopyState.STALE
+    sync_destinations(opened.workspace, secret.path)
     assert served(opened, secret) == [second]
 
 
 def test_the_next_rotation_retires_the_one_before_so_that_two_values_stand_there_at_most(lab: Lab) -> None:
     secret, opened = keyed(lab)
     second = rotated(opened, secret, lab)
-    retire(opened.keyturn, secret.path, Waive.GRACE)
+    retire(opened.workspace, secret.path, Waive.GRACE)
     third = rotated(opened, secret, lab)
     assert served(opened, secret) == [third, second]
 
 
 def test_what_others_may_know_is_never_given_as_the_value_before(lab: Lab) -> None:
     secret, opened = keyed(lab)
-    rotate(opened.keyturn, secret.path, Trigger.COMPROMISE)
+    rotate(opened.workspace, secret.path, Trigger.COMPROMISE)
     assert lab.current(secret)["value"] != secret.first["value"]
     assert served(opened, secret) == [lab.current(secret)["value"]]
 
@@ -98,11 +98,11 @@ def test_what_others_may_know_is_never_given_as_the_value_before(lab: Lab) -> No
 def test_what_was_taken_back_is_not_given_beside_what_serves_again(lab: Lab) -> None:
     secret, opened = keyed(lab)
     rotated(opened, secret, lab)
-    token = Worker(opened.keyturn, secret.path).record().retiring
+    token = Worker(opened.workspace, secret.path).record().retiring
     assert token is not None
-    rollback(opened.keyturn, secret.path, token.token, "the canary is not well")
-    sync_destinations(opened.keyturn, secret.path)
-    assert load_record(opened.keyturn, secret.path).rotation.stage is Stage.REVERTED  # type: ignore[union-attr]
+    rollback(opened.workspace, secret.path, token.token, "the canary is not well")
+    sync_destinations(opened.workspace, secret.path)
+    assert load_record(opened.workspace, secret.path).rotation.stage is Stage.REVERTED  # type: ignore[union-attr]
     assert served(opened, secret) == [secret.first["value"]]
 
 
@@ -110,13 +110,13 @@ def test_a_value_before_that_somebody_deleted_is_left_out_and_said(lab: Lab) -> 
     secret, opened = keyed(lab)
     second = rotated(opened, secret, lab)
     lab.hub.delete(secret.path, [1])
-    told = item(opened.keyturn, secret)
+    told = item(opened.workspace, secret)
     assert (told.action, told.why) == (Action.UPDATE, "without version 1, which is deleted or destroyed")
-    sync_destinations(opened.keyturn, secret.path)
+    sync_destinations(opened.workspace, secret.path)
     assert served(opened, secret) == [second]
-    assert item(opened.keyturn, secret).action is Action.IN_SYNC
+    assert item(opened.workspace, secret).action is Action.IN_SYNC
     lab.hub.undelete(secret.path, [1])
-    sync_destinations(opened.keyturn, secret.path)
+    sync_destinations(opened.workspace, secret.path)
     assert served(opened, secret) == [second, secret.first["value"]]
 
 
@@ -124,8 +124,8 @@ def test_a_value_before_that_nobody_may_look_at_holds_the_copy_as_it_is(lab: Lab
     secret, opened = keyed(lab)
     rotated(opened, secret, lab)
     stands = served(opened, secret)
-    denied: Any = Hooked(opened.keyturn.hub, read_state=raising(Denied("read", "the record", "not allowed", "Ask")))
-    blind = replace(opened.keyturn, hub=denied)
+    denied: Any = Hooked(opened.workspace.hub, read_state=raising(Denied("read", "the record", "not allowed", "Ask")))
+    blind = replace(opened.workspace, hub=denied)
     assert sync_destinations(blind, secret.path)[0].state is CopyState.FAILED
     assert item(blind, secret).action is Action.BLOCKED
     assert served(opened, secret) == stands
@@ -133,18 +133,18 @@ def test_a_value_before_that_nobody_may_look_at_holds_the_copy_as_it_is(lab: Lab
 
 def test_a_retirement_between_the_look_and_the_write_leaves_no_old_value_behind(lab: Lab) -> None:
     secret, opened = keyed(lab)
-    run = Worker(opened.keyturn, secret.path)
-    steps.promote(opened.keyturn, run.verified())
+    run = Worker(opened.workspace, secret.path)
+    steps.promote(opened.workspace, run.verified())
     opened.clock.advance(GRACE)
     ended: list[bool] = []
 
     def writing(*args: Any, **kwargs: Any) -> Any:
         if not ended:
-            ended.append(retire(opened.keyturn, secret.path, Waive.EVERYTHING).retired)
+            ended.append(retire(opened.workspace, secret.path, Waive.EVERYTHING).retired)
         return opened.store.write(*args, **kwargs)
 
     late: Any = Hooked(opened.store, write=writing)
-    slow = replace(opened.keyturn, open_store=lambda name: late)
+    slow = replace(opened.workspace, open_store=lambda name: late)
     sync_destinations(slow, secret.path)
     assert ended == [True]
     assert served(opened, secret) == [lab.current(secret)["value"]]
@@ -154,9 +154,9 @@ def test_a_rotation_is_refused_where_both_values_together_are_too_large(lab: Lab
     secret, opened = keyed(lab, {"fields": {"both": ["value", "previous.value"], "more": "endpoint"}})
     big = lab.current(secret) | {"value": "x" * 65_470}
     lab.hub.write(secret.path, SecretFields(big), cas=1)
-    sync_destinations(opened.keyturn, secret.path)
+    sync_destinations(opened.workspace, secret.path)
     with pytest.raises(Invalid, match=r"with the version before beside it: .* allows 65536 bytes"):
-        rotate(opened.keyturn, secret.path, Trigger.FORCE)
+        rotate(opened.workspace, secret.path, Trigger.FORCE)
     assert lab.current(secret) == big
 
 
@@ -165,12 +165,12 @@ def test_both_accounts_of_a_database_login_stand_in_one_copy_and_both_log_in(lab
     shape["fields"]["old_password"] = "previous.password"
     secret = with_copy(lab.alternating(grace="1h"), **shape)
     opened = lab.open(secret)
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(opened.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     copy = served(opened, secret)
     assert (copy["old_user"], copy["old_password"]) == (secret.first["username"], secret.first["password"])
     assert lab.logs_in({"username": copy["user"], "password": copy["password"]})
     assert lab.logs_in({"username": copy["old_user"], "password": copy["old_password"]})
-    retire(opened.keyturn, secret.path, Waive.GRACE)
+    retire(opened.workspace, secret.path, Waive.GRACE)
     assert served(opened, secret).keys() == {"user", "password"}
 
 
@@ -179,14 +179,14 @@ def test_a_connection_string_with_the_login_before_beside_it_is_tried_in_both_it
     shape = {"templates": {"dsn": {"template": template, "escape": "libpq"}}, "fields": {"old": "previous.password"}}
     secret = with_copy(lab.alternating(grace="1h"), **shape)
     opened = lab.open(secret)
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(opened.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert served(opened, secret)["old"] == secret.first["password"]
 
 
 def test_a_copy_with_both_values_leads_back_to_the_newest(lab: Lab) -> None:
     secret, opened = keyed(lab, {"fields": {"keys": ["value", "previous.value"], "url": "endpoint"}})
     second = rotated(opened, secret, lab)
-    found = values(opened.keyturn, secret.path)
+    found = values(opened.workspace, secret.path)
     assert found.useless == ()
     assert [one.fields["value"].reveal() for one in found.found] == [second]
 
@@ -210,8 +210,8 @@ class ByHand:
         self.lab.hub.write(self.secret.path, SecretFields(fields), cas=info.version if info else 0)
 
     def sync(self) -> Any:
-        sync_destinations(self.opened.keyturn, self.secret.path)
-        assert item(self.opened.keyturn, self.secret).action is Action.IN_SYNC
+        sync_destinations(self.opened.workspace, self.secret.path)
+        assert item(self.opened.workspace, self.secret).action is Action.IN_SYNC
         return served(self.opened, self.secret)
 
 
@@ -224,5 +224,5 @@ def test_a_value_that_a_person_replaced_stays_for_the_grace_by_the_hubs_clock(la
     site.write(value="two", note="a typo")
     assert site.sync() == ["two", "one"]
     site.at += GRACE + timedelta(minutes=1)
-    assert item(site.opened.keyturn, site.secret).action is Action.UPDATE
+    assert item(site.opened.workspace, site.secret).action is Action.UPDATE
     assert site.sync() == ["two"]

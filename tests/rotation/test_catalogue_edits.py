@@ -39,12 +39,12 @@ def again(lab: Lab, opened: Opened, *declared: Declared) -> Opened:
 
 def test_an_account_that_moved_to_another_secret_is_not_ended_by_the_old_ones_retirement(lab: Lab) -> None:
     secret = lab.alternating()
-    rotate(lab.open(secret).keyturn, secret.path, Trigger.FORCE)
+    rotate(lab.open(secret).workspace, secret.path, Trigger.FORCE)
     first, second = secret.users
     other = secret.having(users=(first, f"{first}2"))
     moved = replace(other, path=f"tests/{fresh()}")
     lab.hub.write(moved.path, SecretFields(secret.first), cas=0)
-    edited = lab.open(secret.having(users=(second, f"{second}2")), moved).keyturn
+    edited = lab.open(secret.having(users=(second, f"{second}2")), moved).workspace
     retirement = retire(edited, secret.path, Waive.EVERYTHING)
     assert (retirement.retired, retirement.state) == (False, "left alone")
     assert retirement.message.endswith(f"was not ended: the catalogue gives {first} to {moved.path} now")
@@ -56,11 +56,11 @@ def test_an_account_that_moved_to_another_secret_is_not_ended_by_the_old_ones_re
 
 def test_an_account_that_is_current_of_another_secret_is_not_ended_either(lab: Lab) -> None:
     secret = lab.alternating()
-    rotate(lab.open(secret).keyturn, secret.path, Trigger.FORCE)
+    rotate(lab.open(secret).workspace, secret.path, Trigger.FORCE)
     first, second = secret.users
     other = replace(secret.having(users=(f"{first}8", f"{first}9")), path=f"tests/{fresh()}")
     lab.hub.write(other.path, SecretFields(secret.first), cas=0)
-    edited = lab.open(secret.having(users=(second, f"{second}2")), other).keyturn
+    edited = lab.open(secret.having(users=(second, f"{second}2")), other).workspace
     assert f"CURRENT of {other.path} names it now" in retire(edited, secret.path, Waive.EVERYTHING).message
     assert lab.logs_in(secret.first)
 
@@ -72,9 +72,9 @@ def test_a_person_moves_a_secret_to_the_users_that_the_catalogue_names_now(lab: 
     for trigger in (Trigger.SCHEDULE, Trigger.FORCE):
         opened.clock.advance(INTERVAL)
         with pytest.raises(Invalid, match="which is not one of its users") as refused:
-            rotate(opened.keyturn, secret.path, trigger)
+            rotate(opened.workspace, secret.path, trigger)
         assert "--now --change-account" in refused.value.hint
-    outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE, change_account=True)
+    outcome = rotate(opened.workspace, secret.path, Trigger.FORCE, change_account=True)
     assert (outcome.state, outcome.version) == (RunState.ROTATED, 2)
     assert f"(username {secret.users[0]}) still works" in outcome.previous
     current = lab.current(secret)
@@ -82,9 +82,9 @@ def test_a_person_moves_a_secret_to_the_users_that_the_catalogue_names_now(lab: 
     assert current["host"] == secret.first["host"]
     assert lab.logs_in(current)
     assert lab.logs_in(secret.first)
-    assert retire(opened.keyturn, secret.path).retired
+    assert retire(opened.workspace, secret.path).retired
     assert not lab.logs_in(secret.first)
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(opened.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
 
 
 # --- another name
@@ -92,31 +92,31 @@ def test_a_person_moves_a_secret_to_the_users_that_the_catalogue_names_now(lab: 
 
 def pending(lab: Lab, secret: Declared) -> Opened:
     opened = lab.open(secret)
-    Worker(opened.keyturn, secret.path).installed()
+    Worker(opened.workspace, secret.path).installed()
     return opened
 
 
 def promoted(lab: Lab, secret: Declared) -> Opened:
     opened = lab.open(secret)
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     return opened
 
 
 def over(lab: Lab, secret: Declared) -> Opened:
     opened = promoted(lab, secret)
-    retire(opened.keyturn, secret.path, Waive.EVERYTHING)
+    retire(opened.workspace, secret.path, Waive.EVERYTHING)
     return opened
 
 
 def test_what_the_catalogue_declares_no_more_is_shown_while_something_of_it_is_open(lab: Lab) -> None:
     gone, other = lab.alternating(), lab.generated()
     opened = promoted(lab, gone)
-    edited = again(lab, opened, other).keyturn
+    edited = again(lab, opened, other).workspace
     (shown,) = [one for one in left_open(edited) if one.path == gone.path]
     assert f"the old credential (username {gone.users[0]}) at postgresql" in shown.message
     assert f"`keyturn rename {gone.path} NEW`" in shown.message
     assert f"`keyturn forget {gone.path}`" in shown.message
-    retire(opened.keyturn, gone.path, Waive.EVERYTHING)
+    retire(opened.workspace, gone.path, Waive.EVERYTHING)
     assert gone.path not in [one.path for one in left_open(edited)]
 
 
@@ -127,7 +127,7 @@ def test_a_first_version_under_a_new_name_never_takes_the_account_that_serves_un
     secret = lab.alternating()
     opened = state(lab, secret)
     served, new = lab.current(secret), named_otherwise(secret)
-    edited = again(lab, opened, new).keyturn
+    edited = again(lab, opened, new).workspace
     for trigger in (Trigger.SCHEDULE, Trigger.FORCE):
         with pytest.raises(Invalid, match=f"its account is the one of {secret.path}") as refused:
             rotate(edited, new.path, trigger)
@@ -141,8 +141,8 @@ def test_a_secret_goes_on_under_its_new_name_with_its_rotation_its_versions_and_
 ) -> None:
     secret = with_copy(lab.alternating())
     opened = state(lab, secret)
-    served, before, new = lab.current(secret), load_record(opened.keyturn, secret.path), named_otherwise(secret)
-    edited = again(lab, opened, new).keyturn
+    served, before, new = lab.current(secret), load_record(opened.workspace, secret.path), named_otherwise(secret)
+    edited = again(lab, opened, new).workspace
     done = rename(edited, secret.path, new.path)
     assert lab.current(new) == served
     after = load_record(edited, new.path)
@@ -164,11 +164,11 @@ def test_a_copy_that_keeps_what_it_has_keeps_it_under_the_new_name_too(lab: Lab)
     secret = secret.having(destinations=[{"store": "memory", "name": remote(secret), "update": "add-fields"}])
     opened = lab.open(secret)
     for _ in range(3):
-        rotate(opened.keyturn, secret.path, Trigger.FORCE)
+        rotate(opened.workspace, secret.path, Trigger.FORCE)
     held, new = opened.store.read(remote(secret)), named_otherwise(secret)
     assert lab.current(secret)["value"] not in held.reveal()
     lab.hub.destroy(secret.path, [1, 2, 3])
-    edited = again(lab, opened, new).keyturn
+    edited = again(lab, opened, new).workspace
     assert [copy.in_step for copy in rename(edited, secret.path, new.path).copies] == [True]
     assert opened.store.read(remote(secret)).reveal() == held.reveal()
     copy = opened.store.describe(remote(secret))
@@ -186,13 +186,13 @@ def load_version(lab: Lab, secret: Declared) -> int:
     return info.version
 
 
-def goes_on(lab: Lab, keyturn: Any, secret: Declared) -> bool:
+def goes_on(lab: Lab, workspace: Any, secret: Declared) -> bool:
     """Whether what was open is finished, and another rotation after it."""
-    rotate(keyturn, secret.path)
-    assert eventually(lambda: not retire(keyturn, secret.path, Waive.GRACE).held_by)
-    assert rotate(keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    rotate(workspace, secret.path)
+    assert eventually(lambda: not retire(workspace, secret.path, Waive.GRACE).held_by)
+    assert rotate(workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert lab.logs_in(lab.current(secret))
-    return load_record(keyturn, secret.path).open is None
+    return load_record(workspace, secret.path).open is None
 
 
 @pytest.mark.parametrize("state", [pending, promoted])
@@ -203,7 +203,7 @@ def test_a_rename_that_dies_anywhere_is_finished_by_the_next(
         secret = with_copy(lab.alternating())
         opened = state(lab, secret)
         served, new = lab.current(secret), named_otherwise(secret)
-        edited = again(lab, opened, new).keyturn
+        edited = again(lab, opened, new).workspace
         dying = Dying(place)
         hub: Any = Hooked(edited.hub, write=dying, write_state=dying, annotate=dying)
         try:
@@ -234,8 +234,8 @@ def test_two_lives_are_not_mixed(lab: Lab) -> None:
     secret, other = lab.alternating(), lab.alternating()
     opened = promoted(lab, secret)
     with pytest.raises(Invalid, match="the catalogue declares it still"):
-        rename(again(lab, opened, secret, other).keyturn, secret.path, other.path)
-    edited = again(lab, opened, other).keyturn
+        rename(again(lab, opened, secret, other).workspace, secret.path, other.path)
+    edited = again(lab, opened, other).workspace
     with pytest.raises(Invalid, match="the hub holds another value there"):
         rename(edited, secret.path, other.path)
     rotate(edited, other.path, Trigger.FORCE)
@@ -243,7 +243,7 @@ def test_two_lives_are_not_mixed(lab: Lab) -> None:
         rename(edited, secret.path, other.path)
     assert load_record(edited, secret.path).retiring is not None
     with pytest.raises(NotFound, match="knows no secret and no record of that name"):
-        rename(lab.open(unmade := named_otherwise(other)).keyturn, f"tests/{fresh()}", unmade.path)
+        rename(lab.open(unmade := named_otherwise(other)).workspace, f"tests/{fresh()}", unmade.path)
 
 
 # --- given up
@@ -251,7 +251,7 @@ def test_two_lives_are_not_mixed(lab: Lab) -> None:
 
 def test_forgetting_names_what_it_leaves_and_ends_it_where_it_is_asked_to(lab: Lab) -> None:
     secret, other = lab.alternating(), lab.alternating()
-    edited = again(lab, promoted(lab, secret), other).keyturn
+    edited = again(lab, promoted(lab, secret), other).workspace
     assert f"(username {secret.users[0]}) at postgresql" in remains(edited, secret.path)
     done = forget(edited, secret.path, end_previous=True)
     assert (done.ended, done.left, done.why) == (f"the credential username {secret.users[0]}", "", "")
@@ -267,7 +267,7 @@ def test_forgetting_spares_an_account_that_is_another_secrets_now(lab: Lab) -> N
     opened = promoted(lab, secret)
     first, _ = secret.users
     other = replace(secret.having(users=(first, f"{first}2")), path=f"tests/{fresh()}")
-    edited = again(lab, opened, other).keyturn
+    edited = again(lab, opened, other).workspace
     done = forget(edited, secret.path, end_previous=True)
     assert done.why == f"the catalogue gives it to {other.path} now"
     assert lab.logs_in(secret.first)
@@ -275,7 +275,7 @@ def test_forgetting_spares_an_account_that_is_another_secrets_now(lab: Lab) -> N
 
 def test_a_candidate_that_is_given_up_stays_where_it_is_and_current_works(lab: Lab) -> None:
     secret, other = lab.alternating(), lab.alternating()
-    edited = again(lab, pending(lab, secret), other).keyturn
+    edited = again(lab, pending(lab, secret), other).workspace
     done = forget(edited, secret.path, end_previous=True)
     assert done.left.startswith(f"a rotation is {Stage.PENDING} at postgresql")
     assert done.why == "no old credential waits for its end"

@@ -11,7 +11,7 @@ from keyturn.core.compare_and_set import ATTEMPTS, change_entry
 from keyturn.core.errors import Contended
 from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.context import Keyturn, side_by_side
+from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.entries import current_entry, update_state
 from keyturn.rotation.records import update_record
 from keyturn.rotation.rollout import acknowledge
@@ -23,17 +23,17 @@ WRITERS = 4
 CHANGES = 5
 
 
-def count_in(keyturn: Keyturn, place: str, change: Callable[[dict[str, int]], dict[str, int]]) -> dict[str, int]:
+def count_in(workspace: Workspace, place: str, change: Callable[[dict[str, int]], dict[str, int]]) -> dict[str, int]:
     """Change the counters that stand at a place of the hub."""
 
     def load() -> tuple[dict[str, int], int]:
-        state = keyturn.hub.read_state(place)
+        state = workspace.hub.read_state(place)
         return (json.loads(state.data["counters"]), state.version) if state else ({}, 0)
 
     def to_data(counters: dict[str, int]) -> dict[str, Any]:
         return {"counters": json.dumps(counters)}
 
-    return update_state(keyturn, place, load, change, to_data)
+    return update_state(workspace, place, load, change, to_data)
 
 
 def one_more(counters: dict[str, int]) -> dict[str, int]:
@@ -42,30 +42,30 @@ def one_more(counters: dict[str, int]) -> dict[str, int]:
 
 def test_no_change_of_several_writers_of_one_entry_is_lost(lab: Lab) -> None:
     secret = lab.generated()
-    keyturns = [lab.open(secret, holder=f"host/{number}/0").keyturn for number in range(WRITERS)]
+    workspaces = [lab.open(secret, holder=f"host/{number}/0").workspace for number in range(WRITERS)]
 
     def write(number: int) -> None:
         for _ in range(CHANGES):
             count_in(
-                keyturns[number], f"counters/{secret.path}", lambda there: {**there, "all": there.get("all", 0) + 1}
+                workspaces[number], f"counters/{secret.path}", lambda there: {**there, "all": there.get("all", 0) + 1}
             )
 
     side_by_side(write, range(WRITERS))
-    counted = count_in(keyturns[0], f"counters/{secret.path}", lambda there: there)
+    counted = count_in(workspaces[0], f"counters/{secret.path}", lambda there: there)
     assert counted == {"all": WRITERS * CHANGES}
 
 
 def test_two_writers_of_current_each_lay_their_field_over_the_others(lab: Lab) -> None:
     secret = lab.generated()
-    keyturns = [lab.open(secret).keyturn for _ in range(2)]
+    workspaces = [lab.open(secret).workspace for _ in range(2)]
 
     def write(number: int) -> None:
         for turn in range(CHANGES):
-            entry = current_entry(keyturns[number], secret.path)
-            change_entry(entry, lambda there: with_field(there, f"{number}-{turn}"), keyturns[number].pause)  # noqa: B023
+            entry = current_entry(workspaces[number], secret.path)
+            change_entry(entry, lambda there: with_field(there, f"{number}-{turn}"), workspaces[number].pause)  # noqa: B023
 
     side_by_side(write, range(2))
-    current = keyturns[0].hub.read(secret.path)
+    current = workspaces[0].hub.read(secret.path)
     assert current is not None
     assert {f"{number}-{turn}" for number in range(2) for turn in range(CHANGES)} <= current.fields.reveal().keys()
 
@@ -79,7 +79,7 @@ def test_consumers_that_acknowledge_at_once_are_all_in_the_record(lab: Lab) -> N
     first = worker(lab, secret)
     token = first.promoted().rotation.token
     names = [f"consumer-{number}" for number in range(2 * WRITERS)]
-    side_by_side(lambda name: acknowledge(lab.open(secret).keyturn, secret.path, token, [name]), names)
+    side_by_side(lambda name: acknowledge(lab.open(secret).workspace, secret.path, token, [name]), names)
     rotation = first.record().retiring
     assert rotation is not None
     assert rotation.acknowledged == tuple(names)
@@ -92,13 +92,13 @@ def test_a_record_that_somebody_keeps_writing_is_given_up_with_a_word_on_who_it_
 
     def write_first(path: str, *_: object, **__: object) -> None:
         record = theirs.record()
-        update_record(theirs.keyturn, secret.path, lambda _: record)
+        update_record(theirs.workspace, secret.path, lambda _: record)
 
-    hub = Hooked(mine.keyturn.hub, write_state=write_first)
+    hub = Hooked(mine.workspace.hub, write_state=write_first)
     pauses: list[float] = []
-    keyturn = replace(mine.keyturn, hub=hub, sleep=pauses.append)
+    workspace = replace(mine.workspace, hub=hub, sleep=pauses.append)
     with pytest.raises(Contended) as raised:
-        update_record(keyturn, secret.path, lambda record: replace(record, frozen="never"))
+        update_record(workspace, secret.path, lambda record: replace(record, frozen="never"))
     told = str(raised.value)
     assert told.startswith(f"change the record of {secret.path}: others keep writing it: {ATTEMPTS} times")
     assert "by process 4711 on elsewhere" in told

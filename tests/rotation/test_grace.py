@@ -8,7 +8,7 @@ import pytest
 from keyturn.core.errors import Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import RunState, rotate
 from keyturn.rotation.sync import sync_destinations
@@ -20,15 +20,15 @@ HOUR = timedelta(hours=1)
 DOWN = Unavailable("reach", "memory:x", "it is down", "Wait")
 
 
-def skewed(lab: Lab, secret: Declared, off: timedelta) -> Keyturn:
+def skewed(lab: Lab, secret: Declared, off: timedelta) -> Workspace:
     """A worker whose own clock is wrong, over the hub's real one."""
-    keyturn = worker(lab, secret).keyturn
-    return replace(keyturn, clock=lambda: datetime.now(UTC) + off, hub_clock=None)
+    workspace = worker(lab, secret).workspace
+    return replace(workspace, clock=lambda: datetime.now(UTC) + off, hub_clock=None)
 
 
-def held_by(keyturn: Keyturn, secret: Declared) -> str:
+def held_by(workspace: Workspace, secret: Declared) -> str:
     """What holds the old credential."""
-    retirement = retire(keyturn, secret.path)
+    retirement = retire(workspace, secret.path)
     assert not retirement.retired
     return "; ".join(retirement.held_by)
 
@@ -55,9 +55,9 @@ def test_max_grace_counts_by_the_hubs_clock_too(lab: Lab, off: timedelta) -> Non
     secret = with_copy(lab.alternating(grace="1m", max_grace="5m"))
     opened = lab.open(secret)
     opened.store.refuses = DOWN
-    promoting = replace(opened.keyturn, clock=lambda: datetime.now(UTC) - off, hub_clock=None)
+    promoting = replace(opened.workspace, clock=lambda: datetime.now(UTC) - off, hub_clock=None)
     rotate(promoting, secret.path, Trigger.FORCE)
-    retiring = replace(opened.keyturn, clock=lambda: datetime.now(UTC) + off, hub_clock=None)
+    retiring = replace(opened.workspace, clock=lambda: datetime.now(UTC) + off, hub_clock=None)
     assert "is not in step" in held_by(retiring, secret)
     rotation = worker(lab, secret).record().retiring
     assert rotation is not None
@@ -83,46 +83,46 @@ def test_readers_of_a_store_that_was_away_longer_than_the_grace_have_all_of_it(
     lab: Lab, opened: Opened, secret: Declared
 ) -> None:
     opened.store.refuses = DOWN
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     opened.clock.advance(3 * HOUR)
     opened.store.refuses = None
-    assert all(copy.in_step for copy in sync_destinations(opened.keyturn, secret.path))
-    assert held_by(opened.keyturn, secret).startswith("its grace lasts until ")
+    assert all(copy.in_step for copy in sync_destinations(opened.workspace, secret.path))
+    assert held_by(opened.workspace, secret).startswith("its grace lasts until ")
     opened.clock.advance(HOUR - timedelta(seconds=1))
-    assert held_by(opened.keyturn, secret).startswith("its grace lasts until ")
+    assert held_by(opened.workspace, secret).startswith("its grace lasts until ")
     assert lab.logs_in(secret.first)
     opened.clock.advance(timedelta(seconds=1))
-    assert retire(opened.keyturn, secret.path).retired
+    assert retire(opened.workspace, secret.path).retired
 
 
 def test_a_copy_that_fell_behind_begins_the_grace_anew(lab: Lab, opened: Opened, secret: Declared) -> None:
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     opened.clock.advance(2 * HOUR)
     lab.hub.write(secret.path, SecretFields({**lab.current(secret), "note": "by hand"}), cas=2)
-    assert held_by(opened.keyturn, secret).endswith("is not in step: stale")
-    sync_destinations(opened.keyturn, secret.path)
-    assert held_by(opened.keyturn, secret).startswith("its grace lasts until ")
+    assert held_by(opened.workspace, secret).endswith("is not in step: stale")
+    sync_destinations(opened.workspace, secret.path)
+    assert held_by(opened.workspace, secret).startswith("its grace lasts until ")
     opened.clock.advance(HOUR)
-    assert retire(opened.keyturn, secret.path).retired
+    assert retire(opened.workspace, secret.path).retired
 
 
 def test_a_store_that_cant_be_looked_at_holds_the_old_credential_and_begins_no_grace_anew(
     lab: Lab, opened: Opened, secret: Declared
 ) -> None:
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     opened.clock.advance(HOUR)
     opened.store.down = DOWN
-    assert "is not in step" in held_by(opened.keyturn, secret)
+    assert "is not in step" in held_by(opened.workspace, secret)
     opened.store.down = None
-    assert retire(opened.keyturn, secret.path).retired
+    assert retire(opened.workspace, secret.path).retired
 
 
 def test_a_run_that_dies_before_it_has_pushed_begins_no_grace(lab: Lab, opened: Opened, secret: Declared) -> None:
     promoted = worker(lab, secret).promoted().rotation
     assert (promoted.in_force_at is None, promoted.grace_from) == (False, None)
     opened.clock.advance(3 * HOUR)
-    sync_destinations(opened.keyturn, secret.path)
-    assert held_by(opened.keyturn, secret).startswith("its grace lasts until ")
+    sync_destinations(opened.workspace, secret.path)
+    assert held_by(opened.workspace, secret).startswith("its grace lasts until ")
 
 
 def test_a_secret_without_copies_counts_from_its_promotion(lab: Lab) -> None:
@@ -131,13 +131,13 @@ def test_a_secret_without_copies_counts_from_its_promotion(lab: Lab) -> None:
 
 
 def test_a_record_from_before_counts_from_the_first_look(lab: Lab, opened: Opened, secret: Declared) -> None:
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     name = f"rotations/{secret.path}"
     state = lab.hub.read_state(name)
     assert state is not None
     known = {key: value for key, value in state.data["rotation"].items() if key not in ("grace_from", "in_force_at")}
     lab.hub.write_state(name, {**state.data, "rotation": known}, cas=state.version)
     opened.clock.advance(2 * HOUR)
-    assert held_by(opened.keyturn, secret).startswith("its grace lasts until ")
+    assert held_by(opened.workspace, secret).startswith("its grace lasts until ")
     opened.clock.advance(HOUR)
-    assert retire(opened.keyturn, secret.path).retired
+    assert retire(opened.workspace, secret.path).retired

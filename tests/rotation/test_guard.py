@@ -33,18 +33,18 @@ def test_a_destination_that_cant_be_reached_stops_a_rotation_before_it_begins(la
     opened = lab.open(secret)
     opened.store.down = DOWN
     with pytest.raises(Unavailable, match="it is down"):
-        rotate(opened.keyturn, secret.path, Trigger.FORCE)
+        rotate(opened.workspace, secret.path, Trigger.FORCE)
     unchanged(lab, secret)
     opened.store.down = None
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(opened.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
 
 
 def test_the_old_credential_is_not_ended_for_a_rotation_that_cant_begin(lab: Lab, secret: Declared) -> None:
     opened = lab.open(secret)
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     opened.store.down = DOWN
     with pytest.raises(Unavailable):
-        rotate(opened.keyturn, secret.path, Trigger.FORCE)
+        rotate(opened.workspace, secret.path, Trigger.FORCE)
     assert lab.logs_in(secret.first)
     assert lab.logs_in(lab.current(secret))
 
@@ -52,7 +52,7 @@ def test_the_old_credential_is_not_ended_for_a_rotation_that_cant_begin(lab: Lab
 def test_a_suspected_credential_does_not_wait_for_a_destination(lab: Lab, secret: Declared) -> None:
     opened = lab.open(secret)
     opened.store.down = DOWN
-    outcome = rotate(opened.keyturn, secret.path, Trigger.COMPROMISE)
+    outcome = rotate(opened.workspace, secret.path, Trigger.COMPROMISE)
     assert (outcome.state, outcome.version) == (RunState.ROTATED, 2)
     assert "it is down" in outcome.destinations[0].error
 
@@ -61,7 +61,7 @@ def test_a_suspected_credential_overwrites_nobody_elses_secret_all_the_same(lab:
     opened = lab.open(secret)
     opened.store.put_by_hand(remote(secret), "theirs")
     with pytest.raises(NotOwned):
-        rotate(opened.keyturn, secret.path, Trigger.COMPROMISE)
+        rotate(opened.workspace, secret.path, Trigger.COMPROMISE)
     unchanged(lab, secret)
 
 
@@ -70,7 +70,7 @@ def test_what_needs_mending_is_said_rather_than_what_passes_by_itself(lab: Lab, 
     opened = lab.open(secret.having(destinations=places))
     opened.store.down = DOWN
     with pytest.raises(Invalid, match="push to memory:not a legal name!"):
-        rotate(opened.keyturn, secret.path, Trigger.FORCE)
+        rotate(opened.workspace, secret.path, Trigger.FORCE)
     unchanged(lab, secret)
 
 
@@ -79,7 +79,7 @@ def test_a_value_that_a_store_cant_hold_is_refused_before_the_target_knows_it(la
     lab.hub.write(secret.path, SecretFields({**secret.first, "ca": "x" * 65_500}), cas=1)
     opened = lab.open(secret)
     with pytest.raises(Invalid, match=f"push to memory:{remote(secret)}"):
-        rotate(opened.keyturn, secret.path, Trigger.FORCE)
+        rotate(opened.workspace, secret.path, Trigger.FORCE)
     assert lab.sql("SELECT 1 FROM pg_roles WHERE rolname = %s", secret.users[1]) == []
 
 
@@ -88,7 +88,7 @@ def test_another_accounts_credential_is_refused(lab: Lab, kind: str) -> None:
     secret: Declared = getattr(lab, kind)()
     lab.hub.write(secret.path, SecretFields({**secret.first, "username": "stranger"}), cas=1)
     with pytest.raises(Invalid, match="pg:stranger: the secret names stranger, which is not one of its users"):
-        rotate(lab.open(secret).keyturn, secret.path, Trigger.FORCE)
+        rotate(lab.open(secret).workspace, secret.path, Trigger.FORCE)
     assert worker(lab, secret).record() == Record()
     assert lab.logs_in(secret.first)
 
@@ -98,31 +98,31 @@ def test_another_accounts_credential_is_refused(lab: Lab, kind: str) -> None:
 
 def elsewhere(opened: Opened) -> Worker:
     """The same secret in a catalogue whose target is another server."""
-    catalogue = opened.keyturn.catalogue
+    catalogue = opened.workspace.catalogue
     targets = {"pg": catalogue.target("pg").model_copy(update={"host": "other.example.com"})}
-    moved = dataclasses.replace(opened.keyturn, catalogue=catalogue.model_copy(update={"targets": targets}))
+    moved = dataclasses.replace(opened.workspace, catalogue=catalogue.model_copy(update={"targets": targets}))
     return Worker(moved, next(iter(catalogue.secrets)))
 
 
 def test_a_candidate_is_not_installed_at_another_target(lab: Lab) -> None:
     secret = lab.alternating()
     opened = lab.open(secret)
-    Worker(opened.keyturn, secret.path).staged()
+    Worker(opened.workspace, secret.path).staged()
     with pytest.raises(Invalid, match=r"was begun as alternating-users at postgresql .* put it back"):
-        rotate(elsewhere(opened).keyturn, secret.path)
-    assert rotate(opened.keyturn, secret.path).state is RunState.ROTATED
+        rotate(elsewhere(opened).workspace, secret.path)
+    assert rotate(opened.workspace, secret.path).state is RunState.ROTATED
 
 
 def test_an_old_credential_is_not_ended_at_another_target(lab: Lab) -> None:
     secret = lab.alternating()
     opened = lab.open(secret)
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     moved = elsewhere(opened)
-    held = retire(moved.keyturn, secret.path, Waive.GRACE)
+    held = retire(moved.workspace, secret.path, Waive.GRACE)
     assert not held.retired
     assert "other.example.com" in held.held_by[0]
     assert lab.logs_in(secret.first)
-    assert not retire(moved.keyturn, secret.path, Waive.EVERYTHING).retired
+    assert not retire(moved.workspace, secret.path, Waive.EVERYTHING).retired
     (past,) = moved.record().history
     assert past.note.startswith("not ended: go on with")
     assert lab.logs_in(secret.first)

@@ -43,7 +43,7 @@ def test_i1_nothing_outside_changes_before_the_candidate_is_durable(lab: Lab, ki
     before = roles(lab, secret)
     run = worker(lab, secret).hooking("hub", write_state=raising(LOST))
     with pytest.raises(Unavailable):
-        rotate(run.keyturn, secret.path, Trigger.FORCE)
+        rotate(run.workspace, secret.path, Trigger.FORCE)
     assert roles(lab, secret) == before
     assert lab.current(secret) == secret.first
 
@@ -64,7 +64,7 @@ def test_i1_when_the_target_is_touched_the_hub_holds_what_is_needed_to_go_on(lab
         seen.extend([record.open.stage] if record.open else [])
 
     run = worker(lab, secret).hooking("strategy", install=note, mint=intent)
-    rotate(run.keyturn, secret.path, Trigger.FORCE)
+    rotate(run.workspace, secret.path, Trigger.FORCE)
     assert seen == ([Stage.MINTING, Stage.PENDING] if kind == "dynamic" else [Stage.PENDING])
 
 
@@ -77,10 +77,10 @@ def test_i2_a_retry_reuses_the_candidate(lab: Lab, kind: str, step: str) -> None
     secret: Declared = getattr(lab, kind)()
     run = worker(lab, secret)
     with pytest.raises(Unavailable):
-        rotate(run.hooking("strategy", **{step: raising(LOST)}).keyturn, secret.path, Trigger.FORCE)
+        rotate(run.hooking("strategy", **{step: raising(LOST)}).workspace, secret.path, Trigger.FORCE)
     candidate = run.record().candidate
     assert candidate is not None
-    assert rotate(run.keyturn, secret.path).state is RunState.ROTATED
+    assert rotate(run.workspace, secret.path).state is RunState.ROTATED
     assert SecretFields(lab.current(secret)).holds(candidate)
 
 
@@ -89,14 +89,14 @@ def test_i2_a_candidate_that_the_target_refused_is_abandoned_and_a_new_one_made(
     run = worker(lab, secret)
     refused = CandidateRejected("log in as", "pg:user", "the target refuses the login", "Run it again")
     with pytest.raises(CandidateRejected):
-        rotate(run.hooking("strategy", verify=raising(refused)).keyturn, secret.path, Trigger.FORCE)
+        rotate(run.hooking("strategy", verify=raising(refused)).workspace, secret.path, Trigger.FORCE)
     history = run.record().history
     assert {(past.stage, past.note, past.refused) for past in history} == {
         (Stage.ABANDONED, "the target refuses the login", True)
     }
     assert len({past.token for past in history}) == 3
     assert (run.record().rotation, run.record().candidate) == (None, None)
-    assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(run.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert lab.logs_in(lab.current(secret))
 
 
@@ -112,7 +112,7 @@ def test_i3_current_has_passed_a_login(lab: Lab, kind: str) -> None:
 
     run = worker(lab, secret).hooking("strategy", verify=spoil)
     with pytest.raises(CandidateRejected):
-        rotate(run.keyturn, secret.path, Trigger.FORCE)
+        rotate(run.workspace, secret.path, Trigger.FORCE)
     assert lab.current(secret) == secret.first
     assert lab.logs_in(secret.first)
 
@@ -126,9 +126,9 @@ def test_i4_a_second_worker_finds_the_rotation_held(lab: Lab) -> None:
     attempt = first.staged()
     with pytest.raises(Locked, match="held by process 1 on this-is"):
         second.staged()
-    assert rotate(second.keyturn, secret.path, Trigger.FORCE).state is RunState.HELD
-    steps.install(first.keyturn, attempt)
-    steps.promote(first.keyturn, attempt)
+    assert rotate(second.workspace, secret.path, Trigger.FORCE).state is RunState.HELD
+    steps.install(first.workspace, attempt)
+    steps.promote(first.workspace, attempt)
 
 
 def test_i4_of_two_that_decided_together_one_opens_the_rotation(lab: Lab) -> None:
@@ -148,16 +148,16 @@ def test_i4_a_stale_holder_can_not_write_anywhere(lab: Lab) -> None:
     stale = worker(lab, secret, dead_holder())
     attempt = stale.installed()
     successor = worker(lab, secret)
-    assert rotate(successor.keyturn, secret.path).state is RunState.ROTATED
-    retire(successor.keyturn, secret.path)
-    assert rotate(successor.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
-    retire(successor.keyturn, secret.path)
-    assert rotate(successor.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(successor.workspace, secret.path).state is RunState.ROTATED
+    retire(successor.workspace, secret.path)
+    assert rotate(successor.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    retire(successor.workspace, secret.path)
+    assert rotate(successor.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     current = lab.current(secret)
     for write in (
-        lambda: steps.install(stale.keyturn, attempt),
-        lambda: steps.promote(stale.keyturn, attempt),
-        lambda: abandon(stale.keyturn, attempt, "late"),
+        lambda: steps.install(stale.workspace, attempt),
+        lambda: steps.promote(stale.workspace, attempt),
+        lambda: abandon(stale.workspace, attempt, "late"),
     ):
         with pytest.raises((Superseded, Conflict)):
             write()
@@ -178,15 +178,15 @@ def test_i5_after_every_step_current_works_and_the_old_one_until_it_is_retired(l
 
     attempt = run.staged()
     assert works()
-    steps.install(run.keyturn, attempt)
+    steps.install(run.workspace, attempt)
     assert works()
-    steps.verify(run.keyturn, attempt)
+    steps.verify(run.workspace, attempt)
     assert works()
-    steps.promote(run.keyturn, attempt)
+    steps.promote(run.workspace, attempt)
     assert works()
-    assert sync_destinations(run.keyturn, secret.path)[0].in_step
+    assert sync_destinations(run.workspace, secret.path)[0].in_step
     assert works()
-    assert retire(run.keyturn, secret.path).retired
+    assert retire(run.workspace, secret.path).retired
     assert lab.logs_in(lab.current(secret))
     assert not lab.logs_in(secret.first)
 
@@ -196,11 +196,11 @@ def test_i5_a_credential_that_somebody_put_back_by_hand_is_not_retired(lab: Lab)
     run = worker(lab, secret)
     run.promoted()
     lab.hub.write(secret.path, SecretFields(secret.first), cas=2)
-    assert not retire(run.keyturn, secret.path, Waive.EVERYTHING).retired
+    assert not retire(run.workspace, secret.path, Waive.EVERYTHING).retired
     assert lab.logs_in(lab.current(secret))
     (past,) = run.record().history
     assert past.note == "not ended: CURRENT names the old credential again"
-    assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(run.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert lab.logs_in(lab.current(secret))
 
 
@@ -209,11 +209,11 @@ def test_i5_a_promoted_candidate_is_not_given_up_when_the_run_is_taken_over(lab:
     secret = lab.alternating()
     run = worker(lab, secret)
     with pytest.raises(Unavailable):
-        rotate(run.hooking("hub", annotate=raising(LOST)).keyturn, secret.path, Trigger.FORCE)
+        rotate(run.hooking("hub", annotate=raising(LOST)).workspace, secret.path, Trigger.FORCE)
     current = lab.current(secret)
     assert current["username"] == secret.users[1]
     lab.sql(f"CREATE ROLE {secret.owner}_g; GRANT {secret.owner}_g TO {secret.users[0]}")
-    assert rotate(run.keyturn, secret.path).state is RunState.ROTATED
+    assert rotate(run.workspace, secret.path).state is RunState.ROTATED
     assert lab.current(secret) == current
     assert lab.logs_in(current)
 
@@ -226,8 +226,8 @@ def test_i6_what_somebody_else_keeps_in_a_store_is_never_overwritten(lab: Lab) -
     opened = lab.open(secret)
     opened.store.put_by_hand(remote(secret), "theirs")
     with pytest.raises(NotOwned, match="Keyturn has not made it"):
-        rotate(opened.keyturn, secret.path, Trigger.FORCE)
-    (pushed,) = sync_destinations(opened.keyturn, secret.path)
+        rotate(opened.workspace, secret.path, Trigger.FORCE)
+    (pushed,) = sync_destinations(opened.workspace, secret.path)
     assert pushed.state is CopyState.FAILED
     assert "Keyturn has not made it" in pushed.error
     assert opened.store.read(remote(secret)).reveal() == "theirs"
@@ -238,8 +238,8 @@ def test_i6_the_copy_of_another_secret_is_never_overwritten(lab: Lab) -> None:
     first, second = lab.generated(), lab.generated()
     place = ({"store": "memory", "name": "shared"},)
     opened = lab.open(first.having(destinations=place), second.having(destinations=place))
-    assert sync_destinations(opened.keyturn, first.path)[0].state is CopyState.CREATED
-    (pushed,) = sync_destinations(opened.keyturn, second.path)
+    assert sync_destinations(opened.workspace, first.path)[0].state is CopyState.CREATED
+    (pushed,) = sync_destinations(opened.workspace, second.path)
     assert f"it is the copy of {first.path}" in pushed.error
     assert opened.store.writes == 1
 
@@ -252,8 +252,8 @@ def test_i6_leases_of_others_survive_the_sweep_after_a_crash(lab: Lab) -> None:
         dies.hooking("strategy", mint=raising(LOST)).staged()
     orphan = lab.database.issue(secret.role)
     run = worker(lab, secret)
-    assert rotate(run.keyturn, secret.path).state is RunState.ROTATED
-    assert retire(run.keyturn, secret.path).retired
+    assert rotate(run.workspace, secret.path).state is RunState.ROTATED
+    assert retire(run.workspace, secret.path).retired
     left = set(lab.database.leases(secret.role))
     assert left == {others.lease_id, lab.current(secret)["lease_id"]}
     assert orphan.lease_id not in left
@@ -267,8 +267,8 @@ def test_i7_no_value_is_in_what_a_run_says_or_keeps(lab: Lab, kind: str, caplog:
     caplog.set_level(logging.DEBUG)
     secret = with_copy(getattr(lab, kind)())
     run = worker(lab, secret)
-    outcome = rotate(run.keyturn, secret.path, Trigger.FORCE)
-    retirement = retire(run.keyturn, secret.path)
+    outcome = rotate(run.workspace, secret.path, Trigger.FORCE)
+    retirement = retire(run.workspace, secret.path)
     kept = lab.hub.read_state(f"rotations/{secret.path}")
     assert kept is not None
     said = [str(outcome), json.dumps(outcome.to_data()), str(retirement), caplog.text, json.dumps(kept.data)]
@@ -292,12 +292,12 @@ def test_i8_versions_decide_and_not_clocks(lab: Lab) -> None:
     sequences = []
     for years in (10, -20, 5):
         opened.clock.advance(timedelta(days=365 * years))
-        assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+        assert rotate(opened.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
         rotation = worker(lab, secret).record().retiring
         assert rotation is not None
         sequences.append(rotation.sequence)
         assert rotation.version == len(sequences) + 1
-        assert retire(opened.keyturn, secret.path, Waive.GRACE).retired
+        assert retire(opened.workspace, secret.path, Waive.GRACE).retired
         assert lab.logs_in(lab.current(secret))
     assert sequences == sorted(sequences)
 
@@ -307,8 +307,8 @@ def test_i8_a_stale_worker_whose_clock_is_ahead_is_stale_all_the_same(lab: Lab) 
     opened = lab.open(secret, holder=dead_holder())
     opened.clock.advance(timedelta(days=3650))
     stale = worker(lab, secret, dead_holder())
-    stale.keyturn = opened.keyturn
+    stale.workspace = opened.workspace
     attempt = stale.verified()
-    assert rotate(worker(lab, secret).keyturn, secret.path).state is RunState.ROTATED
+    assert rotate(worker(lab, secret).workspace, secret.path).state is RunState.ROTATED
     with pytest.raises((Superseded, Conflict)):
-        steps.promote(opened.keyturn, attempt)
+        steps.promote(opened.workspace, attempt)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from keyturn.core.errors import Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.logins import (
     DAY,
     Login,
@@ -34,15 +34,15 @@ NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 KINDS = ["alternating", "single", "dynamic"]
 
 
-def known(keyturn: Keyturn, secret: Declared) -> LoginCheck:
+def known(workspace: Workspace, secret: Declared) -> LoginCheck:
     """What the hub keeps of the secret."""
-    return load_checks(keyturn, [secret.path])[secret.path]
+    return load_checks(workspace, [secret.path])[secret.path]
 
 
-def at(keyturn: Keyturn, later: timedelta) -> Keyturn:
+def at(workspace: Workspace, later: timedelta) -> Workspace:
     """The same, when that much time has passed."""
-    now = keyturn.clock() + later
-    return replace(keyturn, clock=lambda: now)
+    now = workspace.clock() + later
+    return replace(workspace, clock=lambda: now)
 
 
 def change_password(lab: Lab, fields: Mapping[str, Any]) -> None:
@@ -53,14 +53,14 @@ def change_password(lab: Lab, fields: Mapping[str, Any]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_password_changed_by_a_dba_shows_and_so_does_its_repair(lab: Lab, kind: str) -> None:
     secret: Declared = getattr(lab, kind)()
-    keyturn = lab.open(secret).keyturn
+    workspace = lab.open(secret).workspace
     if kind == "dynamic":
-        rotate(keyturn, secret.path, Trigger.FORCE)
-    first = check_logins(keyturn, [secret.path])[secret.path]
-    assert (first.result, first.alarm(keyturn.clock())) == (Login.ACCEPTED, "")
+        rotate(workspace, secret.path, Trigger.FORCE)
+    first = check_logins(workspace, [secret.path])[secret.path]
+    assert (first.result, first.alarm(workspace.clock())) == (Login.ACCEPTED, "")
 
     change_password(lab, lab.current(secret))
-    later = at(keyturn, DAY)
+    later = at(workspace, DAY)
     second = check_logins(later, [secret.path])[secret.path]
     assert (second.result, second.since, second.accepted_at) == (Login.REFUSED, later.clock(), first.tried_at)
     said = second.alarm(later.clock())
@@ -73,7 +73,7 @@ def test_a_password_changed_by_a_dba_shows_and_so_does_its_repair(lab: Lab, kind
     third = check_logins(hour_later, [secret.path])[secret.path]
     assert (third.result, third.since) == (Login.REFUSED, second.since), "since when stays"
     rotate(hour_later, secret.path, Trigger.FORCE)
-    assert current_check(load_checks(keyturn), secret.path, third.version + 1) is None, "it is another credential"
+    assert current_check(load_checks(workspace), secret.path, third.version + 1) is None, "it is another credential"
     mended = check_logins(at(hour_later, timedelta(hours=1)), [secret.path])[secret.path]
     assert (mended.result, mended.alarm(mended.tried_at)) == (Login.ACCEPTED, "")
 
@@ -82,85 +82,85 @@ def test_the_ledger_tells_where_it_turns_and_not_each_try(lab: Lab) -> None:
     site = Site.of(lab, lab.alternating())
     path = site.secret.path
     for hours in (0, 25):
-        check_logins(at(site.keyturn, timedelta(hours=hours)), [path])
+        check_logins(at(site.workspace, timedelta(hours=hours)), [path])
     change_password(lab, lab.current(site.secret))
     for hours in (50, 51, 52):
-        check_logins(at(site.keyturn, timedelta(hours=hours)), [path])
+        check_logins(at(site.workspace, timedelta(hours=hours)), [path])
     told = [(one.outcome, one.note) for one in site.entries() if one.action == "check login"]
     assert told == [("failed", "CURRENT: refused")]
 
 
 def test_a_target_that_does_not_answer_is_not_a_login_that_works_and_an_alarm_after_a_day(lab: Lab) -> None:
     secret = lab.alternating()
-    keyturn = lab.open(secret).keyturn
-    first = check_logins(keyturn, [secret.path])[secret.path]
+    workspace = lab.open(secret).workspace
+    first = check_logins(workspace, [secret.path])[secret.path]
     gone = Unavailable("log in to", "pg", "it does not answer")
-    dead = replace(at(keyturn, DAY), open_strategy=lambda path: _mute(keyturn, path, gone))
+    dead = replace(at(workspace, DAY), open_strategy=lambda path: _mute(workspace, path, gone))
     check = check_logins(dead, [secret.path])[secret.path]
     assert (check.result, check.accepted_at) == (Login.UNTRIED, first.tried_at)
     assert "it does not answer" in check.why
     assert check.alarm(dead.clock()) == ""
     assert "could not be tried since" in check.alarm(dead.clock() + DAY)
-    assert check_logins(at(keyturn, DAY * 2), [secret.path])[secret.path].result is Login.ACCEPTED
+    assert check_logins(at(workspace, DAY * 2), [secret.path])[secret.path].result is Login.ACCEPTED
 
 
-def _mute(keyturn: Keyturn, path: str, error: Exception) -> Any:
-    return Hooked(keyturn.open_strategy(path), accepts=raising(error))
+def _mute(workspace: Workspace, path: str, error: Exception) -> Any:
+    return Hooked(workspace.open_strategy(path), accepts=raising(error))
 
 
 def test_a_version_that_the_hub_does_not_give_was_not_tried_and_a_secret_without_one_has_no_row(lab: Lab) -> None:
     secret, new = lab.alternating(), lab.alternating()
-    keyturn = lab.open(secret, new).keyturn
+    workspace = lab.open(secret, new).workspace
     lab.root.secrets.kv.v2.delete_latest_version_of_secret(secret.path, mount_point="secret")
     lab.root.secrets.kv.v2.delete_metadata_and_all_versions(new.path, mount_point="secret")
-    tried = check_logins(keyturn, [secret.path, new.path])
+    tried = check_logins(workspace, [secret.path, new.path])
     assert (tried[secret.path].result, tried[secret.path].why) == (Login.UNTRIED, "the hub does not give version 1")
     assert new.path not in tried
 
 
 def test_where_nobody_can_tell_that_is_said(lab: Lab) -> None:
     secret = lab.generated()
-    keyturn = lab.open(secret).keyturn
-    check = check_logins(keyturn, [secret.path])[secret.path]
-    assert (check.result, check.alarm(keyturn.clock() + DAY * 9)) == (Login.UNKNOWN, "")
+    workspace = lab.open(secret).workspace
+    check = check_logins(workspace, [secret.path])[secret.path]
+    assert (check.result, check.alarm(workspace.clock() + DAY * 9)) == (Login.UNKNOWN, "")
 
 
 def test_a_secret_in_the_middle_of_a_rotation_or_held_by_a_revocation_is_no_alarm(lab: Lab) -> None:
     secret = lab.single()
-    worker = Worker(lab.open(secret).keyturn, secret.path)
+    worker = Worker(lab.open(secret).workspace, secret.path)
     worker.installed()
     assert not lab.logs_in(lab.current(secret)), "the account has its new password"
-    assert check_logins(worker.keyturn, [secret.path]) == {}
+    assert check_logins(worker.workspace, [secret.path]) == {}
 
     site = Site.of(lab, lab.alternating())
     site.begin()
-    assert check_logins(site.keyturn, [site.secret.path]) == {}
+    assert check_logins(site.workspace, [site.secret.path]) == {}
 
 
 def test_a_rotation_that_overtakes_the_try_makes_it_no_verdict(lab: Lab) -> None:
     secret = lab.single()
-    keyturn = lab.open(secret).keyturn
-    inner = keyturn.open_strategy(secret.path)
+    workspace = lab.open(secret).workspace
+    inner = workspace.open_strategy(secret.path)
 
     class Overtaken:
         def accepts(self, credential: SecretFields) -> bool | None:
-            rotate(keyturn, secret.path, Trigger.FORCE)
+            rotate(workspace, secret.path, Trigger.FORCE)
             return inner.accepts(credential)
 
     overtaken: Any = Overtaken()
-    assert check_logins(replace(keyturn, open_strategy=lambda path: overtaken), [secret.path]) == {}
-    assert check_logins(keyturn, [secret.path])[secret.path].result is Login.ACCEPTED
+    assert check_logins(replace(workspace, open_strategy=lambda path: overtaken), [secret.path]) == {}
+    assert check_logins(workspace, [secret.path])[secret.path].result is Login.ACCEPTED
 
 
 def test_one_that_fails_in_a_way_nobody_foresaw_stops_no_other_and_tells_no_value(lab: Lab) -> None:
     bad, good = lab.alternating(), lab.alternating()
-    keyturn = lab.open(bad, good).keyturn
+    workspace = lab.open(bad, good).workspace
     password = lab.current(bad)["password"]
 
     def opened(path: str) -> Any:
-        return _mute(keyturn, path, RuntimeError(password)) if path == bad.path else keyturn.open_strategy(path)
+        return _mute(workspace, path, RuntimeError(password)) if path == bad.path else workspace.open_strategy(path)
 
-    tried = check_logins(replace(keyturn, open_strategy=opened), [bad.path, good.path])
+    tried = check_logins(replace(workspace, open_strategy=opened), [bad.path, good.path])
     assert (tried[bad.path].result, tried[good.path].result) == (Login.UNTRIED, Login.ACCEPTED)
     assert "unexpected RuntimeError" in tried[bad.path].why
     assert password not in str(tried)
@@ -168,15 +168,15 @@ def test_one_that_fails_in_a_way_nobody_foresaw_stops_no_other_and_tells_no_valu
 
 def test_a_run_looks_only_at_those_whose_turn_it_is_and_writes_once_an_hour_of_turns(lab: Lab) -> None:
     secrets = [lab.generated() for _ in range(6)]
-    keyturn = lab.open(*secrets).keyturn
+    workspace = lab.open(*secrets).workspace
     paths = [secret.path for secret in secrets]
-    assert set(check_logins(keyturn, paths)) == set(paths)
+    assert set(check_logins(workspace, paths)) == set(paths)
     writes: list[str] = []
 
     def counted(path: str, *_: Any, **__: Any) -> None:
         writes.append(path)
 
-    watched = replace(keyturn, hub=Hooked(keyturn.hub, write_state=counted))
+    watched = replace(workspace, hub=Hooked(workspace.hub, write_state=counted))
     assert check_logins(watched, paths) == {}
     assert writes == []
     tried = check_logins(at(watched, DAY), paths)
@@ -187,16 +187,16 @@ def test_a_run_looks_only_at_those_whose_turn_it_is_and_writes_once_an_hour_of_t
 def test_two_runs_that_write_one_entry_lose_nothing(lab: Lab) -> None:
     secrets = [lab.generated() for _ in range(40)]
     one, other = next((a, b) for a in secrets for b in secrets if a != b and hour_of(a.path) == hour_of(b.path))
-    keyturn = lab.open(one, other).keyturn
+    workspace = lab.open(one, other).workspace
     raced: list[bool] = []
 
     def meanwhile(path: str, *_: Any, **__: Any) -> None:
         if path.startswith("logins/") and not raced:
             raced.append(True)
-            check_logins(keyturn, [other.path])
+            check_logins(workspace, [other.path])
 
-    check_logins(replace(keyturn, hub=Hooked(keyturn.hub, write_state=meanwhile)), [one.path])
-    assert {one.path, other.path} <= set(load_checks(keyturn, [one.path]))
+    check_logins(replace(workspace, hub=Hooked(workspace.hub, write_state=meanwhile)), [one.path])
+    assert {one.path, other.path} <= set(load_checks(workspace, [one.path]))
 
 
 @given(st.text(min_size=1, max_size=20), st.datetimes(timezones=st.just(UTC), min_value=datetime(2020, 1, 1)))

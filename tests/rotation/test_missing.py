@@ -36,7 +36,7 @@ def secret(lab: Lab) -> Declared:
 def opened(lab: Lab, secret: Declared) -> Opened:
     """Rotated once, its copy in step."""
     opened = lab.open(secret)
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(opened.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     return opened
 
 
@@ -64,14 +64,14 @@ def test_nothing_is_made_over_a_current_that_can_not_be_read(
     lab: Lab, secret: Declared, opened: Opened, way: Callable[[Lab, str], str], trigger: Trigger
 ) -> None:
     served, copy = lab.current(secret), opened.store.read(remote(secret))
-    said, before = way(lab, secret.path), load_record(opened.keyturn, secret.path)
+    said, before = way(lab, secret.path), load_record(opened.workspace, secret.path)
     opened.clock.advance(INTERVAL + timedelta(days=1))
     for _ in range(2):
         with pytest.raises(Missing, match=said) as refused:
-            rotate(opened.keyturn, secret.path, trigger)
+            rotate(opened.workspace, secret.path, trigger)
     assert "Nothing was changed" in refused.value.hint
     assert f"keyturn recover {secret.path}" in refused.value.hint
-    after = load_record(opened.keyturn, secret.path)
+    after = load_record(opened.workspace, secret.path)
     assert replace(after, age=0.0) == replace(before, age=0.0)
     assert lab.logs_in(served)
     assert opened.store.read(remote(secret)).reveal() == copy.reveal()
@@ -82,15 +82,15 @@ def test_its_copies_are_left_alone_its_old_credential_too_and_every_look_says_so
     lab: Lab, secret: Declared, opened: Opened, way: Callable[[Lab, str], str]
 ) -> None:
     copy, said = opened.store.read(remote(secret)).reveal(), way(lab, secret.path)
-    (pushed,) = sync_destinations(opened.keyturn, secret.path)
+    (pushed,) = sync_destinations(opened.workspace, secret.path)
     assert pushed.state is CopyState.FAILED
     assert f"{said}; its copies are left alone" in pushed.error
     assert opened.store.read(remote(secret)).reveal() == copy
-    held = retire(opened.keyturn, secret.path)
+    held = retire(opened.workspace, secret.path)
     assert not held.retired
     assert held.held_by[0] == f"{said}: what is old may be all that works"
     assert lab.logs_in(secret.first)
-    seen = sight(opened.keyturn, secret.path)
+    seen = sight(opened.workspace, secret.path)
     assert (seen.work, seen.alarm) == (True, said)
 
 
@@ -100,12 +100,12 @@ def test_a_store_that_deletes_what_the_hub_has_no_more_keeps_the_copies_of_what_
 ) -> None:
     settings = {"kind": "aws-secrets-manager", "region": REGION, "deletion": "delete", "delete_after": "0s"}
     opened = lab.open(secret, store_settings=settings)
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     copy, said = opened.store.read(remote(secret)).reveal(), way(lab, secret.path)
-    (item,) = plan(opened.keyturn, [secret.path], unseen=True).items
+    (item,) = plan(opened.workspace, [secret.path], unseen=True).items
     assert (item.action, item.why) == (Action.BLOCKED, f"{said}; its copies are left alone")
     opened.clock.advance(timedelta(days=30))
-    carry_out(opened.keyturn, plan(opened.keyturn, [secret.path], unseen=True), here(Applier(opened.keyturn)))
+    carry_out(opened.workspace, plan(opened.workspace, [secret.path], unseen=True), here(Applier(opened.workspace)))
     assert opened.store.read(remote(secret)).reveal() == copy
 
 
@@ -121,7 +121,7 @@ def test_a_version_that_deletes_itself_is_no_other_case(lab: Lab, secret: Declar
 
     assert eventually(gone)
     with pytest.raises(Missing, match=f"version {version}, which is CURRENT, is deleted"):
-        rotate(opened.keyturn, secret.path, Trigger.FORCE)
+        rotate(opened.workspace, secret.path, Trigger.FORCE)
 
 
 def test_the_newest_version_given_back_is_current_again_and_is_rotated_as_ever(
@@ -129,7 +129,7 @@ def test_the_newest_version_given_back_is_current_again_and_is_rotated_as_ever(
 ) -> None:
     served = lab.current(secret)
     deleted(lab, secret.path)
-    outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE, ground=2)
+    outcome = rotate(opened.workspace, secret.path, Trigger.FORCE, ground=2)
     assert (outcome.state, outcome.version) == (RunState.ROTATED, 3)
     assert lab.current(secret)["username"] == secret.users[0]
     assert lab.current(secret)["host"] == served["host"]
@@ -139,18 +139,18 @@ def test_the_newest_version_given_back_is_current_again_and_is_rotated_as_ever(
 def test_an_older_version_is_the_ground_of_the_next_and_never_in_force_itself(
     lab: Lab, secret: Declared, opened: Opened
 ) -> None:
-    retire(opened.keyturn, secret.path, Waive.EVERYTHING)
+    retire(opened.workspace, secret.path, Waive.EVERYTHING)
     served = lab.current(secret)
     destroyed(lab, secret.path)
     with pytest.raises(Invalid, match="names the credential that version 2 replaced: who serves now would get a new"):
-        rotate(opened.keyturn, secret.path, Trigger.FORCE, ground=1)
+        rotate(opened.workspace, secret.path, Trigger.FORCE, ground=1)
     assert lab.logs_in(served)
-    outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE, ground=1, end_previous=True)
+    outcome = rotate(opened.workspace, secret.path, Trigger.FORCE, ground=1, end_previous=True)
     assert (outcome.state, outcome.version) == (RunState.ROTATED, 3)
     current = lab.current(secret)
     assert lab.logs_in(current)
     assert (current["host"], current["port"]) == (secret.first["host"], secret.first["port"])
-    assert load_record(opened.keyturn, secret.path).rest is None
+    assert load_record(opened.workspace, secret.path).rest is None
 
 
 @pytest.mark.parametrize(
@@ -161,32 +161,32 @@ def test_a_ground_that_can_not_be_had_is_refused_and_what_there_is_is_named(
 ) -> None:
     destroyed(lab, secret.path)
     with pytest.raises(NotFound, match=why) as refused:
-        rotate(opened.keyturn, secret.path, Trigger.FORCE, ground=version)
+        rotate(opened.workspace, secret.path, Trigger.FORCE, ground=version)
     assert refused.value.hint == "There is: 1"
 
 
 def test_a_ground_is_for_what_is_missing_alone(secret: Declared, opened: Opened) -> None:
     with pytest.raises(Invalid, match="its CURRENT is not missing"):
-        rotate(opened.keyturn, secret.path, Trigger.FORCE, ground=1)
+        rotate(opened.workspace, secret.path, Trigger.FORCE, ground=1)
 
 
 def test_a_rotation_that_is_open_waits_too_and_goes_on_once_current_is_back(
     lab: Lab, secret: Declared, opened: Opened
 ) -> None:
-    retire(opened.keyturn, secret.path, Waive.EVERYTHING)
-    run = Worker(opened.keyturn, secret.path)
+    retire(opened.workspace, secret.path, Waive.EVERYTHING)
+    run = Worker(opened.workspace, secret.path)
     attempt = run.verified()
     deleted(lab, secret.path)
     with pytest.raises(Missing, match="version 2, which is CURRENT, is deleted"):
-        rotate(opened.keyturn, secret.path)
+        rotate(opened.workspace, secret.path)
     with pytest.raises(Missing, match="version 2, which is CURRENT, is deleted"):
-        steps.promote(opened.keyturn, steps.resume(opened.keyturn, secret.path, attempt.rotation.token))
+        steps.promote(opened.workspace, steps.resume(opened.workspace, secret.path, attempt.rotation.token))
     lab.hub.undelete(secret.path, [2])
-    assert rotate(opened.keyturn, secret.path).state is RunState.ROTATED
+    assert rotate(opened.workspace, secret.path).state is RunState.ROTATED
     assert SecretFields(lab.current(secret)).holds(attempt.candidate)
 
 
 def test_a_first_version_ever_is_made_as_before(lab: Lab) -> None:
     secret = lab.generated()
     lab.root.secrets.kv.v2.delete_metadata_and_all_versions(secret.path)
-    assert rotate(lab.open(secret).keyturn, secret.path).version == 1
+    assert rotate(lab.open(secret).workspace, secret.path).version == 1

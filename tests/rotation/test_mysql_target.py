@@ -11,8 +11,8 @@ from deployments.local.mariadb import MariaDB
 from keyturn.catalogue import Catalogue
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_keyturn
-from keyturn.rotation.context import Keyturn
+from keyturn.providers.registry import open_workspace
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
@@ -28,16 +28,16 @@ from tests.support.sender import RecordingSender
 class Site:
     """A Keyturn over one fresh secret at one target."""
 
-    keyturn: Keyturn
+    workspace: Workspace
     path: str
 
     def rotate(self) -> None:
         """Once, by force."""
-        assert rotate(self.keyturn, self.path, Trigger.FORCE).state is RunState.ROTATED
+        assert rotate(self.workspace, self.path, Trigger.FORCE).state is RunState.ROTATED
 
     def current(self) -> SecretFields:
         """What consumers read."""
-        found = self.keyturn.hub.read(self.path)
+        found = self.workspace.hub.read(self.path)
         assert found is not None
         return found.fields
 
@@ -57,8 +57,8 @@ def opened(
     }
     given = {"kind": "mysql", "host": "127.0.0.1", "admin": f"targets/{name}", **target}
     catalogue = Catalogue.model_validate({"targets": {"my": given}, "secrets": {secret["path"]: secret}})
-    keyturn = dataclasses.replace(open_keyturn(catalogue, lab.hub), sender=RecordingSender(), clock=Clock())
-    return Site(keyturn, f"tests/{name}")
+    workspace = dataclasses.replace(open_workspace(catalogue, lab.hub), sender=RecordingSender(), clock=Clock())
+    return Site(workspace, f"tests/{name}")
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_two_users_of_a_mariadb_take_turns(lab: Lab, mariadb_lab: MariaDBLab) ->
         site.rotate()
         served.append(site.current())
         assert all(mariadb_lab.logs_in(fields) for fields in served[-2:])
-        assert retire(site.keyturn, site.path).retired
+        assert retire(site.workspace, site.path).retired
         assert [mariadb_lab.logs_in(fields) for fields in served[-2:]] == [False, True]
     names = [fields["username"].reveal() for fields in served]
     assert names == [accounts.first, accounts.second] * 2
@@ -112,7 +112,7 @@ def test_one_user_with_two_passwords_is_never_locked_out(site: Site, mysql8: MyS
         site.rotate()
         assert mysql8.logs_in(before)
         assert mysql8.logs_in(site.current())
-        assert retire(site.keyturn, site.path).retired
+        assert retire(site.workspace, site.path).retired
         assert not mysql8.logs_in(before)
         assert mysql8.logs_in(site.current())
 
@@ -120,12 +120,12 @@ def test_one_user_with_two_passwords_is_never_locked_out(site: Site, mysql8: MyS
 def test_one_user_with_two_passwords_can_be_taken_back(site: Site, mysql8: MySQL8) -> None:
     before = site.current()
     site.rotate()
-    after, rotation = site.current(), load_record(site.keyturn, site.path).rotation
+    after, rotation = site.current(), load_record(site.workspace, site.path).rotation
     assert rotation is not None
-    rollback(site.keyturn, site.path, rotation.token, "the canary is not well")
+    rollback(site.workspace, site.path, rotation.token, "the canary is not well")
     assert site.current()["password"] == before["password"]
     assert mysql8.logs_in(before)
     assert mysql8.logs_in(after)
-    assert retire(site.keyturn, site.path).retired
+    assert retire(site.workspace, site.path).retired
     assert mysql8.logs_in(before)
     assert not mysql8.logs_in(after)

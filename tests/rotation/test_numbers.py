@@ -16,7 +16,7 @@ from keyturn.revocation import run as incidents
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
 from keyturn.rotation import steps
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import RunState, rotate
@@ -35,15 +35,15 @@ class Site:
     secret: Declared
     works: Callable[[SecretFields], bool]
 
-    def keyturn(self, holder: str | None = None) -> Keyturn:
+    def workspace(self, holder: str | None = None) -> Workspace:
         """A process that works on it."""
-        return self.lab.open(self.secret, holder=holder).keyturn
+        return self.lab.open(self.secret, holder=holder).workspace
 
     def rotated(self, times: int) -> None:
         """So often, each old credential retired."""
         for _ in range(times):
-            assert rotate(self.keyturn(), self.secret.path, Trigger.FORCE).state is RunState.ROTATED
-            assert retire(self.keyturn(), self.secret.path).retired
+            assert rotate(self.workspace(), self.secret.path, Trigger.FORCE).state is RunState.ROTATED
+            assert retire(self.workspace(), self.secret.path).retired
 
     def current(self) -> SecretFields:
         """What is in force."""
@@ -51,7 +51,7 @@ class Site:
 
     def record(self) -> Record:
         """What the hub keeps of its rotations."""
-        return load_record(self.keyturn(), self.secret.path)
+        return load_record(self.workspace(), self.secret.path)
 
     def saved(self) -> tuple[SecretFields, dict[str, Any], int]:
         """What a snapshot of the hub holds of it."""
@@ -77,19 +77,19 @@ class Site:
     def goes_on(self) -> None:
         """The next rotation is done at once, and so is the one after it."""
         for _ in range(2):
-            assert rotate(self.keyturn(), self.secret.path, Trigger.FORCE).state is RunState.ROTATED
+            assert rotate(self.workspace(), self.secret.path, Trigger.FORCE).state is RunState.ROTATED
             assert self.works(self.current())
-            assert not retire(self.keyturn(), self.secret.path).held_by
+            assert not retire(self.workspace(), self.secret.path).held_by
         assert self.works(self.current())
 
     def revoke(self) -> IncidentStatus:
         """All of it, and what is left."""
-        keyturn = replace(self.keyturn(), sleep=lambda seconds: None)
+        workspace = replace(self.workspace(), sleep=lambda seconds: None)
         incident = f"INC-{fresh()}"
-        now = keyturn.clock()
+        now = workspace.clock()
         path, reason = self.secret.path, "leaked in a log"
         incidents.begin(
-            keyturn,
+            workspace,
             Selection((path,)),
             incident=incident,
             reason=reason,
@@ -98,7 +98,7 @@ class Site:
             triggered_at=now,
             actor="tester",
         )
-        return incidents.finish(keyturn, incident)
+        return incidents.finish(workspace, incident)
 
     def ends(self) -> None:
         """What is in force is revoked at once, and replaced."""
@@ -196,8 +196,8 @@ def restored_while_open(site: Site) -> Site:
     site.rotated(1)
     worker_of(site, dead_holder()).staged()
     snapshot = site.saved()
-    rotate(site.keyturn(), site.secret.path)
-    retire(site.keyturn(), site.secret.path)
+    rotate(site.workspace(), site.secret.path)
+    retire(site.workspace(), site.secret.path)
     site.rotated(2)
     newest = site.current()
     site.restore(*snapshot)
@@ -208,9 +208,9 @@ def restored_while_open(site: Site) -> Site:
 def restored_while_retiring(site: Site) -> Site:
     """The same, of one that was taken before the old credential was retired."""
     site.rotated(1)
-    rotate(site.keyturn(), site.secret.path, Trigger.FORCE)
+    rotate(site.workspace(), site.secret.path, Trigger.FORCE)
     snapshot = site.saved()
-    retire(site.keyturn(), site.secret.path)
+    retire(site.workspace(), site.secret.path)
     site.rotated(2)
     newest = site.current()
     site.restore(*snapshot)
@@ -270,7 +270,7 @@ def test_a_revocation_is_refused_by_no_number_whatever_was_done_to_the_hub(
 
 def worker_of(site: Site, holder: str | None = None) -> Worker:
     """A run that stops where the test likes."""
-    return Worker(site.keyturn(holder), site.secret.path)
+    return Worker(site.workspace(holder), site.secret.path)
 
 
 def numbers(record: Record) -> list[int]:
@@ -283,15 +283,15 @@ def test_a_worker_of_before_the_restore_is_still_too_late(site: Site) -> None:
     late = worker_of(site, dead_holder())
     attempt = late.staged()
     snapshot = site.saved()
-    rotate(site.keyturn(), site.secret.path)
-    retire(site.keyturn(), site.secret.path)
+    rotate(site.workspace(), site.secret.path)
+    retire(site.workspace(), site.secret.path)
     newest = site.current()
     site.restore(*snapshot)
     site.lab.hub.write(site.secret.path, newest, cas=1)
     site.goes_on()
     current = site.current()
     with pytest.raises(KeyturnError):
-        steps.install(late.keyturn, attempt)
+        steps.install(late.workspace, attempt)
     assert site.current() == current
     assert site.works(current)
 
@@ -313,9 +313,9 @@ def test_give_up_a_candidate_bears_a_greater_number_than_its_install(lab: Lab) -
     run = worker(lab, secret, dead_holder())
     attempt = run.staged()
     with pytest.raises(KeyturnError, match="it lacks"):
-        rotate(lab.open(secret).keyturn, secret.path, Trigger.FORCE)
+        rotate(lab.open(secret).workspace, secret.path, Trigger.FORCE)
     with pytest.raises(KeyturnError):
-        steps.install(run.keyturn, attempt)
+        steps.install(run.workspace, attempt)
     assert lab.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", secret.users[1]) == [(False,)]
     found = numbers(worker(lab, secret).record())
     assert found == sorted(set(found))

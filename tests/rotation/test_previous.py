@@ -30,17 +30,17 @@ def opened(lab: Lab, secret: Declared) -> Opened:
 
 
 def now(opened: Opened, secret: Declared, **given: bool) -> Outcome:
-    return rotate(opened.keyturn, secret.path, Trigger.FORCE, **given)
+    return rotate(opened.workspace, secret.path, Trigger.FORCE, **given)
 
 
 def refused(lab: Lab, opened: Opened, secret: Declared) -> str:
     """What a second rotation says that changes nothing."""
-    before = (lab.current(secret), load_record(opened.keyturn, secret.path))
+    before = (lab.current(secret), load_record(opened.workspace, secret.path))
     with pytest.raises(TerminalError, match="is not retired: ") as error:
         now(opened, secret)
     assert f"keyturn rotate {secret.path} --now --end-previous" in error.value.hint
     assert "Nothing was changed" in error.value.hint
-    after = (lab.current(secret), load_record(opened.keyturn, secret.path))
+    after = (lab.current(secret), load_record(opened.workspace, secret.path))
     assert (after[0], after[1].rotation) == (before[0], before[1].rotation)
     assert lab.logs_in(secret.first)
     return error.value.problem
@@ -70,11 +70,11 @@ def test_who_is_on_it_who_has_not_heard_and_what_serves_it_still_each_hold_a_rot
     assert "trainer has not acknowledged version 2" in said
     opened.sender.silent.clear()
     opened.store.refuses = None
-    rotate(opened.keyturn, secret.path)
+    rotate(opened.workspace, secret.path)
     opened.clock.advance(timedelta(hours=1))  # which count from the copy that is in step now
     with closing(lab.connect(secret.first)):
         assert f"pg:{secret.users[0]} has 1 open sessions" in refused(lab, opened, secret)
-    assert eventually(lambda: on_it(opened.keyturn, secret.path).held_by == ())  # type: ignore[union-attr]
+    assert eventually(lambda: on_it(opened.workspace, secret.path).held_by == ())  # type: ignore[union-attr]
     assert now(opened, secret).state is RunState.ROTATED
 
 
@@ -82,7 +82,7 @@ def test_ending_the_previous_one_names_whom_it_cuts_off(lab: Lab, opened: Opened
     opened.sender.silent["trainer"] = DOWN
     now(opened, secret)
     with closing(lab.connect(secret.first)):
-        waiting = on_it(opened.keyturn, secret.path)
+        waiting = on_it(opened.workspace, secret.path)
         assert waiting is not None
         assert waiting.names == f"username {secret.users[0]}"
         assert waiting.held_by[1:] == (
@@ -105,7 +105,7 @@ def test_a_copy_is_pushed_before_what_it_serves_is_ended(lab: Lab, secret: Decla
     now(opened, secret)
     store.losing = 2
     served: list[bool] = []
-    strategy = opened.keyturn.open_strategy(secret.path)
+    strategy = opened.workspace.open_strategy(secret.path)
     disable = strategy.target.disable  # type: ignore[attr-defined]
 
     def looks(account: str, *, sequence: int) -> None:
@@ -113,7 +113,7 @@ def test_a_copy_is_pushed_before_what_it_serves_is_ended(lab: Lab, secret: Decla
         disable(account, sequence=sequence)
 
     strategy.target.disable = looks  # type: ignore[attr-defined]
-    assert retire(opened.keyturn, secret.path, Waive.EVERYTHING).retired
+    assert retire(opened.workspace, secret.path, Waive.EVERYTHING).retired
     assert served == [True]
 
 
@@ -143,7 +143,7 @@ def test_a_copy_that_can_not_be_reached_is_named_by_what_ends_the_credential_it_
 ) -> None:
     opened.store.refuses = DOWN
     now(opened, secret)
-    retirement = retire(opened.keyturn, secret.path, Waive.EVERYTHING)
+    retirement = retire(opened.workspace, secret.path, Waive.EVERYTHING)
     assert retirement.retired
     assert f"memory:{remote(secret)} is not in step: stale" in retirement.message
 
@@ -151,7 +151,7 @@ def test_a_copy_that_can_not_be_reached_is_named_by_what_ends_the_credential_it_
 def test_a_suspicion_ends_what_waits_and_says_whom_that_cut_off(lab: Lab, opened: Opened, secret: Declared) -> None:
     now(opened, secret)
     with closing(lab.connect(secret.first)):
-        outcome = rotate(opened.keyturn, secret.path, Trigger.COMPROMISE)
+        outcome = rotate(opened.workspace, secret.path, Trigger.COMPROMISE)
     assert outcome.previous.startswith(f"ended the credential before version 2 (username {secret.users[0]}); cut off: ")
     assert outcome.previous.endswith(f"Now ended the credential before version 3 (username {secret.users[1]})")
     assert not lab.logs_in(secret.first)
@@ -159,7 +159,7 @@ def test_a_suspicion_ends_what_waits_and_says_whom_that_cut_off(lab: Lab, opened
 
 def test_a_suspected_credential_that_is_held_is_said_to_work_still(lab: Lab, opened: Opened, secret: Declared) -> None:
     opened.sender.silent["trainer"] = DOWN
-    outcome = rotate(opened.keyturn, secret.path, Trigger.COMPROMISE)
+    outcome = rotate(opened.workspace, secret.path, Trigger.COMPROMISE)
     assert outcome.previous == (
         f"the credential before it (username {secret.users[0]}) still works, though others may know it; held by: "
         f"trainer has not acknowledged version 2. End it at once: `keyturn retire {secret.path} --force`"

@@ -11,7 +11,7 @@ from keyturn.core.errors import Denied
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.rotation import quiet
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.decide import Sighting, sight
 from keyturn.rotation.quiet import QUIET, list_secrets, listed_records
 from keyturn.rotation.records import ROTATIONS
@@ -29,20 +29,20 @@ class Looking:
         self.lab, self.secrets = lab, secrets
         self.opened = lab.open(*secrets)
         self.read: list[str] = []
-        hub = Hooked(self.opened.keyturn.hub, read_state=lambda path: self.read.append(path))
-        self.keyturn: Keyturn = replace(self.opened.keyturn, hub=hub)
+        hub = Hooked(self.opened.workspace.hub, read_state=lambda path: self.read.append(path))
+        self.workspace: Workspace = replace(self.opened.workspace, hub=hub)
 
     def look(self) -> dict[str, Sighting]:
         """One look of rotate-due."""
         self.read.clear()
-        with list_secrets(self.keyturn, quiet.FEW + 1) as listing:
+        with list_secrets(self.workspace, quiet.FEW + 1) as listing:
             assert listing is not None
-            return {one.path: sight(self.keyturn, one.path, listing) for one in self.secrets}
+            return {one.path: sight(self.workspace, one.path, listing) for one in self.secrets}
 
     def unretired(self) -> list[str]:
         """One look of retire."""
         self.read.clear()
-        with listed_records(self.keyturn, quiet.FEW + 1) as record:
+        with listed_records(self.workspace, quiet.FEW + 1) as record:
             return [one.path for one in self.secrets if record(one.path).retiring]
 
     @property
@@ -56,8 +56,8 @@ def looking(lab: Lab) -> Looking:
     """Three secrets, each rotated once and settled; one look has seen them."""
     looks = Looking(lab, *(lab.generated() for _ in range(3)))
     for one in looks.secrets:
-        rotate(looks.opened.keyturn, one.path, Trigger.FORCE)
-        retire(looks.opened.keyturn, one.path, Waive.EVERYTHING)
+        rotate(looks.opened.workspace, one.path, Trigger.FORCE)
+        retire(looks.opened.workspace, one.path, Waive.EVERYTHING)
     assert not [one for one in looks.look().values() if one.work]
     assert looks.records == {one.path for one in looks.secrets}
     return looks
@@ -82,7 +82,7 @@ def test_a_rotation_that_another_run_left_open_or_promoted_is_found_by_the_next_
     assert looking.unretired() == [second.path]
     assert looking.unretired() == [second.path]
     assert looking.records == {first.path, second.path}
-    retire(looking.opened.keyturn, second.path, Waive.EVERYTHING)
+    retire(looking.opened.workspace, second.path, Waive.EVERYTHING)
     assert looking.unretired() == []
 
 
@@ -134,16 +134,16 @@ def test_each_record_is_read_once_a_day(looking: Looking) -> None:
 
 
 def test_a_hub_whose_listings_tell_names_alone_has_each_record_read(looking: Looking) -> None:
-    hub = Replaced(looking.keyturn.hub, newest_states=lambda prefix: None)
-    looking.keyturn = replace(looking.keyturn, hub=hub)
+    hub = Replaced(looking.workspace.hub, newest_states=lambda prefix: None)
+    looking.workspace = replace(looking.workspace, hub=hub)
     assert not [one for one in looking.look().values() if one.work]
     assert looking.records == {one.path for one in looking.secrets}
 
 
 def test_whoever_may_not_remember_looks_all_the_same(looking: Looking) -> None:
     looking.opened.clock.advance(timedelta(days=1))
-    refusing = Hooked(looking.keyturn.hub, write_state=raising(Denied("write", "keyturn/quiet", "the hub denies it")))
-    looking.keyturn = replace(looking.keyturn, hub=refusing)
+    refusing = Hooked(looking.workspace.hub, write_state=raising(Denied("write", "keyturn/quiet", "the hub denies it")))
+    looking.workspace = replace(looking.workspace, hub=refusing)
     for _ in range(2):
         assert looking.unretired() == []
         assert looking.records == {one.path for one in looking.secrets}
@@ -154,19 +154,19 @@ def test_what_is_frozen_or_refused_is_not_quiet_and_who_acknowledged_is_remember
     looks = Looking(lab, secret)
     app = {"app": {"url": "http://localhost/app", "signing_key": "webhooks/app"}}
     looks.opened = lab.open(secret, consumers=app)
-    rotate(looks.opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(looks.opened.workspace, secret.path, Trigger.FORCE)
     record = worker(lab, secret, consumers=app).record()
     assert not quiet.is_quiet(record)
-    retire(looks.opened.keyturn, secret.path, Waive.EVERYTHING)
+    retire(looks.opened.workspace, secret.path, Waive.EVERYTHING)
     settled = worker(lab, secret, consumers=app).record()
     assert quiet.is_quiet(settled)
     assert not quiet.is_quiet(replace(settled, frozen="INC-1"))
     past = replace(settled.history[-1], stage=Stage.ABANDONED, refused=True)
     assert not quiet.is_quiet(replace(settled, history=(past,)))
-    hub = looks.keyturn.hub
-    looks.keyturn = replace(looks.opened.keyturn, hub=hub)
+    hub = looks.workspace.hub
+    looks.workspace = replace(looks.opened.workspace, hub=hub)
     for _ in range(2):
-        with list_secrets(looks.keyturn, quiet.FEW + 1) as listing:
+        with list_secrets(looks.workspace, quiet.FEW + 1) as listing:
             assert listing is not None
             assert listing.acknowledged(secret.path, listing.load(secret.path)) == quiet.Acknowledged(2, ("app",))
     kept = [lab.hub.read_state(f"{QUIET}/{part}") for part in range(quiet.PARTS)]

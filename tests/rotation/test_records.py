@@ -72,7 +72,7 @@ def test_a_holder_on_another_host_is_given_time(lab: Lab, secret: Declared) -> N
     run = worker(lab, secret)
     with pytest.raises(Locked, match="held by process 1 on another-host"):
         run.staged()
-    hasty = Worker(replace(run.keyturn, patience=0.0), secret.path)
+    hasty = Worker(replace(run.workspace, patience=0.0), secret.path)
     assert hasty.staged().candidate == candidate
 
 
@@ -92,20 +92,20 @@ def test_a_holder_that_was_followed_is_held_off(lab: Lab, secret: Declared) -> N
     token = stale.staged().rotation.token
     worker(lab, secret).staged()
     with pytest.raises(Locked):
-        open_by(stale.keyturn, secret.path, token)
+        open_by(stale.workspace, secret.path, token)
 
 
 def test_a_step_of_a_rotation_that_is_over_is_superseded(lab: Lab, secret: Declared) -> None:
     run = worker(lab, secret)
     with pytest.raises(Superseded):
-        open_by(run.keyturn, secret.path, "never-was")
+        open_by(run.workspace, secret.path, "never-was")
     token = run.staged().rotation.token
-    assert open_by(run.keyturn, secret.path, token).open is not None
+    assert open_by(run.workspace, secret.path, token).open is not None
 
 
 def test_claiming_what_nobody_holds_changes_nothing(lab: Lab, secret: Declared) -> None:
     run = worker(lab, secret)
-    empty = load_record(run.keyturn, secret.path)
-    assert claim(run.keyturn, secret.path, empty) is empty
+    empty = load_record(run.workspace, secret.path)
+    assert claim(run.workspace, secret.path, empty) is empty
     held = run.staged().record
-    assert claim(run.keyturn, secret.path, held) is held
+    assert claim(run.workspace, secret.path, held) is held

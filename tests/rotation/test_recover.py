@@ -15,7 +15,7 @@ from keyturn.core.plan import Action
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.living import HUB, values
 from keyturn.rotation.records import load_record
 from keyturn.rotation.recover import choose, recover
@@ -52,12 +52,12 @@ def snapshot(lab: Lab) -> bytes:
     return content
 
 
-def restore(lab: Lab, opened: Opened, content: bytes) -> Keyturn:
+def restore(lab: Lab, opened: Opened, content: bytes) -> Workspace:
     """Put the hub back to that moment; the same Keyturn in a new process."""
     lab.root.sys.force_restore_raft_snapshot(content)
     lab.hub.close()
     lab.hub = lab.world.hub()
-    return replace(opened.keyturn, hub=lab.hub, open_strategy=lab.open(*declared_in(opened)).keyturn.open_strategy)
+    return replace(opened.workspace, hub=lab.hub, open_strategy=lab.open(*declared_in(opened)).workspace.open_strategy)
 
 
 def declared_in(opened: Opened) -> list[Declared]:
@@ -75,8 +75,8 @@ def opened_over(lab: Lab, secret: Declared) -> Opened:
 def times(lab: Lab, opened: Opened, path: str, count: int) -> None:
     """So many rotations by force, each of which settles."""
     for _ in range(count):
-        rotate(opened.keyturn, path, Trigger.FORCE)
-        retire(opened.keyturn, path, Waive.EVERYTHING)
+        rotate(opened.workspace, path, Trigger.FORCE)
+        retire(opened.workspace, path, Waive.EVERYTHING)
 
 
 def copy_of(opened: Opened, secret: Declared) -> SecretFields:
@@ -98,36 +98,36 @@ def test_after_a_restored_snapshot_nothing_dead_is_pushed_and_recover_brings_the
     times(durable, opened, path, 3)
     newest = durable.current(secret)
     assert durable.logs_in(newest)
-    keyturn = restore(durable, opened, saved)
+    workspace = restore(durable, opened, saved)
     assert not durable.logs_in(durable.current(secret)) or kind == "alternating"
     writes = opened.store.writes
 
-    planned = plan(keyturn)
+    planned = plan(workspace)
     assert [item.action for item in planned.items if item.path == path] == [Action.AHEAD]
-    assert carry_out(keyturn, planned, here(Applier(keyturn))) == []
-    (pushed,) = sync_destinations(keyturn, path)
+    assert carry_out(workspace, planned, here(Applier(workspace))) == []
+    (pushed,) = sync_destinations(workspace, path)
     assert (pushed.state, pushed.kind) == (CopyState.FAILED, Ahead.__name__)
     assert "keyturn recover" in pushed.error or "restored from a backup" in pushed.error
     for trigger in (Trigger.SCHEDULE, Trigger.FORCE):
         if trigger is Trigger.FORCE:
             with pytest.raises(Ahead, match=f"keyturn recover {path}"):
-                rotate(keyturn, path, trigger)
+                rotate(workspace, path, trigger)
     assert opened.store.writes == writes
     assert durable.logs_in(copy_of(opened, secret))
 
-    found = values(keyturn, path)
+    found = values(workspace, path)
     chosen = choose(found)
     assert (chosen.place, chosen.lives) == (f"memory:{remote(secret)}", True)
-    came = recover(keyturn, found, chosen)
+    came = recover(workspace, found, chosen)
     assert [copy.state for copy in came.copies] == [CopyState.IN_STEP]
     assert durable.current(secret) == newest
     assert durable.logs_in(durable.current(secret))
-    assert {item.action for item in plan(keyturn).items if item.path == path} == {Action.IN_SYNC}
-    again = values(keyturn, path)
+    assert {item.action for item in plan(workspace).items if item.path == path} == {Action.IN_SYNC}
+    again = values(workspace, path)
     assert choose(again).place in (HUB, f"memory:{remote(secret)}")
-    assert recover(keyturn, again, choose(again)).version == came.version
+    assert recover(workspace, again, choose(again)).version == came.version
 
-    outcome = rotate(keyturn, path, Trigger.FORCE)
+    outcome = rotate(workspace, path, Trigger.FORCE)
     assert [place.state for place in outcome.destinations] == [CopyState.UPDATED]
     assert durable.logs_in(copy_of(opened, secret))
     assert durable.current(secret) != newest
@@ -137,37 +137,37 @@ def test_a_rotation_that_the_snapshot_set_back_to_pending_ends_nothing_that_live
     secret = with_copy(durable.single())
     opened = opened_over(durable, secret)
     times(durable, opened, secret.path, 1)
-    Worker(opened.keyturn, secret.path).installed()
+    Worker(opened.workspace, secret.path).installed()
     saved = snapshot(durable)
     times(durable, opened, secret.path, 3)
     newest = durable.current(secret)
-    keyturn = restore(durable, opened, saved)
-    assert load_record(keyturn, secret.path).open is not None
+    workspace = restore(durable, opened, saved)
+    assert load_record(workspace, secret.path).open is not None
     with pytest.raises(Ahead):
-        rotate(keyturn, secret.path, Trigger.SCHEDULE)
+        rotate(workspace, secret.path, Trigger.SCHEDULE)
     assert durable.logs_in(newest)
-    found = values(keyturn, secret.path)
-    recover(keyturn, found, choose(found))
-    record = load_record(keyturn, secret.path)
+    found = values(workspace, secret.path)
+    recover(workspace, found, choose(found))
+    record = load_record(workspace, secret.path)
     assert record.rotation is None
     assert record.history[-1].stage is Stage.ABANDONED
     assert durable.logs_in(newest)
     assert {name: durable.current(secret)[name] for name in newest} == newest
-    rotate(keyturn, secret.path, Trigger.FORCE)
+    rotate(workspace, secret.path, Trigger.FORCE)
     assert durable.logs_in(durable.current(secret))
 
 
 def test_a_promoted_rotation_of_the_snapshot_ends_no_account_that_serves_again(durable: Lab) -> None:
     secret = durable.alternating(grace="0s")
     opened = opened_over(durable, secret)
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     saved = snapshot(durable)
-    retire(opened.keyturn, secret.path, Waive.EVERYTHING)
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    retire(opened.workspace, secret.path, Waive.EVERYTHING)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     newest = durable.current(secret)
-    keyturn = restore(durable, opened, saved)
-    assert load_record(keyturn, secret.path).retiring is not None
-    retirement = retire(keyturn, secret.path)
+    workspace = restore(durable, opened, saved)
+    assert load_record(workspace, secret.path).retiring is not None
+    retirement = retire(workspace, secret.path)
     assert not retirement.retired
     assert "the ledger knows version" in retirement.held_by[0]
     assert durable.logs_in(newest)
@@ -187,16 +187,16 @@ def test_of_two_copies_that_disagree_the_newest_that_logs_in_wins(durable: Lab) 
     current = durable.hub.read(secret.path)
     assert current is not None
     durable.hub.write(secret.path, current.fields.merged({"password": "never-in-the-database"}), cas=current.version)
-    sync_destinations(opened.keyturn, secret.path)
+    sync_destinations(opened.workspace, secret.path)
     kept.values, kept.marks, kept.written = before[0], before[1], before[2]
-    keyturn = restore(durable, opened, saved)
-    found = values(keyturn, secret.path)
+    workspace = restore(durable, opened, saved)
+    found = values(workspace, secret.path)
     assert [(one.place, one.lives) for one in found.found] == [
         (f"memory:{names[0]}", False),
         (f"memory:{names[1]}", True),
         (HUB, None),
     ]
-    recover(keyturn, found, choose(found))
+    recover(workspace, found, choose(found))
     assert durable.current(secret) == living
     assert durable.logs_in(copy_named(opened, names[0]))
     assert durable.logs_in(copy_named(opened, names[1]))
@@ -215,15 +215,15 @@ def test_where_nothing_lives_it_says_so_and_a_rotation_by_hand_goes_on(durable: 
     times(durable, opened, secret.path, 1)
     saved = snapshot(durable)
     times(durable, opened, secret.path, 2)
-    keyturn = restore(durable, opened, saved)
+    workspace = restore(durable, opened, saved)
     durable.sql(f"ALTER ROLE {secret.users[0]} PASSWORD 'somebody-elses'")
     with pytest.raises(NotFound, match="no value that could be tried logs in") as caught:
-        choose(values(keyturn, secret.path))
+        choose(values(workspace, secret.path))
     assert f"keyturn rotate {secret.path}" in caught.value.hint
-    rotate(keyturn, secret.path, Trigger.FORCE)
+    rotate(workspace, secret.path, Trigger.FORCE)
     assert durable.logs_in(durable.current(secret))
     assert durable.logs_in(copy_of(opened, secret))
-    assert {item.action for item in plan(keyturn).items if item.path == secret.path} == {Action.IN_SYNC}
+    assert {item.action for item in plan(workspace).items if item.path == secret.path} == {Action.IN_SYNC}
 
 
 def test_what_nobody_can_try_is_asked_for_by_name(durable: Lab) -> None:
@@ -232,12 +232,12 @@ def test_what_nobody_can_try_is_asked_for_by_name(durable: Lab) -> None:
     saved = snapshot(durable)
     times(durable, opened, secret.path, 2)
     newest = durable.current(secret)
-    keyturn = restore(durable, opened, saved)
-    found = values(keyturn, secret.path)
+    workspace = restore(durable, opened, saved)
+    found = values(workspace, secret.path)
     with pytest.raises(Ahead, match="nobody can tell by a login") as caught:
         choose(found)
     assert "--untested" in caught.value.hint
-    recover(keyturn, found, choose(found, untested=True))
+    recover(workspace, found, choose(found, untested=True))
     assert durable.current(secret) == newest
 
 
@@ -258,15 +258,15 @@ def test_a_copy_that_can_not_be_taken_says_why(durable: Lab) -> None:
     kept = opened.store._secrets[f"{name}-5"]
     kept.values[-1] = type(kept.values[-1])('{"password":"tampered"}')
     newest = durable.current(secret)
-    keyturn = restore(durable, opened, saved)
-    found = values(keyturn, secret.path)
+    workspace = restore(durable, opened, saved)
+    found = values(workspace, secret.path)
     assert {one.place.rpartition("-")[2]: one.why for one in found.useless} == {
         "1": "it is made by a template",
         "2": "it holds one field alone",
         "3": "it holds a part of the credential alone",
         "5": "somebody else has changed it",
     }
-    recover(keyturn, found, choose(found))
+    recover(workspace, found, choose(found))
     current = durable.current(secret)
     assert (current["username"], current["password"]) == (newest["username"], newest["password"])
     assert current["host"] == newest["host"]
@@ -276,17 +276,17 @@ def test_a_copy_that_can_not_be_taken_says_why(durable: Lab) -> None:
 def test_a_forced_rotation_of_a_hub_that_has_lost_versions_ends_no_account_that_serves_again(durable: Lab) -> None:
     secret = durable.alternating(grace="0s")
     opened = opened_over(durable, secret)
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     saved = snapshot(durable)
-    retire(opened.keyturn, secret.path, Waive.EVERYTHING)
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
-    keyturn = restore(durable, opened, saved)
-    rotation = load_record(keyturn, secret.path).retiring
+    retire(opened.workspace, secret.path, Waive.EVERYTHING)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
+    workspace = restore(durable, opened, saved)
+    rotation = load_record(workspace, secret.path).retiring
     assert rotation is not None
-    assert not retire(keyturn, secret.path, Waive.EVERYTHING, rotation.token).retired
+    assert not retire(workspace, secret.path, Waive.EVERYTHING, rotation.token).retired
     assert durable.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", secret.users[0]) == [(True,)]
-    assert load_record(keyturn, secret.path).history[-1].note.startswith("not ended: the hub is at version 2")
-    rotate(keyturn, secret.path, Trigger.FORCE)
+    assert load_record(workspace, secret.path).history[-1].note.startswith("not ended: the hub is at version 2")
+    rotate(workspace, secret.path, Trigger.FORCE)
     assert durable.logs_in(durable.current(secret))
 
 
@@ -296,26 +296,26 @@ def test_a_recovery_that_dies_at_any_write_is_finished_by_the_next(durable: Lab,
     secret = with_copy(durable.single())
     opened = opened_over(durable, secret)
     times(durable, opened, secret.path, 1)
-    Worker(opened.keyturn, secret.path).staged()
+    Worker(opened.workspace, secret.path).staged()
     saved = snapshot(durable)
     times(durable, opened, secret.path, 2)
     newest = durable.current(secret)
-    keyturn = restore(durable, opened, saved)
-    inner = keyturn.hub
+    workspace = restore(durable, opened, saved)
+    inner = workspace.hub
 
     def dying(*given: Any, **named: Any) -> Any:
         if after:
             getattr(inner, call)(*given, **named)
         raise KeyboardInterrupt
 
-    dead = replace(keyturn, hub=Replaced(inner, **{call: dying}))
-    found = values(keyturn, secret.path)
+    dead = replace(workspace, hub=Replaced(inner, **{call: dying}))
+    found = values(workspace, secret.path)
     with pytest.raises(KeyboardInterrupt):
         recover(dead, found, choose(found))
     assert durable.logs_in(copy_of(opened, secret))
-    found = values(keyturn, secret.path)
-    recover(keyturn, found, choose(found))
+    found = values(workspace, secret.path)
+    recover(workspace, found, choose(found))
     assert durable.current(secret) == newest
     assert durable.logs_in(newest)
-    assert load_record(keyturn, secret.path).rotation is None
-    assert {item.action for item in plan(keyturn).items if item.path == secret.path} == {Action.IN_SYNC}
+    assert load_record(workspace, secret.path).rotation is None
+    assert {item.action for item in plan(workspace).items if item.path == secret.path} == {Action.IN_SYNC}

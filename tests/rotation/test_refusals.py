@@ -25,9 +25,9 @@ def due(lab: Lab, secret: Declared, **hooks: object) -> Worker:
     opened = lab.open(secret)
     opened.clock.advance(INTERVAL)
     return (
-        Worker(opened.keyturn, secret.path).hooking("strategy", **hooks)
+        Worker(opened.workspace, secret.path).hooking("strategy", **hooks)
         if hooks
-        else Worker(opened.keyturn, secret.path)
+        else Worker(opened.workspace, secret.path)
     )
 
 
@@ -41,7 +41,7 @@ def test_a_candidate_that_is_refused_once_makes_way_for_another(lab: Lab, secret
             raise REFUSED
 
     run = due(lab, secret, **{step: refuse_first})
-    assert rotate(run.keyturn, secret.path).state is RunState.ROTATED
+    assert rotate(run.workspace, secret.path).state is RunState.ROTATED
     assert len(set(seen)) == 2
     assert lab.current(secret)["password"] == seen[-1]
     assert lab.logs_in(lab.current(secret))
@@ -57,12 +57,12 @@ def test_the_schedule_stops_after_three_and_says_so_without_asking_the_target_ag
 
     run = due(lab, secret, verify=refuse)
     with pytest.raises(CandidateRejected, match="the target refuses the login"):
-        rotate(run.keyturn, secret.path)
+        rotate(run.workspace, secret.path)
     for _ in range(2):
         with pytest.raises(
             CandidateRejected, match=f"refused 3 candidates in a row.*keyturn rotate {secret.path} --now"
         ):
-            rotate(run.keyturn, secret.path)
+            rotate(run.workspace, secret.path)
     assert len(asked) == 3
     assert lab.current(secret) == secret.first
     assert lab.logs_in(secret.first)
@@ -72,9 +72,9 @@ def test_a_person_may_try_again_as_often_as_he_likes(lab: Lab, secret: Declared)
     run = due(lab, secret, verify=raising(REFUSED))
     for _ in range(2):
         with pytest.raises(CandidateRejected):
-            rotate(run.keyturn, secret.path, Trigger.FORCE)
+            rotate(run.workspace, secret.path, Trigger.FORCE)
     assert [past.stage for past in run.record().history] == [Stage.ABANDONED] * 6
-    assert rotate(worker(lab, secret).keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(worker(lab, secret).workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert run.record().refusals == 0
 
 
@@ -82,10 +82,10 @@ def test_refusals_before_a_crash_count(lab: Lab, secret: Declared) -> None:
     run = due(lab, secret, verify=raising(REFUSED), mint=Once(lambda: None))
     stopped = run.hooking("strategy", mint=Fourth())
     with pytest.raises(Unavailable):
-        rotate(stopped.keyturn, secret.path)
+        rotate(stopped.workspace, secret.path)
     assert run.record().refusals == 2
     with pytest.raises(CandidateRejected):
-        rotate(run.keyturn, secret.path)
+        rotate(run.workspace, secret.path)
     assert run.record().refusals == 3
 
 
@@ -107,11 +107,11 @@ def test_any_other_failure_keeps_the_candidate(lab: Lab, secret: Declared, step:
     run = due(lab, secret, **{step: raising(down)})
     for _ in range(4):
         with pytest.raises(Unavailable):
-            rotate(run.keyturn, secret.path)
+            rotate(run.workspace, secret.path)
     candidate = run.record().candidate
     assert candidate is not None
     assert run.record().history == ()
-    assert rotate(worker(lab, secret).keyturn, secret.path).state is RunState.ROTATED
+    assert rotate(worker(lab, secret).workspace, secret.path).state is RunState.ROTATED
     assert lab.current(secret)["password"] == candidate["password"].reveal()
 
 
@@ -120,7 +120,7 @@ def test_a_candidate_that_current_made_useless_is_not_counted_as_refused(lab: La
     lab.user(secret.users[1], secret.owner)
     lab.hub.write(secret.path, SecretFields({**secret.first, "username": secret.users[1]}), cas=1)
     run = worker(lab, secret)
-    assert rotate(run.keyturn, secret.path).state is RunState.ROTATED
+    assert rotate(run.workspace, secret.path).state is RunState.ROTATED
     assert [(past.stage, past.refused) for past in run.record().history] == [(Stage.ABANDONED, False)]
 
 
@@ -131,13 +131,13 @@ def test_a_refusal_that_is_certain_makes_one_candidate_and_one_error_with_the_re
     run = due(lab, secret)
     grant = f'GRANT SELECT ON TABLE {secret.owner}_t TO "{secret.owner}"'
     with pytest.raises(Unprivileged, match=f"it lacks: SELECT on {secret.owner}_t. .*{grant}"):
-        rotate(run.keyturn, secret.path)
+        rotate(run.workspace, secret.path)
     for _ in range(2):
         with pytest.raises(CertainRefusal, match=f"would refuse every candidate like the last: .*{grant}") as refused:
-            rotate(run.keyturn, secret.path)
+            rotate(run.workspace, secret.path)
         assert f"keyturn rotate {secret.path} --now" in refused.value.hint
     assert [past.stage for past in run.record().history] == [Stage.ABANDONED]
     assert lab.logs_in(secret.first)
     lab.sql(grant)
-    assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(run.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert lab.logs_in(lab.current(secret))

@@ -14,8 +14,8 @@ from keyturn.core.errors import CandidateRejected, CertainRefusal, Invalid, Misr
 from keyturn.core.ledger import Entry, NewestVersion, Outcome
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.providers.registry import open_keyturn
-from keyturn.rotation.context import Keyturn
+from keyturn.providers.registry import open_workspace
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record
 from keyturn.rotation.run import RunState, rotate
 from tests.rotation.helpers import remote, with_copy
@@ -72,7 +72,7 @@ def test_a_copy_that_reads_back_is_logged_in_with_and_promoted(
     opened, left = lab.open(secret), mints(HARD)
     logins: list[Any] = []
     reading = spied(opened, secret, logins)
-    assert rotate(reading.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(reading.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert [(login.account, login.password.reveal()) for login in logins] == [(secret.users[1], HARD)]
     assert not left
     assert lab.current(secret)["password"] == HARD
@@ -80,8 +80,10 @@ def test_a_copy_that_reads_back_is_logged_in_with_and_promoted(
 
 def spied(opened: Opened, secret: Declared, logins: list[Any]) -> Opened:
     """Tells which connections were logged in with."""
-    hooked: Any = Hooked(opened.keyturn.open_strategy(secret.path), check_connection=logins.append)
-    return dataclasses.replace(opened, keyturn=dataclasses.replace(opened.keyturn, open_strategy=lambda path: hooked))
+    hooked: Any = Hooked(opened.workspace.open_strategy(secret.path), check_connection=logins.append)
+    return dataclasses.replace(
+        opened, workspace=dataclasses.replace(opened.workspace, open_strategy=lambda path: hooked)
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_a_password_that_the_template_breaks_is_refused_before_anything_is_insta
 ) -> None:
     secret = with_copy(lab.alternating(), template=template, escape="none")
     opened, left = lab.open(secret), mints(bad, "Plain1")
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(opened.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert not left
     assert lab.current(secret)["password"] == "Plain1"
     assert not lab.logs_in({"username": secret.users[1], "password": bad})
@@ -106,7 +108,7 @@ def test_three_passwords_that_the_template_breaks_are_enough_and_the_copy_is_nam
     with pytest.raises(
         CandidateRejected, match=f"memory:{remote(secret)}: its text reads back as another login"
     ) as caught:
-        rotate(opened.keyturn, secret.path, Trigger.FORCE)
+        rotate(opened.workspace, secret.path, Trigger.FORCE)
     assert "a+d" not in str(caught.value)
     unchanged(lab, secret, opened)
 
@@ -125,13 +127,13 @@ def test_a_template_that_no_password_mends_is_named_and_current_is_untouched(
     secret = with_copy(lab.single(), template=template)
     opened = lab.open(secret)
     with pytest.raises(Misrendered, match=f"memory:{remote(secret)}: .*{said}"):
-        rotate(opened.keyturn, secret.path, Trigger.FORCE)
+        rotate(opened.workspace, secret.path, Trigger.FORCE)
     unchanged(lab, secret, opened)
     opened.clock.advance(INTERVAL)
     with pytest.raises(CertainRefusal, match=f"would refuse every candidate like the last: memory:.*{said}") as again:
-        rotate(opened.keyturn, secret.path)
+        rotate(opened.workspace, secret.path)
     assert f"keyturn rotate {secret.path} --now" in again.value.hint
-    assert len(load_record(opened.keyturn, secret.path).history) == 1
+    assert len(load_record(opened.workspace, secret.path).history) == 1
 
 
 @pytest.mark.parametrize(
@@ -149,14 +151,14 @@ def test_a_template_that_no_password_mends_is_named_and_current_is_untouched(
 def test_what_leads_elsewhere_is_not_tried_and_not_called_tried(lab: Lab, template: str) -> None:
     secret = with_copy(lab.alternating(), template=template, escape="none")
     opened, logins = lab.open(secret), []
-    assert rotate(spied(opened, secret, logins).keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(spied(opened, secret, logins).workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert logins == []
 
 
 def test_an_encoded_copy_is_tried_as_it_is_before_it_is_encoded(lab: Lab) -> None:
     secret = with_copy(lab.alternating(), template=URL, encoding="base64")
     opened, logins = lab.open(secret), []
-    rotate(spied(opened, secret, logins).keyturn, secret.path, Trigger.FORCE)
+    rotate(spied(opened, secret, logins).workspace, secret.path, Trigger.FORCE)
     assert len(logins) == 1
 
 
@@ -165,14 +167,14 @@ def test_in_an_emergency_a_copy_that_is_wrong_keeps_no_new_credential_back(
 ) -> None:
     secret = with_copy(lab.alternating(), template=ODBC, escape="none")
     opened, _ = lab.open(secret), mints("a+b")
-    assert rotate(opened.keyturn, secret.path, Trigger.COMPROMISE).state is RunState.ROTATED
+    assert rotate(opened.workspace, secret.path, Trigger.COMPROMISE).state is RunState.ROTATED
     assert lab.current(secret)["password"] == "a+b"
 
 
 def test_a_value_that_a_copy_cant_hold_makes_way_for_another(lab: Lab, mints: Callable[..., list[str]]) -> None:
     secret = with_copy(lab.alternating(), template=ODBC, escape="odbc")
     opened, left = lab.open(secret), mints(" a", "Plain1")
-    assert rotate(opened.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(opened.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert not left
     assert lab.current(secret)["password"] == "Plain1"
 
@@ -181,7 +183,7 @@ def test_a_copy_that_no_candidate_fits_is_invalid_before_one_is_made(lab: Lab) -
     secret = with_copy(lab.alternating(), template=URL + "?x={absent}")
     opened = lab.open(secret)
     with pytest.raises(Invalid, match="no field absent"):
-        rotate(opened.keyturn, secret.path, Trigger.FORCE)
+        rotate(opened.workspace, secret.path, Trigger.FORCE)
     unchanged(lab, secret, opened)
 
 
@@ -189,12 +191,12 @@ def test_a_login_that_is_refused_names_the_copy_and_the_old_password_works_again
     secret = with_copy(lab.single(), template=URL)
     opened = lab.open(secret)
     refusing: Any = Hooked(
-        opened.keyturn.open_strategy(secret.path),
+        opened.workspace.open_strategy(secret.path),
         check_connection=raising(CandidateRejected("log in as", "pg", "the target refuses the login")),
     )
-    keyturn = dataclasses.replace(opened.keyturn, open_strategy=lambda path: refusing)
+    workspace = dataclasses.replace(opened.workspace, open_strategy=lambda path: refusing)
     with pytest.raises(Misrendered, match=f"memory:{remote(secret)}: the target refuses the login that its text is"):
-        rotate(keyturn, secret.path, Trigger.FORCE)
+        rotate(workspace, secret.path, Trigger.FORCE)
     unchanged(lab, secret, opened)
 
 
@@ -203,7 +205,7 @@ def test_the_ledger_names_the_copies_that_were_tried(lab: Lab) -> None:
     secret = lab.alternating()
     secret = secret.having(destinations=({"store": "memory", "name": remote(secret), "template": URL}, elsewhere))
     opened, entries = lab.open(secret), Kept()
-    rotate(dataclasses.replace(opened.keyturn, ledger=entries), secret.path, Trigger.FORCE)
+    rotate(dataclasses.replace(opened.workspace, ledger=entries), secret.path, Trigger.FORCE)
     notes = [entry.note for entry in entries.all if (entry.action, entry.outcome) == ("verify", Outcome.DONE)]
     assert notes == [f"logged in with the text of memory:{remote(secret)}"]
 
@@ -230,14 +232,14 @@ class Kept:
 class Elsewhere:
     """One secret at another kind of target, with one copy."""
 
-    keyturn: Keyturn
+    workspace: Workspace
     path: str
     logins: list[Connection]
 
     def rotate(self) -> SecretFields:
         """Once; CURRENT afterwards."""
-        assert rotate(self.keyturn, self.path, Trigger.FORCE).state is RunState.ROTATED
-        found = self.keyturn.hub.read(self.path)
+        assert rotate(self.workspace, self.path, Trigger.FORCE).state is RunState.ROTATED
+        found = self.workspace.hub.read(self.path)
         assert found is not None
         return found.fields
 
@@ -259,12 +261,12 @@ def at(
         }
     )
     store, logins = MemoryStore("memory"), list[Connection]()
-    keyturn = open_keyturn(catalogue, lab.hub)
-    hooked: Any = Hooked(keyturn.open_strategy(path), check_connection=logins.append)
-    keyturn = dataclasses.replace(
-        keyturn, open_store=lambda name: store, open_strategy=lambda path: hooked, sender=RecordingSender()
+    workspace = open_workspace(catalogue, lab.hub)
+    hooked: Any = Hooked(workspace.open_strategy(path), check_connection=logins.append)
+    workspace = dataclasses.replace(
+        workspace, open_store=lambda name: store, open_strategy=lambda path: hooked, sender=RecordingSender()
     )
-    return Elsewhere(keyturn, path, logins)
+    return Elsewhere(workspace, path, logins)
 
 
 def test_a_url_of_a_mariadb_is_logged_in_with(lab: Lab, mariadb: MariaDB) -> None:
@@ -292,5 +294,5 @@ def test_a_url_of_a_redis_is_logged_in_with_and_one_of_another_protocol_is_refus
             assert [login.password for login in site.logins] == [password]
         else:
             with pytest.raises(Misrendered, match="memory:copy: it begins with rediss://"):
-                rotate(site.keyturn, site.path, Trigger.FORCE)
+                rotate(site.workspace, site.path, Trigger.FORCE)
             assert acl.logs_in(first)

@@ -46,9 +46,9 @@ def promoted(lab: Lab, secret: Declared) -> Rotation:
 
 def taken_back(lab: Lab, secret: Declared, token: str) -> str:
     """What a rollback in another process ended in."""
-    keyturn = worker(lab, secret, "another/3/3").keyturn
+    workspace = worker(lab, secret, "another/3/3").workspace
     try:
-        return str(rollback(keyturn, secret.path, token, "the canary is not well").stage)
+        return str(rollback(workspace, secret.path, token, "the canary is not well").stage)
     except KeyturnError as error:
         return type(error).__name__
 
@@ -61,7 +61,7 @@ def test_a_retirement_suspended_anywhere_never_ends_what_a_rollback_has_put_in_f
         late = worker(lab, secret, LATE)
         rollback = partial(taken_back, lab, secret, token)
         with Interrupted(at, lambda rollback=rollback, said=said: said.append(rollback())):  # type: ignore[misc]
-            retirement = retire(late.keyturn, secret.path, Waive.GRACE)
+            retirement = retire(late.workspace, secret.path, Waive.GRACE)
         if not said:
             break
         before, made = (lab.hub.read(secret.path, version) for version in (1, 2))
@@ -82,12 +82,12 @@ def test_what_was_begun_to_be_ended_is_not_put_back(lab: Lab, secret: Declared) 
     rotation = promoted(lab, secret)
     stuck = worker(lab, secret, dead_holder()).hooking("strategy", retire=raising(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        retire(stuck.keyturn, secret.path)
+        retire(stuck.workspace, secret.path)
     assert stage(lab, secret) is Stage.RETIRING
     with pytest.raises(Superseded, match="the credential before version 2 is being ended"):
-        rollback(worker(lab, secret).keyturn, secret.path, rotation.token, "the canary is not well")
+        rollback(worker(lab, secret).workspace, secret.path, rotation.token, "the canary is not well")
     assert lab.logs_in(secret.first)
-    assert retire(worker(lab, secret).keyturn, secret.path).retired
+    assert retire(worker(lab, secret).workspace, secret.path).retired
     assert not lab.logs_in(secret.first)
     assert lab.logs_in(lab.current(secret))
 
@@ -96,7 +96,7 @@ def test_what_a_person_has_put_in_force_again_is_spared_also_once_its_end_was_be
     promoted(lab, secret)
     by_hand = Once(lambda: lab.hub.write(secret.path, SecretFields(secret.first), cas=2))
     late = worker(lab, secret).hooking("hub", write_state=by_hand)
-    assert not retire(late.keyturn, secret.path).retired
+    assert not retire(late.workspace, secret.path).retired
     assert lab.logs_in(secret.first)
     (past,) = worker(lab, secret).record().history
     assert (past.stage, past.note) == (Stage.RETIRED, "not ended: CURRENT names the old credential again")
@@ -107,9 +107,9 @@ def test_two_retirements_at_once_do_not_race(lab: Lab, secret: Declared) -> None
     seen = list[Retirement]()
     elsewhere = worker(lab, secret, ELSEWHERE)
     first = worker(lab, secret).hooking(
-        "strategy", retire=Once(lambda: seen.append(retire(elsewhere.keyturn, secret.path)))
+        "strategy", retire=Once(lambda: seen.append(retire(elsewhere.workspace, secret.path)))
     )
-    assert retire(first.keyturn, secret.path).retired
+    assert retire(first.workspace, secret.path).retired
     (second,) = seen
     assert not second.retired
     assert "is held by process" in second.held_by[0]
@@ -121,11 +121,11 @@ def test_a_retirement_that_was_taken_over_does_not_touch_the_target(lab: Lab, se
 
     # Right after it has saved that it begins, another run takes over, ends it, and rotates on to the same account.
     def newer() -> None:
-        assert retire(worker(lab, secret).keyturn, secret.path).retired
+        assert retire(worker(lab, secret).workspace, secret.path).retired
         worker(lab, secret).promoted()
 
     held_up = late.hooking("hub", read=After(1, newer))
-    assert not retire(held_up.keyturn, secret.path).retired
+    assert not retire(held_up.workspace, secret.path).retired
     assert lab.logs_in(lab.current(secret))
     assert lab.current(secret)["username"] == secret.users[0]
 
@@ -151,8 +151,8 @@ def stage(lab: Lab, secret: Declared) -> Stage | None:
 
 def test_the_same_worker_goes_on_with_what_it_began(lab: Lab, secret: Declared) -> None:
     promoted(lab, secret)
-    run = Worker(worker(lab, secret).keyturn, secret.path)
+    run = Worker(worker(lab, secret).workspace, secret.path)
     with pytest.raises(KeyboardInterrupt):
-        retire(run.hooking("strategy", cleanup_fields=raising(KeyboardInterrupt())).keyturn, secret.path)
-    assert retire(run.keyturn, secret.path).retired
+        retire(run.hooking("strategy", cleanup_fields=raising(KeyboardInterrupt())).workspace, secret.path)
+    assert retire(run.workspace, secret.path).retired
     assert [past.stage for past in run.record().history] == [Stage.RETIRED]

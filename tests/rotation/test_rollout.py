@@ -54,8 +54,8 @@ def test_the_rest_is_told_after_the_pause_and_once_the_canary_is_well(lab: Lab) 
     secret = waves(lab.alternating(), pause="10m")
     opened = lab.open(secret, consumers=CONSUMERS)
     slept: list[tuple[float, list[tuple[str, int]]]] = []
-    keyturn = dataclasses.replace(opened.keyturn, sleep=lambda seconds: slept.append((seconds, names(opened))))
-    outcome = rotate(keyturn, secret.path, Trigger.FORCE)
+    workspace = dataclasses.replace(opened.workspace, sleep=lambda seconds: slept.append((seconds, names(opened))))
+    outcome = rotate(workspace, secret.path, Trigger.FORCE)
     assert slept == [(600.0, [("canary", 2)])]
     assert sorted(names(opened)[1:]) == [("api", 2), ("trainer", 2)]
     assert unsettled(outcome) is None
@@ -66,7 +66,7 @@ def test_without_a_health_check_only_the_notice_counts(lab: Lab) -> None:
     secret = waves(lab.generated(), health=False)
     opened = lab.open(secret, consumers=CONSUMERS)
     opened.sender.unwell["canary"] = REFUSES
-    assert unsettled(rotate(opened.keyturn, secret.path, Trigger.FORCE)) is None
+    assert unsettled(rotate(opened.workspace, secret.path, Trigger.FORCE)) is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -84,8 +84,8 @@ def test_a_canary_that_fails_brings_the_previous_value_back_everywhere(lab: Lab,
         told(consumer, path, version, at)
 
     opened.sender.deliver = recovers  # type: ignore[method-assign]
-    outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE)
-    candidate = opened.keyturn.hub.read(secret.path, 2)
+    outcome = rotate(opened.workspace, secret.path, Trigger.FORCE)
+    candidate = opened.workspace.hub.read(secret.path, 2)
     assert candidate is not None
     assert (outcome.state, outcome.version) == (RunState.REVERTED, 3)
     assert lab.current(secret) == secret.first
@@ -110,23 +110,23 @@ def test_what_was_taken_back_ends_after_its_grace_and_then_another_is_tried(
 ) -> None:
     opened.clock.advance(INTERVAL)
     opened.sender.unwell["canary"] = REFUSES
-    assert rotate(opened.keyturn, secret.path).state is RunState.REVERTED
-    candidate = opened.keyturn.hub.read(secret.path, 2)
+    assert rotate(opened.workspace, secret.path).state is RunState.REVERTED
+    candidate = opened.workspace.hub.read(secret.path, 2)
     assert candidate is not None
     opened.sender.unwell.clear()
     # The secret is as old as it was, but the schedule waits for the grace.
-    info = opened.keyturn.hub.describe(secret.path)
+    info = opened.workspace.hub.describe(secret.path)
     assert info is not None
     assert info.versions[0].created_at == info.rotated_at
-    again = rotate(opened.keyturn, secret.path)
+    again = rotate(opened.workspace, secret.path)
     assert (again.state, again.version) == (RunState.REVERTED, 3)
-    assert not retire(opened.keyturn, secret.path).retired
+    assert not retire(opened.workspace, secret.path).retired
     assert lab.logs_in(candidate.fields)
     opened.clock.advance(timedelta(hours=1))
-    assert eventually(lambda: retire(opened.keyturn, secret.path).retired)
+    assert eventually(lambda: retire(opened.workspace, secret.path).retired)
     assert not lab.logs_in(candidate.fields)
     assert lab.logs_in(secret.first)
-    assert rotate(opened.keyturn, secret.path).state is RunState.ROTATED
+    assert rotate(opened.workspace, secret.path).state is RunState.ROTATED
     assert lab.logs_in(lab.current(secret))
     (past,) = worker(lab, secret).record().history
     assert past.note == f"the canary is not well: canary ({REFUSES})"
@@ -140,7 +140,7 @@ def test_a_run_that_dies_while_it_takes_back_is_finished_by_the_next(
 ) -> None:
     secret = waves(getattr(lab, kind)())
     opened = lab.open(secret, consumers=CONSUMERS)
-    run = Worker(opened.keyturn, secret.path)
+    run = Worker(opened.workspace, secret.path)
     token = run.promoted().rotation.token
     count = iter(range(1, 100))
 
@@ -150,70 +150,70 @@ def test_a_run_that_dies_while_it_takes_back_is_finished_by_the_next(
 
     hooks: dict[str, Any] = {"write_state": dies} if before else {"annotate": raising(KeyboardInterrupt())}
     with pytest.raises(KeyboardInterrupt):
-        rollback(run.hooking("hub", **hooks).keyturn, secret.path, token, "the canary is not well")
+        rollback(run.hooking("hub", **hooks).workspace, secret.path, token, "the canary is not well")
     record = run.record()
     if record.open is None:
         assert record.retiring is not None
-        assert rollback(opened.keyturn, secret.path, token, "the canary is not well").stage is Stage.REVERTED
+        assert rollback(opened.workspace, secret.path, token, "the canary is not well").stage is Stage.REVERTED
     else:
-        assert rotate(opened.keyturn, secret.path).state is RunState.REVERTED
+        assert rotate(opened.workspace, secret.path).state is RunState.REVERTED
     assert lab.current(secret) == secret.first
     assert kind == "generated" or lab.logs_in(lab.current(secret))
-    info = opened.keyturn.hub.describe(secret.path)
+    info = opened.workspace.hub.describe(secret.path)
     assert info is not None
     assert info.custom[ROTATED_AT] == info.versions[0].created_at.isoformat()
     assert info.version == 3
 
 
 def test_a_run_that_died_before_the_rest_was_told_goes_on_with_the_canary(opened: Opened, secret: Declared) -> None:
-    Worker(opened.keyturn, secret.path).promoted()
-    retire(opened.keyturn, secret.path)
+    Worker(opened.workspace, secret.path).promoted()
+    retire(opened.workspace, secret.path)
     assert names(opened) == [("canary", 2)]
     opened.sender.unwell["canary"] = REFUSES
-    assert rotate(opened.keyturn, secret.path).state is RunState.REVERTED
+    assert rotate(opened.workspace, secret.path).state is RunState.REVERTED
 
 
 def test_a_canary_that_passed_is_not_asked_again(opened: Opened, secret: Declared) -> None:
     opened.sender.silent["api"] = REFUSES
-    outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    outcome = rotate(opened.workspace, secret.path, Trigger.FORCE)
     assert outcome.state is RunState.ROTATED
     opened.sender.unwell["canary"] = REFUSES
     opened.sender.silent.clear()
-    assert rotate(opened.keyturn, secret.path).state is RunState.SETTLED
+    assert rotate(opened.workspace, secret.path).state is RunState.SETTLED
     assert sorted(names(opened)) == [("api", 2), ("canary", 2), ("trainer", 2)]
 
 
 def test_a_suspected_credential_is_never_put_back(lab: Lab, opened: Opened, secret: Declared) -> None:
     opened.sender.unwell["canary"] = REFUSES
-    outcome = rotate(opened.keyturn, secret.path, Trigger.COMPROMISE)
+    outcome = rotate(opened.workspace, secret.path, Trigger.COMPROMISE)
     assert (outcome.state, outcome.version) == (RunState.ROTATED, 2)
     assert len(names(opened)) == 3
     assert not lab.logs_in(secret.first)
 
 
 def test_what_somebody_wrote_meanwhile_is_not_overwritten(lab: Lab, opened: Opened, secret: Declared) -> None:
-    run = Worker(opened.keyturn, secret.path)
+    run = Worker(opened.workspace, secret.path)
     attempt = run.promoted()
     fields = SecretFields({**lab.current(secret), "note": "by hand"})
     lab.hub.write(secret.path, fields, cas=2)
     with pytest.raises(Superseded, match="CURRENT is no longer version 2"):
-        rollback(opened.keyturn, secret.path, attempt.rotation.token, "why")
+        rollback(opened.workspace, secret.path, attempt.rotation.token, "why")
     assert lab.current(secret)["note"] == "by hand"
 
 
 def test_a_field_written_while_the_old_value_is_put_back_is_kept(lab: Lab, opened: Opened, secret: Declared) -> None:
-    run = Worker(opened.keyturn, secret.path)
+    run = Worker(opened.workspace, secret.path)
     token = run.promoted().rotation.token
     by_hand = Once(lambda: lab.hub.write(secret.path, SecretFields({**lab.current(secret), "note": "kept"}), cas=2))
-    rollback(run.hooking("hub", write=by_hand).keyturn, secret.path, token, "why")
+    rollback(run.hooking("hub", write=by_hand).workspace, secret.path, token, "why")
     assert lab.current(secret) == {**secret.first, "note": "kept"}
 
 
 def test_where_the_hub_kept_no_version_before_nothing_is_taken_back(lab: Lab, opened: Opened, secret: Declared) -> None:
-    token = Worker(opened.keyturn, secret.path).promoted().rotation.token
+    token = Worker(opened.workspace, secret.path).promoted().rotation.token
     lab.root.secrets.kv.v2.destroy_secret_versions(secret.path, [1])
     with pytest.raises(NotFound, match="keeps no version before 2"):
-        rollback(opened.keyturn, secret.path, token, "why")
+        rollback(opened.workspace, secret.path, token, "why")
     retiring = worker(lab, secret).record().retiring
     assert retiring is not None
     assert retiring.stage is Stage.PROMOTED
@@ -225,10 +225,10 @@ def test_a_late_promotion_does_not_make_what_was_put_back_look_young(
     late = worker(lab, secret, dead_holder(), consumers=CONSUMERS)
     attempt = late.verified()
     opened.sender.unwell["canary"] = REFUSES
-    late = late.hooking("hub", annotate=Once(lambda: rotate(opened.keyturn, secret.path)))
+    late = late.hooking("hub", annotate=Once(lambda: rotate(opened.workspace, secret.path)))
     with pytest.raises(Conflict):
-        steps.promote(late.keyturn, attempt)
-    info = opened.keyturn.hub.describe(secret.path)
+        steps.promote(late.workspace, attempt)
+    info = opened.workspace.hub.describe(secret.path)
     assert info is not None
     assert (info.version, info.promoted_by) == (3, attempt.rotation.token)
     assert info.custom[ROTATED_AT] == info.versions[0].created_at.isoformat()

@@ -23,15 +23,15 @@ DOWN = Unavailable("write", "memory:x", "it is down", "Wait")
 def test_a_secret_is_rotated_on_schedule_again_and_again(lab: Lab, kind: str, times: int) -> None:
     secret = with_copy(getattr(lab, kind)())
     opened = lab.open(secret)
-    assert rotate(opened.keyturn, secret.path).state is RunState.NOT_DUE
+    assert rotate(opened.workspace, secret.path).state is RunState.NOT_DUE
     seen = [lab.current(secret)]
     for _ in range(times):
         opened.clock.advance(INTERVAL)
-        outcome = rotate(opened.keyturn, secret.path)
+        outcome = rotate(opened.workspace, secret.path)
         assert (outcome.state, unsettled(outcome)) == (RunState.ROTATED, None)
         assert kind == "generated" or lab.logs_in(lab.current(secret))
-        assert retire(opened.keyturn, secret.path).retired
-        assert rotate(opened.keyturn, secret.path).state is RunState.NOT_DUE
+        assert retire(opened.workspace, secret.path).retired
+        assert rotate(opened.workspace, secret.path).state is RunState.NOT_DUE
         seen.append(lab.current(secret))
     assert len({json.dumps(fields, sort_keys=True) for fields in seen}) == times + 1
     record = worker(lab, secret).record()
@@ -41,7 +41,7 @@ def test_a_secret_is_rotated_on_schedule_again_and_again(lab: Lab, kind: str, ti
 
 def test_an_outcome_is_names_alone_and_fits_json(lab: Lab) -> None:
     secret = with_copy(lab.generated())
-    outcome = rotate(lab.open(secret).keyturn, secret.path, Trigger.FORCE)
+    outcome = rotate(lab.open(secret).workspace, secret.path, Trigger.FORCE)
     told = json.loads(json.dumps(outcome.to_data()))
     assert told["path"] == secret.path
     assert (told["state"], told["version"], len(told["fingerprint"])) == ("rotated", 2, 12)
@@ -51,13 +51,13 @@ def test_an_outcome_is_names_alone_and_fits_json(lab: Lab) -> None:
 def test_an_unknown_secret_is_named_with_the_one_likely_meant(lab: Lab) -> None:
     secret = lab.generated()
     with pytest.raises(NotFound, match=secret.path):
-        rotate(lab.open(secret).keyturn, secret.path + "x")
+        rotate(lab.open(secret).workspace, secret.path + "x")
 
 
 def test_a_rotation_held_elsewhere_is_left_to_its_holder(lab: Lab) -> None:
     secret = lab.generated()
     worker(lab, secret, ELSEWHERE).staged()
-    outcome = rotate(worker(lab, secret).keyturn, secret.path)
+    outcome = rotate(worker(lab, secret).workspace, secret.path)
     assert outcome.state is RunState.HELD
     assert "another-host" in outcome.message
 
@@ -65,9 +65,9 @@ def test_a_rotation_held_elsewhere_is_left_to_its_holder(lab: Lab) -> None:
 def test_a_run_that_died_after_promotion_is_settled_by_the_next(lab: Lab) -> None:
     secret = with_copy(lab.generated())
     opened = lab.open(secret)
-    Worker(opened.keyturn, secret.path).promoted()
+    Worker(opened.workspace, secret.path).promoted()
     assert opened.store.describe(remote(secret)) is None
-    outcome = rotate(opened.keyturn, secret.path)
+    outcome = rotate(opened.workspace, secret.path)
     assert (outcome.state, outcome.version, unsettled(outcome)) == (RunState.SETTLED, 2, None)
     assert opened.store.describe(remote(secret)) is not None
 
@@ -76,22 +76,22 @@ def test_an_old_credential_that_is_held_stops_the_next_scheduled_rotation(lab: L
     secret = with_copy(lab.alternating(consumers=("app",)))
     opened = lab.open(secret, consumers=APP)
     opened.sender.silent["app"] = DOWN
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     opened.clock.advance(INTERVAL + timedelta(days=1))
     with pytest.raises(TerminalError, match=r"before version 2 \(.*\) is not retired: app has not acknowledged"):
-        rotate(opened.keyturn, secret.path)
+        rotate(opened.workspace, secret.path)
     assert lab.logs_in(secret.first)
     opened.sender.silent.clear()
-    assert rotate(opened.keyturn, secret.path).state is RunState.ROTATED
+    assert rotate(opened.workspace, secret.path).state is RunState.ROTATED
     assert not lab.logs_in(secret.first) or lab.current(secret)["username"] == secret.users[0]
 
 
 def test_a_rotation_that_ends_the_previous_credential_does_so_whatever_holds_it(lab: Lab) -> None:
     secret = with_copy(lab.alternating(grace="1d"))
     opened = lab.open(secret)
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     opened.store.refuses = DOWN
-    outcome = rotate(opened.keyturn, secret.path, Trigger.FORCE, end_previous=True)
+    outcome = rotate(opened.workspace, secret.path, Trigger.FORCE, end_previous=True)
     assert (outcome.state, outcome.version) == (RunState.ROTATED, 3)
     assert not lab.logs_in(secret.first)
     (past,) = worker(lab, secret).record().history
@@ -104,7 +104,7 @@ def test_what_has_not_reached_everyone_is_named(lab: Lab) -> None:
     opened = lab.open(secret, consumers=APP)
     opened.store.refuses = DOWN
     opened.sender.silent["app"] = Unavailable("notify", "app", "no answer", "Wait")
-    error = unsettled(rotate(opened.keyturn, secret.path, Trigger.FORCE))
+    error = unsettled(rotate(opened.workspace, secret.path, Trigger.FORCE))
     assert isinstance(error, TransientError)
     assert f"not in step: memory:{remote(secret)}" in error.problem
     assert "not acknowledged by: app" in error.problem

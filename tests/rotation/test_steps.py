@@ -47,14 +47,14 @@ def version(lab: Lab, secret: Declared) -> int:
 
 
 def test_a_young_secret_is_not_due(lab: Lab, secret: Declared) -> None:
-    decision = decide(lab.open(secret).keyturn, secret.path, Trigger.SCHEDULE)
+    decision = decide(lab.open(secret).workspace, secret.path, Trigger.SCHEDULE)
     assert (decision.reason, decision.seen, decision.unsettled) == (None, 1, None)
 
 
 def test_an_interrupted_rotation_goes_on_whatever_its_age(lab: Lab, secret: Declared) -> None:
     run = worker(lab, secret)
     run.staged()
-    decision = decide(run.keyturn, secret.path, Trigger.SCHEDULE)
+    decision = decide(run.workspace, secret.path, Trigger.SCHEDULE)
     assert decision.reason is not None
     assert decision.reason.code == "Unfinished"
 
@@ -64,8 +64,8 @@ def test_a_promotion_between_its_two_reads_makes_nothing_due(lab: Lab, secret: D
     opened.clock.advance(timedelta(days=31))
     quick = worker(lab, secret, clock=opened.clock)
     calls = Once(lambda: quick.promoted())
-    late = Worker(opened.keyturn, secret.path).hooking("hub", read_state=lambda path: calls())
-    decision = decide(late.keyturn, secret.path, Trigger.SCHEDULE)
+    late = Worker(opened.workspace, secret.path).hooking("hub", read_state=lambda path: calls())
+    decision = decide(late.workspace, secret.path, Trigger.SCHEDULE)
     assert (decision.reason, decision.seen) == (None, 2)
 
 
@@ -75,27 +75,27 @@ def test_a_version_that_was_not_dated_yet_makes_nothing_due(lab: Lab, secret: De
     opened = lab.open(secret)
     opened.clock.advance(timedelta(days=31))
     quick = worker(lab, secret, clock=opened.clock)
-    steps.write_current(quick.keyturn, quick.verified())
+    steps.write_current(quick.workspace, quick.verified())
 
     def finish() -> None:
-        assert rotate(quick.keyturn, secret.path).state is RunState.ROTATED
-        assert not retires or retire(quick.keyturn, secret.path).retired
+        assert rotate(quick.workspace, secret.path).state is RunState.ROTATED
+        assert not retires or retire(quick.workspace, secret.path).retired
 
     goes_on = Once(finish)
-    late = Worker(opened.keyturn, secret.path).hooking("hub", read_state=lambda path: goes_on())
-    decision = decide(late.keyturn, secret.path, Trigger.SCHEDULE)
+    late = Worker(opened.workspace, secret.path).hooking("hub", read_state=lambda path: goes_on())
+    decision = decide(late.workspace, secret.path, Trigger.SCHEDULE)
     assert (decision.reason, decision.seen) == (None, 2)
 
 
 def test_a_rotation_found_unfinished_and_finished_by_then_is_not_done_again(lab: Lab, secret: Declared) -> None:
     quick, late = worker(lab, secret), worker(lab, secret)
-    steps.write_current(quick.keyturn, quick.verified())
-    decision = decide(late.keyturn, secret.path, Trigger.SCHEDULE)
+    steps.write_current(quick.workspace, quick.verified())
+    decision = decide(late.workspace, secret.path, Trigger.SCHEDULE)
     assert decision == Decision(UNFINISHED, 2)
-    assert rotate(quick.keyturn, secret.path).state is RunState.ROTATED
-    assert retire(quick.keyturn, secret.path).retired
+    assert rotate(quick.workspace, secret.path).state is RunState.ROTATED
+    assert retire(quick.workspace, secret.path).retired
     with pytest.raises(Locked, match="another run has finished with version 2"):
-        steps.stage(late.keyturn, secret.path, decision)
+        steps.stage(late.workspace, secret.path, decision)
 
 
 def test_a_secret_that_was_deleted_and_made_anew_is_decided_on_like_any_other(lab: Lab, secret: Declared) -> None:
@@ -103,14 +103,14 @@ def test_a_secret_that_was_deleted_and_made_anew_is_decided_on_like_any_other(la
     run.promoted()
     lab.root.secrets.kv.v2.delete_metadata_and_all_versions(secret.path, mount_point="secret")
     lab.hub.write(secret.path, SecretFields(secret.first), cas=0)
-    assert decide(run.keyturn, secret.path, Trigger.SCHEDULE).reason is None
-    assert rotate(run.keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    assert decide(run.workspace, secret.path, Trigger.SCHEDULE).reason is None
+    assert rotate(run.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
 
 
 def test_a_secret_without_a_version_is_made(lab: Lab) -> None:
     first = lab.generated()
     secret = Declared(f"tests/{fresh()}", first.data, {})
-    outcome = rotate(lab.open(secret).keyturn, secret.path)
+    outcome = rotate(lab.open(secret).workspace, secret.path)
     assert (outcome.state, outcome.version) == (RunState.ROTATED, 1)
     assert set(lab.current(secret)) == {"value", "rotated_at"}
 
@@ -119,8 +119,8 @@ def test_a_secret_whose_newest_version_was_deleted_gets_the_next_one_once_a_pers
     secret = lab.generated()
     lab.root.secrets.kv.v2.delete_latest_version_of_secret(secret.path, mount_point="secret")
     with pytest.raises(Missing):
-        rotate(lab.open(secret).keyturn, secret.path, Trigger.FORCE)
-    outcome = rotate(lab.open(secret).keyturn, secret.path, Trigger.FORCE, ground=1)
+        rotate(lab.open(secret).workspace, secret.path, Trigger.FORCE)
+    outcome = rotate(lab.open(secret).workspace, secret.path, Trigger.FORCE, ground=1)
     assert (outcome.state, outcome.version) == (RunState.ROTATED, 2)
     assert lab.current(secret)["endpoint"] == secret.first["endpoint"]
 
@@ -130,13 +130,13 @@ def test_a_secret_whose_newest_version_was_deleted_gets_the_next_one_once_a_pers
 
 def test_a_decision_on_an_older_version_is_too_late(lab: Lab, secret: Declared) -> None:
     late, quick = worker(lab, secret), worker(lab, secret)
-    decision = decide(late.keyturn, secret.path, Trigger.FORCE)
+    decision = decide(late.workspace, secret.path, Trigger.FORCE)
     lab.hub.write(secret.path, SecretFields({**secret.first, "host": "elsewhere"}), cas=1)
     with pytest.raises(Locked, match="a moment ago"):
-        steps.stage(late.keyturn, secret.path, decision)
+        steps.stage(late.workspace, secret.path, decision)
     quick.promoted()
     with pytest.raises(Locked, match="not retired yet"):
-        steps.stage(late.keyturn, secret.path, decide(late.keyturn, secret.path, Trigger.FORCE))
+        steps.stage(late.workspace, secret.path, decide(late.workspace, secret.path, Trigger.FORCE))
 
 
 def test_a_candidate_is_not_where_consumers_read(lab: Lab, secret: Declared) -> None:
@@ -150,18 +150,18 @@ def test_every_step_can_be_resumed_by_names_alone(lab: Lab, secret: Declared) ->
     run = worker(lab, secret)
     token = run.staged().rotation.token
     for step in (steps.install, steps.verify, steps.promote, steps.promote):
-        step(run.keyturn, steps.resume(run.keyturn, secret.path, token))
+        step(run.workspace, steps.resume(run.workspace, secret.path, token))
     assert lab.logs_in(lab.current(secret))
     assert version(lab, secret) == 2
     with pytest.raises(Superseded, match="is over"):
-        steps.resume(run.keyturn, secret.path, "another-token")
+        steps.resume(run.workspace, secret.path, "another-token")
 
 
 def test_a_mint_that_comes_late_gives_its_lease_back(lab: Lab) -> None:
     secret = lab.dynamic()
     successor = worker(lab, secret)
     dies = worker(lab, secret, dead_holder()).hooking(
-        "strategy", mint=Once(lambda: rotate(successor.keyturn, secret.path))
+        "strategy", mint=Once(lambda: rotate(successor.workspace, secret.path))
     )
     with pytest.raises(Locked):
         dies.staged()
@@ -193,7 +193,7 @@ def test_a_field_that_somebody_edits_meanwhile_keeps_the_edit(lab: Lab, secret: 
     run = worker(lab, secret)
     attempt = run.verified()
     lab.hub.write(secret.path, SecretFields({**secret.first, "host": "moved.example.com"}), cas=1)
-    promoted = steps.promote(run.keyturn, attempt)
+    promoted = steps.promote(run.workspace, attempt)
     assert lab.current(secret)["host"] == "moved.example.com"
     assert lab.logs_in(lab.current(secret))
     assert promoted.rotation.version == version(lab, secret) == 3
@@ -201,15 +201,15 @@ def test_a_field_that_somebody_edits_meanwhile_keeps_the_edit(lab: Lab, secret: 
 
 def test_promoting_twice_writes_once(lab: Lab, secret: Declared) -> None:
     run = worker(lab, secret)
-    attempt = steps.promote(run.keyturn, run.verified())
-    assert steps.promote(run.keyturn, attempt) == attempt
+    attempt = steps.promote(run.workspace, run.verified())
+    assert steps.promote(run.workspace, attempt) == attempt
     assert version(lab, secret) == 2
 
 
 def test_promotion_dates_the_secret(lab: Lab, secret: Declared) -> None:
     opened = lab.open(secret)
     opened.clock.advance(timedelta(days=400))
-    rotate(opened.keyturn, secret.path)
+    rotate(opened.workspace, secret.path)
     info = lab.hub.describe(secret.path)
     assert info is not None
     assert info.rotated_at == opened.clock.now
@@ -223,10 +223,10 @@ def test_a_credential_that_somebody_writes_meanwhile_is_kept(lab: Lab, secret: D
     by_hand = {**secret.first, "username": f"{secret.owner}_c", "password": password}
     lab.hub.write(secret.path, SecretFields(by_hand), cas=1)
     with pytest.raises(Superseded, match="CURRENT names another credential"):
-        steps.promote(run.keyturn, attempt)
+        steps.promote(run.workspace, attempt)
     assert lab.current(secret) == by_hand
     with pytest.raises(Invalid, match="not one of its users"):
-        rotate(run.keyturn, secret.path)
+        rotate(run.workspace, secret.path)
     assert lab.current(secret) == by_hand
     assert lab.logs_in(by_hand)
     assert run.record().rotation is None
@@ -240,7 +240,7 @@ def test_the_other_user_put_in_force_by_hand_stays_open_and_is_rotated_from(lab:
     lab.sql(f"ALTER ROLE {other} PASSWORD 'set-by-hand'")
     by_hand = {**secret.first, "username": other, "password": "set-by-hand"}
     lab.hub.write(secret.path, SecretFields(by_hand), cas=1)
-    outcome = rotate(run.keyturn, secret.path)
+    outcome = rotate(run.workspace, secret.path)
     assert outcome.state is RunState.ROTATED
     assert lab.logs_in(by_hand)
     assert lab.current(secret)["username"] == secret.users[0]
@@ -256,7 +256,7 @@ def test_an_abandoned_candidate_is_refused_and_current_is_unchanged(lab: Lab, se
     attempt = run.installed()
     candidate = attempt.candidate
     assert lab.logs_in(candidate)
-    closed = abandon(run.keyturn, attempt, "it was refused")
+    closed = abandon(run.workspace, attempt, "it was refused")
     assert closed.record.rotation is None
     assert not lab.logs_in(candidate)
     assert lab.current(secret) == secret.first
@@ -272,7 +272,7 @@ def test_an_abandonment_does_not_make_the_secret_look_young(lab: Lab, secret: De
     if dated:
         lab.hub.annotate(secret.path, {ROTATED_AT: moment.isoformat()})
     run = worker(lab, secret)
-    abandon(run.keyturn, run.installed(), "it was refused")
+    abandon(run.workspace, run.installed(), "it was refused")
     after = lab.hub.describe(secret.path)
     assert after is not None
     assert after.rotated_at == moment
@@ -286,16 +286,16 @@ def test_a_worker_suspended_before_it_promoted_is_refused_after_the_abandonment(
     attempt = stale.verified()
     successor = worker(lab, secret).hooking("strategy", verify=raising(REFUSED))
     with pytest.raises(CandidateRejected):
-        rotate(successor.keyturn, secret.path)
+        rotate(successor.workspace, secret.path)
     if staged:
         worker(lab, secret).verified()
     before = version(lab, secret)
     with pytest.raises(Superseded):
-        steps.promote(stale.keyturn, attempt)
+        steps.promote(stale.workspace, attempt)
     assert (lab.current(secret), version(lab, secret)) == (secret.first, before)
     assert lab.logs_in(secret.first)
     with pytest.raises(Superseded):
-        steps.install(stale.keyturn, attempt)
+        steps.install(stale.workspace, attempt)
 
 
 def test_a_promotion_in_the_midst_of_an_abandonment_is_refused(lab: Lab, secret: Declared) -> None:
@@ -304,11 +304,11 @@ def test_a_promotion_in_the_midst_of_an_abandonment_is_refused(lab: Lab, secret:
 
     def promote_late() -> None:
         with pytest.raises((Superseded, Locked)):
-            steps.promote(stale.keyturn, attempt)
+            steps.promote(stale.workspace, attempt)
 
     successor = worker(lab, secret).hooking("strategy", verify=raising(REFUSED), abandon=Once(promote_late))
     with pytest.raises(CandidateRejected):
-        rotate(successor.keyturn, secret.path)
+        rotate(successor.workspace, secret.path)
     assert lab.current(secret) == secret.first
     assert lab.logs_in(secret.first)
 
@@ -317,11 +317,11 @@ def test_a_promotion_that_slips_in_just_before_the_fence_is_put_back(lab: Lab, s
     """Its compare-and-set was on its way when the record closed."""
     stale = worker(lab, secret, dead_holder())
     attempt = stale.verified()
-    slips = Once(lambda: steps.write_current(stale.keyturn, attempt))
+    slips = Once(lambda: steps.write_current(stale.workspace, attempt))
     successor = worker(lab, secret).hooking("strategy", verify=raising(REFUSED))
     successor = successor.hooking("hub", describe=lambda path: slips() if successor.record().open else None)
-    late = steps.resume(successor.keyturn, secret.path, attempt.rotation.token)
-    abandon(successor.keyturn, late, "refused")
+    late = steps.resume(successor.workspace, secret.path, attempt.rotation.token)
+    abandon(successor.workspace, late, "refused")
     assert lab.current(secret) == secret.first
     assert lab.logs_in(secret.first)
     assert not lab.logs_in(attempt.candidate)
@@ -333,18 +333,18 @@ def test_a_worker_suspended_before_it_gave_up_does_not_close_what_was_promoted_m
 ) -> None:
     stale = worker(lab, secret, dead_holder())
     attempt = stale.installed()
-    assert rotate(worker(lab, secret).keyturn, secret.path).state is RunState.ROTATED
+    assert rotate(worker(lab, secret).workspace, secret.path).state is RunState.ROTATED
     with pytest.raises(Conflict):
-        abandon(stale.keyturn, attempt, "refused before the successor came")
+        abandon(stale.workspace, attempt, "refused before the successor came")
     assert lab.logs_in(lab.current(secret))
 
 
 def test_of_two_tasks_of_one_process_a_refused_one_does_not_undo_the_other(lab: Lab, secret: Declared) -> None:
     run = worker(lab, secret)
     attempt = run.installed()
-    steps.promote(run.keyturn, attempt)
+    steps.promote(run.workspace, attempt)
     with pytest.raises(Conflict):
-        abandon(run.keyturn, attempt, "refused")
+        abandon(run.workspace, attempt, "refused")
     assert lab.logs_in(lab.current(secret))
 
 
@@ -352,7 +352,7 @@ def test_a_single_users_password_is_put_back(lab: Lab) -> None:
     secret = lab.single()
     run = worker(lab, secret).hooking("strategy", verify=raising(REFUSED))
     with pytest.raises(CandidateRejected):
-        rotate(run.keyturn, secret.path, Trigger.FORCE)
+        rotate(run.workspace, secret.path, Trigger.FORCE)
     assert lab.logs_in(secret.first)
 
 
@@ -360,7 +360,7 @@ def test_the_lease_of_a_refused_candidate_is_revoked(lab: Lab) -> None:
     secret = lab.dynamic()
     run = worker(lab, secret).hooking("strategy", verify=raising(REFUSED))
     with pytest.raises(CandidateRejected):
-        rotate(run.keyturn, secret.path, Trigger.FORCE)
+        rotate(run.workspace, secret.path, Trigger.FORCE)
     assert lab.database.leases(secret.role) == [secret.first["lease_id"]]
 
 
@@ -369,6 +369,6 @@ def test_a_first_candidate_can_be_given_up_where_there_is_no_current(lab: Lab) -
     secret = Declared(f"tests/{fresh()}", made.data, {}, made.users, made.owner)
     run = worker(lab, secret).hooking("strategy", verify=raising(REFUSED))
     with pytest.raises(CandidateRejected):
-        rotate(run.keyturn, secret.path)
+        rotate(run.workspace, secret.path)
     assert lab.hub.read(secret.path) is None
-    assert rotate(worker(lab, secret).keyturn, secret.path, Trigger.FORCE).version == 1
+    assert rotate(worker(lab, secret).workspace, secret.path, Trigger.FORCE).version == 1

@@ -69,7 +69,7 @@ def opened(lab: Lab, secrets: tuple[Declared, Declared]) -> Opened:
 @pytest.fixture
 def as_tasks(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks find this workspace."""
-    monkeypatch.setattr("tasks.rotation.keyturn", lambda: opened.keyturn)
+    monkeypatch.setattr("tasks.rotation.current_workspace", lambda: opened.workspace)
 
 
 def spoil(lab: Lab, path: str, data: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ def test_a_record_that_cant_be_read_is_told_with_its_place_and_a_remedy_and_with
     path = secrets[0].path
     spoil(lab, path, data)
     with pytest.raises(Invalid) as told:
-        load_record(opened.keyturn, path)
+        load_record(opened.workspace, path)
     assert f"keyturn/rotations/{path} can't be read" in told.value.problem
     assert f"vault kv metadata delete keyturn/rotations/{path}" in told.value.hint
     assert VALUE not in str(told.value)
@@ -97,19 +97,19 @@ def test_a_record_of_a_newer_format_says_that_a_newer_keyturn_is_needed(
 ) -> None:
     spoil(lab, secrets[0].path, {"format": FORMAT + 1})
     with pytest.raises(Invalid, match=f"of format {FORMAT + 1}, and this Keyturn knows {FORMAT} at most"):
-        load_record(opened.keyturn, secrets[0].path)
+        load_record(opened.workspace, secrets[0].path)
 
 
 def test_what_a_newer_keyturn_has_added_outlives_a_rotation_of_an_older_one(
     lab: Lab, opened: Opened, secrets: tuple[Declared, Declared]
 ) -> None:
     path = secrets[0].path
-    rotate(opened.keyturn, path, Trigger.FORCE)
+    rotate(opened.workspace, path, Trigger.FORCE)
     state = lab.hub.read_state(f"rotations/{path}")
     assert state is not None
     spoil(lab, path, {**state.data, "rotation": {**state.data["rotation"], "seen": [1]}, "approvals": {"by": "x"}})
-    retire(opened.keyturn, path)
-    rotate(opened.keyturn, path, Trigger.FORCE)
+    retire(opened.workspace, path)
+    rotate(opened.workspace, path, Trigger.FORCE)
     state = lab.hub.read_state(f"rotations/{path}")
     assert state is not None
     assert state.data["approvals"] == {"by": "x"}
@@ -146,9 +146,9 @@ def said(error: str) -> bool:
 def test_status_and_due_have_one_row_that_says_so(
     opened: Opened, secrets: tuple[Declared, Declared], spoilt: str
 ) -> None:
-    found, _ = secret_statuses(opened.keyturn, lambda keyturn: CatalogueCopies())
+    found, _ = secret_statuses(opened.workspace, lambda workspace: CatalogueCopies())
     assert {one.path: said(one.error) for one in found} == {spoilt: True, secrets[1].path: False}
-    rows = {one.path: one.error for one in prospects(opened.keyturn, [one.path for one in secrets])}
+    rows = {one.path: one.error for one in prospects(opened.workspace, [one.path for one in secrets])}
     assert {path: said(error) for path, error in rows.items()} == {spoilt: True, secrets[1].path: False}
     assert rows[secrets[1].path] == ""
 
@@ -160,26 +160,26 @@ def test_what_is_due_is_rotated_beside_it(
     due = asyncio.run(tasks.find_due.fn([one.path for one in secrets]))
     assert [one.path for one in due] == [one.path for one in secrets]
     with pytest.raises(KeyturnError) as told:
-        rotate(opened.keyturn, spoilt)
+        rotate(opened.workspace, spoilt)
     assert said(str(told.value))
-    assert rotate(opened.keyturn, secrets[1].path).state is RunState.ROTATED
+    assert rotate(opened.workspace, secrets[1].path).state is RunState.ROTATED
 
 
 def test_what_can_be_retired_is_retired_beside_it(
     lab: Lab, as_tasks: None, opened: Opened, secrets: tuple[Declared, Declared]
 ) -> None:
-    rotate(opened.keyturn, secrets[1].path, Trigger.FORCE)
+    rotate(opened.workspace, secrets[1].path, Trigger.FORCE)
     spoil(lab, secrets[0].path, {"history": "{"})
     assert list(asyncio.run(tasks.find_unretired.fn([one.path for one in secrets]))) == [one.path for one in secrets]
     with pytest.raises(Invalid) as told:
-        retire(opened.keyturn, secrets[0].path, Waive.NOTHING)
+        retire(opened.workspace, secrets[0].path, Waive.NOTHING)
     assert said(str(told.value))
-    assert retire(opened.keyturn, secrets[1].path).retired
+    assert retire(opened.workspace, secrets[1].path).retired
 
 
 def test_copies_are_synced_beside_it(lab: Lab, opened: Opened, secrets: tuple[Declared, Declared]) -> None:
     lab.hub.annotate(secrets[0].path, {EXPIRES_AT: "2026-03-01"})
-    (failed,), (pushed,) = (sync_destinations(opened.keyturn, one.path) for one in secrets)
+    (failed,), (pushed,) = (sync_destinations(opened.workspace, one.path) for one in secrets)
     assert said(failed.error)
     assert pushed.in_step
 
@@ -188,7 +188,7 @@ def test_the_follower_syncs_what_its_record_cant_tell_of(
     lab: Lab, opened: Opened, secrets: tuple[Declared, Declared]
 ) -> None:
     spoil(lab, secrets[0].path, {"history": "{"})
-    assert not rotating(opened.keyturn, secrets[0].path)
+    assert not rotating(opened.workspace, secrets[0].path)
 
 
 # --- the way out -------------------------------------------------------------------------------------------

@@ -53,8 +53,8 @@ BEGUN = [("decide", Outcome.DONE), ("rotate", Outcome.BEGUN)]
 
 def test_a_rotation_waits_for_the_ledger_twice_and_announces_every_step_before_the_first(lab: Lab) -> None:
     secret, ledger = with_copy(lab.alternating()), Commits()
-    keyturn = replace(lab.open(secret).keyturn, ledger=ledger)
-    assert rotate(keyturn, secret.path, Trigger.FORCE).state is RunState.ROTATED
+    workspace = replace(lab.open(secret).workspace, ledger=ledger)
+    assert rotate(workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
     assert ledger.told == [BEGUN, done("guard", "stage", "install", "verify", "promote", "push", "rotate")]
     announced = ledger.writes[0][-1].note
     assert announced.endswith(f"stage, install, promote, push to memory:{remote(secret)}")
@@ -66,7 +66,7 @@ def test_where_the_intent_can_not_be_written_nothing_is_changed(lab: Lab) -> Non
     secret = with_copy(lab.alternating())
     opened = lab.open(secret)
     with pytest.raises(Unrecorded):
-        rotate(replace(opened.keyturn, ledger=Commits(room=0)), secret.path, Trigger.FORCE)
+        rotate(replace(opened.workspace, ledger=Commits(room=0)), secret.path, Trigger.FORCE)
     assert worker(lab, secret).record().version == 0
     assert lab.current(secret) == secret.first
     assert opened.store.writes == 0
@@ -76,19 +76,19 @@ def test_what_was_announced_is_finished_and_a_ledger_that_went_away_meanwhile_is
     secret = with_copy(lab.alternating())
     opened = lab.open(secret)
     with pytest.raises(Unrecorded):
-        rotate(replace(opened.keyturn, ledger=Commits(room=1)), secret.path, Trigger.FORCE)
+        rotate(replace(opened.workspace, ledger=Commits(room=1)), secret.path, Trigger.FORCE)
     assert lab.logs_in(lab.current(secret))
     assert lab.current(secret) != secret.first
 
 
 def test_a_step_that_fails_is_written_at_once_with_all_that_waited(lab: Lab) -> None:
     secret, ledger = lab.alternating(), Commits()
-    keyturn = replace(lab.open(secret).keyturn, ledger=ledger)
-    strategy = keyturn.open_strategy(secret.path)
+    workspace = replace(lab.open(secret).workspace, ledger=ledger)
+    strategy = workspace.open_strategy(secret.path)
     refused = CandidateRejected("log in as", secret.path, "the target refuses the login", "")
     hooked = Hooked(strategy, verify=raising(refused))
     with pytest.raises(CandidateRejected):
-        rotate(replace(keyturn, open_strategy=lambda path: hooked), secret.path, Trigger.FORCE)
+        rotate(replace(workspace, open_strategy=lambda path: hooked), secret.path, Trigger.FORCE)
     failed = [("verify", Outcome.FAILED)]
     given_up = [*done("stage", "install"), ("abandon", Outcome.BEGUN)]
     assert ledger.told[:3] == [BEGUN, given_up, [*done("abandon"), *failed]]
@@ -97,12 +97,12 @@ def test_a_step_that_fails_is_written_at_once_with_all_that_waited(lab: Lab) -> 
 
 
 def test_what_waits_is_written_with_the_next_write_when_the_ledger_is_back(lab: Lab) -> None:
-    keyturn, ledger = lab.open().keyturn, Commits(room=0)
-    keyturn = replace(keyturn, ledger=ledger)
-    with written_together(keyturn):
-        with record_action(keyturn, "one", changes=False):
+    workspace, ledger = lab.open().workspace, Commits(room=0)
+    workspace = replace(workspace, ledger=ledger)
+    with written_together(workspace):
+        with record_action(workspace, "one", changes=False):
             pass
-        with pytest.raises(ValueError, match="two"), record_action(keyturn, "two", changes=False):
+        with pytest.raises(ValueError, match="two"), record_action(workspace, "two", changes=False):
             raise ValueError("two")
         ledger.room = 1
     assert ledger.told == [[("one", Outcome.DONE), ("two", Outcome.FAILED)]]
@@ -110,10 +110,10 @@ def test_what_waits_is_written_with_the_next_write_when_the_ledger_is_back(lab: 
 
 def test_an_action_that_was_not_announced_begins_with_an_entry_of_its_own(lab: Lab) -> None:
     ledger = Commits()
-    keyturn = replace(lab.open().keyturn, ledger=ledger)
-    with written_together(keyturn), record_action(keyturn, "rotate", "a", announcing=("stage",)):
+    workspace = replace(lab.open().workspace, ledger=ledger)
+    with written_together(workspace), record_action(workspace, "rotate", "a", announcing=("stage",)):
         for action, secret in (("stage", "a"), ("stage", "b"), ("retire", "a")):
-            with record_action(keyturn, action, secret):
+            with record_action(workspace, action, secret):
                 pass
     assert ledger.told == [
         [("rotate", Outcome.BEGUN)],

@@ -14,8 +14,8 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.azure.graph import MicrosoftGraph
 from keyturn.providers.azure.resource_manager import AzureResourceManager
-from keyturn.providers.registry import open_keyturn
-from keyturn.rotation.context import Keyturn
+from keyturn.providers.registry import open_workspace
+from keyturn.rotation.context import Workspace
 from tests.support.lab import Lab, fresh
 
 POWERLESS = Caller("powerless", "a secret of the powerless", frozenset())
@@ -81,7 +81,7 @@ def lists_containers(azure: AzureManagement, fields: SecretFields) -> bool:
     return answer.status_code == 200
 
 
-def keyturn_for(lab: Lab, azure: AzureManagement, first: SecretFields, **rotation: Any) -> tuple[Keyturn, str]:
+def workspace_for(lab: Lab, azure: AzureManagement, first: SecretFields, **rotation: Any) -> tuple[Workspace, str]:
     """A Keyturn over one secret in the real hub that ``rotation`` replaces at these services, and its path."""
     path = f"tests/{fresh()}"
     lab.hub.write(path, first, cas=0)
@@ -97,7 +97,7 @@ def keyturn_for(lab: Lab, azure: AzureManagement, first: SecretFields, **rotatio
         "rotation": {"interval": "30d", "grace": "0s", **rotation},
     }
     catalogue = Catalogue.model_validate({"targets": targets, "secrets": {path: declared}})
-    return open_keyturn(catalogue, lab.hub), path
+    return open_workspace(catalogue, lab.hub), path
 
 
 def current(lab: Lab, path: str) -> SecretFields:

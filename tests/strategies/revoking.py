@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from keyturn.revocation import run
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from tests.contracts.strategy import Case
 from tests.support.lab import Lab, fresh
 
 
-def revoked(keyturn: Keyturn, path: str, mode: Mode = Mode.REPLACE) -> IncidentStatus:
+def revoked(workspace: Workspace, path: str, mode: Mode = Mode.REPLACE) -> IncidentStatus:
     """How an incident about this secret stands once every step of it has been tried."""
     incident = run.begin(
-        keyturn,
+        workspace,
         Selection((path,)),
         incident=f"INC-{fresh()}",
         reason="leaked in a log",
@@ -23,7 +23,7 @@ def revoked(keyturn: Keyturn, path: str, mode: Mode = Mode.REPLACE) -> IncidentS
         triggered_at=datetime.now(UTC),
         actor="tester",
     )
-    return run.finish(keyturn, incident.id)
+    return run.finish(workspace, incident.id)
 
 
 def assert_ended_though_unreadable(lab: Lab, case: Case, mode: Mode, how: str) -> None:
@@ -32,8 +32,8 @@ def assert_ended_though_unreadable(lab: Lab, case: Case, mode: Mode, how: str) -
     path, hub = secret.path, lab.hub
     hub.write(path, case.current.merged({"host": "db.example.com"}), cas=1)
     getattr(hub, how)(path, [2])
-    keyturn = replace(lab.open(secret).keyturn, open_strategy=lambda path: case.strategy)
-    stands = revoked(keyturn, path, mode)
+    workspace = replace(lab.open(secret).workspace, open_strategy=lambda path: case.strategy)
+    stands = revoked(workspace, path, mode)
     assert (stands.left, stands.open) == ((), False)
     assert not case.works(case.current)
     hub.undelete(path, [1, 2])

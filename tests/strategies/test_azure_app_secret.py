@@ -33,7 +33,7 @@ from keyturn.rotation.retire import retire
 from keyturn.rotation.run import RunState, rotate
 from keyturn.strategies.azure_app_secret import MOST_OWN, AzureAppSecret, AzureAppSecretSettings
 from tests.contracts.strategy import Case, StrategyContract
-from tests.strategies.azure import LIFE, POWERLESS, SHORT, current, graph, keyturn_for, registered, signs_in
+from tests.strategies.azure import LIFE, POWERLESS, SHORT, current, graph, registered, signs_in, workspace_for
 from tests.strategies.revoking import revoked
 from tests.support.lab import Lab
 
@@ -491,13 +491,13 @@ def test_a_secret_is_rotated_twice_and_none_is_left_over(
 ) -> None:
     first = serving(application)
     rotation = {"strategy": "azure-app-secret", "target": "directory", "application": application.app_id}
-    keyturn, path = keyturn_for(lab, azure, first, **rotation)
+    workspace, path = workspace_for(lab, azure, first, **rotation)
     served = [first]
     for _ in range(2):
-        assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
+        assert rotate(workspace, path, Trigger.FORCE).state is RunState.ROTATED
         served.append(current(lab, path))
         assert signs_in(azure, served[-2])
-        assert retire(keyturn, path).retired
+        assert retire(workspace, path).retired
         assert not signs_in(azure, served[-2])
     assert signs_in(azure, served[-1])
     assert served[-1]["url"] == first["url"]
@@ -509,10 +509,10 @@ def test_a_secret_that_has_leaked_is_ended_and_replaced(
 ) -> None:
     first = serving(application)
     rotation = {"strategy": "azure-app-secret", "target": "directory", "application": application.app_id}
-    keyturn, path = keyturn_for(lab, azure, first, **rotation)
-    assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
+    workspace, path = workspace_for(lab, azure, first, **rotation)
+    assert rotate(workspace, path, Trigger.FORCE).state is RunState.ROTATED
     second = current(lab, path)
-    stands = revoked(keyturn, path)
+    stands = revoked(workspace, path)
     assert (stands.left, stands.open) == ((), False)
     assert not signs_in(azure, first)
     assert not signs_in(azure, second)
@@ -526,7 +526,7 @@ def test_a_run_that_dies_in_its_mint_leaves_no_secret_behind(
 ) -> None:
     first = serving(application)
     rotation = {"strategy": "azure-app-secret", "target": "directory", "application": application.app_id}
-    keyturn, path = keyturn_for(lab, azure, first, **rotation)
+    workspace, path = workspace_for(lab, azure, first, **rotation)
 
     class Dies(AzureAppSecret):
         def mint(self, current: SecretFields | None) -> SecretFields:
@@ -535,9 +535,9 @@ def test_a_run_that_dies_in_its_mint_leaves_no_secret_behind(
 
     dying = Dies(graph(azure), application.app_id, f"keyturn {path}", LIFE, now)
     with pytest.raises(KeyboardInterrupt):
-        rotate(dataclasses.replace(keyturn, open_strategy=lambda _: dying), path, Trigger.FORCE)
+        rotate(dataclasses.replace(workspace, open_strategy=lambda _: dying), path, Trigger.FORCE)
     assert len(application.passwords) == 2
-    assert rotate(keyturn, path).state is RunState.ROTATED
+    assert rotate(workspace, path).state is RunState.ROTATED
     held = [first["key_id"].reveal(), current(lab, path)["key_id"].reveal()]
     assert [one.key_id for one in application.passwords] == held
 

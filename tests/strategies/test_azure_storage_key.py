@@ -34,9 +34,9 @@ from tests.strategies.azure import (
     SHORT,
     created,
     current,
-    keyturn_for,
     lists_containers,
     manager,
+    workspace_for,
 )
 from tests.strategies.revoking import revoked
 from tests.support.lab import Lab
@@ -538,13 +538,13 @@ def test_keys_are_rotated_in_turn_and_only_one_is_known(
 ) -> None:
     first = serving(azure, account)
     rotation = {"strategy": "azure-storage-key", "target": "cloud", "resource_group": "local", "account": account.name}
-    keyturn, path = keyturn_for(lab, azure, first, **rotation)
+    workspace, path = workspace_for(lab, azure, first, **rotation)
     served = [first]
     for _ in range(3):
-        assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
+        assert rotate(workspace, path, Trigger.FORCE).state is RunState.ROTATED
         served.append(current(lab, path))
         assert lists_containers(azure, served[-2])
-        assert retire(keyturn, path).retired
+        assert retire(workspace, path).retired
         assert not lists_containers(azure, served[-2])
     assert [fields["key_name"].reveal() for fields in served] == ["key1", "key2", "key1", "key2"]
     assert lists_containers(azure, served[-1])
@@ -556,15 +556,15 @@ def test_a_key_that_has_leaked_is_ended_and_replaced_and_the_keys_take_turns_aga
 ) -> None:
     first, spare = serving(azure, account), account.keys["key2"].value
     rotation = {"strategy": "azure-storage-key", "target": "cloud", "resource_group": "local", "account": account.name}
-    keyturn, path = keyturn_for(lab, azure, first, **rotation)
-    stands = revoked(keyturn, path)
+    workspace, path = workspace_for(lab, azure, first, **rotation)
+    stands = revoked(workspace, path)
     assert (stands.left, stands.open, stands.secrets[0].outlives) == ((), False, ())
     second = current(lab, path)
     assert not lists_containers(azure, first)
     assert lists_containers(azure, second)
     assert second["key_name"].reveal() == "key1"
     assert account.keys["key2"].value != spare, "nobody can tell who has it"
-    assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(workspace, path, Trigger.FORCE).state is RunState.ROTATED
     assert current(lab, path)["key_name"].reveal() == "key2"
     assert lists_containers(azure, current(lab, path))
 
@@ -574,9 +574,9 @@ def test_a_key_that_the_service_takes_a_while_longer_is_tried_again_until_it_is_
 ) -> None:
     rotation = {"strategy": "azure-storage-key", "target": "cloud", "resource_group": "local", "account": account.name}
     first = serving(azure, account)
-    keyturn, path = keyturn_for(lab, azure, first, **rotation)
+    workspace, path = workspace_for(lab, azure, first, **rotation)
     azure.emulator.delays.ended = 1.5
-    stands = revoked(keyturn, path)
+    stands = revoked(workspace, path)
     assert (stands.left, stands.open) == ((), False)
     assert not lists_containers(azure, first)
 
@@ -587,11 +587,11 @@ def test_both_keys_end_where_a_rotation_has_left_both_in_versions(
 ) -> None:
     first = serving(azure, account)
     rotation = {"strategy": "azure-storage-key", "target": "cloud", "resource_group": "local", "account": account.name}
-    keyturn, path = keyturn_for(lab, azure, first, **{**rotation, "grace": "1d"})
-    assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
+    workspace, path = workspace_for(lab, azure, first, **{**rotation, "grace": "1d"})
+    assert rotate(workspace, path, Trigger.FORCE).state is RunState.ROTATED
     second = current(lab, path)
     assert lists_containers(azure, first)
-    stands = revoked(keyturn, path, mode)
+    stands = revoked(workspace, path, mode)
     assert (stands.left, stands.open) == ((), False)
     assert not lists_containers(azure, first)
     assert not lists_containers(azure, second)

@@ -19,9 +19,9 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.aws.iam import AwsIam
 from keyturn.providers.gcp.iam import GcpIam
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.revocation.incident import Mode
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import RunState, rotate
 from tests.strategies.revoking import revoked
@@ -103,11 +103,11 @@ def path() -> str:
 
 
 @pytest.fixture
-def keyturn(lab: Lab, place: Place, path: str) -> Keyturn:
+def workspace(lab: Lab, place: Place, path: str) -> Workspace:
     return opened(lab, place, path)
 
 
-def opened(lab: Lab, place: Place, path: str) -> Keyturn:
+def opened(lab: Lab, place: Place, path: str) -> Workspace:
     """Keyturn over one secret, which holds a key beside another field."""
     lab.hub.write(path, place.first.merged({"bucket": "models"}), cas=0)
     rotation = {"target": "cloud", "interval": "30d", "grace": "0s", **place.rotation}
@@ -115,7 +115,7 @@ def opened(lab: Lab, place: Place, path: str) -> Keyturn:
     catalogue = Catalogue.model_validate(
         {"stores": {}, "targets": {"cloud": place.target}, "consumers": {}, "secrets": {path: secret}}
     )
-    return dataclasses.replace(open_keyturn(catalogue, lab.hub), sender=RecordingSender())
+    return dataclasses.replace(open_workspace(catalogue, lab.hub), sender=RecordingSender())
 
 
 def held(lab: Lab, path: str) -> dict[str, Any]:
@@ -125,25 +125,25 @@ def held(lab: Lab, path: str) -> dict[str, Any]:
 
 
 def test_keys_follow_one_another_and_the_old_one_is_gone_each_time(
-    keyturn: Keyturn, lab: Lab, place: Place, path: str
+    workspace: Workspace, lab: Lab, place: Place, path: str
 ) -> None:
     seen = place.ids()
     for _ in range(3):
         before = place.key_of(held(lab, path))
-        assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
+        assert rotate(workspace, path, Trigger.FORCE).state is RunState.ROTATED
         after = place.key_of(held(lab, path))
         assert place.ids() == {before, after}
         assert after not in seen
         assert held(lab, path)["bucket"] == "models"
-        assert retire(keyturn, path).retired
+        assert retire(workspace, path).retired
         assert place.ids() == {after}
         seen.add(after)
 
 
 def test_a_key_that_a_dead_run_made_is_ended_by_the_next(
-    keyturn: Keyturn, lab: Lab, place: Place, path: str, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, lab: Lab, place: Place, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = keyturn.open_strategy(path).target  # type: ignore[attr-defined]
+    target = workspace.open_strategy(path).target  # type: ignore[attr-defined]
     create = target.create
 
     def die_after_making(account: str) -> SecretFields:
@@ -152,34 +152,34 @@ def test_a_key_that_a_dead_run_made_is_ended_by_the_next(
 
     monkeypatch.setattr(target, "create", die_after_making)
     with pytest.raises(Killed):
-        rotate(keyturn, path, Trigger.FORCE)
+        rotate(workspace, path, Trigger.FORCE)
     monkeypatch.undo()
     (orphan,) = place.ids() - {place.key_of(held(lab, path))}
-    assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(workspace, path, Trigger.FORCE).state is RunState.ROTATED
     assert orphan not in place.ids()
-    assert retire(keyturn, path).retired
+    assert retire(workspace, path).retired
     assert place.ids() == {place.key_of(held(lab, path))}
 
 
 def test_a_key_that_has_leaked_is_ended_and_replaced_with_the_one_that_waits_for_its_end(
-    keyturn: Keyturn, lab: Lab, place: Place, path: str
+    workspace: Workspace, lab: Lab, place: Place, path: str
 ) -> None:
-    assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(workspace, path, Trigger.FORCE).state is RunState.ROTATED
     leaked = place.ids()
     assert len(leaked) == 2
-    stands = revoked(keyturn, path)
+    stands = revoked(workspace, path)
     assert (stands.left, stands.open) == ((), False)
     assert place.ids() == {place.key_of(held(lab, path))}
     assert place.ids() & leaked == set()
     assert held(lab, path)["bucket"] == "models"
     assert any("12 hours" in said for said in stands.secrets[0].outlives)
-    assert rotate(keyturn, path, Trigger.FORCE).state is RunState.ROTATED
+    assert rotate(workspace, path, Trigger.FORCE).state is RunState.ROTATED
 
 
 def test_a_key_that_a_dead_run_made_ends_with_those_that_have_leaked(
-    keyturn: Keyturn, lab: Lab, place: Place, path: str, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, lab: Lab, place: Place, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = keyturn.open_strategy(path).target  # type: ignore[attr-defined]
+    target = workspace.open_strategy(path).target  # type: ignore[attr-defined]
     create = target.create
 
     def die_after_making(account: str) -> SecretFields:
@@ -188,28 +188,28 @@ def test_a_key_that_a_dead_run_made_ends_with_those_that_have_leaked(
 
     monkeypatch.setattr(target, "create", die_after_making)
     with pytest.raises(Killed):
-        rotate(keyturn, path, Trigger.FORCE)
+        rotate(workspace, path, Trigger.FORCE)
     monkeypatch.undo()
     before = place.ids()
     assert len(before) == 2
-    stands = revoked(keyturn, path)
+    stands = revoked(workspace, path)
     assert (stands.left, stands.open) == ((), False)
     assert place.ids() == {place.key_of(held(lab, path))}
     assert not place.ids() & before
 
 
-def test_without_a_replacement_no_key_is_left(keyturn: Keyturn, place: Place, path: str) -> None:
-    stands = revoked(keyturn, path, Mode.REVOKE_ONLY)
+def test_without_a_replacement_no_key_is_left(workspace: Workspace, place: Place, path: str) -> None:
+    stands = revoked(workspace, path, Mode.REVOKE_ONLY)
     assert (stands.left, stands.open) == ((), False)
     assert place.ids() == set()
 
 
 def test_a_user_without_room_is_refused_before_anything_is_begun(lab: Lab, at_aws: Place, path: str) -> None:
-    keyturn = opened(lab, at_aws, path)
+    workspace = opened(lab, at_aws, path)
     with closing(AwsIam("cloud", endpoint_url=at_aws.target["endpoint_url"])) as target:
         target.create(at_aws.rotation["user"])
     before, kept = at_aws.ids(), held(lab, path)
     with pytest.raises(Invalid, match="no room"):
-        rotate(keyturn, path, Trigger.FORCE)
+        rotate(workspace, path, Trigger.FORCE)
     assert (at_aws.ids(), held(lab, path)) == (before, kept)
     assert lab.hub.read_state(f"rotations/{path}") is None

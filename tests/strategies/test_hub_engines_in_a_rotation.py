@@ -20,9 +20,9 @@ from keyturn.core.hub import EXPIRES_AT
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.records import load_record
 from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import retire
@@ -89,13 +89,13 @@ def hub(lab: Lab, tmp_path: Path) -> Iterator[VaultHub]:
         yield opened
 
 
-def opened(lab: Lab, hub: VaultHub, secret: Declared, clock: Clock) -> Keyturn:
+def opened(lab: Lab, hub: VaultHub, secret: Declared, clock: Clock) -> Workspace:
     """A worker's Keyturn over one secret."""
     store = {"kind": "aws-secrets-manager", "region": REGION}
     catalogue = Catalogue.model_validate(catalogue_data(lab.world, (secret,), store, {}))
-    keyturn = open_keyturn(catalogue, hub)
+    workspace = open_workspace(catalogue, hub)
     return dataclasses.replace(
-        keyturn, clock=clock, hub_clock=clock, sender=RecordingSender(), open_store=lambda name: MemoryStore(name)
+        workspace, clock=clock, hub_clock=clock, sender=RecordingSender(), open_store=lambda name: MemoryStore(name)
     )
 
 
@@ -107,29 +107,29 @@ def current(hub: VaultHub, secret: Declared) -> SecretFields:
 
 def test_a_secret_is_made_replaced_when_due_and_its_old_credential_ends(lab: Lab, hub: VaultHub, place: Place) -> None:
     clock, secret = Clock(), place.secret
-    keyturn = opened(lab, hub, secret, clock)
-    assert rotate(keyturn, secret.path).state is RunState.ROTATED
+    workspace = opened(lab, hub, secret, clock)
+    assert rotate(workspace, secret.path).state is RunState.ROTATED
     first = current(hub, secret)
     assert place.works(first)
     clock.advance(timedelta(days=9))
-    assert retire(keyturn, secret.path).retired
-    assert rotate(keyturn, secret.path).state is RunState.NOT_DUE
+    assert retire(workspace, secret.path).retired
+    assert rotate(workspace, secret.path).state is RunState.NOT_DUE
     clock.advance(timedelta(days=1, seconds=1))
-    assert rotate(keyturn, secret.path).state is RunState.ROTATED
+    assert rotate(workspace, secret.path).state is RunState.ROTATED
     second = current(hub, secret)
     assert place.works(second)
     assert place.works(first) is place.overlaps
-    assert not retire(keyturn, secret.path).retired
+    assert not retire(workspace, secret.path).retired
     clock.advance(timedelta(hours=1))
-    assert retire(keyturn, secret.path).retired
+    assert retire(workspace, secret.path).retired
     assert place.works(second)
     assert not place.works(first)
 
 
 @pytest.mark.parametrize("place", ["dynamic", "certificate"], indirect=True)
 def test_the_schedule_is_told_when_it_ends_by_itself(lab: Lab, hub: VaultHub, place: Place) -> None:
-    keyturn = opened(lab, hub, place.secret, Clock())
-    rotate(keyturn, place.secret.path)
+    workspace = opened(lab, hub, place.secret, Clock())
+    rotate(workspace, place.secret.path)
     info = hub.describe(place.secret.path)
     assert info is not None
     assert info.custom[EXPIRES_AT] == current(hub, place.secret)["expires_at"].reveal()
@@ -138,11 +138,11 @@ def test_the_schedule_is_told_when_it_ends_by_itself(lab: Lab, hub: VaultHub, pl
 def test_a_mint_that_died_before_it_was_saved_is_cleaned_up_or_taken_up(lab: Lab, hub: VaultHub, place: Place) -> None:
     """The answer of the engine was lost: the next run finds an intent in the record, and no candidate."""
     secret, clock = place.secret, Clock()
-    keyturn = opened(lab, hub, secret, clock)
-    rotate(keyturn, secret.path)
+    workspace = opened(lab, hub, secret, clock)
+    rotate(workspace, secret.path)
     before = current(hub, secret)
     lost: list[SecretFields] = []
-    strategy = keyturn.open_strategy(secret.path)
+    strategy = workspace.open_strategy(secret.path)
     mint = strategy.mint
 
     def dying(current: SecretFields | None) -> SecretFields:
@@ -151,8 +151,8 @@ def test_a_mint_that_died_before_it_was_saved_is_cleaned_up_or_taken_up(lab: Lab
 
     strategy.mint = dying  # type: ignore[method-assign]
     with pytest.raises(Killed):
-        rotate(keyturn, secret.path, Trigger.FORCE)
-    rotation = load_record(keyturn, secret.path).rotation
+        rotate(workspace, secret.path, Trigger.FORCE)
+    rotation = load_record(workspace, secret.path).rotation
     assert rotation is not None
     assert rotation.stage is Stage.MINTING
     again = opened(lab, hub, secret, clock)
@@ -171,16 +171,16 @@ class Killed(BaseException):
 
 
 def test_leases_are_kept_alive_and_one_that_has_ended_is_told(lab: Lab, hub: VaultHub, dynamic: Place) -> None:
-    keyturn = opened(lab, hub, dynamic.secret, Clock())
-    rotate(keyturn, dynamic.secret.path)
+    workspace = opened(lab, hub, dynamic.secret, Clock())
+    rotate(workspace, dynamic.secret.path)
     lease_id = current(hub, dynamic.secret)["lease_id"].reveal()
     lab.root.write_data("sys/leases/renew", data={"lease_id": lease_id, "increment": 600})
-    assert renew_credentials(keyturn, [dynamic.secret.path]) == {}
+    assert renew_credentials(workspace, [dynamic.secret.path]) == {}
     standing = lab.database.lease(lease_id)
     assert standing is not None
     assert standing.left > timedelta(hours=23)
     lab.database.revoke(lease_id)
-    said = renew_credentials(keyturn, [dynamic.secret.path])[dynamic.secret.path]
+    said = renew_credentials(workspace, [dynamic.secret.path])[dynamic.secret.path]
     assert f"keyturn rotate {dynamic.secret.path} --now" in said
 
 
@@ -188,26 +188,26 @@ def test_open_sessions_of_the_old_account_hold_its_end(
     lab: Lab, hub: VaultHub, dynamic: Place, over_postgresql: OverPostgreSQL
 ) -> None:
     clock = Clock()
-    keyturn = opened(lab, hub, dynamic.secret, clock)
-    rotate(keyturn, dynamic.secret.path)
+    workspace = opened(lab, hub, dynamic.secret, clock)
+    rotate(workspace, dynamic.secret.path)
     with over_postgresql.session(current(hub, dynamic.secret)):
-        rotate(keyturn, dynamic.secret.path, Trigger.FORCE)
+        rotate(workspace, dynamic.secret.path, Trigger.FORCE)
         clock.advance(timedelta(hours=2))
-        (held,) = retire(keyturn, dynamic.secret.path).held_by
+        (held,) = retire(workspace, dynamic.secret.path).held_by
         assert "1 open sessions" in held
-    assert retire(keyturn, dynamic.secret.path).retired
+    assert retire(workspace, dynamic.secret.path).retired
 
 
 def test_a_role_that_the_engine_rotates_by_itself_is_refused_before_anything_changes(
     lab: Lab, hub: VaultHub, static: Place
 ) -> None:
-    keyturn = opened(lab, hub, static.secret, Clock())
-    rotate(keyturn, static.secret.path)
+    workspace = opened(lab, hub, static.secret, Clock())
+    rotate(workspace, static.secret.path)
     role = static.secret.data["rotation"]["role"]
     changed = {"db_name": "ml", "username": f"{role}_user", "rotation_period": "24h"}
     lab.root.write_data(f"database/static-roles/{role}", data=changed)
     with pytest.raises(Invalid, match="rotation_period"):
-        rotate(keyturn, static.secret.path, Trigger.FORCE)
+        rotate(workspace, static.secret.path, Trigger.FORCE)
     assert static.works(current(hub, static.secret))
 
 
@@ -217,13 +217,13 @@ def test_a_certificate_is_renewed_when_two_thirds_of_its_life_are_over_and_soone
     sooner = certificate.secret.having(interval="5d")
     for secret, days in ((certificate.secret, 10), (sooner, 5)):
         clock = Clock()
-        keyturn = opened(lab, hub, secret, clock)
-        rotate(keyturn, secret.path, Trigger.FORCE, end_previous=True)
+        workspace = opened(lab, hub, secret, clock)
+        rotate(workspace, secret.path, Trigger.FORCE, end_previous=True)
         clock.advance(timedelta(days=days, minutes=-5))
-        retire(keyturn, secret.path)
-        assert rotate(keyturn, secret.path).state is RunState.NOT_DUE
+        retire(workspace, secret.path)
+        assert rotate(workspace, secret.path).state is RunState.NOT_DUE
         clock.advance(timedelta(minutes=10))
-        assert rotate(keyturn, secret.path).state is RunState.ROTATED
+        assert rotate(workspace, secret.path).state is RunState.ROTATED
 
 
 @pytest.mark.parametrize("page", ["vault-dynamic", "vault-static-role", "certificate"])

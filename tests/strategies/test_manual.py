@@ -32,8 +32,8 @@ def secret(lab: Lab) -> Declared:
 def test_it_is_never_due_however_old_it_is(lab: Lab, secret: Declared) -> None:
     opened = lab.open(secret)
     opened.clock.advance(AGES)
-    assert rotate(opened.keyturn, secret.path).state is RunState.NOT_DUE
-    seen = sight(opened.keyturn, secret.path)
+    assert rotate(opened.workspace, secret.path).state is RunState.NOT_DUE
+    seen = sight(opened.workspace, secret.path)
     assert (seen.work, seen.alarm) == (False, "")
 
 
@@ -41,14 +41,14 @@ def test_beyond_its_maximum_age_it_is_an_alarm_and_no_work(lab: Lab, secret: Dec
     secret.data["rotation"]["maximum_age"] = "90d"
     opened = lab.open(secret)
     opened.clock.advance(AGES)
-    seen = sight(opened.keyturn, secret.path)
+    seen = sight(opened.workspace, secret.path)
     assert not seen.work
     assert "beyond its maximum age" in seen.alarm
 
 
 def test_without_a_first_version_it_is_not_due(lab: Lab, secret: Declared) -> None:
     other = dataclasses.replace(secret, path=fresh())
-    assert rotate(lab.open(other).keyturn, other.path).state is RunState.NOT_DUE
+    assert rotate(lab.open(other).workspace, other.path).state is RunState.NOT_DUE
 
 
 @pytest.mark.parametrize("trigger", [Trigger.COMPROMISE, Trigger.EVENT])
@@ -57,28 +57,28 @@ def test_who_asked_for_a_rotation_leaves_no_mark_that_nothing_clears(
 ) -> None:
     opened = lab.open(secret)
     with pytest.raises(UnsupportedOperation):
-        rotate(opened.keyturn, secret.path, trigger)
-    assert rotate(opened.keyturn, secret.path).state is RunState.NOT_DUE
+        rotate(opened.workspace, secret.path, trigger)
+    assert rotate(opened.workspace, secret.path).state is RunState.NOT_DUE
 
 
 @pytest.mark.parametrize("trigger", [Trigger.FORCE, Trigger.COMPROMISE, Trigger.EVENT])
 def test_whoever_asks_for_a_rotation_is_told_where_to_write_the_new_value(
     lab: Lab, secret: Declared, trigger: Trigger
 ) -> None:
-    keyturn = lab.open(secret).keyturn
-    assert decide(keyturn, secret.path, trigger).reason
+    workspace = lab.open(secret).workspace
+    assert decide(workspace, secret.path, trigger).reason
     with pytest.raises(UnsupportedOperation) as caught:
-        rotate(keyturn, secret.path, trigger)
+        rotate(workspace, secret.path, trigger)
     assert f"to the hub at {secret.path}" in caught.value.hint
-    assert load_record(keyturn, secret.path).open is None
+    assert load_record(workspace, secret.path).open is None
     assert lab.current(secret) == secret.first
 
 
 def test_what_a_person_writes_to_the_hub_is_carried_to_the_copies(lab: Lab, secret: Declared) -> None:
     opened = lab.open(secret)
-    assert all(place.in_step for place in sync_destinations(opened.keyturn, secret.path))
+    assert all(place.in_step for place in sync_destinations(opened.workspace, secret.path))
     lab.hub.write(secret.path, SecretFields({**secret.first, "value": "by hand"}), cas=1)
-    assert all(place.in_step for place in sync_destinations(opened.keyturn, secret.path))
+    assert all(place.in_step for place in sync_destinations(opened.workspace, secret.path))
     assert opened.store.read("manual").reveal() == "by hand"
 
 

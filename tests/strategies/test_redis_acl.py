@@ -21,7 +21,7 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, RevokeResult
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.revocation.incident import Mode
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
@@ -334,7 +334,7 @@ def test_a_secret_of_the_catalogue_is_rotated_and_retired(lab: Lab, acl: Acl) ->
         {"targets": {"cache": {**target, "admin": f"targets/{path}"}}, "secrets": {path: secret}}
     )
     opened = replace(
-        open_keyturn(catalogue, lab.hub), open_store=lambda name: MemoryStore(name), sender=RecordingSender()
+        open_workspace(catalogue, lab.hub), open_store=lambda name: MemoryStore(name), sender=RecordingSender()
     )
     assert rotate(opened, path, Trigger.FORCE).state is RunState.ROTATED
     found = lab.hub.read(path)

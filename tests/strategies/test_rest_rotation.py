@@ -12,8 +12,8 @@ from keyturn.catalogue import load
 from keyturn.core.errors import Invalid, NotFound, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_keyturn
-from keyturn.rotation.context import Keyturn
+from keyturn.providers.registry import open_workspace
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.run import RunState, rotate
 from tests.strategies.revoking import revoked
@@ -72,7 +72,7 @@ class Site:
         (directory / "all.yaml").write_text(CATALOGUE.replace("NAME", self.name))
         self.clock = Clock()
         catalogue = load(directory, {"URL": server.url})
-        self.keyturn: Keyturn = replace(open_keyturn(catalogue, lab.hub), clock=self.clock)
+        self.workspace: Workspace = replace(open_workspace(catalogue, lab.hub), clock=self.clock)
 
     def admin(self, **fields: str) -> None:
         """Write the admin credential, at first."""
@@ -84,10 +84,10 @@ class Site:
         return found.fields
 
     def rotate(self, secret: str) -> RunState:
-        return rotate(self.keyturn, f"tests/{self.name}/{secret}", Trigger.FORCE).state
+        return rotate(self.workspace, f"tests/{self.name}/{secret}", Trigger.FORCE).state
 
     def retire(self, secret: str) -> tuple[bool, tuple[str, ...]]:
-        retired = retire(self.keyturn, f"tests/{self.name}/{secret}", Waive.NOTHING)
+        retired = retire(self.workspace, f"tests/{self.name}/{secret}", Waive.NOTHING)
         return retired.retired, retired.held_by
 
     def values(self) -> set[str]:
@@ -137,7 +137,7 @@ def test_keys_that_have_leaked_are_deleted_and_replaced(site: Site, secret: str)
     path = f"tests/{site.name}/{secret}"
     site.rotate(secret)
     site.rotate(secret)
-    stands = revoked(site.keyturn, path)
+    stands = revoked(site.workspace, path)
     assert (stands.left, stands.open) == ((), False)
     if secret == "key":
         assert site.values() == {site.current("key")["key"].reveal()}
@@ -153,7 +153,7 @@ def test_a_key_that_nobody_knows_is_deleted_too_when_the_others_have_leaked(site
     with pytest.raises(Unavailable):
         site.rotate("key")
     site.server.after.clear()
-    stands = revoked(site.keyturn, f"tests/{site.name}/key")
+    stands = revoked(site.workspace, f"tests/{site.name}/key")
     assert (stands.left, stands.open) == ((), False)
     assert site.values() == {site.current("key")["key"].reveal()}
 

@@ -127,16 +127,16 @@ def test_a_rotation_publishes_both_keys_everywhere_and_its_retirement_takes_the_
     def copy() -> SecretFields:
         return SecretFields(json.loads(opened.store.read(remote(secret)).reveal()))
 
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     first = copy()
     assert len(published(first)) == 1
-    retire(opened.keyturn, secret.path, Waive.GRACE)
-    rotate(opened.keyturn, secret.path, Trigger.FORCE)
+    retire(opened.workspace, secret.path, Waive.GRACE)
+    rotate(opened.workspace, secret.path, Trigger.FORCE)
     second = copy()
     assert second == SecretFields(lab.current(secret))
     assert passes(signed(first), second)
     assert passes(signed(second), second)
-    assert retire(opened.keyturn, secret.path, Waive.GRACE).retired
+    assert retire(opened.workspace, secret.path, Waive.GRACE).retired
     last = copy()
     assert last == SecretFields(lab.current(secret))
     assert passes(signed(second), last)

@@ -28,12 +28,12 @@ from keyturn.catalogue import Catalogue
 from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.core.errors import KeyturnError
 from keyturn.core.policy import Trigger
-from keyturn.providers.registry import open_keyturn, open_store
+from keyturn.providers.registry import open_store, open_workspace
 from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.incident_store import find_incident
 from keyturn.revocation.run import begin, finish
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.support.boundaries import Boundaries
@@ -223,44 +223,44 @@ def start(world: World, job: Job, stores: Callable[[str], Any] | None, gate: tup
 def work(world: World, job: Job, stores: Callable[[str], Any] | None, waiting: int) -> Ended:
     """Rotate and retire, or revoke."""
     world = dataclasses.replace(world, hub_address=job.hub_address or world.hub_address)
-    keyturn = open_keyturn(Catalogue.model_validate(job.catalogue), world.hub())
-    keyturn = dataclasses.replace(keyturn, clock=lambda: datetime.fromisoformat(job.now))
+    workspace = open_workspace(Catalogue.model_validate(job.catalogue), world.hub())
+    workspace = dataclasses.replace(workspace, clock=lambda: datetime.fromisoformat(job.now))
     if stores is not None:
-        keyturn = dataclasses.replace(keyturn, open_store=stores)
+        workspace = dataclasses.replace(workspace, open_store=stores)
     boundaries = Boundaries(job.kill_at, job.stop_at)
     try:
-        keyturn.hub.describe(job.path)
+        workspace.hub.describe(job.path)
         os.read(waiting, 1)
         with boundaries if job.watched else nullcontext():
             if job.incident:
-                stands = revoke(keyturn, job.path, job.incident, Mode(job.mode))
+                stands = revoke(workspace, job.path, job.incident, Mode(job.mode))
                 state = "open" if stands.open else "closed"
                 return Ended(0, state=state, error="; ".join(stands.left), boundaries=boundaries.names)
-            outcome = rotate(keyturn, job.path, Trigger(job.trigger))
+            outcome = rotate(workspace, job.path, Trigger(job.trigger))
             over = time.monotonic() + PATIENCE
-            while job.retires and retire(keyturn, job.path).held_by and time.monotonic() < over:
+            while job.retires and retire(workspace, job.path).held_by and time.monotonic() < over:
                 time.sleep(0.02)
     except KeyturnError as error:
         return Ended(0, error=f"{type(error).__name__}: {error}", boundaries=boundaries.names)
     return Ended(0, state=outcome.state, boundaries=boundaries.names)
 
 
-def revoke(keyturn: Keyturn, path: str, incident: str, mode: Mode) -> IncidentStatus:
+def revoke(workspace: Workspace, path: str, incident: str, mode: Mode) -> IncidentStatus:
     """A whole revocation of one secret, or what is left of it."""
-    known = find_incident(keyturn, incident)
+    known = find_incident(workspace, incident)
     if known and known.closed_at:
-        return finish(keyturn, incident)
+        return finish(workspace, incident)
     begin(
-        keyturn,
+        workspace,
         Selection((path,)),
         incident=incident,
         reason="a test",
         mode=mode,
         selector=path,
-        triggered_at=keyturn.clock(),
+        triggered_at=workspace.clock(),
         actor="tester",
     )
-    return finish(keyturn, incident)
+    return finish(workspace, incident)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Store
 from keyturn.providers.postgresql.target import PostgreSQL
-from keyturn.providers.registry import open_keyturn
-from keyturn.rotation.context import Keyturn, Sender
+from keyturn.providers.registry import open_workspace
+from keyturn.rotation.context import Sender, Workspace
 from tests.support.clock import Clock
 from tests.support.memory_store import MemoryStore
 from tests.support.sender import RecordingSender
@@ -54,7 +54,7 @@ class Declared:
 class Opened:
     """A Keyturn for one test, and the stand-ins in it."""
 
-    keyturn: Keyturn
+    workspace: Workspace
     clock: Clock
     sender: RecordingSender
     store: MemoryStore
@@ -144,16 +144,16 @@ class Lab:
         memory, recording, still = MemoryStore("memory"), RecordingSender(), Clock()
         settings = store_settings or {"kind": "aws-secrets-manager", "region": REGION}
         catalogue = Catalogue.model_validate(catalogue_data(self.world, declared, settings, consumers or {}))
-        keyturn = dataclasses.replace(
-            open_keyturn(catalogue, self.hub),
+        workspace = dataclasses.replace(
+            open_workspace(catalogue, self.hub),
             open_store=stores or (lambda name: memory),
             sender=sender or recording,
             clock=clock or still,
             hub_clock=clock or still,
         )
         if holder:
-            keyturn = dataclasses.replace(keyturn, holder=holder)
-        return Opened(keyturn, still, recording, memory)
+            workspace = dataclasses.replace(workspace, holder=holder)
+        return Opened(workspace, still, recording, memory)
 
     # what is there
 

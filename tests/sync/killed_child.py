@@ -4,7 +4,7 @@ import json
 import sys
 
 from keyturn.catalogue import Catalogue
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, work_of
 from keyturn.sync_processes import executor as workers
@@ -14,11 +14,11 @@ from tests.support.world import World
 def main() -> None:
     """Told of the servers and the catalogue, on the command line."""
     world, catalogue = World.from_json(sys.argv[1]), Catalogue.model_validate(json.loads(sys.argv[2]))
-    keyturn = open_keyturn(catalogue, world.hub())
-    planned = plan(keyturn, unseen=True)
+    workspace = open_workspace(catalogue, world.hub())
+    planned = plan(workspace, unseen=True)
     workers.ENOUGH = 1  # type: ignore[misc]
-    with workers.executor(keyturn, len(work_of(keyturn, planned))) as execute:
-        results = carry_out(keyturn, planned, execute, lambda result: print(result.label, flush=True))  # noqa: T201
+    with workers.executor(workspace, len(work_of(workspace, planned))) as execute:
+        results = carry_out(workspace, planned, execute, lambda result: print(result.label, flush=True))  # noqa: T201
     sys.exit(any(result.error for result in results))
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from keyturn.catalogue import Catalogue
 from keyturn.core.heard import Heard
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.providers.registry import open_keyturn
-from keyturn.rotation.context import Keyturn
+from keyturn.providers.registry import open_workspace
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.heard import load_heard
 from keyturn.sync.apply import Applier
 from keyturn.sync.notices import Notices, tell_written
@@ -62,9 +62,9 @@ class Audience:
         secrets_of = {path: {**one, "path": path} for path, one in self.secrets.items()}
         return {"id": self.id, "stores": {"memory": STORE}, "consumers": consumers, "secrets": secrets_of}
 
-    def open(self, **changes: Any) -> Keyturn:
+    def open(self, **changes: Any) -> Workspace:
         """One opened anew, as a new process would."""
-        made = open_keyturn(Catalogue.model_validate(self.data), self.lab.hub)
+        made = open_workspace(Catalogue.model_validate(self.data), self.lab.hub)
         return dataclasses.replace(made, open_store=lambda _: self.store, **changes)
 
     def write(self, path: str, **fields: Any) -> int:
@@ -72,16 +72,16 @@ class Audience:
         info = self.lab.hub.describe(path)
         return self.lab.hub.write(path, SecretFields(fields or {"x": fresh()}), cas=info.version if info else 0)
 
-    def owing(self, *patterns: str, keyturn: Keyturn | None = None) -> Owing:
+    def owing(self, *patterns: str, workspace: Workspace | None = None) -> Owing:
         """Copies in step, and whom that leaves to be told."""
-        opened = keyturn or self.open()
+        opened = workspace or self.open()
         planned = plan(opened, patterns, unseen=True)
         return owing(opened, planned, carry_out(opened, planned, here(Applier(opened))))
 
-    def sync(self, *patterns: str, keyturn: Keyturn | None = None) -> Notices:
+    def sync(self, *patterns: str, workspace: Workspace | None = None) -> Notices:
         """What a scheduled sync does; without patterns, of everything."""
-        opened = keyturn or self.open()
-        owed = self.owing(*patterns, keyturn=opened)
+        opened = workspace or self.open()
+        owed = self.owing(*patterns, workspace=opened)
         assert not owed.errors
         return tell_written(opened, owed.paths)
 

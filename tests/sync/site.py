@@ -8,8 +8,8 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action, Item, Plan
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import Store
-from keyturn.providers.registry import open_keyturn
-from keyturn.rotation.context import Keyturn
+from keyturn.providers.registry import open_workspace
+from keyturn.rotation.context import Workspace
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
@@ -40,11 +40,11 @@ class Site:
         self.syncs = self.syncs or {"all": {"paths": [f"{self.folder}/*"], "stores": list(self.stores)}}
 
     @property
-    def keyturn(self) -> Keyturn:
+    def workspace(self) -> Workspace:
         """One opened anew, as a new process would."""
         regions = {name: {**SETTINGS, "profile": name, **self.settings.get(name, {})} for name in self.stores}
         catalogue = Catalogue.model_validate({"stores": regions, "syncs": self.syncs, "rules": self.rules})
-        made = open_keyturn(catalogue, self.lab.hub)
+        made = open_workspace(catalogue, self.lab.hub)
         return dataclasses.replace(made, open_store=self.open_store, clock=self.clock)
 
     def open_store(self, name: str) -> Store:
@@ -64,7 +64,7 @@ class Site:
 
     def plan(self, *patterns: str, deep: bool = False) -> Plan:
         """A plan made by a new process."""
-        return plan(self.keyturn, patterns, deep=deep)
+        return plan(self.workspace, patterns, deep=deep)
 
     def actions(self, *patterns: str, deep: bool = False) -> dict[str, Action]:
         """What a plan says of each copy."""
@@ -76,8 +76,8 @@ class Site:
 
     def run(self, *patterns: str, deep: bool = False) -> list[Result]:
         """Plan and apply, as `keyturn apply --auto` does."""
-        keyturn = self.keyturn
-        return carry_out(keyturn, plan(keyturn, patterns, deep=deep, unseen=self.unseen), here(Applier(keyturn)))
+        workspace = self.workspace
+        return carry_out(workspace, plan(workspace, patterns, deep=deep, unseen=self.unseen), here(Applier(workspace)))
 
     def served(self, store: str) -> dict[str, str]:
         """What a store serves, by name."""

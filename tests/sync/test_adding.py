@@ -88,7 +88,9 @@ def test_values_are_read_once_for_each_version_and_never_at_idle(adding: Site) -
     read, written = store.reads, store.writes
     assert adding.item(f"one:{path}").why == "add-fields: it keeps what it has"
     adding.run()
-    assert look_at_copy(adding.keyturn, path, adding.keyturn.catalogue.destinations(path)[0]).state is CopyState.KEPT
+    assert (
+        look_at_copy(adding.workspace, path, adding.workspace.catalogue.destinations(path)[0]).state is CopyState.KEPT
+    )
     assert (store.reads, store.writes) == (read, written)
 
 
@@ -99,11 +101,11 @@ def test_the_plan_names_the_fields_and_the_marks_the_oldest_version_and_prove_wh
     item = adding.item(f"one:{path}")
     assert (item.version, item.holds, item.why) == (2, 1, "add-fields: it lacks y, z")
     [done] = adding.run()
-    copy, keyturn = adding.stores["one"].describe(path), adding.keyturn
+    copy, workspace = adding.stores["one"].describe(path), adding.workspace
     assert copy
     assert copy.marks
     assert (copy.marks.version, copy.marks.grown, done.version) == (1, True, 2)
-    assert copy.marks.fingerprint == item.fingerprint == keyturn.fingerprint_of(adding.stores["one"].read(path))
+    assert copy.marks.fingerprint == item.fingerprint == workspace.fingerprint_of(adding.stores["one"].read(path))
 
 
 def test_a_copy_that_holds_current_after_all_bears_the_marks_of_that(adding: Site) -> None:

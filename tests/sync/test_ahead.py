@@ -85,7 +85,7 @@ def test_a_ledger_that_can_not_be_read_is_said_and_what_copies_tell_counts(site:
             raise Unavailable("read", "the ledger", "the disk is gone")
 
     unread: Any = Unread()
-    planned = plan(dataclasses.replace(site.keyturn, ledger=unread))
+    planned = plan(dataclasses.replace(site.workspace, ledger=unread))
     assert {item.action for item in planned.items if item.path == path} == {Action.AHEAD}
     assert any("compared with the ledger" in remark and "the disk is gone" in remark for remark in planned.remarks)
 
@@ -93,10 +93,10 @@ def test_a_ledger_that_can_not_be_read_is_said_and_what_copies_tell_counts(site:
 def test_one_destination_is_refused_in_the_same_way_as_a_plan(site: Site) -> None:
     path = grown(site)
     written_anew(site, "a", "old")
-    keyturn = site.keyturn
-    for place in keyturn.catalogue.destinations(path):
-        assert push_destination(keyturn, path, place).kind == Ahead.__name__
-        assert look_at_copy(keyturn, path, place).kind == Ahead.__name__
+    workspace = site.workspace
+    for place in workspace.catalogue.destinations(path):
+        assert push_destination(workspace, path, place).kind == Ahead.__name__
+        assert look_at_copy(workspace, path, place).kind == Ahead.__name__
     assert site.served("one") == {path: '{"password":"p5"}'}
 
 
@@ -111,7 +111,7 @@ def test_the_same_number_of_another_incarnation_is_not_in_step(site: Site) -> No
 
 def test_a_deep_plan_compares_fingerprints_where_old_marks_tell_numbers_alone(site: Site) -> None:
     path = site.write("a", password="of old")
-    digest = site.keyturn.fingerprint(SecretFields({"password": "of old"}))
+    digest = site.workspace.fingerprint(SecretFields({"password": "of old"}))
     for store in site.stores.values():
         text = store.write(path, payload_of("of old"), OwnershipTags(path, 1, digest), None)
         assert text.marks == OwnershipTags(path, 1, digest)
@@ -159,13 +159,13 @@ def test_versions_that_were_recovered_from_no_longer_count(site: Site) -> None:
 
 def test_a_rotation_that_goes_on_while_a_plan_is_made_is_no_alarm(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     path = grown(site, versions=2)
-    keyturn = site.keyturn
-    listed = hub_secrets(keyturn, None)
+    workspace = site.workspace
+    listed = hub_secrets(workspace, None)
     site.write("a", password="p3")
     site.run()
     monkeypatch.setattr("keyturn.sync.observe.hub_secrets", lambda *_: listed)
     try:
-        planned = plan(keyturn)
+        planned = plan(workspace)
     except KeyturnError as error:
         pytest.fail(str(error))
     assert Action.AHEAD not in {item.action for item in planned.items if item.path == path}

@@ -131,7 +131,7 @@ class History:
 
     def run_and_die(self, after: int) -> None:
         """A run that is gone after so many copies, before it remembers anything."""
-        keyturn, done = self.site.keyturn, []
+        workspace, done = self.site.workspace, []
 
         def die(result: object) -> None:
             done.append(result)
@@ -139,7 +139,7 @@ class History:
                 raise Death
 
         try:
-            here(Applier(keyturn))(self.site.plan().work, die)
+            here(Applier(workspace))(self.site.plan().work, die)
         except Death:
             return
 
@@ -165,14 +165,14 @@ class History:
     def run_while_the_hub_moves(self, name: str, value: str) -> None:
         """A run that finds a newer version in the hub once its new copies are made."""
         moves = Once(lambda: self.hub_write(name, value))
-        keyturn = dataclasses.replace(self.site.keyturn, hub=Hooked(self.site.lab.hub, describe_many=moves))
-        here(Applier(keyturn))(plan(keyturn, unseen=True).work, lambda _: None)
+        workspace = dataclasses.replace(self.site.workspace, hub=Hooked(self.site.lab.hub, describe_many=moves))
+        here(Applier(workspace))(plan(workspace, unseen=True).work, lambda _: None)
 
     def die(self, **changes: Any) -> None:
         """A run with these parts exchanged, of which one ends the process."""
-        keyturn = dataclasses.replace(self.site.keyturn, **changes)
+        workspace = dataclasses.replace(self.site.workspace, **changes)
         with suppress(Death):
-            here(Applier(keyturn))(plan(keyturn, unseen=True).work, lambda _: None)
+            here(Applier(workspace))(plan(workspace, unseen=True).work, lambda _: None)
 
     def rendered(self, name: str) -> str:
         """What a copy of CURRENT holds."""

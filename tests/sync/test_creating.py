@@ -13,7 +13,7 @@ from keyturn.core.ledger import Entry
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import OwnershipTags
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.sync import CopyState
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
@@ -54,16 +54,16 @@ class Careful:
         return getattr(self._inner, name)
 
 
-def run(keyturn: Keyturn, planned: Any = None) -> dict[str, Result]:
+def run(workspace: Workspace, planned: Any = None) -> dict[str, Result]:
     """Plan and apply; what became of each copy, by its label."""
-    planned = planned or plan(keyturn, unseen=True)
-    return {result.label: result for result in carry_out(keyturn, planned, here(Applier(keyturn)))}
+    planned = planned or plan(workspace, unseen=True)
+    return {result.label: result for result in carry_out(workspace, planned, here(Applier(workspace)))}
 
 
-def with_store(site: Site, name: str, wrap: Callable[[Any], Any]) -> Keyturn:
+def with_store(site: Site, name: str, wrap: Callable[[Any], Any]) -> Workspace:
     """The site's Keyturn, with one store wrapped."""
     wrapped = {**site.stores, name: wrap(site.stores[name])}
-    return dataclasses.replace(site.keyturn, open_store=lambda asked: wrapped[asked])
+    return dataclasses.replace(site.workspace, open_store=lambda asked: wrapped[asked])
 
 
 def states(results: dict[str, Result]) -> Counter[str]:
@@ -79,12 +79,12 @@ def test_a_new_copy_costs_one_call_and_a_secrets_value_is_read_once(site: Site) 
     for number in range(2 * BATCH + 5):
         site.write(f"s{number:03}", x=str(number))
     hub, one = Counter[str](), Counter[str]()
-    keyturn = with_store(site, "one", lambda store: Counted(store, one))
-    keyturn = dataclasses.replace(keyturn, hub=Counted(keyturn.hub, hub))
-    planned = plan(keyturn, unseen=True)
+    workspace = with_store(site, "one", lambda store: Counted(store, one))
+    workspace = dataclasses.replace(workspace, hub=Counted(workspace.hub, hub))
+    planned = plan(workspace, unseen=True)
     assert not hub["read"]
     one.clear()
-    results = run(keyturn, planned)
+    results = run(workspace, planned)
     assert states(results) == {"created": 2 * (2 * BATCH + 5)}
     assert one == {"create": 2 * BATCH + 5}
     assert hub["read"] == 2 * BATCH + 5
@@ -95,10 +95,10 @@ def test_a_new_copy_costs_one_call_and_a_secrets_value_is_read_once(site: Site) 
 
 def test_a_name_that_somebody_took_in_between_is_a_conflict_and_theirs_stays(site: Site) -> None:
     paths = [site.write(name, x="1") for name in ("a", "b", "c")]
-    keyturn = site.keyturn
-    planned = plan(keyturn, unseen=True)
+    workspace = site.workspace
+    planned = plan(workspace, unseen=True)
     site.stores["one"].put_by_hand(paths[1], "theirs")
-    results = run(keyturn, planned)
+    results = run(workspace, planned)
     assert results[f"one:{paths[1]}"].kind == "NotOwned"
     assert states(results) == {"created": 5, "failed": 1}
     assert site.served("one")[paths[1]] == "theirs"
@@ -108,31 +108,31 @@ def test_a_name_that_somebody_took_in_between_is_a_conflict_and_theirs_stays(sit
 def test_a_name_that_somebody_took_is_taken_over_where_the_catalogue_says_so(site: Site) -> None:
     path = site.write("a", x="1")
     site.syncs["all"]["adopt"] = True
-    keyturn = site.keyturn
-    planned = plan(keyturn, unseen=True)
+    workspace = site.workspace
+    planned = plan(workspace, unseen=True)
     site.stores["one"].put_by_hand(path, "theirs")
-    assert states(run(keyturn, planned)) == {"created": 1, "updated": 1}
+    assert states(run(workspace, planned)) == {"created": 1, "updated": 1}
     assert_in_step(site)
 
 
 def test_a_name_that_an_earlier_run_of_ours_took_is_in_step_without_another_version(site: Site) -> None:
     site.write("a", x="1")
     site.write("b", x="1")
-    keyturn = site.keyturn
-    planned = plan(keyturn, unseen=True)
+    workspace = site.workspace
+    planned = plan(workspace, unseen=True)
     site.run(site.path("a"))
-    assert states(run(keyturn, planned)) == {"in step": 2, "created": 2}
+    assert states(run(workspace, planned)) == {"in step": 2, "created": 2}
     assert [store.writes for store in site.stores.values()] == [2, 2]
     assert_in_step(site)
 
 
 def test_a_name_that_an_earlier_run_took_for_an_older_value_is_brought_up_to_date(site: Site) -> None:
     path = site.write("a", x="1")
-    keyturn = site.keyturn
-    planned = plan(keyturn, unseen=True)
+    workspace = site.workspace
+    planned = plan(workspace, unseen=True)
     site.run()
     site.write("a", x="2")
-    assert states(run(keyturn, planned)) == {"updated": 2}
+    assert states(run(workspace, planned)) == {"updated": 2}
     assert site.served("one") == site.served("two") == {path: '{"x":"2"}'}
 
 
@@ -142,10 +142,10 @@ def test_a_value_that_moves_on_while_its_copies_are_made_is_not_left_behind(site
     paths = [site.write(name, x="1") for name in ("a", "b", "c")]
     moves = Once(lambda: site.write("b", x="2"))
     if when == "before the first copy":
-        keyturn = with_store(site, "one", lambda store: Hooked(store, create=moves))
+        workspace = with_store(site, "one", lambda store: Hooked(store, create=moves))
     else:
-        keyturn = dataclasses.replace(site.keyturn, hub=Hooked(site.lab.hub, describe_many=moves))
-    results = run(keyturn)
+        workspace = dataclasses.replace(site.workspace, hub=Hooked(site.lab.hub, describe_many=moves))
+    results = run(workspace)
     assert not [result for result in results.values() if result.error]
     assert site.served("one") == {paths[0]: '{"x":"1"}', paths[1]: '{"x":"2"}', paths[2]: '{"x":"1"}'}
     assert_in_step(site)
@@ -177,7 +177,7 @@ def test_one_that_can_not_be_made_stops_no_other_of_its_batch(site: Site) -> Non
         site.write(f"s{number}", x=str(number))
     large, lacking = site.write("large", x="x" * 70_000), site.write("lacking", z="1")
     site.syncs["all"]["field"] = "x"
-    results = run(site.keyturn)
+    results = run(site.workspace)
     assert states(results) == {"created": 40, "failed": 4}
     assert "65536 bytes" in results[f"one:{large}"].error
     assert "no field x" in results[f"one:{lacking}"].error
@@ -191,7 +191,7 @@ def test_one_store_that_is_down_stops_no_other(site: Site) -> None:
         site.write(f"s{number}", x=str(number))
     planned = site.plan()
     site.stores["one"].down = Unavailable("create", "one", "no answer")
-    results = run(site.keyturn, planned)
+    results = run(site.workspace, planned)
     assert states(results) == {"created": 30, "failed": 30}
     site.stores["one"].down = None
     site.run()
@@ -201,10 +201,10 @@ def test_one_store_that_is_down_stops_no_other(site: Site) -> None:
 
 def test_a_secret_that_the_hub_has_no_more_is_not_made(site: Site) -> None:
     path, other = site.write("a", x="1"), site.write("b", x="1")
-    keyturn = site.keyturn
-    planned = plan(keyturn, unseen=True)
+    workspace = site.workspace
+    planned = plan(workspace, unseen=True)
     site.lab.root.secrets.kv.v2.delete_metadata_and_all_versions(path)
-    results = run(keyturn, planned)
+    results = run(workspace, planned)
     assert {label: result.kind for label, result in results.items() if result.error} == {
         f"one:{path}": "NotFound",
         f"two:{path}": "NotFound",
@@ -216,8 +216,8 @@ def test_copies_that_could_not_be_compared_are_behind_until_the_next_run_which_w
     site.write("a", x="1")
     site.write("b", x="1")
     error = Unavailable("list", "the hub", "no answer")
-    keyturn = dataclasses.replace(site.keyturn, hub=Hooked(site.lab.hub, describe_many=raising(error)))
-    results = run(keyturn)
+    workspace = dataclasses.replace(site.workspace, hub=Hooked(site.lab.hub, describe_many=raising(error)))
+    results = run(workspace)
     assert {(result.state, result.kind) for result in results.values()} == {("failed", "Unavailable")}
     assert states({result.label: result for result in site.run()}) == {}
     assert [store.writes for store in site.stores.values()] == [2, 2]
@@ -239,10 +239,10 @@ def test_a_store_that_asks_for_a_slower_pace_gets_its_new_copies_later(site: Sit
 def test_a_store_that_can_not_make_copies_without_a_look_gets_them_with_one(site: Site) -> None:
     site.write("a", x="1")
     calls = Counter[str]()
-    keyturn = with_store(site, "one", lambda store: Counted(Careful(store), calls))
-    planned = plan(keyturn, unseen=True)
+    workspace = with_store(site, "one", lambda store: Counted(Careful(store), calls))
+    planned = plan(workspace, unseen=True)
     calls.clear()
-    assert states(run(keyturn, planned)) == {"created": 2}
+    assert states(run(workspace, planned)) == {"created": 2}
     assert (calls["describe"], calls["write"], calls["read"]) == (1, 1, 1)
     assert_in_step(site)
 
@@ -252,24 +252,24 @@ def test_a_plan_that_nobody_looks_at_reads_no_value_of_new_copies_alone(site: Si
     site.run(old)
     site.write("old", x="2")
     calls: list[str] = []
-    keyturn = dataclasses.replace(site.keyturn, hub=Hooked(site.lab.hub, read=lambda path, *_: calls.append(path)))
-    items = {item.label: item for item in plan(keyturn, unseen=True).items}
+    workspace = dataclasses.replace(site.workspace, hub=Hooked(site.lab.hub, read=lambda path, *_: calls.append(path)))
+    items = {item.label: item for item in plan(workspace, unseen=True).items}
     assert calls == [old]
     assert (items[f"one:{new}"].action, items[f"one:{new}"].fingerprint) == (Action.CREATE, "")
     assert (items[f"one:{old}"].action, bool(items[f"one:{old}"].fingerprint)) == (Action.UPDATE, True)
-    assert {item.label: item.fingerprint for item in plan(keyturn).items}[f"one:{new}"]
+    assert {item.label: item.fingerprint for item in plan(workspace).items}[f"one:{new}"]
 
 
 def test_two_runs_at_once_make_every_copy_once(site: Site) -> None:
     for number in range(30):
         site.write(f"s{number}", x=str(number))
-    keyturns = [site.keyturn, site.keyturn]
-    planned = [plan(keyturn, unseen=True) for keyturn in keyturns]
+    workspaces = [site.workspace, site.workspace]
+    planned = [plan(workspace, unseen=True) for workspace in workspaces]
     together, results = threading.Barrier(2), []
 
     def go(number: int) -> None:
         together.wait(30)
-        results.append(run(keyturns[number], planned[number]))
+        results.append(run(workspaces[number], planned[number]))
 
     threads = [threading.Thread(target=go, args=(number,)) for number in range(2)]
     for thread in threads:
@@ -282,22 +282,22 @@ def test_two_runs_at_once_make_every_copy_once(site: Site) -> None:
 
 def test_what_is_reported_wrongly_is_raised_and_not_lost(site: Site) -> None:
     site.write("a", x="1")
-    keyturn = site.keyturn
+    workspace = site.workspace
 
     def report(result: Result) -> None:
         raise LookupError(result.name)
 
     with pytest.raises(LookupError):
-        here(Applier(keyturn))(plan(keyturn).work, report)
+        here(Applier(workspace))(plan(workspace).work, report)
 
 
 def test_marks_results_and_ledger_tell_version_and_fingerprint_although_the_plan_did_not(site: Site) -> None:
     path = site.write("a", x="1")
     site.lab.hub.write(path, SecretFields({"x": "2"}), cas=1)
     noted: list[Entry] = []
-    keyturn = dataclasses.replace(site.keyturn, ledger=Replaced(site.keyturn.ledger, append=noted.extend))
-    digest = keyturn.fingerprint(SecretFields({"x": "2"}))
-    results = run(keyturn)
+    workspace = dataclasses.replace(site.workspace, ledger=Replaced(site.workspace.ledger, append=noted.extend))
+    digest = workspace.fingerprint(SecretFields({"x": "2"}))
+    results = run(workspace)
     assert {(result.state, result.version, result.fingerprint) for result in results.values()} == {
         (str(CopyState.CREATED), 2, digest)
     }

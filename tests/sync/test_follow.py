@@ -23,7 +23,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation import run
-from keyturn.rotation.context import Keyturn, this_process
+from keyturn.rotation.context import Workspace, this_process
 from keyturn.sync import batches, follow
 from keyturn.sync.audit_file import AuditFile, Position
 from keyturn.sync.changes import EVERYTHING, AuditLines, Polling, Seen, Source
@@ -71,10 +71,10 @@ class Followed:
 
 
 @contextmanager
-def following(source: Source, keyturn: Callable[[], Keyturn]) -> Iterator[Followed]:
+def following(source: Source, workspace: Callable[[], Workspace]) -> Iterator[Followed]:
     """A follower in a thread, past its first look at everything; ended as a signal ends it."""
     looked, stop, followed = threading.Event(), threading.Event(), Followed([])
-    follower = Follower(keyturn, source, followed.said.append, looked.set)
+    follower = Follower(workspace, source, followed.said.append, looked.set)
     thread = threading.Thread(target=follower.run, args=(stop,))
     thread.start()
     try:
@@ -113,8 +113,8 @@ def source(request: pytest.FixtureRequest, bao: OpenBao, site: Site, tmp_path: P
 
 def test_a_change_reaches_every_copy(site: Site, source: Source) -> None:
     first = site.write("a", x="1")
-    keyturn = site.keyturn
-    with following(source, lambda: keyturn) as followed:
+    workspace = site.workspace
+    with following(source, lambda: workspace) as followed:
         until(serves(site, first, "1"))
         site.write("a", x="2")
         new = site.write("b", x="3")
@@ -125,8 +125,8 @@ def test_a_change_reaches_every_copy(site: Site, source: Source) -> None:
 
 
 def test_a_change_of_what_is_pushed_nowhere_is_nobodys_business(site: Site, source: Source, root: hvac.Client) -> None:
-    keyturn = site.keyturn
-    with following(source, lambda: keyturn) as followed:
+    workspace = site.workspace
+    with following(source, lambda: workspace) as followed:
         root.secrets.kv.v2.create_or_update_secret(f"elsewhere/{site.folder}", {"x": "1"})
         path = site.write("a", x="1")
         until(serves(site, path, "1"))
@@ -137,8 +137,8 @@ def test_a_change_of_what_is_pushed_nowhere_is_nobodys_business(site: Site, sour
 
 def test_an_unchanged_copy_is_not_written_again(site: Site, source: Source) -> None:
     path = site.write("a", x="1")
-    keyturn = site.keyturn
-    with following(source, lambda: keyturn):
+    workspace = site.workspace
+    with following(source, lambda: workspace):
         until(serves(site, path, "1"))
         written = site.stores["one"].writes
         site.lab.hub.annotate(path, {"note": "not a change of the value"})
@@ -151,23 +151,23 @@ def test_changes_that_come_together_are_one_batch(
     site: Site, bao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[str]] = []
-    keyturn, bring = site.keyturn, batches.bring
+    workspace, bring = site.workspace, batches.bring
 
-    def counted(keyturn: Keyturn, paths: list[str], patient: frozenset[str]) -> batches.Outcome:
+    def counted(workspace: Workspace, paths: list[str], patient: frozenset[str]) -> batches.Outcome:
         seen.append(paths)
-        return bring(keyturn, paths, patient)
+        return bring(workspace, paths, patient)
 
     monkeypatch.setattr(follow, "bring", counted)
     monkeypatch.setattr(follow, "GATHER", 2.0)
-    with following(audit(bao, tmp_path), lambda: keyturn):
+    with following(audit(bao, tmp_path), lambda: workspace):
         paths = [site.write(f"s{number}", x="1") for number in range(10)]
         until(serves(site, paths[-1], "1"))
     assert [batch for batch in seen if batch != [EVERYTHING]] in ([], [sorted(paths)])
 
 
 def test_a_store_that_is_down_holds_up_no_other_and_is_tried_again(site: Site, source: Source) -> None:
-    keyturn = site.keyturn
-    with following(source, lambda: keyturn) as followed:
+    workspace = site.workspace
+    with following(source, lambda: workspace) as followed:
         site.stores["one"].refuses = Unavailable("write", "one:a", "it does not answer", "Wait")
         path = site.write("a", x="1")
         until(serves(site, path, "1", ("two",)))
@@ -179,8 +179,8 @@ def test_a_store_that_is_down_holds_up_no_other_and_is_tried_again(site: Site, s
 
 
 def test_what_does_not_pass_by_itself_is_told_in_one_line_and_left(site: Site, source: Source) -> None:
-    keyturn = site.keyturn
-    with following(source, lambda: keyturn) as followed:
+    workspace = site.workspace
+    with following(source, lambda: workspace) as followed:
         site.stores["one"].refuses = Denied("write", "one:a", "no right\nto write", "Grant it")
         path = site.write("a", x="1")
         until(lambda: followed.errors())
@@ -195,8 +195,8 @@ def test_a_change_that_keeps_failing_is_left_to_the_schedule(
     site: Site, bao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follow, "TRIES", 2)
-    keyturn = site.keyturn
-    with following(audit(bao, tmp_path), lambda: keyturn) as followed:
+    workspace = site.workspace
+    with following(audit(bao, tmp_path), lambda: workspace) as followed:
         site.stores["one"].refuses = Throttled("write", "one:a", "slower", retry_after=0.0)
         path = site.write("a", x="1")
         until(lambda: any("left to the scheduled sync" in line for line in followed.said))
@@ -205,8 +205,8 @@ def test_a_change_that_keeps_failing_is_left_to_the_schedule(
 
 
 def test_no_value_is_said_or_kept(site: Site, bao: OpenBao, tmp_path: Path) -> None:
-    keyturn = site.keyturn
-    with following(audit(bao, tmp_path), lambda: keyturn) as followed:
+    workspace = site.workspace
+    with following(audit(bao, tmp_path), lambda: workspace) as followed:
         path = site.write("a", x="the-value")
         until(serves(site, path, "the-value"))
     assert "the-value" not in "".join(followed.said) + (tmp_path / "position").read_text()
@@ -214,7 +214,7 @@ def test_no_value_is_said_or_kept(site: Site, bao: OpenBao, tmp_path: Path) -> N
 
 
 def test_a_hub_that_is_down_is_told_once_and_the_change_comes_when_it_is_back(site: Site) -> None:
-    keyturn, hub = site.keyturn, site.lab.hub
+    workspace, hub = site.workspace, site.lab.hub
     down = threading.Event()
 
     class Shaky:
@@ -225,7 +225,7 @@ def test_a_hub_that_is_down_is_told_once_and_the_change_comes_when_it_is_back(si
                 raise Unavailable("list", "secret", "the hub does not answer", "Wait")
             return getattr(hub, name)
 
-    with following(Polling(Shaky, 0.1), lambda: keyturn) as followed:  # type: ignore[arg-type]
+    with following(Polling(Shaky, 0.1), lambda: workspace) as followed:  # type: ignore[arg-type]
         down.set()
         until(lambda: followed.errors())
         path = site.write("a", x="1")
@@ -239,8 +239,8 @@ def test_a_hub_that_is_down_is_told_once_and_the_change_comes_when_it_is_back(si
 
 
 def test_a_change_is_seen_across_a_rotation_of_the_file(site: Site, bao: OpenBao, tmp_path: Path) -> None:
-    keyturn = site.keyturn
-    with following(audit(bao, tmp_path), lambda: keyturn) as followed:
+    workspace = site.workspace
+    with following(audit(bao, tmp_path), lambda: workspace) as followed:
         until(lambda: (tmp_path / "position").exists())
         bao.audit_log.rename(bao.audit_log.with_name("audit.log.1"))
         before = site.write("before", x="1")
@@ -256,8 +256,8 @@ def test_a_change_is_seen_across_a_rotation_of_the_file(site: Site, bao: OpenBao
 def test_a_restart_misses_nothing_and_looks_at_nothing_else(
     site: Site, bao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keyturn = site.keyturn
-    with following(audit(bao, tmp_path), lambda: keyturn):
+    workspace = site.workspace
+    with following(audit(bao, tmp_path), lambda: workspace):
         path = site.write("a", x="1")
         until(serves(site, path, "1"))
     site.write("a", x="2")
@@ -265,13 +265,13 @@ def test_a_restart_misses_nothing_and_looks_at_nothing_else(
     seen = [source.look(), source.look()]
     source.close()
     assert [path for one in seen for path in one.paths] == [path]
-    with following(audit(bao, tmp_path), lambda: keyturn):
+    with following(audit(bao, tmp_path), lambda: workspace):
         until(serves(site, path, "2"))
 
 
 def test_a_change_that_was_not_done_yet_is_remembered_over_a_restart(site: Site, bao: OpenBao, tmp_path: Path) -> None:
-    keyturn = site.keyturn
-    with following(audit(bao, tmp_path), lambda: keyturn) as followed:
+    workspace = site.workspace
+    with following(audit(bao, tmp_path), lambda: workspace) as followed:
         site.stores["one"].refuses = Unavailable("write", "one:a", "it does not answer", "Wait")
         path = site.write("a", x="1")
         until(lambda: any(path in line for line in followed.errors()))
@@ -279,15 +279,15 @@ def test_a_change_that_was_not_done_yet_is_remembered_over_a_restart(site: Site,
     assert kept is not None
     assert path in kept.pending
     site.stores["one"].refuses = None
-    with following(audit(bao, tmp_path), lambda: keyturn):
+    with following(audit(bao, tmp_path), lambda: workspace):
         until(serves(site, path, "1"))
 
 
 def test_a_lost_position_costs_one_look_at_everything(site: Site, bao: OpenBao, tmp_path: Path) -> None:
-    keyturn = site.keyturn
+    workspace = site.workspace
     path = site.write("a", x="1")
     (tmp_path / "position").write_text("{")
-    with following(audit(bao, tmp_path), lambda: keyturn):
+    with following(audit(bao, tmp_path), lambda: workspace):
         until(serves(site, path, "1"))
 
 
@@ -298,9 +298,9 @@ def test_a_rotation_and_a_follower_do_not_get_into_each_others_way(lab: Lab, ope
     declared = lab.generated(destinations=[{"store": "memory", "name": "copy"}])
     opened = lab.open(declared)
     source = AuditFile(openbao.audit_log, tmp_path / "position", MOUNT.changed)
-    with following(source, lambda: opened.keyturn) as followed:
+    with following(source, lambda: opened.workspace) as followed:
         until(lambda: opened.store.describe("copy") is not None)
-        outcome = run.rotate(opened.keyturn, declared.path, Trigger.FORCE)
+        outcome = run.rotate(opened.workspace, declared.path, Trigger.FORCE)
     assert [place.in_step for place in outcome.destinations] == [True]
     assert opened.store.writes == 2
     assert followed.errors() == []
@@ -309,23 +309,23 @@ def test_a_rotation_and_a_follower_do_not_get_into_each_others_way(lab: Lab, ope
 def test_what_a_living_rotation_has_written_is_left_to_it(lab: Lab) -> None:
     declared = lab.generated(destinations=[{"store": "memory", "name": "copy"}])
     opened = lab.open(declared, holder=this_process())
-    run.rotate(opened.keyturn, declared.path, Trigger.FORCE)
+    run.rotate(opened.workspace, declared.path, Trigger.FORCE)
     written = opened.store.writes
     opened.store.delete("copy")
     patient = frozenset({declared.path})
-    assert batches.bring(opened.keyturn, [declared.path], patient) == batches.Outcome(held=patient)
-    assert batches.bring(opened.keyturn, [declared.path], frozenset()).error is None
+    assert batches.bring(opened.workspace, [declared.path], patient) == batches.Outcome(held=patient)
+    assert batches.bring(opened.workspace, [declared.path], frozenset()).error is None
     assert opened.store.writes == written + 1
 
 
 def test_what_somebody_writes_after_a_rotation_is_not_left_to_it(lab: Lab) -> None:
     declared = lab.generated(destinations=[{"store": "memory", "name": "copy"}])
     opened = lab.open(declared)
-    run.rotate(opened.keyturn, declared.path, Trigger.FORCE)
+    run.rotate(opened.workspace, declared.path, Trigger.FORCE)
     info = lab.hub.describe(declared.path)
     assert info is not None
     lab.hub.write(declared.path, SecretFields({"value": "by hand"}), cas=info.version)
-    outcome = batches.bring(opened.keyturn, [declared.path], frozenset({declared.path}))
+    outcome = batches.bring(opened.workspace, [declared.path], frozenset({declared.path}))
     assert [one.state for one in outcome.results] == ["updated"]
 
 

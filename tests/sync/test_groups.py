@@ -9,9 +9,9 @@ from keyturn.catalogue import Catalogue, load
 from keyturn.core.errors import NotFound
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.revocation.selector import Selector, select_secrets
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
@@ -32,7 +32,7 @@ class Places:
     stores: dict[str, MemoryStore] = dataclasses.field(default_factory=dict)
     path: str = dataclasses.field(default_factory=fresh)
 
-    def open(self, settings: str, store: str = "aws", syncs: str = "{}") -> Keyturn:
+    def open(self, settings: str, store: str = "aws", syncs: str = "{}") -> Workspace:
         """As a new process finds it, with these settings of the entry, and the secret pushed to this store."""
         declared = (
             f"id: {self.path.rpartition('/')[2]}\n"
@@ -43,16 +43,16 @@ class Places:
             f"syncs: {syncs}\n"
         )
         (self.directory / "all.yaml").write_text(declared)
-        opened = open_keyturn(load(self.directory, {}), self.lab.hub)
+        opened = open_workspace(load(self.directory, {}), self.lab.hub)
         return dataclasses.replace(opened, open_store=self.store)
 
     def store(self, name: str) -> MemoryStore:
         """The store of that name."""
         return self.stores.setdefault(name, MemoryStore(name))
 
-    def run(self, keyturn: Keyturn) -> dict[str, str]:
+    def run(self, workspace: Workspace) -> dict[str, str]:
         """Plan and apply; what became of each copy."""
-        return {done.label: done.state for done in carry_out(keyturn, plan(keyturn), here(Applier(keyturn)))}
+        return {done.label: done.state for done in carry_out(workspace, plan(workspace), here(Applier(workspace)))}
 
 
 @pytest.fixture
@@ -112,27 +112,27 @@ def test_each_account_has_the_entrys_replicas(places: Places) -> None:
 
 
 def test_plans_runs_and_scans_name_each_store_by_itself(places: Places) -> None:
-    keyturn = places.open("regions: [eu-central-1, us-east-1]")
-    assert {item.label: item.action for item in plan(keyturn).items} == {
+    workspace = places.open("regions: [eu-central-1, us-east-1]")
+    assert {item.label: item.action for item in plan(workspace).items} == {
         "aws/eu-central-1:key": Action.CREATE,
         "aws/us-east-1:key": Action.CREATE,
     }
-    places.run(keyturn)
+    places.run(workspace)
     places.stores["aws/us-east-1"].put_by_hand("key", "theirs")
-    assert {item.label: item.action for item in plan(keyturn).items} == {
+    assert {item.label: item.action for item in plan(workspace).items} == {
         "aws/eu-central-1:key": Action.IN_SYNC,
         "aws/us-east-1:key": Action.DRIFTED,
     }
-    assert places.run(keyturn) == {"aws/us-east-1:key": "updated"}
+    assert places.run(workspace) == {"aws/us-east-1:key": "updated"}
     places.stores["aws/us-east-1"].put_by_hand("nobodys", "theirs")
-    assert [(one.store, one.unmanaged) for one in scan(keyturn, ["aws"]).stores] == [
+    assert [(one.store, one.unmanaged) for one in scan(workspace, ["aws"]).stores] == [
         ("aws/eu-central-1", ()),
         ("aws/us-east-1", ("nobodys",)),
     ]
     for store in ("aws", "aws/us-east-1"):
-        assert select_secrets(keyturn, Selector(store=store)).paths == (places.path,)
+        assert select_secrets(workspace, Selector(store=store)).paths == (places.path,)
     with pytest.raises(NotFound, match="aws/eu-central-1, aws/us-east-1"):
-        keyturn.catalogue.store("aws")
+        workspace.catalogue.store("aws")
 
 
 def test_a_destination_and_a_sync_may_name_one_store_of_a_group(places: Places) -> None:

@@ -33,8 +33,8 @@ from tests.sync.site import Site
 
 def imported(site: Site, *names: str) -> list[Import]:
     """Look and bring, as `keyturn import` does; each name below the site's folder."""
-    keyturn = site.keyturn
-    return bring(keyturn, look(keyturn, "one", names, site.folder))
+    workspace = site.workspace
+    return bring(workspace, look(workspace, "one", names, site.folder))
 
 
 def in_hub(site: Site, name: str) -> dict[str, object] | None:
@@ -99,12 +99,12 @@ def test_what_the_next_sync_writes_over_the_original_is_the_same_to_the_byte(sit
     store = site.stores["one"]
     for name, text in TO_THE_BYTE.items():
         store.put_by_hand(site.path(name), text)
-    keyturn = site.keyturn
-    done = bring(keyturn, look(keyturn, "one", [site.path(name) for name in TO_THE_BYTE]))
+    workspace = site.workspace
+    done = bring(workspace, look(workspace, "one", [site.path(name) for name in TO_THE_BYTE]))
     assert [one for one in done if one.error or one.respelled] == []
     assert {one.path for one in done if not one.field} == {site.path("canonical")}
     for one in done:
-        found = keyturn.hub.read(one.path)
+        found = workspace.hub.read(one.path)
         assert found
         pushed = Shape(field=one.field).render(found.fields)
         assert pushed.reveal() == store.read(one.name).reveal()
@@ -185,11 +185,11 @@ def test_another_value_in_the_hub_is_never_overwritten(site: Site) -> None:
 def test_whoever_writes_between_the_look_and_the_import_is_not_overwritten(site: Site) -> None:
     for name in ("a", "b"):
         site.stores["one"].put_by_hand(name, "theirs")
-    keyturn = site.keyturn
-    seen = look(keyturn, "one", ["a", "b"], site.folder)
+    workspace = site.workspace
+    seen = look(workspace, "one", ["a", "b"], site.folder)
     site.write("a", value="ours")
     site.write("b", value="theirs")
-    first, second = bring(keyturn, seen)
+    first, second = bring(workspace, seen)
     assert (first.kind, second.state) == ("Conflict", ImportState.SAME)
     assert in_hub(site, "a") == {"value": "ours"}
 
@@ -210,7 +210,7 @@ def test_one_that_fails_stops_no_other(site: Site) -> None:
 
 def test_looking_writes_nothing_and_says_what_would_be(site: Site) -> None:
     site.stores["one"].put_by_hand("token", "s3cr3t-value")
-    seen = look(site.keyturn, "one", ["token", "token"], site.folder)
+    seen = look(site.workspace, "one", ["token", "token"], site.folder)
     assert seen == [Import("one", "token", site.path("token"), ImportState.NEW, "value")]
     assert in_hub(site, "token") is None
     assert "s3cr3t" not in repr(seen)
@@ -219,7 +219,7 @@ def test_looking_writes_nothing_and_says_what_would_be(site: Site) -> None:
 def test_a_copy_that_keyturn_keeps_is_not_imported(site: Site) -> None:
     path = site.write("a", x="1")
     site.run()
-    (done,) = look(site.keyturn, "one", [path], "elsewhere")
+    (done,) = look(site.workspace, "one", [path], "elsewhere")
     assert (done.kind, path in done.error) == ("NotOwned", True)
 
 
@@ -251,16 +251,16 @@ def test_all_of_a_store_is_what_nobody_manages(site: Site) -> None:
     site.stores["one"].put_by_hand("legacy/b", "theirs")
     site.stores["one"].put_by_hand("legacy/a", "theirs")
     assert path in site.served("one")
-    assert importable(site.keyturn, "one") == ["legacy/a", "legacy/b"]
+    assert importable(site.workspace, "one") == ["legacy/a", "legacy/b"]
 
 
 def test_a_store_that_never_gives_a_value_back_is_refused_with_a_remedy(site: Site) -> None:
     site.stores["one"].unsupported = frozenset({Unsupported.READ})
     with pytest.raises(UnsupportedOperation, match="adopt: true"):
-        insist_on_readable(site.keyturn, "one")
-    insist_on_readable(site.keyturn, "two")
+        insist_on_readable(site.workspace, "one")
+    insist_on_readable(site.workspace, "two")
     with pytest.raises(NotFound):
-        insist_on_readable(site.keyturn, "three")
+        insist_on_readable(site.workspace, "three")
 
 
 def test_a_store_that_is_down_fails_each_name_with_its_words(site: Site) -> None:
@@ -271,8 +271,8 @@ def test_a_store_that_is_down_fails_each_name_with_its_words(site: Site) -> None
 def test_what_was_imported_and_declared_is_adopted_and_then_in_sync(site: Site) -> None:
     site.stores["one"].put_by_hand(site.path("token"), "text")
     site.syncs["all"] |= {"stores": ["one"], "field": "value", "adopt": True}
-    keyturn = site.keyturn
-    bring(keyturn, look(keyturn, "one", [site.path("token")]))
+    workspace = site.workspace
+    bring(workspace, look(workspace, "one", [site.path("token")]))
     assert set(site.actions().values()) == {Action.ADOPT}
     site.run()
     assert set(site.actions().values()) == {Action.IN_SYNC}

@@ -22,8 +22,8 @@ from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_keyturn
-from keyturn.rotation.context import Keyturn
+from keyturn.providers.registry import open_workspace
+from keyturn.rotation.context import Workspace
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out
@@ -110,26 +110,26 @@ def start(lab: Lab, pushed: Pushed) -> subprocess.Popen[str]:
 def killed(lab: Lab, pushed: Pushed, most: int) -> None:
     """A run that is killed once the store holds more copies than before, whatever it has said of them."""
     with start(lab, pushed) as process:
-        keyturn = opened(lab, pushed)
-        held = len(list(keyturn.open_store("copies").list_managed()))
-        while process.poll() is None and len(list(keyturn.open_store("copies").list_managed())) <= min(
+        workspace = opened(lab, pushed)
+        held = len(list(workspace.open_store("copies").list_managed()))
+        while process.poll() is None and len(list(workspace.open_store("copies").list_managed())) <= min(
             held + most, SECRETS - 1
         ):
             continue
         process.kill()
 
 
-def opened(lab: Lab, pushed: Pushed) -> Keyturn:
+def opened(lab: Lab, pushed: Pushed) -> Workspace:
     """A workspace of this process's own."""
-    return open_keyturn(Catalogue.model_validate(pushed.catalogue), lab.hub)
+    return open_workspace(Catalogue.model_validate(pushed.catalogue), lab.hub)
 
 
 def assert_one_version_each(lab: Lab, pushed: Pushed) -> None:
     """Every copy is in step, and holds the one version that it ever had."""
-    keyturn = opened(lab, pushed)
-    assert plan(keyturn, deep=True).counts() == {Action.IN_SYNC: SECRETS}
-    assert plan(keyturn).counts() == {Action.IN_SYNC: SECRETS}
-    store = keyturn.open_store("copies")
+    workspace = opened(lab, pushed)
+    assert plan(workspace, deep=True).counts() == {Action.IN_SYNC: SECRETS}
+    assert plan(workspace).counts() == {Action.IN_SYNC: SECRETS}
+    store = workspace.open_store("copies")
     names = [f"{pushed.folder}-s{number}" for number in range(SECRETS)]
     assert sorted(copy.name for copy in store.list_managed()) == sorted(names)
     assert Counter(map(pushed.versions, names)) == {1: SECRETS}
@@ -155,26 +155,26 @@ def children() -> list[int]:
 
 
 def test_two_processes_share_the_work(lab: Lab, pushed: Pushed) -> None:
-    keyturn = opened(lab, pushed)
-    with child(lab, keyturn) as other:
-        results = carry_out(keyturn, plan(keyturn, unseen=True), shared(Applier(keyturn), [other]))
+    workspace = opened(lab, pushed)
+    with child(lab, workspace) as other:
+        results = carry_out(workspace, plan(workspace, unseen=True), shared(Applier(workspace), [other]))
     assert Counter(result.state for result in results) == {"created": SECRETS}
     assert_one_version_each(lab, pushed)
 
 
 def test_a_worker_process_that_dies_at_work_leaves_its_part_to_the_next_run(lab: Lab, pushed: Pushed) -> None:
-    keyturn = opened(lab, pushed)
-    with child(lab, keyturn) as other:
+    workspace = opened(lab, pushed)
+    with child(lab, workspace) as other:
         (pid,) = children()
         os.kill(pid, signal.SIGSTOP)
         kill = Once(lambda: os.kill(pid, signal.SIGKILL))
-        results = carry_out(keyturn, plan(keyturn, unseen=True), shared(Applier(keyturn), [other]), kill)
+        results = carry_out(workspace, plan(workspace, unseen=True), shared(Applier(workspace), [other]), kill)
     assert len(results) == SECRETS
     failed = [result for result in results if result.error]
     assert failed
     assert {result.kind for result in failed} == {"Unavailable"}
-    with executor(keyturn, SECRETS) as execute:
-        assert not [result for result in carry_out(keyturn, plan(keyturn), execute) if result.error]
+    with executor(workspace, SECRETS) as execute:
+        assert not [result for result in carry_out(workspace, plan(workspace), execute) if result.error]
     assert_one_version_each(lab, pushed)
 
 
@@ -182,19 +182,19 @@ def test_a_worker_process_that_dies_before_it_begins_leaves_its_part_to_the_othe
     lab: Lab, pushed: Pushed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keyturn.sync_processes.executor.ENOUGH", 1)
-    keyturn = opened(lab, pushed)
-    with executor(keyturn, SECRETS) as execute:
+    workspace = opened(lab, pushed)
+    with executor(workspace, SECRETS) as execute:
         for pid in children():
             os.kill(pid, signal.SIGKILL)
-        results = carry_out(keyturn, plan(keyturn), execute)
+        results = carry_out(workspace, plan(workspace), execute)
     assert Counter(result.state for result in results) == {"created": SECRETS}
     assert_one_version_each(lab, pushed)
 
 
 @contextmanager
-def child(lab: Lab, keyturn: Keyturn) -> Iterator[Child]:
+def child(lab: Lab, workspace: Workspace) -> Iterator[Child]:
     """A worker process that is ready."""
-    ready, made = threading.Event(), Child(Order(keyturn.catalogue, lab.hub.settings, 1.0))
+    ready, made = threading.Event(), Child(Order(workspace.catalogue, lab.hub.settings, 1.0))
     made.when_ready(ready.set)
     try:
         assert ready.wait(60)

@@ -187,11 +187,11 @@ def test_a_whole_that_would_be_too_large_is_blocked(site: Site) -> None:
 def test_a_scan_tells_of_keys_that_nothing_declares_and_an_import_leaves_them(site: Site) -> None:
     owner(site, THEIRS="one")
     site.run()
-    keyturn = site.keyturn
+    workspace = site.workspace
     with pytest.raises(NotOwned, match="its keys PASSWORD, TOKEN, USER are copies"):
-        importing.held(keyturn, "one", site.folder)
+        importing.held(workspace, "one", site.folder)
     del site.syncs["db"]
-    (found,) = scan(site.keyturn, ["one"]).stores
+    (found,) = scan(site.workspace, ["one"]).stores
     assert [one.name for one in found.undeclared] == [f"{site.folder} (PASSWORD, USER)"]
     assert found.unmanaged == ()
 
@@ -199,7 +199,7 @@ def test_a_scan_tells_of_keys_that_nothing_declares_and_an_import_leaves_them(si
 def test_what_is_shown_of_a_merged_copy_is_its_own_keys_alone(site: Site) -> None:
     owner(site, THEIRS="one")
     site.run()
-    found, failed = get.from_store(site.keyturn, [site.path("db")], "one", None)
+    found, failed = get.from_store(site.workspace, [site.path("db")], "one", None)
     assert failed == []
     assert [(told.version, told.text.reveal()) for told in found] == [(1, '{"PASSWORD":"first","USER":"ann"}')]
 

@@ -14,9 +14,9 @@ from keyturn.core.hub import HubSecret, SecretInfo
 from keyturn.core.plan import Action, Plan
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.revocation.selector import Selector, select_secrets, whois_value
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.decide import sight
 from keyturn.rotation.quiet import FEW, list_secrets
 from keyturn.rotation.records import load_record
@@ -94,7 +94,7 @@ class Two:
         self.secrets = {path: {**entry, "path": path} for path in (self.here, self.there)}
 
     @property
-    def keyturn(self) -> Keyturn:
+    def workspace(self) -> Workspace:
         """One opened anew."""
         said = {
             "stores": {"one": self.settings},
@@ -102,7 +102,7 @@ class Two:
             "syncs": self.syncs,
             "secrets": {path: {**told, "destinations": self.places(path)} for path, told in self.secrets.items()},
         }
-        made = open_keyturn(Catalogue.model_validate(said), self.lab.hub)
+        made = open_workspace(Catalogue.model_validate(said), self.lab.hub)
         assert made.hub.mounts == {"payments": self.mount}
         return dataclasses.replace(
             made, hub=self.hub, open_store=lambda _: self.store, clock=self.clock, hub_clock=self.clock
@@ -121,13 +121,13 @@ class Two:
 
     def run(self, *patterns: str) -> Plan:
         """Plan and apply; the plan."""
-        keyturn = self.keyturn
-        planned = plan(keyturn, patterns, unseen=True)
-        carry_out(keyturn, planned, here(Applier(keyturn)))
+        workspace = self.workspace
+        planned = plan(workspace, patterns, unseen=True)
+        carry_out(workspace, planned, here(Applier(workspace)))
         return planned
 
     def actions(self, *patterns: str) -> dict[str, Action]:
-        return {item.name: item.action for item in plan(self.keyturn, patterns).items}
+        return {item.name: item.action for item in plan(self.workspace, patterns).items}
 
     def served(self) -> dict[str, str]:
         return {copy.name: self.store.read(copy.name).reveal() for copy in self.store.list_all()}
@@ -159,11 +159,11 @@ def test_both_mounts_are_pushed_and_the_marks_tell_which(two: Two) -> None:
 
 def test_a_rotation_in_one_mount_leaves_the_same_path_of_the_other_alone(two: Two) -> None:
     before = two.hub.read(two.here)
-    rotate(two.keyturn, two.there, Trigger.FORCE)
+    rotate(two.workspace, two.there, Trigger.FORCE)
     assert (
-        load_record(two.keyturn, two.there).rotation or load_record(two.keyturn, two.there).history[-1]
+        load_record(two.workspace, two.there).rotation or load_record(two.workspace, two.there).history[-1]
     ).version == 2
-    assert load_record(two.keyturn, two.here).version == 0
+    assert load_record(two.workspace, two.here).version == 0
     assert two.hub.read(two.here) == before
     after = two.hub.read(two.there)
     assert isinstance(after, HubSecret)
@@ -203,20 +203,20 @@ def test_what_is_gone_from_a_mount_that_can_be_read_is_still_deleted(two: Two) -
 def test_a_pattern_of_a_mount_that_can_not_be_read_fits_nobody_knows_what(two: Two) -> None:
     two.hub.closed = True
     with pytest.raises(Denied):
-        plan(two.keyturn, ["payments:**"])
+        plan(two.workspace, ["payments:**"])
     assert f"default/{two.folder}/app" in two.actions("**")
 
 
 def test_a_batch_of_a_follower_brings_what_can_be_read(two: Two) -> None:
     two.write(two.here, "newer")
     two.hub.closed = True
-    outcome = bring(two.keyturn, [two.here, two.there], frozenset())
+    outcome = bring(two.workspace, [two.here, two.there], frozenset())
     assert two.served()[f"default/{two.folder}/app"] == '{"value":"newer"}'
     assert outcome.broken([two.here, two.there]) == {two.there: "Denied"}
 
 
 def test_polling_sees_all_mounts_and_keeps_what_it_knew_of_one_that_it_can_not_read(two: Two) -> None:
-    source = Polling(lambda: two.keyturn.hub)
+    source = Polling(lambda: two.workspace.hub)
     assert source.look().paths == {EVERYTHING}
     two.write(two.there, "newer")
     assert source.look().paths == {two.there}
@@ -231,22 +231,22 @@ def test_polling_sees_all_mounts_and_keeps_what_it_knew_of_one_that_it_can_not_r
 
 def test_a_look_at_many_raises_for_the_secrets_of_the_closed_mount_alone(two: Two) -> None:
     two.hub.closed = True
-    with list_secrets(two.keyturn, FEW + 1) as listing:
+    with list_secrets(two.workspace, FEW + 1) as listing:
         assert listing is not None
-        assert not sight(two.keyturn, two.here, listing).alarm
+        assert not sight(two.workspace, two.here, listing).alarm
         with pytest.raises(Denied):
-            sight(two.keyturn, two.there, listing)
+            sight(two.workspace, two.there, listing)
 
 
 def test_a_scan_tells_of_either_mount_and_takes_no_copy_of_a_closed_one_for_left_over(two: Two) -> None:
     nobodys = f"payments:{fresh()}"
     two.write(nobodys, "nobody's")
-    hub = scan(two.keyturn).hub
+    hub = scan(two.workspace).hub
     assert hub is not None
     assert nobodys in hub.unmanaged
     assert not {two.here, two.there, f"{two.there}-undeclared"} & set(hub.unmanaged)
     two.hub.closed = True
-    found = scan(two.keyturn)
+    found = scan(two.workspace)
     assert found.hub is not None
     assert found.hub.kind == "Denied"
     assert found.stores[0].undeclared == ()
@@ -254,40 +254,40 @@ def test_a_scan_tells_of_either_mount_and_takes_no_copy_of_a_closed_one_for_left
 
 def test_a_search_for_a_leaked_value_tells_what_it_could_not_look_at(two: Two) -> None:
     two.hub.closed = True
-    found = whois_value(two.keyturn, Sensitive("here"))
+    found = whois_value(two.workspace, Sensitive("here"))
     assert [(match.path, match.version) for match in found if not match.unseen] == [(two.here, 1)]
     assert [(match.path, match.unseen) for match in found if match.unseen] == [(two.there, "the hub denies it")]
     with pytest.raises(Denied):
-        select_secrets(two.keyturn, Selector(fingerprint="0" * 12))
+        select_secrets(two.workspace, Selector(fingerprint="0" * 12))
 
 
 def test_an_import_goes_to_the_mount_that_the_prefix_names(two: Two) -> None:
     assert importing.path_for("team/key", f"payments:{two.folder}") == f"payments:{two.folder}/team/key"
     assert importing.path_for("team/key", "payments:") == "payments:team/key"
     two.store.put_by_hand("by-hand", '{"value":"v"}')
-    seen = importing.look(two.keyturn, "one", ["by-hand"], f"payments:{two.folder}")
-    (done,) = importing.bring(two.keyturn, seen)
+    seen = importing.look(two.workspace, "one", ["by-hand"], f"payments:{two.folder}")
+    (done,) = importing.bring(two.workspace, seen)
     assert (done.error, done.path) == ("", f"payments:{two.folder}/by-hand")
     assert two.hub.read(done.path) is not None
 
 
 def test_a_secret_can_move_to_another_mount(two: Two) -> None:
-    rotate(two.keyturn, two.here, Trigger.FORCE)
+    rotate(two.workspace, two.here, Trigger.FORCE)
     old, new = two.here, f"payments:{two.folder}/moved"
     two.secrets[new] = {**two.secrets.pop(old), "path": new}
     current = two.hub.read(old)
-    done = rename(two.keyturn, old, new)
+    done = rename(two.workspace, old, new)
     assert isinstance(current, HubSecret)
     moved = two.hub.read(new)
     assert isinstance(moved, HubSecret)
     assert (done.version, moved.fields) == (2, current.fields)
-    assert load_record(two.keyturn, new).history or load_record(two.keyturn, new).rotation
-    assert old in {one.path for one in list_undeclared(two.keyturn)}
+    assert load_record(two.workspace, new).history or load_record(two.workspace, new).rotation
+    assert old in {one.path for one in list_undeclared(two.workspace)}
 
 
 def test_secrets_of_a_mount_that_left_the_catalogue_are_not_taken_for_absent(lab: Lab, two: Two) -> None:
-    rotate(two.keyturn, two.there, Trigger.FORCE)
-    without = open_keyturn(Catalogue.model_validate({}), lab.hub)
+    rotate(two.workspace, two.there, Trigger.FORCE)
+    without = open_workspace(Catalogue.model_validate({}), lab.hub)
     assert two.there in {one.path for one in list_undeclared(without)}
     with pytest.raises(KeyturnError, match="declares no mount payments"):
         without.hub.describe(two.there)

@@ -92,15 +92,15 @@ def test_a_consumer_or_a_secret_that_is_declared_later_is_not_told_of_what_was_t
 
 def test_what_a_rotation_has_put_in_force_is_told_by_it_and_a_field_added_by_hand_by_the_sync(people: Audience) -> None:
     path = people.declare("app", rotation=GENERATED)
-    keyturn = people.open()
-    rotate(keyturn, path, Trigger.FORCE)
+    workspace = people.open()
+    rotate(workspace, path, Trigger.FORCE)
     people.sync()
     assert (people.told(path), people.consumers["app"].delivered) == ([1], 1)
     assert people.heard(path).rotated
-    fields = keyturn.hub.read(path).fields  # type: ignore[union-attr]
+    fields = workspace.hub.read(path).fields  # type: ignore[union-attr]
     people.write(path, **fields.reveal(), added="by hand")
     people.sync()
-    rotate(keyturn, path, Trigger.FORCE)
+    rotate(workspace, path, Trigger.FORCE)
     people.sync()
     assert (people.told(path), people.consumers["app"].delivered) == ([1, 2, 3], 3)
 
@@ -108,14 +108,14 @@ def test_what_a_rotation_has_put_in_force_is_told_by_it_and_a_field_added_by_han
 def test_what_keyturn_writes_itself_is_no_news(people: Audience) -> None:
     """Giving a candidate up writes CURRENT again, and retiring takes the old key out of the set."""
     given_up, tidied = people.declare("app", rotation=GENERATED), people.declare("app", rotation=SIGNING)
-    keyturn = people.open()
+    workspace = people.open()
     people.write(given_up, value="by hand")
     people.sync()
-    abandon(keyturn, Worker(keyturn, given_up).staged(), "a test wants it so")
-    rotate(keyturn, tidied, Trigger.FORCE)
-    rotate(keyturn, tidied, Trigger.FORCE)
+    abandon(workspace, Worker(workspace, given_up).staged(), "a test wants it so")
+    rotate(workspace, tidied, Trigger.FORCE)
+    rotate(workspace, tidied, Trigger.FORCE)
     people.sync()
-    retire(keyturn, tidied, Waive.EVERYTHING)
+    retire(workspace, tidied, Waive.EVERYTHING)
     for _ in range(2):
         people.sync()
     versions = {path: people.lab.hub.describe(path).version for path in (given_up, tidied)}  # type: ignore[union-attr]
@@ -127,10 +127,10 @@ def test_what_keyturn_writes_itself_is_no_news(people: Audience) -> None:
 
 def test_what_a_rotation_told_of_and_keyturn_wrote_again_before_anybody_looked_is_no_news(people: Audience) -> None:
     path = people.declare("app", rotation=GENERATED)
-    keyturn = people.open()
-    rotate(keyturn, path, Trigger.FORCE)
-    retire(keyturn, path, Waive.EVERYTHING)
-    abandon(keyturn, Worker(keyturn, path).staged(), "a test wants it so")
+    workspace = people.open()
+    rotate(workspace, path, Trigger.FORCE)
+    retire(workspace, path, Waive.EVERYTHING)
+    abandon(workspace, Worker(workspace, path).staged(), "a test wants it so")
     people.sync()
     assert people.heard(path).version == 2
     assert (people.told(path), people.consumers["app"].delivered) == ([1], 1)
@@ -180,10 +180,10 @@ def test_a_value_that_is_recovered_from_a_copy_is_no_news_to_who_has_heard_of_it
         people.sync()
     people.lab.root.secrets.kv.v2.delete_metadata_and_all_versions(path, mount_point="secret")
     assert people.sync().told == ()
-    keyturn = people.open()
-    found = values(keyturn, path)
-    recover(keyturn, found, choose(found, untested=True))
-    assert keyturn.hub.read(path).fields.reveal() == {"x": "2"}  # type: ignore[union-attr]
+    workspace = people.open()
+    found = values(workspace, path)
+    recover(workspace, found, choose(found, untested=True))
+    assert workspace.hub.read(path).fields.reveal() == {"x": "2"}  # type: ignore[union-attr]
     before = people.consumers["app"].delivered
     people.sync()
     assert (people.told(path), people.consumers["app"].delivered) == ([1, 2], before)
@@ -203,10 +203,10 @@ def test_copies_come_before_notices(people: Audience) -> None:
 
 def test_what_a_revocation_has_ended_is_not_told_of_here(people: Audience) -> None:
     path = people.declare("app", rotation=GENERATED)
-    keyturn = people.open()
-    rotate(keyturn, path, Trigger.FORCE)
+    workspace = people.open()
+    rotate(workspace, path, Trigger.FORCE)
     people.sync()
-    record = Worker(keyturn, path).record()
+    record = Worker(workspace, path).record()
     people.lab.keep(f"rotations/{path}", {**record.to_data(), "frozen": "INC-1"})
     people.write(path, value="leaked")
     assert people.sync().told == ()
@@ -224,7 +224,7 @@ def test_while_a_rotation_is_open_nobody_is_told_and_afterwards_of_what_is_there
     people.write(path, value="by hand")
     owed = people.owing(path)
     assert (owed.paths, owed.held) == ((), {path})
-    rotate(worker.keyturn, path)
+    rotate(worker.workspace, path)
     people.sync()
     assert people.told(path) == [1, 3]
 
@@ -236,10 +236,10 @@ def test_a_silent_consumer_holds_up_no_other_and_is_tried_again(people: Audience
     path = people.declare()
     people.write(path)
     down = silence(people, "web", Unavailable("notify", "web", "answered 503"))
-    found = people.sync(keyturn=down())
+    found = people.sync(workspace=down())
     assert {one.consumer: one.kind for one in found.told} == {"app": "", "web": "Unavailable"}
     since = people.heard(path).waiting["web"]
-    people.sync(keyturn=down())
+    people.sync(workspace=down())
     assert since is not None
     assert since.since
     assert people.heard(path).waiting == {"web": since}
@@ -251,7 +251,7 @@ def test_a_silent_consumer_holds_up_no_other_and_is_tried_again(people: Audience
 def test_a_consumer_that_the_catalogue_names_no_more_is_owed_nothing(people: Audience) -> None:
     path = people.declare()
     people.write(path)
-    people.sync(keyturn=silence(people, "web", Unavailable("notify", "web", "answered 503"))())
+    people.sync(workspace=silence(people, "web", Unavailable("notify", "web", "answered 503"))())
     people.secrets[path]["consumers"] = ("app",)
     assert people.sync().told == ()
     assert people.heard(path).waiting == {}
@@ -264,14 +264,14 @@ def test_the_canary_is_told_first_and_the_rest_once_it_is_well_after_the_pause(p
     people.write(path)
     now = people.lab.hub.now()
     early = dataclasses.replace(people.open(), hub_clock=lambda: now)
-    found = people.sync(keyturn=early)
+    found = people.sync(workspace=early)
     assert found.later == ({path: 600.0} if pause == "10m" else {})
     late = dataclasses.replace(people.open(), hub_clock=lambda: now + timedelta(minutes=11))
-    ailing = people.sync(keyturn=late)
+    ailing = people.sync(workspace=late)
     assert [(one.consumer, one.kind) for one in ailing.told] == [("web", "Unavailable")]
     assert (people.told(path), people.told(path, "web")) == ([], [1])
     people.consumers["web"].health = 200  # type: ignore[assignment]
-    people.sync(keyturn=late)
+    people.sync(workspace=late)
     assert (people.told(path), people.told(path, "web")) == ([1], [1])
     assert people.consumers["web"].delivered == 1
 
@@ -279,7 +279,7 @@ def test_the_canary_is_told_first_and_the_rest_once_it_is_well_after_the_pause(p
 def test_a_canary_that_does_not_take_it_holds_back_the_rest(people: Audience) -> None:
     path = people.declare(rotation=GENERATED, rollout={"canary": ["web"]})
     people.write(path)
-    people.sync(keyturn=silence(people, "web", Unavailable("notify", "web", "answered 503"))())
+    people.sync(workspace=silence(people, "web", Unavailable("notify", "web", "answered 503"))())
     assert people.told(path) == []
     people.sync()
     assert people.told(path) == people.told(path, "web") == [1]
@@ -295,8 +295,8 @@ def test_of_two_at_once_one_tells(people: Audience) -> None:
     other, found = people.open(holder=ELSEWHERE), list[Notices]()
     meanwhile = Once(lambda: found.append(tell_written(other, [path])))
     mine = people.open()
-    keyturn = dataclasses.replace(mine, sender=Hooked(mine.sender, deliver=meanwhile))
-    assert len(tell_written(keyturn, [path]).told) == 2
+    workspace = dataclasses.replace(mine, sender=Hooked(mine.sender, deliver=meanwhile))
+    assert len(tell_written(workspace, [path]).told) == 2
     assert (found[0].told, found[0].held) == ((), {path})
     assert people.consumers["app"].delivered == people.consumers["web"].delivered == 1
 
@@ -346,8 +346,8 @@ def test_a_run_that_dies_after_a_delivery_leaves_the_same_message_to_the_next(pe
 
 def answers(people: Audience, path: str) -> dict[str, str]:
     """What `keyturn status` says of each consumer."""
-    keyturn = people.open()
-    (found,) = [one for one in secret_statuses(keyturn, lambda _: CatalogueCopies())[0] if one.path == path]
+    workspace = people.open()
+    (found,) = [one for one in secret_statuses(workspace, lambda _: CatalogueCopies())[0] if one.path == path]
     return {one.consumer: str(one.answer) for one in found.consumers}
 
 
@@ -356,7 +356,7 @@ def test_status_says_told_of_what_was_told_alone_and_not_yet_of_what_will_be(peo
     assert set(answers(people, path).values()) == {"not told yet"}
     people.write(path)
     assert set(answers(people, path).values()) == {"not told yet"}
-    people.sync(keyturn=silence(people, "web", Unavailable("notify", "web", "answered 503"))())
+    people.sync(workspace=silence(people, "web", Unavailable("notify", "web", "answered 503"))())
     assert answers(people, path) == {"app": "told", "web": "silent"}
     people.write(path)
     assert set(answers(people, path).values()) == {"not told yet"}
@@ -394,8 +394,8 @@ def test_status_goes_on_where_what_is_kept_may_not_be_read(people: Audience) -> 
         if place.startswith(NOTICES):
             raise Denied("read", place, "the hub denies it")
 
-    keyturn = dataclasses.replace(mine, hub=Hooked(mine.hub, read_state=refuse))
-    (found,) = [one for one in secret_statuses(keyturn, lambda _: CatalogueCopies())[0] if one.path == path]
+    workspace = dataclasses.replace(mine, hub=Hooked(mine.hub, read_state=refuse))
+    (found,) = [one for one in secret_statuses(workspace, lambda _: CatalogueCopies())[0] if one.path == path]
     assert [(str(one.answer), one.silence and one.silence.kind) for one in found.consumers] == [("unknown", "Denied")]
 
 
@@ -415,7 +415,7 @@ def test_a_look_at_what_has_not_changed_reads_no_secret_and_writes_one_line(peop
     mine = people.open()
     verbs = ("read", "describe", "describe_many", "read_state", "write_state", "annotate", "write")
     hub = Hooked(mine.hub, **{verb: note(verb) for verb in verbs})
-    people.sync(keyturn=dataclasses.replace(mine, hub=hub))
+    people.sync(workspace=dataclasses.replace(mine, hub=hub))
     assert not [call for call in calls if any(path in call for path in paths)]
     about = [call for call in calls if NOTICES in call]
     assert {call.partition(" ")[0] for call in about} == {"read_state", "write_state"}
@@ -451,6 +451,6 @@ def test_whoever_may_not_keep_it_is_told_so_and_tells_nobody(people: Audience) -
             raise Denied("write", place, "the hub denies it")
 
     refusing = Hooked(mine.hub, write_state=refuse)
-    owed = people.owing(path, keyturn=dataclasses.replace(mine, hub=refusing))
+    owed = people.owing(path, workspace=dataclasses.replace(mine, hub=refusing))
     assert isinstance(owed.errors[path], Denied)
     assert people.told(path) == []

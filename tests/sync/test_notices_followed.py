@@ -18,7 +18,7 @@ import pytest
 from deployments.local.openbao import OpenBao
 from keyturn.core.errors import Unavailable
 from keyturn.core.notices import Notice
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.sync.audit_file import AuditFile
 from keyturn.sync.changes import AuditLines, Polling, Source
 from keyturn.sync.follow import Follower
@@ -41,10 +41,10 @@ def people(lab: Lab) -> Iterator[Audience]:
 
 
 @contextmanager
-def following(source: Source, keyturn: Keyturn) -> Iterator[list[str]]:
+def following(source: Source, workspace: Workspace) -> Iterator[list[str]]:
     """A follower in a thread, past its first look; what it says."""
     looked, stop, said = threading.Event(), threading.Event(), list[str]()
-    thread = threading.Thread(target=Follower(lambda: keyturn, source, said.append, looked.set).run, args=(stop,))
+    thread = threading.Thread(target=Follower(lambda: workspace, source, said.append, looked.set).run, args=(stop,))
     thread.start()
     try:
         assert looked.wait(PATIENCE)
@@ -79,9 +79,9 @@ def test_a_manual_secret_that_somebody_writes_reaches_copy_and_consumers_within_
 
 def test_a_consumer_that_is_down_is_told_in_one_line_and_tried_again(people: Audience) -> None:
     path = people.declare("app")
-    keyturn = people.open()
+    workspace = people.open()
     down = Once(raising(Unavailable("notify", "app", "the connection failed")))
-    sender: Any = Hooked(keyturn.sender, deliver=down)
+    sender: Any = Hooked(workspace.sender, deliver=down)
     with following(Polling(lambda: people.lab.hub, 0.1), people.open(sender=sender)) as said:
         people.write(path)
         assert eventually(lambda: people.told(path) == [1])

@@ -13,8 +13,8 @@ import pytest
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Denied
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_keyturn
-from keyturn.rotation.context import Keyturn
+from keyturn.providers.registry import open_workspace
+from keyturn.rotation.context import Workspace
 from keyturn.sync import store_status
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.batches import bring
@@ -50,9 +50,9 @@ class Folder:
         settings = self.cluster.settings(self.user, writes_per_second=100_000)
         return {"id": self.name, "stores": {"cluster": settings}, "syncs": {"all": sync}}
 
-    def keyturn(self) -> Keyturn:
+    def workspace(self) -> Workspace:
         """One opened anew, as a new process would."""
-        return open_keyturn(Catalogue.model_validate(self.catalogue), self.lab.hub)
+        return open_workspace(Catalogue.model_validate(self.catalogue), self.lab.hub)
 
     def write(self, *names: str) -> None:
         """Newer versions in the hub."""
@@ -62,9 +62,9 @@ class Folder:
 
     def run(self, *paths: str) -> tuple[list[Result], dict[str, str]]:
         """Plan and apply; the results, and what is failing in which words."""
-        keyturn = self.keyturn()
-        planned = plan(keyturn, [f"{self.name}/{path}" for path in paths], unseen=True)
-        results = carry_out(keyturn, planned, here(Applier(keyturn)))
+        workspace = self.workspace()
+        planned = plan(workspace, [f"{self.name}/{path}" for path in paths], unseen=True)
+        results = carry_out(workspace, planned, here(Applier(workspace)))
         return results, {label: one.error for label, one in failing(planned, results).items()}
 
     def deploy(self) -> None:
@@ -75,7 +75,7 @@ class Folder:
 
     def remarks(self) -> list[str]:
         """What `keyturn status` says besides."""
-        return remarks(self.keyturn(), plan(self.keyturn()))
+        return remarks(self.workspace(), plan(self.workspace()))
 
     @property
     def restarts(self) -> int:
@@ -127,10 +127,10 @@ def test_a_follower_restarts_for_what_it_has_written_alone(folder: Folder, monke
     with monkeypatch.context() as busy:
         busy.setattr("keyturn.sync.run.restart_all", lambda *_: [])
         folder.run("a")
-    assert bring(folder.keyturn(), [f"{folder.name}/a"], frozenset()).failing == {}
+    assert bring(folder.workspace(), [f"{folder.name}/a"], frozenset()).failing == {}
     assert folder.restarts == 0
     folder.write("b")
-    assert bring(folder.keyturn(), [f"{folder.name}/b"], frozenset()).failing == {}
+    assert bring(folder.workspace(), [f"{folder.name}/b"], frozenset()).failing == {}
     assert folder.restarts == 1
 
 
@@ -171,7 +171,7 @@ def test_a_failed_rollout_is_an_alarm_until_it_is_done(folder: Folder) -> None:
     results, behind = folder.run()
     assert behind == {f"cluster:deployment/{folder.name}": said}
     assert [(one.action, one.path, one.kind) for one in results] == [("restart", f"{folder.name}/a", "RolloutFailed")]
-    kept = store_status.load(folder.keyturn(), "cluster")[0]
+    kept = store_status.load(folder.workspace(), "cluster")[0]
     assert (kept.in_step, {name: one.error for name, one in kept.failing.items()}) == (
         5,
         {f"deployment/{folder.name}": said},
@@ -179,7 +179,7 @@ def test_a_failed_rollout_is_an_alarm_until_it_is_done(folder: Folder) -> None:
     assert folder.remarks() == [f"cluster: {said}"]
     folder.cluster.finish(folder.name, 2)
     assert folder.run() == ([], {})
-    assert store_status.load(folder.keyturn(), "cluster")[0].failing == {}
+    assert store_status.load(folder.workspace(), "cluster")[0].failing == {}
     # What somebody else rolls out later, and badly, is not ours to tell.
     folder.cluster.patch(folder.name, {"spec": {"template": {"metadata": {"labels": {"release": "2"}}}}})
     folder.cluster.fail(folder.name)

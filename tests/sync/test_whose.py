@@ -10,8 +10,8 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.stores import OwnershipTags
-from keyturn.providers.registry import open_keyturn
-from keyturn.rotation.context import Keyturn
+from keyturn.providers.registry import open_workspace
+from keyturn.rotation.context import Workspace
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
@@ -22,25 +22,25 @@ from tests.sync.site import SETTINGS, Site
 DELETING = {**SETTINGS, "deletion": "delete", "delete_after": "0s", "profile": "one"}
 
 
-def team(site: Site, name: str, *folders: str, **settings: Any) -> Keyturn:
+def team(site: Site, name: str, *folders: str, **settings: Any) -> Workspace:
     """The catalogue of one team, over the hub and the store ``one`` that all teams share."""
     paths = [f"{folder}/*" for folder in folders]
     syncs = {"all": {"paths": paths, "stores": ["one"], **settings}} if folders else {}
     declared = {"id": name, "stores": {"one": DELETING}, "syncs": syncs}
-    opened = open_keyturn(Catalogue.model_validate(declared), site.lab.hub)
+    opened = open_workspace(Catalogue.model_validate(declared), site.lab.hub)
     return dataclasses.replace(opened, open_store=site.open_store, clock=site.clock)
 
 
-def run(keyturn: Keyturn) -> list[Result]:
+def run(workspace: Workspace) -> list[Result]:
     """Plan and apply."""
-    return carry_out(keyturn, plan(keyturn), here(Applier(keyturn)))
+    return carry_out(workspace, plan(workspace), here(Applier(workspace)))
 
 
-def runs(site: Site, *keyturns: Keyturn) -> None:
+def runs(site: Site, *workspaces: Workspace) -> None:
     """Each of them, again and again, while days go by."""
     for _ in range(3):
-        for keyturn in keyturns:
-            run(keyturn)
+        for workspace in workspaces:
+            run(workspace)
         site.clock.advance(timedelta(days=30))
 
 
@@ -131,9 +131,9 @@ def test_an_adopted_secret_is_let_go_and_never_deleted(site: Site) -> None:
 def test_a_store_that_deletes_leaves_alone_what_its_twin_that_keeps_has_made(site: Site) -> None:
     twins = {"keeping": {**SETTINGS, "profile": "same"}, "deleting": {**DELETING, "profile": "same"}}
 
-    def opened(**syncs: Any) -> Keyturn:
+    def opened(**syncs: Any) -> Workspace:
         declared = {"stores": twins, "syncs": syncs}
-        made = open_keyturn(Catalogue.model_validate(declared), site.lab.hub)
+        made = open_workspace(Catalogue.model_validate(declared), site.lab.hub)
         return dataclasses.replace(made, open_store=lambda name: site.stores["one"], clock=site.clock)
 
     folder = fresh()
@@ -148,9 +148,9 @@ def test_a_store_that_leaves_the_catalogue_with_copies_in_it_is_told(site: Site,
     folder, store = fresh(), fresh()
     written(site.lab, folder, "v")
 
-    def opened(stores: dict[str, Any]) -> Keyturn:
+    def opened(stores: dict[str, Any]) -> Workspace:
         syncs = {"all": {"paths": [f"{folder}/*"], "stores": list(stores)}} if stores else {}
-        made = open_keyturn(Catalogue.model_validate({"id": name, "stores": stores, "syncs": syncs}), site.lab.hub)
+        made = open_workspace(Catalogue.model_validate({"id": name, "stores": stores, "syncs": syncs}), site.lab.hub)
         return dataclasses.replace(made, open_store=lambda _: site.stores["one"], clock=site.clock)
 
     there = opened({store: {**SETTINGS, "profile": store}})

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from keyturn.catalogue import Catalogue
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.sync.changes import Polling
 from keyturn.sync.follow import Follower
 from tests.support.world import World
@@ -15,8 +15,8 @@ from tests.support.world import World
 def main() -> None:
     """Told of the servers and the catalogue, on the command line; a line for each thing that it says."""
     world, catalogue = World.from_json(sys.argv[1]), Catalogue.model_validate(json.loads(Path(sys.argv[2]).read_text()))
-    keyturn = open_keyturn(catalogue, world.hub())
-    follower = Follower(lambda: keyturn, Polling(lambda: keyturn.hub, 0.2), say, lambda: say("looked"))
+    workspace = open_workspace(catalogue, world.hub())
+    follower = Follower(lambda: workspace, Polling(lambda: workspace.hub, 0.2), say, lambda: say("looked"))
     follower.run(threading.Event())
 
 

@@ -85,7 +85,7 @@ def test_prefect_tries_it_once_and_shows_no_text_that_is_not_ours(
 ) -> None:
     failing = step("install")(raising(error))
 
-    @runbook("probe", timeout=timedelta(minutes=1), opens=lambda: lab.open().keyturn)
+    @runbook("probe", timeout=timedelta(minutes=1), opens=lambda: lab.open().workspace)
     async def probe() -> None:
         await failing("a/b")
 

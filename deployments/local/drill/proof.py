@@ -8,47 +8,47 @@ from keyturn.core.hub import HubSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation.incident import SecretProgress
 from keyturn.revocation.selector import readable_versions, version_fingerprints
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 
 
 def found(
-    keyturn: Keyturn,
+    workspace: Workspace,
     progress: SecretProgress,
     leaked: Sequence[HubSecret],
     tries: Callable[[SecretFields], bool | None],
 ) -> Iterator[str]:
     """Where a leaked value still is, or is accepted, in words. What the engine has told to remain is not told again."""
-    values = {keyturn.fingerprint(version.fields) for version in leaked}
+    values = {workspace.fingerprint(version.fields) for version in leaked}
     yield from (
         f"version {secret.version} is not seen to be refused" for secret in leaked if tries(secret.fields) is not False
     )
-    for secret in readable_versions(keyturn, progress.path):
-        if keyturn.fingerprint(secret.fields) in values:
+    for secret in readable_versions(workspace, progress.path):
+        if workspace.fingerprint(secret.fields) in values:
             yield f"the hub still gives a leaked value, as version {secret.version}"
-    current = keyturn.hub.read(progress.path)
-    fresh = version_fingerprints(keyturn, current) if current else {}
-    for place in keyturn.catalogue.destinations(progress.path):
-        leaks = {version_fingerprints(keyturn, version).get(place.label, "") for version in leaked}
+    current = workspace.hub.read(progress.path)
+    fresh = version_fingerprints(workspace, current) if current else {}
+    for place in workspace.catalogue.destinations(progress.path):
+        leaks = {version_fingerprints(workspace, version).get(place.label, "") for version in leaked}
         try:
-            yield from in_place(keyturn, progress, place, leaks - {"", fresh.get(place.label, "")})
+            yield from in_place(workspace, progress, place, leaks - {"", fresh.get(place.label, "")})
         except KeyturnError as error:
             yield f"{place.label}: nobody can tell: {error.problem}"
 
 
-def in_place(keyturn: Keyturn, progress: SecretProgress, place: Destination, leaks: set[str]) -> Iterator[str]:
+def in_place(workspace: Workspace, progress: SecretProgress, place: Destination, leaks: set[str]) -> Iterator[str]:
     """The versions of one copy that give a leaked value. Raises what keeps it from being looked at."""
-    store = keyturn.open_copy(progress.path, place)
+    store = workspace.open_copy(progress.path, place)
     for version, value in store.old_versions(place.name).items():
         reported = any(line.startswith(f"{place.label}: version {version} ") for line in progress.remains)
-        if not reported and keyturn.fingerprint_of(value) in leaks:
+        if not reported and workspace.fingerprint_of(value) in leaks:
             yield f"{place.label}: version {version} still gives a leaked value"
-    if (served := serves(keyturn, progress.path, place)) and keyturn.fingerprint_of(served) in leaks:
+    if (served := serves(workspace, progress.path, place)) and workspace.fingerprint_of(served) in leaks:
         yield f"{place.label}: still serves a leaked value"
 
 
-def serves(keyturn: Keyturn, path: str, place: Destination) -> Sensitive | None:
+def serves(workspace: Workspace, path: str, place: Destination) -> Sensitive | None:
     """What a copy serves; None where it is gone."""
     try:
-        return keyturn.open_copy(path, place).read(place.name)
+        return workspace.open_copy(path, place).read(place.name)
     except NotFound:
         return None

@@ -25,12 +25,12 @@ from keyturn.catalogue.models import Secret
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.providers.registry import open_keyturn
+from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.login import HubSettings
 from keyturn.revocation.incident import IncidentStatus, Mode, Result, Step
 from keyturn.revocation.run import begin, finish
 from keyturn.revocation.selector import Selection, readable_versions
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.rotation.journal import record_action
 from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import Pushed, sync_destinations
@@ -91,22 +91,22 @@ class Drilled:
         return {name: (at - began).total_seconds() if at else None for name, at in moments.items()}
 
 
-def drill(keyturn: Keyturn, stack: Stack, request: Asked, tell: Tell) -> Drilled:
-    """Revoke a copy of the secret in the stack that ``keyturn`` is opened on, and remove all of it again.
+def drill(workspace: Workspace, stack: Stack, request: Asked, tell: Tell) -> Drilled:
+    """Revoke a copy of the secret in the stack that ``workspace`` is opened on, and remove all of it again.
 
     Raises Invalid where the catalogue would carry the copy elsewhere, and what keeps the copy from being made. What is
     left of it when the process is killed, the next drill removes.
     """
-    secret, names = keyturn.secret(request.path), Names.new(keyturn.clock())
-    insist_on_place_apart(keyturn.catalogue, names)
-    clear_up(keyturn, stack, tell)
-    with record_action(keyturn, "drill", request.path, note=names.incident) as doing:
-        where = places(keyturn.catalogue, secret, stack, names, str(files_of(stack, names)))
+    secret, names = workspace.secret(request.path), Names.new(workspace.clock())
+    insist_on_place_apart(workspace.catalogue, names)
+    clear_up(workspace, stack, tell)
+    with record_action(workspace, "drill", request.path, note=names.incident) as doing:
+        where = places(workspace.catalogue, secret, stack, names, str(files_of(stack, names)))
         record, left = keep(stack, names, where.stores, where.copies), list[str]()
         try:
-            drilled = rehearsed(keyturn, stack, secret, where, record.names, request, tell)
+            drilled = rehearsed(workspace, stack, secret, where, record.names, request, tell)
         finally:
-            left = removed(keyturn, stack, record, tell)
+            left = removed(workspace, stack, record, tell)
         doing.note = f"{names.incident}; {'proven' if drilled.proven else 'NOT proven'}"
     return replace(drilled, kept=tuple(left))
 
@@ -121,17 +121,17 @@ def insist_on_place_apart(catalogue: Catalogue, names: Names) -> None:
 # --- before and after
 
 
-def clear_up(keyturn: Keyturn, stack: Stack, tell: Tell) -> None:
+def clear_up(workspace: Workspace, stack: Stack, tell: Tell) -> None:
     """Remove what drills have left whose process is gone."""
     for record in killed(stack):
         tell(f"removing what {record.names.incident} has left, which did not come to its end")
-        removed(keyturn, stack, record, tell)
+        removed(workspace, stack, record, tell)
 
 
-def removed(keyturn: Keyturn, stack: Stack, record: Kept, tell: Tell) -> list[str]:
+def removed(workspace: Workspace, stack: Stack, record: Kept, tell: Tell) -> list[str]:
     """Remove everything of a drill; what can't be is told, answered, and left to the next one."""
     try:
-        with record_action(keyturn, "remove drill", note=record.names.incident) as doing:
+        with record_action(workspace, "remove drill", note=record.names.incident) as doing:
             left = remove(stack, record)
             doing.note = "; ".join((record.names.incident, *left))
         if not left:
@@ -147,7 +147,7 @@ def removed(keyturn: Keyturn, stack: Stack, record: Kept, tell: Tell) -> list[st
 
 
 def rehearsed(
-    keyturn: Keyturn, stack: Stack, secret: Secret, where: Places, names: Names, request: Asked, tell: Tell
+    workspace: Workspace, stack: Stack, secret: Secret, where: Places, names: Names, request: Asked, tell: Tell
 ) -> Drilled:
     """Make the copy, let it leak, revoke it with the real engine, and look what has become of it."""
     tell(f"making a copy of {secret.path} with accounts of its own, as {names.incident}")
@@ -161,19 +161,19 @@ def rehearsed(
         hub.write_state(names.signing_key, {"key": key}, cas=0)
         url = closing.enter_context(listening(Sensitive(key), consumer.follow))
         declared, shaped = catalogue_of(stack, secret, sample.rotation, sample.first, where, url, names)
-        copy = open_keyturn(declared, hub, keyturn.ledger)
+        copy = open_workspace(declared, hub, workspace.ledger)
         closing.callback(close_stores, copy)
         consumer.start()
         closing.callback(consumer.stop)
         put_in_use(copy, names.secret)
         tries = consumer.accepts if isinstance(consumer, Comparing) else partial(accounts.accepted, stack)
         drilled = revoked(copy, stack, names, sample, tries, request, tell)
-    differs = (*sample.differs, *where.differs, *shaped, *elsewhere(keyturn.catalogue, secret))
+    differs = (*sample.differs, *where.differs, *shaped, *elsewhere(workspace.catalogue, secret))
     limits = LIMITS[secret.rotation.strategy]
     return replace(drilled, differs=(*differs, *limits, ONE_MACHINE))
 
 
-def put_in_use(copy: Keyturn, path: str) -> None:
+def put_in_use(copy: Workspace, path: str) -> None:
     """Let every copy be there, with an older version behind it. Raises Unavailable where that can't be done."""
     insist_on(sync_destinations(copy, path))
     outcome = rotate(copy, path, Trigger.FORCE)
@@ -189,7 +189,7 @@ def insist_on(pushed: Sequence[Pushed]) -> None:
 
 
 def revoked(
-    copy: Keyturn,
+    copy: Workspace,
     stack: Stack,
     names: Names,
     sample: Sample,
@@ -234,7 +234,7 @@ def revoked(
     )
 
 
-def close_stores(copy: Keyturn) -> None:
+def close_stores(copy: Workspace) -> None:
     """Let go of every store of the drill."""
     for store in copy.catalogue.stores:
         copy.open_store(store).close()

@@ -19,7 +19,7 @@ from keyturn.ledger.ports import StoredLedger
 from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint
 from keyturn.revocation.incident import Incident, IncidentStatus
 from keyturn.revocation.report import LedgerFacts
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.settings.durations import parse
 
 AUDIT_FILE: Final = "KEYTURN_HUB_AUDIT_FILE"
@@ -35,11 +35,11 @@ WINDOW: Final = 4096
 """Entries of the ledger that are read at once, from its end on."""
 
 
-def readers_of(keyturn: Keyturn, status: IncidentStatus, env: Mapping[str, str] = os.environ) -> Readers:
+def readers_of(workspace: Workspace, status: IncidentStatus, env: Mapping[str, str] = os.environ) -> Readers:
     """Who read the incident's secrets in the look-back period, as far as the logs at hand tell. Raises Invalid."""
     now = datetime.now(UTC)
     incident = status.incident
-    file, hub = env.get(AUDIT_FILE), keyturn.hub
+    file, hub = env.get(AUDIT_FILE), workspace.hub
     logs = [HubAuditLog(Path(file), hub.mount, env.get("VAULT_NAMESPACE", ""), hub.mounts)] if file else []
     return gather(logs, incident.paths, incident.triggered_at - look_back(env), incident.closed_at or now, OWN)
 
@@ -61,10 +61,10 @@ def ledger_facts(status: IncidentStatus, env: Mapping[str, str] = os.environ) ->
         return LedgerFacts()
 
 
-def sign_ledger(keyturn: Keyturn, env: Mapping[str, str] = os.environ) -> None:
+def sign_ledger(workspace: Workspace, env: Mapping[str, str] = os.environ) -> None:
     """A checkpoint of the ledger as it is now, so that an incident is covered by one. Raises Rewritten, Unavailable."""
     with closing(configured_ledger(env)) as ledger:
-        make_checkpoint(keyturn.hub, ledger, keyturn.clock)
+        make_checkpoint(workspace.hub, ledger, workspace.clock)
 
 
 def facts_in(ledger: StoredLedger, incident: Incident) -> LedgerFacts:

@@ -11,10 +11,10 @@ from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Item, Plan
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.stores import RemoteSecret
-from keyturn.providers.registry import open_keyturn, open_store
+from keyturn.providers.registry import open_store, open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
-from keyturn.rotation.context import Keyturn
+from keyturn.rotation.context import Workspace
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, here
@@ -94,9 +94,9 @@ class RealSite:
         return Catalogue.model_validate({"stores": stores, "syncs": syncs})
 
     @property
-    def keyturn(self) -> Keyturn:
+    def workspace(self) -> Workspace:
         """One opened anew, over the store that is open."""
-        return dataclasses.replace(open_keyturn(self.catalogue, self.hub), open_store=lambda _: self.store)
+        return dataclasses.replace(open_workspace(self.catalogue, self.hub), open_store=lambda _: self.store)
 
     def write(self, name: str, **fields: Any) -> str:
         """Give the hub a newer version of a secret in the folder; its path."""
@@ -115,7 +115,7 @@ class RealSite:
 
     def plan(self, *patterns: str, deep: bool = False) -> Plan:
         """A plan made by a new process."""
-        return plan(self.keyturn, patterns, deep=deep)
+        return plan(self.workspace, patterns, deep=deep)
 
     def item(self, path: str, look: Look = Look.DEEP) -> Item:
         """What a plan says of the copy of one secret."""
@@ -124,5 +124,5 @@ class RealSite:
 
     def run(self, *patterns: str, deep: bool = False) -> list[Result]:
         """Plan and apply, as `keyturn apply --auto` does."""
-        keyturn = self.keyturn
-        return carry_out(keyturn, plan(keyturn, patterns, deep=deep, unseen=True), here(Applier(keyturn)))
+        workspace = self.workspace
+        return carry_out(workspace, plan(workspace, patterns, deep=deep, unseen=True), here(Applier(workspace)))

@@ -282,4 +282,4 @@ def assert_in_step(site: RealSite, hands: Hands, path: str) -> None:
     found = site.store.describe(name)
     assert (found.marks.source, found.intact) == (path, True)
     if Unsupported.READ not in site.store.unsupported:
-        assert site.keyturn.fingerprint_of(site.store.read(name)) == found.marks.fingerprint
+        assert site.workspace.fingerprint_of(site.store.read(name)) == found.marks.fingerprint

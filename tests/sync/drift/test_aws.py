@@ -196,7 +196,7 @@ def assert_labels_are_finished(site: RealSite, monkeypatch: pytest.MonkeyPatch, 
     assert said_of(site, path) == dict.fromkeys(Look, Action.UPDATE)
     assert [one.state for one in site.run()] == [CopyState.LABELLED]
     assert said_of(site, path) == dict.fromkeys(Look, Action.IN_SYNC)
-    [found] = describe_copies(site.keyturn, STORE, [site.store.describe(site.remote(path))])
+    [found] = describe_copies(site.workspace, STORE, [site.store.describe(site.remote(path))])
     assert (found.version_id, found.details.tags) == (before.version_id, {"team": "shop"})
 
 

@@ -163,12 +163,12 @@ class TestGcpSecretManager(DriftContract):
         self, site: RealSite, hands: Gcloud, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = site.write("a", **OURS)
-        keyturn = site.keyturn
-        planned = plan(keyturn, unseen=True)
+        workspace = site.workspace
+        planned = plan(workspace, unseen=True)
         with monkeypatch.context() as ends:
             ends.setattr(GcpSecretManager, "_add", raising(Unavailable("write", "it", "the process is gone")))
             site.run()
         assert planned.work[0].action is Action.CREATE
-        assert [one.error for one in carry_out(keyturn, planned, here(Applier(keyturn)))] == [""]
+        assert [one.error for one in carry_out(workspace, planned, here(Applier(workspace)))] == [""]
         assert_in_step(site, hands, path)
         assert hands.versions(site.remote(path)) == 1

@@ -25,8 +25,8 @@ class AzureManagement:
     def __init__(self, directory: Path, port: int = 0, callers: tuple[Caller, ...] = ()) -> None:
         self.tenant_id = str(uuid.uuid4())
         self.subscription = str(uuid.uuid4())
-        keyturn = Caller(KEYTURN, secrets.token_urlsafe(30), frozenset({OWNED_APPLICATIONS}) | KEY_ROTATION)
-        self.callers = {caller.client_id: caller for caller in (keyturn, *callers)}
+        workspace = Caller(KEYTURN, secrets.token_urlsafe(30), frozenset({OWNED_APPLICATIONS}) | KEY_ROTATION)
+        self.callers = {caller.client_id: caller for caller in (workspace, *callers)}
         self.emulator = Emulator(self.tenant_id, self.subscription, tuple(self.callers.values()))
         self._certificate = certificate_in(directory)
         self._port = port
