@@ -42,8 +42,9 @@ from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import HubSettings
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 GOAL = 1.25

@@ -14,10 +14,10 @@ from keyturn.core.fingerprint import shown
 from keyturn.core.plan import Action, Plan
 from keyturn.revocation.incident import IncidentStatus, Step
 from keyturn.revocation.preview import Preview
+from keyturn.rotation.outcome import Outcome
 from keyturn.rotation.previous import Retirement
 from keyturn.rotation.report import outcome_data
 from keyturn.rotation.rollout import Acknowledgement
-from keyturn.rotation.run import Outcome
 from keyturn.rotation.sync import Pushed
 from keyturn.sync.apply import Result
 from keyturn.sync.notices import NOTIFY, Notices

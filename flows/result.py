@@ -9,8 +9,8 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 
 from keyturn.core.result_parts import PART, RESULT, WAITS, split_text
+from keyturn.rotation.outcome import Outcome, RunState
 from keyturn.rotation.report import outcome_data
-from keyturn.rotation.run import Outcome, RunState
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from keyturn.core.workspaces import SECRET
 from keyturn.rotation import restarts
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.decide import Sighting
-from keyturn.rotation.run import Outcome
+from keyturn.rotation.outcome import Outcome
 from tasks import rotation as tasks
 from tasks.step import look
 from tasks.workspace import names

@@ -1,97 +1,62 @@
 """The protocol's steps as tasks: each finds the rotation again by its token."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import nullcontext
-from typing import Final, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from keyturn.core.errors import Superseded, TransientError
+from prefect import Task
+
+from keyturn.core.conductor import Step, Verb
+from keyturn.core.errors import TransientError
 from keyturn.core.policy import Trigger
-from keyturn.core.record import Rotation
 from keyturn.rotation import decide as deciding
-from keyturn.rotation import restarts, rollout, run, steps
+from keyturn.rotation import restarts, run, verbs
 from keyturn.rotation.context import side_by_side
-from keyturn.rotation.decide import Decision, Sighting
-from keyturn.rotation.guard import guard_destinations
-from keyturn.rotation.missing import lay_ground
-from keyturn.rotation.previous import Retirement
+from keyturn.rotation.decide import Sighting
+from keyturn.rotation.outcome import Outcome, unsettled
 from keyturn.rotation.quiet import list_secrets, listed_records
-from keyturn.rotation.records import load_record
 from keyturn.rotation.renew import renew_credentials
-from keyturn.rotation.retire import Waive, in_grace, retire
-from keyturn.rotation.rollback import rollback
-from keyturn.rotation.rollout import Acknowledgement, acknowledge, notify_consumer, pass_canary
-from keyturn.rotation.run import Outcome
-from keyturn.rotation.sync import Pushed, carry
-from tasks.step import step
+from keyturn.rotation.retire import in_grace
+from keyturn.rotation.verbs import Work
+from tasks.step import look, step
 from tasks.workspace import current_workspace
 
 SIDE_BY_SIDE: Final = 8
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@step("decide")
-def decide(path: str, trigger: Trigger) -> Decision:
-    """Whether to rotate now, and why."""
-    return deciding.decide(current_workspace(), path, trigger)
+def as_task(verb: Verb[P, T]) -> Task[Concatenate[str, P], Coroutine[Any, Any, T]]:
+    """A step of a rotation as a task: it is given the secret's path, and goes on from what the hub knows."""
+
+    def take_step(path: str, *arguments: P.args, **options: P.kwargs) -> T:
+        return verb.body(Work(current_workspace(), path), *arguments, **options)
+
+    take_step.__qualname__, take_step.__doc__ = verb.body.__qualname__, verb.body.__doc__
+    return step(verb.name)(take_step)
 
 
-@step("decide")
-def decide_again(path: str, trigger: Trigger, decision: Decision) -> Decision | None:
-    """After a candidate was refused: whether to make another."""
-    return deciding.decide_again(current_workspace(), path, trigger, decision)
+STEPS: Final[Mapping[Verb[..., Any], Task[..., Coroutine[Any, Any, Any]]]] = {
+    verb: as_task(verb) for verb in vars(verbs).values() if isinstance(verb, Verb) and verb is not verbs.PAUSE
+}
+"""Each step of :mod:`keyturn.rotation.verbs`."""
+
+UNSHOWN: Final = frozenset({verbs.DESCRIBE_PREVIOUS})
+"""What leaves no task run: it looks, and the outcome tells what it has seen."""
+
+retire_one = as_task(verbs.RETIRE)
 
 
-@step("lay ground")
-def ground(path: str, version: int, end_previous: bool) -> None:
-    """Let the next candidate be laid over the fields of this version, since CURRENT is missing."""
-    lay_ground(current_workspace(), path, version, end_previous=end_previous)
-
-
-@step("guard")
-def guard(path: str, decision: Decision) -> None:
-    """Refuse to begin where a destination could not take a copy; nothing is changed."""
-    guard_destinations(current_workspace(), path, urgent=decision.urgent, by_hand=decision.by_hand)
-
-
-@step("stage")
-def stage(path: str, decision: Decision) -> str:
-    """Save a candidate as PENDING; the rotation's token."""
-    return steps.stage(current_workspace(), path, decision).rotation.token
-
-
-@step("install")
-def install(path: str, token: str) -> None:
-    """Make the target accept the candidate; one that it refuses is given up."""
-    steps.install(current_workspace(), steps.resume(current_workspace(), path, token))
-
-
-@step("verify")
-def verify(path: str, token: str) -> None:
-    """Log in with the candidate; one that the target refuses is given up."""
-    steps.verify(current_workspace(), steps.resume(current_workspace(), path, token))
-
-
-@step("promote")
-def promote(path: str, token: str) -> Rotation:
-    """Make the candidate CURRENT; the rotation as it stands then, in names."""
-    return steps.promote(current_workspace(), steps.resume(current_workspace(), path, token)).rotation
-
-
-@step("push")
-def push_to(path: str, store: str, name: str) -> Pushed:
-    """Bring one destination to CURRENT. Raises when it can't, so that it is retried and shown as failed."""
-    destination = next(d for d in current_workspace().secret(path).destinations if (d.store, d.name) == (store, name))
-    return carry(current_workspace(), path, destination)
-
-
-@step("restart")
-def restart(path: str, store: str) -> None:
-    """Restart who uses the secret's copies in this store, where that is owed. Returns before their pods have begun."""
-    names = [
-        destination.name for destination in current_workspace().secret(path).destinations if destination.store == store
-    ]
-    restarts.restart(current_workspace(), store, names, path)
+async def take(path: str, wanted: Step) -> Any:
+    """Take one step of a secret's rotation as a task. A pause holds no thread."""
+    if wanted.verb is verbs.PAUSE:
+        return await asyncio.sleep(*wanted.arguments)
+    task = STEPS[wanted.verb]
+    if wanted.verb in UNSHOWN:
+        return await look(task, path, *wanted.arguments, **wanted.options)
+    return await task(path, *wanted.arguments, **wanted.options)
 
 
 @step("restart")
@@ -108,68 +73,10 @@ def sharing(paths: list[str]) -> list[frozenset[str]]:
     return restarts.restarted_together(current_workspace(), paths)
 
 
-@step("notify")
-def tell(path: str, token: str, consumer: str) -> Acknowledgement:
-    """Tell one consumer, until it acknowledges or is out of tries."""
-    rotation = load_record(current_workspace(), path).retiring
-    if rotation is None or rotation.token != token:
-        return Acknowledgement(consumer)
-    return notify_consumer(current_workspace(), path, rotation, consumer)
-
-
-@step("health")
-def ask_health(path: str, consumers: list[str]) -> str:
-    """What is wrong with these consumers; empty when they are well."""
-    return rollout.unwell(current_workspace(), consumers)
-
-
-@step("pass canary")
-def let_rest_follow(path: str, token: str) -> None:
-    """Keep in the record that the canary is well."""
-    pass_canary(current_workspace(), path, token)
-
-
-@step("revert")
-def take_back(path: str, token: str, why: str) -> Rotation:
-    """Put the previous value in force again; the rotation as it stands then, in names."""
-    return rollback(current_workspace(), path, token, why)
-
-
-@step("revert")
-def finish_reverting(path: str) -> Rotation | None:
-    """Finish what a run died in while it put the previous value back."""
-    return run.reverting(current_workspace(), path)
-
-
 @step("renew")
 def renew(paths: list[str]) -> dict[str, str]:
     """Keep alive what would end by itself; what is wrong with which secret."""
     return renew_credentials(current_workspace(), paths)
-
-
-@step("conclude")
-def conclude(path: str, token: str, consumers: list[str], in_step: bool = False) -> Rotation:
-    """Keep in the record who acknowledged, and that all copies are ``in_step``.
-
-    The rotation as it stands, in names. Raises Superseded.
-    """
-    acknowledge(current_workspace(), path, token, consumers, in_step)
-    rotation = load_record(current_workspace(), path).retiring
-    if rotation is None or rotation.token != token:
-        raise Superseded("conclude", path, f"rotation {token} is over", "A newer run is in charge: see its own report")
-    return rotation
-
-
-@step("make way")
-def make_way(path: str, trigger: Trigger, token: str, end_previous: bool) -> Retirement:
-    """Retire what rotation ``token`` left; with ``end_previous`` whoever uses it."""
-    return run.make_way(current_workspace(), path, trigger, token, end_previous=end_previous)
-
-
-@step("retire")
-def retire_one(path: str, waive: Waive) -> Retirement:
-    """End the old credential if nothing holds it back."""
-    return retire(current_workspace(), path, waive)
 
 
 @step("rotate")
@@ -180,7 +87,7 @@ def rotate_whole(path: str, trigger: Trigger, restart_later: bool = False) -> Ou
     """
     with restarts.restarted_later() if restart_later else nullcontext():
         outcome = run.rotate(current_workspace(), path, trigger)
-    if error := run.unsettled(outcome):
+    if error := unsettled(outcome):
         raise error
     return outcome
 
@@ -206,15 +113,15 @@ def find_unretired(paths: list[str]) -> dict[str, bool]:
     return {path: in_grace(current_workspace(), path, records[path]) for path in unretired}
 
 
-def looked_at(paths: list[str], look: Callable[[str], T]) -> dict[str, T | None]:
-    """What ``look`` finds; None for one that can't be looked at, whose own task is to say why.
+def looked_at(paths: list[str], sight: Callable[[str], T]) -> dict[str, T | None]:
+    """What ``sight`` finds; None for one that can't be looked at, whose own task is to say why.
 
     Raises TransientError, since then none of them may answer.
     """
 
     def glance(path: str) -> T | None:
         try:
-            return look(path)
+            return sight(path)
         except TransientError:
             raise
         except Exception:  # noqa: BLE001  what one secret suffers from stops no other

@@ -12,8 +12,9 @@ from docs.examples.test_token_files import TestTokenFiles, lets_in
 from docs.examples.token_files import TokenFiles
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from tests.support.lab import Lab
 
 ROOT = Path(__file__).parents[1]

@@ -18,8 +18,9 @@ from deployments.local.prepare import DATABASE
 from keyturn.core.errors import Unprivileged
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from tests.support.hooks import eventually
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.mariadb_lab import MariaDBLab, run

@@ -8,8 +8,8 @@ from keyturn.cli.failures import BEHIND, FAILED, HELD
 from keyturn.cli.progress import notice_lines
 from keyturn.cli.watch import Run
 from keyturn.core.errors import KeyturnError, Locked, TransientError
+from keyturn.rotation.outcome import Outcome, RunState
 from keyturn.rotation.report import OldCredential, outcome_from
-from keyturn.rotation.run import Outcome, RunState
 from keyturn.sync.notices import unheard
 from keyturn.sync.report import SyncReport
 

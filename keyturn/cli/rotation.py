@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from keyturn.cli.watch import Run
     from keyturn.core.policy import Trigger
     from keyturn.rotation.context import Workspace
+    from keyturn.rotation.outcome import Outcome
     from keyturn.rotation.retire import Waive
-    from keyturn.rotation.run import Outcome
 
 TIMEOUT: Final = 600
 SIDE_BY_SIDE: Final = 8
@@ -140,8 +140,8 @@ def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
     """The result, and the exit code that belongs to it."""
     from keyturn.cli import reports
     from keyturn.core.errors import Locked
+    from keyturn.rotation.outcome import RunState, unsettled
     from keyturn.rotation.report import outcome_data
-    from keyturn.rotation.run import RunState, unsettled
 
     if as_json:
         write_json({**outcome_data(outcome), "run": run.to_data() if run else None})

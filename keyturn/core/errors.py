@@ -26,9 +26,14 @@ class KeyturnError(Exception):
         self.hint = hint
         self.step = ""
 
+    @property
+    def text(self) -> str:
+        """What happened to what, and the remedy, where the step is known anyway."""
+        problem = f"{self.doing} {self.name}: {self.problem}"
+        return f"{problem}. {self.hint}" if self.hint else problem
+
     def __str__(self) -> str:
-        said = f"{self.step}{self.doing} {self.name}: {self.problem}"
-        return f"{said}. {self.hint}" if self.hint else said
+        return self.step + self.text
 
     def during(self, step: str, path: str) -> Self:
         """Say in which step of which secret's rotation it happened; the innermost step stays."""

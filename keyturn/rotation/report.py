@@ -6,9 +6,9 @@ from typing import Any
 
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
+from keyturn.rotation.outcome import Outcome, RunState
 from keyturn.rotation.previous import Retirement
 from keyturn.rotation.rollout import Acknowledgement
-from keyturn.rotation.run import Outcome, RunState
 from keyturn.rotation.sync import CopyState, Pushed
 
 

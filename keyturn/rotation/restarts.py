@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
+from keyturn.catalogue import Catalogue
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import KeyturnError
 from keyturn.core.rollouts import Restarts, restarter
@@ -34,19 +35,24 @@ def restarted_later() -> Iterator[None]:
 
 def restarts(workspace: Workspace, store: str) -> Restarts | None:
     """The store where it restarts anybody; one whose settings say that it does not is not opened for that."""
-    return restarter(workspace.open_store(store)) if wants_restarts(workspace, store) else None
+    return restarter(workspace.open_store(store)) if wants_restarts(workspace.catalogue, store) else None
 
 
-def wants_restarts(workspace: Workspace, store: str) -> bool:
+def wants_restarts(catalogue: Catalogue, store: str) -> bool:
     """Whether its settings say that it restarts who uses a copy."""
-    return bool(getattr(workspace.catalogue.store(store), "restart", False))
+    return bool(getattr(catalogue.store(store), "restart", False))
+
+
+def restarting_stores(catalogue: Catalogue, places: Iterable[Destination]) -> list[str]:
+    """The stores of these places whose settings say that they restart who uses a copy."""
+    return [store for store in dict.fromkeys(place.store for place in places) if wants_restarts(catalogue, store)]
 
 
 def restarting(workspace: Workspace, places: Iterable[Destination]) -> dict[str, list[str]]:
     """The names of these places by store, where that restarts anybody."""
     names: dict[str, list[str]] = defaultdict(list)
     for place in places:
-        if wants_restarts(workspace, place.store):
+        if wants_restarts(workspace.catalogue, place.store):
             names[place.store].append(place.name)
     return dict(names)
 
@@ -113,7 +119,7 @@ def restarted_together(workspace: Workspace, paths: Iterable[str]) -> list[froze
     by_store: dict[str, dict[str, str]] = defaultdict(dict)
     for path in paths:
         for place in workspace.secret(path).destinations:
-            if wants_restarts(workspace, place.store):
+            if wants_restarts(workspace.catalogue, place.store):
                 by_store[place.store][place.name] = path
     several = {store: names for store, names in by_store.items() if len(names) > 1}
     used = [group for store, names in several.items() for group in used_together(workspace, store, names)]

@@ -23,7 +23,7 @@ from keyturn.rotation.owners import another_owner
 from keyturn.rotation.previous import Retirement, credential_names
 from keyturn.rotation.records import insist_on_holding, load_record, save, take_over, update_record
 from keyturn.rotation.restarts import unfinished_rollouts
-from keyturn.rotation.rollout import canary, notify_wave
+from keyturn.rotation.rollout import canary, notify_again
 from keyturn.rotation.sync import CopyState, Pushed, look_at_copy, sync_destinations
 
 ROUNDS: Final = 5
@@ -56,7 +56,7 @@ def retire(workspace: Workspace, path: str, waive: Waive = Waive.NOTHING, token:
     waiting = load_record(workspace, path).retiring
     if waiting and waive is not Waive.EVERYTHING and waiting.stage is not Stage.RETIRING:
         secret = workspace.secret(path)
-        notify_wave(workspace, path, waiting, canary(secret, waiting) or secret.consumers)
+        notify_again(workspace, path, waiting, canary(secret, waiting) or secret.consumers)
     for _ in range(ROUNDS):
         try:
             return retired(workspace, path, waive, token)

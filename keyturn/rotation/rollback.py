@@ -38,6 +38,14 @@ def rollback(workspace: Workspace, path: str, token: str, why: str) -> Rotation:
     return reverted
 
 
+def finish_rollback(workspace: Workspace, path: str) -> Rotation | None:
+    """The rotation that a run died in taking back, once it is taken back; None where there is none."""
+    rotation = load_record(workspace, path).open
+    if rotation is None or rotation.stage is not Stage.REVERTING:
+        return None
+    return rollback(workspace, path, rotation.token, rotation.note)
+
+
 def taken_back(workspace: Workspace, path: str, record: Record, why: str) -> Rotation:
     """The rotation of ``record`` once the version before it is CURRENT again."""
     rotation = record.rotation or closed(path, "")

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from keyturn.catalogue.models import Secret
-from keyturn.core.errors import KeyturnError
-from keyturn.core.record import Record, Rotation, Stage
+from keyturn.core.errors import KeyturnError, Superseded
+from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
 from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.journal import record_action, write_waiting
+from keyturn.rotation.journal import record_action
 from keyturn.rotation.records import update_record
 
 
@@ -18,30 +18,6 @@ class Acknowledgement:
 
     consumer: str
     error: str = ""
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """Everyone who was told. ``refused`` says why the canary is not well, and is empty when it is."""
-
-    told: tuple[Acknowledgement, ...]
-    refused: str = ""
-
-
-def tell_all(workspace: Workspace, path: str, rotation: Rotation, in_step: bool = False) -> Rollout:
-    """Tell every consumer, the canary first; the rest only once it is well.
-
-    That all copies are ``in_step`` is kept with who acknowledged: the grace counts from here.
-    """
-    secret = workspace.secret(path)
-    told: tuple[Acknowledgement, ...] = ()
-    if first := canary(secret, rotation):
-        told = notify_wave(workspace, path, rotation, first, in_step)
-        if refused := silent(told) or ailing(workspace, path):
-            return Rollout(told, refused)
-        pass_canary(workspace, path, rotation.token)
-    rest = [consumer for consumer in secret.consumers if consumer not in first]
-    return Rollout((*told, *notify_wave(workspace, path, rotation, rest, in_step)))
 
 
 def canary(secret: Secret, rotation: Rotation) -> tuple[str, ...]:
@@ -61,16 +37,6 @@ def silent(acknowledgements: Iterable[Acknowledgement]) -> str:
     return f"the canary did not take it: {', '.join(failed)}" if failed else ""
 
 
-def ailing(workspace: Workspace, path: str) -> str:
-    """Wait as long as the catalogue says, and ask the canary how it is; empty when it is well."""
-    rollout = workspace.secret(path).rollout
-    if rollout is None:
-        return ""
-    write_waiting()
-    workspace.sleep(rollout.pause.total_seconds())
-    return unwell(workspace, rollout.canary) if rollout.health else ""
-
-
 def unwell(workspace: Workspace, consumers: Iterable[str]) -> str:
     """Who of these says that it is not well; empty when all are."""
     failed = [problem for problem in side_by_side(lambda consumer: health(workspace, consumer), consumers) if problem]
@@ -87,13 +53,11 @@ def health(workspace: Workspace, consumer: str) -> str:
     return ""
 
 
-def notify_wave(
-    workspace: Workspace, path: str, rotation: Rotation, consumers: Iterable[str], in_step: bool = False
-) -> tuple[Acknowledgement, ...]:
-    """Tell these, side by side, and keep who acknowledged."""
-    answers = tuple(side_by_side(lambda consumer: notify_consumer(workspace, path, rotation, consumer), consumers))
-    acknowledge(workspace, path, rotation.token, [answer.consumer for answer in answers if not answer.error], in_step)
-    return answers
+def notify_again(workspace: Workspace, path: str, rotation: Rotation, consumers: Iterable[str]) -> None:
+    """Tell those of these who were silent, side by side, and keep who acknowledged."""
+    answers = side_by_side(lambda consumer: notify_consumer(workspace, path, rotation, consumer), consumers)
+    if heard := [answer.consumer for answer in answers if not answer.error]:
+        acknowledge(workspace, path, rotation.token, heard)
 
 
 def notify_consumer(workspace: Workspace, path: str, rotation: Rotation, consumer: str) -> Acknowledgement:
@@ -122,20 +86,29 @@ def deliver(
     return None
 
 
-def acknowledge(workspace: Workspace, path: str, token: str, consumers: Iterable[str], in_step: bool = False) -> None:
+def conclude(workspace: Workspace, path: str, token: str, consumers: Iterable[str], in_step: bool) -> None:
+    """The same as :func:`acknowledge`. Raises Superseded where another run has ended the rotation, and not retired it.
+
+    Then something else is in force than the one who asks believes.
+    """
+    record = acknowledge(workspace, path, token, consumers, in_step)
+    rotations = [*record.history, *([record.rotation] if record.rotation else [])]
+    if not any(past.token == token and past.stage in (*IN_FORCE, Stage.RETIRED) for past in rotations):
+        raise Superseded("conclude", path, f"rotation {token} is over", "A newer run is in charge: see its own report")
+
+
+def acknowledge(workspace: Workspace, path: str, token: str, consumers: Iterable[str], in_step: bool = False) -> Record:
     """Keep in the record who acknowledged rotation ``token``, and that all copies are ``in_step``, since now at least.
 
-    A rotation that is over needs none.
+    A rotation that is over needs none. The record as it is then.
     """
     heard, now = set(consumers), workspace.hub_now() if in_step else None
-    if not heard and not in_step:
-        return
 
     def lay(rotation: Rotation) -> Rotation:
         acknowledged = tuple(sorted({*rotation.acknowledged, *heard}))
         return replace(rotation, acknowledged=acknowledged, grace_from=rotation.grace_from or now)
 
-    note(workspace, path, token, lay)
+    return note(workspace, path, token, lay)
 
 
 def pass_canary(workspace: Workspace, path: str, token: str) -> None:
@@ -143,12 +116,15 @@ def pass_canary(workspace: Workspace, path: str, token: str) -> None:
     note(workspace, path, token, lambda rotation: replace(rotation, canary_passed=True))
 
 
-def note(workspace: Workspace, path: str, token: str, change: Callable[[Rotation], Rotation]) -> None:
-    """Lay a change over the record of rotation ``token``, whoever else writes; one that is over stays as it is."""
+def note(workspace: Workspace, path: str, token: str, change: Callable[[Rotation], Rotation]) -> Record:
+    """Lay a change over the record of rotation ``token``, whoever else writes; one that is over stays as it is.
+
+    The record as it is then.
+    """
 
     def laid(record: Record) -> Record | None:
         rotation = record.retiring
         changed = change(rotation) if rotation and rotation.token == token else rotation
         return None if changed is None or changed == rotation else record.having(changed)
 
-    update_record(workspace, path, laid)
+    return update_record(workspace, path, laid)

@@ -98,7 +98,7 @@ def unless_refused(pushed: Sequence[Pushed], refused: Mapping[str, KeyturnError]
 def unrestarted(pushed: Pushed, error: KeyturnError) -> Pushed:
     """A copy that is in step, and whose users are not restarted."""
     return replace(
-        pushed, state=CopyState.FAILED, error=f"who uses it is not restarted: {error}", kind=type(error).__name__
+        pushed, state=CopyState.FAILED, error=f"who uses it is not restarted: {error.text}", kind=type(error).__name__
     )
 
 
@@ -486,4 +486,4 @@ def outcome(destination: Destination, state: CopyState, marks: OwnershipTags) ->
 
 def failed(destination: Destination, error: KeyturnError) -> Pushed:
     """A destination that could not be reached or written."""
-    return Pushed(destination.store, destination.name, CopyState.FAILED, 0, "", str(error), type(error).__name__)
+    return Pushed(destination.store, destination.name, CopyState.FAILED, 0, "", error.text, type(error).__name__)

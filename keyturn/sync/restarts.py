@@ -25,7 +25,9 @@ Paths = Mapping[tuple[str, str], str]
 
 def scope(workspace: Workspace, planned: Plan) -> dict[str, Names]:
     """The copies of a plan by store, where that restarts anybody."""
-    restarting = {store for store in {item.store for item in planned.items} if wants_restarts(workspace, store)}
+    restarting = {
+        store for store in {item.store for item in planned.items} if wants_restarts(workspace.catalogue, store)
+    }
     names: dict[str, set[str]] = defaultdict(set)
     for item in planned.items:
         if item.store in restarting and not item.hands_off:

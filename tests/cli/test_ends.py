@@ -20,8 +20,8 @@ from keyturn.cli.reports import Copies, Retirements, outcome_of
 from keyturn.cli.watch import Run
 from keyturn.core.errors import Denied, Locked, TransientError
 from keyturn.core.result_parts import join_parts, split_text
+from keyturn.rotation.outcome import RunState, unsettled
 from keyturn.rotation.report import outcome_data
-from keyturn.rotation.run import RunState, unsettled
 from keyturn.sync.notices import Notices, Notified
 from keyturn.sync.report import SyncReport
 from tests.cli.command import SCRIPT, one_generated_secret, one_line, run_keyturn, run_python, surroundings

@@ -12,9 +12,10 @@ from keyturn.core.errors import CandidateRejected, Unprivileged
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from keyturn.strategies.registry import Rotation
 from tests.crash.kinds import KINDS, Alternating, Kind
 from tests.crash.matrix import KILLED, LOST, Case, Result, Row

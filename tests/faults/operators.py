@@ -23,10 +23,11 @@ from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.living import values
+from keyturn.rotation.outcome import unsettled
 from keyturn.rotation.records import load_record
 from keyturn.rotation.recover import choose, recover
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import rotate, unsettled
+from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import sync_destinations
 from tests.crash.kinds import Kind
 from tests.crash.kinds.caches import RedisUser

@@ -3,9 +3,10 @@
 from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.outcome import RunState, unsettled
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import RunState, rotate, unsettled
+from keyturn.rotation.run import rotate
 from tests.support.application import Application
 from tests.support.hooks import eventually
 from tests.support.lab import Declared, Lab

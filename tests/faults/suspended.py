@@ -12,9 +12,10 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.outcome import RunState, unsettled
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import RunState, rotate, unsettled
+from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import sync_destinations
 from tests.crash.kinds.base import Kind
 from tests.crash.site import AT_ONCE, Lane, Site

@@ -15,8 +15,9 @@ from keyturn.core.policy import Trigger
 from keyturn.providers.registry import open_workspace
 from keyturn.rotation import steps
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from tests.faults.outcome import assert_healed, assert_never_refused
 from tests.faults.shell import Shell
 from tests.rotation.helpers import Worker, worker

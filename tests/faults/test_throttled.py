@@ -11,8 +11,9 @@ from keyturn.core.errors import Throttled, TransientError
 from keyturn.core.policy import Trigger
 from keyturn.providers.registry import open_workspace
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.outcome import RunState, unsettled
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import RunState, rotate, unsettled
+from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, converge, sync_destinations
 from tests.faults.outcome import assert_healed, assert_never_refused, assert_untouched
 from tests.support.application import Patient

@@ -73,8 +73,9 @@ def found(package: Any, kind: type) -> Iterator[Any]:
     """Everything of that kind in a package's modules."""
     for module in pkgutil.iter_modules(package.__path__):
         for thing in vars(importlib.import_module(f"{package.__name__}.{module.name}")).values():
-            if isinstance(thing, kind):
-                yield thing
+            for each in thing.values() if isinstance(thing, dict) else [thing]:
+                if isinstance(each, kind):
+                    yield each
 
 
 def test_every_flow_and_every_task_has_its_row() -> None:

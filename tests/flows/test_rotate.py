@@ -13,8 +13,8 @@ from keyturn.core.errors import TransientError
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import save
-from keyturn.rotation.run import RunState
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed, attempts, completed, ended, error, once_retrying, result
 from tests.flows.site import Architect, Site, destination

@@ -12,8 +12,9 @@ from keyturn.revocation.give_up import give_up_incident
 from keyturn.revocation.incident import Mode, News, Step
 from keyturn.revocation.news import summarise_incident
 from keyturn.revocation.recheck import list_due, recheck_incident
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from tests.revocation.scene import Scene
 from tests.revocation.test_unreadable import destroy
 from tests.support.hooks import Hooked, raising

@@ -18,8 +18,9 @@ from keyturn.revocation.incident import STEPS, IncidentStatus, Mode, SecretProgr
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.context import Workspace, _stands
 from keyturn.rotation.heard import load_heard
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import sync_destinations
 from tests.revocation.site import CONSUMERS, Site
 from tests.support.engines import OverPostgreSQL

@@ -8,8 +8,9 @@ import pytest
 from keyturn.core.policy import Trigger
 from keyturn.core.shared import sharing
 from keyturn.revocation.incident import Mode
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.parts import parts_in
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
 from tests.revocation.site import CONSUMERS, Site
 from tests.support.lab import Lab

@@ -17,8 +17,9 @@ from keyturn.revocation import incident_store, run
 from keyturn.revocation.incident import Mode, Result, Step
 from keyturn.rotation import steps
 from keyturn.rotation.decide import decide
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import sync_destinations
 from tests.revocation.site import Site
 from tests.support.hooks import Hooked, raising

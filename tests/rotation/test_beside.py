@@ -15,10 +15,11 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
 from keyturn.rotation.context import Workspace
 from keyturn.rotation.living import values
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
 from keyturn.rotation.rollback import rollback
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, look_at_copy, sync_destinations
 from keyturn.sync.plan import plan
 from tests.rotation.helpers import Worker, remote, with_copy

@@ -11,8 +11,9 @@ from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.decide import decide, sight
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from tests.rotation.helpers import Worker, worker
 from tests.support.hooks import Once, raising
 from tests.support.lab import INTERVAL, Declared, Lab, Opened

@@ -9,8 +9,9 @@ from keyturn.core.errors import Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import sync_destinations
 from tests.rotation.helpers import with_copy, worker
 from tests.support.lab import Declared, Lab, Opened

@@ -15,8 +15,9 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change
 from keyturn.rotation import steps
 from keyturn.rotation.abandon import abandon
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
 from tests.rotation.helpers import remote, with_copy, worker
 from tests.support.hooks import dead_holder, raising

@@ -12,9 +12,10 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
 from keyturn.rotation.decide import sight
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import CopyState, sync_destinations
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan

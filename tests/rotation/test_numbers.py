@@ -17,9 +17,10 @@ from keyturn.revocation.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
 from keyturn.rotation import steps
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from tests.rotation.helpers import Worker, worker
 from tests.support.acl import Acl
 from tests.support.hooks import dead_holder

@@ -7,9 +7,10 @@ import pytest
 
 from keyturn.core.errors import TerminalError, Unavailable
 from keyturn.core.policy import Trigger
+from keyturn.rotation.outcome import Outcome, RunState, unsettled
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import Waive, on_it, retire
-from keyturn.rotation.run import Outcome, RunState, rotate, unsettled
+from keyturn.rotation.run import rotate
 from tests.rotation.helpers import remote, with_copy
 from tests.support.hooks import eventually
 from tests.support.lab import Declared, Lab, Opened

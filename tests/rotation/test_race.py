@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keyturn.core.record import Stage
-from keyturn.rotation.run import RunState
+from keyturn.rotation.outcome import RunState
 from tests.rotation.helpers import worker
 from tests.support.application import Application
 from tests.support.crash_child import Job, Zygote

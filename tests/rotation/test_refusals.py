@@ -7,7 +7,8 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.outcome import RunState
+from keyturn.rotation.run import rotate
 from tests.rotation.helpers import Worker, worker
 from tests.support.hooks import Once, dead_holder, raising
 from tests.support.lab import INTERVAL, Declared, Lab

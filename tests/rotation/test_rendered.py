@@ -16,8 +16,9 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.registry import open_workspace
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from tests.rotation.helpers import remote, with_copy
 from tests.support.acl import Acl
 from tests.support.hooks import Hooked, raising

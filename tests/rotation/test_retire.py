@@ -5,13 +5,17 @@ from datetime import timedelta
 
 import pytest
 
+from keyturn.core.conductor import conduct
 from keyturn.core.errors import Superseded, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.rotation import steps
+from keyturn.rotation.outcome import RunState
+from keyturn.rotation.protocol import tell_everyone
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.rollout import Acknowledgement, acknowledge, notify_consumer, tell_all
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.rollout import Acknowledgement, acknowledge, notify_consumer
+from keyturn.rotation.run import rotate
+from keyturn.rotation.verbs import Work
 from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.hooks import Once, eventually, raising
 from tests.support.lab import Declared, Lab, Opened
@@ -132,7 +136,7 @@ def test_a_store_that_is_behind_holds_it(lab: Lab, opened: Opened, secret: Decla
     rotate(opened.workspace, secret.path, Trigger.FORCE)
     opened.store.down, opened.store.refuses = opened.store.refuses, None
     opened.clock.advance(timedelta(days=3))
-    assert held_by(opened, secret) == f"memory:{remote(secret)} is not in step: {opened.store.down}"
+    assert held_by(opened, secret) == f"memory:{remote(secret)} is not in step: {opened.store.down.text}"
     opened.store.down = None
     assert held_by(opened, secret) == f"memory:{remote(secret)} is not in step: stale"
     assert lab.logs_in(secret.first)
@@ -279,4 +283,5 @@ def test_a_retirement_of_one_rotation_spares_the_next_ones_grace(lab: Lab, opene
 def test_a_notice_goes_to_the_consumers_of_the_catalogue_alone(lab: Lab) -> None:
     secret = lab.generated()
     run = worker(lab, secret)
-    assert tell_all(run.workspace, secret.path, run.promoted().rotation).told == ()
+    telling = tell_everyone(run.workspace.secret(secret.path), run.promoted().rotation, in_step=False)
+    assert conduct(telling, Work(run.workspace, secret.path).take) == ([], "")

@@ -12,10 +12,11 @@ from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
+from keyturn.rotation.outcome import RunState, unsettled
 from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.rollout import Acknowledgement
-from keyturn.rotation.run import RunState, rotate, unsettled
+from keyturn.rotation.run import rotate
 from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.hooks import Once, dead_holder, eventually, raising
 from tests.support.lab import INTERVAL, Declared, Lab, Opened

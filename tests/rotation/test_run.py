@@ -8,8 +8,9 @@ import pytest
 from keyturn.core.errors import NotFound, TerminalError, TransientError, Unavailable
 from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
+from keyturn.rotation.outcome import Outcome, RunState, unsettled
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import Outcome, RunState, rotate, unsettled
+from keyturn.rotation.run import rotate
 from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.hooks import ELSEWHERE
 from tests.support.lab import INTERVAL, Lab

@@ -22,8 +22,9 @@ from keyturn.rotation import steps
 from keyturn.rotation.abandon import abandon
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.decide import UNFINISHED, Decision, decide
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from tests.rotation.helpers import Worker, worker
 from tests.support.hooks import Once, dead_holder, raising
 from tests.support.lab import Declared, Lab, fresh

@@ -11,7 +11,8 @@ from keyturn.core.ledger import Entry, NewestVersion, Outcome
 from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.journal import record_action, written_together
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.outcome import RunState
+from keyturn.rotation.run import rotate
 from tests.rotation.helpers import remote, with_copy, worker
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Lab

@@ -29,8 +29,9 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.providers.azure.graph import LOGIN_PAUSES, MicrosoftGraph
 from keyturn.providers.registry import open_target
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from keyturn.strategies.azure_app_secret import MOST_OWN, AzureAppSecret, AzureAppSecretSettings
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.azure import LIFE, POWERLESS, SHORT, current, graph, registered, signs_in, workspace_for

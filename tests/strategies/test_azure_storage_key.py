@@ -25,8 +25,9 @@ from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.azure.resource_manager import AzureResourceManager, string_to_sign
 from keyturn.providers.registry import open_target
 from keyturn.revocation.incident import Mode
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from keyturn.strategies.azure_storage_key import AzureStorageKey, key_digest
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.azure import (

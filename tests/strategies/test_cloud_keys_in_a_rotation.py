@@ -22,8 +22,9 @@ from keyturn.providers.gcp.iam import GcpIam
 from keyturn.providers.registry import open_workspace
 from keyturn.revocation.incident import Mode
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from tests.strategies.revoking import revoked
 from tests.support import local_aws
 from tests.support.lab import Lab, fresh

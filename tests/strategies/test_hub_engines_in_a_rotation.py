@@ -23,10 +23,11 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
 from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from tests.support.clock import Clock
 from tests.support.engines import OverPostgreSQL, worker_hub
 from tests.support.lab import Declared, Lab, catalogue_data, fresh

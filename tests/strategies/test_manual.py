@@ -12,8 +12,9 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change
 from keyturn.rotation.decide import decide, sight
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from keyturn.rotation.sync import sync_destinations
 from keyturn.strategies.manual import IDLE, Manual, ManualSettings
 from tests.support.lab import Declared, Lab, fresh

@@ -23,9 +23,10 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.registry import open_workspace
 from keyturn.revocation.incident import Mode
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from keyturn.strategies.redis_acl import RedisAcl
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.revoking import assert_ended_though_unreadable

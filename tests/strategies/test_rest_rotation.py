@@ -14,8 +14,9 @@ from keyturn.core.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.registry import open_workspace
 from keyturn.rotation.context import Workspace
+from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import Waive, retire
-from keyturn.rotation.run import RunState, rotate
+from keyturn.rotation.run import rotate
 from tests.strategies.revoking import revoked
 from tests.support.clock import Clock
 from tests.support.lab import Lab

@@ -1,0 +1,220 @@
+"""The rotation of one secret, said once: decide, stage, install, verify, promote, push, tell, conclude.
+
+Each ``yield from`` is a step of :mod:`keyturn.rotation.verbs`, carried out by whoever conducts it (see
+:mod:`keyturn.core.conductor`); what stands between them reads the catalogue, and nothing else.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Final
+
+from keyturn.catalogue import Catalogue
+from keyturn.catalogue.models import Secret
+from keyturn.core.conductor import Conductor, take_side_by_side
+from keyturn.core.errors import CandidateRejected, KeyturnError, Locked
+from keyturn.core.fingerprint import shown
+from keyturn.core.policy import Trigger
+from keyturn.core.record import Rotation, Stage
+from keyturn.rotation.decide import UNFINISHED, Decision
+from keyturn.rotation.grace import all_in_step
+from keyturn.rotation.journal import Doing
+from keyturn.rotation.outcome import Outcome, RunState, ending
+from keyturn.rotation.restarts import restarting_stores
+from keyturn.rotation.retire import Waive
+from keyturn.rotation.rollout import Acknowledgement, canary, silent
+from keyturn.rotation.sync import Pushed, failed, unless_refused
+from keyturn.rotation.verbs import (
+    CONCLUDE,
+    DECIDE,
+    DECIDE_AGAIN,
+    DESCRIBE_PREVIOUS,
+    FIND_PROMOTED,
+    FINISH_TAKING_BACK,
+    GUARD,
+    HEALTH,
+    INSTALL,
+    LAY_GROUND,
+    MAKE_WAY,
+    NOTIFY,
+    PASS_CANARY,
+    PAUSE,
+    PROMOTE,
+    PUSH,
+    RESTART,
+    RETIRE,
+    STAGE,
+    TAKE_BACK,
+    VERIFY,
+)
+
+ANNOUNCED: Final = ("stage", "install", "promote", "push")
+"""The steps of a rotation that change something, which one entry of the ledger may announce."""
+
+CHECKED: Final = "not due; copies and consumers checked"
+
+Announce = Callable[[str], AbstractContextManager[Doing]]
+"""Tells the ledger of the steps to come, before the first of them, and of what they came to."""
+
+
+def unannounced(note: str) -> AbstractContextManager[Doing]:
+    """Where each step tells the ledger of itself."""
+    return nullcontext(Doing(note=note))
+
+
+def rotate(
+    catalogue: Catalogue,
+    path: str,
+    trigger: Trigger,
+    *,
+    end_previous: bool = False,
+    ground: int | None = None,
+    change_account: bool = False,
+    announce: Announce = unannounced,
+) -> Conductor[Outcome]:
+    """Replace one secret: see :func:`keyturn.rotation.run.rotate`.
+
+    It is held where another run has the secret, which is told by a Locked before anything of it is in force. Raises
+    what stands in the way; a Locked after the promotion too, since then this run has more to do.
+    """
+    secret = catalogue.secret(path)
+    restarting = restarting_stores(catalogue, secret.destinations)
+    if ground is not None:
+        yield from LAY_GROUND(ground, end_previous)
+    decision = replace((yield from DECIDE(trigger)), changes_account=change_account)
+    if decision.reverting:
+        try:
+            rotation = yield from FINISH_TAKING_BACK()
+        except Locked as error:
+            return Outcome(path, RunState.HELD, error.text)
+        if rotation:
+            return (yield from settle(secret, restarting, rotation, RunState.REVERTED))
+    if decision.reason:
+        return (yield from replace_secret(secret, restarting, trigger, decision, end_previous, announce))
+    if decision.unsettled and (rotation := (yield from FIND_PROMOTED(decision.unsettled))):
+        return (yield from settle(secret, restarting, rotation, RunState.SETTLED, CHECKED))
+    return Outcome(path, RunState.NOT_DUE, "nothing to do", decision.seen)
+
+
+def replace_secret(
+    secret: Secret,
+    restarting: Sequence[str],
+    trigger: Trigger,
+    decision: Decision,
+    end_previous: bool,
+    announce: Announce,
+) -> Conductor[Outcome]:
+    """From the decision to the consumers, and to the end of what others may know."""
+    why, ended = decision.reason.message if decision.reason else "", None
+    with announce(f"{why}: {steps_to_come(secret)}") as doing:
+        try:
+            if decision.reason != UNFINISHED and secret.destinations:
+                yield from GUARD(decision)
+            if decision.unsettled:
+                ended = yield from MAKE_WAY(trigger, decision.unsettled, end_previous)
+            rotation = yield from replace_credential(trigger, decision)
+        except Locked as error:
+            doing.note = f"held: {error.problem}"
+            return Outcome(secret.path, RunState.HELD, error.text)
+        outcome = yield from settle(secret, restarting, rotation, RunState.ROTATED, why)
+        doing.version, doing.fingerprint, doing.note = rotation.version or 0, rotation.fingerprint, str(outcome.state)
+    if decision.urgent and outcome.state is RunState.ROTATED:
+        retirement = yield from RETIRE(Waive.GRACE)
+        outcome = replace(outcome, previous=(yield from DESCRIBE_PREVIOUS(rotation, retirement)))
+    return outcome.after(ended)
+
+
+def steps_to_come(secret: Secret) -> str:
+    """The steps to come that change something, for people."""
+    places = [destination.label for destination in secret.destinations]
+    names = ", ".join(step for step in ANNOUNCED if step != "push")
+    return f"{names}, push to {', '.join(places)}" if places else names
+
+
+def replace_credential(trigger: Trigger, decision: Decision) -> Conductor[Rotation]:
+    """From the decision to the promotion: candidates, until the target takes one. Raises Locked."""
+    while True:
+        try:
+            return (yield from candidate_in_force(decision))
+        except CandidateRejected:
+            again = yield from DECIDE_AGAIN(trigger, decision)
+            if again is None:
+                raise
+            decision = again
+
+
+def candidate_in_force(decision: Decision) -> Conductor[Rotation]:
+    """One candidate's way. Raises CandidateRejected, when it has been given up."""
+    token = yield from STAGE(decision)
+    yield from INSTALL(token)
+    yield from VERIFY(token)
+    return (yield from PROMOTE(token))
+
+
+def settle(
+    secret: Secret, restarting: Sequence[str], rotation: Rotation, state: RunState, message: str = ""
+) -> Conductor[Outcome]:
+    """Carry the promoted secret everywhere, then tell consumers, the canary first.
+
+    Where the canary is not well the previous value is put back, and carried everywhere instead.
+    """
+    destinations = yield from push_everywhere(secret, restarting)
+    in_step = all_in_step(destinations)
+    consumers, refused = yield from tell_everyone(secret, rotation, bool(destinations) and in_step)
+    if refused and rotation.stage is Stage.PROMOTED:
+        reverted = yield from TAKE_BACK(rotation.token, refused)
+        return (yield from settle(secret, restarting, reverted, RunState.REVERTED))
+    state, message = ending(rotation, state, message)
+    previous = yield from DESCRIBE_PREVIOUS(rotation, in_step=in_step)
+    arrived = (tuple(destinations), tuple(consumers))
+    return Outcome(secret.path, state, message, rotation.version, shown(rotation.fingerprint), *arrived, previous)
+
+
+def push_everywhere(secret: Secret, restarting: Sequence[str]) -> Conductor[list[Pushed]]:
+    """Every destination, side by side; one that fails stops no other. Then restart who uses the copies.
+
+    A copy in a store that refuses the restart has failed.
+    """
+    places, refused = secret.destinations, {}
+    results = yield from take_side_by_side(PUSH(place.store, place.name) for place in places)
+    for store in restarting:
+        try:
+            yield from RESTART(store)
+        except KeyturnError as error:
+            refused[store] = error
+    pushed = [
+        failed(place, result) if isinstance(result, KeyturnError) else result
+        for place, result in zip(places, results, strict=True)
+    ]
+    return unless_refused(pushed, refused)
+
+
+def tell_everyone(secret: Secret, rotation: Rotation, in_step: bool) -> Conductor[tuple[list[Acknowledgement], str]]:
+    """Tell the canary, watch it, and tell the rest; who was told, and why the canary is not well.
+
+    That all copies are ``in_step`` is kept with who acknowledged: the grace counts from here.
+    """
+    first, told = canary(secret, rotation), []
+    if first and secret.rollout:
+        told = yield from tell_wave(rotation, first, in_step)
+        if refused := silent(told):
+            return told, refused
+        yield from PAUSE(secret.rollout.pause.total_seconds())
+        if secret.rollout.health and (refused := (yield from HEALTH(first))):
+            return told, refused
+        yield from PASS_CANARY(rotation.token)
+    rest = [consumer for consumer in secret.consumers if consumer not in first]
+    return [*told, *(yield from tell_wave(rotation, rest, in_step and not first))], ""
+
+
+def tell_wave(rotation: Rotation, consumers: Sequence[str], in_step: bool) -> Conductor[list[Acknowledgement]]:
+    """Tell these side by side, and keep who acknowledged."""
+    results = yield from take_side_by_side(NOTIFY(rotation.token, consumer) for consumer in consumers)
+    answers = [
+        Acknowledgement(consumer, result.text) if isinstance(result, KeyturnError) else result
+        for consumer, result in zip(consumers, results, strict=True)
+    ]
+    acknowledged = [answer.consumer for answer in answers if not answer.error]
+    if acknowledged or in_step:
+        yield from CONCLUDE(rotation.token, acknowledged, in_step)
+    return answers

@@ -1,0 +1,45 @@
+"""The other runner of a protocol: its steps are tasks, and those side by side are submitted together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from typing import Any, TypeVar, cast
+
+from keyturn.core.conductor import Conductor, SideBySide, Step
+from keyturn.core.errors import KeyturnError, unexpected
+
+T = TypeVar("T")
+
+Take = Callable[[Step], Awaitable[Any]]
+"""Carries out one step, and raises what it fails with."""
+
+
+async def conduct(protocol: Conductor[T], take: Take) -> T:
+    """What :func:`keyturn.core.conductor.conduct` does, on an event loop. Raises what the protocol ends with."""
+    try:
+        wanted = next(protocol)
+        while True:
+            try:
+                result = await (take(wanted) if isinstance(wanted, Step) else take_together(wanted, take))
+            except BaseException as error:  # noqa: BLE001  it is the protocol's to answer, or to let pass
+                wanted = protocol.throw(error)
+            else:
+                wanted = protocol.send(result)
+    except StopIteration as over:
+        return cast(T, over.value)
+
+
+async def take_together(wanted: SideBySide, take: Take) -> list[Any]:
+    """What became of each protocol, in their order; the failure of one is its result."""
+    places = asyncio.Semaphore(wanted.at_once) if wanted.at_once else nullcontext()
+
+    async def each(protocol: Conductor[T]) -> T | KeyturnError:
+        async with places:
+            try:
+                return await conduct(protocol, take)
+            except KeyturnError as error:
+                return error
+            except Exception as error:  # noqa: BLE001  what one suffers from stops no other
+                return unexpected(error)
+
+    return list(await asyncio.gather(*map(each, wanted.protocols)))
