@@ -121,6 +121,7 @@ def test_the_base_holds_neither_prefect_nor_a_cloud(metadata: Message) -> None:
         "cronsim",
         "hvac",
         "mnemonic",
+        "msgspec",
         "pydantic",
         "pyyaml",
         "requests",
