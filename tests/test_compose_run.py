@@ -98,7 +98,7 @@ class Containers:
     def healthy(self, name: str) -> bool:
         """Whether the service's own check succeeds."""
         kind, *check = self.services[name]["healthcheck"]["test"]
-        time.sleep(0.2)
+        time.sleep(0.5)
         words = ["sh", "-c", check[0].replace("$$", "$")] if kind == "CMD-SHELL" else self.with_python(check)
         return subprocess.run(words, capture_output=True, check=False, env=self.environment(name)).returncode == 0
 

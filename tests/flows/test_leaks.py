@@ -91,22 +91,23 @@ def played(
     confidential(architect, aws, planted)
 
     controls = {channel: canary(channel) for channel in CHANNELS}
-    places = [server.directory, printed, kept / "state"]
-    results = [file for file in (server.home / "storage").rglob("*") if file.is_file()]
+    storage = server.home / "storage"
+    results = [file for file in storage.rglob("*") if file.is_file()]
     with server.in_use():
         leak(controls)
     (printed / "pager.txt").write_text("\n".join(pager.messages))
 
-    def arrived() -> set[tuple[str, str]] | None:
+    def arrived() -> bool:
         server.write_all(printed)
-        found = {(f.name, f.form) for f in scan(places, controls)}
-        return found if {name for name, _ in found} == set(CHANNELS) else None
+        return {f.name for f in scan([printed, storage], controls)} == set(CHANNELS)
 
     with suppress(AssertionError):
         wait_for(arrived)
-    seen = {(f.name, f.form) for f in scan(places, controls)}
-    found = scan(places, planted.values | {"a verifier": VERIFIER})
-    return Played(ends, crashed, seen, found, planted.values, results, (printed / "err.txt").read_text())
+    # Once, since it takes long: all that the server has written down.
+    found = scan([server.directory, printed, kept / "state"], planted.values | controls | {"a verifier": VERIFIER})
+    seen = {(f.name, f.form) for f in found if f.name in controls}
+    leaked = [f for f in found if f.name not in controls]
+    return Played(ends, crashed, seen, leaked, planted.values, results, (printed / "err.txt").read_text())
 
 
 def confidential(architect: Architect, aws: LocalAws, planted: Planted) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from keyturn.cli import get
@@ -16,6 +16,7 @@ from keyturn.core.shared import Change, notes_in
 from keyturn.core.stores import OwnershipTags
 from keyturn.sync import import_secrets as importing
 from keyturn.sync.scan import scan
+from tests.support import sampling
 from tests.support.lab import Lab
 from tests.support.memory_store import MemoryStore
 from tests.sync.site import Site
@@ -240,7 +241,10 @@ EDITS = st.dictionaries(st.sampled_from(["A", "B", "C"]), st.none() | st.text(ma
 
 
 @given(st.lists(st.tuples(EDITS, st.sampled_from(["before", "between", "ours", "newer"])), max_size=6))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@seed(sampling.seed())
+@settings(
+    max_examples=sampling.examples(10, 100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_whatever_others_edit_between_our_writes_their_keys_stay_and_ours_end_in_step(
     lab: Lab, steps: list[tuple[dict[str, Any], str]]
 ) -> None:
